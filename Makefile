@@ -1,0 +1,64 @@
+# `make run` serves, `make test` tests. Both make their own environment from the lock file; a machine
+# needs git, make and Python 3.11 or newer, no more.
+.DEFAULT_GOAL := help
+.PHONY: help run migrate test check format bench swagger.yaml clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+# uv: the machine's own, or one that pip puts into the environment.
+UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+SYNC = $(UV) sync --frozen --inexact --quiet
+PYTEST_ARGS ?=
+
+help: ## show this
+	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: .venv/run.stamp ## serve on 127.0.0.1:9000, with SQLite under ./var (CC_… variables change it)
+	@$(BIN)/customer-certificates migrate
+	@exec $(BIN)/customer-certificates serve
+
+migrate: .venv/run.stamp ## bring the database's schema to this version's
+	@$(BIN)/customer-certificates migrate
+
+test: check ## everything that must hold, on SQLite and on PostgreSQL with Redis
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: .venv/dev.stamp ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/dev.stamp ## put the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+swagger.yaml: .venv/run.stamp ## write the description of the API anew
+	@$(BIN)/customer-certificates openapi > $@
+
+bench: .venv/bench.stamp ## measure, beside FastAPI and pgbench, what README quotes
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+clean: ## remove the environment and every cache, but no data
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+.venv/run.stamp: uv.lock pyproject.toml $(BIN)/python
+	@$(SYNC) --no-dev
+	@touch $@
+
+.venv/dev.stamp: uv.lock pyproject.toml $(BIN)/python
+	@$(SYNC) --group dev
+	@touch $@ .venv/run.stamp
+
+.venv/bench.stamp: uv.lock pyproject.toml $(BIN)/python
+	@$(SYNC) --group bench
+	@touch $@ .venv/run.stamp
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "Python 3.11 or newer is needed; name it with make PYTHON=python3.13 …" >&2; exit 1; }
+	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python "$$(command -v $(PYTHON))" .venv; else \
+	    $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) \
+	    || { rm -rf .venv; echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; fi
+
+UV_VERSION := 0.13.9

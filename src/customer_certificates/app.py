@@ -1,0 +1,115 @@
+"""Builds the parts, puts them together, and lists the routes."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import falcon
+from falcon.routing.converters import BaseConverter
+
+from .config import Config
+from .errors import Refusal
+from .gateways.cache import Pages
+from .gateways.database import Database
+from .gateways.metrics import Metrics
+from .gateways.request_lines import RequestLines
+from .middleware.json_only import JsonOnly
+from .middleware.open_mode import OpenMode
+from .middleware.request_log import RequestLog
+from .resources import openapi, problems
+from .resources.certificates import ActiveResource, CertificateResource, CertificatesResource
+from .resources.documentation import DocsResource, OpenApiResource
+from .resources.healthcheck import HealthcheckResource, LivezResource
+from .resources.metrics import MetricsResource
+from .resources.payloads import LARGEST_ID
+from .resources.users import UserResource, UsersResource
+from .services.certificates import Certificates
+from .services.health import Health
+from .services.passwords import Passwords
+from .services.users import Users
+
+
+class IdConverter(BaseConverter):
+    """A positive integer that a database's bigint holds, written in one way only."""
+
+    def convert(self, value: str) -> int | None:
+        """The id, or None: there is nothing at such a path."""
+        if re.fullmatch("[1-9][0-9]{0,18}", value) and int(value) <= LARGEST_ID:
+            return int(value)
+        return None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def description() -> dict[str, Any]:
+    """What /openapi.json says."""
+    return openapi.document(_routes(None, None, None))  # type: ignore[arg-type]
+
+
+class Application(falcon.App):  # type: ignore[type-arg]
+    """The WSGI application; `close` ends what it holds open."""
+
+    close: Callable[[], None]
+
+
+def create_app(config: Config, now: Callable[[], datetime] = _now) -> Application:
+    """The WSGI application for `config`; `now` tells the time, aware of its zone.
+
+    The database's schema must be at head. Raises nothing where a server does not answer yet: the
+    requests that need it are refused until it does.
+    """
+    metrics = Metrics(config.metrics_folder)
+    database = Database(config.database_url, metrics, threads=config.threads)
+    pages = Pages(config.cache_url, metrics)
+    # Half of the request threads at most wait for a password; the other half goes on serving.
+    passwords = Passwords(config.password_cost, metrics, waiting=config.threads // 2)
+    routes = _routes(
+        Users(database, passwords, now), Certificates(database, pages, now), Health(database, pages)
+    )
+    own_routes: list[openapi.Route] = [
+        ("/metrics", MetricsResource(metrics)),
+        ("/openapi.json", OpenApiResource(openapi.document(routes))),
+        ("/docs", docs := DocsResource()),
+        ("/docs/{name}", docs),
+    ]
+    all_routes = [*routes, *own_routes]
+    names = {template: openapi.plain_template(template) for template, _ in all_routes}
+    app = Application(
+        middleware=[
+            RequestLog(RequestLines(), metrics, names),
+            OpenMode(config.trusted_peers),
+            JsonOnly(),
+        ]
+    )
+    app.req_options.strip_url_path_trailing_slash = True
+    app.router_options.converters["id"] = IdConverter
+    app.add_error_handler(Exception, problems.fail)
+    app.add_error_handler(falcon.HTTPError, problems.refuse_http)
+    app.add_error_handler(Refusal, problems.refuse)
+    for template, resource in all_routes:
+        app.add_route(template, resource)
+
+    def close() -> None:
+        passwords.close()
+        pages.close()
+        database.close()
+
+    app.close = close
+    return app
+
+
+def _routes(users: Users, certificates: Certificates, health: Health) -> list[openapi.Route]:
+    user = "/users/{user_id:id}"
+    certificate = user + "/certificates/{certificate_id:id}"
+    return [
+        ("/users", UsersResource(users)),
+        (user, UserResource(users)),
+        (user + "/certificates", CertificatesResource(certificates)),
+        (certificate, CertificateResource(certificates)),
+        (certificate + "/active", ActiveResource(certificates)),
+        ("/healthcheck", HealthcheckResource(health)),
+        ("/livez", LivezResource()),
+    ]

@@ -1,0 +1,71 @@
+"""The command line."""
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from .config import Config, ConfigError
+
+app = typer.Typer(
+    help="Takes customers' TLS certificates and keys over a JSON API, and knows which are active.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def serve() -> None:
+    """Serve the API. The settings are CC_… variables; README.md lists them."""
+    from .server import ListenError, metrics_folder
+    from .server import serve as run
+
+    config = _config()
+    with metrics_folder():
+        from .gateways.schema import SchemaError, require_head
+
+        try:
+            require_head(config.database_url)
+            run(config)
+        except (SchemaError, ListenError) as error:
+            _stop(error)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema to this version's (alembic upgrade head)."""
+    from .gateways.schema import SchemaError
+    from .gateways.schema import migrate as run
+
+    try:
+        run(_config().database_url)
+    except SchemaError as error:
+        _stop(error)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the description of the API, OpenAPI 3.1 as YAML."""
+    import yaml
+
+    from .app import description
+
+    print(yaml.safe_dump(description(), sort_keys=False, allow_unicode=True, width=100), end="")
+
+
+def main() -> None:
+    """The entry point of the command `customer-certificates`."""
+    app()
+
+
+def _config() -> Config:
+    try:
+        return Config.from_environ()
+    except ConfigError as error:
+        _stop(error)
+
+
+def _stop(error: Exception) -> NoReturn:
+    print(f"customer-certificates: {error}", file=sys.stderr)
+    raise typer.Exit(2)

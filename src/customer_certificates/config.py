@@ -1,0 +1,170 @@
+"""Every setting of the service: read from the environment once, checked, and frozen."""
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+Profile = Literal["lcl", "tst"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+T = TypeVar("T")
+
+# argon2id, as (KiB of memory, passes, lanes): RFC 9106's second recommendation, and the least that
+# OWASP's password storage sheet admits.
+RFC_9106_LOW_MEMORY = (65536, 3, 4)
+LEAST_PASSWORD_COST = (19456, 2, 1)
+_PASSWORD_COSTS = {"lcl": RFC_9106_LOW_MEMORY, "tst": LEAST_PASSWORD_COST}
+
+
+class ConfigError(Exception):
+    """A setting cannot be used. The message says which, why, and what would do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one process.
+
+    `database_url` is SQLAlchemy's form of the database's address; `cache_url` names a Redis, or is
+    None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes, lanes);
+    `metrics_folder` is where the worker processes of one service share their counters.
+    """
+
+    profile: Profile
+    host: str
+    port: int
+    data_dir: Path
+    database_url: str
+    cache_url: str | None
+    trusted_peers: tuple[Network, ...]
+    workers: int
+    threads: int
+    password_cost: tuple[int, int, int]
+    metrics_folder: Path | None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """The settings that `environ` (by default the process's own) asks for.
+
+        Raises ConfigError for the first variable that cannot be used.
+        """
+        environ = os.environ if environ is None else environ
+        profile = _read(environ, "CC_ENV", _profile, environ.get("env") or "lcl")
+        data_dir = _read(environ, "CC_DATA_DIR", _folder, "var")
+        metrics_folder = environ.get("PROMETHEUS_MULTIPROC_DIR")
+        return cls(
+            profile=profile,
+            host=_read(environ, "CC_HOST", _host, "127.0.0.1"),
+            port=_read(environ, "CC_PORT", _whole(0, 65535), "9000"),
+            data_dir=data_dir,
+            database_url=_read(
+                environ,
+                "CC_DATABASE_URL",
+                _database_url,
+                f"sqlite:///{data_dir / 'customer-certificates.sqlite3'}",
+            ),
+            cache_url=_read(environ, "CC_CACHE_URL", _cache_url, ""),
+            trusted_peers=_read(environ, "CC_TRUSTED_PEERS", _networks, ""),
+            workers=_read(environ, "CC_WORKERS", _whole(1, 64), "2"),
+            threads=_read(environ, "CC_THREADS", _whole(2, 64), "4"),
+            password_cost=_PASSWORD_COSTS[profile],
+            metrics_folder=Path(metrics_folder) if metrics_folder else None,
+        )
+
+    @property
+    def address(self) -> str:
+        """The URL at which a person on this machine reaches the service."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def share_metrics(folder: Path) -> None:
+    """Have every process started from here on count into `folder`.
+
+    prometheus-client reads this variable when it is imported, so it comes before that.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
+def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T], default: str) -> T:
+    """The setting `name`, or what the file named by `name`_FILE holds, parsed."""
+    text, source = environ.get(name), name
+    if path := environ.get(f"{name}_FILE"):
+        if text:
+            raise ConfigError(f"{name} and {name}_FILE are both set. Keep one of them.")
+        source = f"{name}_FILE={path}"
+        try:
+            text = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{source} cannot be read: {error}.") from error
+        if not text:
+            raise ConfigError(f"{source} is empty.")
+    try:
+        return parse(text or default)
+    except ValueError as error:
+        raise ConfigError(f"{source} {error}") from None
+
+
+def _profile(text: str) -> Profile:
+    match text:
+        case "lcl" | "tst":
+            return text
+        case "prd":
+            raise ValueError(
+                "asks for the profile prd, which needs credentials and sealed keys; this version "
+                "has neither, so it serves only this machine (profile lcl)."
+            )
+    raise ValueError(f"names no profile: {text!r}. Profiles are lcl and tst.")
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _host(text: str) -> str:
+    if text == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(
+            f"is not an IP address to listen on: {text!r}. Try 127.0.0.1 or 0.0.0.0."
+        ) from None
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 9 and least <= int(text) <= most):
+            raise ValueError(f"must be a whole number from {least} to {most}, not {text!r}.")
+        return int(text)
+
+    return parse
+
+
+def _database_url(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    match scheme.removesuffix("+psycopg"):
+        case "postgresql" | "postgres" if separator:
+            return f"postgresql+psycopg://{rest}"
+        case "sqlite" if rest.startswith("/") and rest not in ("/", "/:memory:"):
+            return text
+    raise ValueError(
+        "must look like postgresql://user:password@host/name or sqlite:////absolute/path."
+    )
+
+
+def _cache_url(text: str) -> str | None:
+    if text and urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must look like redis://host:6379/0 (or rediss:// for TLS).")
+    return text or None
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(
+            f"must list addresses or ranges, like 10.1.2.0/24,10.1.3.4: {error}."
+        ) from None

@@ -1,0 +1,73 @@
+"""The reasons for which a request is refused. A reason knows nothing of HTTP: `problems` does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with one field of what was sent.
+
+    `code` is for programs, `detail` says what is wrong, `hint` what to do about it.
+    """
+
+    code: str
+    field: str
+    detail: str
+    hint: str
+
+
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
+    """A request cannot be carried out as it stands; nothing was changed.
+
+    `detail` is a sentence for the caller, `errors` the fields to blame, `retry_after` the seconds
+    after which the same request may succeed.
+    """
+
+    def __init__(
+        self, detail: str, *, errors: Sequence[Finding] = (), retry_after: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.retry_after = retry_after
+
+
+class Malformed(Refusal):
+    """What was sent is not JSON, not an object, or lacks a required field."""
+
+
+class Invalid(Refusal):
+    """What was sent can be read, but a value in it cannot be accepted."""
+
+
+class TooLarge(Refusal):
+    """What was sent is larger than the service reads."""
+
+
+class UnsupportedMediaType(Refusal):
+    """What was sent is not declared as JSON."""
+
+
+class NotAcceptable(Refusal):
+    """The caller admits no answer that the service can give."""
+
+
+class Forbidden(Refusal):
+    """The caller is not one whom the service answers."""
+
+
+class NotFound(Refusal):
+    """It is not there, or it is not the caller's."""
+
+
+class Conflict(Refusal):
+    """It contradicts what is stored."""
+
+
+class PreconditionFailed(Refusal):
+    """The state has moved on since the caller read it."""
+
+
+class Unavailable(Refusal):
+    """The service cannot do its work just now; the same request may succeed later."""

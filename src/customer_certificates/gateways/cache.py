@@ -1,0 +1,121 @@
+"""Pages of lists, kept under names that contain the revision they show.
+
+Nothing here is ever invalidated: a page is a function of its name, and old names age out. So a
+cache that is cold, flushed, cut off or dead costs time and nothing else.
+"""
+
+from threading import Lock
+from typing import Any, NamedTuple
+
+from cachetools import LRUCache
+from dogpile.cache import make_region, register_backend
+from dogpile.cache.api import NO_VALUE, CacheBackend, CantDeserializeException
+
+from .metrics import Metrics
+from .redis_breaker import RedisBreaker, redis_arguments
+
+_PROCESS_BYTES = 16 * 2**20
+_LARGEST_PAGE_BYTES = 2 * 2**20
+_ENTRY_OVERHEAD_BYTES = 500
+
+
+class Page(NamedTuple):
+    """One page of a list: the name it is kept under, the id that the next page is `after` (None
+    on the last page), and the JSON of its answer."""
+
+    name: str
+    next_after: int | None
+    body: bytes
+
+
+class Pages:
+    """Looks in this process first, then in Redis."""
+
+    def __init__(self, url: str | None, metrics: Metrics) -> None:
+        """`url` names a Redis; None leaves the cache of this process alone."""
+        self._metrics = metrics
+        self._process = make_region().configure("customer_certificates.process")
+        self._breaker = RedisBreaker(metrics) if url else None
+        if self._breaker and url:
+            self._redis = make_region(serializer=_pack, deserializer=_unpack).configure(
+                "dogpile.cache.redis", arguments=redis_arguments(url), wrap=[self._breaker]
+            )
+
+    def get(self, name: str) -> Page | None:
+        """The page kept under `name`, wherever it is found."""
+        page = self._process.get(name)
+        if page is not NO_VALUE:
+            self._metrics.process_hits.inc()
+            return page  # type: ignore[no-any-return]
+        if self._breaker:
+            page = self._from_redis(name)
+            if page:
+                self._metrics.redis_hits.inc()
+                self._process.set(name, page)
+                return page
+        self._metrics.misses.inc()
+        return None
+
+    def put(self, page: Page) -> None:
+        """Keeps `page`, if it is not so large that it would drive out many others."""
+        if len(page.body) > _LARGEST_PAGE_BYTES:
+            return
+        self._process.set(page.name, page)
+        if self._breaker:
+            self._redis.set(page.name, page)
+
+    def is_up(self) -> bool:
+        """Whether Redis answers; true where none is configured."""
+        return self._breaker is None or self._breaker.is_up()
+
+    def close(self) -> None:
+        """Ends the watch over Redis."""
+        if self._breaker:
+            self._breaker.close()
+
+    def _from_redis(self, name: str) -> Page | None:
+        try:
+            page = self._redis.get(name)
+        except (ValueError, LookupError, TypeError):
+            return None
+        # Redis is outside: what it gives is taken only if it says itself what it is.
+        return page if page is not NO_VALUE and page.name == name else None
+
+
+def _pack(page: Page) -> bytes:
+    return b"%b\n%d\n%b" % (page.name.encode(), page.next_after or 0, page.body)
+
+
+def _unpack(data: bytes) -> Page:
+    try:
+        name, next_after, body = data.split(b"\n", 2)
+        return Page(name.decode(), int(next_after) or None, body)
+    except ValueError as error:
+        raise CantDeserializeException from error
+
+
+class _ProcessBackend(CacheBackend):
+    """The least recently used pages go first, and all of them are bounded in bytes."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self._lock = Lock()
+        self._pages: LRUCache[str, Any] = LRUCache(
+            _PROCESS_BYTES, getsizeof=lambda value: len(value.payload.body) + _ENTRY_OVERHEAD_BYTES
+        )
+
+    def get(self, key: str) -> Any:
+        with self._lock:
+            return self._pages.get(key, NO_VALUE)
+
+    def set(self, key: str, value: Any) -> None:
+        with self._lock:
+            self._pages[key] = value
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._pages.pop(key, None)
+
+
+register_backend(  # type: ignore[no-untyped-call]
+    "customer_certificates.process", __name__, _ProcessBackend.__name__
+)

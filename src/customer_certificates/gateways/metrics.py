@@ -1,0 +1,95 @@
+"""What the service counts of itself, in Prometheus' terms, over all its worker processes."""
+
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """The counters, with their labels bound beforehand wherever the labels are few."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, folder: Path | None) -> None:
+        """`folder` is where the worker processes share their counts; None: there is but one."""
+        self._folder = folder
+        registry = self._registry = CollectorRegistry()
+        if folder:
+            _forget_dead_workers(folder)
+        self._requests = Counter(
+            "cc_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self._durations = Histogram(
+            "cc_http_request_duration_seconds",
+            "From the arrival of a request to its answer.",
+            ["method", "route"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._bound: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        pages = Counter(
+            "cc_cache_pages",
+            "List pages by where they were found.",
+            ["tier"],
+            registry=registry,
+        )
+        self.process_hits = pages.labels("process")
+        self.redis_hits = pages.labels("redis")
+        self.misses = pages.labels("database")
+        self.cache_failures = Counter(
+            "cc_cache_failures", "Calls to Redis that failed or timed out.", registry=registry
+        )
+        connections = Gauge(
+            "cc_database_connections",
+            "Connections to the database: open ones for reads, ones within a transaction.",
+            ["use"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.read_connections = connections.labels("read")
+        self.transactions = connections.labels("transaction")
+        self.password_queue = Gauge(
+            "cc_password_hashing",
+            "Passwords being hashed or waiting for it.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+
+    def request(self, method: str, route: str, status: str, seconds: float) -> None:
+        """Counts one answer. `route` is a template, never a path: paths are without number."""
+        bound = self._bound.get((method, route, status))
+        if bound is None:
+            bound = self._bound[method, route, status] = (
+                self._requests.labels(method, route, status),
+                self._durations.labels(method, route),
+            )
+        bound[0].inc()
+        bound[1].observe(seconds)
+
+    def exposition(self) -> bytes:
+        """All counts, of every worker process, in Prometheus' text format."""
+        if self._folder is None:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """Gauges of a worker that was killed would stand for ever: it cannot count them down."""
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+        except PermissionError:
+            continue

@@ -1,0 +1,94 @@
+"""Keeps a Redis that is dead or hung from costing anything."""
+
+from threading import Event, Thread
+from typing import Any
+
+from dogpile.cache.api import NO_VALUE
+from dogpile.cache.proxy import ProxyBackend
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from .metrics import Metrics
+
+_CALL_SECONDS = 0.05
+_PROBE_SECONDS = 0.5
+_KEPT_SECONDS = 3600
+
+
+def redis_arguments(url: str) -> dict[str, Any]:
+    """What dogpile's Redis backend needs: no call may take longer than 50 ms, none is repeated."""
+    return {
+        "url": url,
+        "socket_timeout": _CALL_SECONDS,
+        "socket_connect_timeout": _CALL_SECONDS,
+        "redis_expiration_time": _KEPT_SECONDS,
+        "connection_kwargs": {"retry": Retry(NoBackoff(), 0)},
+    }
+
+
+class RedisBreaker(ProxyBackend):
+    """A circuit breaker: after one failed call Redis is not asked until a probe has succeeded.
+
+    The probe runs in a thread of its own, so that no request waits for a name to resolve or a
+    connection to open. It begins open, for the same reason.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._closing = Event()
+        self._broken = Event()
+        self._broken.set()
+
+    def wrap(self, backend: Any) -> "RedisBreaker":
+        """dogpile calls this with the backend to stand before."""
+        super().wrap(backend)
+        Thread(target=self._probe, name="redis-probe", daemon=True).start()
+        return self
+
+    def get_serialized(self, key: str) -> Any:
+        """What Redis has under `key`; nothing where it does not say within its time."""
+        if self._broken.is_set():
+            return NO_VALUE
+        try:
+            return self.proxied.get_serialized(key)
+        except (RedisError, OSError):
+            self._trip()
+            return NO_VALUE
+
+    def set_serialized(self, key: str, value: Any) -> None:
+        """Has Redis keep `value`, if it is there."""
+        if self._broken.is_set():
+            return
+        try:
+            self.proxied.set_serialized(key, value)
+        except (RedisError, OSError):
+            self._trip()
+
+    def is_up(self) -> bool:
+        """Whether Redis answers now."""
+        return not self._broken.is_set() and self._answers()
+
+    def close(self) -> None:
+        """Ends the probing."""
+        self._closing.set()
+        self._broken.set()
+
+    def _trip(self) -> None:
+        self._metrics.cache_failures.inc()
+        self._broken.set()
+
+    def _answers(self) -> bool:
+        try:
+            client: Any = getattr(self.proxied, "reader_client")  # noqa: B009
+            client.ping()
+        except (RedisError, OSError):
+            self._trip()
+            return False
+        return True
+
+    def _probe(self) -> None:
+        while not self._closing.is_set():
+            if self._broken.is_set() and self._answers():
+                self._broken.clear()
+            self._closing.wait(_PROBE_SECONDS)

@@ -1,0 +1,63 @@
+"""What only SQLite needs: its settings, its locking, and reads outside any transaction."""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine.interfaces import Dialect
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """The driver's own transactions off (`configure` begins them), five seconds for a lock."""
+    return {"isolation_level": None, "timeout": 5.0, "check_same_thread": False}
+
+
+def configure(engine: Engine) -> None:
+    """A file that only its owner may read, and every transaction a writer's from its start."""
+    path = Path(str(engine.url.database))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives the mode of this file to the log files that it puts beside it.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, _record: object) -> None:
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {setting}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that begins as a reader cannot always become a writer: SQLITE_BUSY at once.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Whether the same statement may succeed later: a lock held too long, a full disk."""
+    return isinstance(error, sqlite3.OperationalError)
+
+
+def read_dialect() -> Dialect:
+    """Statements with parameters as `?`."""
+    return sqlite.dialect(paramstyle="qmark")
+
+
+class Reader:
+    """A connection in autocommit; the driver itself keeps each statement prepared."""
+
+    def __init__(self, engine: Engine) -> None:
+        connection = engine.raw_connection()
+        connection.detach()
+        self._connection: Any = connection.dbapi_connection
+
+    def read(self, name: str, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        """The rows of the statement. Raises OSError where the database is locked or unreadable."""
+        try:
+            rows: list[tuple[Any, ...]] = self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise OSError(str(error)) from error
+        return rows
+
+    def close(self) -> None:
+        self._connection.close()

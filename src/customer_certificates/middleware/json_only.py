@@ -1,0 +1,37 @@
+"""JSON in, JSON out: anything else is refused before a resource sees it."""
+
+from typing import Any
+
+import falcon
+from falcon import Request, Response
+
+from ..errors import NotAcceptable, UnsupportedMediaType
+
+
+class JsonOnly:
+    """Exempt are resources that say `speaks_json = False`: their clients speak something else."""
+
+    def process_resource(
+        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
+    ) -> None:
+        """Raises NotAcceptable, or UnsupportedMediaType for a body that is not declared JSON."""
+        if not getattr(resource, "speaks_json", True):
+            return
+        accept = req.env.get("HTTP_ACCEPT", "*/*")
+        if accept != "*/*" and not _admits_json(req):
+            raise NotAcceptable("This service answers in JSON (application/json) alone.")
+        if _has_body(req) and not _is_json(req.content_type):
+            raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
+
+
+def _admits_json(req: Request) -> bool:
+    return req.client_accepts(falcon.MEDIA_JSON) or req.client_accepts("application/problem+json")
+
+
+def _has_body(req: Request) -> bool:
+    return bool(req.content_length) or "HTTP_TRANSFER_ENCODING" in req.env
+
+
+def _is_json(content_type: str | None) -> bool:
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return media_type == falcon.MEDIA_JSON

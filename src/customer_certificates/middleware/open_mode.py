@@ -1,0 +1,71 @@
+"""Without credentials, only this machine is served."""
+
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from falcon import Request, Response
+
+from ..errors import Forbidden
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_PROXY_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_VIA")
+
+
+class OpenMode:
+    """Lets in loopback peers and trusted ones, and through them no web page of another site."""
+
+    def __init__(self, trusted_peers: Sequence[Network]) -> None:
+        """`trusted_peers` may ask as well as the loopback's."""
+        self._trusted = tuple(trusted_peers)
+        self._is_trusted = lru_cache(1024)(self._look_up)
+
+    def process_request(self, req: Request, resp: Response) -> None:
+        """Raises Forbidden where the request may not be from this machine's own user."""
+        resp.set_header("CC-Mode", "open")
+        env = req.env
+        if not self._is_trusted(req.remote_addr):
+            raise Forbidden(
+                "This service asks for no credentials and so serves only its own machine. "
+                "CC_TRUSTED_PEERS lists the peers that may ask as well."
+            )
+        for header in _PROXY_HEADERS:
+            if header in env:
+                raise Forbidden("A service without credentials is not served through a proxy.")
+        host = env.get("HTTP_HOST", "")
+        # A foreign name that resolves to 127.0.0.1 must not open the door (DNS rebinding).
+        if not _is_local(host):
+            raise Forbidden("The Host header must name this machine: localhost, or an address.")
+        if "HTTP_ORIGIN" in env and not _is_same_origin(env["HTTP_ORIGIN"], host):
+            raise Forbidden("A page of another origin may not ask.")
+        if env.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
+            raise Forbidden("A page of another site may not ask.")
+
+    def _look_up(self, peer: str) -> bool:
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return address.is_loopback or any(address in network for network in self._trusted)
+
+
+@lru_cache(1024)
+def _is_local(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_same_origin(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False

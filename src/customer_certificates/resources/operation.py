@@ -1,0 +1,85 @@
+"""What a responder says of itself, for the description of the API."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..errors import Refusal
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter or header; `schema` is JSON Schema."""
+
+    name: str
+    place: str
+    description: str
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a status means; `content` is a media type and a type, or None for an empty body."""
+
+    description: str
+    kind: Any = None
+    headers: tuple[str, ...] = ()
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one route."""
+
+    summary: str
+    answers: dict[int, Answer]
+    body: Any
+    parameters: tuple[Parameter, ...]
+    refusals: tuple[type[Refusal], ...]
+
+
+AFTER = Parameter(
+    "after",
+    "query",
+    "Only items with a greater id: the last id of the page before.",
+    {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
+)
+LIMIT = Parameter(
+    "limit",
+    "query",
+    "How many items at most; a page of large items may end sooner. Follow the Link header.",
+    {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+)
+IF_MATCH = Parameter(
+    "If-Match",
+    "header",
+    "Change it only if it still has this entity tag; else 412.",
+    {"type": "string", "examples": ['"5d41402abc4b2a76b9719d911017c592"']},
+)
+IF_NONE_MATCH = Parameter(
+    "If-None-Match",
+    "header",
+    "Answer 304 if it still has this entity tag.",
+    {"type": "string", "examples": ['"5d41402abc4b2a76b9719d911017c592"']},
+)
+NOT_MODIFIED = Answer("The client has it already.", headers=("ETag",))
+
+
+def operation(
+    summary: str,
+    answers: dict[int, Answer],
+    *,
+    body: Any = None,
+    parameters: Sequence[Parameter] = (),
+    refusals: Sequence[type[Refusal]] = (),
+) -> Callable[[F], F]:
+    """Describes the responder below it; changes nothing of it."""
+
+    def describe(responder: F) -> F:
+        described = Operation(summary, answers, body, tuple(parameters), tuple(refusals))
+        responder.__operation__ = described  # type: ignore[attr-defined]
+        return responder
+
+    return describe

@@ -1,0 +1,105 @@
+"""How a refusal is answered: RFC 9457's problem details, and the only table of statuses."""
+
+import logging
+from typing import Annotated, Any
+
+import falcon
+import msgspec
+from falcon import Request, Response
+from msgspec import Meta
+
+from .. import errors
+from ..errors import Finding, Refusal
+
+STATUSES: dict[type[Refusal], int] = {
+    errors.Malformed: 400,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.NotAcceptable: 406,
+    errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.Invalid: 422,
+    errors.Unavailable: 503,
+}
+_MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """Why a request was refused (RFC 9457)."""
+
+    type: Annotated[str, Meta(examples=["urn:customer-certificates:problem:invalid"])]
+    title: Annotated[str, Meta(examples=["Unprocessable Entity"])]
+    status: Annotated[int, Meta(ge=400, le=599, examples=[422])]
+    detail: Annotated[str, Meta(examples=["One field cannot be accepted."])]
+    request_id: Annotated[str, Meta(description="What to quote to the service's operator.")]
+    errors: Annotated[
+        tuple[Finding, ...], Meta(description="The fields to blame, all of them at once.")
+    ] = ()
+
+
+def refuse(req: Request, resp: Response, refusal: Refusal, _params: dict[str, Any]) -> None:
+    """Answers with a refusal of our own."""
+    if refusal.retry_after is not None:
+        resp.set_header("Retry-After", str(refusal.retry_after))
+    _answer(req, resp, STATUSES[type(refusal)], _kind(refusal), refusal.detail, refusal.errors)
+
+
+def refuse_http(
+    req: Request, resp: Response, error: falcon.HTTPError, _params: dict[str, Any]
+) -> None:
+    """Answers with what the framework refuses by itself: unknown routes, methods, bad headers."""
+    resp.set_headers(error.headers or {})
+    status = falcon.http_status_to_code(error.status)
+    details = {
+        404: f"There is nothing at {req.path[:200]}",
+        405: f"{req.method} is not done here; the Allow header says what is.",
+    }
+    detail = details.get(status) or str(error.description or error.title)
+    _answer(req, resp, status, _phrase(status).lower().replace(" ", "-"), detail)
+
+
+def fail(req: Request, resp: Response, error: Exception, _params: dict[str, Any]) -> None:
+    """Answers for a defect of ours: the caller learns the request id, the log learns the rest."""
+    _log.error("unexpected error, request %s", req.context.request_id, exc_info=error)
+    _answer(
+        req, resp, 500, "internal", "The service failed. Its log has the reason under request_id."
+    )
+
+
+def _answer(
+    req: Request,
+    resp: Response,
+    status: int,
+    kind: str,
+    detail: str,
+    errors: tuple[Finding, ...] = (),
+) -> None:
+    resp.status = status
+    resp.content_type = (
+        falcon.MEDIA_JSON
+        if not req.client_accepts(_MEDIA_TYPE) and req.client_accepts(falcon.MEDIA_JSON)
+        else _MEDIA_TYPE
+    )
+    resp.data = msgspec.json.encode(
+        Problem(
+            f"urn:customer-certificates:problem:{kind}",
+            _phrase(status),
+            status,
+            detail,
+            req.context.request_id,
+            errors,
+        )
+    )
+
+
+def _kind(refusal: Refusal) -> str:
+    name = type(refusal).__name__
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).removeprefix("-")
+
+
+def _phrase(status: int) -> str:
+    line: str = falcon.code_to_http_status(status)
+    return line.partition(" ")[2]

@@ -1,0 +1,114 @@
+"""/users and /users/{user_id}"""
+
+from typing import Annotated
+
+import msgspec
+from falcon import Request, Response
+from msgspec import Meta
+
+from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
+from ..services.users import Email, NewUser, UserChanges, Users
+from ..services.views import UserView
+from . import conditional, pages, payloads
+from .operation import (
+    AFTER,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    LIMIT,
+    NOT_MODIFIED,
+    Answer,
+    Parameter,
+    operation,
+)
+
+_EMAIL = Parameter(
+    "email",
+    "query",
+    "Only the user with this e-mail address; case is not compared.",
+    {"type": "string", "maxLength": 254, "examples": ["ada@example.com"]},
+)
+
+
+class Created(msgspec.Struct):
+    """The id of what was stored."""
+
+    id: Annotated[int, Meta(ge=1, examples=[1])]
+
+
+class UsersResource:
+    """All users."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+
+    @operation(
+        "Register a user",
+        {201: Answer("Registered.", Created, headers=("Location",))},
+        body=NewUser,
+        refusals=[Conflict],
+    )
+    def on_post(self, req: Request, resp: Response) -> None:
+        user_id = self._users.register(payloads.read(req, NewUser))
+        resp.status = 201
+        resp.location = f"/users/{user_id}"
+        resp.data = msgspec.json.encode(Created(user_id))
+
+    @operation(
+        "List users",
+        {
+            200: Answer("Users, by id.", list[UserView], headers=("ETag", "Link")),
+            304: NOT_MODIFIED,
+        },
+        parameters=[_EMAIL, LIMIT, AFTER, IF_NONE_MATCH],
+        refusals=[Invalid],
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = payloads.Query(req)
+        after, limit = pages.wanted(query)
+        email = query.text("email", Email, "an e-mail address")
+        query.check()
+        users, next_after = self._users.page(email, after, limit)
+        pages.link_next(req, resp, next_after)
+        conditional.answer(req, resp, users)
+
+    on_head = on_get
+
+
+class UserResource:
+    """One user."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+
+    @operation(
+        "Show a user",
+        {200: Answer("The user.", UserView, headers=("ETag",)), 304: NOT_MODIFIED},
+        parameters=[IF_NONE_MATCH],
+        refusals=[NotFound],
+    )
+    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        conditional.answer(req, resp, self._users.get(user_id))
+
+    on_head = on_get
+
+    @operation(
+        "Change a user",
+        {200: Answer("The user as it is now.", UserView, headers=("ETag",))},
+        body=UserChanges,
+        parameters=[IF_MATCH],
+        refusals=[NotFound, Conflict, PreconditionFailed],
+    )
+    def on_patch(self, req: Request, resp: Response, user_id: int) -> None:
+        changes = payloads.read(req, UserChanges)
+        view = self._users.change(user_id, changes, conditional.expected(req))
+        conditional.answer(req, resp, view)
+
+    @operation(
+        "Delete a user with every certificate and key",
+        {204: Answer("Gone.")},
+        parameters=[IF_MATCH],
+        refusals=[NotFound, PreconditionFailed],
+    )
+    def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
+        self._users.delete(user_id, conditional.expected(req))
+        resp.status = 204

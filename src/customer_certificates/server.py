@@ -1,0 +1,98 @@
+"""The process that starts the workers, watches them, and stops them in good order."""
+
+import shlex
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer as Server
+
+from .config import Config, share_metrics
+
+_DRAIN_SECONDS = 25
+_TARGET = "customer_certificates.server:worker"
+
+
+class ListenError(Exception):
+    """The address is not to be had. The message says which variable to change."""
+
+
+def serve(config: Config) -> None:
+    """Serves until SIGTERM or SIGINT; then requests under way have 25 s to end.
+
+    Raises ListenError where the address cannot be listened on.
+    """
+    server = _granian(config)
+    server.on_startup(lambda: _announce(config))
+    _require_free(config)
+    server.serve()
+
+
+@contextmanager
+def metrics_folder() -> Iterator[None]:
+    """A folder in which the workers share their counts; to be entered before anything counts."""
+    with TemporaryDirectory(prefix="customer-certificates-", ignore_cleanup_errors=True) as folder:
+        share_metrics(Path(folder))
+        yield
+
+
+def worker() -> object:
+    """What each worker process serves."""
+    from .app import create_app
+
+    return create_app(Config.from_environ())
+
+
+def _require_free(config: Config) -> None:
+    """Granian's own words for a taken port are a page of Rust."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            raise ListenError(
+                f"{config.host} port {config.port} cannot be listened on: {error.strerror}. "
+                "Choose another with CC_PORT or CC_HOST."
+            ) from None
+
+
+def _granian(config: Config) -> Server:
+    return Server(
+        _TARGET,
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.WSGI,
+        factory=True,
+        workers=config.workers,
+        blocking_threads=config.threads,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=10_000),
+        websockets=False,
+        log_level=LogLevels.warning,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_DRAIN_SECONDS,
+    )
+
+
+def _announce(config: Config) -> None:
+    url = config.address
+    user = {"name": "Ada Lovelace", "email": "ada@example.com", "password": "correct horse"}
+    body = shlex.quote(msgspec.json.encode(user).decode())
+    print(
+        f"Customer Certificates listens on {url} and serves this machine alone: "
+        "it asks for no credentials.\n"
+        f"Try it:\n"
+        f"  curl {url}/users -H 'Content-Type: application/json' -d {body}\n"
+        f"  curl {url}/users/1\n"
+        f"The API is described at {url}/docs",
+        file=sys.stderr,
+        flush=True,
+    )

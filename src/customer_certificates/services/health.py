@@ -1,0 +1,32 @@
+"""Whether the service can do its work."""
+
+import msgspec
+
+from ..errors import Unavailable
+from ..gateways.cache import Pages
+from ..gateways.database import Database
+
+
+class HealthView(msgspec.Struct):
+    """1 for each part that answers, 0 for each that does not."""
+
+    api: int
+    database: int
+    cache: int
+
+
+class Health:
+    """Asks the parts that the service depends on."""
+
+    def __init__(self, database: Database, pages: Pages) -> None:
+        self._database = database
+        self._pages = pages
+
+    def check(self) -> HealthView:
+        """How each part does now."""
+        try:
+            self._database.ping()
+            database = 1
+        except Unavailable:
+            database = 0
+        return HealthView(api=1, database=database, cache=int(self._pages.is_up()))

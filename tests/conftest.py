@@ -1,0 +1,139 @@
+"""The two backends that every test runs on: SQLite alone, and PostgreSQL with Redis."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from falcon.testing import TestClient
+
+from customer_certificates.app import Application, create_app
+from customer_certificates.config import Config
+from customer_certificates.gateways.database import Database, migration_engine
+from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.gateways.schema import migrate
+
+from .factories import a_user
+from .servers import start_postgresql, start_valkey
+from .service import Service
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A migrated database and, on PostgreSQL, a Redis beside it."""
+
+    name: str
+    settings: dict[str, str]
+
+    @property
+    def database_url(self) -> str:
+        return self.config().database_url
+
+    def config(self, **more: str) -> Config:
+        return Config.from_environ({"CC_ENV": "tst", **self.settings, **more})
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where CI runs, a test that cannot run is a failure: nobody reads why it was skipped."""
+    if os.environ.get("CI") == "true":
+        for item in items:
+            if any(item.iter_markers("skip")) or any(item.iter_markers("skipif")):
+                raise pytest.UsageError(f"{item.nodeid} would be skipped, and CI=true")
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A folder that a server run by another account can reach; pytest's own is root's alone."""
+    path = Path(tempfile.mkdtemp(prefix="cc-tests-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
+    """TEST_DATABASE_URL and TEST_CACHE_URL name servers to use in place of ones of our own."""
+    data = folder / f"data-{request.param}"
+    settings = {"CC_DATA_DIR": str(data)}
+    with ExitStack() as stack:
+        if request.param == "postgresql":
+            settings["CC_DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
+            settings["CC_CACHE_URL"] = os.environ.get("TEST_CACHE_URL", "")
+            if not settings["CC_DATABASE_URL"]:
+                postgresql = start_postgresql(folder / "postgresql")
+                stack.callback(postgresql.stop)
+                settings["CC_DATABASE_URL"] = postgresql.url
+            if not settings["CC_CACHE_URL"]:
+                valkey = start_valkey(folder / "valkey")
+                stack.callback(valkey.stop)
+                settings["CC_CACHE_URL"] = valkey.url
+        made = Backend(request.param, settings)
+        migrate(made.database_url)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def _engine(backend: Backend) -> Iterator[sa.Engine]:
+    engine = migration_engine(backend.database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def engine(_engine: sa.Engine) -> sa.Engine:
+    """The database as it is, behind the service's back; every test finds it empty."""
+    with _engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM users"))
+    return _engine
+
+
+@pytest.fixture(scope="session")
+def _app(backend: Backend) -> Iterator[Application]:
+    app = create_app(backend.config())
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def client(_app: Application, engine: sa.Engine) -> TestClient:
+    """The application without a socket."""
+    return TestClient(_app, headers={"Host": "localhost:9000"})
+
+
+@pytest.fixture
+def owner(client: TestClient) -> int:
+    """The id of a user whose certificates they are."""
+    return int(client.simulate_post("/users", json=a_user()).json["id"])
+
+
+@pytest.fixture
+def stranger(client: TestClient) -> int:
+    """The id of a user whose certificates they are not."""
+    return int(client.simulate_post("/users", json=a_user()).json["id"])
+
+
+@pytest.fixture
+def database(backend: Backend, engine: sa.Engine) -> Iterator[Database]:
+    """The gateway, for what is tested without HTTP."""
+    database = Database(backend.database_url, Metrics(None), threads=4)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def _service(backend: Backend, folder: Path) -> Iterator[Service]:
+    service = Service(backend.settings, folder / f"service-{backend.name}.log")
+    yield service
+    service.kill()
+
+
+@pytest.fixture
+def service(_service: Service, engine: sa.Engine) -> Service:
+    """The service over a real socket, with two worker processes."""
+    return _service

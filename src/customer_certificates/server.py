@@ -46,7 +46,9 @@ def metrics_folder() -> Iterator[None]:
 def worker() -> object:
     """What each worker process serves."""
     from .app import create_app
+    from .gateways.log_format import configure_logging
 
+    configure_logging()
     return create_app(Config.from_environ())
 
 

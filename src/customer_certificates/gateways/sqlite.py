@@ -1,8 +1,9 @@
-"""What only SQLite needs: its settings, its locking, and reads outside any transaction."""
+"""What only SQLite needs: its settings, its locking, its prepared statements."""
 
 import os
 import sqlite3
 from pathlib import Path
+from sqlite3 import Error as Error
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
@@ -38,26 +39,34 @@ def is_passing(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.OperationalError)
 
 
-def read_dialect() -> Dialect:
+def lift_timeouts(connection: sqlite3.Connection, _record: object) -> None:
+    """Nothing: a statement may take as long as it needs."""
+
+
+def prepared_dialect() -> Dialect:
     """Statements with parameters as `?`."""
     return sqlite.dialect(paramstyle="qmark")
 
 
-class Reader:
-    """A connection in autocommit; the driver itself keeps each statement prepared."""
+def descriptor(connection: object) -> None:
+    """There is no socket."""
 
-    def __init__(self, engine: Engine) -> None:
-        connection = engine.raw_connection()
-        connection.detach()
-        self._connection: Any = connection.dbapi_connection
 
-    def read(self, name: str, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
-        """The rows of the statement. Raises OSError where the database is locked or unreadable."""
-        try:
-            rows: list[tuple[Any, ...]] = self._connection.execute(sql, parameters).fetchall()
-        except sqlite3.OperationalError as error:
-            raise OSError(str(error)) from error
-        return rows
+class DriverStatements:
+    """The driver itself keeps each statement prepared."""
+
+    descriptor = None
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def run(self, name: str, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        """The rows of the statement. Errors are sqlite3's."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def require_begun(self) -> None:
+        """Nothing: `configure` has every transaction begin."""
 
     def close(self) -> None:
+        """Closes the connection."""
         self._connection.close()

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from ..errors import NotFound
 from ..gateways.cache import Page, Pages
-from ..gateways.database import Database, Row
+from ..gateways.database import Database, Row, Transaction
 from ..models import Certificate, User, new_revision
 from .users import locked_user, user_not_found
 from .views import (
@@ -103,6 +103,16 @@ class Certificates:
                 Certificate.user_id == bindparam("user_id"),
             )
         )
+        self._change = database.prepare(
+            update(User)
+            .where(User.id == bindparam("user_id"))
+            .values(certificates_revision=bindparam("revision"))
+            .returning(User.id)
+        )
+        self._insert = database.prepare(
+            insert(Certificate).returning(Certificate.id),
+            ("user_id", "active", "body", "private_key", "created_at"),
+        )
         self._page = {active: database.prepare(_page_of(active)) for active in (None, True, False)}
 
     def upload(self, user_id: int, new: CertificateUpload, expected: Tags | None) -> int:
@@ -111,17 +121,16 @@ class Certificates:
             if expected is not None:
                 user = locked_user(session, user_id)
                 require(expected, tag_of_revision(user.certificates_revision))
-            _certificates_changed(session, user_id)
-            certificate_id: int = session.execute(
-                _INSERT,
-                {
-                    "user_id": user_id,
-                    "active": new.active,
-                    "body": new.body,
-                    "private_key": new.private_key,
-                    "created_at": self._now(),
-                },
-            ).scalar_one()
+            self._certificates_changed(session, user_id)
+            rows = session.run(
+                self._insert,
+                user_id=user_id,
+                active=new.active,
+                body=new.body,
+                private_key=new.private_key,
+                created_at=self._now(),
+            )
+            certificate_id: int = rows[0][0]
             return certificate_id
 
     def get(self, user_id: int, certificate_id: int) -> CertificateView:
@@ -162,7 +171,7 @@ class Certificates:
             require_view(expected, _view(certificate))
             if certificate.active != wanted.active:
                 certificate.active = wanted.active
-                _certificates_changed(session, user_id)
+                self._certificates_changed(session, user_id)
 
     def delete(self, user_id: int, certificate_id: int, expected: Tags | None) -> None:
         """Removes the certificate and its key. Raises NotFound, PreconditionFailed."""
@@ -170,7 +179,12 @@ class Certificates:
             certificate = _locked_certificate(session, user_id, certificate_id)
             require_view(expected, _view(certificate))
             session.delete(certificate)
-            _certificates_changed(session, user_id)
+            self._certificates_changed(session, user_id)
+
+    def _certificates_changed(self, session: Transaction, user_id: int) -> None:
+        """Replaces the user's revision, and so locks the row. Raises NotFound."""
+        if not session.run(self._change, user_id=user_id, revision=new_revision()):
+            raise user_not_found(user_id)
 
     def _read_page(self, user_id: int, wanted: CertificateFilter) -> tuple[str, Page]:
         active, after, limit = wanted
@@ -181,14 +195,6 @@ class Certificates:
         views = _views(user_id, rows[:limit])
         next_after = views[-1].id if views and len(rows) > len(views) else None
         return tag, Page(_page_name(user_id, tag, wanted), next_after, encode(views))
-
-
-_INSERT = insert(Certificate.__table__).returning(Certificate.__table__.c.id)  # type: ignore[arg-type]
-_CHANGED = (
-    update(User.__table__)  # type: ignore[arg-type]
-    .where(User.__table__.c.id == bindparam("user_id"))
-    .values(certificates_revision=bindparam("revision"))
-)
 
 
 def _page_of(active: bool | None) -> Select[*tuple[Any, ...]]:
@@ -239,13 +245,6 @@ def _views(user_id: int, rows: list[Row]) -> list[CertificateView]:
 def _page_name(user_id: int, tag: str, wanted: CertificateFilter) -> str:
     active, after, limit = wanted
     return f"cc:certificates:{user_id}:{tag}:{active}:{after}:{limit}"
-
-
-def _certificates_changed(session: Session, user_id: int) -> None:
-    """Replaces the user's revision, and so locks the row. Raises NotFound."""
-    changed: Any = session.execute(_CHANGED, {"user_id": user_id, "revision": new_revision()})
-    if not changed.rowcount:
-        raise user_not_found(user_id)
 
 
 def _locked_certificate(session: Session, user_id: int, certificate_id: int) -> Certificate:

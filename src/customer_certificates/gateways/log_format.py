@@ -1,0 +1,31 @@
+"""How everything that is logged besides requests looks: JSON for machines, words for a person."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+import msgspec
+
+
+def configure_logging() -> None:
+    """Warnings and errors go to standard error, one JSON object a line unless it is a terminal."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s  %(levelname)s  %(message)s")
+        if sys.stderr.isatty()
+        else _JsonFormatter()
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "logger": record.name,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()

@@ -1,0 +1,92 @@
+"""The rules of the house that no linter knows."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from customer_certificates import errors
+from customer_certificates.errors import Refusal
+from customer_certificates.resources.problems import STATUSES
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "customer_certificates"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+ROOMS = {"crypto", "gateways", "middleware", "models", "resources", "services"}
+FRAMEWORKS = {
+    "falcon": {"app.py", "middleware", "resources"},
+    "sqlalchemy": {"gateways", "models", "services"},
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in names | modules}
+
+
+def test_there_are_no_other_rooms() -> None:
+    folders = {path.name for path in SOURCE.iterdir() if path.is_dir()} - {"__pycache__"}
+
+    assert folders == ROOMS
+
+
+def test_no_file_is_named_after_nothing() -> None:
+    stray = [path for path in FILES if re.search(r"util|helper|common|misc", path.stem)]
+
+    assert stray == []
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_framework_is_imported_only_in_its_rooms(framework: str) -> None:
+    rooms = {room_of(path) for path in FILES if framework in imports(path)}
+
+    assert rooms <= FRAMEWORKS[framework]
+
+
+def test_only_the_gateway_commits() -> None:
+    guilty = [path for path in FILES if re.search(r"\.(commit|rollback)\(", path.read_text())]
+
+    assert {room_of(path) for path in guilty} <= {"gateways"}
+
+
+def test_no_resource_tries() -> None:
+    """What a refusal becomes is decided in problems.py, for all of them."""
+    guilty = [
+        path.name
+        for path in (SOURCE / "resources").glob("*.py")
+        if any(isinstance(node, ast.Try) for node in ast.walk(ast.parse(path.read_text())))
+    ]
+
+    assert set(guilty) <= {"payloads.py"}
+
+
+def test_services_do_not_read_the_clock() -> None:
+    guilty = [
+        path
+        for path in (SOURCE / "services").glob("*.py")
+        if re.search(r"\.now\(|time\.time\(|utcnow", path.read_text().replace("self._now(", ""))
+    ]
+
+    assert guilty == []
+
+
+def test_every_refusal_has_a_status() -> None:
+    refusals = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, Refusal) and kind is not Refusal
+    }
+
+    assert set(STATUSES) == refusals
+
+
+def test_the_architecture_fits_on_a_page() -> None:
+    assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 80

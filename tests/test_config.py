@@ -1,0 +1,100 @@
+"""Settings: what is read, what is refused, and in which words."""
+
+from pathlib import Path
+
+import pytest
+
+from customer_certificates.config import (
+    LEAST_PASSWORD_COST,
+    RFC_9106_LOW_MEMORY,
+    Config,
+    ConfigError,
+)
+
+
+def test_defaults_need_nothing() -> None:
+    config = Config.from_environ({})
+
+    assert (config.profile, config.host, config.port) == ("lcl", "127.0.0.1", 9000)
+    assert (
+        config.database_url == f"sqlite:///{Path('var/customer-certificates.sqlite3').absolute()}"
+    )
+    assert config.cache_url is None
+    assert config.password_cost == RFC_9106_LOW_MEMORY
+
+
+def test_a_profile_is_named_by_either_variable() -> None:
+    assert Config.from_environ({"env": "tst"}).profile == "tst"
+    assert Config.from_environ({"env": "nonsense", "CC_ENV": "tst"}).profile == "tst"
+    assert Config.from_environ({"CC_ENV": "tst"}).password_cost == LEAST_PASSWORD_COST
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_any_usual_name_of_postgresql_is_understood(scheme: str) -> None:
+    config = Config.from_environ({"CC_DATABASE_URL": f"{scheme}://u:p@h/d"})
+
+    assert config.database_url == "postgresql+psycopg://u:p@h/d"
+
+
+def test_a_setting_can_be_read_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://u:p@h/d\n")
+
+    config = Config.from_environ({"CC_DATABASE_URL_FILE": str(secret)})
+
+    assert config.database_url == "postgresql+psycopg://u:p@h/d"
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:9000"),
+        ("::", "http://[::1]:9000"),
+        ("localhost", "http://127.0.0.1:9000"),
+        ("192.0.2.7", "http://192.0.2.7:9000"),
+    ],
+)
+def test_the_address_is_one_that_a_person_can_open(host: str, address: str) -> None:
+    assert Config.from_environ({"CC_HOST": host}).address == address
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CC_ENV", "staging"),
+        ("CC_ENV", "prd"),
+        ("CC_PORT", "http"),
+        ("CC_PORT", "65536"),
+        ("CC_PORT", "9" * 5000),
+        ("CC_HOST", "example.com"),
+        ("CC_WORKERS", "0"),
+        ("CC_THREADS", "1"),
+        ("CC_DATABASE_URL", "mysql://u:hunter2@h/d"),
+        ("CC_DATABASE_URL", "sqlite://"),
+        ("CC_DATABASE_URL", "sqlite:///:memory:"),
+        ("CC_DATABASE_URL", "hunter2"),
+        ("CC_CACHE_URL", "memcached://hunter2"),
+        ("CC_TRUSTED_PEERS", "10.0.0.1/8"),
+        ("CC_TRUSTED_PEERS", "everybody"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_a_secret_is_not_repeated(variable: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=variable) as caught:
+        Config.from_environ({variable: value})
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_and_a_value_are_not_both_taken(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="CC_CACHE_URL and CC_CACHE_URL_FILE are both set"):
+        Config.from_environ({"CC_CACHE_URL": "redis://h", "CC_CACHE_URL_FILE": str(tmp_path / "x")})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff"])
+def test_a_file_that_says_nothing_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    secret = tmp_path / "url"
+    if content is not None:
+        secret.write_bytes(content)
+
+    with pytest.raises(ConfigError, match="CC_CACHE_URL_FILE"):
+        Config.from_environ({"CC_CACHE_URL_FILE": str(secret)})

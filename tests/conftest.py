@@ -38,6 +38,12 @@ class Backend:
         return Config.from_environ({"CC_ENV": "tst", **self.settings, **more})
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="look for races for minutes instead of seconds"
+    )
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where CI runs, a test that cannot run is a failure: nobody reads why it was skipped."""
@@ -130,7 +136,7 @@ def database(backend: Backend, engine: sa.Engine) -> Iterator[Database]:
 def _service(backend: Backend, folder: Path) -> Iterator[Service]:
     service = Service(backend.settings, folder / f"service-{backend.name}.log")
     yield service
-    service.kill()
+    service.stop()
 
 
 @pytest.fixture

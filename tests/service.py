@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -20,13 +20,18 @@ START_SECONDS = 30
 class Service:
     """`customer-certificates serve` with the given settings; what it prints goes to `log`."""
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        log: Path,
+        command: Sequence[str] = (COMMAND, "serve"),
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
-                [COMMAND, "serve"],
+                command,
                 env=environment({**settings, "CC_PORT": str(port)}),
                 stdout=output,
                 stderr=output,

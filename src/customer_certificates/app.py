@@ -52,6 +52,9 @@ def description() -> dict[str, Any]:
 class Application(falcon.App):  # type: ignore[type-arg]
     """The WSGI application; `close` ends what it holds open."""
 
+    # Falcon would refuse WEBSOCKET before any middleware sees it, and so without a request id.
+    _META_METHODS = frozenset()
+
     close: Callable[[], None]
 
 
@@ -62,6 +65,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     requests that need it are refused until it does.
     """
     metrics = Metrics(config.metrics_folder)
+    lines = RequestLines()
     database = Database(config.database_url, metrics, threads=config.threads)
     pages = Pages(config.cache_url, metrics)
     # Half of the request threads at most wait for a password; the other half goes on serving.
@@ -79,7 +83,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     names = {template: openapi.plain_template(template) for template, _ in all_routes}
     app = Application(
         middleware=[
-            RequestLog(RequestLines(), metrics, names),
+            RequestLog(lines, metrics, names),
             OpenMode(config.trusted_peers),
             JsonOnly(),
         ]
@@ -96,6 +100,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         passwords.close()
         pages.close()
         database.close()
+        lines.close()
 
     app.close = close
     return app

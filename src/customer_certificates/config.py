@@ -2,7 +2,9 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeVar
@@ -16,6 +18,7 @@ T = TypeVar("T")
 # OWASP's password storage sheet admits.
 RFC_9106_LOW_MEMORY = (65536, 3, 4)
 LEAST_PASSWORD_COST = (19456, 2, 1)
+_HOST_AND_PORT = re.compile(r"([^:\[\]]*|\[[^\[\]]+\])(:[0-9]{1,5})?")
 _PASSWORD_COSTS = {"lcl": RFC_9106_LOW_MEMORY, "tst": LEAST_PASSWORD_COST}
 
 
@@ -145,8 +148,9 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 def _database_url(text: str) -> str:
     scheme, separator, rest = text.partition("://")
+    host = re.split("[/?]", rest)[0].rpartition("@")[2]
     match scheme.removesuffix("+psycopg"):
-        case "postgresql" | "postgres" if separator:
+        case "postgresql" | "postgres" if separator and _HOST_AND_PORT.fullmatch(host):
             return f"postgresql+psycopg://{rest}"
         case "sqlite" if rest.startswith("/") and rest not in ("/", "/:memory:"):
             return text
@@ -156,9 +160,18 @@ def _database_url(text: str) -> str:
 
 
 def _cache_url(text: str) -> str | None:
-    if text and urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must look like redis://host:6379/0 (or rediss:// for TLS).")
-    return text or None
+    if not text:
+        return None
+    # The answers of urlsplit to what it cannot read may repeat a part of a password.
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        number = parts.path.strip("/")
+        match parts.scheme:
+            case "redis" | "rediss" if parts.port != 0 and (number.isdecimal() or not number):
+                return text
+            case "unix":
+                return text
+    raise ValueError("must look like redis://host:6379/0 (or rediss:// for TLS).")
 
 
 def _networks(text: str) -> tuple[Network, ...]:

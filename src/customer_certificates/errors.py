@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with one field of what was sent.
+    """One thing that is wrong with one field of what was sent."""
 
-    `code` is for programs, `detail` says what is wrong, `hint` what to do about it.
-    """
-
-    code: str
-    field: str
-    detail: str
-    hint: str
+    code: Annotated[str, Meta(description="What is wrong, for programs.", examples=["required"])]
+    field: Annotated[str, Meta(description="The field to blame.", examples=["name"])]
+    detail: Annotated[
+        str, Meta(description="What is wrong, for people.", examples=["name is missing."])
+    ]
+    hint: Annotated[
+        str, Meta(description="What to do about it.", examples=["Send name; see /docs."])
+    ]
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error

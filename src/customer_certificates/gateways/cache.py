@@ -76,19 +76,26 @@ class Pages:
     def _from_redis(self, name: str) -> Page | None:
         try:
             page = self._redis.get(name)
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             return None
         # Redis is outside: what it gives is taken only if it says itself what it is.
         return page if page is not NO_VALUE and page.name == name else None
 
 
 def _pack(page: Page) -> bytes:
-    return b"%b\n%d\n%b" % (page.name.encode(), page.next_after or 0, page.body)
+    return b"%b\n%d\n%d\n%b" % (
+        page.name.encode(),
+        page.next_after or 0,
+        len(page.body),
+        page.body,
+    )
 
 
 def _unpack(data: bytes) -> Page:
     try:
-        name, next_after, body = data.split(b"\n", 2)
+        name, next_after, length, body = data.split(b"\n", 3)
+        if len(body) != int(length):
+            raise ValueError("a part is missing")
         return Page(name.decode(), int(next_after) or None, body)
     except ValueError as error:
         raise CantDeserializeException from error

@@ -4,21 +4,21 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import (
     Engine,
     NullPool,
-    Select,
-    UpdateBase,
+    column,
     create_engine,
     event,
     literal,
     make_url,
     select,
+    table,
 )
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import PoolProxiedConnection as PoolProxied
@@ -26,92 +26,24 @@ from sqlalchemy.pool import PoolProxiedConnection as PoolProxied
 from ..errors import Unavailable
 from . import postgresql, sqlite
 from .metrics import Metrics
+from .prepared import Prepared, Row, Runner, Statement
 from .watch import Watch
-
-Row = tuple[Any, ...]
-Statement = Select[*tuple[Any, ...]] | UpdateBase
-Converter = Callable[[Any], Any]
 
 # More than the server itself allows a statement (5 s): it has the first word.
 _HANG_SECONDS = 7.0
 
 
-class Statements(Protocol):
-    """Runs prepared statements on one connection. Errors are the driver's."""
-
-    descriptor: int | None
-
-    def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """The rows of a statement, which is prepared at its first use under `name`."""
-
-    def require_begun(self) -> None:
-        """Begins a transaction where the driver leaves that to the first statement it sees."""
-
-    def close(self) -> None:
-        """Closes the connection."""
-
-
-class Prepared:
-    """A statement, compiled once, that each connection prepares once.
-
-    Called with its parameters by name, it gives its rows: a read outside any transaction, which
-    may be sent twice where a connection breaks. Within a transaction, `Transaction.run` runs it.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[str, str, list[Any]], list[Row]],
-        name: str,
-        statement: Statement,
-        dialect: Dialect,
-        columns: Sequence[str] | None,
-    ) -> None:
-        compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
-        self.name = name
-        self.sql = str(compiled)
-        self._read = read
-        self._parameters = [
-            (key, compiled.params.get(key), _binder(compiled.binds[key].type, dialect))
-            for key in compiled.positiontup
-        ]
-        self._converters = [
-            (place, convert)
-            for place, column in enumerate(statement.exported_columns)
-            if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
-        ]
-
-    def __call__(self, **values: Any) -> list[Row]:
-        return self.rows(self._read(self.name, self.sql, self.parameters(values)))
-
-    def parameters(self, values: dict[str, Any]) -> list[Any]:
-        """`values` in the statement's order, as the driver takes them."""
-        return [
-            bind(values.get(key, default)) if bind else values.get(key, default)
-            for key, default, bind in self._parameters
-        ]
-
-    def rows(self, rows: list[Row]) -> list[Row]:
-        """What the driver gave, as the models' types have it."""
-        return [self._converted(row) for row in rows] if self._converters else rows
-
-    def _converted(self, row: Row) -> Row:
-        values = list(row)
-        for place, convert in self._converters:
-            values[place] = convert(values[place])
-        return tuple(values)
-
-
 class Transaction(Session):
     """SQLAlchemy's session of one use case, which can run prepared statements as well."""
 
-    def __init__(self, engine: Engine, statements: Callable[[PoolProxied], Statements]) -> None:
+    def __init__(self, engine: Engine, runner_of: Callable[[PoolProxied], Runner]) -> None:
         super().__init__(engine, expire_on_commit=False)
-        self._statements = statements
+        self._runner_of = runner_of
 
     def run(self, prepared: Prepared, **values: Any) -> list[Row]:
         """The rows of `prepared`, run in this transaction."""
-        statements = self._statements(self.connection().connection)
-        rows = statements.run(prepared.name, prepared.sql, prepared.parameters(values))
+        runner = self._runner_of(self.connection().connection)
+        rows = runner.run(prepared.name, prepared.sql, prepared.parameters(values))
         return prepared.rows(rows)
 
 
@@ -129,9 +61,11 @@ class Database:
         _, self._connector = _engine(url, poolclass=NullPool)
         self._metrics = metrics
         self._dialect: Dialect = self._driver.prepared_dialect()
-        self._idle: deque[Statements] = deque()
+        self._idle: deque[Runner] = deque()
         self._prepared = 0
-        self._ping = self.prepare(select(literal(1)))
+        # A table's row, not a constant: SQLite answers that without its file.
+        version = table("alembic_version", column("version_num"))
+        self._ping = self.prepare(select(version.c.version_num))
         self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
@@ -146,7 +80,7 @@ class Database:
         self._require_answering()
         committing = False
         try:
-            with Transaction(self._engine, self._statements_of) as session, session.begin():
+            with Transaction(self._engine, self._runner_of) as session, session.begin():
                 yield session
                 committing = True
         except IntegrityError:
@@ -201,30 +135,31 @@ class Database:
                 self._idle.append(connection)
                 return rows
 
-    def _connect(self) -> Statements:
+    def _connect(self) -> Runner:
         try:
             connection = self._connector.raw_connection()
-        except DBAPIError as error:
+        except (DBAPIError, self._driver.Error) as error:
             raise _unavailable() from error
         connection.detach()
         self._metrics.read_connections.inc()
-        statements: Statements = self._driver.DriverStatements(connection.dbapi_connection)
-        return statements
+        runner: Runner = self._driver.Runner(connection.dbapi_connection)
+        return runner
 
-    def _discard(self, connection: Statements) -> None:
+    def _discard(self, connection: Runner) -> None:
         self._watch.end(connection)
         self._metrics.read_connections.dec()
         connection.close()
 
-    def _statements_of(self, connection: PoolProxied) -> Statements:
-        statements: Statements | None = connection.info.get("statements")
-        if statements is None:
-            statements = self._driver.DriverStatements(connection.dbapi_connection)
-            connection.info["statements"] = statements
-        statements.require_begun()
-        return statements
+    def _runner_of(self, connection: PoolProxied) -> Runner:
+        runner: Runner | None = connection.info.get("runner")
+        if runner is None:
+            runner = connection.info["runner"] = self._driver.Runner(connection.dbapi_connection)
+        runner.require_begun()
+        return runner
 
     def _checked_out(self, connection: Any, record: object, _proxy: object) -> None:
+        if self._driver.has_ended(connection):
+            raise InvalidatePoolError
         self._metrics.transactions.inc()
         self._watch.begin(record, self._driver.descriptor(connection))
 
@@ -265,11 +200,6 @@ def _engine(url: str, **options: Any) -> tuple[ModuleType, Engine]:
     )
     driver.configure(engine)
     return driver, engine
-
-
-def _binder(kind: Any, dialect: Dialect) -> Converter | None:
-    binder: Converter | None = kind.dialect_impl(dialect).bind_processor(dialect)
-    return binder
 
 
 def _unavailable(committing: bool = False) -> Unavailable:

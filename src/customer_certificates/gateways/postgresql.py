@@ -1,5 +1,6 @@
 """What only PostgreSQL needs: how to connect, and libpq's prepared statements."""
 
+import select
 from typing import Any
 
 from psycopg import Error as Error
@@ -18,7 +19,7 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "10s",
     "timezone": "UTC",
 }
-_CONNECTION = {
+_CONNECTION: dict[str, Any] = {
     "application_name": "customer-certificates",
     "connect_timeout": "3",
     "keepalives_idle": "5",
@@ -28,11 +29,13 @@ _CONNECTION = {
     # After a failover, the server that was the primary must not be read from.
     "target_session_attrs": "read-write",
     "tcp_user_timeout": "5000",
+    # What psycopg prepares by itself it drops after a rollback with DEALLOCATE ALL, and ours too.
+    "prepare_threshold": None,
 }
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """libpq's parameters, less those that `url` sets itself."""
+    """psycopg's and libpq's parameters, less those that `url` sets itself."""
     return {name: value for name, value in _CONNECTION.items() if name not in url.query}
 
 
@@ -42,7 +45,8 @@ def configure(engine: Engine) -> None:
 
 def is_passing(error: BaseException | None) -> bool:
     """Whether the same statement may succeed later: timeouts, deadlocks, a server going down."""
-    return isinstance(error, OperationalError | errors.ReadOnlySqlTransaction)
+    passing = OperationalError | errors.ReadOnlySqlTransaction | errors.InvalidSqlStatementName
+    return isinstance(error, passing)
 
 
 def lift_timeouts(connection: Any, _record: object) -> None:
@@ -61,7 +65,14 @@ def descriptor(connection: Any) -> int:
     return int(connection.pgconn.socket)
 
 
-class DriverStatements:
+def has_ended(connection: Any) -> bool:
+    """Whether the server has closed a connection that lay idle: then there is its end to read."""
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class Runner:
     """Prepares each statement on one connection at its first use.
 
     It speaks to libpq directly: a row by its key costs half of what a cursor's costs, an insert
@@ -81,16 +92,18 @@ class DriverStatements:
         values = self._transformer.dump_sequence(parameters, [PyFormat.TEXT] * len(parameters))
         result = self._libpq.exec_prepared(prepared, values, None, _BINARY)
         if result.status != ExecStatus.TUPLES_OK:
-            raise self._error(result)
+            error = _error(self._libpq, result)
+            if isinstance(error, errors.InvalidSqlStatementName):
+                # Somebody else, a pooler perhaps, has dropped it.
+                del self._names[name]
+            raise error
         self._transformer.set_pgresult(result)
         return self._transformer.load_rows(0, result.ntuples, tuple)
 
     def require_begun(self) -> None:
         """psycopg begins a transaction at its own first statement; it commits ours as its own."""
         if self._libpq.transaction_status == TransactionStatus.IDLE:
-            result = self._libpq.exec_(b"BEGIN")
-            if result.status != ExecStatus.COMMAND_OK:
-                raise self._error(result)
+            _command(self._libpq, b"BEGIN")
 
     def close(self) -> None:
         """Closes the connection."""
@@ -100,11 +113,18 @@ class DriverStatements:
         prepared = name.encode()
         result = self._libpq.prepare(prepared, sql.encode())
         if result.status != ExecStatus.COMMAND_OK:
-            raise self._error(result)
+            raise _error(self._libpq, result)
         self._names[name] = prepared
         return prepared
 
-    def _error(self, result: Any) -> Exception:
-        if self._libpq.status == ConnStatus.BAD:
-            return OperationalError("the connection to the server was lost")
-        return errors.error_from_result(result)
+
+def _command(libpq: Any, command: bytes) -> None:
+    result = libpq.exec_(command)
+    if result.status != ExecStatus.COMMAND_OK:
+        raise _error(libpq, result)
+
+
+def _error(libpq: Any, result: Any) -> Exception:
+    if libpq.status == ConnStatus.BAD:
+        return OperationalError("the connection to the server was lost")
+    return errors.error_from_result(result)

@@ -5,8 +5,9 @@ from typing import Any
 
 from dogpile.cache.api import NO_VALUE
 from dogpile.cache.proxy import ProxyBackend
+from redis import RedisError
+from redis import exceptions as redis_errors
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from .metrics import Metrics
@@ -52,8 +53,8 @@ class RedisBreaker(ProxyBackend):
             return NO_VALUE
         try:
             return self.proxied.get_serialized(key)
-        except (RedisError, OSError):
-            self._trip()
+        except (RedisError, OSError) as error:
+            self._failed(error)
             return NO_VALUE
 
     def set_serialized(self, key: str, value: Any) -> None:
@@ -62,8 +63,8 @@ class RedisBreaker(ProxyBackend):
             return
         try:
             self.proxied.set_serialized(key, value)
-        except (RedisError, OSError):
-            self._trip()
+        except (RedisError, OSError) as error:
+            self._failed(error)
 
     def is_up(self) -> bool:
         """Whether Redis answers now."""
@@ -74,16 +75,18 @@ class RedisBreaker(ProxyBackend):
         self._closing.set()
         self._broken.set()
 
-    def _trip(self) -> None:
+    def _failed(self, error: Exception) -> None:
         self._metrics.cache_failures.inc()
-        self._broken.set()
+        # A Redis that is full still answers what it has.
+        if isinstance(error, redis_errors.ConnectionError | redis_errors.TimeoutError | OSError):
+            self._broken.set()
 
     def _answers(self) -> bool:
         try:
             client: Any = getattr(self.proxied, "reader_client")  # noqa: B009
             client.ping()
-        except (RedisError, OSError):
-            self._trip()
+        except (RedisError, OSError) as error:
+            self._failed(error)
             return False
         return True
 

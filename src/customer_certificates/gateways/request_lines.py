@@ -2,15 +2,25 @@
 
 import os
 import sys
-from datetime import UTC, datetime
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from threading import Event, Lock, Thread
 from typing import TextIO
 
 import msgspec
 
+_FLUSH_SECONDS = 0.05
+# Eight lines are less than 4 KiB, which a pipe takes whole: processes that share it do not mix.
+_LINES_A_WRITE = 8
+_MOST_PENDING = 10_000
 
-class RequestLine(msgspec.Struct, omit_defaults=True):
+
+class RequestLine(msgspec.Struct, tag_field="event", tag="request", omit_defaults=True):
     """What is told of a request. Never a path, a query, a header or a body: they hold secrets."""
 
+    time: datetime
     method: str
     route: str
     status: int
@@ -21,22 +31,55 @@ class RequestLine(msgspec.Struct, omit_defaults=True):
 
 
 class RequestLines:
-    """Writes each line with one system call, so that processes sharing a file do not mix them."""
+    """Keeps lines for 50 ms at most and writes them together, in a thread of its own.
+
+    A system call for each line, and the interpreter's lock given up for it, cost a fifth of all
+    reads. A process that is killed takes its last 50 ms of lines with it; one that ends does not.
+    """
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._descriptor = stream.fileno()
-        self._encode = msgspec.json.Encoder().encode
-        self.write = self._write_words if stream.isatty() else self._write_json
-
-    def _write_json(self, line: RequestLine) -> None:
-        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        start = b'{"time":"%b","event":"request",' % time.encode()
-        os.write(self._descriptor, start + self._encode(line)[1:] + b"\n")
-
-    def _write_words(self, line: RequestLine) -> None:
-        user = f"  user {line.user_id}" if line.user_id else ""
-        os.write(
-            self._descriptor,
-            f"{datetime.now(UTC):%H:%M:%S}Z  {line.status}  {line.method:6} {line.route}"
-            f"  {line.ms} ms  {line.peer}{user}  {line.request_id}\n".encode(),
+        self._encode: Callable[[list[RequestLine]], bytes] = (
+            _words if stream.isatty() else msgspec.json.Encoder().encode_lines
         )
+        self._pending: deque[RequestLine] = deque()
+        self._writing = Lock()
+        self._closing = Event()
+        Thread(target=self._run, name="request-log", daemon=True).start()
+
+    def write(self, line: RequestLine) -> None:
+        """Has `line` written soon; waits only where nobody reads what is written."""
+        self._pending.append(line)
+        if len(self._pending) > _MOST_PENDING:
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self._closing.set()
+        self._flush()
+
+    def _run(self) -> None:
+        while not self._closing.wait(_FLUSH_SECONDS):
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._writing:
+            while self._pending:
+                count = min(len(self._pending), _LINES_A_WRITE)
+                rest = self._encode([self._pending.popleft() for _ in range(count)])
+                # Where lines cannot be written (a full disk), requests are served all the same.
+                with suppress(OSError):
+                    while rest:
+                        rest = rest[os.write(self._descriptor, rest) :]
+
+
+def _words(lines: list[RequestLine]) -> bytes:
+    return "".join(_in_words(line) for line in lines).encode()
+
+
+def _in_words(line: RequestLine) -> str:
+    user = f"  user {line.user_id}" if line.user_id else ""
+    return (
+        f"{line.time:%H:%M:%S}Z  {line.status}  {line.method:6} {line.route}"
+        f"  {line.ms} ms  {line.peer}{user}  {line.request_id}\n"
+    )

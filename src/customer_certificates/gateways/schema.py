@@ -6,6 +6,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
@@ -17,24 +18,25 @@ class SchemaError(Exception):
 
 
 def migrate(url: str) -> None:
-    """Brings the schema to head. Raises SchemaError where the database cannot be reached."""
+    """Brings the schema to head. Raises SchemaError where the database cannot be used."""
     try:
         command.upgrade(_alembic(url), "head")
-    except DBAPIError as error:
-        raise SchemaError(_unreachable(error)) from error
+    except (DBAPIError, OSError) as error:
+        raise SchemaError(_unusable(error)) from error
+    except CommandError as error:
+        raise SchemaError(
+            f"The database cannot be migrated, perhaps because it is a newer version's: {error}."
+        ) from error
 
 
 def require_head(url: str) -> None:
     """Raises SchemaError unless the schema is exactly what the migrations end in."""
-    engine = migration_engine(url)
     try:
-        with engine.connect() as connection:
+        with migration_engine(url).connect() as connection:
             current = MigrationContext.configure(connection).get_current_heads()
             empty = not inspect(connection).get_table_names()
-    except DBAPIError as error:
-        raise SchemaError(_unreachable(error)) from error
-    finally:
-        engine.dispose()
+    except (DBAPIError, OSError) as error:
+        raise SchemaError(_unusable(error)) from error
     head = ScriptDirectory.from_config(_alembic(url)).get_heads()
     if set(current) != set(head):
         found = "empty" if empty else f"at revision {', '.join(current) or 'none'}"
@@ -58,6 +60,8 @@ def _scripts() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "alembic"
 
 
-def _unreachable(error: DBAPIError) -> str:
+def _unusable(error: DBAPIError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"The database's file cannot be used: {error.strerror}: {error.filename}"
     reason = str(error.orig).strip().partition("\n")[0]
     return f"The database of CC_DATABASE_URL cannot be used: {reason}"

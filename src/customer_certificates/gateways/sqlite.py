@@ -35,8 +35,8 @@ def configure(engine: Engine) -> None:
 
 
 def is_passing(error: BaseException | None) -> bool:
-    """Whether the same statement may succeed later: a lock held too long, a full disk."""
-    return isinstance(error, sqlite3.OperationalError)
+    """Whether the same statement may succeed later: a lock held too long, a full or broken disk."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 
 def lift_timeouts(connection: sqlite3.Connection, _record: object) -> None:
@@ -52,7 +52,12 @@ def descriptor(connection: object) -> None:
     """There is no socket."""
 
 
-class DriverStatements:
+def has_ended(connection: object) -> bool:
+    """Never: a file does not hang up."""
+    return False
+
+
+class Runner:
     """The driver itself keeps each statement prepared."""
 
     descriptor = None

@@ -1,16 +1,19 @@
 """One line and one count for each request; its id on every answer."""
 
 import re
-import secrets
+from datetime import UTC, datetime
+from random import getrandbits
 from time import perf_counter
 from typing import Any
 
-from falcon import Request, Response
+from falcon import HTTP_METHODS, Request, Response
 
 from ..gateways.metrics import Metrics
 from ..gateways.request_lines import RequestLine, RequestLines
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+# A client may invent methods without number; what counts them must not grow with that.
+_METHODS = frozenset(HTTP_METHODS)
 
 
 class RequestLog:
@@ -27,7 +30,7 @@ class RequestLog:
         req.context.started = perf_counter()
         request_id = req.env.get("HTTP_X_REQUEST_ID")
         if request_id is None or not _SANE_ID.fullmatch(request_id):
-            request_id = secrets.token_hex(8)
+            request_id = f"{getrandbits(64):016x}"
         req.context.request_id = request_id
         resp.set_header("X-Request-Id", request_id)
 
@@ -44,10 +47,11 @@ class RequestLog:
         seconds = perf_counter() - req.context.started
         route = self._routes.get(req.uri_template or "", "none")
         status = resp.status_code
-        method = req.method if len(req.method) < 10 else "other"
+        method = req.method if req.method in _METHODS else "other"
         self._metrics.request(method, route, str(status), seconds)
         self._lines.write(
             RequestLine(
+                datetime.now(UTC),
                 method,
                 route,
                 status,

@@ -12,7 +12,8 @@ from .base import Base, Id, Time
 
 def email_key(email: str) -> str:
     """The form in which two e-mail addresses are compared: without case, in one Unicode form."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", email).casefold())
+    # Unicode's canonical caseless matching (D145): decomposed first, then folded.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", email).casefold())
 
 
 def new_revision() -> bytes:

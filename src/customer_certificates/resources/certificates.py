@@ -37,16 +37,16 @@ _ACTIVE = Parameter(
 class Uploaded(msgspec.Struct):
     """A certificate that was stored."""
 
-    id: Annotated[int, Meta(ge=1, examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, examples=[1])]
-    active: bool
+    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
+    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
+    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
 
 
 class Activated(msgspec.Struct):
     """Whether the certificate is to be served from now on."""
 
-    id: Annotated[int, Meta(ge=1, examples=[1])]
-    active: bool
+    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
+    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
 
 
 class CertificatesResource:
@@ -127,6 +127,8 @@ class ActiveResource:
     @operation(
         "Activate or deactivate a certificate",
         {202: Answer("Stored and durable; others may still be being told.", Activated)},
+        description="A request may be repeated: where it is so already, nothing changes and nobody "
+        "is told, and the answer is the same.",
         body=Activation,
         parameters=[IF_MATCH],
         refusals=[NotFound, PreconditionFailed],

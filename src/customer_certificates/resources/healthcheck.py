@@ -1,7 +1,10 @@
 """/healthcheck and /livez"""
 
+from typing import Annotated
+
 import msgspec
 from falcon import Request, Response
+from msgspec import Meta
 
 from ..services.health import Health, HealthView
 from .operation import Answer, operation
@@ -10,7 +13,7 @@ from .operation import Answer, operation
 class Alive(msgspec.Struct):
     """The process answers."""
 
-    api: int = 1
+    api: Annotated[int, Meta(ge=1, le=1, description="This service.")] = 1
 
 
 class HealthcheckResource:
@@ -23,12 +26,16 @@ class HealthcheckResource:
         "Whether the service can do its work",
         {
             200: Answer("It can; a cache that is 0 makes it slower.", HealthView),
-            503: Answer("It cannot: the part that is 0 is why.", HealthView),
+            503: Answer(
+                "It cannot: the part that is 0 is why.", HealthView, headers=("Retry-After",)
+            ),
         },
     )
     def on_get(self, _req: Request, resp: Response) -> None:
         health = self._health.check()
-        resp.status = 200 if health.database else 503
+        if not health.database:
+            resp.status = 503
+            resp.set_header("Retry-After", "1")
         resp.set_header("Cache-Control", "no-store")
         resp.data = msgspec.json.encode(health)
 
@@ -38,7 +45,7 @@ class HealthcheckResource:
 class LivezResource:
     """Whether this process answers; touches nothing outside it."""
 
-    @operation("Whether the process answers", {200: Answer("It does.", Alive)})
+    @operation("Whether the process answers", {200: Answer("It does.", Alive)}, asks_database=False)
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.set_header("Cache-Control", "no-store")
         resp.data = msgspec.json.encode(Alive())

@@ -3,7 +3,6 @@
 from falcon import Request, Response
 
 from ..gateways.metrics import Metrics
-from .operation import Answer, operation
 
 
 class MetricsResource:
@@ -14,10 +13,6 @@ class MetricsResource:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    @operation(
-        "Metrics in Prometheus' text format",
-        {200: Answer("The counters and gauges.", str, media_type="text/plain")},
-    )
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.content_type = self._metrics.content_type
         resp.data = self._metrics.exposition()

@@ -1,5 +1,6 @@
 """The description of the API (OpenAPI 3.1), made from the routes and the types that they read."""
 
+import inspect
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +10,9 @@ import msgspec
 
 from .. import __version__
 from ..errors import (
+    Finding,
     Forbidden,
+    Invalid,
     Malformed,
     NotAcceptable,
     Refusal,
@@ -17,54 +20,92 @@ from ..errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from ..errors import Invalid as InvalidValue
 from .operation import Answer, Operation, Parameter
 from .problems import STATUSES, Problem
 
 Route = tuple[str, object]
 
-_REF = "#/components/schemas/{name}"
-_ANY_REQUEST: tuple[type[Refusal], ...] = (Forbidden, NotAcceptable, Unavailable)
-_ANY_BODY: tuple[type[Refusal], ...] = (Malformed, TooLarge, UnsupportedMediaType, InvalidValue)
-_HEADERS = {
-    "ETag": "Names this state; for If-None-Match and If-Match.",
-    "Link": 'The next page (rel="next"), where more follow.',
-    "Location": "Where it is.",
-    "Retry-After": "Seconds after which to try again.",
-    "X-Request-Id": "The request's own id: the client's, where it sent a sane one.",
+_DESCRIPTION = """\
+JSON goes in and JSON comes out; a trailing slash in a path means nothing.
+
+- **Errors** have the members of RFC 9457. `errors` lists every field that is to blame, at once.
+- **Lists** come in pages: `limit` and `after` go in, a `Link` header with `rel="next"` comes out
+  where more follow.
+- **Entity tags** come with what is read. `If-None-Match` saves reading again what is known already;
+  `If-Match` on a write keeps it from undoing another's.
+- **Unknown fields** of a body are refused, unknown query parameters are ignored.
+"""
+# A resource is listed under the name of its module.
+_TAGS = {
+    "users": "Whose certificates they are.",
+    "certificates": "What users have uploaded. No route returns a private key, in any form.",
+    "healthcheck": "For load balancers and supervisors.",
 }
-_ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1, "examples": [1]}
+_ANY_REQUEST: tuple[type[Refusal], ...] = (Forbidden, NotAcceptable, UnsupportedMediaType)
+_ANY_BODY: tuple[type[Refusal], ...] = (Malformed, TooLarge, Invalid)
+_HEADERS: dict[str, dict[str, Any]] = {
+    "ETag": {
+        "description": "Names this state; for If-None-Match and If-Match.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[0-9a-f-]+"$'},
+    },
+    "Link": {
+        "description": 'The next page (rel="next"), where more follow.',
+        "schema": {"type": "string", "examples": ['</users?after=100>; rel="next"']},
+    },
+    "Location": {
+        "description": "Where it is.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference", "examples": ["/users/1"]},
+    },
+    "Retry-After": {
+        "description": "Seconds after which to try again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "X-Request-Id": {
+        "description": "The request's own id: the client's, where it sent a sane one.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
+    },
+}
+_FINDINGS = {
+    Malformed: Finding("required", "email", "email is missing.", "Send email; see /docs."),
+    Invalid: Finding(
+        "wrong_type",
+        "name",
+        "Expected `str`, got `int`.",
+        "See name in /docs for what is accepted.",
+    ),
+}
+_ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """The description of `routes`, each a URI template and its resource."""
     routes = list(routes)
-    operations = [operation for _, resource in routes for _, operation in _operations(resource)]
-    kinds = [operation.body for operation in operations if operation.body is not None]
-    kinds += [
-        answer.kind
-        for operation in operations
-        for answer in operation.answers.values()
-        if answer.kind is not None
-    ]
-    _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=_REF)
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": {
             "title": "Customer Certificates",
             "version": __version__,
             "summary": "Takes customers' TLS certificates and keys, and knows which are active.",
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "paths": {
-            plain_template(template): {
-                **_path_parameters(template),
-                **{method: _described(operation) for method, operation in _operations(resource)},
-            }
-            for template, resource in routes
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": {plain_template(template): _path(template, of) for template, of in routes},
+        "components": {
+            "schemas": _schemas(
+                [operation for _, of in routes for _, operation in _operations(of)]
+            ),
+            "responses": {kind.__name__: _refusal(kind) for kind in STATUSES},
+            "headers": _HEADERS,
         },
-        "components": {"schemas": schemas},
     }
+    # A copy in which nothing occurs twice: YAML would write anchors for what does.
+    copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described))
+    return copy
 
 
 def plain_template(template: str) -> str:
@@ -81,25 +122,51 @@ def _operations(resource: object) -> list[tuple[str, Operation]]:
     return found
 
 
-def _path_parameters(template: str) -> dict[str, Any]:
+def _path(template: str, resource: object) -> dict[str, Any]:
+    kind = type(resource)
+    noun = kind.__name__.removesuffix("Resource")
+    tag = kind.__module__.rpartition(".")[2]
+    path: dict[str, Any] = {
+        method: {"tags": [tag], "operationId": method + noun, **_described(operation)}
+        for method, operation in _operations(resource)
+    }
     names = re.findall(r"\{(\w+)[:}]", template)
-    if not names:
-        return {}
-    parameters = [{"name": n, "in": "path", "required": True, "schema": _ID} for n in names]
-    return {"parameters": parameters}
+    return {"parameters": [_path_parameter(name) for name in names], **path} if names else path
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    whose = name.removesuffix("_id")
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": f"The id of the {whose}.",
+        "schema": _ID,
+        "example": 1,
+    }
 
 
 def _described(operation: Operation) -> dict[str, Any]:
-    refusals = {*operation.refusals, *_ANY_REQUEST, *(_ANY_BODY if operation.body else ())}
-    statuses = sorted({STATUSES[refusal] for refusal in refusals} - operation.answers.keys())
     described: dict[str, Any] = {"summary": operation.summary}
+    if operation.description:
+        described["description"] = operation.description
     if operation.parameters:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body:
         described["requestBody"] = {"required": True, "content": _content(operation.body)}
+    refusals = {
+        *operation.refusals,
+        *_ANY_REQUEST,
+        *(_ANY_BODY if operation.body else ()),
+        *((Unavailable,) if operation.asks_database else ()),
+    }
     described["responses"] = {
         **{str(status): _answer(answer) for status, answer in operation.answers.items()},
-        **{str(status): _refusal(status) for status in statuses},
+        **{
+            str(status): {"$ref": f"#/components/responses/{kind.__name__}"}
+            for kind, status in STATUSES.items()
+            if kind in refusals and status not in operation.answers
+        },
     }
     return described
 
@@ -119,29 +186,49 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "headers": _headers(*answer.headers),
     }
     if answer.kind is not None:
-        described["content"] = _content(answer.kind, answer.media_type)
+        described["content"] = _content(answer.kind)
     return described
 
 
-def _refusal(status: int) -> dict[str, Any]:
-    headers = ("Retry-After",) if status == STATUSES[Unavailable] else ()
+def _refusal(kind: type[Refusal]) -> dict[str, Any]:
+    status = STATUSES[kind]
+    title = falcon.code_to_http_status(status).partition(" ")[2]
+    reason = inspect.getdoc(kind) or title
+    findings = (_FINDINGS[kind],) if kind in _FINDINGS else ()
+    name = re.sub(r"\B(?=[A-Z])", "-", kind.__name__).lower()
+    example = Problem(
+        f"urn:customer-certificates:problem:{name}",
+        title,
+        status,
+        reason,
+        "5f0c2a9be1d34478",
+        findings,
+    )
     return {
-        "description": falcon.code_to_http_status(status).partition(" ")[2],
-        "headers": _headers(*headers),
+        "description": reason,
+        "headers": _headers(*(["Retry-After"] if kind is Unavailable else [])),
         "content": {
-            **_content(Problem, "application/problem+json"),
-            **_content(Problem),
+            media_type: {**_content(Problem)["application/json"], "example": example}
+            for media_type in ("application/problem+json", "application/json")
         },
     }
 
 
 def _headers(*names: str) -> dict[str, Any]:
-    return {
-        name: {"description": _HEADERS[name], "schema": {"type": "string"}}
-        for name in (*names, "X-Request-Id")
-    }
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, "X-Request-Id")}
 
 
-def _content(kind: Any, media_type: str = "application/json") -> dict[str, Any]:
-    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
-    return {media_type: {"schema": schema}}
+def _schemas(operations: list[Operation]) -> dict[str, Any]:
+    """Every type that goes in or comes out, by name."""
+    bodies = [operation.body for operation in operations if operation.body]
+    answers = [answer.kind for operation in operations for answer in operation.answers.values()]
+    kinds = [*bodies, *(kind for kind in answers if kind is not None), Problem]
+    return _components(kinds)[1]
+
+
+def _content(kind: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": _components([kind])[0][0]}}
+
+
+def _components(kinds: list[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    return msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")

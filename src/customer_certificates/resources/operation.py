@@ -21,12 +21,11 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a status means; `content` is a media type and a type, or None for an empty body."""
+    """What a status means; `kind` is the type of the body, or None where it is empty."""
 
     description: str
     kind: Any = None
     headers: tuple[str, ...] = ()
-    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +33,12 @@ class Operation:
     """One method of one route."""
 
     summary: str
+    description: str
     answers: dict[int, Answer]
     body: Any
     parameters: tuple[Parameter, ...]
     refusals: tuple[type[Refusal], ...]
+    asks_database: bool
 
 
 AFTER = Parameter(
@@ -71,14 +72,27 @@ def operation(
     summary: str,
     answers: dict[int, Answer],
     *,
+    description: str = "",
     body: Any = None,
     parameters: Sequence[Parameter] = (),
     refusals: Sequence[type[Refusal]] = (),
+    asks_database: bool = True,
 ) -> Callable[[F], F]:
-    """Describes the responder below it; changes nothing of it."""
+    """Describes the responder below it; changes nothing of it.
+
+    `refusals` are those of its own: what any request or any body may meet is added to them.
+    """
 
     def describe(responder: F) -> F:
-        described = Operation(summary, answers, body, tuple(parameters), tuple(refusals))
+        described = Operation(
+            summary,
+            description,
+            answers,
+            body,
+            tuple(parameters),
+            tuple(refusals),
+            asks_database,
+        )
         responder.__operation__ = described  # type: ignore[attr-defined]
         return responder
 

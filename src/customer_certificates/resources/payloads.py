@@ -97,6 +97,9 @@ def _body(req: Request) -> bytes:
     body: bytes = req.stream.read(LARGEST_BODY_BYTES + 1)
     if len(body) > LARGEST_BODY_BYTES:
         raise _too_large()
+    # What was cut off may be JSON all the same; it is not what the client meant to send.
+    if len(body) < (req.content_length or 0):
+        raise Malformed("The body ends before its Content-Length.")
     return body
 
 
@@ -106,21 +109,22 @@ def _too_large() -> TooLarge:
 
 def _read_by_field(body: bytes, kind: type[T]) -> T:
     try:
-        content = msgspec.json.decode(body)
+        body.decode()
+        content = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except RecursionError:
         raise Malformed("The body is JSON nested too deeply.") from None
     except UnicodeDecodeError:
         raise Malformed("The body is not UTF-8.") from None
+    except msgspec.ValidationError:
+        raise Malformed("The body must be a JSON object.") from None
     except ValueError as error:
         raise Malformed(f"The body is not JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise Malformed("The body must be a JSON object.")
     missing, findings = [], []
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, field in fields.items():
         if name in content:
             try:
-                msgspec.convert(content[name], field.type)
+                msgspec.json.decode(content[name], type=field.type)
             except msgspec.ValidationError as error:
                 findings.append(_finding(name, str(error)))
         elif field.default is NODEFAULT and field.default_factory is NODEFAULT:
@@ -134,6 +138,8 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
         if name not in fields
     ]
     all_findings = missing + findings
+    if not all_findings:
+        raise Invalid("A field is there twice, once with a value that cannot be accepted.")
     refusal = Malformed if missing else Invalid
     raise refusal(_count(len(all_findings), "field"), errors=all_findings)
 

@@ -30,11 +30,25 @@ _log = logging.getLogger(__name__)
 class Problem(msgspec.Struct, omit_defaults=True):
     """Why a request was refused (RFC 9457)."""
 
-    type: Annotated[str, Meta(examples=["urn:customer-certificates:problem:invalid"])]
-    title: Annotated[str, Meta(examples=["Unprocessable Entity"])]
-    status: Annotated[int, Meta(ge=400, le=599, examples=[422])]
-    detail: Annotated[str, Meta(examples=["One field cannot be accepted."])]
-    request_id: Annotated[str, Meta(description="What to quote to the service's operator.")]
+    type: Annotated[
+        str,
+        Meta(
+            description="The kind of problem, for programs.",
+            examples=["urn:customer-certificates:problem:invalid"],
+        ),
+    ]
+    title: Annotated[
+        str, Meta(description="The status in words.", examples=["Unprocessable Entity"])
+    ]
+    status: Annotated[int, Meta(ge=400, le=599, description="As in HTTP.", examples=[422])]
+    detail: Annotated[
+        str,
+        Meta(description="What is wrong, for people.", examples=["1 field cannot be accepted."]),
+    ]
+    request_id: Annotated[
+        str,
+        Meta(description="What to quote to the service's operator.", examples=["5f0c2a9be1d34478"]),
+    ]
     errors: Annotated[
         tuple[Finding, ...], Meta(description="The fields to blame, all of them at once.")
     ] = ()

@@ -25,14 +25,14 @@ _EMAIL = Parameter(
     "email",
     "query",
     "Only the user with this e-mail address; case is not compared.",
-    {"type": "string", "maxLength": 254, "examples": ["ada@example.com"]},
+    msgspec.json.schema(Email),
 )
 
 
 class Created(msgspec.Struct):
     """The id of what was stored."""
 
-    id: Annotated[int, Meta(ge=1, examples=[1])]
+    id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
 
 
 class UsersResource:

@@ -17,11 +17,14 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
 
 from ..errors import NotFound
 from ..gateways.cache import Page, Pages
-from ..gateways.database import Database, Row, Transaction
+from ..gateways.database import Database, Transaction
+from ..gateways.prepared import Row
 from ..models import Certificate, User, new_revision
 from .users import locked_user, user_not_found
 from .views import (
@@ -33,9 +36,9 @@ from .views import (
     tag_of_revision,
 )
 
-# A page ends early once its bodies have this many characters: a thousand certificates of the
-# largest size would be a quarter of a gigabyte.
-_PAGE_CHARACTERS = 4 * 2**20
+# A page ends early once its bodies are this large (in bytes; SQLite counts characters): a thousand
+# certificates of the largest size would be a quarter of a gigabyte.
+_PAGE_SIZE = 4 * 2**20
 
 
 class CertificateUpload(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,6 +50,9 @@ class CertificateUpload(msgspec.Struct, forbid_unknown_fields=True):
             min_length=1,
             description="Base64 of the key, in the standard alphabet, padded, without line breaks.",
             examples=["LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCg=="],
+            extra_json_schema={
+                "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+            },
         ),
     ]
     body: Annotated[
@@ -64,7 +70,7 @@ class CertificateUpload(msgspec.Struct, forbid_unknown_fields=True):
 class Activation(msgspec.Struct, forbid_unknown_fields=True):
     """Whether a certificate is to be served."""
 
-    active: bool
+    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
     notify: Annotated[bool, Meta(description="Whether other systems are to be told.")] = True
 
 
@@ -197,6 +203,23 @@ class Certificates:
         return tag, Page(_page_name(user_id, tag, wanted), next_after, encode(views))
 
 
+class _size(FunctionElement[int]):  # noqa: N801 - a function of SQL
+    """How large a text is: in bytes, which PostgreSQL knows without reading it."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(_size)
+def _size_on_postgresql(element: _size, compiler: Any, **options: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_size, "sqlite")
+def _size_on_sqlite(element: _size, compiler: Any, **options: Any) -> str:
+    return f"length({compiler.process(element.clauses, **options)})"
+
+
 def _page_of(active: bool | None) -> Select[*tuple[Any, ...]]:
     """The revision of a user and a page of its certificates, in one statement.
 
@@ -204,14 +227,13 @@ def _page_of(active: bool | None) -> Select[*tuple[Any, ...]]:
     follow. Each `active` is a statement of its own: an index on the active ones serves only a
     condition without a parameter.
     """
-    bodies_before = func.sum(func.length(Certificate.body)).over(
-        order_by=Certificate.id
-    ) - func.length(Certificate.body)
+    size = _size(Certificate.body)
+    bodies_before = func.sum(size).over(order_by=Certificate.id) - size
     some = (
         select(
             Certificate.id,
             Certificate.active,
-            case((bodies_before < _PAGE_CHARACTERS, Certificate.body)).label("body"),
+            case((bodies_before < _PAGE_SIZE, Certificate.body)).label("body"),
             Certificate.created_at,
         )
         .where(

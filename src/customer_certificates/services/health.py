@@ -1,6 +1,9 @@
 """Whether the service can do its work."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from ..errors import Unavailable
 from ..gateways.cache import Pages
@@ -10,9 +13,11 @@ from ..gateways.database import Database
 class HealthView(msgspec.Struct):
     """1 for each part that answers, 0 for each that does not."""
 
-    api: int
-    database: int
-    cache: int
+    api: Annotated[int, Meta(ge=0, le=1, description="This service.", examples=[1])]
+    database: Annotated[int, Meta(ge=0, le=1, description="Without it: 503.", examples=[1])]
+    cache: Annotated[
+        int, Meta(ge=0, le=1, description="Without it: slower, not broken.", examples=[1])
+    ]
 
 
 class Health:

@@ -21,7 +21,7 @@ Name = Annotated[
     Meta(
         min_length=1,
         max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f]*$",
+        pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)",
         description="What to call the user; no control characters.",
         examples=["Ada Lovelace"],
     ),
@@ -152,6 +152,8 @@ class Users:
         """
         rows = self._login(email_key=email_key(email))
         if not rows:
+            # It must not be told from the time that there is no such user.
+            self._passwords.hash(password)
             return None
         user_id, made = rows[0]
         matches, better = self._passwords.check(made, password)

@@ -19,18 +19,21 @@ encode = msgspec.json.Encoder().encode
 class UserView(msgspec.Struct, kw_only=False):
     """A user, without anything secret."""
 
-    id: Annotated[int, Meta(ge=1, examples=[1])]
-    name: Annotated[str, Meta(examples=["Ada Lovelace"])]
-    email: Annotated[str, Meta(examples=["ada@example.com"])]
-    created_at: Annotated[datetime, Meta(tz=True, examples=["2026-11-23T09:30:00Z"])]
+    id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
+    name: Annotated[str, Meta(description="What to call the user.", examples=["Ada Lovelace"])]
+    email: Annotated[str, Meta(description="As it was last written.", examples=["ada@example.com"])]
+    created_at: Annotated[
+        datetime,
+        Meta(tz=True, description="When it was registered.", examples=["2026-11-23T09:30:00Z"]),
+    ]
 
 
 class CertificateView(msgspec.Struct):
     """A certificate as it came, without its private key."""
 
-    id: Annotated[int, Meta(ge=1, examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, examples=[1])]
-    active: Annotated[bool, Meta(description="Whether it is to be served.")]
+    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
+    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
+    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
     body: Annotated[
         str,
         Meta(
@@ -38,7 +41,10 @@ class CertificateView(msgspec.Struct):
             examples=["-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"],
         ),
     ]
-    created_at: Annotated[datetime, Meta(tz=True, examples=["2026-11-23T09:30:00Z"])]
+    created_at: Annotated[
+        datetime,
+        Meta(tz=True, description="When it was uploaded.", examples=["2026-11-23T09:30:00Z"]),
+    ]
 
 
 class Tags(frozenset[str]):

@@ -1,0 +1,72 @@
+# The service, and with `--target test` its test suite. Needs nothing but the base image and the
+# Python package index: no BuildKit, no syntax image, no apt-get, no compiler.
+
+FROM python:3.13-slim AS dependencies
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    UV_COMPILE_BYTECODE=1 \
+    UV_LINK_MODE=copy \
+    UV_NO_CACHE=1 \
+    UV_PYTHON_DOWNLOADS=never
+RUN pip install --no-cache-dir --root-user-action=ignore uv==0.13.9
+WORKDIR /app
+# Only these two files decide what is installed: a change to the source leaves this layer alone.
+COPY pyproject.toml uv.lock ./
+RUN uv sync --frozen --no-dev --no-install-project
+
+
+FROM dependencies AS build
+COPY README.md LICENSE alembic.ini ./
+COPY alembic alembic
+COPY src src
+# A clone made under a umask like 077 keeps its modes: what root owns, the service must read.
+RUN chmod -R a+rX alembic.ini alembic src \
+    && uv sync --frozen --no-dev --no-editable \
+    && rm -f .venv/.lock
+
+
+FROM python:3.13-slim AS service
+ENV PATH=/app/.venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    CC_HOST=0.0.0.0 \
+    CC_PORT=9000 \
+    CC_DATA_DIR=/data
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data \
+        --shell /usr/sbin/nologin service \
+    && install --directory --owner=service --group=service --mode=0700 /data
+WORKDIR /app
+# Everything under /app belongs to root: the service cannot rewrite itself.
+COPY --from=build /app/.venv .venv
+COPY --from=build /app/alembic.ini ./
+COPY --from=build /app/alembic alembic
+USER service
+VOLUME /data
+EXPOSE 9000
+# SIGTERM has the requests under way finish, for 25 s at most: `docker stop --time 30`. Run it with
+# --init, or a SIGTERM in its first second, before it listens to signals, is lost.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-IS", "-c", "\
+import http.client, os, sys; \
+c = http.client.HTTPConnection('127.0.0.1', int(os.environ['CC_PORT']), timeout=4); \
+c.request('GET', '/healthcheck'); \
+sys.exit(c.getresponse().status != 200)"]
+CMD ["customer-certificates", "serve"]
+
+
+FROM dependencies AS test
+RUN uv sync --frozen --no-install-project
+RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin tester \
+    && chown tester:tester /app
+COPY --chown=tester:tester . .
+RUN uv sync --frozen
+ENV PATH=/app/.venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    CI=true
+USER tester
+ENTRYPOINT ["docker/fresh_test_database.py"]
+CMD ["pytest"]
+
+
+# Last, so that a plain `docker build .` makes the service; builders without BuildKit
+# stop at the target they are asked for, and never build the tests on the way to `service`.
+FROM service

@@ -1,0 +1,81 @@
+"""Statements that SQLAlchemy compiles once and every connection prepares once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Select, UpdateBase
+from sqlalchemy.engine.interfaces import Dialect
+
+Row = tuple[Any, ...]
+Statement = Select[*tuple[Any, ...]] | UpdateBase
+Converter = Callable[[Any], Any]
+
+
+class Runner(Protocol):
+    """Runs prepared statements on one connection. Errors are the driver's."""
+
+    descriptor: int | None
+
+    def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
+        """The rows of a statement, which is prepared at its first use under `name`."""
+
+    def require_begun(self) -> None:
+        """Begins a transaction where the driver leaves that to the first statement it sees."""
+
+    def close(self) -> None:
+        """Closes the connection."""
+
+
+class Prepared:
+    """A statement, compiled once, that each connection prepares once.
+
+    Called with its parameters by name, it gives its rows: a read outside any transaction, which
+    may be sent twice where a connection breaks. Within a transaction, `Transaction.run` runs it.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[str, str, list[Any]], list[Row]],
+        name: str,
+        statement: Statement,
+        dialect: Dialect,
+        columns: Sequence[str] | None,
+    ) -> None:
+        compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
+        self.name = name
+        self.sql = str(compiled)
+        self._read = read
+        self._parameters = [
+            (key, compiled.params.get(key), _binder(compiled.binds[key].type, dialect))
+            for key in compiled.positiontup
+        ]
+        self._converters = [
+            (place, convert)
+            for place, column in enumerate(statement.exported_columns)
+            if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
+        ]
+
+    def __call__(self, **values: Any) -> list[Row]:
+        return self.rows(self._read(self.name, self.sql, self.parameters(values)))
+
+    def parameters(self, values: dict[str, Any]) -> list[Any]:
+        """`values` in the statement's order, as the driver takes them."""
+        return [
+            bind(values.get(key, default)) if bind else values.get(key, default)
+            for key, default, bind in self._parameters
+        ]
+
+    def rows(self, rows: list[Row]) -> list[Row]:
+        """What the driver gave, as the models' types have it."""
+        return [self._converted(row) for row in rows] if self._converters else rows
+
+    def _converted(self, row: Row) -> Row:
+        values = list(row)
+        for place, convert in self._converters:
+            values[place] = convert(values[place])
+        return tuple(values)
+
+
+def _binder(kind: Any, dialect: Dialect) -> Converter | None:
+    binder: Converter | None = kind.dialect_impl(dialect).bind_processor(dialect)
+    return binder

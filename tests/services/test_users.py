@@ -1,0 +1,140 @@
+import base64
+import hashlib
+from collections.abc import Iterator
+from threading import Thread
+
+import bcrypt
+import pytest
+import sqlalchemy as sa
+
+from customer_certificates.config import LEAST_PASSWORD_COST
+from customer_certificates.crypto.passwords import PasswordHashes
+from customer_certificates.errors import Conflict, NotFound, PreconditionFailed
+from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.models import User
+from customer_certificates.services.passwords import Passwords
+from customer_certificates.services.users import NewUser, UserChanges, Users
+from customer_certificates.services.views import Tags, UserView
+
+from ..tables import NOW, add_certificates, add_users, dump
+from .test_passwords import WAIT_SECONDS, SlowPassword
+
+HASHES = PasswordHashes(LEAST_PASSWORD_COST)
+
+
+@pytest.fixture
+def users(database: Database) -> Iterator[Users]:
+    passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2)
+    yield Users(database, passwords, lambda: NOW)
+    passwords.close()
+
+
+def set_hash(engine: sa.Engine, user_id: int, made: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.update(User).where(User.id == user_id).values(password_hash=made))
+
+
+def hash_of(engine: sa.Engine, user_id: int) -> str:
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(User.password_hash).where(User.id == user_id))
+        return str(found.scalar_one())
+
+
+def older_hash(password: str) -> str:
+    """As the older system made them: bcrypt of the base64 of the SHA-256."""
+    digest = base64.b64encode(hashlib.sha256(password.encode()).digest())
+    return bcrypt.hashpw(digest, bcrypt.gensalt(4)).decode()
+
+
+def test_registered_at_the_time_that_was_given(users: Users) -> None:
+    user_id = users.register(NewUser("Ada", "Ada@example.com", "x"))
+
+    assert users.get(user_id) == UserView(user_id, "Ada", "Ada@example.com", NOW)
+
+
+def test_one_signs_in(users: Users, engine: sa.Engine) -> None:
+    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
+    users.register(NewUser("Grace", "grace@example.com", "y"))
+    before = dump(engine)
+
+    assert users.sign_in("ada@example.com", "x") == user_id
+    assert users.sign_in("ADA@EXAMPLE.COM", "x") == user_id
+    assert users.sign_in("ada@example.com", "y") is None
+    assert users.sign_in("ada@example.com", "X") is None
+    assert users.sign_in("nobody@example.com", "x") is None
+    assert dump(engine) == before
+
+
+def test_the_older_systems_hash_is_replaced_when_its_owner_signs_in(
+    users: Users, engine: sa.Engine
+) -> None:
+    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
+    older = older_hash("an old password")
+    set_hash(engine, user_id, older)
+
+    assert users.sign_in("ada@example.com", "a wrong password") is None
+    assert hash_of(engine, user_id) == older
+    assert users.sign_in("ada@example.com", "an old password") == user_id
+    made = hash_of(engine, user_id)
+    assert made.startswith("$argon2id$")
+    assert HASHES.matches(made, "an old password")
+    assert users.sign_in("ada@example.com", "an old password") == user_id
+    assert hash_of(engine, user_id) == made
+
+
+def test_a_password_changed_meanwhile_stays(users: Users, engine: sa.Engine) -> None:
+    """While the old one is being checked, and before its better hash would be stored."""
+    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
+    set_hash(engine, user_id, older_hash("an old password"))
+    slow = SlowPassword("an old password")
+    request = Thread(target=lambda: users.sign_in("ada@example.com", slow))
+    request.start()
+    assert slow.begun.wait(WAIT_SECONDS)
+    changed = HASHES.make("a new password")
+    set_hash(engine, user_id, changed)
+    slow.release.set()
+    request.join()
+
+    assert hash_of(engine, user_id) == changed
+    assert users.sign_in("ada@example.com", "an old password") is None
+    assert users.sign_in("ada@example.com", "a new password") == user_id
+
+
+def test_a_changed_password_is_the_one_that_counts(users: Users) -> None:
+    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
+    users.change(user_id, UserChanges(password="y"), None)
+
+    assert users.sign_in("ada@example.com", "x") is None
+    assert users.sign_in("ada@example.com", "y") == user_id
+
+
+def test_a_refused_change_changes_nothing(users: Users, engine: sa.Engine) -> None:
+    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
+    users.register(NewUser("Grace", "grace@example.com", "x"))
+    before = dump(engine)
+    changes = UserChanges(name="G", email="GRACE@example.com", password="y")
+
+    with pytest.raises(Conflict):
+        users.change(user_id, changes, None)
+    with pytest.raises(PreconditionFailed):
+        users.change(user_id, UserChanges(name="G", password="y"), Tags(["other"]))
+    with pytest.raises(NotFound):
+        users.change(user_id + 1000, UserChanges(name="G", password="y"), None)
+    with pytest.raises(PreconditionFailed):
+        users.delete(user_id, Tags(["other"]))
+    with pytest.raises(NotFound):
+        users.delete(user_id + 1000, None)
+    assert dump(engine) == before
+
+
+def test_a_user_goes_with_every_certificate(users: Users, engine: sa.Engine) -> None:
+    owner, stranger = add_users(engine, 2)
+    add_certificates(engine, owner, 20)
+    kept = add_certificates(engine, stranger, 2)
+    users.delete(owner, None)
+
+    left = dump(engine)
+    assert [row[0] for row in left["users"]] == [stranger]
+    assert [row[0] for row in left["certificates"]] == kept
+    assert users.register(NewUser("Ada", "ada@example.com", "x")) > stranger

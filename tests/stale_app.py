@@ -1,0 +1,130 @@
+"""The application with the cache that it must not have: pages that are deleted after the commit.
+
+It differs from the real one in nothing else. `python -m tests.stale_app` serves it.
+"""
+
+import time
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+import msgspec
+from redis import Redis
+
+from customer_certificates import app, server
+from customer_certificates.config import Config
+from customer_certificates.gateways.cache import Page
+from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.services.certificates import (
+    Activation,
+    CertificateFilter,
+    Certificates,
+    CertificateUpload,
+)
+from customer_certificates.services.users import Users
+from customer_certificates.services.views import Tags
+
+_WAIT_SECONDS = 0.05
+
+
+class DeletedPages:
+    """Pages under the name of their user, in Redis; nothing is found under a revision."""
+
+    def __init__(self, url: str | None, metrics: Metrics) -> None:
+        self._redis = Redis.from_url(url or "")
+
+    def get(self, name: str) -> Page | None:
+        return None
+
+    def put(self, page: Page) -> None:
+        pass
+
+    def is_up(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def of_user(self, user_id: int, wanted: CertificateFilter) -> tuple[str, Page] | None:
+        packed: Any = self._redis.hget(f"pages:{user_id}", repr(wanted))
+        return msgspec.json.decode(packed, type=tuple[str, Page]) if packed else None
+
+    def keep(self, user_id: int, wanted: CertificateFilter, found: tuple[str, Page]) -> None:
+        self._redis.hset(f"pages:{user_id}", repr(wanted), msgspec.json.encode(found))
+
+    def delete(self, user_id: int) -> None:
+        self._redis.delete(f"pages:{user_id}")
+        self._redis.incr(f"deletions:{user_id}")
+
+    def deletions(self, user_id: int) -> bytes | None:
+        deletions: Any = self._redis.get(f"deletions:{user_id}")
+        return deletions  # type: ignore[no-any-return]
+
+
+class DeletingCertificates(Certificates):
+    """What reads looks in the cache first; what writes deletes from it afterwards."""
+
+    _pages: DeletedPages  # type: ignore[assignment]
+
+    def page(self, user_id: int, wanted: CertificateFilter, known: Tags) -> tuple[str, Page | None]:
+        found = self._pages.of_user(user_id, wanted)
+        if found is None:
+            deletions = self._pages.deletions(user_id)
+            tag, page = super().page(user_id, wanted, Tags())
+            assert page is not None
+            found = tag, page
+            # Any thread may be held up here. This one is, until a write has come between.
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while self._pages.deletions(user_id) == deletions and time.monotonic() < deadline:
+                time.sleep(0.001)
+            self._pages.keep(user_id, wanted, found)
+        tag, page = found
+        return tag, None if known.admit(tag) else page
+
+    def upload(self, user_id: int, new: CertificateUpload, expected: Tags | None) -> int:
+        certificate_id = super().upload(user_id, new, expected)
+        self._pages.delete(user_id)
+        return certificate_id
+
+    def set_active(
+        self, user_id: int, certificate_id: int, wanted: Activation, expected: Tags | None
+    ) -> None:
+        super().set_active(user_id, certificate_id, wanted, expected)
+        self._pages.delete(user_id)
+
+    def delete(self, user_id: int, certificate_id: int, expected: Tags | None) -> None:
+        super().delete(user_id, certificate_id, expected)
+        self._pages.delete(user_id)
+
+
+class DeletingUsers(Users):
+    """With a user, its pages go."""
+
+    pages: ClassVar[DeletedPages]
+
+    def delete(self, user_id: int, expected: Tags | None) -> None:
+        super().delete(user_id, expected)
+        self.pages.delete(user_id)
+
+
+def worker() -> object:
+    """What each worker process serves."""
+    config = Config.from_environ()
+    DeletingUsers.pages = DeletedPages(config.cache_url, Metrics(None))
+    with (
+        patch.object(app, "Pages", DeletedPages),
+        patch.object(app, "Certificates", DeletingCertificates),
+        patch.object(app, "Users", DeletingUsers),
+    ):
+        return app.create_app(config)
+
+
+def main() -> None:
+    with (
+        patch.object(server, "_TARGET", "tests.stale_app:worker"),
+        server.metrics_folder(),
+    ):
+        server.serve(Config.from_environ())
+
+
+if __name__ == "__main__":
+    main()

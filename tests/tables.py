@@ -1,0 +1,60 @@
+"""The two tables, read and filled behind the service's back."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from customer_certificates.models import Base, Certificate, User, email_key, new_revision
+
+from .factories import a_user
+
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+
+
+def dump(engine: sa.Engine) -> dict[str, list[Sequence[Any]]]:
+    """Every value of every row."""
+    with engine.connect() as connection:
+        return {
+            table.name: [tuple(row) for row in connection.execute(sa.select(table).order_by("id"))]
+            for table in Base.metadata.sorted_tables
+        }
+
+
+def add_users(engine: sa.Engine, number: int, **columns: Any) -> list[int]:
+    """The ids of new users, by id."""
+    users = [a_user() for _ in range(number)]
+    rows = [
+        {
+            "name": user["name"],
+            "email": user["email"],
+            "email_key": email_key(user["email"]),
+            "password_hash": "",
+            "certificates_revision": new_revision(),
+            "created_at": NOW,
+            **columns,
+        }
+        for user in users
+    ]
+    return _insert(engine, User, rows)
+
+
+def add_certificates(
+    engine: sa.Engine, user_id: int, number: int, *, active: bool = True, body: str = "PEM"
+) -> list[int]:
+    """The ids of a user's new certificates, by id. A list that was read before is not told."""
+    row = {
+        "user_id": user_id,
+        "active": active,
+        "body": body,
+        "private_key": b"key",
+        "created_at": NOW,
+    }
+    return _insert(engine, Certificate, [row] * number)
+
+
+def _insert(engine: sa.Engine, kind: type[Base], rows: list[dict[str, Any]]) -> list[int]:
+    with engine.begin() as connection:
+        statement: Any = sa.insert(kind).returning(sa.column("id"))
+        return sorted(connection.execute(statement, rows).scalars())

@@ -1,0 +1,303 @@
+"""Whatever becomes of Redis: every answer is right, and none is a 5xx."""
+
+import json
+import pickle
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from .conftest import Backend
+from .factories import a_user, an_upload
+from .freshness import Clients
+from .servers import Server, start_valkey
+from .service import Service, run
+
+_WAIT_SECONDS = 30
+# Each new connection is given to either worker process: all of them to one is most unlikely.
+_FRESH_CONNECTIONS = 16
+
+
+@pytest.fixture(scope="module")
+def clients() -> Iterator[Clients]:
+    with Clients(turns=2) as clients:
+        yield clients
+
+
+@pytest.fixture(scope="module")
+def own_valkey(backend: Backend, folder: Path) -> Iterator[Server]:
+    server = start_valkey(folder / f"valkey-with-faults-{backend.name}")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def started_service(backend: Backend, own_valkey: Server, folder: Path) -> Iterator[Service]:
+    settings = {**backend.settings, "CC_CACHE_URL": own_valkey.url}
+    own_valkey.kill()
+    service = Service(settings, folder / f"service-with-faults-{backend.name}.log")
+    yield service
+    service.kill()
+
+
+@pytest.fixture
+def valkey(own_valkey: Server) -> Server:
+    """The Redis of `cached_service`, for a test to maltreat."""
+    if not own_valkey.process.is_running():
+        own_valkey.start()
+    return own_valkey
+
+
+@pytest.fixture
+def cached_service(started_service: Service, valkey: Server) -> Service:
+    """A service that was started without its Redis and, by now, has found it."""
+    _expect_health(started_service, cache=1)
+    return started_service
+
+
+@pytest.fixture
+def store(valkey: Server) -> Iterator[Any]:
+    """What is in Redis."""
+    with redis.Redis.from_url(valkey.url) as client:
+        yield client
+
+
+def test_without_redis_at_the_start_the_service_serves_until_there_is_one(
+    started_service: Service, own_valkey: Server, clients: Clients
+) -> None:
+    with _played(clients, started_service) as rounds:
+        rounds(1)
+        _expect_health(started_service, cache=0)
+        own_valkey.start()
+        _expect_health(started_service, cache=1)
+        rounds(1)
+
+
+def test_redis_is_killed_and_comes_back(
+    cached_service: Service, valkey: Server, clients: Clients
+) -> None:
+    with _played(clients, cached_service) as rounds:
+        rounds(1)
+        valkey.kill()
+        rounds(2)
+        _expect_health(cached_service, cache=0)
+        valkey.start()
+        rounds(2)
+        _expect_health(cached_service, cache=1)
+
+
+def test_redis_hangs_and_goes_on(cached_service: Service, valkey: Server, clients: Clients) -> None:
+    with _played(clients, cached_service) as rounds:
+        rounds(1)
+        valkey.pause()
+        try:
+            rounds(2)
+            _expect_health(cached_service, cache=0)
+        finally:
+            valkey.resume()
+        rounds(1)
+        _expect_health(cached_service, cache=1)
+
+
+def test_redis_is_flushed_again_and_again(
+    cached_service: Service, store: Any, clients: Clients
+) -> None:
+    with _played(clients, cached_service) as rounds:
+        rounds(2, meanwhile=store.flushall)
+        _expect_health(cached_service, cache=1)
+
+
+def test_redis_is_full(cached_service: Service, store: Any, clients: Clients) -> None:
+    store.config_set("maxmemory-policy", "noeviction")
+    store.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            store.set("x", "y")
+        with _played(clients, cached_service) as rounds:
+            rounds(2)
+    finally:
+        store.config_set("maxmemory", 0)
+    _expect_health(cached_service, cache=1)
+
+
+def test_redis_wants_another_password(
+    cached_service: Service, valkey: Server, clients: Clients
+) -> None:
+    with redis.Redis.from_url(valkey.url) as store:
+        store.config_set("requirepass", "not what the service has")
+        store.execute_command("CLIENT", "KILL", "SKIPME", "yes")
+        try:
+            with _played(clients, cached_service) as rounds:
+                rounds(1)
+            _expect_health(cached_service, cache=0)
+        finally:
+            store.config_set("requirepass", "")
+    _expect_health(cached_service, cache=1)
+
+
+def test_the_service_has_a_wrong_password(folder: Path, clients: Clients) -> None:
+    valkey = start_valkey(folder / "valkey-with-a-password")
+    settings = {
+        "CC_DATA_DIR": str(folder / "data-wrong-password"),
+        "CC_CACHE_URL": valkey.url.replace("//", "//somebody:a-wrong-password@"),
+    }
+    assert run("migrate", settings).returncode == 0
+    service = Service(settings, log := folder / "service-wrong-password.log")
+    try:
+        with _played(clients, service) as rounds:
+            rounds(1)
+        _expect_health(service, cache=0)
+    finally:
+        service.kill()
+        valkey.stop()
+    assert "a-wrong-password" not in log.read_text()
+
+
+def test_garbage_in_redis_is_not_shown(cached_service: Service, store: Any) -> None:
+    with cached_service.client() as client:
+        owner = client.post("/users", json=a_user()).json()["id"]
+        stranger = client.post("/users", json=a_user()).json()["id"]
+        expected: dict[int, list[int]] = {owner: [], stranger: []}
+
+        def kept() -> bool:
+            """A new list of each is in Redis, unless that took too long."""
+            store.flushall()
+            for user in (owner, stranger):
+                made = client.post(f"/users/{user}/certificates", json=an_upload()).json()
+                expected[user].append(made["id"])
+                client.get(f"/users/{user}/certificates")
+            return bool(store.dbsize() == 2)
+
+        for spoil in _SPOILS:
+            _within_time(kept)
+            _spoil(store, spoil)
+
+            for user in (owner, stranger):
+                assert _lists(cached_service, user) == [expected[user]] * _FRESH_CONNECTIONS
+        _expect_health(cached_service, cache=1)
+
+
+_SPOILS: list[Callable[[bytes, bytes], bytes]] = [
+    lambda _own, _other: b"",
+    lambda own, _other: own[: len(own) // 2],
+    lambda own, _other: own[:-1],
+    lambda own, _other: own + b"]",
+    lambda _own, other: other,
+    lambda own, _other: b"\xff\xfe" + own,
+    lambda own, _other: own.partition(b"|")[0] + b"|\xff\xfe\n",
+    lambda own, _other: pickle.dumps(own),
+    lambda own, _other: own.partition(b"|")[0] + b"|" + pickle.dumps(own),
+    lambda _own, _other: b"[" * 100_000,
+]
+
+
+def _spoil(store: Any, spoil: Callable[[bytes, bytes], bytes]) -> None:
+    """Has `spoil` make of every value and of the next one another value."""
+    values = {key: store.get(key) for key in store.scan_iter("cc:*")}
+    others = [*list(values.values())[1:], *list(values.values())[:1]]
+    for (key, own), other in zip(values.items(), others, strict=True):
+        store.set(key, spoil(own, other), keepttl=True)
+
+
+def test_redis_holds_text_under_names_with_revisions_for_a_limited_time(
+    cached_service: Service, store: Any, clients: Clients
+) -> None:
+    store.flushall()
+    with _played(clients, cached_service) as rounds:
+        rounds(1)
+
+    keys = [key.decode() for key in store.scan_iter()]
+    assert keys
+    for key in keys:
+        assert re.fullmatch(r"cc:certificates:\d+:1-[0-9a-f]{32}:(None|True):0:1000", key)
+        assert 0 < store.ttl(key) <= 3600
+        _, name, _, _, body = re.split(r"[|\n]", store.get(key).decode(), maxsplit=4)
+        assert name == key
+        assert isinstance(json.loads(body), list)
+
+
+def test_every_change_is_kept_under_another_name(cached_service: Service, store: Any) -> None:
+    def all_were_kept() -> bool:
+        """Redis is not waited for: it may lack some, but has no others."""
+        store.flushall()
+        with cached_service.client() as client:
+            user = client.post("/users", json=a_user()).json()["id"]
+            certificates = f"/users/{user}/certificates"
+            tags = [client.get(certificates).headers["ETag"]]
+            one = client.post(certificates, json=an_upload()).json()["id"]
+            tags.append(client.get(certificates).headers["ETag"])
+            client.patch(f"{certificates}/{one}/active", json={"active": True})
+            tags.append(client.get(certificates).headers["ETag"])
+            client.delete(f"{certificates}/{one}")
+            tags.append(client.get(certificates).headers["ETag"])
+        names = {key.decode() for key in store.scan_iter()}
+        revisions = {tag.strip('"') for tag in tags}
+        assert len(revisions) == 4
+        assert names <= {f"cc:certificates:{user}:{revision}:None:0:100" for revision in revisions}
+        return len(names) == 4
+
+    _within_time(all_were_kept)
+
+
+def _lists(service: Service, user: int) -> list[list[int]]:
+    """The list of `user` as each of many connections has it."""
+    answers = _asked_on_fresh_connections(service, f"/users/{user}/certificates")
+    return [[row["id"] for row in answer] for answer in answers]
+
+
+def _asked_on_fresh_connections(service: Service, path: str) -> list[Any]:
+    """What the service says at `path`, as each of many connections has it."""
+    with service.client(headers={"Connection": "close"}) as client:
+        answers = [client.get(path) for _ in range(_FRESH_CONNECTIONS)]
+    assert {answer.status_code for answer in answers} == {200}
+    return [answer.json() for answer in answers]
+
+
+def _expect_health(service: Service, *, cache: int) -> None:
+    """Within a while, both worker processes say that `cache` is so; never with a 5xx."""
+
+    def agreed() -> bool:
+        said = _asked_on_fresh_connections(service, "/healthcheck")
+        return said == [{"api": 1, "database": 1, "cache": cache}] * _FRESH_CONNECTIONS
+
+    _within_time(agreed)
+
+
+@contextmanager
+def _played(clients: Clients, service: Service) -> Iterator[Callable[..., None]]:
+    """Writers and readers are at work; gives a function that waits for so many rounds to be played.
+
+    Any answer that is wrong, or that none expects, fails the test.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        done = False
+        playing = thread.submit(clients.play, service.url, lambda: done)
+
+        def rounds(number: int, meanwhile: Callable[[], object] = lambda: None) -> None:
+            asked = clients.rounds + number
+
+            def played() -> bool:
+                meanwhile()
+                return playing.done() or clients.rounds >= asked
+
+            _within_time(played)
+
+        try:
+            yield rounds
+        finally:
+            done = True
+            violations = playing.result()
+    assert violations == []
+
+
+def _within_time(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,305 @@
+"""The migrations end in the models' schema, from either side, on databases of their own."""
+
+import itertools
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config as AlembicConfig
+from alembic.migration import MigrationContext
+
+from customer_certificates.config import Config
+from customer_certificates.gateways.database import migration_engine
+from customer_certificates.gateways.schema import SchemaError, migrate, require_head
+from customer_certificates.models import Base
+
+from .conftest import Backend
+from .service import environment, run
+
+_ROOT = Path(__file__).parents[1]
+_ALEMBIC = str(Path(sys.executable).with_name("alembic"))
+_HEAD = "0001"
+_numbers = itertools.count()
+
+
+class Empty:
+    """A database that nothing is in yet."""
+
+    def __init__(self, backend: Backend, folder: Path) -> None:
+        name = f"migrations_{next(_numbers)}"
+        data = folder / f"data-{backend.name}-{name}"
+        self.settings = {"CC_DATA_DIR": str(data)}
+        self.is_postgresql = backend.name == "postgresql"
+        if self.is_postgresql:
+            engine = migration_engine(backend.database_url)
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(sa.text(f"CREATE DATABASE {name}"))
+            engine.dispose()
+            url = sa.make_url(backend.database_url).set(database=name)
+            self.settings["CC_DATABASE_URL"] = url.render_as_string(hide_password=False)
+        self.url = Config.from_environ({"CC_ENV": "tst", **self.settings}).database_url
+        self.file = data / "customer-certificates.sqlite3"
+
+    def execute(self, *statements: str) -> None:
+        """Runs statements behind the migrations' back."""
+        engine = migration_engine(self.url)
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        engine.dispose()
+
+    def alembic(
+        self, *arguments: str, project: Path = _ROOT, succeeds: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs alembic in `project`; it knows the database through the service's settings alone."""
+        ended = subprocess.run(
+            [_ALEMBIC, *arguments],
+            cwd=project,
+            env=environment(self.settings),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (ended.returncode == 0) == succeeds, ended.stderr
+        return ended
+
+    def schema(self) -> list[Any]:
+        """All that defines its tables, in the database's own words."""
+        queries = _POSTGRESQL_SCHEMA if self.is_postgresql else _SQLITE_SCHEMA
+        engine = migration_engine(self.url)
+        with engine.connect() as connection:
+            found = [
+                tuple(row) for query in queries for row in connection.execute(sa.text(query)).all()
+            ]
+        engine.dispose()
+        return sorted(tuple(_lines(value) for value in row) for row in found)
+
+
+# Of SQLite the statements themselves: their order of columns and constraints is no difference.
+_SQLITE_SCHEMA = [
+    """SELECT name, sql FROM sqlite_master
+        WHERE name NOT LIKE 'sqlite_%' AND tbl_name != 'alembic_version'"""
+]
+_POSTGRESQL_SCHEMA = [
+    """SELECT relname, relkind, reloptions FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'alembic_version%'""",
+    """SELECT table_name, column_name, data_type, is_nullable, column_default, identity_generation
+         FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name != 'alembic_version'""",
+    """SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE 'alembic_version%'""",
+    """SELECT indexname, indexdef FROM pg_indexes
+        WHERE schemaname = 'public' AND tablename != 'alembic_version'""",
+]
+
+
+def _lines(value: Any) -> str:
+    return "\n".join(sorted(line.strip(" ,\t") for line in str(value).splitlines()))
+
+
+@pytest.fixture
+def empty(backend: Backend, folder: Path) -> Empty:
+    return Empty(backend, folder)
+
+
+@pytest.fixture
+def migrated(empty: Empty) -> Empty:
+    migrate(empty.url)
+    return empty
+
+
+@pytest.fixture
+def models_schema(backend: Backend, folder: Path) -> list[Any]:
+    """The schema as the models have it, made without migrations."""
+    database = Empty(backend, folder)
+    engine = migration_engine(database.url)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    return database.schema()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the migrations, to add others to."""
+    shutil.copytree(_ROOT / "alembic", tmp_path / "alembic")
+    shutil.copy(_ROOT / "alembic.ini", tmp_path)
+    return tmp_path
+
+
+def test_the_head_is_what_the_models_say(migrated: Empty, models_schema: list[Any]) -> None:
+    assert migrated.schema() == models_schema
+    described = str(models_schema)
+    assert "ix_certificates_user_id_id_active" in described
+    assert re.search(r"WHERE \(?active", described)
+    if migrated.is_postgresql:
+        assert "toast_tuple_target=8160" in described
+    else:
+        assert described.count("AUTOINCREMENT") == 2
+
+
+def test_alembic_finds_no_difference_between_head_and_models(migrated: Empty) -> None:
+    engine = migration_engine(migrated.url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+
+
+def test_down_leaves_nothing_and_up_again_is_the_same(
+    migrated: Empty, models_schema: list[Any]
+) -> None:
+    migrated.execute(
+        "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
+        " created_at) VALUES ('a', 'a', 'a', 'a', '0123456789abcdef', '2026-01-01')"
+    )
+    alembic = AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": migrated.url})
+
+    command.downgrade(alembic, "base")
+    assert migrated.schema() == []
+    with pytest.raises(SchemaError, match="at revision none"):
+        require_head(migrated.url)
+
+    command.upgrade(alembic, "head")
+    assert migrated.schema() == models_schema
+    require_head(migrated.url)
+
+
+def test_alembic_finds_the_database_through_the_settings(
+    empty: Empty, models_schema: list[Any]
+) -> None:
+    empty.alembic("upgrade", "head")
+
+    assert empty.schema() == models_schema
+    empty.alembic("check")
+
+
+def test_alembic_writes_the_migration_that_is_missing(
+    migrated: Empty, project: Path, models_schema: list[Any]
+) -> None:
+    migrated.execute("DROP INDEX ix_certificates_user_id_id_active")
+    assert migrated.schema() != models_schema
+
+    migrated.alembic("revision", "--autogenerate", "-m", "what is missing", project=project)
+    migrated.alembic("upgrade", "head", project=project)
+
+    assert migrated.schema() == models_schema
+    (written,) = project.glob("alembic/versions/*_what_is_missing.py")
+    assert re.fullmatch(r"\d{8}_\w+_what_is_missing.py", written.name)
+    assert "ix_certificates_user_id_id_active" in written.read_text()
+    assert "op.drop_table" not in written.read_text()
+
+
+def test_several_migrations_at_once_do_it_once(empty: Empty, models_schema: list[Any]) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        all_ended = list(threads.map(lambda _: run("migrate", empty.settings), range(3)))
+
+    assert [ended.returncode for ended in all_ended] == [0, 0, 0], all_ended
+    assert empty.schema() == models_schema
+    require_head(empty.url)
+
+
+def test_a_migration_that_fails_leaves_nothing(empty: Empty, project: Path) -> None:
+    (project / "alembic" / "versions" / "20990101_9999_fails.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        f"revision, down_revision = '9999', '{_HEAD}'\n"
+        "def upgrade() -> None:\n"
+        "    op.create_table('half', sa.Column('id', sa.Integer(), primary_key=True))\n"
+        "    op.execute('SELECT nonsense FROM nowhere')\n"
+    )
+
+    ended = empty.alembic("upgrade", "head", project=project, succeeds=False)
+
+    assert "nowhere" in ended.stderr
+    assert empty.schema() == []
+    with pytest.raises(SchemaError, match="The database is empty"):
+        require_head(empty.url)
+
+
+def test_a_migration_that_fails_leaves_what_was_there(
+    migrated: Empty, project: Path, models_schema: list[Any]
+) -> None:
+    (project / "alembic" / "versions" / "20990101_9999_fails.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        f"revision, down_revision = '9999', '{_HEAD}'\n"
+        "def upgrade() -> None:\n"
+        "    with op.batch_alter_table('users') as users:\n"
+        "        users.add_column(sa.Column('half', sa.Integer()))\n"
+        "    raise ValueError('on purpose')\n"
+    )
+
+    ended = migrated.alembic("upgrade", "head", project=project, succeeds=False)
+
+    assert "on purpose" in ended.stderr
+    assert migrated.schema() == models_schema
+    require_head(migrated.url)
+
+
+@pytest.mark.parametrize(
+    ("statements", "found"),
+    [
+        (["UPDATE alembic_version SET version_num = '0000'"], "at revision 0000"),
+        (["UPDATE alembic_version SET version_num = '9999'"], "at revision 9999"),
+        (["DELETE FROM alembic_version"], "at revision none"),
+    ],
+    ids=["below", "above", "unknown"],
+)
+def test_another_revision_is_named_with_the_command_to_run(
+    migrated: Empty, statements: list[str], found: str
+) -> None:
+    migrated.execute(*statements)
+
+    with pytest.raises(SchemaError, match=f"{found}; .*{_HEAD}.*customer-certificates migrate"):
+        require_head(migrated.url)
+
+
+def test_the_service_refuses_to_start_on_another_revision(empty: Empty) -> None:
+    ended = run("serve", empty.settings)
+
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "The database is empty" in ended.stderr
+    assert "customer-certificates migrate" in ended.stderr
+
+
+def test_migrate_cannot_leave_a_revision_that_it_does_not_know(migrated: Empty) -> None:
+    """The database of a newer version, say."""
+    before = migrated.schema()
+    migrated.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    ended = run("migrate", migrated.settings)
+
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "9999" in ended.stderr
+    assert migrated.schema() == before
+
+
+def test_the_statements_can_be_had_without_the_database(
+    empty: Empty, models_schema: list[Any]
+) -> None:
+    written = empty.alembic("upgrade", "head", "--sql").stdout
+    if empty.is_postgresql:
+        assert empty.schema() == []
+        with psycopg.connect(empty.settings["CC_DATABASE_URL"].replace("+psycopg", "")) as one:
+            one.execute(written.encode())
+    else:
+        assert not empty.file.exists()
+        empty.file.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(empty.file)) as file:
+            file.executescript(written)
+
+    assert empty.schema() == models_schema
+    require_head(empty.url)

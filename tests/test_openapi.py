@@ -1,0 +1,169 @@
+"""The description of the API, and whether the service does what it says."""
+
+from pathlib import Path
+from typing import Any
+
+import falcon.inspect
+import pytest
+import schemathesis
+from falcon.testing import TestClient
+from hypothesis import HealthCheck, settings
+
+from customer_certificates.app import description
+from customer_certificates.resources.openapi import plain_template
+
+from .factories import a_user, an_upload
+from .service import run
+
+DESCRIPTION = description()
+SCHEMAS = DESCRIPTION["components"]["schemas"]
+OPERATIONS = [
+    (path, method, operation)
+    for path, methods in DESCRIPTION["paths"].items()
+    for method, operation in methods.items()
+    if method != "parameters"
+]
+# Not the API, but what tells of it: to a browser, to a program, to Prometheus.
+UNDESCRIBED = {"/docs", "/docs/{name}", "/openapi.json", "/metrics"}
+# The members of a problem that are the same in every answer of its kind.
+KIND = ("type", "title", "status")
+
+CHECKED = schemathesis.openapi.from_dict(
+    description(),
+    config=schemathesis.Config.from_dict(
+        {
+            "generation": {"deterministic": True},
+            "checks": {
+                # What is valid may be refused for what is stored: 412 is added to the usual ones.
+                "positive_data_acceptance": {
+                    "expected-statuses": ["2xx", "304", "404", "409", "412"]
+                },
+            },
+        }
+    ),
+)
+
+
+class Stock:
+    """A user and a certificate that are there whenever a request asks for them."""
+
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
+        self._ids = self._new()
+
+    def aim(self, case: schemathesis.Case[Any]) -> None:
+        """Makes a request with odd ids one about what is there; no generated id would be."""
+        if self._client.simulate_get(self._url()).status_code == 404:
+            self._ids = self._new()
+        for name, living in self._ids.items():
+            wanted = case.path_parameters.get(name)
+            if isinstance(wanted, int) and 0 < wanted < 2**63 and wanted % 2:
+                case.path_parameters[name] = living
+
+    def _new(self) -> dict[str, int]:
+        user_id = self._client.simulate_post("/users", json=a_user()).json["id"]
+        upload = self._client.simulate_post(f"/users/{user_id}/certificates", json=an_upload())
+        return {"user_id": user_id, "certificate_id": upload.json["id"]}
+
+    def _url(self) -> str:
+        return "/users/{user_id}/certificates/{certificate_id}".format(**self._ids)
+
+
+@pytest.fixture
+def stock(client: TestClient) -> Stock:
+    return Stock(client)
+
+
+@CHECKED.parametrize()
+@settings(
+    max_examples=15,
+    deadline=None,
+    # The database is emptied for each operation, not for each request.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_every_answer_is_one_that_is_described(
+    case: schemathesis.Case[Any], client: TestClient, stock: Stock
+) -> None:
+    """No 5xx; status, media type, headers and body as described; what the schema admits is
+    accepted and what it does not admit is refused."""
+    stock.aim(case)
+
+    case.call_and_validate(base_url="http://localhost:9000", app=client.app)
+
+
+def test_the_file_is_current() -> None:
+    written = Path(__file__).parents[1] / "swagger.yaml"
+
+    assert run("openapi", {}).stdout == written.read_text(), "It is not: make swagger.yaml"
+
+
+def test_every_route_is_described(client: TestClient) -> None:
+    served = {
+        (plain_template(route.path), method.method.lower())
+        for route in falcon.inspect.inspect_routes(client.app)
+        for method in route.methods
+        if not method.internal and method.method != "HEAD"
+    }
+
+    described = {(path, method) for path, method, _ in OPERATIONS}
+    assert {(path, method) for path, method in served if path not in UNDESCRIBED} == described
+
+
+def test_operations_can_be_told_apart_and_found() -> None:
+    ids = [operation["operationId"] for _, _, operation in OPERATIONS]
+    tags = {tag for _, _, operation in OPERATIONS for tag in operation["tags"]}
+
+    assert len(ids) == len(set(ids))
+    assert tags == {tag["name"] for tag in DESCRIPTION["tags"]}
+
+
+def test_every_field_is_described() -> None:
+    silent = [
+        f"{name}.{field}"
+        for name, schema in SCHEMAS.items()
+        for field, of in schema["properties"].items()
+        if "description" not in of
+    ]
+
+    assert silent == []
+
+
+def test_the_examples_work_as_they_are(client: TestClient) -> None:
+    user = client.simulate_post("/users", json=example("NewUser"))
+    assert user.status_code == 201
+    url = user.headers["Location"]
+    assert client.simulate_patch(url, json=example("UserChanges")).status_code == 200
+    upload = client.simulate_post(f"{url}/certificates", json=example("CertificateUpload"))
+    assert upload.status_code == 201
+    active = f"{upload.headers['Location']}/active"
+    assert client.simulate_patch(active, json=example("Activation")).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("refusal", "headers", "body"),
+    [
+        ("Malformed", {}, "["),
+        ("Invalid", {}, '{"name": 1, "email": "ada@example.com", "password": "correct horse"}'),
+        ("UnsupportedMediaType", {"Content-Type": "text/plain"}, "{}"),
+        ("NotAcceptable", {"Accept": "text/html"}, "{}"),
+        ("TooLarge", {}, "{}" + 256 * 1024 * " "),
+        ("Forbidden", {"Origin": "http://elsewhere.example"}, "{}"),
+    ],
+)
+def test_refusals_are_as_in_the_example(
+    refusal: str, headers: dict[str, str], body: str, client: TestClient
+) -> None:
+    headers = {"Content-Type": "application/json", **headers}
+    answer = client.simulate_post("/users", headers=headers, body=body).json
+
+    described = DESCRIPTION["components"]["responses"][refusal]["content"]
+    shown = described["application/problem+json"]["example"]
+    assert {name: answer[name] for name in KIND} == {name: shown[name] for name in KIND}
+
+
+def example(name: str) -> dict[str, Any]:
+    """A body made of the example of each field, as the page at /docs makes it."""
+    return {
+        field: of["examples"][0] if "examples" in of else of["default"]
+        for field, of in SCHEMAS[name]["properties"].items()
+    }

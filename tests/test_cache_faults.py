@@ -188,6 +188,8 @@ _SPOILS: list[Callable[[bytes, bytes], bytes]] = [
     lambda own, _other: own[: len(own) // 2],
     lambda own, _other: own[:-1],
     lambda own, _other: own + b"]",
+    # A lie that keeps the name and the length: another id.
+    lambda own, _other: own.replace(b'"id":', b'"ID":'),
     lambda _own, other: other,
     lambda own, _other: b"\xff\xfe" + own,
     lambda own, _other: own.partition(b"|")[0] + b"|\xff\xfe\n",
@@ -217,7 +219,7 @@ def test_redis_holds_text_under_names_with_revisions_for_a_limited_time(
     for key in keys:
         assert re.fullmatch(r"cc:certificates:\d+:1-[0-9a-f]{32}:(None|True):0:1000", key)
         assert 0 < store.ttl(key) <= 3600
-        _, name, _, _, body = re.split(r"[|\n]", store.get(key).decode(), maxsplit=4)
+        _, _, name, _, body = re.split(r"[|\n]", store.get(key).decode(), maxsplit=4)
         assert name == key
         assert isinstance(json.loads(body), list)
 

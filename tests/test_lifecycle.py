@@ -87,7 +87,8 @@ def test_what_is_under_way_is_answered_before_the_service_ends(
 
         service.popen.send_signal(number)
         _within_time(lambda: _refuses_connections(service))
-        assert all(process.is_running() for process in processes)
+        # A worker that has nothing under way may be gone already.
+        assert service.popen.poll() is None
         file.execute("ROLLBACK")
 
         answer = locked_out.result()

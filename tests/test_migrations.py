@@ -247,6 +247,33 @@ def test_a_migration_that_fails_leaves_what_was_there(
     require_head(migrated.url)
 
 
+def test_a_table_is_rebuilt_without_losing_what_refers_to_it(
+    migrated: Empty, project: Path
+) -> None:
+    """SQLite alters a table by making it anew and dropping the old one, cascades and all."""
+    (project / "alembic" / "versions" / "20990101_9999_rebuilds.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        f"revision, down_revision = '9999', '{_HEAD}'\n"
+        "def upgrade() -> None:\n"
+        "    with op.batch_alter_table('users') as users:\n"
+        "        users.alter_column('name', existing_type=sa.Text(), nullable=True)\n"
+    )
+    migrated.execute(
+        "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
+        " created_at) VALUES ('a', 'a@b', 'a@b', 'x', '0', '2026-01-01')",
+        "INSERT INTO certificates (user_id, active, body, private_key, created_at)"
+        " SELECT id, true, 'b', 'k', '2026-01-01' FROM users",
+    )
+
+    migrated.alembic("upgrade", "head", project=project)
+
+    engine = migration_engine(migrated.url)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT body FROM certificates").all() == [("b",)]
+    engine.dispose()
+
+
 @pytest.mark.parametrize(
     ("statements", "found"),
     [

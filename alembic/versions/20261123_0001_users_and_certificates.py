@@ -54,7 +54,7 @@ def upgrade() -> None:
         "certificates",
         ["user_id", "id"],
         postgresql_where=sa.text("active"),
-        sqlite_where=sa.text("active"),
+        sqlite_where=sa.text("active = 1"),
     )
 
 

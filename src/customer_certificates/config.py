@@ -60,7 +60,7 @@ class Config:
         return cls(
             profile=profile,
             host=_read(environ, "CC_HOST", _host, "127.0.0.1"),
-            port=_read(environ, "CC_PORT", _whole(0, 65535), "9000"),
+            port=_read(environ, "CC_PORT", _whole(1, 65535), "9000"),
             data_dir=data_dir,
             database_url=_read(
                 environ,
@@ -123,6 +123,8 @@ def _profile(text: str) -> Profile:
 
 
 def _folder(text: str) -> Path:
+    if "?" in text:
+        raise ValueError(f"cannot hold a question mark, which ends a path in a URL: {text!r}.")
     return Path(text).expanduser().absolute()
 
 

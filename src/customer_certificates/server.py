@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from multiprocessing.util import Finalize
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -62,12 +63,18 @@ def metrics_folder() -> Iterator[None]:
 
 def worker() -> object:
     """What each worker process serves."""
+    # Until granian sets its own handlers, those of the first process would swallow the signals.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from .app import create_app
     from .gateways.log_format import configure_logging
 
     configure_logging()
     Thread(target=_end_with, args=[os.getppid()], name="first-process-watch", daemon=True).start()
-    return create_app(Config.from_environ())
+    app = create_app(Config.from_environ())
+    # Where a worker ends, Python runs these, and not what atexit has.
+    Finalize(None, app.close, exitpriority=1)
+    return app
 
 
 def _end_with(first_process: int) -> None:
@@ -121,8 +128,8 @@ def _announce(config: Config) -> None:
     user = {"name": "Ada Lovelace", "email": "ada@example.com", "password": "correct horse"}
     body = shlex.quote(msgspec.json.encode(user).decode())
     print(
-        f"Customer Certificates listens on {url} and serves this machine alone: "
-        "it asks for no credentials.\n"
+        f"Customer Certificates listens on {url}. It asks for no credentials and so serves "
+        f"{'its CC_TRUSTED_PEERS and ' if config.trusted_peers else ''}this machine alone.\n"
         f"Try it:\n"
         f"  curl {url}/users -H 'Content-Type: application/json' -d {body}\n"
         f"  curl {url}/users/1\n"

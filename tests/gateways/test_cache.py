@@ -4,6 +4,7 @@ import json
 import pickle
 import time
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,10 @@ def test_redis_is_given_text_and_nothing_pickled(pages: Pages, redis: Any) -> No
     pages.put(_PAGE)
 
     metadata, _, payload = redis.get(_PAGE.name).decode().partition("|")
+    digest, _, content = payload.partition("\n")
     assert json.loads(metadata).keys() == {"ct", "v"}
-    assert payload == f'{_PAGE.name}\n7\n10\n[{{"id":7}}]'
+    assert digest == blake2b(content.encode(), digest_size=16).hexdigest()
+    assert content == f'{_PAGE.name}\n7\n10\n[{{"id":7}}]'
 
 
 def test_a_page_larger_than_two_megabytes_is_not_kept(pages: Pages, redis: Any) -> None:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from customer_certificates.gateways.request_lines import RequestLine, RequestLines
 
 from ..factories import a_user, an_upload
@@ -17,9 +19,11 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 def lines(log: Path, request_id: str) -> list[dict[str, Any]]:
     """The lines of the request that had this id, once there are any: a thread writes them."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while request_id not in log.read_text("utf-8"):
+    while request_id not in log.read_text("utf-8").rpartition("\n")[0]:
         assert time.monotonic() < deadline, f"no line of {request_id}"
-    read = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line[:1] == "{"]
+    # What follows the last line break is being written.
+    whole = log.read_text("utf-8").rpartition("\n")[0].splitlines()
+    read = [json.loads(line) for line in whole if line[:1] == "{"]
     return [line for line in read if line.get("request_id") == request_id]
 
 
@@ -101,6 +105,18 @@ def test_at_a_terminal_it_speaks_words() -> None:
         *("12:00:00Z", "200", "GET", "/users/{user_id}", "1.25", "ms", "127.0.0.1"),
         *("user", "7", "mine"),
     ]
+
+
+def test_a_reader_who_stalls_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb") as stalled, open(writer, "w") as stream:
+        log = RequestLines(stream)
+        for _ in range(20_000):
+            log.write(RequestLine(NOON, "GET", "/livez", 200, 0.5, "mine", "127.0.0.1"))
+        stalled.close()
+        log.close()
+
+    assert "request lines were dropped: nobody read them" in caplog.text
 
 
 def test_elsewhere_it_writes_json(tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
 
         monkeypatch.setattr(driver.Runner, "run", told)
 
+    together = postgresql.Runner.run_together
+
+    def told_together(self: Any, sent: list[tuple[str, str, list[Any]]]) -> Any:
+        asked.extend(sql for _name, sql, _parameters in sent)
+        return together(self, sent)
+
+    monkeypatch.setattr(postgresql.Runner, "run_together", told_together)
+
     @contextmanager
     def listening() -> Iterator[None]:
         def told(_c: Any, _cursor: Any, sql: str, *_: Any) -> None:
@@ -277,3 +285,20 @@ def test_no_id_is_used_twice(certificates: Certificates, engine: sa.Engine) -> N
         certificates.delete(owner, used[-1], None)
 
     assert used == sorted(set(used))
+
+
+@pytest.mark.parametrize("active", [True, False, None])
+def test_a_list_is_read_by_an_index(
+    certificates: Certificates, engine: sa.Engine, statements: Counter, active: bool | None
+) -> None:
+    """On SQLite; on PostgreSQL a plan depends on how much there is: `make bench` shows it."""
+    (owner,) = add_users(engine, 1)
+    wanted = CertificateFilter(active=active, after=0, limit=100)
+    _revision, page = statements(lambda: certificates.page(owner, wanted, NONE))
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            plan = connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {page}", tuple([1] * page.count("?"))
+            ).all()
+        index = "ix_certificates_user_id_id" + ("_active" if active else "")
+        assert any(f"USING INDEX {index} " in step[3] for step in plan), plan

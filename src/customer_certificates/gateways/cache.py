@@ -4,6 +4,7 @@ Nothing here is ever invalidated: a page is a function of its name, and old name
 cache that is cold, flushed, cut off or dead costs time and nothing else.
 """
 
+from hashlib import blake2b
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -83,22 +84,23 @@ class Pages:
 
 
 def _pack(page: Page) -> bytes:
-    return b"%b\n%d\n%d\n%b" % (
-        page.name.encode(),
-        page.next_after or 0,
-        len(page.body),
-        page.body,
-    )
+    content = b"%b\n%d\n%b" % (page.name.encode(), page.next_after or 0, page.body)
+    return b"%b\n%b" % (_digest(content), content)
 
 
 def _unpack(data: bytes) -> Page:
     try:
-        name, next_after, length, body = data.split(b"\n", 3)
-        if len(body) != int(length):
-            raise ValueError("a part is missing")
+        digest, _, content = data.partition(b"\n")
+        if digest != _digest(content):
+            raise ValueError("not what was kept")
+        name, next_after, body = content.split(b"\n", 2)
         return Page(name.decode(), int(next_after) or None, body)
     except ValueError as error:
         raise CantDeserializeException from error
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).hexdigest().encode()
 
 
 class _ProcessBackend(CacheBackend):

@@ -4,6 +4,7 @@ import select
 from typing import Any
 
 from psycopg import Error as Error
+from psycopg import IntegrityError as IntegrityError
 from psycopg import OperationalError, errors
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
@@ -12,6 +13,8 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import Dialect
 
 _BINARY = 1
+# What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
+_OUTDATED = errors.InvalidSqlStatementName | errors.FeatureNotSupported
 # No statement of ours takes a tenth of this; one that does is stuck behind a lock or a sick disk.
 _SESSION = {
     "statement_timeout": "5s",
@@ -45,8 +48,7 @@ def configure(engine: Engine) -> None:
 
 def is_passing(error: BaseException | None) -> bool:
     """Whether the same statement may succeed later: timeouts, deadlocks, a server going down."""
-    passing = OperationalError | errors.ReadOnlySqlTransaction | errors.InvalidSqlStatementName
-    return isinstance(error, passing)
+    return isinstance(error, OperationalError | errors.ReadOnlySqlTransaction | _OUTDATED)
 
 
 def lift_timeouts(connection: Any, _record: object) -> None:
@@ -65,11 +67,14 @@ def descriptor(connection: Any) -> int:
     return int(connection.pgconn.socket)
 
 
-def has_ended(connection: Any) -> bool:
-    """Whether the server has closed a connection that lay idle: then there is its end to read."""
-    poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    return bool(poll.poll(0))
+def is_lost(error: Any) -> bool:
+    """Whether `error` is the end of the connection, and not an answer on it."""
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+
+
+def may_have_committed(error: Any) -> bool:
+    """Whether a commit that met `error` may have been carried out: the server did not say no."""
+    return error.sqlstate is None
 
 
 class Runner:
@@ -85,20 +90,29 @@ class Runner:
         self._libpq = connection.pgconn
         self._transformer = Transformer(connection)
         self._names: dict[str, bytes] = {}
+        self._prepared = 0
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
         """The rows of the statement. Errors are psycopg's."""
         prepared = self._names.get(name) or self._prepare(name, sql)
-        values = self._transformer.dump_sequence(parameters, [PyFormat.TEXT] * len(parameters))
-        result = self._libpq.exec_prepared(prepared, values, None, _BINARY)
+        result = self._libpq.exec_prepared(prepared, self._dumped(parameters), None, _BINARY)
         if result.status != ExecStatus.TUPLES_OK:
-            error = _error(self._libpq, result)
-            if isinstance(error, errors.InvalidSqlStatementName):
-                # Somebody else, a pooler perhaps, has dropped it.
-                del self._names[name]
-            raise error
-        self._transformer.set_pgresult(result)
-        return self._transformer.load_rows(0, result.ntuples, tuple)
+            raise self._failed(result)
+        return self._rows(result)
+
+    def run_together(
+        self, statements: list[tuple[str, str, list[Any]]]
+    ) -> list[list[tuple[Any, ...]]]:
+        """The rows of each statement, all of them one transaction and one trip to the server.
+
+        What is sent in libpq's pipeline mode up to one sync is a transaction by itself.
+        """
+        names = [self._names.get(name) or self._prepare(name, sql) for name, sql, _ in statements]
+        results = self._pipelined(names, [values for _, _, values in statements])
+        for result in results:
+            if result.status != ExecStatus.TUPLES_OK:
+                raise self._failed(result)
+        return [self._rows(result) for result in results]
 
     def require_begun(self) -> None:
         """psycopg begins a transaction at its own first statement; it commits ours as its own."""
@@ -109,8 +123,48 @@ class Runner:
         """Closes the connection."""
         self._connection.close()
 
+    def _pipelined(self, names: list[bytes], parameters: list[list[Any]]) -> list[Any]:
+        libpq = self._libpq
+        results: list[Any] = []
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        libpq.enter_pipeline_mode()
+        for name, values in zip(names, parameters, strict=True):
+            libpq.send_query_prepared(name, self._dumped(values), None, _BINARY)
+        libpq.pipeline_sync()
+        while libpq.flush():
+            poll.modify(self.descriptor, select.POLLIN | select.POLLOUT)
+            poll.poll()
+            libpq.consume_input()
+        poll.modify(self.descriptor, select.POLLIN)
+        while True:
+            while libpq.is_busy():
+                poll.poll()
+                libpq.consume_input()
+            result = libpq.get_result()
+            if result is None:
+                continue
+            if result.status == ExecStatus.PIPELINE_SYNC:
+                libpq.exit_pipeline_mode()
+                return results
+            results.append(result)
+
+    def _failed(self, result: Any) -> Exception:
+        error = _error(self._libpq, result)
+        if isinstance(error, _OUTDATED):
+            self._names.clear()
+        return error
+
+    def _dumped(self, values: list[Any]) -> Any:
+        return self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
+
+    def _rows(self, result: Any) -> list[tuple[Any, ...]]:
+        self._transformer.set_pgresult(result)
+        return self._transformer.load_rows(0, result.ntuples, tuple)
+
     def _prepare(self, name: str, sql: str) -> bytes:
-        prepared = name.encode()
+        self._prepared += 1
+        prepared = f"{name}_{self._prepared}".encode()
         result = self._libpq.prepare(prepared, sql.encode())
         if result.status != ExecStatus.COMMAND_OK:
             raise _error(self._libpq, result)

@@ -1,6 +1,7 @@
 """Keeps a Redis that is dead or hung from costing anything."""
 
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 from dogpile.cache.api import NO_VALUE
@@ -51,11 +52,16 @@ class RedisBreaker(ProxyBackend):
         """What Redis has under `key`; nothing where it does not say within its time."""
         if self._broken.is_set():
             return NO_VALUE
+        started = monotonic()
         try:
-            return self.proxied.get_serialized(key)
+            value = self.proxied.get_serialized(key)
         except (RedisError, OSError) as error:
             self._failed(error)
             return NO_VALUE
+        # The time-outs are those of each part of an answer: one that drips in keeps all of them.
+        if monotonic() - started > _CALL_SECONDS:
+            self._failed(redis_errors.TimeoutError())
+        return value
 
     def set_serialized(self, key: str, value: Any) -> None:
         """Has Redis keep `value`, if it is there."""

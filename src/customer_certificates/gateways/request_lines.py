@@ -1,5 +1,6 @@
 """Where the lines of the request log go: JSON for machines, words for a person at a terminal."""
 
+import logging
 import os
 import sys
 from collections import deque
@@ -15,6 +16,7 @@ _FLUSH_SECONDS = 0.05
 # Eight lines are less than 4 KiB, which a pipe takes whole: processes that share it do not mix.
 _LINES_A_WRITE = 8
 _MOST_PENDING = 10_000
+_log = logging.getLogger(__name__)
 
 
 class RequestLine(msgspec.Struct, tag_field="event", tag="request", omit_defaults=True):
@@ -43,15 +45,17 @@ class RequestLines:
             _words if stream.isatty() else msgspec.json.Encoder().encode_lines
         )
         self._pending: deque[RequestLine] = deque()
+        self._dropped = 0
         self._writing = Lock()
         self._closing = Event()
         Thread(target=self._run, name="request-log", daemon=True).start()
 
     def write(self, line: RequestLine) -> None:
-        """Has `line` written soon; waits only where nobody reads what is written."""
-        self._pending.append(line)
-        if len(self._pending) > _MOST_PENDING:
-            self._flush()
+        """Has `line` written soon, or drops it where nobody reads what is written."""
+        if len(self._pending) < _MOST_PENDING:
+            self._pending.append(line)
+        else:
+            self._dropped += 1
 
     def close(self) -> None:
         """Writes what is left."""
@@ -71,6 +75,9 @@ class RequestLines:
                 with suppress(OSError):
                     while rest:
                         rest = rest[os.write(self._descriptor, rest) :]
+            if self._dropped:
+                _log.warning("%d request lines were dropped: nobody read them", self._dropped)
+                self._dropped = 0
 
 
 def _words(lines: list[RequestLine]) -> bytes:

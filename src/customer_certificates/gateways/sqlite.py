@@ -2,8 +2,10 @@
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Error as Error
+from sqlite3 import IntegrityError as IntegrityError
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
@@ -22,6 +24,8 @@ def configure(engine: Engine) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite gives the mode of this file to the log files that it puts beside it.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with suppress(PermissionError):
+        path.chmod(0o600)
 
     @event.listens_for(engine, "connect")
     def connect(connection: sqlite3.Connection, _record: object) -> None:
@@ -52,8 +56,13 @@ def descriptor(connection: object) -> None:
     """There is no socket."""
 
 
-def has_ended(connection: object) -> bool:
+def is_lost(error: object) -> bool:
     """Never: a file does not hang up."""
+    return False
+
+
+def may_have_committed(error: object) -> bool:
+    """Never: what SQLite does not confirm, it rolls back."""
     return False
 
 
@@ -68,6 +77,19 @@ class Runner:
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
         """The rows of the statement. Errors are sqlite3's."""
         return self._connection.execute(sql, parameters).fetchall()
+
+    def run_together(
+        self, statements: list[tuple[str, str, list[Any]]]
+    ) -> list[list[tuple[Any, ...]]]:
+        """The rows of each statement, all of them one transaction."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            rows = [self.run(*statement) for statement in statements]
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.rollback()
+            raise
+        return rows
 
     def require_begun(self) -> None:
         """Nothing: `configure` has every transaction begin."""

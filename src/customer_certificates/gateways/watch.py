@@ -1,6 +1,7 @@
 """Keeps a database that hangs from holding every request: nobody waits longer than a deadline."""
 
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -47,13 +48,24 @@ class Watch:
     def _run(self) -> None:
         while not self._closing.wait(_LOOK_SECONDS):
             late = monotonic() - self._deadline
-            for connection, (since, descriptor) in list(self._busy.items()):
-                if since < late and self._busy.pop(connection, None) is not None:
+            for connection, entry in list(self._busy.items()):
+                since, descriptor = entry
+                if since < late and self._busy.get(connection) is entry:
+                    self.end(connection)
                     self.hangs = True
                     _cut(descriptor)
                     self._on_hang()
             if self.hangs and self._answers():
                 self.hangs = False
+
+
+def has_ended(descriptor: int | None) -> bool:
+    """Whether the other side has closed a connection that lay idle: there is its end to read."""
+    if descriptor is None:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _cut(descriptor: int) -> None:

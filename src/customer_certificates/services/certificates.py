@@ -23,7 +23,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from ..errors import NotFound
 from ..gateways.cache import Page, Pages
-from ..gateways.database import Database, Transaction
+from ..gateways.database import ConstraintBroken, Database, Transaction
 from ..gateways.prepared import Row
 from ..models import Certificate, User, new_revision
 from .users import locked_user, user_not_found
@@ -123,20 +123,21 @@ class Certificates:
 
     def upload(self, user_id: int, new: CertificateUpload, expected: Tags | None) -> int:
         """Stores `new` and gives its id. Raises NotFound (no such user), PreconditionFailed."""
+        change = {"user_id": user_id, "revision": new_revision()}
+        row = {
+            "user_id": user_id,
+            "active": new.active,
+            "body": new.body,
+            "private_key": new.private_key,
+            "created_at": self._now(),
+        }
+        if expected is None:
+            return self._upload_at_once(change, row)
         with self._database.begin() as session:
-            if expected is not None:
-                user = locked_user(session, user_id)
-                require(expected, tag_of_revision(user.certificates_revision))
-            self._certificates_changed(session, user_id)
-            rows = session.run(
-                self._insert,
-                user_id=user_id,
-                active=new.active,
-                body=new.body,
-                private_key=new.private_key,
-                created_at=self._now(),
-            )
-            certificate_id: int = rows[0][0]
+            user = locked_user(session, user_id)
+            require(expected, tag_of_revision(user.certificates_revision))
+            session.run(self._change, **change)
+            certificate_id: int = session.run(self._insert, **row)[0][0]
             return certificate_id
 
     def get(self, user_id: int, certificate_id: int) -> CertificateView:
@@ -186,6 +187,17 @@ class Certificates:
             require_view(expected, _view(certificate))
             session.delete(certificate)
             self._certificates_changed(session, user_id)
+
+    def _upload_at_once(self, change: dict[str, Any], row: dict[str, Any]) -> int:
+        """The change comes first: it locks the user's row, so ids are given in the order in which
+        they become visible, and a list that is read page by page misses none."""
+        try:
+            _, rows = self._database.run_together((self._change, change), (self._insert, row))
+        except ConstraintBroken:
+            # The certificate's only constraint that can be broken: its user is not there.
+            raise user_not_found(row["user_id"]) from None
+        certificate_id: int = rows[0][0]
+        return certificate_id
 
     def _certificates_changed(self, session: Transaction, user_id: int) -> None:
         """Replaces the user's revision, and so locks the row. Raises NotFound."""

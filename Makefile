@@ -36,7 +36,7 @@ format: .venv/dev.stamp ## put the code into form
 swagger.yaml: .venv/run.stamp ## write the description of the API anew
 	@$(BIN)/customer-certificates openapi > $@
 
-bench: .venv/bench.stamp ## measure, beside FastAPI and pgbench, what README quotes
+bench: .venv/dev.stamp ## measure, beside FastAPI and pgbench, what README quotes
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## remove the environment and every cache, but no data
@@ -48,10 +48,6 @@ clean: ## remove the environment and every cache, but no data
 
 .venv/dev.stamp: uv.lock pyproject.toml $(BIN)/python
 	@$(SYNC) --group dev
-	@touch $@ .venv/run.stamp
-
-.venv/bench.stamp: uv.lock pyproject.toml $(BIN)/python
-	@$(SYNC) --group bench
 	@touch $@ .venv/run.stamp
 
 $(BIN)/python:

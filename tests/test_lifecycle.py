@@ -242,6 +242,9 @@ def _refuses_connections(service: Service) -> bool:
         socket.create_connection((host, int(port)), _WAIT_SECONDS).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        # It was waiting to be accepted when the listener closed.
+        return False
     return False
 
 

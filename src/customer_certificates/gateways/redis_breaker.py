@@ -32,8 +32,8 @@ def redis_arguments(url: str) -> dict[str, Any]:
 class RedisBreaker(ProxyBackend):
     """A circuit breaker: after one failed call Redis is not asked until a probe has succeeded.
 
-    The probe runs in a thread of its own, so that no request waits for a name to resolve or a
-    connection to open. It begins open, for the same reason.
+    The probe runs in a thread of its own, so that no request waits for a Redis that is not there:
+    not for its name to resolve, nor for a connection. It begins open, for the same reason.
     """
 
     def __init__(self, metrics: Metrics) -> None:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import falcon
 import msgspec
 
 from .. import __version__
@@ -21,7 +20,7 @@ from ..errors import (
     UnsupportedMediaType,
 )
 from .operation import Answer, Operation, Parameter
-from .problems import STATUSES, Problem
+from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
 Route = tuple[str, object]
 
@@ -192,12 +191,11 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 def _refusal(kind: type[Refusal]) -> dict[str, Any]:
     status = STATUSES[kind]
-    title = falcon.code_to_http_status(status).partition(" ")[2]
+    title = phrase(status)
     reason = inspect.getdoc(kind) or title
     findings = (_FINDINGS[kind],) if kind in _FINDINGS else ()
-    name = re.sub(r"\B(?=[A-Z])", "-", kind.__name__).lower()
     example = Problem(
-        f"urn:customer-certificates:problem:{name}",
+        type_of(kind_of(kind)),
         title,
         status,
         reason,

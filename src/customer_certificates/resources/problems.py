@@ -1,6 +1,7 @@
 """How a refusal is answered: RFC 9457's problem details, and the only table of statuses."""
 
 import logging
+import re
 from typing import Annotated, Any
 
 import falcon
@@ -58,7 +59,9 @@ def refuse(req: Request, resp: Response, refusal: Refusal, _params: dict[str, An
     """Answers with a refusal of our own."""
     if refusal.retry_after is not None:
         resp.set_header("Retry-After", str(refusal.retry_after))
-    _answer(req, resp, STATUSES[type(refusal)], _kind(refusal), refusal.detail, refusal.errors)
+    _answer(
+        req, resp, STATUSES[type(refusal)], kind_of(type(refusal)), refusal.detail, refusal.errors
+    )
 
 
 def refuse_http(
@@ -72,7 +75,7 @@ def refuse_http(
         405: f"{req.method} is not done here; the Allow header says what is.",
     }
     detail = details.get(status) or str(error.description or error.title)
-    _answer(req, resp, status, _phrase(status).lower().replace(" ", "-"), detail)
+    _answer(req, resp, status, phrase(status).lower().replace(" ", "-"), detail)
 
 
 def fail(req: Request, resp: Response, error: Exception, _params: dict[str, Any]) -> None:
@@ -81,6 +84,22 @@ def fail(req: Request, resp: Response, error: Exception, _params: dict[str, Any]
     _answer(
         req, resp, 500, "internal", "The service failed. Its log has the reason under request_id."
     )
+
+
+def kind_of(refusal: type[Refusal]) -> str:
+    """What the end of a problem's `type` is for such a refusal."""
+    return re.sub(r"\B(?=[A-Z])", "-", refusal.__name__).lower()
+
+
+def type_of(kind: str) -> str:
+    """The `type` of a problem of this kind."""
+    return f"urn:customer-certificates:problem:{kind}"
+
+
+def phrase(status: int) -> str:
+    """The words that go with a status."""
+    line: str = falcon.code_to_http_status(status)
+    return line.partition(" ")[2]
 
 
 def _answer(
@@ -99,21 +118,11 @@ def _answer(
     )
     resp.data = msgspec.json.encode(
         Problem(
-            f"urn:customer-certificates:problem:{kind}",
-            _phrase(status),
+            type_of(kind),
+            phrase(status),
             status,
             detail,
             req.context.request_id,
             errors,
         )
     )
-
-
-def _kind(refusal: Refusal) -> str:
-    name = type(refusal).__name__
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).removeprefix("-")
-
-
-def _phrase(status: int) -> str:
-    line: str = falcon.code_to_http_status(status)
-    return line.partition(" ")[2]

@@ -12,7 +12,7 @@ import psycopg
 
 from tests.servers import Server, start_postgresql, start_valkey
 
-from . import data, load, services
+from . import children, data, load, services
 from .load import Result
 from .observe import observe
 from .table import FALCON, FASTAPI, OURS, PGBENCH, memory_lines, table
@@ -50,8 +50,10 @@ def main() -> None:
         print(table(results), "\n")
         print(memory_lines({name: services.memory(server) for name, server in servers.items()}))
         _check_uploads(ours, results[WORKLOADS[-1], OURS])
+        print(children.under_attack(servers[OURS], options.rounds, options.seconds))
         for server in servers.values():
             server.stop()
+        print(children.cost(options.rounds))
         _print_plans(folder, ours, options.users)
 
 

@@ -1,32 +1,36 @@
 """What the bench fills its databases with, and what it uploads."""
 
-import base64
 import hashlib
 import json
 
 import psycopg
 
+from tests.factories import a_pair
+
 from .workloads import WORKLOADS
 
-# As long as the PEM of a leaf certificate with a few names, and of a P-256 key.
-BODY = (
-    "-----BEGIN CERTIFICATE-----\n"
-    + base64.encodebytes(b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(46))).decode()
-    + "-----END CERTIFICATE-----\n"
-)
-PRIVATE_KEY = hashlib.shake_128(b"key").digest(241)
+_PAIR = a_pair()
+BODY = _PAIR.body
+PRIVATE_KEY = hashlib.shake_128(b"key").digest(138)
 REVISION = bytes(16)
-UPLOAD = json.dumps({"private_key": base64.b64encode(PRIVATE_KEY).decode(), "body": BODY})
+UPLOAD = json.dumps({"private_key": _PAIR.private_key, "body": BODY})
 
 _USERS = """
-INSERT INTO users (name, email, email_key, password_hash, certificates_revision, created_at)
-SELECT 'Customer ' || n, mail, mail, repeat('x', 97), uuid_send(gen_random_uuid()), now()
+INSERT INTO users (name, email, email_key, password_hash, certificates_revision, statuses_as_of,
+    statuses_change_at, created_at)
+SELECT 'Customer ' || n, mail, mail, repeat('x', 97), uuid_send(gen_random_uuid()), now(),
+    '9999-12-31', now()
 FROM generate_series(%s::bigint, %s) AS n, concat('customer', n, '@example.com') AS mail
 """
 # A user's certificates come over the years: they lie far from each other, not in a row.
 _CERTIFICATES = """
-INSERT INTO certificates (user_id, active, body, private_key, created_at)
-SELECT n, true, %s, %s, now()
+INSERT INTO certificates (user_id, active, body, chain_pem, private_key, trust, hostnames, subject,
+    issuer, serial, not_before, not_after, key_algorithm, signature_algorithm, fingerprint_sha256,
+    spki_sha256, created_at)
+SELECT n, true, %s, %s, %s, 'public', '["www.example.com"]', 'CN=www.example.com',
+    'CN=Some Authority,O=Some Organisation,C=US', repeat('5', 36), now() - interval '1 day',
+    now() + interval '90 days', 'ECDSA-P-256', 'ecdsa-with-SHA256', repeat('f', 64),
+    repeat('e', 64), now()
 FROM generate_series(1, %s::bigint) AS turn, generate_series(%s::bigint, %s) AS n ORDER BY turn, n
 """
 
@@ -54,4 +58,4 @@ def grow(url: str, users: int) -> None:
 def _add_certificates(
     connection: psycopg.Connection, first: int, last: int, certificates: int
 ) -> None:
-    connection.execute(_CERTIFICATES, [BODY, PRIVATE_KEY, certificates, first, last])
+    connection.execute(_CERTIFICATES, [BODY, BODY, PRIVATE_KEY, certificates, first, last])

@@ -42,6 +42,6 @@ WORKLOADS = [
     Workload("one user", "GET", "/users/%d", READERS, 5, USER, 6, 0.25),
     Workload("list of 5", "GET", LIST_TARGET, READERS, 5, LIST, 5, 0.33),
     Workload("list of 100", "GET", LIST_TARGET, COLLECTORS, 100, LIST, 15, 1),
-    Workload("upload", "POST", "/users/%d/certificates", WRITERS, 0, INSERT, 4, 0.35),
+    Workload("upload", "POST", "/users/%d/certificates", WRITERS, 0, INSERT, 3, 0.2),
 ]
 BARE = Workload("bare route", "GET", "/users/%d", READERS, 0, "", 0, 0)

@@ -8,15 +8,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import certifi
 import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import Application, create_app
 from customer_certificates.config import Config
+from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database, migration_engine
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.schema import migrate
+from customer_certificates.pki.examination import Examiner
 
 from .factories import a_user
 from .servers import start_postgresql, start_valkey
@@ -95,6 +98,8 @@ def _engine(backend: Backend) -> Iterator[sa.Engine]:
 def engine(_engine: sa.Engine) -> sa.Engine:
     """The database as it is, behind the service's back; every test finds it empty."""
     with _engine.begin() as connection:
+        # Authorities' certificates may belong to nobody; all else goes with its user.
+        connection.execute(sa.text("DELETE FROM intermediates"))
         connection.execute(sa.text("DELETE FROM users"))
     return _engine
 
@@ -130,6 +135,16 @@ def database(backend: Backend, engine: sa.Engine) -> Iterator[Database]:
     database = Database(backend.database_url, Metrics(None), threads=4)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def children() -> Iterator[Children]:
+    """What examines uploads, for what is tested without HTTP."""
+    children = Children(
+        Examiner, Path(certifi.where()).read_bytes(), size=2, count=Metrics(None).child_ended
+    )
+    yield children
+    children.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,22 @@ import base64
 import datetime
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 _numbers = itertools.count(1)
 
 
 class Pair(NamedTuple):
-    """A certificate in PEM, and its private key in PEM and as the API takes it."""
+    """A certificate in PEM, and its private key: in PEM, as it is stored, as the API takes it."""
 
     body: str
     key_pem: bytes
+    key_der: bytes
     private_key: str
 
 
@@ -32,30 +34,40 @@ def a_user(**changes: Any) -> dict[str, Any]:
     }
 
 
-def an_upload(**changes: Any) -> dict[str, Any]:
-    """What to send to upload a certificate."""
-    pair = a_pair()
+def an_upload(hostname: str = "www.example.com", **changes: Any) -> dict[str, Any]:
+    """What to send to upload a certificate for `hostname`; always the same one."""
+    pair = a_pair(hostname)
     return {"body": pair.body, "private_key": pair.private_key, **changes}
 
 
+_KEYS: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] = {
+    "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "RSA-2048": lambda: rsa.generate_private_key(65537, 2048),
+}
+
+
+def a_pair(hostname: str = "www.example.com", key: str = "P-256") -> Pair:
+    """A key (P-256 or RSA-2048) and its self-signed certificate for `hostname`; always the same."""
+    return _issued(hostname, key)
+
+
 @functools.cache
-def a_pair(hostname: str = "www.example.com") -> Pair:
-    """A P-256 key and its self-signed certificate for `hostname`."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def _issued(hostname: str, key: str) -> Pair:
+    private_key = _KEYS[key]()
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hostname)])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .public_key(key.public_key())
+        .public_key(private_key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=90))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(private_key, hashes.SHA256())
     )
-    key_pem = key.private_bytes(
+    key_pem = private_key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
@@ -63,5 +75,10 @@ def a_pair(hostname: str = "www.example.com") -> Pair:
     return Pair(
         certificate.public_bytes(serialization.Encoding.PEM).decode(),
         key_pem,
+        private_key.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
         base64.b64encode(key_pem).decode(),
     )

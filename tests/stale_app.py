@@ -14,14 +14,11 @@ from customer_certificates import app, server
 from customer_certificates.config import Config
 from customer_certificates.gateways.cache import Page
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.services.certificates import (
-    Activation,
-    CertificateFilter,
-    Certificates,
-    CertificateUpload,
-)
+from customer_certificates.services.certificates import Certificates
+from customer_certificates.services.listing import CertificateFilter, Listing
+from customer_certificates.services.uploads import Activation, CertificateUpload
 from customer_certificates.services.users import Users
-from customer_certificates.services.views import Tags
+from customer_certificates.services.views import Tags, UploadView
 
 _WAIT_SECONDS = 0.05
 
@@ -60,8 +57,8 @@ class DeletedPages:
         return deletions  # type: ignore[no-any-return]
 
 
-class DeletingCertificates(Certificates):
-    """What reads looks in the cache first; what writes deletes from it afterwards."""
+class DeletingListing(Listing):
+    """What reads looks in the cache first."""
 
     _pages: DeletedPages  # type: ignore[assignment]
 
@@ -80,20 +77,26 @@ class DeletingCertificates(Certificates):
         tag, page = found
         return tag, None if known.admit(tag) else page
 
-    def upload(self, user_id: int, new: CertificateUpload, expected: Tags | None) -> int:
-        certificate_id = super().upload(user_id, new, expected)
-        self._pages.delete(user_id)
-        return certificate_id
+
+class DeletingCertificates(Certificates):
+    """What writes deletes from the cache afterwards."""
+
+    pages: ClassVar[DeletedPages]
+
+    def upload(self, user_id: int, sent: CertificateUpload, expected: Tags | None) -> UploadView:
+        stored = super().upload(user_id, sent, expected)
+        self.pages.delete(user_id)
+        return stored
 
     def set_active(
         self, user_id: int, certificate_id: int, wanted: Activation, expected: Tags | None
     ) -> None:
         super().set_active(user_id, certificate_id, wanted, expected)
-        self._pages.delete(user_id)
+        self.pages.delete(user_id)
 
     def delete(self, user_id: int, certificate_id: int, expected: Tags | None) -> None:
         super().delete(user_id, certificate_id, expected)
-        self._pages.delete(user_id)
+        self.pages.delete(user_id)
 
 
 class DeletingUsers(Users):
@@ -109,10 +112,12 @@ class DeletingUsers(Users):
 def worker() -> object:
     """What each worker process serves."""
     config = Config.from_environ()
-    DeletingUsers.pages = DeletedPages(config.cache_url, Metrics(None))
+    pages = DeletedPages(config.cache_url, Metrics(None))
+    DeletingUsers.pages = DeletingCertificates.pages = pages
     with (
         patch.object(app, "Pages", DeletedPages),
         patch.object(app, "Certificates", DeletingCertificates),
+        patch.object(app, "Listing", DeletingListing),
         patch.object(app, "Users", DeletingUsers),
     ):
         return app.create_app(config)

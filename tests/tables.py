@@ -1,23 +1,28 @@
-"""The two tables, read and filled behind the service's back."""
+"""The tables, read and filled behind the service's back."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from customer_certificates.models import Base, Certificate, User, email_key, new_revision
+from customer_certificates.models import NEVER, Base, Certificate, User, email_key, new_revision
 
 from .factories import a_user
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+# What `dump` gives where there is nothing.
+NOTHING: dict[str, list[Any]] = {table.name: [] for table in Base.metadata.sorted_tables}
 
 
 def dump(engine: sa.Engine) -> dict[str, list[Sequence[Any]]]:
     """Every value of every row."""
     with engine.connect() as connection:
         return {
-            table.name: [tuple(row) for row in connection.execute(sa.select(table).order_by("id"))]
+            table.name: [
+                tuple(row)
+                for row in connection.execute(sa.select(table).order_by(*table.primary_key))
+            ]
             for table in Base.metadata.sorted_tables
         }
 
@@ -32,6 +37,8 @@ def add_users(engine: sa.Engine, number: int, **columns: Any) -> list[int]:
             "email_key": email_key(user["email"]),
             "password_hash": "",
             "certificates_revision": new_revision(),
+            "statuses_as_of": NOW - timedelta(days=365),
+            "statuses_change_at": NEVER,
             "created_at": NOW,
             **columns,
         }
@@ -41,7 +48,13 @@ def add_users(engine: sa.Engine, number: int, **columns: Any) -> list[int]:
 
 
 def add_certificates(
-    engine: sa.Engine, user_id: int, number: int, *, active: bool = True, body: str = "PEM"
+    engine: sa.Engine,
+    user_id: int,
+    number: int,
+    *,
+    active: bool = True,
+    body: str = "PEM",
+    **columns: Any,
 ) -> list[int]:
     """The ids of a user's new certificates, by id. A list that was read before is not told."""
     row = {
@@ -50,6 +63,7 @@ def add_certificates(
         "body": body,
         "private_key": b"key",
         "created_at": NOW,
+        **columns,
     }
     return _insert(engine, Certificate, [row] * number)
 

@@ -217,7 +217,9 @@ def test_redis_holds_text_under_names_with_revisions_for_a_limited_time(
     keys = [key.decode() for key in store.scan_iter()]
     assert keys
     for key in keys:
-        assert re.fullmatch(r"cc:certificates:\d+:1-[0-9a-f]{32}:(None|True):0:1000", key)
+        assert re.fullmatch(
+            r"cc:certificates:\d+:2-[0-9a-f]{32}:\((None|True)(, None){5}, 0, 1000\)", key
+        )
         assert 0 < store.ttl(key) <= 3600
         _, _, name, _, body = re.split(r"[|\n]", store.get(key).decode(), maxsplit=4)
         assert name == key
@@ -241,7 +243,8 @@ def test_every_change_is_kept_under_another_name(cached_service: Service, store:
         names = {key.decode() for key in store.scan_iter()}
         revisions = {tag.strip('"') for tag in tags}
         assert len(revisions) == 4
-        assert names <= {f"cc:certificates:{user}:{revision}:None:0:100" for revision in revisions}
+        query = "(None, None, None, None, None, None, 0, 100)"
+        assert names <= {f"cc:certificates:{user}:{revision}:{query}" for revision in revisions}
         return len(names) == 4
 
     _within_time(all_were_kept)

@@ -11,23 +11,38 @@ from falcon.routing.converters import BaseConverter
 from .config import Config
 from .errors import Refusal
 from .gateways.cache import Pages
+from .gateways.children import Children
 from .gateways.database import Database
 from .gateways.metrics import Metrics
 from .gateways.request_lines import RequestLines
 from .middleware.json_only import JsonOnly
 from .middleware.open_mode import OpenMode
 from .middleware.request_log import RequestLog
+from .pki.examination import Examiner
 from .resources import openapi, problems
-from .resources.certificates import ActiveResource, CertificateResource, CertificatesResource
+from .resources.certificates import (
+    ActiveResource,
+    CertificateResource,
+    CertificatesResource,
+    CheckResource,
+)
 from .resources.documentation import DocsResource, OpenApiResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
 from .resources.users import UserResource, UsersResource
+from .resources.versions import RollbackResource, VersionsResource
 from .services.certificates import Certificates
 from .services.health import Health
+from .services.hostnames import Hostnames
+from .services.inspection import Inspection
+from .services.intermediates import Intermediates
+from .services.listing import Listing
 from .services.passwords import Passwords
+from .services.reexamination import Reexamination
+from .services.revisions import Revisions
 from .services.users import Users
+from .services.versions import Versions
 
 
 class IdConverter(BaseConverter):
@@ -46,7 +61,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(None, None, None))  # type: ignore[arg-type]
+    return openapi.document(_routes(None, None, None, None, None))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -68,10 +83,19 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     lines = RequestLines()
     database = Database(config.database_url, metrics, threads=config.threads)
     pages = Pages(config.cache_url, metrics)
+    children = Children(Examiner, config.roots_pem, size=config.children, count=metrics.child_ended)
     # Half of the request threads at most wait for a password; the other half goes on serving.
     passwords = Passwords(config.password_cost, metrics, waiting=config.threads // 2)
+    intermediates = Intermediates(database)
+    inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
+    revisions = Revisions(database, now)
+    parts = (database, inspection, intermediates, Hostnames(database), revisions, now)
     routes = _routes(
-        Users(database, passwords, now), Certificates(database, pages, now), Health(database, pages)
+        Users(database, passwords, now),
+        Certificates(*parts),
+        Versions(*parts),
+        Listing(database, pages, revisions),
+        Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
         ("/metrics", MetricsResource(metrics)),
@@ -97,6 +121,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         app.add_route(template, resource)
 
     def close() -> None:
+        children.close()
         passwords.close()
         pages.close()
         database.close()
@@ -106,15 +131,45 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     return app
 
 
-def _routes(users: Users, certificates: Certificates, health: Health) -> list[openapi.Route]:
+def examine_unread(config: Config) -> int:
+    """Examines the certificates that the first version stored unread; says how many they were.
+
+    Raises Unavailable where the database does not answer.
+    """
+    metrics = Metrics(None)
+    database = Database(config.database_url, metrics, threads=2)
+    try:
+        if not Reexamination.is_due(database):
+            return 0
+        children = Children(Examiner, config.roots_pem, size=1, count=metrics.child_ended)
+        inspection = Inspection(children, Intermediates(database), _now, enforce=False)
+        parts = (database, inspection, Hostnames(database), Revisions(database, _now))
+        try:
+            return Reexamination(*parts).run()
+        finally:
+            children.close()
+    finally:
+        database.close()
+
+
+def _routes(
+    users: Users,
+    certificates: Certificates,
+    versions: Versions,
+    listing: Listing,
+    health: Health,
+) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
     certificate = user + "/certificates/{certificate_id:id}"
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
-        (user + "/certificates", CertificatesResource(certificates)),
-        (certificate, CertificateResource(certificates)),
+        (user + "/certificates", CertificatesResource(certificates, listing)),
+        (user + "/certificates/check", CheckResource(certificates)),
+        (certificate, CertificateResource(certificates, versions)),
         (certificate + "/active", ActiveResource(certificates)),
+        (certificate + "/versions", VersionsResource(versions)),
+        (certificate + "/rollback", RollbackResource(versions)),
         ("/healthcheck", HealthcheckResource(health)),
         ("/livez", LivezResource()),
     ]

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import typer
 
+from .client.commands import import_certificates, inspect_files
 from .config import Config, ConfigError
 
 app = typer.Typer(
@@ -12,6 +13,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
 
 
@@ -34,14 +36,20 @@ def serve() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database's schema to this version's (alembic upgrade head)."""
+    """Bring the database to this version: its schema (alembic upgrade head), then its content."""
+    from .app import examine_unread
+    from .errors import Unavailable
     from .gateways.schema import SchemaError
     from .gateways.schema import migrate as run
 
+    config = _config()
     try:
-        run(_config().database_url)
-    except SchemaError as error:
+        run(config.database_url)
+        examined = examine_unread(config)
+    except (SchemaError, Unavailable) as error:
         _stop(error)
+    if examined:
+        print(f"Certificates of an earlier version that were examined: {examined}.")
 
 
 @app.command()
@@ -52,6 +60,10 @@ def openapi() -> None:
     from .app import description
 
     print(yaml.safe_dump(description(), sort_keys=False, allow_unicode=True, width=100), end="")
+
+
+app.command("import", no_args_is_help=True)(import_certificates)
+app.command("inspect", no_args_is_help=True)(inspect_files)
 
 
 def main() -> None:

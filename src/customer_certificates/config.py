@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
+import certifi
+
 Profile = Literal["lcl", "tst"]
+UploadChecks = Literal["report", "enforce"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
 
@@ -32,7 +36,8 @@ class Config:
 
     `database_url` is SQLAlchemy's form of the database's address; `cache_url` names a Redis, or is
     None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes, lanes);
-    `metrics_folder` is where the worker processes of one service share their counters.
+    `metrics_folder` is where the worker processes of one service share their counters;
+    `roots_pem` has the certificates of the authorities that the public trusts.
     """
 
     profile: Profile
@@ -46,6 +51,8 @@ class Config:
     threads: int
     password_cost: tuple[int, int, int]
     metrics_folder: Path | None
+    upload_checks: UploadChecks
+    roots_pem: bytes
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -74,7 +81,14 @@ class Config:
             threads=_read(environ, "CC_THREADS", _whole(2, 64), "4"),
             password_cost=_PASSWORD_COSTS[profile],
             metrics_folder=Path(metrics_folder) if metrics_folder else None,
+            upload_checks=_read(environ, "CC_UPLOAD_CHECKS", _upload_checks, "report"),
+            roots_pem=_read(environ, "CC_ROOTS", _roots, certifi.where()),
         )
+
+    @property
+    def children(self) -> int:
+        """How many processes examine uploads for one worker: half as many as ask them to."""
+        return self.threads // 2
 
     @property
     def address(self) -> str:
@@ -137,6 +151,32 @@ def _host(text: str) -> str:
         raise ValueError(
             f"is not an IP address to listen on: {text!r}. Try 127.0.0.1 or 0.0.0.0."
         ) from None
+
+
+def _upload_checks(text: str) -> UploadChecks:
+    match text:
+        case "report" | "enforce":
+            return text
+    raise ValueError(
+        f"must be report (store with findings) or enforce (refuse errors), not {text!r}."
+    )
+
+
+def _roots(text: str) -> bytes:
+    # Here, and not for every command: it takes longer to import than the rest.
+    from cryptography import x509
+
+    try:
+        pem = Path(text).read_bytes()
+        with warnings.catch_warnings():
+            # Some of the public's own roots have serial numbers that RFC 5280 forbids.
+            warnings.simplefilter("ignore")
+            x509.load_pem_x509_certificates(pem)
+    except OSError as error:
+        raise ValueError(f"names a file that cannot be read: {error}.") from None
+    except ValueError as error:
+        raise ValueError(f"names a file without usable certificates: {text}: {error}.") from None
+    return pem
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
+
+Severity = Literal["error", "warning", "info"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with one field of what was sent."""
+    """One thing that was found in one field of what was sent.
+
+    `error`: it cannot be accepted, or will not work. `warning`: it works, and somebody may be
+    surprised. `info`: it was understood, or repaired.
+    """
 
     code: Annotated[str, Meta(description="What is wrong, for programs.", examples=["required"])]
     field: Annotated[str, Meta(description="The field to blame.", examples=["name"])]
@@ -19,6 +25,10 @@ class Finding:
     hint: Annotated[
         str, Meta(description="What to do about it.", examples=["Send name; see /docs."])
     ]
+    severity: Annotated[
+        Severity,
+        Meta(description="error: it cannot be accepted, or will not work.", examples=["error"]),
+    ] = "error"
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error

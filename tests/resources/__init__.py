@@ -1,8 +1,13 @@
 """Over Falcon's test client: the contract, without a socket."""
 
+import base64
 from typing import Any
 
-from falcon.testing import Result
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from falcon.testing import Result, TestClient
+
+from ..pki import authority
 
 PROBLEM = "urn:customer-certificates:problem:"
 MEDIA_TYPES = {"application/problem+json", "application/json"}
@@ -16,9 +21,51 @@ def refusal(answer: Result) -> tuple[int, str, dict[str, str]]:
     assert problem["status"] == answer.status_code
     assert problem["request_id"] == answer.headers["X-Request-Id"]
     findings = problem.get("errors", [])
-    assert all(finding.keys() == {"code", "field", "detail", "hint"} for finding in findings)
+    assert all(
+        finding.keys() == {"code", "field", "severity", "detail", "hint"} for finding in findings
+    )
     return (
         answer.status_code,
         problem["type"].removeprefix(PROBLEM),
         {finding["field"]: finding["code"] for finding in findings},
     )
+
+
+def pem(*certificates: x509.Certificate) -> str:
+    """The certificates, one after the other."""
+    return "".join(one.public_bytes(Encoding.PEM).decode() for one in certificates)
+
+
+def key_der(name: str) -> bytes:
+    """The authority's key of that name, as it is stored."""
+    key = authority.ec_key(name)
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def base64_of(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def an_upload_of(*certificates: x509.Certificate, **changes: Any) -> dict[str, Any]:
+    """What to send for a certificate of the authority's, and its chain."""
+    name = certificates[0].subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+    key = base64_of(key_der(str(name)))
+    return {"body": pem(*certificates), "private_key": key, **changes}
+
+
+def self_signed(*hostnames: str, **faults: Any) -> dict[str, Any]:
+    """What to send for a self-signed certificate for `hostnames`: another one each time."""
+    faults = {"hostnames": hostnames, **faults}
+    return an_upload_of(authority.a_leaf(hostnames[0], hostnames[0], **faults))
+
+
+def store(client: TestClient, user_id: int, upload: dict[str, Any], **changes: Any) -> str:
+    """Uploads it, and gives the path of the certificate."""
+    answer = client.simulate_post(f"/users/{user_id}/certificates", json={**upload, **changes})
+    assert answer.status_code == 201, answer.text
+    return str(answer.headers["Location"])
+
+
+def codes(findings: list[dict[str, str]]) -> set[str]:
+    """The codes of findings."""
+    return {finding["code"] for finding in findings}

@@ -1,9 +1,20 @@
 """Owner and stranger without a password each: hashing costs more than all else a test does."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
+from falcon.testing import TestClient
 
+from customer_certificates.app import create_app
+
+from ..conftest import Backend
+from ..pki import authority
 from ..tables import add_users
+from . import pem
 
 
 @pytest.fixture
@@ -16,3 +27,63 @@ def owner(engine: sa.Engine) -> int:
 def stranger(engine: sa.Engine) -> int:
     """The id of a user whose certificates they are not."""
     return add_users(engine, 1)[0]
+
+
+class Clock:
+    """What time it is for the application: the authority's, until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = authority.NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Apps:
+    """The application that reports, and the one that enforces; both trust the authority «Root»,
+    and have one clock and one database."""
+
+    def __init__(self, reporting: TestClient, enforcing: TestClient, clock: Clock) -> None:
+        self.reporting = reporting
+        self.enforcing = enforcing
+        self.clock = clock
+
+
+@pytest.fixture(scope="session")
+def _apps(backend: Backend, folder: Path) -> Iterator[Apps]:
+    roots = folder / f"roots-{backend.name}.pem"
+    roots.write_text(pem(authority.an_authority("Root", "Root")))
+    clock = Clock()
+    with ExitStack() as stack:
+
+        def started(checks: str) -> TestClient:
+            config = backend.config(CC_ROOTS=str(roots), CC_UPLOAD_CHECKS=checks)
+            app = create_app(config, now=clock)
+            stack.callback(app.close)
+            return TestClient(app, headers={"Host": "localhost:9000"})
+
+        yield Apps(started("report"), started("enforce"), clock)
+
+
+@pytest.fixture
+def apps(_apps: Apps, engine: sa.Engine) -> Apps:
+    _apps.clock.now = authority.NOW
+    return _apps
+
+
+@pytest.fixture
+def clock(apps: Apps) -> Clock:
+    """What time it is for `reporting` and `enforcing`."""
+    return apps.clock
+
+
+@pytest.fixture
+def reporting(apps: Apps) -> TestClient:
+    """The application that stores what has errors, in the authority's time."""
+    return apps.reporting
+
+
+@pytest.fixture
+def enforcing(apps: Apps) -> TestClient:
+    """The application that refuses what has errors, in the authority's time."""
+    return apps.enforcing

@@ -13,6 +13,19 @@ from ..tables import dump
 from . import refusal
 from .test_request_log import lines
 
+# What an upload answers; whoever reads the certificate is told the same and more.
+UPLOADED = {
+    "id",
+    "user_id",
+    "active",
+    "trust",
+    "hostnames",
+    "not_before",
+    "not_after",
+    "fingerprint_sha256",
+    "findings",
+}
+
 
 @pytest.fixture
 def certificate(client: TestClient, owner: int) -> str:
@@ -27,15 +40,17 @@ def test_a_certificate_is_uploaded(client: TestClient, owner: int, active: bool)
     answer = client.simulate_post(f"/users/{owner}/certificates", json=upload)
 
     certificate_id = answer.json["id"]
-    uploaded = {"id": certificate_id, "user_id": owner, "active": active}
-    assert (answer.status_code, answer.json) == (201, uploaded)
+    assert answer.status_code == 201
+    assert answer.json.keys() == UPLOADED
+    assert (answer.json["user_id"], answer.json["active"]) == (owner, active)
     assert answer.headers["Location"] == f"/users/{owner}/certificates/{certificate_id}"
     shown = client.simulate_get(answer.headers["Location"])
     created_at = shown.json["created_at"]
-    expected = {**uploaded, "body": upload["body"], "created_at": created_at}
-    assert (shown.status_code, shown.json) == (200, expected)
+    assert shown.status_code == 200
+    assert {name: shown.json[name] for name in UPLOADED} == answer.json
+    assert (shown.json["body"], shown.json["updated_at"]) == (upload["body"], created_at)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", created_at)
-    assert client.simulate_get(f"/users/{owner}/certificates").json == [expected]
+    assert client.simulate_get(f"/users/{owner}/certificates").json == [shown.json]
 
 
 def test_a_certificate_is_inactive_unless_it_says_otherwise(
@@ -44,14 +59,19 @@ def test_a_certificate_is_inactive_unless_it_says_otherwise(
     assert client.simulate_get(certificate).json["active"] is False
 
 
-def test_the_key_is_stored_as_bytes(client: TestClient, engine: sa.Engine, owner: int) -> None:
+def test_a_key_is_stored_in_one_form_whatever_it_came_in(
+    client: TestClient, engine: sa.Engine, owner: int
+) -> None:
+    """PKCS#8 in DER; so whoever serves it need not know them all."""
     client.simulate_post(f"/users/{owner}/certificates", json=an_upload())
 
-    assert a_pair().key_pem in dump(engine)["certificates"][0]
+    assert a_pair().key_der in dump(engine)["certificates"][0]
 
 
 @pytest.mark.parametrize("key", [b"\x00", b"\xff\xfe\xfd", bytes(range(256)), b"?" * 100_000])
-def test_any_bytes_are_a_key(client: TestClient, engine: sa.Engine, owner: int, key: bytes) -> None:
+def test_what_is_no_key_is_stored_as_it_came(
+    client: TestClient, engine: sa.Engine, owner: int, key: bytes
+) -> None:
     upload = an_upload(private_key=base64.b64encode(key).decode())
     answer = client.simulate_post(f"/users/{owner}/certificates", json=upload)
 
@@ -73,9 +93,11 @@ def test_bodies_come_back_as_they_came(client: TestClient, owner: int, body: str
 
 def test_a_list_is_filtered_by_active(client: TestClient, owner: int, stranger: int) -> None:
     path = f"/users/{owner}/certificates"
-    for user_id in (owner, stranger):
+    for user_id, hostname in ((owner, "www.example.com"), (stranger, "www.example.org")):
         for active in (True, False, True):
-            client.simulate_post(f"/users/{user_id}/certificates", json=an_upload(active=active))
+            upload = an_upload(hostname, active=active)
+            answer = client.simulate_post(f"/users/{user_id}/certificates", json=upload)
+            assert answer.status_code == 201
     everything = client.simulate_get(path).json
 
     assert [shown["active"] for shown in everything] == [True, False, True]
@@ -101,10 +123,9 @@ def test_a_certificate_is_activated_and_deactivated(
         answer = client.simulate_patch(f"{certificate}/active", json={"active": active})
 
         assert (answer.status_code, answer.json) == (202, {"id": shown["id"], "active": active})
-        assert client.simulate_get(certificate).json == {**shown, "active": active}
-        assert client.simulate_get(f"/users/{owner}/certificates").json == [
-            {**shown, "active": active}
-        ]
+        expected = {**shown, "active": active, "status": "active" if active else "inactive"}
+        assert client.simulate_get(certificate).json == expected
+        assert client.simulate_get(f"/users/{owner}/certificates").json == [expected]
 
 
 @pytest.mark.parametrize("body", [{"active": True}, {"active": True, "notify": False}])
@@ -162,16 +183,30 @@ def test_a_deleted_certificates_id_is_no_others(
     assert answer.json["id"] > deleted
 
 
-@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    ("method", "suffix", "body"),
+    [
+        ("GET", "", None),
+        ("PUT", "", an_upload("www.example.org")),
+        ("DELETE", "", None),
+        ("PATCH", "/active", {"active": True}),
+        ("GET", "/versions", None),
+        ("POST", "/rollback", {"version": 1}),
+    ],
+)
 def test_anothers_certificate_is_as_one_that_is_not_there(
-    client: TestClient, engine: sa.Engine, owner: int, stranger: int, method: str
+    client: TestClient,
+    engine: sa.Engine,
+    owner: int,
+    stranger: int,
+    method: str,
+    suffix: str,
+    body: dict[str, Any] | None,
 ) -> None:
     """Byte for byte, headers too, but for the request's id."""
     uploaded = client.simulate_post(f"/users/{owner}/certificates", json=an_upload()).json["id"]
     before = dump(engine)
-    suffix = "/active" if method == "PATCH" else ""
     path = f"/users/{stranger}/certificates/{uploaded}{suffix}"
-    body = {"active": True} if method == "PATCH" else None
 
     anothers = client.simulate_request(method, path, json=body)
     assert dump(engine) == before

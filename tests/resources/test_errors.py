@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from ..factories import a_user, an_upload
-from ..tables import dump
+from ..tables import NOTHING, add_certificates, dump
 from . import PROBLEM, refusal
 
 NO_IDS = [
@@ -41,8 +41,11 @@ ALLOWED = {
     "/users": {"GET", "HEAD", "POST"},
     "/users/{user}": {"GET", "HEAD", "PATCH", "DELETE"},
     "/users/{user}/certificates": {"GET", "HEAD", "POST"},
-    "/users/{user}/certificates/{certificate}": {"GET", "HEAD", "DELETE"},
+    "/users/{user}/certificates/check": {"POST"},
+    "/users/{user}/certificates/{certificate}": {"GET", "HEAD", "PUT", "DELETE"},
     "/users/{user}/certificates/{certificate}/active": {"PATCH"},
+    "/users/{user}/certificates/{certificate}/versions": {"GET", "HEAD"},
+    "/users/{user}/certificates/{certificate}/rollback": {"POST"},
     "/healthcheck": {"GET", "HEAD"},
     "/livez": {"GET", "HEAD"},
     "/metrics": {"GET", "HEAD"},
@@ -53,10 +56,9 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 
 
 @pytest.fixture
-def certificate(client: TestClient, owner: int) -> int:
+def certificate(engine: sa.Engine, owner: int) -> int:
     """The id of the owner's certificate."""
-    answer = client.simulate_post(f"/users/{owner}/certificates", json=an_upload())
-    return int(answer.json["id"])
+    return add_certificates(engine, owner, 1, active=False)[0]
 
 
 @pytest.fixture(params=ALLOWED)
@@ -103,6 +105,7 @@ def test_a_problem_with_fields_in_whole(client: TestClient) -> None:
                     "field": "name",
                     "detail": "Expected `str`, got `int`.",
                     "hint": "See name in /docs for what is accepted.",
+                    "severity": "error",
                 }
             ],
         },
@@ -213,6 +216,10 @@ def test_what_is_no_id_is_not_there(
         ("GET", certificate, None),
         ("DELETE", certificate, None),
         ("PATCH", f"{certificate}/active", {"active": True}),
+        ("PUT", certificate, an_upload()),
+        ("GET", f"{certificate}/versions", None),
+        ("POST", f"{certificate}/rollback", {"version": 1}),
+        ("POST", f"{user}/certificates/check", an_upload()),
     ):
         assert refusal(client.simulate_request(method, path, json=body)) == (404, "not-found", {})
     assert dump(engine) == before
@@ -310,14 +317,19 @@ TEXTS_OF_OTHER_ENCODINGS = [
 ]
 
 
-@pytest.fixture(params=["register", "change", "upload", "activate"])
+@pytest.fixture(
+    params=["register", "change", "upload", "check", "replace", "activate", "roll back"]
+)
 def writing(request: pytest.FixtureRequest, owner: int, certificate: int) -> tuple[str, str]:
     """A method and a path that take a body."""
     return {
         "register": ("POST", "/users"),
         "change": ("PATCH", f"/users/{owner}"),
         "upload": ("POST", f"/users/{owner}/certificates"),
+        "check": ("POST", f"/users/{owner}/certificates/check"),
+        "replace": ("PUT", f"/users/{owner}/certificates/{certificate}"),
         "activate": ("PATCH", f"/users/{owner}/certificates/{certificate}/active"),
+        "roll back": ("POST", f"/users/{owner}/certificates/{certificate}/rollback"),
     }[request.param]
 
 
@@ -380,7 +392,15 @@ def test_an_absurd_number_is_a_value_like_others(
         ("POST", "/users/{user}/certificates", GOOD_UPLOAD, ["private_key"]),
         ("POST", "/users/{user}/certificates", GOOD_UPLOAD, ["body"]),
         ("POST", "/users/{user}/certificates", GOOD_UPLOAD, ["private_key", "body"]),
+        ("POST", "/users/{user}/certificates/check", GOOD_UPLOAD, ["body"]),
+        ("PUT", "/users/{user}/certificates/{certificate}", GOOD_UPLOAD, ["private_key"]),
         ("PATCH", "/users/{user}/certificates/{certificate}/active", {"active": True}, ["active"]),
+        (
+            "POST",
+            "/users/{user}/certificates/{certificate}/rollback",
+            {"version": 1},
+            ["version"],
+        ),
     ],
 )
 def test_a_missing_field_is_a_400_whatever_else_is_wrong(
@@ -522,9 +542,12 @@ def test_an_unknown_field_is_a_422(
     bodies: dict[str, dict[str, Any]] = {
         "users": GOOD_USER,
         "certificates": GOOD_UPLOAD,
+        "check": GOOD_UPLOAD,
         "active": {"active": True},
+        "rollback": {"version": 1},
     }
-    known = bodies.get(writing[1].rpartition("/")[2], {"name": "Ada"})
+    last = writing[1].rpartition("/")[2]
+    known = GOOD_UPLOAD if writing[0] == "PUT" else bodies.get(last, {"name": "Ada"})
     answer = send(client, writing, json.dumps({**known, field: known}))
 
     assert refusal(answer) == (422, "invalid", {field[:100]: "unknown_field"})
@@ -545,7 +568,7 @@ def test_all_findings_come_at_once(client: TestClient, engine: sa.Engine) -> Non
             "b": "unknown_field",
         },
     )
-    assert dump(engine) == {"users": [], "certificates": []}
+    assert dump(engine) == NOTHING
 
 
 def test_a_field_given_twice_leaves_no_doubt(client: TestClient, engine: sa.Engine) -> None:
@@ -556,7 +579,7 @@ def test_a_field_given_twice_leaves_no_doubt(client: TestClient, engine: sa.Engi
         twice = send(client, ("POST", "/users"), f'{{"name": {first}, {good}')
         assert refusal(twice) == (422, "invalid", {})
         assert "twice" in twice.json["detail"]
-    assert dump(engine) == {"users": [], "certificates": []}
+    assert dump(engine) == NOTHING
     answer = send(client, ("POST", "/users"), f'{{"name": "Grace", {good}')
     assert client.simulate_get(answer.headers["Location"]).json["name"] == "Ada"
 
@@ -591,4 +614,4 @@ def test_a_truncated_body_is_a_400(client: TestClient, engine: sa.Engine) -> Non
             headers={"Content-Type": "application/json", "Content-Length": "1000"},
         )
         assert refusal(answer) == (400, "malformed", {})
-    assert dump(engine) == {"users": [], "certificates": []}
+    assert dump(engine) == NOTHING

@@ -56,6 +56,12 @@ class Metrics:
         )
         self.read_connections = connections.labels("read")
         self.transactions = connections.labels("transaction")
+        self._children = Counter(
+            "cc_children_ended",
+            "Processes that examine uploads which ended, by why; each was replaced.",
+            ["reason"],
+            registry=registry,
+        )
         self.password_queue = Gauge(
             "cc_password_hashing",
             "Passwords being hashed or waiting for it.",
@@ -73,6 +79,10 @@ class Metrics:
             )
         bound[0].inc()
         bound[1].observe(seconds)
+
+    def child_ended(self, reason: str) -> None:
+        """Counts a process that examined uploads and is no more."""
+        self._children.labels(reason).inc()
 
     def exposition(self) -> bytes:
         """All counts, of every worker process, in Prometheus' text format."""

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import Dialect
 
 _BINARY = 1
+_DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 # What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
 _OUTDATED = errors.InvalidSqlStatementName | errors.FeatureNotSupported
 # No statement of ours takes a tenth of this; one that does is stuck behind a lock or a sick disk.
@@ -96,7 +97,7 @@ class Runner:
         """The rows of the statement. Errors are psycopg's."""
         prepared = self._names.get(name) or self._prepare(name, sql)
         result = self._libpq.exec_prepared(prepared, self._dumped(parameters), None, _BINARY)
-        if result.status != ExecStatus.TUPLES_OK:
+        if result.status not in _DONE:
             raise self._failed(result)
         return self._rows(result)
 
@@ -110,7 +111,7 @@ class Runner:
         names = [self._names.get(name) or self._prepare(name, sql) for name, sql, _ in statements]
         results = self._pipelined(names, [values for _, _, values in statements])
         for result in results:
-            if result.status != ExecStatus.TUPLES_OK:
+            if result.status not in _DONE:
                 raise self._failed(result)
         return [self._rows(result) for result in results]
 

@@ -1,7 +1,21 @@
 """The tables and the rules of one row; no I/O."""
 
 from .base import Base
-from .certificate import Certificate
-from .user import User, email_key, new_revision
+from .certificate import CONTENT, Certificate, CertificateVersion
+from .hostname import CertificateHostname, HostnameClaim
+from .intermediate import Intermediate
+from .user import NEVER, User, email_key, new_revision
 
-__all__ = ["Base", "Certificate", "User", "email_key", "new_revision"]
+__all__ = [
+    "CONTENT",
+    "NEVER",
+    "Base",
+    "Certificate",
+    "CertificateHostname",
+    "CertificateVersion",
+    "HostnameClaim",
+    "Intermediate",
+    "User",
+    "email_key",
+    "new_revision",
+]

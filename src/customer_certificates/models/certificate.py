@@ -1,23 +1,65 @@
-"""A certificate that a user brought, with its private key."""
+"""A certificate that a user brought, with its private key, and the versions that it had before."""
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, LargeBinary, Text, text
+from sqlalchemy import (
+    Boolean,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
 
 
-class Certificate(Base):
-    """`body` is the text as it came; `private_key` never leaves by the routes of this API."""
+class Content:
+    """What one version of a certificate consists of.
+
+    `body` and `chain` are the texts as they came, `chain_pem` what should be served (None: nothing
+    could be understood). `findings` and `hostnames` are JSON. `updated_at` is None where nothing
+    was before it. `private_key` never leaves by the routes of this API.
+
+    What has a default is what the first version of the service did not know: during an upgrade it
+    may still be inserting rows.
+    """
+
+    body: Mapped[str] = mapped_column(Text)
+    chain: Mapped[str | None] = mapped_column(Text)
+    chain_pem: Mapped[str | None] = mapped_column(Text)
+    trust: Mapped[str] = mapped_column(Text, server_default="opaque")
+    findings: Mapped[str] = mapped_column(Text, server_default="[]")
+    subject: Mapped[str | None] = mapped_column(Text)
+    issuer: Mapped[str | None] = mapped_column(Text)
+    serial: Mapped[str | None] = mapped_column(Text)
+    hostnames: Mapped[str] = mapped_column(Text, server_default="[]")
+    not_before: Mapped[datetime | None] = mapped_column(Time)
+    not_after: Mapped[datetime | None] = mapped_column(Time)
+    fingerprint_sha256: Mapped[str | None] = mapped_column(Text)
+    spki_sha256: Mapped[str | None] = mapped_column(Text)
+    key_algorithm: Mapped[str | None] = mapped_column(Text)
+    signature_algorithm: Mapped[str | None] = mapped_column(Text)
+    updated_at: Mapped[datetime | None] = mapped_column(Time)
+    private_key: Mapped[bytes] = mapped_column(LargeBinary, deferred=True, deferred_raiseload=True)
+
+
+CONTENT = tuple(Content.__annotations__)
+
+
+class Certificate(Content, Base):
+    """A certificate as it stands; `version` counts what it has been replaced with."""
 
     __tablename__ = "certificates"
 
     id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
     active: Mapped[bool] = mapped_column(Boolean)
-    body: Mapped[str] = mapped_column(Text)
-    private_key: Mapped[bytes] = mapped_column(LargeBinary, deferred=True, deferred_raiseload=True)
+    version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(Time)
 
     __table_args__ = (
@@ -30,6 +72,26 @@ class Certificate(Base):
             postgresql_where=text("active"),
             sqlite_where=text("active = 1"),
         ),
+        Index("ix_certificates_user_id_fingerprint_sha256", "user_id", "fingerprint_sha256"),
+        Index("ix_certificates_user_id_not_after", "user_id", "not_after"),
+        Index("ix_certificates_user_id_trust", "user_id", "trust", "id"),
         # Certificates stay in the row (a page holds one or two): lists read 41 % faster.
         {"sqlite_autoincrement": True, "postgresql_with": {"toast_tuple_target": 8160}},
+    )
+
+
+class CertificateVersion(Content, Base):
+    """What a certificate was before it was replaced."""
+
+    __tablename__ = "certificate_versions"
+
+    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    certificate_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("certificates.id", ondelete="CASCADE")
+    )
+    version: Mapped[int] = mapped_column(Integer)
+
+    __table_args__ = (
+        UniqueConstraint("certificate_id", "version"),
+        {"sqlite_autoincrement": True},
     )

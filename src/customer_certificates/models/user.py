@@ -2,12 +2,17 @@
 
 import secrets
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Identity, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
+
+# When nothing will change any more: RFC 5280's own way to say that a certificate has no end.
+NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+# Rows from before there were statuses: what they are is to be found out at the next look.
+_LONG_AGO = "1970-01-01 00:00:00"
 
 
 def email_key(email: str) -> str:
@@ -29,6 +34,9 @@ class User(Base):
 
     It is replaced in the transaction of any change that the list shows, and the lock on this row
     puts the user's writes in order.
+
+    Time changes the list as well: certificates begin and cease to be valid. The list shows what
+    held at `statuses_as_of`, and from `statuses_change_at` on that may not be so any more.
     """
 
     __tablename__ = "users"
@@ -40,4 +48,6 @@ class User(Base):
     email_key: Mapped[str] = mapped_column(Text, unique=True)
     password_hash: Mapped[str] = mapped_column(Text)
     certificates_revision: Mapped[bytes] = mapped_column(LargeBinary(16))
+    statuses_as_of: Mapped[datetime] = mapped_column(Time, server_default=_LONG_AGO)
+    statuses_change_at: Mapped[datetime] = mapped_column(Time, server_default=_LONG_AGO)
     created_at: Mapped[datetime] = mapped_column(Time)

@@ -1,19 +1,18 @@
 """/users/{user_id}/certificates and what is below"""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 from falcon import Request, Response
 from msgspec import Meta
 
-from ..errors import Invalid, NotFound, PreconditionFailed
-from ..services.certificates import (
-    Activation,
-    CertificateFilter,
-    Certificates,
-    CertificateUpload,
-)
-from ..services.views import CertificateView
+from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
+from ..pki.material import Trust
+from ..services.certificates import Certificates
+from ..services.listing import CertificateFilter, Listing
+from ..services.uploads import Activation, CertificateMaterial, CertificateUpload, Replacement
+from ..services.versions import Versions
+from ..services.views import CertificateView, CheckView, Status, UploadView, encode
 from . import conditional, pages, payloads
 from .operation import (
     AFTER,
@@ -32,14 +31,44 @@ _ACTIVE = Parameter(
     "Only active ones (true) or only inactive ones (false); both where it is left out.",
     {"type": "string", "enum": ["true", "false"]},
 )
-
-
-class Uploaded(msgspec.Struct):
-    """A certificate that was stored."""
-
-    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
-    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+_HOSTNAME = Parameter(
+    "hostname",
+    "query",
+    "Only certificates for this DNS name or IP address, or for a wildcard that covers it.",
+    {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
+)
+_EXPIRES_BEFORE = Parameter(
+    "expires_before",
+    "query",
+    "Only certificates that end before this time (RFC 3339).",
+    {"type": "string", "format": "date-time", "examples": ["2026-12-24T00:00:00Z"]},
+)
+_STATUS = Parameter(
+    "status",
+    "query",
+    "Only certificates with this status.",
+    {"type": "string", "enum": list(get_args(Status))},
+)
+_FINGERPRINT = Parameter(
+    "fingerprint",
+    "query",
+    "Only the certificate with this SHA-256 fingerprint, in hexadecimal, with or without colons.",
+    {"type": "string", "pattern": "^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$"},
+)
+_TRUST = Parameter(
+    "trust",
+    "query",
+    "Only certificates of this trust.",
+    {"type": "string", "enum": list(get_args(Trust))},
+)
+_REPLACES = Parameter(
+    "replaces",
+    "query",
+    "The id of the certificate that it is to replace, if any.",
+    {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+)
+_Name = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\x00]*$")]
+_Fingerprint = Annotated[str, Meta(pattern=_FINGERPRINT.schema["pattern"])]
 
 
 class Activated(msgspec.Struct):
@@ -52,22 +81,25 @@ class Activated(msgspec.Struct):
 class CertificatesResource:
     """A user's certificates."""
 
-    def __init__(self, certificates: Certificates) -> None:
+    def __init__(self, certificates: Certificates, listing: Listing) -> None:
         self._certificates = certificates
+        self._listing = listing
 
     @operation(
         "Upload a certificate and its private key",
-        {201: Answer("Stored.", Uploaded, headers=("Location",))},
+        {201: Answer("Stored.", UploadView, headers=("Location",))},
+        description="It is examined first. Where uploads are enforced to be right, what has an "
+        "error is refused with all that was found; where they are reported, it is stored with it.",
         body=CertificateUpload,
         parameters=[IF_MATCH],
-        refusals=[NotFound, PreconditionFailed],
+        refusals=[NotFound, Conflict, PreconditionFailed],
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        upload = payloads.read(req, CertificateUpload)
-        certificate_id = self._certificates.upload(user_id, upload, conditional.expected(req))
+        sent = payloads.read(req, CertificateUpload)
+        stored = self._certificates.upload(user_id, sent, conditional.expected(req))
         resp.status = 201
-        resp.location = f"/users/{user_id}/certificates/{certificate_id}"
-        resp.data = msgspec.json.encode(Uploaded(certificate_id, user_id, upload.active))
+        resp.location = f"/users/{user_id}/certificates/{stored.id}"
+        resp.data = encode(stored)
 
     @operation(
         "List a user's certificates",
@@ -75,14 +107,32 @@ class CertificatesResource:
             200: Answer("Certificates, by id.", list[CertificateView], headers=("ETag", "Link")),
             304: NOT_MODIFIED,
         },
-        parameters=[_ACTIVE, LIMIT, AFTER, IF_NONE_MATCH],
+        parameters=[
+            _ACTIVE,
+            _HOSTNAME,
+            _EXPIRES_BEFORE,
+            _STATUS,
+            _FINGERPRINT,
+            _TRUST,
+            LIMIT,
+            AFTER,
+            IF_NONE_MATCH,
+        ],
         refusals=[NotFound, Invalid],
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = payloads.Query(req)
-        wanted = CertificateFilter(query.flag("active"), *pages.wanted(query))
+        wanted = CertificateFilter(
+            query.flag("active"),
+            query.text("hostname", _Name, "a hostname"),
+            query.time("expires_before"),
+            query.choice("status", Status),
+            _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal")),
+            query.choice("trust", Trust),
+            *pages.wanted(query),
+        )
         query.check()
-        tag, page = self._certificates.page(user_id, wanted, conditional.known(req))
+        tag, page = self._listing.page(user_id, wanted, conditional.known(req))
         if page:
             pages.link_next(req, resp, page.next_after)
         conditional.send(resp, tag, page.body if page else None)
@@ -90,11 +140,35 @@ class CertificatesResource:
     on_head = on_get
 
 
-class CertificateResource:
-    """One of a user's certificates."""
+class CheckResource:
+    """What would become of an upload."""
 
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
+
+    @operation(
+        "Check a certificate and its private key",
+        {200: Answer("What was found; nothing is stored.", CheckView)},
+        description="Says what an upload would find, what would be served, and what activating it "
+        "would change, in place of the certificate that it replaces or beside the others.",
+        body=CertificateMaterial,
+        parameters=[_REPLACES],
+        refusals=[NotFound],
+    )
+    def on_post(self, req: Request, resp: Response, user_id: int) -> None:
+        query = payloads.Query(req)
+        replaces = query.whole("replaces", 0, 1) or None
+        query.check()
+        sent = payloads.read(req, CertificateUpload)
+        resp.data = encode(self._certificates.check(user_id, sent, replaces))
+
+
+class CertificateResource:
+    """One of a user's certificates."""
+
+    def __init__(self, certificates: Certificates, versions: Versions) -> None:
+        self._certificates = certificates
+        self._versions = versions
 
     @operation(
         "Show a certificate",
@@ -106,6 +180,22 @@ class CertificateResource:
         conditional.answer(req, resp, self._certificates.get(user_id, certificate_id))
 
     on_head = on_get
+
+    @operation(
+        "Replace a certificate and its key",
+        {200: Answer("Replaced, or that already.", CertificateView, headers=("ETag",))},
+        description="The id stays, the version is one more, and there is no moment without a "
+        "certificate. A request may be repeated: where it is that certificate already, nothing "
+        "changes.",
+        body=Replacement,
+        parameters=[IF_MATCH],
+        refusals=[NotFound, Conflict, PreconditionFailed],
+    )
+    def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
+        sent = payloads.read(req, Replacement)
+        expected = conditional.expected(req)
+        view = self._versions.replace(user_id, certificate_id, sent, expected)
+        conditional.answer(req, resp, view)
 
     @operation(
         "Delete a certificate and its key",
@@ -131,10 +221,15 @@ class ActiveResource:
         "is told, and the answer is the same.",
         body=Activation,
         parameters=[IF_MATCH],
-        refusals=[NotFound, PreconditionFailed],
+        refusals=[NotFound, Conflict, PreconditionFailed],
     )
     def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         wanted = payloads.read(req, Activation)
         self._certificates.set_active(user_id, certificate_id, wanted, conditional.expected(req))
         resp.status = 202
-        resp.data = msgspec.json.encode(Activated(certificate_id, wanted.active))
+        resp.data = encode(Activated(certificate_id, wanted.active))
+
+
+def _digits(fingerprint: str | None) -> str | None:
+    """As it is stored."""
+    return fingerprint and fingerprint.replace(":", "").lower()

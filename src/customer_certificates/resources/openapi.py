@@ -38,6 +38,7 @@ JSON goes in and JSON comes out; a trailing slash in a path means nothing.
 _TAGS = {
     "users": "Whose certificates they are.",
     "certificates": "What users have uploaded. No route returns a private key, in any form.",
+    "versions": "What certificates were before they were replaced.",
     "healthcheck": "For load balancers and supervisors.",
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (Forbidden, NotAcceptable, UnsupportedMediaType)
@@ -225,8 +226,32 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
 
 
 def _content(kind: Any) -> dict[str, Any]:
-    return {"application/json": {"schema": _components([kind])[0][0]}}
+    (schema,), components = _components([kind])
+    content: dict[str, Any] = {"schema": schema}
+    if alternatives := getattr(kind, "alternatives", ()):
+        # What readers make up themselves would have the fields of all alternatives.
+        fields = components[kind.__name__]["properties"]
+        content["example"] = {name: fields[name]["examples"][0] for name in alternatives[0]}
+    return {"application/json": content}
 
 
 def _components(kinds: list[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
-    return msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    schemas, components = msgspec.json.schema_components(
+        kinds, ref_template="#/components/schemas/{name}"
+    )
+    for kind in kinds:
+        if alternatives := getattr(kind, "alternatives", ()):
+            _require_one(components[kind.__name__], alternatives)
+    return schemas, components
+
+
+def _require_one(schema: dict[str, Any], alternatives: tuple[tuple[str, ...], ...]) -> None:
+    """The fields of exactly one of `alternatives` must be there, all of them."""
+    names = [name for fields in alternatives for name in fields]
+    for name in names:
+        # It stands for a field that was not sent, and is no value to send.
+        del schema["properties"][name]["default"]
+    schema["anyOf"] = [
+        {"required": [*fields], "properties": {name: False for name in names if name not in fields}}
+        for fields in alternatives
+    ]

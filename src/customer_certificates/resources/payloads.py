@@ -1,17 +1,19 @@
 """What comes in: bodies and query parameters, read into typed values or refused as a whole."""
 
+from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 from falcon import Request
-from msgspec import NODEFAULT
+from msgspec import NODEFAULT, Meta
 
 from ..errors import Finding, Invalid, Malformed, TooLarge
 
 LARGEST_BODY_BYTES = 256 * 1024
 LARGEST_ID = 2**63 - 1
 T = TypeVar("T", bound=msgspec.Struct)
+_Time = Annotated[datetime, Meta(tz=True)]
 
 
 def read(req: Request, kind: type[T]) -> T:
@@ -54,6 +56,27 @@ class Query:
         self._blame(name, "true or false")
         return None
 
+    def choice(self, name: str, kind: Any) -> Any:
+        """One of the values of the Literal `kind`, or None where it is left out."""
+        choices = get_args(kind)
+        text = self._text(name)
+        if text in (None, *choices):
+            return text
+        self._blame(name, f"one of {', '.join(choices)}")
+        return None
+
+    def time(self, name: str) -> datetime | None:
+        """A time in RFC 3339, or None where it is left out."""
+        text = self._text(name)
+        if text is None:
+            return None
+        try:
+            # An unencoded plus sign of the zone comes as a blank.
+            return msgspec.convert(text.replace(" ", "+"), _Time).astimezone(UTC)
+        except (msgspec.ValidationError, OverflowError):
+            self._blame(name, "a time like 2026-12-24T00:00:00Z")
+            return None
+
     def text(self, name: str, kind: Any, what: str) -> str | None:
         """A text that the msgspec type `kind` admits; `what` says to a person what that is."""
         text = self._text(name)
@@ -63,6 +86,7 @@ class Query:
             msgspec.convert(text, kind)
         except msgspec.ValidationError:
             self._blame(name, what)
+            return None
         return text
 
     def check(self) -> None:
@@ -131,6 +155,8 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
             missing.append(
                 Finding("required", name, f"{name} is missing.", f"Send {name}; see /docs.")
             )
+    for finding in getattr(kind, "faults", _no_faults)(content):
+        (missing if finding.code == "required" else findings).append(finding)
     hint = f"Leave it out; known fields are {', '.join(fields)}."
     findings += [
         Finding("unknown_field", name[:100], "There is no such field.", hint)
@@ -142,6 +168,10 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
         raise Invalid("A field is there twice, once with a value that cannot be accepted.")
     refusal = Malformed if missing else Invalid
     raise refusal(_count(len(all_findings), "field"), errors=all_findings)
+
+
+def _no_faults(_names: object) -> list[Finding]:
+    return []
 
 
 def _finding(name: str, message: str) -> Finding:

@@ -1,304 +1,222 @@
-"""Certificates: uploaded, listed, activated, deleted."""
+"""Certificates: checked, uploaded, shown, activated, deleted."""
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
-import msgspec
-from msgspec import Meta
-from sqlalchemy import (
-    BigInteger,
-    Select,
-    bindparam,
-    case,
-    func,
-    insert,
-    select,
-    true,
-    update,
-)
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import bindparam, insert, select
 
-from ..errors import NotFound
-from ..gateways.cache import Page, Pages
-from ..gateways.database import ConstraintBroken, Database, Transaction
-from ..gateways.prepared import Row
-from ..models import Certificate, User, new_revision
+from ..errors import Finding
+from ..gateways.database import ConstraintBroken, Database
+from ..gateways.prepared import Prepared, Row
+from ..models import CONTENT, Certificate
+from ..pki.material import Examined
+from .contents import certificate_not_found, content_of, locked_certificate
+from .hostnames import Hostnames, names_of
+from .inspection import Inspection
+from .intermediates import Intermediates
+from .revisions import Revisions
+from .uploads import Activation, CertificateMaterial, CertificateUpload
 from .users import locked_user, user_not_found
 from .views import (
+    SHOWN,
     CertificateView,
+    CheckView,
     Tags,
-    encode,
+    UploadView,
+    certificate_view,
     require,
     require_view,
     tag_of_revision,
+    view_of,
 )
-
-# A page ends early once its bodies are this large (in bytes; SQLite counts characters): a thousand
-# certificates of the largest size would be a quarter of a gigabyte.
-_PAGE_SIZE = 4 * 2**20
-
-
-class CertificateUpload(msgspec.Struct, forbid_unknown_fields=True):
-    """A certificate and its private key, as its owner has them."""
-
-    private_key: Annotated[
-        bytes,
-        Meta(
-            min_length=1,
-            description="Base64 of the key, in the standard alphabet, padded, without line breaks.",
-            examples=["LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCg=="],
-            extra_json_schema={
-                "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
-            },
-        ),
-    ]
-    body: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            pattern=r"^[^\x00]*$",
-            description="The certificate; stored as it comes.",
-            examples=["-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"],
-        ),
-    ]
-    active: Annotated[bool, Meta(description="Whether it is to be served at once.")] = False
-
-
-class Activation(msgspec.Struct, forbid_unknown_fields=True):
-    """Whether a certificate is to be served."""
-
-    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
-    notify: Annotated[bool, Meta(description="Whether other systems are to be told.")] = True
-
-
-class CertificateFilter(NamedTuple):
-    """Which of a user's certificates: by `active` (None: both), by id from the first one after
-    `after`, at most `limit` of them."""
-
-    active: bool | None
-    after: int
-    limit: int
 
 
 class Certificates:
-    """The use cases that have to do with certificates.
+    """The use cases of a certificate that is not replaced.
 
-    Every change replaces the user's `certificates_revision` in its own transaction; that is what
-    makes the cached lists right.
+    Every change replaces the user's revision in its own transaction; that is what makes the cached
+    lists right.
     """
 
-    def __init__(self, database: Database, pages: Pages, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        inspection: Inspection,
+        intermediates: Intermediates,
+        hostnames: Hostnames,
+        revisions: Revisions,
+        now: Callable[[], datetime],
+    ) -> None:
         self._database = database
-        self._pages = pages
+        self._inspection = inspection
+        self._intermediates = intermediates
+        self._hostnames = hostnames
+        self._revisions = revisions
         self._now = now
-        self._revision = database.prepare(
-            select(User.certificates_revision).where(User.id == bindparam("user_id"))
-        )
+        of_user = Certificate.user_id == bindparam("user_id")
+        this = (Certificate.id == bindparam("certificate_id"), of_user)
         self._one = database.prepare(
-            select(
-                Certificate.id,
-                Certificate.user_id,
-                Certificate.active,
-                Certificate.body,
-                Certificate.created_at,
-            ).where(
-                Certificate.id == bindparam("certificate_id"),
-                Certificate.user_id == bindparam("user_id"),
-            )
+            select(*(getattr(Certificate, name) for name in SHOWN)).where(*this)
         )
-        self._change = database.prepare(
-            update(User)
-            .where(User.id == bindparam("user_id"))
-            .values(certificates_revision=bindparam("revision"))
-            .returning(User.id)
+        self._hostnames_of = database.prepare(select(Certificate.hostnames).where(*this))
+        self._same = database.prepare(
+            select(Certificate.id)
+            .where(
+                of_user,
+                Certificate.fingerprint_sha256 == bindparam("fingerprint"),
+                Certificate.id != bindparam("replaced"),
+            )
+            .order_by(Certificate.id)
+            .limit(1)
         )
         self._insert = database.prepare(
             insert(Certificate).returning(Certificate.id),
-            ("user_id", "active", "body", "private_key", "created_at"),
+            ("user_id", "active", "created_at", *CONTENT),
         )
-        self._page = {active: database.prepare(_page_of(active)) for active in (None, True, False)}
 
-    def upload(self, user_id: int, new: CertificateUpload, expected: Tags | None) -> int:
-        """Stores `new` and gives its id. Raises NotFound (no such user), PreconditionFailed."""
-        change = {"user_id": user_id, "revision": new_revision()}
-        row = {
-            "user_id": user_id,
-            "active": new.active,
-            "body": new.body,
-            "private_key": new.private_key,
-            "created_at": self._now(),
-        }
-        if expected is None:
-            return self._upload_at_once(change, row)
-        with self._database.begin() as session:
-            user = locked_user(session, user_id)
-            require(expected, tag_of_revision(user.certificates_revision))
-            session.run(self._change, **change)
-            certificate_id: int = session.run(self._insert, **row)[0][0]
-            return certificate_id
+    def check(self, user_id: int, sent: CertificateMaterial, replaces: int | None) -> CheckView:
+        """What was found in `sent`, and what activating it would change, in place of the
+        certificate `replaces` or beside all others. Stores nothing.
+
+        Raises NotFound (no such user, or no such certificate to replace), Unavailable.
+        """
+        self._revisions.current(user_id)
+        replaced = (replaces, self._names(user_id, replaces)) if replaces else None
+        examined = self._inspection.examine(user_id, sent)
+        leaf = examined.leaf
+        fingerprint = leaf.fingerprint_sha256 if leaf else None
+        same = self._same(user_id=user_id, fingerprint=fingerprint, replaced=replaces or 0)
+        return CheckView(
+            accepted=self._inspection.accepts(examined),
+            trust=examined.trust,
+            certificate=leaf,
+            chain_pem=examined.chain_pem,
+            findings=_with_duplicate(examined, same),
+            hostnames=self._hostnames.changes(user_id, leaf.hostnames if leaf else (), replaced),
+        )
+
+    def upload(self, user_id: int, sent: CertificateUpload, expected: Tags | None) -> UploadView:
+        """Stores `sent`. Raises Invalid (it is not accepted), NotFound (no such user), Conflict (a
+        hostname is another user's), PreconditionFailed, Unavailable."""
+        examined = self._inspection.examine(user_id, sent)
+        self._inspection.require(examined)
+        content = content_of(sent, examined)
+        values = {**content, "user_id": user_id, "active": sent.active, "created_at": self._now()}
+        hostnames = content["hostnames"]
+        # The revision comes first: it locks the user's row, so ids are given in the order in which
+        # they become visible, and a list that is read page by page misses none.
+        statements: list[tuple[Prepared, dict[str, Any]]] = [
+            self._revisions.added(user_id, content["not_before"], content["not_after"]),
+            (
+                self._same,
+                {
+                    "user_id": user_id,
+                    "fingerprint": content["fingerprint_sha256"],
+                    "replaced": 0,
+                },
+            ),
+            (self._insert, values),
+            (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
+            *self._intermediates.keep(user_id, examined),
+        ]
+        if sent.active or expected is not None:
+            _, same, inserted, *_ = self._run_with_conditions(
+                user_id, statements, hostnames if sent.active else None, expected
+            )
+        else:
+            _, same, inserted, *_ = self._run_at_once(user_id, statements)
+        leaf = examined.leaf
+        return UploadView(
+            id=inserted[0][0],
+            user_id=user_id,
+            active=sent.active,
+            trust=examined.trust,
+            hostnames=list(leaf.hostnames) if leaf else [],
+            not_before=leaf.not_before if leaf else None,
+            not_after=leaf.not_after if leaf else None,
+            fingerprint_sha256=leaf.fingerprint_sha256 if leaf else None,
+            findings=_with_duplicate(examined, same),
+        )
 
     def get(self, user_id: int, certificate_id: int) -> CertificateView:
         """The certificate. Raises NotFound, also where it is another user's."""
         rows = self._one(user_id=user_id, certificate_id=certificate_id)
         if not rows:
-            raise _certificate_not_found(user_id, certificate_id)
-        return CertificateView(*rows[0])
-
-    def page(self, user_id: int, wanted: CertificateFilter, known: Tags) -> tuple[str, Page | None]:
-        """The tag of the user's list as it stands, and the page; None where `known` has the tag.
-
-        One statement asks the primary for the revision; the page is a function of it, so it can
-        come from any cache. On a miss, one more statement reads revision and rows together: two
-        would let a write fall between them. Raises NotFound.
-        """
-        rows = self._revision(user_id=user_id)
-        if not rows:
-            raise user_not_found(user_id)
-        tag = tag_of_revision(rows[0][0])
-        if known and known.admit(tag):
-            return tag, None
-        page = self._pages.get(_page_name(user_id, tag, wanted))
-        if page is None:
-            tag, page = self._read_page(user_id, wanted)
-            self._pages.put(page)
-        return tag, page
+            raise certificate_not_found(user_id, certificate_id)
+        return certificate_view(rows[0], self._now())
 
     def set_active(
         self, user_id: int, certificate_id: int, wanted: Activation, expected: Tags | None
     ) -> None:
         """Makes the certificate active or inactive; nothing changes where it is so already.
 
-        Raises NotFound, PreconditionFailed.
+        Raises NotFound, Conflict (a hostname is another user's), PreconditionFailed.
         """
         with self._database.begin() as session:
-            certificate = _locked_certificate(session, user_id, certificate_id)
-            require_view(expected, _view(certificate))
+            certificate = locked_certificate(session, user_id, certificate_id)
+            require_view(expected, view_of(certificate, self._now()))
             if certificate.active != wanted.active:
                 certificate.active = wanted.active
-                self._certificates_changed(session, user_id)
+                session.flush()
+                if wanted.active:
+                    self._hostnames.claim(session, user_id, certificate.hostnames)
+                else:
+                    self._hostnames.free(session, user_id, certificate.hostnames)
+                self._revisions.replace(session, user_id)
 
     def delete(self, user_id: int, certificate_id: int, expected: Tags | None) -> None:
         """Removes the certificate and its key. Raises NotFound, PreconditionFailed."""
         with self._database.begin() as session:
-            certificate = _locked_certificate(session, user_id, certificate_id)
-            require_view(expected, _view(certificate))
+            certificate = locked_certificate(session, user_id, certificate_id)
+            require_view(expected, view_of(certificate, self._now()))
             session.delete(certificate)
-            self._certificates_changed(session, user_id)
+            session.flush()
+            self._hostnames.free(session, user_id, certificate.hostnames)
+            self._revisions.replace(session, user_id)
 
-    def _upload_at_once(self, change: dict[str, Any], row: dict[str, Any]) -> int:
-        """The change comes first: it locks the user's row, so ids are given in the order in which
-        they become visible, and a list that is read page by page misses none."""
-        try:
-            _, rows = self._database.run_together((self._change, change), (self._insert, row))
-        except ConstraintBroken:
-            # The certificate's only constraint that can be broken: its user is not there.
-            raise user_not_found(row["user_id"]) from None
-        certificate_id: int = rows[0][0]
-        return certificate_id
-
-    def _certificates_changed(self, session: Transaction, user_id: int) -> None:
-        """Replaces the user's revision, and so locks the row. Raises NotFound."""
-        if not session.run(self._change, user_id=user_id, revision=new_revision()):
-            raise user_not_found(user_id)
-
-    def _read_page(self, user_id: int, wanted: CertificateFilter) -> tuple[str, Page]:
-        active, after, limit = wanted
-        rows = self._page[active](user_id=user_id, after=after, limit=limit + 1)
+    def _names(self, user_id: int, certificate_id: int) -> list[str]:
+        rows = self._hostnames_of(user_id=user_id, certificate_id=certificate_id)
         if not rows:
-            raise user_not_found(user_id)
-        tag = tag_of_revision(rows[0][0])
-        views = _views(user_id, rows[:limit])
-        next_after = views[-1].id if views and len(rows) > len(views) else None
-        return tag, Page(_page_name(user_id, tag, wanted), next_after, encode(views))
+            raise certificate_not_found(user_id, certificate_id)
+        return names_of(rows[0][0])
+
+    def _run_at_once(
+        self, user_id: int, statements: list[tuple[Prepared, dict[str, Any]]]
+    ) -> list[list[Row]]:
+        try:
+            return self._database.run_together(*statements)
+        except ConstraintBroken:
+            # The only constraint that can be broken: the user is not there.
+            raise user_not_found(user_id) from None
+
+    def _run_with_conditions(
+        self,
+        user_id: int,
+        statements: list[tuple[Prepared, dict[str, Any]]],
+        claimed: str | None,
+        expected: Tags | None,
+    ) -> list[list[Row]]:
+        with self._database.begin() as session:
+            user = locked_user(session, user_id)
+            require(expected, tag_of_revision(user.certificates_revision))
+            rows = [session.run(made, **values) for made, values in statements]
+            if claimed:
+                self._hostnames.claim(session, user_id, claimed)
+            return rows
 
 
-class _size(FunctionElement[int]):  # noqa: N801 - a function of SQL
-    """How large a text is: in bytes, which PostgreSQL knows without reading it."""
-
-    type = BigInteger()
-    inherit_cache = True
-
-
-@compiles(_size)
-def _size_on_postgresql(element: _size, compiler: Any, **options: Any) -> str:
-    return f"octet_length({compiler.process(element.clauses, **options)})"
-
-
-@compiles(_size, "sqlite")
-def _size_on_sqlite(element: _size, compiler: Any, **options: Any) -> str:
-    return f"length({compiler.process(element.clauses, **options)})"
-
-
-def _page_of(active: bool | None) -> Select[*tuple[Any, ...]]:
-    """The revision of a user and a page of its certificates, in one statement.
-
-    A certificate that the page has no room for comes without its body, and says by that that more
-    follow. Each `active` is a statement of its own: an index on the active ones serves only a
-    condition without a parameter.
-    """
-    size = _size(Certificate.body)
-    bodies_before = func.sum(size).over(order_by=Certificate.id) - size
-    some = (
-        select(
-            Certificate.id,
-            Certificate.active,
-            case((bodies_before < _PAGE_SIZE, Certificate.body)).label("body"),
-            Certificate.created_at,
+def _with_duplicate(examined: Examined, same: list[Row]) -> list[Finding]:
+    """All findings; one more where the user has the certificate already."""
+    findings = list(examined.findings)
+    if same:
+        findings.append(
+            Finding(
+                "duplicate",
+                "body",
+                f"The same certificate is stored already, as certificate {same[0][0]}.",
+                "Use that one; or keep both, and delete one when it is not active.",
+                "warning",
+            )
         )
-        .where(
-            Certificate.user_id == bindparam("user_id"),
-            Certificate.id > bindparam("after"),
-        )
-        .order_by(Certificate.id)
-        .limit(bindparam("limit", type_=BigInteger))
-    )
-    if active is not None:
-        some = some.where(Certificate.active if active else ~Certificate.active)
-    page = some.subquery()
-    return (
-        select(User.certificates_revision, page)
-        .select_from(User)
-        .outerjoin(page, true())
-        .where(User.id == bindparam("user_id"))
-        .order_by(page.c.id)
-    )
-
-
-def _views(user_id: int, rows: list[Row]) -> list[CertificateView]:
-    views = []
-    for _revision, certificate_id, active, body, created_at in rows:
-        if body is None:
-            break
-        views.append(CertificateView(certificate_id, user_id, active, body, created_at))
-    return views
-
-
-def _page_name(user_id: int, tag: str, wanted: CertificateFilter) -> str:
-    active, after, limit = wanted
-    return f"cc:certificates:{user_id}:{tag}:{active}:{after}:{limit}"
-
-
-def _locked_certificate(session: Session, user_id: int, certificate_id: int) -> Certificate:
-    """The certificate, read under the lock of its user's row. Raises NotFound."""
-    if session.get(User, user_id, with_for_update=True):
-        certificate = session.get(Certificate, certificate_id)
-        if certificate and certificate.user_id == user_id:
-            return certificate
-    raise _certificate_not_found(user_id, certificate_id)
-
-
-def _certificate_not_found(user_id: int, certificate_id: int) -> NotFound:
-    return NotFound(f"User {user_id} has no certificate {certificate_id}.")
-
-
-def _view(certificate: Certificate) -> CertificateView:
-    return CertificateView(
-        certificate.id,
-        certificate.user_id,
-        certificate.active,
-        certificate.body,
-        certificate.created_at,
-    )
+    return findings

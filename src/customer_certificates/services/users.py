@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Database
-from ..models import User, email_key, new_revision
+from ..models import NEVER, User, email_key, new_revision
 from .passwords import Passwords
 from .views import Tags, UserView, require_view
 
@@ -82,13 +82,16 @@ class Users:
 
     def register(self, new: NewUser) -> int:
         """Stores `new` and gives its id. Raises Conflict where the e-mail is another user's."""
+        now = self._now()
         user = User(
             name=new.name,
             email=new.email,
             email_key=email_key(new.email),
             password_hash=self._passwords.hash(new.password),
             certificates_revision=new_revision(),
-            created_at=self._now(),
+            statuses_as_of=now,
+            statuses_change_at=NEVER,
+            created_at=now,
         )
         try:
             with self._database.begin() as session:

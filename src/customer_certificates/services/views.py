@@ -1,19 +1,61 @@
 """What the outside is shown of a row, as bytes, and the entity tags that name those bytes."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from ..errors import PreconditionFailed
+from ..errors import Finding, PreconditionFailed
+from ..models import Certificate
+from ..pki.material import (
+    FINGERPRINT,
+    HOSTNAMES,
+    ISSUER,
+    KEY_ALGORITHM,
+    NOT_AFTER,
+    NOT_BEFORE,
+    SERIAL,
+    SIGNATURE_ALGORITHM,
+    SPKI,
+    SUBJECT,
+    Leaf,
+    Trust,
+)
+from .hostnames import HostnameChanges
 
 # Part of every tag and of every cached page's name: raise it when what a list shows changes, so
 # that neither a client nor another version of the service takes the old form for the new.
-REPRESENTATION = 1
+REPRESENTATION = 2
+
+Status = Literal["active", "inactive", "expired", "not_yet_valid"]
 
 encode = msgspec.json.Encoder().encode
+
+_PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
+
+_Trust = Annotated[
+    Trust,
+    Meta(
+        description="public: its chain leads to a root that browsers trust. private: to a root "
+        "that was sent along. self_signed: it is its own issuer. incomplete: an issuer is "
+        "missing. opaque: it could not be read.",
+        examples=["public"],
+    ),
+]
+_Hostnames = Annotated[list[str], HOSTNAMES]
+_NotBefore = Annotated[datetime | None, NOT_BEFORE]
+_NotAfter = Annotated[datetime | None, NOT_AFTER]
+_Fingerprint = Annotated[str | None, FINGERPRINT]
+_ChainPem = Annotated[
+    str | None,
+    Meta(
+        description="What is to be served: the leaf first, then its intermediates in order.",
+        examples=[_PEM],
+    ),
+]
 
 
 class UserView(msgspec.Struct, kw_only=False):
@@ -29,22 +71,133 @@ class UserView(msgspec.Struct, kw_only=False):
 
 
 class CertificateView(msgspec.Struct):
-    """A certificate as it came, without its private key."""
+    """A certificate, without its private key; what could not be understood of it is null."""
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
     active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
-    body: Annotated[
-        str,
+    status: Annotated[
+        Status,
         Meta(
-            description="The text as it was uploaded.",
-            examples=["-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"],
+            description="expired or not_yet_valid where its dates say so; else as `active`.",
+            examples=["active"],
         ),
     ]
+    version: Annotated[
+        int, Meta(ge=1, description="1, and one more each time it is replaced.", examples=[1])
+    ]
+    trust: _Trust
+    hostnames: _Hostnames
+    subject: Annotated[str | None, SUBJECT]
+    issuer: Annotated[str | None, ISSUER]
+    serial: Annotated[str | None, SERIAL]
+    not_before: _NotBefore
+    not_after: _NotAfter
+    key_algorithm: Annotated[str | None, KEY_ALGORITHM]
+    signature_algorithm: Annotated[str | None, SIGNATURE_ALGORITHM]
+    fingerprint_sha256: _Fingerprint
+    spki_sha256: Annotated[str | None, SPKI]
+    findings: Annotated[
+        list[Finding],
+        Meta(description="What was found when it was uploaded; `status` says what holds now."),
+    ]
+    body: Annotated[str, Meta(description="The text as it was uploaded.", examples=[_PEM])]
+    chain: Annotated[
+        str | None, Meta(description="The chain as it was uploaded, if apart.", examples=[None])
+    ]
+    chain_pem: _ChainPem
     created_at: Annotated[
         datetime,
         Meta(tz=True, description="When it was uploaded.", examples=["2026-11-23T09:30:00Z"]),
     ]
+    updated_at: Annotated[
+        datetime,
+        Meta(tz=True, description="When this version was.", examples=["2026-11-23T09:30:00Z"]),
+    ]
+
+
+class UploadView(msgspec.Struct):
+    """A certificate that was stored, and what was found in it."""
+
+    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
+    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
+    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    trust: _Trust
+    hostnames: _Hostnames
+    not_before: _NotBefore
+    not_after: _NotAfter
+    fingerprint_sha256: _Fingerprint
+    findings: Annotated[list[Finding], Meta(description="All that was found, errors first.")]
+
+
+class CheckView(msgspec.Struct):
+    """What would be stored, and what activating it would change."""
+
+    accepted: Annotated[bool, Meta(description="Whether an upload of it would be stored.")]
+    trust: _Trust
+    certificate: Annotated[
+        Leaf | None, Meta(description="What it is; null where it could not be read.")
+    ]
+    chain_pem: _ChainPem
+    findings: Annotated[list[Finding], Meta(description="All that was found, errors first.")]
+    hostnames: Annotated[
+        HostnameChanges, Meta(description="What activating it would change for its hostnames.")
+    ]
+
+
+# The columns of a row that `certificate_view` reads, in its order.
+SHOWN = (
+    "id",
+    "user_id",
+    "active",
+    "version",
+    "trust",
+    "hostnames",
+    "subject",
+    "issuer",
+    "serial",
+    "not_before",
+    "not_after",
+    "key_algorithm",
+    "signature_algorithm",
+    "fingerprint_sha256",
+    "spki_sha256",
+    "findings",
+    "body",
+    "chain",
+    "chain_pem",
+    "created_at",
+    "updated_at",
+)
+_HOSTNAMES, _FINDINGS = SHOWN.index("hostnames"), SHOWN.index("findings")
+_NOT_BEFORE, _NOT_AFTER = SHOWN.index("not_before"), SHOWN.index("not_after")
+
+
+def certificate_view(row: Sequence[Any], as_of: datetime) -> CertificateView:
+    """The certificate of a row with the columns SHOWN, and the status that it has at `as_of`."""
+    values = list(row)
+    # JSON already.
+    values[_HOSTNAMES] = msgspec.Raw(values[_HOSTNAMES].encode())
+    values[_FINDINGS] = msgspec.Raw(values[_FINDINGS].encode())
+    values[-1] = values[-1] or values[-2]
+    values.insert(3, status_of(row[2], row[_NOT_BEFORE], row[_NOT_AFTER], as_of))
+    return CertificateView(*values)
+
+
+def view_of(certificate: Certificate, as_of: datetime) -> CertificateView:
+    """The same of a certificate that is being changed."""
+    return certificate_view([getattr(certificate, name) for name in SHOWN], as_of)
+
+
+def status_of(
+    active: bool, not_before: datetime | None, not_after: datetime | None, as_of: datetime
+) -> Status:
+    """What a certificate is at `as_of`; it is valid through the instant `not_after`."""
+    if not_after and as_of > not_after:
+        return "expired"
+    if not_before and as_of < not_before:
+        return "not_yet_valid"
+    return "active" if active else "inactive"
 
 
 class Tags(frozenset[str]):

@@ -1,0 +1,163 @@
+"""The service as its clients reach it: requests that are sent again where that is safe."""
+
+import random
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from types import NoneType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from .answers import Checked, Lost, Refused, Stored, Unreachable, read
+from .server_url import is_this_machine
+
+T = TypeVar("T")
+
+AT_ONCE = 8
+_ATTEMPTS = 5
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+class Api:
+    """The certificates of one user. Safe to use from several threads."""
+
+    def __init__(self, server: str, user_id: int) -> None:
+        """`server` is the service's URL."""
+        self._user = f"/users/{user_id}"
+        self._certificates = f"{self._user}/certificates"
+        self._stopped = threading.Event()
+        self._reason = ""
+        self._client = httpx.Client(
+            base_url=server,
+            timeout=httpx.Timeout(30, connect=5),
+            limits=httpx.Limits(max_connections=AT_ONCE),
+            # A proxy would see keys that are sent without TLS, and be asked for its own localhost.
+            trust_env=server.startswith("https:") and not is_this_machine(server),
+            headers={"Accept": "application/json"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def stop(self, reason: str) -> None:
+        """Has every request from now on, and every wait for one, fail for `reason`."""
+        self._reason = self._reason or reason
+        self._stopped.set()
+
+    def require_user(self) -> None:
+        """Raises Unreachable at once where there is no service; Refused where no such user."""
+        try:
+            self._send(dict[str, Any], "GET", self._user)
+        except Lost as lost:
+            raise Unreachable(lost.detail) from None
+
+    def find(self, fingerprint: str) -> Stored | None:
+        """The certificate whose SHA-256 is `fingerprint`; where there are several, the first that
+        is active. Raises Refused, Unreachable."""
+        path = f"{self._certificates}?fingerprint={fingerprint}"
+        # Looked at here as well: a service that knows no such parameter would list them all.
+        found = [
+            one
+            for one in self._ask(list[Stored], "GET", path)
+            if one.fingerprint_sha256 == fingerprint
+        ]
+        return min(found, key=lambda one: (not one.active, one.id), default=None)
+
+    def check(self, payload: dict[str, Any]) -> Checked:
+        """What would be answered to an upload. Raises Refused, Unreachable."""
+        return self._ask(Checked, "POST", f"{self._certificates}/check", payload)
+
+    def activate(self, certificate_id: int) -> None:
+        """Has it served. Raises Refused, Unreachable."""
+        path = f"{self._certificates}/{certificate_id}/active"
+        self._ask(Stored, "PATCH", path, {"active": True})
+
+    def upload(self, fingerprint: str, payload: dict[str, Any]) -> Stored:
+        """The certificate as it was stored: once, however many answers are lost on the way.
+
+        Raises Refused, Unreachable.
+        """
+        failed = 0
+        while True:
+            try:
+                made = self._send(Stored, "POST", self._certificates, payload)
+            except Lost as lost:
+                failed += 1
+                self._pause(failed, lost)
+                # The answer was lost, but not what it answered.
+                if found := self.find(fingerprint):
+                    return found
+            else:
+                return self._without_twin(made, fingerprint) if failed else made
+
+    def _without_twin(self, made: Stored, fingerprint: str) -> Stored:
+        """`made`, unless an earlier attempt was carried out after we had looked for it."""
+        first = self.find(fingerprint) or made
+        if first.id != made.id:
+            with suppress(Refused):
+                self._ask(NoneType, "DELETE", f"{self._certificates}/{made.id}")
+        return first
+
+    def _ask(
+        self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None
+    ) -> T:
+        """For what may be carried out twice."""
+        failed = 0
+        while True:
+            try:
+                return self._send(kind, method, path, payload)
+            except Lost as lost:
+                failed += 1
+                self._pause(failed, lost)
+
+    def _send(
+        self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None
+    ) -> T:
+        if self._stopped.is_set():
+            raise Unreachable(self._reason)
+        try:
+            response = self._client.request(method, path, json=payload)
+        except httpx.TransportError as error:
+            detail = f"{self._client.base_url} does not answer: {error or type(error).__name__}"
+            raise Lost(detail, is_down=isinstance(error, httpx.ConnectError)) from error
+        if response.status_code in (
+            HTTPStatus.TOO_MANY_REQUESTS,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            # Of a proxy, while the service behind it starts again.
+            HTTPStatus.BAD_GATEWAY,
+            HTTPStatus.GATEWAY_TIMEOUT,
+        ):
+            raise Lost(
+                f"{response.status_code} {response.reason_phrase}",
+                retry_after=seconds_of(response.headers.get("Retry-After", "")),
+            )
+        return read(response, kind)
+
+    def _pause(self, failed: int, lost: Lost) -> None:
+        """Waits before the next attempt. Raises Unreachable where there shall be none."""
+        if failed == _ATTEMPTS:
+            if lost.is_down:
+                self.stop(lost.detail)
+            raise Unreachable(f"{lost.detail} ({failed} attempts)")
+        seconds = lost.retry_after
+        if seconds is None:
+            # Not all at the same moment.
+            seconds = _FIRST_PAUSE_SECONDS * 2**failed * random.uniform(0.5, 1)  # noqa: S311
+        if self._stopped.wait(min(seconds, _LONGEST_PAUSE_SECONDS)):
+            raise Unreachable(self._reason)
+
+
+def seconds_of(retry_after: str) -> float | None:
+    """A Retry-After header, which has seconds or a date."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
+    with suppress(ValueError, TypeError):
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    return None

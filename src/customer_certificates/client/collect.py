@@ -1,0 +1,144 @@
+"""What can be uploaded of what is under some paths: certificates with their private keys."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatch
+from pathlib import Path
+
+from ..pki.certificates import Certificate, title
+from ..pki.keys import PrivateKey, spki_of
+from .contents import Contents, is_nothing, look_into
+from .issuers import Issuers
+from .walk import File, walk
+
+# The keys of accounts with an authority, which belong to no certificate: certbot's and lego's
+# folder accounts, acme.sh's and dehydrated's files; and the copies that certbot once kept of keys.
+_OTHER_KEYS = (
+    "*/accounts/*",
+    "*/account.key",
+    "*/account_key.pem",
+    "*/users/*",
+    "*_key-certbot.pem",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A certificate that can be uploaded. `chain` are its issuers, the nearest first.
+
+    `files`: the one with the fullest chain first, then the one with the key.
+    """
+
+    files: tuple[Path, ...]
+    certificate: Certificate
+    chain: tuple[Certificate, ...]
+    private_key: PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What cannot be uploaded, and why, in words. `is_failure`: its path was named outright."""
+
+    path: Path
+    reason: str
+    is_failure: bool
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Everything that was found. `passed_over`: folders that were not looked into, with reasons."""
+
+    candidates: tuple[Candidate, ...]
+    left_out: tuple[LeftOut, ...]
+    passed_over: tuple[tuple[Path, str], ...] = ()
+
+
+def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) -> Collected:
+    """What is under `paths`, files and folders; `passphrases` are tried on what is encrypted.
+
+    A certificate that has expired by `now` is left out, unless its file was named outright.
+    """
+    walked = walk(paths)
+    contents = [look_into(file, passphrases) for file in walked.files]
+    candidates, left_out = _pair(contents, now)
+    left_out += [LeftOut(one.path, one.reason, one.is_named) for one in walked.obstacles]
+    return Collected(
+        tuple(sorted(candidates, key=lambda one: one.files)),
+        tuple(sorted(left_out, key=lambda one: one.path)),
+        tuple(walked.passed_over),
+    )
+
+
+def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[LeftOut]]:
+    keys = _by_public_key(contents)
+    issuers = Issuers(one for each in contents for one in each.certificates)
+    candidates, left_out = [], []
+    for holders in _by_leaf(contents):
+        best, leaf = holders[0]
+        is_named = any(holder.file.is_named for holder, _ in holders)
+        found = keys.get(leaf.spki)
+        if found is None:
+            name = leaf.hostnames[0] if leaf.hostnames else title(leaf)
+            reason = f"no private key for {name} among the files"
+            left_out.append(LeftOut(best.file.path, reason, is_named, leaf))
+        elif leaf.not_after <= now and not is_named:
+            reason = f"expired on {leaf.not_after:%Y-%m-%d}"
+            left_out.append(LeftOut(best.file.path, reason, False, leaf))
+        else:
+            key_file, key = min(found, key=lambda held: _distance(held[0], best.file.path))
+            files = dict.fromkeys([best.file.path, key_file])
+            candidates.append(Candidate(tuple(files), leaf, issuers.chain(leaf), key))
+    left_out += _unused(contents, {one.spki for each in contents for one in each.certificates})
+    return candidates, left_out
+
+
+def is_leaf(certificate: Certificate) -> bool:
+    """Whether it may be served first: self-signed ones for a hostname are often authorities too."""
+    return not certificate.is_ca or bool(certificate.hostnames)
+
+
+def _by_public_key(contents: Sequence[Contents]) -> dict[bytes, list[tuple[Path, PrivateKey]]]:
+    """By public key: the files with the private key, which may be kept in several."""
+    found: dict[bytes, list[tuple[Path, PrivateKey]]] = {}
+    for each in contents:
+        for key in each.opened_keys:
+            found.setdefault(spki_of(key.public_key()), []).append((each.file.path, key))
+    return found
+
+
+def _distance(file: Path, other: Path) -> int:
+    return 0 if file == other else 1 if file.parent == other.parent else 2
+
+
+def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Certificate]]]:
+    """For each certificate: where it was found, the file with most certificates first."""
+    holders: dict[bytes, list[tuple[Contents, Certificate]]] = {}
+    for each in contents:
+        for one in filter(is_leaf, each.certificates):
+            holders.setdefault(one.der, []).append((each, one))
+    for found in holders.values():
+        yield sorted(found, key=lambda pair: -len(pair[0].certificates))
+
+
+def _unused(contents: Sequence[Contents], spkis: set[bytes]) -> list[LeftOut]:
+    """What is broken, or a private key that no certificate is for."""
+    left_out = []
+    for each in contents:
+        path, is_named = each.file.path, each.file.is_named
+        reasons = list(dict.fromkeys(each.problems))
+        if any(spki_of(key.public_key()) not in spkis for key in each.opened_keys) and (
+            is_named or not _is_other_key(each.file)
+        ):
+            reasons.append("no certificate for this private key among the files")
+        if is_named and is_nothing(each):
+            reasons.append("neither a certificate nor a private key is in it")
+        left_out += [LeftOut(path, reason, is_named) for reason in reasons]
+    return left_out
+
+
+def _is_other_key(file: File) -> bool:
+    # As seen from the folder that was named: it may itself be in somebody's folder `accounts`.
+    place = f"/{file.path.relative_to(file.root).as_posix()}"
+    return any(fnmatch(place, pattern) for pattern in _OTHER_KEYS)

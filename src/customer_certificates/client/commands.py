@@ -1,0 +1,93 @@
+"""The commands for certificates that are there. What they need is imported when they run."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_Passphrases = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="Passphrases of encrypted keys and PKCS#12 files, one a line, tried in turn.",
+    ),
+]
+
+
+def import_certificates(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", exists=True, help="Files, or folders to search."),
+    ],
+    user: Annotated[int, typer.Option(metavar="ID", min=1, help="Whose certificates they are.")],
+    server: Annotated[
+        str, typer.Option(metavar="URL", help="Where the service is.")
+    ] = "http://localhost:9000",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, upload nothing.")
+    ] = False,
+    activate: Annotated[
+        bool, typer.Option("--activate", help="Have what is uploaded served at once.")
+    ] = False,
+    passphrase_file: _Passphrases = None,
+) -> None:
+    """Upload the certificates and keys that are in files and folders.
+
+    Understands what certbot, acme.sh, lego, Caddy, dehydrated and getssl leave behind, and loose
+    PEM, DER and PKCS#12 files; certificates and keys are paired by public key. May be run again:
+    what is there is not uploaded twice. Exits with 1 where anything failed.
+    """
+    from .importing import run
+    from .server_url import is_usable
+
+    if not is_usable(server):
+        raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
+    code = run(
+        paths,
+        _read_passphrases(passphrase_file),
+        datetime.now(UTC),
+        server=server,
+        user_id=user,
+        dry_run=dry_run,
+        activate=activate,
+    )
+    raise typer.Exit(code)
+
+
+def inspect_files(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE", exists=True, dir_okay=False, help="Certificates, chains and keys."
+        ),
+    ],
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False, help="The private key that should fit."
+        ),
+    ] = None,
+    passphrase_file: _Passphrases = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Say what certificates are, and what is wrong with them.
+
+    Needs neither the service nor a network. Exits with 1 where an error is found.
+    """
+    from .inspect import run
+
+    passphrases = _read_passphrases(passphrase_file)
+    raise typer.Exit(run(files, key, passphrases, datetime.now(UTC), as_json=as_json))
+
+
+def _read_passphrases(file: Path | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        return [line for line in file.read_text("utf-8").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(str(error), param_hint="--passphrase-file") from None

@@ -1,0 +1,176 @@
+"""What one file holds: certificates and private keys, in whatever form."""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from ..errors import Finding
+from ..pki import certificates
+from ..pki.certificates import Certificate
+from ..pki.keys import KeyRead, PrivateKey, pkcs8, read_key
+from ..pki.pem import CERTIFICATE_LABELS, read_pem
+from ..pki.pkcs12 import Pkcs12Read, read_pkcs12
+from .walk import LARGEST_FILE_BYTES, File, is_expected
+
+T = TypeVar("T", KeyRead, Pkcs12Read)
+
+# What findings call it: they were worded for the fields of an upload.
+_FIELD = "the file"
+# At the beginning of a line: scripts that handle such files have it elsewhere.
+_CERTIFICATE = re.compile(r"^[ \t]*-----BEGIN [A-Z0-9 ]*CERTIFICATE-----", re.MULTILINE)
+# Cut out as text: the headers of an encrypted key of the old kind are not in its DER. An OpenSSH
+# key is nobody's TLS key.
+_KEY = re.compile(
+    rb"^[ \t]*(-----BEGIN ((?:RSA |EC |DSA |ENCRYPTED )?PRIVATE KEY)-----"
+    rb"(?:(?!-----).)*-----END \2-----)",
+    re.DOTALL | re.MULTILINE,
+)
+_LOCKED = {"key_encrypted", "passphrase_wrong"}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A private key as it stands in a file, and opened, or None where that did not succeed."""
+
+    data: bytes
+    opened: PrivateKey | None
+    passphrase: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What `file` holds. `data` is all of it, `passphrase` what opened it if it is PKCS#12.
+
+    `certificates` are in the order of the file. `problems` say why something could not be read.
+    """
+
+    file: File
+    data: bytes = b""
+    is_pem: bool = False
+    is_pkcs12: bool = False
+    passphrase: str | None = None
+    certificates: tuple[Certificate, ...] = ()
+    keys: tuple[HeldKey, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def opened_keys(self) -> list[PrivateKey]:
+        """The private keys that could be read."""
+        return [key.opened for key in self.keys if key.opened]
+
+
+def look_into(file: File, passphrases: Sequence[str]) -> Contents:
+    """What `file` holds; encrypted parts are tried with each of `passphrases`."""
+    try:
+        data = _read(file)
+    except OSError as error:
+        problem = f"it cannot be read: {error.strerror}"
+        is_told = file.is_named or is_expected(file.path)
+        return Contents(file, problems=(problem,) if is_told else ())
+    if b"-----BEGIN " in data:
+        return _pem(Contents(file, data, is_pem=True), passphrases)
+    if data.startswith(b"\x30"):
+        return _der(Contents(file, data), passphrases)
+    return Contents(file, data)
+
+
+def is_nothing(contents: Contents) -> bool:
+    """Whether there is nothing in it that concerns certificates, not even a broken one."""
+    return not (contents.certificates or contents.keys or contents.problems)
+
+
+def _read(file: File) -> bytes:
+    """Raises OSError. What became a pipe since it was looked at does not keep us waiting."""
+    with open(os.open(file.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            return b""
+        data: bytes = opened.read(LARGEST_FILE_BYTES)
+        return data
+
+
+def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
+    text = contents.data.decode("utf-8", "replace")
+    read = read_pem(text, _FIELD)
+    blocks = [block for block in read.blocks if block.label in CERTIFICATE_LABELS]
+    found = [certificates.read(block.der, _FIELD, n) for n, block in enumerate(blocks, 1)]
+    problems = _errors(one for one in found if isinstance(one, Finding))
+    # A request or a public key that cannot be read is nobody's loss.
+    if _CERTIFICATE.search(text):
+        problems += _errors(read.findings)
+    keys = []
+    for block in _KEY.finditer(contents.data):
+        read_as, passphrase = _unlock(partial(read_key, block[1]), passphrases)
+        keys.append(HeldKey(block[1], read_as.key, passphrase))
+        problems += _problems(read_as, passphrases)
+    return replace(
+        contents,
+        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        keys=tuple(keys),
+        problems=tuple(problems),
+    )
+
+
+def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
+    """DER does not say what it is: it is tried as each."""
+    certificate = certificates.read(contents.data, _FIELD, 1)
+    if isinstance(certificate, Certificate):
+        return replace(contents, certificates=(certificate,))
+    key, passphrase = _unlock(partial(read_key, contents.data), passphrases)
+    if key.key or _is_locked(key):
+        return replace(
+            contents,
+            keys=(HeldKey(contents.data, key.key, passphrase),),
+            problems=tuple(_problems(key, passphrases)),
+        )
+    pair, passphrase = _unlock(partial(read_pkcs12, contents.data), passphrases)
+    found = [certificates.read(der, _FIELD, n) for n, der in enumerate(pair.certificates, 1)]
+    if not (found or pair.key or _is_locked(pair)):
+        # Much begins as DER does.
+        problem = "it is neither a certificate, nor a private key, nor a PKCS#12 file"
+        return replace(contents, problems=(problem,) if is_expected(contents.file.path) else ())
+    return replace(
+        contents,
+        is_pkcs12=True,
+        passphrase=passphrase,
+        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        keys=(HeldKey(pkcs8(pair.key), pair.key, None),) if pair.key else (),
+        problems=(
+            *_problems(pair, passphrases),
+            *_errors(one for one in found if isinstance(one, Finding)),
+        ),
+    )
+
+
+def _unlock(read: Callable[[str | None], T], passphrases: Sequence[str]) -> tuple[T, str | None]:
+    """What `read` makes of it with the passphrase that opens it, and that passphrase."""
+    result, used = read(None), None
+    if not _is_locked(result):
+        return result, None
+    for passphrase in passphrases:
+        opened = read(passphrase)
+        if not _is_locked(opened):
+            result, used = opened, passphrase
+        # A wrong one may by chance turn it into something that is no key.
+        if opened.key:
+            break
+    return result, used
+
+
+def _is_locked(read: KeyRead | Pkcs12Read) -> bool:
+    return any(finding.code in _LOCKED for finding in read.findings)
+
+
+def _problems(read: KeyRead | Pkcs12Read, passphrases: Sequence[str]) -> list[str]:
+    if not _is_locked(read):
+        return _errors(read.findings)
+    if passphrases:
+        return ["it is encrypted, and none of the passphrases opens it"]
+    return ["it is encrypted; --passphrase-file names a file with its passphrase"]
+
+
+def _errors(findings: Iterable[Finding]) -> list[str]:
+    return [finding.detail for finding in findings if finding.severity == "error"]

@@ -1,0 +1,50 @@
+"""The command `import`: what is there is found, uploaded, and reported."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+from rich.text import Text
+
+from . import report
+from .answers import Refused, Unreachable
+from .api import Api
+from .collect import collect
+from .server_url import is_private
+from .upload import upload_all
+from .wording import clean, console
+
+
+def run(
+    paths: Sequence[Path],
+    passphrases: Sequence[str],
+    now: datetime,
+    *,
+    server: str,
+    user_id: int,
+    dry_run: bool,
+    activate: bool,
+) -> int:
+    """The exit code: 0 where everything is as it was asked for, 1 otherwise, 130 after Ctrl-C."""
+    warnings = console(errors=True)
+    if not is_private(server):
+        warnings.print(Text(f"warning: private keys go to {clean(server)} without TLS.", "yellow"))
+    collected = collect(paths, passphrases, now)
+    results = []
+    if collected.candidates:
+        with Api(server, user_id) as api:
+            try:
+                api.require_user()
+            except (Refused, Unreachable) as error:
+                warnings.print(Text(f"customer-certificates: {clean(error.detail)}", "red"))
+                return 1
+            uploads = upload_all(api, collected.candidates, dry_run=dry_run, activate=activate)
+            try:
+                with closing(uploads):
+                    results = report.with_progress(uploads, len(collected.candidates))
+            except KeyboardInterrupt:
+                warnings.print("Interrupted. Run it again: what is there is not uploaded twice.")
+                return 130
+    report.show(console(), collected, results, now)
+    return int(report.has_failed(collected, results))

@@ -1,0 +1,86 @@
+"""The command `inspect`: what certificates are, without a service."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import certifi
+import msgspec
+
+from ..errors import Finding
+from ..pki.chains import Roots
+from ..pki.examination import examine
+from ..pki.material import Examined, Leaf, Trust
+from .contents import look_into
+from .description import describe
+from .subjects import Subject, subjects_in
+from .walk import walk
+from .wording import clean, console
+
+
+class Inspected(msgspec.Struct):
+    """What is printed for programs. Nothing of a private key is in it."""
+
+    files: list[str]
+    trust: Trust
+    certificate: Leaf | None
+    chain_pem: str | None
+    findings: tuple[Finding, ...]
+
+
+def run(
+    files: Sequence[Path],
+    key: Path | None,
+    passphrases: Sequence[str],
+    now: datetime,
+    *,
+    as_json: bool,
+) -> int:
+    """The exit code: 0, or 1 where a finding is an error or a file cannot be read."""
+    walked = walk([*files, *([key] if key else [])])
+    for obstacle in walked.obstacles:
+        print(clean(f"{obstacle.path}: {obstacle.reason}"), file=sys.stderr)
+    # What is named as both is looked at as a certificate, and its own key with it.
+    key = None if key in files else key
+    contents = [look_into(file, passphrases) for file in walked.files]
+    roots = Roots.from_pem(certifi.contents().encode())
+    inspected = [(subject, _examine(subject, roots, now)) for subject in subjects_in(contents, key)]
+    if as_json:
+        _print_json(inspected)
+    else:
+        terminal = console()
+        for number, (subject, examined) in enumerate(inspected):
+            if number:
+                terminal.print()
+            terminal.print(describe(subject, examined, now))
+    return int(
+        bool(walked.obstacles)
+        or any(finding.severity == "error" for _, one in inspected for finding in one.findings)
+    )
+
+
+def _examine(subject: Subject, roots: Roots, now: datetime) -> Examined:
+    """Without what is said of parts that nobody gave us."""
+    examined = examine(subject.material, now, roots)
+    missing = set()
+    if not (subject.material.private_key or subject.material.pkcs12):
+        missing.add("private_key")
+    if not (subject.material.body or subject.material.pkcs12):
+        missing.add("body")
+    findings = tuple(one for one in examined.findings if one.field not in missing)
+    return msgspec.structs.replace(examined, findings=findings)
+
+
+def _print_json(inspected: Sequence[tuple[Subject, Examined]]) -> None:
+    answer = [
+        Inspected(
+            [clean(str(path)) for path in subject.files],
+            examined.trust,
+            examined.leaf,
+            examined.chain_pem,
+            examined.findings,
+        )
+        for subject, examined in inspected
+    ]
+    print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())

@@ -1,0 +1,187 @@
+"""A pool of processes that may be killed: what is done in them cannot hurt this one."""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from signal import SIGKILL, SIGPROF
+from time import monotonic
+from typing import Literal
+
+from ..errors import Unavailable
+from .child import DONE, OUT_OF_MEMORY, Work
+from .messages import receive, send
+from .nursery import Nursery
+from .waiting_room import WaitingRoom
+
+Ending = Literal["cpu", "memory", "crash", "late", "died"]
+
+_CPU_SECONDS = 2.0
+_ANSWER_SECONDS = 10.0
+_START_SECONDS = 10.0
+_RETRY_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class TooCostly(Exception):  # noqa: N818 - it says something of the request, not of the pool
+    """The request used up a child: its 2 s of CPU, or, twice, its memory, or it crashed two."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Child:
+    nursery: Nursery
+    number: int
+    pipe: socket.socket
+
+
+class Children:
+    """Pre-started processes, each for one request at a time, each to be killed if need be.
+
+    A child has 2 s of CPU a request and 256 MiB of address space. It has no environment, can open
+    no file and no socket, and ends with this process, however that ends.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[bytes], Work],
+        data: bytes,
+        *,
+        size: int,
+        count: Callable[[Ending], None],
+    ) -> None:
+        """Starts `size` children, in the background.
+
+        `prepare`, a function at the top of a module, is called with `data` once before children
+        are forked, and returns what each does with a request. It has to load whatever that will
+        need, as children can open nothing. `count` is called for each child that ended.
+        """
+        self._prepare = prepare
+        self._data = data
+        self._count = count
+        self._nursery: Nursery | None = None
+        self._idle: WaitingRoom[_Child] = WaitingRoom()
+        self._births = threading.Lock()
+        self._missing = size
+        self._not_before = 0.0
+        self._closed = False
+        self._begun = threading.Event()
+        threading.Thread(target=self._begin, name="children", daemon=True).start()
+
+    def run(self, request: bytes) -> bytes:
+        """What the work answers to `request`.
+
+        Raises TooCostly where the request is to blame for the end of a child; Unavailable where
+        no child is free, or two died for other reasons, or 10 s have passed; RuntimeError, which
+        says where but not with what, where the work raised something.
+        """
+        if self._begun.wait(_START_SECONDS):
+            for is_last in (False, True):
+                self._start_missing()
+                answer = self._ask(self._idle.take(), request, is_last)
+                if answer is not None:
+                    return answer
+        raise Unavailable("Keys and certificates cannot be examined just now.", retry_after=1)
+
+    def close(self) -> None:
+        """Ends all children; requests under way become Unavailable."""
+        with self._births:
+            self._closed = True
+            if self._nursery:
+                self._nursery.close()
+        for child in self._idle.clear():
+            child.pipe.close()
+
+    def _ask(self, child: _Child, request: bytes, is_last: bool) -> bytes | None:
+        """The answer, or None where the child died for what may not be the request's fault."""
+        try:
+            send(child.pipe, request)
+            answer = receive(child.pipe)
+        except TimeoutError:
+            # Not for its CPU: that would have ended it. The machine is busy, or it was stopped.
+            self._replace(child, "late")
+            raise Unavailable("The examination took too long.", retry_after=1) from None
+        except (OSError, EOFError):
+            ending = self._replace(child)
+            # Memory may have been short, and badly used, since an earlier request.
+            if ending == "cpu" or (is_last and ending in ("memory", "crash")):
+                raise TooCostly(ending) from None
+            return None
+        except BaseException:
+            self._replace(child, "died")
+            raise
+        self._idle.give_back(child)
+        if answer[:1] == DONE:
+            return answer[1:]
+        raise RuntimeError(f"In a child: {answer[1:].decode()}")
+
+    def _replace(self, child: _Child, known: Ending | None = None) -> Ending:
+        """Ends a child and starts another; this thread does, as its request has lost anyway."""
+        child.pipe.close()
+        with self._births:
+            status = self._end(child)
+            ending = known or _ending(status)
+            if not self._closed:
+                self._count(ending)
+                _log.warning("A child has ended and is replaced: %s", ending)
+            self._missing += 1
+            self._fill()
+        return ending
+
+    def _end(self, child: _Child) -> int:
+        try:
+            return child.nursery.end(child.number)
+        except (OSError, EOFError):
+            # The nursery has gone, and its children with it.
+            self._forget(child.nursery)
+            return -SIGKILL
+
+    def _begin(self) -> None:
+        with self._births:
+            self._fill()
+        self._begun.set()
+
+    def _start_missing(self) -> None:
+        """Where they could not be started before, one request in a second tries again."""
+        if self._missing and monotonic() >= self._not_before and self._births.acquire(False):
+            try:
+                self._fill()
+            finally:
+                self._births.release()
+
+    def _fill(self) -> None:
+        """Starts the children that are missing. To be called with the births locked."""
+        try:
+            while self._missing and not self._closed:
+                self._idle.add(self._start())
+                self._missing -= 1
+        except (OSError, EOFError, RuntimeError) as error:
+            self._not_before = monotonic() + _RETRY_SECONDS
+            _log.error("No child can be started: %s", error or "it ends at once")
+
+    def _start(self) -> _Child:
+        if self._nursery is None:
+            self._nursery = Nursery(self._prepare, self._data, cpu_seconds=_CPU_SECONDS)
+        nursery = self._nursery
+        try:
+            number, pipe = nursery.start()
+        except (OSError, EOFError):
+            self._forget(nursery)
+            raise
+        pipe.settimeout(_ANSWER_SECONDS)
+        return _Child(nursery, number, pipe)
+
+    def _forget(self, nursery: Nursery) -> None:
+        nursery.close()
+        if self._nursery is nursery:
+            self._nursery = None
+
+
+def _ending(status: int) -> Ending:
+    if status == -SIGPROF:
+        return "cpu"
+    if status == OUT_OF_MEMORY:
+        return "memory"
+    # The other signals it brings upon itself; SIGKILL comes from elsewhere.
+    return "crash" if status < 0 and status != -SIGKILL else "died"

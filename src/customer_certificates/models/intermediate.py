@@ -1,0 +1,41 @@
+"""Certificates of authorities that came with uploads, and may complete the chains of others."""
+
+from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .base import Base, Id
+
+
+class Intermediate(Base):
+    """`user_id` is None where its chain leads to a public root; a private authority's certificate
+    completes the chains of the user who sent it, and of nobody else.
+
+    `subject_sha256` is the digest of the subject's DER: what an incomplete chain asks for.
+    """
+
+    __tablename__ = "intermediates"
+    __table_args__ = (
+        Index(
+            "uq_intermediates_fingerprint_sha256",
+            "fingerprint_sha256",
+            unique=True,
+            postgresql_where=text("user_id IS NULL"),
+            sqlite_where=text("user_id IS NULL"),
+        ),
+        Index(
+            "uq_intermediates_user_id_fingerprint_sha256",
+            "user_id",
+            "fingerprint_sha256",
+            unique=True,
+            postgresql_where=text("user_id IS NOT NULL"),
+            sqlite_where=text("user_id IS NOT NULL"),
+        ),
+        Index(None, "subject_sha256"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    subject_sha256: Mapped[str] = mapped_column(Text)
+    fingerprint_sha256: Mapped[str] = mapped_column(Text)
+    der: Mapped[bytes] = mapped_column(LargeBinary)

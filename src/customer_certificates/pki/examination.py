@@ -1,0 +1,226 @@
+"""One upload, examined: what it is, what is wrong with it, and what of it should be served."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+import msgspec
+
+from ..errors import Finding, Severity
+from . import certificates, chains, checks, keys
+from .certificates import Certificate
+from .chains import Roots
+from .keys import PrivateKey
+from .material import Examined, Intermediate, Material
+from .pem import Block, read_pem
+from .pkcs12 import read_pkcs12
+
+_CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
+_NOT_READ = {"pem_invalid", "san_invalid", "key_invalid"}
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
+_ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """An examination to make: `known` are intermediates (DER) that may complete the chain."""
+
+    material: Material
+    now: datetime
+    known: tuple[bytes, ...] = ()
+
+
+class Examiner:
+    """Examines requests that come as bytes, as a process that may be ended gets them."""
+
+    def __init__(self, roots_pem: bytes) -> None:
+        """`roots_pem` has the certificates that the public trusts."""
+        self._roots = Roots.from_pem(roots_pem)
+
+    def __call__(self, request: bytes) -> bytes:
+        """The answer to an encoded Request: an encoded Examined."""
+        asked = _requests.decode(request)
+        return encode(examine(asked.material, asked.now, self._roots, asked.known))
+
+
+encode = msgspec.msgpack.Encoder().encode
+_requests = msgspec.msgpack.Decoder(Request)
+decode = msgspec.msgpack.Decoder(Examined).decode
+
+
+def examine(
+    material: Material, now: datetime, roots: Roots, known: Sequence[bytes] = ()
+) -> Examined:
+    """What `material` is, at the time `now`. Raises nothing, whatever it may be.
+
+    It may take long, or much memory, only where a private key or certificate was made to do that;
+    what can be foreseen is refused before it is tried.
+    """
+    sent = _read_pkcs12(material) if material.pkcs12 else _read_pem(material)
+    findings = list(sent.findings)
+    private_key = keys.pkcs8(sent.key) if sent.key else material.private_key or material.pkcs12
+    field = "pkcs12" if material.pkcs12 else "body"
+    key_field = "pkcs12" if material.pkcs12 else "private_key"
+    leaf, doubts = _choose_leaf(sent.certificates, sent.key, field, is_all=sent.is_all)
+    findings += doubts
+    if leaf is None:
+        return Examined(_in_order(findings), "opaque", sent.body, private_key)
+    if sent.key and leaf.public_key:
+        mismatch = keys.mismatch(sent.key, leaf.public_key, key_field)
+        findings += [mismatch] if mismatch else []
+    others = [one for one in sent.certificates if one is not leaf]
+    completing = [one for der in known if isinstance(one := _read_known(der), Certificate)]
+    chain = chains.build(leaf, others, completing, roots, now)
+    findings += chain.findings
+    findings += checks.check_leaf(leaf, chain.trust, now)
+    findings += checks.check_chain(chain.served[1:], now)
+    if leaf.public_key:
+        findings += keys.weakness(leaf.public_key, key_field)
+    verified = chain.trust in ("public", "private")
+    return Examined(
+        _in_order(findings),
+        chain.trust,
+        sent.body,
+        private_key,
+        certificates.leaf_view(leaf),
+        "".join(certificates.pem_of(one.der) for one in chain.served),
+        tuple(map(_intermediate, chain.served[1:])) if verified else (),
+        chain.missing_issuer,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    body: str
+    certificates: list[Certificate]
+    key: PrivateKey | None
+    findings: list[Finding]
+    # Whether every certificate could be read.
+    is_all: bool
+
+
+def _read_pkcs12(material: Material) -> _Sent:
+    read = read_pkcs12(material.pkcs12, material.passphrase)
+    blocks = [Block("CERTIFICATE", der) for der in read.certificates]
+    certificates_read, findings = _certificates(blocks, "pkcs12")
+    body = "".join(certificates.pem_of(der) for der in read.certificates)
+    return _Sent(body, certificates_read, read.key, [*read.findings, *findings], not findings)
+
+
+def _read_pem(material: Material) -> _Sent:
+    findings: list[Finding] = []
+    found: list[Certificate] = []
+    for field, text in (("body", material.body), ("chain", material.chain)):
+        if not text.strip() and field == "chain":
+            continue
+        if _PRIVATE_KEY.search(text):
+            findings.append(_key_shown(field))
+        read = read_pem(text, field)
+        certificates_read, faults = _certificates(read.blocks, field)
+        findings += [*read.findings, *faults]
+        found += certificates_read
+    key = keys.read_key(material.private_key, material.passphrase)
+    is_all = not any(finding.code in _NOT_READ for finding in findings)
+    return _Sent(material.body, found, key.key, [*findings, *key.findings], is_all)
+
+
+def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate], list[Finding]]:
+    found, findings = [], []
+    number = 0
+    for block in blocks:
+        if block.label in _CERTIFICATES:
+            number += 1
+            read = certificates.read(block.der, field, number)
+            if isinstance(read, Finding):
+                findings.append(read)
+            else:
+                found.append(read)
+        elif not _PRIVATE_KEY.search(f"-----BEGIN {block.label}"):
+            findings.append(_ignored(block.label, field))
+    return found, findings
+
+
+def _intermediate(one: Certificate) -> Intermediate:
+    return Intermediate(sha256(one.subject).hexdigest(), one.fingerprint, one.der)
+
+
+def _read_known(der: bytes) -> Certificate | Finding:
+    return certificates.read(der, "chain", 0)
+
+
+def _choose_leaf(
+    found: Sequence[Certificate], key: PrivateKey | None, field: str, *, is_all: bool
+) -> tuple[Certificate | None, list[Finding]]:
+    """The certificate that is to be served first: the one that the key belongs to, or else the
+    only one that is no authority's. Unless `is_all` that there was, it may be one of the others.
+    """
+    distinct = list({one.fingerprint: one for one in reversed(found)}.values())[::-1]
+    spki = keys.spki_of(key.public_key()) if key else None
+    ends = [one for one in distinct if not one.is_ca]
+    with_key = [one for one in distinct if one.spki == spki]
+    candidates = with_key or ends
+    if len(candidates) > 1:
+        latest = max(candidates, key=lambda one: one.x509.not_valid_after_utc)
+        return latest, [_multiple_leaves(candidates, bool(with_key), field)]
+    if candidates:
+        return candidates[0], []
+    # An authority's certificate alone may be meant to be served: self-signed ones often are.
+    if not is_all:
+        return None, []
+    if len(distinct) == 1:
+        return distinct[0], []
+    return None, [_no_leaf(distinct, field)] if distinct else []
+
+
+def _in_order(findings: list[Finding]) -> tuple[Finding, ...]:
+    """What must be mended comes first. The key and the certificate may say the same."""
+    once = dict.fromkeys(findings)
+    return tuple(sorted(once, key=lambda finding: _ORDER[finding.severity]))
+
+
+def _key_shown(field: str) -> Finding:
+    return Finding(
+        "key_in_body",
+        field,
+        f"{field} has a private key in it, and is shown to whoever may see the certificate.",
+        "Send certificates in body and chain, and the key in private_key.",
+    )
+
+
+def _ignored(label: str, field: str) -> Finding:
+    return Finding(
+        "block_ignored",
+        field,
+        f"{field} has a block «{label[:60]}», which is no certificate.",
+        "Nothing: it is not served.",
+        "info",
+    )
+
+
+def _no_leaf(found: Sequence[Certificate], field: str) -> Finding:
+    return Finding(
+        "no_leaf",
+        field,
+        f"All {len(found)} certificates are authorities' own, and none belongs to the private key.",
+        "Add the certificate that was issued for your hostnames (often cert.pem or domain.crt).",
+    )
+
+
+def _multiple_leaves(candidates: Sequence[Certificate], with_key: bool, field: str) -> Finding:
+    names = "; ".join(
+        f"{', '.join(one.hostnames[:3]) or 'no hostname'}"
+        f" until {one.x509.not_valid_after_utc:%Y-%m-%d}"
+        for one in candidates[:5]
+    )
+    reason = (
+        "belong to the private key"
+        if with_key
+        else "are not an authority's, and none belongs to the private key"
+    )
+    return Finding(
+        "multiple_leaves",
+        field,
+        f"{len(candidates)} certificates {reason}: {names}.",
+        "Send each with its own private key, as a certificate of its own.",
+    )

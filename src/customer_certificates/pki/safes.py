@@ -1,0 +1,144 @@
+"""The structure of a PKCS#12 file (RFC 7292, 4): safes, some encrypted, with bags in them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from . import ber, pbe
+from .ber import Element, NotBer
+from .pbe import Encryption, Mac
+
+_DATA, _ENCRYPTED_DATA = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.6"
+_BAGS = "1.2.840.113549.1.12.10.1."
+_KEY, _SHROUDED_KEY, _CERTIFICATE, _SAFE = (f"{_BAGS}{number}" for number in (1, 2, 3, 6))
+_X509_CERTIFICATE = "1.2.840.113549.1.9.22.1"
+_VERSION = 3
+_DEEPEST = 8
+# The identifier of [0].
+_EXPLICIT = 0xA0
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Something encrypted: how, its ciphertext, and the whole structure around both."""
+
+    encryption: Encryption
+    ciphertext: bytes
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bags:
+    """What a safe holds: certificates (DER), keys (PKCS#8), and encrypted keys."""
+
+    certificates: tuple[bytes, ...] = ()
+    keys: tuple[bytes, ...] = ()
+    sealed_keys: tuple[Sealed, ...] = ()
+
+    def __add__(self, other: "Bags") -> "Bags":
+        return Bags(
+            self.certificates + other.certificates,
+            self.keys + other.keys,
+            self.sealed_keys + other.sealed_keys,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A PKCS#12 file: what of it is in the open, its encrypted safes, and its MAC of `content`."""
+
+    bags: Bags
+    sealed_safes: tuple[Sealed, ...]
+    content: bytes
+    mac: Mac | None
+
+
+def read_file(data: bytes) -> File:
+    """Takes `data` apart, decrypting nothing; raises NotBer or `pbe.UnknownAlgorithm`."""
+    version, content_info, *rest = _sequence(ber.only(data), 2)
+    if version.integer() != _VERSION:
+        raise NotBer("its version is not 3")
+    kind, value = _content(content_info)
+    if kind != _DATA:
+        raise NotBer("it is protected by a public key, not by a passphrase")
+    content = value.octets()
+    bags, sealed = Bags(), []
+    for info in _sequence(ber.only(content), 0):
+        kind, value = _content(info)
+        if kind == _DATA:
+            bags += read_bags(value.octets())
+        elif kind == _ENCRYPTED_DATA:
+            sealed.append(_sealed_safe(value, info))
+        else:
+            raise NotBer(f"it has a safe of an unknown kind ({kind})")
+    return File(bags, tuple(sealed), content, pbe.read_mac(rest[0]) if rest else None)
+
+
+def read_bags(safe_contents: bytes) -> Bags:
+    """What is in a safe; raises NotBer or `pbe.UnknownAlgorithm`.
+
+    Revocation lists, secrets and what is not known are left out.
+    """
+    certificates, keys, sealed = [], [], []
+    for kind, value in _bags(ber.only(safe_contents), _DEEPEST):
+        if kind == _CERTIFICATE:
+            certificate_kind, held = _content(value)
+            if certificate_kind == _X509_CERTIFICATE:
+                certificates.append(held.octets())
+        elif kind == _KEY:
+            keys.append(bytes(value.encoded))
+        elif kind == _SHROUDED_KEY:
+            algorithm, ciphertext = _sequence(value, 2)[:2]
+            encryption = pbe.read_encryption(algorithm)
+            sealed.append(Sealed(encryption, ciphertext.octets(), bytes(value.encoded)))
+    return Bags(tuple(certificates), tuple(keys), tuple(sealed))
+
+
+def file_of_safe(sealed: Sealed, passphrase: str | None) -> bytes:
+    """A PKCS#12 file of nothing but one encrypted safe.
+
+    Its MAC is what readers tell an empty passphrase from none by.
+    """
+    safes = ber.encode(ber.SEQUENCE, sealed.encoded)
+    content = ber.encode(_EXPLICIT, ber.encode(ber.OCTET_STRING, safes))
+    info = ber.encode(ber.SEQUENCE, _DATA_OID, content)
+    version = ber.encode(ber.INTEGER, bytes([_VERSION]))
+    return ber.encode(ber.SEQUENCE, version, info, pbe.mac_data(safes, passphrase))
+
+
+_DATA_OID = ber.encode(ber.OID, bytes.fromhex("2a864886f70d010701"))
+
+
+def _bags(safe_contents: Element, depth: int) -> Iterator[tuple[str, Element]]:
+    if not depth:
+        raise NotBer("its safes are nested too deeply")
+    for bag in _sequence(safe_contents, 0):
+        kind, value = _content(bag)
+        if kind == _SAFE:
+            yield from _bags(value, depth - 1)
+        else:
+            yield kind, value
+
+
+def _sealed_safe(encrypted_data: Element, info: Element) -> Sealed:
+    _, encrypted = _sequence(encrypted_data, 2)[:2]
+    _, algorithm, ciphertext = _sequence(encrypted, 3)[:3]
+    encryption = pbe.read_encryption(algorithm)
+    return Sealed(encryption, ciphertext.octets(), bytes(info.encoded))
+
+
+def _content(element: Element) -> tuple[str, Element]:
+    """The OID that an element begins with, and what is in the [0] behind it."""
+    kind, explicit = _sequence(element, 2)[:2]
+    children = explicit.children()
+    if explicit.tag != _EXPLICIT or not children:
+        raise NotBer("a part is missing")
+    return kind.oid(), children[0]
+
+
+def _sequence(element: Element, least: int) -> list[Element]:
+    if element.tag != ber.SEQUENCE:
+        raise NotBer("no SEQUENCE where one should be")
+    children = element.children()
+    if len(children) < least:
+        raise NotBer("a part is missing")
+    return children

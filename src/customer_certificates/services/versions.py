@@ -1,0 +1,219 @@
+"""What a certificate is replaced with, and what it was before."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Select, bindparam, delete, insert, literal, select, union_all
+from sqlalchemy.orm import undefer
+
+from ..errors import Conflict, Finding, NotFound
+from ..gateways.database import Database, Transaction
+from ..models import CONTENT, Certificate, CertificateVersion
+from .contents import certificate_not_found, content_of, locked_certificate
+from .hostnames import Hostnames, names_of, require_kept
+from .inspection import Inspection
+from .intermediates import Intermediates
+from .revisions import Revisions
+from .uploads import Replacement, Rollback
+from .views import SHOWN, CertificateView, Tags, certificate_view, require_view, view_of
+
+# The present one among them.
+_KEPT = 5
+
+
+class Versions:
+    """A certificate is replaced in its place: the same id, the next version, no moment without."""
+
+    def __init__(
+        self,
+        database: Database,
+        inspection: Inspection,
+        intermediates: Intermediates,
+        hostnames: Hostnames,
+        revisions: Revisions,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._inspection = inspection
+        self._intermediates = intermediates
+        self._hostnames = hostnames
+        self._revisions = revisions
+        self._now = now
+        self._all = database.prepare(_all_versions())
+        certificate_id: Any = bindparam("certificate_id")
+        kept = ("version", *CONTENT)
+        self._keep = database.prepare(
+            insert(CertificateVersion).from_select(
+                ["certificate_id", *kept],
+                select(Certificate.id, *(getattr(Certificate, name) for name in kept)).where(
+                    Certificate.id == certificate_id
+                ),
+            )
+        )
+        self._drop = database.prepare(
+            delete(CertificateVersion).where(
+                CertificateVersion.certificate_id == certificate_id,
+                CertificateVersion.version <= bindparam("version"),
+            )
+        )
+
+    def all(self, user_id: int, certificate_id: int) -> list[CertificateView]:
+        """The certificate and what it was before, newest first. Raises NotFound."""
+        rows = self._all(user_id=user_id, certificate_id=certificate_id)
+        if not rows:
+            raise certificate_not_found(user_id, certificate_id)
+        now = self._now()
+        return [certificate_view(row, now) for row in rows]
+
+    def replace(
+        self, user_id: int, certificate_id: int, sent: Replacement, expected: Tags | None
+    ) -> CertificateView:
+        """The certificate as it is after it was replaced with `sent`; nothing changes where it is
+        that already.
+
+        Raises Invalid (it is not accepted), NotFound, PreconditionFailed, Unavailable, or Conflict:
+        hostnames would be lost, or a new one is another user's.
+        """
+        examined = self._inspection.examine(user_id, sent)
+        self._inspection.require(examined)
+        now = self._now()
+        content = content_of(sent, examined, now)
+        with self._database.begin() as session:
+            certificate = locked_certificate(session, user_id, certificate_id)
+            require_view(expected, view_of(certificate, now))
+            if not _is_already(certificate, content):
+                require_kept(
+                    names_of(certificate.hostnames),
+                    names_of(content["hostnames"]),
+                    allowed=sent.allow_lost_hostnames,
+                )
+                # Before hostnames are claimed, as an upload does: two that wait for one another in
+                # opposite orders would be a deadlock.
+                for statement, values in self._intermediates.keep(user_id, examined):
+                    session.run(statement, **values)
+                self._put(session, certificate, content)
+            return view_of(certificate, now)
+
+    def roll_back(
+        self, user_id: int, certificate_id: int, wanted: Rollback, expected: Tags | None
+    ) -> CertificateView:
+        """The certificate as it is after it was replaced with what it was as `wanted.version`;
+        nothing changes where it is that already.
+
+        Raises NotFound (also for a version that is not kept), PreconditionFailed, or Conflict:
+        hostnames would be lost, one is another user's, or that version has expired.
+        """
+        now = self._now()
+        with self._database.begin() as session:
+            certificate = locked_certificate(session, user_id, certificate_id)
+            require_view(expected, view_of(certificate, now))
+            if wanted.version == certificate.version:
+                return view_of(certificate, now)
+            content = _content_of_version(session, certificate, wanted.version)
+            if not _is_already(certificate, content):
+                self._require_unexpired(content, now)
+                require_kept(
+                    names_of(certificate.hostnames),
+                    names_of(content["hostnames"]),
+                    allowed=wanted.allow_lost_hostnames,
+                )
+                self._put(session, certificate, {**content, "updated_at": now})
+            return view_of(certificate, now)
+
+    def _put(self, session: Transaction, certificate: Certificate, content: dict[str, Any]) -> None:
+        """Makes `content` the next version of a certificate that is locked."""
+        user_id, certificate_id, before = (
+            certificate.user_id,
+            certificate.id,
+            certificate.hostnames,
+        )
+        session.run(self._keep, certificate_id=certificate_id)
+        certificate.version += 1
+        for name, value in content.items():
+            setattr(certificate, name, value)
+        session.flush()
+        session.run(self._drop, certificate_id=certificate_id, version=certificate.version - _KEPT)
+        self._hostnames.replace(session, user_id, certificate_id, certificate.hostnames)
+        if certificate.active:
+            self._hostnames.claim(session, user_id, certificate.hostnames)
+            self._hostnames.free(session, user_id, before)
+        statement, values = self._revisions.added(
+            user_id, certificate.not_before, certificate.not_after
+        )
+        session.run(statement, **values)
+
+    def _require_unexpired(self, content: dict[str, Any], now: datetime) -> None:
+        not_after = content["not_after"]
+        if self._inspection.enforces and not_after and not_after < now:
+            raise Conflict(
+                "That version has expired; nothing was changed.",
+                errors=[
+                    Finding(
+                        "expired",
+                        "version",
+                        f"It expired on {not_after:%Y-%m-%d}.",
+                        "Replace the certificate with a valid one.",
+                    )
+                ],
+            )
+
+
+def _all_versions() -> Select[*tuple[Any, ...]]:
+    """In one statement, or a replacement between two would show a version twice."""
+    mine = (
+        Certificate.id == bindparam("certificate_id"),
+        Certificate.user_id == bindparam("user_id"),
+    )
+    own = {"id", "user_id", "created_at"}
+    before = [
+        literal(False).label(name)
+        if name == "active"
+        else getattr(Certificate if name in own else CertificateVersion, name)
+        for name in SHOWN
+    ]
+    versions = union_all(
+        select(*(getattr(Certificate, name) for name in SHOWN)).where(*mine),
+        select(*before)
+        .join_from(
+            CertificateVersion, Certificate, CertificateVersion.certificate_id == Certificate.id
+        )
+        .where(*mine),
+    ).subquery()
+    return select(versions).order_by(versions.c.version.desc())
+
+
+def _content_of_version(
+    session: Transaction, certificate: Certificate, version: int
+) -> dict[str, Any]:
+    kept = session.scalars(
+        select(CertificateVersion)
+        .where(
+            CertificateVersion.certificate_id == certificate.id,
+            CertificateVersion.version == version,
+        )
+        .options(undefer(CertificateVersion.private_key))
+    ).one_or_none()
+    if kept is None:
+        raise NotFound(
+            f"Certificate {certificate.id} has no version {version}; the last {_KEPT} are kept."
+        )
+    return {name: getattr(kept, name) for name in CONTENT}
+
+
+def _is_already(certificate: Certificate, content: dict[str, Any]) -> bool:
+    """A request that is repeated must not make another version. What could not be read is not
+    compared, its key may be another one; and the same certificate may come with the right key now.
+    """
+    return (
+        certificate.fingerprint_sha256 is not None
+        and certificate.fingerprint_sha256 == content["fingerprint_sha256"]
+        and certificate.chain_pem == content["chain_pem"]
+        and _errors(certificate.findings) == _errors(content["findings"])
+    )
+
+
+def _errors(findings: str) -> set[str]:
+    found = msgspec.json.decode(findings, type=list[Finding])
+    return {finding.code for finding in found if finding.severity == "error"}

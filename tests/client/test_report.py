@@ -1,0 +1,120 @@
+"""What somebody at a terminal, or a program at a pipe, is told about an import."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from customer_certificates.client import report
+from customer_certificates.client.collect import Candidate, Collected, LeftOut, collect
+from customer_certificates.client.upload import Result
+from customer_certificates.errors import Finding
+
+from .trees import NOW, issued, write
+
+WEAK = Finding("key_weak", "private_key", "The key has 1024 bits.", "Use 2048.")
+SOON = Finding("expires_soon", "body", "It expires in 12 days.", "Renew it.", "warning")
+SORTED = Finding("chain_unordered", "body", "The chain was put in order.", "Nothing.", "info")
+
+
+@pytest.fixture
+def candidate(tmp_path: Path) -> Candidate:
+    www = issued("www.example.com", "example.com", "mail.example.com", days=12)
+    write(tmp_path, {"fullchain.pem": www.pem + www.chain, "privkey.pem": www.key_pem})
+    (found,) = collect([tmp_path], [], NOW).candidates
+    return found
+
+
+def shown(
+    results: list[Result], left_out: tuple[LeftOut, ...] = (), *, width: int = 200, **options: bool
+) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=width, highlight=False, **options)  # type: ignore[arg-type]
+    passed_over = ((Path("archive"), "older versions"),)
+    report.show(console, Collected((), left_out, passed_over), results, NOW)
+    return file.getvalue()
+
+
+def test_a_row_says_all_there_is(candidate: Candidate) -> None:
+    result = Result(candidate, "uploaded", 7, "public", (WEAK, SOON, SORTED), is_active=True)
+
+    lines = shown([result], width=400).splitlines()
+
+    (row,) = [line for line in lines if "uploaded #7" in line]
+    expected = f"{candidate.files[0]} + privkey.pem"
+    assert expected in row
+    assert "www.example.com +2" in row
+    assert f"{candidate.certificate.not_after:%Y-%m-%d} (in 12 days)" in row
+    assert row.split()[-4:] == ["public", "uploaded", "#7,", "active"]
+    assert "  error  The key has 1024 bits. Use 2048." in lines
+    assert "  warning  It expires in 12 days. Renew it." in lines
+    assert not any("put in order" in line for line in lines)
+    assert "Not looked into: archive (older versions)" in lines
+    assert lines[-1] == "1 uploaded."
+
+
+def test_a_narrow_terminal_is_not_overrun(candidate: Candidate) -> None:
+    result = Result(candidate, "refused", findings=(WEAK,), problem="It cannot be accepted.")
+
+    text = shown([result], width=40)
+
+    assert max(len(line) for line in text.splitlines()) <= 40
+    assert "".join(text.split()).count("www.example.com+2") == 1
+    assert "It cannot be accepted." in text
+
+
+def test_colours_are_for_terminals(candidate: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    result = [Result(candidate, "failed", problem="It went away.")]
+
+    assert "\x1b[31m" in shown(result, force_terminal=True)
+    assert "\x1b" not in shown(result)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[31m" not in shown(result, force_terminal=True)
+
+
+def test_nothing_that_was_read_reaches_the_terminal_as_a_command(candidate: Candidate) -> None:
+    hostile = "\x1b]0;owned\x07[bold]‮moc.elgoog\udcff\n"
+    left_out = LeftOut(Path(f"dir/{hostile}"), hostile, False)
+    finding = Finding("x", "body", hostile, hostile)
+
+    text = shown(
+        [Result(candidate, "refused", None, hostile, (finding,), problem=hostile)], (left_out,)
+    )
+
+    assert not {"\x1b", "\x07", "‮", "\udcff"} & set(text)
+    assert text.count("\\x1b]0;owned\\x07[bold]\\u202emoc.elgoog\\udcff\\n") >= 6
+
+
+@pytest.mark.parametrize(
+    ("outcome", "problem", "failed"),
+    [
+        ("uploaded", "", False),
+        ("already there", "", False),
+        ("would be uploaded", "", False),
+        ("uploaded", "not active: taken", True),
+        ("refused", "", True),
+        ("failed", "", True),
+    ],
+)
+def test_what_counts_as_a_failure(
+    candidate: Candidate, outcome: str, problem: str, failed: bool
+) -> None:
+    result = Result(candidate, outcome, problem=problem)  # type: ignore[arg-type]
+
+    assert report.has_failed(Collected((), ()), [result]) == failed
+
+
+def test_halves_fail_only_if_they_were_named(candidate: Candidate) -> None:
+    results = [Result(candidate, "uploaded")]
+    for is_failure in (True, False):
+        left_out = (LeftOut(Path("cert.pem"), "no private key", is_failure),)
+        assert report.has_failed(Collected((), left_out), results) == is_failure
+
+
+def test_finding_nothing_is_a_failure() -> None:
+    """Whoever names a folder expects something in it."""
+    assert report.has_failed(Collected((), ()), [])
+    assert shown([]).endswith("There is nothing to upload.\n")

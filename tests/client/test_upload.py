@@ -1,0 +1,305 @@
+"""Uploads that reach the service once, whatever happens on the way."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from customer_certificates.client import api as api_module
+from customer_certificates.client import importing
+from customer_certificates.client.answers import Unreachable
+from customer_certificates.client.api import Api
+from customer_certificates.client.collect import Candidate, collect
+from customer_certificates.client.upload import Result, upload_all
+
+from ..factories import a_user
+from ..service import Service, run
+from . import trees
+from .stub import Answer, Stub, a_stub
+from .trees import NOW, issued, write
+
+WWW = issued("www.example.com", "example.com")
+SHOP = issued("shop.example.com")
+LATER: Answer = (503, {"Retry-After": "0"}, {"detail": "Not now."})
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with a_stub() as stub:
+        yield stub
+
+
+@pytest.fixture(autouse=True)
+def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_module, "_FIRST_PAUSE_SECONDS", 0.001)
+
+
+@pytest.fixture
+def candidates(tmp_path: Path) -> tuple[Candidate, ...]:
+    write(tmp_path, {"www.pem": WWW.pem + WWW.key_pem, "chain.pem": WWW.chain})
+    return collect([tmp_path], [], NOW).candidates
+
+
+def upload(
+    stub: Stub, candidates: tuple[Candidate, ...], *, dry_run: bool = False, activate: bool = False
+) -> list[Result]:
+    with Api(stub.url, 1) as api:
+        return list(upload_all(api, candidates, dry_run=dry_run, activate=activate))
+
+
+def first_times(number: int, method: str, answer: Answer) -> Any:
+    """Gives `answer` to the first `number` requests of `method`."""
+    times = count(1)
+    return lambda asked, path: answer if asked == method and next(times) <= number else None
+
+
+def test_what_is_refused_for_the_moment_is_sent_again(
+    stub: Stub, candidates: tuple[Candidate, ...]
+) -> None:
+    stub.before = first_times(3, "POST", LATER)
+
+    (result,) = upload(stub, candidates)
+
+    assert (result.outcome, len(stub.stored)) == ("uploaded", 1)
+    # Before each attempt it was looked for.
+    assert stub.asked == ["GET /users/1/certificates", "POST /users/1/certificates"] * 4 + [
+        "GET /users/1/certificates"
+    ]
+
+
+@pytest.mark.parametrize("lost", [Stub.LOST, (502, {}, None), (504, {}, None)])
+def test_an_upload_whose_answer_was_lost_is_there_once(
+    stub: Stub, candidates: tuple[Candidate, ...], lost: Answer
+) -> None:
+    stub.after = first_times(1, "POST", lost)
+
+    (result,) = upload(stub, candidates)
+
+    assert result.outcome == "uploaded"
+    assert [one["id"] for one in stub.stored] == [result.certificate_id]
+    assert stub.asked.count("POST /users/1/certificates") == 1
+
+
+def test_an_upload_that_was_carried_out_late_leaves_no_twin(
+    stub: Stub, candidates: tuple[Candidate, ...]
+) -> None:
+    """Its answer was lost, and when it was looked for it was not there yet."""
+    hidden: list[dict[str, Any]] = []
+
+    def hide(method: str, path: str) -> Answer | None:
+        if method == "POST" and not hidden:
+            hidden.extend(stub.stored)
+            stub.stored.clear()
+            return Stub.LOST
+        if method == "POST":
+            stub.stored[:0] = hidden
+        return None
+
+    stub.after = hide
+    (result,) = upload(stub, candidates)
+
+    assert result.certificate_id == hidden[0]["id"]
+    assert stub.stored == hidden
+
+
+def test_attempts_come_to_an_end(stub: Stub, candidates: tuple[Candidate, ...]) -> None:
+    stub.before = first_times(1000, "POST", LATER)
+
+    (result,) = upload(stub, candidates)
+
+    assert (result.outcome, stub.stored) == ("failed", [])
+    assert result.problem == "503 Service Unavailable (5 attempts)"
+
+
+def test_a_service_that_goes_away_is_not_waited_for_by_each(tmp_path: Path) -> None:
+    """The first ones find out; the others fail at once."""
+    sites = [issued(f"{number}.example.com") for number in range(30)]
+    write(tmp_path, {f"{number}.pem": one.pem + one.key_pem for number, one in enumerate(sites)})
+    candidates = collect([tmp_path], [], NOW).candidates
+    with a_stub() as stub:
+        pass
+
+    results = upload(stub, candidates)
+
+    assert {result.outcome for result in results} == {"failed"}
+    assert len(results) == 30
+    with Api(stub.url, 1) as api, pytest.raises(Unreachable, match="does not answer"):
+        api.require_user()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {}, "a string"),
+        (200, {}, {"unlike": "it"}),
+        (302, {"Location": "/"}, None),
+        (500, {}, 1),
+    ],
+)
+def test_another_service_is_told_from_this_one(
+    stub: Stub, candidates: tuple[Candidate, ...], answer: Answer
+) -> None:
+    stub.before = lambda method, path: answer
+
+    (result,) = upload(stub, candidates)
+
+    assert result.outcome == "failed"
+    assert "not as this service does" in result.problem
+
+
+def test_a_proxy_is_not_given_private_keys(
+    stub: Stub, candidates: tuple[Candidate, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    (result,) = upload(stub, candidates)
+
+    assert result.outcome == "uploaded"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("9" * 400, 999_999_999),
+    ],
+)
+def test_when_to_come_again_is_understood(header: str, seconds: float | None) -> None:
+    assert api_module.seconds_of(header) == seconds
+
+
+# What follows is against the service itself.
+
+
+class Imports:
+    """`customer-certificates import` for a user who was just registered."""
+
+    def __init__(self, service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.url = service.url
+        self.http = service.client()
+        self.user = self.register()
+
+    def register(self) -> int:
+        return int(self.http.post("/users", json=a_user()).json()["id"])
+
+    def __call__(
+        self,
+        path: Path,
+        *,
+        user: int | None = None,
+        server: str | None = None,
+        dry_run: bool = False,
+        activate: bool = False,
+    ) -> tuple[int, list[str]]:
+        """The exit code, and the lines that were printed."""
+        code = importing.run(
+            [path],
+            [],
+            NOW,
+            server=server or self.url,
+            user_id=user or self.user,
+            dry_run=dry_run,
+            activate=activate,
+        )
+        printed = self._capsys.readouterr()
+        return code, (printed.out + printed.err).splitlines()
+
+    def list(self, query: str = "") -> list[dict[str, Any]]:
+        answer = self.http.get(f"/users/{self.user}/certificates{query}")
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
+
+@pytest.fixture
+def imports(service: Service, capsys: pytest.CaptureFixture[str]) -> Iterator[Imports]:
+    imports = Imports(service, capsys)
+    yield imports
+    imports.http.close()
+
+
+def test_an_acme_clients_folder_is_imported_by_one_command(
+    imports: Imports, tmp_path: Path
+) -> None:
+    root = trees.certbot(tmp_path, {"www.example.com": (SHOP, WWW), "shop": (SHOP,)})
+
+    first = run(f"import {root} --user {imports.user} --server {imports.url}", {})
+    again = imports(root)
+
+    assert (first.returncode, again[0]) == (0, 0), (first.stdout + first.stderr, again)
+    assert first.stdout.endswith("\n2 uploaded.\n")
+    assert again[1][-1] == "2 already there."
+    assert {tuple(one["hostnames"]) for one in imports.list()} == {
+        ("www.example.com", "example.com"),
+        ("shop.example.com",),
+    }
+    rows = [line for line in first.stdout.splitlines() if "uploaded #" in line]
+    assert len(rows) == 2
+    assert all("(in 60 days)   incomplete" in row for row in rows)
+
+
+def test_a_dry_run_uploads_nothing(imports: Imports, tmp_path: Path) -> None:
+    write(tmp_path, {"www.pem": WWW.pem + WWW.chain + WWW.key_pem})
+
+    code, lines = imports(tmp_path, dry_run=True)
+
+    assert (code, imports.list()) == (0, []), lines
+    assert lines[-1] == "1 would be uploaded."
+
+
+def test_what_is_there_is_activated_when_that_is_asked(imports: Imports, tmp_path: Path) -> None:
+    write(tmp_path, {"www.pem": WWW.pem + WWW.chain + WWW.key_pem})
+
+    imports(tmp_path)
+    code, lines = imports(tmp_path, activate=True)
+
+    assert code == 0, lines
+    assert lines[-1] == "1 already there."
+    assert [one["active"] for one in imports.list()] == [True]
+
+
+def test_a_hostname_of_somebody_else_is_named(imports: Imports, tmp_path: Path) -> None:
+    write(tmp_path / "a", {"www.pem": WWW.pem + WWW.key_pem})
+    taken = issued("www.example.com", "mine.example.com", version=3)
+    write(tmp_path / "b", {"www.pem": taken.pem + taken.key_pem})
+    imports(tmp_path / "a", activate=True, user=imports.register())
+
+    foreseen = imports(tmp_path / "b", activate=True, dry_run=True)
+    told = imports(tmp_path / "b", activate=True)
+
+    for code, lines in (foreseen, told):
+        (said,) = [line for line in lines if "nother user" in line and "example.com" in line]
+        assert "www.example.com" in said
+        assert "mine.example.com" not in said
+        assert code == 1
+    # The upload itself is kept.
+    assert [one["active"] for one in imports.list()] == [False]
+    assert told[1][-1] == "1 uploaded, 1 not active."
+
+
+def test_many_are_uploaded_at_once(imports: Imports, tmp_path: Path) -> None:
+    sites = [issued(f"{number}.example.com") for number in range(40)]
+
+    code, lines = imports(trees.lego(tmp_path, *sites), activate=True)
+
+    assert code == 0, lines
+    assert lines[-1] == "40 uploaded."
+    assert len(imports.list("?active=true")) == 40
+
+
+def test_without_a_service_or_a_user_it_says_so(imports: Imports, tmp_path: Path) -> None:
+    write(tmp_path, {"www.pem": WWW.pem + WWW.key_pem})
+
+    nowhere = imports(tmp_path, server="http://127.0.0.1:1")
+    nobody = imports(tmp_path, user=987654321)
+
+    assert (nowhere[0], nobody[0]) == (1, 1)
+    assert "http://127.0.0.1:1 does not answer" in nowhere[1][-1]
+    assert "987654321" in nobody[1][-1]

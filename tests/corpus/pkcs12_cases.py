@@ -1,0 +1,373 @@
+"""PKCS#12 files: of new software and old, in DER and BER, without this or that, made to cost."""
+
+import base64
+from collections.abc import Iterator
+
+from customer_certificates.pki import ber
+from customer_certificates.pki.material import Material
+
+from .authority import WWW, intermediate, leaf, root
+from .case import Case, Expected, error, info, key_pem, pem
+from .der import NULL, integer, octets, oid, sequence
+from .keys import ec_key, pkcs8, rsa_key, spki_of
+from .sealed import (
+    PASSPHRASE,
+    Mac,
+    Old,
+    Pbes2,
+    Scrypt,
+    Sealing,
+    certificate_bag,
+    crl_bag,
+    encrypted_key_bag,
+    in_ber,
+    key_bag,
+    nested_bag,
+    open_safe,
+    pkcs12,
+    sealed_safe,
+    shrouded_key_bag,
+)
+
+FILE = "pkcs12"
+INVALID = error("key_invalid", FILE)
+COSTLY = error("key_too_costly", FILE)
+WRONG = error("passphrase_wrong", "passphrase")
+
+
+def cases() -> Iterator[Case]:
+    yield from _understood()
+    yield from _lacking()
+    yield from _refused()
+    yield from _other_things()
+
+
+def case(
+    name: str,
+    made: str,
+    file: bytes,
+    *findings: Expected,
+    passphrase: str | None = PASSPHRASE,
+    read: bool = True,
+) -> Case:
+    """A file from which the usual two certificates come, unless it is changed."""
+    material = Material("", "", b"", file, passphrase)
+    return Case(f"pkcs12-{name}", made, material, findings=findings, key=read)
+
+
+def _nothing(
+    name: str, made: str, file: bytes, *findings: Expected, passphrase: str | None = PASSPHRASE
+) -> Case:
+    """Nothing comes from the file."""
+    found = case(name, made, file, *(findings or (INVALID,)), passphrase=passphrase, read=False)
+    return found.but(trust="opaque", hostnames=(), served=0)
+
+
+def _chain() -> tuple[bytes, bytes]:
+    return certificate_bag(leaf()), certificate_bag(intermediate().certificate)
+
+
+def _mine() -> bytes:
+    return pkcs8(ec_key(WWW))
+
+
+def _safes(
+    certificates: Sealing, key: Sealing, passphrase: str | None = PASSPHRASE
+) -> tuple[bytes, bytes]:
+    """As everybody writes them: the certificates in an encrypted safe, the key by itself."""
+    return (
+        sealed_safe(*_chain(), sealing=certificates, passphrase=passphrase),
+        open_safe(shrouded_key_bag(_mine(), key, passphrase)),
+    )
+
+
+def _understood() -> Iterator[Case]:
+    usual = _safes(Pbes2(), Pbes2())
+    yield case("modern", "As OpenSSL 3 writes it: PBES2, HMAC-SHA-256.", pkcs12(usual))
+    yield case(
+        "old",
+        "As software of old writes it, but with 128 bits of RC2: 3DES, HMAC-SHA-1.",
+        pkcs12(_safes(Old("rc2-128"), Old()), Mac("sha1")),
+    )
+    yield case(
+        "two-key-3des",
+        "3DES with two keys, for all.",
+        pkcs12(_safes(Old("3des-2"), Old("3des-2")), Mac("sha1")),
+    )
+    for cipher in ("aes-128", "aes-192", "3des"):
+        sealing = Pbes2(cipher=cipher)
+        yield case(f"pbes2-{cipher}", f"PBES2 with {cipher}.", pkcs12(_safes(sealing, sealing)))
+    for prf in ("sha1", "sha224", "sha384", "sha512"):
+        sealing = Pbes2(prf=prf)
+        yield case(f"pbes2-{prf}", f"PBES2 with {prf}.", pkcs12(_safes(sealing, sealing)))
+    yield case("scrypt", "The key is sealed with scrypt.", pkcs12(_safes(Pbes2(), Scrypt())))
+    yield case("mac-sha512", "HMAC-SHA-512.", pkcs12(usual, Mac("sha512")))
+    yield case("pbmac1", "PBMAC1 (RFC 9579).", pkcs12(usual, Mac(pbmac1=True)))
+    yield case("no-mac", "Encrypted, without a MAC.", pkcs12(usual, None))
+    yield case("ber", "BER: indefinite lengths, strings in pieces.", in_ber(pkcs12(usual)))
+    yield case(
+        "unicode",
+        "The passphrase has umlauts, a Chinese character and an emoji.",
+        pkcs12(_safes(Old("3des"), Pbes2(), "Pässwörd 鍵🔑"), passphrase="Pässwörd 鍵🔑"),
+        passphrase="Pässwörd 鍵🔑",
+    )
+    for name, made_with in (("empty", ""), ("none", None)):
+        yield case(
+            f"passphrase-{name}",
+            f"Sealed with {'an empty passphrase' if made_with == '' else 'none at all'}.",
+            pkcs12(_safes(Old("3des"), Old(), made_with), Mac("sha1"), made_with),
+            passphrase=None,
+        )
+    opened = (open_safe(*_chain()), open_safe(key_bag(_mine())))
+    yield case("open", "Nothing encrypted, no MAC.", pkcs12(opened, None), passphrase=None)
+    yield case("open-mac", "Nothing encrypted, with a MAC.", pkcs12(opened))
+    yield case(
+        "one-safe",
+        "All in one encrypted safe, the key encrypted once more.",
+        pkcs12((sealed_safe(*_chain(), shrouded_key_bag(_mine(), Pbes2()), sealing=Pbes2()),)),
+    )
+    yield case(
+        "nested",
+        "Safes within safes.",
+        pkcs12((open_safe(nested_bag(nested_bag(*_chain()), key_bag(_mine()))),)),
+    )
+    yield case(
+        "crl",
+        "A revocation list beside all else.",
+        pkcs12((*usual, open_safe(crl_bag()))),
+    )
+    yield case(
+        "base64-twice",
+        "In base64 once too often.",
+        base64.b64encode(pkcs12(usual)),
+        info("base64_twice", FILE),
+    )
+    authority, root_bag = (
+        certificate_bag(intermediate().certificate),
+        certificate_bag(root().certificate),
+    )
+    yield case(
+        "with-root",
+        "With its root.",
+        pkcs12((open_safe(*_chain(), root_bag, key_bag(_mine())),)),
+        info("root_dropped", FILE),
+    )
+    yield case(
+        "unordered",
+        "The intermediate before the leaf.",
+        pkcs12((open_safe(authority, certificate_bag(leaf()), key_bag(_mine())),)),
+        info("chain_unordered", FILE),
+    )
+    yield case(
+        "twice",
+        "Everything twice.",
+        pkcs12((open_safe(*_chain(), *_chain(), key_bag(_mine()), key_bag(_mine())),)),
+        info("duplicate", FILE),
+        info("duplicate", FILE),
+    )
+    rsa = rsa_key("2048")
+    yield case(
+        "rsa",
+        "An RSA key and its certificate.",
+        pkcs12(
+            (
+                open_safe(certificate_bag(leaf(spki=spki_of(rsa))), authority),
+                open_safe(shrouded_key_bag(pkcs8(rsa), Pbes2())),
+            )
+        ),
+    )
+
+
+def _lacking() -> Iterator[Case]:
+    key, chain = open_safe(key_bag(_mine())), open_safe(*_chain())
+    yield case("no-key", "Certificates alone, as a trust store.", pkcs12((chain,)), INVALID).but(
+        key=False
+    )
+    nothing = error("no_leaf", FILE)
+    yield _nothing("no-certificate", "A key alone.", pkcs12((key,)), nothing).but(key=True)
+    yield _nothing("no-safe", "No safe at all.", pkcs12(()), INVALID, nothing)
+    yield _nothing(
+        "authorities-alone",
+        "Two authorities' certificates and a key.",
+        pkcs12(
+            (
+                open_safe(
+                    certificate_bag(intermediate().certificate),
+                    certificate_bag(root().certificate),
+                    key_bag(_mine()),
+                ),
+            )
+        ),
+        nothing,
+    ).but(key=True)
+    yield case(
+        "chain-missing",
+        "Without the intermediate.",
+        pkcs12((open_safe(certificate_bag(leaf()), key_bag(_mine())),)),
+        error("chain_incomplete", FILE),
+    ).but(trust="incomplete", served=1)
+
+
+def _refused() -> Iterator[Case]:
+    usual = _safes(Pbes2(), Pbes2())
+    yield _nothing("wrong", "The passphrase is wrong.", pkcs12(usual), WRONG, passphrase="Secret")
+    yield _nothing(
+        "missing",
+        "The passphrase is missing.",
+        pkcs12(usual),
+        error("key_encrypted", "passphrase"),
+        passphrase=None,
+    )
+    for name, sealing in (("pbes2", Pbes2()), ("old", Old())):
+        yield _nothing(
+            f"wrong-no-mac-{name}",
+            f"The passphrase is wrong; there is no MAC ({name}).",
+            pkcs12(_safes(sealing, sealing), None),
+            WRONG,
+            passphrase="Secret",
+        )
+    yield _nothing(
+        "forged",
+        "One octet within was changed after the MAC was made.",
+        pkcs12(usual).replace(b"\x06\x09", b"\x06\x0a", 1)[:-1] + b"\x01",
+    )
+    yield _nothing(
+        "mac-forged",
+        "The MAC is another file's.",
+        _with_mac_of(pkcs12(usual), pkcs12((open_safe(*_chain()),))),
+        WRONG,
+    )
+    costly = Pbes2(iterations=10**7)
+    yield _nothing(
+        "costly-mac",
+        "Ten million iterations for the MAC.",
+        pkcs12(usual, Mac(iterations=10**7)),
+        COSTLY,
+    )
+    yield _nothing(
+        "costly-pbmac1",
+        "Ten million iterations for PBMAC1.",
+        pkcs12(usual, Mac(iterations=10**7, pbmac1=True)),
+        COSTLY,
+    )
+    yield _nothing(
+        "costly-safe",
+        "Ten million iterations for the certificates.",
+        pkcs12(_safes(costly, Pbes2())),
+        COSTLY,
+    )
+    yield _nothing(
+        "costly-key", "Ten million iterations for the key.", pkcs12(_safes(Pbes2(), costly)), COSTLY
+    )
+    yield _nothing(
+        "costly-scrypt",
+        "scrypt with N = 2^30 for the key.",
+        pkcs12(_safes(Pbes2(), Scrypt(n=2**30))),
+        COSTLY,
+    )
+    yield _nothing(
+        "costly-hidden",
+        "Ten million iterations, which show only when the safe around them is opened.",
+        pkcs12((sealed_safe(*_chain(), shrouded_key_bag(_mine(), costly), sealing=Pbes2()),)),
+        COSTLY,
+    )
+    yield _nothing(
+        "costly-together",
+        "Thirty keys of 100,000 iterations each.",
+        pkcs12(
+            tuple(
+                open_safe(shrouded_key_bag(pkcs8(ec_key(f"{n}")), Pbes2(iterations=100_000)))
+                for n in range(30)
+            )
+        ),
+        COSTLY,
+    )
+    other = pkcs8(ec_key("mail.example.com"))
+    yield case(
+        "two-keys",
+        "Two keys that differ.",
+        pkcs12((open_safe(*_chain(), key_bag(_mine()), key_bag(other)),)),
+        INVALID,
+    ).but(key=False)
+    yield case(
+        "mismatch",
+        "The key of another certificate.",
+        pkcs12((open_safe(*_chain(), key_bag(other)),)),
+        error("key_mismatch", FILE),
+    )
+    yield case(
+        "certificate-damaged",
+        "One certificate more, which is damaged.",
+        pkcs12((open_safe(*_chain(), certificate_bag(leaf()[:200]), key_bag(_mine())),)),
+        error("pem_invalid", FILE),
+    )
+    yield _nothing(
+        "leaf-damaged",
+        "The leaf is damaged.",
+        pkcs12((open_safe(certificate_bag(leaf()[:200]), _chain()[1], key_bag(_mine())),)),
+        error("pem_invalid", FILE),
+    ).but(key=True)
+    many = [certificate_bag(intermediate().certificate)] * 101
+    yield case(
+        "too-many",
+        "More than a hundred certificates.",
+        pkcs12((open_safe(certificate_bag(leaf()), *many, key_bag(_mine())),)),
+        error("pem_invalid", FILE),
+        *[info("duplicate", FILE)] * 98,
+    )
+    yield _nothing(
+        "key-damaged",
+        "Of the key the last octets are missing.",
+        pkcs12((open_safe(*_chain(), key_bag(_mine()[:-9])),)),
+    )
+
+
+def _other_things() -> Iterator[Case]:
+    file = pkcs12(_safes(Pbes2(), Pbes2()))
+    yield _nothing("truncated", "Half of the file.", file[: len(file) // 2])
+    yield _nothing("followed", "Nine octets behind its end.", file + bytes(9))
+    yield _nothing("version-4", "Version 4, which there is not.", pkcs12((), version=4))
+    yield _nothing("certificate", "A certificate, DER.", leaf())
+    yield _nothing("key", "A key, DER.", _mine())
+    yield _nothing("pem", "PEM.", pem(leaf()).encode())
+    yield _nothing("pem-key", "A key in PEM.", key_pem())
+    yield _nothing("zeros", "A KiB of zeros.", bytes(1024))
+    yield _nothing("text", "Some words.", b"not a file")
+    yield _nothing(
+        "unknown-encryption",
+        "Encrypted in a way that nobody knows.",
+        pkcs12(
+            (
+                open_safe(
+                    encrypted_key_bag(
+                        sequence(sequence(oid("1.3.6.1.4.1.99999.5"), NULL), octets(bytes(32)))
+                    )
+                ),
+            )
+        ),
+    )
+    deep = key_bag(_mine())
+    for _ in range(40):
+        deep = nested_bag(deep)
+    yield _nothing("nested-deep", "Forty safes, each within the other.", pkcs12((open_safe(deep),)))
+    yield _nothing(
+        "digest-unknown",
+        "The MAC has a digest that nobody knows.",
+        sequence(
+            *_parts(pkcs12((), None)),
+            sequence(
+                sequence(sequence(oid("1.3.6.1.4.1.99999.6"), NULL), octets(bytes(32))),
+                octets(bytes(8)),
+                integer(1),
+            ),
+        ),
+    )
+
+
+def _parts(file: bytes) -> list[bytes]:
+    """Version, content and, if there is one, MAC of a file."""
+    return [bytes(part.encoded) for part in ber.only(file).children()]
+
+
+def _with_mac_of(file: bytes, other: bytes) -> bytes:
+    return sequence(*_parts(file)[:2], _parts(other)[2])

@@ -1,0 +1,103 @@
+"""A coverage-guided fuzzer over what reads certificates and keys: `python -m tests.pki.fuzzing
+TARGET FOLDER [libFuzzer's options]`. It begins with the corpus, and keeps in FOLDER what it finds.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["customer_certificates"]):
+    from customer_certificates.pki import certificates, costs, examination, keys, names, pem, pkcs12
+    from customer_certificates.pki.material import Material
+    from customer_certificates.pki.roots import Roots
+
+from ..corpus.case import CASES, ROOTS, Case, read
+
+# What costs is refused sooner: a fuzzer is to try much in little time.
+costs.MOST_ITERATIONS = 5_000
+costs.MOST_SCRYPT_WORK = 2**14
+_PASSPHRASE = "Passphrase-canary-7f3a9c"
+_NOW = datetime(2026, 11, 24, tzinfo=UTC)
+_ROOTS = Roots.from_pem(ROOTS.read_bytes())
+_BETWEEN = b"\0\0"
+
+
+def _pem(data: bytes) -> None:
+    for block in pem.read_pem(data.decode("utf-8", "replace"), "body").blocks:
+        assert block.label
+
+
+def _key(data: bytes) -> None:
+    read = keys.read_key(data, _PASSPHRASE)
+    assert read.key or read.findings
+    if read.key:
+        assert keys.pkcs8(read.key)
+
+
+def _pkcs12(data: bytes) -> None:
+    read = pkcs12.read_pkcs12(data, _PASSPHRASE)
+    assert read.key or read.findings
+
+
+def _certificate(data: bytes) -> None:
+    read = certificates.read(data, "body", 1)
+    if isinstance(read, certificates.Certificate):
+        shown = certificates.leaf_view(read)
+        assert all(names.normalise(name) == name for name in shown.hostnames if name[0] != "*")
+
+
+def _name(data: bytes) -> None:
+    name = names.normalise(data.decode("utf-8", "replace"))
+    assert name is None or names.normalise(name) == name
+
+
+def _whole(data: bytes) -> None:
+    body, chain, key = (*data.split(_BETWEEN, 2), b"", b"")[:3]
+    material = Material(
+        body.decode("utf-8", "replace"), chain.decode("utf-8", "replace"), key, b"", _PASSPHRASE
+    )
+    answer = examination.encode(examination.examine(material, _NOW, _ROOTS))
+    examined = examination.decode(answer)
+    assert examined.leaf or examined.findings
+
+
+def _wholes(case: Case) -> Iterator[bytes]:
+    sent = case.material
+    if not sent.pkcs12:
+        yield _BETWEEN.join((sent.body.encode(), sent.chain.encode(), sent.private_key))
+
+
+def _ders(case: Case) -> Iterator[bytes]:
+    for block in pem.read_blocks(case.material.body, "body").blocks:
+        yield block.der
+
+
+# Each with what of a case of the corpus it begins with.
+TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[Case], Iterator[bytes]]]] = {
+    "pem": (_pem, lambda case: iter([case.material.body.encode()])),
+    "key": (_key, lambda case: iter([case.material.private_key])),
+    "pkcs12": (_pkcs12, lambda case: iter([case.material.pkcs12])),
+    "certificate": (_certificate, _ders),
+    "name": (_name, lambda case: iter([name.encode() for name in case.hostnames])),
+    "examination": (_whole, _wholes),
+}
+
+
+def main() -> None:
+    target, folder, *options = sys.argv[1:]
+    run, seeds = TARGETS[target]
+    begun = Path(folder) / "seeds"
+    begun.mkdir(parents=True, exist_ok=True)
+    for path in sorted(CASES.glob("*.json")):
+        for number, seed in enumerate(seeds(read(path))):
+            if seed:
+                (begun / f"{path.stem}-{number}").write_bytes(seed)
+    atheris.Setup([sys.argv[0], str(begun), f"-artifact_prefix={folder}/", *options], run)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

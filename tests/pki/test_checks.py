@@ -1,0 +1,211 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from customer_certificates.errors import Finding
+from customer_certificates.pki.certificates import Certificate, read
+from customer_certificates.pki.checks import check_chain, check_leaf
+from customer_certificates.pki.material import Trust
+
+from .authority import NOW, a_leaf, an_authority, issue, readable, rsa_key, signed_weakly
+
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+
+
+def findings_of(
+    certificate: x509.Certificate, trust: Trust = "public", now: datetime = NOW
+) -> tuple[Finding, ...]:
+    return check_leaf(readable(certificate), trust, now)
+
+
+def only(findings: tuple[Finding, ...], code: str) -> Finding:
+    (finding,) = findings
+    assert finding.code == code
+    assert finding.field == "body"
+    assert finding.hint
+    return finding
+
+
+def test_nothing_is_wrong_with_a_good_certificate() -> None:
+    assert findings_of(a_leaf("Intermediate")) == ()
+
+
+def test_an_expired_certificate_is_told() -> None:
+    finding = only(findings_of(a_leaf("Root", end=-2 * DAY)), "expired")
+
+    assert finding.severity == "error"
+    assert "expired on 2026-05-30T12:00:00Z, 2 days ago" in finding.detail
+
+
+def test_a_certificate_is_valid_to_its_last_second() -> None:
+    last = NOW + 80 * DAY
+
+    assert only(findings_of(a_leaf("Root"), now=last), "expires_soon")
+    assert "0 hours ago" in only(findings_of(a_leaf("Root"), now=last + SECOND), "expired").detail
+
+
+def test_a_certificate_that_is_not_valid_yet_is_told() -> None:
+    finding = only(findings_of(a_leaf("Root", start=DAY)), "not_yet_valid")
+
+    assert finding.severity == "warning"
+    assert "valid from 2026-06-02T12:00:00Z on, in 1 day" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "left", "is_soon"),
+    [(90, 30, True), (90, 31, False), (47, 15, True), (47, 16, False), (6, 2, True), (6, 3, False)],
+)
+def test_a_certificate_is_to_be_renewed_in_time(lifetime: int, left: int, is_soon: bool) -> None:
+    leaf = a_leaf("Root", start=(left - lifetime) * DAY, end=left * DAY)
+    findings = findings_of(leaf)
+
+    assert [one.code for one in findings] == ["expires_soon"] * is_soon
+    assert not findings or f"in {left} days" in findings[0].detail
+
+
+@pytest.mark.parametrize(
+    ("issued", "days"),
+    [
+        (datetime(2018, 3, 1, tzinfo=UTC), 825),
+        (datetime(2020, 8, 31, 23, 59, 59, tzinfo=UTC), 825),
+        (datetime(2020, 9, 1, tzinfo=UTC), 398),
+        (datetime(2026, 3, 14, 23, 59, 59, tzinfo=UTC), 398),
+        (datetime(2026, 3, 15, tzinfo=UTC), 200),
+        (datetime(2027, 3, 15, tzinfo=UTC), 100),
+        (datetime(2029, 3, 15, tzinfo=UTC), 47),
+    ],
+)
+def test_how_long_a_public_certificate_may_live_depends_on_its_day(
+    issued: datetime, days: int
+) -> None:
+    start = issued - NOW
+    # Both ends count: a certificate of 200 days ends a second before the same time of day.
+    longest = a_leaf("Root", start=start, end=start + days * DAY - SECOND)
+    longer = a_leaf("Root", start=start, end=start + days * DAY)
+
+    assert findings_of(longest, now=issued + DAY) == ()
+    finding = only(findings_of(longer, now=issued + DAY), "lifetime_too_long")
+    assert finding.severity == "error"
+    assert f"accept {days} days" in finding.detail
+
+
+def test_nobody_limits_what_is_not_public() -> None:
+    finding = only(findings_of(a_leaf("Root", end=3000 * DAY), "private"), "lifetime_too_long")
+
+    assert finding.severity == "info"
+
+
+@pytest.mark.parametrize("digest", [hashes.MD5(), hashes.SHA1()], ids=["MD5", "SHA1"])
+def test_a_weak_signature_is_told(digest: hashes.HashAlgorithm) -> None:
+    weak = signed_weakly(a_leaf("Root", signer=rsa_key()), digest)
+
+    finding = only(findings_of(weak), "signature_weak")
+
+    assert finding.severity == "error"
+    assert f"«CN=www.example.com» is signed with {digest.name.upper()}" in finding.detail
+    assert [one.code for one in check_chain([readable(weak)], NOW)] == ["signature_weak"]
+
+
+def test_an_expired_authority_is_told() -> None:
+    expired = readable(an_authority("Intermediate", "Root", end=-DAY), "chain", 1)
+
+    (finding,) = check_chain([expired], NOW)
+
+    assert (finding.code, finding.field) == ("expired", "chain")
+    assert "«CN=Intermediate» expired" in finding.detail
+
+
+def test_a_certificate_without_names_is_told() -> None:
+    finding = only(findings_of(a_leaf("Root", hostnames=[])), "san_missing")
+
+    assert finding.severity == "error"
+    assert "«www.example.com», is not looked at" in finding.detail
+
+
+def test_a_certificate_of_nobody_without_names_is_told() -> None:
+    nobody = issue("", "Root", purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
+
+    only(findings_of(nobody), "san_missing")
+
+
+def test_a_name_for_mail_is_no_hostname() -> None:
+    only(findings_of(a_leaf("Root", hostnames=[x509.RFC822Name("a@b.c")])), "san_missing")
+
+
+def test_a_name_that_clients_do_not_match_is_told() -> None:
+    findings = findings_of(a_leaf("Root", hostnames=["good.example", "b ad.example"]))
+
+    assert only(findings, "san_invalid").severity == "error"
+
+
+@pytest.mark.parametrize(("trust", "codes"), [("public", ["eku_missing"]), ("private", [])])
+def test_public_certificates_say_what_they_are_for(trust: Trust, codes: list[str]) -> None:
+    findings = findings_of(a_leaf("Root", purposes=[]), trust)
+
+    assert [one.code for one in findings] == codes
+    assert all(one.severity == "warning" for one in findings)
+
+
+def test_a_certificate_for_something_else_is_told() -> None:
+    finding = only(
+        findings_of(a_leaf("Root", purposes=[ExtendedKeyUsageOID.CLIENT_AUTH]), "private"),
+        "eku_missing",
+    )
+
+    assert finding.severity == "error"
+    assert "1.3.6.1.5.5.7.3.2" in finding.detail
+
+
+def test_any_purpose_is_also_that_of_servers() -> None:
+    assert findings_of(a_leaf("Root", purposes=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])) == ()
+
+
+@pytest.mark.parametrize(
+    ("trust", "severity"), [("public", "error"), ("private", "error"), ("self_signed", "warning")]
+)
+def test_an_authority_is_no_server(trust: Trust, severity: str) -> None:
+    authority = a_leaf("Root", constraints=False, more=[(x509.BasicConstraints(True, None), True)])
+
+    finding = only(findings_of(authority, trust), "is_ca")
+
+    assert finding.severity == severity
+
+
+@pytest.mark.parametrize("key", [None, rsa_key()], ids=["ECDSA", "RSA"])
+def test_a_key_that_may_not_sign_is_told(key: RSAPrivateKey | None) -> None:
+    finding = only(findings_of(a_leaf("Root", signs=False, key=key)), "key_usage_invalid")
+
+    assert finding.severity == "warning"
+
+
+def test_a_key_of_an_unknown_kind_is_told() -> None:
+    der = a_leaf("Root", key=ed25519.Ed25519PrivateKey.generate()).public_bytes(Encoding.DER)
+    made = read(der.replace(b"\x06\x03\x2b\x65\x70", b"\x06\x03\x2b\x65\x7f"), "body", 1)
+    assert isinstance(made, Certificate)
+
+    assert "1.3.101.127" in only(check_leaf(made, "public", NOW), "key_invalid").detail
+
+
+def test_everything_is_told_at_once() -> None:
+    worst = a_leaf(
+        "Root", ca=True, hostnames=[], purposes=[], start=-900 * DAY, end=-DAY, signer=rsa_key()
+    )
+
+    findings = findings_of(signed_weakly(worst, hashes.SHA1()))
+
+    assert [one.code for one in findings] == [
+        "expired",
+        "lifetime_too_long",
+        "signature_weak",
+        "san_missing",
+        "eku_missing",
+        "is_ca",
+        "key_usage_invalid",
+    ]

@@ -1,0 +1,79 @@
+"""Every case under tests/corpus, examined as a child of the service examines it: bytes to bytes."""
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_private_key,
+)
+
+from customer_certificates.pki import examination
+from customer_certificates.pki.examination import Examiner, Request
+from customer_certificates.pki.material import Examined
+
+from ..corpus.case import CASES, ROOTS, Case, read
+
+SOURCE = Path(examination.__file__).parent
+PATHS = sorted(CASES.glob("*.json"))
+
+
+@cache
+def examiner() -> Examiner:
+    return Examiner(ROOTS.read_bytes())
+
+
+def examined(case: Case) -> Examined:
+    request = examination.encode(Request(case.material, case.now, case.known))
+    return examination.decode(examiner()(request))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
+def test_what_is_found_is_what_should_be(path: Path) -> None:
+    case = read(path)
+
+    answer = examined(case)
+
+    assert sorted((one.code, one.severity, one.field) for one in answer.findings) == sorted(
+        case.findings
+    )
+    assert answer.trust == case.trust
+    assert (answer.leaf.hostnames if answer.leaf else ()) == case.hostnames
+    assert (answer.chain_pem or "").count("-----BEGIN CERTIFICATE-----") == case.served
+    assert key_was_read(case, answer) == case.key
+
+
+def test_there_are_hundreds() -> None:
+    assert len(PATHS) >= 200
+
+
+def test_every_code_occurs() -> None:
+    """Codes are written as `Finding("code", …`, or as a name in capitals."""
+    source = "".join(path.read_text() for path in SOURCE.glob("*.py"))
+    codes = set(re.findall(r'Finding\(\s*"([a-z0-9_]+)"', source))
+    occurring = {code for path in PATHS for code, _, _ in read(path).findings}
+
+    assert codes - occurring == set()
+
+
+def key_was_read(case: Case, answer: Examined) -> bool:
+    """Whether what is to be stored is a private key that was understood; if so, and unless it is
+    found to be another's, it must be the leaf's."""
+    if answer.private_key == (case.material.private_key or case.material.pkcs12) and any(
+        one.field in ("private_key", "pkcs12") and one.severity == "error"
+        for one in answer.findings
+        if one.code not in ("key_mismatch", "key_weak")
+    ):
+        return False
+    try:
+        key = load_der_private_key(answer.private_key, None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError):  # TypeError: it is encrypted
+        return False
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if answer.leaf and not any(one.code == "key_mismatch" for one in answer.findings):
+        assert hashlib.sha256(spki).hexdigest() == answer.leaf.spki_sha256
+    return True

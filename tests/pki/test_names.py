@@ -1,0 +1,167 @@
+import ipaddress
+
+import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+
+from customer_certificates.pki.names import MOST_HOSTNAMES, covers, hostnames_of, normalise
+
+
+@pytest.mark.parametrize(
+    ("written", "normalised"),
+    [
+        ("WWW.Example.COM", "www.example.com"),
+        ("www.example.com.", "www.example.com"),
+        ("*.example.com", "*.example.com"),
+        ("localhost", "localhost"),
+        ("foo_bar.example.com", "foo_bar.example.com"),
+        ("r3---sn-a.example.com", "r3---sn-a.example.com"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER。example", "xn--bcher-kva.example"),
+        ("*.bücher.example", "*.xn--bcher-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("::FFFF:c000:201", "::ffff:192.0.2.1"),
+        ("1.example", "1.example"),
+    ],
+)
+def test_a_hostname_is_written_in_one_way(written: str, normalised: str) -> None:
+    assert normalise(written) == normalised
+    assert normalise(normalised) == normalised
+
+
+@pytest.mark.parametrize(
+    "no_hostname",
+    [
+        "",
+        ".",
+        "*",
+        "*.",
+        "*.com",
+        "*.192.0.2.1",
+        "w*.example.com",
+        "*.*.example.com",
+        "www.*.example.com",
+        "a b.example",
+        "a..example",
+        ".example",
+        "-a.example",
+        "a-.example",
+        "a" * 64 + ".example",
+        ".".join(["a" * 60] * 5),
+        "192.0.2",
+        "192.0.2.256",
+        "fe80::1%eth0",
+        "https://example.com",
+        "example.com:443",
+        "a\x00.example",
+        "\u2028.example",
+        "☃.example",
+        "ü" * 60 + ".example",
+        "\ud800.example",
+    ],
+)
+def test_what_is_no_hostname_has_no_normal_form(no_hostname: str) -> None:
+    assert normalise(no_hostname) is None
+
+
+@given(st.text(max_size=300))
+def test_a_normal_form_is_its_own_normal_form(text: str) -> None:
+    made = normalise(text)
+
+    assert made is None or (normalise(made) == made and made.isascii() and len(made) <= 253)
+
+
+@pytest.mark.parametrize("hostile", ["\u0130", "ﷺ", "a\u0300", "\u200d", "xn--"])
+def test_a_name_that_grows_when_it_is_mapped_is_none(hostile: str) -> None:
+    assert normalise(hostile * 60) is None
+    assert normalise(hostile * 100_000) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hostname", "is_covered"),
+    [
+        ("example.com", "example.com", True),
+        ("example.com", "www.example.com", False),
+        ("*.example.com", "www.example.com", True),
+        ("*.example.com", "xn--bcher-kva.example.com", True),
+        ("*.example.com", "example.com", False),
+        ("*.example.com", "a.www.example.com", False),
+        ("*.example.com", "*.example.com", True),
+        ("*.www.example.com", "*.example.com", False),
+        ("*.example.com", "*.www.example.com", False),
+        ("www.example.com", "*.example.com", False),
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+    ],
+)
+def test_a_wildcard_stands_for_one_label(pattern: str, hostname: str, is_covered: bool) -> None:
+    assert covers(pattern, hostname) is is_covered
+
+
+def test_the_names_of_a_certificate_are_normalised_and_told_once() -> None:
+    san = x509.SubjectAlternativeName(
+        [
+            x509.DNSName("WWW.example.com"),
+            x509.DNSName("www.example.com"),
+            x509.RFC822Name("somebody@example.com"),
+            x509.IPAddress(ipaddress.ip_address("2001:db8::1")),
+        ]
+    )
+
+    assert hostnames_of(san, "body") == (("www.example.com", "2001:db8::1"), ())
+
+
+@pytest.mark.parametrize(
+    ("value", "severity", "named", "reason"),
+    [
+        ("", "error", (), "empty"),
+        ("www .example.com", "error", (), "space"),
+        ("a\nb.example", "error", (), "a\\0Ab.example"),
+        ("*.*.example.com", "error", (), "wildcard"),
+        ("*.com", "error", (), "wildcard"),
+        ("192.0.2.1", "error", (), "IP address"),
+        ("-.example", "error", (), "no hostname"),
+        ("intranet", "warning", ("intranet",), "no dot"),
+        ("a_b.example", "warning", ("a_b.example",), "underscore"),
+        ("a.example.", "warning", ("a.example",), "ends in a dot"),
+    ],
+)
+def test_a_name_that_clients_do_not_match_is_told(
+    value: str, severity: str, named: tuple[str, ...], reason: str
+) -> None:
+    names, (finding,) = hostnames_of(x509.SubjectAlternativeName([x509.DNSName(value)]), "body")
+
+    assert names == named
+    assert (finding.code, finding.field, finding.severity) == ("san_invalid", "body", severity)
+    assert reason in finding.detail
+
+
+def test_a_network_is_no_address() -> None:
+    network = x509.IPAddress(ipaddress.ip_network("192.0.2.0/24"))
+
+    names, (finding,) = hostnames_of(x509.SubjectAlternativeName([network]), "body")
+
+    assert names == ()
+    assert "192.0.2.0/24" in finding.detail
+
+
+def test_faults_of_one_kind_are_told_together() -> None:
+    san = x509.SubjectAlternativeName([x509.DNSName(f"{n} x.example") for n in range(100)])
+
+    _, (finding,) = hostnames_of(san, "body")
+
+    assert "«0 x.example»" in finding.detail
+    assert "95 more" in finding.detail
+
+
+def test_there_is_a_limit_to_names() -> None:
+    san = x509.SubjectAlternativeName([x509.DNSName(f"{n}.example.com") for n in range(1001)])
+
+    names, (finding,) = hostnames_of(san, "body")
+
+    assert len(names) == MOST_HOSTNAMES
+    assert "1001 names" in finding.detail

@@ -1,0 +1,61 @@
+"""What was asked of the database."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from customer_certificates.gateways import postgresql, sqlite
+
+Counter = Callable[[Callable[[], Any]], list[str]]
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """Does something, and gives the SQL of all that the database was asked meanwhile."""
+    asked: list[str] = []
+    for driver in (postgresql, sqlite):
+        run = driver.Runner.run
+
+        def told(
+            self: Any, name: str, sql: str, parameters: list[Any], run: Any = run
+        ) -> list[tuple[Any, ...]]:
+            asked.append(sql)
+            rows: list[tuple[Any, ...]] = run(self, name, sql, parameters)
+            return rows
+
+        monkeypatch.setattr(driver.Runner, "run", told)
+
+    together = postgresql.Runner.run_together
+
+    def told_together(self: Any, sent: list[tuple[str, str, list[Any]]]) -> Any:
+        asked.extend(sql for _name, sql, _parameters in sent)
+        return together(self, sent)
+
+    monkeypatch.setattr(postgresql.Runner, "run_together", told_together)
+
+    @contextmanager
+    def listening() -> Iterator[None]:
+        def told(_c: Any, _cursor: Any, sql: str, *_: Any) -> None:
+            if not sql.startswith("BEGIN"):
+                asked.append(sql)
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", told)
+        yield
+        sa.event.remove(sa.Engine, "before_cursor_execute", told)
+
+    def during(work: Callable[[], Any]) -> list[str]:
+        asked.clear()
+        with listening():
+            work()
+        return list(asked)
+
+    return during
+
+
+@pytest.fixture
+def count(statements: Counter) -> Callable[[Callable[[], object]], int]:
+    """Does something, and gives the number of statements that it took."""
+    return lambda work: len(statements(work))

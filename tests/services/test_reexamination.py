@@ -1,0 +1,83 @@
+"""What the first version stored unread, and what `migrate` makes of it."""
+
+import json
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from customer_certificates.app import examine_unread
+from customer_certificates.models import Certificate, HostnameClaim, User
+
+from ..conftest import Backend
+from ..factories import a_pair
+from ..service import run
+from ..tables import add_users, dump
+
+
+def add_unread(engine: sa.Engine, user_id: int, body: str, *, active: bool = True) -> None:
+    """As the first version inserted it."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO certificates (user_id, active, body, private_key, created_at)"
+                " VALUES (:user_id, :active, :body, :key, '2026-01-01 00:00:00')"
+            ),
+            {"user_id": user_id, "active": active, "body": body, "key": a_pair().key_pem},
+        )
+
+
+def column(engine: sa.Engine, of: Any) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(of).order_by(Certificate.id)).scalars())
+
+
+@pytest.fixture
+def two_users(engine: sa.Engine) -> list[int]:
+    first, second = add_users(engine, 2)
+    add_unread(engine, first, a_pair().body)
+    add_unread(engine, second, a_pair().body)
+    add_unread(engine, second, "rubbish", active=False)
+    return [first, second]
+
+
+def test_it_is_understood_and_active_names_are_claimed(
+    backend: Backend, engine: sa.Engine, two_users: list[int]
+) -> None:
+    """Two users with the same name were both let: the first one has it, and both are served."""
+    revisions = [user[5] for user in dump(engine)["users"]]
+
+    assert examine_unread(backend.config()) == 3
+
+    assert column(engine, Certificate.trust) == ["self_signed", "self_signed", "opaque"]
+    assert column(engine, Certificate.hostnames) == ['["www.example.com"]'] * 2 + ["[]"]
+    assert column(engine, Certificate.active) == [True, True, False]
+    assert column(engine, Certificate.updated_at) == [None] * 3
+    findings = [json.loads(text) for text in column(engine, Certificate.findings)]
+    codes = [[finding["code"] for finding in those] for those in findings]
+    assert codes == [["untrusted"], ["untrusted", "hostname_taken"], ["pem_invalid"]]
+    with engine.connect() as connection:
+        claims = connection.execute(sa.select(HostnameClaim.hostname, HostnameClaim.user_id)).all()
+        after = connection.execute(sa.select(User.certificates_revision)).scalars().all()
+    assert [tuple(claim) for claim in claims] == [("www.example.com", two_users[0])]
+    assert not set(after) & set(revisions)
+
+
+@pytest.mark.usefixtures("two_users")
+def test_it_is_done_once(backend: Backend, engine: sa.Engine) -> None:
+    examine_unread(backend.config())
+    before = dump(engine)
+
+    assert examine_unread(backend.config()) == 0
+    assert dump(engine) == before
+
+
+@pytest.mark.usefixtures("two_users")
+def test_migrate_does_it_and_says_so(backend: Backend, engine: sa.Engine) -> None:
+    first = run("migrate", backend.settings)
+    second = run("migrate", backend.settings)
+
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert first.stdout == "Certificates of an earlier version that were examined: 3.\n"
+    assert second.stdout == ""
+    assert "opaque" in column(engine, Certificate.trust)

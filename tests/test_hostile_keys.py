@@ -1,0 +1,78 @@
+"""Keys that were made to cost: refused, or paid for in a child, while everybody else is served."""
+
+import base64
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+
+from customer_certificates.models import Certificate
+
+from . import hostile
+from .factories import a_pair, a_user, an_upload
+from .service import Service
+
+
+def post_all_at_once(
+    service: Service, user_id: int, uploads: list[dict[str, Any]]
+) -> list[httpx.Response]:
+    """The answers to uploads that are under way together, in their order."""
+
+    def post(upload: dict[str, Any]) -> httpx.Response:
+        with service.client() as client:
+            return client.post(f"/users/{user_id}/certificates", json=upload)
+
+    with ThreadPoolExecutor(len(uploads)) as threads, service.client() as client:
+        answers = [threads.submit(post, upload) for upload in uploads]
+        while not all(answer.done() for answer in answers):
+            assert client.get(f"/users/{user_id}").status_code == 200
+        return [answer.result() for answer in answers]
+
+
+def register(service: Service) -> int:
+    with service.client() as client:
+        return int(client.post("/users", json=a_user()).json()["id"])
+
+
+def codes(answer: httpx.Response) -> set[str]:
+    content = answer.json()
+    return {finding["code"] for finding in content.get("errors", content.get("findings", []))}
+
+
+def test_what_can_be_foreseen_is_refused_before_it_is_paid(
+    service: Service, engine: sa.Engine
+) -> None:
+    """RSA keys are measured and not read, and so are stored with what is wrong with them."""
+    user_id = register(service)
+
+    answers = post_all_at_once(service, user_id, hostile.uploads())
+
+    assert all(answer.status_code in (201, 422) for answer in answers)
+    for answer in answers:
+        expected = "key_too_costly" if answer.status_code == 422 else "key_weak"
+        assert expected in codes(answer)
+    kinds = [answer.status_code for answer in answers[:5]]
+    assert kinds == [422, 201, 201, 422, 422]
+    with engine.connect() as connection:
+        stored = connection.execute(sa.select(sa.func.count()).select_from(Certificate)).scalar()
+    assert stored == 8
+
+
+def test_what_is_paid_holds_up_nobody_else(service: Service) -> None:
+    """A million iterations are allowed, and take a child some tenths of a second each."""
+    user_id = register(service)
+    key = base64.b64encode(hostile.pbkdf2_key(10**6)).decode()
+    costly = {"body": a_pair().body, "private_key": key, "passphrase": "wrong"}
+
+    answers = post_all_at_once(service, user_id, [costly] * 12)
+
+    assert {answer.status_code for answer in answers} <= {201, 503}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.headers["Retry-After"] == "1"
+        else:
+            assert "passphrase_wrong" in codes(answer)
+    with service.client() as client:
+        after = client.post(f"/users/{user_id}/certificates", json=an_upload())
+    assert after.status_code == 201

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from falcon import Request, Response
 
 from ..errors import Forbidden
+from ..services.callers import Caller
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -30,7 +31,7 @@ class OpenMode:
         self._is_trusted = lru_cache(1024)(self._look_up)
 
     def process_request(self, req: Request, resp: Response) -> None:
-        """Raises Forbidden where the request may not be from this machine's own user."""
+        """Says who asks. Raises Forbidden where it may not be this machine's own user."""
         resp.set_header("CC-Mode", "open")
         env = req.env
         if not self._is_trusted(req.remote_addr):
@@ -49,6 +50,7 @@ class OpenMode:
             raise Forbidden("A page of another origin may not ask.")
         if env.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
             raise Forbidden("A page of another site may not ask.")
+        req.context.caller = Caller("open", req.context.request_id, req.remote_addr)
 
     def _look_up(self, peer: str) -> bool:
         try:

@@ -185,6 +185,15 @@ def test_an_error_is_an_exit_code(inspected: Inspections, tmp_path: Path) -> Non
     assert inspected.code == 1
 
 
+def test_an_empty_file_is_an_error(
+    inspected: Inspections, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, {"empty.pem": b" \n"})
+    inspected("empty.pem")
+
+    assert inspected.code == 1
+
+
 def test_no_private_key_is_printed(inspected: Inspections, tmp_path: Path) -> None:
     write(tmp_path, {"site.pem": WWW.pem + WWW.key_pem})
     secret = WWW.key_pem.decode().splitlines()[1]

@@ -87,6 +87,19 @@ def _armoured(der_: bytes, label: str = "PRIVATE KEY") -> bytes:
 def _forms() -> Iterator[Case]:
     mine, rsa = ec_key(WWW), rsa_key("2048")
     of_rsa = spki_of(rsa)
+    point = mine.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    algorithm = sequence(oid("1.2.840.10045.2.1"), oid("1.2.840.10045.3.1.7"))
+    compressed = sequence(algorithm, bits(point))
+    yield case(
+        "compressed", "The certificate has its point compressed.", pkcs8(mine), spki=compressed
+    )
+    two = pems(leaf(spki=compressed), leaf("other.example.com"), intermediate().certificate)
+    yield Case(
+        "key-compressed-beside-another",
+        "The same, with another leaf beside it.",
+        sent_with(two, pkcs8(mine)),
+        findings=(warning("unrelated_certificate"),),
+    )
     yield case("pkcs8-der", "PKCS#8, DER.", pkcs8(mine))
     yield case("sec1-pem", "SEC 1, PEM.", _armoured(traditional(mine), "EC PRIVATE KEY"))
     yield case("sec1-der", "SEC 1, DER.", traditional(mine))
@@ -268,6 +281,16 @@ def _encrypted() -> Iterator[Case]:
         "sealed-twice",
         "Encrypted, and what comes out is encrypted again.",
         encrypted_pkcs8(encrypted_pkcs8(plain, Pbes2()), Pbes2()),
+        INVALID,
+        read=False,
+        passphrase=PASSPHRASE,
+    )
+    yield case(
+        "sealed-unknown-cipher",
+        "PBES2 with a cipher that is not known here.",
+        encrypted_pkcs8(plain, Pbes2()).replace(
+            oid("2.16.840.1.101.3.4.1.42"), oid("2.16.840.1.101.3.4.1.99")
+        ),
         INVALID,
         read=False,
         passphrase=PASSPHRASE,

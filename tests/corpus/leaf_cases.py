@@ -140,6 +140,7 @@ def _dates() -> Iterator[Case]:
         "It ends before it begins.",
         draft_leaf().but(start=END, end=START).signed(intermediate().key),
         error("expired"),
+        error("validity_invalid"),
     )
     early = der.generalized_time(START)
     yield public(
@@ -556,6 +557,14 @@ def _oddities() -> Iterator[Case]:
     def drafted(name: str, made: str, *findings: Expected, **changes: object) -> Case:
         return public(name, made, draft_leaf().but(**changes).signed(intermediate().key), *findings)
 
+    yield drafted(
+        "upside-down-ahead",
+        "It ends before it begins; both lie ahead.",
+        error("validity_invalid"),
+        warning("not_yet_valid"),
+        start=END + timedelta(days=9),
+        end=END,
+    )
     yield drafted("serial-zero", "Serial number 0.", serial=0)
     refused = error("chain_broken")
     yield drafted("serial-negative", "Serial number -5.", refused, serial=-5).but(

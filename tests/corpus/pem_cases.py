@@ -386,6 +386,31 @@ def _other_things() -> Iterator[Case]:
         sent((usual + key_pem().decode()).replace("\n", "\\n")),
         findings=(error("key_in_body"), info("newlines_escaped")),
     )
+    shown = (error("key_in_body"),)
+    for title, made, text in (
+        ("dashes", "four dashes", key_pem().decode().replace("-----", "----")),
+        ("case", "lower case", key_pem().decode().lower()),
+        ("no-heading", "no heading", "".join(key_pem().decode().splitlines(True)[1:-1])),
+    ):
+        yield Case(
+            f"pem-key-mangled-{title}",
+            f"A private key behind the certificates, its heading mangled: {made}.",
+            sent(usual + text),
+            findings=shown,
+        )
+    yield Case(
+        "pem-key-as-certificate",
+        "The private key in a block «CERTIFICATE».",
+        sent(usual + pem(pkcs8(ec_key(WWW)))),
+        findings=(*shown, error("pem_invalid")),
+    )
+    yield _nothing(
+        "pem-key-in-base64",
+        "Certificates and key, in base64 once more.",
+        base64.b64encode((usual + key_pem().decode()).encode()).decode(),
+        *shown,
+        error("pem_invalid"),
+    )
     yield Case(
         "pem-leaf-in-chain",
         "Leaf and intermediate in chain, and nothing in body.",

@@ -200,6 +200,22 @@ def _lacking() -> Iterator[Case]:
         ),
         nothing,
     ).but(key=True)
+    alone = pkcs12((open_safe(certificate_bag(leaf()), key_bag(_mine())),))
+    for name, text, findings in (
+        ("chain-beside", pem(intermediate().certificate), ()),
+        (
+            "chain-beside-with-key",
+            pem(intermediate().certificate) + key_pem().decode(),
+            (error("key_in_body", "chain"),),
+        ),
+    ):
+        material = Material("", text, b"", alone, PASSPHRASE)
+        yield Case(
+            f"pkcs12-{name}",
+            "The intermediate in chain" + (", with a private key." if findings else "."),
+            material,
+            findings=findings,
+        )
     yield case(
         "chain-missing",
         "Without the intermediate.",

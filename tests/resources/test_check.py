@@ -118,6 +118,26 @@ def test_what_is_replaced_loses_what_is_not_covered(reporting: TestClient, owner
     assert [one["detail"].split()[0] for one in answer.json["errors"]] == ["a.b.example.com"]
 
 
+def test_what_is_replaced_gives_no_name_while_it_is_inactive(
+    reporting: TestClient, owner: int
+) -> None:
+    replaced = store(reporting, owner, self_signed(WWW))
+
+    told = check(reporting, owner, self_signed(WWW), replaced)["hostnames"]
+
+    assert told == {**NO_CHANGE, "gained": [WWW]}
+
+
+def test_the_payload_is_that_of_an_upload_or_a_replacement(
+    reporting: TestClient, owner: int
+) -> None:
+    path = f"/users/{owner}/certificates/check"
+    for more in ({"active": True}, {"allow_lost_hostnames": True}):
+        answer = reporting.simulate_post(path, json={**self_signed(WWW), **more})
+
+        assert answer.status_code == 200
+
+
 def test_a_renewal_changes_nothing(reporting: TestClient, owner: int) -> None:
     replaced = store(reporting, owner, self_signed(WWW, SHOP), active=True)
 

@@ -60,6 +60,7 @@ def test_a_certificate_is_found_by_a_name_that_it_is_for(
         ("straße.example", "xn--strae-oqa.example"),
         ("a.münchen.example", "*.xn--mnchen-3ya.example"),
         ("192.0.2.7", x509.IPAddress(ip_address("192.0.2.7"))),
+        ("[2001:db8::1]", x509.IPAddress(ip_address("2001:db8::1"))),
         ("2001:0DB8::0:1", x509.IPAddress(ip_address("2001:db8::1"))),
     ],
 )
@@ -221,7 +222,16 @@ WRONG = {
         "9999-12-31T23:59:59-14:00",
     ],
     "status": ["", "Active", "revoked", "active,expired"],
-    "fingerprint": ["", "0", "g" * 64, "0" * 63, "0" * 65, ":" + "0" * 64, "0" * 40],
+    "fingerprint": [
+        "",
+        "0",
+        "g" * 64,
+        "0" * 63,
+        "0" * 65,
+        "0" * 64 + "\n",
+        ":" + "0" * 64,
+        "0" * 40,
+    ],
     "trust": ["", "Public", "none"],
 }
 

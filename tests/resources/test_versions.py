@@ -9,6 +9,8 @@ import pytest
 import sqlalchemy as sa
 from falcon.testing import Result, TestClient
 
+from ..corpus.case import CASES
+from ..corpus.case import read as read_case
 from ..pki import authority
 from ..tables import dump
 from . import an_upload_of, base64_of, codes, key_der, pem, refusal, self_signed, store
@@ -127,6 +129,40 @@ def test_the_same_certificate_with_the_right_key_is_another_version(
     assert (mended.status_code, mended.json["version"]) == (200, 2)
     assert "key_mismatch" not in codes(mended.json["findings"])
     assert key_der(WWW) in dump(engine)["certificates"][0]
+
+
+@pytest.mark.parametrize("body", [None, "no certificate at all"], ids=["certificate", "text"])
+def test_another_key_is_another_version_though_neither_is_the_right_one(
+    reporting: TestClient, owner: int, body: str | None
+) -> None:
+    upload = {**self_signed(WWW), **({"body": body} if body else {})}
+    versions = []
+    certificate = store(reporting, owner, {**upload, "private_key": base64_of(b"one")})
+    for key in (b"two", b"two", b"three"):
+        answer = reporting.simulate_put(certificate, json={**upload, "private_key": base64_of(key)})
+        versions.append(answer.json["version"])
+
+    assert versions == [2, 2, 3]
+
+
+def test_a_list_is_told_when_what_ends_before_it_begins_has_ended(
+    reporting: TestClient, clock: Clock, owner: int
+) -> None:
+    case = read_case(CASES / "leaf-upside-down-ahead.json")
+    clock.now = case.now
+    store(
+        reporting,
+        owner,
+        {"body": case.material.body, "private_key": base64_of(case.material.private_key)},
+    )
+    path = f"/users/{owner}/certificates"
+    before = reporting.simulate_get(path)
+    clock.now += 70 * DAY
+    after = reporting.simulate_get(path, headers={"If-None-Match": before.headers["ETag"]})
+
+    assert [one["status"] for one in before.json] == ["not_yet_valid"]
+    assert [one["status"] for one in after.json] == ["expired"]
+    assert "validity_invalid" in codes(after.json[0]["findings"])
 
 
 def test_a_replacement_expects_what_was_read(

@@ -9,13 +9,16 @@ import sqlalchemy as sa
 from customer_certificates.app import examine_unread
 from customer_certificates.models import Certificate, HostnameClaim, User
 
+from .. import hostile
 from ..conftest import Backend
 from ..factories import a_pair
 from ..service import run
 from ..tables import add_users, dump
 
 
-def add_unread(engine: sa.Engine, user_id: int, body: str, *, active: bool = True) -> None:
+def add_unread(
+    engine: sa.Engine, user_id: int, body: str, *, active: bool = True, key: bytes = b""
+) -> None:
     """As the first version inserted it."""
     with engine.begin() as connection:
         connection.execute(
@@ -23,7 +26,7 @@ def add_unread(engine: sa.Engine, user_id: int, body: str, *, active: bool = Tru
                 "INSERT INTO certificates (user_id, active, body, private_key, created_at)"
                 " VALUES (:user_id, :active, :body, :key, '2026-01-01 00:00:00')"
             ),
-            {"user_id": user_id, "active": active, "body": body, "key": a_pair().key_pem},
+            {"user_id": user_id, "active": active, "body": body, "key": key or a_pair().key_pem},
         )
 
 
@@ -61,6 +64,18 @@ def test_it_is_understood_and_active_names_are_claimed(
         after = connection.execute(sa.select(User.certificates_revision)).scalars().all()
     assert [tuple(claim) for claim in claims] == [("www.example.com", two_users[0])]
     assert not set(after) & set(revisions)
+
+
+def test_no_key_is_lost_that_could_not_be_examined(backend: Backend, engine: sa.Engine) -> None:
+    """However an examination ends, what is stored stays a key."""
+    (user,) = add_users(engine, 1)
+    key = hostile.pbkdf2_key(10**7)
+    add_unread(engine, user, a_pair().body, key=key)
+
+    examine_unread(backend.config())
+
+    assert column(engine, Certificate.private_key) == [key]
+    assert "key_too_costly" in column(engine, Certificate.findings)[0]
 
 
 @pytest.mark.usefixtures("two_users")

@@ -38,7 +38,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What cannot be uploaded, and why, in words. `is_failure`: its path was named outright."""
+    """What cannot be uploaded, and why, in words. `is_failure`: it is broken, locked or not to be
+    read, or its path was named outright."""
 
     path: Path
     reason: str
@@ -63,7 +64,7 @@ def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) ->
     walked = walk(paths)
     contents = [look_into(file, passphrases) for file in walked.files]
     candidates, left_out = _pair(contents, now)
-    left_out += [LeftOut(one.path, one.reason, one.is_named) for one in walked.obstacles]
+    left_out += [LeftOut(one.path, one.reason, True) for one in walked.obstacles]
     return Collected(
         tuple(sorted(candidates, key=lambda one: one.files)),
         tuple(sorted(left_out, key=lambda one: one.path)),
@@ -78,7 +79,7 @@ def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate],
     for holders in _by_leaf(contents):
         best, leaf = holders[0]
         is_named = any(holder.file.is_named for holder, _ in holders)
-        found = keys.get(leaf.spki)
+        found = keys.get(leaf.key_spki or b"")
         if found is None:
             name = leaf.hostnames[0] if leaf.hostnames else title(leaf)
             reason = f"no private key for {name} among the files"
@@ -90,7 +91,7 @@ def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate],
             key_file, key = min(found, key=lambda held: _distance(held[0], best.file.path))
             files = dict.fromkeys([best.file.path, key_file])
             candidates.append(Candidate(tuple(files), leaf, issuers.chain(leaf), key))
-    left_out += _unused(contents, {one.spki for each in contents for one in each.certificates})
+    left_out += _unused(contents, {one.key_spki for each in contents for one in each.certificates})
     return candidates, left_out
 
 
@@ -122,12 +123,13 @@ def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Cert
         yield sorted(found, key=lambda pair: -len(pair[0].certificates))
 
 
-def _unused(contents: Sequence[Contents], spkis: set[bytes]) -> list[LeftOut]:
+def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
     """What is broken, or a private key that no certificate is for."""
     left_out = []
     for each in contents:
         path, is_named = each.file.path, each.file.is_named
-        reasons = list(dict.fromkeys(each.problems))
+        left_out += [LeftOut(path, problem, True) for problem in dict.fromkeys(each.problems)]
+        reasons = []
         if any(spki_of(key.public_key()) not in spkis for key in each.opened_keys) and (
             is_named or not _is_other_key(each.file)
         ):

@@ -43,7 +43,11 @@ def run(
         print(clean(f"{obstacle.path}: {obstacle.reason}"), file=sys.stderr)
     # What is named as both is looked at as a certificate, and its own key with it.
     key = None if key in files else key
-    contents = [look_into(file, passphrases) for file in walked.files]
+    looked_into = [look_into(file, passphrases) for file in walked.files]
+    contents = [one for one in looked_into if one.data.strip() or one.problems]
+    empty = [one for one in looked_into if one not in contents]
+    for one in empty:
+        print(clean(f"{one.file.path}: it is empty"), file=sys.stderr)
     roots = Roots.from_pem(certifi.contents().encode())
     inspected = [(subject, _examine(subject, roots, now)) for subject in subjects_in(contents, key)]
     if as_json:
@@ -55,7 +59,7 @@ def run(
                 terminal.print()
             terminal.print(describe(subject, examined, now))
     return int(
-        bool(walked.obstacles)
+        bool(walked.obstacles or empty)
         or any(finding.severity == "error" for _, one in inspected for finding in one.findings)
     )
 

@@ -76,7 +76,7 @@ def _holder_for(main: Contents, key_files: Sequence[Contents]) -> Contents | Non
 
 def _fitting_key(holder: Contents, main: Contents) -> HeldKey | None:
     """The private key in `holder` that one of the certificates in `main` is for."""
-    wanted = {one.spki for one in main.certificates}
+    wanted = {one.key_spki for one in main.certificates}
     for key in holder.keys:
         if key.opened and spki_of(key.opened.public_key()) in wanted:
             return key

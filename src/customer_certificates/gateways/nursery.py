@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from . import child
 from .child import ORDER, Work
@@ -37,8 +38,9 @@ class Nursery:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - nobody's words but our own
                     [sys.executable, "-c", code],
-                    # The environment holds passwords and keys, which no child needs.
-                    env={},
+                    # The environment holds passwords and keys, which no child needs; what is
+                    # installed for this account is found by way of its home.
+                    env={"HOME": str(Path.home())},
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     # Ctrl-C is for the worker, which has requests to answer before it ends.

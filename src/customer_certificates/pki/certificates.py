@@ -16,7 +16,7 @@ from cryptography.x509 import KeyUsage, ObjectIdentifier
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from ..errors import Finding
-from .keys import key_algorithm
+from .keys import key_algorithm, spki_of
 from .material import Leaf
 from .names import hostnames_of
 from .wording import shown
@@ -40,8 +40,9 @@ class Certificate:
 
     `field` and `number` say where it came from: the first one in a field is number 1. `subject`,
     `issuer` and `spki` are the DER that stands in the certificate, `fingerprint` its SHA-256 in
-    hexadecimal. `public_key` is None where its algorithm is unknown, and `digest`, of what is
-    signed, also where there is none. `aki` and `ski` are the key
+    hexadecimal. `public_key` is None where its algorithm is unknown; `key_spki` is the SPKI that
+    its private key has, which may be written in another way than `spki`. `digest` is that of
+    its signature, None where it is unknown or has none. `aki` and `ski` are the key
     identifiers of RFC 5280, 4.2.1.1 and 4.2.1.2; `eku` the purposes, None where any is meant.
     `hostnames` are normalised; what is wrong with the others is in `san_findings`. Times in UTC.
     """
@@ -56,6 +57,7 @@ class Certificate:
     subject: bytes
     issuer: bytes
     spki: bytes
+    key_spki: bytes | None
     public_key: CertificatePublicKeyTypes | None
     digest: HashAlgorithm | None
     not_before: datetime
@@ -129,6 +131,7 @@ def _read(der: bytes, field: str, number: int) -> Certificate | Finding:
         subject=subject,
         issuer=issuer,
         spki=spki,
+        key_spki=spki_of(public_key) if public_key else None,
         public_key=public_key,
         digest=digest,
         not_before=not_before,

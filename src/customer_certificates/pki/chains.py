@@ -141,11 +141,7 @@ def _about_order(
     places = {one.fingerprint: place for place, one in enumerate(sent)}
     wanted = [one.fingerprint for one in (*served[1:], *([root] if root else []))]
     found = [places[one] for one in wanted if one in places]
-    is_leaf_late = any(
-        (one.field, one.number) < (leaf.field, leaf.number)  # body comes before chain
-        for one in sent
-        if one.fingerprint in wanted
-    )
+    is_leaf_late = any(_place(one) < _place(leaf) for one in sent if one.fingerprint in wanted)
     if is_leaf_late or found != sorted(found):
         yield Finding(
             "chain_unordered",
@@ -156,6 +152,11 @@ def _about_order(
             "Nothing: they are served in this order.",
             "info",
         )
+
+
+def _place(one: Certificate) -> tuple[bool, int]:
+    """Where it was sent: what is in chain comes last."""
+    return one.field == "chain", one.number
 
 
 def _about_completion(served: Sequence[Certificate], present: set[str]) -> Iterator[Finding]:

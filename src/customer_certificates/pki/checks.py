@@ -57,6 +57,13 @@ def check_chain(authorities: Sequence[Certificate], now: datetime) -> tuple[Find
 
 
 def _validity(leaf: Certificate, now: datetime) -> Iterator[Finding]:
+    if leaf.not_after < leaf.not_before:
+        yield Finding(
+            "validity_invalid",
+            leaf.field,
+            f"It ends on {moment(leaf.not_after)}, before it begins on {moment(leaf.not_before)}.",
+            "Have it issued again; it is valid at no time.",
+        )
     yield from _in_force(leaf, now)
     if not leaf.is_valid(now):
         return

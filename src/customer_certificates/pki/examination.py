@@ -1,6 +1,5 @@
 """One upload, examined: what it is, what is wrong with it, and what of it should be served."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,14 +11,14 @@ from ..errors import Finding, Severity
 from . import certificates, chains, checks, keys
 from .certificates import Certificate
 from .chains import Roots
-from .keys import PrivateKey
+from .exposed_keys import has_private_key
+from .keys import KeyRead, PrivateKey
 from .material import Examined, Intermediate, Material
 from .pem import Block, read_pem
-from .pkcs12 import read_pkcs12
+from .pkcs12 import Pkcs12Read, read_pkcs12
 
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _NOT_READ = {"pem_invalid", "san_invalid", "key_invalid"}
-_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -57,7 +56,7 @@ def examine(
     It may take long, or much memory, only where a private key or certificate was made to do that;
     what can be foreseen is refused before it is tried.
     """
-    sent = _read_pkcs12(material) if material.pkcs12 else _read_pem(material)
+    sent = _read(material)
     findings = list(sent.findings)
     private_key = keys.pkcs8(sent.key) if sent.key else material.private_key or material.pkcs12
     field = "pkcs12" if material.pkcs12 else "body"
@@ -100,29 +99,30 @@ class _Sent:
     is_all: bool
 
 
-def _read_pkcs12(material: Material) -> _Sent:
-    read = read_pkcs12(material.pkcs12, material.passphrase)
-    blocks = [Block("CERTIFICATE", der) for der in read.certificates]
-    certificates_read, findings = _certificates(blocks, "pkcs12")
-    body = "".join(certificates.pem_of(der) for der in read.certificates)
-    return _Sent(body, certificates_read, read.key, [*read.findings, *findings], not findings)
-
-
-def _read_pem(material: Material) -> _Sent:
-    findings: list[Finding] = []
-    found: list[Certificate] = []
-    for field, text in (("body", material.body), ("chain", material.chain)):
-        if not text.strip() and field == "chain":
-            continue
-        if _PRIVATE_KEY.search(text):
-            findings.append(_key_shown(field))
-        read = read_pem(text, field)
-        certificates_read, faults = _certificates(read.blocks, field)
-        findings += [*read.findings, *faults]
-        found += certificates_read
-    key = keys.read_key(material.private_key, material.passphrase)
+def _read(material: Material) -> _Sent:
+    """Certificates first: what is found of the key alone is told last."""
+    body = material.body
+    key_read: Pkcs12Read | KeyRead
+    if material.pkcs12:
+        key_read = read_pkcs12(material.pkcs12, material.passphrase)
+        body = "".join(certificates.pem_of(der) for der in key_read.certificates)
+        blocks = [Block("CERTIFICATE", der) for der in key_read.certificates]
+        found, findings = _certificates(blocks, "pkcs12")
+    else:
+        key_read = keys.read_key(material.private_key, material.passphrase)
+        found, findings = _read_text(material.body, "body")
+    if material.chain.strip():
+        in_chain, faults = _read_text(material.chain, "chain")
+        found, findings = found + in_chain, findings + faults
     is_all = not any(finding.code in _NOT_READ for finding in findings)
-    return _Sent(material.body, found, key.key, [*findings, *key.findings], is_all)
+    return _Sent(body, found, key_read.key, [*findings, *key_read.findings], is_all)
+
+
+def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding]]:
+    read = read_pem(text, field)
+    found, faults = _certificates(read.blocks, field)
+    shown = [_key_shown(field)] if has_private_key(text, read.blocks) else []
+    return found, [*shown, *read.findings, *faults]
 
 
 def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate], list[Finding]]:
@@ -136,7 +136,7 @@ def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate
                 findings.append(read)
             else:
                 found.append(read)
-        elif not _PRIVATE_KEY.search(f"-----BEGIN {block.label}"):
+        elif not block.label.endswith("PRIVATE KEY"):
             findings.append(_ignored(block.label, field))
     return found, findings
 
@@ -158,7 +158,7 @@ def _choose_leaf(
     distinct = list({one.fingerprint: one for one in reversed(found)}.values())[::-1]
     spki = keys.spki_of(key.public_key()) if key else None
     ends = [one for one in distinct if not one.is_ca]
-    with_key = [one for one in distinct if one.spki == spki]
+    with_key = [one for one in distinct if spki and one.key_spki == spki]
     candidates = with_key or ends
     if len(candidates) > 1:
         latest = max(candidates, key=lambda one: one.x509.not_valid_after_utc)

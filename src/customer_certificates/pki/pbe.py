@@ -191,7 +191,7 @@ def read_encryption(algorithm: Element) -> Encryption:
     cipher_oid, cipher_parameters = _identified(encryption)
     derived_by, _ = _read_derivation(derivation)
     if cipher_oid not in _CIPHERS:
-        return Encryption(derived_by, None)
+        raise UnknownAlgorithm(cipher_oid)
     if cipher_parameters is None or cipher_parameters.tag != ber.OCTET_STRING:
         raise NotBer("a cipher has no initialisation vector")
     cipher, octets = _CIPHERS[cipher_oid]

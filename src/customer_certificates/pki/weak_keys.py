@@ -59,8 +59,8 @@ def _prepared_blocklist() -> _Check | None:
 
 
 _BLOCKLIST = _prepared_blocklist()
-# These read a file, or compute a large product, at their first use.
-for _bits in (2048, MOST_RSA_BITS):
+# These read a file, or compute a large product, at their first use, and a child can open none.
+for _bits in (512, 768, 1024, 2048, MOST_RSA_BITS):
     sharedprimes((1 << _bits) - 1)
 smallfactors(MOST_RSA_BITS)
 

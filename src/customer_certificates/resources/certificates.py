@@ -10,7 +10,7 @@ from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
 from ..pki.material import Trust
 from ..services.certificates import Certificates
 from ..services.listing import CertificateFilter, Listing
-from ..services.uploads import Activation, CertificateMaterial, CertificateUpload, Replacement
+from ..services.uploads import Activation, CertificateCheck, CertificateUpload, Replacement
 from ..services.versions import Versions
 from ..services.views import CertificateView, CheckView, Status, UploadView, encode
 from . import conditional, pages, payloads
@@ -53,7 +53,7 @@ _FINGERPRINT = Parameter(
     "fingerprint",
     "query",
     "Only the certificate with this SHA-256 fingerprint, in hexadecimal, with or without colons.",
-    {"type": "string", "pattern": "^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$"},
+    {"type": "string", "pattern": r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$(?!\n)"},
 )
 _TRUST = Parameter(
     "trust",
@@ -151,7 +151,7 @@ class CheckResource:
         {200: Answer("What was found; nothing is stored.", CheckView)},
         description="Says what an upload would find, what would be served, and what activating it "
         "would change, in place of the certificate that it replaces or beside the others.",
-        body=CertificateMaterial,
+        body=CertificateCheck,
         parameters=[_REPLACES],
         refusals=[NotFound],
     )
@@ -159,7 +159,7 @@ class CheckResource:
         query = payloads.Query(req)
         replaces = query.whole("replaces", 0, 1) or None
         query.check()
-        sent = payloads.read(req, CertificateUpload)
+        sent = payloads.read(req, CertificateCheck)
         resp.data = encode(self._certificates.check(user_id, sent, replaces))
 
 

@@ -178,7 +178,10 @@ def _finding(name: str, message: str) -> Finding:
     """msgspec says «Expected `str`, got `int` - at `$.x`»; the field is named beside it here."""
     reason = message.partition(" - at ")[0]
     code = "wrong_type" if ", got `" in reason else "invalid_value"
-    return Finding(code, name, f"{reason}.", f"See {name} in /docs for what is accepted.")
+    hint = f"See {name} in /docs for what is accepted."
+    if "base64" in reason:
+        hint = "Send it in one line, with its padding: base64 -w0 FILE"
+    return Finding(code, name, f"{reason}.", hint)
 
 
 def _count(number: int, what: str) -> str:

@@ -12,7 +12,7 @@ from ..gateways.prepared import Prepared, Row
 from ..models import CONTENT, Certificate
 from ..pki.material import Examined
 from .contents import certificate_not_found, content_of, locked_certificate
-from .hostnames import Hostnames, names_of
+from .hostnames import Hostnames, Replaced, names_of
 from .inspection import Inspection
 from .intermediates import Intermediates
 from .revisions import Revisions
@@ -59,7 +59,9 @@ class Certificates:
         self._one = database.prepare(
             select(*(getattr(Certificate, name) for name in SHOWN)).where(*this)
         )
-        self._hostnames_of = database.prepare(select(Certificate.hostnames).where(*this))
+        self._state_of = database.prepare(
+            select(Certificate.active, Certificate.hostnames).where(*this)
+        )
         self._same = database.prepare(
             select(Certificate.id)
             .where(
@@ -82,7 +84,7 @@ class Certificates:
         Raises NotFound (no such user, or no such certificate to replace), Unavailable.
         """
         self._revisions.current(user_id)
-        replaced = (replaces, self._names(user_id, replaces)) if replaces else None
+        replaced = self._replaced(user_id, replaces) if replaces else None
         examined = self._inspection.examine(user_id, sent)
         leaf = examined.leaf
         fingerprint = leaf.fingerprint_sha256 if leaf else None
@@ -175,11 +177,12 @@ class Certificates:
             self._hostnames.free(session, user_id, certificate.hostnames)
             self._revisions.replace(session, user_id)
 
-    def _names(self, user_id: int, certificate_id: int) -> list[str]:
-        rows = self._hostnames_of(user_id=user_id, certificate_id=certificate_id)
+    def _replaced(self, user_id: int, certificate_id: int) -> Replaced:
+        rows = self._state_of(user_id=user_id, certificate_id=certificate_id)
         if not rows:
             raise certificate_not_found(user_id, certificate_id)
-        return names_of(rows[0][0])
+        active, hostnames = rows[0]
+        return Replaced(certificate_id, active, names_of(hostnames))
 
     def _run_at_once(
         self, user_id: int, statements: list[tuple[Prepared, dict[str, Any]]]

@@ -1,7 +1,7 @@
 """Whose a hostname is: the user's with an active certificate for it, and nobody else's."""
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +36,14 @@ class HostnameChanges(msgspec.Struct):
         list[Served], Meta(description="Other active certificates of the user are for these.")
     ]
     taken: Annotated[_Hostnames, Meta(description="Another user's active certificate has these.")]
+
+
+class Replaced(NamedTuple):
+    """A certificate that is to be replaced: its id, whether it is active, and its hostnames."""
+
+    id: int
+    active: bool
+    hostnames: Sequence[str]
 
 
 class Hostnames:
@@ -133,20 +141,19 @@ class Hostnames:
         session.run(self._free, user_id=user_id, hostnames=hostnames)
 
     def changes(
-        self, user_id: int, hostnames: Sequence[str], replaced: tuple[int, Sequence[str]] | None
+        self, user_id: int, hostnames: Sequence[str], replaced: Replaced | None
     ) -> HostnameChanges:
-        """What activating a certificate for these names would change, where it replaces the
-        certificate of that id and names, or none."""
+        """What activating a certificate for these names would change, in place of `replaced`."""
         given = as_json(hostnames)
         taken = _others(self._not_held(user_id=user_id, hostnames=given))
         ids: dict[str, list[int]] = {}
         for name, certificate_id in self._served(user_id=user_id, hostnames=given):
-            if replaced is None or certificate_id != replaced[0]:
+            if replaced is None or certificate_id != replaced.id:
                 ids.setdefault(name, []).append(certificate_id)
-        kept = {*taken, *ids, *(replaced[1] if replaced else ())}
+        kept = {*taken, *ids, *(replaced.hostnames if replaced and replaced.active else ())}
         return HostnameChanges(
             gained=[name for name in hostnames if name not in kept],
-            lost=lost(replaced[1], hostnames) if replaced else [],
+            lost=lost(replaced.hostnames, hostnames) if replaced else [],
             moved=[Served(name, those) for name, those in ids.items()],
             taken=taken,
         )
@@ -174,8 +181,8 @@ def require_kept(before: Iterable[str], after: Iterable[str], *, allowed: bool) 
                 Finding(
                     "hostnames_lost",
                     "body",
-                    f"{name} would have no certificate any more.",
-                    'Send a certificate for it as well, or "allow_lost_hostnames": true.',
+                    f"{name} is a name of the present certificate, and not of the new one.",
+                    'Send one for all of them, or "allow_lost_hostnames": true.',
                 )
                 for name in names
             ],

@@ -78,12 +78,16 @@ class Inspection:
         try:
             return decode(self._children.run(encode(Request(material, now, tuple(known)))))
         except TooCostly:
-            field = "pkcs12" if material.pkcs12 else "private_key"
-            return Examined((_ended(field),), "opaque", material.body, b"")
+            return _unread(material, _ended("pkcs12" if material.pkcs12 else "private_key"))
         except RuntimeError as defect:
             # Of ours or of a library's; its text has nothing of what was sent.
             _log.error("An examination failed. %s", defect)
-            return Examined((_FAILED,), "opaque", material.body, b"")
+            return _unread(material, _FAILED)
+
+
+def _unread(material: Material, why: Finding) -> Examined:
+    private_key = material.private_key or material.pkcs12
+    return Examined((why,), "opaque", material.body, private_key)
 
 
 def _ended(field: str) -> Finding:

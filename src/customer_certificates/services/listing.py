@@ -186,6 +186,8 @@ def _names(hostname: str | None) -> tuple[str | None, str | None]:
     """The name as certificates have it, and the wildcard that covers it."""
     if hostname is None:
         return None, None
+    # An IPv6 address may come as it stands in a URL.
+    hostname = hostname.removeprefix("[").removesuffix("]")
     name = normalise(hostname) or hostname
     return name, wildcard_of(name)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import DateTime, and_, bindparam, case, func, select, update
+from sqlalchemy import DateTime, and_, bindparam, case, func, select, true, update
 
 from ..gateways.database import Database, Transaction
 from ..gateways.prepared import Prepared
@@ -95,10 +95,12 @@ def _dates() -> dict[Any, Any]:
     nothing_passed = and_(User.statuses_change_at > now, User.statuses_as_of < now)
     as_of = case((nothing_passed, now), else_=User.statuses_as_of)
     change_at = User.statuses_change_at
+    # What ends before it begins never becomes valid: it is expired from its end on.
+    is_next = and_(begin > as_of, begin < change_at, func.coalesce(begin < end, true()))
     return {
         User.statuses_as_of: as_of,
         change_at: case(
-            *((and_(one > as_of, one < change_at), one) for one in (begin, end)), else_=change_at
+            (is_next, begin), (and_(end > as_of, end < change_at), end), else_=change_at
         ),
     }
 

@@ -122,6 +122,12 @@ class Replacement(CertificateMaterial, kw_only=True):
     ] = False
 
 
+class CertificateCheck(Replacement, kw_only=True):
+    """What is to be checked: the payload of an upload or of a replacement, as it is."""
+
+    active: Annotated[bool, Meta(description="Not looked at.")] = False
+
+
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     """The version that is to be served again."""
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Select, bindparam, delete, insert, literal, select, union_all
 from sqlalchemy.orm import undefer
 
@@ -83,7 +82,7 @@ class Versions:
         with self._database.begin() as session:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
-            if not _is_already(certificate, content):
+            if not _is_already(certificate, content, _key_of(session, certificate)):
                 require_kept(
                     names_of(certificate.hostnames),
                     names_of(content["hostnames"]),
@@ -112,7 +111,7 @@ class Versions:
             if wanted.version == certificate.version:
                 return view_of(certificate, now)
             content = _content_of_version(session, certificate, wanted.version)
-            if not _is_already(certificate, content):
+            if not _is_already(certificate, content, _key_of(session, certificate)):
                 self._require_unexpired(content, now)
                 require_kept(
                     names_of(certificate.hostnames),
@@ -202,18 +201,18 @@ def _content_of_version(
     return {name: getattr(kept, name) for name in CONTENT}
 
 
-def _is_already(certificate: Certificate, content: dict[str, Any]) -> bool:
-    """A request that is repeated must not make another version. What could not be read is not
-    compared, its key may be another one; and the same certificate may come with the right key now.
-    """
-    return (
-        certificate.fingerprint_sha256 is not None
-        and certificate.fingerprint_sha256 == content["fingerprint_sha256"]
-        and certificate.chain_pem == content["chain_pem"]
-        and _errors(certificate.findings) == _errors(content["findings"])
+def _key_of(session: Transaction, certificate: Certificate) -> bytes:
+    return session.scalars(
+        select(Certificate.private_key).where(Certificate.id == certificate.id)
+    ).one()
+
+
+def _is_already(certificate: Certificate, content: dict[str, Any], key: bytes) -> bool:
+    """A request that is repeated must not make another version. The same certificate may come with
+    another key, and what could not be read as another text."""
+    same = ["fingerprint_sha256", "chain_pem"]
+    if certificate.fingerprint_sha256 is None:
+        same += ["body", "chain"]
+    return key == content["private_key"] and all(
+        getattr(certificate, name) == content[name] for name in same
     )
-
-
-def _errors(findings: str) -> set[str]:
-    found = msgspec.json.decode(findings, type=list[Finding])
-    return {finding.code for finding in found if finding.severity == "error"}

@@ -171,8 +171,8 @@ def test_no_use_case_asks_once_for_each_row(
         # The user, it, its change, the claim, whether it holds, the revision.
         "activate": lambda: certificates.set_active(owner, first, Activation(True), None),
         "activate again": lambda: certificates.set_active(owner, first, Activation(True), None),
-        # The user, it, its intermediate, what it was, what it is, the oldest of what it was, its
-        # names off and on, the claim, whether it holds, those freed, the revision.
+        # The user, it, its key, its intermediate, what it was, what it is, the oldest of what it
+        # was, its names off and on, the claim, whether it holds, those freed, the revision.
         "replace": lambda: versions.replace(owner, first, sent(Replacement, *names), None),
         "show versions": lambda: versions.all(owner, first),
         # The same without an intermediate, and with the version that it goes back to.
@@ -199,9 +199,9 @@ def test_no_use_case_asks_once_for_each_row(
         "upload active": 8,
         "activate": 6,
         "activate again": 2,
-        "replace": 12,
+        "replace": 13,
         "show versions": 1,
-        "roll back": 12,
+        "roll back": 13,
         "deactivate": 5,
         "delete": 5,
         "show user": 1,

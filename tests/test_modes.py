@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from customer_certificates.crypto import tokens
 from customer_certificates.models import ServiceState
 
+from .client.trees import write
 from .conftest import Backend
 from .credentials import bearer, make_token
-from .factories import a_user
+from .factories import a_pair, a_user
 from .service import COMMAND, Service, environment, run
 
 
@@ -45,8 +46,17 @@ def test_the_first_token_opens_the_service(production: dict[str, str], tmp_path:
 
     with serving(production, tmp_path / "log") as service, service.client() as client:
         assert client.get("/users").status_code == 401
-        assert client.post("/users", json=a_user(), headers=operator).status_code == 201
+        user = client.post("/users", json=a_user(), headers=operator)
+        assert user.status_code == 201
         assert "CC-Mode" not in client.get("/livez").headers
+        (tmp_path / "token").write_text(made.stdout)
+        pair = a_pair()
+        folder = write(tmp_path / "site", {"cert.pem": pair.body, "key.pem": pair.key_pem})
+        command = f"import {folder} --user {user.json()['id']} --server {service.url}"
+        refused = run(command, {})
+        assert (refused.returncode, "Send a token" in refused.stderr) == (1, True)
+        imported = run(f"{command} --token-file {tmp_path / 'token'}", {})
+        assert imported.returncode == 0, imported.stderr
     said = (tmp_path / "log").read_text()
     assert "It asks for credentials (profile prd)" in said
     assert made.stdout.strip() not in said

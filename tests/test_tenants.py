@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
+from falcon import Request, Response
 from falcon.testing import Result, TestClient
 
-from customer_certificates.app import description
+from customer_certificates.app import Application, description
 from customer_certificates.crypto import tokens
 from customer_certificates.models import Token, User
 from customer_certificates.services.rights import SCOPES
@@ -297,6 +298,20 @@ def test_no_template_has_what_the_cast_does_not_know() -> None:
     names = {name for route in ROUTES for name in re.findall(r"\{(\w+)\}", route.path)}
 
     assert names == {"user_id", "certificate_id", "token_id", "name"}
+
+
+class Silent:
+    """A resource that does not say who may ask."""
+
+    def on_get(self, _req: Request, _resp: Response) -> None:
+        raise AssertionError("it was asked")
+
+
+def test_what_does_not_say_who_may_ask_is_closed(_closed_app: Application, cast: Cast) -> None:
+    _closed_app.add_route("/silent", Silent())
+    for headers in ({}, bearer(cast.token()), bearer(make_token(cast.engine, "operator"))):
+        answer = cast.client.simulate_get("/silent", headers=headers)
+        assert refusal(answer) == (403, "forbidden", {})
 
 
 def _delete(cast: Cast, user_id: int) -> None:

@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from falcon import Request, Response
 from falcon.testing import Result, TestClient
 
-from customer_certificates.app import Application, description
+from customer_certificates.app import create_app, description
 from customer_certificates.crypto import tokens
 from customer_certificates.models import Token, User
 from customer_certificates.services.rights import SCOPES
 
+from .conftest import Backend
 from .credentials import Made, bearer, make_token
 from .resources import refusal
 from .tables import add_certificates, add_users, dump
@@ -307,11 +308,13 @@ class Silent:
         raise AssertionError("it was asked")
 
 
-def test_what_does_not_say_who_may_ask_is_closed(_closed_app: Application, cast: Cast) -> None:
-    _closed_app.add_route("/silent", Silent())
+def test_what_does_not_say_who_may_ask_is_closed(backend: Backend, cast: Cast) -> None:
+    app = create_app(backend.closed())
+    app.add_route("/silent", Silent())
     for headers in ({}, bearer(cast.token()), bearer(make_token(cast.engine, "operator"))):
-        answer = cast.client.simulate_get("/silent", headers=headers)
+        answer = TestClient(app).simulate_get("/silent", headers=headers)
         assert refusal(answer) == (403, "forbidden", {})
+    app.close()
 
 
 def _delete(cast: Cast, user_id: int) -> None:

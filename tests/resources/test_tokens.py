@@ -136,11 +136,10 @@ def test_what_a_user_may_not_make(
     status: int,
     fields: dict[str, str],
 ) -> None:
-    before = dump(engine)
     answer = make(closed, ada.basic, **content)
 
     assert refusal(answer)[::2] == (status, fields)
-    assert dump(engine) == before
+    assert [row[1] for row in dump(engine)["tokens"]] == ["operator"]
 
 
 def test_operators_make_tokens_of_every_kind(

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import certifi
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import Application, create_app
-from customer_certificates.config import Config
+from customer_certificates.config import LEAST_PASSWORD_COST, Config
 from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database, migration_engine
 from customer_certificates.gateways.metrics import Metrics
@@ -39,6 +39,11 @@ class Backend:
 
     def config(self, **more: str) -> Config:
         return Config.from_environ({"CC_ENV": "tst", **self.settings, **more})
+
+    def closed(self, **more: str) -> Config:
+        """What the profile prd needs, for the same database."""
+        needed = {"CC_DATABASE_URL": self.database_url, "CC_MASTER_KEY": "not looked at yet"}
+        return self.config(CC_ENV="prd", **needed, **more)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -101,6 +106,9 @@ def engine(_engine: sa.Engine) -> sa.Engine:
         # Authorities' certificates may belong to nobody; all else goes with its user.
         connection.execute(sa.text("DELETE FROM intermediates"))
         connection.execute(sa.text("DELETE FROM users"))
+        # Operators' and terminators' belong to nobody.
+        connection.execute(sa.text("DELETE FROM tokens"))
+        connection.execute(sa.text("DELETE FROM service_state"))
     return _engine
 
 
@@ -115,6 +123,21 @@ def _app(backend: Backend) -> Iterator[Application]:
 def client(_app: Application, engine: sa.Engine) -> TestClient:
     """The application without a socket."""
     return TestClient(_app, headers={"Host": "localhost:9000"})
+
+
+@pytest.fixture(scope="session")
+def _closed_app(backend: Backend) -> Iterator[Application]:
+    app = create_app(
+        replace(backend.closed(CC_UPLOAD_CHECKS="report"), password_cost=LEAST_PASSWORD_COST)
+    )
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def closed(_closed_app: Application, engine: sa.Engine) -> TestClient:
+    """The application that asks for credentials, without a socket."""
+    return TestClient(_closed_app)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from customer_certificates import app, server
 from customer_certificates.config import Config
 from customer_certificates.gateways.cache import Page
 from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.services.callers import KnownUser
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.listing import CertificateFilter, Listing
 from customer_certificates.services.uploads import Activation, CertificateUpload
@@ -62,7 +63,13 @@ class DeletingListing(Listing):
 
     _pages: DeletedPages  # type: ignore[assignment]
 
-    def page(self, user_id: int, wanted: CertificateFilter, known: Tags) -> tuple[str, Page | None]:
+    def page(
+        self,
+        user_id: int,
+        wanted: CertificateFilter,
+        known: Tags,
+        about: KnownUser | None = None,
+    ) -> tuple[str, Page | None]:
         found = self._pages.of_user(user_id, wanted)
         if found is None:
             deletions = self._pages.deletions(user_id)

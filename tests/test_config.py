@@ -62,7 +62,7 @@ def test_the_address_is_one_that_a_person_can_open(host: str, address: str) -> N
     ("variable", "value"),
     [
         ("CC_ENV", "staging"),
-        ("CC_ENV", "prd"),
+        ("CC_REGISTRATION", "everybody"),
         ("CC_PORT", "http"),
         ("CC_PORT", "65536"),
         ("CC_PORT", "9" * 5000),
@@ -83,6 +83,67 @@ def test_a_wrong_setting_is_named_and_a_secret_is_not_repeated(variable: str, va
         Config.from_environ({variable: value})
 
     assert "hunter2" not in str(caught.value)
+
+
+PRODUCTION = {
+    "CC_ENV": "prd",
+    "CC_DATABASE_URL": "postgresql://u:p@h/d",
+    "CC_MASTER_KEY": "hunter2",
+}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"CC_HOST": "127.0.0.1"},
+        {"CC_HOST": "localhost"},
+        {"CC_HOST": "::1"},
+        {"CC_HOST": "0.0.0.0", "CC_TLS_CERTIFICATE": "/c.pem", "CC_TLS_KEY": "/k.pem"},
+        {"CC_HOST": "0.0.0.0", "CC_BEHIND_PROXY": "10.1.2.3"},
+    ],
+)
+def test_production_starts_with_what_it_needs(more: dict[str, str]) -> None:
+    config = Config.from_environ({**PRODUCTION, **more})
+
+    assert (config.profile, config.asks_credentials) == ("prd", True)
+    assert (config.upload_checks, config.registration) == ("enforce", "operators")
+    assert config.password_cost == RFC_9106_LOW_MEMORY
+
+
+def test_production_takes_its_secrets_from_files(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://u:p@h/d")
+    files = {
+        "CC_DATABASE_URL_FILE": str(tmp_path / "url"),
+        "CC_MASTER_KEY_FILE": str(tmp_path / "key"),
+    }
+
+    assert Config.from_environ({"CC_ENV": "prd", **files}).asks_credentials
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"CC_DATABASE_URL": ""}, "CC_DATABASE_URL is not set"),
+        ({"CC_MASTER_KEY": ""}, "CC_MASTER_KEY is not set"),
+        ({"CC_HOST": "0.0.0.0"}, "CC_HOST=0.0.0.0 would be served without TLS"),
+        ({"CC_HOST": "::"}, "CC_HOST=:: would be served without TLS"),
+        ({"CC_HOST": "10.1.2.3"}, "would be served without TLS"),
+        ({"CC_HOST": "10.1.2.3", "CC_TLS_CERTIFICATE": "/c"}, "CC_TLS_KEY"),
+        ({"CC_HOST": "10.1.2.3", "CC_TLS_KEY": "/k"}, "CC_TLS_CERTIFICATE"),
+    ],
+)
+def test_production_does_not_start_without(changes: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        Config.from_environ({**PRODUCTION, **changes})
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_no_other_profile_asks_for_credentials() -> None:
+    for profile in ("lcl", "tst"):
+        config = Config.from_environ({**PRODUCTION, "CC_ENV": profile})
+        assert (config.asks_credentials, config.upload_checks) == (False, "report")
 
 
 def test_a_file_and_a_value_are_not_both_taken(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Builds the parts, puts them together, and lists the routes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +11,14 @@ from falcon.routing.converters import BaseConverter
 
 from .config import Config
 from .errors import Refusal
+from .gateways import modes
 from .gateways.cache import Pages
 from .gateways.children import Children
+from .gateways.counters import Counters
 from .gateways.database import Database
 from .gateways.metrics import Metrics
 from .gateways.request_lines import RequestLines
+from .middleware.authentication import Authenticated
 from .middleware.json_only import JsonOnly
 from .middleware.open_mode import OpenMode
 from .middleware.request_log import RequestLog
@@ -30,17 +34,22 @@ from .resources.documentation import DocsResource, OpenApiResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
+from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
+from .services.attempts import Attempts
+from .services.authentication import Authentication
 from .services.certificates import Certificates
 from .services.health import Health
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
 from .services.intermediates import Intermediates
+from .services.last_uses import LastUses
 from .services.listing import Listing
 from .services.passwords import Passwords
 from .services.reexamination import Reexamination
 from .services.revisions import Revisions
+from .services.tokens import Tokens
 from .services.users import Users
 from .services.versions import Versions
 
@@ -61,7 +70,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(None, None, None, None, None))  # type: ignore[arg-type]
+    return openapi.document(_routes(None, None, None, None, None, None))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -90,8 +99,10 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
     revisions = Revisions(database, now)
     parts = (database, inspection, intermediates, Hostnames(database), revisions, now)
+    users = Users(database, passwords, now)
     routes = _routes(
-        Users(database, passwords, now),
+        users,
+        Tokens(database, now),
         Certificates(*parts),
         Versions(*parts),
         Listing(database, pages, revisions),
@@ -105,10 +116,15 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     ]
     all_routes = [*routes, *own_routes]
     names = {template: openapi.plain_template(template) for template, _ in all_routes}
+    attempts = Attempts(Counters(pages.redis), now)
+    last_uses = LastUses(database)
+    authentication = Authentication(database, users, attempts, last_uses, now)
     app = Application(
         middleware=[
             RequestLog(lines, metrics, names),
-            OpenMode(config.trusted_peers),
+            Authenticated(authentication, registration_is_open=config.registration == "open")
+            if config.asks_credentials
+            else OpenMode(config.trusted_peers),
             JsonOnly(),
         ]
     )
@@ -123,6 +139,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     def close() -> None:
         children.close()
         passwords.close()
+        last_uses.close()
         pages.close()
         database.close()
         lines.close()
@@ -152,8 +169,25 @@ def examine_unread(config: Config) -> int:
         database.close()
 
 
+@contextmanager
+def tokens_of(config: Config) -> Iterator[Tokens]:
+    """Tokens, for the command line, which needs none itself: who has the database has all."""
+    database = Database(config.database_url, Metrics(None), threads=1)
+    try:
+        yield Tokens(database, _now)
+    finally:
+        database.close()
+
+
+def enter_mode(config: Config) -> None:
+    """Has the database remember that it is served with credentials, where it is. The schema must be
+    at head. Raises ModeError where it was, and now would be without."""
+    modes.enter_mode(config.database_url, asks_credentials=config.asks_credentials, now=_now())
+
+
 def _routes(
     users: Users,
+    tokens: Tokens,
     certificates: Certificates,
     versions: Versions,
     listing: Listing,
@@ -170,6 +204,8 @@ def _routes(
         (certificate + "/active", ActiveResource(certificates)),
         (certificate + "/versions", VersionsResource(versions)),
         (certificate + "/rollback", RollbackResource(versions)),
+        ("/tokens", TokensResource(tokens)),
+        ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/healthcheck", HealthcheckResource(health)),
         ("/livez", LivezResource()),
     ]

@@ -1,12 +1,18 @@
 """The command line."""
 
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from .client.commands import import_certificates, inspect_files
 from .config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from .services.callers import Caller
+    from .services.tokens import Tokens
 
 app = typer.Typer(
     help="Takes customers' TLS certificates and keys over a JSON API, and knows which are active.",
@@ -15,6 +21,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+tokens = typer.Typer(
+    help="Tokens: made, listed, revoked; who has the database needs none itself.",
+    no_args_is_help=True,
+)
+app.add_typer(tokens, name="token")
 
 
 @app.command()
@@ -25,12 +36,15 @@ def serve() -> None:
 
     config = _config()
     with metrics_folder():
+        from .app import enter_mode
+        from .gateways.modes import ModeError
         from .gateways.schema import SchemaError, require_head
 
         try:
             require_head(config.database_url)
+            enter_mode(config)
             run(config)
-        except (SchemaError, ListenError) as error:
+        except (SchemaError, ModeError, ListenError) as error:
             _stop(error)
 
 
@@ -66,6 +80,60 @@ app.command("import", no_args_is_help=True)(import_certificates)
 app.command("inspect", no_args_is_help=True)(inspect_files)
 
 
+@tokens.command("create")
+def create_token(
+    operator: Annotated[
+        bool, typer.Option("--operator", help="Operators make all other tokens over the API.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "made on the command line",
+    expires_in_days: Annotated[int, typer.Option(min=1, max=365)] = 90,
+) -> None:
+    """Make an operator's token, the first one for example, and print it: this once."""
+    if not operator:
+        raise typer.BadParameter("only operators' tokens are made here", param_hint="--operator")
+    from .services.tokens import NewToken
+
+    new = NewToken(name=name, kind="operator", expires_in_days=expires_in_days)
+    with _tokens() as service:
+        print(service.create(_command(), new).token)
+
+
+@tokens.command("list")
+def list_tokens() -> None:
+    """Print all tokens, one JSON object a line, without their secrets."""
+    import msgspec
+
+    after: int | None = 0
+    with _tokens() as service:
+        while after is not None:
+            views, after = service.page(_command(), None, after, 1000)
+            for view in views:
+                print(msgspec.json.encode(view).decode())
+
+
+@tokens.command("revoke")
+def revoke_token(token_id: Annotated[int, typer.Argument(metavar="ID", min=1)]) -> None:
+    """Revoke a token: it opens nothing from the next request on."""
+    with _tokens() as service:
+        service.revoke(_command(), token_id)
+    print(f"Token {token_id} is revoked.")
+
+
+@tokens.command("verify")
+def verify_token() -> None:
+    """Say whether the token on standard input is whole, by its checksum. Asks nobody.
+
+    Exits with 1 where it is not.
+    """
+    from .crypto.tokens import read
+
+    parts = read(sys.stdin.readline().strip())
+    if parts is None:
+        print("This is no token of Customer Certificates, or not a whole one.")
+        raise typer.Exit(1)
+    print(f"This is {parts.kind} token {parts.id}; its checksum holds.")
+
+
 def main() -> None:
     """The entry point of the command `customer-certificates`."""
     app()
@@ -76,6 +144,27 @@ def _config() -> Config:
         return Config.from_environ()
     except ConfigError as error:
         _stop(error)
+
+
+@contextmanager
+def _tokens() -> Iterator["Tokens"]:
+    from .app import tokens_of
+    from .errors import Refusal
+    from .gateways.schema import SchemaError, require_head
+
+    config = _config()
+    try:
+        require_head(config.database_url)
+        with tokens_of(config) as service:
+            yield service
+    except (SchemaError, Refusal) as error:
+        _stop(error)
+
+
+def _command() -> "Caller":
+    from .services.callers import Caller
+
+    return Caller("command", "", "")
 
 
 def _stop(error: Exception) -> NoReturn:

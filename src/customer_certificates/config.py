@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import certifi
 
-Profile = Literal["lcl", "tst"]
+Profile = Literal["lcl", "tst", "prd"]
+Registration = Literal["operators", "open"]
 UploadChecks = Literal["report", "enforce"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
@@ -23,7 +24,11 @@ T = TypeVar("T")
 RFC_9106_LOW_MEMORY = (65536, 3, 4)
 LEAST_PASSWORD_COST = (19456, 2, 1)
 _HOST_AND_PORT = re.compile(r"([^:\[\]]*|\[[^\[\]]+\])(:[0-9]{1,5})?")
-_PASSWORD_COSTS = {"lcl": RFC_9106_LOW_MEMORY, "tst": LEAST_PASSWORD_COST}
+_PASSWORD_COSTS = {
+    "lcl": RFC_9106_LOW_MEMORY,
+    "tst": LEAST_PASSWORD_COST,
+    "prd": RFC_9106_LOW_MEMORY,
+}
 
 
 class ConfigError(Exception):
@@ -37,7 +42,8 @@ class Config:
     `database_url` is SQLAlchemy's form of the database's address; `cache_url` names a Redis, or is
     None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes, lanes);
     `metrics_folder` is where the worker processes of one service share their counters;
-    `roots_pem` has the certificates of the authorities that the public trusts.
+    `roots_pem` has the certificates of the authorities that the public trusts; `registration` says
+    who may register users, where credentials are asked for.
     """
 
     profile: Profile
@@ -53,6 +59,7 @@ class Config:
     metrics_folder: Path | None
     upload_checks: UploadChecks
     roots_pem: bytes
+    registration: Registration
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -62,11 +69,14 @@ class Config:
         """
         environ = os.environ if environ is None else environ
         profile = _read(environ, "CC_ENV", _profile, environ.get("env") or "lcl")
+        host = _read(environ, "CC_HOST", _host, "127.0.0.1")
+        if profile == "prd":
+            _require_production(environ, host)
         data_dir = _read(environ, "CC_DATA_DIR", _folder, "var")
         metrics_folder = environ.get("PROMETHEUS_MULTIPROC_DIR")
         return cls(
             profile=profile,
-            host=_read(environ, "CC_HOST", _host, "127.0.0.1"),
+            host=host,
             port=_read(environ, "CC_PORT", _whole(1, 65535), "9000"),
             data_dir=data_dir,
             database_url=_read(
@@ -81,9 +91,20 @@ class Config:
             threads=_read(environ, "CC_THREADS", _whole(2, 64), "4"),
             password_cost=_PASSWORD_COSTS[profile],
             metrics_folder=Path(metrics_folder) if metrics_folder else None,
-            upload_checks=_read(environ, "CC_UPLOAD_CHECKS", _upload_checks, "report"),
+            upload_checks=_read(
+                environ,
+                "CC_UPLOAD_CHECKS",
+                _upload_checks,
+                "enforce" if profile == "prd" else "report",
+            ),
             roots_pem=_read(environ, "CC_ROOTS", _roots, certifi.where()),
+            registration=_read(environ, "CC_REGISTRATION", _registration, "operators"),
         )
+
+    @property
+    def asks_credentials(self) -> bool:
+        """Whether tokens are asked for; if not, only this machine and trusted peers are served."""
+        return self.profile == "prd"
 
     @property
     def children(self) -> int:
@@ -126,14 +147,33 @@ def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T], defa
 
 def _profile(text: str) -> Profile:
     match text:
-        case "lcl" | "tst":
+        case "lcl" | "tst" | "prd":
             return text
-        case "prd":
-            raise ValueError(
-                "asks for the profile prd, which needs credentials and sealed keys; this version "
-                "has neither, so it serves only this machine (profile lcl)."
-            )
-    raise ValueError(f"names no profile: {text!r}. Profiles are lcl and tst.")
+    raise ValueError(f"names no profile: {text!r}. Profiles are lcl, tst and prd.")
+
+
+def _require_production(environ: Mapping[str, str], host: str) -> None:
+    """Raises ConfigError where something is missing without which prd does not start."""
+
+    def is_set(name: str) -> bool:
+        return bool(environ.get(name) or environ.get(f"{name}_FILE"))
+
+    if not is_set("CC_DATABASE_URL"):
+        raise ConfigError(
+            "CC_DATABASE_URL is not set. The profile prd takes no database that was not named: "
+            "postgresql://user:password@host/name, or sqlite:////absolute/path on a single host."
+        )
+    if not is_set("CC_MASTER_KEY"):
+        raise ConfigError(
+            "CC_MASTER_KEY is not set. The profile prd stores no private key that is not sealed."
+        )
+    tls = is_set("CC_TLS_CERTIFICATE") and is_set("CC_TLS_KEY")
+    if not (tls or is_set("CC_BEHIND_PROXY") or ipaddress.ip_address(host).is_loopback):
+        raise ConfigError(
+            f"CC_HOST={host} would be served without TLS. In the profile prd, set "
+            "CC_TLS_CERTIFICATE and CC_TLS_KEY; or CC_BEHIND_PROXY, where a proxy has TLS; or "
+            "listen on 127.0.0.1."
+        )
 
 
 def _folder(text: str) -> Path:
@@ -151,6 +191,13 @@ def _host(text: str) -> str:
         raise ValueError(
             f"is not an IP address to listen on: {text!r}. Try 127.0.0.1 or 0.0.0.0."
         ) from None
+
+
+def _registration(text: str) -> Registration:
+    match text:
+        case "operators" | "open":
+            return text
+    raise ValueError(f"must be operators or open (anybody may register), not {text!r}.")
 
 
 def _upload_checks(text: str) -> UploadChecks:

@@ -67,8 +67,12 @@ class NotAcceptable(Refusal):
     """The caller admits no answer that the service can give."""
 
 
+class Unauthenticated(Refusal):
+    """Nobody knows who asks: a token or a password is missing, wrong, or has ended."""
+
+
 class Forbidden(Refusal):
-    """The caller is not one whom the service answers."""
+    """The caller is not one whom the service answers, or may not ask for this."""
 
 
 class NotFound(Refusal):
@@ -81,6 +85,10 @@ class Conflict(Refusal):
 
 class PreconditionFailed(Refusal):
     """The state has moved on since the caller read it."""
+
+
+class TooManyRequests(Refusal):
+    """The caller has asked too often; the same request may succeed later."""
 
 
 class Unavailable(Refusal):

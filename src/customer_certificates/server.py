@@ -125,10 +125,19 @@ def _granian(config: Config) -> Server:
 
 def _announce(config: Config) -> None:
     url = config.address
+    if config.asks_credentials:
+        print(
+            f"Customer Certificates listens on {url}. It asks for credentials (profile prd).\n"
+            "The first operator's token: customer-certificates token create --operator",
+            file=sys.stderr,
+            flush=True,
+        )
+        return
     user = {"name": "Ada Lovelace", "email": "ada@example.com", "password": "correct horse"}
     body = shlex.quote(msgspec.json.encode(user).decode())
     print(
-        f"Customer Certificates listens on {url}. It asks for no credentials and so serves "
+        f"Customer Certificates listens on {url}. It is open (profile {config.profile}): it "
+        "asks for no credentials and so serves "
         f"{'its CC_TRUSTED_PEERS and ' if config.trusted_peers else ''}this machine alone.\n"
         f"Try it:\n"
         f"  curl {url}/users -H 'Content-Type: application/json' -d {body}\n"

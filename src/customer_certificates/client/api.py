@@ -25,8 +25,8 @@ _LONGEST_PAUSE_SECONDS = 30.0
 class Api:
     """The certificates of one user. Safe to use from several threads."""
 
-    def __init__(self, server: str, user_id: int) -> None:
-        """`server` is the service's URL."""
+    def __init__(self, server: str, user_id: int, token: str | None = None) -> None:
+        """`server` is the service's URL; `token` is shown where it asks for one."""
         self._user = f"/users/{user_id}"
         self._certificates = f"{self._user}/certificates"
         self._stopped = threading.Event()
@@ -37,7 +37,10 @@ class Api:
             limits=httpx.Limits(max_connections=AT_ONCE),
             # A proxy would see keys that are sent without TLS, and be asked for its own localhost.
             trust_env=server.startswith("https:") and not is_this_machine(server),
-            headers={"Accept": "application/json"},
+            headers={
+                "Accept": "application/json",
+                **({"Authorization": f"Bearer {token}"} if token else {}),
+            },
         )
 
     def __enter__(self) -> Self:

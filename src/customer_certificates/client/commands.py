@@ -34,6 +34,16 @@ def import_certificates(
         bool, typer.Option("--activate", help="Have what is uploaded served at once.")
     ] = False,
     passphrase_file: _Passphrases = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="The token to show, where the service asks for one.",
+        ),
+    ] = None,
 ) -> None:
     """Upload the certificates and keys that are in files and folders.
 
@@ -54,6 +64,7 @@ def import_certificates(
         user_id=user,
         dry_run=dry_run,
         activate=activate,
+        token=_read_token(token_file),
     )
     raise typer.Exit(code)
 
@@ -91,3 +102,16 @@ def _read_passphrases(file: Path | None) -> list[str]:
         return [line for line in file.read_text("utf-8").splitlines() if line]
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(str(error), param_hint="--passphrase-file") from None
+
+
+def _read_token(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        # It becomes a part of a header.
+        token = file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(str(error), param_hint="--token-file") from None
+    if not token.isprintable() or not token:
+        raise typer.BadParameter("it is not one line with a token", param_hint="--token-file")
+    return token

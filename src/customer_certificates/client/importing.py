@@ -25,6 +25,7 @@ def run(
     user_id: int,
     dry_run: bool,
     activate: bool,
+    token: str | None = None,
 ) -> int:
     """The exit code: 0 where everything is as it was asked for, 1 otherwise, 130 after Ctrl-C."""
     warnings = console(errors=True)
@@ -33,7 +34,7 @@ def run(
     collected = collect(paths, passphrases, now)
     results = []
     if collected.candidates:
-        with Api(server, user_id) as api:
+        with Api(server, user_id, token) as api:
             try:
                 api.require_user()
             except (Refused, Unreachable) as error:

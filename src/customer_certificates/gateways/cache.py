@@ -65,6 +65,11 @@ class Pages:
         if self._breaker:
             self._redis.set(page.name, page)
 
+    @property
+    def redis(self) -> RedisBreaker | None:
+        """The Redis behind its breaker, for what else is kept there."""
+        return self._breaker
+
     def is_up(self) -> bool:
         """Whether Redis answers; true where none is configured."""
         return self._breaker is None or self._breaker.is_up()

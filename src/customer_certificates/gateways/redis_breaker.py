@@ -1,8 +1,9 @@
 """Keeps a Redis that is dead or hung from costing anything."""
 
+from collections.abc import Callable
 from threading import Event, Thread
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from dogpile.cache.api import NO_VALUE
 from dogpile.cache.proxy import ProxyBackend
@@ -12,6 +13,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from .metrics import Metrics
+
+T = TypeVar("T")
 
 _CALL_SECONDS = 0.05
 _PROBE_SECONDS = 0.5
@@ -71,6 +74,17 @@ class RedisBreaker(ProxyBackend):
             self.proxied.set_serialized(key, value)
         except (RedisError, OSError) as error:
             self._failed(error)
+
+    def ask(self, work: Callable[[Any], T]) -> T | None:
+        """What `work` gives, called with a client of Redis; None where that does not answer."""
+        if self._broken.is_set():
+            return None
+        client: Any = getattr(self.proxied, "writer_client")  # noqa: B009
+        try:
+            return work(client)
+        except (RedisError, OSError) as error:
+            self._failed(error)
+            return None
 
     def is_up(self) -> bool:
         """Whether Redis answers now."""

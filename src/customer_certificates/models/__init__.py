@@ -4,6 +4,8 @@ from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
 from .hostname import CertificateHostname, HostnameClaim
 from .intermediate import Intermediate
+from .service_state import ServiceState
+from .token import Token
 from .user import NEVER, User, email_key, new_revision
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "CertificateVersion",
     "HostnameClaim",
     "Intermediate",
+    "ServiceState",
+    "Token",
     "User",
     "email_key",
     "new_revision",

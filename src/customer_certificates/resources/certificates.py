@@ -10,6 +10,7 @@ from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
 from ..pki.material import Trust
 from ..services.certificates import Certificates
 from ..services.listing import CertificateFilter, Listing
+from ..services.rights import users
 from ..services.uploads import Activation, CertificateCheck, CertificateUpload, Replacement
 from ..services.versions import Versions
 from ..services.views import CertificateView, CheckView, Status, UploadView, encode
@@ -93,6 +94,7 @@ class CertificatesResource:
         body=CertificateUpload,
         parameters=[IF_MATCH],
         refusals=[NotFound, Conflict, PreconditionFailed],
+        allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         sent = payloads.read(req, CertificateUpload)
@@ -119,6 +121,7 @@ class CertificatesResource:
             IF_NONE_MATCH,
         ],
         refusals=[NotFound, Invalid],
+        allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = payloads.Query(req)
@@ -132,7 +135,9 @@ class CertificatesResource:
             *pages.wanted(query),
         )
         query.check()
-        tag, page = self._listing.page(user_id, wanted, conditional.known(req))
+        tag, page = self._listing.page(
+            user_id, wanted, conditional.known(req), req.context.caller.about
+        )
         if page:
             pages.link_next(req, resp, page.next_after)
         conditional.send(resp, tag, page.body if page else None)
@@ -154,6 +159,7 @@ class CheckResource:
         body=CertificateCheck,
         parameters=[_REPLACES],
         refusals=[NotFound],
+        allow=users("certificates:read"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         query = payloads.Query(req)
@@ -175,6 +181,7 @@ class CertificateResource:
         {200: Answer("The certificate.", CertificateView, headers=("ETag",)), 304: NOT_MODIFIED},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
+        allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         conditional.answer(req, resp, self._certificates.get(user_id, certificate_id))
@@ -190,6 +197,7 @@ class CertificateResource:
         body=Replacement,
         parameters=[IF_MATCH],
         refusals=[NotFound, Conflict, PreconditionFailed],
+        allow=users("certificates:write"),
     )
     def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         sent = payloads.read(req, Replacement)
@@ -202,6 +210,7 @@ class CertificateResource:
         {204: Answer("Gone.")},
         parameters=[IF_MATCH],
         refusals=[NotFound, PreconditionFailed],
+        allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         self._certificates.delete(user_id, certificate_id, conditional.expected(req))
@@ -222,6 +231,7 @@ class ActiveResource:
         body=Activation,
         parameters=[IF_MATCH],
         refusals=[NotFound, Conflict, PreconditionFailed],
+        allow=users("certificates:write"),
     )
     def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         wanted = payloads.read(req, Activation)

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 from falcon import HTTPRouteNotFound, Request, Response
 
+from ..services.rights import OPERATORS
 from ..services.views import tag_of
 from . import conditional
+from .operation import operation
 
 _TYPES = {
     "html": "text/html; charset=utf-8",
@@ -28,6 +30,7 @@ class OpenApiResource:
     def __init__(self, document: dict[str, Any]) -> None:
         self._body = msgspec.json.encode(document)
 
+    @operation("The description of the API, for programs", {}, allow=OPERATORS)
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.data = self._body
 
@@ -46,6 +49,7 @@ class DocsResource:
         page = files(__package__) / "docs_page"
         self._files = {path.name: path for path in page.iterdir() if _suffix(path.name) in _TYPES}
 
+    @operation("The description of the API, for people", {}, allow=OPERATORS)
     def on_get(self, req: Request, resp: Response, name: str = "index.html") -> None:
         path = self._files.get(name)
         if path is None:

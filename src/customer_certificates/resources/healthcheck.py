@@ -7,6 +7,7 @@ from falcon import Request, Response
 from msgspec import Meta
 
 from ..services.health import Health, HealthView
+from ..services.rights import ANYBODY
 from .operation import Answer, operation
 
 
@@ -30,6 +31,7 @@ class HealthcheckResource:
                 "It cannot: the part that is 0 is why.", HealthView, headers=("Retry-After",)
             ),
         },
+        allow=ANYBODY,
     )
     def on_get(self, _req: Request, resp: Response) -> None:
         health = self._health.check()
@@ -45,7 +47,12 @@ class HealthcheckResource:
 class LivezResource:
     """Whether this process answers; touches nothing outside it."""
 
-    @operation("Whether the process answers", {200: Answer("It does.", Alive)}, asks_database=False)
+    @operation(
+        "Whether the process answers",
+        {200: Answer("It does.", Alive)},
+        asks_database=False,
+        allow=ANYBODY,
+    )
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.set_header("Cache-Control", "no-store")
         resp.data = msgspec.json.encode(Alive())

@@ -3,6 +3,8 @@
 from falcon import Request, Response
 
 from ..gateways.metrics import Metrics
+from ..services.rights import OPERATORS
+from .operation import operation
 
 
 class MetricsResource:
@@ -13,6 +15,7 @@ class MetricsResource:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
+    @operation("What the service counts", {}, allow=OPERATORS)
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.content_type = self._metrics.content_type
         resp.data = self._metrics.exposition()

@@ -16,9 +16,12 @@ from ..errors import (
     NotAcceptable,
     Refusal,
     TooLarge,
+    TooManyRequests,
+    Unauthenticated,
     Unavailable,
     UnsupportedMediaType,
 )
+from ..services.rights import Rights
 from .operation import Answer, Operation, Parameter
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
@@ -32,6 +35,8 @@ JSON goes in and JSON comes out; a trailing slash in a path means nothing.
   where more follow.
 - **Entity tags** come with what is read. `If-None-Match` saves reading again what is known already;
   `If-Match` on a write keeps it from undoing another's.
+- **Credentials** are a token (`Authorization: Bearer …`), which `POST /tokens` makes; the scopes
+  that it needs are listed under each operation. In the profile `lcl` none is asked for.
 - **Unknown fields** of a body are refused, unknown query parameters are ignored.
 """
 # A resource is listed under the name of its module.
@@ -39,6 +44,7 @@ _TAGS = {
     "users": "Whose certificates they are.",
     "certificates": "What users have uploaded. No route returns a private key, in any form.",
     "versions": "What certificates were before they were replaced.",
+    "tokens": "What lets machines and people in.",
     "healthcheck": "For load balancers and supervisors.",
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (Forbidden, NotAcceptable, UnsupportedMediaType)
@@ -63,11 +69,34 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
     },
+    "WWW-Authenticate": {
+        "description": "What to send.",
+        "required": True,
+        "schema": {"type": "string", "examples": ['Bearer realm="customer-certificates"']},
+    },
     "X-Request-Id": {
         "description": "The request's own id: the client's, where it sent a sane one.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
     },
+}
+_SECURITY_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A user's token, about this user alone, with all scopes that are listed; or "
+        "an operator's. Where `operator` is listed, an operator's alone.",
+    },
+    "password": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "A user's e-mail address and password.",
+    },
+}
+_REFUSAL_HEADERS: dict[type[Refusal], list[str]] = {
+    Unauthenticated: ["WWW-Authenticate"],
+    TooManyRequests: ["Retry-After"],
+    Unavailable: ["Retry-After"],
 }
 _FINDINGS = {
     Malformed: Finding("required", "email", "email is missing.", "Send email; see /docs."),
@@ -101,6 +130,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             ),
             "responses": {kind.__name__: _refusal(kind) for kind in STATUSES},
             "headers": _HEADERS,
+            "securitySchemes": _SECURITY_SCHEMES,
         },
     }
     # A copy in which nothing occurs twice: YAML would write anchors for what does.
@@ -154,8 +184,10 @@ def _described(operation: Operation) -> dict[str, Any]:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body:
         described["requestBody"] = {"required": True, "content": _content(operation.body)}
+    described["security"] = _security(operation.allow)
     refusals = {
         *operation.refusals,
+        *(() if operation.allow.anybody else (Unauthenticated,)),
         *_ANY_REQUEST,
         *(_ANY_BODY if operation.body else ()),
         *((Unavailable,) if operation.asks_database else ()),
@@ -169,6 +201,15 @@ def _described(operation: Operation) -> dict[str, Any]:
         },
     }
     return described
+
+
+def _security(rights: Rights) -> list[dict[str, list[str]]]:
+    """Each of them is enough; none at all where anybody may ask."""
+    if rights.anybody:
+        return []
+    needed: list[str] = [*rights.scopes] if rights.users else ["operator"]
+    token = {"token": needed}
+    return [{"password": []}, token] if rights.password else [token]
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -205,7 +246,7 @@ def _refusal(kind: type[Refusal]) -> dict[str, Any]:
     )
     return {
         "description": reason,
-        "headers": _headers(*(["Retry-After"] if kind is Unavailable else [])),
+        "headers": _headers(*_REFUSAL_HEADERS.get(kind, [])),
         "content": {
             media_type: {**_content(Problem)["application/json"], "example": example}
             for media_type in ("application/problem+json", "application/json")

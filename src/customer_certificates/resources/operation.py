@@ -1,10 +1,11 @@
-"""What a responder says of itself, for the description of the API."""
+"""What a responder says of itself: for the description of the API, and who may ask for it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import Refusal
+from ..services.rights import Rights
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -39,6 +40,7 @@ class Operation:
     parameters: tuple[Parameter, ...]
     refusals: tuple[type[Refusal], ...]
     asks_database: bool
+    allow: Rights
 
 
 AFTER = Parameter(
@@ -72,6 +74,7 @@ def operation(
     summary: str,
     answers: dict[int, Answer],
     *,
+    allow: Rights,
     description: str = "",
     body: Any = None,
     parameters: Sequence[Parameter] = (),
@@ -80,7 +83,8 @@ def operation(
 ) -> Callable[[F], F]:
     """Describes the responder below it; changes nothing of it.
 
-    `refusals` are those of its own: what any request or any body may meet is added to them.
+    `allow` says who may ask, where the service asks for credentials. `refusals` are those of its
+    own: what any request or any body may meet is added to them.
     """
 
     def describe(responder: F) -> F:
@@ -92,6 +96,7 @@ def operation(
             tuple(parameters),
             tuple(refusals),
             asks_database,
+            allow,
         )
         responder.__operation__ = described  # type: ignore[attr-defined]
         return responder

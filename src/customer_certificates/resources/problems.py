@@ -14,6 +14,7 @@ from ..errors import Finding, Refusal
 
 STATUSES: dict[type[Refusal], int] = {
     errors.Malformed: 400,
+    errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.NotAcceptable: 406,
@@ -22,6 +23,7 @@ STATUSES: dict[type[Refusal], int] = {
     errors.TooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.Invalid: 422,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
 }
 _MEDIA_TYPE = "application/problem+json"

@@ -7,6 +7,7 @@ from falcon import Request, Response
 from msgspec import Meta
 
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
+from ..services.rights import OPERATORS, REGISTRATION, WHOLE_USER, users
 from ..services.users import Email, NewUser, UserChanges, Users
 from ..services.views import UserView
 from . import conditional, pages, payloads
@@ -46,6 +47,7 @@ class UsersResource:
         {201: Answer("Registered.", Created, headers=("Location",))},
         body=NewUser,
         refusals=[Conflict],
+        allow=REGISTRATION,
     )
     def on_post(self, req: Request, resp: Response) -> None:
         user_id = self._users.register(payloads.read(req, NewUser))
@@ -61,15 +63,16 @@ class UsersResource:
         },
         parameters=[_EMAIL, LIMIT, AFTER, IF_NONE_MATCH],
         refusals=[Invalid],
+        allow=OPERATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = payloads.Query(req)
         after, limit = pages.wanted(query)
         email = query.text("email", Email, "an e-mail address")
         query.check()
-        users, next_after = self._users.page(email, after, limit)
+        found, next_after = self._users.page(email, after, limit)
         pages.link_next(req, resp, next_after)
-        conditional.answer(req, resp, users)
+        conditional.answer(req, resp, found)
 
     on_head = on_get
 
@@ -85,9 +88,10 @@ class UserResource:
         {200: Answer("The user.", UserView, headers=("ETag",)), 304: NOT_MODIFIED},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
+        allow=users(),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        conditional.answer(req, resp, self._users.get(user_id))
+        conditional.answer(req, resp, self._users.get(user_id, req.context.caller.about))
 
     on_head = on_get
 
@@ -97,6 +101,7 @@ class UserResource:
         body=UserChanges,
         parameters=[IF_MATCH],
         refusals=[NotFound, Conflict, PreconditionFailed],
+        allow=WHOLE_USER,
     )
     def on_patch(self, req: Request, resp: Response, user_id: int) -> None:
         changes = payloads.read(req, UserChanges)
@@ -108,6 +113,7 @@ class UserResource:
         {204: Answer("Gone.")},
         parameters=[IF_MATCH],
         refusals=[NotFound, PreconditionFailed],
+        allow=WHOLE_USER,
     )
     def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
         self._users.delete(user_id, conditional.expected(req))

@@ -3,6 +3,7 @@
 from falcon import Request, Response
 
 from ..errors import Conflict, NotFound, PreconditionFailed
+from ..services.rights import users
 from ..services.uploads import Rollback
 from ..services.versions import Versions
 from ..services.views import CertificateView, encode
@@ -22,6 +23,7 @@ class VersionsResource:
         description="Newest first, each as the certificate was then; only the present one can be "
         "active.",
         refusals=[NotFound],
+        allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         resp.data = encode(self._versions.all(user_id, certificate_id))
@@ -43,6 +45,7 @@ class RollbackResource:
         body=Rollback,
         parameters=[IF_MATCH],
         refusals=[NotFound, Conflict, PreconditionFailed],
+        allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         wanted = payloads.read(req, Rollback)

@@ -25,6 +25,7 @@ from ..gateways.sql import likely, size_of
 from ..models import Certificate, CertificateHostname, User
 from ..pki.material import Trust
 from ..pki.names import normalise
+from .callers import KnownUser
 from .hostnames import wildcard_of
 from .revisions import Revisions
 from .users import user_not_found
@@ -65,14 +66,21 @@ class Listing:
         # there, and one on the active ones only a condition without a parameter.
         self._page = cache(self._prepare)
 
-    def page(self, user_id: int, wanted: CertificateFilter, known: Tags) -> tuple[str, Page | None]:
+    def page(
+        self,
+        user_id: int,
+        wanted: CertificateFilter,
+        known: Tags,
+        about: KnownUser | None = None,
+    ) -> tuple[str, Page | None]:
         """The tag of the user's list as it stands, and the page; None where `known` has the tag.
 
-        One statement asks the primary for the revision; the page is a function of it, so it can
+        One statement asks the primary for the revision, unless it came with what let the request
+        in, as `about`; the page is a function of it, so it can
         come from any cache. On a miss, one more statement reads revision and rows together: two
         would let a write fall between them. Raises NotFound.
         """
-        tag = tag_of_revision(self._revisions.current(user_id))
+        tag = tag_of_revision(self._revisions.current(user_id, about))
         if known and known.admit(tag):
             return tag, None
         page = self._pages.get(_page_name(user_id, tag, wanted))

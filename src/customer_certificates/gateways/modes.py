@@ -1,0 +1,33 @@
+"""Whether a database has been served with credentials: from then on it is not served without."""
+
+from datetime import datetime
+
+from sqlalchemy import DateTime, Text, column, insert, select, table
+
+from .database import migration_engine
+
+_STATE = table("service_state", column("name", Text), column("since", DateTime(timezone=True)))
+_WITH_CREDENTIALS = "served_with_credentials"
+
+
+class ModeError(Exception):
+    """The database is not to be served in this mode. The message says why, and what to do."""
+
+
+def enter_mode(url: str, *, asks_credentials: bool, now: datetime) -> None:
+    """Marks a database that is served with credentials. The schema must be at head.
+
+    Raises ModeError where it would be served without credentials although it is marked.
+    """
+    engine = migration_engine(url)
+    marked = select(_STATE.c.since).where(_STATE.c.name == _WITH_CREDENTIALS)
+    with engine.begin() as connection:
+        is_marked = connection.execute(marked).first() is not None
+        if is_marked and not asks_credentials:
+            raise ModeError(
+                "The database was served with credentials (profile prd), so it is not served "
+                "without. Set CC_ENV=prd, or use another database."
+            )
+        if asks_credentials and not is_marked:
+            connection.execute(insert(_STATE).values(name=_WITH_CREDENTIALS, since=now))
+    engine.dispose()

@@ -1,0 +1,80 @@
+"""With credentials: who asks, and whether they may ask for this."""
+
+import base64
+from typing import Any
+
+from falcon import Request, Response
+
+from ..errors import Forbidden, Unauthenticated
+from ..services.authentication import Authentication
+from ..services.callers import Caller
+from ..services.rights import Rights, require
+
+_BEARER = 'Bearer realm="customer-certificates"'
+_BASIC = 'Basic realm="customer-certificates", charset="UTF-8"'
+
+
+class Authenticated:
+    """Reads what each responder says of its callers (`@operation(…, allow=…)`); one that says
+    nothing is closed."""
+
+    def __init__(self, authentication: Authentication, *, registration_is_open: bool) -> None:
+        self._authentication = authentication
+        self._registration_is_open = registration_is_open
+
+    def process_resource(
+        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
+    ) -> None:
+        """Says who asks. Raises Unauthenticated, TooManyRequests, Forbidden, NotFound, Unavailable;
+        all of them before anything of the request but its path and headers is looked at."""
+        responder = getattr(resource, f"on_{req.method.lower()}", None)
+        if responder is None:
+            # The framework answers these by itself, from the routes alone: 405, or OPTIONS.
+            return
+        operation = getattr(responder, "__operation__", None)
+        if operation is None:
+            raise Forbidden("Nobody may do this: it is not said who may.")
+        rights: Rights = operation.allow
+        context = req.context
+        if rights.anybody or (rights.registers and self._registration_is_open):
+            context.caller = Caller("anybody", context.request_id, req.remote_addr)
+            return
+        try:
+            context.caller = caller = self._caller(req, rights, params.get("user_id"))
+        except Unauthenticated:
+            challenge = f"{_BASIC}, {_BEARER}" if rights.password else _BEARER
+            resp.set_header("WWW-Authenticate", challenge)
+            raise
+        if not (rights.password and caller.token_id is None):
+            require(rights, caller, params.get("user_id"))
+
+    def _caller(self, req: Request, rights: Rights, about: int | None) -> Caller:
+        scheme, _, credentials = req.env.get("HTTP_AUTHORIZATION", "").partition(" ")
+        origin = req.context.request_id, req.remote_addr
+        match scheme.lower():
+            case "bearer":
+                return self._authentication.token(credentials.strip(), about, *origin)
+            case "basic" if rights.password:
+                email, password = _email_and_password(credentials)
+                return self._authentication.password(email, password, *origin)
+            case "basic":
+                raise Unauthenticated(
+                    "A password makes a token (POST /tokens) and opens nothing else. "
+                    "Send the token: Authorization: Bearer …"
+                )
+        raise Unauthenticated(
+            "Send the e-mail address and the password (HTTP Basic), or an operator's token."
+            if rights.password
+            else "Send a token: Authorization: Bearer … (POST /tokens makes one)."
+        )
+
+
+def _email_and_password(credentials: str) -> tuple[str, str]:
+    """What HTTP Basic consists of (RFC 7617). Raises Unauthenticated."""
+    try:
+        email, password = base64.b64decode(credentials, validate=True).decode().split(":", 1)
+    except ValueError:
+        raise Unauthenticated(
+            "HTTP Basic is the base64 of an e-mail address, a colon and a password."
+        ) from None
+    return email, password

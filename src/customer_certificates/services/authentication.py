@@ -1,0 +1,116 @@
+"""Who asks: a token or a password in, a Caller out."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, bindparam, case, select
+
+from ..crypto import tokens
+from ..errors import Unauthenticated, Unavailable
+from ..gateways.database import Database
+from ..models import Token, User
+from .attempts import Attempts
+from .callers import Caller, KnownUser
+from .last_uses import LastUses
+from .rights import SCOPES
+from .users import Email, Password, Users
+
+_NOBODYS = bytes(32)
+
+
+class Authentication:
+    """A token's row is read at each request: revoked, it opens nothing from then on, anywhere."""
+
+    def __init__(
+        self,
+        database: Database,
+        users: Users,
+        attempts: Attempts,
+        last_uses: LastUses,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._users = users
+        self._attempts = attempts
+        self._last_uses = last_uses
+        self._now = now
+        self._token = database.prepare(_token_and_user())
+
+    def token(self, text: str, about: int | None, request_id: str, peer: str) -> Caller:
+        """Whoever has the token `text`, who asks about the user `about`, if it is about one.
+
+        One statement reads the token's row and that user's, unless the token is another user's.
+        Raises Unauthenticated.
+        """
+        parts = tokens.read(text)
+        if parts is None:
+            raise Unauthenticated("This is no token, or it was not copied as a whole.")
+        rows = self._token(id=parts.id, about=about)
+        if not rows:
+            tokens.matches(_NOBODYS, parts.secret)
+            raise _unknown()
+        secret_sha256, kind, user_id, scopes, expires_at, revoked_at, last_used_at, *user = rows[0]
+        if not tokens.matches(bytes(secret_sha256), parts.secret) or kind != parts.kind:
+            raise _unknown()
+        now = self._now()
+        if revoked_at is not None:
+            raise Unauthenticated(f"This token was revoked on {revoked_at:%Y-%m-%d}.")
+        if expires_at <= now:
+            raise Unauthenticated(
+                f"This token expired on {expires_at:%Y-%m-%d}. Make another with POST /tokens."
+            )
+        self._last_uses.note(parts.id, last_used_at, now)
+        known = KnownUser(*user) if user[0] is not None else None
+        return Caller(
+            kind, request_id, peer, parts.id, user_id, frozenset(scopes.split()), about=known
+        )
+
+    def password(self, email: str, password: str, request_id: str, peer: str) -> Caller:
+        """The user who has this e-mail address and password. Unknown and known ones cost the same.
+
+        Raises Unauthenticated, TooManyRequests, Unavailable.
+        """
+        attempt = self._attempts.begin(email, peer)
+        try:
+            user_id = self._user(email, password)
+        except Unavailable:
+            self._attempts.take_back(attempt)
+            raise
+        if user_id is None:
+            raise Unauthenticated("There is no user with this e-mail address and password.")
+        self._attempts.take_back(attempt)
+        return Caller("user", request_id, peer, user_id=user_id, scopes=frozenset(SCOPES))
+
+    def _user(self, email: str, password: str) -> int | None:
+        try:
+            msgspec.convert((email, password), tuple[Email, Password])
+        except msgspec.ValidationError:
+            # Nobody could have registered so.
+            return None
+        return self._users.sign_in(email, password)
+
+
+def _token_and_user() -> Any:
+    """The row of a token; beside it that of the user whom the request is about, which is not
+    looked up at all where the token is another user's."""
+    about = bindparam("about", type_=BigInteger)
+    admitted = case((Token.user_id.is_(None), about), (Token.user_id == about, about))
+    return (
+        select(
+            Token.secret_sha256,
+            Token.kind,
+            Token.user_id,
+            Token.scopes,
+            Token.expires_at,
+            Token.revoked_at,
+            Token.last_used_at,
+            *(getattr(User, name) for name in KnownUser._fields),
+        )
+        .outerjoin_from(Token, User, User.id == admitted)
+        .where(Token.id == bindparam("id"))
+    )
+
+
+def _unknown() -> Unauthenticated:
+    return Unauthenticated("This token is not known here.")

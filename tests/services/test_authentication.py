@@ -1,0 +1,257 @@
+"""What credentials cost the database, and what failing to sign in costs whoever fails."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import sqlalchemy as sa
+
+from customer_certificates.config import LEAST_PASSWORD_COST
+from customer_certificates.errors import NotFound, TooManyRequests, Unauthenticated, Unavailable
+from customer_certificates.gateways.cache import Pages
+from customer_certificates.gateways.counters import Counters
+from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.services.attempts import Attempts
+from customer_certificates.services.authentication import Authentication
+from customer_certificates.services.callers import Caller
+from customer_certificates.services.last_uses import LastUses
+from customer_certificates.services.listing import CertificateFilter, Listing
+from customer_certificates.services.passwords import Passwords
+from customer_certificates.services.revisions import Revisions
+from customer_certificates.services.users import NewUser, Users
+from customer_certificates.services.views import Tags
+
+from ..credentials import Made, make_token
+from ..servers import start_valkey
+from ..tables import NOW, add_certificates, add_users
+from .conftest import Counter
+
+ALL = CertificateFilter(None, None, None, None, None, None, after=0, limit=100)
+_PLACES = 16
+MINUTE = timedelta(minutes=1)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Door:
+    """What lets callers in, and what they read then."""
+
+    def __init__(self, database: Database, stack: ExitStack) -> None:
+        self.clock = Clock()
+        self.passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=_PLACES)
+        stack.callback(self.passwords.close)
+        self.users = Users(database, self.passwords, self.clock)
+        uses = LastUses(database)
+        stack.callback(uses.close)
+        attempts = Attempts(Counters(None), self.clock)
+        self._authentication = Authentication(database, self.users, attempts, uses, self.clock)
+        revisions = Revisions(database, self.clock)
+        self.listing = Listing(database, Pages(None, Metrics(None)), revisions)
+
+    @contextmanager
+    def without_room(self) -> Iterator[None]:
+        """There is no place for anybody who waits for a password."""
+        full = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=0)
+        with patch.object(self.users, "_passwords", full):
+            yield
+        full.close()
+
+    def caller(self, token: Made, about: int | None) -> Caller:
+        return self._authentication.token(token.text, about, "request", "peer")
+
+    def sign_in(self, email: str, password: str, peer: str = "192.0.2.1") -> int | None:
+        return self._authentication.password(email, password, "request", peer).user_id
+
+
+@pytest.fixture
+def door(database: Database) -> Iterator[Door]:
+    with ExitStack() as stack:
+        yield Door(database, stack)
+
+
+@pytest.mark.parametrize("kind", ["user", "operator"])
+def test_a_warm_read_is_one_statement_with_its_token(
+    door: Door, engine: sa.Engine, statements: Counter, kind: str
+) -> None:
+    (owner,) = add_users(engine, 1)
+    add_certificates(engine, owner, 5)
+    token = (
+        make_token(engine, "user", owner, now=NOW, last_used_at=NOW)
+        if kind == "user"
+        else make_token(engine, "operator", now=NOW, last_used_at=NOW)
+    )
+
+    def read() -> str:
+        caller = door.caller(token, owner)
+        return door.listing.page(owner, ALL, Tags(), caller.about)[0]
+
+    tag = read()
+    assert len(statements(read)) == 1
+    assert len(statements(lambda: door.users.get(owner, door.caller(token, owner).about))) == 1
+    change_list(engine, owner)
+    assert read() != tag
+
+
+def test_a_list_whose_time_has_come_is_brought_up_to_date(door: Door, engine: sa.Engine) -> None:
+    """Though the row that came with the token is from before."""
+    (owner,) = add_users(engine, 1, statuses_change_at=NOW + MINUTE)
+    token = make_token(engine, "user", owner, now=NOW)
+    before = door.listing.page(owner, ALL, Tags(), door.caller(token, owner).about)[0]
+    door.clock.now += MINUTE
+
+    caller = door.caller(token, owner)
+    assert door.listing.page(owner, ALL, Tags(), caller.about)[0] != before
+
+
+def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Engine) -> None:
+    owner, stranger = add_users(engine, 2)
+    own, operator = (
+        make_token(engine, "user", owner, now=NOW),
+        make_token(engine, "operator", now=NOW),
+    )
+
+    def about(token: Made, user_id: int | None) -> int | None:
+        known = door.caller(token, user_id).about
+        return known and known.id
+
+    assert [about(own, user_id) for user_id in (owner, stranger, None, 2**62)] == [
+        owner,
+        None,
+        None,
+        None,
+    ]
+    assert [about(operator, user_id) for user_id in (owner, stranger, None, 2**62)] == [
+        owner,
+        stranger,
+        None,
+        None,
+    ]
+    with pytest.raises(NotFound):
+        door.users.get(2**62, door.caller(operator, 2**62).about)
+
+
+def test_an_account_is_open_again_after_a_quarter_of_an_hour(door: Door) -> None:
+    user_id = door.users.register(NewUser("Ada", "ada@example.com", "x"))
+    for number in range(5):
+        fail(door, "Ada@example.com", f"192.0.2.{number}")
+    with pytest.raises(TooManyRequests) as caught:
+        door.sign_in("ada@example.com", "x", "192.0.2.9")
+    assert caught.value.retry_after == 901
+
+    door.clock.now += 14 * MINUTE
+    with pytest.raises(TooManyRequests):
+        door.sign_in("ada@example.com", "x", "192.0.2.9")
+    door.clock.now += MINUTE
+    assert door.sign_in("ada@example.com", "x", "192.0.2.9") == user_id
+
+
+def test_many_at_once_are_no_more_than_one_after_the_other(door: Door) -> None:
+    door.users.register(NewUser("Ada", "ada@example.com", "x"))
+
+    def guess(number: int) -> bool:
+        try:
+            door.sign_in("ada@example.com", f"guess {number}", f"192.0.2.{number}")
+        except TooManyRequests:
+            return False
+        except Unauthenticated:
+            return True
+        raise AssertionError("a guess was right")
+
+    with ThreadPoolExecutor(_PLACES) as pool:
+        assert sum(pool.map(guess, range(_PLACES))) == 5
+
+
+def test_what_was_not_looked_at_is_no_failure(door: Door) -> None:
+    """There was no room for another password; that says nothing of this one."""
+    user_id = door.users.register(NewUser("Ada", "ada@example.com", "x"))
+    with door.without_room():
+        for _ in range(20):
+            with pytest.raises(Unavailable):
+                door.sign_in("ada@example.com", "x")
+
+    assert door.sign_in("ada@example.com", "x") == user_id
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+    ],
+)
+def test_whoever_has_one_ipv6_address_has_all_of_its_network(
+    door: Door, one: str, other: str, same: bool
+) -> None:
+    door.users.register(NewUser("Ada", "ada@example.com", "x"))
+    for number in range(5):
+        fail(door, f"nobody{number}@example.com", one)
+
+    if same:
+        with pytest.raises(TooManyRequests):
+            door.sign_in("ada@example.com", "x", other)
+    else:
+        assert door.sign_in("ada@example.com", "x", other)
+
+
+def test_processes_count_together_in_redis_and_alone_without(
+    tmp_path: Path,
+) -> None:
+    """Ten in all while it is there, five in each when it is gone."""
+    valkey = start_valkey(tmp_path)
+    pages = [Pages(valkey.url, Metrics(None)) for _ in range(2)]
+    try:
+        wait_for_redis(pages)
+        processes = [Attempts(Counters(one.redis), lambda: NOW) for one in pages]
+        for number in range(10):
+            processes[number % 2].begin("ada@example.com", "192.0.2.1")
+        for process in processes:
+            with pytest.raises(TooManyRequests) as caught:
+                process.begin("ada@example.com", "192.0.2.1")
+            assert caught.value.retry_after in range(1, 901)
+        taken_back = processes[0].begin("grace@example.com", "192.0.2.2")
+        processes[0].take_back(taken_back)
+        for _ in range(10):
+            processes[1].begin("grace@example.com", "192.0.2.2")
+    finally:
+        valkey.stop()
+    for process in processes:
+        for _ in range(5):
+            process.begin("ada@example.com", "192.0.2.1")
+        with pytest.raises(TooManyRequests):
+            process.begin("ada@example.com", "192.0.2.1")
+    for one in pages:
+        one.close()
+
+
+def fail(door: Door, email: str, peer: str) -> None:
+    with pytest.raises(Unauthenticated):
+        door.sign_in(email, "wrong", peer)
+
+
+def change_list(engine: sa.Engine, owner: int) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE users SET certificates_revision = :new WHERE id = :id"),
+            {"new": b"x" * 16, "id": owner},
+        )
+
+
+def wait_for_redis(pages: list[Pages]) -> None:
+    deadline = time.monotonic() + 30
+    while not all(one.is_up() for one in pages):
+        assert time.monotonic() < deadline, "Redis never answers"
+        time.sleep(0.01)

@@ -1,0 +1,139 @@
+"""The command: with credentials and without, and the tokens that it makes."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from customer_certificates.crypto import tokens
+from customer_certificates.models import ServiceState
+
+from .client.trees import write
+from .conftest import Backend
+from .credentials import bearer, make_token
+from .factories import a_pair, a_user
+from .service import COMMAND, Service, environment, run
+
+
+@pytest.fixture
+def production(backend: Backend, engine: sa.Engine) -> dict[str, str]:
+    """The settings of the profile prd, on the backend's database."""
+    return {
+        **backend.settings,
+        "CC_ENV": "prd",
+        "CC_DATABASE_URL": backend.database_url,
+        "CC_MASTER_KEY": "not looked at yet",
+    }
+
+
+@contextmanager
+def serving(settings: dict[str, str], log: Path) -> Iterator[Service]:
+    service = Service(settings, log)
+    try:
+        yield service
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+def test_the_first_token_opens_the_service(production: dict[str, str], tmp_path: Path) -> None:
+    made = run("token create --operator --expires-in-days 7", production)
+    operator = bearer(made.stdout.strip())
+
+    with serving(production, tmp_path / "log") as service, service.client() as client:
+        assert client.get("/users").status_code == 401
+        user = client.post("/users", json=a_user(), headers=operator)
+        assert user.status_code == 201
+        assert "CC-Mode" not in client.get("/livez").headers
+        (tmp_path / "token").write_text(made.stdout)
+        pair = a_pair()
+        folder = write(tmp_path / "site", {"cert.pem": pair.body, "key.pem": pair.key_pem})
+        command = f"import {folder} --user {user.json()['id']} --server {service.url}"
+        refused = run(command, {})
+        assert (refused.returncode, "Send a token" in refused.stderr) == (1, True)
+        imported = run(f"{command} --token-file {tmp_path / 'token'}", {})
+        assert imported.returncode == 0, imported.stderr
+    said = (tmp_path / "log").read_text()
+    assert "It asks for credentials (profile prd)" in said
+    assert made.stdout.strip() not in said
+
+
+def test_an_open_service_says_that_it_is(
+    backend: Backend, engine: sa.Engine, tmp_path: Path
+) -> None:
+    with serving(backend.settings, tmp_path / "log") as service, service.client() as client:
+        assert client.get("/livez").headers["CC-Mode"] == "open"
+    assert "It is open (profile tst)" in (tmp_path / "log").read_text()
+
+
+def test_a_database_that_was_served_with_credentials_is_not_served_without(
+    production: dict[str, str], engine: sa.Engine, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        with serving(production, tmp_path / "log"):
+            pass
+    for profile in ("lcl", "tst"):
+        ended = run("serve", {**production, "CC_ENV": profile})
+        assert ended.returncode == 2
+        assert "was served with credentials (profile prd)" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    with engine.connect() as connection:
+        assert len(connection.execute(sa.select(ServiceState)).all()) == 1
+
+
+def test_tokens_are_listed_and_revoked(production: dict[str, str], engine: sa.Engine) -> None:
+    text = run("token create --operator --name first", production).stdout.strip()
+    other = make_token(engine, "operator")
+    parts = tokens.read(text)
+    assert parts
+
+    listed = run("token list", production).stdout
+    assert [json.loads(line)["id"] for line in listed.splitlines()] == [parts.id, other.id]
+    assert json.loads(listed.splitlines()[0])["name"] == "first"
+    assert parts.secret not in listed
+    assert run(f"token revoke {parts.id}", production).returncode == 0
+    first, second = map(json.loads, run("token list", production).stdout.splitlines())
+    assert first["revoked_at"]
+    assert second["revoked_at"] is None
+
+
+def test_what_is_not_there_is_not_revoked(production: dict[str, str]) -> None:
+    ended = run("token revoke 4611686018427387904", production)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "There is no token 4611686018427387904." in ended.stderr
+
+
+def test_only_operators_tokens_are_made_on_the_command_line(production: dict[str, str]) -> None:
+    ended = run("token create", production)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--operator" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says"),
+    [
+        (tokens.write("user", 7, "0" * 43), 0, "user token 7"),
+        (tokens.write("user", 7, "0" * 43)[:-1] + "~", 1, "no token"),
+        ("", 1, "no token"),
+    ],
+)
+def test_a_token_is_verified_without_a_database(text: str, code: int, says: str) -> None:
+    ended = subprocess.run(
+        [COMMAND, "token", "verify"],
+        env=environment({"CC_DATABASE_URL": "nonsense"}),
+        input=f"{text}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == code
+    assert says in ended.stdout

@@ -1,0 +1,322 @@
+"""Every route × everybody who may not: made of the description, so that no route is forgotten."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+import sqlalchemy as sa
+from falcon import Request, Response
+from falcon.testing import Result, TestClient
+
+from customer_certificates.app import create_app, description
+from customer_certificates.crypto import tokens
+from customer_certificates.models import Token, User
+from customer_certificates.services.rights import SCOPES
+
+from .conftest import Backend
+from .credentials import Made, bearer, make_token
+from .resources import refusal
+from .tables import add_certificates, add_users, dump
+from .test_openapi import UNDESCRIBED
+
+OPERATOR = [{"token": ["operator"]}]
+
+
+class Route(NamedTuple):
+    """`security` is as in the description: a list of what is enough."""
+
+    method: str
+    path: str
+    security: list[dict[str, list[str]]]
+
+    @property
+    def needed(self) -> list[str]:
+        """The scopes that a token must have, or `operator`."""
+        return next(one["token"] for one in self.security if "token" in one)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+ROUTES = [
+    Route(method.upper(), path, operation["security"])
+    for path, methods in description()["paths"].items()
+    for method, operation in methods.items()
+    if method != "parameters"
+] + [Route("GET", path, OPERATOR) for path in sorted(UNDESCRIBED)]
+CLOSED = [route for route in ROUTES if route.security]
+OF_USERS = [route for route in CLOSED if "operator" not in route.needed]
+ABOUT_A_USER = [route for route in OF_USERS if "{user_id}" in route.path]
+
+
+class Cast:
+    """Two users with a certificate and a token each, and requests that are told who sends them."""
+
+    def __init__(self, client: TestClient, engine: sa.Engine) -> None:
+        self.client = client
+        self.engine = engine
+        self.owner, self.stranger = add_users(engine, 2)
+        (self.own_certificate,) = add_certificates(engine, self.owner, 1)
+        (self.foreign_certificate,) = add_certificates(engine, self.stranger, 1)
+        self.foreign_token = make_token(engine, "user", self.stranger)
+
+    def token(self, *scopes: str, **columns: Any) -> Made:
+        """One of the owner's."""
+        return make_token(self.engine, "user", self.owner, scopes or SCOPES, **columns)
+
+    def ask(self, route: Route, headers: dict[str, str], **ids: int) -> Result:
+        """Sends a body that is no JSON: whoever may not ask is refused before it is read."""
+        ids = {
+            "user_id": self.owner,
+            "certificate_id": self.own_certificate,
+            "token_id": self.foreign_token.id,
+            **ids,
+        }
+        path = route.path.format(**ids, name="index.html")
+        # Where there is a body, a resource refuses it; where none is expected, none is sent.
+        body = {} if route.method in ("GET", "DELETE") else {"body": "no JSON"}
+        json = {"Content-Type": "application/json"} if body else {}
+        return self.client.simulate_request(
+            route.method, path, headers={"X-Request-Id": "the-same", **json, **headers}, **body
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """All but the tokens: when they were last used is written whenever there is time."""
+        return {name: rows for name, rows in dump(self.engine).items() if name != "tokens"}
+
+
+@pytest.fixture
+def cast(closed: TestClient, engine: sa.Engine) -> Cast:
+    return Cast(closed, engine)
+
+
+def of(routes: list[Route]) -> Callable[..., Any]:
+    return pytest.mark.parametrize("route", routes, ids=str)
+
+
+def _nothing(_: Cast) -> dict[str, str]:
+    return {}
+
+
+def _garbage(_: Cast) -> dict[str, str]:
+    return bearer("garbage")
+
+
+def _not_ascii(_: Cast) -> dict[str, str]:
+    return bearer("ccert_user_1_é")
+
+
+def _another_secret(cast: Cast) -> dict[str, str]:
+    return bearer(tokens.write("user", cast.token().id, tokens.new_secret()))
+
+
+def _another_kind(cast: Cast) -> dict[str, str]:
+    parts = tokens.read(cast.token().text)
+    assert parts
+    return bearer(tokens.write("operator", parts.id, parts.secret))
+
+
+def _never_made(_: Cast) -> dict[str, str]:
+    return bearer(tokens.write("operator", 2**62, tokens.new_secret()))
+
+
+def _misspelt(cast: Cast) -> dict[str, str]:
+    text = cast.token().text
+    return bearer(text[:-1] + ("0" if text[-1] != "0" else "1"))
+
+
+def _expired(cast: Cast) -> dict[str, str]:
+    return bearer(cast.token(expires_at=datetime.now(UTC)))
+
+
+def _revoked(cast: Cast) -> dict[str, str]:
+    return bearer(cast.token(revoked_at=datetime.now(UTC)))
+
+
+def _unknown_scheme(cast: Cast) -> dict[str, str]:
+    return {"Authorization": f"Token {cast.token().text}"}
+
+
+NOBODY = {
+    _nothing: "Send ",
+    _garbage: "no token",
+    _not_ascii: "no token",
+    _misspelt: "no token",
+    _another_secret: "not known",
+    _another_kind: "not known",
+    _never_made: "not known",
+    _expired: "expired on",
+    _revoked: "revoked on",
+    _unknown_scheme: "Send ",
+}
+
+
+@of(CLOSED)
+@pytest.mark.parametrize("who", NOBODY, ids=lambda who: who.__name__[1:])
+def test_nobody_is_let_in(who: Callable[[Cast], dict[str, str]], route: Route, cast: Cast) -> None:
+    before = cast.dump()
+    answer = cast.ask(route, who(cast))
+
+    assert refusal(answer) == (401, "unauthenticated", {})
+    assert NOBODY[who] in answer.json["detail"]
+    assert answer.headers["WWW-Authenticate"].endswith('Bearer realm="customer-certificates"')
+    assert cast.dump() == before
+
+
+@of(CLOSED)
+def test_whoever_has_not_the_secret_is_not_told_what_became_of_the_token(
+    route: Route, cast: Cast
+) -> None:
+    ended = cast.token(expires_at=datetime.now(UTC), revoked_at=datetime.now(UTC))
+    unknown = bearer(tokens.write("user", ended.id, tokens.new_secret()))
+
+    assert "not known" in cast.ask(route, unknown).json["detail"]
+
+
+@of(ABOUT_A_USER)
+def test_another_user_is_answered_as_one_that_is_not_there(route: Route, cast: Cast) -> None:
+    before = cast.dump()
+    foreign = {"user_id": cast.stranger, "certificate_id": cast.foreign_certificate}
+    headers = bearer(cast.token())
+    answer = cast.ask(route, headers, **foreign)
+
+    assert refusal(answer) == (404, "not-found", {})
+    assert cast.dump() == before
+    _delete(cast, cast.stranger)
+    missing = cast.ask(route, headers, **foreign)
+    assert (missing.content, missing.headers) == (answer.content, answer.headers)
+
+
+@of([route for route in ABOUT_A_USER if route.method == "GET" and "certificate_id" in route.path])
+def test_another_users_certificate_is_answered_as_one_that_is_not_there(
+    route: Route, cast: Cast
+) -> None:
+    headers = bearer(cast.token())
+    answer = cast.ask(route, headers, certificate_id=cast.foreign_certificate)
+
+    assert refusal(answer) == (404, "not-found", {})
+    _delete(cast, cast.stranger)
+    missing = cast.ask(route, headers, certificate_id=cast.foreign_certificate)
+    assert (missing.content, missing.headers) == (answer.content, answer.headers)
+
+
+def test_another_users_token_is_answered_as_one_that_is_not_there(cast: Cast) -> None:
+    (route,) = [route for route in CLOSED if "token_id" in route.path]
+    headers = bearer(cast.token())
+    answer = cast.ask(route, headers)
+
+    assert refusal(answer) == (404, "not-found", {})
+    _delete(cast, cast.stranger)
+    missing = cast.ask(route, headers)
+    assert (missing.content, missing.headers) == (answer.content, answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("route", "scope"),
+    [(route, scope) for route in OF_USERS for scope in route.needed],
+    ids=str,
+)
+def test_a_token_without_the_scope_is_told_which(route: Route, scope: str, cast: Cast) -> None:
+    before = cast.dump()
+    answer = cast.ask(route, bearer(cast.token(*(one for one in SCOPES if one != scope))))
+
+    assert refusal(answer) == (403, "forbidden", {})
+    assert f"the scope {scope}" in answer.json["detail"]
+    assert cast.dump() == before
+
+
+@of([route for route in CLOSED if route not in OF_USERS])
+def test_what_is_operators_is_closed_to_users(route: Route, cast: Cast) -> None:
+    answer = cast.ask(route, bearer(cast.token()))
+
+    assert refusal(answer) == (403, "forbidden", {})
+    assert "operator" in answer.json["detail"]
+
+
+@of(CLOSED)
+def test_terminators_get_nothing_yet(route: Route, cast: Cast) -> None:
+    terminator = make_token(cast.engine, "terminator")
+
+    assert refusal(cast.ask(route, bearer(terminator))) == (403, "forbidden", {})
+
+
+@of([route for route in CLOSED if not any("password" in one for one in route.security)])
+def test_a_password_opens_nothing(route: Route, cast: Cast) -> None:
+    answer = cast.ask(route, {"Authorization": "Basic YUBiLmM6cGFzc3dvcmQ="})
+
+    assert refusal(answer) == (401, "unauthenticated", {})
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="customer-certificates"'
+
+
+@of(OF_USERS)
+def test_the_owner_is_let_in_with_what_is_listed(route: Route, cast: Cast) -> None:
+    own = cast.token(*(route.needed or ["webhooks"]))
+    answer = cast.ask(route, bearer(own), token_id=own.id)
+
+    assert answer.status_code in {200, 204, 400}
+
+
+@of(CLOSED)
+def test_operators_are_let_in(route: Route, cast: Cast) -> None:
+    answer = cast.ask(route, bearer(make_token(cast.engine, "operator")))
+
+    assert answer.status_code in {200, 204, 400}
+
+
+def test_what_is_open_to_anybody_is_known(cast: Cast) -> None:
+    anybodys = [route for route in ROUTES if not route.security]
+
+    assert [str(route) for route in anybodys] == ["GET /healthcheck", "GET /livez"]
+    for route in anybodys:
+        assert cast.ask(route, {}).status_code == 200
+
+
+def test_the_tokens_of_a_deleted_user_open_nothing(cast: Cast) -> None:
+    token = cast.token()
+    assert cast.client.simulate_get("/tokens", headers=bearer(token)).status_code == 200
+    _delete(cast, cast.owner)
+
+    answer = cast.client.simulate_get("/tokens", headers=bearer(token))
+    assert refusal(answer) == (401, "unauthenticated", {})
+
+
+def test_a_token_ends_when_it_says(cast: Cast) -> None:
+    token = cast.token()
+    for expires_at, status in ((timedelta(minutes=1), 200), (timedelta(), 401)):
+        with cast.engine.begin() as connection:
+            connection.execute(
+                sa.update(Token)
+                .where(Token.id == token.id)
+                .values(expires_at=datetime.now(UTC) + expires_at)
+            )
+        answer = cast.client.simulate_get(f"/users/{cast.owner}", headers=bearer(token))
+        assert answer.status_code == status
+
+
+def test_no_template_has_what_the_cast_does_not_know() -> None:
+    names = {name for route in ROUTES for name in re.findall(r"\{(\w+)\}", route.path)}
+
+    assert names == {"user_id", "certificate_id", "token_id", "name"}
+
+
+class Silent:
+    """A resource that does not say who may ask."""
+
+    def on_get(self, _req: Request, _resp: Response) -> None:
+        raise AssertionError("it was asked")
+
+
+def test_what_does_not_say_who_may_ask_is_closed(backend: Backend, cast: Cast) -> None:
+    app = create_app(backend.closed())
+    app.add_route("/silent", Silent())
+    for headers in ({}, bearer(cast.token()), bearer(make_token(cast.engine, "operator"))):
+        answer = TestClient(app).simulate_get("/silent", headers=headers)
+        assert refusal(answer) == (403, "forbidden", {})
+    app.close()
+
+
+def _delete(cast: Cast, user_id: int) -> None:
+    with cast.engine.begin() as connection:
+        connection.execute(sa.delete(User).where(User.id == user_id))

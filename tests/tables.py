@@ -7,9 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from customer_certificates.models import NEVER, Base, Certificate, User, email_key, new_revision
+from customer_certificates.services.callers import Caller
 
 from .factories import a_user
 
+# Who asks where a test does not care.
+CALLER = Caller("open", "a-request", "127.0.0.1")
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 # What `dump` gives where there is nothing.
 NOTHING: dict[str, list[Any]] = {table.name: [] for table in Base.metadata.sorted_tables}

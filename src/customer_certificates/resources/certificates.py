@@ -96,7 +96,9 @@ class CertificatesResource:
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         sent = payloads.read(req, CertificateUpload)
-        stored = self._certificates.upload(user_id, sent, conditional.expected(req))
+        stored = self._certificates.upload(
+            req.context.caller, user_id, sent, conditional.expected(req)
+        )
         resp.status = 201
         resp.location = f"/users/{user_id}/certificates/{stored.id}"
         resp.data = encode(stored)
@@ -194,7 +196,7 @@ class CertificateResource:
     def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         sent = payloads.read(req, Replacement)
         expected = conditional.expected(req)
-        view = self._versions.replace(user_id, certificate_id, sent, expected)
+        view = self._versions.replace(req.context.caller, user_id, certificate_id, sent, expected)
         conditional.answer(req, resp, view)
 
     @operation(
@@ -204,7 +206,9 @@ class CertificateResource:
         refusals=[NotFound, PreconditionFailed],
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        self._certificates.delete(user_id, certificate_id, conditional.expected(req))
+        self._certificates.delete(
+            req.context.caller, user_id, certificate_id, conditional.expected(req)
+        )
         resp.status = 204
 
 
@@ -225,7 +229,9 @@ class ActiveResource:
     )
     def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         wanted = payloads.read(req, Activation)
-        self._certificates.set_active(user_id, certificate_id, wanted, conditional.expected(req))
+        self._certificates.set_active(
+            req.context.caller, user_id, certificate_id, wanted, conditional.expected(req)
+        )
         resp.status = 202
         resp.data = encode(Activated(certificate_id, wanted.active))
 

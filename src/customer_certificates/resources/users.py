@@ -48,7 +48,7 @@ class UsersResource:
         refusals=[Conflict],
     )
     def on_post(self, req: Request, resp: Response) -> None:
-        user_id = self._users.register(payloads.read(req, NewUser))
+        user_id = self._users.register(req.context.caller, payloads.read(req, NewUser))
         resp.status = 201
         resp.location = f"/users/{user_id}"
         resp.data = msgspec.json.encode(Created(user_id))
@@ -100,7 +100,7 @@ class UserResource:
     )
     def on_patch(self, req: Request, resp: Response, user_id: int) -> None:
         changes = payloads.read(req, UserChanges)
-        view = self._users.change(user_id, changes, conditional.expected(req))
+        view = self._users.change(req.context.caller, user_id, changes, conditional.expected(req))
         conditional.answer(req, resp, view)
 
     @operation(
@@ -110,5 +110,5 @@ class UserResource:
         refusals=[NotFound, PreconditionFailed],
     )
     def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
-        self._users.delete(user_id, conditional.expected(req))
+        self._users.delete(req.context.caller, user_id, conditional.expected(req))
         resp.status = 204

@@ -47,5 +47,7 @@ class RollbackResource:
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         wanted = payloads.read(req, Rollback)
         expected = conditional.expected(req)
-        view = self._versions.roll_back(user_id, certificate_id, wanted, expected)
+        view = self._versions.roll_back(
+            req.context.caller, user_id, certificate_id, wanted, expected
+        )
         conditional.answer(req, resp, view)

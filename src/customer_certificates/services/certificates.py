@@ -11,6 +11,7 @@ from ..gateways.database import ConstraintBroken, Database
 from ..gateways.prepared import Prepared, Row
 from ..models import CONTENT, Certificate
 from ..pki.material import Examined
+from .callers import Caller
 from .contents import certificate_not_found, content_of, locked_certificate
 from .hostnames import Hostnames, names_of
 from .inspection import Inspection
@@ -96,7 +97,9 @@ class Certificates:
             hostnames=self._hostnames.changes(user_id, leaf.hostnames if leaf else (), replaced),
         )
 
-    def upload(self, user_id: int, sent: CertificateUpload, expected: Tags | None) -> UploadView:
+    def upload(
+        self, caller: Caller, user_id: int, sent: CertificateUpload, expected: Tags | None
+    ) -> UploadView:
         """Stores `sent`. Raises Invalid (it is not accepted), NotFound (no such user), Conflict (a
         hostname is another user's), PreconditionFailed, Unavailable."""
         examined = self._inspection.examine(user_id, sent)
@@ -147,7 +150,12 @@ class Certificates:
         return certificate_view(rows[0], self._now())
 
     def set_active(
-        self, user_id: int, certificate_id: int, wanted: Activation, expected: Tags | None
+        self,
+        caller: Caller,
+        user_id: int,
+        certificate_id: int,
+        wanted: Activation,
+        expected: Tags | None,
     ) -> None:
         """Makes the certificate active or inactive; nothing changes where it is so already.
 
@@ -165,7 +173,9 @@ class Certificates:
                     self._hostnames.free(session, user_id, certificate.hostnames)
                 self._revisions.replace(session, user_id)
 
-    def delete(self, user_id: int, certificate_id: int, expected: Tags | None) -> None:
+    def delete(
+        self, caller: Caller, user_id: int, certificate_id: int, expected: Tags | None
+    ) -> None:
         """Removes the certificate and its key. Raises NotFound, PreconditionFailed."""
         with self._database.begin() as session:
             certificate = locked_certificate(session, user_id, certificate_id)

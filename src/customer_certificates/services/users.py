@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Database
 from ..models import NEVER, User, email_key, new_revision
+from .callers import Caller
 from .passwords import Passwords
 from .views import Tags, UserView, require_view
 
@@ -80,7 +81,7 @@ class Users:
             select(User.id, User.password_hash).where(User.email_key == bindparam("email_key"))
         )
 
-    def register(self, new: NewUser) -> int:
+    def register(self, caller: Caller, new: NewUser) -> int:
         """Stores `new` and gives its id. Raises Conflict where the e-mail is another user's."""
         now = self._now()
         user = User(
@@ -118,7 +119,9 @@ class Users:
         views = [UserView(*row) for row in rows[:limit]]
         return views, views[-1].id if len(rows) > limit else None
 
-    def change(self, user_id: int, changes: UserChanges, expected: Tags | None) -> UserView:
+    def change(
+        self, caller: Caller, user_id: int, changes: UserChanges, expected: Tags | None
+    ) -> UserView:
         """Stores `changes` and gives the user as it is then.
 
         Raises NotFound, PreconditionFailed, or Conflict where the e-mail is another user's.
@@ -142,7 +145,7 @@ class Users:
         except IntegrityError as error:
             raise _email_taken() from error
 
-    def delete(self, user_id: int, expected: Tags | None) -> None:
+    def delete(self, caller: Caller, user_id: int, expected: Tags | None) -> None:
         """Removes the user with every certificate and key. Raises NotFound, PreconditionFailed."""
         with self._database.begin() as session:
             require_view(expected, _view(locked_user(session, user_id)))

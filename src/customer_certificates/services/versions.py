@@ -11,6 +11,7 @@ from sqlalchemy.orm import undefer
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Database, Transaction
 from ..models import CONTENT, Certificate, CertificateVersion
+from .callers import Caller
 from .contents import certificate_not_found, content_of, locked_certificate
 from .hostnames import Hostnames, names_of, require_kept
 from .inspection import Inspection
@@ -68,7 +69,12 @@ class Versions:
         return [certificate_view(row, now) for row in rows]
 
     def replace(
-        self, user_id: int, certificate_id: int, sent: Replacement, expected: Tags | None
+        self,
+        caller: Caller,
+        user_id: int,
+        certificate_id: int,
+        sent: Replacement,
+        expected: Tags | None,
     ) -> CertificateView:
         """The certificate as it is after it was replaced with `sent`; nothing changes where it is
         that already.
@@ -97,7 +103,12 @@ class Versions:
             return view_of(certificate, now)
 
     def roll_back(
-        self, user_id: int, certificate_id: int, wanted: Rollback, expected: Tags | None
+        self,
+        caller: Caller,
+        user_id: int,
+        certificate_id: int,
+        wanted: Rollback,
+        expected: Tags | None,
     ) -> CertificateView:
         """The certificate as it is after it was replaced with what it was as `wanted.version`;
         nothing changes where it is that already.

@@ -98,9 +98,10 @@ def _engine(backend: Backend) -> Iterator[sa.Engine]:
 def engine(_engine: sa.Engine) -> sa.Engine:
     """The database as it is, behind the service's back; every test finds it empty."""
     with _engine.begin() as connection:
-        # Authorities' certificates may belong to nobody; all else goes with its user.
-        connection.execute(sa.text("DELETE FROM intermediates"))
-        connection.execute(sa.text("DELETE FROM users"))
+        # Authorities' certificates may belong to nobody, and records stay; all else goes with its
+        # user.
+        for table in ("intermediates", "audit", "audit_heads", "kept_answers", "users"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
     return _engine
 
 

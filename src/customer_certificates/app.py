@@ -15,11 +15,13 @@ from .gateways.children import Children
 from .gateways.database import Database
 from .gateways.metrics import Metrics
 from .gateways.request_lines import RequestLines
+from .middleware.idempotency import Idempotency
 from .middleware.json_only import JsonOnly
 from .middleware.open_mode import OpenMode
 from .middleware.request_log import RequestLog
 from .pki.examination import Examiner
-from .resources import openapi, problems
+from .resources import openapi, problems, replies
+from .resources.audit import AuditResource, UserAuditResource
 from .resources.certificates import (
     ActiveResource,
     CertificateResource,
@@ -32,6 +34,9 @@ from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
+from .services.audit import Audit
+from .services.audit_pages import AuditPages
+from .services.callers import Caller
 from .services.certificates import Certificates
 from .services.health import Health
 from .services.hostnames import Hostnames
@@ -40,6 +45,7 @@ from .services.intermediates import Intermediates
 from .services.listing import Listing
 from .services.passwords import Passwords
 from .services.reexamination import Reexamination
+from .services.repeats import Repeats, Replayed
 from .services.revisions import Revisions
 from .services.users import Users
 from .services.versions import Versions
@@ -61,7 +67,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(None, None, None, None, None))  # type: ignore[arg-type]
+    return openapi.document(_routes(None, None, None, None, None, None))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -89,12 +95,14 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
     revisions = Revisions(database, now)
-    parts = (database, inspection, intermediates, Hostnames(database), revisions, now)
+    audit = Audit(database, now)
+    parts = (database, inspection, intermediates, Hostnames(database), revisions, audit, now)
     routes = _routes(
-        Users(database, passwords, now),
+        Users(database, passwords, audit, now),
         Certificates(*parts),
         Versions(*parts),
         Listing(database, pages, revisions),
+        AuditPages(database),
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -110,12 +118,14 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
             RequestLog(lines, metrics, names),
             OpenMode(config.trusted_peers),
             JsonOnly(),
+            Idempotency(Repeats(database, now)),
         ]
     )
     app.req_options.strip_url_path_trailing_slash = True
     app.router_options.converters["id"] = IdConverter
     app.add_error_handler(Exception, problems.fail)
     app.add_error_handler(falcon.HTTPError, problems.refuse_http)
+    app.add_error_handler(Replayed, replies.replay)
     app.add_error_handler(Refusal, problems.refuse)
     for template, resource in all_routes:
         app.add_route(template, resource)
@@ -143,7 +153,9 @@ def examine_unread(config: Config) -> int:
             return 0
         children = Children(Examiner, config.roots_pem, size=1, count=metrics.child_ended)
         inspection = Inspection(children, Intermediates(database), _now, enforce=False)
-        parts = (database, inspection, Hostnames(database), Revisions(database, _now))
+        audit, caller = Audit(database, _now), Caller("command", "migrate", "")
+        revisions = Revisions(database, _now)
+        parts = (database, inspection, Hostnames(database), revisions, audit, caller)
         try:
             return Reexamination(*parts).run()
         finally:
@@ -157,6 +169,7 @@ def _routes(
     certificates: Certificates,
     versions: Versions,
     listing: Listing,
+    audit: AuditPages,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
@@ -164,6 +177,8 @@ def _routes(
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
+        (user + "/audit", UserAuditResource(audit)),
+        ("/audit", AuditResource(audit)),
         (user + "/certificates", CertificatesResource(certificates, listing)),
         (user + "/certificates/check", CheckResource(certificates)),
         (certificate, CertificateResource(certificates, versions)),

@@ -17,6 +17,7 @@ from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
+from customer_certificates.services.audit import Audit
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.hostnames import Hostnames
 from customer_certificates.services.inspection import Inspection
@@ -64,6 +65,7 @@ class Parts(NamedTuple):
     intermediates: Intermediates
     hostnames: Hostnames
     revisions: Revisions
+    audit: Audit
     now: Callable[[], datetime]
 
 
@@ -72,7 +74,8 @@ def parts(database: Database, revisions: Revisions, children: Children) -> Parts
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, lambda: NOW, enforce=False)
     hostnames = Hostnames(database)
-    return Parts(database, inspection, intermediates, hostnames, revisions, lambda: NOW)
+    audit = Audit(database, lambda: NOW)
+    return Parts(database, inspection, intermediates, hostnames, revisions, audit, lambda: NOW)
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ def versions(parts: Parts) -> Versions:
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
     passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2)
-    yield Users(database, passwords, lambda: NOW)
+    yield Users(database, passwords, Audit(database, lambda: NOW), lambda: NOW)
     passwords.close()
 
 
@@ -160,11 +163,11 @@ def test_no_use_case_asks_once_for_each_row(
         "list active": lambda: listing.page(owner, again, NONE),
         "find": lambda: listing.page(owner, named, NONE),
         "check": lambda: certificates.check(owner, sent(CertificateUpload, *names), first),
-        # The revision, the same one, itself, its names, its intermediate; on PostgreSQL in one
-        # trip.
+        # Each write ends with three: the audit's chain is locked, an entry added, the chain's head
+        # moved. The revision, the same one, itself, its names, its intermediate; on PostgreSQL in
+        # one trip.
         "upload": lambda: certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None),
-        # The user, the revision, the same one, itself, its names, its intermediate, the claim,
-        # and whether it holds.
+        # The same, the claim, and whether it holds.
         "upload active": lambda: certificates.upload(
             CALLER, owner, sent(CertificateUpload, *names, active=True), None
         ),
@@ -199,22 +202,22 @@ def test_no_use_case_asks_once_for_each_row(
         "list active": 2,
         "find": 2,
         "check": 5,
-        "upload": 5,
-        "upload active": 8,
-        "activate": 6,
-        "activate again": 2,
-        "replace": 12,
+        "upload": 8,
+        "upload active": 10,
+        "activate": 9,
+        "activate again": 5,
+        "replace": 15,
         "show versions": 1,
-        "roll back": 12,
-        "deactivate": 5,
-        "delete": 5,
+        "roll back": 15,
+        "deactivate": 8,
+        "delete": 8,
         "show user": 1,
         "list users": 1,
         "find user": 1,
-        "change user": 2,
-        "register": 1,
+        "change user": 5,
+        "register": 4,
         "sign in": 1,
-        "delete user": 2,
+        "delete user": 5,
     }
 
 

@@ -13,6 +13,7 @@ from customer_certificates.errors import Conflict, NotFound, PreconditionFailed
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
+from customer_certificates.services.audit import Audit
 from customer_certificates.services.passwords import Passwords
 from customer_certificates.services.users import NewUser, UserChanges, Users
 from customer_certificates.services.views import Tags, UserView
@@ -26,7 +27,7 @@ HASHES = PasswordHashes(LEAST_PASSWORD_COST)
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
     passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2)
-    yield Users(database, passwords, lambda: NOW)
+    yield Users(database, passwords, Audit(database, lambda: NOW), lambda: NOW)
     passwords.close()
 
 

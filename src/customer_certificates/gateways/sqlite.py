@@ -61,8 +61,8 @@ def is_lost(error: object) -> bool:
     return False
 
 
-def may_have_committed(error: object) -> bool:
-    """Never: what SQLite does not confirm, it rolls back."""
+def is_lock_timeout(error: object) -> bool:
+    """Never: who waits for another transaction waits before the first statement."""
     return False
 
 
@@ -81,15 +81,8 @@ class Runner:
     def run_together(
         self, statements: list[tuple[str, str, list[Any]]]
     ) -> list[list[tuple[Any, ...]]]:
-        """The rows of each statement, all of them one transaction."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            rows = [self.run(*statement) for statement in statements]
-            self._connection.execute("COMMIT")
-        except BaseException:
-            self._connection.rollback()
-            raise
-        return rows
+        """The rows of each statement."""
+        return [self.run(*statement) for statement in statements]
 
     def require_begun(self) -> None:
         """Nothing: `configure` has every transaction begin."""

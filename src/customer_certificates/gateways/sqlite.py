@@ -23,7 +23,9 @@ def configure(engine: Engine) -> None:
     path = Path(str(engine.url.database))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite gives the mode of this file to the log files that it puts beside it.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # Only where it is not there: to close any descriptor of a file ends this process's locks on it.
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     with suppress(PermissionError):
         path.chmod(0o600)
 

@@ -103,12 +103,18 @@ def _engine(backend: Backend) -> Iterator[sa.Engine]:
 def engine(_engine: sa.Engine) -> sa.Engine:
     """The database as it is, behind the service's back; every test finds it empty."""
     with _engine.begin() as connection:
-        # Authorities' certificates may belong to nobody; all else goes with its user.
-        connection.execute(sa.text("DELETE FROM intermediates"))
-        connection.execute(sa.text("DELETE FROM users"))
-        # Operators' and terminators' belong to nobody.
-        connection.execute(sa.text("DELETE FROM tokens"))
-        connection.execute(sa.text("DELETE FROM service_state"))
+        # Authorities' certificates and operators' tokens may belong to nobody, and records stay;
+        # all else goes with its user.
+        for table in (
+            "intermediates",
+            "audit",
+            "audit_heads",
+            "kept_answers",
+            "tokens",
+            "service_state",
+            "users",
+        ):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
     return _engine
 
 

@@ -14,10 +14,9 @@ from customer_certificates import app, server
 from customer_certificates.config import Config
 from customer_certificates.gateways.cache import Page
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.services.callers import KnownUser
+from customer_certificates.services.callers import Caller, KnownUser
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.listing import CertificateFilter, Listing
-from customer_certificates.services.uploads import Activation, CertificateUpload
 from customer_certificates.services.users import Users
 from customer_certificates.services.views import Tags, UploadView
 
@@ -90,19 +89,17 @@ class DeletingCertificates(Certificates):
 
     pages: ClassVar[DeletedPages]
 
-    def upload(self, user_id: int, sent: CertificateUpload, expected: Tags | None) -> UploadView:
-        stored = super().upload(user_id, sent, expected)
+    def upload(self, caller: Caller, user_id: int, *more: Any, **named: Any) -> UploadView:
+        stored = super().upload(caller, user_id, *more, **named)
         self.pages.delete(user_id)
         return stored
 
-    def set_active(
-        self, user_id: int, certificate_id: int, wanted: Activation, expected: Tags | None
-    ) -> None:
-        super().set_active(user_id, certificate_id, wanted, expected)
+    def set_active(self, caller: Caller, user_id: int, *more: Any, **named: Any) -> None:
+        super().set_active(caller, user_id, *more, **named)
         self.pages.delete(user_id)
 
-    def delete(self, user_id: int, certificate_id: int, expected: Tags | None) -> None:
-        super().delete(user_id, certificate_id, expected)
+    def delete(self, caller: Caller, user_id: int, *more: Any, **named: Any) -> None:
+        super().delete(caller, user_id, *more, **named)
         self.pages.delete(user_id)
 
 
@@ -111,8 +108,8 @@ class DeletingUsers(Users):
 
     pages: ClassVar[DeletedPages]
 
-    def delete(self, user_id: int, expected: Tags | None) -> None:
-        super().delete(user_id, expected)
+    def delete(self, caller: Caller, user_id: int, *more: Any, **named: Any) -> None:
+        super().delete(caller, user_id, *more, **named)
         self.pages.delete(user_id)
 
 

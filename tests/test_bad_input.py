@@ -218,7 +218,8 @@ header_values = st.text(
     headers=st.dictionaries(
         st.sampled_from(
             ["If-Match", "If-None-Match", "Accept", "X-Request-Id", "Cookie", "Range", "Expect"]
-        ),
+        )
+        | st.just("Idempotency-Key"),
         header_values
         | st.sampled_from(["*", '"', '"*"', "W/", 'W/"', ",", '"a", "b', "a/b;q=", "*/*;q=1e9"]),
     )

@@ -11,6 +11,10 @@ from customer_certificates.config import (
     ConfigError,
 )
 
+from .factories import a_pair
+
+RSA_KEY = a_pair(key="RSA-2048").key_pem.decode()
+
 
 def test_defaults_need_nothing() -> None:
     config = Config.from_environ({})
@@ -20,6 +24,7 @@ def test_defaults_need_nothing() -> None:
         config.database_url == f"sqlite:///{Path('var/customer-certificates.sqlite3').absolute()}"
     )
     assert config.cache_url is None
+    assert (config.audit_key_pem, config.audit_export_dir) == (None, None)
     assert config.password_cost == RFC_9106_LOW_MEMORY
 
 
@@ -76,6 +81,9 @@ def test_the_address_is_one_that_a_person_can_open(host: str, address: str) -> N
         ("CC_CACHE_URL", "memcached://hunter2"),
         ("CC_TRUSTED_PEERS", "10.0.0.1/8"),
         ("CC_TRUSTED_PEERS", "everybody"),
+        ("CC_AUDIT_KEY", "hunter2"),
+        ("CC_AUDIT_KEY", RSA_KEY),
+        ("CC_AUDIT_EXPORT_DIR", "what?"),
     ],
 )
 def test_a_wrong_setting_is_named_and_a_secret_is_not_repeated(variable: str, value: str) -> None:

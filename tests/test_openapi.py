@@ -1,7 +1,9 @@
 """The description of the API, and whether the service does what it says."""
 
+import re
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import falcon.inspect
 import pytest
@@ -85,6 +87,10 @@ class Stock:
             wanted = case.path_parameters.get(name)
             if isinstance(wanted, int) and 0 < wanted < 2**63 and wanted % 2:
                 case.path_parameters[name] = living
+        headers: Any = case.headers or {}
+        if re.fullmatch("[!-~]{1,255}", str(headers.get("Idempotency-Key", ""))):
+            # The same short key would come again, with another request.
+            headers["Idempotency-Key"] = str(uuid4())
         if isinstance(case.body, dict) and isinstance(version := case.body.get("version"), float):
             # To JSON Schema 1.0 is an integer; here it is not.
             case.body["version"] = int(version) if version.is_integer() else version

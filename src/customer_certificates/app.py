@@ -19,11 +19,13 @@ from .gateways.database import Database
 from .gateways.metrics import Metrics
 from .gateways.request_lines import RequestLines
 from .middleware.authentication import Authenticated
+from .middleware.idempotency import Idempotency
 from .middleware.json_only import JsonOnly
 from .middleware.open_mode import OpenMode
 from .middleware.request_log import RequestLog
 from .pki.examination import Examiner
-from .resources import openapi, problems
+from .resources import openapi, problems, replies
+from .resources.audit import AuditResource, UserAuditResource
 from .resources.certificates import (
     ActiveResource,
     CertificateResource,
@@ -38,7 +40,10 @@ from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
 from .services.attempts import Attempts
+from .services.audit import Audit
+from .services.audit_pages import AuditPages
 from .services.authentication import Authentication
+from .services.callers import Caller
 from .services.certificates import Certificates
 from .services.health import Health
 from .services.hostnames import Hostnames
@@ -48,6 +53,7 @@ from .services.last_uses import LastUses
 from .services.listing import Listing
 from .services.passwords import Passwords
 from .services.reexamination import Reexamination
+from .services.repeats import Repeats, Replayed
 from .services.revisions import Revisions
 from .services.tokens import Tokens
 from .services.users import Users
@@ -70,7 +76,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(None, None, None, None, None, None))  # type: ignore[arg-type]
+    return openapi.document(_routes(None, None, None, None, None, None, None))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -98,14 +104,16 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
     revisions = Revisions(database, now)
-    parts = (database, inspection, intermediates, Hostnames(database), revisions, now)
-    users = Users(database, passwords, now)
+    audit = Audit(database, now)
+    parts = (database, inspection, intermediates, Hostnames(database), revisions, audit, now)
+    users = Users(database, passwords, audit, now)
     routes = _routes(
         users,
-        Tokens(database, now),
+        Tokens(database, audit, now),
         Certificates(*parts),
         Versions(*parts),
         Listing(database, pages, revisions),
+        AuditPages(database),
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -118,7 +126,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     names = {template: openapi.plain_template(template) for template, _ in all_routes}
     attempts = Attempts(Counters(pages.redis), now)
     last_uses = LastUses(database)
-    authentication = Authentication(database, users, attempts, last_uses, now)
+    authentication = Authentication(database, users, attempts, last_uses, audit, now)
     app = Application(
         middleware=[
             RequestLog(lines, metrics, names),
@@ -126,12 +134,14 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
             if config.asks_credentials
             else OpenMode(config.trusted_peers),
             JsonOnly(),
+            Idempotency(Repeats(database, now)),
         ]
     )
     app.req_options.strip_url_path_trailing_slash = True
     app.router_options.converters["id"] = IdConverter
     app.add_error_handler(Exception, problems.fail)
     app.add_error_handler(falcon.HTTPError, problems.refuse_http)
+    app.add_error_handler(Replayed, replies.replay)
     app.add_error_handler(Refusal, problems.refuse)
     for template, resource in all_routes:
         app.add_route(template, resource)
@@ -160,7 +170,9 @@ def examine_unread(config: Config) -> int:
             return 0
         children = Children(Examiner, config.roots_pem, size=1, count=metrics.child_ended)
         inspection = Inspection(children, Intermediates(database), _now, enforce=False)
-        parts = (database, inspection, Hostnames(database), Revisions(database, _now))
+        audit, caller = Audit(database, _now), Caller("command", "migrate", "")
+        revisions = Revisions(database, _now)
+        parts = (database, inspection, Hostnames(database), revisions, audit, caller)
         try:
             return Reexamination(*parts).run()
         finally:
@@ -174,7 +186,7 @@ def tokens_of(config: Config) -> Iterator[Tokens]:
     """Tokens, for the command line, which needs none itself: who has the database has all."""
     database = Database(config.database_url, Metrics(None), threads=1)
     try:
-        yield Tokens(database, _now)
+        yield Tokens(database, Audit(database, _now), _now)
     finally:
         database.close()
 
@@ -191,6 +203,7 @@ def _routes(
     certificates: Certificates,
     versions: Versions,
     listing: Listing,
+    audit: AuditPages,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
@@ -198,6 +211,8 @@ def _routes(
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
+        (user + "/audit", UserAuditResource(audit)),
+        ("/audit", AuditResource(audit)),
         (user + "/certificates", CertificatesResource(certificates, listing)),
         (user + "/certificates/check", CheckResource(certificates)),
         (certificate, CertificateResource(certificates, versions)),

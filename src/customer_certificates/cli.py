@@ -9,6 +9,7 @@ import typer
 
 from .client.commands import import_certificates, inspect_files
 from .config import Config, ConfigError
+from .maintenance_commands import audit, clean
 
 if TYPE_CHECKING:
     from .services.callers import Caller
@@ -76,6 +77,8 @@ def openapi() -> None:
     print(yaml.safe_dump(description(), sort_keys=False, allow_unicode=True, width=100), end="")
 
 
+app.command()(clean)
+app.add_typer(audit, name="audit")
 app.command("import", no_args_is_help=True)(import_certificates)
 app.command("inspect", no_args_is_help=True)(inspect_files)
 

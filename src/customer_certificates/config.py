@@ -43,7 +43,9 @@ class Config:
     None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes, lanes);
     `metrics_folder` is where the worker processes of one service share their counters;
     `roots_pem` has the certificates of the authorities that the public trusts; `registration` says
-    who may register users, where credentials are asked for.
+    who may register users, where credentials are asked for; `audit_key_pem` signs what the audit's
+    chains end in (None: a key in `data_dir` does), and they are exported into `audit_export_dir`
+    from time to time (None: they are not).
     """
 
     profile: Profile
@@ -60,6 +62,8 @@ class Config:
     upload_checks: UploadChecks
     roots_pem: bytes
     registration: Registration
+    audit_key_pem: bytes | None
+    audit_export_dir: Path | None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -99,6 +103,8 @@ class Config:
             ),
             roots_pem=_read(environ, "CC_ROOTS", _roots, certifi.where()),
             registration=_read(environ, "CC_REGISTRATION", _registration, "operators"),
+            audit_key_pem=_read(environ, "CC_AUDIT_KEY", _audit_key, ""),
+            audit_export_dir=_read(environ, "CC_AUDIT_EXPORT_DIR", _folder_if_any, ""),
         )
 
     @property
@@ -124,6 +130,11 @@ def share_metrics(folder: Path) -> None:
     prometheus-client reads this variable when it is imported, so it comes before that.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
+def uncounted() -> dict[str, str]:
+    """The environment of a process that does not count among the workers."""
+    return {name: of for name, of in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
 
 
 def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T], default: str) -> T:
@@ -180,6 +191,30 @@ def _folder(text: str) -> Path:
     if "?" in text:
         raise ValueError(f"cannot hold a question mark, which ends a path in a URL: {text!r}.")
     return Path(text).expanduser().absolute()
+
+
+def _folder_if_any(text: str) -> Path | None:
+    return _folder(text) if text else None
+
+
+def _audit_key(text: str) -> bytes | None:
+    if not text:
+        return None
+    # Here, and not for every command: it takes longer to import than the rest.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    pem = text.encode()
+    try:
+        key = load_pem_private_key(pem, None)
+    except (TypeError, ValueError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(
+            "must be an Ed25519 private key in PEM, without a passphrase. To make one: "
+            "openssl genpkey -algorithm ed25519"
+        )
+    return pem
 
 
 def _host(text: str) -> str:

@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from importlib import import_module
 from multiprocessing.util import Finalize
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
+from threading import Event, Thread
 from time import sleep
 
 import msgspec
@@ -22,13 +23,15 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer as Server
 
-from .config import Config, share_metrics
+from .config import Config, share_metrics, uncounted
 
 _DRAIN_SECONDS = 25
 # Longer than proxies keep an idle connection (nginx: 60 s), so that it is they who close it.
 _HEADER_SECONDS = 65
 _M_ARENA_MAX = -8
 _LOOK_SECONDS = 1
+_EXPORT_SECONDS = 600
+_COMMAND = f"from {__package__}.cli import main; main()"
 _TARGET = "customer_certificates.server:worker"
 
 
@@ -50,7 +53,8 @@ def serve(config: Config) -> None:
     server = _granian(config)
     server.on_startup(lambda: _announce(config))
     _require_free(config)
-    server.serve()
+    with _exports(config, server):
+        server.serve()
 
 
 @contextmanager
@@ -59,6 +63,36 @@ def metrics_folder() -> Iterator[None]:
     with TemporaryDirectory(prefix="customer-certificates-", ignore_cleanup_errors=True) as folder:
         share_metrics(Path(folder))
         yield
+
+
+@contextmanager
+def _exports(config: Config, server: Server) -> Iterator[None]:
+    """Exports the audit's heads every ten minutes while it is served, and once more at the end.
+
+    By a process that ends each time: this one is to hold no connection that workers would inherit.
+    """
+    if not config.audit_export_dir:
+        yield
+        return
+    command = [sys.executable, "-c", _COMMAND, "audit", "export"]
+    command += ["--out", str(config.audit_export_dir)]
+    stopped = Event()
+
+    def export() -> None:
+        subprocess.run(command, env=uncounted(), stdout=subprocess.DEVNULL, check=False)  # noqa: S603
+
+    def every_ten_minutes() -> None:
+        export()
+        while not stopped.wait(_EXPORT_SECONDS):
+            export()
+
+    thread = Thread(target=every_ten_minutes, name="audit-export", daemon=True)
+    server.on_startup(thread.start)
+    yield
+    stopped.set()
+    if thread.ident:
+        thread.join()
+    export()
 
 
 def worker() -> object:

@@ -18,6 +18,7 @@ from customer_certificates.gateways.counters import Counters
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.services.attempts import Attempts
+from customer_certificates.services.audit import Audit
 from customer_certificates.services.authentication import Authentication
 from customer_certificates.services.callers import Caller
 from customer_certificates.services.last_uses import LastUses
@@ -29,7 +30,7 @@ from customer_certificates.services.views import Tags
 
 from ..credentials import Made, make_token
 from ..servers import start_valkey
-from ..tables import NOW, add_certificates, add_users
+from ..tables import CALLER, NOW, add_certificates, add_users
 from .conftest import Counter
 
 ALL = CertificateFilter(None, None, None, None, None, None, after=0, limit=100)
@@ -52,11 +53,14 @@ class Door:
         self.clock = Clock()
         self.passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=_PLACES)
         stack.callback(self.passwords.close)
-        self.users = Users(database, self.passwords, self.clock)
+        audit = Audit(database, self.clock)
+        self.users = Users(database, self.passwords, audit, self.clock)
         uses = LastUses(database)
         stack.callback(uses.close)
         attempts = Attempts(Counters(None), self.clock)
-        self._authentication = Authentication(database, self.users, attempts, uses, self.clock)
+        self._authentication = Authentication(
+            database, self.users, attempts, uses, audit, self.clock
+        )
         revisions = Revisions(database, self.clock)
         self.listing = Listing(database, Pages(None, Metrics(None)), revisions)
 
@@ -143,7 +147,7 @@ def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Eng
 
 
 def test_an_account_is_open_again_after_a_quarter_of_an_hour(door: Door) -> None:
-    user_id = door.users.register(NewUser("Ada", "ada@example.com", "x"))
+    user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     for number in range(5):
         fail(door, "Ada@example.com", f"192.0.2.{number}")
     with pytest.raises(TooManyRequests) as caught:
@@ -158,7 +162,7 @@ def test_an_account_is_open_again_after_a_quarter_of_an_hour(door: Door) -> None
 
 
 def test_many_at_once_are_no_more_than_one_after_the_other(door: Door) -> None:
-    door.users.register(NewUser("Ada", "ada@example.com", "x"))
+    door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
 
     def guess(number: int) -> bool:
         try:
@@ -175,7 +179,7 @@ def test_many_at_once_are_no_more_than_one_after_the_other(door: Door) -> None:
 
 def test_what_was_not_looked_at_is_no_failure(door: Door) -> None:
     """There was no room for another password; that says nothing of this one."""
-    user_id = door.users.register(NewUser("Ada", "ada@example.com", "x"))
+    user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     with door.without_room():
         for _ in range(20):
             with pytest.raises(Unavailable):
@@ -196,7 +200,7 @@ def test_what_was_not_looked_at_is_no_failure(door: Door) -> None:
 def test_whoever_has_one_ipv6_address_has_all_of_its_network(
     door: Door, one: str, other: str, same: bool
 ) -> None:
-    door.users.register(NewUser("Ada", "ada@example.com", "x"))
+    door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     for number in range(5):
         fail(door, f"nobody{number}@example.com", one)
 

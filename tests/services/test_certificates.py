@@ -17,6 +17,7 @@ from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
+from customer_certificates.services.audit import Audit
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.hostnames import Hostnames
 from customer_certificates.services.inspection import Inspection
@@ -37,7 +38,7 @@ from customer_certificates.services.views import Tags
 
 from ..pki import authority
 from ..resources import key_der, pem
-from ..tables import NOW, add_certificates, add_users, dump
+from ..tables import CALLER, NOW, add_certificates, add_users, dump
 from .conftest import Counter
 
 ALL = CertificateFilter(None, None, None, None, None, None, after=0, limit=100)
@@ -64,6 +65,7 @@ class Parts(NamedTuple):
     intermediates: Intermediates
     hostnames: Hostnames
     revisions: Revisions
+    audit: Audit
     now: Callable[[], datetime]
 
 
@@ -72,7 +74,8 @@ def parts(database: Database, revisions: Revisions, children: Children) -> Parts
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, lambda: NOW, enforce=False)
     hostnames = Hostnames(database)
-    return Parts(database, inspection, intermediates, hostnames, revisions, lambda: NOW)
+    audit = Audit(database, lambda: NOW)
+    return Parts(database, inspection, intermediates, hostnames, revisions, audit, lambda: NOW)
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ def versions(parts: Parts) -> Versions:
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
     passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2)
-    yield Users(database, passwords, lambda: NOW)
+    yield Users(database, passwords, Audit(database, lambda: NOW), lambda: NOW)
     passwords.close()
 
 
@@ -150,7 +153,7 @@ def test_no_use_case_asks_once_for_each_row(
     (owner,) = add_users(engine, 1)
     add_certificates(engine, owner, number)
     names = [f"{place}.example.com" for place in range(number)]
-    first = certificates.upload(owner, sent(CertificateUpload, *names), None).id
+    first = certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None).id
     email = users.get(owner).email
     again = ALL._replace(active=True, limit=1000)
     named = ALL._replace(hostname=names[0], trust="private", status="active")
@@ -160,33 +163,37 @@ def test_no_use_case_asks_once_for_each_row(
         "list active": lambda: listing.page(owner, again, NONE),
         "find": lambda: listing.page(owner, named, NONE),
         "check": lambda: certificates.check(owner, sent(CertificateUpload, *names), first),
-        # The revision, the same one, itself, its names, its intermediate; on PostgreSQL in one
-        # trip.
-        "upload": lambda: certificates.upload(owner, sent(CertificateUpload, *names), None),
-        # The user, the revision, the same one, itself, its names, its intermediate, the claim,
-        # and whether it holds.
+        # Each write ends with three: the audit's chain is locked, an entry added, the chain's head
+        # moved. The revision, the same one, itself, its names, its intermediate; on PostgreSQL in
+        # one trip.
+        "upload": lambda: certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None),
+        # The same, the claim, and whether it holds.
         "upload active": lambda: certificates.upload(
-            owner, sent(CertificateUpload, *names, active=True), None
+            CALLER, owner, sent(CertificateUpload, *names, active=True), None
         ),
         # The user, it, its change, the claim, whether it holds, the revision.
-        "activate": lambda: certificates.set_active(owner, first, Activation(True), None),
-        "activate again": lambda: certificates.set_active(owner, first, Activation(True), None),
+        "activate": lambda: certificates.set_active(CALLER, owner, first, Activation(True), None),
+        "activate again": lambda: certificates.set_active(
+            CALLER, owner, first, Activation(True), None
+        ),
         # The user, it, its key, its intermediate, what it was, what it is, the oldest of what it
         # was, its names off and on, the claim, whether it holds, those freed, the revision.
-        "replace": lambda: versions.replace(owner, first, sent(Replacement, *names), None),
+        "replace": lambda: versions.replace(CALLER, owner, first, sent(Replacement, *names), None),
         "show versions": lambda: versions.all(owner, first),
         # The same without an intermediate, and with the version that it goes back to.
-        "roll back": lambda: versions.roll_back(owner, first, Rollback(1), None),
+        "roll back": lambda: versions.roll_back(CALLER, owner, first, Rollback(1), None),
         # The user, it, its change, the names freed, the revision.
-        "deactivate": lambda: certificates.set_active(owner, first, Activation(False), None),
-        "delete": lambda: certificates.delete(owner, first, None),
+        "deactivate": lambda: certificates.set_active(
+            CALLER, owner, first, Activation(False), None
+        ),
+        "delete": lambda: certificates.delete(CALLER, owner, first, None),
         "show user": lambda: users.get(owner),
         "list users": lambda: users.page(None, 0, 1000),
         "find user": lambda: users.page(email, 0, 1000),
-        "change user": lambda: users.change(owner, UserChanges(name="Ada"), None),
-        "register": lambda: users.register(NewUser("Ada", "ada@example.com", "x")),
+        "change user": lambda: users.change(CALLER, owner, UserChanges(name="Ada"), None),
+        "register": lambda: users.register(CALLER, NewUser("Ada", "ada@example.com", "x")),
         "sign in": lambda: users.sign_in("ada@example.com", "x"),
-        "delete user": lambda: users.delete(owner, None),
+        "delete user": lambda: users.delete(CALLER, owner, None),
     }
 
     assert {name: count(work) for name, work in costs.items()} == {
@@ -195,22 +202,22 @@ def test_no_use_case_asks_once_for_each_row(
         "list active": 2,
         "find": 2,
         "check": 5,
-        "upload": 5,
-        "upload active": 8,
-        "activate": 6,
-        "activate again": 2,
-        "replace": 13,
+        "upload": 8,
+        "upload active": 10,
+        "activate": 9,
+        "activate again": 5,
+        "replace": 16,
         "show versions": 1,
-        "roll back": 13,
-        "deactivate": 5,
-        "delete": 5,
+        "roll back": 16,
+        "deactivate": 8,
+        "delete": 8,
         "show user": 1,
         "list users": 1,
         "find user": 1,
-        "change user": 2,
-        "register": 1,
+        "change user": 5,
+        "register": 4,
         "sign in": 1,
-        "delete user": 2,
+        "delete user": 5,
     }
 
 
@@ -221,8 +228,8 @@ def test_a_name_that_is_given_up_between_two_looks_is_claimed(
 ) -> None:
     """At the first it is another's, at the second nobody's. (SQLite lets nobody write between.)"""
     owner, stranger = add_users(engine, 2)
-    certificates.upload(stranger, sent(CertificateUpload, "a.example", active=True), None)
-    first = certificates.upload(owner, sent(CertificateUpload, "a.example"), None).id
+    certificates.upload(CALLER, stranger, sent(CertificateUpload, "a.example", active=True), None)
+    first = certificates.upload(CALLER, owner, sent(CertificateUpload, "a.example"), None).id
     run = postgresql.Runner.run
     given_up: list[bool] = []
 
@@ -238,7 +245,7 @@ def test_a_name_that_is_given_up_between_two_looks_is_claimed(
     if engine.dialect.name == "sqlite":
         with engine.begin() as connection:
             connection.execute(sa.delete(User).where(User.id == stranger))
-    certificates.set_active(owner, first, Activation(True), None)
+    certificates.set_active(CALLER, owner, first, Activation(True), None)
 
     assert dump(engine)["hostname_claims"] == [("a.example", owner)]
     assert bool(given_up) is (engine.dialect.name == "postgresql")
@@ -249,15 +256,15 @@ def test_uploads_go_on_after_refused_requests(
 ) -> None:
     """What a driver prepares by itself, and drops when a transaction is rolled back, is its own."""
     (owner,) = add_users(engine, 1)
-    first = certificates.upload(owner, an_upload(), None).id
+    first = certificates.upload(CALLER, owner, an_upload(), None).id
     for active in [True, False] * 5:
-        certificates.set_active(owner, first, Activation(active), None)
+        certificates.set_active(CALLER, owner, first, Activation(active), None)
     for _ in range(4):
         with pytest.raises(NotFound):
-            certificates.delete(owner, first + 1000, None)
+            certificates.delete(CALLER, owner, first + 1000, None)
 
     for _ in range(4):
-        certificates.upload(owner, an_upload(), None)
+        certificates.upload(CALLER, owner, an_upload(), None)
     assert len(ids(listing, owner, ALL)) == 5
 
 
@@ -322,12 +329,12 @@ def test_a_list_is_new_after_each_write(
     owner, stranger = add_users(engine, 2)
     strangers_tag, _ = listing.page(stranger, ALL, NONE)
     tags = [listing.page(owner, ALL, NONE)[0]]
-    first = certificates.upload(owner, an_upload(), None).id
+    first = certificates.upload(CALLER, owner, an_upload(), None).id
     tags.append(listing.page(owner, ALL, NONE)[0])
     assert ids(listing, owner, ALL) == [first]
-    certificates.set_active(owner, first, Activation(True), None)
+    certificates.set_active(CALLER, owner, first, Activation(True), None)
     tags.append(listing.page(owner, ALL, NONE)[0])
-    certificates.delete(owner, first, None)
+    certificates.delete(CALLER, owner, first, None)
     tags.append(listing.page(owner, ALL, NONE)[0])
 
     assert ids(listing, owner, ALL) == []
@@ -342,17 +349,17 @@ def test_a_refused_write_changes_nothing(certificates: Certificates, engine: sa.
     other = Tags(["other"])
 
     with pytest.raises(PreconditionFailed):
-        certificates.upload(owner, an_upload(), other)
+        certificates.upload(CALLER, owner, an_upload(), other)
     with pytest.raises(PreconditionFailed):
-        certificates.set_active(owner, first, Activation(False), other)
+        certificates.set_active(CALLER, owner, first, Activation(False), other)
     with pytest.raises(PreconditionFailed):
-        certificates.delete(owner, first, other)
+        certificates.delete(CALLER, owner, first, other)
     with pytest.raises(NotFound):
-        certificates.upload(stranger + 1000, an_upload(), None)
+        certificates.upload(CALLER, stranger + 1000, an_upload(), None)
     with pytest.raises(NotFound):
-        certificates.set_active(stranger, first, Activation(False), None)
+        certificates.set_active(CALLER, stranger, first, Activation(False), None)
     with pytest.raises(NotFound):
-        certificates.delete(stranger, first, None)
+        certificates.delete(CALLER, stranger, first, None)
     assert dump(engine) == before
 
 
@@ -360,8 +367,8 @@ def test_no_id_is_used_twice(certificates: Certificates, engine: sa.Engine) -> N
     (owner,) = add_users(engine, 1)
     used: list[int] = []
     for _ in range(5):
-        used.append(certificates.upload(owner, an_upload(), None).id)
-        certificates.delete(owner, used[-1], None)
+        used.append(certificates.upload(CALLER, owner, an_upload(), None).id)
+        certificates.delete(CALLER, owner, used[-1], None)
 
     assert used == sorted(set(used))
 

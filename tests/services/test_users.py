@@ -13,11 +13,12 @@ from customer_certificates.errors import Conflict, NotFound, PreconditionFailed
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
+from customer_certificates.services.audit import Audit
 from customer_certificates.services.passwords import Passwords
 from customer_certificates.services.users import NewUser, UserChanges, Users
 from customer_certificates.services.views import Tags, UserView
 
-from ..tables import NOW, add_certificates, add_users, dump
+from ..tables import CALLER, NOW, add_certificates, add_users, dump
 from .test_passwords import WAIT_SECONDS, SlowPassword
 
 HASHES = PasswordHashes(LEAST_PASSWORD_COST)
@@ -26,7 +27,7 @@ HASHES = PasswordHashes(LEAST_PASSWORD_COST)
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
     passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2)
-    yield Users(database, passwords, lambda: NOW)
+    yield Users(database, passwords, Audit(database, lambda: NOW), lambda: NOW)
     passwords.close()
 
 
@@ -48,14 +49,14 @@ def older_hash(password: str) -> str:
 
 
 def test_registered_at_the_time_that_was_given(users: Users) -> None:
-    user_id = users.register(NewUser("Ada", "Ada@example.com", "x"))
+    user_id = users.register(CALLER, NewUser("Ada", "Ada@example.com", "x"))
 
     assert users.get(user_id) == UserView(user_id, "Ada", "Ada@example.com", NOW)
 
 
 def test_one_signs_in(users: Users, engine: sa.Engine) -> None:
-    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
-    users.register(NewUser("Grace", "grace@example.com", "y"))
+    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    users.register(CALLER, NewUser("Grace", "grace@example.com", "y"))
     before = dump(engine)
 
     assert users.sign_in("ada@example.com", "x") == user_id
@@ -69,7 +70,7 @@ def test_one_signs_in(users: Users, engine: sa.Engine) -> None:
 def test_the_older_systems_hash_is_replaced_when_its_owner_signs_in(
     users: Users, engine: sa.Engine
 ) -> None:
-    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
+    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     older = older_hash("an old password")
     set_hash(engine, user_id, older)
 
@@ -85,7 +86,7 @@ def test_the_older_systems_hash_is_replaced_when_its_owner_signs_in(
 
 def test_a_password_changed_meanwhile_stays(users: Users, engine: sa.Engine) -> None:
     """While the old one is being checked, and before its better hash would be stored."""
-    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
+    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     set_hash(engine, user_id, older_hash("an old password"))
     slow = SlowPassword("an old password")
     request = Thread(target=lambda: users.sign_in("ada@example.com", slow))
@@ -102,29 +103,29 @@ def test_a_password_changed_meanwhile_stays(users: Users, engine: sa.Engine) -> 
 
 
 def test_a_changed_password_is_the_one_that_counts(users: Users) -> None:
-    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
-    users.change(user_id, UserChanges(password="y"), None)
+    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    users.change(CALLER, user_id, UserChanges(password="y"), None)
 
     assert users.sign_in("ada@example.com", "x") is None
     assert users.sign_in("ada@example.com", "y") == user_id
 
 
 def test_a_refused_change_changes_nothing(users: Users, engine: sa.Engine) -> None:
-    user_id = users.register(NewUser("Ada", "ada@example.com", "x"))
-    users.register(NewUser("Grace", "grace@example.com", "x"))
+    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    users.register(CALLER, NewUser("Grace", "grace@example.com", "x"))
     before = dump(engine)
     changes = UserChanges(name="G", email="GRACE@example.com", password="y")
 
     with pytest.raises(Conflict):
-        users.change(user_id, changes, None)
+        users.change(CALLER, user_id, changes, None)
     with pytest.raises(PreconditionFailed):
-        users.change(user_id, UserChanges(name="G", password="y"), Tags(["other"]))
+        users.change(CALLER, user_id, UserChanges(name="G", password="y"), Tags(["other"]))
     with pytest.raises(NotFound):
-        users.change(user_id + 1000, UserChanges(name="G", password="y"), None)
+        users.change(CALLER, user_id + 1000, UserChanges(name="G", password="y"), None)
     with pytest.raises(PreconditionFailed):
-        users.delete(user_id, Tags(["other"]))
+        users.delete(CALLER, user_id, Tags(["other"]))
     with pytest.raises(NotFound):
-        users.delete(user_id + 1000, None)
+        users.delete(CALLER, user_id + 1000, None)
     assert dump(engine) == before
 
 
@@ -132,9 +133,9 @@ def test_a_user_goes_with_every_certificate(users: Users, engine: sa.Engine) -> 
     owner, stranger = add_users(engine, 2)
     add_certificates(engine, owner, 20)
     kept = add_certificates(engine, stranger, 2)
-    users.delete(owner, None)
+    users.delete(CALLER, owner, None)
 
     left = dump(engine)
     assert [row[0] for row in left["users"]] == [stranger]
     assert [row[0] for row in left["certificates"]] == kept
-    assert users.register(NewUser("Ada", "ada@example.com", "x")) > stranger
+    assert users.register(CALLER, NewUser("Ada", "ada@example.com", "x")) > stranger

@@ -39,18 +39,49 @@ class ConstraintBroken(Exception):  # noqa: N818
     """A constraint of the schema was against a change; nothing was changed."""
 
 
+class Locked(Exception):  # noqa: N818
+    """Another transaction holds what this one needs, and did not end in time."""
+
+
 class Transaction(Session):
     """SQLAlchemy's session of one use case, which can run prepared statements as well."""
 
-    def __init__(self, engine: Engine, runner_of: Callable[[PoolProxied], Runner]) -> None:
+    def __init__(
+        self, engine: Engine, driver: ModuleType, runner_of: Callable[[PoolProxied], Runner]
+    ) -> None:
         super().__init__(engine, expire_on_commit=False)
+        self._driver = driver
         self._runner_of = runner_of
 
     def run(self, prepared: Prepared, **values: Any) -> list[Row]:
         """The rows of `prepared`, run in this transaction."""
-        runner = self._runner_of(self.connection().connection)
-        rows = runner.run(prepared.name, prepared.sql, prepared.parameters(values))
+        rows = self._runner().run(prepared.name, prepared.sql, prepared.parameters(values))
         return prepared.rows(rows)
+
+    def run_together(self, *statements: tuple[Prepared, dict[str, Any]]) -> list[list[Row]]:
+        """The rows of each of some statements that need nothing of one another.
+
+        On PostgreSQL all of them make one trip to the server. Raises ConstraintBroken where a
+        constraint of the schema is against one of them; the transaction cannot go on then.
+        """
+        sent = [(made.name, made.sql, made.parameters(values)) for made, values in statements]
+        try:
+            rows = self._runner().run_together(sent)
+        except self._driver.IntegrityError as error:
+            raise ConstraintBroken from error
+        return [made.rows(given) for (made, _), given in zip(statements, rows, strict=True)]
+
+    def run_if_free(self, prepared: Prepared, **values: Any) -> list[Row]:
+        """As `run`. Raises Locked where another transaction is in the way for too long."""
+        try:
+            return self.run(prepared, **values)
+        except self._driver.Error as error:
+            if self._driver.is_lock_timeout(error):
+                raise Locked from error
+            raise
+
+    def _runner(self) -> Runner:
+        return self._runner_of(self.connection().connection)
 
 
 class Database:
@@ -86,7 +117,10 @@ class Database:
         self._require_answering()
         committing = False
         try:
-            with Transaction(self._engine, self._runner_of) as session, session.begin():
+            with (
+                Transaction(self._engine, self._driver, self._runner_of) as session,
+                session.begin(),
+            ):
                 yield session
                 committing = True
         except IntegrityError:
@@ -106,33 +140,6 @@ class Database:
         """`statement` made ready for the fast way; `columns` are those that an insert fills."""
         self._prepared += 1
         return Prepared(self._read, f"cc_{self._prepared}", statement, self._dialect, columns)
-
-    def run_together(self, *statements: tuple[Prepared, dict[str, Any]]) -> list[list[Row]]:
-        """One use case's transaction as a whole: statements that need nothing of one another.
-
-        On PostgreSQL all of them make one trip, where `begin` makes one for each and two more.
-        Gives the rows of each. Raises Unavailable where the database cannot do it now,
-        ConstraintBroken where a constraint of the schema is against it; then nothing was changed.
-        """
-        self._require_answering()
-        connection = self._idle_connection()
-        while connection and has_ended(connection.descriptor):
-            self._discard(connection)
-            connection = self._idle_connection()
-        connection = connection or self._connect()
-        sent = [(made.name, made.sql, made.parameters(values)) for made, values in statements]
-        self._metrics.transactions.inc()
-        try:
-            rows = self._running(connection, connection.run_together, sent)
-        except self._driver.IntegrityError as error:
-            raise ConstraintBroken from error
-        except self._driver.Error as error:
-            if self._driver.is_passing(error):
-                raise _unavailable(self._driver.may_have_committed(error)) from error
-            raise
-        finally:
-            self._metrics.transactions.dec()
-        return [made.rows(given) for (made, _), given in zip(statements, rows, strict=True)]
 
     def ping(self) -> None:
         """Raises Unavailable where the database does not answer."""

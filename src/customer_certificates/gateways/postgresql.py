@@ -73,9 +73,9 @@ def is_lost(error: Any) -> bool:
     return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
-def may_have_committed(error: Any) -> bool:
-    """Whether a commit that met `error` may have been carried out: the server did not say no."""
-    return error.sqlstate is None
+def is_lock_timeout(error: Any) -> bool:
+    """Whether `error` is the end of waiting for another transaction."""
+    return isinstance(error, errors.LockNotAvailable)
 
 
 class Runner:
@@ -104,10 +104,7 @@ class Runner:
     def run_together(
         self, statements: list[tuple[str, str, list[Any]]]
     ) -> list[list[tuple[Any, ...]]]:
-        """The rows of each statement, all of them one transaction and one trip to the server.
-
-        What is sent in libpq's pipeline mode up to one sync is a transaction by itself.
-        """
+        """The rows of each statement, all of them in one trip to the server."""
         names = [self._names.get(name) or self._prepare(name, sql) for name, sql, _ in statements]
         results = self._pipelined(names, [values for _, _, values in statements])
         for result in results:

@@ -20,7 +20,7 @@ class Runner(Protocol):
         """The rows of a statement, which is prepared at its first use under `name`."""
 
     def run_together(self, statements: list[tuple[str, str, list[Any]]]) -> list[list[Row]]:
-        """The rows of each statement (name, text, parameters); all of them are done, or none."""
+        """The rows of each statement (name, text, parameters); within a transaction."""
 
     def require_begun(self) -> None:
         """Begins a transaction where the driver leaves that to the first statement it sees."""

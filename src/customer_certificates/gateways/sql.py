@@ -1,5 +1,6 @@
 """Pieces of statements that the two databases write differently."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Insert, TableValuedAlias, Text, column
@@ -44,6 +45,23 @@ def insert_new(table: Any) -> Any:
 
 def _compiled(element: FunctionElement[Any], name: str, compiler: Any, options: Any) -> str:
     return f"{name}({compiler.process(element.clauses, **options)})"
+
+
+def insert_or_lock(table: Any, key: Any) -> Any:
+    """An insert that locks the row which is there already, and changes nothing of it; with
+    `returning`, it gives the row either way."""
+    return replacing(table, key, (key,))
+
+
+def replacing(table: Any, key: Any, columns: Sequence[Any], where: Any = None) -> Any:
+    """An insert that, where a row with this key is there and `where` admits it, puts the new
+    values of `columns` into that."""
+    statement = postgresql.insert(table)
+    return statement.on_conflict_do_update(
+        index_elements=[key],
+        set_={column.key: statement.excluded[column.key] for column in columns},
+        where=where,
+    )
 
 
 @compiles(size_of)

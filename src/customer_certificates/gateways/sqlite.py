@@ -23,7 +23,9 @@ def configure(engine: Engine) -> None:
     path = Path(str(engine.url.database))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite gives the mode of this file to the log files that it puts beside it.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # Only where it is not there: to close any descriptor of a file ends this process's locks on it.
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     with suppress(PermissionError):
         path.chmod(0o600)
 
@@ -61,8 +63,8 @@ def is_lost(error: object) -> bool:
     return False
 
 
-def may_have_committed(error: object) -> bool:
-    """Never: what SQLite does not confirm, it rolls back."""
+def is_lock_timeout(error: object) -> bool:
+    """Never: who waits for another transaction waits before the first statement."""
     return False
 
 
@@ -81,15 +83,8 @@ class Runner:
     def run_together(
         self, statements: list[tuple[str, str, list[Any]]]
     ) -> list[list[tuple[Any, ...]]]:
-        """The rows of each statement, all of them one transaction."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            rows = [self.run(*statement) for statement in statements]
-            self._connection.execute("COMMIT")
-        except BaseException:
-            self._connection.rollback()
-            raise
-        return rows
+        """The rows of each statement."""
+        return [self.run(*statement) for statement in statements]
 
     def require_begun(self) -> None:
         """Nothing: `configure` has every transaction begin."""

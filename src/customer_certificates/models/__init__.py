@@ -1,9 +1,11 @@
 """The tables and the rules of one row; no I/O."""
 
+from .audit import AuditEntry, AuditHead
 from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
 from .hostname import CertificateHostname, HostnameClaim
 from .intermediate import Intermediate
+from .kept_answer import KeptAnswer
 from .service_state import ServiceState
 from .token import Token
 from .user import NEVER, User, email_key, new_revision
@@ -11,12 +13,15 @@ from .user import NEVER, User, email_key, new_revision
 __all__ = [
     "CONTENT",
     "NEVER",
+    "AuditEntry",
+    "AuditHead",
     "Base",
     "Certificate",
     "CertificateHostname",
     "CertificateVersion",
     "HostnameClaim",
     "Intermediate",
+    "KeptAnswer",
     "ServiceState",
     "Token",
     "User",

@@ -10,13 +10,15 @@ from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
 from ..pki.material import Trust
 from ..services.certificates import Certificates
 from ..services.listing import CertificateFilter, Listing
+from ..services.repeats import Reply
 from ..services.rights import users
 from ..services.uploads import Activation, CertificateCheck, CertificateUpload, Replacement
 from ..services.versions import Versions
 from ..services.views import CertificateView, CheckView, Status, UploadView, encode
-from . import conditional, pages, payloads
+from . import conditional, pages, payloads, replies
 from .operation import (
     AFTER,
+    IDEMPOTENCY_KEY,
     IF_MATCH,
     IF_NONE_MATCH,
     LIMIT,
@@ -92,16 +94,16 @@ class CertificatesResource:
         description="It is examined first. Where uploads are enforced to be right, what has an "
         "error is refused with all that was found; where they are reported, it is stored with it.",
         body=CertificateUpload,
-        parameters=[IF_MATCH],
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         sent = payloads.read(req, CertificateUpload)
-        stored = self._certificates.upload(user_id, sent, conditional.expected(req))
-        resp.status = 201
-        resp.location = f"/users/{user_id}/certificates/{stored.id}"
-        resp.data = encode(stored)
+        once = replies.once(req, _uploaded)
+        expected = conditional.expected(req)
+        stored = self._certificates.upload(req.context.caller, user_id, sent, expected, once)
+        replies.send(resp, _uploaded(stored))
 
     @operation(
         "List a user's certificates",
@@ -195,25 +197,30 @@ class CertificateResource:
         "certificate. A request may be repeated: where it is that certificate already, nothing "
         "changes.",
         body=Replacement,
-        parameters=[IF_MATCH],
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         sent = payloads.read(req, Replacement)
+        once = replies.once(req, replies.shown)
         expected = conditional.expected(req)
-        view = self._versions.replace(user_id, certificate_id, sent, expected)
-        conditional.answer(req, resp, view)
+        view = self._versions.replace(
+            req.context.caller, user_id, certificate_id, sent, expected, once
+        )
+        replies.send(resp, replies.shown(view))
 
     @operation(
         "Delete a certificate and its key",
         {204: Answer("Gone.")},
-        parameters=[IF_MATCH],
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        self._certificates.delete(user_id, certificate_id, conditional.expected(req))
+        once = replies.once(req, replies.gone)
+        expected = conditional.expected(req)
+        self._certificates.delete(req.context.caller, user_id, certificate_id, expected, once)
         resp.status = 204
 
 
@@ -229,15 +236,23 @@ class ActiveResource:
         description="A request may be repeated: where it is so already, nothing changes and nobody "
         "is told, and the answer is the same.",
         body=Activation,
-        parameters=[IF_MATCH],
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         wanted = payloads.read(req, Activation)
-        self._certificates.set_active(user_id, certificate_id, wanted, conditional.expected(req))
-        resp.status = 202
-        resp.data = encode(Activated(certificate_id, wanted.active))
+        reply = Reply(202, encode(Activated(certificate_id, wanted.active)))
+        once = replies.once(req, lambda _nothing: reply)
+        expected = conditional.expected(req)
+        self._certificates.set_active(
+            req.context.caller, user_id, certificate_id, wanted, expected, once
+        )
+        replies.send(resp, reply)
+
+
+def _uploaded(stored: UploadView) -> Reply:
+    return Reply(201, encode(stored), f"/users/{stored.user_id}/certificates/{stored.id}")
 
 
 def _digits(fingerprint: str | None) -> str | None:

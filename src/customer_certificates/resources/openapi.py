@@ -9,6 +9,7 @@ import msgspec
 
 from .. import __version__
 from ..errors import (
+    Conflict,
     Finding,
     Forbidden,
     Invalid,
@@ -22,7 +23,7 @@ from ..errors import (
     UnsupportedMediaType,
 )
 from ..services.rights import Rights
-from .operation import Answer, Operation, Parameter
+from .operation import IDEMPOTENCY_KEY, Answer, Operation, Parameter
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
 Route = tuple[str, object]
@@ -37,23 +38,30 @@ JSON goes in and JSON comes out; a trailing slash in a path means nothing.
   `If-Match` on a write keeps it from undoing another's.
 - **Credentials** are a token (`Authorization: Bearer …`), which `POST /tokens` makes; the scopes
   that it needs are listed under each operation. In the profile `lcl` none is asked for.
+- **Idempotency-Key** on a write makes it safe to send again when no answer came.
 - **Unknown fields** of a body are refused, unknown query parameters are ignored.
 """
 # A resource is listed under the name of its module.
 _TAGS = {
     "users": "Whose certificates they are.",
     "certificates": "What users have uploaded. No route returns a private key, in any form.",
+    "audit": "What was done, by whom, and when; chained by hashes (docs/audit.md).",
     "versions": "What certificates were before they were replaced.",
     "tokens": "What lets machines and people in.",
     "healthcheck": "For load balancers and supervisors.",
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (Forbidden, NotAcceptable, UnsupportedMediaType)
 _ANY_BODY: tuple[type[Refusal], ...] = (Malformed, TooLarge, Invalid)
+_IF_REPEATABLE: tuple[type[Refusal], ...] = (Conflict, Invalid)
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {
         "description": "Names this state; for If-None-Match and If-Match.",
         "required": True,
         "schema": {"type": "string", "pattern": '^"[0-9a-f-]+"$'},
+    },
+    "Idempotency-Replayed": {
+        "description": "The request was carried out before; this is what was answered then.",
+        "schema": {"type": "string", "enum": ["true"]},
     },
     "Link": {
         "description": 'The next page (rel="next"), where more follow.',
@@ -185,15 +193,18 @@ def _described(operation: Operation) -> dict[str, Any]:
     if operation.body:
         described["requestBody"] = {"required": True, "content": _content(operation.body)}
     described["security"] = _security(operation.allow)
+    repeatable = IDEMPOTENCY_KEY in operation.parameters
+    headers = ("Idempotency-Replayed",) if repeatable else ()
     refusals = {
         *operation.refusals,
         *(() if operation.allow.anybody else (Unauthenticated,)),
+        *(_IF_REPEATABLE if repeatable else ()),
         *_ANY_REQUEST,
         *(_ANY_BODY if operation.body else ()),
         *((Unavailable,) if operation.asks_database else ()),
     }
     described["responses"] = {
-        **{str(status): _answer(answer) for status, answer in operation.answers.items()},
+        **{str(status): _answer(answer, *headers) for status, answer in operation.answers.items()},
         **{
             str(status): {"$ref": f"#/components/responses/{kind.__name__}"}
             for kind, status in STATUSES.items()
@@ -221,10 +232,10 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _answer(answer: Answer, *headers: str) -> dict[str, Any]:
     described: dict[str, Any] = {
         "description": answer.description,
-        "headers": _headers(*answer.headers),
+        "headers": _headers(*answer.headers, *headers),
     }
     if answer.kind is not None:
         described["content"] = _content(answer.kind)

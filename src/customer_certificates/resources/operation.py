@@ -67,6 +67,18 @@ IF_NONE_MATCH = Parameter(
     "Answer 304 if it still has this entity tag.",
     {"type": "string", "examples": ['"5d41402abc4b2a76b9719d911017c592"']},
 )
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "header",
+    "A random UUID, say. For 24 hours the same request with the same key is answered as it was, "
+    "with `Idempotency-Replayed: true`, and not carried out again. Another request with the key "
+    "gets a 422; while the first one is still running, 409 with `Retry-After`.",
+    {
+        "type": "string",
+        "pattern": "^[!-~]{1,255}$",
+        "examples": ["9f2c7a52-0f0e-4c5e-9a55-3a1d1f0f7f10"],
+    },
+)
 NOT_MODIFIED = Answer("The client has it already.", headers=("ETag",))
 
 

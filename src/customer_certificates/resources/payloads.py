@@ -124,6 +124,8 @@ def _body(req: Request) -> bytes:
     # What was cut off may be JSON all the same; it is not what the client meant to send.
     if len(body) < (req.content_length or 0):
         raise Malformed("The body ends before its Content-Length.")
+    # Whether a request is a repetition is told from its bytes.
+    req.context.body = body
     return body
 
 

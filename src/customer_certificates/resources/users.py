@@ -7,12 +7,14 @@ from falcon import Request, Response
 from msgspec import Meta
 
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
+from ..services.repeats import Reply
 from ..services.rights import OPERATORS, REGISTRATION, WHOLE_USER, users
 from ..services.users import Email, NewUser, UserChanges, Users
-from ..services.views import UserView
-from . import conditional, pages, payloads
+from ..services.views import UserView, encode
+from . import conditional, pages, payloads, replies
 from .operation import (
     AFTER,
+    IDEMPOTENCY_KEY,
     IF_MATCH,
     IF_NONE_MATCH,
     LIMIT,
@@ -46,14 +48,15 @@ class UsersResource:
         "Register a user",
         {201: Answer("Registered.", Created, headers=("Location",))},
         body=NewUser,
+        parameters=[IDEMPOTENCY_KEY],
         refusals=[Conflict],
         allow=REGISTRATION,
     )
     def on_post(self, req: Request, resp: Response) -> None:
-        user_id = self._users.register(payloads.read(req, NewUser))
-        resp.status = 201
-        resp.location = f"/users/{user_id}"
-        resp.data = msgspec.json.encode(Created(user_id))
+        new = payloads.read(req, NewUser)
+        once = replies.once(req, _registered)
+        user_id = self._users.register(req.context.caller, new, once)
+        replies.send(resp, _registered(user_id))
 
     @operation(
         "List users",
@@ -99,22 +102,29 @@ class UserResource:
         "Change a user",
         {200: Answer("The user as it is now.", UserView, headers=("ETag",))},
         body=UserChanges,
-        parameters=[IF_MATCH],
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=WHOLE_USER,
     )
     def on_patch(self, req: Request, resp: Response, user_id: int) -> None:
         changes = payloads.read(req, UserChanges)
-        view = self._users.change(user_id, changes, conditional.expected(req))
-        conditional.answer(req, resp, view)
+        once = replies.once(req, replies.shown)
+        expected = conditional.expected(req)
+        view = self._users.change(req.context.caller, user_id, changes, expected, once)
+        replies.send(resp, replies.shown(view))
 
     @operation(
         "Delete a user with every certificate and key",
         {204: Answer("Gone.")},
-        parameters=[IF_MATCH],
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, PreconditionFailed],
         allow=WHOLE_USER,
     )
     def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
-        self._users.delete(user_id, conditional.expected(req))
+        once = replies.once(req, replies.gone)
+        self._users.delete(req.context.caller, user_id, conditional.expected(req), once)
         resp.status = 204
+
+
+def _registered(user_id: int) -> Reply:
+    return Reply(201, encode(Created(user_id)), f"/users/{user_id}")

@@ -7,8 +7,8 @@ from ..services.rights import users
 from ..services.uploads import Rollback
 from ..services.versions import Versions
 from ..services.views import CertificateView, encode
-from . import conditional, payloads
-from .operation import IF_MATCH, Answer, operation
+from . import conditional, payloads, replies
+from .operation import IDEMPOTENCY_KEY, IF_MATCH, Answer, operation
 
 
 class VersionsResource:
@@ -43,12 +43,15 @@ class RollbackResource:
         description="The certificate is replaced with what it was; that becomes its next version. "
         "A request may be repeated: where it is that already, nothing changes.",
         body=Rollback,
-        parameters=[IF_MATCH],
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         wanted = payloads.read(req, Rollback)
+        once = replies.once(req, replies.shown)
         expected = conditional.expected(req)
-        view = self._versions.roll_back(user_id, certificate_id, wanted, expected)
-        conditional.answer(req, resp, view)
+        view = self._versions.roll_back(
+            req.context.caller, user_id, certificate_id, wanted, expected, once
+        )
+        replies.send(resp, replies.shown(view))

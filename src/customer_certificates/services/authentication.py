@@ -12,6 +12,8 @@ from ..errors import Unauthenticated, Unavailable
 from ..gateways.database import Database
 from ..models import Token, User
 from .attempts import Attempts
+from .audit import Audit, Outcome
+from .audit_chain import NOBODY
 from .callers import Caller, KnownUser
 from .last_uses import LastUses
 from .rights import SCOPES
@@ -29,11 +31,14 @@ class Authentication:
         users: Users,
         attempts: Attempts,
         last_uses: LastUses,
+        audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
+        self._database = database
         self._users = users
         self._attempts = attempts
         self._last_uses = last_uses
+        self._audit = audit
         self._now = now
         self._token = database.prepare(_token_and_user())
 
@@ -78,9 +83,17 @@ class Authentication:
             self._attempts.take_back(attempt)
             raise
         if user_id is None:
+            nobody = Caller("anybody", request_id, peer)
+            self._record(nobody, NOBODY, "refused")
             raise Unauthenticated("There is no user with this e-mail address and password.")
         self._attempts.take_back(attempt)
-        return Caller("user", request_id, peer, user_id=user_id, scopes=frozenset(SCOPES))
+        caller = Caller("user", request_id, peer, user_id=user_id, scopes=frozenset(SCOPES))
+        self._record(caller, user_id, "done")
+        return caller
+
+    def _record(self, caller: Caller, chain: int, outcome: Outcome) -> None:
+        with self._database.begin() as session:
+            self._audit.record(session, caller, "user.sign_in", chain, None, outcome=outcome)
 
     def _user(self, email: str, password: str) -> int | None:
         try:

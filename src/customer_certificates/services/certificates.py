@@ -2,19 +2,26 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import bindparam, insert, select
 
 from ..errors import Finding
 from ..gateways.database import ConstraintBroken, Database
-from ..gateways.prepared import Prepared, Row
+from ..gateways.prepared import Row
 from ..models import CONTENT, Certificate
 from ..pki.material import Examined
-from .contents import certificate_not_found, content_of, locked_certificate
+from .audit import Audit, Outcome
+from .callers import Caller
+from .contents import (
+    certificate_not_found,
+    certificate_path,
+    content_of,
+    locked_certificate,
+)
 from .hostnames import Hostnames, Replaced, names_of
 from .inspection import Inspection
 from .intermediates import Intermediates
+from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
 from .uploads import Activation, CertificateMaterial, CertificateUpload
 from .users import locked_user, user_not_found
@@ -33,7 +40,8 @@ from .views import (
 
 
 class Certificates:
-    """The use cases of a certificate that is not replaced.
+    """The use cases of a certificate that is not replaced. Each write is recorded in the audit and,
+    where it may be repeated, in what is kept of its answer (`once`), in its own transaction.
 
     Every change replaces the user's revision in its own transaction; that is what makes the cached
     lists right.
@@ -46,6 +54,7 @@ class Certificates:
         intermediates: Intermediates,
         hostnames: Hostnames,
         revisions: Revisions,
+        audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -53,6 +62,7 @@ class Certificates:
         self._intermediates = intermediates
         self._hostnames = hostnames
         self._revisions = revisions
+        self._audit = audit
         self._now = now
         of_user = Certificate.user_id == bindparam("user_id")
         this = (Certificate.id == bindparam("certificate_id"), of_user)
@@ -98,7 +108,14 @@ class Certificates:
             hostnames=self._hostnames.changes(user_id, leaf.hostnames if leaf else (), replaced),
         )
 
-    def upload(self, user_id: int, sent: CertificateUpload, expected: Tags | None) -> UploadView:
+    def upload(
+        self,
+        caller: Caller,
+        user_id: int,
+        sent: CertificateUpload,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
+    ) -> UploadView:
         """Stores `sent`. Raises Invalid (it is not accepted), NotFound (no such user), Conflict (a
         hostname is another user's), PreconditionFailed, Unavailable."""
         examined = self._inspection.examine(user_id, sent)
@@ -106,40 +123,53 @@ class Certificates:
         content = content_of(sent, examined)
         values = {**content, "user_id": user_id, "active": sent.active, "created_at": self._now()}
         hostnames = content["hostnames"]
-        # The revision comes first: it locks the user's row, so ids are given in the order in which
-        # they become visible, and a list that is read page by page misses none.
-        statements: list[tuple[Prepared, dict[str, Any]]] = [
-            self._revisions.added(user_id, content["not_before"], content["not_after"]),
-            (
-                self._same,
-                {
-                    "user_id": user_id,
-                    "fingerprint": content["fingerprint_sha256"],
-                    "replaced": 0,
-                },
-            ),
-            (self._insert, values),
-            (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
-            *self._intermediates.keep(user_id, examined),
-        ]
-        if sent.active or expected is not None:
-            _, same, inserted, *_ = self._run_with_conditions(
-                user_id, statements, hostnames if sent.active else None, expected
-            )
-        else:
-            _, same, inserted, *_ = self._run_at_once(user_id, statements)
         leaf = examined.leaf
-        return UploadView(
-            id=inserted[0][0],
-            user_id=user_id,
-            active=sent.active,
-            trust=examined.trust,
-            hostnames=list(leaf.hostnames) if leaf else [],
-            not_before=leaf.not_before if leaf else None,
-            not_after=leaf.not_after if leaf else None,
-            fingerprint_sha256=leaf.fingerprint_sha256 if leaf else None,
-            findings=_with_duplicate(examined, same),
-        )
+        fingerprint = content["fingerprint_sha256"]
+        path = f"/users/{user_id}/certificates"
+        with (
+            self._audit.of_refusals(caller, "certificate.upload", user_id, path),
+            self._database.begin() as session,
+        ):
+            once.claim(session)
+            if expected is not None:
+                revision = locked_user(session, user_id).certificates_revision
+                require(expected, tag_of_revision(revision))
+            # The revision comes first: it locks the user's row, so ids are given in the order in
+            # which they become visible, and a list that is read page by page misses none.
+            try:
+                _, same, inserted, *_ = session.run_together(
+                    self._revisions.added(user_id, content["not_before"], content["not_after"]),
+                    (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
+                    (self._insert, values),
+                    (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
+                    *self._intermediates.keep(user_id, examined),
+                )
+            except ConstraintBroken:
+                # The only constraint that can be broken: the user is not there.
+                raise user_not_found(user_id) from None
+            if sent.active:
+                self._hostnames.claim(session, user_id, hostnames)
+            stored = UploadView(
+                id=inserted[0][0],
+                user_id=user_id,
+                active=sent.active,
+                trust=examined.trust,
+                hostnames=list(leaf.hostnames) if leaf else [],
+                not_before=leaf.not_before if leaf else None,
+                not_after=leaf.not_after if leaf else None,
+                fingerprint_sha256=fingerprint,
+                findings=_with_duplicate(examined, same),
+            )
+            detail = {"active": sent.active, "fingerprint_sha256": fingerprint}
+            self._audit.record(
+                session,
+                caller,
+                "certificate.upload",
+                user_id,
+                f"{path}/{stored.id}",
+                detail=detail,
+            )
+            return once.keep(session, stored)
 
     def get(self, user_id: int, certificate_id: int) -> CertificateView:
         """The certificate. Raises NotFound, also where it is another user's."""
@@ -149,16 +179,29 @@ class Certificates:
         return certificate_view(rows[0], self._now())
 
     def set_active(
-        self, user_id: int, certificate_id: int, wanted: Activation, expected: Tags | None
+        self,
+        caller: Caller,
+        user_id: int,
+        certificate_id: int,
+        wanted: Activation,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
     ) -> None:
         """Makes the certificate active or inactive; nothing changes where it is so already.
 
         Raises NotFound, Conflict (a hostname is another user's), PreconditionFailed.
         """
-        with self._database.begin() as session:
+        action = "certificate.activate" if wanted.active else "certificate.deactivate"
+        path = certificate_path(user_id, certificate_id)
+        with (
+            self._audit.of_refusals(caller, action, user_id, path),
+            self._database.begin() as session,
+        ):
+            once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self._now()))
-            if certificate.active != wanted.active:
+            changes = certificate.active != wanted.active
+            if changes:
                 certificate.active = wanted.active
                 session.flush()
                 if wanted.active:
@@ -166,16 +209,34 @@ class Certificates:
                 else:
                     self._hostnames.free(session, user_id, certificate.hostnames)
                 self._revisions.replace(session, user_id)
+            outcome: Outcome = "done" if changes else "unchanged"
+            self._audit.record(session, caller, action, user_id, path, outcome=outcome)
+            once.keep(session, None)
 
-    def delete(self, user_id: int, certificate_id: int, expected: Tags | None) -> None:
+    def delete(
+        self,
+        caller: Caller,
+        user_id: int,
+        certificate_id: int,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
+    ) -> None:
         """Removes the certificate and its key. Raises NotFound, PreconditionFailed."""
-        with self._database.begin() as session:
+        path = certificate_path(user_id, certificate_id)
+        with (
+            self._audit.of_refusals(caller, "certificate.delete", user_id, path),
+            self._database.begin() as session,
+        ):
+            once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self._now()))
             session.delete(certificate)
             session.flush()
             self._hostnames.free(session, user_id, certificate.hostnames)
             self._revisions.replace(session, user_id)
+            detail = {"fingerprint_sha256": certificate.fingerprint_sha256}
+            self._audit.record(session, caller, "certificate.delete", user_id, path, detail=detail)
+            once.keep(session, None)
 
     def _replaced(self, user_id: int, certificate_id: int) -> Replaced:
         rows = self._state_of(user_id=user_id, certificate_id=certificate_id)
@@ -183,30 +244,6 @@ class Certificates:
             raise certificate_not_found(user_id, certificate_id)
         active, hostnames = rows[0]
         return Replaced(certificate_id, active, names_of(hostnames))
-
-    def _run_at_once(
-        self, user_id: int, statements: list[tuple[Prepared, dict[str, Any]]]
-    ) -> list[list[Row]]:
-        try:
-            return self._database.run_together(*statements)
-        except ConstraintBroken:
-            # The only constraint that can be broken: the user is not there.
-            raise user_not_found(user_id) from None
-
-    def _run_with_conditions(
-        self,
-        user_id: int,
-        statements: list[tuple[Prepared, dict[str, Any]]],
-        claimed: str | None,
-        expected: Tags | None,
-    ) -> list[list[Row]]:
-        with self._database.begin() as session:
-            user = locked_user(session, user_id)
-            require(expected, tag_of_revision(user.certificates_revision))
-            rows = [session.run(made, **values) for made, values in statements]
-            if claimed:
-                self._hostnames.claim(session, user_id, claimed)
-            return rows
 
 
 def _with_duplicate(examined: Examined, same: list[Row]) -> list[Finding]:

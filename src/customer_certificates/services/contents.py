@@ -42,6 +42,11 @@ def locked_certificate(session: Session, user_id: int, certificate_id: int) -> C
     raise certificate_not_found(user_id, certificate_id)
 
 
+def certificate_path(user_id: int, certificate_id: int) -> str:
+    """Where it is."""
+    return f"/users/{user_id}/certificates/{certificate_id}"
+
+
 def certificate_not_found(user_id: int, certificate_id: int) -> NotFound:
     """The refusal for a certificate that is not there, or another user's."""
     return NotFound(f"User {user_id} has no certificate {certificate_id}.")

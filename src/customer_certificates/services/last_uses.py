@@ -55,10 +55,5 @@ class LastUses:
     def _flush(self) -> None:
         while self._pending:
             token_id, used = self._pending.popitem()
-            with suppress(Unavailable):
-                self._database.run_together(
-                    (
-                        self._write,
-                        {"token_id": token_id, "used": used, "before": used - _PRECISION},
-                    )
-                )
+            with suppress(Unavailable), self._database.begin() as session:
+                session.run(self._write, token_id=token_id, used=used, before=used - _PRECISION)

@@ -10,7 +10,9 @@ from ..errors import Conflict
 from ..gateways.database import Database
 from ..gateways.prepared import Prepared
 from ..models import Certificate
-from .contents import content_of, locked_certificate
+from .audit import Audit
+from .callers import Caller
+from .contents import certificate_path, content_of, locked_certificate
 from .hostnames import Hostnames
 from .inspection import Inspection
 from .revisions import Revisions
@@ -28,11 +30,16 @@ class Reexamination:
         inspection: Inspection,
         hostnames: Hostnames,
         revisions: Revisions,
+        audit: Audit,
+        caller: Caller,
     ) -> None:
+        """`caller` is who runs the command that examines."""
         self._database = database
         self._inspection = inspection
         self._hostnames = hostnames
         self._revisions = revisions
+        self._audit = audit
+        self._caller = caller
         self._unread = _unread(database)
 
     @staticmethod
@@ -80,6 +87,8 @@ class Reexamination:
                 user_id, certificate.not_before, certificate.not_after
             )
             session.run(statement, **values)
+            path = certificate_path(user_id, certificate_id)
+            self._audit.record(session, self._caller, "certificate.examine", user_id, path)
 
 
 def _unread(database: Database) -> Prepared:

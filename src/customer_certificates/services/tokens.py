@@ -15,6 +15,8 @@ from ..gateways.database import Database, Transaction
 from ..gateways.prepared import Row
 from ..models import Token, User
 from ..pki.names import normalise
+from .audit import Audit, Outcome
+from .audit_chain import NOBODY
 from .callers import Caller
 from .rights import SCOPES, Scope
 from .users import Name
@@ -109,8 +111,9 @@ class NewTokenView(TokenView):
 class Tokens:
     """The use cases that have to do with tokens."""
 
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, audit: Audit, now: Callable[[], datetime]) -> None:
         self._database = database
+        self._audit = audit
         self._now = now
         shown = [getattr(Token, name) for name in _SHOWN]
         of_user: Any = bindparam("user_id", type_=BigInteger)
@@ -157,6 +160,15 @@ class Tokens:
             token_id = session.execute(
                 insert(Token).values(values).returning(Token.id)
             ).scalar_one()
+            detail = {"kind": new.kind, "scopes": values["scopes"], "days": new.expires_in_days}
+            self._audit.record(
+                session,
+                caller,
+                "token.create",
+                user_id or NOBODY,
+                f"/tokens/{token_id}",
+                detail=detail,
+            )
         view = _view((token_id, *(values.get(name) for name in _SHOWN[1:])))
         text = tokens.write(new.kind, token_id, secret)
         return NewTokenView(**msgspec.structs.asdict(view), token=text)
@@ -189,7 +201,17 @@ class Tokens:
             token = session.get(Token, token_id, with_for_update=True)
             if token is None or (caller.kind == "user" and token.user_id != caller.user_id):
                 raise NotFound(f"There is no token {token_id}.")
+            outcome: Outcome = "unchanged" if token.revoked_at else "done"
             token.revoked_at = token.revoked_at or self._now()
+            session.flush()
+            self._audit.record(
+                session,
+                caller,
+                "token.revoke",
+                token.user_id or NOBODY,
+                f"/tokens/{token_id}",
+                outcome=outcome,
+            )
 
 
 def _checked(new: NewToken, user_id: int | None) -> list[str] | None:

@@ -13,8 +13,11 @@ from sqlalchemy.orm import Session
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Database
 from ..models import NEVER, User, email_key, new_revision
-from .callers import KnownUser
+from .audit import Audit
+from .audit_chain import NOBODY
+from .callers import Caller, KnownUser
 from .passwords import Passwords
+from .repeats import ANY_NUMBER, Once
 from .views import Tags, UserView, require_view
 
 Name = Annotated[
@@ -66,9 +69,16 @@ class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
 class Users:
     """The use cases that have to do with users."""
 
-    def __init__(self, database: Database, passwords: Passwords, now: Callable[[], datetime]):
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        audit: Audit,
+        now: Callable[[], datetime],
+    ) -> None:
         self._database = database
         self._passwords = passwords
+        self._audit = audit
         self._now = now
         shown = (User.id, User.name, User.email, User.created_at)
         self._by_id = database.prepare(select(*shown).where(User.id == bindparam("id")))
@@ -81,7 +91,7 @@ class Users:
             select(User.id, User.password_hash).where(User.email_key == bindparam("email_key"))
         )
 
-    def register(self, new: NewUser) -> int:
+    def register(self, caller: Caller, new: NewUser, once: Once = ANY_NUMBER) -> int:
         """Stores `new` and gives its id. Raises Conflict where the e-mail is another user's."""
         now = self._now()
         user = User(
@@ -94,13 +104,17 @@ class Users:
             statuses_change_at=NEVER,
             created_at=now,
         )
-        try:
-            with self._database.begin() as session:
-                session.add(user)
-                session.flush()
-                return user.id
-        except IntegrityError as error:
-            raise _email_taken() from error
+        with self._audit.of_refusals(caller, "user.register", NOBODY, None):
+            try:
+                with self._database.begin() as session:
+                    once.claim(session)
+                    session.add(user)
+                    session.flush()
+                    path = f"/users/{user.id}"
+                    self._audit.record(session, caller, "user.register", user.id, path)
+                    return once.keep(session, user.id)
+            except IntegrityError as error:
+                raise _email_taken() from error
 
     def get(self, user_id: int, known: KnownUser | None = None) -> UserView:
         """The user; `known` is its row, where it came with what let the request in.
@@ -124,7 +138,14 @@ class Users:
         views = [UserView(*row) for row in rows[:limit]]
         return views, views[-1].id if len(rows) > limit else None
 
-    def change(self, user_id: int, changes: UserChanges, expected: Tags | None) -> UserView:
+    def change(
+        self,
+        caller: Caller,
+        user_id: int,
+        changes: UserChanges,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
+    ) -> UserView:
         """Stores `changes` and gives the user as it is then.
 
         Raises NotFound, PreconditionFailed, or Conflict where the e-mail is another user's.
@@ -133,26 +154,48 @@ class Users:
         if changes.password is not UNSET:
             self.get(user_id)
             password_hash = self._passwords.hash(changes.password)
-        try:
-            with self._database.begin() as session:
-                user = locked_user(session, user_id)
-                require_view(expected, _view(user))
-                if changes.name is not UNSET:
-                    user.name = changes.name
-                if changes.email is not UNSET:
-                    user.email, user.email_key = changes.email, email_key(changes.email)
-                if password_hash:
-                    user.password_hash = password_hash
-                session.flush()
-                return _view(user)
-        except IntegrityError as error:
-            raise _email_taken() from error
+        path = f"/users/{user_id}"
+        with self._audit.of_refusals(caller, "user.change", user_id, path):
+            try:
+                with self._database.begin() as session:
+                    once.claim(session)
+                    user = locked_user(session, user_id)
+                    require_view(expected, _view(user))
+                    if changes.name is not UNSET:
+                        user.name = changes.name
+                    if changes.email is not UNSET:
+                        user.email, user.email_key = changes.email, email_key(changes.email)
+                    if password_hash:
+                        user.password_hash = password_hash
+                    changed = session.is_modified(user)
+                    session.flush()
+                    self._audit.record(
+                        session,
+                        caller,
+                        "user.change",
+                        user_id,
+                        path,
+                        outcome="done" if changed else "unchanged",
+                        detail={"fields": _sent(changes)},
+                    )
+                    return once.keep(session, _view(user))
+            except IntegrityError as error:
+                raise _email_taken() from error
 
-    def delete(self, user_id: int, expected: Tags | None) -> None:
+    def delete(
+        self, caller: Caller, user_id: int, expected: Tags | None, once: Once = ANY_NUMBER
+    ) -> None:
         """Removes the user with every certificate and key. Raises NotFound, PreconditionFailed."""
-        with self._database.begin() as session:
+        path = f"/users/{user_id}"
+        with (
+            self._audit.of_refusals(caller, "user.delete", user_id, path),
+            self._database.begin() as session,
+        ):
+            once.claim(session)
             require_view(expected, _view(locked_user(session, user_id)))
             session.execute(delete(User).where(User.id == user_id))
+            self._audit.record(session, caller, "user.delete", user_id, path)
+            once.keep(session, None)
 
     def sign_in(self, email: str, password: str) -> int | None:
         """The id of the user with this e-mail and password, or None.
@@ -186,6 +229,11 @@ def locked_user(session: Session, user_id: int) -> User:
 def user_not_found(user_id: int) -> NotFound:
     """The refusal for a user that is not there."""
     return NotFound(f"There is no user {user_id}.")
+
+
+def _sent(changes: UserChanges) -> list[str]:
+    """Their names, never their values."""
+    return [name for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET]
 
 
 def _view(user: User) -> UserView:

@@ -10,10 +10,18 @@ from sqlalchemy.orm import undefer
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Database, Transaction
 from ..models import CONTENT, Certificate, CertificateVersion
-from .contents import certificate_not_found, content_of, locked_certificate
+from .audit import Audit, Outcome
+from .callers import Caller
+from .contents import (
+    certificate_not_found,
+    certificate_path,
+    content_of,
+    locked_certificate,
+)
 from .hostnames import Hostnames, names_of, require_kept
 from .inspection import Inspection
 from .intermediates import Intermediates
+from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
 from .uploads import Replacement, Rollback
 from .views import SHOWN, CertificateView, Tags, certificate_view, require_view, view_of
@@ -32,6 +40,7 @@ class Versions:
         intermediates: Intermediates,
         hostnames: Hostnames,
         revisions: Revisions,
+        audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -39,6 +48,7 @@ class Versions:
         self._intermediates = intermediates
         self._hostnames = hostnames
         self._revisions = revisions
+        self._audit = audit
         self._now = now
         self._all = database.prepare(_all_versions())
         certificate_id: Any = bindparam("certificate_id")
@@ -67,7 +77,13 @@ class Versions:
         return [certificate_view(row, now) for row in rows]
 
     def replace(
-        self, user_id: int, certificate_id: int, sent: Replacement, expected: Tags | None
+        self,
+        caller: Caller,
+        user_id: int,
+        certificate_id: int,
+        sent: Replacement,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
     ) -> CertificateView:
         """The certificate as it is after it was replaced with `sent`; nothing changes where it is
         that already.
@@ -79,9 +95,15 @@ class Versions:
         self._inspection.require(examined)
         now = self._now()
         content = content_of(sent, examined, now)
-        with self._database.begin() as session:
+        path = certificate_path(user_id, certificate_id)
+        with (
+            self._audit.of_refusals(caller, "certificate.replace", user_id, path),
+            self._database.begin() as session,
+        ):
+            once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
+            before = certificate.version
             if not _is_already(certificate, content, _key_of(session, certificate)):
                 require_kept(
                     names_of(certificate.hostnames),
@@ -93,10 +115,17 @@ class Versions:
                 for statement, values in self._intermediates.keep(user_id, examined):
                     session.run(statement, **values)
                 self._put(session, certificate, content)
-            return view_of(certificate, now)
+            self._record(session, caller, "certificate.replace", certificate, before)
+            return once.keep(session, view_of(certificate, now))
 
     def roll_back(
-        self, user_id: int, certificate_id: int, wanted: Rollback, expected: Tags | None
+        self,
+        caller: Caller,
+        user_id: int,
+        certificate_id: int,
+        wanted: Rollback,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
     ) -> CertificateView:
         """The certificate as it is after it was replaced with what it was as `wanted.version`;
         nothing changes where it is that already.
@@ -105,13 +134,19 @@ class Versions:
         hostnames would be lost, one is another user's, or that version has expired.
         """
         now = self._now()
-        with self._database.begin() as session:
+        path = certificate_path(user_id, certificate_id)
+        with (
+            self._audit.of_refusals(caller, "certificate.roll_back", user_id, path),
+            self._database.begin() as session,
+        ):
+            once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
-            if wanted.version == certificate.version:
-                return view_of(certificate, now)
-            content = _content_of_version(session, certificate, wanted.version)
-            if not _is_already(certificate, content, _key_of(session, certificate)):
+            before = certificate.version
+            content = None
+            if wanted.version != before:
+                content = _content_of_version(session, certificate, wanted.version)
+            if content and not _is_already(certificate, content, _key_of(session, certificate)):
                 self._require_unexpired(content, now)
                 require_kept(
                     names_of(certificate.hostnames),
@@ -119,7 +154,27 @@ class Versions:
                     allowed=wanted.allow_lost_hostnames,
                 )
                 self._put(session, certificate, {**content, "updated_at": now})
-            return view_of(certificate, now)
+            self._record(session, caller, "certificate.roll_back", certificate, before)
+            return once.keep(session, view_of(certificate, now))
+
+    def _record(
+        self,
+        session: Transaction,
+        caller: Caller,
+        action: str,
+        certificate: Certificate,
+        before: int,
+    ) -> None:
+        """`before` is the version that the certificate was."""
+        outcome: Outcome = "unchanged" if certificate.version == before else "done"
+        detail = {
+            "version": certificate.version,
+            "fingerprint_sha256": certificate.fingerprint_sha256,
+        }
+        path = certificate_path(certificate.user_id, certificate.id)
+        self._audit.record(
+            session, caller, action, certificate.user_id, path, outcome=outcome, detail=detail
+        )
 
     def _put(self, session: Transaction, certificate: Certificate, content: dict[str, Any]) -> None:
         """Makes `content` the next version of a certificate that is locked."""

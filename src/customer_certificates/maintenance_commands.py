@@ -1,0 +1,86 @@
+"""The commands that look after a database. What they need is imported when they run."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .config import Config, ConfigError
+
+audit = typer.Typer(help="The record of who did what.", no_args_is_help=True)
+
+
+@audit.command()
+def verify(
+    user: Annotated[
+        int | None,
+        typer.Option(metavar="ID", min=0, help="Only this user's chain; 0: what is nobody's."),
+    ] = None,
+    heads: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", exists=True, help="Signed heads: files, or folders of them."),
+    ] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, help="What signed them, if not this service."),
+    ] = None,
+) -> None:
+    """Find whatever was changed in the audit, taken out of it or put into it; exit with 1 then.
+
+    Without the heads that `audit export` writes, a chain that was written anew as a whole, or cut
+    off together with its end, cannot be told from a good one.
+    """
+    from .maintenance import verify_audit
+
+    with _configured() as config:
+        found = verify_audit(config, user, heads or [], public_key)
+    for line in found.unsigned:
+        print(f"A head that was not signed with this key: {line[:200]}")
+    for fault in found.report.faults:
+        print(f"Chain {fault.chain}, seq {fault.seq}: {fault.what}")
+    faults = len(found.report.faults) + len(found.unsigned)
+    print(
+        f"Chains: {found.report.chains}. Entries: {found.report.entries}. "
+        f"Signed heads: {found.heads}. Faults: {faults}."
+    )
+    if faults:
+        raise typer.Exit(1)
+
+
+@audit.command()
+def export(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")],
+) -> None:
+    """Write what the audit's chains end in, signed, and the public key beside it.
+
+    The first time all chains, afterwards those with entries since the newest file in DIR.
+    """
+    from .maintenance import export_heads
+
+    with _configured() as config:
+        print(export_heads(config, out))
+
+
+def clean() -> None:
+    """Remove what was kept for long enough: answers to requests with an Idempotency-Key."""
+    from .maintenance import clean as run
+
+    with _configured() as config:
+        print(f"Kept answers that were removed: {run(config)}.")
+
+
+@contextmanager
+def _configured() -> Iterator[Config]:
+    """The settings. What is wrong with them, or with what they name, ends the command."""
+    from .errors import Unavailable
+    from .gateways.audit_files import AuditFileError
+    from .gateways.schema import SchemaError
+
+    try:
+        yield Config.from_environ()
+    except (AuditFileError, ConfigError, SchemaError, Unavailable) as error:
+        print(f"customer-certificates: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None

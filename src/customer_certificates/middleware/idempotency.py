@@ -1,0 +1,41 @@
+"""Requests with an Idempotency-Key can be repeated."""
+
+import re
+from typing import Any
+
+from falcon import Request, Response
+
+from ..errors import Finding, Invalid
+from ..services.repeats import ANY_NUMBER, Repeats
+
+_KEY = re.compile("[!-~]{1,255}")
+_METHODS = frozenset(["POST", "PUT", "PATCH", "DELETE"])
+
+
+class Idempotency:
+    """Gives each request its Once."""
+
+    def __init__(self, repeats: Repeats) -> None:
+        self._repeats = repeats
+
+    def process_resource(
+        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
+    ) -> None:
+        """Raises Invalid for what is no key."""
+        req.context.once = ANY_NUMBER
+        key = req.env.get("HTTP_IDEMPOTENCY_KEY")
+        if key is None or req.method not in _METHODS:
+            return
+        if not _KEY.fullmatch(key):
+            raise Invalid(
+                "The Idempotency-Key header cannot be accepted.",
+                errors=[
+                    Finding(
+                        "invalid_header",
+                        "Idempotency-Key",
+                        "It must be 1 to 255 visible ASCII characters.",
+                        "Send a random UUID.",
+                    )
+                ],
+            )
+        req.context.once = self._repeats.once(req.context.caller, req.path, key)

@@ -1,0 +1,45 @@
+"""Who did what: the rows of the audit, chained by their hashes, and where each chain ends."""
+
+from datetime import datetime
+
+from sqlalchemy import Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .base import Base, Id, Time
+
+
+class AuditEntry(Base):
+    """One thing that was asked for. It has no foreign key: it stays when its user has gone.
+
+    `chain` is the id of the user whose record this is, or 0; `seq` counts from 1 in each chain.
+    `object` is the path of what it is about; `detail` is canonical JSON. `hash` covers every other
+    column (services/audit_chain.py), so there is no column of which nobody would notice a change.
+    """
+
+    __tablename__ = "audit"
+
+    chain: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(Time)
+    actor_kind: Mapped[str] = mapped_column(Text)
+    actor_token_id: Mapped[int | None] = mapped_column(Id)
+    actor_user_id: Mapped[int | None] = mapped_column(Id)
+    action: Mapped[str] = mapped_column(Text)
+    object: Mapped[str | None] = mapped_column(Text)
+    outcome: Mapped[str] = mapped_column(Text)
+    request_id: Mapped[str] = mapped_column(Text)
+    peer: Mapped[str] = mapped_column(Text)
+    detail: Mapped[str] = mapped_column(Text)
+    prev_hash: Mapped[str] = mapped_column(Text)
+    hash: Mapped[str] = mapped_column(Text)
+
+
+class AuditHead(Base):
+    """The last entry of a chain; the lock on this row puts a chain's entries in order."""
+
+    __tablename__ = "audit_heads"
+
+    chain: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(Id)
+    hash: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(Time)

@@ -1,0 +1,68 @@
+"""/audit and /users/{user_id}/audit"""
+
+from falcon import Request, Response
+
+from ..errors import Invalid, NotFound
+from ..services.audit_chain import NOBODY
+from ..services.audit_pages import AuditPages
+from ..services.audit_views import AuditView
+from ..services.rights import OPERATORS, users
+from ..services.views import encode
+from . import pages, payloads
+from .operation import LIMIT, Answer, Parameter, operation
+
+_AFTER = Parameter(
+    "after",
+    "query",
+    "Only entries with a greater `seq`: the last one of the page before.",
+    {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
+)
+
+
+class UserAuditResource:
+    """What was done for, and to, a user."""
+
+    def __init__(self, audit: AuditPages) -> None:
+        self._audit = audit
+
+    @operation(
+        "List what was done",
+        {200: Answer("Entries by seq, oldest first.", list[AuditView], headers=("Link",))},
+        description="One entry for each write, also where nothing had to be changed, and for each "
+        "that was refused for what is stored. The record outlives its user.",
+        parameters=[LIMIT, _AFTER],
+        refusals=[NotFound, Invalid],
+        allow=users("audit:read"),
+    )
+    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        _answer(self._audit, req, resp, user_id)
+
+    on_head = on_get
+
+
+class AuditResource:
+    """What was done that belongs to no user."""
+
+    def __init__(self, audit: AuditPages) -> None:
+        self._audit = audit
+
+    @operation(
+        "List what was done that belongs to no user",
+        {200: Answer("Entries by seq, oldest first.", list[AuditView], headers=("Link",))},
+        parameters=[LIMIT, _AFTER],
+        refusals=[Invalid],
+        allow=OPERATORS,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        _answer(self._audit, req, resp, NOBODY)
+
+    on_head = on_get
+
+
+def _answer(audit: AuditPages, req: Request, resp: Response, chain: int) -> None:
+    query = payloads.Query(req)
+    after, limit = pages.wanted(query)
+    query.check()
+    entries, next_after = audit.page(chain, after, limit)
+    pages.link_next(req, resp, next_after)
+    resp.data = encode(entries)

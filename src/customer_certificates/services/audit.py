@@ -1,0 +1,102 @@
+"""The record of who did what, written in the transaction that it records."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import bindparam, insert, update
+
+from ..errors import Conflict, PreconditionFailed
+from ..gateways.database import Database, Transaction
+from ..gateways.sql import insert_or_lock
+from ..models import AuditEntry, AuditHead
+from .audit_chain import GENESIS, Entry, canonical, hash_of
+from .callers import Caller
+
+Outcome = Literal["done", "unchanged", "refused"]
+
+
+class Audit:
+    """Each user has a chain of entries of its own, so that users do not wait for one another.
+
+    What writes records one entry, also where nothing had to be changed; what is refused for what
+    is stored (a conflict, or a state that has moved on) is recorded in a transaction of its own.
+    What is refused for its form, or because there is no such thing, touches nothing and is not.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        self._lock = database.prepare(
+            insert_or_lock(AuditHead, AuditHead.chain).returning(AuditHead.seq, AuditHead.hash),
+            ("chain", "seq", "hash", "at"),
+        )
+        self._add = database.prepare(insert(AuditEntry), (*Entry._fields, "hash"))
+        self._move = database.prepare(
+            update(AuditHead).where(AuditHead.chain == bindparam("of_chain")),
+            ("seq", "hash", "at"),
+        )
+
+    def record(
+        self,
+        session: Transaction,
+        caller: Caller,
+        action: str,
+        chain: int,
+        object_path: str | None,
+        *,
+        outcome: Outcome = "done",
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Adds an entry to the chain: the id of the user whose business it is, or
+        audit_chain.NOBODY.
+
+        To be called last in a transaction: it locks the chain until the end of that. `detail` has
+        never a secret: no key, password, passphrase, token, nor a body.
+        """
+        at = self._now()
+        start = {"chain": chain, "seq": 0, "hash": GENESIS, "at": at}
+        ((seq, last_hash),) = session.run(self._lock, **start)
+        entry = Entry(
+            chain,
+            seq + 1,
+            at,
+            caller.kind,
+            caller.token_id,
+            caller.user_id,
+            action,
+            object_path,
+            outcome,
+            caller.request_id,
+            caller.peer,
+            canonical(detail or {}),
+            last_hash,
+        )
+        made = hash_of(entry)
+        session.run_together(
+            (self._add, {**entry._asdict(), "hash": made}),
+            (self._move, {"of_chain": chain, "seq": entry.seq, "hash": made, "at": at}),
+        )
+
+    @contextmanager
+    def of_refusals(
+        self, caller: Caller, action: str, chain: int, object_path: str | None
+    ) -> Iterator[None]:
+        """Records that what is done in the block was refused for what is stored.
+
+        Raises what the block raises, or Unavailable where that cannot be recorded.
+        """
+        try:
+            yield
+        except (Conflict, PreconditionFailed) as refusal:
+            if refusal.retry_after is not None:
+                # The same request is being carried out; that one is recorded.
+                raise
+            reasons = {finding.code for finding in refusal.errors} or {"precondition_failed"}
+            detail = {"reasons": sorted(reasons)}
+            with self._database.begin() as session:
+                self.record(
+                    session, caller, action, chain, object_path, outcome="refused", detail=detail
+                )
+            raise

@@ -1,0 +1,163 @@
+"""Repeated requests over real sockets: at the same time, and after a crash."""
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from customer_certificates.models import KeptAnswer
+
+from .conftest import Backend
+from .factories import a_user, an_upload
+from .service import Service
+from .tables import NOW
+
+_WAIT_SECONDS = 30
+
+
+@contextmanager
+def held(backend: Backend, statement: str) -> Iterator[None]:
+    """Somebody else's transaction, in which `statement` was run; on SQLite it holds all writes."""
+    url = sa.make_url(backend.database_url)
+    if backend.name == "sqlite":
+        file = sqlite3.connect(str(url.database), isolation_level=None)
+        file.execute("BEGIN IMMEDIATE")
+        yield
+        file.execute("ROLLBACK")
+        file.close()
+    else:
+        plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(plain) as connection:
+            connection.execute(statement.encode())
+            yield
+            connection.rollback()
+
+
+def waits(backend: Backend, engine: sa.Engine) -> bool:
+    """Whether a request waits for a lock; SQLite does not tell."""
+    if backend.name == "sqlite":
+        return True
+    with engine.connect() as connection:
+        return bool(
+            connection.execute(
+                sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            ).scalar_one()
+        )
+
+
+def test_of_many_at_once_one_is_carried_out(service: Service, engine: sa.Engine) -> None:
+    """Each on a connection of its own, so that both worker processes have some."""
+    with service.client() as client:
+        user = client.post("/users", json=a_user()).headers["Location"]
+    path, sent = f"{user}/certificates", an_upload(active=True)
+
+    def upload(number: int) -> httpx.Response:
+        with service.client() as client:
+            key = {"Idempotency-Key": f"key-{number % 4}"}
+            return client.post(path, json=sent, headers=key)
+
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(upload, range(64)))
+
+    assert {answer.status_code for answer in answers} == {201}
+    first = [answer for answer in answers if "Idempotency-Replayed" not in answer.headers]
+    assert len(first) == 4
+    for number, answer in enumerate(answers):
+        assert answer.content == answers[number % 4].content
+        assert answer.headers["Location"] == answers[number % 4].headers["Location"]
+    with service.client() as client:
+        assert len(client.get(path).json()) == 4
+        audit = [entry["action"] for entry in client.get(f"{user}/audit").json()]
+    assert audit == ["user.register"] + ["certificate.upload"] * 4
+
+
+def test_a_registration_that_races_itself_is_no_conflict(service: Service) -> None:
+    sent = a_user()
+
+    def register(_number: int) -> httpx.Response:
+        with service.client() as client:
+            return client.post("/users", json=sent, headers={"Idempotency-Key": "register"})
+
+    answers: list[httpx.Response] = []
+    with ThreadPoolExecutor(2) as threads:
+        answers += threads.map(register, range(2))
+    assert [answer.status_code for answer in answers if answer.status_code != 503] != []
+    assert {answer.status_code for answer in answers} <= {201, 503}
+    assert len({answer.content for answer in answers if answer.status_code == 201}) == 1
+
+
+def test_one_that_is_still_running_is_not_begun_again(
+    service: Service, backend: Backend, engine: sa.Engine
+) -> None:
+    """On SQLite, where a writer waits for any other, nobody can tell that it is the same."""
+    with service.client() as client:
+        user = client.post("/users", json=a_user()).headers["Location"]
+        name = hashlib.sha256(msgspec.json.encode(["open", user, "held"])).hexdigest()
+        statement = (
+            "INSERT INTO kept_answers (name, digest, kept_at)"
+            f" VALUES ('\\x{name}', '\\x{name}', '{NOW.isoformat()}')"
+        )
+        key = {"Idempotency-Key": "held"}
+        with held(backend, statement):
+            answer = client.patch(user, json={"name": "Ada"}, headers=key)
+        assert int(answer.headers["Retry-After"]) > 0
+        if backend.name == "sqlite":
+            assert answer.status_code == 503
+        else:
+            assert answer.status_code == 409
+            assert answer.json()["errors"][0]["code"] == "idempotency_key_in_use"
+        assert client.patch(user, json={"name": "Ada"}, headers=key).status_code == 200
+        outcomes = [entry["outcome"] for entry in client.get(f"{user}/audit").json()]
+        assert outcomes == ["done", "done"]
+
+
+def test_a_worker_is_killed_in_the_middle_and_nothing_is_left_running(
+    backend: Backend, engine: sa.Engine, folder: Path
+) -> None:
+    settings = {**backend.settings, "CC_WORKERS": "1"}
+    service = Service(settings, folder / f"service-killed-{backend.name}.log")
+    try:
+        with service.client() as client, ThreadPoolExecutor(1) as threads:
+            user = client.post("/users", json=a_user()).headers["Location"]
+            path, key = f"{user}/certificates", {"Idempotency-Key": "killed"}
+            number = user.rpartition("/")[2]
+            with held(backend, f"SELECT id FROM users WHERE id = {number} FOR UPDATE"):
+                lost = threads.submit(client.post, path, json=an_upload(), headers=key)
+                deadline = time.monotonic() + _WAIT_SECONDS
+                while not waits(backend, engine):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                for worker in service.workers():
+                    worker.kill()
+                with pytest.raises(httpx.TransportError):
+                    lost.result()
+        with engine.connect() as connection:
+            assert connection.execute(sa.select(KeptAnswer.__table__)).all() == []
+        with service.client() as client:
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while not answers(client):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            done = client.post(path, json=an_upload(), headers=key)
+            assert (done.status_code, "Idempotency-Replayed" in done.headers) == (201, False)
+            again = client.post(path, json=an_upload(), headers=key)
+            assert again.headers["Idempotency-Replayed"] == "true"
+            assert [row["id"] for row in client.get(path).json()] == [done.json()["id"]]
+    finally:
+        service.kill()
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/livez").status_code == 200
+    except httpx.TransportError:
+        return False

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,18 @@ from customer_certificates.app import Application, create_app
 from customer_certificates.config import Config
 from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database, migration_engine
+from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.schema import migrate
+from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
 from .factories import a_user
+from .second_decoder import open_all
 from .servers import start_postgresql, start_valkey
 from .service import Service
+
+StoredKeys = Callable[[], dict[tuple[int, int], bytes]]
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,18 @@ def database(backend: Backend, engine: sa.Engine) -> Iterator[Database]:
     database = Database(backend.database_url, Metrics(None), threads=4)
     yield database
     database.close()
+
+
+@pytest.fixture
+def stored_keys(backend: Backend, engine: sa.Engine) -> StoredKeys:
+    """Opens the private keys that are stored, by certificate and version."""
+    return lambda: open_all(engine, Path(backend.config().master_key.where))
+
+
+@pytest.fixture(scope="session")
+def master_keys(backend: Backend) -> MasterKeys:
+    """The master keys that the services of this backend use."""
+    return master_keys_of(backend.config())
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from .gateways.children import Children
 from .gateways.database import Database
 from .gateways.metrics import Metrics
 from .gateways.request_lines import RequestLines
+from .keys import master_keys_of
 from .middleware.json_only import JsonOnly
 from .middleware.open_mode import OpenMode
 from .middleware.request_log import RequestLog
@@ -33,14 +34,17 @@ from .resources.payloads import LARGEST_ID
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
 from .services.certificates import Certificates
+from .services.data_keys import DataKeys
 from .services.health import Health
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
 from .services.intermediates import Intermediates
 from .services.listing import Listing
 from .services.passwords import Passwords
+from .services.private_keys import PrivateKeys
 from .services.reexamination import Reexamination
 from .services.revisions import Revisions
+from .services.unsealed_keys import UnsealedKeys
 from .services.users import Users
 from .services.versions import Versions
 
@@ -76,9 +80,11 @@ class Application(falcon.App):  # type: ignore[type-arg]
 def create_app(config: Config, now: Callable[[], datetime] = _now) -> Application:
     """The WSGI application for `config`; `now` tells the time, aware of its zone.
 
-    The database's schema must be at head. Raises nothing where a server does not answer yet: the
-    requests that need it are refused until it does.
+    The database's schema must be at head. Raises MasterKeyError for a master key that cannot be
+    used; nothing where a server does not answer yet: the requests that need it are refused until
+    it does.
     """
+    master_keys = master_keys_of(config)
     metrics = Metrics(config.metrics_folder)
     lines = RequestLines()
     database = Database(config.database_url, metrics, threads=config.threads)
@@ -89,7 +95,17 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
     revisions = Revisions(database, now)
-    parts = (database, inspection, intermediates, Hostnames(database), revisions, now)
+    data_keys, private_keys = DataKeys(database, master_keys, now), PrivateKeys(database)
+    parts = (
+        database,
+        inspection,
+        intermediates,
+        Hostnames(database),
+        revisions,
+        data_keys,
+        private_keys,
+        now,
+    )
     routes = _routes(
         Users(database, passwords, now),
         Certificates(*parts),
@@ -123,6 +139,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     def close() -> None:
         children.close()
         passwords.close()
+        data_keys.close()
         pages.close()
         database.close()
         lines.close()
@@ -134,7 +151,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
 def examine_unread(config: Config) -> int:
     """Examines the certificates that the first version stored unread; says how many they were.
 
-    Raises Unavailable where the database does not answer.
+    Raises MasterKeyError; Unavailable where the database does not answer.
     """
     metrics = Metrics(None)
     database = Database(config.database_url, metrics, threads=2)
@@ -143,7 +160,10 @@ def examine_unread(config: Config) -> int:
             return 0
         children = Children(Examiner, config.roots_pem, size=1, count=metrics.child_ended)
         inspection = Inspection(children, Intermediates(database), _now, enforce=False)
-        parts = (database, inspection, Hostnames(database), Revisions(database, _now))
+        data_keys = DataKeys(database, master_keys_of(config), _now)
+        unsealed_keys = UnsealedKeys(database, data_keys, PrivateKeys(database))
+        revisions = Revisions(database, _now)
+        parts = (database, inspection, Hostnames(database), revisions, data_keys, unsealed_keys)
         try:
             return Reexamination(*parts).run()
         finally:

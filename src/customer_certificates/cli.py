@@ -7,6 +7,7 @@ import typer
 
 from .client.commands import import_certificates, inspect_files
 from .config import Config, ConfigError
+from .key_commands import app as key_commands
 
 app = typer.Typer(
     help="Takes customers' TLS certificates and keys over a JSON API, and knows which are active.",
@@ -25,12 +26,16 @@ def serve() -> None:
 
     config = _config()
     with metrics_folder():
+        from .errors import Unavailable
+        from .gateways.master_keys import MasterKeyError
         from .gateways.schema import SchemaError, require_head
+        from .keys import KeysError, require_usable
 
         try:
             require_head(config.database_url)
+            require_usable(config)
             run(config)
-        except (SchemaError, ListenError) as error:
+        except (SchemaError, MasterKeyError, KeysError, Unavailable, ListenError) as error:
             _stop(error)
 
 
@@ -39,17 +44,22 @@ def migrate() -> None:
     """Bring the database to this version: its schema (alembic upgrade head), then its content."""
     from .app import examine_unread
     from .errors import Unavailable
+    from .gateways.master_keys import MasterKeyError
     from .gateways.schema import SchemaError
     from .gateways.schema import migrate as run
+    from .keys import seal_unsealed
 
     config = _config()
     try:
         run(config.database_url)
         examined = examine_unread(config)
-    except (SchemaError, Unavailable) as error:
+        sealed = seal_unsealed(config)
+    except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)
     if examined:
         print(f"Certificates of an earlier version that were examined: {examined}.")
+    if sealed:
+        print(f"Private keys of an earlier version that were sealed: {sealed}.")
 
 
 @app.command()
@@ -62,6 +72,7 @@ def openapi() -> None:
     print(yaml.safe_dump(description(), sort_keys=False, allow_unicode=True, width=100), end="")
 
 
+app.add_typer(key_commands, name="keys", no_args_is_help=True)
 app.command("import", no_args_is_help=True)(import_certificates)
 app.command("inspect", no_args_is_help=True)(inspect_files)
 

@@ -15,14 +15,17 @@ from customer_certificates.gateways import postgresql
 from customer_certificates.gateways.cache import Pages
 from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
 from customer_certificates.services.certificates import Certificates
+from customer_certificates.services.data_keys import DataKeys
 from customer_certificates.services.hostnames import Hostnames
 from customer_certificates.services.inspection import Inspection
 from customer_certificates.services.intermediates import Intermediates
 from customer_certificates.services.listing import CertificateFilter, Listing
 from customer_certificates.services.passwords import Passwords
+from customer_certificates.services.private_keys import PrivateKeys
 from customer_certificates.services.revisions import Revisions
 from customer_certificates.services.uploads import (
     Activation,
@@ -64,15 +67,30 @@ class Parts(NamedTuple):
     intermediates: Intermediates
     hostnames: Hostnames
     revisions: Revisions
+    data_keys: DataKeys
+    private_keys: PrivateKeys
     now: Callable[[], datetime]
 
 
 @pytest.fixture
-def parts(database: Database, revisions: Revisions, children: Children) -> Parts:
+def parts(
+    database: Database, revisions: Revisions, children: Children, master_keys: MasterKeys
+) -> Parts:
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, lambda: NOW, enforce=False)
     hostnames = Hostnames(database)
-    return Parts(database, inspection, intermediates, hostnames, revisions, lambda: NOW)
+    data_keys = DataKeys(database, master_keys, lambda: NOW)
+    private_keys = PrivateKeys(database)
+    return Parts(
+        database,
+        inspection,
+        intermediates,
+        hostnames,
+        revisions,
+        data_keys,
+        private_keys,
+        lambda: NOW,
+    )
 
 
 @pytest.fixture
@@ -160,22 +178,23 @@ def test_no_use_case_asks_once_for_each_row(
         "list active": lambda: listing.page(owner, again, NONE),
         "find": lambda: listing.page(owner, named, NONE),
         "check": lambda: certificates.check(owner, sent(CertificateUpload, *names), first),
-        # The revision, the same one, itself, its names, its intermediate; on PostgreSQL in one
-        # trip.
+        # The data key; the revision, the same one, itself, its names, its intermediate, its key: on
+        # PostgreSQL in three trips.
         "upload": lambda: certificates.upload(owner, sent(CertificateUpload, *names), None),
-        # The user, the revision, the same one, itself, its names, its intermediate, the claim,
-        # and whether it holds.
+        # The data key, the user, the revision, the same one, itself, its names, its intermediate,
+        # its key, the claim, and whether it holds.
         "upload active": lambda: certificates.upload(
             owner, sent(CertificateUpload, *names, active=True), None
         ),
         # The user, it, its change, the claim, whether it holds, the revision.
         "activate": lambda: certificates.set_active(owner, first, Activation(True), None),
         "activate again": lambda: certificates.set_active(owner, first, Activation(True), None),
-        # The user, it, its intermediate, what it was, what it is, the oldest of what it was, its
-        # names off and on, the claim, whether it holds, those freed, the revision.
+        # The data key, the user, it, its intermediate, what it was, what it is, its key, the oldest
+        # of what it was and of its keys, its names off and on, the claim, whether it holds, those
+        # freed, the revision.
         "replace": lambda: versions.replace(owner, first, sent(Replacement, *names), None),
         "show versions": lambda: versions.all(owner, first),
-        # The same without an intermediate, and with the version that it goes back to.
+        # The same without an intermediate, and with the version that it goes back to and its key.
         "roll back": lambda: versions.roll_back(owner, first, Rollback(1), None),
         # The user, it, its change, the names freed, the revision.
         "deactivate": lambda: certificates.set_active(owner, first, Activation(False), None),
@@ -195,13 +214,13 @@ def test_no_use_case_asks_once_for_each_row(
         "list active": 2,
         "find": 2,
         "check": 5,
-        "upload": 5,
-        "upload active": 8,
+        "upload": 7,
+        "upload active": 10,
         "activate": 6,
         "activate again": 2,
-        "replace": 12,
+        "replace": 15,
         "show versions": 1,
-        "roll back": 12,
+        "roll back": 16,
         "deactivate": 5,
         "delete": 5,
         "show user": 1,

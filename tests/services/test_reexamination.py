@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.app import examine_unread
-from customer_certificates.models import Certificate, HostnameClaim, User
+from customer_certificates.models import Certificate, HostnameClaim, UnsealedKey, User
 
 from ..conftest import Backend
 from ..factories import a_pair
@@ -16,14 +16,22 @@ from ..tables import add_users, dump
 
 
 def add_unread(engine: sa.Engine, user_id: int, body: str, *, active: bool = True) -> None:
-    """As the first version inserted it."""
+    """As the migration leaves what the first version inserted."""
     with engine.begin() as connection:
-        connection.execute(
+        certificate_id = connection.execute(
             sa.text(
-                "INSERT INTO certificates (user_id, active, body, private_key, created_at)"
-                " VALUES (:user_id, :active, :body, :key, '2026-01-01 00:00:00')"
+                "INSERT INTO certificates (user_id, active, body, created_at)"
+                " VALUES (:user_id, :active, :body, '2026-01-01 00:00:00') RETURNING id"
             ),
-            {"user_id": user_id, "active": active, "body": body, "key": a_pair().key_pem},
+            {"user_id": user_id, "active": active, "body": body},
+        ).scalar_one()
+        connection.execute(
+            sa.insert(UnsealedKey),
+            {
+                "certificate_id": certificate_id,
+                "version": 1,
+                "private_key": a_pair().key_pem,
+            },
         )
 
 

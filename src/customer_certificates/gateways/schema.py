@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from .database import migration_engine
 
+_ONCE_HELD_KEYS = ("certificates", "certificate_versions", "unsealed_keys")
+
 
 class SchemaError(Exception):
     """The database cannot be served from as it is. The message says what to do."""
@@ -44,6 +46,20 @@ def require_head(url: str) -> None:
             f"The database is {found}; this version needs revision {', '.join(head)}. "
             "Run: customer-certificates migrate (or: alembic upgrade head)"
         )
+
+
+def overwrite_freed(url: str) -> None:
+    """Has the database write anew the tables that held private keys before they were sealed: what
+    is deleted stays in its files until then."""
+    engine = migration_engine(url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if connection.dialect.name == "postgresql":
+            for table in _ONCE_HELD_KEYS:
+                connection.exec_driver_sql(f"VACUUM FULL {table}")
+        else:
+            connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
 
 
 def _alembic(url: str) -> AlembicConfig:

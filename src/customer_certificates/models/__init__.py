@@ -4,7 +4,9 @@ from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
 from .hostname import CertificateHostname, HostnameClaim
 from .intermediate import Intermediate
+from .private_key import PrivateKey, UnsealedKey
 from .user import NEVER, User, email_key, new_revision
+from .user_key import UserKey
 
 __all__ = [
     "CONTENT",
@@ -15,7 +17,10 @@ __all__ = [
     "CertificateVersion",
     "HostnameClaim",
     "Intermediate",
+    "PrivateKey",
+    "UnsealedKey",
     "User",
+    "UserKey",
     "email_key",
     "new_revision",
 ]

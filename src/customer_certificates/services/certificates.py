@@ -2,19 +2,20 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import bindparam, insert, select
 
 from ..errors import Finding
-from ..gateways.database import ConstraintBroken, Database
-from ..gateways.prepared import Prepared, Row
+from ..gateways.database import Call, ConstraintBroken, Database
+from ..gateways.prepared import Row
 from ..models import CONTENT, Certificate
 from ..pki.material import Examined
 from .contents import certificate_not_found, content_of, locked_certificate
+from .data_keys import AnotherWasFirst, DataKeys
 from .hostnames import Hostnames, names_of
 from .inspection import Inspection
 from .intermediates import Intermediates
+from .private_keys import PrivateKeys
 from .revisions import Revisions
 from .uploads import Activation, CertificateMaterial, CertificateUpload
 from .users import locked_user, user_not_found
@@ -46,6 +47,8 @@ class Certificates:
         intermediates: Intermediates,
         hostnames: Hostnames,
         revisions: Revisions,
+        data_keys: DataKeys,
+        private_keys: PrivateKeys,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -53,6 +56,8 @@ class Certificates:
         self._intermediates = intermediates
         self._hostnames = hostnames
         self._revisions = revisions
+        self._data_keys = data_keys
+        self._private_keys = private_keys
         self._now = now
         of_user = Certificate.user_id == bindparam("user_id")
         this = (Certificate.id == bindparam("certificate_id"), of_user)
@@ -101,34 +106,10 @@ class Certificates:
         hostname is another user's), PreconditionFailed, Unavailable."""
         examined = self._inspection.examine(user_id, sent)
         self._inspection.require(examined)
-        content = content_of(sent, examined)
-        values = {**content, "user_id": user_id, "active": sent.active, "created_at": self._now()}
-        hostnames = content["hostnames"]
-        # The revision comes first: it locks the user's row, so ids are given in the order in which
-        # they become visible, and a list that is read page by page misses none.
-        statements: list[tuple[Prepared, dict[str, Any]]] = [
-            self._revisions.added(user_id, content["not_before"], content["not_after"]),
-            (
-                self._same,
-                {
-                    "user_id": user_id,
-                    "fingerprint": content["fingerprint_sha256"],
-                    "replaced": 0,
-                },
-            ),
-            (self._insert, values),
-            (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
-            *self._intermediates.keep(user_id, examined),
-        ]
-        if sent.active or expected is not None:
-            _, same, inserted, *_ = self._run_with_conditions(
-                user_id, statements, hostnames if sent.active else None, expected
-            )
-        else:
-            _, same, inserted, *_ = self._run_at_once(user_id, statements)
+        inserted, same = self._store(user_id, sent, examined, expected)
         leaf = examined.leaf
         return UploadView(
-            id=inserted[0][0],
+            id=inserted,
             user_id=user_id,
             active=sent.active,
             trust=examined.trust,
@@ -181,11 +162,47 @@ class Certificates:
             raise certificate_not_found(user_id, certificate_id)
         return names_of(rows[0][0])
 
+    def _store(
+        self, user_id: int, sent: CertificateUpload, examined: Examined, expected: Tags | None
+    ) -> tuple[int, list[Row]]:
+        """The id of the new certificate, and that of one which is the same."""
+        keys = self._data_keys.of_or_new(user_id)
+        content = content_of(sent, examined)
+        values = {**content, "user_id": user_id, "active": sent.active, "created_at": self._now()}
+        fingerprint, hostnames = content["fingerprint_sha256"], content["hostnames"]
+        # The revision comes first: it locks the user's row, so ids are given in the order in which
+        # they become visible, and a list that is read page by page misses none.
+        statements: list[Call] = [
+            self._revisions.added(user_id, content["not_before"], content["not_after"]),
+            (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
+            (self._insert, values),
+            (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
+            *self._intermediates.keep(user_id, examined),
+            *keys.to_store,
+        ]
+
+        def sealed(rows: list[list[Row]]) -> list[Call]:
+            """What needs the certificate's id, to which the key is bound."""
+            keys.require_stored(rows[len(rows) - len(keys.to_store) :])
+            _, _, inserted, *_ = rows
+            return [self._private_keys.added(keys, inserted[0][0], 1, examined.private_key)]
+
+        try:
+            if sent.active or expected is not None:
+                _, same, inserted, *_ = self._run_with_conditions(
+                    user_id, statements, sealed, hostnames if sent.active else None, expected
+                )
+            else:
+                _, same, inserted, *_ = self._run_at_once(user_id, statements, sealed)
+        except AnotherWasFirst:
+            return self._store(user_id, sent, examined, expected)
+        return inserted[0][0], same
+
     def _run_at_once(
-        self, user_id: int, statements: list[tuple[Prepared, dict[str, Any]]]
+        self, user_id: int, statements: list[Call], sealed: Callable[[list[list[Row]]], list[Call]]
     ) -> list[list[Row]]:
         try:
-            return self._database.run_together(*statements)
+            return self._database.run_in_two_trips(statements, sealed)
         except ConstraintBroken:
             # The only constraint that can be broken: the user is not there.
             raise user_not_found(user_id) from None
@@ -193,7 +210,8 @@ class Certificates:
     def _run_with_conditions(
         self,
         user_id: int,
-        statements: list[tuple[Prepared, dict[str, Any]]],
+        statements: list[Call],
+        sealed: Callable[[list[list[Row]]], list[Call]],
         claimed: str | None,
         expected: Tags | None,
     ) -> list[list[Row]]:
@@ -201,6 +219,8 @@ class Certificates:
             user = locked_user(session, user_id)
             require(expected, tag_of_revision(user.certificates_revision))
             rows = [session.run(made, **values) for made, values in statements]
+            for made, values in sealed(rows):
+                session.run(made, **values)
             if claimed:
                 self._hostnames.claim(session, user_id, claimed)
             return rows

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from ..crypto.secret import Secret
 from ..errors import Finding, Invalid
 from ..gateways.children import Children, TooCostly
 from ..pki.examination import Request, decode, encode
@@ -79,11 +80,11 @@ class Inspection:
             return decode(self._children.run(encode(Request(material, now, tuple(known)))))
         except TooCostly:
             field = "pkcs12" if material.pkcs12 else "private_key"
-            return Examined((_ended(field),), "opaque", material.body, b"")
+            return Examined((_ended(field),), "opaque", material.body, Secret(b""))
         except RuntimeError as defect:
             # Of ours or of a library's; its text has nothing of what was sent.
             _log.error("An examination failed. %s", defect)
-            return Examined((_FAILED,), "opaque", material.body, b"")
+            return Examined((_FAILED,), "opaque", material.body, Secret(b""))
 
 
 def _ended(field: str) -> Finding:

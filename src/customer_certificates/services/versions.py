@@ -6,15 +6,17 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, bindparam, delete, insert, literal, select, union_all
-from sqlalchemy.orm import undefer
 
+from ..crypto.secret import Secret
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Database, Transaction
 from ..models import CONTENT, Certificate, CertificateVersion
 from .contents import certificate_not_found, content_of, locked_certificate
+from .data_keys import DataKeys, UserKeys
 from .hostnames import Hostnames, names_of, require_kept
 from .inspection import Inspection
 from .intermediates import Intermediates
+from .private_keys import PrivateKeys
 from .revisions import Revisions
 from .uploads import Replacement, Rollback
 from .views import SHOWN, CertificateView, Tags, certificate_view, require_view, view_of
@@ -33,6 +35,8 @@ class Versions:
         intermediates: Intermediates,
         hostnames: Hostnames,
         revisions: Revisions,
+        data_keys: DataKeys,
+        private_keys: PrivateKeys,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -40,6 +44,8 @@ class Versions:
         self._intermediates = intermediates
         self._hostnames = hostnames
         self._revisions = revisions
+        self._data_keys = data_keys
+        self._private_keys = private_keys
         self._now = now
         self._all = database.prepare(_all_versions())
         certificate_id: Any = bindparam("certificate_id")
@@ -80,6 +86,7 @@ class Versions:
         self._inspection.require(examined)
         now = self._now()
         content = content_of(sent, examined, now)
+        keys = self._data_keys.of(user_id)
         with self._database.begin() as session:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
@@ -93,7 +100,7 @@ class Versions:
                 # opposite orders would be a deadlock.
                 for statement, values in self._intermediates.keep(user_id, examined):
                     session.run(statement, **values)
-                self._put(session, certificate, content)
+                self._put(session, keys, certificate, content, examined.private_key)
             return view_of(certificate, now)
 
     def roll_back(
@@ -106,6 +113,7 @@ class Versions:
         hostnames would be lost, one is another user's, or that version has expired.
         """
         now = self._now()
+        keys = self._data_keys.of(user_id)
         with self._database.begin() as session:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
@@ -119,11 +127,20 @@ class Versions:
                     names_of(content["hostnames"]),
                     allowed=wanted.allow_lost_hostnames,
                 )
-                self._put(session, certificate, {**content, "updated_at": now})
+                # Sealed anew: a sealed key opens for its own version only.
+                key = self._private_keys.open(session, keys, certificate.id, wanted.version)
+                self._put(session, keys, certificate, {**content, "updated_at": now}, key)
             return view_of(certificate, now)
 
-    def _put(self, session: Transaction, certificate: Certificate, content: dict[str, Any]) -> None:
-        """Makes `content` the next version of a certificate that is locked."""
+    def _put(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate: Certificate,
+        content: dict[str, Any],
+        key: Secret,
+    ) -> None:
+        """Makes `content` and `key` the next version of a certificate that is locked."""
         user_id, certificate_id, before = (
             certificate.user_id,
             certificate.id,
@@ -134,7 +151,10 @@ class Versions:
         for name, value in content.items():
             setattr(certificate, name, value)
         session.flush()
-        session.run(self._drop, certificate_id=certificate_id, version=certificate.version - _KEPT)
+        self._private_keys.add(session, keys, certificate_id, certificate.version, key)
+        dropped = certificate.version - _KEPT
+        session.run(self._drop, certificate_id=certificate_id, version=dropped)
+        self._private_keys.drop(session, certificate_id, dropped)
         self._hostnames.replace(session, user_id, certificate_id, certificate.hostnames)
         if certificate.active:
             self._hostnames.claim(session, user_id, certificate.hostnames)
@@ -188,12 +208,10 @@ def _content_of_version(
     session: Transaction, certificate: Certificate, version: int
 ) -> dict[str, Any]:
     kept = session.scalars(
-        select(CertificateVersion)
-        .where(
+        select(CertificateVersion).where(
             CertificateVersion.certificate_id == certificate.id,
             CertificateVersion.version == version,
         )
-        .options(undefer(CertificateVersion.private_key))
     ).one_or_none()
     if kept is None:
         raise NotFound(

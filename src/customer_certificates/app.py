@@ -140,6 +140,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         children.close()
         passwords.close()
         data_keys.close()
+        master_keys.close()
         pages.close()
         database.close()
         lines.close()

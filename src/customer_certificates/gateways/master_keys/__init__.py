@@ -29,6 +29,11 @@ class MasterKeys:
             raise WrongMasterKey(master_key_id)
         return key
 
+    def close(self) -> None:
+        """Closes the connections of all of them."""
+        for key in self._by_id.values():
+            key.close()
+
 
 def open_master_keys(
     current: MasterKeyAddress,

@@ -52,6 +52,10 @@ class AwsKmsMasterKey:
             raise _unavailable() from error
         return Secret(bytes(answer["Plaintext"]))
 
+    def close(self) -> None:
+        """See MasterKey."""
+        self._client.close()
+
 
 def _context(associated: bytes) -> dict[str, str]:
     """AWS writes it to its own log: it names a user's number and nothing else."""

@@ -42,6 +42,9 @@ class FileMasterKey:
         except (InvalidTag, ValueError):
             raise WrongMasterKey(self.id) from None
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 def make(path: Path) -> bool:
     """Makes a master key in a new file, all of it or nothing; False where there is a file already.
@@ -94,7 +97,7 @@ def _read(path: Path) -> bytes:
         raise MasterKeyError(
             f"The master key file {path} cannot be read: {error.strerror}."
         ) from error
-    with open(descriptor, "rb") as file:
+    try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise MasterKeyError(f"The master key {path} is not a file.")
@@ -108,7 +111,9 @@ def _read(path: Path) -> bytes:
                 f"The master key file {path} may be used by others (mode "
                 f"{stat.S_IMODE(state.st_mode):04o}). Run: chmod 600 {path}"
             )
-        return _decoded(file.read(_LONGEST), path)
+        return _decoded(os.read(descriptor, _LONGEST), path)
+    finally:
+        os.close(descriptor)
 
 
 def _decoded(content: bytes, path: Path) -> bytes:

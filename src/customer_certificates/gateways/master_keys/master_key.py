@@ -27,3 +27,6 @@ class MasterKey(Protocol):
 
     def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
         """The data key. Raises WrongMasterKey, Unavailable."""
+
+    def close(self) -> None:
+        """Closes its connections."""

@@ -47,6 +47,10 @@ class TransitMasterKey:
         )
         return Secret(base64.b64decode(answer["plaintext"]))
 
+    def close(self) -> None:
+        """See MasterKey."""
+        self._client.close()
+
     def _ask(self, operation: str, **values: str) -> dict[str, Any]:
         try:
             answer = self._client.post(f"{operation}/{self._name}", json=values)

@@ -28,8 +28,8 @@ class Kms(BaseHTTPRequestHandler):
         if operation == "Encrypt":
             nonce = os.urandom(12)
             sealed = self.cipher.encrypt(nonce, base64.b64decode(asked["Plaintext"]), context)
-            blob = base64.b64encode(nonce + sealed).decode()
-            return self.answer(200, {"KeyId": ARN, "CiphertextBlob": blob})
+            text = base64.b64encode(nonce + sealed).decode()
+            return self.answer(200, {"KeyId": ARN, "CiphertextBlob": text})
         blob = base64.b64decode(asked["CiphertextBlob"])
         try:
             plain = self.cipher.decrypt(blob[:12], blob[12:], context)

@@ -183,11 +183,14 @@ def test_transit_needs_a_token(openbao: Server) -> None:
 @pytest.mark.parametrize("token", ["wrong", TOKEN])
 def test_a_transit_that_says_no_is_unavailable(openbao: Server, token: str) -> None:
     """Nobody's right to the key, or the key is another one."""
-    wrapped = transit(openbao.url).wrap(DATA_KEY, HERE)
+    ours = transit(openbao.url)
+    wrapped = ours.wrap(DATA_KEY, HERE)
     key = transit(openbao.url, "ours" if token == "wrong" else "another", token)
 
     with pytest.raises(Unavailable if token == "wrong" else WrongMasterKey):
         key.unwrap(wrapped, HERE)
+    for one in (ours, key):
+        one.close()
 
 
 def test_a_transit_or_kms_that_is_gone_is_unavailable(

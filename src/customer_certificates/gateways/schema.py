@@ -1,6 +1,7 @@
 """The schema of the database: where it stands, and where the migrations would bring it."""
 
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
@@ -52,13 +53,16 @@ def overwrite_freed(url: str) -> None:
     """Has the database write anew the tables that held private keys before they were sealed: what
     is deleted stays in its files until then."""
     engine = migration_engine(url)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if connection.dialect.name == "postgresql":
-            for table in _ONCE_HELD_KEYS:
-                connection.exec_driver_sql(f"VACUUM FULL {table}")
-        else:
-            connection.exec_driver_sql("VACUUM")
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection = engine.raw_connection()
+    driver: Any = connection.dbapi_connection
+    if engine.dialect.name == "postgresql":
+        driver.autocommit = True
+        statements = [f"VACUUM FULL {table}" for table in _ONCE_HELD_KEYS]
+    else:
+        statements = ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
+    for statement in statements:
+        driver.execute(statement)
+    connection.close()
     engine.dispose()
 
 

@@ -100,13 +100,16 @@ def _engine(backend: Backend) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
-def engine(_engine: sa.Engine) -> sa.Engine:
+def engine(_engine: sa.Engine) -> Iterator[sa.Engine]:
     """The database as it is, behind the service's back; every test finds it empty."""
     with _engine.begin() as connection:
         # Authorities' certificates may belong to nobody; all else goes with its user.
         connection.execute(sa.text("DELETE FROM intermediates"))
         connection.execute(sa.text("DELETE FROM users"))
-    return _engine
+    yield _engine
+    with _engine.begin() as connection:
+        # A service does not start with data keys of a master key that it was not given.
+        connection.execute(sa.text("DELETE FROM user_keys"))
 
 
 @pytest.fixture(scope="session")

@@ -24,10 +24,10 @@ FROM generate_series(%s::bigint, %s) AS n, concat('customer', n, '@example.com')
 """
 # A user's certificates come over the years: they lie far from each other, not in a row.
 _CERTIFICATES = """
-INSERT INTO certificates (user_id, active, body, chain_pem, private_key, trust, hostnames, subject,
+INSERT INTO certificates (user_id, active, body, chain_pem, trust, hostnames, subject,
     issuer, serial, not_before, not_after, key_algorithm, signature_algorithm, fingerprint_sha256,
     spki_sha256, created_at)
-SELECT n, true, %s, %s, %s, 'public', '["www.example.com"]', 'CN=www.example.com',
+SELECT n, true, %s, %s, 'public', '["www.example.com"]', 'CN=www.example.com',
     'CN=Some Authority,O=Some Organisation,C=US', repeat('5', 36), now() - interval '1 day',
     now() + interval '90 days', 'ECDSA-P-256', 'ecdsa-with-SHA256', repeat('f', 64),
     repeat('e', 64), now()
@@ -58,4 +58,4 @@ def grow(url: str, users: int) -> None:
 def _add_certificates(
     connection: psycopg.Connection, first: int, last: int, certificates: int
 ) -> None:
-    connection.execute(_CERTIFICATES, [BODY, BODY, PRIVATE_KEY, certificates, first, last])
+    connection.execute(_CERTIFICATES, [BODY, BODY, certificates, first, last])

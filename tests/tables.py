@@ -66,7 +66,6 @@ def add_certificates(
         "user_id": user_id,
         "active": active,
         "body": body,
-        "private_key": b"key",
         "created_at": NOW,
         **columns,
     }

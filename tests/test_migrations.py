@@ -263,8 +263,8 @@ def test_a_table_is_rebuilt_without_losing_what_refers_to_it(
     migrated.execute(
         "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
         " created_at) VALUES ('a', 'a@b', 'a@b', 'x', '0', '2026-01-01')",
-        "INSERT INTO certificates (user_id, active, body, private_key, created_at)"
-        " SELECT id, true, 'b', 'k', '2026-01-01' FROM users",
+        "INSERT INTO certificates (user_id, active, body, created_at)"
+        " SELECT id, true, 'b', '2026-01-01' FROM users",
     )
 
     migrated.alembic("upgrade", "head", project=project)

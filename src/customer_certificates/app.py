@@ -18,6 +18,7 @@ from .gateways.counters import Counters
 from .gateways.database import Database
 from .gateways.metrics import Metrics
 from .gateways.request_lines import RequestLines
+from .keys import master_keys_of
 from .middleware.authentication import Authenticated
 from .middleware.idempotency import Idempotency
 from .middleware.json_only import JsonOnly
@@ -45,6 +46,7 @@ from .services.audit_pages import AuditPages
 from .services.authentication import Authentication
 from .services.callers import Caller
 from .services.certificates import Certificates
+from .services.data_keys import DataKeys
 from .services.health import Health
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
@@ -52,10 +54,12 @@ from .services.intermediates import Intermediates
 from .services.last_uses import LastUses
 from .services.listing import Listing
 from .services.passwords import Passwords
+from .services.private_keys import PrivateKeys
 from .services.reexamination import Reexamination
 from .services.repeats import Repeats, Replayed
 from .services.revisions import Revisions
 from .services.tokens import Tokens
+from .services.unsealed_keys import UnsealedKeys
 from .services.users import Users
 from .services.versions import Versions
 
@@ -91,9 +95,11 @@ class Application(falcon.App):  # type: ignore[type-arg]
 def create_app(config: Config, now: Callable[[], datetime] = _now) -> Application:
     """The WSGI application for `config`; `now` tells the time, aware of its zone.
 
-    The database's schema must be at head. Raises nothing where a server does not answer yet: the
-    requests that need it are refused until it does.
+    The database's schema must be at head. Raises MasterKeyError for a master key that cannot be
+    used; nothing where a server does not answer yet: the requests that need it are refused until
+    it does.
     """
+    master_keys = master_keys_of(config)
     metrics = Metrics(config.metrics_folder)
     lines = RequestLines()
     database = Database(config.database_url, metrics, threads=config.threads)
@@ -105,7 +111,18 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
     revisions = Revisions(database, now)
     audit = Audit(database, now)
-    parts = (database, inspection, intermediates, Hostnames(database), revisions, audit, now)
+    data_keys, private_keys = DataKeys(database, master_keys, now), PrivateKeys(database)
+    parts = (
+        database,
+        inspection,
+        intermediates,
+        Hostnames(database),
+        revisions,
+        audit,
+        data_keys,
+        private_keys,
+        now,
+    )
     users = Users(database, passwords, audit, now)
     routes = _routes(
         users,
@@ -150,6 +167,8 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         children.close()
         passwords.close()
         last_uses.close()
+        data_keys.close()
+        master_keys.close()
         pages.close()
         database.close()
         lines.close()
@@ -161,7 +180,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
 def examine_unread(config: Config) -> int:
     """Examines the certificates that the first version stored unread; says how many they were.
 
-    Raises Unavailable where the database does not answer.
+    Raises MasterKeyError; Unavailable where the database does not answer.
     """
     metrics = Metrics(None)
     database = Database(config.database_url, metrics, threads=2)
@@ -171,8 +190,19 @@ def examine_unread(config: Config) -> int:
         children = Children(Examiner, config.roots_pem, size=1, count=metrics.child_ended)
         inspection = Inspection(children, Intermediates(database), _now, enforce=False)
         audit, caller = Audit(database, _now), Caller("command", "migrate", "")
+        data_keys = DataKeys(database, master_keys_of(config), _now)
+        unsealed_keys = UnsealedKeys(database, data_keys, PrivateKeys(database))
         revisions = Revisions(database, _now)
-        parts = (database, inspection, Hostnames(database), revisions, audit, caller)
+        parts = (
+            database,
+            inspection,
+            Hostnames(database),
+            revisions,
+            audit,
+            data_keys,
+            unsealed_keys,
+            caller,
+        )
         try:
             return Reexamination(*parts).run()
         finally:

@@ -9,6 +9,7 @@ import typer
 
 from .client.commands import import_certificates, inspect_files
 from .config import Config, ConfigError
+from .key_commands import app as key_commands
 from .maintenance_commands import audit, clean
 
 if TYPE_CHECKING:
@@ -38,14 +39,25 @@ def serve() -> None:
     config = _config()
     with metrics_folder():
         from .app import enter_mode
+        from .errors import Unavailable
+        from .gateways.master_keys import MasterKeyError
         from .gateways.modes import ModeError
         from .gateways.schema import SchemaError, require_head
+        from .keys import KeysError, require_usable
 
         try:
             require_head(config.database_url)
             enter_mode(config)
+            require_usable(config)
             run(config)
-        except (SchemaError, ModeError, ListenError) as error:
+        except (
+            SchemaError,
+            ModeError,
+            MasterKeyError,
+            KeysError,
+            Unavailable,
+            ListenError,
+        ) as error:
             _stop(error)
 
 
@@ -54,17 +66,22 @@ def migrate() -> None:
     """Bring the database to this version: its schema (alembic upgrade head), then its content."""
     from .app import examine_unread
     from .errors import Unavailable
+    from .gateways.master_keys import MasterKeyError
     from .gateways.schema import SchemaError
     from .gateways.schema import migrate as run
+    from .keys import seal_unsealed
 
     config = _config()
     try:
         run(config.database_url)
         examined = examine_unread(config)
-    except (SchemaError, Unavailable) as error:
+        sealed = seal_unsealed(config)
+    except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)
     if examined:
         print(f"Certificates of an earlier version that were examined: {examined}.")
+    if sealed:
+        print(f"Private keys of an earlier version that were sealed: {sealed}.")
 
 
 @app.command()
@@ -79,6 +96,7 @@ def openapi() -> None:
 
 app.command()(clean)
 app.add_typer(audit, name="audit")
+app.add_typer(key_commands, name="keys", no_args_is_help=True)
 app.command("import", no_args_is_help=True)(import_certificates)
 app.command("inspect", no_args_is_help=True)(inspect_files)
 

@@ -6,9 +6,9 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
 import certifi
@@ -35,6 +35,17 @@ class ConfigError(Exception):
     """A setting cannot be used. The message says which, why, and what would do."""
 
 
+class MasterKeyAddress(NamedTuple):
+    """Where a master key is: a file's path, a URL that ends in a key's name, an ARN.
+
+    `may_be_made`: a file that is not there may be made, as a first start in `lcl` and `tst` does.
+    """
+
+    kind: Literal["file", "transit", "aws-kms"]
+    where: str
+    may_be_made: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The settings of one process.
@@ -45,7 +56,8 @@ class Config:
     `roots_pem` has the certificates of the authorities that the public trusts; `registration` says
     who may register users, where credentials are asked for; `audit_key_pem` signs what the audit's
     chains end in (None: a key in `data_dir` does), and they are exported into `audit_export_dir`
-    from time to time (None: they are not).
+    from time to time (None: they are not); `master_key` wraps data keys, those
+    `master_keys_retiring` still unwrap what they have wrapped.
     """
 
     profile: Profile
@@ -64,6 +76,9 @@ class Config:
     registration: Registration
     audit_key_pem: bytes | None
     audit_export_dir: Path | None
+    master_key: MasterKeyAddress
+    master_keys_retiring: tuple[MasterKeyAddress, ...]
+    transit_token: str | None = field(repr=False)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -105,6 +120,9 @@ class Config:
             registration=_read(environ, "CC_REGISTRATION", _registration, "operators"),
             audit_key_pem=_read(environ, "CC_AUDIT_KEY", _audit_key, ""),
             audit_export_dir=_read(environ, "CC_AUDIT_EXPORT_DIR", _folder_if_any, ""),
+            master_key=_read(environ, "CC_MASTER_KEY", _master_key(data_dir / "master-key"), ""),
+            master_keys_retiring=_read(environ, "CC_MASTER_KEYS_RETIRING", _master_keys, ""),
+            transit_token=_read(environ, "CC_TRANSIT_TOKEN", str, "") or None,
         )
 
     @property
@@ -296,6 +314,49 @@ def _cache_url(text: str) -> str | None:
             case "unix":
                 return text
     raise ValueError("must look like redis://host:6379/0 (or rediss:// for TLS).")
+
+
+def _master_key(made_at: Path) -> Callable[[str], MasterKeyAddress]:
+    def parse(text: str) -> MasterKeyAddress:
+        return _address(text) if text else MasterKeyAddress("file", str(made_at), may_be_made=True)
+
+    return parse
+
+
+def _master_keys(text: str) -> tuple[MasterKeyAddress, ...]:
+    return tuple(_address(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _address(text: str) -> MasterKeyAddress:
+    kind, _, where = text.partition(":")
+    match kind:
+        case "file" if where.startswith("/"):
+            return MasterKeyAddress("file", where)
+        case "transit" if _is_key_url(where):
+            return MasterKeyAddress("transit", where)
+        case "aws-kms" if re.fullmatch("arn:[^:]+:kms:[^:]+:[0-9]+:(key|alias)/.+", where):
+            return MasterKeyAddress("aws-kms", where)
+    raise ValueError(
+        f"must look like file:/absolute/path, transit:https://host/key-name or "
+        f"aws-kms:arn:aws:kms:…:key/…, not {text!r}."
+    )
+
+
+def _is_key_url(text: str) -> bool:
+    """Over HTTPS: who listens to data keys has them. On this machine nobody does."""
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        is_safe = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+        )
+        names = r"(/[A-Za-z0-9._-]+)+"
+        return (
+            is_safe
+            and bool(parts.hostname)
+            and bool(re.fullmatch(names, parts.path))
+            and not (parts.query or parts.fragment or parts.username)
+        )
+    return False
 
 
 def _networks(text: str) -> tuple[Network, ...]:

@@ -24,6 +24,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer as Server
 
 from .config import Config, share_metrics, uncounted
+from .gateways.no_dumps import forbid_dumps
 
 _DRAIN_SECONDS = 25
 # Longer than proxies keep an idle connection (nginx: 60 s), so that it is they who close it.
@@ -44,6 +45,7 @@ def serve(config: Config) -> None:
 
     Raises ListenError where the address cannot be listened on.
     """
+    forbid_dumps()
     _limit_arenas()
     # What is imported before the workers are forked, they share; what the garbage collector has
     # no need to look at, they do not copy.

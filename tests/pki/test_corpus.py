@@ -63,14 +63,16 @@ def test_every_code_occurs() -> None:
 def key_was_read(case: Case, answer: Examined) -> bool:
     """Whether what is to be stored is a private key that was understood; if so, and unless it is
     found to be another's, it must be the leaf's."""
-    if answer.private_key == (case.material.private_key or case.material.pkcs12) and any(
+    if answer.private_key.reveal() == (case.material.private_key or case.material.pkcs12) and any(
         one.field in ("private_key", "pkcs12") and one.severity == "error"
         for one in answer.findings
         if one.code not in ("key_mismatch", "key_weak")
     ):
         return False
     try:
-        key = load_der_private_key(answer.private_key, None, unsafe_skip_rsa_key_validation=True)
+        key = load_der_private_key(
+            answer.private_key.reveal(), None, unsafe_skip_rsa_key_validation=True
+        )
     except (ValueError, TypeError):  # TypeError: it is encrypted
         return False
     if answer.chain_pem and not any(one.code == "key_mismatch" for one in answer.findings):

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.gateways import postgresql, sqlite
+from customer_certificates.gateways.prepared import Sent
 
 Counter = Callable[[Callable[[], Any]], list[str]]
 
@@ -34,7 +35,19 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
         asked.extend(sql for _name, sql, _parameters in sent)
         return together(self, sent)
 
+    in_two_trips = postgresql.Runner.run_in_two_trips
+
+    def told_in_two_trips(self: Any, first: list[Sent], then: Callable[[Any], list[Sent]]) -> Any:
+        def told_then(rows: Any) -> list[Sent]:
+            sent = then(rows)
+            asked.extend(sql for _name, sql, _parameters in sent)
+            return sent
+
+        asked.extend(sql for _name, sql, _parameters in first)
+        return in_two_trips(self, first, told_then)
+
     monkeypatch.setattr(postgresql.Runner, "run_together", told_together)
+    monkeypatch.setattr(postgresql.Runner, "run_in_two_trips", told_in_two_trips)
 
     @contextmanager
     def listening() -> Iterator[None]:

@@ -15,15 +15,18 @@ from customer_certificates.gateways import postgresql
 from customer_certificates.gateways.cache import Pages
 from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.certificates import Certificates
+from customer_certificates.services.data_keys import DataKeys
 from customer_certificates.services.hostnames import Hostnames
 from customer_certificates.services.inspection import Inspection
 from customer_certificates.services.intermediates import Intermediates
 from customer_certificates.services.listing import CertificateFilter, Listing
 from customer_certificates.services.passwords import Passwords
+from customer_certificates.services.private_keys import PrivateKeys
 from customer_certificates.services.revisions import Revisions
 from customer_certificates.services.uploads import (
     Activation,
@@ -66,16 +69,32 @@ class Parts(NamedTuple):
     hostnames: Hostnames
     revisions: Revisions
     audit: Audit
+    data_keys: DataKeys
+    private_keys: PrivateKeys
     now: Callable[[], datetime]
 
 
 @pytest.fixture
-def parts(database: Database, revisions: Revisions, children: Children) -> Parts:
+def parts(
+    database: Database, revisions: Revisions, children: Children, master_keys: MasterKeys
+) -> Parts:
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, lambda: NOW, enforce=False)
     hostnames = Hostnames(database)
     audit = Audit(database, lambda: NOW)
-    return Parts(database, inspection, intermediates, hostnames, revisions, audit, lambda: NOW)
+    data_keys = DataKeys(database, master_keys, lambda: NOW)
+    private_keys = PrivateKeys(database)
+    return Parts(
+        database,
+        inspection,
+        intermediates,
+        hostnames,
+        revisions,
+        audit,
+        data_keys,
+        private_keys,
+        lambda: NOW,
+    )
 
 
 @pytest.fixture
@@ -164,8 +183,8 @@ def test_no_use_case_asks_once_for_each_row(
         "find": lambda: listing.page(owner, named, NONE),
         "check": lambda: certificates.check(owner, sent(CertificateUpload, *names), first),
         # Each write ends with three: the audit's chain is locked, an entry added, the chain's head
-        # moved. The revision, the same one, itself, its names, its intermediate; on PostgreSQL in
-        # one trip.
+        # moved. The data key; the revision, the same one, itself, its names, its intermediate, its
+        # key: on PostgreSQL in three trips.
         "upload": lambda: certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None),
         # The same, the claim, and whether it holds.
         "upload active": lambda: certificates.upload(
@@ -176,11 +195,12 @@ def test_no_use_case_asks_once_for_each_row(
         "activate again": lambda: certificates.set_active(
             CALLER, owner, first, Activation(True), None
         ),
-        # The user, it, its key, its intermediate, what it was, what it is, the oldest of what it
-        # was, its names off and on, the claim, whether it holds, those freed, the revision.
+        # The data key, the user, it, its intermediate, what it was, what it is, its key, the oldest
+        # of what it was and of its keys, its names off and on, the claim, whether it holds, those
+        # freed, the revision.
         "replace": lambda: versions.replace(CALLER, owner, first, sent(Replacement, *names), None),
         "show versions": lambda: versions.all(owner, first),
-        # The same without an intermediate, and with the version that it goes back to.
+        # The same without an intermediate, and with the version that it goes back to and its key.
         "roll back": lambda: versions.roll_back(CALLER, owner, first, Rollback(1), None),
         # The user, it, its change, the names freed, the revision.
         "deactivate": lambda: certificates.set_active(
@@ -202,13 +222,13 @@ def test_no_use_case_asks_once_for_each_row(
         "list active": 2,
         "find": 2,
         "check": 5,
-        "upload": 8,
-        "upload active": 10,
+        "upload": 10,
+        "upload active": 12,
         "activate": 9,
         "activate again": 5,
-        "replace": 16,
+        "replace": 18,
         "show versions": 1,
-        "roll back": 16,
+        "roll back": 19,
         "deactivate": 8,
         "delete": 8,
         "show user": 1,

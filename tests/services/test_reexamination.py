@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.app import examine_unread
-from customer_certificates.models import Certificate, HostnameClaim, User
+from customer_certificates.models import Certificate, HostnameClaim, UnsealedKey, User
 
 from .. import hostile
-from ..conftest import Backend
+from ..conftest import Backend, StoredKeys
 from ..factories import a_pair
 from ..service import run
 from ..tables import add_users, dump
@@ -19,14 +19,22 @@ from ..tables import add_users, dump
 def add_unread(
     engine: sa.Engine, user_id: int, body: str, *, active: bool = True, key: bytes = b""
 ) -> None:
-    """As the first version inserted it."""
+    """As the migration leaves what the first version inserted."""
     with engine.begin() as connection:
-        connection.execute(
+        certificate_id = connection.execute(
             sa.text(
-                "INSERT INTO certificates (user_id, active, body, private_key, created_at)"
-                " VALUES (:user_id, :active, :body, :key, '2026-01-01 00:00:00')"
+                "INSERT INTO certificates (user_id, active, body, created_at)"
+                " VALUES (:user_id, :active, :body, '2026-01-01 00:00:00') RETURNING id"
             ),
-            {"user_id": user_id, "active": active, "body": body, "key": key or a_pair().key_pem},
+            {"user_id": user_id, "active": active, "body": body},
+        ).scalar_one()
+        connection.execute(
+            sa.insert(UnsealedKey),
+            {
+                "certificate_id": certificate_id,
+                "version": 1,
+                "private_key": key or a_pair().key_pem,
+            },
         )
 
 
@@ -66,7 +74,9 @@ def test_it_is_understood_and_active_names_are_claimed(
     assert not set(after) & set(revisions)
 
 
-def test_no_key_is_lost_that_could_not_be_examined(backend: Backend, engine: sa.Engine) -> None:
+def test_no_key_is_lost_that_could_not_be_examined(
+    backend: Backend, engine: sa.Engine, stored_keys: StoredKeys
+) -> None:
     """However an examination ends, what is stored stays a key."""
     (user,) = add_users(engine, 1)
     key = hostile.pbkdf2_key(10**7)
@@ -74,7 +84,7 @@ def test_no_key_is_lost_that_could_not_be_examined(backend: Backend, engine: sa.
 
     examine_unread(backend.config())
 
-    assert column(engine, Certificate.private_key) == [key]
+    assert list(stored_keys().values()) == [key]
     assert "key_too_costly" in column(engine, Certificate.findings)[0]
 
 

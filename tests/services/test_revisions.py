@@ -43,7 +43,7 @@ class Server:
     def add(self, user_id: int, begin: datetime | None, end: datetime | None) -> None:
         """Stores an active certificate with these dates."""
         revise, values = self._revisions.added(user_id, begin, end)
-        row = {"body": "PEM", "private_key": b"key", "created_at": self.now, "active": True}
+        row = {"body": "PEM", "created_at": self.now, "active": True}
         with self._database.begin() as session:
             session.run(revise, **values)
             session.execute(

@@ -1,6 +1,7 @@
 """What only PostgreSQL needs: how to connect, and libpq's prepared statements."""
 
 import select
+from collections.abc import Callable
 from typing import Any
 
 from psycopg import Error as Error
@@ -12,8 +13,11 @@ from sqlalchemy import URL, Engine
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import Dialect
 
+from .prepared import Row, Sent
+
 _BINARY = 1
 _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 # What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
 _OUTDATED = errors.InvalidSqlStatementName | errors.FeatureNotSupported
 # No statement of ours takes a tenth of this; one that does is stuck behind a lock or a sick disk.
@@ -93,7 +97,7 @@ class Runner:
         self._names: dict[str, bytes] = {}
         self._prepared = 0
 
-    def run(self, name: str, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
         """The rows of the statement. Errors are psycopg's."""
         prepared = self._names.get(name) or self._prepare(name, sql)
         result = self._libpq.exec_prepared(prepared, self._dumped(parameters), None, _BINARY)
@@ -101,16 +105,25 @@ class Runner:
             raise self._failed(result)
         return self._rows(result)
 
-    def run_together(
-        self, statements: list[tuple[str, str, list[Any]]]
-    ) -> list[list[tuple[Any, ...]]]:
-        """The rows of each statement, all of them in one trip to the server."""
-        names = [self._names.get(name) or self._prepare(name, sql) for name, sql, _ in statements]
-        results = self._pipelined(names, [values for _, _, values in statements])
-        for result in results:
-            if result.status not in _DONE:
-                raise self._failed(result)
-        return [self._rows(result) for result in results]
+    def run_together(self, statements: list[Sent]) -> list[list[Row]]:
+        """The rows of each statement, all of them in one trip to the server.
+
+        What is sent in libpq's pipeline mode up to one sync is a transaction by itself, unless it
+        is within another.
+        """
+        return self._run_all(statements)
+
+    def run_in_two_trips(
+        self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
+    ) -> list[list[Row]]:
+        """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
+        try:
+            rows = self._run_all(first, before=b"BEGIN")
+            return rows + self._run_all(then(rows), after=b"COMMIT")
+        except BaseException:
+            if self._libpq.transaction_status in _OPEN:
+                self._libpq.exec_(b"ROLLBACK")
+            raise
 
     def require_begun(self) -> None:
         """psycopg begins a transaction at its own first statement; it commits ours as its own."""
@@ -121,14 +134,35 @@ class Runner:
         """Closes the connection."""
         self._connection.close()
 
-    def _pipelined(self, names: list[bytes], parameters: list[list[Any]]) -> list[Any]:
+    def _run_all(
+        self, statements: list[Sent], before: bytes | None = None, after: bytes | None = None
+    ) -> list[list[Row]]:
+        names = [self._names.get(name) or self._prepare(name, sql) for name, sql, _ in statements]
+        results = self._pipelined(names, [values for _, _, values in statements], before, after)
+        for result in results:
+            if result.status not in _DONE:
+                raise self._failed(result)
+        first = 1 if before else 0
+        return [self._rows(result) for result in results[first : first + len(statements)]]
+
+    def _pipelined(
+        self,
+        names: list[bytes],
+        parameters: list[list[Any]],
+        before: bytes | None,
+        after: bytes | None,
+    ) -> list[Any]:
         libpq = self._libpq
         results: list[Any] = []
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
         libpq.enter_pipeline_mode()
+        if before:
+            libpq.send_query_params(before, None)
         for name, values in zip(names, parameters, strict=True):
             libpq.send_query_prepared(name, self._dumped(values), None, _BINARY)
+        if after:
+            libpq.send_query_params(after, None)
         libpq.pipeline_sync()
         while libpq.flush():
             poll.modify(self.descriptor, select.POLLIN | select.POLLOUT)
@@ -156,7 +190,7 @@ class Runner:
     def _dumped(self, values: list[Any]) -> Any:
         return self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
 
-    def _rows(self, result: Any) -> list[tuple[Any, ...]]:
+    def _rows(self, result: Any) -> list[Row]:
         self._transformer.set_pgresult(result)
         return self._transformer.load_rows(0, result.ntuples, tuple)
 

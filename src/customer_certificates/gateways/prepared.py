@@ -7,6 +7,8 @@ from sqlalchemy import Select, UpdateBase
 from sqlalchemy.engine.interfaces import Dialect
 
 Row = tuple[Any, ...]
+# A statement on its way: the name to prepare it under, its text, its parameters.
+Sent = tuple[str, str, list[Any]]
 Statement = Select[*tuple[Any, ...]] | UpdateBase
 Converter = Callable[[Any], Any]
 
@@ -19,8 +21,13 @@ class Runner(Protocol):
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
         """The rows of a statement, which is prepared at its first use under `name`."""
 
-    def run_together(self, statements: list[tuple[str, str, list[Any]]]) -> list[list[Row]]:
-        """The rows of each statement (name, text, parameters); within a transaction."""
+    def run_together(self, statements: list[Sent]) -> list[list[Row]]:
+        """The rows of each statement (name, text, parameters); all of them are done, or none."""
+
+    def run_in_two_trips(
+        self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
+    ) -> list[list[Row]]:
+        """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
 
     def require_begun(self) -> None:
         """Begins a transaction where the driver leaves that to the first statement it sees."""

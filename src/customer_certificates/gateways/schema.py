@@ -1,6 +1,7 @@
 """The schema of the database: where it stands, and where the migrations would bring it."""
 
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
@@ -11,6 +12,8 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
 from .database import migration_engine
+
+_ONCE_HELD_KEYS = ("certificates", "certificate_versions", "unsealed_keys")
 
 
 class SchemaError(Exception):
@@ -44,6 +47,23 @@ def require_head(url: str) -> None:
             f"The database is {found}; this version needs revision {', '.join(head)}. "
             "Run: customer-certificates migrate (or: alembic upgrade head)"
         )
+
+
+def overwrite_freed(url: str) -> None:
+    """Has the database write anew the tables that held private keys before they were sealed: what
+    is deleted stays in its files until then."""
+    engine = migration_engine(url)
+    connection = engine.raw_connection()
+    driver: Any = connection.dbapi_connection
+    if engine.dialect.name == "postgresql":
+        driver.autocommit = True
+        statements = [f"VACUUM FULL {table}" for table in _ONCE_HELD_KEYS]
+    else:
+        statements = ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
+    for statement in statements:
+        driver.execute(statement)
+    connection.close()
+    engine.dispose()
 
 
 def _alembic(url: str) -> AlembicConfig:

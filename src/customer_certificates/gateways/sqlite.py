@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Error as Error
@@ -11,6 +12,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
+
+from .prepared import Row, Sent
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
@@ -76,15 +79,29 @@ class Runner:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def run(self, name: str, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
         """The rows of the statement. Errors are sqlite3's."""
         return self._connection.execute(sql, parameters).fetchall()
 
-    def run_together(
-        self, statements: list[tuple[str, str, list[Any]]]
-    ) -> list[list[tuple[Any, ...]]]:
-        """The rows of each statement."""
-        return [self.run(*statement) for statement in statements]
+    def run_together(self, statements: list[Sent]) -> list[list[Row]]:
+        """The rows of each statement; a transaction by themselves, unless within another."""
+        if self._connection.in_transaction:
+            return [self.run(*statement) for statement in statements]
+        return self.run_in_two_trips(statements, lambda _rows: [])
+
+    def run_in_two_trips(
+        self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
+    ) -> list[list[Row]]:
+        """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            rows = [self.run(*statement) for statement in first]
+            rows += [self.run(*statement) for statement in then(rows)]
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.rollback()
+            raise
+        return rows
 
     def require_begun(self) -> None:
         """Nothing: `configure` has every transaction begin."""

@@ -1,4 +1,4 @@
-"""A certificate that a user brought, with its private key, and the versions that it had before."""
+"""A certificate that a user brought, and the versions that it had before."""
 
 from datetime import datetime
 
@@ -8,7 +8,6 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    LargeBinary,
     Text,
     UniqueConstraint,
     text,
@@ -23,7 +22,7 @@ class Content:
 
     `body` and `chain` are the texts as they came, `chain_pem` what should be served (None: nothing
     could be understood). `findings` and `hostnames` are JSON. `updated_at` is None where nothing
-    was before it. `private_key` never leaves by the routes of this API.
+    was before it. The private key is not part of it: it has a table of its own.
 
     What has a default is what the first version of the service did not know: during an upgrade it
     may still be inserting rows.
@@ -45,7 +44,6 @@ class Content:
     key_algorithm: Mapped[str | None] = mapped_column(Text)
     signature_algorithm: Mapped[str | None] = mapped_column(Text)
     updated_at: Mapped[datetime | None] = mapped_column(Time)
-    private_key: Mapped[bytes] = mapped_column(LargeBinary, deferred=True, deferred_raiseload=True)
 
 
 CONTENT = tuple(Content.__annotations__)

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import msgspec
 
+from ..crypto.secret import Secret
 from ..errors import Finding, Severity
 from . import certificates, chains, checks, keys
 from .certificates import Certificate
@@ -43,9 +44,16 @@ class Examiner:
         return encode(examine(asked.material, asked.now, self._roots, asked.known))
 
 
-encode = msgspec.msgpack.Encoder().encode
+def _revealed(secret: object) -> bytes:
+    """On its way out of the child: the pipe is the worker's alone."""
+    if isinstance(secret, Secret):
+        return secret.reveal()
+    raise NotImplementedError
+
+
+encode = msgspec.msgpack.Encoder(enc_hook=_revealed).encode
 _requests = msgspec.msgpack.Decoder(Request)
-decode = msgspec.msgpack.Decoder(Examined).decode
+decode = msgspec.msgpack.Decoder(Examined, dec_hook=lambda _, key: Secret(key)).decode
 
 
 def examine(
@@ -58,7 +66,9 @@ def examine(
     """
     sent = _read(material)
     findings = list(sent.findings)
-    private_key = keys.pkcs8(sent.key) if sent.key else material.private_key or material.pkcs12
+    private_key = Secret(
+        keys.pkcs8(sent.key) if sent.key else material.private_key or material.pkcs12
+    )
     field = "pkcs12" if material.pkcs12 else "body"
     key_field = "pkcs12" if material.pkcs12 else "private_key"
     leaf, doubts = _choose_leaf(sent.certificates, sent.key, field, is_all=sent.is_all)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from ..crypto.secret import Secret
 from ..errors import Finding
 
 # public: a chain to a root that the public trusts. private: a chain to a root of somebody's own,
@@ -25,6 +26,9 @@ class Material(msgspec.Struct, frozen=True):
     private_key: bytes = b""
     pkcs12: bytes = b""
     passphrase: str | None = None
+
+    def __repr__(self) -> str:
+        return "Material(***)"
 
 
 # What each of these is, for the description of the API.
@@ -85,7 +89,7 @@ class Examined(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     trust: Trust
     body: str
-    private_key: bytes
+    private_key: Secret
     leaf: Leaf | None = None
     chain_pem: str | None = None
     intermediates: tuple[Intermediate, ...] = ()

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, insert, update
 
 from ..errors import Conflict, PreconditionFailed
-from ..gateways.database import Database, Transaction
+from ..gateways.database import Call, Database, Transaction
+from ..gateways.prepared import Row
 from ..gateways.sql import insert_or_lock
 from ..models import AuditEntry, AuditHead
 from .audit_chain import GENESIS, Entry, canonical, hash_of
@@ -55,9 +56,32 @@ class Audit:
         To be called last in a transaction: it locks the chain until the end of that. `detail` has
         never a secret: no key, password, passphrase, token, nor a body.
         """
+        lock, start = self.head(chain)
+        head = session.run(lock, **start)
+        session.run_together(
+            *self.entry(head, caller, action, chain, object_path, outcome=outcome, detail=detail)
+        )
+
+    def head(self, chain: int) -> Call:
+        """The statement that locks a chain, and gives what `entry` goes on from."""
+        start = {"chain": chain, "seq": 0, "hash": GENESIS, "at": self._now()}
+        return self._lock, start
+
+    def entry(
+        self,
+        head: list[Row],
+        caller: Caller,
+        action: str,
+        chain: int,
+        object_path: str | None,
+        *,
+        outcome: Outcome = "done",
+        detail: Mapping[str, Any] | None = None,
+    ) -> list[Call]:
+        """The statements that add an entry to a chain whose `head` was just locked; what they say
+        is as in `record`."""
+        ((seq, last_hash),) = head
         at = self._now()
-        start = {"chain": chain, "seq": 0, "hash": GENESIS, "at": at}
-        ((seq, last_hash),) = session.run(self._lock, **start)
         entry = Entry(
             chain,
             seq + 1,
@@ -74,10 +98,10 @@ class Audit:
             last_hash,
         )
         made = hash_of(entry)
-        session.run_together(
+        return [
             (self._add, {**entry._asdict(), "hash": made}),
             (self._move, {"of_chain": chain, "seq": entry.seq, "hash": made, "at": at}),
-        )
+        ]
 
     @contextmanager
     def of_refusals(

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, insert, select
 
 from ..errors import Finding
-from ..gateways.database import ConstraintBroken, Database
+from ..gateways.database import Call, ConstraintBroken, Database
 from ..gateways.prepared import Row
 from ..models import CONTENT, Certificate
 from ..pki.material import Examined
@@ -18,9 +18,11 @@ from .contents import (
     content_of,
     locked_certificate,
 )
+from .data_keys import AnotherWasFirst, DataKeys
 from .hostnames import Hostnames, Replaced, names_of
 from .inspection import Inspection
 from .intermediates import Intermediates
+from .private_keys import PrivateKeys
 from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
 from .uploads import Activation, CertificateMaterial, CertificateUpload
@@ -55,6 +57,8 @@ class Certificates:
         hostnames: Hostnames,
         revisions: Revisions,
         audit: Audit,
+        data_keys: DataKeys,
+        private_keys: PrivateKeys,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -63,6 +67,8 @@ class Certificates:
         self._hostnames = hostnames
         self._revisions = revisions
         self._audit = audit
+        self._data_keys = data_keys
+        self._private_keys = private_keys
         self._now = now
         of_user = Certificate.user_id == bindparam("user_id")
         this = (Certificate.id == bindparam("certificate_id"), of_user)
@@ -120,56 +126,10 @@ class Certificates:
         hostname is another user's), PreconditionFailed, Unavailable."""
         examined = self._inspection.examine(user_id, sent)
         self._inspection.require(examined)
-        content = content_of(sent, examined)
-        values = {**content, "user_id": user_id, "active": sent.active, "created_at": self._now()}
-        hostnames = content["hostnames"]
-        leaf = examined.leaf
-        fingerprint = content["fingerprint_sha256"]
-        path = f"/users/{user_id}/certificates"
-        with (
-            self._audit.of_refusals(caller, "certificate.upload", user_id, path),
-            self._database.begin() as session,
+        with self._audit.of_refusals(
+            caller, "certificate.upload", user_id, f"/users/{user_id}/certificates"
         ):
-            once.claim(session)
-            if expected is not None:
-                revision = locked_user(session, user_id).certificates_revision
-                require(expected, tag_of_revision(revision))
-            # The revision comes first: it locks the user's row, so ids are given in the order in
-            # which they become visible, and a list that is read page by page misses none.
-            try:
-                _, same, inserted, *_ = session.run_together(
-                    self._revisions.added(user_id, content["not_before"], content["not_after"]),
-                    (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
-                    (self._insert, values),
-                    (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
-                    *self._intermediates.keep(user_id, examined),
-                )
-            except ConstraintBroken:
-                # The only constraint that can be broken: the user is not there.
-                raise user_not_found(user_id) from None
-            if sent.active:
-                self._hostnames.claim(session, user_id, hostnames)
-            stored = UploadView(
-                id=inserted[0][0],
-                user_id=user_id,
-                active=sent.active,
-                trust=examined.trust,
-                hostnames=list(leaf.hostnames) if leaf else [],
-                not_before=leaf.not_before if leaf else None,
-                not_after=leaf.not_after if leaf else None,
-                fingerprint_sha256=fingerprint,
-                findings=_with_duplicate(examined, same),
-            )
-            detail = {"active": sent.active, "fingerprint_sha256": fingerprint}
-            self._audit.record(
-                session,
-                caller,
-                "certificate.upload",
-                user_id,
-                f"{path}/{stored.id}",
-                detail=detail,
-            )
-            return once.keep(session, stored)
+            return self._store(caller, user_id, sent, examined, expected, once)
 
     def get(self, user_id: int, certificate_id: int) -> CertificateView:
         """The certificate. Raises NotFound, also where it is another user's."""
@@ -244,6 +204,91 @@ class Certificates:
             raise certificate_not_found(user_id, certificate_id)
         active, hostnames = rows[0]
         return Replaced(certificate_id, active, names_of(hostnames))
+
+    def _store(
+        self,
+        caller: Caller,
+        user_id: int,
+        sent: CertificateUpload,
+        examined: Examined,
+        expected: Tags | None,
+        once: Once,
+    ) -> UploadView:
+        keys = self._data_keys.of_or_new(user_id)
+        content = content_of(sent, examined)
+        values = {**content, "user_id": user_id, "active": sent.active, "created_at": self._now()}
+        fingerprint, hostnames = content["fingerprint_sha256"], content["hostnames"]
+        # The revision comes first: it locks the user's row, so ids are given in the order in which
+        # they become visible, and a list that is read page by page misses none.
+        first: list[Call] = [
+            self._revisions.added(user_id, content["not_before"], content["not_after"]),
+            (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
+            (self._insert, values),
+            (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
+            *self._intermediates.keep(user_id, examined),
+            self._audit.head(user_id),
+            *keys.to_store,
+        ]
+        place_of_head = len(first) - 1 - len(keys.to_store)
+
+        def rest(rows: list[list[Row]]) -> list[Call]:
+            """What needs the certificate's id, to which the key is bound."""
+            keys.require_stored(rows[place_of_head + 1 :])
+            certificate_id = rows[2][0][0]
+            return [
+                self._private_keys.added(keys, certificate_id, 1, examined.private_key),
+                *self._audit.entry(
+                    rows[place_of_head],
+                    caller,
+                    "certificate.upload",
+                    user_id,
+                    certificate_path(user_id, certificate_id),
+                    detail={"active": sent.active, "fingerprint_sha256": fingerprint},
+                ),
+            ]
+
+        def view(rows: list[list[Row]]) -> UploadView:
+            return _uploaded(user_id, sent, examined, rows[2][0][0], rows[1])
+
+        try:
+            if once is ANY_NUMBER and expected is None and not sent.active:
+                return view(self._database.run_in_two_trips(first, rest))
+            with self._database.begin() as session:
+                once.claim(session)
+                if expected is not None:
+                    revision = locked_user(session, user_id).certificates_revision
+                    require(expected, tag_of_revision(revision))
+                rows = session.run_together(*first)
+                if sent.active:
+                    self._hostnames.claim(session, user_id, hostnames)
+                session.run_together(*rest(rows))
+                return once.keep(session, view(rows))
+        except ConstraintBroken:
+            # The only constraint that can be broken: the user is not there.
+            raise user_not_found(user_id) from None
+        except AnotherWasFirst:
+            return self._store(caller, user_id, sent, examined, expected, once)
+
+
+def _uploaded(
+    user_id: int,
+    sent: CertificateUpload,
+    examined: Examined,
+    certificate_id: int,
+    same: list[Row],
+) -> UploadView:
+    leaf = examined.leaf
+    return UploadView(
+        id=certificate_id,
+        user_id=user_id,
+        active=sent.active,
+        trust=examined.trust,
+        hostnames=list(leaf.hostnames) if leaf else [],
+        not_before=leaf.not_before if leaf else None,
+        not_after=leaf.not_after if leaf else None,
+        fingerprint_sha256=leaf.fingerprint_sha256 if leaf else None,
+        findings=_with_duplicate(examined, same),
+    )
 
 
 def _with_duplicate(examined: Examined, same: list[Row]) -> list[Finding]:

@@ -28,7 +28,6 @@ def content_of(
         "trust": examined.trust,
         "findings": msgspec.json.encode(examined.findings).decode(),
         "hostnames": msgspec.json.encode(leaf.get("hostnames", ())).decode(),
-        "private_key": examined.private_key,
         "updated_at": updated_at,
     }
 

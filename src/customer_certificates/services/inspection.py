@@ -86,7 +86,7 @@ class Inspection:
 
 
 def _unread(material: Material, why: Finding) -> Examined:
-    private_key = material.private_key or material.pkcs12
+    private_key = Secret(material.private_key or material.pkcs12)
     return Examined((why,), "opaque", material.body, private_key)
 
 

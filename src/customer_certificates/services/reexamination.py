@@ -4,18 +4,21 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, select
 
+from ..crypto.secret import Secret
 from ..errors import Conflict
 from ..gateways.database import Database
 from ..gateways.prepared import Prepared
-from ..models import Certificate
+from ..models import Certificate, UnsealedKey
 from .audit import Audit
 from .callers import Caller
 from .contents import certificate_path, content_of, locked_certificate
+from .data_keys import DataKeys, UserKeys
 from .hostnames import Hostnames
 from .inspection import Inspection
 from .revisions import Revisions
+from .unsealed_keys import UnsealedKeys
 from .uploads import CertificateMaterial
 
 _BATCH = 100
@@ -31,6 +34,8 @@ class Reexamination:
         hostnames: Hostnames,
         revisions: Revisions,
         audit: Audit,
+        data_keys: DataKeys,
+        unsealed_keys: UnsealedKeys,
         caller: Caller,
     ) -> None:
         """`caller` is who runs the command that examines."""
@@ -40,6 +45,8 @@ class Reexamination:
         self._revisions = revisions
         self._audit = audit
         self._caller = caller
+        self._data_keys = data_keys
+        self._unsealed_keys = unsealed_keys
         self._unread = _unread(database)
 
     @staticmethod
@@ -53,15 +60,17 @@ class Reexamination:
         number = after = 0
         while rows := self._unread(after=after):
             for after, user_id, body, private_key in rows:
-                self._examine(user_id, after, body, private_key)
+                self._examine(user_id, after, body, bytes(private_key))
             number += len(rows)
         return number
 
     def _examine(self, user_id: int, certificate_id: int, body: str, private_key: bytes) -> None:
         sent = CertificateMaterial(body=body, private_key=private_key)
-        content = content_of(sent, self._inspection.examine(user_id, sent))
+        examined = self._inspection.examine(user_id, sent)
+        content, key = content_of(sent, examined), examined.private_key
+        keys = self._data_keys.stored(user_id)
         try:
-            self._put(user_id, certificate_id, content, claim=True)
+            self._put(keys, certificate_id, content, key, claim=True)
         except Conflict as taken:
             # Both were active before anybody asked whose the name is: the first one keeps it, and
             # what is served does not change behind anybody's back.
@@ -70,11 +79,18 @@ class Reexamination:
                 for finding in taken.errors
             ]
             content["findings"] = msgspec.json.encode(findings).decode()
-            self._put(user_id, certificate_id, content, claim=False)
+            self._put(keys, certificate_id, content, key, claim=False)
 
     def _put(
-        self, user_id: int, certificate_id: int, content: dict[str, Any], *, claim: bool
+        self,
+        keys: UserKeys,
+        certificate_id: int,
+        content: dict[str, Any],
+        key: Secret,
+        *,
+        claim: bool,
     ) -> None:
+        user_id = keys.user_id
         with self._database.begin() as session:
             certificate = locked_certificate(session, user_id, certificate_id)
             for name, value in content.items():
@@ -87,6 +103,9 @@ class Reexamination:
                 user_id, certificate.not_before, certificate.not_after
             )
             session.run(statement, **values)
+            version = certificate.version
+            for call in self._unsealed_keys.replaced(keys, certificate_id, version, key):
+                session.run(call[0], **call[1])
             path = certificate_path(user_id, certificate_id)
             self._audit.record(session, self._caller, "certificate.examine", user_id, path)
 
@@ -94,7 +113,15 @@ class Reexamination:
 def _unread(database: Database) -> Prepared:
     """What was examined and could not be read has a finding that says so."""
     return database.prepare(
-        select(Certificate.id, Certificate.user_id, Certificate.body, Certificate.private_key)
+        select(Certificate.id, Certificate.user_id, Certificate.body, UnsealedKey.private_key)
+        .join_from(
+            Certificate,
+            UnsealedKey,
+            and_(
+                UnsealedKey.certificate_id == Certificate.id,
+                UnsealedKey.version == Certificate.version,
+            ),
+        )
         .where(
             Certificate.id > bindparam("after"),
             Certificate.trust == "opaque",

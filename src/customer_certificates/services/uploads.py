@@ -70,6 +70,9 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
     pkcs12: Pkcs12 = b""
     passphrase: Passphrase = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(***)"
+
     def __post_init__(self) -> None:
         sent = (("body", self.body), ("private_key", self.private_key), ("pkcs12", self.pkcs12))
         if self.faults([name for name, value in sent if value]):

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, bindparam, delete, insert, literal, select, union_all
-from sqlalchemy.orm import undefer
 
+from ..crypto.secret import Secret
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Database, Transaction
 from ..models import CONTENT, Certificate, CertificateVersion
@@ -18,9 +18,11 @@ from .contents import (
     content_of,
     locked_certificate,
 )
+from .data_keys import DataKeys, UserKeys
 from .hostnames import Hostnames, names_of, require_kept
 from .inspection import Inspection
 from .intermediates import Intermediates
+from .private_keys import PrivateKeys
 from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
 from .uploads import Replacement, Rollback
@@ -41,6 +43,8 @@ class Versions:
         hostnames: Hostnames,
         revisions: Revisions,
         audit: Audit,
+        data_keys: DataKeys,
+        private_keys: PrivateKeys,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -49,6 +53,8 @@ class Versions:
         self._hostnames = hostnames
         self._revisions = revisions
         self._audit = audit
+        self._data_keys = data_keys
+        self._private_keys = private_keys
         self._now = now
         self._all = database.prepare(_all_versions())
         certificate_id: Any = bindparam("certificate_id")
@@ -95,6 +101,7 @@ class Versions:
         self._inspection.require(examined)
         now = self._now()
         content = content_of(sent, examined, now)
+        keys = self._data_keys.of(user_id)
         path = certificate_path(user_id, certificate_id)
         with (
             self._audit.of_refusals(caller, "certificate.replace", user_id, path),
@@ -104,7 +111,7 @@ class Versions:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
             before = certificate.version
-            if not _is_already(certificate, content, _key_of(session, certificate)):
+            if not self._is_already(session, keys, certificate, content, examined.private_key):
                 require_kept(
                     names_of(certificate.hostnames),
                     names_of(content["hostnames"]),
@@ -114,7 +121,7 @@ class Versions:
                 # opposite orders would be a deadlock.
                 for statement, values in self._intermediates.keep(user_id, examined):
                     session.run(statement, **values)
-                self._put(session, certificate, content)
+                self._put(session, keys, certificate, content, examined.private_key)
             self._record(session, caller, "certificate.replace", certificate, before)
             return once.keep(session, view_of(certificate, now))
 
@@ -134,6 +141,7 @@ class Versions:
         hostnames would be lost, one is another user's, or that version has expired.
         """
         now = self._now()
+        keys = self._data_keys.of(user_id)
         path = certificate_path(user_id, certificate_id)
         with (
             self._audit.of_refusals(caller, "certificate.roll_back", user_id, path),
@@ -146,16 +154,36 @@ class Versions:
             content = None
             if wanted.version != before:
                 content = _content_of_version(session, certificate, wanted.version)
-            if content and not _is_already(certificate, content, _key_of(session, certificate)):
+            key = None
+            if content:
+                key = self._private_keys.open(session, keys, certificate.id, wanted.version)
+            if content and key and not self._is_already(session, keys, certificate, content, key):
                 self._require_unexpired(content, now)
                 require_kept(
                     names_of(certificate.hostnames),
                     names_of(content["hostnames"]),
                     allowed=wanted.allow_lost_hostnames,
                 )
-                self._put(session, certificate, {**content, "updated_at": now})
+                self._put(session, keys, certificate, {**content, "updated_at": now}, key)
             self._record(session, caller, "certificate.roll_back", certificate, before)
             return once.keep(session, view_of(certificate, now))
+
+    def _is_already(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate: Certificate,
+        content: dict[str, Any],
+        key: Secret,
+    ) -> bool:
+        """A request that is repeated must not make another version. The same certificate may come
+        with another key, and what could not be read as another text."""
+        same = ["fingerprint_sha256", "chain_pem"]
+        if certificate.fingerprint_sha256 is None:
+            same += ["body", "chain"]
+        return all(getattr(certificate, name) == content[name] for name in same) and (
+            self._private_keys.is_stored(session, keys, certificate.id, certificate.version, key)
+        )
 
     def _record(
         self,
@@ -176,8 +204,15 @@ class Versions:
             session, caller, action, certificate.user_id, path, outcome=outcome, detail=detail
         )
 
-    def _put(self, session: Transaction, certificate: Certificate, content: dict[str, Any]) -> None:
-        """Makes `content` the next version of a certificate that is locked."""
+    def _put(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate: Certificate,
+        content: dict[str, Any],
+        key: Secret,
+    ) -> None:
+        """Makes `content` and `key` the next version of a certificate that is locked."""
         user_id, certificate_id, before = (
             certificate.user_id,
             certificate.id,
@@ -188,7 +223,10 @@ class Versions:
         for name, value in content.items():
             setattr(certificate, name, value)
         session.flush()
-        session.run(self._drop, certificate_id=certificate_id, version=certificate.version - _KEPT)
+        self._private_keys.add(session, keys, certificate_id, certificate.version, key)
+        dropped = certificate.version - _KEPT
+        session.run(self._drop, certificate_id=certificate_id, version=dropped)
+        self._private_keys.drop(session, certificate_id, dropped)
         self._hostnames.replace(session, user_id, certificate_id, certificate.hostnames)
         if certificate.active:
             self._hostnames.claim(session, user_id, certificate.hostnames)
@@ -242,32 +280,13 @@ def _content_of_version(
     session: Transaction, certificate: Certificate, version: int
 ) -> dict[str, Any]:
     kept = session.scalars(
-        select(CertificateVersion)
-        .where(
+        select(CertificateVersion).where(
             CertificateVersion.certificate_id == certificate.id,
             CertificateVersion.version == version,
         )
-        .options(undefer(CertificateVersion.private_key))
     ).one_or_none()
     if kept is None:
         raise NotFound(
             f"Certificate {certificate.id} has no version {version}; the last {_KEPT} are kept."
         )
     return {name: getattr(kept, name) for name in CONTENT}
-
-
-def _key_of(session: Transaction, certificate: Certificate) -> bytes:
-    return session.scalars(
-        select(Certificate.private_key).where(Certificate.id == certificate.id)
-    ).one()
-
-
-def _is_already(certificate: Certificate, content: dict[str, Any], key: bytes) -> bool:
-    """A request that is repeated must not make another version. The same certificate may come with
-    another key, and what could not be read as another text."""
-    same = ["fingerprint_sha256", "chain_pem"]
-    if certificate.fingerprint_sha256 is None:
-        same += ["body", "chain"]
-    return key == content["private_key"] and all(
-        getattr(certificate, name) == content[name] for name in same
-    )

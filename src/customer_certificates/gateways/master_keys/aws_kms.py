@@ -1,0 +1,66 @@
+"""A master key in AWS KMS; it never leaves there. Region and credentials come as boto3 finds them.
+
+boto3 is an optional dependency: customer-certificates[aws-kms].
+"""
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ...crypto.secret import Secret
+from ...errors import Unavailable
+from .master_key import MasterKeyError, WrongMasterKey
+
+_SETTINGS = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
+_WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}
+
+
+class AwsKmsMasterKey:
+    """A symmetric key; the associated data is its encryption context."""
+
+    def __init__(self, arn: str) -> None:
+        """`arn` is the key's. Raises MasterKeyError where boto3 knows no way there."""
+        self.id = f"aws-kms:{arn}"
+        self._arn = arn
+        try:
+            region = arn.split(":")[3]
+            self._client = boto3.client("kms", region_name=region, config=_SETTINGS)
+        except BotoCoreError as error:
+            raise MasterKeyError(f"The master key {self.id} cannot be reached: {error}.") from error
+
+    def wrap(self, data_key: Secret, associated: bytes) -> bytes:
+        """See MasterKey."""
+        try:
+            answer = self._client.encrypt(
+                KeyId=self._arn, Plaintext=data_key.reveal(), EncryptionContext=_context(associated)
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise _unavailable() from error
+        return bytes(answer["CiphertextBlob"])
+
+    def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
+        """See MasterKey."""
+        try:
+            answer = self._client.decrypt(
+                KeyId=self._arn, CiphertextBlob=wrapped, EncryptionContext=_context(associated)
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _WRONG:
+                raise WrongMasterKey(self.id) from None
+            raise _unavailable() from error
+        except BotoCoreError as error:
+            raise _unavailable() from error
+        return Secret(bytes(answer["Plaintext"]))
+
+    def close(self) -> None:
+        """See MasterKey."""
+        self._client.close()
+
+
+def _context(associated: bytes) -> dict[str, str]:
+    """AWS writes it to its own log: it names a user's number and nothing else."""
+    return {"customer-certificates": associated.hex()}
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("The master key cannot be used just now.", retry_after=5)

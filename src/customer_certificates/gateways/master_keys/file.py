@@ -1,0 +1,129 @@
+"""A master key in a file that nobody but the service's own account may read."""
+
+import base64
+import binascii
+import os
+import stat
+from hmac import digest
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ...crypto.secret import Secret
+from .master_key import MasterKeyError, WrongMasterKey
+
+_PREFIX = "customer-certificates-master-key-1:"
+_KEY_BYTES, _NONCE_BYTES = 32, 12
+_LONGEST = 200
+
+
+class FileMasterKey:
+    """AES-256-GCM with a random nonce, which comes first in what is wrapped."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises MasterKeyError where the file is not there, not a master key, or others may read
+        it."""
+        key = _read(path)
+        # Two paths to one key have one id, and it tells nothing of the key.
+        self.id = "file:" + digest(key, b"cc/master-key-id/v1", "sha256").hex()[:32]
+        self._cipher = AESGCM(key)
+
+    def wrap(self, data_key: Secret, associated: bytes) -> bytes:
+        """See MasterKey."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, data_key.reveal(), associated)
+
+    def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
+        """See MasterKey."""
+        nonce, sealed = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
+        try:
+            return Secret(self._cipher.decrypt(nonce, sealed, associated))
+        except (InvalidTag, ValueError):
+            raise WrongMasterKey(self.id) from None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def make(path: Path) -> bool:
+    """Makes a master key in a new file, all of it or nothing; False where there is a file already.
+
+    Raises MasterKeyError where it cannot be written.
+    """
+    text = _PREFIX + base64.b64encode(os.urandom(_KEY_BYTES)).decode() + "\n"
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            # Where two make it at once, one of them does.
+            os.link(half, path)
+        finally:
+            half.unlink(missing_ok=True)
+        _flush(path.parent)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise MasterKeyError(
+            f"A master key cannot be written to {path}: {error.strerror}."
+        ) from error
+    return True
+
+
+def _flush(folder: Path) -> None:
+    """A key that is used must not be gone after a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        # Never a pipe that somebody may fill slowly.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise MasterKeyError(
+            f"The master key file {path} is not there. "
+            f"Make one: customer-certificates keys init {path}"
+        ) from None
+    except OSError as error:
+        raise MasterKeyError(
+            f"The master key file {path} cannot be read: {error.strerror}."
+        ) from error
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise MasterKeyError(f"The master key {path} is not a file.")
+        if state.st_uid != os.geteuid():
+            raise MasterKeyError(
+                f"The master key file {path} is owned by uid {state.st_uid}, and the service runs "
+                f"as {os.geteuid()}. Run: chown {os.geteuid()} {path}"
+            )
+        if state.st_mode & 0o077:
+            raise MasterKeyError(
+                f"The master key file {path} may be used by others (mode "
+                f"{stat.S_IMODE(state.st_mode):04o}). Run: chmod 600 {path}"
+            )
+        return _decoded(os.read(descriptor, _LONGEST), path)
+    finally:
+        os.close(descriptor)
+
+
+def _decoded(content: bytes, path: Path) -> bytes:
+    text = content.decode("ascii", "replace").strip()
+    try:
+        key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if not text.startswith(_PREFIX) or len(key) != _KEY_BYTES:
+        raise MasterKeyError(
+            f"The file {path} holds no master key as customer-certificates keys init makes them."
+        )
+    return key

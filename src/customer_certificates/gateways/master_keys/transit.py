@@ -1,0 +1,73 @@
+"""A master key in the transit engine of OpenBao or HashiCorp Vault; it never leaves there."""
+
+import base64
+from typing import Any
+
+import httpx
+
+from ...crypto.secret import Secret
+from ...errors import Unavailable
+from .master_key import MasterKeyError, WrongMasterKey
+
+_TIMEOUT_SECONDS = 5.0
+
+
+class TransitMasterKey:
+    """The engine is mounted at `transit/`, the key is of an AEAD type (aes256-gcm96 by default)."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        """`url` ends in the key's name. Raises MasterKeyError where there is no token."""
+        if not token:
+            raise MasterKeyError(
+                f"The master key transit:{url} needs a token. Set CC_TRANSIT_TOKEN_FILE."
+            )
+        self.id = f"transit:{url}"
+        base, _, self._name = url.rpartition("/")
+        self._client = httpx.Client(
+            base_url=f"{base}/v1/transit/",
+            headers={"X-Vault-Token": token},
+            timeout=_TIMEOUT_SECONDS,
+            # No proxy of the environment's: it would read the token.
+            trust_env=False,
+        )
+
+    def wrap(self, data_key: Secret, associated: bytes) -> bytes:
+        """See MasterKey."""
+        answer = self._ask(
+            "encrypt", plaintext=_base64(data_key.reveal()), associated_data=_base64(associated)
+        )
+        return str(answer["ciphertext"]).encode()
+
+    def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
+        """See MasterKey."""
+        answer = self._ask(
+            "decrypt",
+            ciphertext=wrapped.decode("ascii", "replace"),
+            associated_data=_base64(associated),
+        )
+        return Secret(base64.b64decode(answer["plaintext"]))
+
+    def close(self) -> None:
+        """See MasterKey."""
+        self._client.close()
+
+    def _ask(self, operation: str, **values: str) -> dict[str, Any]:
+        try:
+            answer = self._client.post(f"{operation}/{self._name}", json=values)
+        except httpx.HTTPError as error:
+            raise _unavailable() from error
+        if answer.status_code == httpx.codes.BAD_REQUEST and operation == "decrypt":
+            raise WrongMasterKey(self.id)
+        if answer.status_code != httpx.codes.OK:
+            # Sealed, in maintenance, out of requests, or the token has no right to it any more.
+            raise _unavailable() from RuntimeError(f"{self.id}: {answer.status_code}")
+        data: dict[str, Any] = answer.json()["data"]
+        return data
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("The master key cannot be used just now.", retry_after=5)

@@ -1,0 +1,93 @@
+"""The commands that make and exchange master keys."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .config import Config, ConfigError
+
+app = typer.Typer(help="Make a master key, and take data keys from one to another.")
+
+
+@app.command()
+def init(
+    path: Annotated[
+        Path | None, typer.Argument(help="The new file; by default the one of CC_MASTER_KEY.")
+    ] = None,
+) -> None:
+    """Make a master key in a new file, which only this account may read."""
+    from .gateways.master_keys import make
+
+    with _explained():
+        address = Config.from_environ().master_key
+        if path is None and address.kind != "file":
+            _stop(f"CC_MASTER_KEY is {address.kind}'s; name the file to make.")
+        file = (path or Path(address.where)).absolute()
+        if not make(file):
+            _stop(f"{file} is there already; a master key is not overwritten.")
+    print(f"CC_MASTER_KEY=file:{file}")
+    print(
+        "Keep a copy of it apart from the database's backups: "
+        "without it no private key can be opened.",
+        file=sys.stderr,
+    )
+
+
+@app.command()
+def rewrap(
+    progress: Annotated[bool, typer.Option(help="Say how many are done.")] = False,
+) -> None:
+    """Have CC_MASTER_KEY wrap every data key. It may be stopped and run again.
+
+    The service goes on meanwhile. Exits with 1 where some are left on another master key.
+    """
+    from .keys import rewrap as run
+
+    def told(done: int, of: int) -> None:
+        if progress:
+            print(f"{done} of {of}", file=sys.stderr, flush=True)
+
+    with _explained():
+        _show(run(Config.from_environ(), told))
+
+
+@app.command()
+def status() -> None:
+    """Count the data keys that each master key wraps.
+
+    Exits with 1 while some are on another than CC_MASTER_KEY: it cannot be retired yet.
+    """
+    from .keys import counts
+
+    with _explained():
+        _show(counts(Config.from_environ()))
+
+
+def _show(counts: dict[str, int]) -> None:
+    (current, number), *others = counts.items()
+    print(f"{number} {current} (current)")
+    for master_key_id, left in others:
+        print(f"{left} {master_key_id}")
+    if others:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    from .errors import Unavailable
+    from .gateways.master_keys import MasterKeyError
+    from .keys import KeysError
+
+    try:
+        yield
+    except (ConfigError, MasterKeyError, KeysError, Unavailable) as error:
+        _stop(str(error))
+
+
+def _stop(reason: str) -> None:
+    print(f"customer-certificates: {reason}", file=sys.stderr)
+    raise typer.Exit(2)

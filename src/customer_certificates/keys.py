@@ -1,0 +1,91 @@
+"""What the commands do with keys: the parts put together for each."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from .config import Config
+from .gateways.database import Database
+from .gateways.master_keys import MasterKeys, WrongMasterKey, open_master_keys
+from .gateways.metrics import Metrics
+from .gateways.schema import overwrite_freed
+from .services.data_keys import DataKeys
+from .services.private_keys import PrivateKeys
+from .services.rewrapping import Rewrapping
+from .services.unsealed_keys import UnsealedKeys
+
+
+class KeysError(Exception):
+    """The service cannot work with the keys as they are. The message says what to do."""
+
+
+def master_keys_of(config: Config) -> MasterKeys:
+    """The master keys that are configured. Raises MasterKeyError."""
+    return open_master_keys(config.master_key, config.master_keys_retiring, config.transit_token)
+
+
+def require_usable(config: Config) -> None:
+    """Raises MasterKeyError where a master key cannot be used, KeysError where stored keys are not
+    sealed or their master key is not given, Unavailable where the database does not answer."""
+    master_keys = master_keys_of(config)
+    with _database(config) as database:
+        if UnsealedKeys.are_there(database):
+            raise KeysError(
+                "Private keys that an earlier version stored are not sealed yet. "
+                "Run: customer-certificates migrate"
+            )
+        unknown = Rewrapping(database, master_keys).unknown()
+    if unknown:
+        raise _missing(unknown)
+
+
+def seal_unsealed(config: Config) -> int:
+    """Seals private keys that an earlier version stored as they were; says how many they were.
+
+    Nothing is left of them in the database's files then. Raises MasterKeyError, Unavailable.
+    """
+    with _database(config) as database:
+        if not UnsealedKeys.are_there(database):
+            return 0
+        data_keys = DataKeys(database, master_keys_of(config), lambda: datetime.now(UTC))
+        number = UnsealedKeys(database, data_keys, PrivateKeys(database)).run()
+    overwrite_freed(config.database_url)
+    return number
+
+
+def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
+    """Has the current master key wrap all data keys; gives how many each master key wraps then.
+
+    `told` is called with how many are done, and how many there were to do. Raises MasterKeyError,
+    KeysError, Unavailable.
+    """
+    with _database(config) as database:
+        rewrapping = Rewrapping(database, master_keys_of(config))
+        _, *others = rewrapping.counts().values()
+        try:
+            rewrapping.run(lambda done: told(done, sum(others)))
+        except WrongMasterKey as error:
+            raise _missing(str(error)) from None
+        return rewrapping.counts()
+
+
+def counts(config: Config) -> dict[str, int]:
+    """How many data keys each master key wraps, the current one first. Raises as `rewrap` does."""
+    with _database(config) as database:
+        return Rewrapping(database, master_keys_of(config)).counts()
+
+
+@contextmanager
+def _database(config: Config) -> Iterator[Database]:
+    database = Database(config.database_url, Metrics(None), threads=2)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _missing(master_key_id: str) -> KeysError:
+    return KeysError(
+        f"Data keys are wrapped by the master key {master_key_id}, which neither CC_MASTER_KEY "
+        "nor CC_MASTER_KEYS_RETIRING names. Name it in one of them."
+    )

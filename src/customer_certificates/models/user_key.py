@@ -1,0 +1,22 @@
+"""The data keys with which users' private keys are sealed."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Integer, LargeBinary, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .base import Base, Id, Time
+
+
+class UserKey(Base):
+    """A user's data key, wrapped by the master key `master_key_id`. It goes with its user."""
+
+    __tablename__ = "user_keys"
+
+    user_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    master_key_id: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Time)

@@ -1,0 +1,199 @@
+"""Users' data keys: made with the first private key, wrapped by a master key, at hand for minutes.
+
+The database has them wrapped; unwrapping may ask another machine. So this comes before a
+transaction, never within one.
+"""
+
+import logging
+import os
+import struct
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from threading import Lock, Timer
+from time import monotonic
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, select
+
+from ..crypto.blob import DataKey
+from ..crypto.secret import Secret
+from ..errors import Unavailable
+from ..gateways.database import Call, ConstraintBroken, Database
+from ..gateways.master_keys import MasterKeys, WrongMasterKey
+from ..gateways.prepared import Row
+from ..gateways.sql import insert_new
+from ..models import UserKey
+from .users import user_not_found
+
+# With what a sweep may come late, less than five minutes.
+KEPT_SECONDS = 290.0
+_SWEEP_SECONDS = 1.0
+_MOST_AT_HAND = 10_000
+_KEY_BYTES = 32
+_FIRST_VERSION = 1
+_DATA_KEY = b"cc/data-key/v1"
+_IDS = struct.Struct(">QI")
+
+_log = logging.getLogger(__name__)
+
+
+class UserKeys(NamedTuple):
+    """The data keys of a user, by version.
+
+    `to_store` is the statement that stores a new one, to be run in the transaction that uses it.
+    """
+
+    user_id: int
+    by_version: dict[int, Secret]
+    to_store: tuple[Call, ...] = ()
+
+    @property
+    def newest(self) -> DataKey:
+        """The one that seals."""
+        version = max(self.by_version)
+        return DataKey(version, self.by_version[version])
+
+    def require_stored(self, rows: Sequence[list[Row]]) -> None:
+        """Raises AnotherWasFirst where one of `rows`, which `to_store` gave, is not there."""
+        if not all(rows):
+            raise AnotherWasFirst
+
+
+class AnotherWasFirst(Exception):  # noqa: N818 - nothing is wrong
+    """A user's first data key was made by two requests at once, and the other one's is stored."""
+
+
+class DataKeys:
+    """Gives users' data keys, and makes them."""
+
+    def __init__(
+        self,
+        database: Database,
+        master_keys: MasterKeys,
+        now: Callable[[], datetime],
+        kept_seconds: float = KEPT_SECONDS,
+    ) -> None:
+        """An unwrapped key is kept in memory for `kept_seconds` at most."""
+        self._database = database
+        self._master_keys = master_keys
+        self._now = now
+        self._at_hand = _AtHand(kept_seconds)
+        self._of = database.prepare(
+            select(UserKey.version, UserKey.wrapped, UserKey.master_key_id).where(
+                UserKey.user_id == bindparam("user_id")
+            )
+        )
+        self._insert = database.prepare(
+            insert_new(UserKey).returning(UserKey.version),
+            ("user_id", "version", "wrapped", "master_key_id", "created_at"),
+        )
+
+    def of(self, user_id: int) -> UserKeys:
+        """The user's data keys; none where no private key was stored yet. Raises Unavailable."""
+        rows = self._of(user_id=user_id)
+        return UserKeys(user_id, {row[0]: self._unwrapped(user_id, *row) for row in rows})
+
+    def of_or_new(self, user_id: int) -> UserKeys:
+        """The user's data keys; where there is none, a new one, and the statement that stores it.
+        Raises Unavailable."""
+        found = self.of(user_id)
+        if found.by_version:
+            return found
+        master_key, data_key = self._master_keys.current, Secret(os.urandom(_KEY_BYTES))
+        values = {
+            "user_id": user_id,
+            "version": _FIRST_VERSION,
+            "wrapped": master_key.wrap(data_key, associated_of(user_id, _FIRST_VERSION)),
+            "master_key_id": master_key.id,
+            "created_at": self._now(),
+        }
+        return UserKeys(user_id, {_FIRST_VERSION: data_key}, ((self._insert, values),))
+
+    def stored(self, user_id: int) -> UserKeys:
+        """The user's data keys, the first one made and stored where there was none.
+
+        Raises NotFound (no such user), Unavailable.
+        """
+        keys = self.of_or_new(user_id)
+        if keys.to_store:
+            try:
+                self._database.run_together(*keys.to_store)
+            except ConstraintBroken:
+                raise user_not_found(user_id) from None
+            # Another process may have been first: what is stored is the key.
+            keys = self.of(user_id)
+        return keys
+
+    def close(self) -> None:
+        """Forgets what was unwrapped."""
+        self._at_hand.clear()
+
+    def _unwrapped(self, user_id: int, version: int, wrapped: bytes, master_key_id: str) -> Secret:
+        name = (user_id, version, bytes(wrapped))
+        secret = self._at_hand.get(name)
+        if secret is None:
+            try:
+                master_key = self._master_keys.of(master_key_id)
+                secret = master_key.unwrap(bytes(wrapped), associated_of(user_id, version))
+            except WrongMasterKey:
+                _log.error(
+                    "The data key of user %s cannot be unwrapped; it was wrapped by %s. "
+                    "CC_MASTER_KEY or CC_MASTER_KEYS_RETIRING must name that key.",
+                    user_id,
+                    master_key_id,
+                )
+                raise Unavailable(
+                    "The user's keys cannot be opened just now.", retry_after=30
+                ) from None
+            self._at_hand.put(name, secret)
+        return secret
+
+
+def associated_of(user_id: int, version: int) -> bytes:
+    """What a wrapped data key is bound to."""
+    return _DATA_KEY + _IDS.pack(user_id, version)
+
+
+class _AtHand:
+    """Unwrapped keys by the row that they were unwrapped from: who did not just read that row does
+    not find them. A timer ends them, asked for or not."""
+
+    def __init__(self, kept_seconds: float) -> None:
+        self._kept_seconds = kept_seconds
+        self._lock = Lock()
+        self._held: dict[tuple[int, int, bytes], tuple[float, Secret]] = {}
+        self._timer: Timer | None = None
+
+    def get(self, name: tuple[int, int, bytes]) -> Secret | None:
+        held = self._held.get(name)
+        return held[1] if held and held[0] > monotonic() else None
+
+    def put(self, name: tuple[int, int, bytes], secret: Secret) -> None:
+        with self._lock:
+            self._held.pop(name, None)
+            self._held[name] = (monotonic() + self._kept_seconds, secret)
+            if len(self._held) > _MOST_AT_HAND:
+                del self._held[next(iter(self._held))]
+            if self._timer is None:
+                self._start(self._kept_seconds)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._held.clear()
+            if self._timer:
+                self._timer.cancel()
+
+    def _start(self, seconds: float) -> None:
+        self._timer = Timer(seconds, self._sweep)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            now = monotonic()
+            # The oldest come first: they are held for the same time each.
+            while self._held and (oldest := next(iter(self._held.items())))[1][0] <= now:
+                del self._held[oldest[0]]
+            self._timer = None
+            if self._held:
+                self._start(max(next(iter(self._held.values()))[0] - now, _SWEEP_SECONDS))

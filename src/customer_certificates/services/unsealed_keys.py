@@ -1,0 +1,64 @@
+"""Keys that revision 0002 stored as they were are sealed, once."""
+
+from contextlib import suppress
+
+from sqlalchemy import bindparam, delete, select
+
+from ..crypto.secret import Secret
+from ..gateways.database import Call, ConstraintBroken, Database
+from ..models import Certificate, UnsealedKey
+from .data_keys import DataKeys, UserKeys
+from .private_keys import PrivateKeys
+
+_BATCH = 100
+
+
+class UnsealedKeys:
+    """Seals what the migration left for it. May be stopped and started again."""
+
+    def __init__(self, database: Database, data_keys: DataKeys, private_keys: PrivateKeys) -> None:
+        self._database = database
+        self._data_keys = data_keys
+        self._private_keys = private_keys
+        row = (UnsealedKey.certificate_id, UnsealedKey.version)
+        self._next = database.prepare(
+            select(*row, Certificate.user_id, UnsealedKey.private_key)
+            .join_from(UnsealedKey, Certificate, Certificate.id == UnsealedKey.certificate_id)
+            .order_by(*row)
+            .limit(_BATCH)
+        )
+        self._forget = database.prepare(
+            delete(UnsealedKey).where(
+                UnsealedKey.certificate_id == bindparam("certificate_id"),
+                UnsealedKey.version == bindparam("version"),
+            )
+        )
+
+    @staticmethod
+    def are_there(database: Database) -> bool:
+        """Whether any key is not sealed."""
+        return bool(database.prepare(select(UnsealedKey.version).limit(1))())
+
+    def run(self) -> int:
+        """Seals all; gives how many they were."""
+        number = 0
+        while rows := self._next():
+            calls = [
+                call
+                for certificate_id, version, user_id, key in rows
+                for call in self.replaced(
+                    self._data_keys.stored(user_id), certificate_id, version, Secret(bytes(key))
+                )
+            ]
+            # Where another process was first, or a certificate has gone, the next look tells.
+            with suppress(ConstraintBroken):
+                self._database.run_together(*calls)
+                number += len(rows)
+        return number
+
+    def replaced(
+        self, keys: UserKeys, certificate_id: int, version: int, key: Secret
+    ) -> tuple[Call, Call]:
+        """The statements that store `key`, sealed, in place of the one that is not."""
+        forget = (self._forget, {"certificate_id": certificate_id, "version": version})
+        return self._private_keys.added(keys, certificate_id, version, key), forget

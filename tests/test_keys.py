@@ -1,0 +1,249 @@
+"""The commands for keys, and the starts that are refused for them."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from customer_certificates.crypto.secret import Secret
+from customer_certificates.gateways.master_keys import MasterKeys, make, open_master_keys
+from customer_certificates.models import UserKey
+from customer_certificates.services.data_keys import associated_of
+
+from .conftest import Backend, StoredKeys
+from .factories import a_pair, a_user, an_upload
+from .second_decoder import open_all
+from .service import COMMAND, Service, environment, run
+from .tables import NOW, add_certificates, add_users, dump
+
+# Rewraps, and is killed when a third is done.
+_KILLED = """
+import os, signal
+from customer_certificates.config import Config
+from customer_certificates.keys import rewrap
+def told(done, of):
+    if done == 1_000:
+        os.kill(os.getpid(), signal.SIGKILL)
+rewrap(Config.from_environ(), told)
+"""
+
+
+@pytest.fixture
+def number(request: pytest.FixtureRequest) -> int:
+    """How many data keys to take to another master key."""
+    return 100_000 if request.config.getoption("--long") else 3_000
+
+
+@pytest.fixture
+def new(tmp_path: Path, backend: Backend) -> dict[str, str]:
+    """Settings with a new master key; the one that the other tests use retires."""
+    make(tmp_path / "new")
+    return {
+        **backend.settings,
+        "CC_MASTER_KEY": f"file:{tmp_path / 'new'}",
+        "CC_MASTER_KEYS_RETIRING": f"file:{backend.config().master_key.where}",
+    }
+
+
+def keys_of(backend: Backend, settings: dict[str, str]) -> MasterKeys:
+    config = backend.config(**settings)
+    return open_master_keys(config.master_key, config.master_keys_retiring, None)
+
+
+def fill(engine: sa.Engine, old: MasterKeys, number: int) -> dict[int, bytes]:
+    """Users with data keys under the old master key."""
+    plain = {user_id: user_id.to_bytes(32) for user_id in add_users(engine, number)}
+    rows = [
+        {
+            "user_id": user_id,
+            "version": 1,
+            "wrapped": old.current.wrap(Secret(key), associated_of(user_id, 1)),
+            "master_key_id": old.current.id,
+            "created_at": NOW,
+        }
+        for user_id, key in plain.items()
+    ]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(UserKey), rows)
+    return plain
+
+
+def rewrapped(engine: sa.Engine, keys: MasterKeys) -> int:
+    """How many data keys the current master key wraps by now."""
+    of_current = sa.select(sa.func.count()).where(UserKey.master_key_id == keys.current.id)
+    with engine.connect() as connection:
+        return connection.execute(of_current).scalar_one()
+
+
+def test_all_data_keys_are_taken_to_another_master_key(
+    backend: Backend, engine: sa.Engine, master_keys: MasterKeys, new: dict[str, str], number: int
+) -> None:
+    """Killed in the middle, and run again."""
+    plain = fill(engine, master_keys, number)
+    keys = keys_of(backend, new)
+    assert run("keys status", new).returncode == 1
+
+    killed = subprocess.run([sys.executable, "-c", _KILLED], env=environment(new), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert rewrapped(engine, keys) == 1_000
+    assert run("keys status", new).returncode == 1
+    ended = subprocess.run(
+        [COMMAND, "keys", "rewrap", "--progress"],
+        env=environment(new),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (0, f"{number} {keys.current.id} (current)\n")
+    done_now, _, to_do = ended.stderr.splitlines()[-1].partition(" of ")
+    assert int(done_now) == int(to_do) == number - 1_000
+    without_old = {**new, "CC_MASTER_KEYS_RETIRING": ""}
+    status = run("keys status", without_old)
+    assert (status.returncode, status.stdout) == (0, f"{number} {keys.current.id} (current)\n")
+    for user_id, version, wrapped, _, _ in dump(engine)["user_keys"]:
+        key = keys.current.unwrap(bytes(wrapped), associated_of(user_id, version))
+        assert key.reveal() == plain[user_id]
+
+
+def test_requests_are_served_meanwhile(
+    backend: Backend,
+    engine: sa.Engine,
+    master_keys: MasterKeys,
+    new: dict[str, str],
+    folder: Path,
+    number: int,
+) -> None:
+    """Uploads, replacements and rollbacks of users old and new; each key opens afterwards."""
+    service = Service(new, folder / f"rotation-{backend.name}.log")
+    statuses: list[int] = []
+    ended = threading.Event()
+    allowed = {"allow_lost_hostnames": True}
+
+    def ask() -> None:
+        with service.client() as client:
+            while True:
+                last = ended.is_set()
+                user = client.post("/users", json=a_user()).headers["Location"]
+                for owner in (user, f"/users/{owners[0]}"):
+                    upload = client.post(f"{owner}/certificates", json=an_upload())
+                    path = upload.headers["Location"]
+                    put = client.put(path, json=an_upload("b.example", **allowed))
+                    back = client.post(f"{path}/rollback", json={"version": 1, **allowed})
+                    statuses.extend(one.status_code for one in (upload, put, back))
+                if last:
+                    return
+
+    try:
+        owners = sorted(fill(engine, master_keys, number))
+        asking = threading.Thread(target=ask)
+        asking.start()
+        ended_well = run("keys rewrap", new)
+        ended.set()
+        asking.join()
+    finally:
+        service.stop()
+
+    assert ended_well.returncode == 0, ended_well.stderr + ended_well.stdout
+    assert set(statuses) == {200, 201}, statuses
+    opened = open_all(engine, Path(new["CC_MASTER_KEY"].partition(":")[2]))
+    assert len(opened) == len(dump(engine)["private_keys"]) > 0
+
+
+def test_an_uploaded_key_goes_with_its_user(
+    service: Service, engine: sa.Engine, stored_keys: StoredKeys
+) -> None:
+    with service.client() as client:
+        user = client.post("/users", json=a_user()).headers["Location"]
+        client.post(f"{user}/certificates", json=an_upload())
+        assert list(stored_keys().values()) == [a_pair().key_der]
+        client.delete(user)
+
+    left = dump(engine)
+    assert left["user_keys"] == left["private_keys"] == []
+
+
+@pytest.mark.parametrize("command", ["serve", "keys rewrap", "migrate"])
+def test_data_keys_of_a_master_key_that_is_not_given_are_named(
+    backend: Backend, engine: sa.Engine, master_keys: MasterKeys, new: dict[str, str], command: str
+) -> None:
+    fill(engine, master_keys, 1)
+    ended = run(command, {**new, "CC_MASTER_KEYS_RETIRING": "", "CC_PORT": "1"})
+
+    if command == "migrate":
+        assert ended.returncode == 0, ended.stderr
+    else:
+        assert ended.returncode == 2
+        assert len(ended.stderr.splitlines()) == 1, ended.stderr
+        assert master_keys.current.id in ended.stderr
+        assert "CC_MASTER_KEYS_RETIRING" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "keys status"])
+def test_a_master_key_that_others_may_read_stops_the_start(
+    new: dict[str, str], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "new").chmod(0o644)
+    ended = run(command, new)
+
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert f"chmod 600 {tmp_path / 'new'}" in ended.stderr
+
+
+def test_keys_of_an_earlier_version_are_sealed_by_migrate(
+    backend: Backend, engine: sa.Engine, stored_keys: StoredKeys, folder: Path
+) -> None:
+    """The service does not start before; nothing of them is in the database's files after."""
+    first, second = add_users(engine, 2)
+    keys = {}
+    for user_id, count in ((first, 150), (second, 1)):
+        for certificate_id in add_certificates(engine, user_id, count, trust="public"):
+            keys[certificate_id, 1] = f"canary of {certificate_id:06}".encode() * 9
+    with engine.begin() as connection:
+        for (certificate_id, version), key in keys.items():
+            connection.execute(
+                sa.text("INSERT INTO unsealed_keys VALUES (:certificate_id, :version, :key)"),
+                {"certificate_id": certificate_id, "version": version, "key": key},
+            )
+    refused = run("serve", backend.settings)
+    assert refused.returncode == 2
+    assert "Run: customer-certificates migrate" in refused.stderr
+
+    ended = run("migrate", backend.settings)
+    again = run("migrate", backend.settings)
+
+    assert (ended.returncode, again.stdout) == (0, ""), ended.stderr
+    assert ended.stdout == "Private keys of an earlier version that were sealed: 151.\n"
+    assert stored_keys() == keys
+    assert dump(engine)["unsealed_keys"] == []
+    if backend.name == "sqlite":
+        files = Path(backend.config().data_dir).iterdir()
+        assert [one for one in files if b"canary of" in one.read_bytes()] == []
+
+
+def test_init_makes_a_master_key_and_overwrites_none(backend: Backend, tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    settings = {**backend.settings, "CC_MASTER_KEY": f"file:{file}"}
+    made = run("keys init", settings)
+    before = file.read_bytes()
+    again = run(f"keys init {file}", backend.settings)
+
+    assert (made.returncode, made.stdout) == (0, f"CC_MASTER_KEY=file:{file}\n")
+    assert before not in (made.stdout + made.stderr).encode()
+    assert (again.returncode, file.read_bytes()) == (2, before)
+    assert "is there already" in again.stderr
+    shutil.copy2(file, tmp_path / "copy")
+    assert run("keys status", {**settings, "CC_MASTER_KEY": f"file:{tmp_path / 'copy'}"}).stdout
+
+
+def test_no_core_is_dumped(service: Service) -> None:
+    for pid in [service.popen.pid, *(worker.pid for worker in service.workers())]:
+        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        (core,) = (line.split() for line in limits if line.startswith("Max core file size"))
+        assert core[4:6] == ["0", "0"]

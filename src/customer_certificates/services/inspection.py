@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from ..crypto.secret import Secret
 from ..errors import Finding, Invalid
 from ..gateways.children import Children, TooCostly
 from ..pki.examination import Request, decode, encode

@@ -8,6 +8,7 @@ from sqlalchemy import DateTime, text
 
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import migration_engine
+from customer_certificates.gateways.schema import grant
 from customer_certificates.models import Base
 
 # Any number: two migrations that start at once must ask for the same lock.
@@ -32,6 +33,11 @@ _OPTIONS: dict[str, Any] = {
 
 def _url() -> str:
     url: str | None = context.config.attributes.get("database_url")
+    return url or Config.from_environ().database_owner_url
+
+
+def _service_url() -> str:
+    url: str | None = context.config.attributes.get("service_url")
     return url or Config.from_environ().database_url
 
 
@@ -53,6 +59,8 @@ def _run_online() -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             context.run_migrations()
+            if connection.dialect.name == "postgresql":
+                grant(connection, _service_url())
             if connection.dialect.name == "sqlite":
                 broken = connection.execute(text("PRAGMA foreign_key_check")).all()
                 if broken:

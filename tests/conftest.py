@@ -25,7 +25,7 @@ from customer_certificates.pki.examination import Examiner
 
 from .factories import a_user
 from .second_decoder import open_all
-from .servers import start_postgresql, start_valkey
+from .servers import a_role_that_owns_nothing, start_postgresql, start_valkey
 from .service import Service
 
 StoredKeys = Callable[[], dict[tuple[int, int], bytes]]
@@ -41,6 +41,10 @@ class Backend:
     @property
     def database_url(self) -> str:
         return self.config().database_url
+
+    @property
+    def owner_url(self) -> str:
+        return self.config().database_owner_url
 
     def config(self, **more: str) -> Config:
         return Config.from_environ({"CC_ENV": "tst", **self.settings, **more})
@@ -88,18 +92,20 @@ def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
                 postgresql = start_postgresql(folder / "postgresql")
                 stack.callback(postgresql.stop)
                 settings["CC_DATABASE_URL"] = postgresql.url
+            settings["CC_DATABASE_OWNER_URL"] = settings["CC_DATABASE_URL"]
+            settings["CC_DATABASE_URL"] = a_role_that_owns_nothing(settings["CC_DATABASE_URL"])
             if not settings["CC_CACHE_URL"]:
                 valkey = start_valkey(folder / "valkey")
                 stack.callback(valkey.stop)
                 settings["CC_CACHE_URL"] = valkey.url
         made = Backend(request.param, settings)
-        migrate(made.database_url)
+        migrate(made.owner_url, made.database_url)
         yield made
 
 
 @pytest.fixture(scope="session")
 def _engine(backend: Backend) -> Iterator[sa.Engine]:
-    engine = migration_engine(backend.database_url)
+    engine = migration_engine(backend.owner_url)
     yield engine
     engine.dispose()
 

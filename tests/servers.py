@@ -22,8 +22,10 @@ from typing import Any
 
 import httpx
 import psutil
+from sqlalchemy import make_url
 
 START_SECONDS = 30
+_SERVICE_ROLE = "customer_certificates_service"
 STOP_SECONDS = 30
 
 
@@ -156,6 +158,13 @@ def start_postgresql(
         folder / "log",
         is_ready,
         account,
+    )
+
+
+def a_role_that_owns_nothing(url: str) -> str:
+    """`url` with one in place of the owner's; the migration makes it."""
+    return str(
+        make_url(url).set(username=_SERVICE_ROLE, password=_SERVICE_ROLE).render_as_string(False)
     )
 
 

@@ -259,7 +259,7 @@ def test_idle_connections_that_were_cut_are_replaced_unnoticed(
         Metrics(None),
         threads=4,
     )
-    one = database.prepare(select(literal(1)))
+    one = database.prepare(select(literal(1)), tenant=None)
     assert one() == [(1,)]
     cut = connection.execute(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"

@@ -39,7 +39,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
     (temporary := tmp_path / "temporary").mkdir()
     data = tmp_path / "data"
     settings = {"CC_DATA_DIR": str(data), "TMPDIR": str(temporary)}
-    migrate(Config.from_environ({"CC_ENV": "tst", **settings}).database_url)
+    config = Config.from_environ({"CC_ENV": "tst", **settings})
+    migrate(config.database_owner_url, config.database_url)
     service = Service(settings, tmp_path / "service.log")
     yield Running(service, data / "customer-certificates.sqlite3", temporary)
     service.kill()

@@ -29,7 +29,7 @@ from .service import environment, run
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0005"
+_HEAD = "0006"
 _numbers = itertools.count()
 
 
@@ -42,11 +42,11 @@ class Empty:
         self.settings = {"CC_DATA_DIR": str(data)}
         self.is_postgresql = backend.name == "postgresql"
         if self.is_postgresql:
-            engine = migration_engine(backend.database_url)
+            engine = migration_engine(backend.owner_url)
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(sa.text(f"CREATE DATABASE {name}"))
             engine.dispose()
-            url = sa.make_url(backend.database_url).set(database=name)
+            url = sa.make_url(backend.owner_url).set(database=name)
             self.settings["CC_DATABASE_URL"] = url.render_as_string(hide_password=False)
         self.url = Config.from_environ({"CC_ENV": "tst", **self.settings}).database_url
         self.file = data / "customer-certificates.sqlite3"
@@ -117,7 +117,7 @@ def empty(backend: Backend, folder: Path) -> Empty:
 
 @pytest.fixture
 def migrated(empty: Empty) -> Empty:
-    migrate(empty.url)
+    migrate(empty.url, empty.url)
     return empty
 
 

@@ -42,11 +42,13 @@ def serve() -> None:
         from .errors import Unavailable
         from .gateways.master_keys import MasterKeyError
         from .gateways.modes import ModeError
-        from .gateways.schema import SchemaError, require_head
+        from .gateways.schema import SchemaError, require_head, require_walled
         from .keys import KeysError, require_usable
 
         try:
             require_head(config.database_url)
+            if config.asks_credentials:
+                require_walled(config.database_url)
             enter_mode(config)
             require_usable(config)
             run(config)
@@ -73,7 +75,7 @@ def migrate() -> None:
 
     config = _config()
     try:
-        run(config.database_url)
+        run(config.database_owner_url, config.database_url)
         examined = examine_unread(config)
         sealed = seal_unsealed(config)
     except (SchemaError, MasterKeyError, Unavailable) as error:

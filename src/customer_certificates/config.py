@@ -50,9 +50,10 @@ class MasterKeyAddress(NamedTuple):
 class Config:
     """The settings of one process.
 
-    `database_url` is SQLAlchemy's form of the database's address; `cache_url` names a Redis, or is
-    None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes, lanes);
-    `metrics_folder` is where the worker processes of one service share their counters;
+    `database_url` is SQLAlchemy's form of the database's address, and `database_owner_url` the one
+    by which it is migrated: its role may own the tables, the service's need not. `cache_url` names
+    a Redis, or is None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes,
+    lanes); `metrics_folder` is where the worker processes of one service share their counters;
     `roots_pem` has the certificates of the authorities that the public trusts; `registration` says
     who may register users, where credentials are asked for; `audit_key_pem` signs what the audit's
     chains end in (None: a key in `data_dir` does), and they are exported into `audit_export_dir`
@@ -65,6 +66,7 @@ class Config:
     port: int
     data_dir: Path
     database_url: str
+    database_owner_url: str
     cache_url: str | None
     trusted_peers: tuple[Network, ...]
     workers: int
@@ -93,17 +95,19 @@ class Config:
             _require_production(environ, host)
         data_dir = _read(environ, "CC_DATA_DIR", _folder, "var")
         metrics_folder = environ.get("PROMETHEUS_MULTIPROC_DIR")
+        database_url = _read(
+            environ,
+            "CC_DATABASE_URL",
+            _database_url,
+            f"sqlite:///{data_dir / 'customer-certificates.sqlite3'}",
+        )
         return cls(
             profile=profile,
             host=host,
             port=_read(environ, "CC_PORT", _whole(1, 65535), "9000"),
             data_dir=data_dir,
-            database_url=_read(
-                environ,
-                "CC_DATABASE_URL",
-                _database_url,
-                f"sqlite:///{data_dir / 'customer-certificates.sqlite3'}",
-            ),
+            database_url=database_url,
+            database_owner_url=_read(environ, "CC_DATABASE_OWNER_URL", _database_url, database_url),
             cache_url=_read(environ, "CC_CACHE_URL", _cache_url, ""),
             trusted_peers=_read(environ, "CC_TRUSTED_PEERS", _networks, ""),
             workers=_read(environ, "CC_WORKERS", _whole(1, 64), "2"),

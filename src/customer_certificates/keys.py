@@ -49,7 +49,7 @@ def seal_unsealed(config: Config) -> int:
             return 0
         data_keys = DataKeys(database, master_keys_of(config), lambda: datetime.now(UTC))
         number = UnsealedKeys(database, data_keys, PrivateKeys(database)).run()
-    overwrite_freed(config.database_url)
+    overwrite_freed(config.database_owner_url)
     return number
 
 

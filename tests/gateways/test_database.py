@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from customer_certificates.errors import Unavailable
-from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User, new_revision
 
@@ -54,7 +54,7 @@ def _count(engine: sa.Engine) -> int:
 
 
 def test_the_end_of_the_block_commits(database: Database, engine: sa.Engine) -> None:
-    with database.begin() as session:
+    with database.begin(EVERYBODY) as session:
         session.add(_user())
 
     assert _count(engine) == 1
@@ -62,7 +62,7 @@ def test_the_end_of_the_block_commits(database: Database, engine: sa.Engine) -> 
 
 def test_what_is_raised_in_the_block_undoes_it(database: Database, engine: sa.Engine) -> None:
     def fail() -> None:
-        with database.begin() as session:
+        with database.begin(EVERYBODY) as session:
             session.add(_user())
             session.flush()
             raise LookupError("on purpose")
@@ -74,7 +74,7 @@ def test_what_is_raised_in_the_block_undoes_it(database: Database, engine: sa.En
 
 
 def test_a_broken_constraint_says_so_and_undoes_it(database: Database, engine: sa.Engine) -> None:
-    with pytest.raises(IntegrityError), database.begin() as session:
+    with pytest.raises(IntegrityError), database.begin(EVERYBODY) as session:
         session.add_all([_user(), _user()])
 
     assert _count(engine) == 0
@@ -84,7 +84,7 @@ def test_what_waits_too_long_for_another_transaction_is_refused(
     database: Database, engine: sa.Engine, other: Any
 ) -> None:
     def add() -> None:
-        with database.begin() as session:
+        with database.begin(EVERYBODY) as session:
             session.add(_user())
 
     with pytest.raises(Unavailable) as caught:
@@ -98,13 +98,13 @@ def test_what_waits_too_long_for_another_transaction_is_refused(
 
 
 def test_reads_do_not_wait_for_who_writes(database: Database, other: Any) -> None:
-    assert database.prepare(sa.select(User.id))() == []
+    assert database.prepare(sa.select(User.id), tenant=None)() == []
 
 
 def test_a_read_sees_what_was_committed_before_it(database: Database) -> None:
-    names = database.prepare(sa.select(User.name).order_by(User.id))
+    names = database.prepare(sa.select(User.name).order_by(User.id), tenant=None)
     assert names() == []
-    with database.begin() as session:
+    with database.begin(EVERYBODY) as session:
         session.add(_user())
         session.flush()
         assert names() == []
@@ -113,19 +113,21 @@ def test_a_read_sees_what_was_committed_before_it(database: Database) -> None:
 
 
 def test_a_read_has_the_models_types_and_takes_parameters(database: Database) -> None:
-    with database.begin() as session:
+    with database.begin(EVERYBODY) as session:
         session.add(one := _user())
         session.flush()
         session.add(_user("eve@example.com"))
     shown = (User.id, User.name, User.certificates_revision, User.created_at)
-    by_id = database.prepare(sa.select(*shown).where(User.id == sa.bindparam("id")))
+    by_id = database.prepare(sa.select(*shown).where(User.id == sa.bindparam("id")), tenant="id")
 
     assert by_id(id=one.id) == [(one.id, "Ada", one.certificates_revision, _NOW)]
     assert by_id(id=2**63 - 1) == []
 
 
 def test_a_name_like_sql_is_only_a_name(database: Database, engine: sa.Engine) -> None:
-    by_key = database.prepare(sa.select(User.id).where(User.email_key == sa.bindparam("key")))
+    by_key = database.prepare(
+        sa.select(User.id).where(User.email_key == sa.bindparam("key")), tenant=None
+    )
 
     assert by_key(key="'; DROP TABLE users; --") == []
     assert _count(engine) == 0
@@ -137,7 +139,7 @@ def test_a_server_that_is_not_there_refuses_without_its_password() -> None:
     try:
         with pytest.raises(Unavailable) as of_read:
             database.ping()
-        with pytest.raises(Unavailable) as of_write, database.begin() as session:
+        with pytest.raises(Unavailable) as of_write, database.begin(EVERYBODY) as session:
             session.connection()
     finally:
         database.close()
@@ -147,7 +149,7 @@ def test_a_server_that_is_not_there_refuses_without_its_password() -> None:
 def test_a_file_in_a_new_folder_is_its_owners_alone(tmp_path: Path) -> None:
     file = tmp_path / "new" / "folder" / "file.sqlite3"
     database = Database(f"sqlite:///{file}", Metrics(None), threads=1)
-    with database.begin() as session:
+    with database.begin(EVERYBODY) as session:
         session.execute(sa.text("CREATE TABLE one (id INTEGER)"))
         modes = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
     database.close()

@@ -32,7 +32,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
     together = postgresql.Runner.run_together
 
     def told_together(self: Any, sent: list[tuple[str, str, list[Any]]]) -> Any:
-        asked.extend(sql for _name, sql, _parameters in sent)
+        # What says whose rows are to be seen is sent along with every statement.
+        asked.extend(sql for _name, sql, _parameters in sent if "set_config" not in sql)
         return together(self, sent)
 
     in_two_trips = postgresql.Runner.run_in_two_trips
@@ -43,7 +44,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
             asked.extend(sql for _name, sql, _parameters in sent)
             return sent
 
-        asked.extend(sql for _name, sql, _parameters in first)
+        asked.extend(sql for _name, sql, _parameters in first if "set_config" not in sql)
         return in_two_trips(self, first, told_then)
 
     monkeypatch.setattr(postgresql.Runner, "run_together", told_together)

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.crypto.signatures import Signer, Verifier, new_key
-from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.models import AuditEntry, AuditHead
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.audit_chain import GENESIS, Entry, hash_of
@@ -40,7 +40,7 @@ class Day:
     def record(self, chain: int, number: int) -> None:
         self.now += SECOND
         caller = Caller("user", f"request-{number}", "192.0.2.1", token_id=5, user_id=chain)
-        with self.database.begin() as session:
+        with self.database.begin(EVERYBODY) as session:
             self.audit.record(
                 session,
                 caller if number % 3 else CALLER,
@@ -74,7 +74,7 @@ class Inside:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def prepare(self, statement: Any) -> Callable[..., Sequence[Any]]:
+    def prepare(self, statement: Any, *, tenant: str | None) -> Callable[..., Sequence[Any]]:
         return lambda **values: [tuple(row) for row in self._connection.execute(statement, values)]
 
 

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.gateways.cache import Pages
-from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import Certificate
 from customer_certificates.services.listing import CertificateFilter, Listing
@@ -44,7 +44,7 @@ class Server:
         """Stores an active certificate with these dates."""
         revise, values = self._revisions.added(user_id, begin, end)
         row = {"body": "PEM", "created_at": self.now, "active": True}
-        with self._database.begin() as session:
+        with self._database.begin(EVERYBODY) as session:
             session.run(revise, **values)
             session.execute(
                 sa.insert(Certificate).values(

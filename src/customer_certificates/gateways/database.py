@@ -26,7 +26,8 @@ from sqlalchemy.pool import PoolProxiedConnection as PoolProxied
 from ..errors import Unavailable
 from . import postgresql, sqlite
 from .metrics import Metrics
-from .prepared import Prepared, Row, Runner, Sent, Statement
+from .prepared import EVERYBODY as EVERYBODY
+from .prepared import Prepared, Row, Runner, Sent, Statement, Tenant
 from .watch import Watch, has_ended
 
 T = TypeVar("T")
@@ -54,6 +55,10 @@ class Transaction(Session):
         super().__init__(engine, expire_on_commit=False)
         self._driver = driver
         self._runner_of = runner_of
+
+    def enter(self, tenant: Tenant) -> None:
+        """Begins the transaction, as the tenant's."""
+        self._runner_of(self.connection().connection).begin(tenant)
 
     def run(self, prepared: Prepared, **values: Any) -> list[Row]:
         """The rows of `prepared`, run in this transaction."""
@@ -104,14 +109,18 @@ class Database:
         self._prepared = 0
         # A table's row, not a constant: SQLite answers that without its file.
         version = table("alembic_version", column("version_num"))
-        self._ping = self.prepare(select(version.c.version_num))
+        self._ping = self.prepare(select(version.c.version_num), tenant=None)
+        scope = self._driver.scope()
+        self._scope = None if scope is None else self.prepare(scope, tenant=None)
         self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
 
     @contextmanager
-    def begin(self) -> Iterator[Transaction]:
+    def begin(self, tenant: Tenant) -> Iterator[Transaction]:
         """One use case's transaction, committed at the end of the block, or rolled back.
+
+        It sees the rows of `tenant` alone, whatever its statements ask for (on PostgreSQL).
 
         Raises Unavailable where the database cannot do it now; broken constraints come as
         SQLAlchemy's IntegrityError.
@@ -123,6 +132,7 @@ class Database:
                 Transaction(self._engine, self._driver, self._runner_of) as session,
                 session.begin(),
             ):
+                session.enter(tenant)
                 yield session
                 committing = True
         except IntegrityError:
@@ -138,23 +148,39 @@ class Database:
                 raise _unavailable(committing) from error
             raise
 
-    def prepare(self, statement: Statement, columns: Sequence[str] | None = None) -> Prepared:
-        """`statement` made ready for the fast way; `columns` are those that an insert fills."""
-        self._prepared += 1
-        return Prepared(self._read, f"cc_{self._prepared}", statement, self._dialect, columns)
+    def prepare(
+        self,
+        statement: Statement,
+        columns: Sequence[str] | None = None,
+        *,
+        tenant: str | None = "user_id",
+    ) -> Prepared:
+        """`statement` made ready for the fast way; `columns` are those that an insert fills.
 
-    def run_together(self, *statements: Call) -> list[list[Row]]:
+        `tenant` names the parameter that is the id of the user whose rows alone it sees when it is
+        called by itself (on PostgreSQL); with None it sees all.
+        """
+        self._prepared += 1
+        name = f"cc_{self._prepared}"
+        return Prepared(self._read, name, statement, self._dialect, columns, tenant)
+
+    def run_together(self, tenant: Tenant, *statements: Call) -> list[list[Row]]:
         """One use case's transaction as a whole: statements that need nothing of one another.
 
         On PostgreSQL all of them make one trip, where `begin` makes one for each and two more.
         Gives the rows of each. Raises Unavailable where the database cannot do it now,
         ConstraintBroken where a constraint of the schema is against it; then nothing was changed.
         """
-        rows = self._transact(lambda connection: connection.run_together(_sent(statements)))
-        return _converted(statements, rows)
+        scope = self._scoped(tenant)
+        sent = scope + _sent(statements)
+        rows = self._transact(lambda connection: connection.run_together(sent))
+        return _converted(statements, rows[len(scope) :])
 
     def run_in_two_trips(
-        self, first: Sequence[Call], then: Callable[[list[list[Row]]], Sequence[Call]]
+        self,
+        tenant: Tenant,
+        first: Sequence[Call],
+        then: Callable[[list[list[Row]]], Sequence[Call]],
     ) -> list[list[Row]]:
         """One transaction as a whole: `first`, and what `then` makes of the rows of `first`.
 
@@ -162,14 +188,16 @@ class Database:
         what `then` raises, where nothing was changed.
         """
         calls = list(first)
+        scope = self._scoped(tenant)
+        sent = scope + _sent(first)
 
         def rest(rows: list[list[Row]]) -> list[Sent]:
-            more = then(_converted(first, rows))
+            more = then(_converted(first, rows[len(scope) :]))
             calls.extend(more)
             return _sent(more)
 
-        rows = self._transact(lambda connection: connection.run_in_two_trips(_sent(first), rest))
-        return _converted(calls, rows)
+        rows = self._transact(lambda connection: connection.run_in_two_trips(sent, rest))
+        return _converted(calls, rows[len(scope) :])
 
     def ping(self) -> None:
         """Raises Unavailable where the database does not answer."""
@@ -202,19 +230,30 @@ class Database:
         finally:
             self._metrics.transactions.dec()
 
-    def _read(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
+    def _read(self, name: str, sql: str, parameters: list[Any], tenant: Tenant) -> list[Row]:
         self._require_answering()
+        scope = self._scoped(tenant)
         while True:
             idle = self._idle_connection()
             connection = idle or self._connect()
             try:
-                return self._running(connection, connection.run, name, sql, parameters)
+                if not scope:
+                    return self._running(connection, connection.run, name, sql, parameters)
+                sent = [*scope, (name, sql, parameters)]
+                return self._running(connection, connection.run_together, sent)[-1]
             except self._driver.Error as error:
                 if not self._driver.is_passing(error):
                     raise
                 # One that lay idle may have died unnoticed; a read may be asked again.
                 if not (idle and self._driver.is_lost(error)) or self._watch.hangs:
                     raise _unavailable() from error
+
+    def _scoped(self, tenant: Tenant) -> list[tuple[str, str, list[Any]]]:
+        """What is to be sent before statements that are to see the rows of `tenant`."""
+        scope = self._scope
+        if scope is None:
+            return []
+        return [(scope.name, scope.sql, scope.parameters({"tenant": str(tenant)}))]
 
     def _running(self, connection: Runner, run: Callable[..., T], *arguments: Any) -> T:
         """What `run` gives, under watch. A connection goes on being used after a server's no; after
@@ -260,7 +299,6 @@ class Database:
         runner: Runner | None = connection.info.get("runner")
         if runner is None:
             runner = connection.info["runner"] = self._driver.Runner(connection.dbapi_connection)
-        runner.require_begun()
         return runner
 
     def _checked_out(self, connection: Any, record: Any, _proxy: object) -> None:

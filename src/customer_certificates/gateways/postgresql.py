@@ -9,11 +9,12 @@ from psycopg import IntegrityError as IntegrityError
 from psycopg import OperationalError, errors
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, Select, Text, bindparam, func, true
+from sqlalchemy import select as select_of
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import Dialect
 
-from .prepared import Row, Sent
+from .prepared import Row, Sent, Tenant
 
 _BINARY = 1
 _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
@@ -57,14 +58,20 @@ def is_passing(error: BaseException | None) -> bool:
 
 
 def lift_timeouts(connection: Any, _record: object) -> None:
-    """Lets the statements of a new connection take as long as they need, but not block others."""
-    connection.execute("SET statement_timeout = 0; SET lock_timeout = '10s'")
+    """Lets the statements of a new connection take as long as they need, but not block others; and
+    see everybody's rows."""
+    connection.execute("SET statement_timeout = 0; SET lock_timeout = '10s'; SET cc.tenant = '*'")
     connection.commit()
 
 
 def prepared_dialect() -> Dialect:
     """Statements in the form that libpq prepares, with parameters $1, $2, …"""
     return PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+
+def scope() -> Select[tuple[str]]:
+    """What, sent before a statement in one pipeline, says whose rows are to be seen by it."""
+    return select_of(func.set_config("cc.tenant", bindparam("tenant", type_=Text), true()))
 
 
 def descriptor(connection: Any) -> int:
@@ -125,10 +132,11 @@ class Runner:
                 self._libpq.exec_(b"ROLLBACK")
             raise
 
-    def require_begun(self) -> None:
-        """psycopg begins a transaction at its own first statement; it commits ours as its own."""
+    def begin(self, tenant: Tenant) -> None:
+        """Begins a transaction of `tenant`, in one trip. psycopg, which would begin one at its own
+        first statement, commits ours as its own."""
         if self._libpq.transaction_status == TransactionStatus.IDLE:
-            _command(self._libpq, b"BEGIN")
+            _command(self._libpq, f"BEGIN; SET LOCAL cc.tenant = '{tenant}'".encode())
 
     def close(self) -> None:
         """Closes the connection."""

@@ -1,7 +1,7 @@
 """Statements that SQLAlchemy compiles once and every connection prepares once."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sqlalchemy import Select, UpdateBase
 from sqlalchemy.engine.interfaces import Dialect
@@ -9,6 +9,9 @@ from sqlalchemy.engine.interfaces import Dialect
 Row = tuple[Any, ...]
 # A statement on its way: the name to prepare it under, its text, its parameters.
 Sent = tuple[str, str, list[Any]]
+# Whose rows a statement is about: a user's, or those of all where no user asks.
+Tenant = int | Literal["*"]
+EVERYBODY: Literal["*"] = "*"
 Statement = Select[*tuple[Any, ...]] | UpdateBase
 Converter = Callable[[Any], Any]
 
@@ -29,8 +32,8 @@ class Runner(Protocol):
     ) -> list[list[Row]]:
         """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
 
-    def require_begun(self) -> None:
-        """Begins a transaction where the driver leaves that to the first statement it sees."""
+    def begin(self, tenant: Tenant) -> None:
+        """Begins a transaction in which the rows of `tenant` are to be seen, and no others."""
 
     def close(self) -> None:
         """Closes the connection."""
@@ -45,16 +48,19 @@ class Prepared:
 
     def __init__(
         self,
-        read: Callable[[str, str, list[Any]], list[Row]],
+        read: Callable[[str, str, list[Any], Tenant], list[Row]],
         name: str,
         statement: Statement,
         dialect: Dialect,
         columns: Sequence[str] | None,
+        tenant: str | None,
     ) -> None:
+        """`tenant` names the parameter that is the user's id; None: it is about all users."""
         compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
         self.name = name
         self.sql = str(compiled)
         self._read = read
+        self._tenant = tenant
         self._parameters = [
             (key, compiled.params.get(key), _binder(compiled.binds[key].type, dialect))
             for key in compiled.positiontup
@@ -66,7 +72,8 @@ class Prepared:
         ]
 
     def __call__(self, **values: Any) -> list[Row]:
-        return self.rows(self._read(self.name, self.sql, self.parameters(values)))
+        tenant = values[self._tenant] if self._tenant else EVERYBODY
+        return self.rows(self._read(self.name, self.sql, self.parameters(values), tenant))
 
     def parameters(self, values: dict[str, Any]) -> list[Any]:
         """`values` in the statement's order, as the driver takes them."""

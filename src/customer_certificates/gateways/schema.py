@@ -8,7 +8,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from .database import migration_engine
@@ -20,10 +20,13 @@ class SchemaError(Exception):
     """The database cannot be served from as it is. The message says what to do."""
 
 
-def migrate(url: str) -> None:
-    """Brings the schema to head. Raises SchemaError where the database cannot be used."""
+def migrate(owner_url: str, service_url: str) -> None:
+    """Brings the schema to head, and lets the role of `service_url` use it.
+
+    Raises SchemaError where the database cannot be used.
+    """
     try:
-        command.upgrade(_alembic(url), "head")
+        command.upgrade(_alembic(owner_url, service_url), "head")
     except (DBAPIError, OSError) as error:
         raise SchemaError(_unusable(error)) from error
     except CommandError as error:
@@ -40,7 +43,7 @@ def require_head(url: str) -> None:
             empty = not inspect(connection).get_table_names()
     except (DBAPIError, OSError) as error:
         raise SchemaError(_unusable(error)) from error
-    head = ScriptDirectory.from_config(_alembic(url)).get_heads()
+    head = ScriptDirectory.from_config(_alembic(url, url)).get_heads()
     if set(current) != set(head):
         found = "empty" if empty else f"at revision {', '.join(current) or 'none'}"
         raise SchemaError(
@@ -66,10 +69,71 @@ def overwrite_freed(url: str) -> None:
     engine.dispose()
 
 
-def _alembic(url: str) -> AlembicConfig:
+def require_walled(url: str) -> None:
+    """Raises SchemaError where row-level security does not hold for the role of `url`."""
+    engine = migration_engine(url)
+    if engine.dialect.name != "postgresql":
+        return
+    try:
+        with engine.connect() as connection:
+            role, passes = connection.execute(
+                text(
+                    "SELECT current_user, rolsuper OR rolbypassrls FROM pg_roles"
+                    " WHERE rolname = current_user"
+                )
+            ).one()
+    except DBAPIError as error:
+        raise SchemaError(_unusable(error)) from error
+    if passes:
+        raise SchemaError(
+            f"The role {role} of CC_DATABASE_URL may see every row, whatever the policies of the"
+            " tables say: it is a superuser, or has BYPASSRLS. Use a role that owns nothing, and"
+            " migrate with another one (CC_DATABASE_OWNER_URL)."
+        )
+
+
+def grant(connection: Connection, service_url: str) -> None:
+    """Lets the role of `service_url` read and write what `connection`'s role owns; makes it first
+    where there is none."""
+    url = make_url(service_url)
+    role = url.username
+    if role is None or connection.scalar(text("SELECT current_user")) == role:
+        return
+    if not connection.scalar(
+        text("SELECT true FROM pg_roles WHERE rolname = :role"), {"role": role}
+    ):
+        making = text(
+            "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L',"
+            " CAST(:role AS text), CAST(:password AS text))"
+        )
+        statement = connection.scalar(making, {"role": role, "password": url.password})
+        # As it is: a password may have what SQLAlchemy takes for a parameter.
+        driver: Any = connection.connection.driver_connection
+        driver.execute(statement)
+    to = connection.dialect.identifier_preparer.quote(role)
+    schema = connection.dialect.identifier_preparer.quote(
+        str(connection.scalar(text("SELECT current_schema()")))
+    )
+    for rights, on in (
+        ("USAGE", f"SCHEMA {schema}"),
+        ("SELECT, INSERT, UPDATE, DELETE", f"ALL TABLES IN SCHEMA {schema}"),
+        ("USAGE", f"ALL SEQUENCES IN SCHEMA {schema}"),
+    ):
+        connection.execute(text(f"GRANT {rights} ON {on} TO {to}"))
+    # What was recorded stays as it is, and what the schema is, the owner says.
+    for rights, table in (
+        ("INSERT, UPDATE, DELETE", "alembic_version"),
+        ("UPDATE, DELETE", "audit"),
+    ):
+        if inspect(connection).has_table(table):
+            connection.execute(text(f"REVOKE {rights} ON {table} FROM {to}"))
+
+
+def _alembic(owner_url: str, service_url: str) -> AlembicConfig:
     config = AlembicConfig()
     config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
-    config.attributes["database_url"] = url
+    config.attributes["database_url"] = owner_url
+    config.attributes["service_url"] = service_url
     return config
 
 

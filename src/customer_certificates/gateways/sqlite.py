@@ -57,6 +57,10 @@ def prepared_dialect() -> Dialect:
     return sqlite.dialect(paramstyle="qmark")
 
 
+def scope() -> None:
+    """Nothing sets the tenant of a statement."""
+
+
 def descriptor(connection: object) -> None:
     """There is no socket."""
 
@@ -103,8 +107,8 @@ class Runner:
             raise
         return rows
 
-    def require_begun(self) -> None:
-        """Nothing: `configure` has every transaction begin."""
+    def begin(self, tenant: object) -> None:
+        """Nothing: `configure` has every transaction begin, and there is no second wall."""
 
     def close(self) -> None:
         """Closes the connection."""

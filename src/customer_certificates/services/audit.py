@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, insert, update
 
 from ..errors import Conflict, PreconditionFailed
-from ..gateways.database import Call, Database, Transaction
+from ..gateways.database import EVERYBODY, Call, Database, Transaction
 from ..gateways.prepared import Row
 from ..gateways.sql import insert_or_lock
 from ..models import AuditEntry, AuditHead
@@ -119,7 +119,7 @@ class Audit:
                 raise
             reasons = {finding.code for finding in refusal.errors} or {"precondition_failed"}
             detail = {"reasons": sorted(reasons)}
-            with self._database.begin() as session:
+            with self._database.begin(chain or EVERYBODY) as session:
                 self.record(
                     session, caller, action, chain, object_path, outcome="refused", detail=detail
                 )

@@ -41,7 +41,8 @@ class AuditHeads:
             select(AuditHead.chain, AuditHead.seq, AuditHead.hash)
             .where(AuditHead.chain > bindparam("after"), AuditHead.at >= bindparam("since"))
             .order_by(AuditHead.chain)
-            .limit(bindparam("limit", type_=BigInteger))
+            .limit(bindparam("limit", type_=BigInteger)),
+            tenant=None,
         )
 
     def signed(self, signer: Signer, last: datetime | None) -> Iterator[str]:

@@ -17,7 +17,8 @@ class AuditPages:
             select(*(getattr(AuditEntry, name) for name in SHOWN))
             .where(AuditEntry.chain == bindparam("chain"), AuditEntry.seq > bindparam("after"))
             .order_by(AuditEntry.seq)
-            .limit(bindparam("limit", type_=BigInteger))
+            .limit(bindparam("limit", type_=BigInteger)),
+            tenant="chain",
         )
         chain = bindparam("chain", type_=BigInteger)
         self._is_known = database.prepare(
@@ -26,7 +27,8 @@ class AuditPages:
                     select(AuditHead.chain).where(AuditHead.chain == chain).exists(),
                     select(User.id).where(User.id == chain).exists(),
                 )
-            )
+            ),
+            tenant="chain",
         )
 
     def page(self, chain: int, after: int, limit: int) -> tuple[list[AuditView], int | None]:

@@ -64,7 +64,8 @@ class AuditVerification:
             .select_from(one)
             .outerjoin(AuditHead, AuditHead.chain == one.c.chain)
             .outerjoin(entries, true())
-            .order_by(entries.c.seq)
+            .order_by(entries.c.seq),
+            tenant=None,
         )
         both = [
             select(
@@ -78,7 +79,9 @@ class AuditVerification:
             for column in (AuditHead.chain, AuditEntry.chain)
         ]
         union = both[0].union(both[1]).subquery()
-        self._chains = database.prepare(select(union.c.chain).order_by(union.c.chain).limit(limit))
+        self._chains = database.prepare(
+            select(union.c.chain).order_by(union.c.chain).limit(limit), tenant=None
+        )
 
     def run(self, chain: int | None, heads: Iterable[SignedHead]) -> Report:
         """Looks at one chain, or at all; `heads` are what was signed of them, all checked."""

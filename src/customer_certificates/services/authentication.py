@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, bindparam, case, select
 
 from ..crypto import tokens
 from ..errors import Unauthenticated, Unavailable
-from ..gateways.database import Database
+from ..gateways.database import EVERYBODY, Database
 from ..models import Token, User
 from .attempts import Attempts
 from .audit import Audit, Outcome
@@ -40,7 +40,7 @@ class Authentication:
         self._last_uses = last_uses
         self._audit = audit
         self._now = now
-        self._token = database.prepare(_token_and_user())
+        self._token = database.prepare(_token_and_user(), tenant=None)
 
     def token(self, text: str, about: int | None, request_id: str, peer: str) -> Caller:
         """Whoever has the token `text`, who asks about the user `about`, if it is about one.
@@ -92,7 +92,7 @@ class Authentication:
         return caller
 
     def _record(self, caller: Caller, chain: int, outcome: Outcome) -> None:
-        with self._database.begin() as session:
+        with self._database.begin(chain or EVERYBODY) as session:
             self._audit.record(session, caller, "user.sign_in", chain, None, outcome=outcome)
 
     def _user(self, email: str, password: str) -> int | None:

@@ -155,7 +155,7 @@ class Certificates:
         path = certificate_path(user_id, certificate_id)
         with (
             self._audit.of_refusals(caller, action, user_id, path),
-            self._database.begin() as session,
+            self._database.begin(user_id) as session,
         ):
             once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
@@ -185,7 +185,7 @@ class Certificates:
         path = certificate_path(user_id, certificate_id)
         with (
             self._audit.of_refusals(caller, "certificate.delete", user_id, path),
-            self._database.begin() as session,
+            self._database.begin(user_id) as session,
         ):
             once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
@@ -252,8 +252,8 @@ class Certificates:
 
         try:
             if once is ANY_NUMBER and expected is None and not sent.active:
-                return view(self._database.run_in_two_trips(first, rest))
-            with self._database.begin() as session:
+                return view(self._database.run_in_two_trips(user_id, first, rest))
+            with self._database.begin(user_id) as session:
                 once.claim(session)
                 if expected is not None:
                     revision = locked_user(session, user_id).certificates_revision

@@ -117,7 +117,7 @@ class DataKeys:
         keys = self.of_or_new(user_id)
         if keys.to_store:
             try:
-                self._database.run_together(*keys.to_store)
+                self._database.run_together(user_id, *keys.to_store)
             except ConstraintBroken:
                 raise user_not_found(user_id) from None
             # Another process may have been first: what is stored is the key.

@@ -7,7 +7,7 @@ from threading import Event, Thread
 from sqlalchemy import DateTime, bindparam, or_, update
 
 from ..errors import Unavailable
-from ..gateways.database import Database
+from ..gateways.database import EVERYBODY, Database
 from ..models import Token
 
 _PRECISION = timedelta(minutes=1)
@@ -55,5 +55,5 @@ class LastUses:
     def _flush(self) -> None:
         while self._pending:
             token_id, used = self._pending.popitem()
-            with suppress(Unavailable), self._database.begin() as session:
+            with suppress(Unavailable), self._database.begin(EVERYBODY) as session:
                 session.run(self._write, token_id=token_id, used=used, before=used - _PRECISION)

@@ -91,7 +91,7 @@ class Reexamination:
         claim: bool,
     ) -> None:
         user_id = keys.user_id
-        with self._database.begin() as session:
+        with self._database.begin(user_id) as session:
             certificate = locked_certificate(session, user_id, certificate_id)
             for name, value in content.items():
                 setattr(certificate, name, value)
@@ -128,5 +128,6 @@ def _unread(database: Database) -> Prepared:
             Certificate.findings == "[]",
         )
         .order_by(Certificate.id)
-        .limit(_BATCH)
+        .limit(_BATCH),
+        tenant=None,
     )

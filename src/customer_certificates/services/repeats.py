@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import BigInteger, bindparam, delete, select, update
 
 from ..errors import Conflict, Finding, Invalid
-from ..gateways.database import Database, Locked, Transaction
+from ..gateways.database import EVERYBODY, Database, Locked, Transaction
 from ..gateways.prepared import Row
 from ..gateways.sql import replacing
 from ..models import KeptAnswer
@@ -73,7 +73,8 @@ class Repeats:
         self._find = database.prepare(
             select(*kept).where(
                 KeptAnswer.name == bindparam("name"), KeptAnswer.kept_at > bindparam("expired")
-            )
+            ),
+            tenant=None,
         )
         self._claim = database.prepare(
             replacing(
@@ -107,7 +108,7 @@ class Repeats:
         """Removes all that is older than 24 hours, and says how many they were."""
         number = 0
         while True:
-            with self._database.begin() as session:
+            with self._database.begin(EVERYBODY) as session:
                 removed = session.run(
                     self._remove, expired=self._expired(), limit=_REMOVED_BY_CLEAN
                 )

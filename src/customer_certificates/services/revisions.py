@@ -76,7 +76,7 @@ class Revisions:
         return self._replace_with_dates, values
 
     def _bring_up_to_date(self, user_id: int, now: datetime) -> None:
-        with self._database.begin() as session:
+        with self._database.begin(user_id) as session:
             user = locked_user(session, user_id)
             if user.statuses_change_at <= now:
                 as_of = max(user.statuses_as_of, now)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy import and_, bindparam, func, select, tuple_, update
 
-from ..gateways.database import Database
+from ..gateways.database import EVERYBODY, Database
 from ..gateways.master_keys import MasterKeys
 from ..gateways.prepared import Row
 from ..models import UserKey
@@ -20,12 +20,14 @@ class Rewrapping:
         self._database = database
         self._master_keys = master_keys
         self._counts = database.prepare(
-            select(UserKey.master_key_id, func.count()).group_by(UserKey.master_key_id)
+            select(UserKey.master_key_id, func.count()).group_by(UserKey.master_key_id),
+            tenant=None,
         )
         self._unknown = database.prepare(
             select(UserKey.master_key_id)
             .where(and_(*(UserKey.master_key_id != one for one in master_keys.ids)))
-            .limit(1)
+            .limit(1),
+            tenant=None,
         )
         place = (UserKey.user_id, UserKey.version)
         self._others = database.prepare(
@@ -35,7 +37,8 @@ class Rewrapping:
                 UserKey.master_key_id != bindparam("current"),
             )
             .order_by(*place)
-            .limit(_BATCH)
+            .limit(_BATCH),
+            tenant=None,
         )
         # Where the row is another one by now, or has gone, nothing happens.
         self._exchange = database.prepare(
@@ -70,7 +73,7 @@ class Rewrapping:
         current = self._master_keys.current
         while rows := self._others(user_id=user_id, version=version, current=current.id):
             calls = [(self._exchange, self._rewrapped(row)) for row in rows]
-            done += sum(map(len, self._database.run_together(*calls)))
+            done += sum(map(len, self._database.run_together(EVERYBODY, *calls)))
             user_id, version, *_ = rows[-1]
             told(done)
         return done

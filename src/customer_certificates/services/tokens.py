@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, bindparam, insert, or_, select
 from ..crypto import tokens
 from ..crypto.tokens import TokenKind
 from ..errors import Conflict, Finding, Forbidden, Invalid, Malformed, NotFound
-from ..gateways.database import Database, Transaction
+from ..gateways.database import EVERYBODY, Database, Transaction
 from ..gateways.prepared import Row
 from ..models import Token, User
 from ..pki.names import normalise
@@ -124,7 +124,8 @@ class Tokens:
                 Token.id > bindparam("after"),
             )
             .order_by(Token.id)
-            .limit(bindparam("limit", type_=BigInteger))
+            .limit(bindparam("limit", type_=BigInteger)),
+            tenant=None,
         )
 
     def create(self, caller: Caller, new: NewToken) -> NewTokenView:
@@ -155,7 +156,7 @@ class Tokens:
             "created_at": now,
             "expires_at": now + timedelta(days=new.expires_in_days),
         }
-        with self._database.begin() as session:
+        with self._database.begin(EVERYBODY) as session:
             _require_users(session, user_id, new.user_ids or [])
             token_id = session.execute(
                 insert(Token).values(values).returning(Token.id)
@@ -197,7 +198,7 @@ class Tokens:
                     "A token revokes itself; others it revokes only with every scope. "
                     f"This one lacks {', '.join(missing)}."
                 )
-        with self._database.begin() as session:
+        with self._database.begin(EVERYBODY) as session:
             token = session.get(Token, token_id, with_for_update=True)
             if token is None or (caller.kind == "user" and token.user_id != caller.user_id):
                 raise NotFound(f"There is no token {token_id}.")

@@ -5,7 +5,7 @@ from contextlib import suppress
 from sqlalchemy import bindparam, delete, select
 
 from ..crypto.secret import Secret
-from ..gateways.database import Call, ConstraintBroken, Database
+from ..gateways.database import EVERYBODY, Call, ConstraintBroken, Database
 from ..models import Certificate, UnsealedKey
 from .data_keys import DataKeys, UserKeys
 from .private_keys import PrivateKeys
@@ -25,7 +25,8 @@ class UnsealedKeys:
             select(*row, Certificate.user_id, UnsealedKey.private_key)
             .join_from(UnsealedKey, Certificate, Certificate.id == UnsealedKey.certificate_id)
             .order_by(*row)
-            .limit(_BATCH)
+            .limit(_BATCH),
+            tenant=None,
         )
         self._forget = database.prepare(
             delete(UnsealedKey).where(
@@ -37,7 +38,7 @@ class UnsealedKeys:
     @staticmethod
     def are_there(database: Database) -> bool:
         """Whether any key is not sealed."""
-        return bool(database.prepare(select(UnsealedKey.version).limit(1))())
+        return bool(database.prepare(select(UnsealedKey.version).limit(1), tenant=None)())
 
     def run(self) -> int:
         """Seals all; gives how many they were."""
@@ -52,7 +53,7 @@ class UnsealedKeys:
             ]
             # Where another process was first, or a certificate has gone, the next look tells.
             with suppress(ConstraintBroken):
-                self._database.run_together(*calls)
+                self._database.run_together(EVERYBODY, *calls)
                 number += len(rows)
         return number
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..errors import Conflict, Finding, NotFound
-from ..gateways.database import Database
+from ..gateways.database import EVERYBODY, Database
 from ..models import NEVER, User, email_key, new_revision
 from .audit import Audit
 from .audit_chain import NOBODY
@@ -81,14 +81,16 @@ class Users:
         self._audit = audit
         self._now = now
         shown = (User.id, User.name, User.email, User.created_at)
-        self._by_id = database.prepare(select(*shown).where(User.id == bindparam("id")))
+        self._by_id = database.prepare(select(*shown).where(User.id == bindparam("user_id")))
         some = select(*shown).order_by(User.id).limit(bindparam("limit", type_=BigInteger))
-        self._after = database.prepare(some.where(User.id > bindparam("after")))
+        self._after = database.prepare(some.where(User.id > bindparam("after")), tenant=None)
         self._by_email = database.prepare(
-            some.where(User.email_key == bindparam("email_key"), User.id > bindparam("after"))
+            some.where(User.email_key == bindparam("email_key"), User.id > bindparam("after")),
+            tenant=None,
         )
         self._login = database.prepare(
-            select(User.id, User.password_hash).where(User.email_key == bindparam("email_key"))
+            select(User.id, User.password_hash).where(User.email_key == bindparam("email_key")),
+            tenant=None,
         )
 
     def register(self, caller: Caller, new: NewUser, once: Once = ANY_NUMBER) -> int:
@@ -106,7 +108,7 @@ class Users:
         )
         with self._audit.of_refusals(caller, "user.register", NOBODY, None):
             try:
-                with self._database.begin() as session:
+                with self._database.begin(EVERYBODY) as session:
                     once.claim(session)
                     session.add(user)
                     session.flush()
@@ -123,7 +125,7 @@ class Users:
         """
         if known is not None:
             return UserView(known.id, known.name, known.email, known.created_at)
-        rows = self._by_id(id=user_id)
+        rows = self._by_id(user_id=user_id)
         if not rows:
             raise user_not_found(user_id)
         return UserView(*rows[0])
@@ -157,7 +159,7 @@ class Users:
         path = f"/users/{user_id}"
         with self._audit.of_refusals(caller, "user.change", user_id, path):
             try:
-                with self._database.begin() as session:
+                with self._database.begin(user_id) as session:
                     once.claim(session)
                     user = locked_user(session, user_id)
                     require_view(expected, _view(user))
@@ -189,7 +191,7 @@ class Users:
         path = f"/users/{user_id}"
         with (
             self._audit.of_refusals(caller, "user.delete", user_id, path),
-            self._database.begin() as session,
+            self._database.begin(user_id) as session,
         ):
             once.claim(session)
             require_view(expected, _view(locked_user(session, user_id)))
@@ -210,7 +212,7 @@ class Users:
         user_id, made = rows[0]
         matches, better = self._passwords.check(made, password)
         if better:
-            with self._database.begin() as session:
+            with self._database.begin(user_id) as session:
                 user = locked_user(session, user_id)
                 # The password may have been changed while this one was being hashed.
                 if user.password_hash == made:

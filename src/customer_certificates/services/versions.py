@@ -105,7 +105,7 @@ class Versions:
         path = certificate_path(user_id, certificate_id)
         with (
             self._audit.of_refusals(caller, "certificate.replace", user_id, path),
-            self._database.begin() as session,
+            self._database.begin(user_id) as session,
         ):
             once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
@@ -145,7 +145,7 @@ class Versions:
         path = certificate_path(user_id, certificate_id)
         with (
             self._audit.of_refusals(caller, "certificate.roll_back", user_id, path),
-            self._database.begin() as session,
+            self._database.begin(user_id) as session,
         ):
             once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)

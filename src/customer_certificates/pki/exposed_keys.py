@@ -1,7 +1,7 @@
 """Whether a private key stands in a text that is going to be shown."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from .ber import NotBer
 from .key_forms import NotAKey, form_of
@@ -15,12 +15,15 @@ _BASE64_LINES = re.compile(r"(?:^[ \t]*[A-Za-z0-9+/]{16,}={0,2}[ \t]*$\n?)+", re
 _MOST_RUNS = 100
 
 
-def has_private_key(text: str, blocks: Sequence[Block]) -> bool:
-    """Whether `text`, in which these PEM `blocks` were found, has a private key in it; never
-    raises. What somebody took pains to hide is not found."""
-    if _HEADING.search(text) or any(_is_key(block.der) for block in blocks):
+def has_private_key(text: str, blocks: Sequence[Block], certificates: Container[bytes]) -> bool:
+    """Whether `text`, in which these PEM `blocks` were found, some of them `certificates` (DER),
+    has a private key in it; never raises. What somebody took pains to hide is not found."""
+    ders = {block.der for block in blocks}
+    if _HEADING.search(text) or any(_is_key(der) for der in ders if der not in certificates):
         return True
     for decoded in _decoded(text):
+        if decoded in ders:
+            continue
         if _is_key(decoded) or _HEADING.search(decoded.decode("latin-1")):
             return True
     return False

@@ -12,12 +12,8 @@ from .wording import listed, shown
 MOST_BLOCKS = 100
 CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 
-# A BEGIN counts at the start of a line, in quotes, or right behind an END: scripts and comments
-# have it elsewhere. Both are matched in linear time, whatever the text.
-_MARK = re.compile(
-    r"(?:(?:(?<![^\n])|(?<=-----)|(?<=[\"']))[ \t]*-----(?P<begin>BEGIN)|-----END)"
-    r" (?P<label>[^\n-]{1,64})-----"
-)
+# It begins with what is found fast, and is matched in linear time, whatever the text.
+_MARK = re.compile(r"-----(?:(?P<begin>BEGIN)|END) (?P<label>[^\n-]{1,64})-----")
 _ESCAPED_NEWLINE = re.compile(r"(?:\\+r)?\\+n|\\+r")
 _ESCAPED_IN_A_BLOCK = re.compile(r"-----BEGIN [^\n-]{1,64}-----[ \t]*\\+[rn]")
 _HEADER = re.compile(r"\s*([A-Za-z0-9-]{1,64}):\s*(.*)")
@@ -86,6 +82,8 @@ def read_blocks(text: str, field: str) -> PemRead:
         counted = mark.start()
         label = mark["label"]
         if mark["begin"]:
+            if not _counts(text, mark.start()):
+                continue
             if opened:
                 broken(*opened[:2], "has no END line.")
             if number == MOST_BLOCKS:
@@ -110,6 +108,14 @@ def read_blocks(text: str, field: str) -> PemRead:
     if opened:
         broken(*opened[:2], "has no END line.")
     return PemRead(tuple(blocks), tuple(findings))
+
+
+def _counts(text: str, at: int) -> bool:
+    """Whether a BEGIN counts that stands `at`: at the start of a line, in quotes, or right behind
+    an END. Scripts and comments have it elsewhere."""
+    while at and text[at - 1] in " \t":
+        at -= 1
+    return not at or text[at - 1] in "\n\"'" or text.endswith("-----", 0, at)
 
 
 def _block(label: str, content: str) -> Block | str:

@@ -51,8 +51,12 @@ class Backend:
 
     def closed(self, **more: str) -> Config:
         """What the profile prd needs, for the same database."""
-        needed = {"CC_DATABASE_URL": self.database_url, "CC_MASTER_KEY": "not looked at yet"}
-        return self.config(CC_ENV="prd", **needed, **more)
+        return self.config(CC_ENV="prd", **self.named(), **more)
+
+    def named(self) -> dict[str, str]:
+        """The database and the master key, as the profile prd wants them named."""
+        master_key = self.config().data_dir / "master-key"
+        return {"CC_DATABASE_URL": self.database_url, "CC_MASTER_KEY": f"file:{master_key}"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -38,6 +38,10 @@ class DeletedPages:
     def is_up(self) -> bool:
         return True
 
+    @property
+    def redis(self) -> None:
+        return None
+
     def close(self) -> None:
         self._redis.close()
 

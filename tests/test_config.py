@@ -96,7 +96,7 @@ def test_a_wrong_setting_is_named_and_a_secret_is_not_repeated(variable: str, va
 PRODUCTION = {
     "CC_ENV": "prd",
     "CC_DATABASE_URL": "postgresql://u:p@h/d",
-    "CC_MASTER_KEY": "hunter2",
+    "CC_MASTER_KEY": "file:/hunter2",
 }
 
 
@@ -121,6 +121,7 @@ def test_production_starts_with_what_it_needs(more: dict[str, str]) -> None:
 
 def test_production_takes_its_secrets_from_files(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://u:p@h/d")
+    (tmp_path / "key").write_text("file:/etc/master-key")
     files = {
         "CC_DATABASE_URL_FILE": str(tmp_path / "url"),
         "CC_MASTER_KEY_FILE": str(tmp_path / "key"),

@@ -306,7 +306,8 @@ def test_only_its_owner_reads_the_sqlite_file_and_its_logs(
         Owner(client).upload()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in sqlite_file.parent.iterdir()}
 
-    assert modes == {sqlite_file.name + suffix: 0o600 for suffix in ("", "-wal", "-shm")}
+    names = {sqlite_file.name + suffix for suffix in ("", "-wal", "-shm")} | {"master-key"}
+    assert modes == dict.fromkeys(names, 0o600)
     assert stat.S_IMODE(sqlite_file.parent.stat().st_mode) == 0o700
 
 

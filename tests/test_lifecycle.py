@@ -177,7 +177,6 @@ def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     wrong = [
         ("CC_ENV", {"CC_ENV": "staging"}),
         ("CC_ENV", {"CC_ENV": "", "env": "staging"}),
-        ("CC_ENV", {"CC_ENV": "prd"}),
         ("CC_PORT", {"CC_PORT": "http"}),
         ("CC_HOST", {"CC_HOST": "example.com"}),
         ("CC_WORKERS", {"CC_WORKERS": "0"}),

@@ -25,8 +25,7 @@ def production(backend: Backend, engine: sa.Engine) -> dict[str, str]:
     return {
         **backend.settings,
         "CC_ENV": "prd",
-        "CC_DATABASE_URL": backend.database_url,
-        "CC_MASTER_KEY": "not looked at yet",
+        **backend.named(),
     }
 
 

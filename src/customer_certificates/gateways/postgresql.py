@@ -89,6 +89,11 @@ def is_lock_timeout(error: Any) -> bool:
     return isinstance(error, errors.LockNotAvailable)
 
 
+def may_have_committed(error: Any) -> bool:
+    """Whether a commit that met `error` may have been carried out: the server did not say no."""
+    return error.sqlstate is None
+
+
 class Runner:
     """Prepares each statement on one connection at its first use.
 

@@ -75,6 +75,11 @@ def is_lock_timeout(error: object) -> bool:
     return False
 
 
+def may_have_committed(error: object) -> bool:
+    """Never: what SQLite does not confirm, it rolls back."""
+    return False
+
+
 class Runner:
     """The driver itself keeps each statement prepared."""
 

@@ -26,7 +26,7 @@ from .private_keys import PrivateKeys
 from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
 from .uploads import Activation, CertificateMaterial, CertificateUpload
-from .users import locked_user, user_not_found
+from .users import locked_user
 from .views import (
     SHOWN,
     CertificateView,
@@ -264,8 +264,9 @@ class Certificates:
                 session.run_together(*rest(rows))
                 return once.keep(session, view(rows))
         except ConstraintBroken:
-            # The only constraint that can be broken: the user is not there.
-            raise user_not_found(user_id) from None
+            # Raises NotFound where that is why: the user is not there.
+            self._revisions.current(user_id)
+            raise
         except AnotherWasFirst:
             return self._store(caller, user_id, sent, examined, expected, once)
 

@@ -55,7 +55,9 @@ class Backend:
 
     def named(self) -> dict[str, str]:
         """The database and the master key, as the profile prd wants them named."""
-        master_key = self.config().data_dir / "master-key"
+        config = self.config()
+        master_keys_of(config).close()  # makes it where there is none
+        master_key = config.data_dir / "master-key"
         return {"CC_DATABASE_URL": self.database_url, "CC_MASTER_KEY": f"file:{master_key}"}
 
 

@@ -27,7 +27,7 @@ _WAIT_SECONDS = 30
 @contextmanager
 def held(backend: Backend, statement: str) -> Iterator[None]:
     """Somebody else's transaction, in which `statement` was run; on SQLite it holds all writes."""
-    url = sa.make_url(backend.database_url)
+    url = sa.make_url(backend.owner_url)
     if backend.name == "sqlite":
         file = sqlite3.connect(str(url.database), isolation_level=None)
         file.execute("BEGIN IMMEDIATE")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -27,7 +28,7 @@ class Service:
         command: Sequence[str] = (COMMAND, "serve"),
     ) -> None:
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http{'s' if 'CC_TLS_KEY' in settings else ''}://127.0.0.1:{port}"
         self.log = log
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
@@ -41,7 +42,8 @@ class Service:
 
     def client(self, **options: object) -> httpx.Client:
         """A new client of this service."""
-        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **options)  # type: ignore[arg-type]
+        given: dict[str, Any] = {"timeout": 30, "trust_env": False, "verify": False, **options}
+        return httpx.Client(base_url=self.url, **given)
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes."""

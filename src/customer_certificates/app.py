@@ -22,7 +22,9 @@ from .keys import master_keys_of
 from .middleware.authentication import Authenticated
 from .middleware.idempotency import Idempotency
 from .middleware.json_only import JsonOnly
+from .middleware.limits import Limits
 from .middleware.open_mode import OpenMode
+from .middleware.peer import Peer
 from .middleware.request_log import RequestLog
 from .pki.examination import Examiner
 from .resources import openapi, problems, replies
@@ -147,9 +149,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     app = Application(
         middleware=[
             RequestLog(lines, metrics, names),
+            Peer(config.behind_proxy),
             Authenticated(authentication, registration_is_open=config.registration == "open")
             if config.asks_credentials
             else OpenMode(config.trusted_peers),
+            Limits(config.rate_limit, workers=config.workers),
             JsonOnly(),
             Idempotency(Repeats(database, now)),
         ]

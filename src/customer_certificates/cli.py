@@ -43,6 +43,7 @@ def serve() -> None:
         from .gateways.master_keys import MasterKeyError
         from .gateways.modes import ModeError
         from .gateways.schema import SchemaError, require_head, require_walled
+        from .gateways.tls_files import TlsFileError
         from .keys import KeysError, require_usable
 
         try:
@@ -59,6 +60,7 @@ def serve() -> None:
             KeysError,
             Unavailable,
             ListenError,
+            TlsFileError,
         ) as error:
             _stop(error)
 

@@ -55,7 +55,10 @@ class Config:
     a Redis, or is None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes,
     lanes); `metrics_folder` is where the worker processes of one service share their counters;
     `roots_pem` has the certificates of the authorities that the public trusts; `registration` says
-    who may register users, where credentials are asked for; `audit_key_pem` signs what the audit's
+    who may register users, where credentials are asked for; `tls` names the files of the service's
+    own certificate and key, or is None for plain HTTP; `behind_proxy` are the proxies whose
+    X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for the
+    default; `audit_key_pem` signs what the audit's
     chains end in (None: a key in `data_dir` does), and they are exported into `audit_export_dir`
     from time to time (None: they are not); `master_key` wraps data keys, those
     `master_keys_retiring` still unwrap what they have wrapped.
@@ -76,6 +79,9 @@ class Config:
     upload_checks: UploadChecks
     roots_pem: bytes
     registration: Registration
+    tls: tuple[Path, Path] | None
+    behind_proxy: tuple[Network, ...]
+    rate_limit: int | None
     audit_key_pem: bytes | None
     audit_export_dir: Path | None
     master_key: MasterKeyAddress
@@ -122,6 +128,9 @@ class Config:
             ),
             roots_pem=_read(environ, "CC_ROOTS", _roots, certifi.where()),
             registration=_read(environ, "CC_REGISTRATION", _registration, "operators"),
+            tls=_tls(environ),
+            behind_proxy=_read(environ, "CC_BEHIND_PROXY", _networks, ""),
+            rate_limit=_read(environ, "CC_RATE_LIMIT", _optional(_whole(0, 1_000_000)), ""),
             audit_key_pem=_read(environ, "CC_AUDIT_KEY", _audit_key, ""),
             audit_export_dir=_read(environ, "CC_AUDIT_EXPORT_DIR", _folder_if_any, ""),
             master_key=_read(environ, "CC_MASTER_KEY", _master_key(data_dir / "master-key"), ""),
@@ -143,7 +152,8 @@ class Config:
     def address(self) -> str:
         """The URL at which a person on this machine reaches the service."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 def share_metrics(folder: Path) -> None:
@@ -176,6 +186,26 @@ def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T], defa
         return parse(text or default)
     except ValueError as error:
         raise ConfigError(f"{source} {error}") from None
+
+
+def _tls(environ: Mapping[str, str]) -> tuple[Path, Path] | None:
+    certificate = _read(environ, "CC_TLS_CERTIFICATE", _optional(_path), "")
+    key = _read(environ, "CC_TLS_KEY", _optional(_path), "")
+    if certificate and key:
+        return certificate, key
+    if certificate or key:
+        raise ConfigError(
+            "CC_TLS_CERTIFICATE and CC_TLS_KEY are set together or not at all: one is missing."
+        )
+    return None
+
+
+def _optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    return lambda text: parse(text) if text else None
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
 
 
 def _profile(text: str) -> Profile:

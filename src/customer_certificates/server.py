@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import import_module
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -18,13 +19,14 @@ from threading import Event, Thread
 from time import sleep
 
 import msgspec
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer as Server
 
 from .config import Config, share_metrics, uncounted
 from .gateways.no_dumps import forbid_dumps
+from .gateways.tls_files import check_pair
 
 _DRAIN_SECONDS = 25
 # Longer than proxies keep an idle connection (nginx: 60 s), so that it is they who close it.
@@ -43,7 +45,8 @@ class ListenError(Exception):
 def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT; then requests under way have 25 s to end.
 
-    Raises ListenError where the address cannot be listened on.
+    Raises ListenError where the address cannot be listened on, TlsFileError where the files of
+    CC_TLS_… cannot be used.
     """
     forbid_dumps()
     _limit_arenas()
@@ -52,6 +55,8 @@ def serve(config: Config) -> None:
     import_module(f"{__package__}.app")
     gc.collect()
     gc.freeze()
+    if config.tls and (warning := check_pair(config.tls, datetime.now(UTC))):
+        print(f"customer-certificates: {warning}", file=sys.stderr)
     server = _granian(config)
     server.on_startup(lambda: _announce(config))
     _require_free(config)
@@ -156,6 +161,9 @@ def _granian(config: Config) -> Server:
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
         workers_kill_timeout=_DRAIN_SECONDS,
+        ssl_cert=config.tls and config.tls[0],
+        ssl_key=config.tls and config.tls[1],
+        ssl_protocol_min=SSLProtocols.tls12,
     )
 
 

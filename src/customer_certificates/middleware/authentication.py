@@ -37,7 +37,7 @@ class Authenticated:
         rights: Rights = operation.allow
         context = req.context
         if rights.anybody or (rights.registers and self._registration_is_open):
-            context.caller = Caller("anybody", context.request_id, req.remote_addr)
+            context.caller = Caller("anybody", context.request_id, context.peer)
             return
         try:
             context.caller = caller = self._caller(req, rights, params.get("user_id"))
@@ -50,7 +50,7 @@ class Authenticated:
 
     def _caller(self, req: Request, rights: Rights, about: int | None) -> Caller:
         scheme, _, credentials = req.env.get("HTTP_AUTHORIZATION", "").partition(" ")
-        origin = req.context.request_id, req.remote_addr
+        origin = req.context.request_id, req.context.peer
         match scheme.lower():
             case "bearer":
                 return self._authentication.token(credentials.strip(), about, *origin)

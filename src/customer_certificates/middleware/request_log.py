@@ -28,6 +28,7 @@ class RequestLog:
     def process_request(self, req: Request, resp: Response) -> None:
         """Gives the request its id: the client's own, where it sent a sane one."""
         req.context.started = perf_counter()
+        req.context.peer = req.remote_addr
         request_id = req.env.get("HTTP_X_REQUEST_ID")
         if request_id is None or not _SANE_ID.fullmatch(request_id):
             request_id = f"{getrandbits(64):016x}"
@@ -57,7 +58,7 @@ class RequestLog:
                 status,
                 round(seconds * 1000, 2),
                 req.context.request_id,
-                req.remote_addr,
+                req.context.peer,
                 req.context.get("user_id"),
             )
         )

@@ -50,7 +50,12 @@ _TAGS = {
     "tokens": "What lets machines and people in.",
     "healthcheck": "For load balancers and supervisors.",
 }
-_ANY_REQUEST: tuple[type[Refusal], ...] = (Forbidden, NotAcceptable, UnsupportedMediaType)
+_ANY_REQUEST: tuple[type[Refusal], ...] = (
+    Forbidden,
+    NotAcceptable,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
 _ANY_BODY: tuple[type[Refusal], ...] = (Malformed, TooLarge, Invalid)
 _IF_REPEATABLE: tuple[type[Refusal], ...] = (Conflict, Invalid)
 _HEADERS: dict[str, dict[str, Any]] = {

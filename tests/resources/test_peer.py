@@ -1,0 +1,81 @@
+"""Whom a request is said to come from, behind proxies and in front of them."""
+
+import ipaddress
+
+import falcon
+import pytest
+from falcon import Request, Response, testing
+
+from customer_certificates.errors import Forbidden
+from customer_certificates.middleware.peer import Peer
+
+PROXIES = [ipaddress.ip_network(text) for text in ("10.0.0.0/24", "2001:db8::/64")]
+FOR, PROTO, HOST = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"
+
+
+def seen(remote: str, headers: dict[str, str], *, scheme: str = "http") -> Request:
+    """The request as what follows in the application sees it."""
+    made = testing.create_req(
+        headers={"Host": "inner", **headers}, remote_addr=remote, scheme=scheme
+    )
+    Peer(PROXIES).process_request(made, Response())
+    return made
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "peer"),
+    [
+        ("10.0.0.7", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.7", "127.0.0.1, 203.0.113.9", "203.0.113.9"),
+        ("10.0.0.7", "127.0.0.1,203.0.113.9, 10.0.0.8", "203.0.113.9"),
+        ("10.0.0.7", "10.0.0.8, 10.0.0.9", "10.0.0.8"),
+        ("10.0.0.7", "203.0.113.9, nonsense", "10.0.0.7"),
+        ("10.0.0.7", "nonsense, 203.0.113.9", "203.0.113.9"),
+        ("10.0.0.7", "", "10.0.0.7"),
+        ("10.0.0.7", "::ffff:203.0.113.9", "203.0.113.9"),
+        ("::ffff:10.0.0.7", "203.0.113.9", "203.0.113.9"),
+        ("2001:db8::7", "2001:DB9::0001", "2001:db9::1"),
+        ("127.0.0.1", "203.0.113.9", "127.0.0.1"),
+    ],
+)
+def test_the_peer_is_the_last_hop_that_no_named_proxy_made(
+    remote: str, forwarded: str, peer: str
+) -> None:
+    assert seen(remote, {FOR: forwarded}).context.peer == peer
+
+
+def test_over_tls_a_strangers_headers_do_not_count() -> None:
+    request = seen("203.0.113.9", {FOR: "127.0.0.1", HOST: "evil"}, scheme="https")
+
+    assert (request.context.peer, request.host) == ("203.0.113.9", "inner")
+
+
+def test_a_proxy_may_speak_tls_itself() -> None:
+    assert seen("10.0.0.7", {FOR: "203.0.113.9"}, scheme="https").context.peer == "203.0.113.9"
+
+
+def test_the_proxys_host_and_scheme_are_taken_for_the_services() -> None:
+    request = seen("10.0.0.7", {PROTO: "https", HOST: "evil, certificates.example.com"})
+
+    assert request.prefix == "https://certificates.example.com"
+
+
+@pytest.mark.parametrize(
+    ("remote", "headers"),
+    [
+        ("10.0.0.7", {PROTO: "http"}),
+        ("10.0.0.7", {PROTO: "https, http"}),
+        ("10.0.1.7", {}),
+        ("10.0.1.7", {PROTO: "https", FOR: "10.0.0.7"}),
+    ],
+)
+def test_plain_http_is_refused(remote: str, headers: dict[str, str]) -> None:
+    with pytest.raises(Forbidden, match="Use HTTPS"):
+        seen(remote, headers)
+
+
+def test_without_named_proxies_nothing_changes() -> None:
+    request = testing.create_req(headers={FOR: "127.0.0.1", PROTO: "http"}, remote_addr="10.0.0.7")
+    Peer([]).process_request(request, falcon.Response())
+
+    assert (request.context.peer, request.scheme) == ("10.0.0.7", "http")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tests.servers import Server, free_port
+from tests.servers import Server, a_role_that_owns_nothing, free_port
 
 _ROOT = Path(__file__).parent.parent
 _SCRIPTS = Path(sys.executable).parent
@@ -19,7 +19,11 @@ def migrate(database: str) -> None:
     subprocess.run(
         [str(_SCRIPTS / "customer-certificates"), "migrate"],
         check=True,
-        env={**os.environ, "CC_DATABASE_URL": database},
+        env={
+            **os.environ,
+            "CC_DATABASE_OWNER_URL": database,
+            "CC_DATABASE_URL": a_role_that_owns_nothing(database),
+        },
     )
 
 
@@ -34,7 +38,7 @@ def start_ours(folder: Path, database: str, cache: str, settings: Mapping[str, s
             "CC_ENV": "lcl",
             "CC_PORT": str(port),
             "CC_DATA_DIR": str(folder / "var"),
-            "CC_DATABASE_URL": database,
+            "CC_DATABASE_URL": a_role_that_owns_nothing(database),
             "CC_CACHE_URL": cache,
             **settings,
         },

@@ -24,7 +24,8 @@ class Idempotency:
         """Raises Invalid for what is no key."""
         req.context.once = ANY_NUMBER
         key = req.env.get("HTTP_IDEMPOTENCY_KEY")
-        if key is None or req.method not in _METHODS:
+        caller = req.context.get("caller")
+        if key is None or caller is None or req.method not in _METHODS:
             return
         if not _KEY.fullmatch(key):
             raise Invalid(
@@ -38,4 +39,4 @@ class Idempotency:
                     )
                 ],
             )
-        req.context.once = self._repeats.once(req.context.caller, req.path, key)
+        req.context.once = self._repeats.once(caller, req.path, key)

@@ -38,7 +38,13 @@ _HOSTNAME = Parameter(
     "hostname",
     "query",
     "Only certificates for this DNS name or IP address, or for a wildcard that covers it.",
-    {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": r"^[^\x00]*$",
+        "examples": ["www.example.com"],
+    },
 )
 _EXPIRES_BEFORE = Parameter(
     "expires_before",

@@ -4,6 +4,10 @@ import re
 from pathlib import Path
 
 import httpx
+import psycopg
+from sqlalchemy import make_url
+
+from tests.servers import a_role_that_owns_nothing
 
 from .services import start_ours
 
@@ -22,8 +26,12 @@ def observe(folder: Path, database: str, log: Path, target: str) -> tuple[float,
 
     `log` is the log of the database server. One process, so that the second read is warm.
     """
-    options = "%20".join(f"-c%20{name}%3D{value}" for name, value in _OPTIONS.items())
-    service = start_ours(folder, f"{database}?options={options}", "", {"CC_WORKERS": "1"})
+    role = make_url(a_role_that_owns_nothing(database)).username
+    with psycopg.connect(database, autocommit=True) as owner:
+        # For its sessions from now on; the role itself may not.
+        for name, value in _OPTIONS.items():
+            owner.execute(f"ALTER ROLE {role} SET {name} = '{value}'".encode())
+    service = start_ours(folder, database, "", {"CC_WORKERS": "1"})
     try:
         cold = _logged(log, service.url + target, 1)
         warm = _logged(log, service.url + target, _WARM_READS)
@@ -31,7 +39,9 @@ def observe(folder: Path, database: str, log: Path, target: str) -> tuple[float,
         service.stop()
     plan = re.findall(r"plan:\n((?:\t.*\n)+)", cold)[-1]
     _query, first_node, nodes = re.split(r"^(.*\(cost=)", plan, maxsplit=1, flags=re.MULTILINE)
-    return len(re.findall("LOG:  (?:statement|execute)", warm)) / _WARM_READS, first_node + nodes
+    # What says whose rows are to be seen goes along with every statement.
+    statements = re.findall("LOG:  (?:statement|execute)(?!.*set_config)", warm)
+    return len(statements) / _WARM_READS, first_node + nodes
 
 
 def _logged(log: Path, url: str, reads: int) -> str:

@@ -15,10 +15,9 @@ from .chains import Roots
 from .exposed_keys import has_private_key
 from .keys import KeyRead, PrivateKey
 from .material import Examined, Intermediate, Material
-from .pem import Block, read_pem
+from .pem import CERTIFICATE_LABELS, Block, read_pem
 from .pkcs12 import Pkcs12Read, read_pkcs12
 
-_CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _NOT_READ = {"pem_invalid", "san_invalid", "key_invalid"}
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
@@ -140,7 +139,7 @@ def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate
     found, findings = [], []
     number = 0
     for block in blocks:
-        if block.label in _CERTIFICATES:
+        if block.label in CERTIFICATE_LABELS:
             number += 1
             read = certificates.read(block.der, field, number)
             if isinstance(read, Finding):

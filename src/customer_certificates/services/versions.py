@@ -151,20 +151,18 @@ class Versions:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
             before = certificate.version
-            content = None
             if wanted.version != before:
                 content = _content_of_version(session, certificate, wanted.version)
-            key = None
-            if content:
                 key = self._private_keys.open(session, keys, certificate.id, wanted.version)
-            if content and key and not self._is_already(session, keys, certificate, content, key):
-                self._require_unexpired(content, now)
-                require_kept(
-                    names_of(certificate.hostnames),
-                    names_of(content["hostnames"]),
-                    allowed=wanted.allow_lost_hostnames,
-                )
-                self._put(session, keys, certificate, {**content, "updated_at": now}, key)
+                if not self._is_already(session, keys, certificate, content, key):
+                    self._require_unexpired(content, now)
+                    require_kept(
+                        names_of(certificate.hostnames),
+                        names_of(content["hostnames"]),
+                        allowed=wanted.allow_lost_hostnames,
+                    )
+                    content["updated_at"] = now
+                    self._put(session, keys, certificate, content, key)
             self._record(session, caller, "certificate.roll_back", certificate, before)
             return once.keep(session, view_of(certificate, now))
 

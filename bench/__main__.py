@@ -3,7 +3,7 @@
 import tempfile
 from argparse import ArgumentParser
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -40,13 +40,14 @@ def main() -> None:
         folder.chmod(0o711)
         postgresql = running(start_postgresql(folder / "postgresql", durable=True))
         cache = running(start_valkey(folder / "valkey"))
-        ours, peers, bare = _databases(postgresql.url)
+        databases = _databases(postgresql.url)
+        ours, peers, _ = databases
         servers = {
             OURS: running(services.start_ours(folder, ours, cache.url)),
             FASTAPI: running(services.start_fastapi(folder, peers)),
             FALCON: running(services.start_falcon(folder)),
         }
-        results = _by_turns(servers, bare, options.rounds, options.seconds)
+        results = _by_turns(servers, databases, options.rounds, options.seconds)
         print(table(results), "\n")
         print(memory_lines({name: services.memory(server) for name, server in servers.items()}))
         _check_uploads(ours, results[WORKLOADS[-1], OURS])
@@ -75,13 +76,13 @@ def _databases(server: str) -> list[str]:
 
 
 def _by_turns(
-    servers: Mapping[str, Server], database: str, rounds: int, seconds: int
+    servers: Mapping[str, Server], databases: Sequence[str], rounds: int, seconds: int
 ) -> dict[tuple[Workload, str], list[Result]]:
     """Every round has each contender's run of each workload; one before them warms up."""
     contenders: dict[str, Callable[[Workload, int], Result]] = {
         name: partial(load.wrk, server.url) for name, server in servers.items()
     }
-    contenders[PGBENCH] = partial(load.pgbench, database)
+    contenders[PGBENCH] = partial(load.pgbench, databases[-1])
     turns = [(work, name) for work in WORKLOADS for name in (OURS, FASTAPI, PGBENCH)]
     turns.append((BARE, FALCON))
     results = defaultdict(list)
@@ -90,6 +91,8 @@ def _by_turns(
             result = contenders[name](work, seconds if turn else _WARM_UP_SECONDS)
             if turn:
                 results[work, name].append(result)
+        if not turn:
+            data.settle(databases)
         print(f"round {turn} of {rounds}" if turn else "warmed up", flush=True)
     return results
 

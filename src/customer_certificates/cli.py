@@ -32,7 +32,7 @@ app.add_typer(tokens, name="token")
 
 @app.command()
 def serve() -> None:
-    """Serve the API. The settings are CC_… variables; README.md lists them."""
+    """Serve the API. The settings are CC_… variables; docs/settings.md lists them."""
     from .server import ListenError, metrics_folder
     from .server import serve as run
 

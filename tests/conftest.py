@@ -24,6 +24,7 @@ from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
 from .factories import a_user
+from .parallel import named_servers, one_at_a_time
 from .second_decoder import open_all
 from .servers import a_role_that_owns_nothing, start_postgresql, start_valkey
 from .service import Service
@@ -92,20 +93,21 @@ def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
     settings = {"CC_DATA_DIR": str(data)}
     with ExitStack() as stack:
         if request.param == "postgresql":
-            settings["CC_DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
-            settings["CC_CACHE_URL"] = os.environ.get("TEST_CACHE_URL", "")
-            if not settings["CC_DATABASE_URL"]:
+            database, cache = named_servers()
+            if not database:
                 postgresql = start_postgresql(folder / "postgresql")
                 stack.callback(postgresql.stop)
-                settings["CC_DATABASE_URL"] = postgresql.url
-            settings["CC_DATABASE_OWNER_URL"] = settings["CC_DATABASE_URL"]
-            settings["CC_DATABASE_URL"] = a_role_that_owns_nothing(settings["CC_DATABASE_URL"])
-            if not settings["CC_CACHE_URL"]:
+                database = postgresql.url
+            if not cache:
                 valkey = start_valkey(folder / "valkey")
                 stack.callback(valkey.stop)
-                settings["CC_CACHE_URL"] = valkey.url
+                cache = valkey.url
+            settings["CC_DATABASE_OWNER_URL"] = database
+            settings["CC_DATABASE_URL"] = a_role_that_owns_nothing(database)
+            settings["CC_CACHE_URL"] = cache
         made = Backend(request.param, settings)
-        migrate(made.owner_url, made.database_url)
+        with one_at_a_time():
+            migrate(made.owner_url, made.database_url)
         yield made
 
 

@@ -13,6 +13,7 @@ import httpx
 import psutil
 
 from .servers import free_port
+from .watchdog import watch
 
 COMMAND = str(Path(sys.executable).with_name("customer-certificates"))
 START_SECONDS = 30
@@ -38,6 +39,7 @@ class Service:
                 stderr=output,
                 stdin=subprocess.DEVNULL,
             )
+        watch(self.popen.pid)
         self._wait()
 
     def client(self, **options: object) -> httpx.Client:

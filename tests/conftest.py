@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import Application, create_app
-from customer_certificates.config import LEAST_PASSWORD_COST, Config
+from customer_certificates.config import Config
 from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database, migration_engine
 from customer_certificates.gateways.master_keys import MasterKeys
@@ -23,7 +23,7 @@ from customer_certificates.gateways.schema import migrate
 from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
-from .factories import a_user
+from .factories import CHEAPEST_HASHES, a_user
 from .parallel import named_servers, one_at_a_time
 from .second_decoder import open_all
 from .servers import a_role_that_owns_nothing, start_postgresql, start_valkey
@@ -48,7 +48,8 @@ class Backend:
         return self.config().database_owner_url
 
     def config(self, **more: str) -> Config:
-        return Config.from_environ({"CC_ENV": "tst", **self.settings, **more})
+        config = Config.from_environ({"CC_ENV": "tst", **self.settings, **more})
+        return replace(config, password_cost=CHEAPEST_HASHES)
 
     def closed(self, **more: str) -> Config:
         """What the profile prd needs, for the same database."""
@@ -155,9 +156,7 @@ def client(_app: Application, engine: sa.Engine) -> TestClient:
 
 @pytest.fixture(scope="session")
 def _closed_app(backend: Backend) -> Iterator[Application]:
-    app = create_app(
-        replace(backend.closed(CC_UPLOAD_CHECKS="report"), password_cost=LEAST_PASSWORD_COST)
-    )
+    app = create_app(backend.closed(CC_UPLOAD_CHECKS="report"))
     yield app
     app.close()
 

@@ -24,7 +24,7 @@ migrate: .venv/run.stamp ## bring the database's schema to this version's
 	@$(BIN)/customer-certificates migrate
 
 test: check ## everything that must hold, on SQLite and on PostgreSQL with Redis
-	$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 check: .venv/dev.stamp ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

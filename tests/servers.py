@@ -109,6 +109,7 @@ def start_postgresql(
     if account:
         os.chown(folder, account["user"], account["group"])
     data = folder / "data"
+    shutil.rmtree(data, ignore_errors=True)
     initdb = subprocess.run(
         [
             str(binaries / "initdb"),

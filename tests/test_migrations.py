@@ -46,6 +46,7 @@ class Empty:
             name = f"{url.database}_{name}"
             engine = migration_engine(backend.owner_url)
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))
                 connection.execute(sa.text(f"CREATE DATABASE {name}"))
             engine.dispose()
             url = url.set(database=name)

@@ -1,6 +1,5 @@
 """The command line."""
 
-import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,6 @@ from .maintenance_commands import audit, clean
 if TYPE_CHECKING:
     from .services.callers import Caller
     from .services.tokens import Tokens
-
-_USUAL_THRESHOLD = gc.get_threshold()
-_RARE_THRESHOLD = 50_000
 
 app = typer.Typer(
     help="Takes customers' TLS certificates and keys over a JSON API, and knows which are active.",
@@ -56,7 +52,6 @@ def serve() -> None:
                 require_walled(config.database_url)
             enter_mode(config)
             require_usable(config)
-            gc.set_threshold(*_USUAL_THRESHOLD)
             run(config)
         except (
             SchemaError,
@@ -166,9 +161,6 @@ def verify_token() -> None:
 
 def main() -> None:
     """The entry point of the command `customer-certificates`."""
-    # What is imported stays. To look through it for garbage all the while takes a sixth of a short
-    # command's time (measured).
-    gc.set_threshold(_RARE_THRESHOLD)
     app()
 
 

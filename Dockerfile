@@ -64,7 +64,7 @@ ENV PATH=/app/.venv/bin:$PATH \
     CI=true
 USER tester
 ENTRYPOINT ["docker/fresh_test_database.py"]
-CMD ["pytest"]
+CMD ["pytest", "--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal"]
 
 
 # Last, so that a plain `docker build .` makes the service; builders without BuildKit

@@ -7,8 +7,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 # uv: the machine's own, or one that pip puts into the environment.
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
-SYNC = $(UV) sync --frozen --inexact --quiet
+# Compiled now, so that every start of a command and of the service is a second faster.
+SYNC = $(UV) sync --frozen --inexact --quiet --compile-bytecode
 PYTEST_ARGS ?=
+# One process a core, each with servers of its own. `-n 0` in PYTEST_ARGS makes it this one alone.
+IN_PARALLEL = --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 help: ## show this
 	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,7 +24,7 @@ migrate: .venv/run.stamp ## bring the database's schema to this version's
 	@$(BIN)/customer-certificates migrate
 
 test: check ## everything that must hold, on SQLite and on PostgreSQL with Redis
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 check: .venv/dev.stamp ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -11,6 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+# The least that argon2 can do: what hashing costs is no matter to most tests.
+CHEAPEST_HASHES = (8, 1, 1)
+
 _numbers = itertools.count(1)
 
 

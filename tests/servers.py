@@ -1,7 +1,4 @@
-"""Real PostgreSQL and Valkey servers out of wheels, for the tests and the bench.
-
-Run as a script, this file is the watchdog that ends a server whose Python process died before it.
-"""
+"""Real PostgreSQL and Valkey servers out of wheels, for the tests and the bench."""
 
 import atexit
 import functools
@@ -12,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +19,9 @@ from typing import Any
 import httpx
 import psutil
 from sqlalchemy import make_url
+
+from . import parallel
+from .watchdog import kill_family, signal_family, watch
 
 START_SECONDS = 30
 _SERVICE_ROLE = "customer_certificates_service"
@@ -62,11 +61,7 @@ class Server:
                 **self._options,
             )
         self.process = psutil.Process(self._popen.pid)
-        self._watchdog = subprocess.Popen(
-            [sys.executable, __file__, str(os.getpid()), str(self._popen.pid)],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        watch(self._popen.pid)
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready(self._popen.pid):
             if self._popen.poll() is not None or time.monotonic() > deadline:
@@ -87,18 +82,16 @@ class Server:
 
     def kill(self) -> None:
         """Kills all its processes at once, as a power cut would."""
-        _kill_family(self.process)
+        kill_family(self.process)
         self._popen.wait()
-        self._watchdog.kill()
-        self._watchdog.wait()
 
     def pause(self) -> None:
         """Freezes all its processes: connections stay open and nobody answers."""
-        _signal_family(self.process, signal.SIGSTOP)
+        signal_family(self.process, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Ends `pause`."""
-        _signal_family(self.process, signal.SIGCONT)
+        signal_family(self.process, signal.SIGCONT)
 
 
 def start_postgresql(
@@ -116,6 +109,7 @@ def start_postgresql(
     if account:
         os.chown(folder, account["user"], account["group"])
     data = folder / "data"
+    shutil.rmtree(data, ignore_errors=True)
     initdb = subprocess.run(
         [
             str(binaries / "initdb"),
@@ -223,39 +217,6 @@ def start_openbao(folder: Path, token: str) -> Server:
     return server
 
 
-def _kill_family(root: psutil.Process) -> None:
-    """Kills a process and its children; nothing happens if it is gone."""
-    # The parent must not answer the death of a child by starting another.
-    _signal(root, signal.SIGSTOP)
-    family = _signal_family(root, signal.SIGKILL)
-    # Dead is enough: in a container it may take the first process a second to collect an orphan.
-    while any(_lives(process) for process in family):
-        time.sleep(0.005)
-
-
-def _signal_family(root: psutil.Process, number: signal.Signals) -> list[psutil.Process]:
-    """Sends a signal to a process and its children, and returns them, the parent first."""
-    try:
-        family = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-    for process in family:
-        _signal(process, number)
-    return family
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    # psutil knows a process by its start too, so that a number used again hits no stranger.
-    with suppress(psutil.NoSuchProcess):
-        process.send_signal(number)
-
-
-def _lives(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    return False
-
-
 def _account() -> dict[str, Any]:
     """Who runs PostgreSQL, as arguments of Popen: it refuses to run as root."""
     if os.geteuid() != 0:
@@ -299,18 +260,11 @@ def _package(name: str) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _watch(parent: int, server: psutil.Process) -> None:
-    """Waits for the death of the Python process `parent`, our parent, then kills its server."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    _kill_family(server)
-
-
-if __name__ == "__main__":
-    _watch(parent=int(sys.argv[1]), server=psutil.Process(int(sys.argv[2])))
+    """A port that nobody listens on, and that no other process of these tests is given."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        # Linux gives out the even ones here.
+        if port // 2 % parallel.COUNT == parallel.NUMBER:
+            return port

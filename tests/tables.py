@@ -17,18 +17,15 @@ NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 # What `dump` gives where there is nothing.
 _RECORDS = {"audit", "audit_heads", "kept_answers"}
 _TABLES = [table for table in Base.metadata.sorted_tables if table.name not in _RECORDS]
-NOTHING: dict[str, list[Any]] = {table.name: [] for table in _TABLES}
+_ROWS = {table.name: sa.select(table).order_by(*table.primary_key) for table in _TABLES}
+NOTHING: dict[str, list[Any]] = {name: [] for name in _ROWS}
 
 
 def dump(engine: sa.Engine) -> dict[str, list[Sequence[Any]]]:
     """Every value of every row, but of what is recorded of requests, refused ones among them."""
     with engine.connect() as connection:
         return {
-            table.name: [
-                tuple(row)
-                for row in connection.execute(sa.select(table).order_by(*table.primary_key))
-            ]
-            for table in _TABLES
+            name: [tuple(row) for row in connection.execute(rows)] for name, rows in _ROWS.items()
         }
 
 

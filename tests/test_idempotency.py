@@ -49,7 +49,10 @@ def waits(backend: Backend, engine: sa.Engine) -> bool:
     with engine.connect() as connection:
         return bool(
             connection.execute(
-                sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+                sa.text(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                )
             ).scalar_one()
         )
 

@@ -220,7 +220,13 @@ def _all_answer(service: Service) -> bool:
 
 
 def _alive(service: Service) -> list[psutil.Process]:
-    return [worker for worker in service.workers() if worker.status() != psutil.STATUS_ZOMBIE]
+    return [worker for worker in service.workers() if _lives(worker)]
+
+
+def _lives(worker: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(worker.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _asked(service: Service) -> float:

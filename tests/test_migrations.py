@@ -42,11 +42,14 @@ class Empty:
         self.settings = {"CC_DATA_DIR": str(data)}
         self.is_postgresql = backend.name == "postgresql"
         if self.is_postgresql:
+            url = sa.make_url(backend.owner_url)
+            name = f"{url.database}_{name}"
             engine = migration_engine(backend.owner_url)
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))
                 connection.execute(sa.text(f"CREATE DATABASE {name}"))
             engine.dispose()
-            url = sa.make_url(backend.owner_url).set(database=name)
+            url = url.set(database=name)
             self.settings["CC_DATABASE_URL"] = url.render_as_string(hide_password=False)
         self.url = Config.from_environ({"CC_ENV": "tst", **self.settings}).database_url
         self.file = data / "customer-certificates.sqlite3"

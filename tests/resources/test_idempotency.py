@@ -43,7 +43,7 @@ def upload(client: TestClient, user_id: int, key: str = KEY["Idempotency-Key"]) 
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "status"), WRITES, ids=lambda part: str(part)[:45]
+    ("method", "path", "body", "status"), WRITES, ids=lambda part: str(part)[:30]
 )
 def test_a_repeated_write_is_answered_as_it_was(
     client: TestClient,

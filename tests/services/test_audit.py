@@ -23,7 +23,7 @@ from ..tables import CALLER, NOW
 SIGNER = Signer(new_key())
 VERIFIER = Verifier(SIGNER.public_pem)
 CHAINS = [0, 1, 2, 3, 7]
-ENTRIES = 200
+ENTRIES = 100
 SECOND = timedelta(seconds=1)
 ROWS = sa.select(AuditEntry.__table__)
 

@@ -11,7 +11,6 @@ from unittest.mock import patch
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.config import LEAST_PASSWORD_COST
 from customer_certificates.errors import NotFound, TooManyRequests, Unauthenticated, Unavailable
 from customer_certificates.gateways.cache import Pages
 from customer_certificates.gateways.counters import Counters
@@ -29,6 +28,7 @@ from customer_certificates.services.users import NewUser, Users
 from customer_certificates.services.views import Tags
 
 from ..credentials import Made, make_token
+from ..factories import CHEAPEST_HASHES
 from ..servers import start_valkey
 from ..tables import CALLER, NOW, add_certificates, add_users
 from .conftest import Counter
@@ -51,7 +51,7 @@ class Door:
 
     def __init__(self, database: Database, stack: ExitStack) -> None:
         self.clock = Clock()
-        self.passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=_PLACES)
+        self.passwords = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=_PLACES)
         stack.callback(self.passwords.close)
         audit = Audit(database, self.clock)
         self.users = Users(database, self.passwords, audit, self.clock)
@@ -67,7 +67,7 @@ class Door:
     @contextmanager
     def without_room(self) -> Iterator[None]:
         """There is no place for anybody who waits for a password."""
-        full = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=0)
+        full = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=0)
         with patch.object(self.users, "_passwords", full):
             yield
         full.close()

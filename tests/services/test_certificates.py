@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.config import LEAST_PASSWORD_COST
 from customer_certificates.errors import NotFound, PreconditionFailed
 from customer_certificates.gateways import postgresql
 from customer_certificates.gateways.cache import Pages
@@ -39,6 +38,7 @@ from customer_certificates.services.users import NewUser, UserChanges, Users
 from customer_certificates.services.versions import Versions
 from customer_certificates.services.views import Tags
 
+from ..factories import CHEAPEST_HASHES
 from ..pki import authority
 from ..resources import key_der, pem
 from ..tables import CALLER, NOW, add_certificates, add_users, dump
@@ -109,7 +109,7 @@ def versions(parts: Parts) -> Versions:
 
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
-    passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2)
+    passwords = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2)
     yield Users(database, passwords, Audit(database, lambda: NOW), lambda: NOW)
     passwords.close()
 

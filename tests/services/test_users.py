@@ -7,7 +7,6 @@ import bcrypt
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.config import LEAST_PASSWORD_COST
 from customer_certificates.crypto.passwords import PasswordHashes
 from customer_certificates.errors import Conflict, NotFound, PreconditionFailed
 from customer_certificates.gateways.database import Database
@@ -18,15 +17,16 @@ from customer_certificates.services.passwords import Passwords
 from customer_certificates.services.users import NewUser, UserChanges, Users
 from customer_certificates.services.views import Tags, UserView
 
+from ..factories import CHEAPEST_HASHES
 from ..tables import CALLER, NOW, add_certificates, add_users, dump
 from .test_passwords import WAIT_SECONDS, SlowPassword
 
-HASHES = PasswordHashes(LEAST_PASSWORD_COST)
+HASHES = PasswordHashes(CHEAPEST_HASHES)
 
 
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
-    passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2)
+    passwords = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2)
     yield Users(database, passwords, Audit(database, lambda: NOW), lambda: NOW)
     passwords.close()
 

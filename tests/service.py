@@ -76,14 +76,16 @@ class Service:
                     return
 
 
-def run(command: str, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Runs a sub-command to its end."""
+def run(
+    command: str, settings: Mapping[str, str], seconds: int = 60
+) -> subprocess.CompletedProcess[str]:
+    """Runs a sub-command to its end, which comes within `seconds`."""
     return subprocess.run(
         [COMMAND, *command.split()],
         env=environment(settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds,
         check=False,
     )
 

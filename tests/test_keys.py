@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,16 +23,18 @@ from .second_decoder import open_all
 from .service import COMMAND, Service, environment, run
 from .tables import NOW, add_certificates, add_users, dump
 
-# Rewraps, and is killed when a third is done.
-_KILLED = """
+# Rewraps, and is killed when so many are done.
+_BEFORE_THE_KILL = 1_000
+_KILLED = f"""
 import os, signal
 from customer_certificates.config import Config
 from customer_certificates.keys import rewrap
 def told(done, of):
-    if done == 1_000:
+    if done == {_BEFORE_THE_KILL}:
         os.kill(os.getpid(), signal.SIGKILL)
 rewrap(Config.from_environ(), told)
 """
+_CLIENTS = 4
 
 
 @pytest.fixture
@@ -73,6 +77,11 @@ def fill(engine: sa.Engine, old: MasterKeys, number: int) -> dict[int, bytes]:
     return plain
 
 
+def rewrap_until_killed(settings: dict[str, str]) -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED], env=environment(settings), check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+
 def rewrapped(engine: sa.Engine, keys: MasterKeys) -> int:
     """How many data keys the current master key wraps by now."""
     of_current = sa.select(sa.func.count()).where(UserKey.master_key_id == keys.current.id)
@@ -88,9 +97,8 @@ def test_all_data_keys_are_taken_to_another_master_key(
     keys = keys_of(backend, new)
     assert run("keys status", new).returncode == 1
 
-    killed = subprocess.run([sys.executable, "-c", _KILLED], env=environment(new), check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert rewrapped(engine, keys) == 1_000
+    rewrap_until_killed(new)
+    assert rewrapped(engine, keys) == _BEFORE_THE_KILL
     assert run("keys status", new).returncode == 1
     ended = subprocess.run(
         [COMMAND, "keys", "rewrap", "--progress"],
@@ -102,7 +110,7 @@ def test_all_data_keys_are_taken_to_another_master_key(
 
     assert (ended.returncode, ended.stdout) == (0, f"{number} {keys.current.id} (current)\n")
     done_now, _, to_do = ended.stderr.splitlines()[-1].partition(" of ")
-    assert int(done_now) == int(to_do) == number - 1_000
+    assert int(done_now) == int(to_do) == number - _BEFORE_THE_KILL
     without_old = {**new, "CC_MASTER_KEYS_RETIRING": ""}
     status = run("keys status", without_old)
     assert (status.returncode, status.stdout) == (0, f"{number} {keys.current.id} (current)\n")
@@ -119,36 +127,49 @@ def test_requests_are_served_meanwhile(
     folder: Path,
     number: int,
 ) -> None:
-    """Uploads, replacements and rollbacks of users old and new; each key opens afterwards."""
-    service = Service(new, folder / f"rotation-{backend.name}.log")
+    """Uploads, replacements and rollbacks of users old and new, by several clients, while it is
+    killed and run again; each key opens afterwards."""
+    # With a place for each client that registers, and so has a password hashed.
+    settings = {**new, "CC_THREADS": str(4 * _CLIENTS)}
+    service = Service(settings, folder / f"rotation-{backend.name}.log")
     statuses: list[int] = []
     ended = threading.Event()
     allowed = {"allow_lost_hostnames": True}
 
-    def ask() -> None:
+    def ask(old: str) -> None:
         with service.client() as client:
             while True:
                 last = ended.is_set()
                 user = client.post("/users", json=a_user()).headers["Location"]
-                for owner in (user, f"/users/{owners[0]}"):
+                for owner in (user, old):
                     upload = client.post(f"{owner}/certificates", json=an_upload())
                     path = upload.headers["Location"]
                     put = client.put(path, json=an_upload("b.example", **allowed))
                     back = client.post(f"{path}/rollback", json={"version": 1, **allowed})
-                    statuses.extend(one.status_code for one in (upload, put, back))
+                    read = client.get(path)
+                    statuses.extend(one.status_code for one in (upload, put, back, read))
                 if last:
                     return
 
     try:
-        owners = sorted(fill(engine, master_keys, number))
-        asking = threading.Thread(target=ask)
-        asking.start()
-        ended_well = run("keys rewrap", new)
-        ended.set()
-        asking.join()
+        plain = fill(engine, master_keys, number)
+        # The last ones are rewrapped last.
+        owners = sorted(plain)[-_CLIENTS:]
+        with ThreadPoolExecutor(_CLIENTS) as threads:
+            asking = [threads.submit(ask, f"/users/{owner}") for owner in owners]
+            try:
+                rewrap_until_killed(new)
+                began = time.monotonic()
+                ended_well = run("keys rewrap", new, seconds=600)
+                print(f"the rest was rewrapped in {time.monotonic() - began:.1f} s")
+            finally:
+                ended.set()
+            for one in asking:
+                one.result()
     finally:
         service.stop()
 
+    print(f"{len(statuses)} requests were served")
     assert ended_well.returncode == 0, ended_well.stderr + ended_well.stdout
     assert set(statuses) == {200, 201}, statuses
     opened = open_all(engine, Path(new["CC_MASTER_KEY"].partition(":")[2]))

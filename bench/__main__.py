@@ -12,7 +12,7 @@ import psycopg
 
 from tests.servers import Server, start_postgresql, start_valkey
 
-from . import children, data, load, sealing, services
+from . import children, credentials, data, load, sealing, services
 from .load import Result
 from .observe import observe
 from .table import FALCON, FASTAPI, OURS, PGBENCH, memory_lines, table
@@ -40,7 +40,7 @@ def main() -> None:
         folder.chmod(0o711)
         postgresql = running(start_postgresql(folder / "postgresql", durable=True))
         cache = running(start_valkey(folder / "valkey"))
-        ours, peers, bare = _databases(postgresql.url)
+        ours, peers, bare, closed = _databases(postgresql.url)
         servers = {
             OURS: running(services.start_ours(folder, ours, cache.url)),
             FASTAPI: running(services.start_fastapi(folder, peers)),
@@ -51,6 +51,9 @@ def main() -> None:
         print(memory_lines({name: services.memory(server) for name, server in servers.items()}))
         _check_uploads(ours, results[WORKLOADS[-1], OURS])
         print(children.under_attack(servers[OURS], options.rounds, options.seconds))
+        checking = running(credentials.start_closed(folder, closed, cache.url))
+        print(credentials.cost(servers[OURS], checking, closed, options.rounds))
+        checking.stop()
         for server in servers.values():
             server.stop()
         print(children.cost(options.rounds))
@@ -59,8 +62,9 @@ def main() -> None:
 
 
 def _databases(server: str) -> list[str]:
-    """Three databases of the same content: for this service, for FastAPI, and for pgbench."""
-    names = ["ours", "fastapi", "pgbench"]
+    """Databases of the same content: for this service, FastAPI, pgbench, and for the service that
+    asks for credentials."""
+    names = ["ours", "fastapi", "pgbench", "closed"]
     urls = [server.removesuffix("postgres") + name for name in names]
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("CREATE DATABASE ours")
@@ -68,6 +72,7 @@ def _databases(server: str) -> list[str]:
         data.fill(urls[0])
         connection.execute("CREATE DATABASE fastapi TEMPLATE ours")
         connection.execute("CREATE DATABASE pgbench TEMPLATE ours")
+        connection.execute("CREATE DATABASE closed TEMPLATE ours")
     with psycopg.connect(urls[1], autocommit=True) as connection:
         # Written plainly, a service keeps the key in the row.
         connection.execute("ALTER TABLE certificates ADD COLUMN private_key bytea")

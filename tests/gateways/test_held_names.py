@@ -51,10 +51,7 @@ def test_what_another_process_holds_is_not_to_be_had_until_it_dies(tmp_path: Pat
         assert holder.stdout
         assert holder.stdout.readline() == b"held\n"
         assert names.hold("name", 0) is None
-        assert (other := names.hold("another", 0))
-        other()
+        assert names.hold("another", 0) is not None
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    assert (let_go := names.hold("name", 0))
-    let_go()
-    assert list(tmp_path.iterdir()) == []
+    assert names.hold("name", 0) is not None

@@ -21,7 +21,7 @@ from .conftest import Backend, StoredKeys
 from .factories import a_pair, a_user, an_upload
 from .second_decoder import open_all
 from .service import COMMAND, Service, environment, run
-from .tables import NOW, add_certificates, add_users, dump
+from .tables import NOW, add_users, dump
 
 # Rewraps, and is killed when so many are done.
 _BEFORE_THE_KILL = 1_000
@@ -215,37 +215,6 @@ def test_a_master_key_that_others_may_read_stops_the_start(
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert f"chmod 600 {tmp_path / 'new'}" in ended.stderr
-
-
-def test_keys_of_an_earlier_version_are_sealed_by_migrate(
-    backend: Backend, engine: sa.Engine, stored_keys: StoredKeys, folder: Path
-) -> None:
-    """The service does not start before; nothing of them is in the database's files after."""
-    first, second = add_users(engine, 2)
-    keys = {}
-    for user_id, count in ((first, 150), (second, 1)):
-        for certificate_id in add_certificates(engine, user_id, count, trust="public"):
-            keys[certificate_id, 1] = f"canary of {certificate_id:06}".encode() * 9
-    with engine.begin() as connection:
-        for (certificate_id, version), key in keys.items():
-            connection.execute(
-                sa.text("INSERT INTO unsealed_keys VALUES (:certificate_id, :version, :key)"),
-                {"certificate_id": certificate_id, "version": version, "key": key},
-            )
-    refused = run("serve", backend.settings)
-    assert refused.returncode == 2
-    assert "Run: customer-certificates migrate" in refused.stderr
-
-    ended = run("migrate", backend.settings)
-    again = run("migrate", backend.settings)
-
-    assert (ended.returncode, again.stdout) == (0, ""), ended.stderr
-    assert ended.stdout == "Private keys of an earlier version that were sealed: 151.\n"
-    assert stored_keys() == keys
-    assert dump(engine)["unsealed_keys"] == []
-    if backend.name == "sqlite":
-        files = Path(backend.config().data_dir).iterdir()
-        assert [one for one in files if b"canary of" in one.read_bytes()] == []
 
 
 def test_init_makes_a_master_key_and_overwrites_none(backend: Backend, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from .gateways.schema import overwrite_freed
 from .services.data_keys import DataKeys
 from .services.private_keys import PrivateKeys
 from .services.rewrapping import Rewrapping
-from .services.unsealed_keys import UnsealedKeys
+from .services.unsealed_keys import Remains, UnsealedKeys
 
 
 class KeysError(Exception):
@@ -29,27 +29,39 @@ def require_usable(config: Config) -> None:
     sealed or their master key is not given, Unavailable where the database does not answer."""
     master_keys = master_keys_of(config)
     with _database(config) as database:
-        if UnsealedKeys.are_there(database):
+        if UnsealedKeys.are_there(database) or Remains(database, _now).are_there():
             raise KeysError(
-                "Private keys that an earlier version stored are not sealed yet. "
-                "Run: customer-certificates migrate"
+                "Private keys that an earlier version stored are not sealed yet, or not yet "
+                "overwritten. Run: customer-certificates migrate"
             )
         unknown = Rewrapping(database, master_keys).unknown()
     if unknown:
         raise _missing(unknown)
 
 
+def expect_remains(config: Config) -> None:
+    """To be called before any key that an earlier version stored is sealed. Raises Unavailable."""
+    with _database(config) as database:
+        Remains(database, _now).expect()
+
+
 def seal_unsealed(config: Config) -> int:
     """Seals private keys that an earlier version stored as they were; says how many they were.
 
-    Nothing is left of them in the database's files then. Raises MasterKeyError, Unavailable.
+    Nothing is left of them in the database's files then, though an earlier run may have been
+    killed before it came to that. Raises MasterKeyError, Unavailable.
     """
     with _database(config) as database:
-        if not UnsealedKeys.are_there(database):
-            return 0
-        data_keys = DataKeys(database, master_keys_of(config), lambda: datetime.now(UTC))
-        number = UnsealedKeys(database, data_keys, PrivateKeys(database)).run()
+        number = 0
+        if UnsealedKeys.are_there(database):
+            data_keys = DataKeys(database, master_keys_of(config), _now)
+            number = UnsealedKeys(database, data_keys, PrivateKeys(database)).run()
+        remains = Remains(database, _now)
+        if not remains.are_there():
+            return number
     overwrite_freed(config.database_owner_url)
+    with _database(config) as database:
+        Remains(database, _now).are_gone()
     return number
 
 
@@ -89,3 +101,7 @@ def _missing(master_key_id: str) -> KeysError:
         f"Data keys are wrapped by the master key {master_key_id}, which neither CC_MASTER_KEY "
         "nor CC_MASTER_KEYS_RETIRING names. Name it in one of them."
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,16 +1,20 @@
 """Keys that revision 0002 stored as they were are sealed, once."""
 
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 from sqlalchemy import bindparam, delete, select
 
 from ..crypto.secret import Secret
 from ..gateways.database import EVERYBODY, Call, ConstraintBroken, Database
-from ..models import Certificate, UnsealedKey
+from ..gateways.sql import insert_new
+from ..models import Certificate, ServiceState, UnsealedKey
 from .data_keys import DataKeys, UserKeys
 from .private_keys import PrivateKeys
 
 _BATCH = 100
+_REMAINS = "keys_to_be_overwritten"
 
 
 class UnsealedKeys:
@@ -63,3 +67,32 @@ class UnsealedKeys:
         """The statements that store `key`, sealed, in place of the one that is not."""
         forget = (self._forget, {"certificate_id": certificate_id, "version": version})
         return self._private_keys.added(keys, certificate_id, version, key), forget
+
+
+class Remains:
+    """What the database's files may still have of keys that are sealed by now. It is remembered
+    from before the first is sealed until the files were written anew, whatever comes between."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        of_remains = ServiceState.name == bindparam("of_name")
+        self._find = database.prepare(select(ServiceState.since).where(of_remains), tenant=None)
+        self._remember = database.prepare(
+            insert_new(ServiceState).returning(ServiceState.name), ("name", "since")
+        )
+        self._forget = database.prepare(delete(ServiceState).where(of_remains))
+
+    def expect(self) -> None:
+        """To be called before any key is sealed."""
+        if UnsealedKeys.are_there(self._database):
+            values = {"name": _REMAINS, "since": self._now()}
+            self._database.run_together(EVERYBODY, (self._remember, values))
+
+    def are_there(self) -> bool:
+        """Whether there may be any."""
+        return bool(self._find(of_name=_REMAINS))
+
+    def are_gone(self) -> None:
+        """The files were written anew."""
+        self._database.run_together(EVERYBODY, (self._forget, {"of_name": _REMAINS}))

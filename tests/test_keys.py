@@ -230,10 +230,3 @@ def test_init_makes_a_master_key_and_overwrites_none(backend: Backend, tmp_path:
     assert "is there already" in again.stderr
     shutil.copy2(file, tmp_path / "copy")
     assert run("keys status", {**settings, "CC_MASTER_KEY": f"file:{tmp_path / 'copy'}"}).stdout
-
-
-def test_no_core_is_dumped(service: Service) -> None:
-    for pid in [service.popen.pid, *(worker.pid for worker in service.workers())]:
-        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
-        (core,) = (line.split() for line in limits if line.startswith("Max core file size"))
-        assert core[4:6] == ["0", "0"]

@@ -21,7 +21,7 @@ from .conftest import Backend, StoredKeys
 from .factories import a_pair, a_user, an_upload
 from .second_decoder import open_all
 from .service import COMMAND, Service, environment, run
-from .tables import NOW, add_users, dump
+from .tables import NOW, add_users, dump, number_in_audit
 
 # Rewraps, and is killed when so many are done.
 _BEFORE_THE_KILL = 1_000
@@ -111,6 +111,7 @@ def test_all_data_keys_are_taken_to_another_master_key(
     assert (ended.returncode, ended.stdout) == (0, f"{number} {keys.current.id} (current)\n")
     done_now, _, to_do = ended.stderr.splitlines()[-1].partition(" of ")
     assert int(done_now) == int(to_do) == number - _BEFORE_THE_KILL
+    assert number_in_audit(engine, "keys.rewrap") == number
     without_old = {**new, "CC_MASTER_KEYS_RETIRING": ""}
     status = run("keys status", without_old)
     assert (status.returncode, status.stdout) == (0, f"{number} {keys.current.id} (current)\n")

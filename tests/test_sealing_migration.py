@@ -18,7 +18,7 @@ from .conftest import Backend
 from .factories import a_pair
 from .second_decoder import open_all
 from .service import environment, run
-from .tables import NOW
+from .tables import NOW, number_in_audit
 from .test_migrations import Empty
 
 _CERTIFICATES = 150
@@ -26,7 +26,7 @@ _CANARY = b"canary of an earlier version "
 # Where it is killed: when some keys were sealed, and between the last of them and the overwriting
 # of what held them.
 _KILLS = {
-    "before the second batch": "database.Database.run_together, 4",
+    "before the second batch": "database.Database.run_in_two_trips, 2",
     "before the files are written anew": "keys.overwrite_freed, 1",
 }
 _KILLED = """
@@ -165,6 +165,9 @@ def require_sealed(older: Older, backend: Backend) -> None:
     with older.engine.connect() as connection:
         for table in ("unsealed_keys", "service_state"):
             assert connection.execute(sa.text(f"SELECT * FROM {table}")).all() == []
+    # The one that was examined has an entry of its own.
+    assert number_in_audit(older.engine, "keys.seal") == len(older.keys) - 1
+    assert run("audit verify", older.settings).returncode == 0
 
 
 def test_keys_are_sealed_byte_for_byte_and_nothing_is_left(older: Older, backend: Backend) -> None:

@@ -9,6 +9,8 @@ from .gateways.database import Database
 from .gateways.master_keys import MasterKeys, WrongMasterKey, open_master_keys
 from .gateways.metrics import Metrics
 from .gateways.schema import overwrite_freed
+from .services.audit import Audit
+from .services.callers import Caller
 from .services.data_keys import DataKeys
 from .services.private_keys import PrivateKeys
 from .services.rewrapping import Rewrapping
@@ -34,7 +36,7 @@ def require_usable(config: Config) -> None:
                 "Private keys that an earlier version stored are not sealed yet, or not yet "
                 "overwritten. Run: customer-certificates migrate"
             )
-        unknown = Rewrapping(database, master_keys).unknown()
+        unknown = Rewrapping(database, master_keys, Audit(database, _now)).unknown()
     if unknown:
         raise _missing(unknown)
 
@@ -55,7 +57,8 @@ def seal_unsealed(config: Config) -> int:
         number = 0
         if UnsealedKeys.are_there(database):
             data_keys = DataKeys(database, master_keys_of(config), _now)
-            number = UnsealedKeys(database, data_keys, PrivateKeys(database)).run()
+            audit, caller = Audit(database, _now), Caller("command", "migrate", "")
+            number = UnsealedKeys(database, data_keys, PrivateKeys(database), audit, caller).run()
         remains = Remains(database, _now)
         if not remains.are_there():
             return number
@@ -72,10 +75,11 @@ def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
     KeysError, Unavailable.
     """
     with _database(config) as database:
-        rewrapping = Rewrapping(database, master_keys_of(config))
+        rewrapping = Rewrapping(database, master_keys_of(config), Audit(database, _now))
         _, *others = rewrapping.counts().values()
+        caller = Caller("command", "keys rewrap", "")
         try:
-            rewrapping.run(lambda done: told(done, sum(others)))
+            rewrapping.run(caller, lambda done: told(done, sum(others)))
         except WrongMasterKey as error:
             raise _missing(str(error)) from None
         return rewrapping.counts()
@@ -84,7 +88,7 @@ def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
 def counts(config: Config) -> dict[str, int]:
     """How many data keys each master key wraps, the current one first. Raises as `rewrap` does."""
     with _database(config) as database:
-        return Rewrapping(database, master_keys_of(config)).counts()
+        return Rewrapping(database, master_keys_of(config), Audit(database, _now)).counts()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import psycopg
 
 from tests.servers import Server, start_postgresql, start_valkey
 
-from . import children, data, load, sealing, services
+from . import children, credentials, data, load, sealing, services
 from .load import Result
 from .observe import observe
 from .table import FALCON, FASTAPI, OURS, PGBENCH, memory_lines, table
@@ -41,7 +41,7 @@ def main() -> None:
         postgresql = running(start_postgresql(folder / "postgresql", durable=True))
         cache = running(start_valkey(folder / "valkey"))
         databases = _databases(postgresql.url)
-        ours, peers, _ = databases
+        ours, peers, _, closed = databases
         servers = {
             OURS: running(services.start_ours(folder, ours, cache.url)),
             FASTAPI: running(services.start_fastapi(folder, peers)),
@@ -52,6 +52,9 @@ def main() -> None:
         print(memory_lines({name: services.memory(server) for name, server in servers.items()}))
         _check_uploads(ours, results[WORKLOADS[-1], OURS])
         print(children.under_attack(servers[OURS], options.rounds, options.seconds))
+        checking = running(credentials.start_closed(folder, closed, cache.url))
+        print(credentials.cost(servers[OURS], checking, closed, options.rounds))
+        checking.stop()
         for server in servers.values():
             server.stop()
         print(children.cost(options.rounds))
@@ -60,8 +63,9 @@ def main() -> None:
 
 
 def _databases(server: str) -> list[str]:
-    """Three databases of the same content: for this service, for FastAPI, and for pgbench."""
-    names = ["ours", "fastapi", "pgbench"]
+    """Databases of the same content: for this service, FastAPI, pgbench, and for the service that
+    asks for credentials."""
+    names = ["ours", "fastapi", "pgbench", "closed"]
     urls = [server.removesuffix("postgres") + name for name in names]
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("CREATE DATABASE ours")
@@ -69,6 +73,7 @@ def _databases(server: str) -> list[str]:
         data.fill(urls[0])
         connection.execute("CREATE DATABASE fastapi TEMPLATE ours")
         connection.execute("CREATE DATABASE pgbench TEMPLATE ours")
+        connection.execute("CREATE DATABASE closed TEMPLATE ours")
     with psycopg.connect(urls[1], autocommit=True) as connection:
         # Written plainly, a service keeps the key in the row.
         connection.execute("ALTER TABLE certificates ADD COLUMN private_key bytea")
@@ -82,7 +87,7 @@ def _by_turns(
     contenders: dict[str, Callable[[Workload, int], Result]] = {
         name: partial(load.wrk, server.url) for name, server in servers.items()
     }
-    contenders[PGBENCH] = partial(load.pgbench, databases[-1])
+    contenders[PGBENCH] = partial(load.pgbench, databases[2])
     turns = [(work, name) for work in WORKLOADS for name in (OURS, FASTAPI, PGBENCH)]
     turns.append((BARE, FALCON))
     results = defaultdict(list)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +35,9 @@ def check_tools() -> None:
         raise SystemExit("make bench needs the program wrk: apt-get install wrk")
 
 
-def wrk(url: str, work: Workload, seconds: int) -> Result:
+def wrk(url: str, work: Workload, seconds: int, headers: Mapping[str, str] = {}) -> Result:
     """Sends `work` to the service at `url`. Raises RuntimeError where answers are not as meant."""
-    least_bytes = _length_of_answer(url, work)
+    least_bytes = _length_of_answer(url, work, headers)
     with tempfile.NamedTemporaryFile("w") as upload:
         upload.write(data.UPLOAD)
         upload.flush()
@@ -49,6 +50,7 @@ def wrk(url: str, work: Workload, seconds: int) -> Result:
                 f"--duration={seconds}s",
                 "--timeout=10s",
                 f"--script={script}",
+                *(f"--header={name}: {value}" for name, value in headers.items()),
                 *(url, "--", work.method, work.target, *map(str, work.users)),
                 *([upload.name] if work.method == "POST" else []),
             ]
@@ -60,14 +62,14 @@ def wrk(url: str, work: Workload, seconds: int) -> Result:
     return Result(requests, requests / counted["seconds"], counted["p50"], counted["p99"])
 
 
-def _length_of_answer(url: str, work: Workload) -> int:
+def _length_of_answer(url: str, work: Workload, headers: Mapping[str, str]) -> int:
     """Makes one request of `work`, looks whether the answer is right, and says how long it is."""
     try:
         answer = httpx.request(
             work.method,
             url + work.target % work.users[1],
             content=data.UPLOAD if work.method == "POST" else None,
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **headers},
         ).raise_for_status()
     except httpx.HTTPError as error:
         raise RuntimeError(f"{url} failed at {work.title}: {error}") from error

@@ -21,7 +21,6 @@ from .watchdog import watch
 
 COMMAND = str(Path(sys.executable).with_name("customer-certificates"))
 START_SECONDS = 30
-_COMMAND_SECONDS = 60
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
     [f"customer_certificates.{room}" for room in ("app", "cli", "maintenance")] + [__name__]
@@ -87,8 +86,10 @@ class Service:
                     return
 
 
-def run(command: str, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Runs a sub-command to its end, in a process of its own.
+def run(
+    command: str, settings: Mapping[str, str], seconds: int = 60
+) -> subprocess.CompletedProcess[str]:
+    """Runs a sub-command to its end, which comes within `seconds`, in a process of its own.
 
     That is forked from one which has imported what commands import, as most of a short command's
     time is that. `serve` is run as its users run it.
@@ -100,7 +101,7 @@ def run(command: str, settings: Mapping[str, str]) -> subprocess.CompletedProces
             env=environment(settings),
             capture_output=True,
             text=True,
-            timeout=_COMMAND_SECONDS,
+            timeout=seconds,
             check=False,
         )
     with TemporaryDirectory() as folder:
@@ -109,10 +110,10 @@ def run(command: str, settings: Mapping[str, str]) -> subprocess.CompletedProces
             target=_command, args=(words, environment(settings), output, errors)
         )
         process.start()
-        process.join(_COMMAND_SECONDS)
+        process.join(seconds)
         if process.exitcode is None:
             process.kill()
-            raise subprocess.TimeoutExpired(words, _COMMAND_SECONDS)
+            raise subprocess.TimeoutExpired(words, seconds)
         return subprocess.CompletedProcess(
             words, process.exitcode, output.read_text(), errors.read_text()
         )

@@ -1,12 +1,21 @@
 """The tables, read and filled behind the service's back."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from customer_certificates.models import NEVER, Base, Certificate, User, email_key, new_revision
+from customer_certificates.models import (
+    NEVER,
+    AuditEntry,
+    Base,
+    Certificate,
+    User,
+    email_key,
+    new_revision,
+)
 from customer_certificates.services.callers import Caller
 
 from .factories import a_user
@@ -27,6 +36,13 @@ def dump(engine: sa.Engine) -> dict[str, list[Sequence[Any]]]:
         return {
             name: [tuple(row) for row in connection.execute(rows)] for name, rows in _ROWS.items()
         }
+
+
+def number_in_audit(engine: sa.Engine, action: str) -> int:
+    """How many things the entries of an action are about that is done by the batch."""
+    details = sa.select(AuditEntry.detail).where(AuditEntry.action == action)
+    with engine.connect() as connection:
+        return sum(json.loads(one)["number"] for one in connection.execute(details).scalars())
 
 
 def add_users(engine: sa.Engine, number: int, **columns: Any) -> list[int]:

@@ -2,11 +2,14 @@
 
 import base64
 import secrets
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import redis
 import sqlalchemy as sa
@@ -18,18 +21,26 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from customer_certificates.crypto import tokens
+
 from .conftest import Backend
+from .credentials import bearer, make_token
 from .factories import a_pair, a_user
+from .resources.test_audit import put_in_the_way
 from .service import Service
+from .test_idempotency import held, until, waits
 
 _KEY = ec.generate_private_key(ec.SECP256R1())
 _PASSPHRASE = f"passphrase-{secrets.token_hex(16)}"
-# A token, once there are some, is another one of these.
+_SECRET = tokens.new_secret()
 CANARIES = {
     "key": _KEY.private_numbers().private_value.to_bytes(32),
     "password": f"password-{secrets.token_hex(16)}".encode(),
     "passphrase": _PASSPHRASE.encode(),
+    "token": _SECRET.encode(),
 }
+# What a request with a key in it is sent to while it is killed.
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT)
 
 
 def forms(canary: bytes) -> dict[str, bytes]:
@@ -49,10 +60,10 @@ def forms(canary: bytes) -> dict[str, bytes]:
     }
 
 
-def found_in(content: bytes) -> set[str]:
+def found_in(content: bytes, more: Mapping[str, bytes] = {}) -> set[str]:
     return {
         f"{name} as {form}"
-        for name, canary in CANARIES.items()
+        for name, canary in {**CANARIES, **more}.items()
         for form, sought in forms(canary).items()
         if sought in content
     }
@@ -60,8 +71,15 @@ def found_in(content: bytes) -> set[str]:
 
 @pytest.fixture
 def debugged(backend: Backend, engine: sa.Engine, folder: Path) -> Iterator[Service]:
+    """With credentials, everything that can be logged, and a report of each crash."""
     service = Service(
-        backend.settings,
+        {
+            **backend.settings,
+            **backend.named(),
+            "CC_ENV": "prd",
+            "CC_UPLOAD_CHECKS": "report",
+            "PYTHONFAULTHANDLER": "1",
+        },
         folder / f"debugged-{backend.name}.log",
         [sys.executable, "-m", "tests.debug_app"],
     )
@@ -69,77 +87,168 @@ def debugged(backend: Backend, engine: sa.Engine, folder: Path) -> Iterator[Serv
     service.stop()
 
 
-def tell(service: Service) -> list[httpx.Response]:
-    """The whole story, and errors of every kind, with secrets in whatever was sent."""
-    password = CANARIES["password"].decode()
-    plain = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    encrypted = _KEY.private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(CANARIES["passphrase"])
-    )
-    key, body = base64.b64encode(plain).decode(), a_pair("canary.example").body
-    good = {"private_key": key, "body": body}
-    sealed = {
-        "private_key": base64.b64encode(encrypted).decode(),
-        "body": body,
-        "passphrase": _PASSPHRASE,
-    }
-    with service.client() as client:
-        user = a_user(password=password)
-        registered = client.post("/users", json=user)
-        home = registered.headers["Location"]
-        path = f"{home}/certificates"
-        stored = client.post(path, json=good)
-        certificate = stored.headers["Location"]
-        answers = [registered, stored, client.post(path, json={**sealed, "active": True})]
-        answers += [
-            client.post("/users", json=user),
-            client.patch(home, json={"password": password, "name": 1}),
-            client.patch(home, json={"password": password}),
-            client.post(f"{path}/check", json=sealed),
-            client.post(path, json={**sealed, "passphrase": f"{_PASSPHRASE}?"}),
-            client.post(path, json={**good, "unknown": key}),
-            client.post(path, json={**good, "active": _PASSPHRASE}),
-            client.post(path, json={**good, "body": plain.decode()}),
-            client.post(path, json=[good]),
-            client.post(path, content=f'{{"private_key": "{key}"'),
-            client.post(path, json=good, headers={"If-Match": '"another"'}),
-            client.post("/users/9223372036854775807/certificates", json=good),
-            client.put(certificate, json={**sealed, "allow_lost_hostnames": True}),
-            client.post(f"{certificate}/rollback", json={"version": 1}),
-            client.patch(f"{certificate}/active", json={"active": True}),
-            client.get(certificate),
-            client.get(f"{certificate}/versions"),
-            client.get(path),
-            client.get(f"{path}?active=true"),
-            client.get(home),
-            client.get("/metrics"),
+class Story:
+    """Requests with secrets in whatever is sent. `answers` are what came back; of the one request
+    that is answered with a secret, `made` is the token, and the answer is not among them."""
+
+    def __init__(self, service: Service, backend: Backend, engine: sa.Engine) -> None:
+        self._service = service
+        self._backend = backend
+        self._engine = engine
+        self.answers: list[httpx.Response] = []
+        made = make_token(engine, "operator", secret_sha256=tokens.digest(_SECRET))
+        self._operator = tokens.write("operator", made.id, _SECRET)
+        plain = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        encrypted = _KEY.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(CANARIES["passphrase"])
+        )
+        self._plain = plain.decode()
+        self._good = {
+            "private_key": base64.b64encode(plain).decode(),
+            "body": a_pair("canary.example").body,
+        }
+        self._sealed = {
+            **self._good,
+            "private_key": base64.b64encode(encrypted).decode(),
+            "passphrase": _PASSPHRASE,
+        }
+        with self._client() as client:
+            self._register(client)
+
+    def tell(self) -> None:
+        """What users do, and errors of every kind."""
+        password, key = CANARIES["password"].decode(), self._good["private_key"]
+        home, path, good, sealed = self._home, self._path, self._good, self._sealed
+        with self._client() as client:
+            stored = client.post(path, json=good, headers={"Idempotency-Key": "canary"})
+            certificate = stored.headers["Location"]
+            self.answers += [
+                stored,
+                client.post(path, json=good, headers={"Idempotency-Key": "canary"}),
+                client.post(path, json={**sealed, "active": True}),
+                client.post("/users", json=self._user),
+                client.patch(home, json={"password": password, "name": 1}),
+                client.patch(home, json={"password": password}),
+                client.post(f"{path}/check", json=sealed),
+                client.post(path, json={**sealed, "passphrase": f"{_PASSPHRASE}?"}),
+                client.post(path, json={**good, "unknown": key}),
+                client.post(path, json={**good, "active": _PASSPHRASE}),
+                client.post(path, json={**good, "body": self._plain}),
+                client.post(path, json=[good]),
+                client.post(path, content=f'{{"private_key": "{key}"'),
+                client.post(path, json=good, headers={"If-Match": '"another"'}),
+                client.post("/users/9223372036854775807/certificates", json=good),
+                client.put(certificate, json={**sealed, "allow_lost_hostnames": True}),
+                client.post(f"{certificate}/rollback", json={"version": 1}),
+                client.patch(f"{certificate}/active", json={"active": True}),
+                *(client.get(certificate + more) for more in ("", "/versions")),
+                *(client.get(path + query) for query in ("", "?active=true")),
+                client.get(f"{home}?access_token={self._operator}&password={password}"),
+                *(client.get(one) for one in (home, f"{home}/audit", "/audit", "/tokens")),
+                client.get("/metrics"),
+            ]
+            self._show_credentials(client)
+            self._provoke_a_defect(client)
+
+    def crash(self) -> None:
+        """Kills workers, and a child that examines, in the middle of a request with secrets."""
+        number = self._home.rpartition("/")[2]
+        row = f"SELECT id FROM users WHERE id = {number} FOR UPDATE"
+        for crash in _CRASHES:
+            with self._client() as client, ThreadPoolExecutor(1) as threads:
+                until(lambda client=client: _answers(client))  # type: ignore[misc]
+                with held(self._backend, row):
+                    lost = threads.submit(client.post, self._path, json=self._sealed)
+                    until(lambda: waits(self._backend, self._engine))
+                    for worker in self._service.workers():
+                        for child in worker.children():
+                            child.send_signal(crash)
+                        worker.send_signal(crash)
+                        psutil.wait_procs([worker], 30)
+                    with pytest.raises(httpx.TransportError):
+                        lost.result()
+
+    def _client(self) -> httpx.Client:
+        return self._service.client(headers=bearer(self._operator))
+
+    def _register(self, client: httpx.Client) -> None:
+        self._user = a_user(password=CANARIES["password"].decode())
+        self.answers.append(client.post("/users", json=self._user))
+        self._home = self.answers[-1].headers["Location"]
+        self._path = f"{self._home}/certificates"
+
+    def _show_credentials(self, client: httpx.Client) -> None:
+        """Right ones, and wrong ones."""
+        email, password = self._user["email"], self._user["password"]
+        wanted = {"name": "canary", "scopes": ["certificates:read"]}
+        made = client.post("/tokens", json=wanted, auth=(email, password))
+        self.made = made.json()["token"]
+        misspelt = self._operator[:-1] + ("0" if self._operator[-1] != "0" else "1")
+        unknown = tokens.write("operator", 2**62, _SECRET)
+        for shown in (self.made, misspelt, unknown, password):
+            self.answers.append(client.get(self._path, headers=bearer(shown)))
+            self.answers.append(client.post("/tokens", json=wanted, headers=bearer(shown)))
+        self.answers += [
+            client.post("/tokens", json={**wanted, "name": 1}, auth=(email, password)),
+            client.post("/tokens", json=wanted, auth=(email, f"{password}?")),
+            client.post("/tokens", json=wanted, auth=(password, email)),
+            client.get(self._path, auth=(email, password)),
         ]
-    return answers
+        # The answer repeats what its own client has sent, as the path that is not there.
+        client.get(f"/tokens/{self._operator}")
+        self.answers.append(client.delete(f"/tokens/{made.json()['id']}"))
+
+    def _provoke_a_defect(self, client: httpx.Client) -> None:
+        """The database refuses what a request writes, and nobody has thought of that."""
+        number = int(self._home.rpartition("/")[2])
+        entries = client.get(f"{self._home}/audit?limit=1000").json()
+        put_in_the_way(self._engine, number, entries[-1]["seq"] + 1)
+        self.answers += [
+            client.post(self._path, json=self._sealed),
+            client.post(self._path, json={**self._sealed, "active": True}),
+            client.patch(self._home, json={"name": "x", "password": self._user["password"]}),
+        ]
+        with self._engine.begin() as connection:
+            connection.execute(sa.text("DELETE FROM audit WHERE hash = 'x'"))
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/livez").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_no_secret_is_found_anywhere(
     debugged: Service, backend: Backend, engine: sa.Engine, folder: Path
 ) -> None:
-    answers = tell(debugged)
-    assert {answer.status_code for answer in answers} >= {200, 201, 202, 400, 404, 409, 412, 422}
+    cores = set(Path.cwd().glob("*core*"))
+    story = Story(debugged, backend, engine)
+    story.tell()
+    story.crash()
+    statuses = {answer.status_code for answer in story.answers}
+    assert statuses >= {200, 201, 202, 204, 400, 401, 403, 404, 409, 412, 422, 500}
     with engine.begin() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM private_keys")).scalar_one() > 1
         if backend.name == "postgresql":
             connection.execute(sa.text("CHECKPOINT"))
 
-    told = b"".join(f"{answer.headers}{answer.text}".encode() for answer in answers)
+    made = {"made token": story.made.rpartition("_")[2].encode()}
+    told = b"".join(f"{answer.headers}{answer.text}".encode() for answer in story.answers)
     log = debugged.log.read_bytes()
-    assert b"debug" in log
-    assert found_in(told) == found_in(log) == set()
+    for said in (b"debug", b"Traceback", b"Segmentation fault", b"Aborted"):
+        assert said in log
+    assert found_in(told, made) == found_in(log, made) == set()
+    assert set(Path.cwd().glob("*core*")) == cores
     kept = backend.config().data_dir
     database = folder / "postgresql" if backend.name == "postgresql" else kept
     for file in database.rglob("*"):
         if file.is_file():
-            assert found_in(file.read_bytes()) == set(), file
+            assert found_in(file.read_bytes(), made) == set(), file
     if url := backend.config().cache_url:
         with redis.Redis.from_url(url) as cache:
             for name in cache.scan_iter():
-                assert found_in(name + bytes(cache.dump(name) or b"")) == set(), name
+                assert found_in(name + bytes(cache.dump(name) or b""), made) == set(), name
 
 
 @pytest.mark.parametrize("name", CANARIES)

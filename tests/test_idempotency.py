@@ -1,12 +1,13 @@
 """Repeated requests over real sockets: at the same time, and after a crash."""
 
-import hashlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from customer_certificates.gateways.held_names import HeldNames
 from customer_certificates.models import KeptAnswer
 
 from .conftest import Backend
@@ -40,6 +42,30 @@ def held(backend: Backend, statement: str) -> Iterator[None]:
             connection.execute(statement.encode())
             yield
             connection.rollback()
+
+
+@contextmanager
+def running(backend: Backend, name: str) -> Iterator[None]:
+    """A request of this name is being carried out, by this process."""
+    if backend.name == "postgresql":
+        claimed = (
+            "INSERT INTO kept_answers (name, digest, kept_at) VALUES ('\\x{0}', '\\x{0}', '{1}')"
+        )
+        with held(backend, claimed.format(name, NOW.isoformat())):
+            yield
+    else:
+        file = sa.make_url(backend.owner_url).database
+        let_go = HeldNames(Path(f"{file}-running")).hold(name, 0)
+        assert let_go
+        yield
+        let_go()
+
+
+def until(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not happens():
+        assert time.monotonic() < deadline, "it never happens"
+        time.sleep(0.01)
 
 
 def waits(backend: Backend, engine: sa.Engine) -> bool:
@@ -101,26 +127,30 @@ def test_a_registration_that_races_itself_is_no_conflict(service: Service) -> No
 def test_one_that_is_still_running_is_not_begun_again(
     service: Service, backend: Backend, engine: sa.Engine
 ) -> None:
-    """On SQLite, where a writer waits for any other, nobody can tell that it is the same."""
     with service.client() as client:
         user = client.post("/users", json=a_user()).headers["Location"]
-        name = hashlib.sha256(msgspec.json.encode(["open", user, "held"])).hexdigest()
-        statement = (
-            "INSERT INTO kept_answers (name, digest, kept_at)"
-            f" VALUES ('\\x{name}', '\\x{name}', '{NOW.isoformat()}')"
-        )
-        key = {"Idempotency-Key": "held"}
-        with held(backend, statement):
-            answer = client.patch(user, json={"name": "Ada"}, headers=key)
+        sent: dict[str, Any] = {"json": {"name": "Ada"}, "headers": {"Idempotency-Key": "held"}}
+        with running(backend, sha256(msgspec.json.encode(["open", user, "held"])).hexdigest()):
+            answer = client.patch(user, **sent)
+            other = client.patch(user, json={"name": "A"}, headers={"Idempotency-Key": "other"})
+        assert answer.status_code == 409
+        assert answer.json()["errors"][0]["code"] == "idempotency_key_in_use"
         assert int(answer.headers["Retry-After"]) > 0
-        if backend.name == "sqlite":
-            assert answer.status_code == 503
-        else:
-            assert answer.status_code == 409
-            assert answer.json()["errors"][0]["code"] == "idempotency_key_in_use"
-        assert client.patch(user, json={"name": "Ada"}, headers=key).status_code == 200
+        assert other.status_code == 200
+        assert client.patch(user, **sent).status_code == 200
         outcomes = [entry["outcome"] for entry in client.get(f"{user}/audit").json()]
-        assert outcomes == ["done", "done"]
+        assert outcomes == ["done"] * 3
+
+
+def test_who_waits_for_something_else_is_not_told_that_it_runs(
+    service: Service, backend: Backend
+) -> None:
+    with service.client() as client:
+        user = client.post("/users", json=a_user()).headers["Location"]
+        number = user.rpartition("/")[2]
+        with held(backend, f"SELECT id FROM users WHERE id = {number} FOR UPDATE"):
+            answer = client.patch(user, json={"name": "Ada"}, headers={"Idempotency-Key": "alone"})
+        assert answer.status_code == 503
 
 
 def test_a_worker_is_killed_in_the_middle_and_nothing_is_left_running(
@@ -135,10 +165,7 @@ def test_a_worker_is_killed_in_the_middle_and_nothing_is_left_running(
             number = user.rpartition("/")[2]
             with held(backend, f"SELECT id FROM users WHERE id = {number} FOR UPDATE"):
                 lost = threads.submit(client.post, path, json=an_upload(), headers=key)
-                deadline = time.monotonic() + _WAIT_SECONDS
-                while not waits(backend, engine):
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
+                until(lambda: waits(backend, engine))
                 for worker in service.workers():
                     worker.kill()
                 with pytest.raises(httpx.TransportError):
@@ -146,10 +173,7 @@ def test_a_worker_is_killed_in_the_middle_and_nothing_is_left_running(
         with engine.connect() as connection:
             assert connection.execute(sa.select(KeptAnswer.__table__)).all() == []
         with service.client() as client:
-            deadline = time.monotonic() + _WAIT_SECONDS
-            while not answers(client):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            until(lambda: answers(client))
             done = client.post(path, json=an_upload(), headers=key)
             assert (done.status_code, "Idempotency-Replayed" in done.headers) == (201, False)
             again = client.post(path, json=an_upload(), headers=key)

@@ -85,6 +85,30 @@ def test_a_database_that_was_served_with_credentials_is_not_served_without(
         assert len(connection.execute(sa.select(ServiceState)).all()) == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"CC_DATABASE_URL": ""}, "CC_DATABASE_URL is not set"),
+        ({"CC_MASTER_KEY": ""}, "CC_MASTER_KEY is not set"),
+        ({"CC_HOST": "0.0.0.0"}, "would be served without TLS"),
+    ],
+)
+def test_production_does_not_start_without(
+    tmp_path: Path, changes: dict[str, str], named: str
+) -> None:
+    complete = {
+        "CC_ENV": "prd",
+        "CC_DATABASE_URL": f"sqlite:///{tmp_path}/certificates.sqlite3",
+        "CC_MASTER_KEY": f"file:{tmp_path}/key",
+    }
+    ended = run("serve", {**complete, **changes})
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert named in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_tokens_are_listed_and_revoked(production: dict[str, str], engine: sa.Engine) -> None:
     text = run("token create --operator --name first", production).stdout.strip()
     other = make_token(engine, "operator")

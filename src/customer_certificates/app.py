@@ -195,7 +195,8 @@ def examine_unread(config: Config) -> int:
         inspection = Inspection(children, Intermediates(database), _now, enforce=False)
         audit, caller = Audit(database, _now), Caller("command", "migrate", "")
         data_keys = DataKeys(database, master_keys_of(config), _now)
-        unsealed_keys = UnsealedKeys(database, data_keys, PrivateKeys(database))
+        private_keys = PrivateKeys(database)
+        unsealed_keys = UnsealedKeys(database, data_keys, private_keys, audit, caller)
         revisions = Revisions(database, _now)
         parts = (
             database,

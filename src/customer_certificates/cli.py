@@ -9,6 +9,7 @@ import typer
 
 from .client.commands import import_certificates, inspect_files
 from .config import Config, ConfigError
+from .gateways.no_dumps import forbid_dumps
 from .key_commands import app as key_commands
 from .maintenance_commands import audit, clean
 
@@ -73,11 +74,12 @@ def migrate() -> None:
     from .gateways.master_keys import MasterKeyError
     from .gateways.schema import SchemaError
     from .gateways.schema import migrate as run
-    from .keys import seal_unsealed
+    from .keys import expect_remains, seal_unsealed
 
     config = _config()
     try:
         run(config.database_owner_url, config.database_url)
+        expect_remains(config)
         examined = examine_unread(config)
         sealed = seal_unsealed(config)
     except (SchemaError, MasterKeyError, Unavailable) as error:
@@ -161,6 +163,7 @@ def verify_token() -> None:
 
 def main() -> None:
     """The entry point of the command `customer-certificates`."""
+    forbid_dumps()
     app()
 
 

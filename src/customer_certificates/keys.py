@@ -9,10 +9,12 @@ from .gateways.database import Database
 from .gateways.master_keys import MasterKeys, WrongMasterKey, open_master_keys
 from .gateways.metrics import Metrics
 from .gateways.schema import overwrite_freed
+from .services.audit import Audit
+from .services.callers import Caller
 from .services.data_keys import DataKeys
 from .services.private_keys import PrivateKeys
 from .services.rewrapping import Rewrapping
-from .services.unsealed_keys import UnsealedKeys
+from .services.unsealed_keys import Remains, UnsealedKeys
 
 
 class KeysError(Exception):
@@ -29,27 +31,40 @@ def require_usable(config: Config) -> None:
     sealed or their master key is not given, Unavailable where the database does not answer."""
     master_keys = master_keys_of(config)
     with _database(config) as database:
-        if UnsealedKeys.are_there(database):
+        if UnsealedKeys.are_there(database) or Remains(database, _now).are_there():
             raise KeysError(
-                "Private keys that an earlier version stored are not sealed yet. "
-                "Run: customer-certificates migrate"
+                "Private keys that an earlier version stored are not sealed yet, or not yet "
+                "overwritten. Run: customer-certificates migrate"
             )
-        unknown = Rewrapping(database, master_keys).unknown()
+        unknown = Rewrapping(database, master_keys, Audit(database, _now)).unknown()
     if unknown:
         raise _missing(unknown)
+
+
+def expect_remains(config: Config) -> None:
+    """To be called before any key that an earlier version stored is sealed. Raises Unavailable."""
+    with _database(config) as database:
+        Remains(database, _now).expect()
 
 
 def seal_unsealed(config: Config) -> int:
     """Seals private keys that an earlier version stored as they were; says how many they were.
 
-    Nothing is left of them in the database's files then. Raises MasterKeyError, Unavailable.
+    Nothing is left of them in the database's files then, though an earlier run may have been
+    killed before it came to that. Raises MasterKeyError, Unavailable.
     """
     with _database(config) as database:
-        if not UnsealedKeys.are_there(database):
-            return 0
-        data_keys = DataKeys(database, master_keys_of(config), lambda: datetime.now(UTC))
-        number = UnsealedKeys(database, data_keys, PrivateKeys(database)).run()
+        number = 0
+        if UnsealedKeys.are_there(database):
+            data_keys = DataKeys(database, master_keys_of(config), _now)
+            audit, caller = Audit(database, _now), Caller("command", "migrate", "")
+            number = UnsealedKeys(database, data_keys, PrivateKeys(database), audit, caller).run()
+        remains = Remains(database, _now)
+        if not remains.are_there():
+            return number
     overwrite_freed(config.database_owner_url)
+    with _database(config) as database:
+        Remains(database, _now).are_gone()
     return number
 
 
@@ -60,10 +75,11 @@ def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
     KeysError, Unavailable.
     """
     with _database(config) as database:
-        rewrapping = Rewrapping(database, master_keys_of(config))
+        rewrapping = Rewrapping(database, master_keys_of(config), Audit(database, _now))
         _, *others = rewrapping.counts().values()
+        caller = Caller("command", "keys rewrap", "")
         try:
-            rewrapping.run(lambda done: told(done, sum(others)))
+            rewrapping.run(caller, lambda done: told(done, sum(others)))
         except WrongMasterKey as error:
             raise _missing(str(error)) from None
         return rewrapping.counts()
@@ -72,7 +88,7 @@ def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
 def counts(config: Config) -> dict[str, int]:
     """How many data keys each master key wraps, the current one first. Raises as `rewrap` does."""
     with _database(config) as database:
-        return Rewrapping(database, master_keys_of(config)).counts()
+        return Rewrapping(database, master_keys_of(config), Audit(database, _now)).counts()
 
 
 @contextmanager
@@ -89,3 +105,7 @@ def _missing(master_key_id: str) -> KeysError:
         f"Data keys are wrapped by the master key {master_key_id}, which neither CC_MASTER_KEY "
         "nor CC_MASTER_KEYS_RETIRING names. Name it in one of them."
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

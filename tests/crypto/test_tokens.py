@@ -1,3 +1,4 @@
+import hmac
 import re
 import string
 import zlib
@@ -74,6 +75,19 @@ def test_a_digest_fits_its_secret_alone() -> None:
     assert len(stored) == 32
     assert tokens.matches(stored, SECRET)
     assert not tokens.matches(stored, SECRET[:-1] + "y")
+
+
+def test_digests_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By nothing but what the standard library has for it."""
+    compared: list[bytes] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.extend((one, other))
+        return True
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert tokens.matches(bytes(32), SECRET)
+    assert compared == [bytes(32), tokens.digest(SECRET)]
 
 
 def test_what_is_printed_of_a_token_has_no_secret() -> None:

@@ -21,6 +21,7 @@ from ..credentials import bearer, make_token
 from ..factories import a_user
 from ..tables import add_users, dump
 from . import refusal
+from .test_audit import put_in_the_way
 
 READ = {"name": "laptop", "scopes": ["certificates:read"]}
 _addresses = itertools.count(1)
@@ -277,6 +278,49 @@ def test_last_used_is_known_to_the_minute(
     until(lambda: used()[once.id] != older and used()[never.id] is not None)
     assert used()[lately.id] == fresh
     assert all(now <= (used()[token.id] or older) for token in (never, once))
+
+
+def test_who_signs_in_and_what_becomes_of_tokens_is_recorded(
+    closed: TestClient, ada: Account, operator: dict[str, str]
+) -> None:
+    for email in (ada.email, "nobody@example.com"):
+        sign_in(closed, email, "wrong")
+    made = make(closed, ada.basic).json
+    token = f"/tokens/{made['id']}"
+    for _ in range(2):
+        closed.simulate_delete(token, headers=operator)
+
+    own = closed.simulate_get(f"/users/{ada.id}/audit", headers=operator)
+    nobodys = closed.simulate_get("/audit", headers=operator)
+    said = [(entry["action"], entry["outcome"], entry["object"]) for entry in own.json]
+    assert said[1:] == [
+        ("user.sign_in", "done", None),
+        ("token.create", "done", token),
+        ("token.revoke", "done", token),
+        ("token.revoke", "unchanged", token),
+    ]
+    assert [(entry["action"], entry["outcome"]) for entry in nobodys.json] == [
+        ("user.sign_in", "refused")
+    ] * 2
+    for secret in (ada.email, ada.password, "nobody@", made["token"][-49:]):
+        assert secret not in own.text + nobodys.text
+
+
+def test_without_an_entry_there_is_no_token_and_none_is_revoked(
+    closed: TestClient, ada: Account, operator: dict[str, str], engine: sa.Engine
+) -> None:
+    made = make(closed, operator, user_id=ada.id).json
+    seen = closed.simulate_get(f"/users/{ada.id}/audit", headers=operator).json
+    put_in_the_way(engine, ada.id, len(seen) + 1)
+
+    answers = [
+        make(closed, operator, user_id=ada.id),
+        make(closed, ada.basic),
+        closed.simulate_delete(f"/tokens/{made['id']}", headers=operator),
+    ]
+    assert [answer.status_code for answer in answers] == [500] * 3
+    kept = closed.simulate_get("/tokens", headers=operator, params={"user_id": ada.id}).json
+    assert [(token["id"], token["revoked_at"]) for token in kept] == [(made["id"], None)]
 
 
 @pytest.mark.parametrize("password", ["wrong", "", "x" * 2000, "\x00", "\ud7ff"])

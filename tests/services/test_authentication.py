@@ -1,11 +1,12 @@
 """What credentials cost the database, and what failing to sign in costs whoever fails."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -144,6 +145,30 @@ def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Eng
     ]
     with pytest.raises(NotFound):
         door.users.get(2**62, door.caller(operator, 2**62).about)
+
+
+def test_an_address_that_is_known_costs_what_one_that_is_not_does(
+    door: Door, statements: Counter
+) -> None:
+    """As many statements, and a password hashed."""
+    door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    hashed: list[object] = []
+    hashing: Callable[[Callable[[], Any]], Any] = door.passwords._run
+
+    def cost(email: str) -> tuple[list[str], int]:
+        before = len(hashed)
+        asked = statements(lambda: fail(door, email, "192.0.2.1"))
+        return asked, len(hashed) - before
+
+    def told(work: Callable[[], Any]) -> Any:
+        hashed.append(work)
+        return hashing(work)
+
+    with patch.object(door.passwords, "_run", told):
+        cost("ada@example.com")
+        known, unknown = cost("ada@example.com"), cost("nobody@example.com")
+    assert known == unknown
+    assert (len(known[0]) > 0, known[1]) == (True, 1)
 
 
 def test_an_account_is_open_again_after_a_quarter_of_an_hour(door: Door) -> None:

@@ -25,6 +25,7 @@ from sqlalchemy.pool import PoolProxiedConnection as PoolProxied
 
 from ..errors import Unavailable
 from . import postgresql, sqlite
+from .held_names import HeldNames
 from .metrics import Metrics
 from .prepared import EVERYBODY as EVERYBODY
 from .prepared import Prepared, Row, Runner, Sent, Statement, Tenant
@@ -36,6 +37,8 @@ Call = tuple[Prepared, dict[str, Any]]
 
 # More than the server itself allows a statement (5 s): it has the first word.
 _HANG_SECONDS = 7.0
+# As long as a PostgreSQL session waits for a row (lock_timeout).
+_LOCK_SECONDS = 3.0
 
 
 class ConstraintBroken(Exception):  # noqa: N818
@@ -112,6 +115,7 @@ class Database:
         self._ping = self.prepare(select(version.c.version_num), tenant=None)
         scope = self._driver.scope()
         self._scope = None if scope is None else self.prepare(scope, tenant=None)
+        self._held_names: HeldNames | None = self._driver.held_names(make_url(url))
         self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
@@ -198,6 +202,22 @@ class Database:
 
         rows = self._transact(lambda connection: connection.run_in_two_trips(sent, rest))
         return _converted(calls, rows[len(scope) :])
+
+    def hold(self, name: str) -> Callable[[], None]:
+        """Has one request alone hold `name`, until what is given is called, where a row that its
+        transaction claims would not have others wait for this one alone (on SQLite).
+
+        Raises Locked where another request holds it and does not let go, Unavailable.
+        """
+        if self._held_names is None:
+            return _nothing
+        try:
+            let_go = self._held_names.hold(name, _LOCK_SECONDS)
+        except OSError as error:
+            raise _unavailable() from error
+        if let_go is None:
+            raise Locked
+        return let_go
 
     def ping(self) -> None:
         """Raises Unavailable where the database does not answer."""
@@ -331,6 +351,10 @@ class Database:
         except DBAPIError:
             return False
         return True
+
+
+def _nothing() -> None:
+    """There is nothing to let go of."""
 
 
 def _sent(calls: Sequence[Call]) -> list[Sent]:

@@ -74,6 +74,10 @@ def scope() -> Select[tuple[str]]:
     return select_of(func.set_config("cc.tenant", bindparam("tenant", type_=Text), true()))
 
 
+def held_names(url: URL) -> None:
+    """None: whoever waits for a row waits for the one who has it."""
+
+
 def descriptor(connection: Any) -> int:
     """The socket of a connection."""
     return int(connection.pgconn.socket)

@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 
+from .held_names import HeldNames
 from .prepared import Row, Sent
 
 
@@ -59,6 +60,11 @@ def prepared_dialect() -> Dialect:
 
 def scope() -> None:
     """Nothing sets the tenant of a statement."""
+
+
+def held_names(url: URL) -> HeldNames:
+    """Beside the file: one writer waits for any other, and cannot tell for which."""
+    return HeldNames(Path(f"{url.database}-running"))
 
 
 def descriptor(connection: object) -> None:

@@ -40,3 +40,10 @@ class Idempotency:
                 ],
             )
         req.context.once = self._repeats.once(caller, req.path, key)
+
+    def process_response(
+        self, req: Request, resp: Response, resource: object, req_succeeded: bool
+    ) -> None:
+        """It has ended: the answer is kept, or there is none to keep."""
+        if once := req.context.get("once"):
+            once.end()

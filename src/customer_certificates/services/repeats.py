@@ -59,6 +59,9 @@ class Once:
         """Gives `view`, of which the answer is made."""
         return view
 
+    def end(self) -> None:
+        """To be called when all is done, well or not."""
+
 
 ANY_NUMBER = Once()
 
@@ -116,6 +119,14 @@ class Repeats:
             if len(removed) < _REMOVED_BY_CLEAN:
                 return number
 
+    def hold(self, name: bytes) -> Callable[[], None]:
+        """Has one request alone carry it out, until what is given is called. Raises Conflict where
+        another is doing so and does not end, Unavailable."""
+        try:
+            return self._database.hold(name.hex())
+        except Locked:
+            raise _still_running() from None
+
     def find(self, name: bytes, digest: bytes) -> None:
         """Raises Replayed where it was answered, Invalid where something else was."""
         _answer_again(self._find(name=name, expired=self._expired()), digest)
@@ -151,13 +162,16 @@ class _Repeatable(Once):
         self._repeats = repeats
         self._name = name
         self._key = key
+        self._let_go: Callable[[], None] | None = None
 
     def begin(self, method: str, body: bytes, reply: Callable[[Any], Reply]) -> None:
-        """Raises Replayed where it was answered before, Invalid where something else was."""
+        """Raises Replayed where it was answered before, Invalid where something else was; Conflict
+        where the same request is being carried out, and the database would not tell."""
         # A plain hash of a body that has a password would let a reader of the database try
         # passwords at a million times the speed of argon2; the key, which is not stored, does not.
         self._digest = hmac.digest(self._key, method.encode() + b" " + body, "sha256")
         self._reply = reply
+        self._let_go = self._repeats.hold(self._name)
         self._repeats.find(self._name, self._digest)
 
     def claim(self, session: Transaction) -> None:
@@ -168,6 +182,11 @@ class _Repeatable(Once):
         """Keeps the answer; it is there when the transaction is."""
         self._repeats.keep(session, self._name, self._reply(view))
         return view
+
+    def end(self) -> None:
+        """Lets the next one with the key begin."""
+        if self._let_go:
+            self._let_go()
 
 
 def _answer_again(rows: list[Row], digest: bytes) -> None:

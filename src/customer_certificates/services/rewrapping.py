@@ -1,13 +1,16 @@
 """Data keys are taken from one master key to another, while requests are served."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import and_, bindparam, func, select, tuple_, update
 
-from ..gateways.database import EVERYBODY, Database
+from ..gateways.database import EVERYBODY, Call, Database
 from ..gateways.master_keys import MasterKeys
 from ..gateways.prepared import Row
 from ..models import UserKey
+from .audit import Audit
+from .audit_chain import NOBODY
+from .callers import Caller
 from .data_keys import associated_of
 
 _BATCH = 100
@@ -16,9 +19,10 @@ _BATCH = 100
 class Rewrapping:
     """Data keys stay the same, so that nothing is sealed anew; only what wraps them changes."""
 
-    def __init__(self, database: Database, master_keys: MasterKeys) -> None:
+    def __init__(self, database: Database, master_keys: MasterKeys, audit: Audit) -> None:
         self._database = database
         self._master_keys = master_keys
+        self._audit = audit
         self._counts = database.prepare(
             select(UserKey.master_key_id, func.count()).group_by(UserKey.master_key_id),
             tenant=None,
@@ -63,19 +67,38 @@ class Rewrapping:
         rows = self._unknown()
         return rows[0][0] if rows else None
 
-    def run(self, told: Callable[[int], None]) -> int:
+    def run(self, caller: Caller, told: Callable[[int], None]) -> int:
         """Has the current master key wrap all data keys; gives how many it did not wrap before.
 
-        Each batch is a transaction of its own, so it may be killed and run again. `told` is called
-        with the number done after each. Raises WrongMasterKey, Unavailable.
+        Each batch is a transaction of its own, with its entry in the audit, so it may be killed and
+        run again. `told` is called with the number done after each. Raises WrongMasterKey,
+        Unavailable.
         """
         done, user_id, version = 0, 0, 0
         current = self._master_keys.current
         while rows := self._others(user_id=user_id, version=version, current=current.id):
-            calls = [(self._exchange, self._rewrapped(row)) for row in rows]
-            done += sum(map(len, self._database.run_together(EVERYBODY, *calls)))
+            done += self._exchange_all(caller, rows)
             user_id, version, *_ = rows[-1]
             told(done)
+        return done
+
+    def _exchange_all(self, caller: Caller, rows: list[Row]) -> int:
+        calls: list[Call] = [(self._exchange, self._rewrapped(row)) for row in rows]
+        done = 0
+
+        def recorded(exchanged: list[list[Row]]) -> Sequence[Call]:
+            nonlocal done
+            *each, head = exchanged
+            done = sum(map(len, each))
+            detail = {
+                "number": done,
+                "first_user": rows[0][0],
+                "last_user": rows[-1][0],
+                "master_key": self._master_keys.current.id,
+            }
+            return self._audit.entry(head, caller, "keys.rewrap", NOBODY, None, detail=detail)
+
+        self._database.run_in_two_trips(EVERYBODY, [*calls, self._audit.head(NOBODY)], recorded)
         return done
 
     def _rewrapped(self, row: Row) -> dict[str, object]:

@@ -1,0 +1,57 @@
+"""A name is held by one at a time, in whatever process."""
+
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from customer_certificates.gateways.held_names import HeldNames
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from customer_certificates.gateways.held_names import HeldNames
+assert HeldNames(Path(sys.argv[1])).hold("name", 0)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_many_take_turns(tmp_path: Path) -> None:
+    """Whoever lets go removes the file, maybe after another has opened it."""
+    inside: list[int] = []
+    most: list[int] = []
+    turns = 50
+    start = threading.Barrier(4)
+
+    def take(number: int) -> None:
+        names = HeldNames(tmp_path / "running")
+        start.wait()
+        for _ in range(turns):
+            let_go = names.hold("name", 30)
+            assert let_go
+            inside.append(number)
+            most.append(len(inside))
+            inside.remove(number)
+            let_go()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(take, range(4)))
+    assert most == [1] * 4 * turns
+    assert list((tmp_path / "running").iterdir()) == []
+
+
+def test_what_another_process_holds_is_not_to_be_had_until_it_dies(tmp_path: Path) -> None:
+    names = HeldNames(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(tmp_path)], stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        assert names.hold("name", 0) is None
+        assert names.hold("another", 0) is not None
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    assert names.hold("name", 0) is not None

@@ -1,0 +1,204 @@
+"""A database of revision 0002, with keys as they were, is brought to this version: killed on the
+way or not, each key opens afterwards, and nothing of one is left in the database's files."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from customer_certificates.gateways.database import migration_engine
+from customer_certificates.models import NEVER
+
+from .conftest import Backend
+from .factories import a_pair
+from .second_decoder import open_all
+from .service import environment, run
+from .tables import NOW, number_in_audit
+from .test_migrations import Empty
+
+_CERTIFICATES = 150
+_CANARY = b"canary of an earlier version "
+# Where it is killed: when some keys were sealed, and between the last of them and the overwriting
+# of what held them.
+_KILLS = {
+    "before the second batch": "database.Database.run_in_two_trips, 2",
+    "before the files are written anew": "keys.overwrite_freed, 1",
+}
+_KILLED = """
+import os, signal
+from unittest.mock import patch
+from customer_certificates import cli, keys, services
+from customer_certificates.gateways import database
+from customer_certificates.services import unsealed_keys
+calls = 0
+def counted(original):
+    def called(*given):
+        global calls
+        calls += 1
+        if calls == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*given)
+    return called
+place, number = {place!r}, {number}
+owner, _, name = place.rpartition(".")
+owner = eval(owner)
+with patch.object(owner, name, counted(getattr(owner, name))):
+    cli.migrate()
+"""
+
+
+class Older:
+    """A database of revision 0002: two users, one with many certificates, one with a certificate
+    that was replaced once, and one that 0001 had stored unread."""
+
+    def __init__(self, empty: Empty) -> None:
+        self.database = empty
+        self.settings = empty.settings
+        self.keys: dict[tuple[int, int], bytes] = {}
+        empty.alembic("upgrade", "0002")
+        self.engine = migration_engine(empty.url)
+        tables = sa.MetaData()
+        tables.reflect(self.engine)
+        with self.engine.begin() as connection:
+            self._connection, self._tables = connection, tables.tables
+            users = [self._add("users", **_user(number)) for number in range(2)]
+            for number in range(_CERTIFICATES):
+                self._certificate(users[0], number)
+            replaced = self._certificate(users[1], _CERTIFICATES, version=2)
+            self._add(
+                "certificate_versions",
+                certificate_id=replaced,
+                version=1,
+                body="PEM",
+                private_key=self._key(replaced, 1),
+            )
+            pair = a_pair()
+            unread = self._add(
+                "certificates",
+                user_id=users[1],
+                active=True,
+                body=pair.body,
+                private_key=pair.key_pem,
+                created_at=NOW,
+            )
+            self.keys[unread, 1] = pair.key_der
+
+    def _certificate(self, user_id: int, number: int, version: int = 1) -> int:
+        added = self._add(
+            "certificates",
+            user_id=user_id,
+            active=number % 2 == 0,
+            body="PEM",
+            trust="public",
+            version=version,
+            private_key=b"",
+            created_at=NOW,
+        )
+        table = self._tables["certificates"]
+        self._connection.execute(
+            table.update().where(table.c.id == added).values(private_key=self._key(added, version))
+        )
+        return added
+
+    def _key(self, certificate_id: int, version: int) -> bytes:
+        key = self.keys[certificate_id, version] = (
+            _CANARY + f"{certificate_id}, {version}; ".encode()
+        ) * 20
+        return key
+
+    def _add(self, table: str, **values: Any) -> int:
+        added = self._tables[table]
+        statement = added.insert().values(values).returning(added.c.id)
+        return int(self._connection.execute(statement).scalar_one())
+
+    def files(self, backend: Backend) -> list[Path]:
+        """Those of this database; on PostgreSQL without the log, of which nothing is promised."""
+        if backend.name == "sqlite":
+            return list(self.database.file.parent.iterdir())
+        with self.engine.connect() as connection:
+            connection.execute(sa.text("COMMIT"))
+            connection.execute(sa.text("CHECKPOINT"))
+            folder, oid = connection.execute(
+                sa.text(
+                    "SELECT current_setting('data_directory'), oid FROM pg_database"
+                    " WHERE datname = current_database()"
+                )
+            ).one()
+        return list(Path(folder, "base", str(oid)).iterdir())
+
+    def with_keys(self, backend: Backend) -> list[Path]:
+        sought = (_CANARY, a_pair().key_pem[40:90])
+        return [
+            file for file in self.files(backend) if any(key in file.read_bytes() for key in sought)
+        ]
+
+
+def _user(number: int) -> dict[str, Any]:
+    return {
+        "name": "Ada",
+        "email": f"{number}@example.com",
+        "email_key": f"{number}@example.com",
+        "password_hash": "",
+        "certificates_revision": bytes(16),
+        "statuses_as_of": NOW,
+        "statuses_change_at": NEVER,
+        "created_at": NOW,
+    }
+
+
+@pytest.fixture
+def older(backend: Backend, folder: Path) -> Iterator[Older]:
+    made = Older(Empty(backend, folder))
+    yield made
+    made.engine.dispose()
+
+
+def require_sealed(older: Older, backend: Backend) -> None:
+    master_key = Path(older.settings["CC_DATA_DIR"], "master-key")
+    assert open_all(older.engine, master_key) == older.keys
+    assert older.with_keys(backend) == []
+    with older.engine.connect() as connection:
+        for table in ("unsealed_keys", "service_state"):
+            assert connection.execute(sa.text(f"SELECT * FROM {table}")).all() == []
+    # The one that was examined has an entry of its own.
+    assert number_in_audit(older.engine, "keys.seal") == len(older.keys) - 1
+    assert run("audit verify", older.settings).returncode == 0
+
+
+def test_keys_are_sealed_byte_for_byte_and_nothing_is_left(older: Older, backend: Backend) -> None:
+    assert older.with_keys(backend) != []
+    ended = run("migrate", older.settings)
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [
+        "Certificates of an earlier version that were examined: 1.",
+        f"Private keys of an earlier version that were sealed: {len(older.keys) - 1}.",
+    ]
+    require_sealed(older, backend)
+    again = run("migrate", older.settings)
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("kill", _KILLS)
+def test_it_is_killed_and_run_again(older: Older, backend: Backend, kill: str) -> None:
+    place, _, number = _KILLS[kill].partition(", ")
+    code = _KILLED.format(place=place, number=number)
+    killed = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(older.settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    refused = run("serve", {**older.settings, "CC_PORT": "1"})
+    assert (refused.returncode, "Run: customer-certificates migrate" in refused.stderr) == (2, True)
+
+    ended = run("migrate", older.settings)
+    assert ended.returncode == 0, ended.stderr
+    require_sealed(older, backend)

@@ -22,6 +22,7 @@ from .keys import master_keys_of
 from .middleware.authentication import Authenticated
 from .middleware.idempotency import Idempotency
 from .middleware.json_only import JsonOnly
+from .middleware.leaving import Leaving
 from .middleware.limits import Limits
 from .middleware.open_mode import OpenMode
 from .middleware.peer import Peer
@@ -86,12 +87,13 @@ def description() -> dict[str, Any]:
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
-    """The WSGI application; `close` ends what it holds open."""
+    """The WSGI application; `close` ends what it holds open, `leave` announces that."""
 
     # Falcon would refuse WEBSOCKET before any middleware sees it, and so without a request id.
     _META_METHODS = frozenset()
 
     close: Callable[[], None]
+    leave: Callable[[], None]
 
 
 def create_app(config: Config, now: Callable[[], datetime] = _now) -> Application:
@@ -149,6 +151,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     app = Application(
         middleware=[
             RequestLog(lines, metrics, names),
+            leaving := Leaving(),
             Peer(config.behind_proxy),
             Authenticated(authentication, registration_is_open=config.registration == "open")
             if config.asks_credentials
@@ -178,6 +181,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         lines.close()
 
     app.close = close
+    app.leave = leaving.begin
     return app
 
 

@@ -14,6 +14,7 @@ from .errors import Refusal
 from .gateways import modes
 from .gateways.cache import Pages
 from .gateways.children import Children
+from .gateways.connections import Connections
 from .gateways.counters import Counters
 from .gateways.database import Database
 from .gateways.metrics import Metrics
@@ -21,12 +22,14 @@ from .gateways.request_lines import RequestLines
 from .keys import master_keys_of
 from .middleware.authentication import Authenticated
 from .middleware.idempotency import Idempotency
+from .middleware.in_turn import InTurn
 from .middleware.json_only import JsonOnly
 from .middleware.leaving import Leaving
 from .middleware.limits import Limits
 from .middleware.open_mode import OpenMode
 from .middleware.peer import Peer
 from .middleware.request_log import RequestLog
+from .middleware.turns import Turns
 from .pki.examination import Examiner
 from .resources import openapi, problems, replies
 from .resources.audit import AuditResource, UserAuditResource
@@ -148,11 +151,16 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     attempts = Attempts(Counters(pages.redis), now)
     last_uses = LastUses(database)
     authentication = Authentication(database, users, attempts, last_uses, audit, now)
+    in_turn = InTurn(Turns(config.threads, metrics.refused_busy))
+    connections = Connections(
+        config.port, config.most_connections, in_turn.underway, metrics.connection_cut
+    )
     app = Application(
         middleware=[
             RequestLog(lines, metrics, names),
             leaving := Leaving(),
             Peer(config.behind_proxy),
+            in_turn,
             Authenticated(authentication, registration_is_open=config.registration == "open")
             if config.asks_credentials
             else OpenMode(config.trusted_peers),
@@ -171,6 +179,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         app.add_route(template, resource)
 
     def close() -> None:
+        connections.close()
         children.close()
         passwords.close()
         last_uses.close()

@@ -149,6 +149,11 @@ class Config:
         return self.threads // 2
 
     @property
+    def most_connections(self) -> int:
+        """How many connections one worker takes; each may have a request on its way."""
+        return 512
+
+    @property
     def address(self) -> str:
         """The URL at which a person on this machine reaches the service."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104

@@ -25,7 +25,7 @@ from .middleware.idempotency import Idempotency
 from .middleware.in_turn import InTurn
 from .middleware.json_only import JsonOnly
 from .middleware.leaving import Leaving
-from .middleware.limits import Limits
+from .middleware.limits import Limits, LimitsOfRefused
 from .middleware.open_mode import OpenMode
 from .middleware.peer import Peer
 from .middleware.request_log import RequestLog
@@ -160,11 +160,12 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
             RequestLog(lines, metrics, names),
             leaving := Leaving(),
             Peer(config.behind_proxy),
+            LimitsOfRefused(config.requests_a_second, workers=config.workers),
             in_turn,
             Authenticated(authentication, registration_is_open=config.registration == "open")
             if config.asks_credentials
             else OpenMode(config.trusted_peers),
-            Limits(config.rate_limit, workers=config.workers),
+            Limits(config.requests_a_second, workers=config.workers),
             JsonOnly(),
             Idempotency(Repeats(database, now)),
         ]

@@ -23,6 +23,7 @@ T = TypeVar("T")
 # OWASP's password storage sheet admits.
 RFC_9106_LOW_MEMORY = (65536, 3, 4)
 LEAST_PASSWORD_COST = (19456, 2, 1)
+DEFAULT_RATE = 1000
 _HOST_AND_PORT = re.compile(r"([^:\[\]]*|\[[^\[\]]+\])(:[0-9]{1,5})?")
 _PASSWORD_COSTS = {
     "lcl": RFC_9106_LOW_MEMORY,
@@ -147,6 +148,13 @@ class Config:
     def children(self) -> int:
         """How many processes examine uploads for one worker: half as many as ask them to."""
         return self.threads // 2
+
+    @property
+    def requests_a_second(self) -> int:
+        """How many each caller may make, 0 for no limit: an open service has none by itself."""
+        if self.rate_limit is None:
+            return DEFAULT_RATE if self.asks_credentials else 0
+        return self.rate_limit
 
     @property
     def most_connections(self) -> int:

@@ -1,7 +1,7 @@
 """Builds the parts, puts them together, and lists the routes."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -69,6 +69,8 @@ from .services.unsealed_keys import UnsealedKeys
 from .services.users import Users
 from .services.versions import Versions
 
+_HEALTH = ("/healthcheck", "/livez")
+
 
 class IdConverter(BaseConverter):
     """A positive integer that a database's bigint holds, written in one way only."""
@@ -90,13 +92,27 @@ def description() -> dict[str, Any]:
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
-    """The WSGI application; `close` ends what it holds open, `leave` announces that."""
+    """The WSGI application; `close` ends what it holds open, `leave` announces that.
+
+    `admin` is the one for those who watch over the service, and asks nobody who they are.
+    """
 
     # Falcon would refuse WEBSOCKET before any middleware sees it, and so without a request id.
     _META_METHODS = frozenset()
 
     close: Callable[[], None]
     leave: Callable[[], None]
+    admin: "Application"
+
+    def add_routes(self, routes: Iterable[openapi.Route]) -> None:
+        """Adds the routes, and what all of them have in common."""
+        self.req_options.strip_url_path_trailing_slash = True
+        self.router_options.converters["id"] = IdConverter
+        self.add_error_handler(Exception, problems.fail)
+        self.add_error_handler(falcon.HTTPError, problems.refuse_http)
+        self.add_error_handler(Refusal, problems.refuse)
+        for template, resource in routes:
+            self.add_route(template, resource)
 
 
 def create_app(config: Config, now: Callable[[], datetime] = _now) -> Application:
@@ -170,14 +186,10 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
             Idempotency(Repeats(database, now)),
         ]
     )
-    app.req_options.strip_url_path_trailing_slash = True
-    app.router_options.converters["id"] = IdConverter
-    app.add_error_handler(Exception, problems.fail)
-    app.add_error_handler(falcon.HTTPError, problems.refuse_http)
     app.add_error_handler(Replayed, replies.replay)
-    app.add_error_handler(Refusal, problems.refuse)
-    for template, resource in all_routes:
-        app.add_route(template, resource)
+    app.add_routes(all_routes)
+    app.admin = Application(middleware=[RequestLog(lines, metrics, names), JsonOnly()])
+    app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *own_routes])
 
     def close() -> None:
         connections.close()

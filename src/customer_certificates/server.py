@@ -24,6 +24,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from .config import Config, share_metrics, uncounted
+from .gateways.admin_server import AdminServer
 from .gateways.no_dumps import forbid_dumps
 from .gateways.tls_files import Served, TlsFileError
 from .workers import Workers
@@ -61,6 +62,8 @@ def serve(config: Config) -> None:
         _renew(server, Served(config.tls))
     server.on_startup(lambda: _announce(config))
     _require_free(config.host, config.port, "CC_PORT or CC_HOST")
+    if config.admin_address:
+        _require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
     with _exports(config, server):
         server.serve()
 
@@ -159,6 +162,9 @@ def worker() -> object:
     app = create_app(config)
     # Where a worker ends, Python runs these, and not what atexit has.
     Finalize(None, app.close, exitpriority=1)
+    if config.admin_address:
+        admin = AdminServer(*config.admin_address, app.admin)
+        Finalize(None, admin.close, exitpriority=2)
     return app
 
 

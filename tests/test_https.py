@@ -1,20 +1,26 @@
-"""HTTPS: what is spoken, and from which files it starts."""
+"""HTTPS: what is spoken, from which files it starts, and how renewed ones are taken up."""
 
+import signal
 import socket
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from cryptography import x509
 
 from customer_certificates.config import Config
 from customer_certificates.gateways.schema import migrate
-from customer_certificates.gateways.tls_files import TlsFileError, check_pair
+from customer_certificates.gateways.tls_files import TlsFileError, read_pair
 
-from .factories import a_pair
+from .factories import Pair, a_pair
 from .service import Service, run
 
 WAIT_SECONDS = 60
@@ -104,13 +110,89 @@ def test_files_that_cannot_be_used_stop_the_start_with_one_line(
 def test_one_that_has_expired_is_served_with_a_warning(files: tuple[Path, Path]) -> None:
     today = datetime.now(UTC)
 
-    assert check_pair(files, today) is None
-    assert "expired on" in str(check_pair(files, today + timedelta(days=365)))
-    assert "not valid before" in str(check_pair(files, today - timedelta(days=365)))
+    assert read_pair(files, today).warning is None
+    assert "expired on" in str(read_pair(files, today + timedelta(days=365)).warning)
+    assert "not valid before" in str(read_pair(files, today - timedelta(days=365)).warning)
 
 
 def test_a_key_with_a_passphrase_is_refused(files: tuple[Path, Path]) -> None:
     files[1].write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
 
     with pytest.raises(TlsFileError, match="no unencrypted private key"):
-        check_pair(files, datetime.now(UTC))
+        read_pair(files, datetime.now(UTC))
+
+
+def test_a_renewed_pair_is_taken_up_without_losing_a_request(
+    secure: Service, files: tuple[Path, Path]
+) -> None:
+    """While clients ask all the time, on new connections and on kept ones. A pair that does not fit
+    is said, and the one before goes on, also in a worker that starts then."""
+    before = secure.workers()
+    with asking(secure) as failures:
+        replace(files, SECOND)
+        within_time(lambda: served(secure) == "second.example.com")
+        within_time(lambda: not any(worker in secure.workers() for worker in before))
+    assert failures == []
+    assert len(secure.workers()) == 2
+
+    replace(files, FIRST, key_of=SECOND)
+    within_time(lambda: "is not the key of" in secure.log.read_text())
+    secure.workers()[0].kill()
+    within_time(lambda: secure.log.read_text().count("Unexpected exit") == 1)
+    within_time(lambda: len(secure.workers()) == 2)
+    assert {served(secure) for _ in range(8)} == {"second.example.com"}
+    assert "PRIVATE KEY" not in secure.log.read_text()
+
+    secure.popen.send_signal(signal.SIGHUP)
+    assert secure.stop() == 0
+
+
+def replace(files: tuple[Path, Path], pair: Pair, key_of: Pair | None = None) -> None:
+    """As those do who renew certificates: each file at once, one after the other."""
+    for path, content in zip(files, (pair.body.encode(), (key_of or pair).key_pem), strict=True):
+        new = path.with_suffix(".new")
+        new.touch(0o600)
+        new.write_bytes(content)
+        new.replace(path)
+
+
+def served(service: Service) -> str:
+    """Whose certificate a new connection is shown."""
+    with greeted(service) as connection:
+        leaf = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    (name,) = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(name.value)
+
+
+@contextmanager
+def asking(service: Service) -> Iterator[list[Exception]]:
+    """Two clients with a new connection for each request, and two that keep theirs; what fails."""
+    ended = Event()
+    failures: list[Exception] = []
+
+    def ask(keep: bool) -> None:
+        client = service.client()
+        while not ended.is_set():
+            try:
+                assert client.get("/users").status_code == 200
+            except (httpx.TransportError, AssertionError) as error:
+                failures.append(error)
+            if not keep:
+                client.close()
+                client = service.client()
+        client.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        for keep in (True, True, False, False):
+            threads.submit(ask, keep)
+        try:
+            yield failures
+        finally:
+            ended.set()
+
+
+def within_time(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)

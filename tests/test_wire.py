@@ -1,11 +1,15 @@
 """What no decent client sends, over raw sockets, to the service as its users have it."""
 
 import json
+import re
 import socket
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -312,3 +316,43 @@ def test_receivers_who_do_not_read_hold_up_nobody(service: Service) -> None:
     assert_answers(service)
     for connection in connections:
         connection.close()
+
+
+def test_slow_senders_are_cut_off_and_others_do_not_notice(service: Service) -> None:
+    """In waves, more of them than requests are worked on at once: some send nothing more, some a
+    byte now and then, one of them in chunks."""
+    begun = [
+        post(USER[:20], length(len(USER))),
+        post(b"", length(200_000)),
+        post(b'5\r\n{"nam', CHUNKED),
+        POST + b"Expect: 100-continue\r\n" + length(len(USER)) + b"\r\n",
+    ]
+    slow: list[socket.socket] = []
+    with service.client() as client:
+        before = cut_for(client, "slow")
+        for _ in range(4):
+            for sent in begun * 13:
+                slow.append(connect(service))
+                slow[-1].sendall(sent)
+            for _ in range(20):
+                assert client.get("/users/7").status_code == 404
+                assert statuses(converse(service, post(b"{}", length(2)))) == [400]
+        until = time.monotonic() + 60
+        while cut_for(client, "slow") - before < len(slow):
+            assert time.monotonic() < until
+            for connection in slow[1 :: len(begun)]:
+                with suppress(OSError):
+                    connection.send(b"x")
+            assert client.get("/users/7").status_code == 404
+            time.sleep(0.5)
+    for connection in slow:
+        with connection:
+            assert set(statuses(b"".join(received(connection)))) <= {100, 408}
+
+
+def cut_for(client: httpx.Client, reason: str) -> int:
+    """How many connections the service says that it cut."""
+    found = re.search(
+        rf'cc_connections_cut_total{{reason="{reason}"}} (\d+)', client.get("/metrics").text
+    )
+    return int(found[1]) if found else 0

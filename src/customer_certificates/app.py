@@ -1,7 +1,7 @@
 """Builds the parts, puts them together, and lists the routes."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from .errors import Refusal
 from .gateways import modes
 from .gateways.cache import Pages
 from .gateways.children import Children
+from .gateways.connections import Connections
 from .gateways.counters import Counters
 from .gateways.database import Database
 from .gateways.metrics import Metrics
@@ -21,11 +22,14 @@ from .gateways.request_lines import RequestLines
 from .keys import master_keys_of
 from .middleware.authentication import Authenticated
 from .middleware.idempotency import Idempotency
+from .middleware.in_turn import InTurn
 from .middleware.json_only import JsonOnly
-from .middleware.limits import Limits
+from .middleware.leaving import Leaving
+from .middleware.limits import Limits, LimitsOfRefused
 from .middleware.open_mode import OpenMode
 from .middleware.peer import Peer
 from .middleware.request_log import RequestLog
+from .middleware.turns import Turns
 from .pki.examination import Examiner
 from .resources import openapi, problems, replies
 from .resources.audit import AuditResource, UserAuditResource
@@ -65,6 +69,8 @@ from .services.unsealed_keys import UnsealedKeys
 from .services.users import Users
 from .services.versions import Versions
 
+_HEALTH = ("/healthcheck", "/livez")
+
 
 class IdConverter(BaseConverter):
     """A positive integer that a database's bigint holds, written in one way only."""
@@ -86,12 +92,27 @@ def description() -> dict[str, Any]:
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
-    """The WSGI application; `close` ends what it holds open."""
+    """The WSGI application; `close` ends what it holds open, `leave` announces that.
+
+    `admin` is the one for those who watch over the service, and asks nobody who they are.
+    """
 
     # Falcon would refuse WEBSOCKET before any middleware sees it, and so without a request id.
     _META_METHODS = frozenset()
 
     close: Callable[[], None]
+    leave: Callable[[], None]
+    admin: "Application"
+
+    def add_routes(self, routes: Iterable[openapi.Route]) -> None:
+        """Adds the routes, and what all of them have in common."""
+        self.req_options.strip_url_path_trailing_slash = True
+        self.router_options.converters["id"] = IdConverter
+        self.add_error_handler(Exception, problems.fail)
+        self.add_error_handler(falcon.HTTPError, problems.refuse_http)
+        self.add_error_handler(Refusal, problems.refuse)
+        for template, resource in routes:
+            self.add_route(template, resource)
 
 
 def create_app(config: Config, now: Callable[[], datetime] = _now) -> Application:
@@ -146,28 +167,32 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     attempts = Attempts(Counters(pages.redis), now)
     last_uses = LastUses(database)
     authentication = Authentication(database, users, attempts, last_uses, audit, now)
+    in_turn = InTurn(Turns(config.threads, metrics.refused_busy))
+    connections = Connections(
+        config.port, config.most_connections, in_turn.underway, metrics.connection_cut
+    )
     app = Application(
         middleware=[
             RequestLog(lines, metrics, names),
+            leaving := Leaving(),
             Peer(config.behind_proxy),
+            LimitsOfRefused(config.requests_a_second, workers=config.workers),
+            in_turn,
             Authenticated(authentication, registration_is_open=config.registration == "open")
             if config.asks_credentials
             else OpenMode(config.trusted_peers),
-            Limits(config.rate_limit, workers=config.workers),
+            Limits(config.requests_a_second, workers=config.workers),
             JsonOnly(),
             Idempotency(Repeats(database, now)),
         ]
     )
-    app.req_options.strip_url_path_trailing_slash = True
-    app.router_options.converters["id"] = IdConverter
-    app.add_error_handler(Exception, problems.fail)
-    app.add_error_handler(falcon.HTTPError, problems.refuse_http)
     app.add_error_handler(Replayed, replies.replay)
-    app.add_error_handler(Refusal, problems.refuse)
-    for template, resource in all_routes:
-        app.add_route(template, resource)
+    app.add_routes(all_routes)
+    app.admin = Application(middleware=[RequestLog(lines, metrics, names), JsonOnly()])
+    app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *own_routes])
 
     def close() -> None:
+        connections.close()
         children.close()
         passwords.close()
         last_uses.close()
@@ -178,6 +203,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         lines.close()
 
     app.close = close
+    app.leave = leaving.begin
     return app
 
 

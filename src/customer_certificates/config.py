@@ -23,6 +23,7 @@ T = TypeVar("T")
 # OWASP's password storage sheet admits.
 RFC_9106_LOW_MEMORY = (65536, 3, 4)
 LEAST_PASSWORD_COST = (19456, 2, 1)
+DEFAULT_RATE = 1000
 _HOST_AND_PORT = re.compile(r"([^:\[\]]*|\[[^\[\]]+\])(:[0-9]{1,5})?")
 _PASSWORD_COSTS = {
     "lcl": RFC_9106_LOW_MEMORY,
@@ -56,12 +57,12 @@ class Config:
     lanes); `metrics_folder` is where the worker processes of one service share their counters;
     `roots_pem` has the certificates of the authorities that the public trusts; `registration` says
     who may register users, where credentials are asked for; `tls` names the files of the service's
-    own certificate and key, or is None for plain HTTP; `behind_proxy` are the proxies whose
-    X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for the
-    default; `audit_key_pem` signs what the audit's
-    chains end in (None: a key in `data_dir` does), and they are exported into `audit_export_dir`
-    from time to time (None: they are not); `master_key` wraps data keys, those
-    `master_keys_retiring` still unwrap what they have wrapped.
+    own certificate and key, or is None for plain HTTP; `admin_address` is where what watches over
+    the service asks without credentials (host and port), or None; `behind_proxy` are the proxies
+    whose X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for
+    the default; `audit_key_pem` signs what the audit's chains end in (None: a key in `data_dir`
+    does), and they are exported into `audit_export_dir` from time to time (None: they are not);
+    `master_key` wraps data keys, those `master_keys_retiring` still unwrap what they have wrapped.
     """
 
     profile: Profile
@@ -80,6 +81,7 @@ class Config:
     roots_pem: bytes
     registration: Registration
     tls: tuple[Path, Path] | None
+    admin_address: tuple[str, int] | None
     behind_proxy: tuple[Network, ...]
     rate_limit: int | None
     audit_key_pem: bytes | None
@@ -129,6 +131,7 @@ class Config:
             roots_pem=_read(environ, "CC_ROOTS", _roots, certifi.where()),
             registration=_read(environ, "CC_REGISTRATION", _registration, "operators"),
             tls=_tls(environ),
+            admin_address=_read(environ, "CC_ADMIN_ADDRESS", _optional(_host_and_port), ""),
             behind_proxy=_read(environ, "CC_BEHIND_PROXY", _networks, ""),
             rate_limit=_read(environ, "CC_RATE_LIMIT", _optional(_whole(0, 1_000_000)), ""),
             audit_key_pem=_read(environ, "CC_AUDIT_KEY", _audit_key, ""),
@@ -147,6 +150,18 @@ class Config:
     def children(self) -> int:
         """How many processes examine uploads for one worker: half as many as ask them to."""
         return self.threads // 2
+
+    @property
+    def requests_a_second(self) -> int:
+        """How many each caller may make, 0 for no limit: an open service has none by itself."""
+        if self.rate_limit is None:
+            return DEFAULT_RATE if self.asks_credentials else 0
+        return self.rate_limit
+
+    @property
+    def most_connections(self) -> int:
+        """How many connections one worker takes; each may have a request on its way."""
+        return 512
 
     @property
     def address(self) -> str:
@@ -277,6 +292,16 @@ def _host(text: str) -> str:
     except ValueError:
         raise ValueError(
             f"is not an IP address to listen on: {text!r}. Try 127.0.0.1 or 0.0.0.0."
+        ) from None
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    try:
+        return _host(host.strip("[]")), _whole(1, 65535)(port)
+    except ValueError:
+        raise ValueError(
+            f"must be an IP address and a port, like 127.0.0.1:9001 or [::1]:9001, not {text!r}."
         ) from None
 
 

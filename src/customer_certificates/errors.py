@@ -55,6 +55,10 @@ class Invalid(Refusal):
     """What was sent can be read, but a value in it cannot be accepted."""
 
 
+class TooSlow(Refusal):
+    """What was sent came so slowly that it was not waited for."""
+
+
 class TooLarge(Refusal):
     """What was sent is larger than the service reads."""
 

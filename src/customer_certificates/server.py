@@ -19,14 +19,15 @@ from threading import Event, Thread
 from time import sleep
 
 import msgspec
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server.mp import MPServer as Server
 
 from .config import Config, share_metrics, uncounted
+from .gateways.admin_server import AdminServer
 from .gateways.no_dumps import forbid_dumps
-from .gateways.tls_files import check_pair
+from .gateways.tls_files import Served, TlsFileError
+from .workers import Workers
 
 _DRAIN_SECONDS = 25
 # Longer than proxies keep an idle connection (nginx: 60 s), so that it is they who close it.
@@ -34,6 +35,7 @@ _HEADER_SECONDS = 65
 _M_ARENA_MAX = -8
 _LOOK_SECONDS = 1
 _EXPORT_SECONDS = 600
+_RENEWAL_SECONDS = 2
 _COMMAND = f"from {__package__}.cli import main; main()"
 _TARGET = "customer_certificates.server:worker"
 
@@ -55,11 +57,13 @@ def serve(config: Config) -> None:
     import_module(f"{__package__}.app")
     gc.collect()
     gc.freeze()
-    if config.tls and (warning := check_pair(config.tls, datetime.now(UTC))):
-        print(f"customer-certificates: {warning}", file=sys.stderr)
     server = _granian(config)
+    if config.tls:
+        _renew(server, Served(config.tls))
     server.on_startup(lambda: _announce(config))
-    _require_free(config)
+    _require_free(config.host, config.port, "CC_PORT or CC_HOST")
+    if config.admin_address:
+        _require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
     with _exports(config, server):
         server.serve()
 
@@ -72,8 +76,50 @@ def metrics_folder() -> Iterator[None]:
         yield
 
 
+def _renew(server: Workers, served: Served) -> None:
+    """Serves what is in the files of CC_TLS_…, and what is in them later: they are looked at every
+    two seconds, and at a SIGHUP. What cannot be used is said, and the pair before goes on."""
+
+    def take_up() -> None:
+        pair = served.take_up(datetime.now(UTC))
+        server.use_tls(*served.paths)
+        if pair.warning:
+            _say(pair.warning)
+
+    def take_up_again() -> None:
+        try:
+            take_up()
+        except TlsFileError as error:
+            _say(f"{error} The certificate before goes on being served.")
+
+    def look() -> None:
+        seen = said = ""
+        while True:
+            sleep(_RENEWAL_SECONDS)
+            wrong = ""
+            try:
+                if served.differs(datetime.now(UTC)):
+                    _say("the certificate was renewed: new workers take it up.")
+                    server.reload()
+            except TlsFileError as error:
+                wrong = str(error)
+            # One file is renewed before the other: what is wrong is said when it stays so.
+            if wrong and wrong == seen != said:
+                _say(f"{wrong} The certificate before goes on being served.")
+                said = wrong
+            seen = wrong
+
+    take_up()
+    server.on_reload(take_up_again)
+    server.on_startup(Thread(target=look, name="tls-files", daemon=True).start)
+
+
+def _say(what: str) -> None:
+    print(f"customer-certificates: {what}", file=sys.stderr, flush=True)
+
+
 @contextmanager
-def _exports(config: Config, server: Server) -> Iterator[None]:
+def _exports(config: Config, server: Workers) -> Iterator[None]:
     """Exports the audit's heads every ten minutes while it is served, and once more at the end.
 
     By a process that ends each time: this one is to hold no connection that workers would inherit.
@@ -112,9 +158,13 @@ def worker() -> object:
 
     configure_logging()
     Thread(target=_end_with, args=[os.getppid()], name="first-process-watch", daemon=True).start()
-    app = create_app(Config.from_environ())
+    config = Config.from_environ()
+    app = create_app(config)
     # Where a worker ends, Python runs these, and not what atexit has.
     Finalize(None, app.close, exitpriority=1)
+    if config.admin_address:
+        admin = AdminServer(*config.admin_address, app.admin)
+        Finalize(None, admin.close, exitpriority=2)
     return app
 
 
@@ -132,38 +182,37 @@ def _limit_arenas() -> None:
         mallopt(_M_ARENA_MAX, 2)
 
 
-def _require_free(config: Config) -> None:
+def _require_free(host: str, port: int, variables: str) -> None:
     """Granian's own words for a taken port are a page of Rust."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((config.host, config.port))
+            probe.bind((host, port))
         except OSError as error:
             raise ListenError(
-                f"{config.host} port {config.port} cannot be listened on: {error.strerror}. "
-                "Choose another with CC_PORT or CC_HOST."
+                f"{host} port {port} cannot be listened on: {error.strerror}. "
+                f"Choose another with {variables}."
             ) from None
 
 
-def _granian(config: Config) -> Server:
-    return Server(
+def _granian(config: Config) -> Workers:
+    return Workers(
         _TARGET,
         address=config.host,
         port=config.port,
         interface=Interfaces.WSGI,
         factory=True,
         workers=config.workers,
+        threads=config.most_connections,
         blocking_threads=config.threads,
+        backpressure=config.most_connections,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000),
         websockets=False,
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
         workers_kill_timeout=_DRAIN_SECONDS,
-        ssl_cert=config.tls and config.tls[0],
-        ssl_key=config.tls and config.tls[1],
-        ssl_protocol_min=SSLProtocols.tls12,
     )
 
 

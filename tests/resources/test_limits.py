@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import create_app
@@ -58,3 +59,29 @@ def test_of_very_many_keys_the_last_ones_are_remembered() -> None:
 
     assert buckets.take(19_999, 0.0) == 0
     assert buckets.take(0, 0.0) == 1
+
+
+def test_whoever_guesses_tokens_is_refused_before_they_are_looked_at(
+    backend: Backend, engine: sa.Engine
+) -> None:
+    app = create_app(backend.closed(CC_RATE_LIMIT="4", CC_WORKERS="2"))
+    client = TestClient(app)
+    wrong = {"Authorization": "Bearer ccert_user_1_wrong"}
+    refused = [client.simulate_get("/users/1", headers=wrong) for _ in range(50)]
+    after = client.simulate_get("/livez")
+    elsewhere = client.simulate_get("/users/1", headers=wrong, remote_addr="10.1.2.3")
+    nowhere = [
+        client.simulate_get("/nothing", remote_addr="10.1.2.4").status_code for _ in range(50)
+    ]
+    app.close()
+
+    assert [answer.status_code for answer in refused[:4]] == [401] * 4
+    assert refused[0].headers["RateLimit-Policy"] == '"peer";q=4;w=2'
+    assert refused[0].headers["RateLimit"] == '"peer";r=3;t=1'
+    late = next(answer for answer in refused if answer.status_code == 429)
+    assert refusal(late)[:2] == (429, "too-many-requests")
+    assert late.headers["Retry-After"] == "1"
+    assert late.headers["RateLimit"] == '"peer";r=0;t=3'
+    assert after.status_code == 429
+    assert elsewhere.status_code == 401
+    assert set(nowhere) == {404, 429}

@@ -62,6 +62,17 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self._cut = Counter(
+            "cc_connections_cut",
+            "Clients' connections that were cut: slow bodies, and idle ones when many were open.",
+            ["reason"],
+            registry=registry,
+        )
+        self._busy = Counter(
+            "cc_requests_refused_busy",
+            "Requests that were refused because too many waited.",
+            registry=registry,
+        )
         self.password_queue = Gauge(
             "cc_password_hashing",
             "Passwords being hashed or waiting for it.",
@@ -83,6 +94,14 @@ class Metrics:
     def child_ended(self, reason: str) -> None:
         """Counts a process that examined uploads and is no more."""
         self._children.labels(reason).inc()
+
+    def connection_cut(self, reason: str) -> None:
+        """Counts a client's connection that was cut: `slow` or `scarce`."""
+        self._cut.labels(reason).inc()
+
+    def refused_busy(self) -> None:
+        """Counts a request that was refused because too many waited."""
+        self._busy.inc()
 
     def exposition(self) -> bytes:
         """All counts, of every worker process, in Prometheus' text format."""

@@ -1,8 +1,10 @@
 """The certificate and key with which the service itself speaks TLS."""
 
+import os
 import stat
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,8 +19,55 @@ class TlsFileError(Exception):
     """The files cannot be used. The message says which, why, and what to do."""
 
 
-def check_pair(files: tuple[Path, Path], now: datetime) -> str | None:
-    """Looks at the certificate's and the key's file; gives a warning where it is out of its time.
+class Pair(NamedTuple):
+    """A certificate with its chain, and its key, both in PEM; and what is to be said of it: that it
+    is out of its time, or nothing."""
+
+    certificate: bytes
+    key: bytes
+    warning: str | None
+
+
+class Served:
+    """The pair that is served, apart from the files: a worker may start at any time, also between
+    the renewal of one and of the other."""
+
+    def __init__(self, files: tuple[Path, Path]) -> None:
+        self._files = files
+        self._descriptors: tuple[int, ...] = ()
+        self.pair: Pair | None = None
+
+    def take_up(self, now: datetime) -> Pair:
+        """Serves what is in the files from now on. Raises TlsFileError where it cannot be used."""
+        pair = read_pair(self._files, now)
+        self.close()
+        # On Linux, in memory: a copy of a key is not left on a disk.
+        if hasattr(os, "memfd_create"):
+            self._descriptors = _in_memory(pair.certificate), _in_memory(pair.key)
+        self.pair = pair
+        return pair
+
+    def differs(self, now: datetime) -> bool:
+        """Whether the files have another pair by now. Raises TlsFileError as `take_up` does."""
+        return not self.pair or read_pair(self._files, now)[:2] != self.pair[:2]
+
+    @property
+    def paths(self) -> tuple[str, str]:
+        """Where this process and its children find the certificate and the key."""
+        certificate, key = self._descriptors or self._files
+        if self._descriptors:
+            return f"/proc/self/fd/{certificate}", f"/proc/self/fd/{key}"
+        return str(certificate), str(key)
+
+    def close(self) -> None:
+        """Forgets it; children that were started keep their own."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = ()
+
+
+def read_pair(files: tuple[Path, Path], now: datetime) -> Pair:
+    """The certificate's and the key's file.
 
     Raises TlsFileError where one is unreadable, the key is others' to read, or they do not fit.
     """
@@ -36,7 +85,13 @@ def check_pair(files: tuple[Path, Path], now: datetime) -> str | None:
             f"CC_TLS_CERTIFICATE={certificate_path} has no certificate in PEM: {error}."
         ) from None
     _require_fit(files, leaf, key)
-    return _warning(certificate_path, leaf, now)
+    return Pair(certificate, key, _warning(certificate_path, leaf, now))
+
+
+def _in_memory(content: bytes) -> int:
+    descriptor = os.memfd_create("tls")
+    os.write(descriptor, content)
+    return descriptor
 
 
 def _content(variable: str, path: Path) -> bytes:

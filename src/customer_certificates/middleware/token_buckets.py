@@ -16,12 +16,16 @@ class TokenBuckets:
         self._size = size
         self._buckets: OrderedDict[object, tuple[float, float]] = OrderedDict()
 
+    def left(self, key: object, now: float) -> float:
+        """How many there are to take; nothing is taken."""
+        level, since = self._buckets.get(key) or (self._size, now)
+        return min(self._size, level + (now - since) * self._rate)
+
     def take(self, key: object, now: float) -> float:
         """Takes one: how many are left; or, where it is less than 0, what is missing for one."""
-        buckets = self._buckets
-        level, since = buckets.pop(key, (self._size, now))
-        level = min(self._size, level + (now - since) * self._rate) - 1
-        buckets[key] = (level if level >= 0 else level + 1, now)
-        if len(buckets) > _MOST_KEYS:
-            buckets.popitem(last=False)
-        return level
+        left = self.left(key, now) - 1
+        self._buckets[key] = (left if left >= 0 else left + 1, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > _MOST_KEYS:
+            self._buckets.popitem(last=False)
+        return left

@@ -18,6 +18,7 @@ from ..errors import (
     Refusal,
     TooLarge,
     TooManyRequests,
+    TooSlow,
     Unauthenticated,
     Unavailable,
     UnsupportedMediaType,
@@ -56,7 +57,7 @@ _ANY_REQUEST: tuple[type[Refusal], ...] = (
     TooManyRequests,
     UnsupportedMediaType,
 )
-_ANY_BODY: tuple[type[Refusal], ...] = (Malformed, TooLarge, Invalid)
+_ANY_BODY: tuple[type[Refusal], ...] = (Malformed, TooSlow, TooLarge, Invalid)
 _IF_REPEATABLE: tuple[type[Refusal], ...] = (Conflict, Invalid)
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {

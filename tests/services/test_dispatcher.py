@@ -124,8 +124,8 @@ class Told:
         """Of each delivery the event, how it stands, and its tries."""
         with self.engine.connect() as connection:
             return [
-                tuple(row)
-                for row in connection.execute(
+                (event_id, status, tries)
+                for event_id, status, tries in connection.execute(
                     sa.select(Delivery.event_id, Delivery.status, Delivery.tries)
                     .where(Delivery.webhook_id == webhook_id)
                     .order_by(Delivery.event_id)

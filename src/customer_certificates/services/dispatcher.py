@@ -91,6 +91,10 @@ class Dispatcher:
             except Unavailable as error:
                 _log.warning("deliveries wait: %s", error.detail)
                 seconds = _LOOK_AGAIN_SECONDS
+            except Exception:
+                # What was claimed comes back when its lease ends; what was sent is stored next.
+                _log.exception("deliveries failed unexpectedly")
+                seconds = _LOOK_AGAIN_SECONDS
             self._wake.wait(seconds)
         self._drain()
 

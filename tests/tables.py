@@ -12,7 +12,10 @@ from customer_certificates.models import (
     AuditEntry,
     Base,
     Certificate,
+    Delivery,
+    Event,
     User,
+    Webhook,
     email_key,
     new_revision,
 )
@@ -24,7 +27,7 @@ from .factories import a_user
 CALLER = Caller("open", "a-request", "127.0.0.1")
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 # What `dump` gives where there is nothing.
-_RECORDS = {"audit", "audit_heads", "kept_answers"}
+_RECORDS = {"audit", "audit_heads", "events", "kept_answers"}
 _TABLES = [table for table in Base.metadata.sorted_tables if table.name not in _RECORDS]
 _ROWS = {table.name: sa.select(table).order_by(*table.primary_key) for table in _TABLES}
 NOTHING: dict[str, list[Any]] = {name: [] for name in _ROWS}
@@ -83,6 +86,28 @@ def add_certificates(
         **columns,
     }
     return _insert(engine, Certificate, [row] * number)
+
+
+def add_webhook(engine: sa.Engine, user_id: int | None, **columns: Any) -> tuple[int, int]:
+    """The ids of a new endpoint, and of an event that it was told of."""
+    row = {
+        "user_id": user_id,
+        "url": "https://hooks.example.com/",
+        "events": '["*"]',
+        "description": "",
+        "state": "active",
+        "configured": False,
+        "created_at": NOW,
+        **columns,
+    }
+    (webhook_id,) = _insert(engine, Webhook, [row])
+    about = {"user_id": user_id or 0, "type": "webhook.test", "at": NOW, "notify": False}
+    (event_id,) = _insert(engine, Event, [{**about, "webhook_id": webhook_id}])
+    told = {"event_id": event_id, "user_id": user_id or 0, "status": "delivered"}
+    with engine.begin() as connection:
+        values = {"webhook_id": webhook_id, "subject": -event_id, **told}
+        connection.execute(sa.insert(Delivery).values(values))
+    return webhook_id, event_id
 
 
 def _insert(engine: sa.Engine, kind: type[Base], rows: list[dict[str, Any]]) -> list[int]:

@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from importlib import import_module
 from multiprocessing.util import Finalize
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Thread
+from threading import Thread
 from time import sleep
 
 import msgspec
@@ -23,9 +22,9 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from .config import Config, share_metrics, uncounted
+from . import beside
+from .config import Config, share_metrics
 from .gateways.admin_server import AdminServer
-from .gateways.no_dumps import forbid_dumps
 from .gateways.tls_files import Served, TlsFileError
 from .workers import Workers
 
@@ -34,9 +33,7 @@ _DRAIN_SECONDS = 25
 _HEADER_SECONDS = 65
 _M_ARENA_MAX = -8
 _LOOK_SECONDS = 1
-_EXPORT_SECONDS = 600
 _RENEWAL_SECONDS = 2
-_COMMAND = f"from {__package__}.cli import main; main()"
 _TARGET = "customer_certificates.server:worker"
 
 
@@ -50,7 +47,6 @@ def serve(config: Config) -> None:
     Raises ListenError where the address cannot be listened on, TlsFileError where the files of
     CC_TLS_… cannot be used.
     """
-    forbid_dumps()
     _limit_arenas()
     # What is imported before the workers are forked, they share; what the garbage collector has
     # no need to look at, they do not copy.
@@ -64,7 +60,7 @@ def serve(config: Config) -> None:
     _require_free(config.host, config.port, "CC_PORT or CC_HOST")
     if config.admin_address:
         _require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
-    with _exports(config, server):
+    with beside.delivering(server), beside.exports(config, server):
         server.serve()
 
 
@@ -116,36 +112,6 @@ def _renew(server: Workers, served: Served) -> None:
 
 def _say(what: str) -> None:
     print(f"customer-certificates: {what}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _exports(config: Config, server: Workers) -> Iterator[None]:
-    """Exports the audit's heads every ten minutes while it is served, and once more at the end.
-
-    By a process that ends each time: this one is to hold no connection that workers would inherit.
-    """
-    if not config.audit_export_dir:
-        yield
-        return
-    command = [sys.executable, "-c", _COMMAND, "audit", "export"]
-    command += ["--out", str(config.audit_export_dir)]
-    stopped = Event()
-
-    def export() -> None:
-        subprocess.run(command, env=uncounted(), stdout=subprocess.DEVNULL, check=False)  # noqa: S603
-
-    def every_ten_minutes() -> None:
-        export()
-        while not stopped.wait(_EXPORT_SECONDS):
-            export()
-
-    thread = Thread(target=every_ten_minutes, name="audit-export", daemon=True)
-    server.on_startup(thread.start)
-    yield
-    stopped.set()
-    if thread.ident:
-        thread.join()
-    export()
 
 
 def worker() -> object:

@@ -1,0 +1,69 @@
+"""What runs beside the workers while they serve: commands in processes of their own.
+
+They are started anew and not forked from the first process: so they inherit no socket, and it holds
+no connection that workers would inherit.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from .config import Config, uncounted
+from .workers import Workers
+
+_EXPORT_SECONDS = 600
+_AGAIN_SECONDS = 1
+_END_SECONDS = 25
+_COMMAND = [sys.executable, "-c", f"from {__package__}.cli import main; main()"]
+
+
+@contextmanager
+def exports(config: Config, server: Workers) -> Iterator[None]:
+    """Exports the audit's heads every ten minutes while it is served, and once more at the end,
+    by a process that ends each time."""
+    if not config.audit_export_dir:
+        yield
+        return
+    command = [*_COMMAND, "audit", "export", "--out", str(config.audit_export_dir)]
+    stopped = Event()
+
+    def export() -> None:
+        subprocess.run(command, env=uncounted(), stdout=subprocess.DEVNULL, check=False)  # noqa: S603
+
+    def every_ten_minutes() -> None:
+        export()
+        while not stopped.wait(_EXPORT_SECONDS):
+            export()
+
+    thread = Thread(target=every_ten_minutes, name="audit-export", daemon=True)
+    server.on_startup(thread.start)
+    yield
+    stopped.set()
+    if thread.ident:
+        thread.join()
+    export()
+
+
+@contextmanager
+def delivering(server: Workers) -> Iterator[None]:
+    """Has a process tell others of events while it is served (`work`), another where it dies."""
+    command = [*_COMMAND, "work", "--with-parent"]
+    stopped = Event()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def keep_running() -> None:
+        while not stopped.is_set():
+            running[:] = [subprocess.Popen(command)]  # noqa: S603
+            running[0].wait()
+            stopped.wait(_AGAIN_SECONDS)
+
+    thread = Thread(target=keep_running, name="delivering", daemon=True)
+    server.on_startup(thread.start)
+    yield
+    stopped.set()
+    if thread.ident:
+        for process in running:
+            process.terminate()
+        thread.join(_END_SECONDS)

@@ -56,7 +56,11 @@ class Service:
         return httpx.Client(base_url=self.url, **given)
 
     def workers(self) -> list[psutil.Process]:
-        """The worker processes."""
+        """The processes that answer requests."""
+        return [one for one in self.processes() if "--with-parent" not in one.cmdline()]
+
+    def processes(self) -> list[psutil.Process]:
+        """All that the first process started: one of them tells webhooks of events."""
         return psutil.Process(self.popen.pid).children()
 
     def stop(self) -> int:
@@ -67,7 +71,7 @@ class Service:
     def kill(self) -> None:
         """Ends whatever is left of it."""
         if self.popen.poll() is None:
-            for process in [*self.workers(), psutil.Process(self.popen.pid)]:
+            for process in [*self.processes(), psutil.Process(self.popen.pid)]:
                 process.kill()
         self.popen.wait()
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,7 +58,13 @@ class Service:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that answer requests."""
-        return [one for one in self.processes() if "--with-parent" not in one.cmdline()]
+        found = []
+        for one in self.processes():
+            # One that has just ended is none.
+            with suppress(psutil.NoSuchProcess):
+                if "--with-parent" not in one.cmdline():
+                    found.append(one)
+        return found
 
     def processes(self) -> list[psutil.Process]:
         """All that the first process started: one of them tells webhooks of events."""

@@ -49,6 +49,7 @@ from .services.authentication import Authentication
 from .services.callers import Caller
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
+from .services.events import Events
 from .services.health import Health
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
@@ -112,7 +113,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
     revisions = Revisions(database, now)
-    audit = Audit(database, now)
+    audit, events = Audit(database, now), Events(database, now)
     data_keys, private_keys = DataKeys(database, master_keys, now), PrivateKeys(database)
     parts = (
         database,
@@ -121,11 +122,12 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Hostnames(database),
         revisions,
         audit,
+        events,
         data_keys,
         private_keys,
         now,
     )
-    users = Users(database, passwords, audit, now)
+    users = Users(database, passwords, audit, events, now)
     routes = _routes(
         users,
         Tokens(database, audit, now),

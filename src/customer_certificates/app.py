@@ -36,6 +36,7 @@ from .resources.certificates import (
     CheckResource,
 )
 from .resources.documentation import DocsResource, OpenApiResource
+from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
@@ -50,6 +51,7 @@ from .services.callers import Caller
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
 from .services.events import Events
+from .services.expiring import Expiring
 from .services.health import Health
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
@@ -83,7 +85,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(None, None, None, None, None, None, None))  # type: ignore[arg-type]
+    return openapi.document(_routes(None, None, None, None, None, None, None, None))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -134,6 +136,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Certificates(*parts),
         Versions(*parts),
         Listing(database, pages, revisions),
+        Expiring(database, revisions, audit, now),
         AuditPages(database),
         Health(database, pages),
     )
@@ -239,6 +242,7 @@ def _routes(
     certificates: Certificates,
     versions: Versions,
     listing: Listing,
+    expiring: Expiring,
     audit: AuditPages,
     health: Health,
 ) -> list[openapi.Route]:
@@ -247,6 +251,8 @@ def _routes(
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
+        (user + "/expiring", ExpiringResource(expiring)),
+        (user + "/expiry", ExpirySettingsResource(expiring)),
         (user + "/audit", UserAuditResource(audit)),
         ("/audit", AuditResource(audit)),
         (user + "/certificates", CertificatesResource(certificates, listing)),

@@ -17,6 +17,7 @@ from .gateways.children import Children
 from .gateways.counters import Counters
 from .gateways.database import Database
 from .gateways.metrics import Metrics
+from .gateways.outbound import Outbound
 from .gateways.request_lines import RequestLines
 from .keys import master_keys_of
 from .middleware.authentication import Authenticated
@@ -36,6 +37,7 @@ from .resources.certificates import (
     CheckResource,
 )
 from .resources.documentation import DocsResource, OpenApiResource
+from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
@@ -43,6 +45,7 @@ from .resources.payloads import LARGEST_ID
 from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
+from .resources.webhooks import webhook_routes
 from .services.attempts import Attempts
 from .services.audit import Audit
 from .services.audit_pages import AuditPages
@@ -50,6 +53,7 @@ from .services.authentication import Authentication
 from .services.callers import Caller
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
+from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiring import Expiring
 from .services.health import Health
@@ -60,13 +64,18 @@ from .services.last_uses import LastUses
 from .services.listing import Listing
 from .services.passwords import Passwords
 from .services.private_keys import PrivateKeys
+from .services.redelivery import Redelivery
 from .services.reexamination import Reexamination
 from .services.repeats import Repeats, Replayed
 from .services.revisions import Revisions
+from .services.rights import OPERATORS
+from .services.rights import users as of_users
 from .services.tokens import Tokens
 from .services.unsealed_keys import UnsealedKeys
 from .services.users import Users
 from .services.versions import Versions
+from .services.webhook_secrets import WebhookSecrets
+from .services.webhooks import Webhooks
 
 
 class IdConverter(BaseConverter):
@@ -85,7 +94,8 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(None, None, None, None, None, None, None, None))  # type: ignore[arg-type]
+    nothing: Any = None
+    return openapi.document(_routes(*[nothing] * 11))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -130,6 +140,14 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         now,
     )
     users = Users(database, passwords, audit, events, now)
+    outbound = Outbound(
+        https_only=config.asks_credentials,
+        allowed=config.webhook_allowed,
+        own=config.own_addresses,
+        roots_pem=config.roots_pem,
+    )
+    webhook_secrets = WebhookSecrets(database, master_keys, now)
+    webhooks = Webhooks(database, outbound, webhook_secrets, audit, events, now)
     routes = _routes(
         users,
         Tokens(database, audit, now),
@@ -138,6 +156,9 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Listing(database, pages, revisions),
         Expiring(database, revisions, audit, now),
         AuditPages(database),
+        EventPages(database, now),
+        webhooks,
+        Redelivery(database, webhooks, audit, now),
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -176,6 +197,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         children.close()
         passwords.close()
         last_uses.close()
+        webhook_secrets.close()
         data_keys.close()
         master_keys.close()
         pages.close()
@@ -244,6 +266,9 @@ def _routes(
     listing: Listing,
     expiring: Expiring,
     audit: AuditPages,
+    events: EventPages,
+    webhooks: Webhooks,
+    redelivery: Redelivery,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
@@ -255,6 +280,9 @@ def _routes(
         (user + "/expiry", ExpirySettingsResource(expiring)),
         (user + "/audit", UserAuditResource(audit)),
         ("/audit", AuditResource(audit)),
+        (user + "/events", EventsResource(events)),
+        *webhook_routes(user, webhooks, redelivery, of_users("webhooks")),
+        *webhook_routes("", webhooks, redelivery, OPERATORS),
         (user + "/certificates", CertificatesResource(certificates, listing)),
         (user + "/certificates/check", CheckResource(certificates)),
         (certificate, CertificateResource(certificates, versions)),

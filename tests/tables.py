@@ -6,7 +6,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from customer_certificates.models import NEVER, Base, Certificate, User, email_key, new_revision
+from customer_certificates.models import (
+    NEVER,
+    Base,
+    Certificate,
+    Delivery,
+    Event,
+    User,
+    Webhook,
+    email_key,
+    new_revision,
+)
 from customer_certificates.services.callers import Caller
 
 from .factories import a_user
@@ -70,6 +80,28 @@ def add_certificates(
         **columns,
     }
     return _insert(engine, Certificate, [row] * number)
+
+
+def add_webhook(engine: sa.Engine, user_id: int | None, **columns: Any) -> tuple[int, int]:
+    """The ids of a new endpoint, and of an event that it was told of."""
+    row = {
+        "user_id": user_id,
+        "url": "https://hooks.example.com/",
+        "events": '["*"]',
+        "description": "",
+        "state": "active",
+        "configured": False,
+        "created_at": NOW,
+        **columns,
+    }
+    (webhook_id,) = _insert(engine, Webhook, [row])
+    about = {"user_id": user_id or 0, "type": "webhook.test", "at": NOW, "notify": False}
+    (event_id,) = _insert(engine, Event, [{**about, "webhook_id": webhook_id}])
+    told = {"event_id": event_id, "user_id": user_id or 0, "status": "delivered"}
+    with engine.begin() as connection:
+        values = {"webhook_id": webhook_id, "subject": -event_id, **told}
+        connection.execute(sa.insert(Delivery).values(values))
+    return webhook_id, event_id
 
 
 def _insert(engine: sa.Engine, kind: type[Base], rows: list[dict[str, Any]]) -> list[int]:

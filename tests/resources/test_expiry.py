@@ -8,8 +8,12 @@ import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
+from customer_certificates.gateways.database import Database
 from customer_certificates.models import CertificateHostname, User
+from customer_certificates.services.events import Events
+from customer_certificates.services.expiry import Expiry
 
+from ..factories import a_pair, an_upload
 from ..tables import add_certificates, add_users
 from . import refusal
 
@@ -153,3 +157,35 @@ def test_what_is_no_threshold(
     answer = client.simulate_put(f"/users/{user}/expiry", json=body)
 
     assert refusal(answer)[0] == status
+
+
+def test_what_is_served_is_looked_at(client: TestClient, database: Database, owner: int) -> None:
+    """And told of as any event is."""
+    certificates = f"/users/{owner}/certificates"
+
+    def tell(days: float) -> list[str]:
+        """What the owner is told where a worker runs so many days from now."""
+        at = datetime.now(UTC) + days * DAY
+        Expiry(database, Events(database, lambda: at), lambda: at, by_mail=False).tell()
+        kinds = [one["type"] for one in client.simulate_get(f"/users/{owner}/events").json]
+        return [kind for kind in kinds if kind.startswith("certificate.expir")]
+
+    made = client.simulate_post(certificates, json=an_upload()).json
+    days_left = (datetime.fromisoformat(made["not_after"]) - datetime.now(UTC)) / DAY
+    this = f"{certificates}/{made['id']}"
+    assert tell(days_left - 20) == []
+
+    client.simulate_patch(f"{this}/active", json={"active": True})
+    assert tell(days_left - 20) == ["certificate.expiring"]
+    other = a_pair(key="RSA-2048")
+    replacement = {"body": other.body, "private_key": other.private_key}
+    assert client.simulate_put(this, json=replacement).status_code == 200
+    assert tell(days_left - 20) == ["certificate.expiring"] * 2
+    client.simulate_patch(f"{this}/active", json={"active": False})
+    assert tell(days_left - 1) == ["certificate.expiring"] * 2
+    assert client.simulate_post(f"{this}/rollback", json={"version": 1}).status_code == 200
+    client.simulate_patch(f"{this}/active", json={"active": True})
+    assert tell(days_left + 1) == ["certificate.expiring"] * 2 + ["certificate.expired"]
+
+    client.simulate_post(certificates, json=an_upload("active.example", active=True))
+    assert tell(days_left - 20)[-1] == "certificate.expiring"

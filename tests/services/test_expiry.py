@@ -288,7 +288,7 @@ def test_what_fails_is_done_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Events, "record", killed)
+        patch.setattr(Events, "calls", killed)
         with pytest.raises(KeyboardInterrupt):
             calendar.expiry.tell()
 

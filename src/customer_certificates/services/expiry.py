@@ -3,26 +3,30 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, DateTime, bindparam, select, tuple_
-from sqlalchemy.orm import load_only
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, cast, select, tuple_, update
 
-from ..errors import NotFound
-from ..gateways.database import Database, Transaction
-from ..gateways.sql import insert_new
-from ..models import Certificate, ExpiryNotice
+from ..gateways.database import Call, Database, Transaction
+from ..gateways.sql import insert_new, items_of
+from ..models import Certificate, ExpiryNotice, User
 from ..models.expiry import EXPIRED, look
 from .covering import is_covered
-from .events import Events, state_of
-from .users import locked_user
+from .events import CertificateState, Events
 
 # A run ends after so many looks; what is left is the next one's.
 _LOOKS_IN_A_RUN = 2000
 _READ_AT_ONCE = 500
 # Before what the database itself puts there.
 _BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
+
+
+class _Passed(NamedTuple):
+    """A certificate, and the threshold that it has passed last."""
+
+    certificate: CertificateState
+    threshold: str
 
 
 class Expiry:
@@ -42,23 +46,37 @@ class Expiry:
         self._now = now
         self._by_mail = by_mail
         place = tuple_(Certificate.expiry_due, Certificate.id)
-        after = tuple_(
-            bindparam("after_due", type_=DateTime(timezone=True)),
-            bindparam("after_id", type_=BigInteger),
-        )
+        after = tuple_(_time("after_due"), bindparam("after_id", type_=BigInteger))
         self._due = database.prepare(
             select(Certificate.expiry_due, Certificate.id, Certificate.user_id)
-            .where(
-                Certificate.expiry_due <= bindparam("now", type_=DateTime(timezone=True)),
-                place > after,
-            )
+            .where(Certificate.expiry_due <= _time("now"), place > after)
             .order_by(Certificate.expiry_due, Certificate.id)
             .limit(_READ_AT_ONCE),
             tenant=None,
         )
+        self._lock = database.prepare(
+            select(User.expiry_thresholds)
+            .where(User.id == bindparam("user_id", type_=BigInteger))
+            .with_for_update()
+        )
+        asked = items_of(bindparam("ids", type_=Text))
+        of_those = Certificate.id.in_(select(cast(asked.c.value, BigInteger)))
+        shown = (getattr(Certificate, name) for name in CertificateState._fields)
+        # Another worker may have looked at some meanwhile.
+        self._still_due = database.prepare(
+            select(Certificate.not_before, *shown)
+            .where(of_those, Certificate.expiry_due <= _time("now"))
+            .order_by(Certificate.id)
+        )
+        self._covered = database.prepare(select(Certificate.id).where(of_those, is_covered()))
         self._record = database.prepare(
             insert_new(ExpiryNotice).returning(ExpiryNotice.id),
             ("user_id", "certificate_id", "version", "threshold", "at", "mail_due"),
+        )
+        self._put_off = database.prepare(
+            update(Certificate)
+            .where(Certificate.id == bindparam("certificate_id", type_=BigInteger))
+            .values(expiry_due=_time("next"))
         )
 
     def tell(self) -> int:
@@ -66,7 +84,7 @@ class Expiry:
         return sum(self._look_at(user_id, ids) for user_id, ids in self._batches())
 
     def _batches(self) -> Iterator[tuple[int, list[int]]]:
-        """Users, and the ids of their certificates to look at. One that fails is passed over."""
+        """Users, and the ids of their certificates to look at."""
         now, place, looks = self._now(), (_BEFORE_ALL, 0), 0
         while looks < _LOOKS_IN_A_RUN:
             rows = self._due(now=now, after_due=place[0], after_id=place[1])
@@ -80,68 +98,64 @@ class Expiry:
     def _look_at(self, user_id: int, ids: Sequence[int]) -> int:
         now = self._now()
         with self._database.begin(user_id) as session:
-            try:
-                user = locked_user(session, user_id)
-            except NotFound:
+            users, rows = session.run_together(
+                (self._lock, {"user_id": user_id}),
+                (self._still_due, {"ids": _as_json(ids), "now": now}),
+            )
+            if not users:
                 return 0
-            text = user.expiry_thresholds
+            text = users[0][0]
             thresholds = None if text is None else msgspec.json.decode(text, type=list[str])
-            return sum(
-                self._tell_of(session, certificate, covered, thresholds, now)
-                for certificate, covered in session.execute(_still_due(ids, now)).all()
+            passed: list[_Passed] = []
+            looked: list[Call] = []
+            for begin, *state in rows:
+                certificate = CertificateState(*state)
+                threshold, again = None, None
+                if begin and certificate.not_after and certificate.active:
+                    threshold, again = look(begin, certificate.not_after, thresholds, now)
+                looked.append((self._put_off, {"certificate_id": certificate.id, "next": again}))
+                if threshold is not None:
+                    passed.append(_Passed(certificate, threshold))
+            told = self._told(session, user_id, passed, now)
+            session.run_together(*looked, *self._events_of(user_id, told))
+            return len(told)
+
+    def _told(
+        self, session: Transaction, user_id: int, passed: Sequence[_Passed], now: datetime
+    ) -> list[_Passed]:
+        """Those of `passed` that the owner is told of now, with the notices of that. What was
+        missed before the last threshold is told of no more."""
+        if not passed:
+            return []
+        ids = _as_json([one.certificate.id for one in passed])
+        covered = {certificate_id for (certificate_id,) in session.run(self._covered, ids=ids)}
+        open_ends = [one for one in passed if one.certificate.id not in covered]
+        values = [
+            {
+                "user_id": user_id,
+                "certificate_id": one.certificate.id,
+                "version": one.certificate.version,
+                "threshold": one.threshold,
+                "at": now,
+                "mail_due": now if self._by_mail else None,
+            }
+            for one in open_ends
+        ]
+        recorded = session.run_together(*((self._record, row) for row in values))
+        return [one for one, is_new in zip(open_ends, recorded, strict=True) if is_new]
+
+    def _events_of(self, user_id: int, told: Sequence[_Passed]) -> Iterator[Call]:
+        for certificate, threshold in told:
+            yield from self._events.calls(
+                "certificate.expired" if threshold == EXPIRED else "certificate.expiring",
+                user_id,
+                certificate,
             )
 
-    def _tell_of(
-        self,
-        session: Transaction,
-        certificate: Certificate,
-        covered: bool,
-        thresholds: Sequence[str] | None,
-        now: datetime,
-    ) -> bool:
-        """Whether the owner is told now of what was passed last; what was missed before that is
-        told of no more."""
-        begin, end = certificate.not_before, certificate.not_after
-        if begin is None or end is None or not certificate.active:
-            certificate.expiry_due = None
-            return False
-        passed, certificate.expiry_due = look(begin, end, thresholds, now)
-        if passed is None or covered:
-            return False
-        if not session.run(
-            self._record,
-            user_id=certificate.user_id,
-            certificate_id=certificate.id,
-            version=certificate.version,
-            threshold=passed,
-            at=now,
-            mail_due=now if self._by_mail else None,
-        ):
-            return False
-        self._events.record(
-            session,
-            "certificate.expired" if passed == EXPIRED else "certificate.expiring",
-            certificate.user_id,
-            state_of(certificate),
-        )
-        return True
+
+def _time(name: str) -> Any:
+    return bindparam(name, type_=DateTime(timezone=True))
 
 
-def _still_due(ids: Sequence[int], now: datetime) -> Any:
-    """Another worker may have looked at some meanwhile; bodies are not read."""
-    shown = (
-        "user_id",
-        "active",
-        "version",
-        "hostnames",
-        "not_before",
-        "not_after",
-        "fingerprint_sha256",
-        "expiry_due",
-    )
-    return (
-        select(Certificate, is_covered())
-        .where(Certificate.id.in_(ids), Certificate.expiry_due <= now)
-        .order_by(Certificate.id)
-        .options(load_only(*(getattr(Certificate, name) for name in shown)))
-    )
+def _as_json(ids: Sequence[int]) -> str:
+    return msgspec.json.encode([str(one) for one in ids]).decode()

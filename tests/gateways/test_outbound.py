@@ -481,18 +481,3 @@ def test_when_to_come_back(text: str, seconds: float | None, sender: Outbound) -
     head = f"HTTP/1.1 503 No\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n"
     with Receiver(lambda _: [head.encode()]) as receiver:
         assert post(sender, receiver.url()).retry_after == seconds
-
-
-def test_what_came_unasked_answers_nothing(sender: Outbound) -> None:
-    """Or each answer from then on would be taken for that to the next request."""
-    both_sent = threading.Semaphore(0)
-
-    def rogue(_: Received) -> Parts:
-        yield OK
-        yield b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
-        both_sent.release()
-
-    with Receiver(rogue) as receiver:
-        for _ in range(5):
-            assert post(sender, receiver.url()).status == 204
-            assert both_sent.acquire(timeout=10)

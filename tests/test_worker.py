@@ -122,7 +122,9 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     wait(lambda: pending(engine) == 0, 3600 if is_long else WAIT_SECONDS)
     for worker in workers:
         worker.popen.terminate()
-    assert [worker.popen.wait(WAIT_SECONDS) for worker in workers] == [0, 0], log.read_text()
+    # One that was just started may not have got to where it says how it wants to be stopped.
+    ends = {worker.popen.wait(WAIT_SECONDS) for worker in workers}
+    assert ends <= {0, -signal.SIGTERM}, log.read_text()
 
     with engine.connect() as connection:
         told = connection.execute(

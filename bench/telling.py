@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -31,15 +31,15 @@ from tests.receiver import Receiver
 from tests.servers import a_role_that_owns_nothing, start_postgresql
 from tests.tables import add_users
 
+from . import recording
+from .clock import now
+
 EVENTS = 10_000
 RATE = 1_000
 SECONDS = 10
 _CERTIFICATES = 100
 _TOGETHER = 50
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+_ROUNDS = 5
 
 
 def measure() -> None:
@@ -66,13 +66,16 @@ def _measure(url: str, folder: Path) -> None:
     engine = migration_engine(config.database_owner_url)
     users = add_users(engine, 20)
     # Who records is not what is measured, and does not wait for the disk.
-    recording = f"{config.database_url}?options=-c%20synchronous_commit%3Doff"
-    database = Database(recording, Metrics(None), threads=4)
+    unsafe = f"{config.database_url}?options=-c%20synchronous_commit%3Doff"
+    database = Database(unsafe, Metrics(None), threads=4)
+    print(f"{recording.cost(database, engine, master_keys_of(config), _ROUNDS)}, told to nobody")
     with _process("receive") as receiver:
         assert receiver.stdout
         address = receiver.stdout.readline().decode().strip()
         _add_webhook(database, config, address)
-        events = Events(database, _now)
+        told = recording.cost(database, engine, master_keys_of(config), _ROUNDS)
+        print(f"{told}, told to one endpoint")
+        events = Events(database, now)
         for place in range(0, EVENTS, _TOGETHER):
             _record(database, events, users, place, _TOGETHER)
 
@@ -106,7 +109,7 @@ def _measure(url: str, folder: Path) -> None:
 
 
 def _add_webhook(database: Database, config: Config, url: str) -> None:
-    secrets = WebhookSecrets(database, master_keys_of(config), _now)
+    secrets = WebhookSecrets(database, master_keys_of(config), now)
     with database.begin("*") as session:
         webhook = Webhook(
             user_id=None,
@@ -115,7 +118,7 @@ def _add_webhook(database: Database, config: Config, url: str) -> None:
             description="",
             state="active",
             configured=False,
-            created_at=_now(),
+            created_at=now(),
         )
         session.add(webhook)
         session.flush()
@@ -130,7 +133,7 @@ def _record(
     calls: list[Call] = []
     for one in range(place, place + number):
         certificate_id = user_id * _CERTIFICATES + one % _CERTIFICATES
-        state = CertificateState(certificate_id, 1, True, '["www.example.com"]', _now(), "f" * 64)
+        state = CertificateState(certificate_id, 1, True, '["www.example.com"]', now(), "f" * 64)
         calls += events.calls("certificate.activated", user_id, state)
     database.run_together(user_id, *calls)
 

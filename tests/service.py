@@ -58,17 +58,11 @@ class Service:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that answer requests."""
-        found = []
-        for one in self.processes():
-            # One that has just ended is none.
-            with suppress(psutil.NoSuchProcess):
-                if "--with-parent" not in one.cmdline():
-                    found.append(one)
-        return found
+        return [one for one in self._children() if not _tells(one)]
 
-    def processes(self) -> list[psutil.Process]:
-        """All that the first process started: one of them tells webhooks of events."""
-        return psutil.Process(self.popen.pid).children()
+    def telling(self) -> list[psutil.Process]:
+        """The process that tells webhooks; none while it is being replaced."""
+        return [one for one in self._children() if _tells(one)]
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
@@ -78,9 +72,12 @@ class Service:
     def kill(self) -> None:
         """Ends whatever is left of it."""
         if self.popen.poll() is None:
-            for process in [*self.processes(), psutil.Process(self.popen.pid)]:
+            for process in [*self._children(), psutil.Process(self.popen.pid)]:
                 process.kill()
         self.popen.wait()
+
+    def _children(self) -> list[psutil.Process]:
+        return psutil.Process(self.popen.pid).children()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -95,6 +92,13 @@ class Service:
                     time.sleep(0.02)
                 else:
                     return
+
+
+def _tells(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "work" in process.cmdline()
+    # It has just ended: whoever kills workers waits for that.
+    return False
 
 
 def run(

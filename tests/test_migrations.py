@@ -29,7 +29,7 @@ from .service import environment, run
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0007"
+_HEAD = "0008"
 _numbers = itertools.count()
 
 
@@ -150,7 +150,7 @@ def test_the_head_is_what_the_models_say(migrated: Empty, models_schema: list[An
     if migrated.is_postgresql:
         assert "toast_tuple_target=8160" in described
     else:
-        assert described.count("AUTOINCREMENT") == 7
+        assert described.count("AUTOINCREMENT") == 8
 
 
 def test_alembic_finds_no_difference_between_head_and_models(migrated: Empty) -> None:

@@ -17,7 +17,6 @@ from threading import Event as Flag
 from threading import Thread
 
 import httpx
-import psutil
 import pytest
 import sqlalchemy as sa
 from standardwebhooks import Webhook as Verifier
@@ -122,7 +121,9 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     wait(lambda: pending(engine) == 0, 3600 if is_long else WAIT_SECONDS)
     for worker in workers:
         worker.popen.terminate()
-    assert [worker.popen.wait(WAIT_SECONDS) for worker in workers] == [0, 0], log.read_text()
+    # One that was just started may not have got to where it says how it wants to be stopped.
+    ends = {worker.popen.wait(WAIT_SECONDS) for worker in workers}
+    assert ends <= {0, -signal.SIGTERM}, log.read_text()
 
     with engine.connect() as connection:
         told = connection.execute(
@@ -161,7 +162,7 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
             for received in receiver.received:
                 Verifier(made["secret"]).verify(received.body.decode(), received.headers)
 
-            (inside,) = telling(service)
+            (inside,) = service.telling()
             inside.kill()
             client.post(f"/users/{owner}/webhooks/{made['id']}/test")
             wait(lambda: len(receiver.ids()) == 3)
@@ -170,16 +171,11 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
                     'cc_delivery_attempts_total{status="delivered"}' in client.get("/metrics").text
                 )
             )
-            (inside,) = telling(service)
+            (inside,) = service.telling()
         assert service.stop() == 0
         assert not inside.is_running()
     finally:
         service.kill()
-
-
-def telling(service: Service) -> list[psutil.Process]:
-    children = psutil.Process(service.popen.pid).children()
-    return [child for child in children if "work" in child.cmdline()]
 
 
 def test_a_worker_by_itself_counts_and_drains(

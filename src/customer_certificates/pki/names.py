@@ -58,6 +58,12 @@ def covers(pattern: str, hostname: str) -> bool:
     return pattern[:2] == "*." and dot == "." and label != "*" and rest == pattern[2:]
 
 
+def wildcard_of(hostname: str) -> str:
+    """The wildcard that covers `hostname`; itself where there is none."""
+    first, dot, rest = hostname.partition(".")
+    return f"*.{rest}" if dot and first != "*" else hostname
+
+
 def written(address: _Address) -> str:
     """`address` as RFC 5952 writes it; an embedded IPv4 address stays legible (section 5)."""
     # Python changed how it writes these in 3.13, and what is stored must not depend on that.

@@ -64,7 +64,7 @@ def import_certificates(
         user_id=user,
         dry_run=dry_run,
         activate=activate,
-        token=_read_token(token_file),
+        token=read_token(token_file),
     )
     raise typer.Exit(code)
 
@@ -104,7 +104,7 @@ def _read_passphrases(file: Path | None) -> list[str]:
         raise typer.BadParameter(str(error), param_hint="--passphrase-file") from None
 
 
-def _read_token(file: Path | None) -> str | None:
+def read_token(file: Path | None) -> str | None:
     if file is None:
         return None
     try:

@@ -181,7 +181,7 @@ def test_a_terminator_is_told_of_what_is_within_its_reach(
     mine = add(reporting, owner, self_signed(WWW, end=9000 * DAY))
     foreign = add(reporting, stranger, self_signed("*.example.com", end=9000 * DAY))
 
-    def seen(hostname: str, **reach: str) -> list[int]:
+    def seen(hostname: str, **reach: Any) -> list[int]:
         headers = bearer(make_token(engine, "terminator", **reach))
         answer = closed.simulate_get("/resolve", params={"hostname": hostname}, headers=headers)
         assert answer.status_code == 200, answer.text

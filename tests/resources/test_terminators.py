@@ -323,7 +323,7 @@ def test_terminators_are_served_what_their_tokens_say(
     add(reporting, owner, self_signed(WWW, "shop.example.com", **LONG))
     add(reporting, stranger, self_signed("*.example.com", **LONG))
 
-    def served(**reach: str) -> tuple[list[int], int]:
+    def served(**reach: Any) -> tuple[list[int], int]:
         headers = bearer(make_token(engine, "terminator", **reach))
         names = (WWW, "shop.example.com", "other.example.com", "www.example.org")
         statuses = [asked(closed, name, headers=headers).status_code for name in names]

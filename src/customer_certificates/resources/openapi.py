@@ -237,6 +237,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "name": parameter.name,
         "in": parameter.place,
         "description": parameter.description,
+        **({"required": True} if parameter.required else {}),
         "schema": parameter.schema,
     }
 

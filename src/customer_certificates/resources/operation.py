@@ -18,6 +18,7 @@ class Parameter:
     place: str
     description: str
     schema: dict[str, Any]
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from ..services.views import encode
 from . import payloads
 from .operation import Answer, Parameter, operation
 
-HOSTNAME = Parameter(
+_HOSTNAME = Parameter(
     "hostname",
     "query",
     "A DNS name or an IP address.",
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
+    required=True,
 )
 _KEY_TYPE = Parameter(
     "key_type",
@@ -34,7 +35,7 @@ class ResolveResource:
         {200: Answer("What is served now, and why nothing else.", Resolved)},
         description="Only what is active, valid now and has its key is served. Of those, an exact "
         "name beats a wildcard; then the greater trust wins, the later end, the newer id.",
-        parameters=[HOSTNAME, _KEY_TYPE],
+        parameters=[_HOSTNAME, _KEY_TYPE],
         refusals=[Invalid],
         allow=OBSERVERS,
     )

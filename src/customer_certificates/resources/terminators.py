@@ -40,6 +40,7 @@ _DOMAIN = Parameter(
     "query",
     "The name for which Caddy asks.",
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
+    required=True,
 )
 
 

@@ -36,7 +36,7 @@ class Winner(msgspec.Struct):
     """What is served to those who take a key of its type."""
 
     key_type: Annotated[str, Meta(description="Type of its key.", examples=["ecdsa"])]
-    certificate_id: Annotated[int, Meta(ge=1, examples=[1])]
+    certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
     version: Annotated[int, Meta(ge=1, description="Which version of it.", examples=[1])]
     matches: Annotated[
@@ -52,7 +52,7 @@ class Winner(msgspec.Struct):
 class Other(msgspec.Struct):
     """A certificate that is for the name, and is not served."""
 
-    certificate_id: Annotated[int, Meta(ge=1, examples=[2])]
+    certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[2])]
     user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
     version: Annotated[int, Meta(ge=1, description="Which version of it.", examples=[1])]
     key_type: Annotated[str | None, Meta(description="Type of its key; null: not known.")]

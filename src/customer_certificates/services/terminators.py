@@ -43,13 +43,13 @@ class TraefikPair(msgspec.Struct, rename="camel"):
 class TraefikTls(msgspec.Struct):
     """Traefik's certificates."""
 
-    certificates: list[TraefikPair]
+    certificates: Annotated[list[TraefikPair], Meta(description="By id.")]
 
 
 class TraefikConfiguration(msgspec.Struct):
     """Traefik's dynamic configuration: nothing but certificates."""
 
-    tls: TraefikTls
+    tls: Annotated[TraefikTls, Meta(description="What it serves with.")]
 
 
 class Terminators:

@@ -52,6 +52,7 @@ from .services.callers import Caller
 from .services.candidates import Candidates
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
+from .services.events import Events
 from .services.health import Health
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
@@ -118,7 +119,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
     revisions = Revisions(database, now)
-    audit = Audit(database, now)
+    audit, events = Audit(database, now), Events(database, now)
     data_keys, private_keys = DataKeys(database, master_keys, now), PrivateKeys(database)
     parts = (
         database,
@@ -127,11 +128,12 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Hostnames(database),
         revisions,
         audit,
+        events,
         data_keys,
         private_keys,
         now,
     )
-    users = Users(database, passwords, audit, now)
+    users = Users(database, passwords, audit, events, now)
     candidates = Candidates(database)
     served_keys = ServedKeys(database, data_keys, private_keys, audit, now)
     terminators = Terminators(database, candidates, served_keys, now)

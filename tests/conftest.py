@@ -127,6 +127,8 @@ def engine(_engine: sa.Engine) -> Iterator[sa.Engine]:
             "audit",
             "audit_heads",
             "kept_answers",
+            "events",
+            "webhooks",
             "tokens",
             "service_state",
             "users",

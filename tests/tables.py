@@ -15,7 +15,7 @@ from .factories import a_user
 CALLER = Caller("open", "a-request", "127.0.0.1")
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 # What `dump` gives where there is nothing.
-_RECORDS = {"audit", "audit_heads", "kept_answers"}
+_RECORDS = {"audit", "audit_heads", "events", "kept_answers"}
 _TABLES = [table for table in Base.metadata.sorted_tables if table.name not in _RECORDS]
 NOTHING: dict[str, list[Any]] = {table.name: [] for table in _TABLES}
 

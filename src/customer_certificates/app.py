@@ -39,6 +39,8 @@ from .resources.documentation import DocsResource, OpenApiResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
+from .resources.resolve import ResolveResource
+from .resources.terminators import CaddyAskResource, CaddyResource, TraefikResource
 from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
@@ -47,8 +49,10 @@ from .services.audit import Audit
 from .services.audit_pages import AuditPages
 from .services.authentication import Authentication
 from .services.callers import Caller
+from .services.candidates import Candidates
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
+from .services.events import Events
 from .services.health import Health
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
@@ -59,7 +63,10 @@ from .services.passwords import Passwords
 from .services.private_keys import PrivateKeys
 from .services.reexamination import Reexamination
 from .services.repeats import Repeats, Replayed
+from .services.resolving import Resolving
 from .services.revisions import Revisions
+from .services.served_keys import ServedKeys
+from .services.terminators import Terminators
 from .services.tokens import Tokens
 from .services.unsealed_keys import UnsealedKeys
 from .services.users import Users
@@ -82,7 +89,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(None, None, None, None, None, None, None))  # type: ignore[arg-type]
+    return openapi.document(_routes(None, None, None, None, None, None, None, None, None))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -112,7 +119,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
     revisions = Revisions(database, now)
-    audit = Audit(database, now)
+    audit, events = Audit(database, now), Events(database, now)
     data_keys, private_keys = DataKeys(database, master_keys, now), PrivateKeys(database)
     parts = (
         database,
@@ -121,11 +128,15 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Hostnames(database),
         revisions,
         audit,
+        events,
         data_keys,
         private_keys,
         now,
     )
-    users = Users(database, passwords, audit, now)
+    users = Users(database, passwords, audit, events, now)
+    candidates = Candidates(database)
+    served_keys = ServedKeys(database, data_keys, private_keys, audit, now)
+    terminators = Terminators(database, candidates, served_keys, now)
     routes = _routes(
         users,
         Tokens(database, audit, now),
@@ -133,6 +144,8 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Versions(*parts),
         Listing(database, pages, revisions),
         AuditPages(database),
+        Resolving(candidates, now),
+        terminators,
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -141,6 +154,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         ("/docs", docs := DocsResource()),
         ("/docs/{name}", docs),
     ]
+    if config.token_in_path and config.asks_credentials:
+        own_routes += [
+            ("/terminators/{token}/caddy", CaddyResource(terminators)),
+            ("/terminators/{token}/caddy/ask", CaddyAskResource(terminators)),
+        ]
     all_routes = [*routes, *own_routes]
     names = {template: openapi.plain_template(template) for template, _ in all_routes}
     attempts = Attempts(Counters(pages.redis), now)
@@ -150,7 +168,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         middleware=[
             RequestLog(lines, metrics, names),
             Peer(config.behind_proxy),
-            Authenticated(authentication, registration_is_open=config.registration == "open")
+            Authenticated(
+                authentication,
+                registration_is_open=config.registration == "open",
+                terminator_peers=config.terminator_peers,
+            )
             if config.asks_credentials
             else OpenMode(config.trusted_peers),
             Limits(config.rate_limit, workers=config.workers),
@@ -238,6 +260,8 @@ def _routes(
     versions: Versions,
     listing: Listing,
     audit: AuditPages,
+    resolving: Resolving,
+    terminators: Terminators,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
@@ -255,6 +279,10 @@ def _routes(
         (certificate + "/rollback", RollbackResource(versions)),
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
+        ("/resolve", ResolveResource(resolving)),
+        ("/terminators/caddy", CaddyResource(terminators)),
+        ("/terminators/caddy/ask", CaddyAskResource(terminators)),
+        ("/terminators/traefik", TraefikResource(terminators)),
         ("/healthcheck", HealthcheckResource(health)),
         ("/livez", LivezResource()),
     ]

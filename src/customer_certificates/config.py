@@ -58,7 +58,9 @@ class Config:
     who may register users, where credentials are asked for; `tls` names the files of the service's
     own certificate and key, or is None for plain HTTP; `behind_proxy` are the proxies whose
     X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for the
-    default; `audit_key_pem` signs what the audit's
+    default; `webhook_allowed` are ranges to which webhooks may lead though they are not public;
+    `terminator_peers` may ask as Caddy does without a token, and where `token_in_path` a token may
+    stand in the path for that; `audit_key_pem` signs what the audit's
     chains end in (None: a key in `data_dir` does), and they are exported into `audit_export_dir`
     from time to time (None: they are not); `master_key` wraps data keys, those
     `master_keys_retiring` still unwrap what they have wrapped.
@@ -82,6 +84,9 @@ class Config:
     tls: tuple[Path, Path] | None
     behind_proxy: tuple[Network, ...]
     rate_limit: int | None
+    webhook_allowed: tuple[Network, ...]
+    terminator_peers: tuple[Network, ...]
+    token_in_path: bool
     audit_key_pem: bytes | None
     audit_export_dir: Path | None
     master_key: MasterKeyAddress
@@ -131,6 +136,14 @@ class Config:
             tls=_tls(environ),
             behind_proxy=_read(environ, "CC_BEHIND_PROXY", _networks, ""),
             rate_limit=_read(environ, "CC_RATE_LIMIT", _optional(_whole(0, 1_000_000)), ""),
+            webhook_allowed=_read(
+                environ,
+                "CC_WEBHOOK_ALLOWED",
+                _networks,
+                "" if profile == "prd" else "127.0.0.0/8,::1",
+            ),
+            terminator_peers=_read(environ, "CC_TERMINATOR_PEERS", _networks, ""),
+            token_in_path=_read(environ, "CC_TOKEN_IN_PATH", _flag, "false"),
             audit_key_pem=_read(environ, "CC_AUDIT_KEY", _audit_key, ""),
             audit_export_dir=_read(environ, "CC_AUDIT_EXPORT_DIR", _folder_if_any, ""),
             master_key=_read(environ, "CC_MASTER_KEY", _master_key(data_dir / "master-key"), ""),
@@ -142,6 +155,11 @@ class Config:
     def asks_credentials(self) -> bool:
         """Whether tokens are asked for; if not, only this machine and trusted peers are served."""
         return self.profile == "prd"
+
+    @property
+    def own_addresses(self) -> tuple[Network, ...]:
+        """Where the service itself is asked, besides at the addresses of this machine."""
+        return (ipaddress.ip_network(self.host), *self.behind_proxy)
 
     @property
     def children(self) -> int:
@@ -285,6 +303,12 @@ def _registration(text: str) -> Registration:
         case "operators" | "open":
             return text
     raise ValueError(f"must be operators or open (anybody may register), not {text!r}.")
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"must be true or false, not {text!r}.")
+    return text == "true"
 
 
 def _upload_checks(text: str) -> UploadChecks:

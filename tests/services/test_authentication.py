@@ -21,6 +21,7 @@ from customer_certificates.services.attempts import Attempts
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.authentication import Authentication
 from customer_certificates.services.callers import Caller
+from customer_certificates.services.events import Events
 from customer_certificates.services.last_uses import LastUses
 from customer_certificates.services.listing import CertificateFilter, Listing
 from customer_certificates.services.passwords import Passwords
@@ -53,8 +54,8 @@ class Door:
         self.clock = Clock()
         self.passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=_PLACES)
         stack.callback(self.passwords.close)
-        audit = Audit(database, self.clock)
-        self.users = Users(database, self.passwords, audit, self.clock)
+        audit, events = Audit(database, self.clock), Events(database, self.clock)
+        self.users = Users(database, self.passwords, audit, events, self.clock)
         uses = LastUses(database)
         stack.callback(uses.close)
         attempts = Attempts(Counters(None), self.clock)

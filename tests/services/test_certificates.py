@@ -21,6 +21,7 @@ from customer_certificates.models import User
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.data_keys import DataKeys
+from customer_certificates.services.events import Events
 from customer_certificates.services.hostnames import Hostnames
 from customer_certificates.services.inspection import Inspection
 from customer_certificates.services.intermediates import Intermediates
@@ -69,6 +70,7 @@ class Parts(NamedTuple):
     hostnames: Hostnames
     revisions: Revisions
     audit: Audit
+    events: Events
     data_keys: DataKeys
     private_keys: PrivateKeys
     now: Callable[[], datetime]
@@ -91,6 +93,7 @@ def parts(
         hostnames,
         revisions,
         audit,
+        Events(database, lambda: NOW),
         data_keys,
         private_keys,
         lambda: NOW,
@@ -109,8 +112,8 @@ def versions(parts: Parts) -> Versions:
 
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
-    passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2)
-    yield Users(database, passwords, Audit(database, lambda: NOW), lambda: NOW)
+    passwords, clock = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2), lambda: NOW
+    yield Users(database, passwords, Audit(database, clock), Events(database, clock), clock)
     passwords.close()
 
 
@@ -183,7 +186,7 @@ def test_no_use_case_asks_once_for_each_row(
         "find": lambda: listing.page(owner, named, NONE),
         "check": lambda: certificates.check(owner, sent(CertificateUpload, *names), first),
         # Each write ends with three: the audit's chain is locked, an entry added, the chain's head
-        # moved. The data key; the revision, the same one, itself, its names, its intermediate, its
+        # moved. Each event takes two: itself, and whom it is to be told to. The data key; the revision, the same one, itself, its names, its intermediate, its
         # key: on PostgreSQL in three trips.
         "upload": lambda: certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None),
         # The same, the claim, and whether it holds.
@@ -222,22 +225,22 @@ def test_no_use_case_asks_once_for_each_row(
         "list active": 2,
         "find": 2,
         "check": 5,
-        "upload": 10,
-        "upload active": 12,
-        "activate": 9,
+        "upload": 12,
+        "upload active": 16,
+        "activate": 11,
         "activate again": 5,
-        "replace": 18,
+        "replace": 20,
         "show versions": 1,
-        "roll back": 19,
-        "deactivate": 8,
-        "delete": 8,
+        "roll back": 21,
+        "deactivate": 10,
+        "delete": 10,
         "show user": 1,
         "list users": 1,
         "find user": 1,
         "change user": 5,
         "register": 4,
         "sign in": 1,
-        "delete user": 5,
+        "delete user": 7,
     }
 
 

@@ -14,6 +14,7 @@ from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
 from customer_certificates.services.audit import Audit
+from customer_certificates.services.events import Events
 from customer_certificates.services.passwords import Passwords
 from customer_certificates.services.users import NewUser, UserChanges, Users
 from customer_certificates.services.views import Tags, UserView
@@ -26,8 +27,8 @@ HASHES = PasswordHashes(LEAST_PASSWORD_COST)
 
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
-    passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2)
-    yield Users(database, passwords, Audit(database, lambda: NOW), lambda: NOW)
+    passwords, clock = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=2), lambda: NOW
+    yield Users(database, passwords, Audit(database, clock), Events(database, clock), clock)
     passwords.close()
 
 

@@ -3,10 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Insert, TableValuedAlias, Text, column
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Insert,
+    SQLColumnExpression,
+    TableValuedAlias,
+    Text,
+    column,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
+
+# On which channel of PostgreSQL's NOTIFY events are announced.
+EVENTS_CHANNEL = "cc_events"
 
 
 class size_of(FunctionElement[int]):  # noqa: N801 - a function of SQL
@@ -31,9 +43,31 @@ class _items(FunctionElement[str]):  # noqa: N801 - a function of SQL
     inherit_cache = True
 
 
-def items_of(json: ColumnElement[str]) -> TableValuedAlias:
+def items_of(json: SQLColumnExpression[str]) -> TableValuedAlias:
     """A table with a row for each text in a JSON array, in its column `value`."""
     return _items(json).table_valued(column("value", Text))
+
+
+class this_transaction(FunctionElement[int]):  # noqa: N801 - a function of SQL
+    """The number of the transaction that runs the statement; SQLite has none: NULL."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+class oldest_transaction(FunctionElement[int]):  # noqa: N801 - a function of SQL
+    """The number of the oldest transaction that has not ended. What has a smaller
+    `this_transaction` is there to be read, or never will be; SQLite: NULL."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+class announce(FunctionElement[None]):  # noqa: N801 - a function of SQL
+    """Wakes whoever listens for events, when the transaction commits; SQLite: nothing."""
+
+    type = NullType()
+    inherit_cache = True
 
 
 def insert_new(table: Any) -> Any:
@@ -82,6 +116,28 @@ def _likely_on_postgresql(element: likely, compiler: Any, **options: Any) -> str
 @compiles(likely, "sqlite")
 def _likely_on_sqlite(element: likely, compiler: Any, **options: Any) -> str:
     return _compiled(element, "likely", compiler, options)
+
+
+@compiles(this_transaction)
+def _this_on_postgresql(_element: this_transaction, _compiler: Any, **_options: Any) -> str:
+    return "CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)"
+
+
+@compiles(oldest_transaction)
+def _oldest_on_postgresql(_element: oldest_transaction, _compiler: Any, **_options: Any) -> str:
+    return "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)"
+
+
+@compiles(announce)
+def _announce_on_postgresql(_element: announce, _compiler: Any, **_options: Any) -> str:
+    return f"pg_notify('{EVENTS_CHANNEL}', '')"
+
+
+@compiles(this_transaction, "sqlite")
+@compiles(oldest_transaction, "sqlite")
+@compiles(announce, "sqlite")
+def _null_on_sqlite(_element: FunctionElement[Any], _compiler: Any, **_options: Any) -> str:
+    return "NULL"
 
 
 @compiles(_items)

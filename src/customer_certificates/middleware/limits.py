@@ -38,7 +38,8 @@ class Limits:
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Raises TooManyRequests where the caller's share is used up."""
+        """Raises TooManyRequests where the caller's share is used up; a resource that is
+        `is_silent_beyond_limits` is not asked then, and 204 answered for it."""
         caller = req.context.get("caller")
         if not self._limited or not caller or (caller.kind == "open" and not self._open_too):
             return
@@ -49,7 +50,10 @@ class Limits:
         resp.set_header("RateLimit-Policy", f'"{name}"{self._policy}')
         full_again = math.ceil((self._size - left) / self._share)
         resp.set_header("RateLimit", f'"{name}";r={max(0, int(left))};t={full_again}')
-        if left < 0:
+        if left < 0 and getattr(resource, "is_silent_beyond_limits", False):
+            resp.status = 204
+            resp.complete = True
+        elif left < 0:
             raise TooManyRequests(
                 "You ask for more than your share. Wait, then go on more slowly.",
                 retry_after=max(1, wait),

@@ -3,6 +3,8 @@
 from .audit import AuditEntry, AuditHead
 from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
+from .delivery import PENDING, Delivery
+from .event import Event
 from .hostname import CertificateHostname, HostnameClaim
 from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
@@ -11,16 +13,20 @@ from .service_state import ServiceState
 from .token import Token
 from .user import NEVER, User, email_key, new_revision
 from .user_key import UserKey
+from .webhook import Webhook, WebhookSecret
 
 __all__ = [
     "CONTENT",
     "NEVER",
+    "PENDING",
     "AuditEntry",
     "AuditHead",
     "Base",
     "Certificate",
     "CertificateHostname",
     "CertificateVersion",
+    "Delivery",
+    "Event",
     "HostnameClaim",
     "Intermediate",
     "KeptAnswer",
@@ -30,6 +36,8 @@ __all__ = [
     "UnsealedKey",
     "User",
     "UserKey",
+    "Webhook",
+    "WebhookSecret",
     "email_key",
     "new_revision",
 ]

@@ -47,6 +47,13 @@ def normalise(hostname: str) -> str | None:
     return name
 
 
+def server_name(sent: str) -> str | None:
+    """The hostname that the client of a TLS handshake sent (RFC 6066, 3), normalised; None where it
+    is none. Addresses and wildcards are none there."""
+    name = normalise(sent)
+    return None if name is None or name.startswith("*") or _address(name) else name
+
+
 def covers(pattern: str, hostname: str) -> bool:
     """Whether a certificate for `pattern` is one for `hostname`; both normalised (RFC 9525, 6.3).
 

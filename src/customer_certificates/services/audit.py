@@ -1,6 +1,6 @@
 """The record of who did what, written in the transaction that it records."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal
@@ -49,17 +49,20 @@ class Audit:
         *,
         outcome: Outcome = "done",
         detail: Mapping[str, Any] | None = None,
+        also: Sequence[Call] = (),
     ) -> None:
         """Adds an entry to the chain: the id of the user whose business it is, or
         audit_chain.NOBODY.
 
-        To be called last in a transaction: it locks the chain until the end of that. `detail` has
-        never a secret: no key, password, passphrase, token, nor a body.
+        To be called last in a transaction: it locks the chain until the end of that; statements of
+        the transaction that need nothing of it, `also`, make the same trip. `detail` has never a
+        secret: no key, password, passphrase, token, nor a body.
         """
         lock, start = self.head(chain)
         head = session.run(lock, **start)
         session.run_together(
-            *self.entry(head, caller, action, chain, object_path, outcome=outcome, detail=detail)
+            *also,
+            *self.entry(head, caller, action, chain, object_path, outcome=outcome, detail=detail),
         )
 
     def head(self, chain: int) -> Call:

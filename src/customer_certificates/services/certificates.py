@@ -19,6 +19,7 @@ from .contents import (
     locked_certificate,
 )
 from .data_keys import AnotherWasFirst, DataKeys
+from .events import CertificateState, Events, state_of
 from .hostnames import Hostnames, Replaced, names_of
 from .inspection import Inspection
 from .intermediates import Intermediates
@@ -57,6 +58,7 @@ class Certificates:
         hostnames: Hostnames,
         revisions: Revisions,
         audit: Audit,
+        events: Events,
         data_keys: DataKeys,
         private_keys: PrivateKeys,
         now: Callable[[], datetime],
@@ -67,6 +69,7 @@ class Certificates:
         self._hostnames = hostnames
         self._revisions = revisions
         self._audit = audit
+        self._events = events
         self._data_keys = data_keys
         self._private_keys = private_keys
         self._now = now
@@ -161,6 +164,7 @@ class Certificates:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self._now()))
             changes = certificate.active != wanted.active
+            told: list[Call] = []
             if changes:
                 certificate.active = wanted.active
                 session.flush()
@@ -169,8 +173,14 @@ class Certificates:
                 else:
                     self._hostnames.free(session, user_id, certificate.hostnames)
                 self._revisions.replace(session, user_id)
+                told = self._events.calls(
+                    "certificate.activated" if wanted.active else "certificate.deactivated",
+                    user_id,
+                    state_of(certificate),
+                    notify=wanted.notify,
+                )
             outcome: Outcome = "done" if changes else "unchanged"
-            self._audit.record(session, caller, action, user_id, path, outcome=outcome)
+            self._audit.record(session, caller, action, user_id, path, outcome=outcome, also=told)
             once.keep(session, None)
 
     def delete(
@@ -194,8 +204,14 @@ class Certificates:
             session.flush()
             self._hostnames.free(session, user_id, certificate.hostnames)
             self._revisions.replace(session, user_id)
+            state = state_of(certificate)._replace(active=False)
+            told = self._events.calls("certificate.deleted", user_id, state)
+            if certificate.active:
+                told = self._events.calls("certificate.deactivated", user_id, state) + told
             detail = {"fingerprint_sha256": certificate.fingerprint_sha256}
-            self._audit.record(session, caller, "certificate.delete", user_id, path, detail=detail)
+            self._audit.record(
+                session, caller, "certificate.delete", user_id, path, detail=detail, also=told
+            )
             once.keep(session, None)
 
     def _replaced(self, user_id: int, certificate_id: int) -> Replaced:
@@ -235,8 +251,15 @@ class Certificates:
             """What needs the certificate's id, to which the key is bound."""
             keys.require_stored(rows[place_of_head + 1 :])
             certificate_id = rows[2][0][0]
+            state = CertificateState(
+                certificate_id, 1, sent.active, hostnames, content["not_after"], fingerprint
+            )
+            told = self._events.calls("certificate.created", user_id, state)
+            if sent.active:
+                told += self._events.calls("certificate.activated", user_id, state)
             return [
                 self._private_keys.added(keys, certificate_id, 1, examined.private_key),
+                *told,
                 *self._audit.entry(
                     rows[place_of_head],
                     caller,

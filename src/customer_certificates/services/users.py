@@ -16,6 +16,7 @@ from ..models import NEVER, User, email_key, new_revision
 from .audit import Audit
 from .audit_chain import NOBODY
 from .callers import Caller, KnownUser
+from .events import Events
 from .passwords import Passwords
 from .repeats import ANY_NUMBER, Once
 from .views import Tags, UserView, require_view
@@ -74,11 +75,13 @@ class Users:
         database: Database,
         passwords: Passwords,
         audit: Audit,
+        events: Events,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._audit = audit
+        self._events = events
         self._now = now
         shown = (User.id, User.name, User.email, User.created_at)
         self._by_id = database.prepare(select(*shown).where(User.id == bindparam("user_id")))
@@ -196,7 +199,8 @@ class Users:
             once.claim(session)
             require_view(expected, _view(locked_user(session, user_id)))
             session.execute(delete(User).where(User.id == user_id))
-            self._audit.record(session, caller, "user.delete", user_id, path)
+            told = self._events.calls("user.deleted", user_id)
+            self._audit.record(session, caller, "user.delete", user_id, path, also=told)
             once.keep(session, None)
 
     def sign_in(self, email: str, password: str) -> int | None:

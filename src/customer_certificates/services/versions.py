@@ -19,6 +19,7 @@ from .contents import (
     locked_certificate,
 )
 from .data_keys import DataKeys, UserKeys
+from .events import Events, EventType, state_of
 from .hostnames import Hostnames, names_of, require_kept
 from .inspection import Inspection
 from .intermediates import Intermediates
@@ -30,6 +31,10 @@ from .views import SHOWN, CertificateView, Tags, certificate_view, require_view,
 
 # The present one among them.
 _KEPT = 5
+_TOLD_OF: dict[str, EventType] = {
+    "certificate.replace": "certificate.replaced",
+    "certificate.roll_back": "certificate.rolled_back",
+}
 
 
 class Versions:
@@ -43,6 +48,7 @@ class Versions:
         hostnames: Hostnames,
         revisions: Revisions,
         audit: Audit,
+        events: Events,
         data_keys: DataKeys,
         private_keys: PrivateKeys,
         now: Callable[[], datetime],
@@ -53,6 +59,7 @@ class Versions:
         self._hostnames = hostnames
         self._revisions = revisions
         self._audit = audit
+        self._events = events
         self._data_keys = data_keys
         self._private_keys = private_keys
         self._now = now
@@ -192,14 +199,24 @@ class Versions:
         before: int,
     ) -> None:
         """`before` is the version that the certificate was."""
-        outcome: Outcome = "unchanged" if certificate.version == before else "done"
+        changed = certificate.version != before
+        outcome: Outcome = "done" if changed else "unchanged"
+        state = state_of(certificate)
+        told = self._events.calls(_TOLD_OF[action], certificate.user_id, state) if changed else []
         detail = {
             "version": certificate.version,
             "fingerprint_sha256": certificate.fingerprint_sha256,
         }
         path = certificate_path(certificate.user_id, certificate.id)
         self._audit.record(
-            session, caller, action, certificate.user_id, path, outcome=outcome, detail=detail
+            session,
+            caller,
+            action,
+            certificate.user_id,
+            path,
+            outcome=outcome,
+            detail=detail,
+            also=told,
         )
 
     def _put(

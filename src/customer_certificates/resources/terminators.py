@@ -1,0 +1,139 @@
+"""/terminators/caddy and /terminators/traefik: certificates with their keys, by name or all"""
+
+from typing import Annotated
+
+import msgspec
+from falcon import Request, Response
+from msgspec import Meta
+
+from ..errors import Conflict, Invalid, NotFound
+from ..pki.client_hello import key_types
+from ..pki.names import server_name
+from ..services.rights import CADDY, TERMINATORS
+from ..services.terminators import Terminators, TraefikConfiguration
+from ..services.views import encode
+from . import conditional, payloads
+from .operation import IF_NONE_MATCH, NOT_MODIFIED, Answer, Parameter, operation
+
+_PEM = "application/x-pem-file"
+
+_SERVER_NAME = Parameter(
+    "server_name",
+    "query",
+    "The name that the client of the handshake sent (SNI). What is no hostname is not ours: 204.",
+    {"type": "string", "examples": ["www.example.com"]},
+)
+_SIGNATURE_SCHEMES = Parameter(
+    "signature_schemes",
+    "query",
+    "What signatures the client verifies: numbers in hexadecimal, with commas between.",
+    {"type": "string", "examples": ["403,804,401"]},
+)
+_CIPHER_SUITES = Parameter(
+    "cipher_suites",
+    "query",
+    "What ciphers the client has, in the same form.",
+    {"type": "string", "examples": ["1301,c02b,c02f"]},
+)
+_DOMAIN = Parameter(
+    "domain",
+    "query",
+    "The name for which Caddy asks.",
+    {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
+    required=True,
+)
+
+
+class Ours(msgspec.Struct):
+    """A name for which a certificate is served."""
+
+    domain: Annotated[str, Meta(description="As certificates have it.", examples=["www.a.org"])]
+
+
+class CaddyResource:
+    """What Caddy's `get_certificate http` asks for at a handshake. Any other status than 200 and
+    204 would end the handshake, whosever the name is."""
+
+    speaks_json = False
+    is_silent_beyond_limits = True
+
+    def __init__(self, terminators: Terminators) -> None:
+        self._terminators = terminators
+
+    @operation(
+        "Give Caddy a certificate and its key",
+        {
+            200: Answer("The chain, then the key, in PEM.", media_type=_PEM),
+            204: Answer("The name is not ours, or nothing can be served for it."),
+        },
+        description="As `get_certificate http` asks (docs/terminators/caddy.md). Whoever asks for "
+        "more than its share is answered 204 too.",
+        parameters=[_SERVER_NAME, _SIGNATURE_SCHEMES, _CIPHER_SUITES],
+        allow=CADDY,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        resp.set_header("Cache-Control", "no-store")
+        name = server_name(_text(req, "server_name"))
+        kinds = key_types(_text(req, "signature_schemes"), _text(req, "cipher_suites"))
+        bundle = name and self._terminators.bundle(req.context.caller, name, kinds)
+        if not bundle:
+            resp.status = 204
+            return
+        resp.content_type = _PEM
+        resp.data = bundle.reveal()
+
+
+class CaddyAskResource:
+    """What Caddy's on-demand TLS asks before it sees to a certificate for a name."""
+
+    speaks_json = False
+
+    def __init__(self, terminators: Terminators) -> None:
+        self._terminators = terminators
+
+    @operation(
+        "Tell Caddy whether a name is ours",
+        {200: Answer("It is: a certificate is served for it.", Ours)},
+        description="As `on_demand_tls` asks (docs/terminators/caddy.md).",
+        parameters=[_DOMAIN],
+        refusals=[NotFound, Invalid],
+        allow=CADDY,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = payloads.Query(req)
+        hostname = query.hostname("domain")
+        query.check()
+        self._terminators.require_served(req.context.caller, hostname)
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = encode(Ours(hostname))
+
+
+class TraefikResource:
+    """What Traefik's HTTP provider polls."""
+
+    def __init__(self, terminators: Terminators) -> None:
+        self._terminators = terminators
+
+    @operation(
+        "Give Traefik all certificates and their keys",
+        {
+            200: Answer("Its dynamic configuration.", TraefikConfiguration, headers=("ETag",)),
+            304: NOT_MODIFIED,
+        },
+        description="As its HTTP provider polls it (docs/terminators/traefik.md). The same bytes "
+        "as long as nothing changes. For at most 10,000 certificates.",
+        parameters=[IF_NONE_MATCH],
+        refusals=[Conflict],
+        allow=TERMINATORS,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        known = conditional.known(req)
+        tag, configuration = self._terminators.configuration(req.context.caller, known.admit)
+        conditional.send(resp, tag, configuration.reveal() if configuration else None)
+        resp.set_header("Cache-Control", "no-store")
+
+
+def _text(req: Request, name: str) -> str:
+    """A query parameter; nothing where it came several times, as Caddy sends none."""
+    value = req.params.get(name)
+    return value if isinstance(value, str) else ""

@@ -9,6 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ..terminators import fingerprint
+
 Entry = dict[str, Any]
 
 
@@ -120,6 +127,9 @@ def a_feed(earlier: FeedStub | None = None, port: int = 0) -> Iterator[FeedStub]
     class Server(ThreadingHTTPServer):
         daemon_threads = True  # they may be waiting for a change that does not come
 
+        def handle_error(self, *_: object) -> None:
+            """An agent that ended while it waited."""
+
     with Server(("127.0.0.1", port), Handler) as server:
         stub.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -129,3 +139,28 @@ def a_feed(earlier: FeedStub | None = None, port: int = 0) -> Iterator[FeedStub]
         finally:
             server.shutdown()
             thread.join()
+
+
+def entry(
+    number: int, leaf: x509.Certificate, key: CertificateIssuerPrivateKeyTypes, **changes: Any
+) -> Entry:
+    """What the feed says of a certificate that is active."""
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    pem = leaf.public_bytes(Encoding.PEM).decode()
+    return {
+        "certificate_id": number,
+        "user_id": 1,
+        "version": 1,
+        "active": True,
+        "hostnames": names.get_values_for_type(x509.DNSName),
+        "not_before": f"{leaf.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "not_after": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "trust": "self_signed",
+        "key_type": "rsa" if isinstance(key, rsa.RSAPrivateKey) else "ecdsa",
+        "fingerprint_sha256": fingerprint(leaf),
+        "chain_pem": pem,
+        "private_key_pem": key.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        ).decode(),
+        **changes,
+    }

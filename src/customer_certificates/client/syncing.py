@@ -60,7 +60,9 @@ def run(
             stack.callback(folder.close)
             state = State(root / "state.sqlite3")
             stack.callback(state.close)
-            agent = _agent(wish, folder, state, read_token, now)
+            feed = Feed(wish.server, read_token)
+            stack.callback(feed.close)
+            agent = _agent(wish, folder, state, feed, now)
             if once:
                 return int(not agent.run_once())
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,7 +81,7 @@ def _agent(
     wish: Wish,
     folder: Folder,
     state: State,
-    read_token: Callable[[], str | None],
+    feed: Feed,
     now: Callable[[], datetime],
 ) -> Agent:
     """Raises ValueError, OSError, sqlite3.Error where the folder will not do."""
@@ -94,7 +96,7 @@ def _agent(
     publisher = files = Files(folder, state, layout, wish.check, wish.reload)
     if wish.runtime:
         publisher = Told(folder, state, layout, wish.runtime, files if wish.reload else None)
-    parts = Parts(Feed(wish.server, read_token), state, mirror, publisher)
+    parts = Parts(feed, state, mirror, publisher)
     identity = Identity(wish.name, wish.format, wish.server)
     return Agent(identity, parts, folder.root, wish.metrics, now)
 

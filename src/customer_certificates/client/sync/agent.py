@@ -77,7 +77,8 @@ class Agent:
         self._heard_at: datetime | None = None
         self._counts: tuple[int, int, int] | None = None
         self._reported_problems: list[str] = []
-        self._noted = -math.inf
+        self._noted: status.Status | None = None
+        self._noted_at = -math.inf
         self._is_stopped = self._is_waiting = False
 
     def run(self) -> None:
@@ -165,6 +166,9 @@ class Agent:
         with self._waiting():
             page = self._feed.page(cursor, wait)
         self._heard_at = self._now()
+        if self._following:
+            # It is the same service that did not take the last report.
+            self._reporting.try_again()
         if page.changes or page.reset or page.cursor != cursor:
             self._mirror.apply(page, self._now())
             self._counts = None
@@ -177,7 +181,7 @@ class Agent:
     def _report(self) -> None:
         """Nothing is said to be served before it is."""
         is_served = not self._publishing and self._publisher.due_in() is None
-        problems = [f"{one.what}: {one.detail}" for one in self._troubles if one.detail]
+        problems = [str(one) for one in self._troubles if one]
         while True:
             served, dropped = self._state.unreported() if is_served else ([], [])
             if not served and not dropped and problems == self._reported_problems:
@@ -195,31 +199,27 @@ class Agent:
                 self._state.reported([*(one.id for one in served), *dropped])
 
     def _note_status(self) -> None:
-        if self._counts and time.monotonic() < self._noted + _STATUS_SECONDS:
-            return
         self._counts = self._counts or self._state.counts()
         certificates, served, hostnames = self._counts
-        problems = tuple(f"{one.what}: {one.detail}" for one in self._troubles if one.detail)
+        problems = tuple(str(one) for one in self._troubles if one)
         is_done = not self._has_more and self._publisher.due_in() is None
         now = self._now()
-        status.write(
-            self._folder,
-            self._metrics,
-            status.Status(
-                *self._identity,
-                process=os.getpid(),
-                at=now,
-                heard_at=self._heard_at,
-                is_current=is_done and not problems,
-                certificates=certificates,
-                served=served,
-                hostnames=hostnames,
-                next_change=self._state.next_change(now),
-                problems=problems,
-            ),
-            self._troubles,
+        found = status.Status(
+            *self._identity,
+            process=os.getpid(),
+            at=now,
+            heard_at=self._heard_at,
+            is_current=is_done and not problems,
+            certificates=certificates,
+            served=served,
+            hostnames=hostnames,
+            next_change=self._state.next_change(now),
+            problems=problems,
         )
-        self._noted = time.monotonic()
+        is_news = self._noted is None or not found.says_the_same_as(self._noted)
+        if is_news or time.monotonic() > self._noted_at + _STATUS_SECONDS:
+            status.write(self._folder, self._metrics, found, self._troubles)
+            self._noted, self._noted_at = found, time.monotonic()
 
     def _wait(self, seconds: float) -> None:
         with self._waiting():

@@ -23,6 +23,12 @@ class Feed:
         self._read_token = read_token
         self._connection: Connection | None = None
 
+    def close(self) -> None:
+        """Ends the connection; the next request makes another."""
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
     def page(self, cursor: str, wait: int) -> Page:
         """What follows `cursor` (empty: everything), within `wait` seconds where there is nothing
         yet. Raises Refused, Unreachable, Lost."""
@@ -72,6 +78,5 @@ class Feed:
         try:
             return send(self._connection)
         except Refused:
-            self._connection.close()
-            self._connection = None
+            self.close()
             raise

@@ -33,6 +33,10 @@ class Status(msgspec.Struct, frozen=True):
     next_change: datetime | None
     problems: tuple[str, ...]
 
+    def says_the_same_as(self, other: "Status") -> bool:
+        """Whether nothing but time has passed between the two."""
+        return msgspec.structs.replace(self, at=other.at, heard_at=other.heard_at) == other
+
 
 def write(folder: Path, metrics: Path | None, status: Status, troubles: Iterable[Trouble]) -> None:
     """Puts it into `folder`, and into `metrics` for node_exporter. Raises OSError."""

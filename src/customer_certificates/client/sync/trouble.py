@@ -22,6 +22,9 @@ class Trouble:
     def __bool__(self) -> bool:
         return bool(self.detail)
 
+    def __str__(self) -> str:
+        return f"{self.what}: {self.detail}"
+
     @property
     def seconds(self) -> float:
         """How long not to try it again; 0 where it may be tried."""
@@ -39,6 +42,10 @@ class Trouble:
         self._not_before = time.monotonic() + seconds
         self.detail = detail
         say(f"{self.what} failed: {detail.rstrip('.')}. Trying again in {seconds:.1f} s.")
+
+    def try_again(self) -> None:
+        """There is reason to believe that it will not fail again."""
+        self._not_before = 0.0
 
     def end(self) -> None:
         """It succeeded."""

@@ -1,0 +1,169 @@
+"""Agents that run, and the nginx and HAProxy that they keep supplied."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from customer_certificates.client.sync.status import Status
+
+from .servers import Server, free_port
+from .service import COMMAND, environment
+from .terminators import Terminator
+
+# As docs/terminators/nginx.md has it.
+_NGINX = """
+{user}
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {certificates}/http.conf;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        include {certificates}/server.conf;
+        location / {{ return 200 "served"; }}
+    }}
+}}
+"""
+# As docs/terminators/haproxy.md has it.
+_HAPROXY = """
+global
+    stats socket {folder}/haproxy.sock mode 600 level admin
+    stats timeout 10m
+    tune.bufsize 65536
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+frontend https
+    bind 127.0.0.1:{port} ssl crt-list {certificates}/crt-list
+    http-request return status 200 content-type text/plain string served
+"""
+
+
+class RunningAgent:
+    """`customer-certificates sync` for `folder`; `log` is what it says."""
+
+    def __init__(self, folder: Path, server: str, *options: str) -> None:
+        self.folder = folder
+        self.log = folder.with_name(f"{folder.name}.log")
+        command = [COMMAND, "sync", "--out", str(folder), "--server", server, *options]
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment({})
+            )
+        self.process = psutil.Process(self._popen.pid)
+
+    def status(self) -> Status | None:
+        """What it last left of itself."""
+        with suppress(OSError):
+            found = msgspec.json.decode((self.folder / "status.json").read_bytes(), type=Status)
+            return found if found.process == self._popen.pid else None
+        return None
+
+    def wait_for(self, is_so: Callable[[Status], bool]) -> Status:
+        """Its status, once `is_so`."""
+        return wait_for(self.status, lambda found: found is not None and is_so(found), self.log)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        self._popen.send_signal(signal.SIGTERM)
+        return self._popen.wait(30)
+
+    def kill(self) -> None:
+        """Ends it, whatever it is doing."""
+        self._popen.kill()
+        self._popen.wait()
+
+
+def wait_for(look: Callable[[], object], is_so: Callable[..., bool], log: Path) -> Status:
+    """What `look` finds, once that `is_so`."""
+    patience = threading.Event()
+    for _ in range(600):
+        if is_so(found := look()):
+            return found  # type: ignore[return-value]
+        patience.wait(0.05)
+    raise AssertionError(f"{found}\n{log.read_text()}")
+
+
+def synced(folder: Path, server: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """`customer-certificates sync --once`, when it has ended."""
+    return subprocess.run(
+        [COMMAND, "sync", "--out", str(folder), "--server", server, "--once", *options],
+        capture_output=True,
+        text=True,
+        env=environment({}),
+        timeout=60,
+        check=False,
+    )
+
+
+def as_nginx_reads() -> Sequence[str]:
+    """The options by which nginx's workers can read what an agent writes as root."""
+    return ["--owner", "nobody"] if os.geteuid() == 0 else []
+
+
+def start_nginx(folder: Path, certificates: Path) -> tuple[Server, Terminator, list[str]]:
+    """nginx with what an agent put into `certificates`, and the agent's options for it."""
+    port = free_port()
+    configuration = folder / "nginx.conf"
+    user = "user nobody nogroup;" if os.geteuid() == 0 else ""
+    configuration.write_text(
+        _NGINX.format(user=user, folder=folder, certificates=certificates, port=port)
+    )
+    command = [_program("nginx"), "-c", str(configuration), "-e", f"{folder}/error.log"]
+    typed = " ".join(command)
+    server = Server(
+        f"https://127.0.0.1:{port}", command, folder / "nginx.log", lambda _: _listens(port)
+    )
+    options = ["--check", f"{typed} -t", "--reload", f"{typed} -s reload"]
+    return server, Terminator(server, port), options
+
+
+def start_haproxy(folder: Path, certificates: Path) -> tuple[Server, Terminator, list[str]]:
+    """HAProxy (a master and its worker) with what an agent put into `certificates`, and the agent's
+    options to have it loaded again."""
+    port = free_port()
+    configuration = folder / "haproxy.cfg"
+    configuration.write_text(_HAPROXY.format(folder=folder, certificates=certificates, port=port))
+    command = [_program("haproxy"), "-W", "-f", str(configuration)]
+    server = Server(
+        f"https://127.0.0.1:{port}", command, folder / "haproxy.log", lambda _: _listens(port)
+    )
+    check = f"{command[0]} -c -q -f {configuration}"
+    return (
+        server,
+        Terminator(server, port),
+        ["--check", check, "--reload", f"kill -USR2 {server.process.pid}"],
+    )
+
+
+def _program(name: str) -> str:
+    # Debian keeps servers where only root's PATH leads.
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if not found:
+        raise RuntimeError(f"{name} is not installed: apt-get install {name}")
+    return found
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False

@@ -12,13 +12,18 @@ from pathlib import Path
 
 import msgspec
 import psutil
+import typer
+from typer.testing import CliRunner
 
 from customer_certificates.client.sync.status import Status
+from customer_certificates.client.terminator_commands import sync
 
 from .servers import Server, free_port
 from .service import COMMAND, environment
 from .terminators import Terminator
 
+_COMMANDS = typer.Typer()
+_COMMANDS.command()(sync)
 # As docs/terminators/nginx.md has it.
 _NGINX = """
 {user}
@@ -103,16 +108,10 @@ def wait_for(look: Callable[[], object], is_so: Callable[..., bool], log: Path) 
     raise AssertionError(f"{found}\n{log.read_text()}")
 
 
-def synced(folder: Path, server: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """`customer-certificates sync --once`, when it has ended."""
-    return subprocess.run(
-        [COMMAND, "sync", "--out", str(folder), "--server", server, "--once", *options],
-        capture_output=True,
-        text=True,
-        env=environment({}),
-        timeout=60,
-        check=False,
-    )
+def typed(*words: str | Path) -> tuple[int, str, str]:
+    """The exit code of `sync` with these options, and what was printed where."""
+    result = CliRunner().invoke(_COMMANDS, [str(word) for word in words])
+    return result.exit_code, result.stdout, result.stderr
 
 
 def as_nginx_reads() -> Sequence[str]:
@@ -143,16 +142,14 @@ def start_haproxy(folder: Path, certificates: Path) -> tuple[Server, Terminator,
     port = free_port()
     configuration = folder / "haproxy.cfg"
     configuration.write_text(_HAPROXY.format(folder=folder, certificates=certificates, port=port))
-    command = [_program("haproxy"), "-W", "-f", str(configuration)]
+    pid = folder / "haproxy.pid"
+    command = [_program("haproxy"), "-W", "-p", str(pid), "-f", str(configuration)]
     server = Server(
         f"https://127.0.0.1:{port}", command, folder / "haproxy.log", lambda _: _listens(port)
     )
     check = f"{command[0]} -c -q -f {configuration}"
-    return (
-        server,
-        Terminator(server, port),
-        ["--check", check, "--reload", f"kill -USR2 {server.process.pid}"],
-    )
+    reload = f"sh -c 'kill -USR2 $(head -1 {pid})'"
+    return server, Terminator(server, port), ["--check", check, "--reload", reload]
 
 
 def _program(name: str) -> str:

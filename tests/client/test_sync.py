@@ -12,19 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from customer_certificates.client import syncing
 from customer_certificates.client.syncing import Wish
-from customer_certificates.client.terminator_commands import sync
 
-from ..agents import RunningAgent
+from ..agents import RunningAgent, typed
 from ..pki.authority import NOW, a_leaf, ec_key, issue, rsa_key
 from .feed_stub import Entry, FeedStub, a_feed, entry
 
-COMMANDS = typer.Typer()
-COMMANDS.command()(sync)
 WWW = "www.example.com"
 LATER = timedelta(minutes=2)
 # What runs as a process goes by the real clock.
@@ -87,12 +82,6 @@ class Keeper:
 @pytest.fixture
 def keeper(tmp_path: Path, feed: FeedStub) -> Keeper:
     return Keeper(tmp_path / "certificates", feed.url)
-
-
-def typed(*words: str | Path) -> tuple[int, str, str]:
-    """The exit code of a command `sync`, and what was printed where."""
-    result = CliRunner().invoke(COMMANDS, [str(word) for word in words])
-    return result.exit_code, result.stdout, result.stderr
 
 
 def content(one: Entry) -> bytes:

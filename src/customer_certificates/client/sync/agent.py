@@ -20,6 +20,9 @@ from .trouble import Trouble
 
 _LONGEST_WAIT_SECONDS = 30.0
 _STATUS_SECONDS = 10.0
+# The service learns so often how far an agent has followed the feed, if nothing else.
+_REPORT_SECONDS = 60.0
+_LONGEST_PROBLEM = 1000
 
 
 class Parts(NamedTuple):
@@ -73,10 +76,11 @@ class Agent:
             self._reporting,
             self._noting,
         )
-        self._has_more = True
+        self._has_more = self._is_news = True
         self._heard_at: datetime | None = None
         self._counts: tuple[int, int, int] | None = None
         self._reported_problems: list[str] = []
+        self._report_at = -math.inf
         self._noted: status.Status | None = None
         self._noted_at = -math.inf
         self._is_stopped = self._is_waiting = False
@@ -109,9 +113,9 @@ class Agent:
         if self._following.seconds:
             self._wait(min(self._following.seconds, max(seconds, 0.05)))
             return
-        heard = self._state.fact("cursor")
+        self._is_news = False
         self._attempt(self._following, lambda: self._follow(int(seconds)))
-        if 0 < seconds < 1 and self._state.fact("cursor") == heard:
+        if 0 < seconds < 1 and not self._is_news:
             self._wait(seconds)
 
     def _catch_up(self) -> None:
@@ -173,6 +177,7 @@ class Agent:
             self._mirror.apply(page, self._now())
             self._counts = None
         self._has_more = page.more
+        self._is_news = bool(page.changes)
 
     def _keep_time(self) -> None:
         if self._mirror.keep_time(self._now()):
@@ -181,10 +186,11 @@ class Agent:
     def _report(self) -> None:
         """Nothing is said to be served before it is."""
         is_served = not self._publishing and self._publisher.due_in() is None
-        problems = [str(one) for one in self._troubles if one]
+        problems = [str(one)[:_LONGEST_PROBLEM] for one in self._troubles if one]
+        is_due = problems != self._reported_problems or time.monotonic() > self._report_at
         while True:
             served, dropped = self._state.unreported() if is_served else ([], [])
-            if not served and not dropped and problems == self._reported_problems:
+            if not served and not dropped and not is_due:
                 return
             self._feed.report(
                 self._identity.terminator,
@@ -194,7 +200,8 @@ class Agent:
                 dropped,
                 problems,
             )
-            self._reported_problems = problems
+            self._reported_problems, is_due = problems, False
+            self._report_at = time.monotonic() + _REPORT_SECONDS
             with self._state.transaction():
                 self._state.reported([*(one.id for one in served), *dropped])
 

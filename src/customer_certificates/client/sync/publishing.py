@@ -119,6 +119,7 @@ class Told(Publisher):
         return self._listing_due_in() if self._state.fact("listing_due") else None
 
     def publish(self) -> None:
+        is_told = False
         try:
             self._meet()
             queued = self._state.queued()
@@ -126,10 +127,12 @@ class Told(Publisher):
                 self._have_it_read(self._reload)
             else:
                 self._tell(queued)
+            is_told = True
         except RuntimeFailure as failure:
             raise PublishingFailure(str(failure)) from None
         finally:
-            if self._state.fact("listing_due") and not self._listing_due_in():
+            # Who cannot be told may be about to start, and reads it then.
+            if self._state.fact("listing_due") and not (is_told and self._listing_due_in()):
                 self._write_listing()
                 self._note_done()
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 from ..errors import Conflict, Invalid, NotFound
 from ..pki.client_hello import key_types
 from ..pki.names import server_name
+from ..services.feed import Feed, FeedPage
 from ..services.rights import CADDY, TERMINATORS
 from ..services.terminators import Terminators, TraefikConfiguration
 from ..services.views import encode
@@ -42,6 +43,30 @@ _DOMAIN = Parameter(
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
     required=True,
 )
+
+
+_LONGEST_WAIT = 60
+_DEFAULT_LIMIT = 500
+_LARGEST_LIMIT = 1000
+_SINCE = Parameter(
+    "since",
+    "query",
+    "The `cursor` of the answer before; without it a snapshot begins.",
+    {"type": "string", "maxLength": 200},
+)
+_WAIT = Parameter(
+    "wait",
+    "query",
+    "For how many seconds to wait where nothing has changed yet.",
+    {"type": "integer", "minimum": 0, "maximum": _LONGEST_WAIT, "default": 0},
+)
+_LIMIT = Parameter(
+    "limit",
+    "query",
+    "How many certificates at most; a page of large ones ends sooner.",
+    {"type": "integer", "minimum": 1, "maximum": _LARGEST_LIMIT, "default": _DEFAULT_LIMIT},
+)
+_Cursor = Annotated[str, Meta(max_length=200)]
 
 
 class Ours(msgspec.Struct):
@@ -106,6 +131,31 @@ class CaddyAskResource:
         self._terminators.require_served(req.context.caller, hostname)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(Ours(hostname))
+
+
+class FeedResource:
+    """What agents follow."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    @operation(
+        "Follow what is to be served",
+        {200: Answer("What is to be served, or what of it has changed.", FeedPage)},
+        description="docs/terminators/feed.md. Without `since`, or where that is too old, a "
+        "snapshot comes first.",
+        parameters=[_SINCE, _WAIT, _LIMIT],
+        refusals=[Invalid],
+        allow=TERMINATORS,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = payloads.Query(req)
+        since = query.text("since", _Cursor, "a cursor that an answer had")
+        wait = query.whole("wait", 0, 0, _LONGEST_WAIT)
+        limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
+        query.check()
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = self._feed.page(req.context.caller, since or "", wait, limit).reveal()
 
 
 class TraefikResource:

@@ -24,6 +24,12 @@ _STATE = sa.table(
 )
 
 
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+# As in 0006.
+_MINE = """CASE WHEN current_setting('cc.tenant', true) = '*' THEN true
+ELSE user_id = NULLIF(current_setting('cc.tenant', true), '')::bigint END"""
+
+
 def upgrade() -> None:
     # By it a reader of the feed knows this database from another one.
     began = datetime.now(UTC)
@@ -32,7 +38,54 @@ def upgrade() -> None:
     op.execute(sa.insert(_STATE).values(name="feed", since=began))
     op.create_index("ix_certificate_hostnames_hostname", "certificate_hostnames", ["hostname"])
 
+    _tables()
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("ALTER TABLE servings ENABLE ROW LEVEL SECURITY")
+        op.execute("ALTER TABLE servings FORCE ROW LEVEL SECURITY")
+        op.execute(f"CREATE POLICY tenant ON servings USING ({_MINE})")
+
 
 def downgrade() -> None:
+    op.drop_table("servings")
+    op.drop_table("terminators")
     op.execute(sa.delete(_STATE).where(_STATE.c.name == "feed"))
     op.drop_index("ix_certificate_hostnames_hostname", table_name="certificate_hostnames")
+
+
+def _tables() -> None:
+    op.create_table(
+        "terminators",
+        sa.Column("id", _ID, sa.Identity(always=True), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("format", sa.Text(), nullable=False),
+        sa.Column("cursor", sa.Text()),
+        sa.Column("errors", sa.Text(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_terminators"),
+        sa.UniqueConstraint("name", name="uq_terminators_name"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "servings",
+        sa.Column("terminator_id", _ID, nullable=False),
+        sa.Column("certificate_id", _ID, nullable=False),
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("serves", sa.Boolean(), nullable=False),
+        sa.Column("verified", sa.Boolean()),
+        sa.PrimaryKeyConstraint("terminator_id", "certificate_id", name="pk_servings"),
+        sa.ForeignKeyConstraint(
+            ["terminator_id"],
+            ["terminators.id"],
+            name="fk_servings_terminator_id_terminators",
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["certificate_id"],
+            ["certificates.id"],
+            name="fk_servings_certificate_id_certificates",
+            ondelete="CASCADE",
+        ),
+    )
+    op.create_index("ix_servings_certificate_id", "servings", ["certificate_id"])

@@ -41,7 +41,15 @@ from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
 from .resources.resolve import ResolveResource
-from .resources.terminators import CaddyAskResource, CaddyResource, FeedResource, TraefikResource
+from .resources.terminators import (
+    CaddyAskResource,
+    CaddyResource,
+    FeedResource,
+    ReportsResource,
+    TerminatorResource,
+    TerminatorsResource,
+    TraefikResource,
+)
 from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
@@ -68,6 +76,7 @@ from .services.repeats import Repeats, Replayed
 from .services.resolving import Resolving
 from .services.revisions import Revisions
 from .services.served_keys import ServedKeys
+from .services.serving import ServingStates
 from .services.terminators import Terminators
 from .services.tokens import Tokens
 from .services.unsealed_keys import UnsealedKeys
@@ -91,7 +100,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(*[None] * 10))  # type: ignore[arg-type]
+    return openapi.document(_routes(*[None] * 11))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -154,6 +163,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Resolving(candidates, now),
         terminators,
         feed,
+        ServingStates(database, feed, audit, events, now),
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -272,6 +282,7 @@ def _routes(
     resolving: Resolving,
     terminators: Terminators,
     feed: Feed,
+    serving: ServingStates,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
@@ -283,13 +294,16 @@ def _routes(
         ("/audit", AuditResource(audit)),
         (user + "/certificates", CertificatesResource(certificates, listing)),
         (user + "/certificates/check", CheckResource(certificates)),
-        (certificate, CertificateResource(certificates, versions)),
+        (certificate, CertificateResource(certificates, versions, serving)),
         (certificate + "/active", ActiveResource(certificates)),
         (certificate + "/versions", VersionsResource(versions)),
         (certificate + "/rollback", RollbackResource(versions)),
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/resolve", ResolveResource(resolving)),
+        ("/terminators", TerminatorsResource(serving)),
+        ("/terminators/{terminator_id:id}", TerminatorResource(serving)),
+        ("/terminators/reports", ReportsResource(serving)),
         ("/terminators/caddy", CaddyResource(terminators)),
         ("/terminators/caddy/ask", CaddyAskResource(terminators)),
         ("/terminators/feed", FeedResource(feed)),

@@ -5,7 +5,7 @@ ended: what is read so can have nothing put in before it later. An event only sa
 to look at; what is sent is how that stands.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from threading import BoundedSemaphore
@@ -32,6 +32,7 @@ from .views import encode
 # Events are kept for 90 days; whoever was away for longer may have missed some.
 _KEPT = timedelta(days=89)
 _MOST_CHANGES = 100
+_MOST_COUNTED = 1000
 _MOST_BYTES = 4 * 2**20
 # So soon it is looked again at what another transaction still holds back.
 _HELD_SECONDS = 0.05
@@ -75,6 +76,14 @@ class FeedPage(msgspec.Struct):
         ),
     ]
     changes: Annotated[list[FeedEntry], Meta(description="In the order in which they happened.")]
+
+
+class Lag(NamedTuple):
+    """How many changes a reader has not read, 1,000 at most, and when the first of them happened;
+    None where it has to begin anew."""
+
+    behind: int | None
+    since: datetime | None
 
 
 class _Head(NamedTuple):
@@ -121,6 +130,13 @@ class Feed:
             .limit(limit),
             tenant=None,
         )
+        self._unread = database.prepare(
+            select(Event.at)
+            .where(follows(Event.xid, Event.id, *position), _CHANGES)
+            .order_by(Event.xid, Event.id)
+            .limit(limit),
+            tenant=None,
+        )
         page = (
             select(Certificate.id, size_of(Certificate.chain_pem))
             .where(
@@ -162,6 +178,17 @@ class Feed:
             finally:
                 self._waiting.release()
             cursor = read(page.cursor)
+
+    def lags(self, cursors: Sequence[str | None]) -> list[Lag]:
+        """How far those who have these cursors are behind."""
+        head = self._read_head()
+        return [self._lag(read(text or ""), head) for text in cursors]
+
+    def _lag(self, cursor: Cursor | None, head: _Head) -> Lag:
+        if cursor is None or cursor.after is not None or not self._holds(cursor, head):
+            return Lag(None, None)
+        rows = self._unread(xid=cursor.xid, id=cursor.id, limit=_MOST_COUNTED)
+        return Lag(len(rows), rows[0][0] if rows else None)
 
     def _read_head(self) -> _Head:
         ((line, began, oldest, last_id),) = self._head()

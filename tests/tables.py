@@ -6,7 +6,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from customer_certificates.models import NEVER, Base, Certificate, User, email_key, new_revision
+from customer_certificates.models import (
+    NEVER,
+    Base,
+    Certificate,
+    Terminator,
+    User,
+    email_key,
+    new_revision,
+)
 from customer_certificates.services.callers import Caller
 
 from .factories import a_user
@@ -70,6 +78,12 @@ def add_certificates(
         **columns,
     }
     return _insert(engine, Certificate, [row] * number)
+
+
+def add_terminator(engine: sa.Engine) -> int:
+    """The id of a terminator that has reported, and serves nothing."""
+    row = {"name": "edge-1", "format": "nginx", "errors": "[]", "seen_at": NOW}
+    return _insert(engine, Terminator, [row])[0]
 
 
 def _insert(engine: sa.Engine, kind: type[Base], rows: list[dict[str, Any]]) -> list[int]:

@@ -18,7 +18,7 @@ from customer_certificates.services.rights import SCOPES
 from .conftest import Backend
 from .credentials import Made, bearer, make_token
 from .resources import refusal
-from .tables import add_certificates, add_users, dump
+from .tables import add_certificates, add_terminator, add_users, dump
 from .test_openapi import UNDESCRIBED
 
 OPERATOR = [{"token": ["operator"]}]
@@ -63,6 +63,7 @@ class Cast:
         (self.own_certificate,) = add_certificates(engine, self.owner, 1)
         (self.foreign_certificate,) = add_certificates(engine, self.stranger, 1)
         self.foreign_token = make_token(engine, "user", self.stranger)
+        self.terminator_id = add_terminator(engine)
 
     def token(self, *scopes: str, **columns: Any) -> Made:
         """One of the owner's."""
@@ -74,6 +75,7 @@ class Cast:
             "user_id": self.owner,
             "certificate_id": self.own_certificate,
             "token_id": self.foreign_token.id,
+            "terminator_id": self.terminator_id,
             **ids,
         }
         path = route.path.format(**ids, name="index.html")
@@ -314,7 +316,7 @@ def test_a_token_ends_when_it_says(cast: Cast) -> None:
 def test_no_template_has_what_the_cast_does_not_know() -> None:
     names = {name for route in ROUTES for name in re.findall(r"\{(\w+)\}", route.path)}
 
-    assert names == {"user_id", "certificate_id", "token_id", "name"}
+    assert names == {"user_id", "certificate_id", "token_id", "terminator_id", "name"}
 
 
 class Silent:

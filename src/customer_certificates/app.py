@@ -12,6 +12,7 @@ from falcon.routing.converters import BaseConverter
 from .config import Config
 from .errors import Refusal
 from .gateways import modes
+from .gateways.announcements import Announcements
 from .gateways.cache import Pages
 from .gateways.children import Children
 from .gateways.counters import Counters
@@ -40,7 +41,15 @@ from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
 from .resources.resolve import ResolveResource
-from .resources.terminators import CaddyAskResource, CaddyResource, TraefikResource
+from .resources.terminators import (
+    CaddyAskResource,
+    CaddyResource,
+    FeedResource,
+    ReportsResource,
+    TerminatorResource,
+    TerminatorsResource,
+    TraefikResource,
+)
 from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
@@ -53,6 +62,7 @@ from .services.candidates import Candidates
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
 from .services.events import Events
+from .services.feed import Feed
 from .services.health import Health
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
@@ -66,6 +76,7 @@ from .services.repeats import Repeats, Replayed
 from .services.resolving import Resolving
 from .services.revisions import Revisions
 from .services.served_keys import ServedKeys
+from .services.serving import ServingStates
 from .services.terminators import Terminators
 from .services.tokens import Tokens
 from .services.unsealed_keys import UnsealedKeys
@@ -89,7 +100,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(None, None, None, None, None, None, None, None, None))  # type: ignore[arg-type]
+    return openapi.document(_routes(*[None] * 11))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -137,6 +148,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     candidates = Candidates(database)
     served_keys = ServedKeys(database, data_keys, private_keys, audit, now)
     terminators = Terminators(database, candidates, served_keys, now)
+    announcements = Announcements(database.listen)
+    # Most request threads go on serving, whoever waits for a change.
+    feed = Feed(
+        database, candidates, served_keys, announcements, now, waiting=max(1, config.threads // 4)
+    )
     routes = _routes(
         users,
         Tokens(database, audit, now),
@@ -146,6 +162,8 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         AuditPages(database),
         Resolving(candidates, now),
         terminators,
+        feed,
+        ServingStates(database, feed, audit, events, now),
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -190,6 +208,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         app.add_route(template, resource)
 
     def close() -> None:
+        announcements.close()
         children.close()
         passwords.close()
         last_uses.close()
@@ -262,6 +281,8 @@ def _routes(
     audit: AuditPages,
     resolving: Resolving,
     terminators: Terminators,
+    feed: Feed,
+    serving: ServingStates,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
@@ -273,15 +294,19 @@ def _routes(
         ("/audit", AuditResource(audit)),
         (user + "/certificates", CertificatesResource(certificates, listing)),
         (user + "/certificates/check", CheckResource(certificates)),
-        (certificate, CertificateResource(certificates, versions)),
+        (certificate, CertificateResource(certificates, versions, serving)),
         (certificate + "/active", ActiveResource(certificates)),
         (certificate + "/versions", VersionsResource(versions)),
         (certificate + "/rollback", RollbackResource(versions)),
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/resolve", ResolveResource(resolving)),
+        ("/terminators", TerminatorsResource(serving)),
+        ("/terminators/{terminator_id:id}", TerminatorResource(serving)),
+        ("/terminators/reports", ReportsResource(serving)),
         ("/terminators/caddy", CaddyResource(terminators)),
         ("/terminators/caddy/ask", CaddyAskResource(terminators)),
+        ("/terminators/feed", FeedResource(feed)),
         ("/terminators/traefik", TraefikResource(terminators)),
         ("/healthcheck", HealthcheckResource(health)),
         ("/livez", LivezResource()),

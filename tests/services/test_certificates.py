@@ -186,8 +186,9 @@ def test_no_use_case_asks_once_for_each_row(
         "find": lambda: listing.page(owner, named, NONE),
         "check": lambda: certificates.check(owner, sent(CertificateUpload, *names), first),
         # Each write ends with three: the audit's chain is locked, an entry added, the chain's head
-        # moved. Each event takes two: itself, and whom it is to be told to. The data key; the revision, the same one, itself, its names, its intermediate, its
-        # key: on PostgreSQL in three trips.
+        # moved. Each event takes two: itself, and whom it is to be told to. The data key; the
+        # revision, the same one, itself, its names, its intermediate, its key: on PostgreSQL in
+        # three trips.
         "upload": lambda: certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None),
         # The same, the claim, and whether it holds.
         "upload active": lambda: certificates.upload(

@@ -1,4 +1,4 @@
-"""/terminators/caddy and /terminators/traefik: certificates with their keys, by name or all"""
+"""/terminators and what is below: for what serves TLS, and of it"""
 
 from typing import Annotated
 
@@ -9,11 +9,22 @@ from msgspec import Meta
 from ..errors import Conflict, Invalid, NotFound
 from ..pki.client_hello import key_types
 from ..pki.names import server_name
-from ..services.rights import CADDY, TERMINATORS
+from ..services.feed import Feed, FeedPage
+from ..services.rights import CADDY, OPERATORS, TERMINATORS
+from ..services.serving import Report, ServingStates, TerminatorView
 from ..services.terminators import Terminators, TraefikConfiguration
 from ..services.views import encode
-from . import conditional, payloads
-from .operation import IF_NONE_MATCH, NOT_MODIFIED, Answer, Parameter, operation
+from . import conditional, pages, payloads, replies
+from .operation import (
+    AFTER,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    LIMIT,
+    NOT_MODIFIED,
+    Answer,
+    Parameter,
+    operation,
+)
 
 _PEM = "application/x-pem-file"
 
@@ -42,6 +53,30 @@ _DOMAIN = Parameter(
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
     required=True,
 )
+
+
+_LONGEST_WAIT = 60
+_DEFAULT_LIMIT = 500
+_LARGEST_LIMIT = 1000
+_SINCE = Parameter(
+    "since",
+    "query",
+    "The `cursor` of the answer before; without it a snapshot begins.",
+    {"type": "string", "maxLength": 200},
+)
+_WAIT = Parameter(
+    "wait",
+    "query",
+    "For how many seconds to wait where nothing has changed yet.",
+    {"type": "integer", "minimum": 0, "maximum": _LONGEST_WAIT, "default": 0},
+)
+_LIMIT = Parameter(
+    "limit",
+    "query",
+    "How many certificates at most; a page of large ones ends sooner.",
+    {"type": "integer", "minimum": 1, "maximum": _LARGEST_LIMIT, "default": _DEFAULT_LIMIT},
+)
+_Cursor = Annotated[str, Meta(max_length=200)]
 
 
 class Ours(msgspec.Struct):
@@ -106,6 +141,98 @@ class CaddyAskResource:
         self._terminators.require_served(req.context.caller, hostname)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(Ours(hostname))
+
+
+class FeedResource:
+    """What agents follow."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    @operation(
+        "Follow what is to be served",
+        {200: Answer("What is to be served, or what of it has changed.", FeedPage)},
+        description="docs/terminators/feed.md. Without `since`, or where that is too old, a "
+        "snapshot comes first.",
+        parameters=[_SINCE, _WAIT, _LIMIT],
+        refusals=[Invalid],
+        allow=TERMINATORS,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = payloads.Query(req)
+        since = query.text("since", _Cursor, "a cursor that an answer had")
+        wait = query.whole("wait", 0, 0, _LONGEST_WAIT)
+        limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
+        query.check()
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = self._feed.page(req.context.caller, since or "", wait, limit).reveal()
+
+
+class ReportsResource:
+    """What agents say of themselves."""
+
+    def __init__(self, serving: ServingStates) -> None:
+        self._serving = serving
+
+    @operation(
+        "Report what is served",
+        {204: Answer("Remembered.")},
+        description="Only what has changed since the last report. What the token is not for is "
+        "passed over.",
+        body=Report,
+        parameters=[IDEMPOTENCY_KEY],
+        allow=TERMINATORS,
+    )
+    def on_post(self, req: Request, resp: Response) -> None:
+        report = payloads.read(req, Report)
+        once = replies.once(req, replies.gone)
+        self._serving.take(req.context.caller, report, once)
+        resp.status = 204
+
+
+class TerminatorsResource:
+    """All that have reported."""
+
+    def __init__(self, serving: ServingStates) -> None:
+        self._serving = serving
+
+    @operation(
+        "List terminators",
+        {200: Answer("Terminators, by id.", list[TerminatorView], headers=("Link",))},
+        description="What serves TLS, when it last reported, and how far it lags.",
+        parameters=[LIMIT, AFTER],
+        refusals=[Invalid],
+        allow=OPERATORS,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = payloads.Query(req)
+        after, limit = pages.wanted(query)
+        query.check()
+        terminators, next_after = self._serving.page(after, limit)
+        pages.link_next(req, resp, next_after)
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = encode(terminators)
+
+    on_head = on_get
+
+
+class TerminatorResource:
+    """One of them."""
+
+    def __init__(self, serving: ServingStates) -> None:
+        self._serving = serving
+
+    @operation(
+        "Forget a terminator",
+        {204: Answer("It is listed no more, unless it reports again.")},
+        parameters=[IDEMPOTENCY_KEY],
+        refusals=[NotFound],
+        allow=OPERATORS,
+    )
+    def on_delete(self, req: Request, resp: Response, terminator_id: int) -> None:
+        once = replies.once(req, replies.gone)
+        self._serving.forget(req.context.caller, terminator_id, once)
+        resp.status = 204
 
 
 class TraefikResource:

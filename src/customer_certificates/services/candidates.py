@@ -9,11 +9,12 @@ from sqlalchemy import BigInteger, Select, Text, and_, bindparam, select
 from ..errors import Finding
 from ..gateways.database import Database
 from ..gateways.prepared import Row
+from ..gateways.sql import items_of
 from ..models import Certificate, CertificateHostname, PrivateKey, UserKey
 from ..pki.names import wildcard_of
 from ..pki.winners import Candidate, key_type_of
 from .data_keys import WRAPPED
-from .hostnames import names_of
+from .hostnames import as_json, names_of
 
 # Findings after which a private key that is stored is none that could serve its certificate.
 _UNUSABLE = {
@@ -89,12 +90,16 @@ class Candidates:
         self._serving = database.prepare(
             with_keys(named(*DECIDING, *SERVING)).where(Certificate.active), tenant=None
         )
-        self._one = database.prepare(
-            with_keys(select(Certificate.hostnames, *DECIDING, *SERVING)).where(
-                Certificate.id == bindparam("certificate_id")
-            ),
+        self._those = database.prepare(
+            with_keys(select(Certificate.hostnames, *DECIDING, *SERVING))
+            .where(Certificate.id.in_(ids_of("ids")), Certificate.active)
+            .order_by(Certificate.id),
             tenant=None,
         )
+
+    def with_keys(self, certificate_ids: Iterable[int]) -> list[Servable]:
+        """Those of them that are active and can be served, by id."""
+        return servables(self._those(ids=as_json([str(one) for one in certificate_ids])))
 
     def of(self, hostname: str, most: int = _MOST) -> list[Found]:
         """The candidates, active ones first, the newest of them first; about `most` at most."""
@@ -123,11 +128,17 @@ class Candidates:
             chosen = choose([one.candidate for one in found])
         else:
             chosen = choose([one.candidate for one in self.of(hostname)])
-            found = servables(self._one(certificate_id=chosen.certificate_id)) if chosen else []
+            found = self.with_keys([chosen.certificate_id]) if chosen else []
         # In between, another version may have come: it is as good.
         return next(
             (one for one in found if chosen and one.candidate[0] == chosen.certificate_id), None
         )
+
+
+def ids_of(name: str) -> Select[tuple[int]]:
+    """The ids in the parameter `name`, which is JSON: an array of texts."""
+    items = items_of(bindparam(name, type_=Text))
+    return select(items.c.value.cast(BigInteger))
 
 
 def with_keys(statement: Any) -> Any:

@@ -6,25 +6,15 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, Text, bindparam, select
+from sqlalchemy import BigInteger, bindparam, select
 
 from ..crypto.secret import Secret
 from ..errors import Conflict, NotFound
 from ..gateways.database import Database
-from ..gateways.sql import items_of
 from ..models import Certificate, PrivateKey
 from ..pki.winners import Candidate, best, decide
 from .callers import Caller, Reach
-from .candidates import (
-    DECIDING,
-    OF_KEY,
-    SERVING,
-    Candidates,
-    Servable,
-    candidate_of,
-    servables,
-    with_keys,
-)
+from .candidates import DECIDING, OF_KEY, Candidates, Servable, candidate_of, ids_of
 from .hostnames import as_json, names_of
 from .served_keys import ServedKeys
 from .views import encode, tag_of
@@ -73,16 +63,8 @@ class Terminators:
             .limit(bindparam("limit", type_=BigInteger))
         )
         self._active = database.prepare(active, tenant=None)
-        ids = items_of(bindparam("ids", type_=Text))
-        those = select(ids.c.value.cast(BigInteger))
         self._active_of_users = database.prepare(
-            active.where(Certificate.user_id.in_(those)), tenant=None
-        )
-        self._with_keys = database.prepare(
-            with_keys(select(Certificate.hostnames, *DECIDING, *SERVING))
-            .where(Certificate.id.in_(those), Certificate.active)
-            .order_by(Certificate.id),
-            tenant=None,
+            active.where(Certificate.user_id.in_(ids_of("user_ids"))), tenant=None
         )
 
     def bundle(
@@ -130,8 +112,7 @@ class Terminators:
         tag = tag_of(encode([(one.certificate_id, one.version) for one in winners]))
         if is_known(tag):
             return tag, None
-        ids = as_json([str(one.certificate_id) for one in winners])
-        found = servables(self._with_keys(ids=ids))
+        found = self._candidates.with_keys(one.certificate_id for one in winners)
         pairs = self._served_keys.hand_out(caller, "traefik", found)
         versions = [(one.candidate.certificate_id, one.candidate.version) for one, _ in pairs]
         return tag_of(encode(versions)), _configuration(pairs)
@@ -142,7 +123,7 @@ class Terminators:
             rows = self._active(limit=limit)
         else:
             rows = self._active_of_users(
-                limit=limit, ids=as_json([str(one) for one in reach.user_ids])
+                limit=limit, user_ids=as_json([str(one) for one in reach.user_ids])
             )
         if len(rows) == limit:
             raise Conflict(

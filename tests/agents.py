@@ -5,10 +5,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import psutil
@@ -21,6 +23,8 @@ from customer_certificates.client.terminator_commands import sync
 from .servers import Server, free_port
 from .service import COMMAND, environment
 from .terminators import Terminator
+
+T = TypeVar("T")
 
 _COMMANDS = typer.Typer()
 _COMMANDS.command()(sync)
@@ -85,7 +89,9 @@ class RunningAgent:
 
     def wait_for(self, is_so: Callable[[Status], bool]) -> Status:
         """Its status, once `is_so`."""
-        return wait_for(self.status, lambda found: found is not None and is_so(found), self.log)
+        found = wait_for(self.status, lambda one: one is not None and is_so(one), self.log)
+        assert found
+        return found
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
@@ -98,12 +104,12 @@ class RunningAgent:
         self._popen.wait()
 
 
-def wait_for(look: Callable[[], object], is_so: Callable[..., bool], log: Path) -> Status:
+def wait_for(look: Callable[[], T], is_so: Callable[[T], bool], log: Path) -> T:
     """What `look` finds, once that `is_so`."""
     patience = threading.Event()
     for _ in range(600):
         if is_so(found := look()):
-            return found  # type: ignore[return-value]
+            return found
         patience.wait(0.05)
     raise AssertionError(f"{found}\n{log.read_text()}")
 
@@ -114,9 +120,36 @@ def typed(*words: str | Path) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def as_nginx_reads() -> Sequence[str]:
-    """The options by which nginx's workers can read what an agent writes as root."""
-    return ["--owner", "nobody"] if os.geteuid() == 0 else []
+class Edge(NamedTuple):
+    """A terminator's host: a server, and the agent that supplies it."""
+
+    agent: RunningAgent
+    server: Server
+    terminator: Terminator
+
+
+# nginx and HAProxy, which is reloaded, or told over its runtime socket.
+EDGES = ("nginx", "haproxy", "haproxy-runtime")
+
+
+def start_edge(kind: str, url: str, folder: Path, stack: ExitStack) -> Edge:
+    """One of EDGES, with what is served by the service at `url`, until `stack` ends."""
+    here = Path(tempfile.mkdtemp(dir=folder))
+    here.chmod(0o755)  # nginx's workers have to get there
+    certificates = here / "certificates"
+    start = start_nginx if kind == "nginx" else start_haproxy
+    options = ["--format", kind.partition("-")[0]]
+    if kind == "nginx" and os.geteuid() == 0:
+        options += ["--owner", "nobody"]
+    code, _, said = typed("--out", certificates, "--server", url, "--once", *options)
+    assert code == 0, said
+    server, terminator, reload = start(here, certificates)
+    stack.callback(server.stop)
+    if kind == "haproxy-runtime":
+        reload = ["--runtime", f"{here}/haproxy.sock"]
+    agent = RunningAgent(certificates, url, *options, *reload)
+    stack.callback(agent.kill)
+    return Edge(agent, server, terminator)
 
 
 def start_nginx(folder: Path, certificates: Path) -> tuple[Server, Terminator, list[str]]:

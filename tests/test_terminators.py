@@ -1,4 +1,4 @@
-"""What Caddy and Traefik really serve: from upload through renewal to expiry and deletion."""
+"""What Caddy, Traefik, nginx and HAProxy really serve, from upload to expiry and deletion."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,6 +10,7 @@ import httpx
 import pytest
 from cryptography import x509
 
+from .agents import EDGES, start_edge
 from .factories import a_user
 from .pki.authority import NOW, a_leaf
 from .resources import an_upload_of
@@ -97,10 +98,14 @@ def customer(service: Service) -> Iterator[Customer]:
         yield Customer(client)
 
 
-@pytest.fixture(params=["caddy", "traefik"])
+@pytest.fixture(params=["caddy", "traefik", *EDGES])
 def terminator(
-    request: pytest.FixtureRequest, service: Service, tmp_path: Path
+    request: pytest.FixtureRequest, service: Service, tmp_path: Path, folder: Path
 ) -> Iterator[Terminator]:
+    if request.param in EDGES:
+        with ExitStack() as stack:
+            yield start_edge(request.param, service.url, folder, stack).terminator
+        return
     start, configuration = {
         "caddy": (start_caddy, CADDYFILE),
         "traefik": (start_traefik, TRAEFIK),

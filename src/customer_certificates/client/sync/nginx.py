@@ -78,11 +78,14 @@ class Nginx(Layout):
         if after == before:
             return []
         self._state.set_pair(hostname, after)
+        left = [before] if before and not self._state.is_pair_used(before) else []
         if after:
             self._state.keep([after, _link(hostname)])
-            self._folder.symlink(after, _link(hostname))
-        left = [] if after else [_link(hostname)]
-        return left + ([before] if before and not self._state.is_pair_used(before) else [])
+        else:
+            left.append(_link(hostname))
+        # What is served no more ends now, and not only once the map without it is read.
+        self._folder.symlink(after or _PLACEHOLDER, _link(hostname))
+        return left
 
     def is_listing_due(self, settled: Settled) -> bool:
         return settled.names

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from .client.commands import import_certificates, inspect_files
-from .client.terminator_commands import sync
+from .client.terminator_commands import probe, sync
 from .config import Config, ConfigError
 from .key_commands import app as key_commands
 from .maintenance_commands import audit, clean
@@ -105,6 +105,7 @@ app.add_typer(key_commands, name="keys", no_args_is_help=True)
 app.command("import", no_args_is_help=True)(import_certificates)
 app.command("inspect", no_args_is_help=True)(inspect_files)
 app.command(no_args_is_help=True)(sync)
+app.command(no_args_is_help=True)(probe)
 
 
 @tokens.command("create")

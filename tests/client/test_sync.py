@@ -204,13 +204,15 @@ def test_it_says_what_is_served(keeper: Keeper, feed: FeedStub) -> None:
     keeper.sync()
     keeper.sync()
 
-    first, second = feed.reports
+    first, second, third = feed.reports
     assert (first["terminator"], first["format"]) == ("edge-1", "pem")
     assert first["served"] == [
         {"certificate_id": 1, "version": 1, "fingerprint_sha256": www["fingerprint_sha256"]}
     ]
     assert [one["certificate_id"] for one in second["served"]] == [2]
     assert second["dropped"] == [1]
+    # Another process says that it is there, and nothing twice.
+    assert (third["served"], third["dropped"]) == ([], [])
 
 
 def test_what_was_served_stays_while_the_service_is_away(

@@ -107,6 +107,35 @@ def sync(
     raise typer.Exit(code)
 
 
+def probe(
+    addresses: Annotated[
+        list[str],
+        typer.Argument(metavar="ADDRESS", help="Servers, as host, host:port or [address]:port."),
+    ],
+    hostname: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What to ask them for; each for its own name if not."),
+    ] = None,
+    server: _Server = _HERE,
+    token_file: _TokenFile = None,
+) -> None:
+    """Ask servers over TLS what they serve, and compare it with what should be.
+
+    For each type of key that there is a certificate with, where there are several. What was seen is
+    told to the service. Exits with 1 where anything else is served, or nothing.
+    """
+    from .probe import read_address, run
+    from .server_url import is_usable
+
+    if not is_usable(server):
+        raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
+    try:
+        read = [read_address(one) for one in addresses]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="ADDRESS") from None
+    raise typer.Exit(run(read, hostname or (), server, read_token(token_file)))
+
+
 def _reread(file: Path | None) -> str | None:
     """The token, while the agent runs: what is wrong with its file may be over in a moment."""
     from .answers import Unreachable

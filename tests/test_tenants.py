@@ -191,7 +191,7 @@ def test_whoever_has_not_the_secret_is_not_told_what_became_of_the_token(
 def test_another_user_is_answered_as_one_that_is_not_there(route: Route, cast: Cast) -> None:
     before = cast.dump()
     webhook_id, event_id = cast.foreign_webhook
-    foreign = {
+    foreign: dict[str, Any] = {
         "user_id": cast.stranger,
         "certificate_id": cast.foreign_certificate,
         "webhook_id": webhook_id,

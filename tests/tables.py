@@ -10,8 +10,11 @@ from customer_certificates.models import (
     NEVER,
     Base,
     Certificate,
+    Delivery,
+    Event,
     Terminator,
     User,
+    Webhook,
     email_key,
     new_revision,
 )
@@ -84,6 +87,28 @@ def add_terminator(engine: sa.Engine) -> int:
     """The id of a terminator that has reported, and serves nothing."""
     row = {"name": "edge-1", "format": "nginx", "errors": "[]", "seen_at": NOW}
     return _insert(engine, Terminator, [row])[0]
+
+
+def add_webhook(engine: sa.Engine, user_id: int | None, **columns: Any) -> tuple[int, int]:
+    """The ids of a new endpoint, and of an event that it was told of."""
+    row = {
+        "user_id": user_id,
+        "url": "https://hooks.example.com/",
+        "events": '["*"]',
+        "description": "",
+        "state": "active",
+        "configured": False,
+        "created_at": NOW,
+        **columns,
+    }
+    (webhook_id,) = _insert(engine, Webhook, [row])
+    about = {"user_id": user_id or 0, "type": "webhook.test", "at": NOW, "notify": False}
+    (event_id,) = _insert(engine, Event, [{**about, "webhook_id": webhook_id}])
+    told = {"event_id": event_id, "user_id": user_id or 0, "status": "delivered"}
+    with engine.begin() as connection:
+        values = {"webhook_id": webhook_id, "subject": -event_id, **told}
+        connection.execute(sa.insert(Delivery).values(values))
+    return webhook_id, event_id
 
 
 def _insert(engine: sa.Engine, kind: type[Base], rows: list[dict[str, Any]]) -> list[int]:

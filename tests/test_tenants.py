@@ -12,13 +12,13 @@ from falcon.testing import Result, TestClient
 
 from customer_certificates.app import create_app, description
 from customer_certificates.crypto import tokens
-from customer_certificates.models import Token, User
+from customer_certificates.models import Token, User, Webhook
 from customer_certificates.services.rights import SCOPES
 
 from .conftest import Backend
 from .credentials import Made, bearer, make_token
 from .resources import refusal
-from .tables import add_certificates, add_terminator, add_users, dump
+from .tables import add_certificates, add_terminator, add_users, add_webhook, dump
 from .test_openapi import UNDESCRIBED
 
 OPERATOR = [{"token": ["operator"]}]
@@ -62,6 +62,9 @@ class Cast:
         self.owner, self.stranger = add_users(engine, 2)
         (self.own_certificate,) = add_certificates(engine, self.owner, 1)
         (self.foreign_certificate,) = add_certificates(engine, self.stranger, 1)
+        self.own_webhook = add_webhook(engine, self.owner)
+        self.foreign_webhook = add_webhook(engine, self.stranger)
+        self.operators_webhook = add_webhook(engine, None)
         self.foreign_token = make_token(engine, "user", self.stranger)
         self.terminator_id = add_terminator(engine)
 
@@ -69,9 +72,14 @@ class Cast:
         """One of the owner's."""
         return make_token(self.engine, "user", self.owner, scopes or SCOPES, **columns)
 
-    def ask(self, route: Route, headers: dict[str, str], **ids: int) -> Result:
+    def ask(
+        self, route: Route, headers: dict[str, str], *, sent: str = "no JSON", **ids: int
+    ) -> Result:
         """Sends a body that is no JSON: whoever may not ask is refused before it is read."""
+        hook = self.own_webhook if "{user_id}" in route.path else self.operators_webhook
         ids = {
+            "webhook_id": hook[0],
+            "event_id": hook[1],
             "user_id": self.owner,
             "certificate_id": self.own_certificate,
             "token_id": self.foreign_token.id,
@@ -80,7 +88,7 @@ class Cast:
         }
         path = route.path.format(**ids, name="index.html")
         # Where there is a body, a resource refuses it; where none is expected, none is sent.
-        body = {} if route.method in ("GET", "DELETE") else {"body": "no JSON"}
+        body = {} if route.method in ("GET", "DELETE") else {"body": sent}
         json = {"Content-Type": "application/json"} if body else {}
         return self.client.simulate_request(
             route.method, path, headers={"X-Request-Id": "the-same", **json, **headers}, **body
@@ -182,7 +190,13 @@ def test_whoever_has_not_the_secret_is_not_told_what_became_of_the_token(
 @of(ABOUT_A_USER)
 def test_another_user_is_answered_as_one_that_is_not_there(route: Route, cast: Cast) -> None:
     before = cast.dump()
-    foreign = {"user_id": cast.stranger, "certificate_id": cast.foreign_certificate}
+    webhook_id, event_id = cast.foreign_webhook
+    foreign: dict[str, Any] = {
+        "user_id": cast.stranger,
+        "certificate_id": cast.foreign_certificate,
+        "webhook_id": webhook_id,
+        "event_id": event_id,
+    }
     headers = bearer(cast.token())
     answer = cast.ask(route, headers, **foreign)
 
@@ -204,6 +218,24 @@ def test_another_users_certificate_is_answered_as_one_that_is_not_there(
     _delete(cast, cast.stranger)
     missing = cast.ask(route, headers, certificate_id=cast.foreign_certificate)
     assert _answered(missing) == _answered(answer)
+
+
+@of([route for route in ABOUT_A_USER if "webhook_id" in route.path])
+def test_another_users_webhook_is_answered_as_one_that_is_not_there(
+    route: Route, cast: Cast
+) -> None:
+    for webhook_id, event_id in (cast.foreign_webhook, cast.operators_webhook):
+        before = cast.dump()
+        headers = bearer(cast.token())
+        ids: dict[str, Any] = {"webhook_id": webhook_id, "event_id": event_id}
+        sent = '{"after": 0}' if route.path.endswith("/replay") else "{}"
+        answer = cast.ask(route, headers, sent=sent, **ids)
+
+        assert refusal(answer) == (404, "not-found", {})
+        assert cast.dump() == before
+        with cast.engine.begin() as connection:
+            connection.execute(sa.delete(Webhook).where(Webhook.id == webhook_id))
+        assert _answered(cast.ask(route, headers, sent=sent, **ids)) == _answered(answer)
 
 
 def test_another_users_token_is_answered_as_one_that_is_not_there(cast: Cast) -> None:
@@ -259,7 +291,7 @@ def test_the_owner_is_let_in_with_what_is_listed(route: Route, cast: Cast) -> No
     own = cast.token(*(route.needed or ["webhooks"]))
     answer = cast.ask(route, bearer(own), token_id=own.id)
 
-    assert answer.status_code in {200, 204, 400}
+    assert answer.status_code in {200, 202, 204, 400}
 
 
 @of(OF_TERMINATORS)
@@ -280,7 +312,7 @@ def test_operators_get_no_keys(route: Route, cast: Cast) -> None:
 def test_operators_are_let_in(route: Route, cast: Cast) -> None:
     answer = cast.ask(route, bearer(make_token(cast.engine, "operator")))
 
-    assert answer.status_code in {200, 204, 400, 422}
+    assert answer.status_code in {200, 202, 204, 400, 422}
 
 
 def test_what_is_open_to_anybody_is_known(cast: Cast) -> None:
@@ -316,7 +348,10 @@ def test_a_token_ends_when_it_says(cast: Cast) -> None:
 def test_no_template_has_what_the_cast_does_not_know() -> None:
     names = {name for route in ROUTES for name in re.findall(r"\{(\w+)\}", route.path)}
 
-    assert names == {"user_id", "certificate_id", "token_id", "terminator_id", "name"}
+    assert names == {
+        *("user_id", "certificate_id", "token_id", "webhook_id", "event_id"),
+        *("terminator_id", "name"),
+    }
 
 
 class Silent:

@@ -12,12 +12,13 @@ from falcon.routing.converters import BaseConverter
 from .config import Config
 from .errors import Refusal
 from .gateways import modes
-from .gateways.announcements import Announcements
 from .gateways.cache import Pages
+from .gateways.changes import Changes
 from .gateways.children import Children
 from .gateways.counters import Counters
 from .gateways.database import Database
 from .gateways.metrics import Metrics
+from .gateways.outbound import Outbound
 from .gateways.request_lines import RequestLines
 from .keys import master_keys_of
 from .middleware.authentication import Authenticated
@@ -37,6 +38,7 @@ from .resources.certificates import (
     CheckResource,
 )
 from .resources.documentation import DocsResource, OpenApiResource
+from .resources.events import EventsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
@@ -53,6 +55,7 @@ from .resources.terminators import (
 from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
+from .resources.webhooks import webhook_routes
 from .services.attempts import Attempts
 from .services.audit import Audit
 from .services.audit_pages import AuditPages
@@ -61,6 +64,7 @@ from .services.callers import Caller
 from .services.candidates import Candidates
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
+from .services.event_pages import EventPages
 from .services.events import Events
 from .services.feed import Feed
 from .services.health import Health
@@ -71,10 +75,13 @@ from .services.last_uses import LastUses
 from .services.listing import Listing
 from .services.passwords import Passwords
 from .services.private_keys import PrivateKeys
+from .services.redelivery import Redelivery
 from .services.reexamination import Reexamination
 from .services.repeats import Repeats, Replayed
 from .services.resolving import Resolving
 from .services.revisions import Revisions
+from .services.rights import OPERATORS
+from .services.rights import users as of_users
 from .services.served_keys import ServedKeys
 from .services.serving import ServingStates
 from .services.terminators import Terminators
@@ -82,6 +89,8 @@ from .services.tokens import Tokens
 from .services.unsealed_keys import UnsealedKeys
 from .services.users import Users
 from .services.versions import Versions
+from .services.webhook_secrets import WebhookSecrets
+from .services.webhooks import Webhooks
 
 
 class IdConverter(BaseConverter):
@@ -100,7 +109,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(*[None] * 11))  # type: ignore[arg-type]
+    return openapi.document(_routes(*[None] * 14))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -148,11 +157,19 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     candidates = Candidates(database)
     served_keys = ServedKeys(database, data_keys, private_keys, audit, now)
     terminators = Terminators(database, candidates, served_keys, now)
-    announcements = Announcements(database.listen)
+    changes = Changes(database.listen)
     # Most request threads go on serving, whoever waits for a change.
     feed = Feed(
-        database, candidates, served_keys, announcements, now, waiting=max(1, config.threads // 4)
+        database, candidates, served_keys, changes, now, waiting=max(1, config.threads // 4)
     )
+    outbound = Outbound(
+        https_only=config.asks_credentials,
+        allowed=config.webhook_allowed,
+        own=config.own_addresses,
+        roots_pem=config.roots_pem,
+    )
+    webhook_secrets = WebhookSecrets(database, master_keys, now)
+    webhooks = Webhooks(database, outbound, webhook_secrets, audit, events, now)
     routes = _routes(
         users,
         Tokens(database, audit, now),
@@ -164,6 +181,9 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         terminators,
         feed,
         ServingStates(database, feed, audit, events, now),
+        EventPages(database, now),
+        webhooks,
+        Redelivery(database, webhooks, audit, now),
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -208,10 +228,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         app.add_route(template, resource)
 
     def close() -> None:
-        announcements.close()
+        changes.close()
         children.close()
         passwords.close()
         last_uses.close()
+        webhook_secrets.close()
         data_keys.close()
         master_keys.close()
         pages.close()
@@ -283,6 +304,9 @@ def _routes(
     terminators: Terminators,
     feed: Feed,
     serving: ServingStates,
+    events: EventPages,
+    webhooks: Webhooks,
+    redelivery: Redelivery,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
@@ -292,6 +316,9 @@ def _routes(
         (user, UserResource(users)),
         (user + "/audit", UserAuditResource(audit)),
         ("/audit", AuditResource(audit)),
+        (user + "/events", EventsResource(events)),
+        *webhook_routes(user, webhooks, redelivery, of_users("webhooks")),
+        *webhook_routes("", webhooks, redelivery, OPERATORS),
         (user + "/certificates", CertificatesResource(certificates, listing)),
         (user + "/certificates/check", CheckResource(certificates)),
         (certificate, CertificateResource(certificates, versions, serving)),

@@ -67,6 +67,27 @@ def serve() -> None:
 
 
 @app.command()
+def work(
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+) -> None:
+    """Tell webhooks of events, and clean up; `serve` has one such worker already.
+
+    Any number of them may run, on any number of hosts.
+    """
+    from .errors import Unavailable
+    from .gateways.master_keys import MasterKeyError
+    from .gateways.schema import SchemaError, require_head
+    from .worker import work as run
+
+    config = _config()
+    try:
+        require_head(config.database_url)
+        run(config, with_parent=with_parent)
+    except (SchemaError, MasterKeyError, Unavailable) as error:
+        _stop(error)
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database to this version: its schema (alembic upgrade head), then its content."""
     from .app import examine_unread

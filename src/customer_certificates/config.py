@@ -1,5 +1,6 @@
 """Every setting of the service: read from the environment once, checked, and frozen."""
 
+import base64
 import ipaddress
 import os
 import re
@@ -60,9 +61,11 @@ class Config:
     X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for the
     default; `webhook_allowed` are ranges to which webhooks may lead though they are not public;
     `terminator_peers` may ask as Caddy does without a token, and where `token_in_path` a token may
-    stand in the path for that; `audit_key_pem` signs what the audit's
-    chains end in (None: a key in `data_dir` does), and they are exported into `audit_export_dir`
-    from time to time (None: they are not); `master_key` wraps data keys, those
+    stand in the path for that;
+    `notify_url` is told of all events, signed with `notify_secret`; `metrics_port` is where a
+    worker that runs by itself tells its counts, on `host` (None: nowhere); `audit_key_pem` signs
+    what the audit's chains end in (None: a key in `data_dir` does), and they are exported into
+    `audit_export_dir` from time to time (None: they are not); `master_key` wraps data keys, those
     `master_keys_retiring` still unwrap what they have wrapped.
     """
 
@@ -87,6 +90,9 @@ class Config:
     webhook_allowed: tuple[Network, ...]
     terminator_peers: tuple[Network, ...]
     token_in_path: bool
+    notify_url: str | None
+    notify_secret: str | None = field(repr=False)
+    metrics_port: int | None
     audit_key_pem: bytes | None
     audit_export_dir: Path | None
     master_key: MasterKeyAddress
@@ -104,6 +110,7 @@ class Config:
         host = _read(environ, "CC_HOST", _host, "127.0.0.1")
         if profile == "prd":
             _require_production(environ, host)
+        _require_notify_secret(environ)
         data_dir = _read(environ, "CC_DATA_DIR", _folder, "var")
         metrics_folder = environ.get("PROMETHEUS_MULTIPROC_DIR")
         database_url = _read(
@@ -144,6 +151,9 @@ class Config:
             ),
             terminator_peers=_read(environ, "CC_TERMINATOR_PEERS", _networks, ""),
             token_in_path=_read(environ, "CC_TOKEN_IN_PATH", _flag, "false"),
+            notify_url=_read(environ, "CC_NOTIFY_URL", _optional(_notify_url), ""),
+            notify_secret=_read(environ, "CC_NOTIFY_SECRET", _optional(_notify_secret), ""),
+            metrics_port=_read(environ, "CC_METRICS_PORT", _optional(_whole(1, 65535)), ""),
             audit_key_pem=_read(environ, "CC_AUDIT_KEY", _audit_key, ""),
             audit_export_dir=_read(environ, "CC_AUDIT_EXPORT_DIR", _folder_if_any, ""),
             master_key=_read(environ, "CC_MASTER_KEY", _master_key(data_dir / "master-key"), ""),
@@ -231,6 +241,38 @@ def _profile(text: str) -> Profile:
         case "lcl" | "tst" | "prd":
             return text
     raise ValueError(f"names no profile: {text!r}. Profiles are lcl, tst and prd.")
+
+
+def _require_notify_secret(environ: Mapping[str, str]) -> None:
+    url, secret = (
+        bool(environ.get(name) or environ.get(f"{name}_FILE"))
+        for name in ("CC_NOTIFY_URL", "CC_NOTIFY_SECRET")
+    )
+    if url != secret:
+        raise ConfigError(
+            "CC_NOTIFY_URL and CC_NOTIFY_SECRET are set together or not at all: one is missing. "
+            "A secret: echo whsec_$(openssl rand -base64 32)"
+        )
+
+
+def _notify_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[!-~]{1,1990}", text):
+        raise ValueError(f"must look like https://hooks.example.com/path, not {text!r}.")
+    return text
+
+
+def _notify_secret(text: str) -> str:
+    encoded = text.removeprefix("whsec_")
+    try:
+        is_long_enough = len(base64.b64decode(encoded, validate=True)) >= 24
+    except ValueError:
+        is_long_enough = False
+    if encoded == text or not is_long_enough:
+        raise ValueError(
+            "must be whsec_ and 24 to 64 bytes in base64, as Standard Webhooks has it: "
+            "echo whsec_$(openssl rand -base64 32)"
+        )
+    return text
 
 
 def _require_production(environ: Mapping[str, str], host: str) -> None:

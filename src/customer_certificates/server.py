@@ -60,7 +60,7 @@ def serve(config: Config) -> None:
     server = _granian(config)
     server.on_startup(lambda: _announce(config))
     _require_free(config)
-    with _exports(config, server):
+    with _delivering(server), _exports(config, server):
         server.serve()
 
 
@@ -100,6 +100,32 @@ def _exports(config: Config, server: Server) -> Iterator[None]:
     if thread.ident:
         thread.join()
     export()
+
+
+@contextmanager
+def _delivering(server: Server) -> Iterator[None]:
+    """Has a process tell others of events while it is served (`work`); another one, where it dies.
+
+    It is started anew and not forked, so that it inherits no socket.
+    """
+    command = [sys.executable, "-c", _COMMAND, "work", "--with-parent"]
+    stopped = Event()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def keep_running() -> None:
+        while not stopped.is_set():
+            running[:] = [subprocess.Popen(command)]  # noqa: S603
+            running[0].wait()
+            stopped.wait(_LOOK_SECONDS)
+
+    thread = Thread(target=keep_running, name="delivering", daemon=True)
+    server.on_startup(thread.start)
+    yield
+    stopped.set()
+    if thread.ident:
+        for process in running:
+            process.terminate()
+        thread.join(_DRAIN_SECONDS)
 
 
 def worker() -> object:

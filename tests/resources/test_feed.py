@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from falcon.testing import Result, TestClient
 
-from customer_certificates.gateways.announcements import Announcements
+from customer_certificates.gateways.changes import Changes
 from customer_certificates.models import PrivateKey, User
 from customer_certificates.services import feed
 
@@ -323,13 +323,13 @@ def test_who_finds_all_places_taken_is_answered_at_once(
 ) -> None:
     """Waiting takes up a request's thread; the others must go on."""
     taken = threading.Event()
-    wait = Announcements.wait
+    wait = Changes.wait
 
-    def told(self: Announcements, *given: Any) -> None:
+    def told(self: Changes, *given: Any) -> None:
         taken.set()
         wait(self, *given)
 
-    monkeypatch.setattr(Announcements, "wait", told)
+    monkeypatch.setattr(Changes, "wait", told)
     first, second = Reader(reporting), Reader(reporting)
     first.read()
     second.read()

@@ -1,61 +1,49 @@
-"""Hears that events were recorded, without asking for them (Database.listen)."""
+"""Events are heard of as they are committed: PostgreSQL's LISTEN, on a connection of its own."""
 
 import logging
 from collections.abc import Callable
-from threading import Condition, Event, Thread
+from threading import Event, Thread
 
-from ..errors import Unavailable
+import psycopg
+from sqlalchemy.exc import DBAPIError
 
-Listen = Callable[[Callable[[], None], Event], None]
+from . import postgresql
+from .database import migration_engine
 
-_RETRY_SECONDS = 1.0
-
+_LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Announcements:
-    """Counts announcements. Who saw that there was nothing when the count was n waits for another
-    count; so none falls between the look and the wait."""
+    """Calls `heard` for what is announced, from a thread of its own; and once whenever it begins to
+    listen, as something may have been missed.
 
-    def __init__(self, listen: Listen) -> None:
-        """`listen(heard, closing)` calls `heard` at each announcement, and once whenever it cannot
-        know whether it missed one, until `closing`; it raises Unavailable where it cannot go on."""
-        self._listen = listen
-        self._changed = Condition()
-        self._count = 0
+    Nobody is to rely on it: SQLite announces nothing, and a connection may break. Who waits for
+    events looks for them from time to time as well.
+    """
+
+    def __init__(self, url: str, heard: Callable[[], None]) -> None:
+        self._heard = heard
         self._closing = Event()
-        self._thread: Thread | None = None
-
-    def count(self) -> int:
-        """How many there were; it begins to listen when it is first asked."""
-        with self._changed:
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name="announcements", daemon=True)
-                self._thread.start()
-            return self._count
-
-    def wait(self, count: int, seconds: float) -> None:
-        """Returns when there are more than `count`, or after `seconds`, or where this ends."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._count != count or self._closing.is_set(), max(seconds, 0)
-            )
+        self._engine = migration_engine(url)
+        if self._engine.dialect.name == "postgresql":
+            Thread(target=self._run, name="announcements", daemon=True).start()
 
     def close(self) -> None:
-        """Whoever waits, waits no more."""
+        """Listens no more, within a second."""
         self._closing.set()
-        with self._changed:
-            self._changed.notify_all()
 
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
-                self._listen(self._heard, self._closing)
-            except Unavailable:
-                _log.warning("Announcements are not heard: the database does not answer")
-                self._closing.wait(_RETRY_SECONDS)
+                self._listen()
+            except (DBAPIError, psycopg.Error) as error:
+                _log.warning("announcements of events are not heard just now: %s", error)
+                self._closing.wait(_LOOK_SECONDS)
 
-    def _heard(self) -> None:
-        with self._changed:
-            self._count += 1
-            self._changed.notify_all()
+    def _listen(self) -> None:
+        pooled = self._engine.raw_connection()
+        try:
+            postgresql.listen(pooled.driver_connection, self._heard, self._closing)
+        finally:
+            pooled.invalidate()

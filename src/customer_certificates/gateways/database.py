@@ -28,7 +28,8 @@ from ..errors import Unavailable
 from . import postgresql, sqlite
 from .metrics import Metrics
 from .prepared import EVERYBODY as EVERYBODY
-from .prepared import Prepared, Row, Runner, Sent, Statement, Tenant
+from .prepared import Prepared, Row, Runner, Sent, Statement
+from .prepared import Tenant as Tenant
 from .watch import Watch, has_ended
 
 T = TypeVar("T")

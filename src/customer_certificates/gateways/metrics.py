@@ -3,7 +3,14 @@
 import os
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -69,6 +76,32 @@ class Metrics:
             registry=registry,
         )
 
+        self._deliveries = Counter(
+            "cc_delivery_attempts",
+            "Attempts to tell a webhook of an event, by how the delivery stands after it: "
+            "delivered, pending (it failed, and is tried again) or dead (given up).",
+            ["status"],
+            registry=registry,
+        )
+        self._delivery_durations = Histogram(
+            "cc_delivery_duration_seconds",
+            "How long an attempt to tell a webhook of an event took.",
+            buckets=(*_BUCKETS, 10.0, 15.0),
+            registry=registry,
+        )
+        self._delivery_starts = Histogram(
+            "cc_delivery_start_seconds",
+            "From an event to the first attempt to tell a webhook of it.",
+            buckets=(*_BUCKETS, 10.0, 60.0, 600.0),
+            registry=registry,
+        )
+        self.delivery_lag = Gauge(
+            "cc_delivery_lag_seconds",
+            "For how long the oldest delivery has been due that nobody is at.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+
     def request(self, method: str, route: str, status: str, seconds: float) -> None:
         """Counts one answer. `route` is a template, never a path: paths are without number."""
         bound = self._bound.get((method, route, status))
@@ -83,6 +116,19 @@ class Metrics:
     def child_ended(self, reason: str) -> None:
         """Counts a process that examined uploads and is no more."""
         self._children.labels(reason).inc()
+
+    def delivery_begins(self, seconds: float) -> None:
+        """Counts the first attempt to tell a webhook of an event, so long after that."""
+        self._delivery_starts.observe(seconds)
+
+    def delivery(self, status: str, seconds: float) -> None:
+        """Counts an attempt to tell a webhook of an event, and how the delivery stands then."""
+        self._deliveries.labels(status).inc()
+        self._delivery_durations.observe(seconds)
+
+    def serve(self, host: str, port: int) -> None:
+        """Answers GET with the counts of this process, from a thread of its own."""
+        start_http_server(port, host, self._registry)
 
     def exposition(self) -> bytes:
         """All counts, of every worker process, in Prometheus' text format."""

@@ -34,6 +34,13 @@ class Delivery(Base):
             sqlite_where=text("due IS NOT NULL"),
         ),
         Index(
+            "ix_deliveries_webhook_id_event_id_dead",
+            "webhook_id",
+            "event_id",
+            postgresql_where=text("status = 'dead'"),
+            sqlite_where=text("status = 'dead'"),
+        ),
+        Index(
             "ix_deliveries_webhook_id_subject_event_id_pending",
             "webhook_id",
             "subject",

@@ -47,6 +47,8 @@ _TAGS = {
     "certificates": "What users have uploaded. Private keys are for terminators alone.",
     "audit": "What was done, by whom, and when; chained by hashes (docs/audit.md).",
     "versions": "What certificates were before they were replaced.",
+    "events": "What happened, for others to be told (docs/events.md).",
+    "webhooks": "Endpoints that are told of events as they happen.",
     "tokens": "What lets machines and people in.",
     "resolve": "Which certificate is served for a hostname.",
     "terminators": "For what serves TLS: certificates with their keys (docs/terminators).",

@@ -9,8 +9,6 @@ import os
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from threading import Lock, Timer
-from time import monotonic
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
@@ -23,12 +21,9 @@ from ..gateways.master_keys import MasterKeys, WrongMasterKey
 from ..gateways.prepared import Row
 from ..gateways.sql import insert_new
 from ..models import UserKey
+from .at_hand import KEPT_SECONDS, AtHand
 from .users import user_not_found
 
-# With what a sweep may come late, less than five minutes.
-KEPT_SECONDS = 290.0
-_SWEEP_SECONDS = 1.0
-_MOST_AT_HAND = 10_000
 _KEY_BYTES = 32
 _FIRST_VERSION = 1
 _DATA_KEY = b"cc/data-key/v1"
@@ -80,7 +75,7 @@ class DataKeys:
         self._database = database
         self._master_keys = master_keys
         self._now = now
-        self._at_hand = _AtHand(kept_seconds)
+        self._at_hand = AtHand(kept_seconds)
         self._of = database.prepare(select(*WRAPPED).where(UserKey.user_id == bindparam("user_id")))
         self._insert = database.prepare(
             insert_new(UserKey).returning(UserKey.version),
@@ -154,48 +149,3 @@ class DataKeys:
 def associated_of(user_id: int, version: int) -> bytes:
     """What a wrapped data key is bound to."""
     return _DATA_KEY + _IDS.pack(user_id, version)
-
-
-class _AtHand:
-    """Unwrapped keys by the row that they were unwrapped from: who did not just read that row does
-    not find them. A timer ends them, asked for or not."""
-
-    def __init__(self, kept_seconds: float) -> None:
-        self._kept_seconds = kept_seconds
-        self._lock = Lock()
-        self._held: dict[tuple[int, int, bytes], tuple[float, Secret]] = {}
-        self._timer: Timer | None = None
-
-    def get(self, name: tuple[int, int, bytes]) -> Secret | None:
-        held = self._held.get(name)
-        return held[1] if held and held[0] > monotonic() else None
-
-    def put(self, name: tuple[int, int, bytes], secret: Secret) -> None:
-        with self._lock:
-            self._held.pop(name, None)
-            self._held[name] = (monotonic() + self._kept_seconds, secret)
-            if len(self._held) > _MOST_AT_HAND:
-                del self._held[next(iter(self._held))]
-            if self._timer is None:
-                self._start(self._kept_seconds)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._held.clear()
-            if self._timer:
-                self._timer.cancel()
-
-    def _start(self, seconds: float) -> None:
-        self._timer = Timer(seconds, self._sweep)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _sweep(self) -> None:
-        with self._lock:
-            now = monotonic()
-            # The oldest come first: they are held for the same time each.
-            while self._held and (oldest := next(iter(self._held.items())))[1][0] <= now:
-                del self._held[oldest[0]]
-            self._timer = None
-            if self._held:
-                self._start(max(next(iter(self._held.values()))[0] - now, _SWEEP_SECONDS))

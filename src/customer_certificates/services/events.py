@@ -80,7 +80,7 @@ class Events:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
         self._insert = database.prepare(
-            insert(Event).values(xid=this_transaction()).returning(announce()),
+            insert(Event).values(xid=this_transaction()).returning(Event.id, announce()),
             _COLUMNS,
         )
         self._deactivate = database.prepare(_deactivated())
@@ -102,6 +102,12 @@ class Events:
     ) -> None:
         """Adds an event of the user's; where it is not to `notify` anybody, nobody is told."""
         session.run_together(*self.calls(kind, user_id, certificate, notify=notify))
+
+    def record_test(self, session: Transaction, user_id: int, webhook_id: int) -> int:
+        """Adds an event that was asked for to try an endpoint, and gives its id; nobody is told."""
+        calls = self.calls("webhook.test", user_id, notify=False, webhook_id=webhook_id)
+        ((event_id, _),) = session.run_together(*calls)[0]
+        return int(event_id)
 
     def calls(
         self,

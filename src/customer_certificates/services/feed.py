@@ -17,7 +17,7 @@ from msgspec import Meta
 from sqlalchemy import BigInteger, and_, bindparam, func, or_, select
 
 from ..crypto.secret import Secret
-from ..gateways.announcements import Announcements
+from ..gateways.changes import Changes
 from ..gateways.database import Database
 from ..gateways.sql import follows, lineage, oldest_transaction, size_of
 from ..models import Certificate, Event, ServiceState
@@ -103,7 +103,7 @@ class Feed:
         database: Database,
         candidates: Candidates,
         served_keys: ServedKeys,
-        announcements: Announcements,
+        changes: Changes,
         now: Callable[[], datetime],
         *,
         waiting: int,
@@ -111,7 +111,7 @@ class Feed:
         """`waiting` requests at most wait for a change; others are answered at once."""
         self._candidates = candidates
         self._served_keys = served_keys
-        self._announcements = announcements
+        self._log_changes = changes
         self._now = now
         self._waiting = BoundedSemaphore(waiting)
         began = select(ServiceState.since).where(ServiceState.name == _BEGAN).scalar_subquery()
@@ -162,7 +162,7 @@ class Feed:
         until = monotonic() + wait
         cursor = read(since)
         while True:
-            heard = self._announcements.count()
+            heard = self._log_changes.count()
             head = self._read_head()
             if cursor is None or not self._holds(cursor, head):
                 cursor = self._cursor(head, after=0)
@@ -174,7 +174,7 @@ class Feed:
             if page.changes or page.more or left <= 0 or not self._waiting.acquire(blocking=False):
                 return Secret(encode(page))
             try:
-                self._announcements.wait(heard, min(left, _HELD_SECONDS) if is_held else left)
+                self._log_changes.wait(heard, min(left, _HELD_SECONDS) if is_held else left)
             finally:
                 self._waiting.release()
             cursor = read(page.cursor)

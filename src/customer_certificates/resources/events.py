@@ -1,0 +1,37 @@
+"""/users/{user_id}/events"""
+
+from falcon import Request, Response
+
+from ..errors import Invalid, NotFound
+from ..services.event_pages import EventPages
+from ..services.event_views import EventView
+from ..services.rights import users
+from ..services.views import encode
+from . import pages, payloads
+from .operation import AFTER, LIMIT, Answer, operation
+
+
+class EventsResource:
+    """What happened to a user's certificates."""
+
+    def __init__(self, events: EventPages) -> None:
+        self._events = events
+
+    @operation(
+        "List events",
+        {200: Answer("Events by id, oldest first.", list[EventView], headers=("Link",))},
+        description="The same that webhooks are sent; kept for 90 days, also those that nobody was "
+        "to be told of. They outlive their user.",
+        parameters=[LIMIT, AFTER],
+        refusals=[NotFound, Invalid],
+        allow=users("certificates:read"),
+    )
+    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        query = payloads.Query(req)
+        after, limit = pages.wanted(query)
+        query.check()
+        events, next_after = self._events.page(user_id, after, limit)
+        pages.link_next(req, resp, next_after)
+        resp.data = encode(events)
+
+    on_head = on_get

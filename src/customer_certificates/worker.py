@@ -1,0 +1,108 @@
+"""The process that does what no request waits for: it tells others of events, and cleans up."""
+
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+from time import sleep
+
+from .config import Config
+from .gateways.announcements import Announcements
+from .gateways.database import Database
+from .gateways.log_format import configure_logging
+from .gateways.metrics import Metrics
+from .gateways.no_dumps import forbid_dumps
+from .gateways.outbound import Outbound
+from .keys import master_keys_of
+from .periodic import Job, run_jobs
+from .services.audit import Audit
+from .services.configured_webhook import configure_webhook
+from .services.deliveries import Deliveries
+from .services.disabling import Disabling
+from .services.dispatcher import Dispatcher
+from .services.event_pages import EventPages
+from .services.events import Events
+from .services.repeats import Repeats
+from .services.sending import Sending
+from .services.stragglers import Stragglers
+from .services.turns import Turns
+from .services.webhook_secrets import WebhookSecrets
+
+# The dispatcher's, the jobs' and one to spare.
+_DATABASE_CONNECTIONS = 3
+# SQLite announces nothing; to ask it costs some ten microseconds.
+_POLL_SECONDS = {"postgresql": 1.0, "sqlite": 0.1}
+_LOOK_SECONDS = 1.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def work(config: Config, *, with_parent: bool = False) -> None:
+    """Works until SIGTERM or SIGINT; then what is being sent is finished.
+
+    `with_parent`: it ends with the process that started it as well. The schema must be at head.
+    Raises MasterKeyError, Unavailable.
+    """
+    forbid_dumps()
+    configure_logging()
+    metrics = Metrics(config.metrics_folder)
+    master_keys = master_keys_of(config)
+    database = Database(config.database_url, metrics, threads=_DATABASE_CONNECTIONS)
+    configure_webhook(database, config.notify_url, _now())
+    outbound = Outbound(
+        https_only=config.asks_credentials,
+        allowed=config.webhook_allowed,
+        own=config.own_addresses,
+        roots_pem=config.roots_pem,
+    )
+    webhook_secrets = WebhookSecrets(database, master_keys, _now)
+    dispatcher = Dispatcher(
+        Deliveries(database, webhook_secrets, _now),
+        Sending(outbound, metrics, _now, config.notify_secret),
+        Disabling(database, Audit(database, _now), Events(database, _now), _now),
+        metrics,
+        _now,
+        _POLL_SECONDS["sqlite" if config.database_url.startswith("sqlite") else "postgresql"],
+    )
+    stopped = Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        dispatcher.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if with_parent:
+        Thread(target=_end_with, args=[os.getppid(), stop], daemon=True).start()
+    if config.metrics_port:
+        metrics.serve(config.host, config.metrics_port)
+    announcements = Announcements(config.database_url, dispatcher.wake)
+    jobs = Thread(
+        target=run_jobs, args=[_jobs(database), Turns(database, _now), stopped], name="jobs"
+    )
+    jobs.start()
+    dispatcher.run()
+    jobs.join()
+    announcements.close()
+    outbound.close()
+    webhook_secrets.close()
+    master_keys.close()
+    database.close()
+
+
+def _jobs(database: Database) -> list[Job]:
+    return [
+        Job("wake deliveries", timedelta(minutes=1), Stragglers(database, _now).wake),
+        Job("clean kept answers", timedelta(hours=1), Repeats(database, _now).clean),
+        Job("clean events", timedelta(hours=1), EventPages(database, _now).clean),
+    ]
+
+
+def _end_with(first_process: int, stop: Callable[[], None]) -> None:
+    """Ends after the process that started it."""
+    while os.getppid() == first_process:
+        sleep(_LOOK_SECONDS)
+    stop()

@@ -68,7 +68,7 @@ def _measure(number: int, rounds: int, seconds: int) -> None:
         cache = running(start_valkey(folder / "valkey"))
         services.migrate(postgresql.url)
         began = monotonic()
-        _fill(folder, postgresql.url, number)
+        fill(folder, postgresql.url, number)
         print(f"{number:,} active certificates, filled in {monotonic() - began:.0f} s")
         ours = running(services.start_ours(folder, postgresql.url, cache.url))
         for work in (_RESOLVE, _CADDY):
@@ -109,7 +109,8 @@ def _follow(url: str) -> None:
         print(f"  feed: {len(changes)} change in {(monotonic() - began) * 1000:.1f} ms")
 
 
-def _fill(folder: Path, url: str, number: int) -> None:
+def fill(folder: Path, url: str, number: int) -> None:
+    """Stores `number` active certificates with their keys, of 1,000 users at most."""
     var = folder / "var"
     var.mkdir(mode=0o700)
     file.make(var / "master-key")

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 import psutil
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -189,7 +190,10 @@ def _program(name: str) -> str:
     # Debian keeps servers where only root's PATH leads.
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if not found:
-        raise RuntimeError(f"{name} is not installed: apt-get install {name}")
+        missing = f"{name} is not installed (apt-get install nginx-light haproxy)"
+        if os.environ.get("CI") == "true":
+            raise RuntimeError(missing)
+        pytest.skip(missing)
     return found
 
 

@@ -113,10 +113,11 @@ class Agent:
         if self._following.seconds:
             self._wait(min(self._following.seconds, max(seconds, 0.05)))
             return
-        self._is_news = False
+        self._is_news, began = False, time.monotonic()
         self._attempt(self._following, lambda: self._follow(int(seconds)))
-        if 0 < seconds < 1 and not self._is_news:
-            self._wait(seconds)
+        if not (self._is_news or self._has_more or self._following):
+            # It was not asked to wait, or has as many who wait as it can have.
+            self._wait(max(0.0, min(seconds, 1.0) - (time.monotonic() - began)))
 
     def _catch_up(self) -> None:
         """Does whatever does not come from the service."""

@@ -84,6 +84,7 @@ from .services.rights import OPERATORS
 from .services.rights import users as of_users
 from .services.served_keys import ServedKeys
 from .services.serving import ServingStates
+from .services.terminator_pages import TerminatorPages
 from .services.terminators import Terminators
 from .services.tokens import Tokens
 from .services.unsealed_keys import UnsealedKeys
@@ -109,7 +110,7 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(*[None] * 14))  # type: ignore[arg-type]
+    return openapi.document(_routes(*[None] * 15))  # type: ignore[arg-type]
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -180,7 +181,8 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Resolving(candidates, now),
         terminators,
         feed,
-        ServingStates(database, feed, audit, events, now),
+        ServingStates(database, audit, events, now),
+        TerminatorPages(database, feed),
         EventPages(database, now),
         webhooks,
         Redelivery(database, webhooks, audit, now),
@@ -304,6 +306,7 @@ def _routes(
     terminators: Terminators,
     feed: Feed,
     serving: ServingStates,
+    terminator_pages: TerminatorPages,
     events: EventPages,
     webhooks: Webhooks,
     redelivery: Redelivery,
@@ -328,7 +331,7 @@ def _routes(
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/resolve", ResolveResource(resolving)),
-        ("/terminators", TerminatorsResource(serving)),
+        ("/terminators", TerminatorsResource(terminator_pages)),
         ("/terminators/{terminator_id:id}", TerminatorResource(serving)),
         ("/terminators/reports", ReportsResource(serving)),
         ("/terminators/caddy", CaddyResource(terminators)),

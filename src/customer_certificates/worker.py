@@ -14,17 +14,21 @@ from .gateways.log_format import configure_logging
 from .gateways.metrics import Metrics
 from .gateways.no_dumps import forbid_dumps
 from .gateways.outbound import Outbound
+from .gateways.tls_probe import served
 from .keys import master_keys_of
 from .periodic import Job, run_jobs
 from .services.audit import Audit
+from .services.candidates import Candidates
 from .services.configured_webhook import configure_webhook
 from .services.deliveries import Deliveries
 from .services.disabling import Disabling
 from .services.dispatcher import Dispatcher
 from .services.event_pages import EventPages
 from .services.events import Events
+from .services.probing import Probing
 from .services.repeats import Repeats
 from .services.sending import Sending
+from .services.serving import ServingStates
 from .services.stragglers import Stragglers
 from .services.turns import Turns
 from .services.webhook_secrets import WebhookSecrets
@@ -81,7 +85,7 @@ def work(config: Config, *, with_parent: bool = False) -> None:
         metrics.serve(config.host, config.metrics_port)
     announcements = Announcements(config.database_url, dispatcher.wake)
     jobs = Thread(
-        target=run_jobs, args=[_jobs(database), Turns(database, _now), stopped], name="jobs"
+        target=run_jobs, args=[_jobs(database, config), Turns(database, _now), stopped], name="jobs"
     )
     jobs.start()
     dispatcher.run()
@@ -93,8 +97,12 @@ def work(config: Config, *, with_parent: bool = False) -> None:
     database.close()
 
 
-def _jobs(database: Database) -> list[Job]:
+def _jobs(database: Database, config: Config) -> list[Job]:
+    serving = ServingStates(database, Audit(database, _now), Events(database, _now), _now)
+    probing = Probing(database, Candidates(database), serving, served, config.probe_addresses, _now)
+    probes = [Job("probe terminators", timedelta(minutes=1), probing.run)]
     return [
+        *(probes if config.probe_addresses else []),
         Job("wake deliveries", timedelta(minutes=1), Stragglers(database, _now).wake),
         Job("clean kept answers", timedelta(hours=1), Repeats(database, _now).clean),
         Job("clean events", timedelta(hours=1), EventPages(database, _now).clean),

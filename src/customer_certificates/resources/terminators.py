@@ -11,7 +11,8 @@ from ..pki.client_hello import key_types
 from ..pki.names import server_name
 from ..services.feed import Feed, FeedPage
 from ..services.rights import CADDY, OPERATORS, TERMINATORS
-from ..services.serving import Report, ServingStates, TerminatorView
+from ..services.serving import Report, ServingStates
+from ..services.terminator_pages import TerminatorPages, TerminatorView
 from ..services.terminators import Terminators, TraefikConfiguration
 from ..services.views import encode
 from . import conditional, pages, payloads, replies
@@ -193,8 +194,8 @@ class ReportsResource:
 class TerminatorsResource:
     """All that have reported."""
 
-    def __init__(self, serving: ServingStates) -> None:
-        self._serving = serving
+    def __init__(self, pages_of: TerminatorPages) -> None:
+        self._pages = pages_of
 
     @operation(
         "List terminators",
@@ -208,7 +209,7 @@ class TerminatorsResource:
         query = payloads.Query(req)
         after, limit = pages.wanted(query)
         query.check()
-        terminators, next_after = self._serving.page(after, limit)
+        terminators, next_after = self._pages.page(after, limit)
         pages.link_next(req, resp, next_after)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(terminators)

@@ -114,12 +114,14 @@ def description() -> dict[str, Any]:
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
-    """The WSGI application; `close` ends what it holds open."""
+    """The WSGI application; `close` ends what it holds open, `stop_waiting` answers those who wait
+    for something to change."""
 
     # Falcon would refuse WEBSOCKET before any middleware sees it, and so without a request id.
     _META_METHODS = frozenset()
 
     close: Callable[[], None]
+    stop_waiting: Callable[[], None]
 
 
 def create_app(config: Config, now: Callable[[], datetime] = _now) -> Application:
@@ -161,7 +163,13 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     changes = Changes(database.listen)
     # Most request threads go on serving, whoever waits for a change.
     feed = Feed(
-        database, candidates, served_keys, changes, now, waiting=max(1, config.threads // 4)
+        database,
+        candidates,
+        served_keys,
+        changes,
+        metrics,
+        now,
+        waiting=max(1, config.threads // 4),
     )
     outbound = Outbound(
         https_only=config.asks_credentials,
@@ -242,6 +250,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         lines.close()
 
     app.close = close
+    app.stop_waiting = changes.close
     return app
 
 

@@ -39,6 +39,7 @@ from .resources.certificates import (
 )
 from .resources.documentation import DocsResource, OpenApiResource
 from .resources.events import EventsResource
+from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
@@ -66,6 +67,7 @@ from .services.certificates import Certificates
 from .services.data_keys import DataKeys
 from .services.event_pages import EventPages
 from .services.events import Events
+from .services.expiring import Expiring
 from .services.feed import Feed
 from .services.health import Health
 from .services.hostnames import Hostnames
@@ -110,7 +112,8 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(*[None] * 15))  # type: ignore[arg-type]
+    nothing: Any = None
+    return openapi.document(_routes(*[nothing] * 16))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -185,6 +188,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Certificates(*parts),
         Versions(*parts),
         Listing(database, pages, revisions),
+        Expiring(database, revisions, audit, now),
         AuditPages(database),
         Resolving(candidates, now),
         terminators,
@@ -310,6 +314,7 @@ def _routes(
     certificates: Certificates,
     versions: Versions,
     listing: Listing,
+    expiring: Expiring,
     audit: AuditPages,
     resolving: Resolving,
     terminators: Terminators,
@@ -326,6 +331,8 @@ def _routes(
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
+        (user + "/expiring", ExpiringResource(expiring)),
+        (user + "/expiry", ExpirySettingsResource(expiring)),
         (user + "/audit", UserAuditResource(audit)),
         ("/audit", AuditResource(audit)),
         (user + "/events", EventsResource(events)),

@@ -16,7 +16,7 @@ PRIVATE_KEY = hashlib.shake_128(b"key").digest(138)
 REVISION = bytes(16)
 UPLOAD = json.dumps({"private_key": _PAIR.private_key, "body": BODY})
 
-_USERS = """
+USERS = """
 INSERT INTO users (name, email, email_key, password_hash, certificates_revision, statuses_as_of,
     statuses_change_at, created_at)
 SELECT 'Customer ' || n, mail, mail, repeat('x', 97), uuid_send(gen_random_uuid()), now(),
@@ -41,7 +41,7 @@ def fill(url: str) -> None:
     groups = {work.users: work.certificates for work in WORKLOADS}
     with psycopg.connect(url, autocommit=True) as connection:
         for (first, last), certificates in sorted(groups.items()):
-            connection.execute(_USERS, [first, last])
+            connection.execute(USERS, [first, last])
             _add_certificates(connection, first, last, certificates)
         connection.execute("VACUUM (ANALYZE)")
 
@@ -59,7 +59,7 @@ def grow(url: str, users: int) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         present = connection.execute("SELECT max(id) FROM users").fetchone()
         first = 1 + (present[0] if present else 0)
-        connection.execute(_USERS, [first, users])
+        connection.execute(USERS, [first, users])
         _add_certificates(connection, first, users, 5)
         connection.execute("VACUUM (ANALYZE)")
 

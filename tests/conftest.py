@@ -134,6 +134,7 @@ def engine(_engine: sa.Engine) -> Iterator[sa.Engine]:
             "webhooks",
             "tokens",
             "service_state",
+            "terminators",
             "users",
         ):
             connection.execute(sa.text(f"DELETE FROM {table}"))

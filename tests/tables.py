@@ -14,6 +14,7 @@ from customer_certificates.models import (
     Certificate,
     Delivery,
     Event,
+    Terminator,
     User,
     Webhook,
     email_key,
@@ -86,6 +87,12 @@ def add_certificates(
         **columns,
     }
     return _insert(engine, Certificate, [row] * number)
+
+
+def add_terminator(engine: sa.Engine) -> int:
+    """The id of a terminator that has reported, and serves nothing."""
+    row = {"name": "edge-1", "format": "nginx", "errors": "[]", "seen_at": NOW}
+    return _insert(engine, Terminator, [row])[0]
 
 
 def add_webhook(engine: sa.Engine, user_id: int | None, **columns: Any) -> tuple[int, int]:

@@ -82,6 +82,11 @@ def test_the_address_is_one_that_a_person_can_open(host: str, address: str) -> N
         ("CC_CACHE_URL", "memcached://hunter2"),
         ("CC_TRUSTED_PEERS", "10.0.0.1/8"),
         ("CC_TRUSTED_PEERS", "everybody"),
+        ("CC_TERMINATOR_PEERS", "10.0.0.1/8"),
+        ("CC_TOKEN_IN_PATH", "yes"),
+        ("CC_PROBE_ADDRESSES", "edge-1=10.1.2.3:99999"),
+        ("CC_PROBE_ADDRESSES", "https://10.1.2.3/"),
+        ("CC_PROBE_ADDRESSES", "edge-1="),
         ("CC_AUDIT_KEY", "hunter2"),
         ("CC_AUDIT_KEY", RSA_KEY),
         ("CC_AUDIT_EXPORT_DIR", "what?"),
@@ -92,6 +97,24 @@ def test_a_wrong_setting_is_named_and_a_secret_is_not_repeated(variable: str, va
         Config.from_environ({variable: value})
 
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("", ()),
+        ("10.1.2.3", [("10.1.2.3", "10.1.2.3", 443)]),
+        (
+            "a.internal:8443, [::1]:444",
+            [("a.internal:8443", "a.internal", 8443), ("[::1]:444", "::1", 444)],
+        ),
+        ("edge-1=[2001:db8::1]", [("edge-1", "2001:db8::1", 443)]),
+    ],
+)
+def test_where_to_look_may_have_names(text: str, addresses: list[tuple[str, str, int]]) -> None:
+    config = Config.from_environ({"CC_PROBE_ADDRESSES": text})
+
+    assert config.probe_addresses == tuple(addresses)
 
 
 PRODUCTION = {

@@ -19,7 +19,7 @@ from .conftest import Backend
 from .credentials import Made, bearer, make_token
 from .factories import an_upload
 from .resources import refusal
-from .tables import add_certificates, add_users, add_webhook, dump
+from .tables import add_certificates, add_terminator, add_users, add_webhook, dump
 from .test_openapi import UNDESCRIBED
 
 OPERATOR = [{"token": ["operator"]}]
@@ -34,8 +34,8 @@ class Route(NamedTuple):
 
     @property
     def needed(self) -> list[str]:
-        """The scopes that a token must have, or `operator`."""
-        return next(one["token"] for one in self.security if "token" in one)
+        """The scopes that a user's token must have; kinds of tokens where it is not for users."""
+        return [one for enough in self.security for one in enough.get("token", [])]
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -48,7 +48,9 @@ ROUTES = [
     if method != "parameters"
 ] + [Route("GET", path, OPERATOR) for path in sorted(UNDESCRIBED)]
 CLOSED = [route for route in ROUTES if route.security]
-OF_USERS = [route for route in CLOSED if "operator" not in route.needed]
+OF_TERMINATORS = [route for route in CLOSED if "terminator" in route.needed]
+OF_OPERATORS = [route for route in CLOSED if route.needed != ["terminator"]]
+OF_USERS = [route for route in CLOSED if not {"operator", "terminator"} & {*route.needed}]
 ABOUT_A_USER = [route for route in OF_USERS if "{user_id}" in route.path]
 
 
@@ -76,6 +78,7 @@ class Cast:
         self.foreign_webhook = add_webhook(engine, self.stranger)
         self.operators_webhook = add_webhook(engine, None)
         self.foreign_token = make_token(engine, "user", self.stranger)
+        self.terminator_id = add_terminator(engine)
 
     def token(self, *scopes: str, **columns: Any) -> Made:
         """One of the owner's."""
@@ -92,6 +95,7 @@ class Cast:
             "user_id": self.owner,
             "certificate_id": self.own_certificate,
             "token_id": self.foreign_token.id,
+            "terminator_id": self.terminator_id,
             **ids,
         }
         path = route.path.format(**ids, name="index.html")
@@ -281,15 +285,15 @@ def test_a_token_without_the_scope_is_told_which(route: Route, scope: str, cast:
 
 
 @of([route for route in CLOSED if route not in OF_USERS])
-def test_what_is_operators_is_closed_to_users(route: Route, cast: Cast) -> None:
+def test_what_is_not_users_is_closed_to_users(route: Route, cast: Cast) -> None:
     answer = cast.ask(route, bearer(cast.token()))
 
     assert refusal(answer) == (403, "forbidden", {})
-    assert "operator" in answer.json["detail"]
+    assert all(kind in answer.json["detail"] for kind in route.needed)
 
 
-@of(CLOSED)
-def test_terminators_get_nothing_yet(route: Route, cast: Cast) -> None:
+@of([route for route in CLOSED if route not in OF_TERMINATORS])
+def test_terminators_get_nothing_else(route: Route, cast: Cast) -> None:
     terminator = make_token(cast.engine, "terminator")
 
     assert refusal(cast.ask(route, bearer(terminator))) == (403, "forbidden", {})
@@ -311,11 +315,25 @@ def test_the_owner_is_let_in_with_what_is_listed(route: Route, cast: Cast) -> No
     assert answer.status_code in {200, 202, 204, 400}
 
 
-@of(CLOSED)
+@of(OF_TERMINATORS)
+def test_terminators_are_let_in(route: Route, cast: Cast) -> None:
+    answer = cast.ask(route, bearer(make_token(cast.engine, "terminator")))
+
+    assert answer.status_code in {200, 204, 400, 422}
+
+
+@of([route for route in CLOSED if route not in OF_OPERATORS])
+def test_operators_get_no_keys(route: Route, cast: Cast) -> None:
+    answer = cast.ask(route, bearer(make_token(cast.engine, "operator")))
+
+    assert refusal(answer) == (403, "forbidden", {})
+
+
+@of(OF_OPERATORS)
 def test_operators_are_let_in(route: Route, cast: Cast) -> None:
     answer = cast.ask(route, bearer(make_token(cast.engine, "operator")))
 
-    assert answer.status_code in {200, 202, 204, 400}
+    assert answer.status_code in {200, 202, 204, 400, 422}
 
 
 def test_what_is_open_to_anybody_is_known(cast: Cast) -> None:
@@ -351,7 +369,10 @@ def test_a_token_ends_when_it_says(cast: Cast) -> None:
 def test_no_template_has_what_the_cast_does_not_know() -> None:
     names = {name for route in ROUTES for name in re.findall(r"\{(\w+)\}", route.path)}
 
-    assert names == {"user_id", "certificate_id", "token_id", "webhook_id", "event_id", "name"}
+    assert names == {
+        *("user_id", "certificate_id", "token_id", "webhook_id", "event_id"),
+        *("terminator_id", "name"),
+    }
 
 
 class Silent:

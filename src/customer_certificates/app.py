@@ -13,6 +13,7 @@ from .config import Config
 from .errors import Refusal
 from .gateways import modes
 from .gateways.cache import Pages
+from .gateways.changes import Changes
 from .gateways.children import Children
 from .gateways.connections import Connections
 from .gateways.counters import Counters
@@ -46,6 +47,16 @@ from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
+from .resources.resolve import ResolveResource
+from .resources.terminators import (
+    CaddyAskResource,
+    CaddyResource,
+    FeedResource,
+    ReportsResource,
+    TerminatorResource,
+    TerminatorsResource,
+    TraefikResource,
+)
 from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import RollbackResource, VersionsResource
@@ -55,11 +66,13 @@ from .services.audit import Audit
 from .services.audit_pages import AuditPages
 from .services.authentication import Authentication
 from .services.callers import Caller
+from .services.candidates import Candidates
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
 from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiring import Expiring
+from .services.feed import Feed
 from .services.health import Health
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
@@ -71,9 +84,14 @@ from .services.private_keys import PrivateKeys
 from .services.redelivery import Redelivery
 from .services.reexamination import Reexamination
 from .services.repeats import Repeats, Replayed
+from .services.resolving import Resolving
 from .services.revisions import Revisions
 from .services.rights import OPERATORS
 from .services.rights import users as of_users
+from .services.served_keys import ServedKeys
+from .services.serving import ServingStates
+from .services.terminator_pages import TerminatorPages
+from .services.terminators import Terminators
 from .services.tokens import Tokens
 from .services.unsealed_keys import UnsealedKeys
 from .services.users import Users
@@ -101,11 +119,12 @@ def _now() -> datetime:
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
     nothing: Any = None
-    return openapi.document(_routes(*[nothing] * 11))
+    return openapi.document(_routes(*[nothing] * 16))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
-    """The WSGI application; `close` ends what it holds open, `leave` announces that.
+    """The WSGI application; `close` ends what it holds open, `leave` announces that, `stop_waiting`
+    answers those who wait for something to change.
 
     `admin` is the one for those who watch over the service, and asks nobody who they are.
     """
@@ -115,6 +134,7 @@ class Application(falcon.App):  # type: ignore[type-arg]
 
     close: Callable[[], None]
     leave: Callable[[], None]
+    stop_waiting: Callable[[], None]
     admin: "Application"
 
     def add_routes(self, routes: Iterable[openapi.Route]) -> None:
@@ -161,6 +181,19 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         now,
     )
     users = Users(database, passwords, audit, events, now)
+    candidates = Candidates(database)
+    served_keys = ServedKeys(database, data_keys, private_keys, audit, now)
+    terminators = Terminators(database, candidates, served_keys, now)
+    changes = Changes(database.listen)
+    feed = Feed(
+        database,
+        candidates,
+        served_keys,
+        changes,
+        metrics,
+        now,
+        waiting=config.most_connections // 2,
+    )
     outbound = Outbound(
         https_only=config.asks_credentials,
         allowed=config.webhook_allowed,
@@ -177,6 +210,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Listing(database, pages, revisions),
         Expiring(database, revisions, audit, now),
         AuditPages(database),
+        Resolving(candidates, now),
+        terminators,
+        feed,
+        ServingStates(database, audit, events, now),
+        TerminatorPages(database, feed),
         EventPages(database, now),
         webhooks,
         Redelivery(database, webhooks, audit, now),
@@ -188,6 +226,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         ("/docs", docs := DocsResource()),
         ("/docs/{name}", docs),
     ]
+    if config.token_in_path and config.asks_credentials:
+        own_routes += [
+            ("/terminators/{token}/caddy", CaddyResource(terminators)),
+            ("/terminators/{token}/caddy/ask", CaddyAskResource(terminators)),
+        ]
     all_routes = [*routes, *own_routes]
     names = {template: openapi.plain_template(template) for template, _ in all_routes}
     attempts = Attempts(Counters(pages.redis), now)
@@ -204,7 +247,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
             Peer(config.behind_proxy),
             LimitsOfRefused(config.requests_a_second, workers=config.workers),
             in_turn,
-            Authenticated(authentication, registration_is_open=config.registration == "open")
+            Authenticated(
+                authentication,
+                registration_is_open=config.registration == "open",
+                terminator_peers=config.terminator_peers,
+            )
             if config.asks_credentials
             else OpenMode(config.trusted_peers),
             Limits(config.requests_a_second, workers=config.workers),
@@ -219,6 +266,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
 
     def close() -> None:
         connections.close()
+        changes.close()
         children.close()
         passwords.close()
         last_uses.close()
@@ -229,8 +277,13 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         database.close()
         lines.close()
 
+    def leave() -> None:
+        leaving.begin()
+        changes.close()
+
     app.close = close
-    app.leave = leaving.begin
+    app.leave = leave
+    app.stop_waiting = changes.close
     return app
 
 
@@ -293,6 +346,11 @@ def _routes(
     listing: Listing,
     expiring: Expiring,
     audit: AuditPages,
+    resolving: Resolving,
+    terminators: Terminators,
+    feed: Feed,
+    serving: ServingStates,
+    terminator_pages: TerminatorPages,
     events: EventPages,
     webhooks: Webhooks,
     redelivery: Redelivery,
@@ -312,12 +370,20 @@ def _routes(
         *webhook_routes("", webhooks, redelivery, OPERATORS),
         (user + "/certificates", CertificatesResource(certificates, listing)),
         (user + "/certificates/check", CheckResource(certificates)),
-        (certificate, CertificateResource(certificates, versions)),
+        (certificate, CertificateResource(certificates, versions, serving)),
         (certificate + "/active", ActiveResource(certificates)),
         (certificate + "/versions", VersionsResource(versions)),
         (certificate + "/rollback", RollbackResource(versions)),
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
+        ("/resolve", ResolveResource(resolving)),
+        ("/terminators", TerminatorsResource(terminator_pages)),
+        ("/terminators/{terminator_id:id}", TerminatorResource(serving)),
+        ("/terminators/reports", ReportsResource(serving)),
+        ("/terminators/caddy", CaddyResource(terminators)),
+        ("/terminators/caddy/ask", CaddyAskResource(terminators)),
+        ("/terminators/feed", FeedResource(feed)),
+        ("/terminators/traefik", TraefikResource(terminators)),
         ("/healthcheck", HealthcheckResource(health)),
         ("/livez", LivezResource()),
     ]

@@ -51,6 +51,14 @@ class MasterKeyAddress(NamedTuple):
     may_be_made: bool = False
 
 
+class ProbeAddress(NamedTuple):
+    """Where a terminator terminates TLS, and what it is called in reports."""
+
+    name: str
+    host: str
+    port: int
+
+
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
     """Which server takes letters, and how: TLS from the start, after STARTTLS, or none."""
@@ -76,6 +84,8 @@ class Config:
     the service asks without credentials (host and port), or None; `behind_proxy` are the proxies
     whose X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for
     the default; `webhook_allowed` are ranges to which webhooks may lead though they are not public;
+    `terminator_peers` may ask as Caddy does without a token, and where `token_in_path` a token may
+    stand in the path for that; the worker looks at `probe_addresses` for what is served;
     `notify_url` is told of all events, signed with `notify_secret`; `metrics_port` is where a
     worker that runs by itself tells its counts, on `host` (None: nowhere); `smtp` takes
     letters to users, from `mail_from` (None: there are none); `audit_key_pem` signs
@@ -104,6 +114,9 @@ class Config:
     behind_proxy: tuple[Network, ...]
     rate_limit: int | None
     webhook_allowed: tuple[Network, ...]
+    terminator_peers: tuple[Network, ...]
+    token_in_path: bool
+    probe_addresses: tuple[ProbeAddress, ...]
     notify_url: str | None
     notify_secret: str | None = field(repr=False)
     metrics_port: int | None
@@ -172,6 +185,9 @@ class Config:
                 _networks,
                 "" if profile == "prd" else "127.0.0.0/8,::1",
             ),
+            terminator_peers=_read(environ, "CC_TERMINATOR_PEERS", _networks, ""),
+            token_in_path=_read(environ, "CC_TOKEN_IN_PATH", _flag, "false"),
+            probe_addresses=_read(environ, "CC_PROBE_ADDRESSES", _probe_addresses, ""),
             notify_url=_read(environ, "CC_NOTIFY_URL", _optional(_notify_url), ""),
             notify_secret=_read(environ, "CC_NOTIFY_SECRET", _optional(_notify_secret), ""),
             metrics_port=_read(environ, "CC_METRICS_PORT", _optional(_whole(1, 65535)), ""),
@@ -392,6 +408,12 @@ def _registration(text: str) -> Registration:
     raise ValueError(f"must be operators or open (anybody may register), not {text!r}.")
 
 
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"must be true or false, not {text!r}.")
+    return text == "true"
+
+
 def _upload_checks(text: str) -> UploadChecks:
     match text:
         case "report" | "enforce":
@@ -531,6 +553,23 @@ def _is_key_url(text: str) -> bool:
             and not (parts.query or parts.fragment or parts.username)
         )
     return False
+
+
+def _probe_addresses(text: str) -> tuple[ProbeAddress, ...]:
+    return tuple(_probe_address(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _probe_address(text: str) -> ProbeAddress:
+    name, equals, address = text.partition("=")
+    address = address if equals else name
+    with suppress(ValueError):
+        parts = urlsplit(f"//{address}")
+        if parts.hostname and parts.netloc == address and not (parts.username or parts.password):
+            return ProbeAddress(name, parts.hostname, 443 if parts.port is None else parts.port)
+    raise ValueError(
+        f"must list addresses with ports, with or without a name, like "
+        f"10.1.2.3:443,edge-1=[2001:db8::1]:443, not {text!r}."
+    )
 
 
 def _networks(text: str) -> tuple[Network, ...]:

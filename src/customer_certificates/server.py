@@ -7,7 +7,7 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
@@ -126,12 +126,27 @@ def worker() -> object:
     Thread(target=_end_with, args=[os.getppid()], name="first-process-watch", daemon=True).start()
     config = Config.from_environ()
     app = create_app(config)
+    _when_signalled(app.stop_waiting)
     # Where a worker ends, Python runs these, and not what atexit has.
     Finalize(None, app.close, exitpriority=1)
     if config.admin_address:
         admin = AdminServer(*config.admin_address, app.admin)
         Finalize(None, admin.close, exitpriority=2)
     return app
+
+
+def _when_signalled(then: Callable[[], None]) -> None:
+    """Calls `then` at once when this process is told to end: granian's own handlers, which stay,
+    run only when the requests under way have ended."""
+    ready, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+
+    def wait() -> None:
+        os.read(ready, 1)
+        then()
+
+    Thread(target=wait, name="end-watch", daemon=True).start()
 
 
 def _end_with(first_process: int) -> None:

@@ -14,9 +14,11 @@ from .gateways.log_format import configure_logging
 from .gateways.metrics import Metrics
 from .gateways.outbound import Outbound
 from .gateways.smtp import Mailer
+from .gateways.tls_probe import served
 from .keys import master_keys_of
 from .periodic import Job, run_jobs
 from .services.audit import Audit
+from .services.candidates import Candidates
 from .services.configured_webhook import configure_webhook
 from .services.deliveries import Deliveries
 from .services.disabling import Disabling
@@ -25,8 +27,10 @@ from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiry import Expiry
 from .services.expiry_mails import ExpiryMails
+from .services.probing import Probing
 from .services.repeats import Repeats
 from .services.sending import Sending
+from .services.serving import ServingStates
 from .services.stragglers import Stragglers
 from .services.turns import Turns
 from .services.webhook_secrets import WebhookSecrets
@@ -107,6 +111,12 @@ def _jobs(database: Database, config: Config) -> list[Job]:
         mailer = Mailer(config.smtp, config.mail_from, config.roots_pem)
         letters = ExpiryMails(database, mailer, _now)
         jobs.append(Job("send letters", timedelta(minutes=1), letters.send))
+    if config.probe_addresses:
+        serving = ServingStates(database, Audit(database, _now), Events(database, _now), _now)
+        probing = Probing(
+            database, Candidates(database), serving, served, config.probe_addresses, _now
+        )
+        jobs.append(Job("probe terminators", timedelta(minutes=1), probing.run))
     return jobs
 
 

@@ -12,6 +12,7 @@ from customer_certificates.client import importing
 from customer_certificates.client.answers import Unreachable
 from customer_certificates.client.api import Api
 from customer_certificates.client.collect import Candidate, collect
+from customer_certificates.client.connection import seconds_of
 from customer_certificates.client.upload import Result, upload_all
 
 from ..factories import a_user
@@ -172,7 +173,7 @@ def test_a_proxy_is_not_given_private_keys(
     ],
 )
 def test_when_to_come_again_is_understood(header: str, seconds: float | None) -> None:
-    assert api_module.seconds_of(header) == seconds
+    assert seconds_of(header) == seconds
 
 
 # What follows is against the service itself.

@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from falcon.testing import Result, TestClient
 
@@ -38,7 +39,11 @@ def pem(*certificates: x509.Certificate) -> str:
 
 def key_der(name: str) -> bytes:
     """The authority's key of that name, as it is stored."""
-    key = authority.ec_key(name)
+    return der_of(authority.ec_key(name))
+
+
+def der_of(key: PrivateKeyTypes) -> bytes:
+    """A private key as it is stored."""
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 

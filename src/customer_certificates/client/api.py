@@ -3,16 +3,11 @@
 import random
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from types import NoneType
 from typing import Any, Self, TypeVar
 
-import httpx
-
-from .answers import Checked, Ending, Lost, Refused, Stored, Unreachable, read
-from .server_url import is_this_machine
+from .answers import Checked, Ending, Lost, Refused, Stored, Unreachable
+from .connection import Connection
 
 T = TypeVar("T")
 
@@ -32,23 +27,13 @@ class Api:
         self._certificates = f"{self._user}/certificates"
         self._stopped = threading.Event()
         self._reason = ""
-        self._client = httpx.Client(
-            base_url=server,
-            timeout=httpx.Timeout(30, connect=5),
-            limits=httpx.Limits(max_connections=AT_ONCE),
-            # A proxy would see keys that are sent without TLS, and be asked for its own localhost.
-            trust_env=server.startswith("https:") and not is_this_machine(server),
-            headers={
-                "Accept": "application/json",
-                **({"Authorization": f"Bearer {token}"} if token else {}),
-            },
-        )
+        self._connection = Connection(server, token, AT_ONCE)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
+        self._connection.close()
 
     def stop(self, reason: str) -> None:
         """Has every request from now on, and every wait for one, fail for `reason`."""
@@ -138,23 +123,7 @@ class Api:
     ) -> T:
         if self._stopped.is_set():
             raise Unreachable(self._reason)
-        try:
-            response = self._client.request(method, path, json=payload)
-        except httpx.TransportError as error:
-            detail = f"{self._client.base_url} does not answer: {error or type(error).__name__}"
-            raise Lost(detail, is_down=isinstance(error, httpx.ConnectError)) from error
-        if response.status_code in (
-            HTTPStatus.TOO_MANY_REQUESTS,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            # Of a proxy, while the service behind it starts again.
-            HTTPStatus.BAD_GATEWAY,
-            HTTPStatus.GATEWAY_TIMEOUT,
-        ):
-            raise Lost(
-                f"{response.status_code} {response.reason_phrase}",
-                retry_after=seconds_of(response.headers.get("Retry-After", "")),
-            )
-        return read(response, kind)
+        return self._connection.send(kind, method, path, payload)
 
     def _pause(self, failed: int, lost: Lost) -> None:
         """Waits before the next attempt. Raises Unreachable where there shall be none."""
@@ -168,12 +137,3 @@ class Api:
             seconds = _FIRST_PAUSE_SECONDS * 2**failed * random.uniform(0.5, 1)  # noqa: S311
         if self._stopped.wait(min(seconds, _LONGEST_PAUSE_SECONDS)):
             raise Unreachable(self._reason)
-
-
-def seconds_of(retry_after: str) -> float | None:
-    """A Retry-After header, which has seconds or a date."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
-    with suppress(ValueError, TypeError):
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    return None

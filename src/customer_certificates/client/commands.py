@@ -63,7 +63,7 @@ def import_certificates(
         user_id=user,
         dry_run=dry_run,
         activate=activate,
-        token=_read_token(token_file),
+        token=read_token(token_file),
     )
     raise typer.Exit(code)
 
@@ -87,7 +87,7 @@ def list_expiring(
     days = within.removesuffix("d")
     if not (days.isascii() and days.isdigit() and len(days) <= 4):
         raise typer.BadParameter(f"{within!r} is no number of days like 30d", param_hint="--within")
-    token = _read_token(token_file)
+    token = read_token(token_file)
     now = datetime.now(UTC)
     raise typer.Exit(run(now, int(days), server=server, user_id=user, token=token))
 
@@ -134,7 +134,7 @@ def _read_passphrases(file: Path | None) -> list[str]:
         raise typer.BadParameter(str(error), param_hint="--passphrase-file") from None
 
 
-def _read_token(file: Path | None) -> str | None:
+def read_token(file: Path | None) -> str | None:
     if file is None:
         return None
     try:

@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Callable
 from threading import Event, Thread
-from typing import Any
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
+from . import postgresql
 from .database import migration_engine
-from .sql import EVENTS_CHANNEL
 
 _LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -45,12 +44,6 @@ class Announcements:
     def _listen(self) -> None:
         pooled = self._engine.raw_connection()
         try:
-            connection: Any = pooled.driver_connection
-            connection.autocommit = True
-            connection.execute(f"LISTEN {EVENTS_CHANNEL}")
-            self._heard()
-            while not self._closing.is_set():
-                for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
-                    self._heard()
+            postgresql.listen(pooled.driver_connection, self._heard, self._closing)
         finally:
             pooled.invalidate()

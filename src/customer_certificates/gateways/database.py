@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -225,6 +226,22 @@ class Database:
         try:
             self._ping()
         except self._driver.Error as error:
+            raise _unavailable() from error
+
+    def listen(self, heard: Callable[[], None], closing: Event) -> None:
+        """Calls `heard` when events were announced (`sql.announce`), and once at its beginning,
+        until `closing` is set; on a connection of its own.
+
+        On PostgreSQL the server says so. SQLite's file is looked at ten times a second. Raises
+        Unavailable where the database does not answer.
+        """
+        try:
+            connection = self._connector.raw_connection()
+            try:
+                self._driver.listen(connection.dbapi_connection, heard, closing)
+            finally:
+                connection.invalidate()
+        except (DBAPIError, self._driver.Error) as error:
             raise _unavailable() from error
 
     def close(self) -> None:

@@ -80,6 +80,12 @@ class Metrics:
             "Requests that were refused because too many waited.",
             registry=registry,
         )
+        self.feed_waiting = Gauge(
+            "cc_feed_waiting",
+            "Requests to the feed that wait for a change.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self.password_queue = Gauge(
             "cc_password_hashing",
             "Passwords being hashed or waiting for it.",

@@ -2,6 +2,7 @@
 
 import select
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 from psycopg import Error as Error
@@ -15,8 +16,11 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import Dialect
 
 from .prepared import Row, Sent, Tenant
+from .sql import EVENTS_CHANNEL
 
 _BINARY = 1
+# So soon what listens sees that it is to end.
+_LOOK_SECONDS = 1.0
 _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 # What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
@@ -76,6 +80,16 @@ def scope() -> Select[tuple[str]]:
 
 def held_names(url: URL) -> None:
     """None: whoever waits for a row waits for the one who has it."""
+
+
+def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
+    """Calls `heard` at each announcement, and once when it hears them, until `closing` is set."""
+    connection.autocommit = True
+    connection.execute(f"LISTEN {EVENTS_CHANNEL}")
+    heard()
+    while not closing.is_set():
+        for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
+            heard()
 
 
 def descriptor(connection: Any) -> int:

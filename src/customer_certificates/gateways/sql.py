@@ -63,6 +63,23 @@ class oldest_transaction(FunctionElement[int]):  # noqa: N801 - a function of SQ
     inherit_cache = True
 
 
+class lineage(FunctionElement[str]):  # noqa: N801 - a function of SQL
+    """What changes when a database is another, or was put back to an earlier state, so that it may
+    use numbers again which it has used: the cluster, and the line of its history (PostgreSQL)."""
+
+    type = Text()
+    inherit_cache = True
+
+
+class follows(FunctionElement[Any]):  # noqa: N801 - a function of SQL
+    """Whether a row with the columns `xid`, `id` comes after the position of the two parameters.
+    On SQLite, which has no `xid`, the ids alone say so."""
+
+    # No Boolean: SQLAlchemy would compare it with 1 for SQLite, and no index would serve it.
+    type = NullType()
+    inherit_cache = True
+
+
 class announce(FunctionElement[None]):  # noqa: N801 - a function of SQL
     """Wakes whoever listens for events, when the transaction commits; SQLite: nothing."""
 
@@ -140,6 +157,30 @@ def _announce_on_postgresql(_element: announce, _compiler: Any, **_options: Any)
     return f"pg_notify('{EVENTS_CHANNEL}', '')"
 
 
+@compiles(lineage)
+def _lineage_on_postgresql(_element: lineage, _compiler: Any, **_options: Any) -> str:
+    return (
+        "(SELECT system_identifier FROM pg_control_system())"
+        " || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+    )
+
+
+@compiles(follows)
+def _follows_on_postgresql(element: follows, compiler: Any, **options: Any) -> str:
+    xid, own_id, after_xid, after_id = (compiler.process(one, **options) for one in element.clauses)
+    return f"({xid}, {own_id}) > ({after_xid}, {after_id})"
+
+
+@compiles(follows, "sqlite")
+def _follows_on_sqlite(element: follows, compiler: Any, **options: Any) -> str:
+    xid, own_id, _, after_id = element.clauses
+    return (
+        f"({compiler.process(xid, **options)} IS NULL"
+        f" AND {compiler.process(own_id, **options)} > {compiler.process(after_id, **options)})"
+    )
+
+
+@compiles(lineage, "sqlite")
 @compiles(this_transaction, "sqlite")
 @compiles(oldest_transaction, "sqlite")
 @compiles(announce, "sqlite")

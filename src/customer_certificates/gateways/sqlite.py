@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Error as Error
 from sqlite3 import IntegrityError as IntegrityError
+from threading import Event
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
@@ -15,6 +16,8 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from .held_names import HeldNames
 from .prepared import Row, Sent
+
+_LOOK_SECONDS = 0.1
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
@@ -65,6 +68,19 @@ def scope() -> None:
 def held_names(url: URL) -> HeldNames:
     """Beside the file: one writer waits for any other, and cannot tell for which."""
     return HeldNames(Path(f"{url.database}-running"))
+
+
+def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
+    """Calls `heard` when the file has changed, and once at first, until `closing` is set. Nobody
+    tells who else writes to it; to look costs microseconds."""
+    seen = None
+    while True:
+        version = connection.execute("PRAGMA data_version").fetchone()
+        if version != seen:
+            seen = version
+            heard()
+        if closing.wait(_LOOK_SECONDS):
+            break
 
 
 def descriptor(connection: object) -> None:

@@ -1,6 +1,7 @@
 """With credentials: who asks, and whether they may ask for this."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from falcon import Request, Response
@@ -9,6 +10,7 @@ from ..errors import Forbidden, Unauthenticated
 from ..services.authentication import Authentication
 from ..services.callers import Caller
 from ..services.rights import Rights, require
+from .networks import Network, Networks
 
 _BEARER = 'Bearer realm="customer-certificates"'
 _BASIC = 'Basic realm="customer-certificates", charset="UTF-8"'
@@ -18,9 +20,17 @@ class Authenticated:
     """Reads what each responder says of its callers (`@operation(…, allow=…)`); one that says
     nothing is closed."""
 
-    def __init__(self, authentication: Authentication, *, registration_is_open: bool) -> None:
+    def __init__(
+        self,
+        authentication: Authentication,
+        *,
+        registration_is_open: bool,
+        terminator_peers: Sequence[Network] = (),
+    ) -> None:
+        """`terminator_peers` are let in without a token where it is said that they may be."""
         self._authentication = authentication
         self._registration_is_open = registration_is_open
+        self._terminator_peers = Networks(terminator_peers)
 
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
@@ -40,7 +50,7 @@ class Authenticated:
             context.caller = Caller("anybody", context.request_id, context.peer)
             return
         try:
-            context.caller = caller = self._caller(req, rights, params.get("user_id"))
+            context.caller = caller = self._caller(req, rights, params)
         except Unauthenticated:
             challenge = f"{_BASIC}, {_BEARER}" if rights.password else _BEARER
             resp.set_header("WWW-Authenticate", challenge)
@@ -48,12 +58,22 @@ class Authenticated:
         if not (rights.password and caller.token_id is None):
             require(rights, caller, params.get("user_id"))
 
-    def _caller(self, req: Request, rights: Rights, about: int | None) -> Caller:
+    def _caller(self, req: Request, rights: Rights, params: dict[str, Any]) -> Caller:
+        about = params.get("user_id")
         scheme, _, credentials = req.env.get("HTTP_AUTHORIZATION", "").partition(" ")
         origin = req.context.request_id, req.context.peer
+        if rights.headerless:
+            if "token" in params:
+                return self._authentication.token(params.pop("token"), about, *origin)
+            if not scheme and req.context.peer in self._terminator_peers:
+                return Caller("terminator", *origin)
         match scheme.lower():
             case "bearer":
                 return self._authentication.token(credentials.strip(), about, *origin)
+            case "basic" if rights.headerless:
+                # What stands in a URL before the host is sent so.
+                _, token = _email_and_password(credentials)
+                return self._authentication.token(token, about, *origin)
             case "basic" if rights.password:
                 email, password = _email_and_password(credentials)
                 return self._authentication.password(email, password, *origin)

@@ -1,6 +1,9 @@
 """Requests are worked on in turn, and one whose body is still on its way holds up nobody."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import Protocol
@@ -38,6 +41,7 @@ class InTurn:
         context.underway = self._underway[id(req)] = Underway(req.remote_addr, monotonic())
         self._turns.take()
         context.has_turn = True
+        context.pause = partial(self._pause, req)
         if "HTTP_TRANSFER_ENCODING" in env or env.get("CONTENT_LENGTH", "0") != "0":
             req.stream = _Body(self, req)  # type: ignore[assignment]
 
@@ -73,6 +77,17 @@ class InTurn:
         self._turns.take(again=True)
         context.has_turn = True
         return body
+
+    @contextmanager
+    def _pause(self, req: Request) -> Iterator[None]:
+        """The request does nothing but wait: meanwhile another has the turn. Raises Unavailable."""
+        req.context.has_turn = False
+        self._turns.give_back()
+        try:
+            yield
+        finally:
+            self._turns.take(again=True)
+            req.context.has_turn = True
 
     def _count_body(self, peer: str) -> None:
         with self._lock:

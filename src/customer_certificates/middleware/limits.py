@@ -63,7 +63,8 @@ class Limits:
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Raises TooManyRequests where the caller's share is used up."""
+        """Raises TooManyRequests where the caller's share is used up; a resource that is
+        `is_silent_beyond_limits` is not asked then, and 204 answered for it."""
         caller = req.context.get("caller")
         if not self._shares.limited or not caller:
             return
@@ -71,7 +72,10 @@ class Limits:
         name, key = ("token", caller.token_id) if caller.token_id else ("peer", caller.peer)
         left = self._shares.take(name, key)
         self._shares.say(resp, name, left)
-        if left < 0:
+        if left < 0 and getattr(resource, "is_silent_beyond_limits", False):
+            resp.status = 204
+            resp.complete = True
+        elif left < 0:
             raise self._shares.refusal(left)
 
 

@@ -9,8 +9,7 @@ from falcon import Request, Response
 
 from ..errors import Forbidden
 from ..services.callers import Caller
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from .networks import Network, Networks, is_loopback
 
 _PROXY_HEADERS = (
     "HTTP_FORWARDED",
@@ -27,8 +26,8 @@ class OpenMode:
 
     def __init__(self, trusted_peers: Sequence[Network]) -> None:
         """`trusted_peers` may ask as well as the loopback's."""
-        self._trusted = tuple(trusted_peers)
-        self._is_trusted = lru_cache(1024)(self._look_up)
+        trusted = Networks(trusted_peers)
+        self._is_trusted = lru_cache(1024)(lambda peer: is_loopback(peer) or peer in trusted)
 
     def process_request(self, req: Request, resp: Response) -> None:
         """Says who asks. Raises Forbidden where it may not be this machine's own user."""
@@ -51,14 +50,6 @@ class OpenMode:
         if env.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
             raise Forbidden("A page of another site may not ask.")
         req.context.caller = Caller("open", req.context.request_id, req.remote_addr)
-
-    def _look_up(self, peer: str) -> bool:
-        try:
-            address = ipaddress.ip_address(peer)
-        except ValueError:
-            return False
-        address = getattr(address, "ipv4_mapped", None) or address
-        return address.is_loopback or any(address in network for network in self._trusted)
 
 
 @lru_cache(1024)

@@ -1,14 +1,11 @@
 """Where a request comes from: the connection's other end, or whom a named proxy speaks for."""
 
-import ipaddress
 from collections.abc import Sequence
-from functools import lru_cache
 
 from falcon import Request, Response
 
 from ..errors import Forbidden
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from .networks import Network, Networks, address_of, is_loopback
 
 
 class Peer:
@@ -16,8 +13,7 @@ class Peer:
 
     def __init__(self, proxies: Sequence[Network]) -> None:
         """`proxies` are those whose X-Forwarded-… headers count; without any, nothing changes."""
-        self._proxies = tuple(proxies)
-        self._is_proxy = lru_cache(1024)(self._look_up)
+        self._proxies = Networks(proxies)
 
     def process_request(self, req: Request, resp: Response) -> None:
         """Raises Forbidden where proxies are named and it came over plain HTTP all the same."""
@@ -28,8 +24,8 @@ class Peer:
 
     def _behind_proxy(self, req: Request, peer: str) -> str:
         env = req.env
-        if not self._is_proxy(peer):
-            if env["wsgi.url_scheme"] != "https" and not _is_loopback(peer):
+        if peer not in self._proxies:
+            if env["wsgi.url_scheme"] != "https" and not is_loopback(peer):
                 raise Forbidden("Use HTTPS: this address is for the proxies in front of it.")
             return peer
         # Each proxy adds to the right; what the client sent itself is on the left.
@@ -39,31 +35,10 @@ class Peer:
             env["HTTP_HOST"] = host.rpartition(",")[2].strip()
         env["wsgi.url_scheme"] = "https"
         for hop in reversed(env.get("HTTP_X_FORWARDED_FOR", "").split(",")):
-            address = _address(hop.strip())
+            address = address_of(hop.strip())
             if address is None:
                 break
-            peer = address
-            if not self._is_proxy(peer):
+            peer = str(address)
+            if peer not in self._proxies:
                 break
         return peer
-
-    def _look_up(self, peer: str) -> bool:
-        text = _address(peer)
-        if text is None:
-            return False
-        address = ipaddress.ip_address(text)
-        return any(address in network for network in self._proxies)
-
-
-def _address(text: str) -> str | None:
-    """An address in its usual form; None for what is none."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return str(getattr(address, "ipv4_mapped", None) or address)
-
-
-def _is_loopback(peer: str) -> bool:
-    text = _address(peer)
-    return text is not None and ipaddress.ip_address(text).is_loopback

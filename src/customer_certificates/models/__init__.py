@@ -11,6 +11,7 @@ from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
 from .private_key import PrivateKey, UnsealedKey
 from .service_state import ServiceState
+from .terminator import Serving, Terminator
 from .token import Token
 from .user import NEVER, User, email_key, new_revision
 from .user_key import UserKey
@@ -34,6 +35,8 @@ __all__ = [
     "KeptAnswer",
     "PrivateKey",
     "ServiceState",
+    "Serving",
+    "Terminator",
     "Token",
     "UnsealedKey",
     "User",

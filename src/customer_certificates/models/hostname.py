@@ -10,7 +10,7 @@ class CertificateHostname(Base):
     """A certificate, active or not, is for this hostname; by it the certificate is found."""
 
     __tablename__ = "certificate_hostnames"
-    __table_args__ = (Index(None, "certificate_id"),)
+    __table_args__ = (Index(None, "certificate_id"), Index(None, "hostname"))
 
     user_id: Mapped[int] = mapped_column(
         Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True

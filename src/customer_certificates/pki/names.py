@@ -47,6 +47,13 @@ def normalise(hostname: str) -> str | None:
     return name
 
 
+def server_name(sent: str) -> str | None:
+    """The hostname that the client of a TLS handshake sent (RFC 6066, 3), normalised; None where it
+    is none. Addresses and wildcards are none there."""
+    name = normalise(sent)
+    return None if name is None or name.startswith("*") or _address(name) else name
+
+
 def covers(pattern: str, hostname: str) -> bool:
     """Whether a certificate for `pattern` is one for `hostname`; both normalised (RFC 9525, 6.3).
 
@@ -56,6 +63,12 @@ def covers(pattern: str, hostname: str) -> bool:
         return True
     label, dot, rest = hostname.partition(".")
     return pattern[:2] == "*." and dot == "." and label != "*" and rest == pattern[2:]
+
+
+def wildcard_of(hostname: str) -> str:
+    """The wildcard that covers `hostname`; itself where there is none."""
+    first, dot, rest = hostname.partition(".")
+    return f"*.{rest}" if dot and first != "*" else hostname
 
 
 def written(address: _Address) -> str:

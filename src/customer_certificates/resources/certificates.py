@@ -12,9 +12,18 @@ from ..services.certificates import Certificates
 from ..services.listing import CertificateFilter, Listing
 from ..services.repeats import Reply
 from ..services.rights import users
+from ..services.serving import ServingStates
 from ..services.uploads import Activation, CertificateCheck, CertificateUpload, Replacement
 from ..services.versions import Versions
-from ..services.views import CertificateView, CheckView, Status, UploadView, encode
+from ..services.views import (
+    CertificateDetail,
+    CertificateView,
+    CheckView,
+    Status,
+    UploadView,
+    detailed,
+    encode,
+)
 from . import conditional, pages, payloads, replies
 from .operation import (
     AFTER,
@@ -180,19 +189,24 @@ class CheckResource:
 class CertificateResource:
     """One of a user's certificates."""
 
-    def __init__(self, certificates: Certificates, versions: Versions) -> None:
+    def __init__(
+        self, certificates: Certificates, versions: Versions, serving: ServingStates
+    ) -> None:
         self._certificates = certificates
         self._versions = versions
+        self._serving = serving
 
     @operation(
         "Show a certificate",
-        {200: Answer("The certificate.", CertificateView, headers=("ETag",)), 304: NOT_MODIFIED},
+        {200: Answer("The certificate.", CertificateDetail, headers=("ETag",)), 304: NOT_MODIFIED},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        conditional.answer(req, resp, self._certificates.get(user_id, certificate_id))
+        view = self._certificates.get(user_id, certificate_id)
+        tag, body = detailed(view, self._serving.of(user_id, certificate_id))
+        conditional.send(resp, tag, None if conditional.known(req).admit(tag) else body)
 
     on_head = on_get
 

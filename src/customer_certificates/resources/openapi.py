@@ -45,12 +45,14 @@ JSON goes in and JSON comes out; a trailing slash in a path means nothing.
 # A resource is listed under the name of its module.
 _TAGS = {
     "users": "Whose certificates they are.",
-    "certificates": "What users have uploaded. No route returns a private key, in any form.",
+    "certificates": "What users have uploaded. Private keys are for terminators alone.",
     "audit": "What was done, by whom, and when; chained by hashes (docs/audit.md).",
     "versions": "What certificates were before they were replaced.",
     "events": "What happened, for others to be told (docs/events.md).",
     "webhooks": "Endpoints that are told of events as they happen.",
     "tokens": "What lets machines and people in.",
+    "resolve": "Which certificate is served for a hostname.",
+    "terminators": "For what serves TLS: certificates with their keys (docs/terminators).",
     "healthcheck": "For load balancers and supervisors.",
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (
@@ -226,9 +228,11 @@ def _security(rights: Rights) -> list[dict[str, list[str]]]:
     """Each of them is enough; none at all where anybody may ask."""
     if rights.anybody:
         return []
-    needed: list[str] = [*rights.scopes] if rights.users else ["operator"]
-    token = {"token": needed}
-    return [{"password": []}, token] if rights.password else [token]
+    kinds = [*(["operator"] * rights.operators), *(["terminator"] * rights.terminators)]
+    tokens: list[list[str]] = [[*rights.scopes]] if rights.users else [[kind] for kind in kinds]
+    enough = [{"token": needed} for needed in tokens]
+    password: dict[str, list[str]] = {"password": []}
+    return [password, *enough] if rights.password else enough
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -236,6 +240,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "name": parameter.name,
         "in": parameter.place,
         "description": parameter.description,
+        **({"required": True} if parameter.required else {}),
         "schema": parameter.schema,
     }
 
@@ -247,6 +252,8 @@ def _answer(answer: Answer, *headers: str) -> dict[str, Any]:
     }
     if answer.kind is not None:
         described["content"] = _content(answer.kind)
+    if answer.media_type is not None:
+        described["content"] = {answer.media_type: {"schema": {"type": "string"}}}
     return described
 
 

@@ -18,15 +18,18 @@ class Parameter:
     place: str
     description: str
     schema: dict[str, Any]
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a status means; `kind` is the type of the body, or None where it is empty."""
+    """What a status means; `kind` is the type of the JSON that is answered, None where nothing is,
+    or what is of another `media_type`: a text then."""
 
     description: str
     kind: Any = None
     headers: tuple[str, ...] = ()
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

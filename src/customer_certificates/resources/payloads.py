@@ -9,6 +9,7 @@ from falcon import Request
 from msgspec import NODEFAULT, Meta
 
 from ..errors import Finding, Invalid, Malformed, TooLarge
+from ..pki.names import normalise
 
 LARGEST_BODY_BYTES = 256 * 1024
 LARGEST_ID = 2**63 - 1
@@ -99,6 +100,14 @@ class Query:
             self._blame(name, what)
             return None
         return text
+
+    def hostname(self, name: str) -> str:
+        """A hostname or an IP address that must be there, normalised."""
+        sent = self._params.get(name)
+        normal = normalise(sent) if isinstance(sent, str) else None
+        if normal is None:
+            self._blame(name, "a DNS name or an IP address")
+        return normal or ""
 
     def check(self) -> None:
         """Raises Invalid with everything that was found."""

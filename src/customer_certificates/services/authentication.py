@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from ..models import Token, User
 from .attempts import Attempts
 from .audit import Audit, Outcome
 from .audit_chain import NOBODY
-from .callers import Caller, KnownUser
+from .callers import Caller, KnownUser, Reach
 from .last_uses import LastUses
 from .rights import SCOPES
 from .users import Email, Password, Users
@@ -55,7 +56,8 @@ class Authentication:
         if not rows:
             tokens.matches(_NOBODYS, parts.secret)
             raise _unknown()
-        secret_sha256, kind, user_id, scopes, expires_at, revoked_at, last_used_at, *user = rows[0]
+        secret_sha256, kind, user_id, scopes, expires_at, revoked_at, last_used_at = rows[0][:7]
+        user_ids, hostnames, *user = rows[0][7:]
         if not tokens.matches(bytes(secret_sha256), parts.secret) or kind != parts.kind:
             raise _unknown()
         now = self._now()
@@ -68,7 +70,14 @@ class Authentication:
         self._last_uses.note(parts.id, last_used_at, now)
         known = KnownUser(*user) if user[0] is not None else None
         return Caller(
-            kind, request_id, peer, parts.id, user_id, frozenset(scopes.split()), about=known
+            kind,
+            request_id,
+            peer,
+            parts.id,
+            user_id,
+            frozenset(scopes.split()),
+            about=known,
+            reach=_reach(user_ids, hostnames),
         )
 
     def password(self, email: str, password: str, request_id: str, peer: str) -> Caller:
@@ -118,10 +127,21 @@ def _token_and_user() -> Any:
             Token.expires_at,
             Token.revoked_at,
             Token.last_used_at,
+            Token.user_ids,
+            Token.hostnames,
             *(getattr(User, name) for name in KnownUser._fields),
         )
         .outerjoin_from(Token, User, User.id == admitted)
         .where(Token.id == bindparam("id"))
+    )
+
+
+@lru_cache(256)
+def _reach(user_ids: str | None, hostnames: str | None) -> Reach:
+    """Of two columns that have JSON."""
+    return Reach(
+        None if user_ids is None else msgspec.json.decode(user_ids, type=frozenset[int]),
+        None if hostnames is None else msgspec.json.decode(hostnames, type=frozenset[str]),
     )
 
 

@@ -1,8 +1,11 @@
 """Who asks for something to be done: what the services are told of a request's origin."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
+
+from ..pki.names import wildcard_of
 
 Kind = Literal["open", "anybody", "user", "operator", "terminator", "command"]
 
@@ -18,6 +21,37 @@ class KnownUser(NamedTuple):
     statuses_change_at: datetime
 
 
+class Reach(NamedTuple):
+    """Which users, and which hostnames, a terminator is for; None: all."""
+
+    user_ids: frozenset[int] | None = None
+    hostnames: frozenset[str] | None = None
+
+    def has_user(self, user_id: int) -> bool:
+        """Whether the certificates of this user are within it."""
+        return self.user_ids is None or user_id in self.user_ids
+
+    def has_name(self, hostname: str) -> bool:
+        """Whether `hostname` is one of its names, or covered by one."""
+        return self.hostnames is None or not self.hostnames.isdisjoint(
+            (hostname, wildcard_of(hostname))
+        )
+
+    def has_certificate(self, user_id: int, hostnames: Iterable[str]) -> bool:
+        """Whether a user's certificate for `hostnames` may be served for one of its names."""
+        if not self.has_user(user_id):
+            return False
+        if self.hostnames is None:
+            return True
+        names = {*hostnames}
+        return any(map(self.has_name, names)) or any(
+            wildcard_of(mine) in names for mine in self.hostnames
+        )
+
+
+ALL = Reach()
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """`open` is anybody whom a service without credentials lets in, `anybody` whoever asks for what
@@ -25,7 +59,8 @@ class Caller:
 
     `token_id` and `user_id` are None where it came without a token, or with one of no user's.
     `peer` is the address that the request came from. `scopes` are what a user's token is for.
-    `about` is the user whom the request is about, where that came with the token.
+    `about` is the user whom the request is about, where that came with the token. `reach` is what a
+    terminator is for.
     """
 
     kind: Kind
@@ -35,3 +70,4 @@ class Caller:
     user_id: int | None = None
     scopes: frozenset[str] = frozenset()
     about: KnownUser | None = None
+    reach: Reach = ALL

@@ -29,6 +29,9 @@ _FIRST_VERSION = 1
 _DATA_KEY = b"cc/data-key/v1"
 _IDS = struct.Struct(">QI")
 
+# What is read of a data key.
+WRAPPED = (UserKey.version, UserKey.wrapped, UserKey.master_key_id)
+
 _log = logging.getLogger(__name__)
 
 
@@ -73,11 +76,7 @@ class DataKeys:
         self._master_keys = master_keys
         self._now = now
         self._at_hand = AtHand(kept_seconds)
-        self._of = database.prepare(
-            select(UserKey.version, UserKey.wrapped, UserKey.master_key_id).where(
-                UserKey.user_id == bindparam("user_id")
-            )
-        )
+        self._of = database.prepare(select(*WRAPPED).where(UserKey.user_id == bindparam("user_id")))
         self._insert = database.prepare(
             insert_new(UserKey).returning(UserKey.version),
             ("user_id", "version", "wrapped", "master_key_id", "created_at"),
@@ -85,7 +84,10 @@ class DataKeys:
 
     def of(self, user_id: int) -> UserKeys:
         """The user's data keys; none where no private key was stored yet. Raises Unavailable."""
-        rows = self._of(user_id=user_id)
+        return self.unwrapped(user_id, self._of(user_id=user_id))
+
+    def unwrapped(self, user_id: int, rows: Sequence[Row]) -> UserKeys:
+        """The user's data keys, of their rows (WRAPPED). Raises Unavailable."""
         return UserKeys(user_id, {row[0]: self._unwrapped(user_id, *row) for row in rows})
 
     def of_or_new(self, user_id: int) -> UserKeys:

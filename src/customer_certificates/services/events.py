@@ -4,7 +4,18 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import BigInteger, DateTime, Text, bindparam, case, func, insert, literal, select
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Text,
+    bindparam,
+    case,
+    false,
+    func,
+    insert,
+    literal,
+    select,
+)
 
 from ..gateways.database import Call, Database, Transaction
 from ..gateways.sql import announce, items_of, this_transaction
@@ -72,7 +83,13 @@ class Events:
             insert(Event).values(xid=this_transaction()).returning(Event.id, announce()),
             _COLUMNS,
         )
+        self._deactivate = database.prepare(_deactivated())
         self._fan_out = database.prepare(_fan_out())
+
+    def deactivated_with_user(self, user_id: int) -> Call:
+        """The statement that records of each active certificate of a user that it is active no
+        more, which only the log is told: for who is about to delete the user."""
+        return self._deactivate, {"user_id": user_id, "at": self._now()}
 
     def record(
         self,
@@ -120,6 +137,24 @@ class Events:
             told = {"user_id": user_id, "type": kind, "subject": subject, "now": now}
             calls.append((self._fan_out, told))
         return calls
+
+
+def _deactivated() -> Any:
+    """An event for each active certificate of a user."""
+    as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
+    return insert(Event).from_select(
+        ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *as_they_are],
+        select(
+            this_transaction(),
+            Certificate.user_id,
+            literal("certificate.deactivated"),
+            bindparam("at", type_=DateTime(timezone=True)),
+            Certificate.id,
+            false(),
+            false(),
+            *(getattr(Certificate, name) for name in as_they_are),
+        ).where(Certificate.user_id == bindparam("user_id"), Certificate.active),
+    )
 
 
 def _fan_out() -> Any:

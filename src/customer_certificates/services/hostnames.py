@@ -12,6 +12,7 @@ from ..gateways.database import Database, Transaction
 from ..gateways.prepared import Row
 from ..gateways.sql import insert_new, items_of
 from ..models import Certificate, CertificateHostname, HostnameClaim
+from ..pki.names import wildcard_of
 
 _Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
 
@@ -157,12 +158,6 @@ class Hostnames:
             moved=[Served(name, those) for name, those in ids.items()],
             taken=taken,
         )
-
-
-def wildcard_of(hostname: str) -> str:
-    """The wildcard that covers `hostname`; itself where there is none."""
-    first, dot, rest = hostname.partition(".")
-    return f"*.{rest}" if dot and first != "*" else hostname
 
 
 def lost(before: Iterable[str], after: Iterable[str]) -> list[str]:

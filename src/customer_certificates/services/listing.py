@@ -24,9 +24,8 @@ from ..gateways.prepared import Prepared, Row
 from ..gateways.sql import likely, size_of
 from ..models import Certificate, CertificateHostname, User
 from ..pki.material import Trust
-from ..pki.names import normalise
+from ..pki.names import normalise, wildcard_of
 from .callers import KnownUser
-from .hostnames import wildcard_of
 from .revisions import Revisions
 from .users import user_not_found
 from .views import SHOWN, CertificateView, Status, Tags, certificate_view, encode, tag_of_revision

@@ -55,6 +55,11 @@ class PrivateKeys:
     ) -> Secret:
         """The key of a version that is stored. Raises CannotOpen where it was tampered with."""
         ((sealed,),) = session.run(self._sealed, certificate_id=certificate_id, version=version)
+        return self.opened(sealed, keys, certificate_id, version)
+
+    @staticmethod
+    def opened(sealed: bytes, keys: UserKeys, certificate_id: int, version: int) -> Secret:
+        """The key of a version, of what is stored. Raises CannotOpen."""
         place = Place(keys.user_id, certificate_id, version)
         return unseal(bytes(sealed), keys.by_version, place)
 

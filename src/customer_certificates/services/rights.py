@@ -13,11 +13,12 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Operators may ask for everything; who else may is said here.
+    """Operators may ask for everything but private keys; who else may is said here.
 
     `anybody`: who asks is not even looked at. `users`: a user's own token that has all of `scopes`,
     about this user alone. `password`: whoever signs in with an e-mail address and a password.
-    `registers`: anybody, where the service is set up so.
+    `registers`: anybody, where the service is set up so. `terminators`: what serves TLS.
+    `headerless`: also such a one that can send no header, by its address or by a token in the URL.
     """
 
     anybody: bool = False
@@ -25,12 +26,20 @@ class Rights:
     scopes: tuple[Scope, ...] = ()
     password: bool = False
     registers: bool = False
+    operators: bool = True
+    terminators: bool = False
+    headerless: bool = False
 
 
 ANYBODY = Rights(anybody=True)
 OPERATORS = Rights()
 REGISTRATION = Rights(registers=True)
 PASSWORD = Rights(password=True)
+# What says which certificate is served, but not its key.
+OBSERVERS = Rights(terminators=True)
+# Private keys leave for those who serve with them, and for nobody else.
+TERMINATORS = Rights(operators=False, terminators=True)
+CADDY = Rights(operators=False, terminators=True, headerless=True)
 
 
 def users(*scopes: Scope) -> Rights:
@@ -45,7 +54,9 @@ WHOLE_USER = users(*SCOPES)
 def require(rights: Rights, caller: Caller, user_id: int | None) -> None:
     """Raises Forbidden where `caller` may not ask for it, or NotFound where the user `user_id`
     whom it is about is another one: nobody learns whether that one is there."""
-    if caller.kind == "operator":
+    if (caller.kind == "operator" and rights.operators) or (
+        caller.kind == "terminator" and rights.terminators
+    ):
         return
     if caller.kind != "user" or not rights.users:
         raise Forbidden(f"{_a(caller.kind)} token does not open this: {_who(rights)} does.")
@@ -62,6 +73,8 @@ def require(rights: Rights, caller: Caller, user_id: int | None) -> None:
 def _who(rights: Rights) -> str:
     if rights.users:
         return "a user's or an operator's"
+    if rights.terminators:
+        return "an operator's or a terminator's" if rights.operators else "a terminator's"
     return (
         "an operator's, or an e-mail address with a password,"
         if rights.password

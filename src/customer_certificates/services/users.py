@@ -198,6 +198,8 @@ class Users:
         ):
             once.claim(session)
             require_view(expected, _view(locked_user(session, user_id)))
+            statement, values = self._events.deactivated_with_user(user_id)
+            session.run(statement, **values)
             session.execute(delete(User).where(User.id == user_id))
             told = self._events.calls("user.deleted", user_id)
             self._audit.record(session, caller, "user.delete", user_id, path, also=told)

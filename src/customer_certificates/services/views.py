@@ -116,6 +116,28 @@ class CertificateView(msgspec.Struct):
     ]
 
 
+class ServingView(msgspec.Struct):
+    """Who serves a certificate."""
+
+    terminator: Annotated[str, Meta(description="What it is called.", examples=["edge-1"])]
+    version: Annotated[int, Meta(ge=1, description="The version that it serves.", examples=[1])]
+    since: Annotated[
+        datetime,
+        Meta(tz=True, description="When it first said so.", examples=["2026-11-25T09:30:00Z"]),
+    ]
+    verified: Annotated[
+        bool | None, Meta(description="Whether a probe was served it; null: none has asked.")
+    ]
+
+
+class CertificateDetail(CertificateView):
+    """A certificate, and what serves it."""
+
+    serving: Annotated[
+        list[ServingView], Meta(description="By which terminators it is served, as they report.")
+    ]
+
+
 class UploadView(msgspec.Struct):
     """A certificate that was stored, and what was found in it."""
 
@@ -207,10 +229,27 @@ class Tags(frozenset[str]):
         """Whether `tag` is among them."""
         return "*" in self or tag in self
 
+    def admit_content(self, tag: str) -> bool:
+        """Whether `tag` is, or one of `detailed` that begins with it."""
+        return self.admit(tag) or any(one.partition("-")[0] == tag for one in self)
+
 
 def tag_of(body: bytes) -> str:
     """The entity tag of a representation that is named by its content."""
     return blake2b(body, digest_size=16).hexdigest()
+
+
+def detailed(view: CertificateView, serving: list[ServingView]) -> tuple[str, bytes]:
+    """The entity tag and the bytes of a certificate with what serves it.
+
+    The tag is that of the certificate alone, and another for what is reported of it: whoever
+    changes the certificate (If-Match) is not refused because of a report.
+    """
+    content = encode(view)
+    tag = tag_of(content)
+    if serving:
+        tag += f"-{tag_of(encode(serving))}"
+    return tag, encode(CertificateDetail(**msgspec.structs.asdict(view), serving=serving))
 
 
 def tag_of_revision(revision: bytes) -> str:
@@ -229,5 +268,5 @@ def require(expected: Tags | None, tag: str) -> None:
 
 def require_view(expected: Tags | None, view: Any) -> None:
     """`require` for a representation that is named by its content; free where none is expected."""
-    if expected is not None:
-        require(expected, tag_of(encode(view)))
+    if expected is not None and not expected.admit_content(tag := tag_of(encode(view))):
+        require(expected, tag)

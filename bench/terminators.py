@@ -1,0 +1,167 @@
+"""Measures what terminators ask, among few active certificates and among very many: by itself.
+
+python -m bench.terminators --certificates 1000 1000000
+"""
+
+import hashlib
+import os
+import tempfile
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from time import monotonic
+from typing import Any
+
+import httpx
+import psycopg
+
+from customer_certificates.crypto.blob import DataKey, Place
+from customer_certificates.crypto.seal import seal
+from customer_certificates.crypto.secret import Secret
+from customer_certificates.gateways.master_keys import file
+from customer_certificates.services.data_keys import associated_of
+from tests.factories import a_pair
+from tests.servers import Server, start_postgresql, start_valkey
+
+from . import data, load, services
+from .load import Result
+from .workloads import USER, Workload
+
+_USERS = 1000
+_PAIR = a_pair()
+# These are asked for, and lie far from one another among all others.
+_NAMES = (1, 1000)
+_RESOLVE = Workload("resolve", "GET", "/resolve?hostname=n%d.example.com", _NAMES, 1, USER, 0, 0.25)
+_CADDY = Workload(
+    "Caddy", "GET", "/terminators/caddy?server_name=n%d.example.com", _NAMES, 1, USER, 0, 0.25
+)
+_COLUMNS = (
+    "user_id, active, body, chain_pem, trust, hostnames, subject, issuer, serial, not_before,"
+    " not_after, key_algorithm, signature_algorithm, fingerprint_sha256, spki_sha256, created_at"
+)
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="python -m bench.terminators", description=__doc__)
+    parser.add_argument("--certificates", type=int, nargs="+", default=[1000, 100_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3)
+    options = parser.parse_args()
+    load.check_tools()
+    for number in options.certificates:
+        _measure(number, options.rounds, options.seconds)
+
+
+def _measure(number: int, rounds: int, seconds: int) -> None:
+    with ExitStack() as stack:
+
+        def running(server: Server) -> Server:
+            stack.callback(server.stop)
+            return server
+
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        folder.chmod(0o711)
+        postgresql = running(start_postgresql(folder / "postgresql", durable=True))
+        cache = running(start_valkey(folder / "valkey"))
+        services.migrate(postgresql.url)
+        began = monotonic()
+        fill(folder, postgresql.url, number)
+        print(f"{number:,} active certificates, filled in {monotonic() - began:.0f} s")
+        ours = running(services.start_ours(folder, postgresql.url, cache.url))
+        for work in (_RESOLVE, _CADDY):
+            load.wrk(ours.url, work, 2)
+        runs: dict[str, list[Result]] = {}
+        for _ in range(rounds):
+            for work in (_RESOLVE, _CADDY):
+                runs.setdefault(work.title, []).append(load.wrk(ours.url, work, seconds))
+            runs.setdefault("pgbench", []).append(load.pgbench(postgresql.url, _CADDY, seconds))
+        alone = median(run.per_second for run in runs["pgbench"])
+        for title, those in runs.items():
+            rate, p99 = median(run.per_second for run in those), median(run.p99 for run in those)
+            print(
+                f"  {title:10}{rate:>10,.0f}/s  p99 {p99:6.2f} ms  {rate / alone:5.0%} of pgbench"
+            )
+        if number <= 100_000:
+            _follow(ours.url)
+
+
+def _follow(url: str) -> None:
+    """Reads the whole feed, then one change."""
+    began, entries, cursor, more = monotonic(), 0, "", True
+    with httpx.Client(base_url=url, timeout=60) as client:
+
+        def page(**params: Any) -> dict[str, Any]:
+            answer = client.get("/terminators/feed", params=params).raise_for_status()
+            return dict(answer.json())
+
+        while more:
+            read = page(**({"since": cursor} if cursor else {}), limit=500)
+            entries, cursor, more = entries + len(read["changes"]), read["cursor"], read["more"]
+        print(f"  feed: {entries:,} certificates from nothing in {monotonic() - began:.1f} s")
+        active = "/users/1/certificates/1/active"
+        for wanted in (False, True):
+            client.patch(active, json={"active": wanted}).raise_for_status()
+        began = monotonic()
+        changes = page(since=cursor)["changes"]
+        print(f"  feed: {len(changes)} change in {(monotonic() - began) * 1000:.1f} ms")
+
+
+def fill(folder: Path, url: str, number: int) -> None:
+    """Stores `number` active certificates with their keys, of 1,000 users at most."""
+    var = folder / "var"
+    var.mkdir(mode=0o700)
+    file.make(var / "master-key")
+    master_key = file.FileMasterKey(var / "master-key")
+    users = min(_USERS, number)
+    now = datetime.now(UTC)
+    data_keys = {user: Secret(os.urandom(32)) for user in range(1, users + 1)}
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(data.USERS, [1, users])
+        with _copy(
+            connection, "user_keys (user_id, version, wrapped, master_key_id, created_at)"
+        ) as copy:
+            for user, key in data_keys.items():
+                wrapped = master_key.wrap(key, associated_of(user, 1))
+                copy.write_row((user, 1, wrapped, master_key.id, now))
+        with _copy(connection, f"certificates ({_COLUMNS})") as copy:
+            for row in _certificates(number, users, now):
+                copy.write_row(row)
+        connection.execute(
+            "INSERT INTO certificate_hostnames (user_id, hostname, certificate_id)"
+            " SELECT user_id, hostnames::json->>0, id FROM certificates"
+        )
+        with _copy(connection, "private_keys (certificate_id, version, sealed)") as copy:
+            for number_of, user in _numbered(number, users):
+                place = Place(user, number_of, 1)
+                sealed = seal(Secret(_PAIR.key_der), DataKey(1, data_keys[user]), place)
+                copy.write_row((number_of, 1, sealed))
+        connection.execute("VACUUM (ANALYZE)")
+
+
+def _copy(connection: psycopg.Connection, into: str) -> Any:
+    return connection.cursor().copy(f"COPY {into} FROM STDIN")
+
+
+def _numbered(number: int, users: int) -> Iterator[tuple[int, int]]:
+    return ((one, (one - 1) % users + 1) for one in range(1, number + 1))
+
+
+def _certificates(number: int, users: int, now: datetime) -> Iterator[tuple[Any, ...]]:
+    stride = max(1, number // _NAMES[1])
+    ends = now + timedelta(days=90)
+    for one, user in _numbered(number, users):
+        name = f"n{one // stride}" if one % stride == 0 else f"m{one}"
+        digest = hashlib.sha256(str(one).encode()).hexdigest()
+        names = f'["{name}.example.com"]'
+        yield (
+            *(user, True, "", _PAIR.body, "public", names, "CN=www.example.com"),
+            *("CN=Some Authority,O=Some Organisation,C=US", "5" * 36, now, ends),
+            *("ECDSA-P-256", "ecdsa-with-SHA256", digest, digest, now),
+        )
+
+
+if __name__ == "__main__":
+    main()

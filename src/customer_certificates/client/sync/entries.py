@@ -1,0 +1,67 @@
+"""What the feed says of certificates."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from ...pki.material import Trust
+from ...pki.names import normalise
+
+_Id = Annotated[int, msgspec.Meta(ge=1)]
+_Word = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9]{1,20}\Z")]
+_Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One certificate as it now is: to be served where `active`, else to be forgotten.
+
+    What is not active comes with its ids alone.
+    """
+
+    certificate_id: _Id
+    user_id: _Id
+    active: bool
+    version: int = 0
+    hostnames: tuple[str, ...] = ()
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    trust: Trust = "opaque"
+    key_type: _Word | None = None
+    fingerprint_sha256: _Digest | None = None
+    chain_pem: str = ""
+    private_key_pem: str = ""
+
+    def __repr__(self) -> str:
+        return f"Entry({self.certificate_id}, ***)"
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it can ever be served."""
+        is_whole = self.key_type and self.fingerprint_sha256 and self.private_key_pem
+        return bool(self.active and is_whole and self.chain_pem.isascii())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its hostnames. They become parts of paths and of configurations: what is none is left
+        out, whatever the service says."""
+        return tuple(name for name in self.hostnames if normalise(name) == name)
+
+    @property
+    def pem(self) -> bytes:
+        """The chain, the leaf first, and then the private key; without empty lines."""
+        lines = f"{self.chain_pem}\n{self.private_key_pem}".splitlines()
+        return "".join(f"{line.strip()}\n" for line in lines if line.strip()).encode("ascii")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A part of the feed.
+
+    `cursor` is where the next one begins, and there is one at once where `more`. With `reset` a
+    snapshot begins: once its last page is there, what none of its pages named is no more.
+    """
+
+    cursor: str
+    more: bool
+    reset: bool
+    changes: tuple[Entry, ...]

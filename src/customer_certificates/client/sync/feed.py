@@ -1,0 +1,82 @@
+"""The service, as an agent knows it: what to serve, and what is served."""
+
+from collections.abc import Callable, Sequence
+from types import NoneType
+from typing import TypeVar
+
+from ..answers import Refused
+from ..connection import Connection
+from .entries import Page
+from .state import Placed
+
+T = TypeVar("T")
+
+_AT_ONCE = 500
+
+
+class Feed:
+    """One service's feed, read by one terminator."""
+
+    def __init__(self, server: str, read_token: Callable[[], str | None]) -> None:
+        """`read_token` is asked again once a token was refused: it may have been exchanged."""
+        self._server = server
+        self._read_token = read_token
+        self._connection: Connection | None = None
+
+    def close(self) -> None:
+        """Ends the connection; the next request makes another."""
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def page(self, cursor: str, wait: int) -> Page:
+        """What follows `cursor` (empty: everything), within `wait` seconds where there is nothing
+        yet. Raises Refused, Unreachable, Lost."""
+        params = {"wait": str(wait), "limit": str(_AT_ONCE)}
+        if cursor:
+            params["since"] = cursor
+        return self._send(
+            lambda connection: connection.send(
+                Page, "GET", "/terminators/feed", params=params, seconds=wait + 30
+            )
+        )
+
+    def report(
+        self,
+        terminator: str,
+        kind: str,
+        cursor: str,
+        served: Sequence[Placed],
+        dropped: Sequence[int],
+        errors: Sequence[str],
+    ) -> None:
+        """Says what `terminator` serves now, and no longer, of what changed since it last said so.
+
+        Raises Refused, Unreachable, Lost.
+        """
+        payload = {
+            "terminator": terminator,
+            "format": kind,
+            "cursor": cursor,
+            "served": [
+                {
+                    "certificate_id": one.id,
+                    "version": one.version,
+                    "fingerprint_sha256": one.fingerprint,
+                }
+                for one in served
+            ],
+            "dropped": list(dropped),
+            "errors": list(errors),
+        }
+        self._send(
+            lambda connection: connection.send(NoneType, "POST", "/terminators/reports", payload)
+        )
+
+    def _send(self, send: Callable[[Connection], T]) -> T:
+        self._connection = self._connection or Connection(self._server, self._read_token())
+        try:
+            return send(self._connection)
+        except Refused:
+            self.close()
+            raise

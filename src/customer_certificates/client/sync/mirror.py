@@ -1,0 +1,187 @@
+"""A folder brought to what the feed says and what the time is."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+from ...pki.winners import decide
+from .entries import Entry, Page
+from .folder import Folder
+from .layout import Layout, Settled
+from .state import Placed, State
+
+# Whoever had looked up a path before it was given up may open it for so long: HAProxy, say, which
+# reads a long crt-list while it starts.
+_LEFT_SECONDS = 60.0
+
+
+class Damaged(Exception):  # noqa: N818 - it is found, not made
+    """Files are missing that were there."""
+
+
+class Mirror:
+    """Files and state go forward together: a change is in both, or will be made again."""
+
+    def __init__(
+        self, folder: Folder, state: State, layout: Layout, *, tells_a_server: bool
+    ) -> None:
+        """With `tells_a_server`, paths that change are queued for a running server."""
+        self._folder = folder
+        self._state = state
+        self._layout = layout
+        self._tells_a_server = tells_a_server
+
+    def prepare(self, now: datetime) -> None:
+        """Makes the folder ready. Raises OSError, sqlite3.Error; ValueError where it will not do;
+        Damaged where the feed has to be read from its beginning."""
+        self._layout.prepare()
+        self._folder.switch()
+        with self._state.transaction():
+            if not self._state.fact("clock"):
+                self._note_clock(now)
+            if not (self._folder.root / self._layout.listing).exists():
+                self._note_due(Settled(winners=True, names=True))
+        if not all((self._folder.root / path).exists() for path in self._state.paths()):
+            self.read_again()
+            raise Damaged("Files are missing: everything is read again.")
+
+    def read_again(self) -> None:
+        """Has the feed read from its beginning; until it is there, everything stays as it is."""
+        with self._state.transaction():
+            self._state.note("cursor", "")
+
+    def apply(self, page: Page, now: datetime) -> None:
+        """Takes a page of the feed. Raises OSError, sqlite3.Error; then nothing was taken."""
+        with self._state.transaction():
+            if page.reset:
+                self._state.note("snapshot", str(self._snapshot() + 1))
+                self._state.note("is_snapshot", "yes")
+            names, entries, gone = set[str](), dict[int, Entry](), set[int]()
+            for entry in page.changes:
+                number = entry.certificate_id
+                names.update(self._state.hostnames_of(number))
+                if entry.is_served:
+                    names.update(entry.names)
+                    self._take(entry, now)
+                    entries[number] = entry
+                    gone.discard(number)
+                else:
+                    entries.pop(number, None)
+                    gone.add(number)
+            if self._state.fact("is_snapshot") and not page.more:
+                stale = self._state.not_named_since(self._snapshot())
+                gone.update(stale)
+                for number in stale:
+                    names.update(self._state.hostnames_of(number))
+                self._state.note("is_snapshot", "")
+            self._drop(gone, now)
+            self._settle(names, entries, gone, now)
+            self._state.note("cursor", page.cursor)
+
+    def keep_time(self, now: datetime) -> bool:
+        """Serves what has become valid, and no longer what has expired; whether there was any.
+
+        Raises as `apply` does.
+        """
+        noted = datetime.fromisoformat(self._state.fact("clock"))
+        # A clock that was put back makes what had expired valid again.
+        names = self._state.names_changed_between(min(noted, now), max(noted, now))
+        if names:
+            with self._state.transaction():
+                self._settle(names, {}, set(), now)
+                self._note_clock(now)
+        return bool(names)
+
+    def clear(self, now: datetime) -> None:
+        """Removes what nothing has led to for a while. Raises OSError, sqlite3.Error."""
+        paths = self._state.leftovers(now.timestamp())
+        for path in paths:
+            self._folder.remove(path)
+        if paths:
+            with self._state.transaction():
+                self._state.keep(paths)
+
+    def _snapshot(self) -> int:
+        return int(self._state.fact("snapshot") or 0)
+
+    def _take(self, entry: Entry, now: datetime) -> None:
+        before = self._state.placed(entry.certificate_id)
+        self._state.put(entry, before.path if before else "", self._snapshot(), now)
+
+    def _drop(self, certificate_ids: Iterable[int], now: datetime) -> None:
+        for number in certificate_ids:
+            if placed := self._state.placed(number):
+                self._state.forget(number)
+                self._leave([placed.path], now)
+
+    def _settle(
+        self,
+        names: Iterable[str],
+        entries: Mapping[int, Entry],
+        gone: Iterable[int],
+        now: datetime,
+    ) -> None:
+        """Decides anew who is served for `names`, and puts all that follows from it in place."""
+        settled = Settled()
+        touched = {*entries, *gone}
+        winners = {below: dict[str, int]() for name in names for below in self._concerned(name)}
+        for name in winners:
+            before = self._state.winners(name)
+            decision = decide(name, self._state.candidates(name), now)
+            after = {kind: one.certificate_id for kind, one in decision.winners.items()}
+            if before != after:
+                self._state.set_winners(name, before, after)
+                touched.update(before.values(), after.values())
+                settled.winners = True
+                settled.names |= bool(before) != bool(after)
+            winners[name] = after
+        try:
+            placed = {number: self._place(number, entries.get(number), now) for number in touched}
+            for name, served in winners.items():
+                found = {k: placed.get(one) or self._state.placed(one) for k, one in served.items()}
+                left = self._layout.point(name, {k: one for k, one in found.items() if one})
+                self._leave(left, now)
+            settled.contents = any(self._state.is_served(number) for number in entries)
+            self._note_due(settled)
+            self._state.to_report(touched)
+            self._folder.switch()
+        except BaseException:
+            self._folder.forget()
+            raise
+
+    def _concerned(self, name: str) -> Iterable[str]:
+        """`name`, and the names below it that it may be served for."""
+        return (name, *self._state.names_below(name)) if name.startswith("*.") else (name,)
+
+    def _place(self, number: int, entry: Entry | None, now: datetime) -> Placed | None:
+        """Puts a certificate's file where it belongs now; None where there is no such certificate
+        any more."""
+        placed = self._state.placed(number)
+        if placed is None:
+            return None
+        path = self._layout.path(placed, lambda: self._state.own_names_served(number))
+        if entry:
+            self._folder.write(path, entry.pem)
+        elif path != placed.path:
+            self._folder.link(placed.path, path)
+        if path != placed.path:
+            self._state.move(number, path)
+            self._state.keep([path])
+            if placed.path:
+                self._leave([placed.path], now)
+        if self._tells_a_server:
+            self._state.queue([path])
+        return placed._replace(path=path)
+
+    def _leave(self, paths: Collection[str], now: datetime) -> None:
+        self._state.leave(paths, now.timestamp() + _LEFT_SECONDS)
+        if self._tells_a_server:
+            self._state.queue(paths)
+
+    def _note_due(self, settled: Settled) -> None:
+        if self._layout.is_listing_due(settled):
+            self._state.note("listing_due", "yes")
+        if self._layout.is_reload_due(settled):
+            self._state.note("reload_due", "yes")
+
+    def _note_clock(self, now: datetime) -> None:
+        self._state.note("clock", now.isoformat())

@@ -1,0 +1,358 @@
+"""What an agent knows: which certificates there are, which are served, and what is still to do.
+
+No keys are in it. It is never ahead of the files: what is recorded here is in its place already.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from ...pki.material import Trust
+from ...pki.names import wildcard_of
+from ...pki.winners import Candidate
+from .entries import Entry
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS certificates (
+    id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, version INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL, trust TEXT NOT NULL, key_type TEXT NOT NULL,
+    not_before INTEGER, not_after INTEGER, snapshot INTEGER NOT NULL,
+    path TEXT NOT NULL, changed_at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS certificates_not_before ON certificates (not_before);
+CREATE INDEX IF NOT EXISTS certificates_not_after ON certificates (not_after);
+CREATE INDEX IF NOT EXISTS certificates_changed_at ON certificates (changed_at);
+CREATE TABLE IF NOT EXISTS hostnames (
+    hostname TEXT NOT NULL, certificate_id INTEGER NOT NULL, wildcard TEXT NOT NULL,
+    PRIMARY KEY (hostname, certificate_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS hostnames_certificate ON hostnames (certificate_id);
+CREATE INDEX IF NOT EXISTS hostnames_wildcard ON hostnames (wildcard);
+CREATE TABLE IF NOT EXISTS winners (
+    hostname TEXT NOT NULL, key_type TEXT NOT NULL, certificate_id INTEGER NOT NULL,
+    PRIMARY KEY (hostname, key_type)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS winners_certificate ON winners (certificate_id);
+CREATE TABLE IF NOT EXISTS pairs (hostname TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS pairs_path ON pairs (path);
+CREATE TABLE IF NOT EXISTS leftovers (path TEXT PRIMARY KEY, due REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS leftovers_due ON leftovers (due);
+CREATE TABLE IF NOT EXISTS unsent (path TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unreported (certificate_id INTEGER PRIMARY KEY);
+"""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Placed(NamedTuple):
+    """A certificate whose file is at `path`."""
+
+    id: int
+    version: int
+    fingerprint: str
+    key_type: str
+    path: str
+
+
+class State:
+    """The database of one folder. One thread uses it."""
+
+    def __init__(self, file: Path) -> None:
+        """Opens `file`, or makes it. Raises sqlite3.Error."""
+        file.touch(mode=0o600)
+        self._database = sqlite3.connect(file)
+        # Power may fail and take the last changes with it: the feed has them still.
+        self._database.executescript(
+            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+            f"PRAGMA cache_size = -16000; {_SCHEMA}"
+        )
+
+    def close(self) -> None:
+        self._database.close()
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """A `with` whose changes are kept together, or none of them."""
+        return self._database
+
+    def fact(self, name: str) -> str:
+        """Something of which there is one: where the feed was left, say. Empty if not known."""
+        row = self._row("SELECT value FROM facts WHERE name = ?", name)
+        return row[0] if row else ""
+
+    def note(self, name: str, value: str) -> None:
+        """Changes a fact."""
+        self._do("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, value)
+
+    # Certificates
+
+    def put(self, entry: Entry, path: str, snapshot: int, now: datetime) -> None:
+        """Records a certificate, new or changed, as one that `snapshot` named."""
+        self.forget(entry.certificate_id)
+        self._do(
+            "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            entry.certificate_id,
+            entry.user_id,
+            entry.version,
+            entry.fingerprint_sha256,
+            entry.trust,
+            entry.key_type,
+            _number(entry.not_before),
+            _number(entry.not_after),
+            snapshot,
+            path,
+            now.timestamp(),
+        )
+        self._database.executemany(
+            "INSERT OR IGNORE INTO hostnames VALUES (?, ?, ?)",
+            [(name, entry.certificate_id, wildcard_of(name)) for name in entry.names],
+        )
+
+    def forget(self, certificate_id: int) -> None:
+        """Removes what is recorded of a certificate, but not what is served."""
+        self._do("DELETE FROM certificates WHERE id = ?", certificate_id)
+        self._do("DELETE FROM hostnames WHERE certificate_id = ?", certificate_id)
+
+    def move(self, certificate_id: int, path: str) -> None:
+        """Records that a certificate's file has another name."""
+        self._do("UPDATE certificates SET path = ? WHERE id = ?", path, certificate_id)
+
+    def placed(self, certificate_id: int) -> Placed | None:
+        row = self._row(
+            "SELECT id, version, fingerprint, key_type, path FROM certificates WHERE id = ?",
+            certificate_id,
+        )
+        return Placed(*row) if row else None
+
+    def not_named_since(self, snapshot: int) -> list[int]:
+        """The certificates that `snapshot` has not named."""
+        rows = self._do("SELECT id FROM certificates WHERE snapshot < ?", snapshot)
+        return [row[0] for row in rows]
+
+    def paths(self) -> Iterator[str]:
+        """Where all files of certificates are."""
+        return (row[0] for row in self._do("SELECT path FROM certificates"))
+
+    def changed_since(self, instant: float) -> list[str]:
+        """Where the files are that were written after `instant` (seconds since 1970)."""
+        rows = self._do("SELECT path FROM certificates WHERE changed_at >= ?", instant)
+        return [row[0] for row in rows]
+
+    # Names
+
+    def hostnames_of(self, certificate_id: int) -> list[str]:
+        rows = self._do("SELECT hostname FROM hostnames WHERE certificate_id = ?", certificate_id)
+        return [row[0] for row in rows]
+
+    def names_below(self, wildcard: str) -> list[str]:
+        """The hostnames known by themselves that `wildcard` covers too."""
+        rows = self._do("SELECT DISTINCT hostname FROM hostnames WHERE wildcard = ?", wildcard)
+        return [row[0] for row in rows]
+
+    def candidates(self, hostname: str) -> list[Candidate]:
+        """The certificates that are for `hostname`, each with those names alone that it matches."""
+        rows = self._do(
+            "SELECT c.id, c.user_id, c.version, h.hostname, c.not_before, c.not_after, c.trust,"
+            " c.key_type FROM hostnames h JOIN certificates c ON c.id = h.certificate_id"
+            " WHERE h.hostname IN (?, ?)",
+            hostname,
+            wildcard_of(hostname),
+        )
+        found: dict[int, Candidate] = {}
+        for number, user, version, name, begin, end, trust, key_type in rows:
+            names = (name, *(found[number].hostnames if number in found else ()))
+            found[number] = Candidate(
+                number,
+                user,
+                version,
+                True,
+                names,
+                _moment(begin),
+                _moment(end),
+                cast(Trust, trust),
+                key_type,
+                True,
+            )
+        return list(found.values())
+
+    def names_changed_between(self, start: datetime, now: datetime) -> list[str]:
+        """The hostnames of what became valid or expired after `start`, up to `now`."""
+        rows = self._do(
+            "SELECT DISTINCT h.hostname FROM certificates c"
+            " JOIN hostnames h ON h.certificate_id = c.id"
+            " WHERE (c.not_before > ?1 AND c.not_before <= ?2)"
+            " OR (c.not_after >= ?1 AND c.not_after < ?2)",
+            _number(start),
+            _number(now),
+        )
+        return [row[0] for row in rows]
+
+    def next_change(self, now: datetime) -> datetime | None:
+        """When time alone may next change what is served."""
+        begins = self._row(
+            "SELECT min(not_before) FROM certificates WHERE not_before > ?", _number(now)
+        )
+        ends = self._row(
+            "SELECT min(not_after) + 1 FROM certificates WHERE not_after >= ?", _number(now)
+        )
+        instants = [row[0] for row in (begins, ends) if row and row[0] is not None]
+        return _moment(min(instants, default=None))
+
+    # What is served
+
+    def winners(self, hostname: str) -> dict[str, int]:
+        """The certificates that are served for `hostname`, by key type."""
+        rows = self._do("SELECT key_type, certificate_id FROM winners WHERE hostname = ?", hostname)
+        return dict(rows.fetchall())
+
+    def set_winners(self, hostname: str, before: dict[str, int], winners: dict[str, int]) -> None:
+        """Records who is served for `hostname` in place of those `before`."""
+        if before:
+            self._do("DELETE FROM winners WHERE hostname = ?", hostname)
+        self._database.executemany(
+            "INSERT INTO winners VALUES (?, ?, ?)",
+            [(hostname, key_type, number) for key_type, number in winners.items()],
+        )
+
+    def is_served(self, certificate_id: int) -> bool:
+        row = self._row("SELECT 1 FROM winners WHERE certificate_id = ? LIMIT 1", certificate_id)
+        return row is not None
+
+    def own_names_served(self, certificate_id: int) -> list[str]:
+        """The hostnames of a certificate for which it is served, in order; not those which only
+        its wildcard covers."""
+        rows = self._do(
+            "SELECT DISTINCT w.hostname FROM winners w JOIN hostnames h"
+            " ON h.hostname = w.hostname AND h.certificate_id = w.certificate_id"
+            " WHERE w.certificate_id = ? ORDER BY w.hostname",
+            certificate_id,
+        )
+        return [row[0] for row in rows]
+
+    def all_winners(self) -> Iterator[tuple[str, str, str]]:
+        """Hostname, key type and path of everything that is served, by hostname."""
+        return self._do(
+            "SELECT w.hostname, w.key_type, c.path FROM winners w"
+            " JOIN certificates c ON c.id = w.certificate_id ORDER BY w.hostname, w.key_type"
+        )
+
+    def all_own_names_served(self) -> Iterator[tuple[str, str]]:
+        """Path and hostname, by path: what `own_names_served` says, of all certificates."""
+        return self._do(
+            "SELECT DISTINCT c.path, w.hostname FROM certificates c"
+            " JOIN winners w ON w.certificate_id = c.id JOIN hostnames h"
+            " ON h.hostname = w.hostname AND h.certificate_id = c.id ORDER BY c.id, w.hostname"
+        )
+
+    # Pairs of files: what nginx serves for a name
+
+    def pair(self, hostname: str) -> str | None:
+        row = self._row("SELECT path FROM pairs WHERE hostname = ?", hostname)
+        return row[0] if row else None
+
+    def set_pair(self, hostname: str, path: str | None) -> None:
+        if path is None:
+            self._do("DELETE FROM pairs WHERE hostname = ?", hostname)
+        else:
+            self._do("INSERT OR REPLACE INTO pairs VALUES (?, ?)", hostname, path)
+
+    def is_pair_used(self, path: str) -> bool:
+        return self._row("SELECT 1 FROM pairs WHERE path = ? LIMIT 1", path) is not None
+
+    def paired_names(self, *, wildcards: bool) -> Iterator[str]:
+        """The hostnames that have a pair, in order: the wildcards, or all others."""
+        rows = self._do(
+            "SELECT hostname FROM pairs WHERE (substr(hostname, 1, 2) = '*.') = ?", wildcards
+        )
+        return (row[0] for row in rows)
+
+    # What is still to do
+
+    def leave(self, paths: Iterable[str], due: float) -> None:
+        """Has `paths` removed at `due`: until then somebody may be about to open them."""
+        self._database.executemany(
+            "INSERT OR REPLACE INTO leftovers VALUES (?, ?)", [(path, due) for path in paths]
+        )
+
+    def keep(self, paths: Iterable[str]) -> None:
+        """Takes that back."""
+        self._database.executemany(
+            "DELETE FROM leftovers WHERE path = ?", [(path,) for path in paths]
+        )
+
+    def leftovers(self, now: float) -> list[str]:
+        rows = self._do("SELECT path FROM leftovers WHERE due <= ?", now)
+        return [row[0] for row in rows]
+
+    def next_leftover(self) -> float | None:
+        row = self._row("SELECT min(due) FROM leftovers")
+        return row[0] if row else None
+
+    def queue(self, paths: Iterable[str]) -> None:
+        """Notes that a running server has to be told of these files."""
+        self._database.executemany(
+            "INSERT OR IGNORE INTO unsent VALUES (?)", [(path,) for path in paths]
+        )
+
+    def queued(self) -> list[str]:
+        return [row[0] for row in self._do("SELECT path FROM unsent")]
+
+    def sent(self, path: str) -> None:
+        self._do("DELETE FROM unsent WHERE path = ?", path)
+
+    def is_sent(self) -> bool:
+        return self._row("SELECT 1 FROM unsent LIMIT 1") is None
+
+    def sent_all(self) -> None:
+        self._do("DELETE FROM unsent")
+
+    def own_names_at(self, path: str) -> list[str] | None:
+        """The hostnames for which the certificate at `path` is served; None: there is none."""
+        row = self._row("SELECT id FROM certificates WHERE path = ?", path)
+        return self.own_names_served(row[0]) if row else None
+
+    def to_report(self, certificate_ids: Iterable[int]) -> None:
+        self._database.executemany(
+            "INSERT OR IGNORE INTO unreported VALUES (?)", [(one,) for one in certificate_ids]
+        )
+
+    def unreported(self) -> tuple[list[Placed], list[int]]:
+        """Of what changed since it was reported, some: what is served, and what no longer is."""
+        rows = self._do("SELECT certificate_id FROM unreported LIMIT 500")
+        served, dropped = [], []
+        for number in [row[0] for row in rows]:
+            placed = self.placed(number) if self.is_served(number) else None
+            if placed:
+                served.append(placed)
+            else:
+                dropped.append(number)
+        return served, dropped
+
+    def reported(self, certificate_ids: Iterable[int]) -> None:
+        self._database.executemany(
+            "DELETE FROM unreported WHERE certificate_id = ?", [(one,) for one in certificate_ids]
+        )
+
+    def counts(self) -> tuple[int, int, int]:
+        """Certificates that are there, those that are served, and hostnames that are served."""
+        (certificates,) = self._row("SELECT count(*) FROM certificates") or (0,)
+        served, names = self._row(
+            "SELECT count(DISTINCT certificate_id), count(DISTINCT hostname) FROM winners"
+        ) or (0, 0)
+        return certificates, served, names
+
+    def _do(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        return self._database.execute(statement, values)
+
+    def _row(self, statement: str, *values: Any) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._do(statement, *values).fetchone()
+        return row
+
+
+def _number(moment: datetime | None) -> int | None:
+    """Microseconds since 1970."""
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(number: int | None) -> datetime | None:
+    return None if number is None else _EPOCH + number * _MICROSECOND

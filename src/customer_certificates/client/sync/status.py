@@ -1,0 +1,77 @@
+"""What an agent is doing, for people and for Prometheus."""
+
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+
+from .trouble import Trouble
+
+STATUS_FILE = "status.json"
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How things stood at `at`.
+
+    `is_current`: what the service had said by `heard_at` is what is served. `problems` are what
+    keeps it from that. No `heard_at`: the service has not answered this process yet.
+    """
+
+    terminator: str
+    format: str
+    server: str
+    process: int
+    at: datetime
+    heard_at: datetime | None
+    is_current: bool
+    certificates: int
+    served: int
+    hostnames: int
+    next_change: datetime | None
+    problems: tuple[str, ...]
+
+    def says_the_same_as(self, other: "Status") -> bool:
+        """Whether nothing but time has passed between the two."""
+        return msgspec.structs.replace(self, at=other.at, heard_at=other.heard_at) == other
+
+
+def write(folder: Path, metrics: Path | None, status: Status, troubles: Iterable[Trouble]) -> None:
+    """Puts it into `folder`, and into `metrics` for node_exporter. Raises OSError."""
+    staged = folder / f".{STATUS_FILE}"
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")
+    staged.replace(folder / STATUS_FILE)
+    if metrics:
+        _write_metrics(metrics, status, troubles)
+
+
+def read(folder: Path) -> Status:
+    """What was last written. Raises OSError, ValueError."""
+    return msgspec.json.decode((folder / STATUS_FILE).read_bytes(), type=Status)
+
+
+def _write_metrics(file: Path, status: Status, troubles: Iterable[Trouble]) -> None:
+    registry = CollectorRegistry()
+
+    def gauge(name: str, text: str, value: float) -> None:
+        Gauge(f"customer_certificates_sync_{name}", text, registry=registry).set(value)
+
+    heard = status.heard_at.timestamp() if status.heard_at else 0.0
+    gauge("current", "Whether what the service said is what is served.", status.is_current)
+    gauge("heard_timestamp_seconds", "When the service last answered.", heard)
+    gauge("certificates", "Certificates that are there.", status.certificates)
+    gauge("served", "Certificates that are served.", status.served)
+    gauge("hostnames", "Hostnames that are served.", status.hostnames)
+    failures = Gauge(
+        "customer_certificates_sync_failures",
+        "What failed since this process began.",
+        ["doing"],
+        registry=registry,
+    )
+    for trouble in troubles:
+        failures.labels(trouble.what).set(trouble.failures)
+    write_to_textfile(str(file), registry)

@@ -1,0 +1,141 @@
+"""The command `sync`: a folder is kept equal to what should be served."""
+
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.text import Text
+
+from .server_url import is_private
+from .sync import status
+from .sync.agent import Agent, Identity, Parts
+from .sync.feed import Feed
+from .sync.folder import Folder, FolderError, is_kept
+from .sync.haproxy import Haproxy
+from .sync.layout import Layout
+from .sync.mirror import Damaged, Mirror
+from .sync.nginx import Nginx
+from .sync.pem import Pem
+from .sync.publishing import Files, Publisher, Told
+from .sync.state import State
+from .sync.trouble import say
+from .wording import clean, console
+
+_LAYOUTS: dict[str, type[Layout]] = {"nginx": Nginx, "haproxy": Haproxy, "pem": Pem}
+
+
+class Wish(NamedTuple):
+    """What an agent shall do: see the command's options."""
+
+    format: str
+    out: Path
+    server: str
+    name: str
+    check: str | None
+    reload: str | None
+    runtime: Path | None
+    owner: str | None
+    metrics: Path | None
+
+
+def run(
+    wish: Wish,
+    read_token: Callable[[], str | None],
+    now: Callable[[], datetime],
+    *,
+    once: bool,
+) -> int:
+    """The exit code: 0 after SIGTERM or Ctrl-C, or where everything is served; 1 where it is not;
+    2 where the folder cannot be kept."""
+    if not is_private(wish.server):
+        say(f"warning: private keys come from {clean(wish.server)} without TLS.")
+    root = wish.out.absolute()
+    try:
+        with ExitStack() as stack:
+            folder = Folder(root, wish.owner)
+            stack.callback(folder.close)
+            state = State(root / "state.sqlite3")
+            stack.callback(state.close)
+            feed = Feed(wish.server, read_token)
+            stack.callback(feed.close)
+            agent = _agent(wish, folder, state, feed, now)
+            if once:
+                return int(not agent.run_once())
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: agent.stop())
+            agent.run()
+    except (FolderError, ValueError) as error:
+        say(str(error))
+        return 2
+    except (OSError, sqlite3.Error) as error:
+        say(f"{root}: {error}")
+        return 2
+    return 0
+
+
+def _agent(
+    wish: Wish,
+    folder: Folder,
+    state: State,
+    feed: Feed,
+    now: Callable[[], datetime],
+) -> Agent:
+    """Raises ValueError, OSError, sqlite3.Error where the folder will not do."""
+    _claim(state, folder.root, wish)
+    layout = _LAYOUTS[wish.format](folder, state)
+    mirror = Mirror(folder, state, layout, tells_a_server=wish.runtime is not None)
+    try:
+        mirror.prepare(now())
+    except Damaged as damaged:
+        say(str(damaged))
+    publisher: Publisher
+    publisher = files = Files(folder, state, layout, wish.check, wish.reload)
+    if wish.runtime:
+        publisher = Told(folder, state, layout, wish.runtime, files if wish.reload else None)
+    parts = Parts(feed, state, mirror, publisher)
+    identity = Identity(wish.name, wish.format, wish.server)
+    return Agent(identity, parts, folder.root, wish.metrics, now)
+
+
+def _claim(state: State, root: Path, wish: Wish) -> None:
+    """A folder is for one format; of another service nothing that was read counts."""
+    kept_for = state.fact("format")
+    if kept_for not in ("", wish.format):
+        raise ValueError(f"{root} is kept for {kept_for}; {wish.format} needs another folder.")
+    with state.transaction():
+        if state.fact("server") != wish.server:
+            state.note("cursor", "")
+        state.note("format", wish.format)
+        state.note("server", wish.server)
+
+
+def show_status(folder: Path) -> int:
+    """Prints how the agent of `folder` is doing; the exit code: 1 where that is not well."""
+    try:
+        found = status.read(folder)
+    except (OSError, ValueError) as error:
+        say(f"No agent has left word of itself: {error}")
+        return 1
+    terminal = console()
+    is_running = is_kept(folder)
+    heard = f"heard {_second(found.heard_at)}" if found.heard_at else "not heard yet"
+    process = f"by process {found.process}" if is_running else "by an agent that runs no more"
+    lines = {
+        "terminator": f"{found.terminator} ({found.format})",
+        "service": f"{found.server}, {heard}",
+        "served": f"{found.served} of {found.certificates} certificates, {found.hostnames} names",
+        "said": f"{_second(found.at)} {process}",
+    }
+    for name, value in lines.items():
+        terminal.print(Text(f"{name:12}{clean(value)}"))
+    for problem in found.problems:
+        terminal.print(Text(f"{'problem':12}{clean(problem)}", "red"))
+    return int(not (found.is_current and is_running))
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,166 @@
+"""Which certificate is served for a hostname. The service and its agents decide by this alike."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+from .material import Trust
+from .names import wildcard_of
+
+# Why a certificate is not the one that is served, in the order in which it is looked at.
+Reason = Literal[
+    "inactive",
+    "opaque",
+    "no_key",
+    "expired",
+    "not_yet_valid",
+    "other_key_type",
+    "less_exact",
+    "less_trusted",
+    "ends_sooner",
+    "older",
+]
+
+_TRUSTS: dict[Trust, int] = {
+    "public": 4,
+    "private": 3,
+    "self_signed": 2,
+    "incomplete": 1,
+    "opaque": 0,
+}
+# Where several kinds of keys would do equally: what costs a handshake least and all clients know.
+_PREFERRED = ("ecdsa", "rsa", "ed25519")
+_COMPARED: tuple[Reason, ...] = ("less_exact", "less_trusted", "ends_sooner", "older")
+_INSTANT = timedelta(microseconds=1)
+
+
+class Candidate(NamedTuple):
+    """A certificate as it stands.
+
+    `hostnames` are normalised; the dates, and `key_type` (as `key_type_of` says it), are None where
+    it could not be read; `has_key`: its private key is there, and belongs to it.
+    """
+
+    certificate_id: int
+    user_id: int
+    version: int
+    active: bool
+    hostnames: Collection[str]
+    not_before: datetime | None
+    not_after: datetime | None
+    trust: Trust
+    key_type: str | None
+    has_key: bool
+
+
+class Loser(NamedTuple):
+    """A certificate that is not served for the name, why, and to which other one it lost (None:
+    whichever there were, it would not be served)."""
+
+    candidate: Candidate
+    reason: Reason
+    to: Candidate | None
+
+
+class Decision(NamedTuple):
+    """The winners by key type, and all others that are for the name."""
+
+    winners: dict[str, Candidate]
+    losers: list[Loser]
+
+
+def key_type_of(key_algorithm: str) -> str:
+    """`ecdsa` of "ECDSA-P-256", `rsa` of "RSA-2048", `ed25519` of "Ed25519"."""
+    return key_algorithm.partition("-")[0].lower()
+
+
+def decide(
+    hostname: str, candidates: Iterable[Candidate], at: datetime, key_type: str | None = None
+) -> Decision:
+    """What is served for `hostname` (normalised) at the instant `at`: one certificate for each key
+    type, or for `key_type` alone.
+
+    Only what is active, has its key, could be read and is valid at `at` is ever served. Of those an
+    exact name beats a wildcard; then the greater trust wins, then the later end, then the newer id.
+    Candidates that are not for the name are passed over.
+    """
+    losers, groups = [], dict[str, list[Candidate]]()
+    names = {hostname, wildcard_of(hostname)}
+    for one in candidates:
+        if names.isdisjoint(one.hostnames):
+            continue
+        reason = _unfit(one, at, key_type)
+        if reason or one.key_type is None:
+            losers.append(Loser(one, reason or "opaque", None))
+        else:
+            groups.setdefault(one.key_type, []).append(one)
+    winners = {}
+    for kind, group in groups.items():
+        winner = winners[kind] = max(group, key=lambda one: _rank(hostname, one))
+        losers += [
+            Loser(one, _why(hostname, one, winner), winner) for one in group if one is not winner
+        ]
+    return Decision(winners, losers)
+
+
+def best(
+    hostname: str, winners: Mapping[str, Candidate], accepted: Collection[str] | None = None
+) -> Candidate | None:
+    """The one winner for who takes only one, of the key types `accepted` (None: all).
+
+    An exact name and greater trust count for more than the kind of key: who could be served a
+    public RSA certificate is not served a self-signed one for being ECDSA.
+    """
+    usable = [one for kind, one in winners.items() if accepted is None or kind in accepted]
+    return max(
+        usable,
+        key=lambda one: (*_rank(hostname, one)[:2], -_preference(one.key_type or "")),
+        default=None,
+    )
+
+
+def next_change(candidates: Iterable[Candidate], at: datetime) -> datetime | None:
+    """The first instant after `at` at which time alone may change a winner; None: none will."""
+    instants = [
+        instant
+        for one in candidates
+        for instant in (one.not_before, one.not_after and _after(one.not_after))
+        if instant and instant > at
+    ]
+    return min(instants, default=None)
+
+
+def _unfit(one: Candidate, at: datetime, key_type: str | None) -> Reason | None:
+    if not one.active:
+        return "inactive"
+    if one.trust == "opaque":
+        return "opaque"
+    if not one.has_key:
+        return "no_key"
+    if one.not_after and at > one.not_after:
+        return "expired"
+    if one.not_before and at < one.not_before:
+        return "not_yet_valid"
+    return "other_key_type" if key_type not in (None, one.key_type) else None
+
+
+def _rank(hostname: str, one: Candidate) -> tuple[bool, int, float, int]:
+    """What is compared, in the order of _COMPARED."""
+    end = one.not_after.timestamp() if one.not_after else 0.0
+    return hostname in one.hostnames, _TRUSTS[one.trust], end, one.certificate_id
+
+
+def _why(hostname: str, loser: Candidate, winner: Candidate) -> Reason:
+    mine, its = _rank(hostname, loser), _rank(hostname, winner)
+    return next(
+        reason for reason, less, more in zip(_COMPARED, mine, its, strict=True) if less < more
+    )
+
+
+def _preference(key_type: str) -> int:
+    return _PREFERRED.index(key_type) if key_type in _PREFERRED else len(_PREFERRED)
+
+
+def _after(end: datetime) -> datetime:
+    """The first instant at which what is valid through `end` is not."""
+    return end + _INSTANT if end < datetime.max.replace(tzinfo=end.tzinfo) else end

@@ -1,0 +1,209 @@
+"""The certificates among which is decided what is served, as the database has them."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import BigInteger, Select, Text, and_, bindparam, select
+
+from ..errors import Finding
+from ..gateways.database import Database
+from ..gateways.prepared import Row
+from ..gateways.sql import items_of
+from ..models import Certificate, CertificateHostname, PrivateKey, UserKey
+from ..pki.names import wildcard_of
+from ..pki.winners import Candidate, key_type_of
+from .data_keys import WRAPPED
+from .hostnames import as_json, names_of
+
+# Findings after which a private key that is stored is none that could serve its certificate.
+_UNUSABLE = {
+    "key_invalid",
+    "key_encrypted",
+    "passphrase_wrong",
+    "key_too_costly",
+    "key_mismatch",
+}
+_MOST_WITH_CHAINS = 8
+_MOST = 10_000
+
+# What is read of a certificate to decide whether it is served.
+DECIDING = (
+    Certificate.id,
+    Certificate.user_id,
+    Certificate.version,
+    Certificate.active,
+    Certificate.not_before,
+    Certificate.not_after,
+    Certificate.trust,
+    Certificate.key_algorithm,
+    Certificate.findings,
+    Certificate.fingerprint_sha256,
+    PrivateKey.version,
+)
+# What is read beside it to serve it, keys still sealed.
+SERVING = (Certificate.chain_pem, PrivateKey.sealed, *WRAPPED)
+OF_KEY = and_(
+    PrivateKey.certificate_id == Certificate.id, PrivateKey.version == Certificate.version
+)
+
+
+class Found(NamedTuple):
+    """A certificate that is a candidate."""
+
+    candidate: Candidate
+    fingerprint_sha256: str | None
+
+
+class Servable(NamedTuple):
+    """A certificate with all that is served of it; its key is sealed with one of the user's
+    `data_keys`, which are wrapped: rows of WRAPPED."""
+
+    candidate: Candidate
+    fingerprint_sha256: str
+    chain_pem: str
+    sealed: bytes
+    data_keys: list[Row]
+
+
+class Candidates:
+    """Reads the candidates for a hostname, whosever they are."""
+
+    def __init__(self, database: Database) -> None:
+        names = [bindparam("hostname", type_=Text), bindparam("wildcard", type_=Text)]
+        limit = bindparam("limit", type_=BigInteger)
+
+        def named(*columns: Any) -> Select[Any]:
+            return (
+                select(CertificateHostname.hostname, *columns)
+                .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
+                .where(CertificateHostname.hostname.in_(names))
+                .limit(limit)
+            )
+
+        self._deciding = database.prepare(
+            named(*DECIDING)
+            .outerjoin(PrivateKey, OF_KEY)
+            .order_by(Certificate.active.desc(), Certificate.id.desc()),
+            tenant=None,
+        )
+        self._serving = database.prepare(
+            with_keys(named(*DECIDING, *SERVING)).where(Certificate.active), tenant=None
+        )
+        self._those = database.prepare(
+            with_keys(select(Certificate.hostnames, *DECIDING, *SERVING))
+            .where(Certificate.id.in_(ids_of("ids")), Certificate.active)
+            .order_by(Certificate.id),
+            tenant=None,
+        )
+
+    def with_keys(self, certificate_ids: Iterable[int]) -> list[Servable]:
+        """Those of them that are active and can be served, by id."""
+        return servables(self._those(ids=as_json([str(one) for one in certificate_ids])))
+
+    def of(self, hostname: str, most: int = _MOST) -> list[Found]:
+        """The candidates, active ones first, the newest of them first; about `most` at most."""
+        rows = self._deciding(hostname=hostname, wildcard=wildcard_of(hostname), limit=most)
+        names: dict[int, set[str]] = {}
+        for name, certificate_id, *_ in rows:
+            names.setdefault(certificate_id, set()).add(name)
+        by_id = {row[1]: row for row in rows}
+        return [
+            Found(candidate_of(row[1:], names[certificate_id]), row[10])
+            for certificate_id, row in by_id.items()
+        ]
+
+    def servable(
+        self, hostname: str, choose: Callable[[list[Candidate]], Candidate | None]
+    ) -> Servable | None:
+        """The one that `choose` chooses, with all that is served of it.
+
+        One statement reads all of them with their chains and keys; where somebody has very many
+        for one name, they are decided among without those.
+        """
+        wildcard = wildcard_of(hostname)
+        rows = self._serving(hostname=hostname, wildcard=wildcard, limit=_MOST_WITH_CHAINS)
+        if len(rows) < _MOST_WITH_CHAINS:
+            found = servables(rows, lambda name: (name,))
+            chosen = choose([one.candidate for one in found])
+        else:
+            chosen = choose([one.candidate for one in self.of(hostname)])
+            found = self.with_keys([chosen.certificate_id]) if chosen else []
+        # In between, another version may have come: it is as good.
+        return next(
+            (one for one in found if chosen and one.candidate[0] == chosen.certificate_id), None
+        )
+
+
+def ids_of(name: str) -> Select[tuple[int]]:
+    """The ids in the parameter `name`, which is JSON: an array of texts."""
+    items = items_of(bindparam(name, type_=Text))
+    return select(items.c.value.cast(BigInteger))
+
+
+def with_keys(statement: Any) -> Any:
+    """`statement` about certificates, of those that have a chain and a key to be served with."""
+    return (
+        statement.join(PrivateKey, OF_KEY)
+        .join(UserKey, UserKey.user_id == Certificate.user_id)
+        .where(Certificate.chain_pem.is_not(None))
+    )
+
+
+def candidate_of(row: Row, hostnames: Iterable[str]) -> Candidate:
+    """The candidate of a row that begins with DECIDING."""
+    (
+        certificate_id,
+        user_id,
+        version,
+        active,
+        not_before,
+        not_after,
+        trust,
+        key_algorithm,
+        findings,
+        _,
+        key_version,
+    ) = row[: len(DECIDING)]
+    return Candidate(
+        certificate_id,
+        user_id,
+        version,
+        active,
+        frozenset(hostnames),
+        not_before,
+        not_after,
+        trust,
+        key_algorithm and key_type_of(key_algorithm),
+        key_version is not None and _is_usable(findings),
+    )
+
+
+def servables(
+    rows: Iterable[Row], names: Callable[[str], Iterable[str]] = names_of
+) -> list[Servable]:
+    """The certificates of rows, in their order, that have names, DECIDING and SERVING: several rows
+    for one where it was found by several names, or its user has several data keys."""
+    grouped: dict[int, list[Row]] = {}
+    for row in rows:
+        grouped.setdefault(row[1], []).append(row)
+    found = []
+    for those in grouped.values():
+        name_columns = dict.fromkeys(row[0] for row in those)
+        hostnames = [name for column in name_columns for name in names(column)]
+        candidate = candidate_of(those[0][1:], hostnames)
+        data_keys = {row[-3]: row[-3:] for row in those}
+        _, *first = those[0]
+        fingerprint, chain_pem, sealed = first[9], first[11], first[12]
+        found.append(Servable(candidate, fingerprint, chain_pem, sealed, [*data_keys.values()]))
+    return found
+
+
+def _is_usable(findings: str) -> bool:
+    # Most have none about keys, and a look costs less than reading JSON.
+    if '"key_' not in findings and '"passphrase_' not in findings:
+        return True
+    return not any(
+        finding.code in _UNUSABLE and finding.severity == "error"
+        for finding in msgspec.json.decode(findings, type=list[Finding])
+    )

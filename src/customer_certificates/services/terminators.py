@@ -1,0 +1,163 @@
+"""What serves TLS is given certificates with their keys: one by name, or all of them."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import BigInteger, bindparam, select
+
+from ..crypto.secret import Secret
+from ..errors import Conflict, NotFound
+from ..gateways.database import Database
+from ..models import Certificate, PrivateKey
+from ..pki.winners import Candidate, best, decide
+from .callers import Caller, Reach
+from .candidates import DECIDING, OF_KEY, Candidates, Servable, candidate_of, ids_of
+from .hostnames import as_json, names_of
+from .served_keys import ServedKeys
+from .views import encode, tag_of
+
+# A configuration that is fetched as a whole every few seconds is for no more than these.
+MOST_IN_CONFIGURATION = 10_000
+
+
+class TraefikPair(msgspec.Struct, rename="camel"):
+    """A certificate of Traefik's: where its files may be named, their content may stand."""
+
+    cert_file: Annotated[str, Meta(description="The chain, in PEM.")]
+    key_file: Annotated[str, Meta(description="The private key, in PEM (PKCS#8).")]
+
+
+class TraefikTls(msgspec.Struct):
+    """Traefik's certificates."""
+
+    certificates: Annotated[list[TraefikPair], Meta(description="By id.")]
+
+
+class TraefikConfiguration(msgspec.Struct):
+    """Traefik's dynamic configuration: nothing but certificates."""
+
+    tls: Annotated[TraefikTls, Meta(description="What it serves with.")]
+
+
+class Terminators:
+    """Keys go to callers whose rights were looked at, and are recorded (ServedKeys)."""
+
+    def __init__(
+        self,
+        database: Database,
+        candidates: Candidates,
+        served_keys: ServedKeys,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._candidates = candidates
+        self._served_keys = served_keys
+        self._now = now
+        active = (
+            select(Certificate.hostnames, *DECIDING)
+            .join(PrivateKey, OF_KEY)
+            .where(Certificate.active, Certificate.chain_pem.is_not(None))
+            .order_by(Certificate.id)
+            .limit(bindparam("limit", type_=BigInteger))
+        )
+        self._active = database.prepare(active, tenant=None)
+        self._active_of_users = database.prepare(
+            active.where(Certificate.user_id.in_(ids_of("user_ids"))), tenant=None
+        )
+
+    def bundle(
+        self, caller: Caller, hostname: str, key_types: frozenset[str] | None
+    ) -> Secret | None:
+        """What is served for `hostname` (normalised) as PEM, chain first and then its key: of the
+        `key_types` that the client takes, where there is such a one. None: nothing is.
+
+        Raises Unavailable.
+        """
+        if not caller.reach.has_name(hostname):
+            return None
+        now = self._now()
+
+        def choose(candidates: list[Candidate]) -> Candidate | None:
+            return _chosen(hostname, candidates, caller.reach, now, key_types)
+
+        chosen = self._candidates.servable(hostname, choose)
+        for one, key in self._served_keys.hand_out(caller, "caddy", [chosen] if chosen else []):
+            chain = one.chain_pem.encode()
+            return Secret(chain + b"\n" * (not chain.endswith(b"\n")) + key.reveal())
+        return None
+
+    def require_served(self, caller: Caller, hostname: str) -> None:
+        """Raises NotFound where nothing is served for `hostname`."""
+        now, found = self._now(), self._candidates.of(hostname)
+        candidates = [one.candidate for one in found]
+        if not (
+            caller.reach.has_name(hostname)
+            and _chosen(hostname, candidates, caller.reach, now, None)
+        ):
+            raise NotFound(f"No certificate is served for {hostname}.")
+
+    def configuration(
+        self, caller: Caller, is_known: Callable[[str], bool]
+    ) -> tuple[str, Secret | None]:
+        """Traefik's dynamic configuration, with its entity tag; None where `is_known` says of the
+        tag that the caller has it already: then no key is read.
+
+        It has the certificates that are the best for one of their names. As long as they are the
+        same versions of the same certificates, it is the same, byte for byte. Raises Unavailable,
+        or Conflict where there are more than MOST_IN_CONFIGURATION.
+        """
+        winners = self._winners(caller.reach)
+        tag = tag_of(encode([(one.certificate_id, one.version) for one in winners]))
+        if is_known(tag):
+            return tag, None
+        found = self._candidates.with_keys(one.certificate_id for one in winners)
+        pairs = self._served_keys.hand_out(caller, "traefik", found)
+        versions = [(one.candidate.certificate_id, one.candidate.version) for one, _ in pairs]
+        return tag_of(encode(versions)), _configuration(pairs)
+
+    def _winners(self, reach: Reach) -> list[Candidate]:
+        limit = MOST_IN_CONFIGURATION + 1
+        if reach.user_ids is None:
+            rows = self._active(limit=limit)
+        else:
+            rows = self._active_of_users(
+                limit=limit, user_ids=as_json([str(one) for one in reach.user_ids])
+            )
+        if len(rows) == limit:
+            raise Conflict(
+                f"There are more than {MOST_IN_CONFIGURATION} active certificates, too many for "
+                "one configuration. Limit the token to users, or use the feed."
+            )
+        by_name: dict[str, list[Candidate]] = {}
+        for hostnames, *row in rows:
+            candidate = candidate_of(tuple(row), names_of(hostnames))
+            if reach.has_certificate(candidate.user_id, candidate.hostnames):
+                for name in candidate.hostnames:
+                    by_name.setdefault(name, []).append(candidate)
+        now = self._now()
+        chosen = {
+            one.certificate_id: one
+            for name, candidates in by_name.items()
+            if (one := best(name, decide(name, candidates, now).winners))
+        }
+        return [chosen[certificate_id] for certificate_id in sorted(chosen)]
+
+
+def _chosen(
+    hostname: str,
+    candidates: list[Candidate],
+    reach: Reach,
+    now: datetime,
+    key_types: frozenset[str] | None,
+) -> Candidate | None:
+    mine = [one for one in candidates if reach.has_user(one.user_id)]
+    winners = decide(hostname, mine, now).winners
+    # Where the client takes none of what there is, it says so itself.
+    return best(hostname, winners, key_types) or best(hostname, winners)
+
+
+def _configuration(pairs: list[tuple[Servable, Secret]]) -> Secret:
+    certificates = [TraefikPair(one.chain_pem, key.reveal().decode()) for one, key in pairs]
+    return Secret(encode(TraefikConfiguration(TraefikTls(certificates))))

@@ -1,0 +1,168 @@
+"""What real nginx and HAProxy serve of what an agent keeps for them."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+
+from ..agents import EDGES, RunningAgent, start_edge, wait_for
+from ..pki.authority import NOW, ec_key, issue, rsa_key
+from ..servers import Server
+from ..terminators import Terminator, fingerprint
+from .feed_stub import Entry, FeedStub, a_feed, entry
+
+WWW, SHOP = "www.example.com", "shop.example.com"
+
+
+def a(
+    number: int,
+    *names: str,
+    key: CertificateIssuerPrivateKeyTypes | None = None,
+    end: timedelta = timedelta(days=90),
+    **changes: object,
+) -> Entry:
+    """A certificate that ends so long from now; each time another one."""
+    key = key or ec_key(names[0])
+    ends = datetime.now(UTC) + end - NOW
+    leaf = issue(names[0], names[0], key=key, signer=key, hostnames=names, end=ends)
+    return entry(number, leaf, key, **changes)
+
+
+def of(one: Entry) -> str:
+    return str(one["fingerprint_sha256"])
+
+
+class Fed(NamedTuple):
+    """A terminator's host, and what it is fed by."""
+
+    feed: FeedStub
+    agent: RunningAgent
+    server: Server
+    terminator: Terminator
+
+    def wait_for(self, one: Entry, hostname: str) -> None:
+        self.terminator.wait_for(hostname, of(one))
+
+
+@pytest.fixture
+def edge(request: pytest.FixtureRequest, folder: Path) -> Iterator[Fed]:
+    """One of EDGES."""
+    with ExitStack() as stack:
+        feed = stack.enter_context(a_feed())
+        yield Fed(feed, *start_edge(request.param, feed.url, folder, stack))
+
+
+every_kind = pytest.mark.parametrize("edge", EDGES, indirect=True)
+
+
+@every_kind
+def test_what_the_feed_says_is_what_is_served(edge: Fed) -> None:
+    other = edge.terminator.served(WWW)
+    first, shop = a(1, WWW), a(2, SHOP, "*.shop.example.com")
+    assert other not in (of(first), of(shop))
+    edge.feed.put(first, shop)
+    edge.wait_for(first, WWW)
+    edge.wait_for(shop, SHOP)
+    edge.wait_for(shop, "a.shop.example.com")
+    assert edge.terminator.shown_by_openssl(WWW.upper()) == of(first)
+    assert edge.terminator.served("a.b.shop.example.com") == other
+    assert edge.terminator.served("unknown.example.org") == other
+
+    renewed = [first]
+    with edge.terminator.under_constant_handshakes(WWW) as seen:
+        for version in range(2, 6):
+            renewed.append(a(1, WWW, version=version))
+            edge.feed.put(renewed[-1])
+            edge.wait_for(renewed[-1], WWW)
+        # Another certificate for the name, one that ends later.
+        renewed.append(a(3, WWW, end=timedelta(days=99)))
+        edge.feed.put(renewed[-1])
+        edge.wait_for(renewed[-1], WWW)
+        edge.feed.remove(3)
+        edge.wait_for(renewed[-2], WWW)
+    assert set(seen) <= {of(one) for one in renewed}
+    assert len(seen) > len(renewed)
+
+    edge.feed.remove(1)
+    edge.terminator.wait_for_end(WWW, *map(of, renewed))
+    assert edge.terminator.served(WWW) == other
+    assert edge.terminator.served(SHOP) == of(shop)
+
+
+@every_kind
+def test_each_client_gets_the_kind_of_key_that_it_can_use(edge: Fed) -> None:
+    modern, old = a(1, WWW), a(2, WWW, "*.example.com", key=rsa_key())
+    edge.feed.put(modern, old)
+    edge.wait_for(modern, WWW)
+
+    assert _shown(edge.terminator, WWW, "RSA+SHA256:RSA-PSS+SHA256") == of(old)
+    assert _shown(edge.terminator, WWW, "ECDSA+SHA256") == of(modern)
+    assert edge.terminator.served(SHOP) == of(old)
+    edge.feed.remove(1)
+    edge.wait_for(old, WWW)
+
+
+@every_kind
+def test_what_expires_is_served_no_more(edge: Fed) -> None:
+    """Nobody says anything to the agent."""
+    longer = a(1, WWW, trust="private")
+    brief = a(2, WWW, trust="public", end=timedelta(seconds=4))
+    edge.feed.put(longer, brief)
+    edge.wait_for(brief, WWW)
+    edge.wait_for(longer, WWW)
+
+
+@every_kind
+def test_a_server_that_starts_again_serves_the_same(edge: Fed) -> None:
+    www, shop = a(1, WWW), a(2, SHOP)
+    edge.feed.put(www, a(2, SHOP))
+    edge.wait_for(www, WWW)
+    edge.agent.wait_for(lambda status: status.is_current and status.served == 2)
+    edge.server.stop()
+    edge.feed.put(shop)
+    place = edge.agent.folder / "certificates"
+
+    def written() -> list[str]:
+        return [path.read_text() for path in place.rglob("2-*.pem")]
+
+    wait_for(written, lambda found: shop["chain_pem"] in "".join(found), edge.agent.log)
+    edge.server.start()
+
+    edge.wait_for(www, WWW)
+    edge.wait_for(shop, SHOP)
+
+
+@pytest.mark.parametrize("edge", ["haproxy-runtime"], indirect=True)
+def test_haproxy_is_told_once_it_answers(edge: Fed) -> None:
+    """The files are there before: a HAProxy that starts needs no agent."""
+    www, shop = a(1, WWW), a(2, SHOP)
+    edge.feed.put(www)
+    edge.wait_for(www, WWW)
+    edge.server.pause()
+    edge.feed.put(shop)
+    crt_list = edge.agent.folder / "crt-list"
+    edge.server.kill()
+    edge.agent.wait_for(lambda status: "does not answer" in "".join(status.problems))
+    wait_for(crt_list.read_text, lambda text: SHOP in text, edge.agent.log)
+    edge.agent.kill()
+    edge.server.start()
+
+    edge.wait_for(shop, SHOP)
+
+
+def _shown(terminator: Terminator, hostname: str, algorithms: str) -> str:
+    target = f"127.0.0.1:{terminator.port} -servername {hostname} -sigalgs {algorithms}"
+    ended = subprocess.run(
+        f"openssl s_client -connect {target}".split(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    return fingerprint(x509.load_pem_x509_certificate(ended.stdout))

@@ -1,0 +1,181 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from customer_certificates.pki.winners import Candidate, best, decide, key_type_of, next_change
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+WWW = "www.example.com"
+WILDCARD = "*.example.com"
+
+
+def a_candidate(certificate_id: int = 1, **changes: Any) -> Candidate:
+    """An active certificate for www.example.com that nothing is wrong with."""
+    return Candidate(
+        certificate_id=certificate_id,
+        user_id=1,
+        version=1,
+        active=True,
+        hostnames=(WWW,),
+        not_before=NOW - DAY,
+        not_after=NOW + DAY,
+        trust="public",
+        key_type="ecdsa",
+        has_key=True,
+    )._replace(**changes)
+
+
+@pytest.mark.parametrize(
+    ("less", "reason"),
+    [
+        ({"hostnames": (WILDCARD,), "not_after": NOW + 9 * DAY}, "less_exact"),
+        ({"trust": "private", "not_after": NOW + 9 * DAY}, "less_trusted"),
+        ({"trust": "self_signed"}, "less_trusted"),
+        ({"trust": "incomplete"}, "less_trusted"),
+        ({"not_after": NOW + DAY / 2}, "ends_sooner"),
+        ({}, "older"),
+    ],
+)
+def test_of_two_that_could_be_served_one_wins(less: dict[str, Any], reason: str) -> None:
+    winner = a_candidate(2)
+    loser = a_candidate(1 if reason == "older" else 3, **less)
+    for order in ([winner, loser], [loser, winner]):
+        winners, losers = decide(WWW, order, NOW)
+        assert winners == {"ecdsa": winner}
+        assert losers == [(loser, reason, winner)]
+
+
+@pytest.mark.parametrize("trust", ["public", "private", "self_signed"])
+def test_trust_is_compared_in_this_order(trust: Any) -> None:
+    order = ["public", "private", "self_signed", "incomplete"]
+    less = order[order.index(trust) + 1]
+    winners, _ = decide(WWW, [a_candidate(1, trust=trust), a_candidate(2, trust=less)], NOW)
+
+    assert winners["ecdsa"].certificate_id == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"active": False}, "inactive"),
+        ({"trust": "opaque", "key_type": None, "not_after": None}, "opaque"),
+        ({"has_key": False}, "no_key"),
+        ({"not_after": NOW - timedelta(microseconds=1)}, "expired"),
+        ({"not_before": NOW + timedelta(microseconds=1)}, "not_yet_valid"),
+        ({"key_type": "rsa"}, "other_key_type"),
+    ],
+)
+def test_what_cannot_be_served_wins_against_nobody(changes: dict[str, Any], reason: str) -> None:
+    unfit = a_candidate(1, **changes)
+
+    assert decide(WWW, [unfit], NOW, "ecdsa") == ({}, [(unfit, reason, None)])
+    worst = a_candidate(2, hostnames=(WILDCARD,), trust="incomplete")
+    winners, losers = decide(WWW, [unfit, worst], NOW, "ecdsa")
+    assert winners == {"ecdsa": worst}
+    assert losers == [(unfit, reason, None)]
+
+
+def test_it_is_valid_from_its_first_instant_through_its_last() -> None:
+    one = a_candidate(not_before=NOW, not_after=NOW + DAY)
+
+    assert decide(WWW, [one], NOW).winners
+    assert decide(WWW, [one], NOW + DAY).winners
+
+
+def test_time_alone_changes_the_winner() -> None:
+    ends = a_candidate(1, not_after=NOW + DAY, trust="public")
+    begins = a_candidate(2, not_before=NOW + 2 * DAY, not_after=NOW + 4 * DAY)
+    stays = a_candidate(3, trust="self_signed", not_after=NOW + 9 * DAY)
+    all_of_them = [ends, begins, stays]
+
+    seen, at = [], NOW
+    while True:
+        seen.append(decide(WWW, all_of_them, at).winners["ecdsa"].certificate_id)
+        after = next_change(all_of_them, at)
+        if after is None or after > NOW + 8 * DAY:
+            break
+        at = after
+    assert seen == [1, 3, 2, 3]
+
+
+def test_each_key_type_has_a_winner() -> None:
+    ecdsa, rsa = a_candidate(1), a_candidate(2, key_type="rsa", trust="self_signed")
+    winners, losers = decide(WWW, [ecdsa, rsa], NOW)
+
+    assert (winners, losers) == ({"ecdsa": ecdsa, "rsa": rsa}, [])
+
+
+def test_what_is_for_other_names_is_not_looked_at() -> None:
+    others = [
+        a_candidate(hostnames=(name,))
+        for name in ("example.com", "a.www.example.com", "*.www.example.com", "*.com")
+    ]
+    assert decide(WWW, others, NOW) == ({}, [])
+
+
+def test_a_wildcard_stands_for_itself() -> None:
+    wildcard, exact = a_candidate(1, hostnames=(WILDCARD,)), a_candidate(2)
+
+    assert decide(WILDCARD, [wildcard, exact], NOW).winners == {"ecdsa": wildcard}
+
+
+def test_who_takes_one_is_given_the_most_trusted_of_the_kinds_it_takes() -> None:
+    ecdsa, rsa = a_candidate(1), a_candidate(2, key_type="rsa")
+    both = {"ecdsa": ecdsa, "rsa": rsa}
+
+    assert best(WWW, both) == ecdsa
+    assert best(WWW, both, {"rsa"}) == rsa
+    assert best(WWW, both, {"ed25519"}) is None
+    assert best(WWW, {"ecdsa": ecdsa._replace(trust="self_signed"), "rsa": rsa}) == rsa
+    assert best(WWW, {"ecdsa": ecdsa._replace(hostnames=(WILDCARD,)), "rsa": rsa}) == rsa
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind"),
+    [("ECDSA-P-256", "ecdsa"), ("RSA-2048", "rsa"), ("Ed25519", "ed25519"), ("Ed448", "ed448")],
+)
+def test_key_types_are_told_from_algorithms(algorithm: str, kind: str) -> None:
+    assert key_type_of(algorithm) == kind
+
+
+candidates = st.lists(
+    st.builds(
+        a_candidate,
+        st.integers(1, 5),
+        active=st.booleans(),
+        hostnames=st.sampled_from([(WWW,), (WILDCARD,), (WWW, WILDCARD), ("else.where",)]),
+        not_before=st.sampled_from([NOW - DAY, NOW + DAY]),
+        not_after=st.sampled_from([NOW - DAY, NOW, NOW + DAY, datetime.max.replace(tzinfo=UTC)]),
+        trust=st.sampled_from(["public", "private", "self_signed", "incomplete", "opaque"]),
+        key_type=st.sampled_from(["ecdsa", "rsa"]),
+        has_key=st.booleans(),
+    ),
+    unique_by=lambda one: one.certificate_id,
+)
+
+
+@given(candidates, st.randoms())
+def test_the_order_in_which_they_come_says_nothing(given: list[Candidate], random: Any) -> None:
+    winners, losers = decide(WWW, given, NOW)
+    mixed = random.sample(given, len(given))
+
+    assert decide(WWW, mixed, NOW).winners == winners
+    for one in winners.values():
+        assert one.active
+        assert one.has_key
+        assert one.trust != "opaque"
+        assert one.not_before <= NOW <= one.not_after  # type: ignore[operator]
+    named = [one for one in given if {WWW, WILDCARD} & {*one.hostnames}]
+    assert len(winners) + len(losers) == len(named)
+
+
+@given(candidates)
+def test_between_two_changes_nothing_changes(given: list[Candidate]) -> None:
+    after = next_change(given, NOW)
+    before_it = (after or NOW + 30 * DAY) - timedelta(microseconds=1)
+
+    assert decide(WWW, given, before_it).winners == decide(WWW, given, NOW).winners

@@ -1,0 +1,170 @@
+"""What Caddy, Traefik, nginx and HAProxy really serve, from upload to expiry and deletion."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from cryptography import x509
+
+from .agents import EDGES, start_edge
+from .conftest import Backend
+from .factories import a_user
+from .pki.authority import NOW, a_leaf
+from .resources import an_upload_of
+from .service import Service
+from .terminators import Terminator, fingerprint, start_caddy, start_traefik
+
+WWW = "www.example.com"
+ELSEWHERE = "www.example.org"
+
+# As docs/terminators/caddy.md has it. One name that is not ours is Caddy's own.
+CADDYFILE = """
+{
+    admin off
+    auto_https disable_redirects
+    http_port 0
+    on_demand_tls {
+        permission http http://127.0.0.1:{plain}
+    }
+}
+http://127.0.0.1:{plain} {
+    @own query domain=www.example.org
+    respond @own 200
+    respond 403
+}
+https://:{port} {
+    bind 127.0.0.1
+    tls {
+        get_certificate http SERVICE/terminators/caddy
+        on_demand
+        issuer internal
+    }
+    respond "served"
+}
+"""
+# As docs/terminators/traefik.md has it, with less patience.
+TRAEFIK = """
+entryPoints:
+  websecure:
+    address: 127.0.0.1:{port}
+providers:
+  providersThrottleDuration: 50ms
+  http:
+    endpoint: SERVICE/terminators/traefik
+    pollInterval: 100ms
+"""
+
+
+class Customer:
+    """A user, who has one certificate at a time."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+        user_id = client.post("/users", json=a_user()).json()["id"]
+        self._certificates = f"/users/{user_id}/certificates"
+        self._certificate = ""
+
+    def upload(self, leaf: x509.Certificate, **more: Any) -> str:
+        """Its fingerprint."""
+        sent = an_upload_of(leaf, **more)
+        answer = self._client.post(self._certificates, json=sent).raise_for_status()
+        self._certificate = answer.headers["Location"]
+        return fingerprint(leaf)
+
+    def activate(self) -> None:
+        self._client.patch(f"{self._certificate}/active", json={"active": True}).raise_for_status()
+
+    def renew(self) -> str:
+        """The fingerprint of what is there now."""
+        leaf = valid_for(timedelta(days=90))
+        self._client.put(self._certificate, json=an_upload_of(leaf)).raise_for_status()
+        return fingerprint(leaf)
+
+    def delete(self) -> None:
+        self._client.delete(self._certificate).raise_for_status()
+
+
+def valid_for(time: timedelta) -> x509.Certificate:
+    """A self-signed certificate that ends so long from now."""
+    return a_leaf(WWW, WWW, end=datetime.now(UTC) + time - NOW)
+
+
+@pytest.fixture
+def customer(service: Service) -> Iterator[Customer]:
+    with service.client() as client:
+        yield Customer(client)
+
+
+@pytest.fixture(params=["caddy", "traefik", *EDGES])
+def terminator(
+    request: pytest.FixtureRequest, service: Service, tmp_path: Path, folder: Path
+) -> Iterator[Terminator]:
+    if request.param in EDGES:
+        with ExitStack() as stack:
+            yield start_edge(request.param, service.url, folder, stack).terminator
+        return
+    start, configuration = {
+        "caddy": (start_caddy, CADDYFILE),
+        "traefik": (start_traefik, TRAEFIK),
+    }[request.param]
+    with ExitStack() as stack:
+        server, terminator = start(tmp_path, configuration.replace("SERVICE", service.url))
+        stack.callback(server.stop)
+        yield terminator
+
+
+def test_what_is_active_is_what_is_served(terminator: Terminator, customer: Customer) -> None:
+    others = terminator.served(ELSEWHERE)
+    assert others, "names that are not ours are served by it as ever"
+
+    first = customer.upload(valid_for(timedelta(days=30)))
+    assert terminator.served(WWW) != first
+    customer.activate()
+    terminator.wait_for(WWW, first)
+    assert terminator.shown_by_openssl(WWW) == first
+
+    with terminator.under_constant_handshakes(WWW) as seen:
+        versions = [first]
+        for _ in range(3):
+            versions.append(customer.renew())
+            terminator.wait_for(WWW, versions[-1])
+    assert set(seen) <= {*versions}
+    assert len(seen) > len(versions)
+    assert terminator.shown_by_openssl(WWW) == versions[-1]
+
+    customer.delete()
+    terminator.wait_for_end(WWW, *versions)
+    assert terminator.served(ELSEWHERE)
+
+
+def test_what_has_expired_is_served_no_more(terminator: Terminator, customer: Customer) -> None:
+    longer = customer.upload(valid_for(timedelta(days=30)), active=True)
+    terminator.wait_for(WWW, longer)
+    customer.delete()
+    brief = customer.upload(valid_for(timedelta(seconds=4)), active=True)
+    terminator.wait_for(WWW, brief)
+    terminator.wait_for_end(WWW, brief)
+    assert terminator.served(WWW) not in (brief, longer)
+
+
+def test_who_waits_for_a_change_does_not_hold_up_the_end(
+    backend: Backend, engine: sa.Engine, tmp_path: Path
+) -> None:
+    service = Service(backend.settings, tmp_path / "service.log")
+    with service.client() as client, ThreadPoolExecutor() as pool:
+        cursor = client.get("/terminators/feed").json()["cursor"]
+        waiting = pool.submit(
+            client.get, "/terminators/feed", params={"since": cursor, "wait": 60}, timeout=60
+        )
+        while "cc_feed_waiting 1.0" not in client.get("/metrics").text:
+            assert not waiting.done()
+        assert service.stop() == 0
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["changes"]) == (200, [])
+    assert "refused to gracefully stop" not in service.log.read_text()

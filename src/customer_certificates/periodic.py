@@ -7,7 +7,7 @@ from threading import Event
 from typing import NamedTuple
 
 from .errors import Unavailable
-from .services.turns import Turns
+from .services.rota import Rota
 
 _LOOK_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -22,14 +22,14 @@ class Job(NamedTuple):
     run: Callable[[], object]
 
 
-def run_jobs(jobs: Sequence[Job], turns: Turns, stopped: Event) -> None:
+def run_jobs(jobs: Sequence[Job], rota: Rota, stopped: Event) -> None:
     """Does whatever is due and nobody else in the cluster has begun, until `stopped`."""
     while True:
         for job in jobs:
             if stopped.is_set():
                 return
             try:
-                if turns.take(job.name, job.every):
+                if rota.take(job.name, job.every):
                     _log.info("%s: %s", job.name, job.run())
             except Unavailable as error:
                 _log.warning("%s waits: %s", job.name, error.detail)

@@ -29,16 +29,14 @@ from .services.expiry import Expiry
 from .services.expiry_mails import ExpiryMails
 from .services.probing import Probing
 from .services.repeats import Repeats
+from .services.rota import Rota
 from .services.sending import Sending
 from .services.serving import ServingStates
 from .services.stragglers import Stragglers
-from .services.turns import Turns
 from .services.webhook_secrets import WebhookSecrets
 
 # The dispatcher's, the jobs' and one to spare.
 _DATABASE_CONNECTIONS = 3
-# SQLite announces nothing; to ask it costs some ten microseconds.
-_POLL_SECONDS = {"postgresql": 1.0, "sqlite": 0.1}
 _LOOK_SECONDS = 1.0
 
 
@@ -70,7 +68,6 @@ def work(config: Config, *, with_parent: bool = False) -> None:
         Disabling(database, Audit(database, _now), Events(database, _now), _now),
         metrics,
         _now,
-        _POLL_SECONDS["sqlite" if config.database_url.startswith("sqlite") else "postgresql"],
     )
     stopped = Event()
 
@@ -84,9 +81,9 @@ def work(config: Config, *, with_parent: bool = False) -> None:
         Thread(target=_end_with, args=[os.getppid(), stop], daemon=True).start()
     if config.metrics_port:
         metrics.serve(config.host, config.metrics_port)
-    announcements = Announcements(config.database_url, dispatcher.wake)
+    announcements = Announcements(database.listen, dispatcher.wake)
     jobs = Thread(
-        target=run_jobs, args=[_jobs(database, config), Turns(database, _now), stopped], name="jobs"
+        target=run_jobs, args=[_jobs(database, config), Rota(database, _now), stopped], name="jobs"
     )
     jobs.start()
     dispatcher.run()

@@ -82,7 +82,7 @@ class Told:
             Disabling(self.database, self.audit, self.events, self.clock),
             metrics,
             self.clock,
-            poll_seconds=0.02,
+            look_seconds=0.02,
         )
         thread = Thread(target=dispatcher.run)
         thread.start()

@@ -1,33 +1,29 @@
-"""Events are heard of as they are committed: PostgreSQL's LISTEN, on a connection of its own."""
+"""Events are heard of as they are committed, in a thread of its own (Database.listen)."""
 
 import logging
 from collections.abc import Callable
 from threading import Event, Thread
 
-import psycopg
-from sqlalchemy.exc import DBAPIError
+from ..errors import Unavailable
 
-from . import postgresql
-from .database import migration_engine
+Listen = Callable[[Callable[[], None], Event], None]
 
-_LOOK_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
+
 _log = logging.getLogger(__name__)
 
 
 class Announcements:
-    """Calls `heard` for what is announced, from a thread of its own; and once whenever it begins to
-    listen, as something may have been missed.
+    """Calls `heard` when something was announced; and whenever it begins to listen, as something
+    may have been missed."""
 
-    Nobody is to rely on it: SQLite announces nothing, and a connection may break. Who waits for
-    events looks for them from time to time as well.
-    """
-
-    def __init__(self, url: str, heard: Callable[[], None]) -> None:
+    def __init__(self, listen: Listen, heard: Callable[[], None]) -> None:
+        """`listen(heard, closing)` calls `heard` until `closing`; it raises Unavailable where it
+        cannot go on."""
+        self._listen = listen
         self._heard = heard
         self._closing = Event()
-        self._engine = migration_engine(url)
-        if self._engine.dialect.name == "postgresql":
-            Thread(target=self._run, name="announcements", daemon=True).start()
+        Thread(target=self._run, name="announcements", daemon=True).start()
 
     def close(self) -> None:
         """Listens no more, within a second."""
@@ -36,14 +32,7 @@ class Announcements:
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
-                self._listen()
-            except (DBAPIError, psycopg.Error) as error:
-                _log.warning("announcements of events are not heard just now: %s", error)
-                self._closing.wait(_LOOK_SECONDS)
-
-    def _listen(self) -> None:
-        pooled = self._engine.raw_connection()
-        try:
-            postgresql.listen(pooled.driver_connection, self._heard, self._closing)
-        finally:
-            pooled.invalidate()
+                self._listen(self._heard, self._closing)
+            except Unavailable:
+                _log.warning("Announcements are not heard: the database does not answer")
+                self._closing.wait(_RETRY_SECONDS)

@@ -1,16 +1,8 @@
 """Whoever waits for events is woken when some were recorded (Database.listen)."""
 
-import logging
-from collections.abc import Callable
-from threading import Condition, Event, Thread
+from threading import Condition
 
-from ..errors import Unavailable
-
-Listen = Callable[[Callable[[], None], Event], None]
-
-_RETRY_SECONDS = 1.0
-
-_log = logging.getLogger(__name__)
+from .announcements import Announcements, Listen
 
 
 class Changes:
@@ -18,47 +10,37 @@ class Changes:
     count; so none falls between the look and the wait."""
 
     def __init__(self, listen: Listen) -> None:
-        """`listen(heard, closing)` calls `heard` at each announcement, and once whenever it cannot
-        know whether it missed one, until `closing`; it raises Unavailable where it cannot go on."""
+        """`listen` is as Announcements takes it."""
         self._listen = listen
         self._changed = Condition()
         self._count = 0
-        self._closing = Event()
-        self._thread: Thread | None = None
+        self._announcements: Announcements | None = None
+        self._has_ended = False
 
     def count(self) -> int:
         """How many there were; it begins to listen when it is first asked."""
         with self._changed:
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name="changes", daemon=True)
-                self._thread.start()
+            if self._announcements is None and not self._has_ended:
+                self._announcements = Announcements(self._listen, self._heard)
             return self._count
 
     def wait(self, count: int, seconds: float) -> None:
         """Returns when there are more than `count`, or after `seconds`, or where this ends."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._count != count or self._closing.is_set(), max(seconds, 0)
-            )
+            self._changed.wait_for(lambda: self._count != count or self._has_ended, max(seconds, 0))
 
     @property
     def has_ended(self) -> bool:
         """Whether nobody is to wait any more."""
-        return self._closing.is_set()
+        return self._has_ended
 
     def close(self) -> None:
         """Whoever waits, waits no more."""
-        self._closing.set()
         with self._changed:
+            self._has_ended = True
+            if self._announcements:
+                self._announcements.close()
             self._changed.notify_all()
-
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._listen(self._heard, self._closing)
-            except Unavailable:
-                _log.warning("Announcements are not heard: the database does not answer")
-                self._closing.wait(_RETRY_SECONDS)
 
     def _heard(self) -> None:
         with self._changed:

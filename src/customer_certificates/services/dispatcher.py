@@ -56,15 +56,15 @@ class Dispatcher:
         disabling: Disabling,
         metrics: Metrics,
         now: Callable[[], datetime],
-        poll_seconds: float,
+        look_seconds: float = _LOOK_AGAIN_SECONDS,
     ) -> None:
-        """`poll_seconds` is how often to look for what nobody announced."""
+        """`look_seconds` is how often to look for what nobody announced."""
         self._deliveries = deliveries
         self._sending = sending
         self._disabling = disabling
         self._metrics = metrics
         self._now = now
-        self._poll_seconds = poll_seconds
+        self._look_seconds = look_seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sending")
         self._lanes: dict[int, _Lane] = {}
         self._lock = Lock()
@@ -100,7 +100,7 @@ class Dispatcher:
 
     def _claim(self) -> float:
         """Claims what there is room for, and says in how many seconds to look again."""
-        now, wanted, seconds = self._now(), [], self._poll_seconds
+        now, wanted, seconds = self._now(), [], self._look_seconds
         oldest = now
         for endpoint in self._deliveries.busy():
             if endpoint.due > now:
@@ -114,9 +114,6 @@ class Dispatcher:
             runs = self._deliveries.claim(wanted)
             for run in runs:
                 self._start(run)
-            # There may be more than there was room for, or another worker may have been faster.
-            if runs:
-                seconds = min(seconds, _LOOK_AGAIN_SECONDS)
         return seconds
 
     def _start(self, run: Run) -> None:

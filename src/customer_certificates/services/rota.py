@@ -11,7 +11,7 @@ from ..gateways.sql import replacing
 from ..models import ServiceState
 
 
-class Turns:
+class Rota:
     """A row for each job says when it was begun last."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:

@@ -12,7 +12,7 @@ import psycopg
 
 from tests.servers import Server, start_postgresql, start_valkey
 
-from . import children, credentials, data, load, sealing, services
+from . import children, credentials, data, load, sealing, services, telling
 from .load import Result
 from .observe import observe
 from .table import FALCON, FASTAPI, OURS, PGBENCH, memory_lines, table
@@ -59,6 +59,8 @@ def main() -> None:
             server.stop()
         print(children.cost(options.rounds))
         print(sealing.cost(options.rounds))
+        for line in telling.lines(postgresql.url, folder):
+            print(line)
         _print_plans(folder, ours, options.users)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import msgspec
+import psycopg
 import sqlalchemy as sa
 
 from customer_certificates.config import Config
@@ -42,24 +43,29 @@ _TOGETHER = 50
 _ROUNDS = 5
 
 
-def measure() -> None:
-    """Prints what it measures."""
+def main() -> None:
+    """Prints what it measures, on a server of its own."""
     with tempfile.TemporaryDirectory(prefix="telling-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
         server = start_postgresql(folder / "postgresql", durable=True)
         try:
-            _measure(server.url, folder)
+            for line in lines(server.url, folder):
+                print(line, flush=True)
         finally:
             server.stop()
 
 
-def _measure(url: str, folder: Path) -> None:
+def lines(server: str, folder: Path) -> Iterator[str]:
+    """What is measured, line by line, on a database of its own; `server` is its owner's URL."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE telling")
+    owner = server.removesuffix("postgres") + "telling"
     settings = {
         "CC_ENV": "tst",
-        "CC_DATA_DIR": str(folder / "data"),
-        "CC_DATABASE_OWNER_URL": url,
-        "CC_DATABASE_URL": a_role_that_owns_nothing(url),
+        "CC_DATA_DIR": str(folder / "telling"),
+        "CC_DATABASE_OWNER_URL": owner,
+        "CC_DATABASE_URL": a_role_that_owns_nothing(owner),
     }
     config = Config.from_environ(settings)
     migrate(config.database_owner_url, config.database_url)
@@ -68,44 +74,52 @@ def _measure(url: str, folder: Path) -> None:
     # Who records is not what is measured, and does not wait for the disk.
     unsafe = f"{config.database_url}?options=-c%20synchronous_commit%3Doff"
     database = Database(unsafe, Metrics(None), threads=4)
-    print(f"{recording.cost(database, engine, master_keys_of(config), _ROUNDS)}, told to nobody")
+    master_keys = master_keys_of(config)
+    yield f"{recording.cost(database, engine, master_keys, _ROUNDS)}, told to nobody"
     with _process("receive") as receiver:
         assert receiver.stdout
         address = receiver.stdout.readline().decode().strip()
         _add_webhook(database, config, address)
-        told = recording.cost(database, engine, master_keys_of(config), _ROUNDS)
-        print(f"{told}, told to one endpoint")
+        yield f"{recording.cost(database, engine, master_keys, _ROUNDS)}, told to one endpoint"
         events = Events(database, now)
         for place in range(0, EVENTS, _TOGETHER):
             _record(database, events, users, place, _TOGETHER)
-
-        environment = {**os.environ, **settings}
-        began = time.perf_counter()
-        with _process("work", environment) as worker:
+        with _process("work", {**os.environ, **settings}) as worker:
             _wait(engine)
-            first = _receipts(receiver)
-            arrived = sorted(at for at, _ in first)
-            rate = (len(arrived) - 1) / (arrived[-1] - arrived[0])
-            print(f"a backlog of {len(arrived):,}: {rate:,.0f} events/s told by one worker")
+            yield _backlog(_receipts(receiver))
             used = _cpu(worker.pid)
-
-            began = time.perf_counter()
-            for place in range(RATE * SECONDS):
-                behind = began + place / RATE - time.perf_counter()
-                if behind > 0:
-                    time.sleep(behind)
-                _record(database, events, users, place)
-            took = time.perf_counter() - began
+            took = _at_a_rate(database, events, users)
             _wait(engine)
-            waits = sorted(at - made for at, made in _receipts(receiver))
-            print(
-                f"{RATE * SECONDS / took:,.0f} events/s as they happen, from the event to its "
-                f"arrival: median {median(waits) * 1000:,.1f} ms, "
-                f"99 % {quantiles(waits, n=100)[98] * 1000:,.1f} ms; "
-                f"CPU of the worker {_cpu(worker.pid) - used:.1f} s in {took:.1f} s"
-            )
+            used = _cpu(worker.pid) - used
+            yield f"{_as_they_happen(took, _receipts(receiver))}; the worker's CPU: {used:.1f} s"
     database.close()
     engine.dispose()
+
+
+def _backlog(receipts: list[tuple[float, float]]) -> str:
+    arrived = sorted(at for at, _ in receipts)
+    rate = (len(arrived) - 1) / (arrived[-1] - arrived[0])
+    return f"one worker tells a backlog of {len(arrived):,} events at {rate:,.0f} a second"
+
+
+def _at_a_rate(database: Database, events: Events, users: list[int]) -> float:
+    """Records RATE events a second, each in a transaction; says how long that took in all."""
+    began = time.perf_counter()
+    for place in range(RATE * SECONDS):
+        ahead = began + place / RATE - time.perf_counter()
+        if ahead > 0:
+            time.sleep(ahead)
+        _record(database, events, users, place)
+    return time.perf_counter() - began
+
+
+def _as_they_happen(took: float, receipts: list[tuple[float, float]]) -> str:
+    waits = sorted(at - made for at, made in receipts)
+    return (
+        f"{len(receipts) / took:,.0f} events a second for {took:.1f} s, from the event to its "
+        f"arrival: median {median(waits) * 1000:,.1f} ms, "
+        f"99 % {quantiles(waits, n=100)[98] * 1000:,.1f} ms"
+    )
 
 
 def _add_webhook(database: Database, config: Config, url: str) -> None:
@@ -194,4 +208,4 @@ def _work() -> None:
 
 
 if __name__ == "__main__":
-    {"receive": _receive, "work": _work}.get(sys.argv[-1], measure)()
+    {"receive": _receive, "work": _work}.get(sys.argv[-1], main)()

@@ -1,22 +1,24 @@
 """Owners are told before their certificates end, and when they have (docs/expiry.md)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, DateTime, Text, bindparam, cast, select, tuple_, update
+from sqlalchemy import BigInteger, DateTime, bindparam, select, tuple_, update
 
 from ..gateways.database import Call, Database, Transaction
-from ..gateways.sql import insert_new, items_of
+from ..gateways.sql import insert_new
 from ..models import Certificate, ExpiryNotice, User
 from ..models.expiry import EXPIRED, look
 from .covering import is_covered
 from .events import CertificateState, Events
 
-# A run ends after so many looks; what is left is the next one's.
+# A run ends after so many looks, or so long; what is left is the next one's. A worker that is to
+# stop waits for it.
 _LOOKS_IN_A_RUN = 2000
+_LONGEST_RUN = timedelta(seconds=10)
 _READ_AT_ONCE = 500
 # Before what the database itself puts there.
 _BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
@@ -59,16 +61,17 @@ class Expiry:
             .where(User.id == bindparam("user_id", type_=BigInteger))
             .with_for_update()
         )
-        asked = items_of(bindparam("ids", type_=Text))
-        of_those = Certificate.id.in_(select(cast(asked.c.value, BigInteger)))
+        # With the ids in the statement's text, and so not prepared: a plan for any ids may read all
+        # that is due.
+        of_those = Certificate.id.in_(bindparam("ids", expanding=True))
         shown = (getattr(Certificate, name) for name in CertificateState._fields)
         # Another worker may have looked at some meanwhile.
-        self._still_due = database.prepare(
+        self._still_due = (
             select(Certificate.not_before, *shown)
             .where(of_those, Certificate.expiry_due <= _time("now"))
             .order_by(Certificate.id)
         )
-        self._covered = database.prepare(select(Certificate.id).where(of_those, is_covered()))
+        self._covered = select(Certificate.id).where(of_those, is_covered())
         self._record = database.prepare(
             insert_new(ExpiryNotice).returning(ExpiryNotice.id),
             ("user_id", "certificate_id", "version", "threshold", "at", "mail_due"),
@@ -81,7 +84,13 @@ class Expiry:
 
     def tell(self) -> int:
         """Tells of all that is due; says of how many certificates. Raises Unavailable."""
-        return sum(self._look_at(user_id, ids) for user_id, ids in self._batches())
+        end = self._now() + _LONGEST_RUN
+        told = 0
+        for user_id, ids in self._batches():
+            if self._now() > end:
+                break
+            told += self._look_at(user_id, ids)
+        return told
 
     def _batches(self) -> Iterator[tuple[int, list[int]]]:
         """Users, and the ids of their certificates to look at."""
@@ -98,12 +107,10 @@ class Expiry:
     def _look_at(self, user_id: int, ids: Sequence[int]) -> int:
         now = self._now()
         with self._database.begin(user_id) as session:
-            users, rows = session.run_together(
-                (self._lock, {"user_id": user_id}),
-                (self._still_due, {"ids": _as_json(ids), "now": now}),
-            )
+            users = session.run(self._lock, user_id=user_id)
             if not users:
                 return 0
+            rows = session.execute(self._still_due, {"ids": ids, "now": now}).all()
             text = users[0][0]
             thresholds = None if text is None else msgspec.json.decode(text, type=list[str])
             passed: list[_Passed] = []
@@ -127,8 +134,8 @@ class Expiry:
         missed before the last threshold is told of no more."""
         if not passed:
             return []
-        ids = _as_json([one.certificate.id for one in passed])
-        covered = {certificate_id for (certificate_id,) in session.run(self._covered, ids=ids)}
+        ids = [one.certificate.id for one in passed]
+        covered = set(session.scalars(self._covered, {"ids": ids}))
         open_ends = [one for one in passed if one.certificate.id not in covered]
         values = [
             {
@@ -155,7 +162,3 @@ class Expiry:
 
 def _time(name: str) -> Any:
     return bindparam(name, type_=DateTime(timezone=True))
-
-
-def _as_json(ids: Sequence[int]) -> str:
-    return msgspec.json.encode([str(one) for one in ids]).decode()

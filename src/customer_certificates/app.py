@@ -378,7 +378,7 @@ def _routes(
         ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/resolve", ResolveResource(resolving)),
         ("/terminators", TerminatorsResource(terminator_pages)),
-        ("/terminators/{terminator_id:id}", TerminatorResource(serving)),
+        ("/terminators/reports/{terminator_id:id}", TerminatorResource(serving)),
         ("/terminators/reports", ReportsResource(serving)),
         ("/terminators/caddy", CaddyResource(terminators)),
         ("/terminators/caddy/ask", CaddyAskResource(terminators)),

@@ -228,7 +228,7 @@ class TerminatorResource:
         self._serving = serving
 
     @operation(
-        "Forget a terminator",
+        "Forget what a terminator has reported",
         {204: Answer("It is listed no more, unless it reports again.")},
         parameters=[IDEMPOTENCY_KEY],
         refusals=[NotFound],

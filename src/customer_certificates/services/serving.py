@@ -166,7 +166,7 @@ class ServingStates:
             if changes:
                 session.run_together(*changes)
                 detail = {"served": len(report.served), "dropped": len(report.dropped)}
-                path = f"/terminators/{terminator_id}"
+                path = f"/terminators/reports/{terminator_id}"
                 self._audit.record(
                     session, caller, "terminator.report", NOBODY, path, detail=detail
                 )
@@ -179,7 +179,7 @@ class ServingStates:
             gone: Any = session.execute(delete(Terminator).where(Terminator.id == terminator_id))
             if not gone.rowcount:
                 raise NotFound(f"There is no terminator {terminator_id}.")
-            path = f"/terminators/{terminator_id}"
+            path = f"/terminators/reports/{terminator_id}"
             self._audit.record(session, caller, "terminator.forget", NOBODY, path)
             once.keep(session, None)
 

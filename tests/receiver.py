@@ -6,6 +6,7 @@ It speaks as much HTTP as it is asked; it answers 200 unless a test says otherwi
 import asyncio
 import random
 import re
+import time
 from collections.abc import Callable
 from threading import Thread
 from typing import NamedTuple
@@ -22,6 +23,7 @@ class Received(NamedTuple):
     headers: dict[str, str]
     body: bytes
     status: int
+    at: float
 
     @property
     def id(self) -> int:
@@ -86,7 +88,7 @@ class _Connection(asyncio.Protocol):
         )
         status, more = self._receiver.answer(path)
         body = rest[: int(length[1])]
-        self._receiver.received.append(Received(path, headers, body, status))
+        self._receiver.received.append(Received(path, headers, body, status, time.time()))
         if status:
             self._transport.write(
                 f"HTTP/1.1 {status} \r\n{more}Content-Length: 2\r\n\r\nok".encode()

@@ -46,8 +46,12 @@ class Service:
         return httpx.Client(base_url=self.url, **given)
 
     def workers(self) -> list[psutil.Process]:
-        """The worker processes."""
-        return psutil.Process(self.popen.pid).children()
+        """The worker processes that serve; the one that tells webhooks is not among them."""
+        return [one for one in self._children() if "work" not in one.cmdline()]
+
+    def telling(self) -> list[psutil.Process]:
+        """The process that tells webhooks; none while it is being replaced."""
+        return [one for one in self._children() if "work" in one.cmdline()]
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
@@ -57,9 +61,12 @@ class Service:
     def kill(self) -> None:
         """Ends whatever is left of it."""
         if self.popen.poll() is None:
-            for process in [*self.workers(), psutil.Process(self.popen.pid)]:
+            for process in [*self._children(), psutil.Process(self.popen.pid)]:
                 process.kill()
         self.popen.wait()
+
+    def _children(self) -> list[psutil.Process]:
+        return psutil.Process(self.popen.pid).children()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS

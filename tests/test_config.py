@@ -9,6 +9,7 @@ from customer_certificates.config import (
     RFC_9106_LOW_MEMORY,
     Config,
     ConfigError,
+    SmtpServer,
 )
 
 from .factories import a_pair
@@ -81,6 +82,11 @@ def test_the_address_is_one_that_a_person_can_open(host: str, address: str) -> N
         ("CC_CACHE_URL", "memcached://hunter2"),
         ("CC_TRUSTED_PEERS", "10.0.0.1/8"),
         ("CC_TRUSTED_PEERS", "everybody"),
+        ("CC_TERMINATOR_PEERS", "10.0.0.1/8"),
+        ("CC_TOKEN_IN_PATH", "yes"),
+        ("CC_PROBE_ADDRESSES", "edge-1=10.1.2.3:99999"),
+        ("CC_PROBE_ADDRESSES", "https://10.1.2.3/"),
+        ("CC_PROBE_ADDRESSES", "edge-1="),
         ("CC_AUDIT_KEY", "hunter2"),
         ("CC_AUDIT_KEY", RSA_KEY),
         ("CC_AUDIT_EXPORT_DIR", "what?"),
@@ -91,6 +97,24 @@ def test_a_wrong_setting_is_named_and_a_secret_is_not_repeated(variable: str, va
         Config.from_environ({variable: value})
 
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("", ()),
+        ("10.1.2.3", [("10.1.2.3", "10.1.2.3", 443)]),
+        (
+            "a.internal:8443, [::1]:444",
+            [("a.internal:8443", "a.internal", 8443), ("[::1]:444", "::1", 444)],
+        ),
+        ("edge-1=[2001:db8::1]", [("edge-1", "2001:db8::1", 443)]),
+    ],
+)
+def test_where_to_look_may_have_names(text: str, addresses: list[tuple[str, str, int]]) -> None:
+    config = Config.from_environ({"CC_PROBE_ADDRESSES": text})
+
+    assert config.probe_addresses == tuple(addresses)
 
 
 PRODUCTION = {
@@ -168,3 +192,82 @@ def test_a_file_that_says_nothing_is_refused(tmp_path: Path, content: bytes | No
 
     with pytest.raises(ConfigError, match="CC_CACHE_URL_FILE"):
         Config.from_environ({"CC_CACHE_URL_FILE": str(secret)})
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://mail.example", SmtpServer("mail.example", 587, "starttls")),
+        (
+            "smtp://ada%40x:p%3Ass%2F@mail.example:25/",
+            SmtpServer("mail.example", 25, "starttls", "ada@x", "p:ss/"),
+        ),
+        (
+            "smtps://u:geheim@mail.example",
+            SmtpServer("mail.example", 465, "implicit", "u", "geheim"),
+        ),
+        ("smtp://localhost?tls=none", SmtpServer("localhost", 25, "none")),
+        ("smtp://[::1]:2525?tls=none", SmtpServer("::1", 2525, "none")),
+    ],
+)
+def test_where_letters_go(url: str, server: SmtpServer, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(url)
+    sender = "Certificates <certificates@example.com>"
+    config = Config.from_environ({"CC_SMTP_URL_FILE": f"{tmp_path}/url", "CC_MAIL_FROM": sender})
+
+    assert config.smtp == server
+    assert config.mail_from
+    assert str(config.mail_from) == sender
+    assert not server.password or server.password not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mail.example",
+        "http://mail.example",
+        "smtp://",
+        "smtp://mail.example:0",
+        "smtp://mail.example:99999",
+        "smtp://mail.example/path",
+        "smtp://mail.example?tls=maybe",
+        # The password would go to whoever listens.
+        "smtp://user:secret@mail.example?tls=none",
+    ],
+)
+def test_what_is_no_mail_server(url: str) -> None:
+    with pytest.raises(ConfigError, match="CC_SMTP_URL must look like") as refused:
+        Config.from_environ({"CC_SMTP_URL": url, "CC_MAIL_FROM": "a@b.example"})
+
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("sender", ["nobody", "@example.com", "a@", "ä@example.com", "a@b\r\nc"])
+def test_who_can_send_no_letters(sender: str) -> None:
+    with pytest.raises(ConfigError, match="CC_MAIL_FROM"):
+        Config.from_environ({"CC_SMTP_URL": "smtp://localhost", "CC_MAIL_FROM": sender})
+
+
+@pytest.mark.parametrize(
+    "given", [{"CC_SMTP_URL": "smtp://localhost"}, {"CC_MAIL_FROM": "a@b.example"}]
+)
+def test_letters_need_a_server_and_a_sender(given: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="together"):
+        Config.from_environ(given)
+
+
+def test_webhooks_lead_to_this_machine_where_it_is_served_alone() -> None:
+    def allowed(**settings: str) -> list[str]:
+        return [str(network) for network in Config.from_environ(settings).webhook_allowed]
+
+    assert allowed() == ["127.0.0.0/8", "::1/128"]
+    assert allowed(CC_WEBHOOK_ALLOWED="10.1.0.0/16, fd00::/8") == ["10.1.0.0/16", "fd00::/8"]
+    assert allowed(**PRODUCTION) == []
+    with pytest.raises(ConfigError, match="CC_WEBHOOK_ALLOWED"):
+        allowed(CC_WEBHOOK_ALLOWED="internal")
+
+
+def test_the_service_s_own_addresses_are_known() -> None:
+    config = Config.from_environ({"CC_HOST": "192.0.2.7", "CC_BEHIND_PROXY": "198.51.100.0/24"})
+
+    assert [str(one) for one in config.own_addresses] == ["192.0.2.7/32", "198.51.100.0/24"]

@@ -74,6 +74,15 @@ CHECKED = schemathesis.openapi.from_dict(
                 ),
                 # Which fields go together depends on the kind of token.
                 {
+                    # What may be sent to is not said by a pattern.
+                    "include-path-regex": "webhooks",
+                    "checks": {
+                        "positive_data_acceptance": {
+                            "expected-statuses": ["2xx", "304", "404", "409", "412", "422"]
+                        }
+                    },
+                },
+                {
                     "include-path": "/tokens",
                     "checks": {
                         "positive_data_acceptance": {
@@ -113,7 +122,15 @@ class Stock:
     def _new(self) -> dict[str, int]:
         user_id = self._client.simulate_post("/users", json=a_user()).json["id"]
         upload = self._client.simulate_post(f"/users/{user_id}/certificates", json=an_upload())
-        return {"user_id": user_id, "certificate_id": upload.json["id"]}
+        hook = {"url": "https://hooks.example.com/"}
+        webhook = self._client.simulate_post(f"/users/{user_id}/webhooks", json=hook)
+        event_id = self._client.simulate_get(f"/users/{user_id}/events").json[0]["id"]
+        return {
+            "user_id": user_id,
+            "certificate_id": upload.json["id"],
+            "webhook_id": webhook.json["id"],
+            "event_id": event_id,
+        }
 
     def _url(self) -> str:
         return "/users/{user_id}/certificates/{certificate_id}".format(**self._ids)

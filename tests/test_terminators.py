@@ -1,6 +1,7 @@
 """What Caddy, Traefik, nginx and HAProxy really serve, from upload to expiry and deletion."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from cryptography import x509
 
 from .agents import EDGES, start_edge
+from .conftest import Backend
 from .factories import a_user
 from .pki.authority import NOW, a_leaf
 from .resources import an_upload_of
@@ -148,3 +151,20 @@ def test_what_has_expired_is_served_no_more(terminator: Terminator, customer: Cu
     terminator.wait_for(WWW, brief)
     terminator.wait_for_end(WWW, brief)
     assert terminator.served(WWW) not in (brief, longer)
+
+
+def test_who_waits_for_a_change_does_not_hold_up_the_end(
+    backend: Backend, engine: sa.Engine, tmp_path: Path
+) -> None:
+    service = Service(backend.settings, tmp_path / "service.log")
+    with service.client() as client, ThreadPoolExecutor() as pool:
+        cursor = client.get("/terminators/feed").json()["cursor"]
+        waiting = pool.submit(
+            client.get, "/terminators/feed", params={"since": cursor, "wait": 60}, timeout=60
+        )
+        while "cc_feed_waiting 1.0" not in client.get("/metrics").text:
+            assert not waiting.done()
+        assert service.stop() == 0
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["changes"]) == (200, [])
+    assert "refused to gracefully stop" not in service.log.read_text()

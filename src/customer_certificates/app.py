@@ -39,6 +39,7 @@ from .resources.certificates import (
 )
 from .resources.documentation import DocsResource, OpenApiResource
 from .resources.events import EventsResource
+from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
@@ -66,6 +67,7 @@ from .services.certificates import Certificates
 from .services.data_keys import DataKeys
 from .services.event_pages import EventPages
 from .services.events import Events
+from .services.expiring import Expiring
 from .services.feed import Feed
 from .services.health import Health
 from .services.hostnames import Hostnames
@@ -84,6 +86,7 @@ from .services.rights import OPERATORS
 from .services.rights import users as of_users
 from .services.served_keys import ServedKeys
 from .services.serving import ServingStates
+from .services.terminator_pages import TerminatorPages
 from .services.terminators import Terminators
 from .services.tokens import Tokens
 from .services.unsealed_keys import UnsealedKeys
@@ -109,16 +112,19 @@ def _now() -> datetime:
 
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
-    return openapi.document(_routes(*[None] * 14))  # type: ignore[arg-type]
+    nothing: Any = None
+    return openapi.document(_routes(*[nothing] * 16))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
-    """The WSGI application; `close` ends what it holds open."""
+    """The WSGI application; `close` ends what it holds open, `stop_waiting` answers those who wait
+    for something to change."""
 
     # Falcon would refuse WEBSOCKET before any middleware sees it, and so without a request id.
     _META_METHODS = frozenset()
 
     close: Callable[[], None]
+    stop_waiting: Callable[[], None]
 
 
 def create_app(config: Config, now: Callable[[], datetime] = _now) -> Application:
@@ -160,7 +166,13 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     changes = Changes(database.listen)
     # Most request threads go on serving, whoever waits for a change.
     feed = Feed(
-        database, candidates, served_keys, changes, now, waiting=max(1, config.threads // 4)
+        database,
+        candidates,
+        served_keys,
+        changes,
+        metrics,
+        now,
+        waiting=max(1, config.threads // 4),
     )
     outbound = Outbound(
         https_only=config.asks_credentials,
@@ -176,11 +188,13 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Certificates(*parts),
         Versions(*parts),
         Listing(database, pages, revisions),
+        Expiring(database, revisions, audit, now),
         AuditPages(database),
         Resolving(candidates, now),
         terminators,
         feed,
-        ServingStates(database, feed, audit, events, now),
+        ServingStates(database, audit, events, now),
+        TerminatorPages(database, feed),
         EventPages(database, now),
         webhooks,
         Redelivery(database, webhooks, audit, now),
@@ -240,6 +254,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         lines.close()
 
     app.close = close
+    app.stop_waiting = changes.close
     return app
 
 
@@ -299,11 +314,13 @@ def _routes(
     certificates: Certificates,
     versions: Versions,
     listing: Listing,
+    expiring: Expiring,
     audit: AuditPages,
     resolving: Resolving,
     terminators: Terminators,
     feed: Feed,
     serving: ServingStates,
+    terminator_pages: TerminatorPages,
     events: EventPages,
     webhooks: Webhooks,
     redelivery: Redelivery,
@@ -314,6 +331,8 @@ def _routes(
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
+        (user + "/expiring", ExpiringResource(expiring)),
+        (user + "/expiry", ExpirySettingsResource(expiring)),
         (user + "/audit", UserAuditResource(audit)),
         ("/audit", AuditResource(audit)),
         (user + "/events", EventsResource(events)),
@@ -328,8 +347,8 @@ def _routes(
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/resolve", ResolveResource(resolving)),
-        ("/terminators", TerminatorsResource(serving)),
-        ("/terminators/{terminator_id:id}", TerminatorResource(serving)),
+        ("/terminators", TerminatorsResource(terminator_pages)),
+        ("/terminators/reports/{terminator_id:id}", TerminatorResource(serving)),
         ("/terminators/reports", ReportsResource(serving)),
         ("/terminators/caddy", CaddyResource(terminators)),
         ("/terminators/caddy/ask", CaddyAskResource(terminators)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from .client.commands import import_certificates, inspect_files
+from .client.commands import import_certificates, inspect_files, list_expiring
 from .client.terminator_commands import probe, sync
 from .config import Config, ConfigError
 from .key_commands import app as key_commands
@@ -124,6 +124,7 @@ app.command()(clean)
 app.add_typer(audit, name="audit")
 app.add_typer(key_commands, name="keys", no_args_is_help=True)
 app.command("import", no_args_is_help=True)(import_certificates)
+app.command("expiring", no_args_is_help=True)(list_expiring)
 app.command("inspect", no_args_is_help=True)(inspect_files)
 app.command(no_args_is_help=True)(sync)
 app.command(no_args_is_help=True)(probe)

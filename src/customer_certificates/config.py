@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import certifi
+
+if TYPE_CHECKING:
+    from email.headerregistry import Address
 
 Profile = Literal["lcl", "tst", "prd"]
 Registration = Literal["operators", "open"]
@@ -47,6 +50,25 @@ class MasterKeyAddress(NamedTuple):
     may_be_made: bool = False
 
 
+class ProbeAddress(NamedTuple):
+    """Where a terminator terminates TLS, and what it is called in reports."""
+
+    name: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Which server takes letters, and how: TLS from the start, after STARTTLS, or none."""
+
+    host: str
+    port: int
+    tls: Literal["implicit", "starttls", "none"]
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The settings of one process.
@@ -61,9 +83,10 @@ class Config:
     X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for the
     default; `webhook_allowed` are ranges to which webhooks may lead though they are not public;
     `terminator_peers` may ask as Caddy does without a token, and where `token_in_path` a token may
-    stand in the path for that;
+    stand in the path for that; the worker looks at `probe_addresses` for what is served;
     `notify_url` is told of all events, signed with `notify_secret`; `metrics_port` is where a
-    worker that runs by itself tells its counts, on `host` (None: nowhere); `audit_key_pem` signs
+    worker that runs by itself tells its counts, on `host` (None: nowhere); `smtp` takes
+    letters to users, from `mail_from` (None: there are none); `audit_key_pem` signs
     what the audit's chains end in (None: a key in `data_dir` does), and they are exported into
     `audit_export_dir` from time to time (None: they are not); `master_key` wraps data keys, those
     `master_keys_retiring` still unwrap what they have wrapped.
@@ -90,9 +113,12 @@ class Config:
     webhook_allowed: tuple[Network, ...]
     terminator_peers: tuple[Network, ...]
     token_in_path: bool
+    probe_addresses: tuple[ProbeAddress, ...]
     notify_url: str | None
     notify_secret: str | None = field(repr=False)
     metrics_port: int | None
+    smtp: SmtpServer | None
+    mail_from: "Address | None"
     audit_key_pem: bytes | None
     audit_export_dir: Path | None
     master_key: MasterKeyAddress
@@ -111,6 +137,12 @@ class Config:
         if profile == "prd":
             _require_production(environ, host)
         _require_notify_secret(environ)
+        smtp = _read(environ, "CC_SMTP_URL", _optional(_smtp_server), "")
+        mail_from = _read(environ, "CC_MAIL_FROM", _optional(_sender), "")
+        if (smtp is None) != (mail_from is None):
+            raise ConfigError(
+                "CC_SMTP_URL and CC_MAIL_FROM are set together or not at all: one is missing."
+            )
         data_dir = _read(environ, "CC_DATA_DIR", _folder, "var")
         metrics_folder = environ.get("PROMETHEUS_MULTIPROC_DIR")
         database_url = _read(
@@ -151,9 +183,12 @@ class Config:
             ),
             terminator_peers=_read(environ, "CC_TERMINATOR_PEERS", _networks, ""),
             token_in_path=_read(environ, "CC_TOKEN_IN_PATH", _flag, "false"),
+            probe_addresses=_read(environ, "CC_PROBE_ADDRESSES", _probe_addresses, ""),
             notify_url=_read(environ, "CC_NOTIFY_URL", _optional(_notify_url), ""),
             notify_secret=_read(environ, "CC_NOTIFY_SECRET", _optional(_notify_secret), ""),
             metrics_port=_read(environ, "CC_METRICS_PORT", _optional(_whole(1, 65535)), ""),
+            smtp=smtp,
+            mail_from=mail_from,
             audit_key_pem=_read(environ, "CC_AUDIT_KEY", _audit_key, ""),
             audit_export_dir=_read(environ, "CC_AUDIT_EXPORT_DIR", _folder_if_any, ""),
             master_key=_read(environ, "CC_MASTER_KEY", _master_key(data_dir / "master-key"), ""),
@@ -416,6 +451,41 @@ def _cache_url(text: str) -> str | None:
     raise ValueError("must look like redis://host:6379/0 (or rediss:// for TLS).")
 
 
+def _smtp_server(text: str) -> SmtpServer:
+    # The answers of urlsplit to what it cannot read may repeat a part of a password.
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        user, password = (
+            unquote(part) if part else None for part in (parts.username, parts.password)
+        )
+        if parts.hostname and parts.path in ("", "/") and parts.port != 0 and not parts.fragment:
+            match parts.scheme, parts.query:
+                case "smtps", "":
+                    return SmtpServer(parts.hostname, parts.port or 465, "implicit", user, password)
+                case "smtp", "":
+                    return SmtpServer(parts.hostname, parts.port or 587, "starttls", user, password)
+                case "smtp", "tls=none" if not user:
+                    return SmtpServer(parts.hostname, parts.port or 25, "none")
+    raise ValueError(
+        "must look like smtp://user:password@host:587 (with STARTTLS), smtps://user:password@host "
+        "or, without a password, smtp://host:25?tls=none."
+    )
+
+
+def _sender(text: str) -> "Address":
+    # Here, and not for every command: it takes longer to import than the rest.
+    from email.headerregistry import Address
+    from email.utils import parseaddr
+
+    name, address = parseaddr(text)
+    user, _, domain = address.rpartition("@")
+    if not (user and domain and address.isascii() and text.isprintable()):
+        raise ValueError(
+            f"must look like certificates@example.com or Name <certificates@example.com>: {text!r}."
+        )
+    return Address(name, user, domain)
+
+
 def _master_key(made_at: Path) -> Callable[[str], MasterKeyAddress]:
     def parse(text: str) -> MasterKeyAddress:
         return _address(text) if text else MasterKeyAddress("file", str(made_at), may_be_made=True)
@@ -457,6 +527,23 @@ def _is_key_url(text: str) -> bool:
             and not (parts.query or parts.fragment or parts.username)
         )
     return False
+
+
+def _probe_addresses(text: str) -> tuple[ProbeAddress, ...]:
+    return tuple(_probe_address(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _probe_address(text: str) -> ProbeAddress:
+    name, equals, address = text.partition("=")
+    address = address if equals else name
+    with suppress(ValueError):
+        parts = urlsplit(f"//{address}")
+        if parts.hostname and parts.netloc == address and not (parts.username or parts.password):
+            return ProbeAddress(name, parts.hostname, 443 if parts.port is None else parts.port)
+    raise ValueError(
+        f"must list addresses with ports, with or without a name, like "
+        f"10.1.2.3:443,edge-1=[2001:db8::1]:443, not {text!r}."
+    )
 
 
 def _networks(text: str) -> tuple[Network, ...]:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
@@ -139,9 +139,24 @@ def worker() -> object:
     configure_logging()
     Thread(target=_end_with, args=[os.getppid()], name="first-process-watch", daemon=True).start()
     app = create_app(Config.from_environ())
+    _when_signalled(app.stop_waiting)
     # Where a worker ends, Python runs these, and not what atexit has.
     Finalize(None, app.close, exitpriority=1)
     return app
+
+
+def _when_signalled(then: Callable[[], None]) -> None:
+    """Calls `then` at once when this process is told to end: granian's own handlers, which stay,
+    run only when the requests under way have ended."""
+    ready, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+
+    def wait() -> None:
+        os.read(ready, 1)
+        then()
+
+    Thread(target=wait, name="end-watch", daemon=True).start()
 
 
 def _end_with(first_process: int) -> None:

@@ -14,17 +14,24 @@ from .gateways.log_format import configure_logging
 from .gateways.metrics import Metrics
 from .gateways.no_dumps import forbid_dumps
 from .gateways.outbound import Outbound
+from .gateways.smtp import Mailer
+from .gateways.tls_probe import served
 from .keys import master_keys_of
 from .periodic import Job, run_jobs
 from .services.audit import Audit
+from .services.candidates import Candidates
 from .services.configured_webhook import configure_webhook
 from .services.deliveries import Deliveries
 from .services.disabling import Disabling
 from .services.dispatcher import Dispatcher
 from .services.event_pages import EventPages
 from .services.events import Events
+from .services.expiry import Expiry
+from .services.expiry_mails import ExpiryMails
+from .services.probing import Probing
 from .services.repeats import Repeats
 from .services.sending import Sending
+from .services.serving import ServingStates
 from .services.stragglers import Stragglers
 from .services.turns import Turns
 from .services.webhook_secrets import WebhookSecrets
@@ -81,7 +88,7 @@ def work(config: Config, *, with_parent: bool = False) -> None:
         metrics.serve(config.host, config.metrics_port)
     announcements = Announcements(config.database_url, dispatcher.wake)
     jobs = Thread(
-        target=run_jobs, args=[_jobs(database), Turns(database, _now), stopped], name="jobs"
+        target=run_jobs, args=[_jobs(database, config), Turns(database, _now), stopped], name="jobs"
     )
     jobs.start()
     dispatcher.run()
@@ -93,12 +100,26 @@ def work(config: Config, *, with_parent: bool = False) -> None:
     database.close()
 
 
-def _jobs(database: Database) -> list[Job]:
-    return [
+def _jobs(database: Database, config: Config) -> list[Job]:
+    by_mail = config.smtp is not None
+    expiry = Expiry(database, Events(database, _now), _now, by_mail=by_mail)
+    jobs = [
+        Job("tell of expiry", timedelta(minutes=1), expiry.tell),
         Job("wake deliveries", timedelta(minutes=1), Stragglers(database, _now).wake),
         Job("clean kept answers", timedelta(hours=1), Repeats(database, _now).clean),
         Job("clean events", timedelta(hours=1), EventPages(database, _now).clean),
     ]
+    if config.smtp and config.mail_from:
+        mailer = Mailer(config.smtp, config.mail_from, config.roots_pem)
+        letters = ExpiryMails(database, mailer, _now)
+        jobs.append(Job("send letters", timedelta(minutes=1), letters.send))
+    if config.probe_addresses:
+        serving = ServingStates(database, Audit(database, _now), Events(database, _now), _now)
+        probing = Probing(
+            database, Candidates(database), serving, served, config.probe_addresses, _now
+        )
+        jobs.append(Job("probe terminators", timedelta(minutes=1), probing.run))
+    return jobs
 
 
 def _end_with(first_process: int, stop: Callable[[], None]) -> None:

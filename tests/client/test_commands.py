@@ -1,13 +1,19 @@
 """The commands as they are typed."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from customer_certificates.client.commands import import_certificates, inspect_files
+from customer_certificates.client.commands import (
+    import_certificates,
+    inspect_files,
+    list_expiring,
+)
 
 from .stub import a_stub
 from .trees import issued, write
@@ -16,6 +22,7 @@ WWW = issued("www.example.com")
 app = typer.Typer()
 app.command("import")(import_certificates)
 app.command("inspect")(inspect_files)
+app.command("expiring")(list_expiring)
 
 
 def typed(*words: str | Path) -> tuple[int, str, str]:
@@ -86,3 +93,72 @@ def test_keys_do_not_go_over_a_network_in_clear_without_a_word(tmp_path: Path) -
         "https://192.0.2.1": "",
         "http://[::1]:9000": "",
     }
+
+
+def ending(number: int, days: float, *, covered: bool = False) -> dict[str, Any]:
+    """What the service says of a certificate that ends in so many days."""
+    end = datetime.now(UTC) + timedelta(days=days, minutes=1)
+    return {
+        "id": number,
+        "version": 1,
+        "hostnames": [f"{number}.example", "\x1b[31m.example"],
+        "not_after": end.isoformat(),
+        "days_left": int(days),
+        "covered": covered,
+    }
+
+
+@pytest.mark.parametrize(
+    ("those", "code", "said"),
+    [
+        ([], 0, "0 certificates within 14 days."),
+        (
+            [ending(3, 12, covered=True)],
+            0,
+            "1 certificate within 14 days, 1 of them covered by others.",
+        ),
+        ([ending(3, -3), ending(4, 3)], 1, "2 certificates within 14 days."),
+    ],
+)
+def test_what_ends_soon_is_a_table(those: list[dict[str, Any]], code: int, said: str) -> None:
+    with a_stub() as stub:
+        stub.before = lambda _method, _path: (200, {}, those)
+        ended = typed("expiring", "--user", "1", "--within", "14d", "--server", stub.url)
+
+    assert ended[0] == code
+    assert ended[1].splitlines()[-1] == said
+    assert "\x1b" not in ended[1]
+    for one in those:
+        assert f"{one['id']}.example +1" in ended[1]
+    if code:
+        assert "2 days ago" in ended[1]
+        assert "in 3 days" in ended[1]
+
+
+def test_every_page_is_asked_for() -> None:
+    asked: list[str] = []
+
+    def answer(_method: str, path: str) -> Any:
+        asked.append(path)
+        first = "after=0" in path
+        return 200, {}, [ending(number, 1) for number in (range(1, 1001) if first else [1001])]
+
+    with a_stub() as stub:
+        stub.before = answer
+        ended = typed("expiring", "--user", "1", "--server", stub.url)
+
+    assert ended[1].endswith("1001 certificates within 30 days.\n")
+    assert [path.rpartition("=")[2] for path in asked] == ["0", "1000"]
+
+
+def test_who_cannot_be_asked_is_no_good_news() -> None:
+    with a_stub() as stub:
+        stub.before = lambda _method, _path: (404, {}, {"detail": "There is no user 1."})
+        refused = typed("expiring", "--user", "1", "--server", stub.url)
+    gone = typed("expiring", "--user", "1", "--server", stub.url)
+
+    assert (refused[0], gone[0]) == (2, 2)
+    assert "There is no user 1." in refused[2]
+    for within in ("soon", "14", "-1d", "99999d"):
+        words = ["--user", "1", "--server", stub.url, "--within", within]
+        assert typed("expiring", *words)[0] == 2

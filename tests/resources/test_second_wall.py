@@ -32,6 +32,10 @@ WITH_ROWS = (
     "user_keys",
     "audit",
     "audit_heads",
+    "events",
+    "webhooks",
+    "webhook_secrets",
+    "deliveries",
 )
 # What is in these is no user's, or is found by a name that nobody can guess.
 OPEN = {"service_state", "kept_answers", "terminators"}
@@ -142,6 +146,9 @@ def test_each_table_shows_a_user_its_own_rows_alone(
     for user in (owner, stranger):
         path = store(client, user, self_signed(f"user{user}.example"), active=True)
         client.simulate_put(path, json=self_signed(f"user{user}.example"))
+        hook = {"url": "https://hooks.example.com"}
+        assert client.simulate_post(f"/users/{user}/webhooks", json=hook).status_code == 201
+        client.simulate_post(f"{path}/rollback", json={"version": 1})
     tables = [Base.metadata.tables[name] for name in WITH_ROWS]
 
     def rows(tenant: Any) -> dict[str, int]:

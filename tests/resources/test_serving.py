@@ -207,7 +207,7 @@ def test_a_terminator_that_is_no_more_can_be_forgotten(
     path = stored(reporting, owner)
     report(reporting, served=[item(reporting, path)])
     (terminator,) = reporting.simulate_get("/terminators").json
-    url = f"/terminators/{terminator['id']}"
+    url = f"/terminators/reports/{terminator['id']}"
 
     assert reporting.simulate_delete(url).status_code == 204
     assert (shown(reporting, path), reporting.simulate_get("/terminators").json) == ([], [])

@@ -1,5 +1,6 @@
 """What the service answers, and what it means for whoever asked."""
 
+from datetime import datetime
 from typing import TypeVar
 
 import httpx
@@ -51,6 +52,15 @@ class Stored(msgspec.Struct, frozen=True):
     fingerprint_sha256: str | None = None
     trust: str | None = None
     findings: tuple[Finding, ...] = ()
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """An active certificate that ends soon, or has ended. `covered`: others take over."""
+
+    id: int
+    hostnames: tuple[str, ...]
+    not_after: datetime
+    covered: bool
 
 
 class Hostnames(msgspec.Struct, frozen=True):

@@ -6,13 +6,14 @@ from contextlib import suppress
 from types import NoneType
 from typing import Any, Self, TypeVar
 
-from .answers import Checked, Lost, Refused, Stored, Unreachable
+from .answers import Checked, Ending, Lost, Refused, Stored, Unreachable
 from .connection import Connection
 
 T = TypeVar("T")
 
 AT_ONCE = 8
 _ATTEMPTS = 5
+_PAGE = 1000
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 30.0
 
@@ -57,6 +58,18 @@ class Api:
             if one.fingerprint_sha256 == fingerprint
         ]
         return min(found, key=lambda one: (not one.active, one.id), default=None)
+
+    def expiring(self, days: int) -> list[Ending]:
+        """The active certificates that end in so many days, or have ended, by their end. Raises
+        Refused, Unreachable."""
+        found: list[Ending] = []
+        while True:
+            after = found[-1].id if found else 0
+            path = f"{self._user}/expiring?within={days}d&limit={_PAGE}&after={after}"
+            page = self._ask(list[Ending], "GET", path)
+            found += page
+            if len(page) < _PAGE:
+                return found
 
     def check(self, payload: dict[str, Any]) -> Checked:
         """What would be answered to an upload. Raises Refused, Unreachable."""

@@ -16,6 +16,18 @@ _Passphrases = Annotated[
         help="Passphrases of encrypted keys and PKCS#12 files, one a line, tried in turn.",
     ),
 ]
+_TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="The token to show, where the service asks for one.",
+    ),
+]
+_Server = Annotated[str, typer.Option(metavar="URL", help="Where the service is.")]
+_HERE = "http://localhost:9000"
 
 
 def import_certificates(
@@ -24,9 +36,7 @@ def import_certificates(
         typer.Argument(metavar="PATH", exists=True, help="Files, or folders to search."),
     ],
     user: Annotated[int, typer.Option(metavar="ID", min=1, help="Whose certificates they are.")],
-    server: Annotated[
-        str, typer.Option(metavar="URL", help="Where the service is.")
-    ] = "http://localhost:9000",
+    server: _Server = _HERE,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, upload nothing.")
     ] = False,
@@ -34,16 +44,7 @@ def import_certificates(
         bool, typer.Option("--activate", help="Have what is uploaded served at once.")
     ] = False,
     passphrase_file: _Passphrases = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--token-file",
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="The token to show, where the service asks for one.",
-        ),
-    ] = None,
+    token_file: _TokenFile = None,
 ) -> None:
     """Upload the certificates and keys that are in files and folders.
 
@@ -52,10 +53,8 @@ def import_certificates(
     what is there is not uploaded twice. Exits with 1 where anything failed.
     """
     from .importing import run
-    from .server_url import is_usable
 
-    if not is_usable(server):
-        raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
+    _require_url(server)
     code = run(
         paths,
         _read_passphrases(passphrase_file),
@@ -67,6 +66,30 @@ def import_certificates(
         token=read_token(token_file),
     )
     raise typer.Exit(code)
+
+
+def list_expiring(
+    user: Annotated[int, typer.Option(metavar="ID", min=1, help="Whose certificates they are.")],
+    within: Annotated[
+        str, typer.Option(metavar="DAYS", help="In how many days they end, like 30d.")
+    ] = "30d",
+    server: _Server = _HERE,
+    token_file: _TokenFile = None,
+) -> None:
+    """Say which active certificates end soon, or have ended.
+
+    Exits with 1 where there are any whose hostnames no other certificate takes over, with 2 where
+    the service cannot be asked.
+    """
+    from .expiring import run
+
+    _require_url(server)
+    days = within.removesuffix("d")
+    if not (days.isascii() and days.isdigit() and len(days) <= 4):
+        raise typer.BadParameter(f"{within!r} is no number of days like 30d", param_hint="--within")
+    token = read_token(token_file)
+    now = datetime.now(UTC)
+    raise typer.Exit(run(now, int(days), server=server, user_id=user, token=token))
 
 
 def inspect_files(
@@ -93,6 +116,13 @@ def inspect_files(
 
     passphrases = _read_passphrases(passphrase_file)
     raise typer.Exit(run(files, key, passphrases, datetime.now(UTC), as_json=as_json))
+
+
+def _require_url(server: str) -> None:
+    from .server_url import is_usable
+
+    if not is_usable(server):
+        raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
 
 
 def _read_passphrases(file: Path | None) -> list[str]:

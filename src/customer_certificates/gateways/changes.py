@@ -41,6 +41,11 @@ class Changes:
                 lambda: self._count != count or self._closing.is_set(), max(seconds, 0)
             )
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody is to wait any more."""
+        return self._closing.is_set()
+
     def close(self) -> None:
         """Whoever waits, waits no more."""
         self._closing.set()

@@ -69,6 +69,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.feed_waiting = Gauge(
+            "cc_feed_waiting",
+            "Requests to the feed that wait for a change.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self.password_queue = Gauge(
             "cc_password_hashing",
             "Passwords being hashed or waiting for it.",

@@ -87,6 +87,13 @@ class announce(FunctionElement[None]):  # noqa: N801 - a function of SQL
     inherit_cache = True
 
 
+class from_first_dot(FunctionElement[str]):  # noqa: N801 - a function of SQL
+    """What follows in a text from its first dot on, with that; all of it where there is none."""
+
+    type = Text()
+    inherit_cache = True
+
+
 def insert_new(table: Any) -> Any:
     """An insert that leaves out the rows which a unique constraint forbids."""
     # SQLite's compiler knows the clause by the same name.
@@ -179,6 +186,18 @@ def _follows_on_sqlite(element: follows, compiler: Any, **options: Any) -> str:
 @compiles(announce, "sqlite")
 def _null_on_sqlite(_element: FunctionElement[Any], _compiler: Any, **_options: Any) -> str:
     return "NULL"
+
+
+@compiles(from_first_dot)
+def _dot_on_postgresql(element: from_first_dot, compiler: Any, **options: Any) -> str:
+    text = compiler.process(element.clauses, **options)
+    return f"substr({text}, strpos({text}, '.'))"
+
+
+@compiles(from_first_dot, "sqlite")
+def _dot_on_sqlite(element: from_first_dot, compiler: Any, **options: Any) -> str:
+    text = compiler.process(element.clauses, **options)
+    return f"substr({text}, instr({text}, '.'))"
 
 
 @compiles(_items)

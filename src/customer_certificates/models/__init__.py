@@ -5,6 +5,7 @@ from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
 from .delivery import PENDING, Delivery
 from .event import Event
+from .expiry_notice import ExpiryNotice
 from .hostname import CertificateHostname, HostnameClaim
 from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
@@ -28,6 +29,7 @@ __all__ = [
     "CertificateVersion",
     "Delivery",
     "Event",
+    "ExpiryNotice",
     "HostnameClaim",
     "Intermediate",
     "KeptAnswer",

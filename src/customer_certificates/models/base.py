@@ -34,6 +34,8 @@ class _NaiveUtc(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+# Rows from before a time was kept there: what holds of them is to be found out at the next look.
+LONG_AGO = "1970-01-01 00:00:00"
 # SQLite numbers rows by itself only in a column declared INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
 Time = DateTime(timezone=True).with_variant(_NaiveUtc(), "sqlite")

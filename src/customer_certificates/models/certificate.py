@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import LONG_AGO, Base, Id, Time
 
 
 class Content:
@@ -50,7 +50,12 @@ CONTENT = tuple(Content.__annotations__)
 
 
 class Certificate(Content, Base):
-    """A certificate as it stands; `version` counts what it has been replaced with."""
+    """A certificate as it stands; `version` counts what it has been replaced with.
+
+    `expiry_due` is when the worker is to look at it next, whether its owner is to be told that it
+    ends; None: never, as long as nothing changes. What an earlier version of the service inserts is
+    looked at soon.
+    """
 
     __tablename__ = "certificates"
 
@@ -59,6 +64,7 @@ class Certificate(Content, Base):
     active: Mapped[bool] = mapped_column(Boolean)
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(Time)
+    expiry_due: Mapped[datetime | None] = mapped_column(Time, server_default=LONG_AGO)
 
     __table_args__ = (
         Index(None, "user_id", "id"),
@@ -73,9 +79,20 @@ class Certificate(Content, Base):
         Index("ix_certificates_user_id_fingerprint_sha256", "user_id", "fingerprint_sha256"),
         Index("ix_certificates_user_id_not_after", "user_id", "not_after"),
         Index("ix_certificates_user_id_trust", "user_id", "trust", "id"),
+        Index(
+            "ix_certificates_expiry_due",
+            "expiry_due",
+            "id",
+            postgresql_where=text("expiry_due IS NOT NULL"),
+            sqlite_where=text("expiry_due IS NOT NULL"),
+        ),
         # Certificates stay in the row (a page holds one or two): lists read 41 % faster.
         {"sqlite_autoincrement": True, "postgresql_with": {"toast_tuple_target": 8160}},
     )
+
+    def watch_expiry(self, now: datetime) -> None:
+        """Has the worker look at it: what it is, or whether it is active, has changed."""
+        self.expiry_due = now if self.active else None
 
 
 class CertificateVersion(Content, Base):

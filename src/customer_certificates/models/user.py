@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 from sqlalchemy import Identity, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import LONG_AGO, Base, Id, Time
 
 # When nothing will change any more: RFC 5280's own way to say that a certificate has no end.
 NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-# Rows from before there were statuses: what they are is to be found out at the next look.
-_LONG_AGO = "1970-01-01 00:00:00"
 
 
 def email_key(email: str) -> str:
@@ -37,6 +35,9 @@ class User(Base):
 
     Time changes the list as well: certificates begin and cease to be valid. The list shows what
     held at `statuses_as_of`, and from `statuses_change_at` on that may not be so any more.
+
+    `expiry_thresholds` (JSON, None: the usual ones) says when before a certificate's end the user
+    is told of it.
     """
 
     __tablename__ = "users"
@@ -48,6 +49,7 @@ class User(Base):
     email_key: Mapped[str] = mapped_column(Text, unique=True)
     password_hash: Mapped[str] = mapped_column(Text)
     certificates_revision: Mapped[bytes] = mapped_column(LargeBinary(16))
-    statuses_as_of: Mapped[datetime] = mapped_column(Time, server_default=_LONG_AGO)
-    statuses_change_at: Mapped[datetime] = mapped_column(Time, server_default=_LONG_AGO)
+    statuses_as_of: Mapped[datetime] = mapped_column(Time, server_default=LONG_AGO)
+    statuses_change_at: Mapped[datetime] = mapped_column(Time, server_default=LONG_AGO)
     created_at: Mapped[datetime] = mapped_column(Time)
+    expiry_thresholds: Mapped[str | None] = mapped_column(Text)

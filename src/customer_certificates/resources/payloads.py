@@ -49,6 +49,17 @@ class Query:
         self._blame(name, f"a whole number from {least} to {most}")
         return default
 
+    def days(self, name: str, default: int) -> int:
+        """A number of days like `30d`, 9999 at most."""
+        text = self._text(name)
+        if text is None:
+            return default
+        number = text.removesuffix("d")
+        if text.endswith("d") and number.isascii() and number.isdigit() and len(number) <= 4:
+            return int(number)
+        self._blame(name, "a number of days like 30d, 9999d at most")
+        return default
+
     def flag(self, name: str) -> bool | None:
         """`true`, `false`, or None where it is left out."""
         text = self._text(name)

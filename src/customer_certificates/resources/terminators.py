@@ -1,5 +1,6 @@
 """/terminators and what is below: for what serves TLS, and of it"""
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import msgspec
@@ -11,7 +12,8 @@ from ..pki.client_hello import key_types
 from ..pki.names import server_name
 from ..services.feed import Feed, FeedPage
 from ..services.rights import CADDY, OPERATORS, TERMINATORS
-from ..services.serving import Report, ServingStates, TerminatorView
+from ..services.serving import Report, ServingStates
+from ..services.terminator_pages import TerminatorPages, TerminatorView
 from ..services.terminators import Terminators, TraefikConfiguration
 from ..services.views import encode
 from . import conditional, pages, payloads, replies
@@ -165,7 +167,10 @@ class FeedResource:
         limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
         query.check()
         resp.set_header("Cache-Control", "no-store")
-        resp.data = self._feed.page(req.context.caller, since or "", wait, limit).reveal()
+        # Where requests have turns, this one gives its own back while it waits.
+        pause = getattr(req.context, "pause", nullcontext)
+        page = self._feed.page(req.context.caller, since or "", wait, limit, pause)
+        resp.data = page.reveal()
 
 
 class ReportsResource:
@@ -193,8 +198,8 @@ class ReportsResource:
 class TerminatorsResource:
     """All that have reported."""
 
-    def __init__(self, serving: ServingStates) -> None:
-        self._serving = serving
+    def __init__(self, pages_of: TerminatorPages) -> None:
+        self._pages = pages_of
 
     @operation(
         "List terminators",
@@ -208,7 +213,7 @@ class TerminatorsResource:
         query = payloads.Query(req)
         after, limit = pages.wanted(query)
         query.check()
-        terminators, next_after = self._serving.page(after, limit)
+        terminators, next_after = self._pages.page(after, limit)
         pages.link_next(req, resp, next_after)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(terminators)
@@ -223,7 +228,7 @@ class TerminatorResource:
         self._serving = serving
 
     @operation(
-        "Forget a terminator",
+        "Forget what a terminator has reported",
         {204: Answer("It is listed no more, unless it reports again.")},
         parameters=[IDEMPOTENCY_KEY],
         refusals=[NotFound],

@@ -93,7 +93,7 @@ class Certificates:
         )
         self._insert = database.prepare(
             insert(Certificate).returning(Certificate.id),
-            ("user_id", "active", "created_at", *CONTENT),
+            ("user_id", "active", "created_at", "expiry_due", *CONTENT),
         )
 
     def check(self, user_id: int, sent: CertificateMaterial, replaces: int | None) -> CheckView:
@@ -167,6 +167,7 @@ class Certificates:
             told: list[Call] = []
             if changes:
                 certificate.active = wanted.active
+                certificate.watch_expiry(self._now())
                 session.flush()
                 if wanted.active:
                     self._hostnames.claim(session, user_id, certificate.hostnames)
@@ -232,7 +233,14 @@ class Certificates:
     ) -> UploadView:
         keys = self._data_keys.of_or_new(user_id)
         content = content_of(sent, examined)
-        values = {**content, "user_id": user_id, "active": sent.active, "created_at": self._now()}
+        now = self._now()
+        values = {
+            **content,
+            "user_id": user_id,
+            "active": sent.active,
+            "created_at": now,
+            "expiry_due": now if sent.active else None,
+        }
         fingerprint, hostnames = content["fingerprint_sha256"], content["hostnames"]
         # The revision comes first: it locks the user's row, so ids are given in the order in which
         # they become visible, and a list that is read page by page misses none.

@@ -6,6 +6,7 @@ to look at; what is sent is how that stands.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
 from threading import BoundedSemaphore
@@ -19,6 +20,7 @@ from sqlalchemy import BigInteger, and_, bindparam, func, or_, select
 from ..crypto.secret import Secret
 from ..gateways.changes import Changes
 from ..gateways.database import Database
+from ..gateways.metrics import Metrics
 from ..gateways.sql import follows, lineage, oldest_transaction, size_of
 from ..models import Certificate, Event, ServiceState
 from ..pki.material import FINGERPRINT, NOT_AFTER, NOT_BEFORE, Trust
@@ -104,6 +106,7 @@ class Feed:
         candidates: Candidates,
         served_keys: ServedKeys,
         changes: Changes,
+        metrics: Metrics,
         now: Callable[[], datetime],
         *,
         waiting: int,
@@ -112,6 +115,7 @@ class Feed:
         self._candidates = candidates
         self._served_keys = served_keys
         self._log_changes = changes
+        self._metrics = metrics
         self._now = now
         self._waiting = BoundedSemaphore(waiting)
         began = select(ServiceState.since).where(ServiceState.name == _BEGAN).scalar_subquery()
@@ -152,9 +156,16 @@ class Feed:
             page.where(Certificate.user_id.in_(ids_of("user_ids"))), tenant=None
         )
 
-    def page(self, caller: Caller, since: str, wait: float, limit: int) -> Secret:
+    def page(
+        self,
+        caller: Caller,
+        since: str,
+        wait: float,
+        limit: int,
+        pause: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> Secret:
         """The encoded FeedPage after `since`, with at most `limit` changes; where there is none
-        yet, what comes within `wait` seconds.
+        yet, what comes within `wait` seconds. Within `pause()` it does nothing but wait.
 
         A cursor that is none, of another database, or too old to be sure that nothing was missed,
         begins a snapshot. Raises Unavailable.
@@ -174,9 +185,12 @@ class Feed:
             if page.changes or page.more or left <= 0 or not self._waiting.acquire(blocking=False):
                 return Secret(encode(page))
             try:
-                self._log_changes.wait(heard, min(left, _HELD_SECONDS) if is_held else left)
+                with self._metrics.feed_waiting.track_inprogress(), pause():
+                    self._log_changes.wait(heard, min(left, _HELD_SECONDS) if is_held else left)
             finally:
                 self._waiting.release()
+            if self._log_changes.has_ended:
+                return Secret(encode(page))
             cursor = read(page.cursor)
 
     def lags(self, cursors: Sequence[str | None]) -> list[Lag]:

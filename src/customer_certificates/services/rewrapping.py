@@ -1,40 +1,92 @@
-"""Data keys are taken from one master key to another, while requests are served."""
+"""What one master key wraps is taken to another, while requests are served."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from sqlalchemy import and_, bindparam, func, select, tuple_, update
 
 from ..gateways.database import EVERYBODY, Database
 from ..gateways.master_keys import MasterKeys
 from ..gateways.prepared import Row
-from ..models import UserKey
-from .data_keys import associated_of
+from ..models import UserKey, WebhookSecret
+from . import data_keys, webhook_secrets
 
 _BATCH = 100
 
 
 class Rewrapping:
-    """Data keys stay the same, so that nothing is sealed anew; only what wraps them changes."""
+    """Users' data keys and webhooks' secrets stay the same, so that nothing is sealed anew and no
+    receiver is to be told; only what wraps them changes."""
 
     def __init__(self, database: Database, master_keys: MasterKeys) -> None:
+        self._current = master_keys.current.id
+        self._all = (
+            _Wrapped(database, master_keys, UserKey, UserKey.user_id, data_keys.associated_of),
+            _Wrapped(
+                database,
+                master_keys,
+                WebhookSecret,
+                WebhookSecret.webhook_id,
+                webhook_secrets.associated_of,
+            ),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How many of them each master key wraps, the current one first."""
+        found: Counter[str] = Counter()
+        for wrapped in self._all:
+            found.update(wrapped.counts())
+        return {self._current: found.pop(self._current, 0), **dict(sorted(found.items()))}
+
+    def unknown(self) -> str | None:
+        """A master key that wraps some of them and is not among those given, if there is one."""
+        return next(filter(None, (wrapped.unknown() for wrapped in self._all)), None)
+
+    def run(self, told: Callable[[int], None]) -> int:
+        """Has the current master key wrap all of them; gives how many it did not wrap before.
+
+        Each batch is a transaction of its own, so it may be killed and run again. `told` is called
+        with the number done after each. Raises WrongMasterKey, Unavailable.
+        """
+        done = 0
+        for wrapped in self._all:
+            for number in wrapped.exchanged():
+                done += number
+                told(done)
+        return done
+
+
+class _Wrapped:
+    """A table of what master keys wrap: each row has an owner's id and a version."""
+
+    def __init__(
+        self,
+        database: Database,
+        master_keys: MasterKeys,
+        table: type[UserKey | WebhookSecret],
+        owner: Any,
+        associated_of: Callable[[int, int], bytes],
+    ) -> None:
         self._database = database
         self._master_keys = master_keys
+        self._associated_of = associated_of
         self._counts = database.prepare(
-            select(UserKey.master_key_id, func.count()).group_by(UserKey.master_key_id),
+            select(table.master_key_id, func.count()).group_by(table.master_key_id),
             tenant=None,
         )
         self._unknown = database.prepare(
-            select(UserKey.master_key_id)
-            .where(and_(*(UserKey.master_key_id != one for one in master_keys.ids)))
+            select(table.master_key_id)
+            .where(and_(*(table.master_key_id != one for one in master_keys.ids)))
             .limit(1),
             tenant=None,
         )
-        place = (UserKey.user_id, UserKey.version)
+        place = (owner, table.version)
         self._others = database.prepare(
-            select(*place, UserKey.wrapped, UserKey.master_key_id)
+            select(*place, table.wrapped, table.master_key_id)
             .where(
-                tuple_(*place) > tuple_(bindparam("user_id"), bindparam("version")),
-                UserKey.master_key_id != bindparam("current"),
+                tuple_(*place) > tuple_(bindparam("owner"), bindparam("version")),
+                table.master_key_id != bindparam("current"),
             )
             .order_by(*place)
             .limit(_BATCH),
@@ -42,50 +94,40 @@ class Rewrapping:
         )
         # Where the row is another one by now, or has gone, nothing happens.
         self._exchange = database.prepare(
-            update(UserKey)
+            update(table)
             .where(
-                UserKey.user_id == bindparam("of_user"),
-                UserKey.version == bindparam("of_version"),
-                UserKey.wrapped == bindparam("before"),
+                owner == bindparam("of_owner"),
+                table.version == bindparam("of_version"),
+                table.wrapped == bindparam("before"),
             )
             .values(wrapped=bindparam("after"), master_key_id=bindparam("current"))
-            .returning(UserKey.version)
+            .returning(table.version)
         )
 
     def counts(self) -> dict[str, int]:
-        """How many data keys each master key wraps, the current one first."""
-        current = self._master_keys.current.id
-        found: dict[str, int] = dict(self._counts())
-        return {current: found.pop(current, 0), **dict(sorted(found.items()))}
+        return dict(self._counts())
 
     def unknown(self) -> str | None:
-        """A master key that wraps data keys and is not among those given, if there is one."""
         rows = self._unknown()
         return rows[0][0] if rows else None
 
-    def run(self, told: Callable[[int], None]) -> int:
-        """Has the current master key wrap all data keys; gives how many it did not wrap before.
-
-        Each batch is a transaction of its own, so it may be killed and run again. `told` is called
-        with the number done after each. Raises WrongMasterKey, Unavailable.
-        """
-        done, user_id, version = 0, 0, 0
+    def exchanged(self) -> Iterator[int]:
+        """Has the current master key wrap all, by batches; how many it did not wrap before."""
+        owner, version = 0, 0
         current = self._master_keys.current
-        while rows := self._others(user_id=user_id, version=version, current=current.id):
+        while rows := self._others(owner=owner, version=version, current=current.id):
             calls = [(self._exchange, self._rewrapped(row)) for row in rows]
-            done += sum(map(len, self._database.run_together(EVERYBODY, *calls)))
-            user_id, version, *_ = rows[-1]
-            told(done)
-        return done
+            yield sum(map(len, self._database.run_together(EVERYBODY, *calls)))
+            owner, version, *_ = rows[-1]
 
     def _rewrapped(self, row: Row) -> dict[str, object]:
-        user_id, version, wrapped, master_key_id = row
-        current, associated = self._master_keys.current, associated_of(user_id, version)
-        data_key = self._master_keys.of(master_key_id).unwrap(bytes(wrapped), associated)
+        owner, version, wrapped, master_key_id = row
+        current, associated = self._master_keys.current, self._associated_of(owner, version)
+        secret = self._master_keys.of(master_key_id).unwrap(bytes(wrapped), associated)
         return {
-            "of_user": user_id,
+            "of_owner": owner,
             "of_version": version,
             "before": wrapped,
-            "after": current.wrap(data_key, associated),
+            "after": current.wrap(secret, associated),
             "current": current.id,
         }

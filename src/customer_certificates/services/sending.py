@@ -25,7 +25,7 @@ _JITTER = 0.2
 LONGEST_FAILING = sum(SCHEDULE, timedelta()) * (1 - _JITTER)
 _GONE = 410
 # An attempt takes 15 s; what is left of a lease must be enough for it, and for storing it.
-_LEAST_LEFT = timedelta(seconds=20)
+LEAST_LEFT = timedelta(seconds=20)
 _HEADERS = {
     "content-type": "application/json",
     "user-agent": f"customer-certificates/{__version__}",
@@ -81,7 +81,7 @@ class Sending:
         signed_with = self._signed_with(run)
         for delivery in run.deliveries:
             at = self._now()
-            if run.until - at < _LEAST_LEFT:
+            if run.until - at < LEAST_LEFT:
                 break
             attempt, retry_after = self._attempt(run, delivery, signed_with, at)
             answered = attempt.status is not None

@@ -17,7 +17,6 @@ from .audit_chain import NOBODY
 from .callers import Caller
 from .candidates import ids_of
 from .events import CertificateState, Events
-from .feed import Feed
 from .hostnames import as_json, names_of
 from .repeats import ANY_NUMBER, Once
 from .views import ServingView
@@ -67,24 +66,6 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
     ] = []
 
 
-class TerminatorView(msgspec.Struct):
-    """What serves TLS, and how far it is."""
-
-    id: Annotated[int, Meta(ge=1, description="Its id.", examples=[1])]
-    name: Annotated[str, Meta(description="What it calls itself.", examples=["edge-1"])]
-    format: Annotated[str, Meta(description="What it serves with.", examples=["nginx"])]
-    seen_at: Annotated[datetime, Meta(tz=True, description="When it last reported.")]
-    behind: Annotated[
-        int | None,
-        Meta(
-            description="How many changes it has not followed yet, 1,000 at most; null: it has to "
-            "begin anew, or does not say."
-        ),
-    ]
-    behind_since: Annotated[datetime | None, Meta(description="When the first of them happened.")]
-    errors: Annotated[list[str], Meta(description="What it said that it cannot do.")]
-
-
 class _Known(NamedTuple):
     """What a terminator is known to serve."""
 
@@ -103,13 +84,11 @@ class ServingStates:
     def __init__(
         self,
         database: Database,
-        feed: Feed,
         audit: Audit,
         events: Events,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
-        self._feed = feed
         self._audit = audit
         self._events = events
         self._now = now
@@ -163,38 +142,11 @@ class ServingStates:
             )
             .order_by(Terminator.name)
         )
-        self._page = database.prepare(
-            select(
-                Terminator.id,
-                Terminator.name,
-                Terminator.format,
-                Terminator.seen_at,
-                Terminator.cursor,
-                Terminator.errors,
-            )
-            .where(Terminator.id > bindparam("after"))
-            .order_by(Terminator.id)
-            .limit(bindparam("limit", type_=BigInteger)),
-            tenant=None,
-        )
 
     def of(self, user_id: int, certificate_id: int) -> list[ServingView]:
         """Who serves a user's certificate, by name."""
         rows = self._of_certificate(user_id=user_id, certificate_id=certificate_id)
         return [ServingView(*row) for row in rows]
-
-    def page(self, after: int, limit: int) -> tuple[list[TerminatorView], int | None]:
-        """At most `limit` terminators by id, from the first one after `after`; and the id that the
-        next page is after, None on the last page."""
-        rows = self._page(after=after, limit=limit + 1)
-        lags = self._feed.lags([row[4] for row in rows[:limit]])
-        views = [
-            TerminatorView(terminator_id, name, kind, seen_at, *lag, names_of(errors))
-            for (terminator_id, name, kind, seen_at, _, errors), lag in zip(
-                rows, lags, strict=False
-            )
-        ]
-        return views, views[-1].id if len(rows) > limit else None
 
     def take(self, caller: Caller, report: Report, once: Once = ANY_NUMBER) -> None:
         """Remembers a report. What is not within the caller's reach, or is no certificate any more,
@@ -214,7 +166,7 @@ class ServingStates:
             if changes:
                 session.run_together(*changes)
                 detail = {"served": len(report.served), "dropped": len(report.dropped)}
-                path = f"/terminators/{terminator_id}"
+                path = f"/terminators/reports/{terminator_id}"
                 self._audit.record(
                     session, caller, "terminator.report", NOBODY, path, detail=detail
                 )
@@ -227,7 +179,7 @@ class ServingStates:
             gone: Any = session.execute(delete(Terminator).where(Terminator.id == terminator_id))
             if not gone.rowcount:
                 raise NotFound(f"There is no terminator {terminator_id}.")
-            path = f"/terminators/{terminator_id}"
+            path = f"/terminators/reports/{terminator_id}"
             self._audit.record(session, caller, "terminator.forget", NOBODY, path)
             once.keep(session, None)
 
@@ -262,6 +214,11 @@ class ServingStates:
         before: _Known | None,
     ) -> list[Call]:
         calls: list[Call] = []
+        if one.verified is False:
+            # Somebody was served something else: what is known of that stays as it is.
+            if before and before.verified is not False:
+                calls.append((self._verify, {**_of(place), "verified": False}))
+            return calls
         is_new = before is None or before.version != one.version
         now: dict[str, Any] = {
             "version": one.version,

@@ -237,6 +237,7 @@ class Versions:
         certificate.version += 1
         for name, value in content.items():
             setattr(certificate, name, value)
+        certificate.watch_expiry(self._now())
         session.flush()
         self._private_keys.add(session, keys, certificate_id, certificate.version, key)
         dropped = certificate.version - _KEPT

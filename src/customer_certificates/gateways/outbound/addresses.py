@@ -84,7 +84,7 @@ class AddressRules:
             kind = _kind(one)
             if kind is not None:
                 return kind
-            if any(one in network for network in self._own) or _is_of_this_machine(one):
+            if any(one in network for network in self._own) or is_of_this_machine(one):
                 return "the service's own"
         return None
 
@@ -105,7 +105,7 @@ def _carried(address: Address) -> Iterator[ipaddress.IPv4Address]:
             yield from address.teredo
 
 
-def _is_of_this_machine(address: Address) -> bool:
+def is_of_this_machine(address: Address) -> bool:
     """Whether an interface of this machine has it: the kernel then answers from it as well.
 
     Connecting a datagram socket sends nothing.

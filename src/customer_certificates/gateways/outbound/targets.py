@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 import idna
@@ -41,6 +42,7 @@ class Target(NamedTuple):
         return self.host == "localhost" or self.host.endswith(".localhost")
 
 
+@lru_cache(maxsize=1024)
 def read(url: str) -> Target:
     """What `url` says. Raises TargetForbidden where it is no plain http or https URL (RFC 3986)."""
     if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:

@@ -1,0 +1,197 @@
+"""How fast others are told: events recorded one by one, a worker, a receiver; PostgreSQL.
+
+    python -m bench.telling
+
+Run with an argument, this file is one of the processes.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from statistics import median, quantiles
+
+import msgspec
+import sqlalchemy as sa
+
+from customer_certificates.config import Config
+from customer_certificates.gateways.database import Call, Database, migration_engine
+from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.gateways.schema import migrate
+from customer_certificates.keys import master_keys_of
+from customer_certificates.models import Webhook
+from customer_certificates.services.events import CertificateState, Events
+from customer_certificates.services.webhook_secrets import WebhookSecrets
+from tests.receiver import Receiver
+from tests.servers import a_role_that_owns_nothing, start_postgresql
+from tests.tables import add_users
+
+from . import recording
+from .clock import now
+
+EVENTS = 10_000
+RATE = 1_000
+SECONDS = 10
+_CERTIFICATES = 100
+_TOGETHER = 50
+_ROUNDS = 5
+
+
+def measure() -> None:
+    """Prints what it measures."""
+    with tempfile.TemporaryDirectory(prefix="telling-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        server = start_postgresql(folder / "postgresql", durable=True)
+        try:
+            _measure(server.url, folder)
+        finally:
+            server.stop()
+
+
+def _measure(url: str, folder: Path) -> None:
+    settings = {
+        "CC_ENV": "tst",
+        "CC_DATA_DIR": str(folder / "data"),
+        "CC_DATABASE_OWNER_URL": url,
+        "CC_DATABASE_URL": a_role_that_owns_nothing(url),
+    }
+    config = Config.from_environ(settings)
+    migrate(config.database_owner_url, config.database_url)
+    engine = migration_engine(config.database_owner_url)
+    users = add_users(engine, 20)
+    # Who records is not what is measured, and does not wait for the disk.
+    unsafe = f"{config.database_url}?options=-c%20synchronous_commit%3Doff"
+    database = Database(unsafe, Metrics(None), threads=4)
+    print(f"{recording.cost(database, engine, master_keys_of(config), _ROUNDS)}, told to nobody")
+    with _process("receive") as receiver:
+        assert receiver.stdout
+        address = receiver.stdout.readline().decode().strip()
+        _add_webhook(database, config, address)
+        told = recording.cost(database, engine, master_keys_of(config), _ROUNDS)
+        print(f"{told}, told to one endpoint")
+        events = Events(database, now)
+        for place in range(0, EVENTS, _TOGETHER):
+            _record(database, events, users, place, _TOGETHER)
+
+        environment = {**os.environ, **settings}
+        began = time.perf_counter()
+        with _process("work", environment) as worker:
+            _wait(engine)
+            first = _receipts(receiver)
+            arrived = sorted(at for at, _ in first)
+            rate = (len(arrived) - 1) / (arrived[-1] - arrived[0])
+            print(f"a backlog of {len(arrived):,}: {rate:,.0f} events/s told by one worker")
+            used = _cpu(worker.pid)
+
+            began = time.perf_counter()
+            for place in range(RATE * SECONDS):
+                behind = began + place / RATE - time.perf_counter()
+                if behind > 0:
+                    time.sleep(behind)
+                _record(database, events, users, place)
+            took = time.perf_counter() - began
+            _wait(engine)
+            waits = sorted(at - made for at, made in _receipts(receiver))
+            print(
+                f"{RATE * SECONDS / took:,.0f} events/s as they happen, from the event to its "
+                f"arrival: median {median(waits) * 1000:,.1f} ms, "
+                f"99 % {quantiles(waits, n=100)[98] * 1000:,.1f} ms; "
+                f"CPU of the worker {_cpu(worker.pid) - used:.1f} s in {took:.1f} s"
+            )
+    database.close()
+    engine.dispose()
+
+
+def _add_webhook(database: Database, config: Config, url: str) -> None:
+    secrets = WebhookSecrets(database, master_keys_of(config), now)
+    with database.begin("*") as session:
+        webhook = Webhook(
+            user_id=None,
+            url=url,
+            events='["*"]',
+            description="",
+            state="active",
+            configured=False,
+            created_at=now(),
+        )
+        session.add(webhook)
+        session.flush()
+        secrets.add(session, webhook.id)
+
+
+def _record(
+    database: Database, events: Events, users: list[int], place: int, number: int = 1
+) -> None:
+    """Records `number` events of one user, in one transaction."""
+    user_id = users[place // number % len(users)]
+    calls: list[Call] = []
+    for one in range(place, place + number):
+        certificate_id = user_id * _CERTIFICATES + one % _CERTIFICATES
+        state = CertificateState(certificate_id, 1, True, '["www.example.com"]', now(), "f" * 64)
+        calls += events.calls("certificate.activated", user_id, state)
+    database.run_together(user_id, *calls)
+
+
+def _wait(engine: sa.Engine) -> None:
+    query = sa.text("SELECT count(*) FROM deliveries WHERE status = 'pending'")
+    while True:
+        with engine.connect() as connection:
+            if connection.execute(query).scalar_one() == 0:
+                return
+        time.sleep(0.2)
+
+
+def _receipts(receiver: "subprocess.Popen[bytes]") -> list[tuple[float, float]]:
+    """When each event arrived, and when it was made."""
+    assert receiver.stdin
+    assert receiver.stdout
+    receiver.stdin.write(b"\n")
+    receiver.stdin.flush()
+    return msgspec.json.decode(receiver.stdout.readline(), type=list[tuple[float, float]])
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def _process(
+    what: str, environment: dict[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", "bench.telling", what]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        yield process
+        process.terminate()
+
+
+def _receive() -> None:
+    arrived: list[tuple[float, float]] = []
+    receiver = Receiver(lambda _path: (200, ""))
+    print(receiver.url, flush=True)
+    while sys.stdin.readline():
+        for one in receiver.received:
+            event = msgspec.json.decode(one.body)
+            made = datetime.fromisoformat(event["timestamp"]).timestamp()
+            arrived.append((one.at, made))
+        receiver.received.clear()
+        print(msgspec.json.encode(arrived).decode(), flush=True)
+        arrived.clear()
+
+
+def _work() -> None:
+    from customer_certificates.worker import work
+
+    work(Config.from_environ())
+
+
+if __name__ == "__main__":
+    {"receive": _receive, "work": _work}.get(sys.argv[-1], measure)()

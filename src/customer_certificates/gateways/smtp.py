@@ -1,0 +1,94 @@
+"""The server that takes letters (SMTP, RFC 5321)."""
+
+import smtplib
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.headerregistry import Address
+from email.message import EmailMessage
+from typing import Any
+
+from ..config import SmtpServer
+
+_SECONDS = 15.0
+_KEPT_CHARACTERS = 300
+
+
+class MailRefused(Exception):  # noqa: N818 - a refusal is an answer, not an error
+    """The server will never take this letter. `detail` says why."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class MailDelayed(Exception):  # noqa: N818
+    """The server does not take it now. `detail` says why; `is_for_all`: nor any other letter."""
+
+    def __init__(self, detail: str, *, is_for_all: bool) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.is_for_all = is_for_all
+
+
+class Mailer:
+    """Hands letters to the server, over a connection for each."""
+
+    def __init__(self, server: SmtpServer, sender: Address, roots_pem: bytes) -> None:
+        """`sender` is whom letters are from; `roots_pem` says whose certificates are trusted."""
+        self._server = server
+        self.sender = sender
+        self._tls = ssl.create_default_context(cadata=roots_pem.decode())
+
+    def send(self, letter: EmailMessage, to: str) -> None:
+        """Returns when the server has taken `letter`, for the address `to`. Raises MailRefused,
+        MailDelayed."""
+        try:
+            with self._connection() as connection:
+                if not to.isascii() and not connection.has_extn("smtputf8"):
+                    raise MailRefused("The server takes no address outside ASCII.")
+                connection.send_message(letter, self.sender.addr_spec, [to])
+        except smtplib.SMTPRecipientsRefused as error:
+            code, text = error.recipients[to]
+            raise _judged(code, text) from error
+        except smtplib.SMTPDataError as error:
+            raise _judged(error.smtp_code, error.smtp_error) from error
+        except (smtplib.SMTPException, OSError) as error:
+            # The sender or the credentials are refused, TLS fails, it is not there.
+            raise MailDelayed(_said(error), is_for_all=True) from error
+
+    @contextmanager
+    def _connection(self) -> Iterator[smtplib.SMTP]:
+        server = self._server
+        if server.tls == "implicit":
+            opened: smtplib.SMTP = smtplib.SMTP_SSL(
+                server.host, server.port, timeout=_SECONDS, context=self._tls
+            )
+        else:
+            opened = smtplib.SMTP(server.host, server.port, timeout=_SECONDS)
+        with opened as connection:
+            if server.tls == "starttls":
+                connection.starttls(context=self._tls)
+            if server.user:
+                connection.login(server.user, server.password or "")
+            connection.ehlo_or_helo_if_needed()
+            yield connection
+
+
+def _judged(code: int, text: Any) -> MailRefused | MailDelayed:
+    """What an answer to a letter means (RFC 5321, 4.2.1)."""
+    said = f"{code} {_text(text)}"
+    if 500 <= code < 600:
+        return MailRefused(said)
+    return MailDelayed(said, is_for_all=False)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{error.smtp_code} {_text(error.smtp_error)}"
+    return _text(str(error) or type(error).__name__)
+
+
+def _text(said: str | bytes) -> str:
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    return " ".join(text.replace("\0", " ").split())[:_KEPT_CHARACTERS]

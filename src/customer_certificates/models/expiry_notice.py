@@ -1,0 +1,43 @@
+"""That an owner was told of a certificate's end, and the letter about it."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Identity, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .base import Base, Id, Time
+
+
+class ExpiryNotice(Base):
+    """One for each certificate's version and threshold (`30d`, `10%`, or `expired`): nobody is told
+    twice.
+
+    While a letter waits, `mail_due` has when it is to be sent next, or, while a worker is at it,
+    when others may take it. `mail_tries` counts attempts, `mail_error` is what became of the last
+    one. `mailed_at` is None where no letter has left.
+    """
+
+    __tablename__ = "expiry_notices"
+    __table_args__ = (
+        UniqueConstraint("certificate_id", "version", "threshold"),
+        Index(
+            "ix_expiry_notices_mail_due",
+            "mail_due",
+            postgresql_where=text("mail_due IS NOT NULL"),
+            sqlite_where=text("mail_due IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    user_id: Mapped[int] = mapped_column(Id)
+    certificate_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("certificates.id", ondelete="CASCADE")
+    )
+    version: Mapped[int] = mapped_column(Integer)
+    threshold: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(Time)
+    mail_due: Mapped[datetime | None] = mapped_column(Time)
+    mail_tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    mail_error: Mapped[str | None] = mapped_column(Text)
+    mailed_at: Mapped[datetime | None] = mapped_column(Time)

@@ -1,0 +1,35 @@
+"""Whether others take over when a certificate ends (docs/expiry.md)."""
+
+from typing import Any
+
+from sqlalchemy import literal, select
+from sqlalchemy.orm import aliased
+
+from ..gateways.sql import from_first_dot
+from ..models import Certificate, CertificateHostname
+
+
+def is_covered() -> Any:
+    """In SQL: whether each name of the `Certificate` of the statement around it is a name of
+    another active one of the user's that ends later, or is covered by a wildcard of one."""
+    name, later_name = aliased(CertificateHostname), aliased(CertificateHostname)
+    later = aliased(Certificate)
+    wildcard = literal("*").concat(from_first_dot(name.hostname))
+    taken_over = (
+        select(later.id)
+        .join_from(later_name, later, later.id == later_name.certificate_id)
+        .where(
+            later_name.user_id == Certificate.user_id,
+            later_name.hostname.in_([name.hostname, wildcard]),
+            later.active,
+            later.not_after > Certificate.not_after,
+            later.not_before <= Certificate.not_after,
+        )
+        .correlate(Certificate, name)
+        .exists()
+    )
+    names = select(name.hostname).where(name.certificate_id == Certificate.id)
+    return (
+        names.correlate(Certificate).exists()
+        & ~names.where(~taken_over).correlate(Certificate).exists()
+    )

@@ -1,0 +1,107 @@
+"""Connections that wait: which of them is used again."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from customer_certificates.gateways.outbound import idle
+from customer_certificates.gateways.outbound.idle import IdleConnections, Way
+
+HERE = Way("https", "a.example", 443, "192.0.2.1")
+
+
+class Pairs:
+    """Connected sockets: ours, and the other side's."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def __call__(self) -> tuple[socket.socket, socket.socket]:
+        ours, theirs = socket.socketpair()
+        return self._stack.enter_context(ours), self._stack.enter_context(theirs)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pairs]:
+    with ExitStack() as stack:
+        yield Pairs(stack)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    return connection.fileno() == -1
+
+
+def test_the_last_one_is_used_first(pair: Pairs) -> None:
+    waiting = IdleConnections()
+    first, second = pair()[0], pair()[0]
+    waiting.keep(HERE, first)
+    waiting.keep(HERE, second)
+
+    assert [waiting.take(HERE) for _ in range(3)] == [second, first, None]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        HERE._replace(scheme="http"),
+        HERE._replace(host="b.example"),
+        HERE._replace(port=444),
+        HERE._replace(address="192.0.2.2"),
+    ],
+)
+def test_another_way_has_others(pair: Pairs, other: Way) -> None:
+    waiting = IdleConnections()
+    waiting.keep(HERE, pair()[0])
+
+    assert waiting.take(other) is None
+
+
+def test_one_that_was_closed_is_not_used(pair: Pairs) -> None:
+    waiting = IdleConnections()
+    good, closed = pair(), pair()
+    waiting.keep(HERE, good[0])
+    waiting.keep(HERE, closed[0])
+    closed[1].close()
+
+    assert waiting.take(HERE) is good[0]
+    assert is_closed(closed[0])
+
+
+def test_what_came_unasked_answers_nothing(pair: Pairs) -> None:
+    """Or each answer from then on would be taken for that to the next request."""
+    waiting = IdleConnections()
+    ours, theirs = pair()
+    waiting.keep(HERE, ours)
+    theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    assert waiting.take(HERE) is None
+    assert is_closed(ours)
+
+
+def test_one_that_lay_too_long_is_not_used(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, now = IdleConnections(), 100.0
+    monkeypatch.setattr(idle, "monotonic", lambda: now)
+    old, older = pair()[0], pair()[0]
+    waiting.keep(HERE, older)
+    now += 31
+    waiting.keep(HERE._replace(port=444), old)
+    assert is_closed(older)
+    now += 31
+
+    assert waiting.take(HERE) is None
+    assert waiting.take(HERE._replace(port=444)) is None
+    assert is_closed(old)
+
+
+def test_there_are_not_too_many(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "_MOST", 4)
+    waiting = IdleConnections()
+    kept = [pair()[0] for _ in range(7)]
+    for number, connection in enumerate(kept):
+        waiting.keep(HERE._replace(port=1 + number % 3), connection)
+
+    assert [is_closed(one) for one in kept] == [True] * 3 + [False] * 4
+    waiting.close()
+    assert all(is_closed(one) for one in kept)

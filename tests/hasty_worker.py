@@ -1,0 +1,15 @@
+"""`customer-certificates work` whose attempts follow one another at once; for the tests."""
+
+from datetime import timedelta
+
+from customer_certificates.config import Config
+from customer_certificates.services import deliveries, sending
+from customer_certificates.worker import work
+
+if __name__ == "__main__":
+    # Ten attempts may all fail, of many events, where a third of them does.
+    sending.SCHEDULE = (timedelta(milliseconds=50),) * 100
+    # What a worker had that was killed is to be had again soon.
+    sending.LEAST_LEFT = timedelta(seconds=1)
+    deliveries.LEASE = timedelta(seconds=3)
+    work(Config.from_environ())

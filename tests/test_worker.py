@@ -1,0 +1,200 @@
+"""The worker is killed at any instant, and the receiver fails: nothing is lost, nothing disordered.
+
+With `--long`: 100,000 events and 100 kills.
+"""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from standardwebhooks import Webhook as Verifier
+
+from customer_certificates.gateways.database import Database
+from customer_certificates.models import Delivery, User
+from customer_certificates.services.events import CertificateState, Events
+
+from .conftest import Backend
+from .factories import a_user, an_upload
+from .receiver import Receiver, failing
+from .servers import free_port
+from .service import COMMAND, Service, environment
+from .tables import add_users, add_webhook
+
+WAIT_SECONDS = 60
+CERTIFICATES = 50
+
+
+class Worker:
+    """A worker process."""
+
+    def __init__(self, backend: Backend, log: Path, command: list[str], **settings: str) -> None:
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                command,
+                env=environment({**backend.settings, **settings}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self.log = log
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+
+HASTY = [sys.executable, "-m", "tests.hasty_worker"]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+def pending(engine: sa.Engine) -> int:
+    query = sa.select(sa.func.count()).where(Delivery.status == "pending")
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def wait(until: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_killed_at_any_instant_it_loses_and_disorders_nothing(
+    backend: Backend,
+    database: Database,
+    engine: sa.Engine,
+    receiver: Receiver,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+) -> None:
+    is_long = pytestconfig.getoption("--long")
+    number, kills = (100_000, 100) if is_long else (1_500, 3)
+    receiver.answer = failing(0.3)
+    users = add_users(engine, 5)
+    add_webhook(engine, None, url=receiver.url, configured=True)
+    settings = {"CC_NOTIFY_URL": receiver.url, "CC_NOTIFY_SECRET": "whsec_" + "c2VjcmV0" * 4}
+    recorded = Flag()
+
+    def record() -> None:
+        events = Events(database, lambda: datetime.now(UTC))
+        for place in range(number):
+            certificate = place % CERTIFICATES + 1
+            user_id = users[certificate % len(users)]
+            state = CertificateState(certificate, place, True, "[]", None, None)
+            calls = events.calls("certificate.replaced", user_id, state)
+            with database.begin(user_id) as session:
+                session.get(User, user_id, with_for_update=True)
+                session.run_together(*calls)
+        recorded.set()
+
+    recording = Thread(target=record)
+    recording.start()
+    log = tmp_path / "worker.log"
+    workers = [Worker(backend, log, HASTY, **settings) for _ in range(2)]
+    for _ in range(kills):
+        enough = len(receiver.received) + 20
+        wait(lambda enough=enough: len(receiver.received) > enough or not pending(engine))  # type: ignore[misc]
+        time.sleep(random.random() * 0.2)
+        victim = workers.pop(random.randrange(2))
+        victim.kill()
+        workers.append(Worker(backend, log, HASTY, **settings))
+    recording.join()
+    wait(lambda: pending(engine) == 0, 3600 if is_long else WAIT_SECONDS)
+    for worker in workers:
+        worker.popen.terminate()
+    # One that was just started may not have got to where it says how it wants to be stopped.
+    ends = {worker.popen.wait(WAIT_SECONDS) for worker in workers}
+    assert ends <= {0, -signal.SIGTERM}, log.read_text()
+
+    with engine.connect() as connection:
+        told = connection.execute(
+            sa.select(Delivery.event_id, Delivery.subject)
+            .where(Delivery.subject > 0)
+            .order_by(Delivery.event_id)
+        ).all()
+    assert len(told) == number
+    wanted: defaultdict[int, list[int]] = defaultdict(list)
+    for event_id, certificate in told:
+        wanted[certificate].append(event_id)
+    first_of: dict[int, None] = dict.fromkeys(receiver.ids())
+    subject_of = {row.event_id: row.subject for row in told}
+    arrived: defaultdict[int, list[int]] = defaultdict(list)
+    for event_id in first_of:
+        arrived[subject_of[event_id]].append(event_id)
+    duplicates = len(receiver.ids()) - len(first_of)
+    print(f"{number} events, {kills} kills, {len(receiver.received)} requests, {duplicates} twice")
+    assert arrived == wanted
+    assert {one.headers["webhook-id"] for one in receiver.received} == {
+        f"evt_{event_id}" for event_id, _ in told
+    }
+
+
+def test_serving_tells_within_a_second_and_stops_in_good_order(
+    backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
+) -> None:
+    """`serve` has a worker inside: an activation is told, a worker that dies is replaced."""
+    service = Service(backend.settings, tmp_path / "service.log")
+    try:
+        with service.client() as client:
+            owner = client.post("/users", json=a_user()).json()["id"]
+            made = client.post(f"/users/{owner}/webhooks", json={"url": receiver.url}).json()
+            client.post(f"/users/{owner}/certificates", json=an_upload(active=True))
+            wait(lambda: len(receiver.ids()) == 2)
+            for received in receiver.received:
+                Verifier(made["secret"]).verify(received.body.decode(), received.headers)
+
+            (inside,) = service.telling()
+            inside.kill()
+            client.post(f"/users/{owner}/webhooks/{made['id']}/test")
+            wait(lambda: len(receiver.ids()) == 3)
+            wait(
+                lambda: (
+                    'cc_delivery_attempts_total{status="delivered"}' in client.get("/metrics").text
+                )
+            )
+            (inside,) = service.telling()
+        assert service.stop() == 0
+        assert not inside.is_running()
+    finally:
+        service.kill()
+
+
+def test_a_worker_by_itself_counts_and_drains(
+    backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
+) -> None:
+    port = free_port()
+    settings = {"CC_NOTIFY_URL": receiver.url, "CC_NOTIFY_SECRET": "whsec_" + "c2VjcmV0" * 4}
+    metrics = {"CC_METRICS_PORT": str(port)}
+    worker = Worker(backend, tmp_path / "log", [COMMAND, "work"], **settings, **metrics)
+    try:
+        with httpx.Client(trust_env=False) as client:
+
+            def counts() -> bool:
+                with suppress(httpx.TransportError):
+                    return "cc_delivery_lag_seconds" in client.get(f"http://127.0.0.1:{port}").text
+                return False
+
+            wait(counts)
+        worker.popen.send_signal(signal.SIGTERM)
+        assert worker.popen.wait(WAIT_SECONDS) == 0, worker.log.read_text()
+    finally:
+        worker.kill()

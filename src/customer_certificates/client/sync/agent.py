@@ -20,6 +20,8 @@ from .trouble import Trouble
 
 _LONGEST_WAIT_SECONDS = 30.0
 _STATUS_SECONDS = 10.0
+# What serves is on this machine: it may be asked often whether it is there again.
+_LONGEST_UNSERVED_SECONDS = 10.0
 # The service learns so often how far an agent has followed the feed, if nothing else.
 _REPORT_SECONDS = 60.0
 _LONGEST_PROBLEM = 1000
@@ -64,7 +66,7 @@ class Agent:
         self._now = now
         self._following = Trouble("Following the feed")
         self._timing = Trouble("Keeping time")
-        self._publishing = Trouble("Having it served")
+        self._publishing = Trouble("Having it served", _LONGEST_UNSERVED_SECONDS)
         self._clearing = Trouble("Removing old files")
         self._reporting = Trouble("Reporting")
         self._noting = Trouble("Writing the status")
@@ -131,7 +133,7 @@ class Agent:
 
     def _idle_seconds(self) -> float:
         """How long nothing but the service can give it anything to do."""
-        if self._has_more:
+        if self._has_more and not self._following:
             return 0.0
         now = self._now()
         seconds = [_LONGEST_WAIT_SECONDS]

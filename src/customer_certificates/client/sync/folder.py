@@ -7,9 +7,9 @@ import pwd
 import shutil
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 # From here on, everything that waits to be written is written in one go.
 _MANY = 16
@@ -220,7 +220,7 @@ def is_kept(root: Path) -> bool:
 
 def shard(name: str) -> str:
     """One of 256 folders for `name`, so that none has a hundred thousand entries."""
-    return sha256(name.encode()).hexdigest()[:2]
+    return f"{crc32(name.encode()) & 0xFF:02x}"
 
 
 def _taken(path: Path) -> int:

@@ -335,11 +335,14 @@ class State:
 
     def counts(self) -> tuple[int, int, int]:
         """Certificates that are there, those that are served, and hostnames that are served."""
-        (certificates,) = self._row("SELECT count(*) FROM certificates") or (0,)
-        served, names = self._row(
-            "SELECT count(DISTINCT certificate_id), count(DISTINCT hostname) FROM winners"
-        ) or (0, 0)
-        return certificates, served, names
+        # Not count(DISTINCT …), for which SQLite would sort what its indices have in order.
+        row = self._row(
+            "SELECT (SELECT count(*) FROM certificates),"
+            " (SELECT count(*) FROM (SELECT DISTINCT certificate_id FROM winners)),"
+            " (SELECT count(*) FROM (SELECT DISTINCT hostname FROM winners))"
+        )
+        certificates, served, hostnames = row or (0, 0, 0)
+        return certificates, served, hostnames
 
     def _do(self, statement: str, *values: Any) -> sqlite3.Cursor:
         return self._database.execute(statement, values)

@@ -11,9 +11,11 @@ _LONGEST_SECONDS = 60.0
 class Trouble:
     """One thing that may fail: it is said when it does, and when that is over."""
 
-    def __init__(self, what: str) -> None:
-        """`what` is being done, as «writing files»."""
+    def __init__(self, what: str, longest: float = _LONGEST_SECONDS) -> None:
+        """`what` is being done, as «Writing files»; `longest` is the most seconds between two
+        attempts."""
         self.what = what
+        self._longest = longest
         self.detail = ""
         self.failures = 0
         self._in_a_row = 0
@@ -38,7 +40,7 @@ class Trouble:
         if seconds is None:
             # Not all agents at the same moment.
             seconds = _FIRST_SECONDS * 2 ** min(self._in_a_row, 10) * random.uniform(0.5, 1)  # noqa: S311
-        seconds = min(seconds, _LONGEST_SECONDS)
+        seconds = min(seconds, self._longest)
         self._not_before = time.monotonic() + seconds
         self.detail = detail
         say(f"{self.what} failed: {detail.rstrip('.')}. Trying again in {seconds:.1f} s.")

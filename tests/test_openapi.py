@@ -115,9 +115,7 @@ class Stock:
         if re.fullmatch("[!-~]{1,255}", str(headers.get("Idempotency-Key", ""))):
             # The same short key would come again, with another request.
             headers["Idempotency-Key"] = str(uuid4())
-        if isinstance(case.body, dict) and isinstance(version := case.body.get("version"), float):
-            # To JSON Schema 1.0 is an integer; here it is not.
-            case.body["version"] = int(version) if version.is_integer() else version
+        case.body = _with_integers(case.body)
 
     def _new(self) -> dict[str, int]:
         user_id = self._client.simulate_post("/users", json=a_user()).json["id"]
@@ -188,6 +186,18 @@ def test_every_route_is_described(client: TestClient) -> None:
 
     described = {(path, method) for path, method, _ in OPERATIONS}
     assert {(path, method) for path, method in served if path not in UNDESCRIBED} == described
+
+
+def _with_integers(content: Any) -> Any:
+    """To JSON Schema 1.0 is an integer; here it is not."""
+    match content:
+        case dict():
+            return {name: _with_integers(value) for name, value in content.items()}
+        case list():
+            return [_with_integers(value) for value in content]
+        case float() if content.is_integer():
+            return int(content)
+    return content
 
 
 def test_operations_can_be_told_apart_and_found() -> None:

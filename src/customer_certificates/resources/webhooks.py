@@ -45,9 +45,10 @@ _EVENTS_AFTER = Parameter(
 
 
 def webhook_routes(
-    above: str, webhooks: Webhooks, redelivery: Redelivery, allow: Rights
+    above: str, whose: str, webhooks: Webhooks, redelivery: Redelivery, allow: Rights
 ) -> list[Route]:
-    """The routes of the webhooks below `above`: a user's, or operators'. `allow` says who may."""
+    """The routes of the webhooks below `above`: a user's, or operators'. `allow` says who may, and
+    operations are named after `whose` they are."""
 
     class WebhooksResource:
         """Endpoints that are told of events."""
@@ -141,7 +142,7 @@ def webhook_routes(
             webhooks.delete(req.context.caller, user_id, webhook_id, expected, once)
             resp.status = 204
 
-    class SecretResource:
+    class WebhookSecretResource:
         """What an endpoint's messages are signed with."""
 
         @operation(
@@ -158,7 +159,7 @@ def webhook_routes(
             resp.set_header("Cache-Control", "no-store")
             resp.data = encode(view)
 
-    class TestResource:
+    class WebhookTestResource:
         """Whether an endpoint works."""
 
         @operation(
@@ -245,15 +246,18 @@ def webhook_routes(
             replies.send(resp, _accepted(view))
 
     one = f"{above}/webhooks/{{webhook_id:id}}"
-    return [
+    routes: list[Route] = [
         (f"{above}/webhooks", WebhooksResource()),
         (one, WebhookResource()),
-        (f"{one}/secret", SecretResource()),
-        (f"{one}/test", TestResource()),
+        (f"{one}/secret", WebhookSecretResource()),
+        (f"{one}/test", WebhookTestResource()),
         (f"{one}/deliveries", DeliveriesResource()),
         (f"{one}/deliveries/{{event_id:id}}/redeliver", RedeliveryResource()),
         (f"{one}/replay", ReplayResource()),
     ]
+    for _, resource in routes:
+        type(resource).__name__ = whose + type(resource).__name__
+    return routes
 
 
 def _accepted(view: object) -> Reply:

@@ -55,7 +55,7 @@ class EventView(msgspec.Struct):
         EventType, Meta(description="What happened.", examples=["certificate.activated"])
     ]
     timestamp: Annotated[_Time, Meta(description="When.", examples=["2026-11-25T09:30:00Z"])]
-    data: EventData
+    data: Annotated[EventData, Meta(description="What it is about, and how that stood then.")]
 
 
 def event_view(row: Sequence[Any]) -> EventView:

@@ -57,7 +57,7 @@ class Changes:
             try:
                 self._listen(self._heard, self._closing)
             except Unavailable:
-                _log.warning("Announcements are not heard: the database does not answer")
+                _log.warning("Changes are not heard of: the database does not answer")
                 self._closing.wait(_RETRY_SECONDS)
 
     def _heard(self) -> None:

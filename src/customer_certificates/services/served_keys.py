@@ -87,21 +87,20 @@ class ServedKeys:
         users = sorted(of_user)
 
         def entries(heads: list[list[Row]]) -> list[Call]:
-            return [
-                call
-                for user_id, head in zip(users, heads, strict=True)
-                for call in self._audit.entry(
-                    head,
+            added = [
+                self._audit.entry(
+                    [(seq, last_hash)],
                     caller,
                     "key.read",
                     user_id,
                     _path(user_id, of_user[user_id]),
                     detail={"door": door, "keys": of_user[user_id], "until": time_of(until)},
-                )
+                )[0]
+                for user_id, seq, last_hash in heads[0]
             ]
+            return [*added, self._audit.moved(users)]
 
-        heads = [self._audit.head(user_id) for user_id in users]
-        self._database.run_in_two_trips(EVERYBODY, heads, entries)
+        self._database.run_in_two_trips(EVERYBODY, [self._audit.heads(users)], entries)
         if until > now:
             for keys in of_user.values():
                 for certificate_id, version in keys:

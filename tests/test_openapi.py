@@ -96,6 +96,18 @@ CHECKED = schemathesis.openapi.from_dict(
 )
 
 
+def whole(content: Any) -> Any:
+    """The same with integers for numbers that are whole."""
+    match content:
+        case float() if content.is_integer():
+            return int(content)
+        case dict():
+            return {name: whole(of) for name, of in content.items()}
+        case list():
+            return [whole(of) for of in content]
+    return content
+
+
 class Stock:
     """A user and a certificate that are there whenever a request asks for them."""
 
@@ -115,9 +127,8 @@ class Stock:
         if re.fullmatch("[!-~]{1,255}", str(headers.get("Idempotency-Key", ""))):
             # The same short key would come again, with another request.
             headers["Idempotency-Key"] = str(uuid4())
-        if isinstance(case.body, dict) and isinstance(version := case.body.get("version"), float):
-            # To JSON Schema 1.0 is an integer; here it is not.
-            case.body["version"] = int(version) if version.is_integer() else version
+        # To JSON Schema 1.0 is an integer; here it is not.
+        case.body = whole(case.body)
 
     def _new(self) -> dict[str, int]:
         user_id = self._client.simulate_post("/users", json=a_user()).json["id"]

@@ -96,6 +96,18 @@ CHECKED = schemathesis.openapi.from_dict(
 )
 
 
+def whole(content: Any) -> Any:
+    """The same with integers for numbers that are whole."""
+    match content:
+        case float() if content.is_integer():
+            return int(content)
+        case dict():
+            return {name: whole(of) for name, of in content.items()}
+        case list():
+            return [whole(of) for of in content]
+    return content
+
+
 class Stock:
     """A user and a certificate that are there whenever a request asks for them."""
 
@@ -115,7 +127,8 @@ class Stock:
         if re.fullmatch("[!-~]{1,255}", str(headers.get("Idempotency-Key", ""))):
             # The same short key would come again, with another request.
             headers["Idempotency-Key"] = str(uuid4())
-        case.body = _with_integers(case.body)
+        # To JSON Schema 1.0 is an integer; here it is not.
+        case.body = whole(case.body)
 
     def _new(self) -> dict[str, int]:
         user_id = self._client.simulate_post("/users", json=a_user()).json["id"]
@@ -186,18 +199,6 @@ def test_every_route_is_described(client: TestClient) -> None:
 
     described = {(path, method) for path, method, _ in OPERATIONS}
     assert {(path, method) for path, method in served if path not in UNDESCRIBED} == described
-
-
-def _with_integers(content: Any) -> Any:
-    """To JSON Schema 1.0 is an integer; here it is not."""
-    match content:
-        case dict():
-            return {name: _with_integers(value) for name, value in content.items()}
-        case list():
-            return [_with_integers(value) for value in content]
-        case float() if content.is_integer():
-            return int(content)
-    return content
 
 
 def test_operations_can_be_told_apart_and_found() -> None:

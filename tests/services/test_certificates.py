@@ -241,7 +241,7 @@ def test_no_use_case_asks_once_for_each_row(
         "change user": 5,
         "register": 4,
         "sign in": 1,
-        "delete user": 7,
+        "delete user": 8,
     }
 
 

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, insert, literal, select, true, update
 
 from ..errors import Conflict, PreconditionFailed
 from ..gateways.database import EVERYBODY, Call, Database, Transaction
 from ..gateways.prepared import Row
-from ..gateways.sql import insert_or_lock
+from ..gateways.sql import insert_or_lock, items_of
 from ..models import AuditEntry, AuditHead
 from .audit_chain import GENESIS, Entry, canonical, hash_of
 from .callers import Caller
@@ -33,6 +33,8 @@ class Audit:
             insert_or_lock(AuditHead, AuditHead.chain).returning(AuditHead.seq, AuditHead.hash),
             ("chain", "seq", "hash", "at"),
         )
+        self._lock_many = database.prepare(_lock_many())
+        self._move_many = database.prepare(_move_many())
         self._add = database.prepare(insert(AuditEntry), (*Entry._fields, "hash"))
         self._move = database.prepare(
             update(AuditHead).where(AuditHead.chain == bindparam("of_chain")),
@@ -69,6 +71,16 @@ class Audit:
         """The statement that locks a chain, and gives what `entry` goes on from."""
         start = {"chain": chain, "seq": 0, "hash": GENESIS, "at": self._now()}
         return self._lock, start
+
+    def heads(self, chains: Sequence[int]) -> Call:
+        """The statement that locks many chains, in the order given: a row with the chain, and what
+        `entry` goes on from, for each."""
+        return self._lock_many, {"chains": _texts(chains), "at": self._now()}
+
+    def moved(self, chains: Sequence[int]) -> Call:
+        """The statement that moves the heads of many chains on by the one entry that each was
+        given; `entry` has the statement for it first, and needs no other then."""
+        return self._move_many, {"chains": _texts(chains)}
 
     def entry(
         self,
@@ -127,3 +139,33 @@ class Audit:
                     session, caller, action, chain, object_path, outcome="refused", detail=detail
                 )
             raise
+
+
+def _lock_many() -> Any:
+    chains = items_of(bindparam("chains", type_=Text))
+    number = chains.c.value.cast(BigInteger)
+    at = bindparam("at", type_=DateTime(timezone=True))
+    start = select(number, literal(0, BigInteger), literal(GENESIS), at).where(true())
+    return (
+        insert_or_lock(AuditHead, AuditHead.chain)
+        .from_select(["chain", "seq", "hash", "at"], start.order_by(number))
+        .returning(AuditHead.chain, AuditHead.seq, AuditHead.hash)
+    )
+
+
+def _move_many() -> Any:
+    """Each head to the entry that follows it."""
+    chains = items_of(bindparam("chains", type_=Text))
+    return (
+        update(AuditHead)
+        .values(seq=AuditEntry.seq, hash=AuditEntry.hash, at=AuditEntry.at)
+        .where(
+            AuditHead.chain.in_(select(chains.c.value.cast(BigInteger))),
+            AuditEntry.chain == AuditHead.chain,
+            AuditEntry.seq == AuditHead.seq + 1,
+        )
+    )
+
+
+def _texts(chains: Sequence[int]) -> str:
+    return canonical([str(one) for one in chains])

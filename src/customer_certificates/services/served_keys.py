@@ -21,9 +21,12 @@ from .private_keys import PrivateKeys
 
 Door = Literal["caddy", "traefik", "feed"]
 
-# For so long a key may be handed to the same terminator again by this process under one record.
+# For so long a key may be handed to the same terminator again by this process under one record,
+# where it comes back for it.
 _RECORDED_FOR = timedelta(hours=1)
-_MOST_REMEMBERED = 100_000
+_COMES_BACK: set[Door] = {"caddy", "traefik"}
+# 250 bytes each.
+_MOST_REMEMBERED = 20_000
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ _log = logging.getLogger(__name__)
 class ServedKeys:
     """The door by which keys leave.
 
-    An entry of the audit, in the chain of the key's user, says to whom which keys may be handed
+    An entry of the audit, in the chain of the keys' user, says to whom which of them may be handed
     until when; it is committed before any of them is. A terminator that asks at each handshake
     would otherwise cost a flushed write for each (docs/decisions/0030).
     """
@@ -71,7 +74,7 @@ class ServedKeys:
 
     def _record(self, caller: Caller, door: Door, handed: Iterable[Servable]) -> None:
         now = self._now()
-        until = now + _RECORDED_FOR
+        until = now + _RECORDED_FOR if door in _COMES_BACK else now
         who = (caller.kind, caller.token_id or caller.peer, door)
         of_user: dict[int, list[tuple[int, int]]] = {}
         for one in handed:
@@ -84,24 +87,24 @@ class ServedKeys:
         users = sorted(of_user)
 
         def entries(heads: list[list[Row]]) -> list[Call]:
-            return [
-                call
-                for user_id, head in zip(users, heads, strict=True)
-                for call in self._audit.entry(
-                    head,
+            added = [
+                self._audit.entry(
+                    [(seq, last_hash)],
                     caller,
                     "key.read",
                     user_id,
                     _path(user_id, of_user[user_id]),
                     detail={"door": door, "keys": of_user[user_id], "until": time_of(until)},
-                )
+                )[0]
+                for user_id, seq, last_hash in heads[0]
             ]
+            return [*added, self._audit.moved(users)]
 
-        heads = [self._audit.head(user_id) for user_id in users]
-        self._database.run_in_two_trips(EVERYBODY, heads, entries)
-        for keys in of_user.values():
-            for certificate_id, version in keys:
-                self._remember((who, certificate_id, version), until)
+        self._database.run_in_two_trips(EVERYBODY, [self._audit.heads(users)], entries)
+        if until > now:
+            for keys in of_user.values():
+                for certificate_id, version in keys:
+                    self._remember((who, certificate_id, version), until)
 
     def _remember(self, name: tuple[Any, int, int], until: datetime) -> None:
         self._recorded[name] = until

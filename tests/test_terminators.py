@@ -147,7 +147,7 @@ def test_what_has_expired_is_served_no_more(terminator: Terminator, customer: Cu
     longer = customer.upload(valid_for(timedelta(days=30)), active=True)
     terminator.wait_for(WWW, longer)
     customer.delete()
-    brief = customer.upload(valid_for(timedelta(seconds=4)), active=True)
+    brief = customer.upload(valid_for(timedelta(seconds=6)), active=True)
     terminator.wait_for(WWW, brief)
     terminator.wait_for_end(WWW, brief)
     assert terminator.served(WWW) not in (brief, longer)

@@ -112,8 +112,10 @@ def test_each_client_gets_the_kind_of_key_that_it_can_use(edge: Fed) -> None:
 def test_what_expires_is_served_no_more(edge: Fed) -> None:
     """Nobody says anything to the agent."""
     longer = a(1, WWW, trust="private")
-    brief = a(2, WWW, trust="public", end=timedelta(seconds=4))
-    edge.feed.put(longer, brief)
+    edge.feed.put(longer)
+    edge.wait_for(longer, WWW)
+    brief = a(2, WWW, trust="public", end=timedelta(seconds=6))
+    edge.feed.put(brief)
     edge.wait_for(brief, WWW)
     edge.wait_for(longer, WWW)
 

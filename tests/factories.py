@@ -85,3 +85,8 @@ def _issued(hostname: str, key: str) -> Pair:
         ),
         base64.b64encode(key_pem).decode(),
     )
+
+
+def listed(certificate: dict[str, Any]) -> dict[str, Any]:
+    """A certificate as lists and the answers of writes have it: they do not say what serves it."""
+    return {name: value for name, value in certificate.items() if name != "serving"}

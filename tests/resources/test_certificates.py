@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from ..conftest import StoredKeys
-from ..factories import a_pair, an_upload
+from ..factories import a_pair, an_upload, listed
 from ..service import Service
 from ..tables import dump
 from . import refusal
@@ -127,11 +127,6 @@ def test_a_certificate_is_activated_and_deactivated(
         expected = {**shown, "active": active, "status": "active" if active else "inactive"}
         assert client.simulate_get(certificate).json == expected
         assert client.simulate_get(f"/users/{owner}/certificates").json == [listed(expected)]
-
-
-def listed(certificate: dict[str, Any]) -> dict[str, Any]:
-    """A certificate as a list has it: by what it is served, it does not say."""
-    return {name: value for name, value in certificate.items() if name != "serving"}
 
 
 @pytest.mark.parametrize("body", [{"active": True}, {"active": True, "notify": False}])

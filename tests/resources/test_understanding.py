@@ -19,6 +19,7 @@ from falcon.testing import TestClient
 
 from .. import hostile
 from ..conftest import StoredKeys
+from ..factories import listed
 from ..pki import authority
 from ..pki.authority import a_leaf, an_authority
 from ..tables import add_certificates, dump
@@ -146,9 +147,9 @@ def test_a_certificate_has_a_status(
     )
 
     assert (certificate["active"], certificate["status"]) == (active, status)
-    assert reporting.simulate_get(f"/users/{owner}/certificates").json == [certificate]
+    assert reporting.simulate_get(f"/users/{owner}/certificates").json == [listed(certificate)]
     found = reporting.simulate_get(f"/users/{owner}/certificates", params={"status": status})
-    assert found.json == [certificate]
+    assert found.json == [listed(certificate)]
 
 
 def test_what_the_first_version_stored_is_shown_as_unread(

@@ -12,6 +12,7 @@ from falcon.testing import Result, TestClient
 from ..conftest import StoredKeys
 from ..corpus.case import CASES
 from ..corpus.case import read as read_case
+from ..factories import listed
 from ..pki import authority
 from ..tables import dump
 from . import an_upload_of, base64_of, codes, key_der, pem, refusal, self_signed, store
@@ -60,14 +61,14 @@ def test_a_certificate_is_replaced_in_its_place(
 
     assert answer.status_code == 200
     after = reporting.simulate_get(certificate)
-    assert after.json == answer.json
+    assert listed(after.json) == answer.json
     assert after.headers["ETag"] == answer.headers["ETag"] != before.headers["ETag"]
     same = ("id", "user_id", "active", "status", "hostnames", "created_at")
     assert [after.json[name] for name in same] == [before.json[name] for name in same]
     assert (before.json["version"], after.json["version"]) == (1, 2)
     assert (after.json["body"], after.json["subject"]) == (pem(leaf), "CN=renewed")
     assert after.json["updated_at"] == "2026-06-02T12:00:00Z"
-    assert reporting.simulate_get(f"/users/{owner}/certificates").json == [after.json]
+    assert reporting.simulate_get(f"/users/{owner}/certificates").json == [answer.json]
     assert list(stored_keys().values()) == [key_der(WWW), key_der("renewed")]
 
 
@@ -225,7 +226,7 @@ def test_a_wildcard_keeps_the_names_that_it_covers(
 def test_the_last_five_versions_are_kept_newest_first(
     reporting: TestClient, engine: sa.Engine, certificate: str
 ) -> None:
-    shown = [reporting.simulate_get(certificate).json]
+    shown = [listed(reporting.simulate_get(certificate).json)]
     assert versions(reporting, certificate) == shown
     for _ in range(6):
         shown.insert(0, replace(reporting, certificate, WWW, SHOP).json)
@@ -255,7 +256,7 @@ def test_versions_go_with_their_certificate(
 def test_a_certificate_goes_back_to_what_it_was(
     reporting: TestClient, clock: Clock, stored_keys: StoredKeys, certificate: str
 ) -> None:
-    first = reporting.simulate_get(certificate).json
+    first = listed(reporting.simulate_get(certificate).json)
     leaf = authority.a_leaf("Second", "second", hostnames=[WWW, SHOP])
     reporting.simulate_put(certificate, json=an_upload_of(leaf))
     clock.now += DAY
@@ -263,7 +264,7 @@ def test_a_certificate_goes_back_to_what_it_was(
 
     assert answer.status_code == 200
     expected = {**first, "version": 3, "updated_at": "2026-06-02T12:00:00Z"}
-    assert answer.json == expected == reporting.simulate_get(certificate).json
+    assert answer.json == expected == listed(reporting.simulate_get(certificate).json)
     assert answer.headers["ETag"] == reporting.simulate_get(certificate).headers["ETag"]
     assert [one["version"] for one in versions(reporting, certificate)] == [3, 2, 1]
     assert list(stored_keys().values()) == [key_der(WWW), key_der("second"), key_der(WWW)]

@@ -38,6 +38,7 @@ class Receiver:
         """`answer` gives the status and more headers, each with its end, for a path."""
         self.received: list[Received] = []
         self.answer = answer or (lambda _path: (200, ""))
+        self.open: set[asyncio.Transport] = set()
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(
             self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=256)
@@ -51,8 +52,14 @@ class Receiver:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._server.close()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._hang_up())
         self._loop.close()
+
+    async def _hang_up(self) -> None:
+        while self.open:
+            for transport in self.open:
+                transport.abort()
+            await asyncio.sleep(0)
 
     def ids(self, path: str = "/") -> list[int]:
         """The events that were taken at a path, in the order in which they came."""
@@ -72,6 +79,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._receiver.open.add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._receiver.open.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._came += data

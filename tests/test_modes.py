@@ -82,7 +82,8 @@ def test_a_database_that_was_served_with_credentials_is_not_served_without(
         assert "Traceback" not in ended.stderr
 
     with engine.connect() as connection:
-        assert len(connection.execute(sa.select(ServiceState)).all()) == 1
+        remembered = sa.select(ServiceState).where(~ServiceState.name.startswith("job:"))
+        assert len(connection.execute(remembered).all()) == 1
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     attempts = Attempts(Counters(pages.redis), now)
     last_uses = LastUses(database)
     authentication = Authentication(database, users, attempts, last_uses, audit, now)
-    in_turn = InTurn(Turns(config.threads, metrics.refused_busy))
+    in_turn = InTurn(
+        Turns(config.threads, metrics.refused_busy),
+        # It takes seven seconds to notice that a database hangs.
+        Turns(2, metrics.refused_busy, wait_seconds=10),
+    )
     connections = Connections(
         config.port, config.most_connections, in_turn.underway, metrics.connection_cut
     )

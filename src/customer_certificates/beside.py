@@ -30,7 +30,9 @@ def exports(config: Config, server: Workers) -> Iterator[None]:
     stopped = Event()
 
     def export() -> None:
-        subprocess.run(command, env=uncounted(), stdout=subprocess.DEVNULL, check=False)  # noqa: S603
+        with server.forking:
+            process = subprocess.Popen(command, env=uncounted(), stdout=subprocess.DEVNULL)  # noqa: S603
+        process.wait()
 
     def every_ten_minutes() -> None:
         export()
@@ -55,7 +57,8 @@ def delivering(server: Workers) -> Iterator[None]:
 
     def keep_running() -> None:
         while not stopped.is_set():
-            running[:] = [subprocess.Popen(command)]  # noqa: S603
+            with server.forking:
+                running[:] = [subprocess.Popen(command)]  # noqa: S603
             running[0].wait()
             stopped.wait(_AGAIN_SECONDS)
 

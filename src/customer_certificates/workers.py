@@ -38,6 +38,9 @@ class Workers(MPServer):
         super().__init__(*arguments, **settings)
         self._threads = threads
         self._listeners: list[int] = []
+        # A process that is forked has all descriptors that are open at that moment; whoever starts
+        # another one by way of a pipe would wait for as long as the first lives.
+        self.forking = Lock()
         self._changing = Lock()
         self._replacing: list[WorkerProcess] = []
         self._ending = Event()
@@ -88,7 +91,15 @@ class Workers(MPServer):
             self._shd: Any = SocketHolder(own, False, self.backlog)  # type: ignore[call-arg]
             others = [one for one in self._listeners if one != own]
             callback_loader = partial(_load_alone, callback_loader, own, others)
-        return super()._spawn_worker(idx=idx, target=target, callback_loader=callback_loader)
+        worker = super()._spawn_worker(idx=idx, target=target, callback_loader=callback_loader)
+        start = worker.start
+
+        def start_alone() -> None:
+            with self.forking:
+                start()
+
+        worker.start = start_alone  # type: ignore[method-assign]
+        return worker
 
     def _respawn_workers(self, *arguments: Any, **settings: Any) -> None:
         with self._changing:

@@ -85,7 +85,7 @@ def test_nobody_waits_for_longer_than_said_nor_loses_a_turn_by_it() -> None:
 
 
 def test_who_asks_whether_the_process_lives_does_not_wait() -> None:
-    in_turn = InTurn(Turns(0, Refused()))
+    in_turn = InTurn(Turns(0, Refused()), Turns(0, Refused()))
     in_turn.process_request(testing.create_req(path="/livez"), Response())
     with pytest.raises(Unavailable):
         in_turn.process_request(testing.create_req(path="/users"), Response())

@@ -23,23 +23,29 @@ class _Stream(Protocol):
 
 
 class InTurn:
-    """Each request has a thread of its own, and few of them have their turn at a time."""
+    """Each request has a thread of its own, and few of them have their turn at a time.
 
-    def __init__(self, turns: Turns) -> None:
+    Whoever asks whether the service can do its work has turns apart: it is to be told of what holds
+    up all others. Whoever asks whether the process lives needs none.
+    """
+
+    def __init__(self, turns: Turns, turns_of_health: Turns) -> None:
         self._turns = turns
+        self._turns_of_health = turns_of_health
         self._underway: dict[int, Underway] = {}
         self._bodies: Counter[str] = Counter()
         self._lock = Lock()
 
     def process_request(self, req: Request, resp: Response) -> None:
         """Waits for its turn. Raises Unavailable where that would take too long."""
-        # Whoever asks whether the process lives is not to be told that it is busy.
         if req.path == "/livez":
             return
         context, env = req.context, req.env
         context.has_turn = False
+        is_health = req.path == "/healthcheck"
+        context.turns = self._turns_of_health if is_health else self._turns
         context.underway = self._underway[id(req)] = Underway(req.remote_addr, monotonic())
-        self._turns.take()
+        context.turns.take()
         context.has_turn = True
         context.pause = partial(self._pause, req)
         if "HTTP_TRANSFER_ENCODING" in env or env.get("CONTENT_LENGTH", "0") != "0":
@@ -50,7 +56,7 @@ class InTurn:
     ) -> None:
         """The next one has its turn."""
         if self._underway.pop(id(req), None) and req.context.has_turn:
-            self._turns.give_back()
+            req.context.turns.give_back()
 
     def underway(self) -> list[Underway]:
         """The requests that are not answered yet."""
@@ -65,7 +71,7 @@ class InTurn:
         underway: Underway = context.underway
         self._count_body(context.peer)
         context.has_turn = False
-        self._turns.give_back()
+        req.context.turns.give_back()
         underway.body_awaited = monotonic()
         try:
             body = stream.read(size)
@@ -74,7 +80,7 @@ class InTurn:
             self._count_off(context.peer)
         if underway.was_cut and len(body) != req.content_length:
             raise TooSlow("The body came too slowly.")
-        self._turns.take(again=True)
+        req.context.turns.take(again=True)
         context.has_turn = True
         return body
 
@@ -82,11 +88,11 @@ class InTurn:
     def _pause(self, req: Request) -> Iterator[None]:
         """The request does nothing but wait: meanwhile another has the turn. Raises Unavailable."""
         req.context.has_turn = False
-        self._turns.give_back()
+        req.context.turns.give_back()
         try:
             yield
         finally:
-            self._turns.take(again=True)
+            req.context.turns.take(again=True)
             req.context.has_turn = True
 
     def _count_body(self, peer: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -214,12 +215,13 @@ def children() -> Iterator[Children]:
 
 @pytest.fixture(scope="session")
 def _service(backend: Backend, folder: Path) -> Iterator[Service]:
-    service = Service(backend.settings, folder / f"service-{backend.name}.log")
+    command = [sys.executable, "-m", f"{__package__}.serve_alone"]
+    service = Service(backend.settings, folder / f"service-{backend.name}.log", command)
     yield service
     service.stop()
 
 
 @pytest.fixture
 def service(_service: Service, engine: sa.Engine) -> Service:
-    """The service over a real socket, with two worker processes."""
+    """The service over a real socket: two processes that answer, and none that tells others."""
     return _service

@@ -26,7 +26,7 @@ from . import beside
 from .config import Config, share_metrics
 from .gateways.admin_server import AdminServer
 from .gateways.tls_files import Served, TlsFileError
-from .workers import Workers
+from .workers import ENDING, Workers
 
 _DRAIN_SECONDS = 25
 # Longer than proxies keep an idle connection (nginx: 60 s), so that it is they who close it.
@@ -117,8 +117,9 @@ def _say(what: str) -> None:
 def worker() -> object:
     """What each worker process serves."""
     # Until granian sets its own handlers, those of the first process would swallow the signals.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     from .app import create_app
     from .gateways.log_format import configure_logging
 

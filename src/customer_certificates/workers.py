@@ -19,8 +19,12 @@ from granian.server.mp import MPServer, WorkerProcess
 _UNREAD_SECONDS = 30
 _START_SECONDS = 60
 _LOOK_SECONDS = 0.1
+_INSIST_SECONDS = 0.5
 # As long as a TLS handshake may take: one that was begun with an old worker is ended by it.
 _HANDSHAKE_SECONDS = 10
+
+# What tells a process to end; a new worker has them blocked until it unblocks them.
+ENDING = {signal.SIGTERM, signal.SIGINT}
 
 Loader = Callable[[], object]
 
@@ -96,7 +100,12 @@ class Workers(MPServer):
 
         def start_alone() -> None:
             with self.forking:
-                start()
+                # Before it has handlers of its own, a worker would swallow them with this one's.
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+                try:
+                    start()
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
         worker.start = start_alone  # type: ignore[method-assign]
         return worker
@@ -137,6 +146,9 @@ class Workers(MPServer):
             self._replacing = []
             return
         with self._changing:
+            if self._ending.is_set():
+                # Whoever ends the service ends old and new ones alike.
+                return
             old, self.wrks = self.wrks, fresh
             self._replacing = old
             for worker in fresh:
@@ -168,7 +180,10 @@ class Workers(MPServer):
         self._ending.set()
         with self._changing:
             self.wrks = [*self.wrks, *self._replacing]
+        ended = Event()
+        Thread(target=_insist, args=[self.wrks, ended], name="insist", daemon=True).start()
         super()._stop_workers()
+        ended.set()
 
 
 def _load_alone(load: Loader, own: int, others: Sequence[int]) -> object:
@@ -213,11 +228,22 @@ def _end(workers: Sequence[WorkerProcess], seconds: float) -> None:
     until = monotonic() + seconds
     for worker in workers:
         worker.terminate()
+    ended = Event()
+    Thread(target=_insist, args=[workers, ended], name="insist", daemon=True).start()
     for worker in workers:
         worker.join(max(0.1, until - monotonic()))
         if worker.is_alive():
             worker.kill()
             worker.join()
+    ended.set()
+
+
+def _insist(workers: Sequence[WorkerProcess], ended: Event) -> None:
+    """Repeats SIGTERM until all have `ended`: where it comes while Python goes to sleep again after
+    another signal, it is not acted on before the next one."""
+    while not ended.wait(_INSIST_SECONDS):
+        for worker in workers:
+            _signal(worker, signal.SIGTERM)
 
 
 def _say(what: str) -> None:

@@ -101,6 +101,14 @@ def _webhooks() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_webhooks_user_id_id", "webhooks", ["user_id", "id"])
+    op.create_index(
+        "uq_webhooks_configured",
+        "webhooks",
+        ["configured"],
+        unique=True,
+        postgresql_where=sa.text("configured"),
+        sqlite_where=sa.text("configured = 1"),
+    )
     op.create_table(
         "webhook_secrets",
         sa.Column("webhook_id", _ID, nullable=False),

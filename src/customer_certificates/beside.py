@@ -30,9 +30,12 @@ def exports(config: Config, server: Workers) -> Iterator[None]:
     stopped = Event()
 
     def export() -> None:
-        with server.forking:
-            process = subprocess.Popen(command, env=uncounted(), stdout=subprocess.DEVNULL)  # noqa: S603
-        process.wait()
+        try:
+            with server.forking:
+                process = subprocess.Popen(command, env=uncounted(), stdout=subprocess.DEVNULL)  # noqa: S603
+            process.wait()
+        except OSError as error:
+            _say(f"the audit's heads cannot be exported: {error.strerror}")
 
     def every_ten_minutes() -> None:
         export()
@@ -57,9 +60,12 @@ def delivering(server: Workers) -> Iterator[None]:
 
     def keep_running() -> None:
         while not stopped.is_set():
-            with server.forking:
-                running[:] = [subprocess.Popen(command)]  # noqa: S603
-            running[0].wait()
+            try:
+                with server.forking:
+                    running[:] = [subprocess.Popen(command)]  # noqa: S603
+                running[0].wait()
+            except OSError as error:
+                _say(f"the worker that tells others cannot be started: {error.strerror}")
             stopped.wait(_AGAIN_SECONDS)
 
     thread = Thread(target=keep_running, name="delivering", daemon=True)
@@ -70,3 +76,7 @@ def delivering(server: Workers) -> Iterator[None]:
         for process in running:
             process.terminate()
         thread.join(_END_SECONDS)
+
+
+def _say(what: str) -> None:
+    print(f"customer-certificates: {what}", file=sys.stderr, flush=True)

@@ -36,3 +36,6 @@ class Announcements:
             except Unavailable:
                 _log.warning("Announcements are not heard: the database does not answer")
                 self._closing.wait(_RETRY_SECONDS)
+            except Exception:
+                _log.exception("Announcements are not heard")
+                self._closing.wait(_RETRY_SECONDS)

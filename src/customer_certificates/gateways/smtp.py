@@ -2,8 +2,7 @@
 
 import smtplib
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from ..config import SmtpServer
 
 _SECONDS = 15.0
+# A server may look long at a letter before it takes it (RFC 5321, 4.5.3.2.6, has ten minutes).
+ANSWER_SECONDS = 120.0
 _KEPT_CHARACTERS = 300
 
 
@@ -23,7 +24,7 @@ class MailRefused(Exception):  # noqa: N818 - a refusal is an answer, not an err
 
 
 class MailDelayed(Exception):  # noqa: N818
-    """The server does not take it now. `detail` says why; `is_for_all`: nor any other letter."""
+    """The server does not take it now. `detail` says why; `is_for_all`: it takes none at all."""
 
     def __init__(self, detail: str, *, is_for_all: bool) -> None:
         super().__init__(detail)
@@ -44,21 +45,31 @@ class Mailer:
         """Returns when the server has taken `letter`, for the address `to`. Raises MailRefused,
         MailDelayed."""
         try:
-            with self._connection() as connection:
-                if not to.isascii() and not connection.has_extn("smtputf8"):
-                    raise MailRefused("The server takes no address outside ASCII.")
-                connection.send_message(letter, self.sender.addr_spec, [to])
+            connection = self._connected()
+        except (smtplib.SMTPException, OSError) as error:
+            # It is not there, TLS fails, the credentials are refused.
+            raise MailDelayed(_said(error), is_for_all=True) from error
+        try:
+            if not to.isascii() and not connection.has_extn("smtputf8"):
+                raise MailRefused("The server takes no address outside ASCII.")
+            if connection.sock:
+                connection.sock.settimeout(ANSWER_SECONDS)
+            connection.send_message(letter, self.sender.addr_spec, [to])
         except smtplib.SMTPRecipientsRefused as error:
             code, text = error.recipients[to]
             raise _judged(code, text) from error
         except smtplib.SMTPDataError as error:
             raise _judged(error.smtp_code, error.smtp_error) from error
         except (smtplib.SMTPException, OSError) as error:
-            # The sender or the credentials are refused, TLS fails, it is not there.
-            raise MailDelayed(_said(error), is_for_all=True) from error
+            # It may be this letter's fault: others are not to wait for it.
+            raise MailDelayed(_said(error), is_for_all=False) from error
+        finally:
+            # The letter is taken, or it is not, whatever is said in parting.
+            with suppress(smtplib.SMTPException, OSError):
+                connection.quit()
+            connection.close()
 
-    @contextmanager
-    def _connection(self) -> Iterator[smtplib.SMTP]:
+    def _connected(self) -> smtplib.SMTP:
         server = self._server
         if server.tls == "implicit":
             opened: smtplib.SMTP = smtplib.SMTP_SSL(
@@ -66,13 +77,16 @@ class Mailer:
             )
         else:
             opened = smtplib.SMTP(server.host, server.port, timeout=_SECONDS)
-        with opened as connection:
+        try:
             if server.tls == "starttls":
-                connection.starttls(context=self._tls)
+                opened.starttls(context=self._tls)
             if server.user:
-                connection.login(server.user, server.password or "")
-            connection.ehlo_or_helo_if_needed()
-            yield connection
+                opened.login(server.user, server.password or "")
+            opened.ehlo_or_helo_if_needed()
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
 
 def _judged(code: int, text: Any) -> MailRefused | MailDelayed:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, LargeBinary, Text
+from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
@@ -17,7 +17,17 @@ class Webhook(Base):
     """
 
     __tablename__ = "webhooks"
-    __table_args__ = (Index(None, "user_id", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index(None, "user_id", "id"),
+        Index(
+            "uq_webhooks_configured",
+            "configured",
+            unique=True,
+            postgresql_where=text("configured"),
+            sqlite_where=text("configured = 1"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
     user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))

@@ -3,6 +3,7 @@
 docs/decisions/0020 says why order holds, whatever dies in between.
 """
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from ..crypto.secret import Secret
+from ..errors import Unavailable
 from ..gateways.database import EVERYBODY, Call, Database
 from ..models import PENDING, Delivery, Event, Webhook
 from .event_views import SHOWN, EventView, event_view
@@ -33,6 +35,8 @@ from .webhook_secrets import WebhookSecrets
 LEASE = timedelta(seconds=60)
 # So many of one certificate's are sent one after another under one lease.
 _RUN = 8
+
+_log = logging.getLogger(__name__)
 
 
 class Endpoint(NamedTuple):
@@ -88,6 +92,8 @@ class Deliveries:
         self._database = database
         self._secrets = webhook_secrets
         self._now = now
+        # Endpoints whose secrets could not be opened, until when they are let be.
+        self._resting: dict[int, datetime] = {}
         self._busy = database.prepare(_busy(), tenant=None)
         self._claim = database.prepare(_claim(), tenant=None)
         self._load = database.prepare(_load(), tenant=None)
@@ -138,12 +144,17 @@ class Deliveries:
         )
 
     def busy(self) -> list[Endpoint]:
-        """The endpoints that have something due, now or later."""
-        return [Endpoint(*row) for row in self._busy()]
+        """The endpoints that have something due, now or later, but those that rest."""
+        now = self._now()
+        found = [Endpoint(*row) for row in self._busy()]
+        self._resting = {
+            endpoint_id: until for endpoint_id, until in self._resting.items() if until > now
+        }
+        return [endpoint for endpoint in found if endpoint.id not in self._resting]
 
     def claim(self, wanted: Sequence[tuple[Endpoint, int]]) -> list[Run]:
-        """What is due of each endpoint, at most so many subjects of it, for LEASE from now. Raises
-        Unavailable, also where secrets cannot be opened just now."""
+        """What is due of each endpoint, at most so many subjects of it, for LEASE from now. An
+        endpoint whose secrets cannot be opened just now rests for as long. Raises Unavailable."""
         now, lease = self._now(), secrets.randbits(62)
         until = now + LEASE
         calls: list[Call] = []
@@ -157,8 +168,14 @@ class Deliveries:
         for place, (endpoint, _) in enumerate(wanted):
             _, loaded, secret_rows = rows[3 * place : 3 * place + 3]
             if loaded:
-                opened = self._secrets.opened(endpoint.id, secret_rows)
-                runs += _runs(endpoint, lease, until, opened, loaded)
+                try:
+                    opened = self._secrets.opened(endpoint.id, secret_rows)
+                except Unavailable as error:
+                    # The others' must not wait for it.
+                    _log.warning("webhook %s waits: %s", endpoint.id, error.detail)
+                    self._resting[endpoint.id] = until
+                else:
+                    runs += _runs(endpoint, lease, until, opened, loaded)
         return runs
 
     def settle(self, settled: Sequence[tuple[Run, Sequence[Outcome]]]) -> None:

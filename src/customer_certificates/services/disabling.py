@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, null, select, update
+from sqlalchemy import DateTime, bindparam, null, or_, select, update
 
 from ..gateways.database import EVERYBODY, Call, Database
 from ..models import PENDING, Delivery, User, Webhook
@@ -28,9 +28,16 @@ class Disabling:
         self._events = events
         self._now = now
         webhook_id: Any = bindparam("of_webhook")
+        before: Any = bindparam("before", type_=DateTime(timezone=True))
         self._disable = database.prepare(
             update(Webhook)
-            .where(Webhook.id == webhook_id, Webhook.state != "disabled")
+            .where(
+                Webhook.id == webhook_id,
+                Webhook.state != "disabled",
+                # What a worker saw may be over: it goes to another place, or it works again.
+                Webhook.url == bindparam("of_url"),
+                or_(before.is_(None), Webhook.failing_since <= before),
+            )
             .values(state="disabled", reason=bindparam("why"))
             .returning(Webhook.id)
         )
@@ -40,13 +47,23 @@ class Disabling:
             .values({Delivery.status: "dead", Delivery.due: null(), Delivery.lease: null()})
         )
 
-    def disable(self, endpoint: Endpoint, reason: str) -> None:
-        """Nothing happens where it is disabled already, or has gone. Raises Unavailable."""
+    def disable(
+        self, endpoint: Endpoint, reason: str, failing_before: datetime | None = None
+    ) -> None:
+        """Nothing happens where it is disabled already, has gone, or leads elsewhere by now; nor
+        where it has not been failing since `failing_before`, if that is given. Raises Unavailable.
+        """
         user_id = endpoint.user_id
         with self._database.begin(EVERYBODY) as session:
             if user_id is not None:
                 session.execute(select(User.id).where(User.id == user_id).with_for_update())
-            if not session.run(self._disable, of_webhook=endpoint.id, why=reason):
+            if not session.run(
+                self._disable,
+                of_webhook=endpoint.id,
+                of_url=endpoint.url,
+                before=failing_before,
+                why=reason,
+            ):
                 return
             session.run(self._give_up, of_webhook=endpoint.id)
             path = webhook_path(user_id, endpoint.id)

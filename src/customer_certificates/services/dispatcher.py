@@ -152,25 +152,22 @@ class Dispatcher:
         while self._sent:
             batch = [self._sent[place] for place in range(min(len(self._sent), _SETTLED_AT_ONCE))]
             self._deliveries.settle([(sent.run, sent.outcomes) for sent in batch])
+            # Where this fails, the batch comes again, and what is stored stays as it is.
+            for sent in batch:
+                self._disable_where_due(sent)
             for sent in batch:
                 self._sent.popleft()
                 lane = self._lanes[sent.run.endpoint.id]
                 with self._lock:
                     lane.claimed -= 1
-            for sent in batch:
-                self._disable_where_due(sent)
 
     def _disable_where_due(self, sent: Sent) -> None:
         endpoint = sent.run.endpoint
         if sent.is_gone:
             self._disabling.disable(endpoint, "It answered 410 Gone.")
-        elif (
-            sent.outcomes
-            and sent.outcomes[-1].status == "dead"
-            and endpoint.failing_since
-            and self._now() - endpoint.failing_since >= LONGEST_FAILING
-        ):
-            self._disabling.disable(endpoint, "It has taken nothing for days.")
+        elif sent.outcomes and sent.outcomes[-1].status == "dead" and endpoint.failing_since:
+            before = self._now() - LONGEST_FAILING
+            self._disabling.disable(endpoint, "It has taken nothing for days.", before)
 
     def _drain(self) -> None:
         self._threads.shutdown()

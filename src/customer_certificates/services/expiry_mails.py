@@ -13,9 +13,10 @@ from ..gateways.smtp import MailDelayed, Mailer, MailRefused
 from ..models import Certificate, ExpiryNotice, User
 from .expiry_letters import Subject, address_of, letter
 
-_CLAIMED_AT_ONCE = 20
-_BATCHES_IN_A_RUN = 10
-# More than sending a batch takes, which is 15 s for a letter at the worst.
+_CLAIMED_AT_ONCE = 4
+# Other jobs wait meanwhile.
+_LONGEST_RUN = timedelta(seconds=10)
+# More than sending a batch takes, which is a bit more than two minutes for a letter at the worst.
 _LEASE = timedelta(minutes=10)
 # While the server takes no letter at all, however long that is.
 _PAUSE = timedelta(minutes=5)
@@ -48,8 +49,8 @@ class ExpiryMails:
 
     def send(self) -> int:
         """Sends what is due; says how many letters were taken. Raises Unavailable."""
-        taken = 0
-        for _ in range(_BATCHES_IN_A_RUN):
+        taken, end = 0, self._now() + _LONGEST_RUN
+        while True:
             until = self._now() + _LEASE
             batch = self._claimed(until)
             for waiting in batch:
@@ -59,9 +60,8 @@ class ExpiryMails:
                     _log.warning("the mail server takes no letters: %s", delayed.detail)
                     self._put_off(batch[batch.index(waiting) :], until, delayed.detail)
                     return taken
-            if len(batch) < _CLAIMED_AT_ONCE:
-                break
-        return taken
+            if len(batch) < _CLAIMED_AT_ONCE or self._now() >= end:
+                return taken
 
     def _claimed(self, until: datetime) -> list[_Waiting]:
         claimed, loaded = self._database.run_together(
@@ -90,9 +90,15 @@ class ExpiryMails:
         except MailRefused as refused:
             self._give_up(waiting, until, refused.detail)
             return False
-        except MailDelayed as delayed:
-            if delayed.is_for_all:
-                raise
+        except Exception as error:
+            if isinstance(error, MailDelayed):
+                if error.is_for_all:
+                    raise
+                delayed = error
+            else:
+                # One letter's defect is not to keep others from being sent.
+                _log.exception("a letter to user %d failed", waiting.subject.user_id)
+                delayed = MailDelayed("It could not be written.", is_for_all=False)
             tries = waiting.tries + 1
             if tries >= _MOST_TRIES:
                 self._give_up(waiting, until, delayed.detail)

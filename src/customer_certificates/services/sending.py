@@ -1,5 +1,6 @@
 """Deliveries are sent: signed, one after another where order is kept, and judged by the answer."""
 
+import logging
 import random
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -24,6 +25,9 @@ _JITTER = 0.2
 # then another delivery is given up, is not told any more.
 LONGEST_FAILING = sum(SCHEDULE, timedelta()) * (1 - _JITTER)
 _GONE = 410
+_DEFECT = "The service failed at sending this, which is a defect of the service."
+# The last ones of a delivery that is sent again and again.
+_KEPT_ATTEMPTS = 50
 # An attempt takes 15 s; what is left of a lease must be enough for it, and for storing it.
 LEAST_LEFT = timedelta(seconds=20)
 _HEADERS = {
@@ -32,6 +36,10 @@ _HEADERS = {
 }
 
 _encode = msgspec.json.Encoder().encode
+
+
+_attempts = msgspec.json.Decoder(list[msgspec.Raw])
+_log = logging.getLogger(__name__)
 
 
 class AttemptView(msgspec.Struct):
@@ -110,6 +118,11 @@ class Sending:
         except (TargetForbidden, TargetUnreachable) as error:
             seconds = round((self._now() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, error.detail, ""), None
+        except Exception:
+            # Whatever it was, it counts as an attempt: nothing is sent for ever.
+            _log.exception("sending to webhook %s failed unexpectedly", run.endpoint.id)
+            seconds = round((self._now() - at).total_seconds(), 3)
+            return AttemptView(at, None, seconds, _DEFECT, ""), None
         return _view(at, answer), answer.retry_after
 
 
@@ -148,6 +161,6 @@ def _outcome(
 
 
 def _appended(attempts: str, attempt: AttemptView) -> str:
-    """A JSON array with one more item."""
-    comma = "" if attempts == "[]" else ","
-    return f"{attempts[:-1]}{comma}{_encode(attempt).decode()}]"
+    """A JSON array with one more item, the oldest left out where there are many."""
+    items = _attempts.decode(attempts)[1 - _KEPT_ATTEMPTS :]
+    return _encode([*items, attempt]).decode()

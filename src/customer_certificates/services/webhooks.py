@@ -34,6 +34,8 @@ from .webhook_views import (
 )
 
 _MOST = 20
+# Certificates are positive, users negative numbers; tests of endpoints are far below those.
+_OWN_SUBJECTS = -(2**62)
 
 
 class Webhooks:
@@ -226,7 +228,7 @@ class Webhooks:
                 event_id=event_id,
                 user_id=whose,
                 # Nothing else is about the same: nothing waits for it.
-                subject=-event_id,
+                subject=_OWN_SUBJECTS - event_id,
                 due=self._now(),
             )
             self._record(session, caller, "webhook.test", webhook, {"event_id": event_id})
@@ -272,7 +274,8 @@ def locked_webhook(session: Transaction, user_id: int | None, webhook_id: int) -
     records an event has that. Raises NotFound, also where it is another's."""
     if user_id is not None:
         locked_user(session, user_id)
-    webhook = session.get(Webhook, webhook_id, with_for_update=True)
+    # Not against those who record events, which only want it to stay.
+    webhook = session.get(Webhook, webhook_id, with_for_update={"key_share": True})
     if webhook is None or webhook.user_id != user_id:
         raise webhook_not_found(webhook_id)
     return webhook

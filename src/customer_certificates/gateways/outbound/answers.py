@@ -47,7 +47,7 @@ def retry_after(text: str | None, now: Callable[[], datetime]) -> float | None:
         return float(min(int(text[:9]), _MOST_RETRY_AFTER))
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(max((at - now()).total_seconds(), 0.0), float(_MOST_RETRY_AFTER))

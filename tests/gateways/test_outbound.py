@@ -474,6 +474,7 @@ def test_what_speaks_no_tls_is_said(sender: Outbound) -> None:
         ("１２", None),
         ("soon", None),
         ("Mon, 99 Nov 2026 99:99:99 GMT", None),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
         ("Wed, 25 Nov 2026 12:05:00 +9999999", None),
     ],
 )

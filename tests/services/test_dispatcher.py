@@ -19,8 +19,8 @@ from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.outbound import Outbound
-from customer_certificates.models import Delivery, Event, User
-from customer_certificates.services import sending
+from customer_certificates.models import Delivery, Event, User, Webhook, WebhookSecret
+from customer_certificates.services import dispatcher, sending
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.deliveries import Deliveries
 from customer_certificates.services.disabling import Disabling
@@ -91,8 +91,8 @@ class Told:
 
     def rest(self) -> None:
         """Stops them."""
-        for dispatcher, thread in self.running:
-            dispatcher.stop()
+        for working, thread in self.running:
+            working.stop()
             thread.join(WAIT_SECONDS)
             assert not thread.is_alive()
         self.running.clear()
@@ -276,6 +276,55 @@ def test_after_ten_attempts_it_is_a_dead_letter_until_it_is_asked_for(told: Told
     told.redelivery.redeliver(CALLER, told.owner, webhook, dead)
     told.wait(lambda: told.statuses(webhook) == [(dead, "delivered", 1)])
     assert {one.headers["webhook-id"] for one in told.receiver.received} == {f"evt_{dead}"}
+
+
+def test_one_that_works_again_is_not_disabled_for_how_it_was(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "_AT_ONCE", 1)
+    webhook = told.webhook()
+    told.happen(1)
+    told.happen(2)
+    with told.engine.begin() as connection:
+        long_ago = datetime.now(UTC) - timedelta(days=5)
+        connection.execute(sa.update(Webhook).values(failing_since=long_ago))
+        connection.execute(sa.update(Delivery).values(tries=9))
+    statuses = iter([200, 500])
+    told.receiver.answer = lambda _path: (next(statuses), "")
+    told.work()
+    told.wait(lambda: {status for _, status, _ in told.statuses(webhook)} == {"delivered", "dead"})
+    told.rest()
+
+    with told.engine.connect() as connection:
+        assert connection.execute(sa.select(Webhook.state)).scalar_one() == "active"
+
+
+def test_one_that_cannot_be_signed_for_holds_up_no_other(told: Told) -> None:
+    damaged, whole = told.webhook("/damaged"), told.webhook("/whole")
+    with told.engine.begin() as connection:
+        of_damaged = sa.update(WebhookSecret).where(WebhookSecret.webhook_id == damaged)
+        connection.execute(of_damaged.values(wrapped=b"no more"))
+    told.work()
+    events = [told.happen(certificate) for certificate in range(1, 31)]
+    told.wait(lambda: len(told.receiver.ids("/whole")) == 30)
+
+    assert sorted(told.receiver.ids("/whole")) == events
+    assert {status for _, status, _ in told.statuses(damaged)} == {"pending"}
+    assert {status for _, status, _ in told.statuses(whole)} == {"delivered"}
+
+
+def test_what_fails_in_an_unforeseen_way_is_an_attempt(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(told.outbound, "send", fail)
+    webhook = told.webhook()
+    event_id = told.happen()
+    told.work()
+
+    told.wait(lambda: told.statuses(webhook) == [(event_id, "pending", 1)])
 
 
 def test_retry_after_is_honoured(told: Told) -> None:

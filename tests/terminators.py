@@ -58,6 +58,10 @@ class Terminator:
         """Returns once it serves `expected` for `hostname`."""
         self._wait(hostname, lambda found: found == expected)
 
+    def wait_for_any(self, hostname: str) -> None:
+        """Returns once it serves something for `hostname`."""
+        self._wait(hostname, bool)
+
     def wait_for_end(self, hostname: str, *before: str) -> None:
         """Returns once it serves none of `before` for `hostname`."""
         self._wait(hostname, lambda found: found not in before)

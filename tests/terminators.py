@@ -62,6 +62,11 @@ class Terminator:
         """Returns once it serves something for `hostname`."""
         self._wait(hostname, bool)
 
+    def wait_for_openssl(self, hostname: str, expected: str) -> None:
+        """Returns once `openssl s_client` sees that served. One that was reloaded may have old
+        processes that still accept connections for a moment."""
+        self._wait(hostname, lambda _: self.shown_by_openssl(hostname) == expected)
+
     def wait_for_end(self, hostname: str, *before: str) -> None:
         """Returns once it serves none of `before` for `hostname`."""
         self._wait(hostname, lambda found: found not in before)

@@ -120,6 +120,13 @@ def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(running: 
     assert list(running.temporary.iterdir()) == []
 
 
+def test_a_worker_that_dies_as_the_service_is_told_to_end_is_no_failure(running: Running) -> None:
+    for worker in running.service.workers():
+        worker.kill()
+
+    assert running.service.stop() == 0
+
+
 def test_what_either_worker_answers_counts_once(running: Running) -> None:
     service = running.service
     with ThreadPoolExecutor(8) as threads:

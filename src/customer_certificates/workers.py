@@ -176,6 +176,14 @@ class Workers(MPServer):
         os.close(ready)
         return told == len(fresh)
 
+    def shutdown(self, exit_code: int = 0) -> None:
+        try:
+            super().shutdown(exit_code)
+        except SystemExit:
+            # Told to end, it ended: also where a worker failed just before and has no successor.
+            if not self.interrupt_signal:
+                raise
+
     def _stop_workers(self) -> None:
         self._ending.set()
         with self._changing:

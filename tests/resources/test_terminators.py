@@ -382,6 +382,25 @@ def test_caddy_may_be_known_by_its_address(
     # It opens nothing else, and a token that is wrong is not made good by it.
     assert status_of(TRAEFIK) == 401
     assert status_of(CADDY, Authorization="Bearer wrong") == 401
+    # Nor does it open anything to whom a proxy at that address passes on.
+    for name in ("X-Forwarded-For", "X_Forwarded_For", "Forwarded", "Via"):
+        assert status_of(CADDY, **{name: "10.1.2.3"}) == 401
+    app.close()
+
+
+def test_no_address_that_a_proxy_names_is_let_in_without_a_token(
+    backend: Backend, reporting: TestClient, owner: int, engine: sa.Engine
+) -> None:
+    """Some proxies pass on X_Forwarded_For as the client sent it, which reads the same."""
+    add(reporting, owner, self_signed(WWW, **LONG))
+    app = create_app(backend.closed(CC_TERMINATOR_PEERS="10.1.2.0/24", CC_BEHIND_PROXY="10.9.0.1"))
+    client = TestClient(app, headers={"X-Forwarded-Proto": "https"})
+    for name in ("X-Forwarded-For", "X_Forwarded_For"):
+        headers = {name: "10.1.2.3"}
+        answer = client.simulate_get(
+            CADDY, params={"server_name": WWW}, remote_addr="10.9.0.1", headers=headers
+        )
+        assert answer.status_code == 401
     app.close()
 
 

@@ -56,14 +56,20 @@ class _Connection:
         """It was told nothing, and says nothing, or so little that it would never end."""
         if not self._last or self._last.acknowledged:
             return False
-        if not self._last.received:
-            return True
-        before = self._before_last
+        return not self._last.received or self.trickles
+
+    @property
+    def trickles(self) -> bool:
+        """It was told nothing, and says so little that it would never end."""
+        last, before = self._last, self._before_last
         return bool(
-            before
+            last
+            and before
+            and last.received
             and before.received
+            and not last.acknowledged
             and not before.acknowledged
-            and before.received + self._last.received < _LEAST_BYTES
+            and before.received + last.received < _LEAST_BYTES
         )
 
     @property
@@ -126,8 +132,13 @@ class Connections:
             for one in requests
             if one.body_awaited is None and one.began <= now - _WINDOW_SECONDS
         }
-        owing = {one.address for one in late} - busy
-        cut = {inode for inode, one in found.items() if one.peer in owing and one.owes}
+        owing = {one.address for one in late}
+        cut = {
+            inode
+            for inode, one in found.items()
+            # Whoever waits for an answer says nothing meanwhile.
+            if one.peer in owing and (one.trickles if one.peer in busy else one.owes)
+        }
         for one in late:
             one.was_cut = one.was_cut or one.address in owing
         scarce = self._to_spare(found, busy) - cut

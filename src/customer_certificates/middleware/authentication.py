@@ -10,7 +10,7 @@ from ..errors import Forbidden, Unauthenticated
 from ..services.authentication import Authentication
 from ..services.callers import Caller
 from ..services.rights import Rights, require
-from .networks import Network, Networks
+from .networks import Network, Networks, is_forwarded
 
 _BEARER = 'Bearer realm="customer-certificates"'
 _BASIC = 'Basic realm="customer-certificates", charset="UTF-8"'
@@ -65,7 +65,12 @@ class Authenticated:
         if rights.headerless:
             if "token" in params:
                 return self._authentication.token(params.pop("token"), about, *origin)
-            if not scheme and req.context.peer in self._terminator_peers:
+            # Not through a proxy: of whom it says that it passes something on, it was told.
+            if (
+                not scheme
+                and req.remote_addr in self._terminator_peers
+                and not is_forwarded(req.env)
+            ):
                 return Caller("terminator", *origin)
         match scheme.lower():
             case "bearer":

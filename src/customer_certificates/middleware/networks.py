@@ -1,8 +1,17 @@
-"""Whether an address is one of those that were named."""
+"""Where a request comes from: an address that was named, this machine, or some proxy."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+
+_PROXY_HEADERS = (
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -38,3 +47,8 @@ def is_loopback(text: str) -> bool:
     """Whether it is an address of this machine itself."""
     address = address_of(text)
     return address is not None and address.is_loopback
+
+
+def is_forwarded(env: Mapping[str, object]) -> bool:
+    """Whether some proxy passed the request on, as its WSGI environment shows."""
+    return any(header in env for header in _PROXY_HEADERS)

@@ -9,16 +9,7 @@ from falcon import Request, Response
 
 from ..errors import Forbidden
 from ..services.callers import Caller
-from .networks import Network, Networks, is_loopback
-
-_PROXY_HEADERS = (
-    "HTTP_FORWARDED",
-    "HTTP_VIA",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_REAL_IP",
-)
+from .networks import Network, Networks, is_forwarded, is_loopback
 
 
 class OpenMode:
@@ -38,9 +29,8 @@ class OpenMode:
                 "This service asks for no credentials and so serves only its own machine. "
                 "CC_TRUSTED_PEERS lists the peers that may ask as well."
             )
-        for header in _PROXY_HEADERS:
-            if header in env:
-                raise Forbidden("A service without credentials is not served through a proxy.")
+        if is_forwarded(env):
+            raise Forbidden("A service without credentials is not served through a proxy.")
         host = env.get("HTTP_HOST", "")
         # A foreign name that resolves to 127.0.0.1 must not open the door (DNS rebinding).
         if not _is_local(host):

@@ -25,6 +25,8 @@ _UNUSABLE = {
     "key_mismatch",
 }
 _MOST_WITH_CHAINS = 8
+# Of a certificate that is replaced all the time, no version is found for which it was chosen.
+_MOST_LOOKS = 3
 _MOST = 10_000
 
 # What is read of a certificate to decide whether it is served.
@@ -125,14 +127,25 @@ class Candidates:
         rows = self._serving(hostname=hostname, wildcard=wildcard, limit=_MOST_WITH_CHAINS)
         if len(rows) < _MOST_WITH_CHAINS:
             found = servables(rows, lambda name: (name,))
-            chosen = choose([one.candidate for one in found])
-        else:
+            return _the_one(found, choose([one.candidate for one in found]))
+        for _ in range(_MOST_LOOKS):
             chosen = choose([one.candidate for one in self.of(hostname)])
-            found = self.with_keys([chosen.certificate_id]) if chosen else []
-        # In between, another version may have come: it is as good.
-        return next(
-            (one for one in found if chosen and one.candidate[0] == chosen.certificate_id), None
-        )
+            if chosen is None:
+                break
+            # In between, another version may have come, which nobody has chosen.
+            if one := _the_one(self.with_keys([chosen.certificate_id]), chosen):
+                return one
+        return None
+
+
+def _the_one(found: Iterable[Servable], chosen: Candidate | None) -> Servable | None:
+    if chosen is None:
+        return None
+    wanted = chosen.certificate_id, chosen.version
+    return next(
+        (one for one in found if (one.candidate.certificate_id, one.candidate.version) == wanted),
+        None,
+    )
 
 
 def ids_of(name: str) -> Select[tuple[int]]:

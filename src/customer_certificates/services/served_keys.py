@@ -4,6 +4,7 @@ import base64
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -107,10 +108,12 @@ class ServedKeys:
                     self._remember((who, certificate_id, version), until)
 
     def _remember(self, name: tuple[Any, int, int], until: datetime) -> None:
+        # Threads do this at once: each step by itself leaves it whole.
+        self._recorded.pop(name, None)
         self._recorded[name] = until
-        self._recorded.move_to_end(name)
-        while len(self._recorded) > _MOST_REMEMBERED:
-            self._recorded.popitem(last=False)
+        if len(self._recorded) > _MOST_REMEMBERED:
+            with suppress(KeyError):
+                self._recorded.popitem(last=False)
 
 
 def _path(user_id: int, keys: Sequence[tuple[int, int]]) -> str:

@@ -112,7 +112,13 @@ class Terminators:
         tag = tag_of(encode([(one.certificate_id, one.version) for one in winners]))
         if is_known(tag):
             return tag, None
-        found = self._candidates.with_keys(one.certificate_id for one in winners)
+        chosen = {(one.certificate_id, one.version) for one in winners}
+        # What was replaced in between comes with the next poll: nobody has looked at it yet.
+        found = [
+            one
+            for one in self._candidates.with_keys(one.certificate_id for one in winners)
+            if (one.candidate.certificate_id, one.candidate.version) in chosen
+        ]
         pairs = self._served_keys.hand_out(caller, "traefik", found)
         versions = [(one.candidate.certificate_id, one.candidate.version) for one, _ in pairs]
         return tag_of(encode(versions)), _configuration(pairs)

@@ -321,6 +321,7 @@ def examine_unread(config: Config) -> int:
         try:
             return Reexamination(*parts).run()
         finally:
+            data_keys.close()
             children.close()
     finally:
         database.close()

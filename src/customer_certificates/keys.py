@@ -1,7 +1,7 @@
 """What the commands do with keys: the parts put together for each."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
 from .config import Config
@@ -58,7 +58,9 @@ def seal_unsealed(config: Config) -> int:
         if UnsealedKeys.are_there(database):
             data_keys = DataKeys(database, master_keys_of(config), _now)
             audit, caller = Audit(database, _now), Caller("command", "migrate", "")
-            number = UnsealedKeys(database, data_keys, PrivateKeys(database), audit, caller).run()
+            with closing(data_keys):
+                parts = (database, data_keys, PrivateKeys(database), audit, caller)
+                number = UnsealedKeys(*parts).run()
         remains = Remains(database, _now)
         if not remains.are_there():
             return number

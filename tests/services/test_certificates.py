@@ -79,14 +79,14 @@ class Parts(NamedTuple):
 @pytest.fixture
 def parts(
     database: Database, revisions: Revisions, children: Children, master_keys: MasterKeys
-) -> Parts:
+) -> Iterator[Parts]:
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, lambda: NOW, enforce=False)
     hostnames = Hostnames(database)
     audit = Audit(database, lambda: NOW)
     data_keys = DataKeys(database, master_keys, lambda: NOW)
     private_keys = PrivateKeys(database)
-    return Parts(
+    yield Parts(
         database,
         inspection,
         intermediates,
@@ -98,6 +98,7 @@ def parts(
         private_keys,
         lambda: NOW,
     )
+    data_keys.close()
 
 
 @pytest.fixture

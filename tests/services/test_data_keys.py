@@ -1,6 +1,8 @@
 """Users' data keys: made once, wrapped, kept in memory no longer than their rows."""
 
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -12,6 +14,7 @@ from customer_certificates.errors import NotFound, Unavailable
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.models import User, UserKey
+from customer_certificates.services.at_hand import AtHand, Present
 from customer_certificates.services.data_keys import DataKeys
 
 from ..tables import NOW, add_users, dump
@@ -42,8 +45,10 @@ def master_key() -> Counted:
 
 
 @pytest.fixture
-def data_keys(database: Database, master_key: Counted) -> DataKeys:
-    return DataKeys(database, MasterKeys(master_key), lambda: NOW)
+def data_keys(database: Database, master_key: Counted) -> Iterator[DataKeys]:
+    data_keys = DataKeys(database, MasterKeys(master_key), lambda: NOW)
+    yield data_keys
+    data_keys.close()
 
 
 def test_a_key_is_made_once_and_wrapped(data_keys: DataKeys, engine: sa.Engine) -> None:
@@ -116,11 +121,45 @@ def test_it_is_forgotten_when_its_time_is_over(
     database: Database, master_key: Counted, engine: sa.Engine
 ) -> None:
     (owner,) = add_users(engine, 1)
-    data_keys = DataKeys(database, MasterKeys(master_key), lambda: datetime.now(UTC), 0.0)
+    data_keys = DataKeys(
+        database,
+        MasterKeys(master_key),
+        lambda: datetime.now(UTC),
+        lambda present: AtHand(present, kept_seconds=0.0),
+    )
     data_keys.stored(owner)
     data_keys.of(owner)
 
     assert master_key.unwrapped == 2
+    data_keys.close()
+
+
+def test_it_is_dropped_when_its_row_is_gone(
+    database: Database, master_key: Counted, engine: sa.Engine
+) -> None:
+    """From the memory of a process that nobody asks for it any more."""
+    gone, stays = add_users(engine, 2)
+    held: list[AtHand] = []
+
+    def at_hand(present: Present) -> AtHand:
+        held.append(AtHand(present, look_seconds=0.01))
+        return held[0]
+
+    data_keys = DataKeys(database, MasterKeys(master_key), lambda: NOW, at_hand)
+    names = {}
+    for owner in (gone, stays):
+        secret = data_keys.stored(owner).newest.key
+        wrapped = b"cc/data-key/v1" + owner.to_bytes(8) + (1).to_bytes(4) + secret.reveal()
+        names[owner] = (owner, 1, wrapped)
+        assert held[0].get(names[owner]) == secret
+    with engine.begin() as connection:
+        connection.execute(sa.delete(User).where(User.id == gone))
+
+    until = time.monotonic() + 10
+    while held[0].get(names[gone]) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert held[0].get(names[gone]) is None
+    assert held[0].get(names[stays])
     data_keys.close()
 
 
@@ -136,4 +175,6 @@ def test_a_master_key_that_is_not_given_makes_it_unavailable(
     assert "counted" not in refused.value.detail
     assert "wrapped by counted" in caplog.text
     retiring = MasterKeys(Counted("another"), [Counted()])
-    assert DataKeys(database, retiring, lambda: NOW).of(owner) == data_keys.of(owner)
+    others = DataKeys(database, retiring, lambda: NOW)
+    assert others.of(owner) == data_keys.of(owner)
+    others.close()

@@ -7,10 +7,13 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Insert,
+    Select,
     SQLColumnExpression,
     TableValuedAlias,
     Text,
+    bindparam,
     column,
+    select,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
@@ -46,6 +49,12 @@ class _items(FunctionElement[str]):  # noqa: N801 - a function of SQL
 def items_of(json: SQLColumnExpression[str]) -> TableValuedAlias:
     """A table with a row for each text in a JSON array, in its column `value`."""
     return _items(json).table_valued(column("value", Text))
+
+
+def ids_of(name: str) -> Select[tuple[int]]:
+    """The ids in the parameter `name`, which is JSON: an array of texts."""
+    items = items_of(bindparam(name, type_=Text))
+    return select(items.c.value.cast(BigInteger))
 
 
 class this_transaction(FunctionElement[int]):  # noqa: N801 - a function of SQL

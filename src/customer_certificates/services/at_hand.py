@@ -1,24 +1,37 @@
 """What was unwrapped by a master key is at hand for minutes: unwrapping may ask another machine."""
 
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from threading import Lock, Timer
 from time import monotonic
 
 from ..crypto.secret import Secret
+from ..errors import Unavailable
 
-# With what a sweep may come late, less than five minutes.
-KEPT_SECONDS = 290.0
-_SWEEP_SECONDS = 1.0
+# With what a look may come late, less than five minutes.
+KEPT_SECONDS = 230.0
+_LOOK_SECONDS = 60.0
 _MOST = 10_000
 # The row: the id of whose it is, its version, what is wrapped.
 Name = tuple[int, int, bytes]
+# Says of some ids, of whose they are, which still have rows; may raise Unavailable.
+Present = Callable[[Collection[int]], Collection[int]]
 
 
 class AtHand:
     """What was unwrapped, by the row that it was unwrapped from: who did not just read that row
-    does not find it. A timer ends it, asked for or not."""
+    does not find it. It ends with its time, or soon after its row, asked for or not."""
 
-    def __init__(self, kept_seconds: float = KEPT_SECONDS) -> None:
+    def __init__(
+        self,
+        present: Present,
+        kept_seconds: float = KEPT_SECONDS,
+        look_seconds: float = _LOOK_SECONDS,
+    ) -> None:
+        """It is kept for `kept_seconds` at most; every `look_seconds`, `present` is asked."""
+        self._present = present
         self._kept_seconds = kept_seconds
+        self._look_seconds = look_seconds
         self._lock = Lock()
         self._held: dict[Name, tuple[float, Secret]] = {}
         self._timer: Timer | None = None
@@ -36,26 +49,38 @@ class AtHand:
             if len(self._held) > _MOST:
                 del self._held[next(iter(self._held))]
             if self._timer is None:
-                self._start(self._kept_seconds)
+                self._start()
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Forgets all; nothing is asked any more."""
         with self._lock:
             self._held.clear()
-            if self._timer:
-                self._timer.cancel()
+            timer, self._timer = self._timer, None
+        if timer:
+            timer.cancel()
+            timer.join()
 
-    def _start(self, seconds: float) -> None:
-        self._timer = Timer(seconds, self._sweep)
+    def _start(self) -> None:
+        self._timer = Timer(min(self._look_seconds, self._kept_seconds), self._sweep)
         self._timer.daemon = True
         self._timer.start()
 
     def _sweep(self) -> None:
         with self._lock:
+            asked = {name[0] for name in self._held}
+        gone: set[int] = set()
+        try:
+            with suppress(Unavailable):
+                gone = asked.difference(self._present(asked))
+        finally:
+            self._end(gone)
+
+    def _end(self, gone: set[int]) -> None:
+        with self._lock:
             now = monotonic()
-            # The oldest come first: they are held for the same time each.
-            while self._held and (oldest := next(iter(self._held.items())))[1][0] <= now:
-                del self._held[oldest[0]]
+            for name, (until, _) in [*self._held.items()]:
+                if until <= now or name[0] in gone:
+                    del self._held[name]
             self._timer = None
             if self._held:
-                self._start(max(next(iter(self._held.values()))[0] - now, _SWEEP_SECONDS))
+                self._start()

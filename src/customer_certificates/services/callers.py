@@ -1,6 +1,6 @@
 """Who asks for something to be done: what the services are told of a request's origin."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -39,14 +39,18 @@ class Reach(NamedTuple):
 
     def has_certificate(self, user_id: int, hostnames: Iterable[str]) -> bool:
         """Whether a user's certificate for `hostnames` may be served for one of its names."""
-        if not self.has_user(user_id):
-            return False
-        if self.hostnames is None:
-            return True
+        return self.has_user(user_id) and any(True for _ in self.names_of(hostnames))
+
+    def names_of(self, hostnames: Iterable[str]) -> Iterator[str]:
+        """For which names within it a certificate for `hostnames` may be served."""
         names = {*hostnames}
-        return any(map(self.has_name, names)) or any(
-            wildcard_of(mine) in names for mine in self.hostnames
-        )
+        if self.hostnames is None:
+            yield from names
+            return
+        yield from filter(self.has_name, names)
+        for mine in self.hostnames - names:
+            if wildcard_of(mine) in names:
+                yield mine
 
 
 ALL = Reach()

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Select, Text, and_, bindparam, select
 from ..errors import Finding
 from ..gateways.database import Database
 from ..gateways.prepared import Row
-from ..gateways.sql import items_of
+from ..gateways.sql import ids_of
 from ..models import Certificate, CertificateHostname, PrivateKey, UserKey
 from ..pki.names import wildcard_of
 from ..pki.winners import Candidate, key_type_of
@@ -146,12 +146,6 @@ def _the_one(found: Iterable[Servable], chosen: Candidate | None) -> Servable | 
         (one for one in found if (one.candidate.certificate_id, one.candidate.version) == wanted),
         None,
     )
-
-
-def ids_of(name: str) -> Select[tuple[int]]:
-    """The ids in the parameter `name`, which is JSON: an array of texts."""
-    items = items_of(bindparam(name, type_=Text))
-    return select(items.c.value.cast(BigInteger))
 
 
 def with_keys(statement: Any) -> Any:

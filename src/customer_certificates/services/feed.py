@@ -21,11 +21,11 @@ from ..crypto.secret import Secret
 from ..gateways.changes import Changes
 from ..gateways.database import Database
 from ..gateways.metrics import Metrics
-from ..gateways.sql import follows, lineage, oldest_transaction, size_of
+from ..gateways.sql import follows, ids_of, lineage, oldest_transaction, size_of
 from ..models import Certificate, Event, ServiceState
 from ..pki.material import FINGERPRINT, NOT_AFTER, NOT_BEFORE, Trust
 from .callers import Caller, Reach
-from .candidates import Candidates, Servable, ids_of
+from .candidates import Candidates, Servable
 from .feed_cursors import Cursor, read
 from .hostnames import as_json
 from .served_keys import ServedKeys

@@ -10,12 +10,11 @@ from sqlalchemy import BigInteger, bindparam, delete, insert, select, update
 
 from ..errors import NotFound
 from ..gateways.database import EVERYBODY, Call, Database, Transaction
-from ..gateways.sql import replacing
+from ..gateways.sql import ids_of, replacing
 from ..models import Certificate, Serving, Terminator, User
 from .audit import Audit
 from .audit_chain import NOBODY
 from .callers import Caller
-from .candidates import ids_of
 from .events import CertificateState, Events
 from .hostnames import as_json, names_of
 from .repeats import ANY_NUMBER, Once

@@ -11,10 +11,11 @@ from sqlalchemy import BigInteger, bindparam, select
 from ..crypto.secret import Secret
 from ..errors import Conflict, NotFound
 from ..gateways.database import Database
+from ..gateways.sql import ids_of
 from ..models import Certificate, PrivateKey
 from ..pki.winners import Candidate, best, decide
 from .callers import Caller, Reach
-from .candidates import DECIDING, OF_KEY, Candidates, Servable, candidate_of, ids_of
+from .candidates import DECIDING, OF_KEY, Candidates, Servable, candidate_of
 from .hostnames import as_json, names_of
 from .served_keys import ServedKeys
 from .views import encode, tag_of
@@ -139,9 +140,9 @@ class Terminators:
         by_name: dict[str, list[Candidate]] = {}
         for hostnames, *row in rows:
             candidate = candidate_of(tuple(row), names_of(hostnames))
-            if reach.has_certificate(candidate.user_id, candidate.hostnames):
-                for name in candidate.hostnames:
-                    by_name.setdefault(name, []).append(candidate)
+            # A limited token gets no key for being the best for a name of somebody else's.
+            for name in reach.names_of(candidate.hostnames):
+                by_name.setdefault(name, []).append(candidate)
         now = self._now()
         chosen = {
             one.certificate_id: one

@@ -38,13 +38,16 @@ class Server:
         log: Path,
         is_ready: Callable[[int], bool],
         options: Mapping[str, Any] = {},
+        end: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """Starts `command`, with more options of Popen; `is_ready(pid)` says when it serves."""
+        """Starts `command`, with more options of Popen; `is_ready(pid)` says when it serves, `end`
+        is what has it stop at once, in good order."""
         self.url = url
         self._command = command
         self._log = log
         self._is_ready = is_ready
         self._options = options
+        self._end = end
         self.start()
 
     def start(self) -> None:
@@ -75,7 +78,7 @@ class Server:
         """Stops it in good order; nothing happens if it does not run."""
         if self._popen.poll() is None:
             self.resume()
-            self._popen.send_signal(signal.SIGINT)
+            self._popen.send_signal(self._end)
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(STOP_SECONDS)
         self.kill()
@@ -152,6 +155,8 @@ def start_postgresql(
         folder / "log",
         is_ready,
         account,
+        # At SIGTERM it would wait for its clients.
+        signal.SIGINT,
     )
 
 

@@ -70,6 +70,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait for processes that start, or stop."""
+    return min(os.cpu_count() or 1, 4) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Where CI runs, a test that cannot run is a failure: nobody reads why it was skipped."""

@@ -165,7 +165,7 @@ def stock(door: TestClient) -> Stock:
 
 @CHECKED.parametrize()
 @settings(
-    max_examples=15,
+    max_examples=8,
     deadline=None,
     # The database is emptied for each operation, not for each request.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -423,6 +423,30 @@ def test_a_range_is_told_again_and_what_was_before_the_endpoint_too(told: Told) 
     assert certificate_1 == [events[0], events[2]]
 
 
+def test_what_is_asked_for_out_of_its_turn_waits_for_it(told: Told) -> None:
+    """And nobody takes it for late meanwhile."""
+    webhook = told.webhook()
+    events = [told.happen(1), told.happen(1), told.happen(1)]
+
+    def dues() -> list[bool]:
+        deliveries, _ = told.redelivery.page(told.owner, webhook, None, 0, 10)
+        return [one.next_attempt_at is not None for one in deliveries]
+
+    told.redelivery.redeliver(CALLER, told.owner, webhook, events[1])
+    assert dues() == [True, False, False]
+    told.work()
+    told.wait(lambda: told.receiver.ids() == events)
+    told.rest()
+    told.redelivery.redeliver(CALLER, told.owner, webhook, events[2])
+    assert dues() == [False, False, True]
+    told.redelivery.redeliver(CALLER, told.owner, webhook, events[0])
+    assert dues() == [True, False, False]
+    told.redelivery.redeliver(CALLER, told.owner, webhook, events[0])
+    assert dues() == [True, False, False]
+    told.work()
+    told.wait(lambda: told.receiver.ids()[3:] == [events[0], events[2]])
+
+
 def test_a_worker_that_died_keeps_others_from_nothing(told: Told) -> None:
     webhook = told.webhook()
     events = [told.happen(1), told.happen(1)]

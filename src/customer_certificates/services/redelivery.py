@@ -119,15 +119,22 @@ class Redelivery:
         )
         self._end = database.prepare(_end())
         self._missing = database.prepare(_missing())
-        self._let_go = database.prepare(
+        first = first_pending(Delivery.webhook_id, Delivery.subject)
+        free = (of_webhook, Delivery.status == PENDING, Delivery.lease.is_(None))
+        # What has now others before it waits for them, and is not late meanwhile.
+        self._hold_back = database.prepare(
             update(Delivery)
-            .where(
-                of_webhook,
-                Delivery.status == PENDING,
-                Delivery.due.is_(None),
-                Delivery.event_id == first_pending(Delivery.webhook_id, Delivery.subject),
-            )
+            .where(*free, Delivery.due.is_not(None), Delivery.event_id != first)
+            .values({Delivery.due: null()})
+        )
+        let_go = (
+            update(Delivery)
+            .where(*free, Delivery.due.is_(None), Delivery.event_id == first)
             .values({Delivery.due: bindparam("next")})
+        )
+        self._let_go = database.prepare(let_go)
+        self._let_one_go = database.prepare(
+            let_go.where(Delivery.event_id == bindparam("event_id", type_=BigInteger))
         )
 
     def page(
@@ -150,7 +157,8 @@ class Redelivery:
         once: Once = ANY_NUMBER,
     ) -> None:
         """Has the event be told to the endpoint once more, on a schedule of its own; one that is
-        pending is sent at once. Raises NotFound, Conflict (the endpoint is not active)."""
+        pending is sent at once, unless it waits for another. Raises NotFound, Conflict (the
+        endpoint is not active)."""
         now = self._now()
         with self._database.begin(tenant_of(user_id)) as session:
             once.claim(session)
@@ -160,8 +168,10 @@ class Redelivery:
                 raise NotFound(f"Webhook {webhook_id} has no delivery of event {event_id}.")
             require_active(webhook)
             if delivery.lease is None:
-                delivery.status, delivery.tries, delivery.due = "pending", 0, now
+                delivery.status, delivery.tries, delivery.due = "pending", 0, None
                 session.flush()
+                session.run(self._hold_back, webhook_id=webhook_id)
+                session.run(self._let_one_go, webhook_id=webhook_id, event_id=event_id, next=now)
             self._audit.record(
                 session,
                 caller,
@@ -192,6 +202,7 @@ class Redelivery:
             bounds["until"] = last = found[:_MOST_REPLAYED][-1] if found else wanted.after
             session.run(self._again, **bounds)
             session.run(self._missing, **bounds)
+            session.run(self._hold_back, webhook_id=webhook_id)
             session.run(self._let_go, webhook_id=webhook_id, next=self._now())
             count = min(len(found), _MOST_REPLAYED)
             self._audit.record(

@@ -414,6 +414,8 @@ def test_a_range_is_told_again_and_what_was_before_the_endpoint_too(told: Told) 
     events += [told.happen(1), told.happen(1)]
     told.work()
     told.wait(lambda: told.receiver.ids() == events[2:])
+    # Before that, they are still being told.
+    told.wait(lambda: {status for _, status, _ in told.statuses(webhook)} == {"delivered"})
 
     replayed = told.redelivery.replay(CALLER, told.owner, webhook, Replay(0, events[-2]))
     assert (replayed.count, replayed.last) == (3, None)

@@ -127,6 +127,13 @@ def test_a_worker_that_dies_as_the_service_is_told_to_end_is_no_failure(running:
     assert running.service.stop() == 0
 
 
+def test_a_service_that_is_told_to_end_as_it_is_told_to_reload_ends(running: Running) -> None:
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+        running.service.popen.send_signal(number)
+
+    assert running.service.popen.wait(_WAIT_SECONDS) == 0
+
+
 def test_what_either_worker_answers_counts_once(running: Running) -> None:
     service = running.service
     with ThreadPoolExecutor(8) as threads:

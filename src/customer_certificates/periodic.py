@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from threading import Event
 from typing import NamedTuple
 
 from .errors import Unavailable
+from .gateways.alarms import Alarm
 from .services.rota import Rota
 
 _LOOK_SECONDS = 10.0
@@ -22,7 +22,7 @@ class Job(NamedTuple):
     run: Callable[[], object]
 
 
-def run_jobs(jobs: Sequence[Job], rota: Rota, stopped: Event) -> None:
+def run_jobs(jobs: Sequence[Job], rota: Rota, stopped: Alarm) -> None:
     """Does whatever is due and nobody else in the cluster has begun, until `stopped`."""
     while True:
         for job in jobs:

@@ -4,10 +4,11 @@ import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from threading import Event, Thread
+from threading import Thread
 from time import sleep
 
 from .config import Config
+from .gateways.alarms import Alarm
 from .gateways.announcements import Announcements
 from .gateways.database import Database
 from .gateways.log_format import configure_logging
@@ -69,7 +70,7 @@ def work(config: Config, *, with_parent: bool = False) -> None:
         metrics,
         _now,
     )
-    stopped = Event()
+    stopped = Alarm()
 
     def stop(*_: object) -> None:
         stopped.set()

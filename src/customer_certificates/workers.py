@@ -15,6 +15,8 @@ from granian._granian import SocketHolder
 from granian.constants import SSLProtocols
 from granian.server.mp import MPServer, WorkerProcess
 
+from .gateways.alarms import Alarm
+
 # What clients have to take of an answer that is sent to them, before the kernel gives them up.
 _UNREAD_SECONDS = 30
 _START_SECONDS = 60
@@ -40,6 +42,8 @@ class Workers(MPServer):
 
     def __init__(self, *arguments: Any, threads: int, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        # Signals' handlers set it; one that comes upon another would wait for itself.
+        self.main_loop_interrupt: Any = Alarm()
         self._threads = threads
         self._listeners: list[int] = []
         # A process that is forked has all descriptors that are open at that moment; whoever starts

@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from threading import Event, Lock
+from threading import Lock
 
 from ..errors import Unavailable
+from ..gateways.alarms import Alarm
 from ..gateways.metrics import Metrics
 from .deliveries import Deliveries, Run
 from .disabling import Disabling
@@ -69,7 +70,7 @@ class Dispatcher:
         self._lanes: dict[int, _Lane] = {}
         self._lock = Lock()
         self._sent: deque[Sent] = deque()
-        self._wake = Event()
+        self._wake = Alarm()
         self._stopping = False
 
     def wake(self) -> None:

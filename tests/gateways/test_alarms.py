@@ -1,0 +1,52 @@
+"""What signals' handlers set."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from customer_certificates.gateways.alarms import Alarm
+
+
+@pytest.fixture
+def alarm() -> Iterator[Alarm]:
+    """One that a signal's handler sets a thousand times a second."""
+    alarm = Alarm()
+    before = signal.signal(signal.SIGALRM, lambda *_: alarm.set())
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    yield alarm
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_handler_may_set_it_whatever_it_interrupts(alarm: Alarm) -> None:
+    """An Event hangs here: its lock is held by the thread that the handler interrupts."""
+
+    def ring() -> None:
+        for _ in range(100_000):
+            alarm.set()
+
+    ringing = threading.Thread(target=ring)
+    ringing.start()
+    for _ in range(100_000):
+        alarm.set()
+        alarm.clear()
+        alarm.wait(0)
+    ringing.join()
+    assert alarm.wait()
+
+
+def test_who_waits_is_woken_by_another_thread_and_not_before() -> None:
+    alarm = Alarm()
+    assert not alarm.wait(0.01)
+    assert not alarm.is_set()
+
+    threading.Timer(0.05, alarm.set).start()
+    began = time.monotonic()
+    assert alarm.wait()
+    assert time.monotonic() - began >= 0.05
+    assert alarm.wait(0)
+    alarm.clear()
+    assert not alarm.wait(0)

@@ -1,6 +1,8 @@
 """The service, as an agent knows it: what to serve, and what is served."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from threading import Thread
 from types import NoneType
 from typing import TypeVar
 
@@ -14,6 +16,25 @@ T = TypeVar("T")
 _AT_ONCE = 500
 
 
+class _Ahead:
+    """What follows a cursor, asked for while what came before is being written."""
+
+    def __init__(self, cursor: str, fetch: Callable[[str], Page]) -> None:
+        self.cursor = cursor
+        self._page: Future[Page] = Future()
+        Thread(target=self._run, args=[fetch], name="feed-ahead", daemon=True).start()
+
+    def take(self) -> Page:
+        """The page, once it is there. Raises what asking for it raised."""
+        return self._page.result()
+
+    def _run(self, fetch: Callable[[str], Page]) -> None:
+        try:
+            self._page.set_result(fetch(self.cursor))
+        except BaseException as error:
+            self._page.set_exception(error)
+
+
 class Feed:
     """One service's feed, read by one terminator."""
 
@@ -22,6 +43,7 @@ class Feed:
         self._server = server
         self._read_token = read_token
         self._connection: Connection | None = None
+        self._ahead: _Ahead | None = None
 
     def close(self) -> None:
         """Ends the connection; the next request makes another."""
@@ -32,6 +54,14 @@ class Feed:
     def page(self, cursor: str, wait: int) -> Page:
         """What follows `cursor` (empty: everything), within `wait` seconds where there is nothing
         yet. Raises Refused, Unreachable, Lost."""
+        ahead, self._ahead = self._ahead, None
+        # It is another cursor where what was read could not be written.
+        page = ahead.take() if ahead and ahead.cursor == cursor else self._page(cursor, wait)
+        if page.more:
+            self._ahead = _Ahead(page.cursor, self._page)
+        return page
+
+    def _page(self, cursor: str, wait: int = 0) -> Page:
         params = {"wait": str(wait), "limit": str(_AT_ONCE)}
         if cursor:
             params["since"] = cursor

@@ -1,8 +1,9 @@
 """Pieces of statements that the two databases write differently."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec import json
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -52,9 +53,14 @@ def items_of(json: SQLColumnExpression[str]) -> TableValuedAlias:
 
 
 def ids_of(name: str) -> Select[tuple[int]]:
-    """The ids in the parameter `name`, which is JSON: an array of texts."""
+    """The ids in the parameter `name`, which is what `ids_as_json` gives."""
     items = items_of(bindparam(name, type_=Text))
     return select(items.c.value.cast(BigInteger))
+
+
+def ids_as_json(ids: Iterable[int]) -> str:
+    """Ids as `ids_of` takes them: JSON, an array of texts."""
+    return json.encode([str(one) for one in ids]).decode()
 
 
 class this_transaction(FunctionElement[int]):  # noqa: N801 - a function of SQL

@@ -52,6 +52,11 @@ class Candidate(NamedTuple):
     key_type: str | None
     has_key: bool
 
+    @property
+    def this_version(self) -> tuple[int, int]:
+        """Which certificate it is, and which version of it."""
+        return self.certificate_id, self.version
+
 
 class Loser(NamedTuple):
     """A certificate that is not served for the name, why, and to which other one it lost (None:

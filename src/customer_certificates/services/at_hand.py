@@ -4,9 +4,14 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from threading import Lock, Timer
 from time import monotonic
+from typing import Any
+
+from sqlalchemy import select
 
 from ..crypto.secret import Secret
 from ..errors import Unavailable
+from ..gateways.database import Database
+from ..gateways.sql import ids_as_json, ids_of
 
 # With what a look may come late, less than five minutes.
 KEPT_SECONDS = 230.0
@@ -16,6 +21,12 @@ _MOST = 10_000
 Name = tuple[int, int, bytes]
 # Says of some ids, of whose they are, which still have rows; may raise Unavailable.
 Present = Callable[[Collection[int]], Collection[int]]
+
+
+def present_in(database: Database, owner: Any) -> Present:
+    """Asks the table that has the column `owner`, of ids whose the rows are."""
+    statement = database.prepare(select(owner).where(owner.in_(ids_of("ids"))), tenant=None)
+    return lambda ids: [row[0] for row in statement(ids=ids_as_json(ids))]
 
 
 class AtHand:

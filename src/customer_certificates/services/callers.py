@@ -39,7 +39,9 @@ class Reach(NamedTuple):
 
     def has_certificate(self, user_id: int, hostnames: Iterable[str]) -> bool:
         """Whether a user's certificate for `hostnames` may be served for one of its names."""
-        return self.has_user(user_id) and any(True for _ in self.names_of(hostnames))
+        return self.has_user(user_id) and (
+            self.hostnames is None or any(True for _ in self.names_of(hostnames))
+        )
 
     def names_of(self, hostnames: Iterable[str]) -> Iterator[str]:
         """For which names within it a certificate for `hostnames` may be served."""

@@ -9,12 +9,12 @@ from sqlalchemy import BigInteger, Select, Text, and_, bindparam, select
 from ..errors import Finding
 from ..gateways.database import Database
 from ..gateways.prepared import Row
-from ..gateways.sql import ids_of
+from ..gateways.sql import ids_as_json, ids_of
 from ..models import Certificate, CertificateHostname, PrivateKey, UserKey
 from ..pki.names import wildcard_of
 from ..pki.winners import Candidate, key_type_of
 from .data_keys import WRAPPED
-from .hostnames import as_json, names_of
+from .hostnames import names_of
 
 # Findings after which a private key that is stored is none that could serve its certificate.
 _UNUSABLE = {
@@ -101,7 +101,7 @@ class Candidates:
 
     def with_keys(self, certificate_ids: Iterable[int]) -> list[Servable]:
         """Those of them that are active and can be served, by id."""
-        return servables(self._those(ids=as_json([str(one) for one in certificate_ids])))
+        return servables(self._those(ids=ids_as_json(certificate_ids)))
 
     def of(self, hostname: str, most: int = _MOST) -> list[Found]:
         """The candidates, active ones first, the newest of them first; about `most` at most."""
@@ -141,11 +141,8 @@ class Candidates:
 def _the_one(found: Iterable[Servable], chosen: Candidate | None) -> Servable | None:
     if chosen is None:
         return None
-    wanted = chosen.certificate_id, chosen.version
-    return next(
-        (one for one in found if (one.candidate.certificate_id, one.candidate.version) == wanted),
-        None,
-    )
+    wanted = chosen.this_version
+    return next((one for one in found if one.candidate.this_version == wanted), None)
 
 
 def with_keys(statement: Any) -> Any:

@@ -7,7 +7,7 @@ transaction, never within one.
 import logging
 import os
 import struct
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -19,10 +19,9 @@ from ..errors import Unavailable
 from ..gateways.database import Call, ConstraintBroken, Database
 from ..gateways.master_keys import MasterKeys, WrongMasterKey
 from ..gateways.prepared import Row
-from ..gateways.sql import ids_of, insert_new
+from ..gateways.sql import insert_new
 from ..models import UserKey
-from .at_hand import AtHand, Present
-from .hostnames import as_json
+from .at_hand import AtHand, Present, present_in
 from .users import user_not_found
 
 _KEY_BYTES = 32
@@ -76,11 +75,8 @@ class DataKeys:
         self._database = database
         self._master_keys = master_keys
         self._now = now
-        self._at_hand = at_hand(self._present)
+        self._at_hand = at_hand(present_in(database, UserKey.user_id))
         self._of = database.prepare(select(*WRAPPED).where(UserKey.user_id == bindparam("user_id")))
-        self._present_of = database.prepare(
-            select(UserKey.user_id).where(UserKey.user_id.in_(ids_of("ids"))), tenant=None
-        )
         self._insert = database.prepare(
             insert_new(UserKey).returning(UserKey.version),
             ("user_id", "version", "wrapped", "master_key_id", "created_at"),
@@ -128,10 +124,6 @@ class DataKeys:
     def close(self) -> None:
         """Forgets what was unwrapped."""
         self._at_hand.clear()
-
-    def _present(self, user_ids: Collection[int]) -> Collection[int]:
-        ids = as_json([str(one) for one in user_ids])
-        return [user_id for (user_id,) in self._present_of(ids=ids)]
 
     def _unwrapped(self, user_id: int, version: int, wrapped: bytes, master_key_id: str) -> Secret:
         name = (user_id, version, bytes(wrapped))

@@ -21,13 +21,12 @@ from ..crypto.secret import Secret
 from ..gateways.changes import Changes
 from ..gateways.database import Database
 from ..gateways.metrics import Metrics
-from ..gateways.sql import follows, ids_of, lineage, oldest_transaction, size_of
+from ..gateways.sql import follows, ids_as_json, ids_of, lineage, oldest_transaction, size_of
 from ..models import Certificate, Event, ServiceState
 from ..pki.material import FINGERPRINT, NOT_AFTER, NOT_BEFORE, Trust
 from .callers import Caller, Reach
 from .candidates import Candidates, Servable
 from .feed_cursors import Cursor, read
-from .hostnames import as_json
 from .served_keys import ServedKeys
 from .views import encode
 
@@ -224,7 +223,7 @@ class Feed:
         if user_ids is None:
             rows = self._page(after=cursor.after, limit=limit)
         else:
-            users = as_json([str(one) for one in user_ids])
+            users = ids_as_json(user_ids)
             rows = self._page_of_users(after=cursor.after, limit=limit, user_ids=users)
         ids = _within(_MOST_BYTES, rows)
         more = len(ids) < len(rows) or len(rows) == limit

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, bindparam, delete, insert, select, update
 
 from ..errors import NotFound
 from ..gateways.database import EVERYBODY, Call, Database, Transaction
-from ..gateways.sql import ids_of, replacing
+from ..gateways.sql import ids_as_json, ids_of, replacing
 from ..models import Certificate, Serving, Terminator, User
 from .audit import Audit
 from .audit_chain import NOBODY
@@ -186,7 +186,7 @@ class ServingStates:
         self, session: Transaction, caller: Caller, terminator_id: int, report: Report
     ) -> list[Call]:
         served = {one.certificate_id: one for one in report.served}
-        ids = as_json([str(one) for one in {*served, *report.dropped}])
+        ids = ids_as_json({*served, *report.dropped})
         session.run(self._lock, ids=ids)
         known = {
             row[0]: _Known(*row[1:])

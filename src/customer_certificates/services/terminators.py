@@ -11,12 +11,12 @@ from sqlalchemy import BigInteger, bindparam, select
 from ..crypto.secret import Secret
 from ..errors import Conflict, NotFound
 from ..gateways.database import Database
-from ..gateways.sql import ids_of
+from ..gateways.sql import ids_as_json, ids_of
 from ..models import Certificate, PrivateKey
 from ..pki.winners import Candidate, best, decide
 from .callers import Caller, Reach
 from .candidates import DECIDING, OF_KEY, Candidates, Servable, candidate_of
-from .hostnames import as_json, names_of
+from .hostnames import names_of
 from .served_keys import ServedKeys
 from .views import encode, tag_of
 
@@ -110,18 +110,16 @@ class Terminators:
         or Conflict where there are more than MOST_IN_CONFIGURATION.
         """
         winners = self._winners(caller.reach)
-        tag = tag_of(encode([(one.certificate_id, one.version) for one in winners]))
+        # By id, each once.
+        chosen = dict.fromkeys(one.this_version for one in winners)
+        tag = tag_of(encode([*chosen]))
         if is_known(tag):
             return tag, None
-        chosen = {(one.certificate_id, one.version) for one in winners}
         # What was replaced in between comes with the next poll: nobody has looked at it yet.
-        found = [
-            one
-            for one in self._candidates.with_keys(one.certificate_id for one in winners)
-            if (one.candidate.certificate_id, one.candidate.version) in chosen
-        ]
-        pairs = self._served_keys.hand_out(caller, "traefik", found)
-        versions = [(one.candidate.certificate_id, one.candidate.version) for one, _ in pairs]
+        found = self._candidates.with_keys(one.certificate_id for one in winners)
+        servable = [one for one in found if one.candidate.this_version in chosen]
+        pairs = self._served_keys.hand_out(caller, "traefik", servable)
+        versions = [one.candidate.this_version for one, _ in pairs]
         return tag_of(encode(versions)), _configuration(pairs)
 
     def _winners(self, reach: Reach) -> list[Candidate]:
@@ -129,9 +127,7 @@ class Terminators:
         if reach.user_ids is None:
             rows = self._active(limit=limit)
         else:
-            rows = self._active_of_users(
-                limit=limit, user_ids=as_json([str(one) for one in reach.user_ids])
-            )
+            rows = self._active_of_users(limit=limit, user_ids=ids_as_json(reach.user_ids))
         if len(rows) == limit:
             raise Conflict(
                 f"There are more than {MOST_IN_CONFIGURATION} active certificates, too many for "

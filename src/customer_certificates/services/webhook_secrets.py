@@ -3,7 +3,7 @@ minutes where they are used."""
 
 import logging
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,10 +14,8 @@ from ..crypto.webhook_signatures import new_secret
 from ..errors import Unavailable
 from ..gateways.database import Call, Database, Transaction
 from ..gateways.master_keys import MasterKeys, WrongMasterKey
-from ..gateways.sql import ids_of
 from ..models import WebhookSecret
-from .at_hand import AtHand
-from .hostnames import as_json
+from .at_hand import AtHand, present_in
 
 # While one secret replaces another, both sign.
 BOTH_SIGN_FOR = timedelta(hours=24)
@@ -36,7 +34,7 @@ class WebhookSecrets:
         self._database = database
         self._master_keys = master_keys
         self._now = now
-        self._at_hand = AtHand(self._present)
+        self._at_hand = AtHand(present_in(database, WebhookSecret.webhook_id))
         webhook_id: Any = bindparam("webhook_id")
         self._of = database.prepare(
             select(WebhookSecret.version, WebhookSecret.wrapped, WebhookSecret.master_key_id)
@@ -45,10 +43,6 @@ class WebhookSecrets:
                 or_(WebhookSecret.ends_at.is_(None), WebhookSecret.ends_at > bindparam("now")),
             )
             .order_by(WebhookSecret.version.desc()),
-            tenant=None,
-        )
-        self._present_of = database.prepare(
-            select(WebhookSecret.webhook_id).where(WebhookSecret.webhook_id.in_(ids_of("ids"))),
             tenant=None,
         )
         self._newest = database.prepare(
@@ -98,10 +92,6 @@ class WebhookSecrets:
     def close(self) -> None:
         """Forgets what was unwrapped."""
         self._at_hand.clear()
-
-    def _present(self, webhook_ids: Collection[int]) -> Collection[int]:
-        ids = as_json([str(one) for one in webhook_ids])
-        return [webhook_id for (webhook_id,) in self._present_of(ids=ids)]
 
     def _opened(self, webhook_id: int, version: int, wrapped: bytes, master_key_id: str) -> Secret:
         name = (webhook_id, version, bytes(wrapped))

@@ -438,7 +438,18 @@ def test_a_missing_field_is_a_400_whatever_else_is_wrong(
         *(("password", value, "wrong_type") for value in NO_TEXTS),
         *(
             ("name", value, "invalid_value")
-            for value in ("", "x" * 201, "\x00", "a\x00b", "a\nb", "Ada\n", "\x7f", "\x1b[31m")
+            for value in (
+                "",
+                "   ",
+                "\u2003",
+                "x" * 201,
+                "\x00",
+                "a\x00b",
+                "a\nb",
+                "Ada\n",
+                "\x7f",
+                "\x1b[31m",
+            )
         ),
         *(
             ("email", value, "invalid_value")
@@ -455,6 +466,19 @@ def test_a_missing_field_is_a_400_whatever_else_is_wrong(
                 "\x00@b",
                 "a@b\u2028",
                 "a@b\u00a0",
+                "a;b@c",
+                "x@y.com,zzz",
+                "a@b;c",
+                "<a@b>",
+                "a@b.c>",
+                '"a b"@c',
+                ".a@b",
+                "a..b@c",
+                "a@-b",
+                "a@b-.c",
+                "a@b_c",
+                "a@[127.0.0.1]",
+                "a\u202e@b",
                 "x" * 250 + "@x.de",
             )
         ),

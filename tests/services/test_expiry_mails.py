@@ -19,7 +19,7 @@ from aiosmtpd.smtp import AuthResult
 
 from customer_certificates.config import SmtpServer
 from customer_certificates.gateways.database import Database
-from customer_certificates.gateways.smtp import Mailer
+from customer_certificates.gateways.smtp import Mailer, MailRefused
 from customer_certificates.models import Certificate, ExpiryNotice, User
 from customer_certificates.services.events import Events
 from customer_certificates.services.expiry import Expiry
@@ -190,6 +190,39 @@ def test_nobody_writes_headers(office: Office, post: Post) -> None:
     (to,) = letter["To"].addresses
     assert to.addr_spec == '"a,b"@xn--bcher-kva.example'
     assert to.display_name == "Ada��bad, <x@y>; Lovelace"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=?utf-8?q?Ada=0D=0ABcc:_evil@example.org=0D=0A=0D=0Abody?=",
+        "=?utf-8?b?QWRhDQpCY2M6IGV2aWxAZXhhbXBsZS5vcmcNCg0KYm9keQ==?=",
+        "Ada =?utf-8?q?=0ABcc:_evil@example.org?= Lovelace",
+        "=?=?utf-8?q?x=0D=0ABcc:_evil@example.org?=",
+    ],
+)
+def test_an_encoded_name_adds_no_header(office: Office, post: Post, name: str) -> None:
+    office.change_user(name=name)
+    office.add("www.example.com")
+    with office.open(post):
+        office.tell()
+        assert office.send() == 1
+
+    (letter,) = post.letters
+    assert letter["Bcc"] is None
+    assert "evil@example.org" not in post.recipients
+    assert letter.get_content().startswith("Hello ")
+
+
+def test_a_letter_with_a_header_too_many_is_not_sent(post: Post) -> None:
+    """The email package of Python before 3.11.10 writes this one; newer ones raise an error."""
+    letter = EmailMessage()
+    letter["To"] = Address("=?utf-8?q?Ada=0D=0ABcc:_evil@example.org?=", addr_spec="a@example.com")
+    letter.set_content("hello")
+    mailer = Mailer(SmtpServer("127.0.0.1", free_port(), "none", None, None), SENDER, b"")
+
+    with pytest.raises(MailRefused):
+        mailer.send(letter, "a@example.com")
 
 
 def test_international_addresses(office: Office, post: Post) -> None:

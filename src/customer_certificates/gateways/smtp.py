@@ -3,6 +3,8 @@
 import smtplib
 import ssl
 from contextlib import suppress
+from email import message_from_bytes, policy
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any
@@ -42,8 +44,11 @@ class Mailer:
         self._tls = ssl.create_default_context(cadata=roots_pem.decode())
 
     def send(self, letter: EmailMessage, to: str) -> None:
-        """Returns when the server has taken `letter`, for the address `to`. Raises MailRefused,
-        MailDelayed."""
+        """Returns when the server has taken `letter`, for the address `to`.
+
+        Raises MailRefused, also for a letter that would gain headers on the way; MailDelayed.
+        """
+        _require_intact(letter)
         try:
             connection = self._connected()
         except (smtplib.SMTPException, OSError) as error:
@@ -87,6 +92,21 @@ class Mailer:
             opened.close()
             raise
         return opened
+
+
+def _require_intact(letter: EmailMessage) -> None:
+    """Raises MailRefused if a reader of the letter would see other headers than it was given.
+
+    The email package must not write line ends into headers; some versions do (CVE-2024-6923).
+    """
+    refused = MailRefused("A header of the letter has a line end in it.")
+    try:
+        written = letter.as_bytes(policy=policy.SMTPUTF8)
+    except MessageError:
+        raise refused from None
+    read = message_from_bytes(written, policy=policy.default)
+    if read.keys() != letter.keys():
+        raise refused
 
 
 def _judged(code: int, text: Any) -> MailRefused | MailDelayed:

@@ -47,7 +47,7 @@ def letter(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     message = EmailMessage()
     message["From"] = sender
-    message["To"] = _to(_clean(subject.name), address_of(subject.email))
+    message["To"] = _to(_display_name(subject.name), address_of(subject.email))
     message["Subject"] = f"{names[0]}{more}: the certificate {when}"
     message["Date"] = now
     # The same however often it is sent, so that a mailbox may know it again.
@@ -125,6 +125,12 @@ def _readable(name: str) -> str:
         return name
     read = _clean(".".join(labels))
     return name if read == name else f"{read} ({name})"
+
+
+def _display_name(name: str) -> str:
+    """`name` for a header. The email package decodes encoded words (RFC 2047) in it, and some
+    versions then write the line ends in them as they are (CVE-2024-6923)."""
+    return _clean(name).replace("=?", "= ?")
 
 
 def _clean(text: str) -> str:

@@ -21,13 +21,21 @@ from .passwords import Passwords
 from .repeats import ANY_NUMBER, Once
 from .views import Tags, UserView, require_view
 
+# RFC 5322, 3.4.1, with RFC 6531: dot-atoms, so that nothing in an address needs quotes or ends it.
+# Characters that are not seen, or that turn others around, are no part of one.
+_NOT_IN_A_WORD = (
+    r"\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff()<>\[\]:;@\\,.\""
+)
+_WORD = f"[^{_NOT_IN_A_WORD}]+"
+_LABEL = f"(?!-)[^{_NOT_IN_A_WORD}!#$%&'*+/=?^_`{{|}}~]+(?<!-)"
+
 Name = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)",
-        description="What to call the user; no control characters.",
+        pattern=r"^(?=.*\S)[^\x00-\x1f\x7f]*$(?!\n)",
+        description="What to call the user; not blank, no control characters.",
         examples=["Ada Lovelace"],
     ),
 ]
@@ -35,7 +43,7 @@ Email = Annotated[
     str,
     Meta(
         max_length=254,
-        pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$(?!\n)",
+        pattern=rf"^{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*$(?!\n)",
         description="Unique among users; compared without case.",
         examples=["ada@example.com"],
     ),

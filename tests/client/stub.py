@@ -40,10 +40,17 @@ class Stub:
             return self.after(method, path) or answer
 
     def _carry_out(self, method: str, path: str, payload: Any) -> Answer:
-        base, _, query = path.partition("?fingerprint=")
+        base, _, query = path.partition("?")
+        _, _, fingerprint = query.partition("fingerprint=")
         match method, base.removeprefix("/users/1").split("/")[1:]:
+            case "GET", ["certificates"] if fingerprint:
+                found = [one for one in self.stored if one["fingerprint_sha256"] == fingerprint]
+                return 200, {}, found
             case "GET", ["certificates"]:
-                return 200, {}, [one for one in self.stored if one["fingerprint_sha256"] == query]
+                return 200, {}, self.stored
+            case "PUT", ["certificates", number]:
+                self.stored = [self._certificate(payload) | {"id": int(number), "active": True}]
+                return 200, {}, self.stored[0]
             case "POST", ["certificates"]:
                 self.stored.append(self._certificate(payload))
                 return 201, {}, self.stored[-1]
@@ -90,7 +97,7 @@ def a_stub() -> Iterator[Stub]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _handle  # noqa: N815
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass

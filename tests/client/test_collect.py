@@ -6,10 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from customer_certificates.client.collect import Candidate, Collected, collect
 
+from ..corpus.sealed import (
+    PASSPHRASE,
+    Pbes2,
+    certificate_bag,
+    open_safe,
+    pkcs12,
+    sealed_safe,
+    shrouded_key_bag,
+)
 from . import trees
 from .trees import NOW, Issued, issued, write
 
@@ -113,6 +122,77 @@ def test_loose_files_in_any_form(tmp_path: Path) -> None:
     )
 
     assert_complete(collected(tmp_path, passphrases=["wrong", "secret"]), haproxy, windows, binary)
+
+
+@pytest.mark.parametrize("name", ["backup", "archive", "archives"])
+def test_a_folder_that_only_sounds_like_old_versions_is_searched(tmp_path: Path, name: str) -> None:
+    """A certificate may be called so: certbot --cert-name backup."""
+    root = trees.certbot(tmp_path, {name: (WWW,)})
+
+    assert_complete(collected(root), WWW)
+
+
+def test_bundles_give_their_certificates(tmp_path: Path) -> None:
+    """As Windows and some CAs write them, in PEM and in DER; keys stand beside them."""
+    certificates = [WWW.certificate, *WWW.issuers]
+    shop = [SHOP.certificate]
+    write(
+        tmp_path,
+        {
+            "www.p7b": pkcs7.serialize_certificates(certificates, Encoding.PEM),
+            "www.key": WWW.key_pem,
+            "shop.p7c": pkcs7.serialize_certificates(shop, Encoding.DER),
+            "shop.key": SHOP.key_pem,
+            "damaged.p7b": b"-----BEGIN PKCS7-----\nMAMCAQE=\n-----END PKCS7-----\n",
+        },
+    )
+
+    found = collected(tmp_path)
+
+    assert ders(found) == {WWW.der, SHOP.der}
+    assert "PKCS#7" in reasons(found)["damaged.p7b"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_text_in_other_encodings(tmp_path: Path, encoding: str) -> None:
+    """PowerShell's `>` writes UTF-16 with a byte order mark, other programs without."""
+    write(tmp_path, {"all.pem": (WWW.pem + WWW.chain + WWW.key_pem).decode().encode(encoding)})
+
+    assert_complete(collected(tmp_path), WWW)
+
+
+def test_a_keystore_of_several_pairs(tmp_path: Path) -> None:
+    """As keytool makes it: two aliases, each with a key and a certificate."""
+    chain = trees.an_authority().der
+    certificates = [certificate_bag(der) for der in (WWW.der, SHOP.der, chain)]
+    keys = [
+        shrouded_key_bag(one.encode_key(encoding=Encoding.DER), Pbes2(), PASSPHRASE)
+        for one in (WWW, SHOP)
+    ]
+    sealed = sealed_safe(*certificates, sealing=Pbes2(), passphrase=PASSPHRASE)
+    write(tmp_path, {"keystore.p12": pkcs12((sealed, open_safe(*keys)))})
+
+    assert_complete(collected(tmp_path, passphrases=[PASSPHRASE]), WWW, SHOP)
+
+
+def test_no_file_is_passed_over_in_silence(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "www.pem": WWW.pem + WWW.chain + WWW.key_pem,
+            "old.jks": bytes.fromhex("feedfeed00000002"),
+            "large.pem": b"x" * 300_000,
+            "empty.crt": b"",
+            "large.log": b"x" * 300_000,
+            "notes.txt": b"hello",
+        },
+    )
+
+    found = collected(tmp_path)
+
+    assert "keytool" in reasons(found)["old.jks"]
+    assert {path.name for path, _ in found.passed_over} == {"large.pem", "empty.crt"}
+    assert found.others == 2
 
 
 def test_names_of_files_mean_nothing(tmp_path: Path) -> None:

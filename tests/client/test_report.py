@@ -50,7 +50,7 @@ def test_a_row_says_all_there_is(candidate: Candidate) -> None:
     assert "  error  The key has 1024 bits. Use 2048." in lines
     assert "  warning  It expires in 12 days. Renew it." in lines
     assert not any("put in order" in line for line in lines)
-    assert "Not looked into: archive (older versions)" in lines
+    assert "Skipped: archive (older versions)" in lines
     assert lines[-1] == "1 uploaded."
 
 

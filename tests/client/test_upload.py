@@ -13,7 +13,7 @@ from customer_certificates.client.answers import Unreachable
 from customer_certificates.client.api import Api
 from customer_certificates.client.collect import Candidate, collect
 from customer_certificates.client.connection import seconds_of
-from customer_certificates.client.upload import Result, upload_all
+from customer_certificates.client.upload import Result, UploadOptions, upload_all
 
 from ..factories import a_user
 from ..service import Service, run
@@ -43,11 +43,9 @@ def candidates(tmp_path: Path) -> tuple[Candidate, ...]:
     return collect([tmp_path], [], NOW).candidates
 
 
-def upload(
-    stub: Stub, candidates: tuple[Candidate, ...], *, dry_run: bool = False, activate: bool = False
-) -> list[Result]:
+def upload(stub: Stub, candidates: tuple[Candidate, ...], **options: bool) -> list[Result]:
     with Api(stub.url, 1) as api:
-        return list(upload_all(api, candidates, dry_run=dry_run, activate=activate))
+        return list(upload_all(api, candidates, UploadOptions(**options)))
 
 
 def first_times(number: int, method: str, answer: Answer) -> Any:
@@ -197,8 +195,7 @@ class Imports:
         *,
         user: int | None = None,
         server: str | None = None,
-        dry_run: bool = False,
-        activate: bool = False,
+        **options: bool,
     ) -> tuple[int, list[str]]:
         """The exit code, and the lines that were printed."""
         code = importing.run(
@@ -207,8 +204,7 @@ class Imports:
             NOW,
             server=server or self.url,
             user_id=user or self.user,
-            dry_run=dry_run,
-            activate=activate,
+            options=UploadOptions(**options),
         )
         printed = self._capsys.readouterr()
         return code, (printed.out + printed.err).splitlines()
@@ -264,6 +260,65 @@ def test_what_is_there_is_activated_when_that_is_asked(imports: Imports, tmp_pat
     assert code == 0, lines
     assert lines[-1] == "1 already there."
     assert [one["active"] for one in imports.list()] == [True]
+
+
+def test_a_renewal_replaces_in_place(imports: Imports, tmp_path: Path) -> None:
+    """By hostnames and type of key: a certificate for another set of names is not touched."""
+    other = issued("www.example.com", "example.com", "api.example.com")
+    renewed = issued("example.com", "www.example.com", days=80)
+    write(tmp_path / "1", {"www.pem": WWW.pem + WWW.key_pem, "api.pem": other.pem + other.key_pem})
+    write(tmp_path / "2", {"www.pem": renewed.pem + renewed.key_pem})
+    imports(tmp_path / "1", activate=True)
+    before = {one["id"]: one for one in imports.list()}
+
+    foreseen = imports(tmp_path / "2", replace=True, dry_run=True)
+    code, lines = imports(tmp_path / "2", replace=True)
+    again = imports(tmp_path / "2", replace=True)
+
+    assert (foreseen[0], foreseen[1][-1]) == (0, "1 would be renewed.")
+    assert (code, lines[-1]) == (0, "1 renewed."), lines
+    assert (again[0], again[1][-1]) == (0, "1 already there.")
+    after = {one["id"]: one for one in imports.list()}
+    assert after.keys() == before.keys()
+    changed = [after[number] for number in after if after[number] != before[number]]
+    assert [(one["version"], one["active"]) for one in changed] == [(2, True)]
+    assert set(changed[0]["hostnames"]) == {"www.example.com", "example.com"}
+
+
+def test_an_older_copy_does_not_replace(imports: Imports, tmp_path: Path) -> None:
+    older = issued("www.example.com", "example.com", days=20)
+    pairs = {"old.pem": older.pem + older.key_pem, "new.pem": WWW.pem + WWW.key_pem}
+    write(tmp_path, pairs)
+    write(tmp_path / "backups", {"old.pem": older.pem + older.key_pem})
+
+    both = imports(tmp_path, replace=True)
+    alone = imports(tmp_path / "backups", replace=True)
+
+    assert both[1][-1] == "1 uploaded, 1 skipped."
+    assert (alone[0], alone[1][-1]) == (0, "1 newer is there.")
+    assert [one["version"] for one in imports.list()] == [1]
+
+
+def test_a_renewal_whose_answer_was_lost_is_one_version(
+    stub: Stub, candidates: tuple[Candidate, ...]
+) -> None:
+    leaf = candidates[0].certificate
+    stub.stored = [
+        {
+            "id": 7,
+            "active": True,
+            "fingerprint_sha256": "another",
+            "hostnames": [*leaf.hostnames],
+            "not_after": "2020-01-01T00:00:00Z",
+            "key_algorithm": "ECDSA-P-256",
+        }
+    ]
+    stub.after = first_times(1, "PUT", Stub.LOST)
+
+    (result,) = upload(stub, candidates, replace=True)
+
+    assert (result.outcome, result.certificate_id) == ("renewed", 7)
+    assert stub.asked.count("PUT /users/1/certificates/7") == 1
 
 
 def test_a_hostname_of_somebody_else_is_named(imports: Imports, tmp_path: Path) -> None:

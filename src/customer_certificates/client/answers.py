@@ -52,6 +52,9 @@ class Stored(msgspec.Struct, frozen=True):
     fingerprint_sha256: str | None = None
     trust: str | None = None
     findings: tuple[Finding, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    not_after: datetime | None = None
+    key_algorithm: str | None = None
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -2,10 +2,13 @@
 
 import random
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from types import NoneType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
+from ..pki.winners import key_type_of
 from .answers import Checked, Ending, Lost, Refused, Stored, Unreachable
 from .connection import Connection
 
@@ -57,7 +60,46 @@ class Api:
             for one in self._ask(list[Stored], "GET", path)
             if one.fingerprint_sha256 == fingerprint
         ]
-        return min(found, key=lambda one: (not one.active, one.id), default=None)
+        return min(found, key=_active_first, default=None)
+
+    def find_predecessor(self, hostnames: Collection[str], key_type: str) -> Stored | None:
+        """The certificate for exactly `hostnames` with a key of `key_type` (`rsa`, `ecdsa`, …);
+        of several, the first that is active. Raises Refused, Unreachable."""
+        for_all = set(hostnames)
+        if not for_all:
+            return None
+        found: list[Stored] = []
+        after = 0
+        while True:
+            name = quote(min(for_all), safe="")
+            path = f"{self._certificates}?hostname={name}&limit={_PAGE}&after={after}"
+            page = self._ask(list[Stored], "GET", path)
+            found += page
+            if len(page) < _PAGE:
+                break
+            after = page[-1].id
+        same = [
+            one
+            for one in found
+            if set(one.hostnames) == for_all and key_type_of(one.key_algorithm or "") == key_type
+        ]
+        return min(same, key=_active_first, default=None)
+
+    def replace(self, certificate_id: int, fingerprint: str, payload: dict[str, Any]) -> Stored:
+        """Makes `payload` the next version of a certificate: once, however many answers are lost.
+
+        Raises Refused, Unreachable.
+        """
+        failed = 0
+        while True:
+            try:
+                path = f"{self._certificates}/{certificate_id}"
+                return self._send(Stored, "PUT", path, payload)
+            except Lost as lost:
+                failed += 1
+                self._pause(failed, lost)
+                if found := self.find(fingerprint):
+                    return found
 
     def expiring(self, days: int) -> list[Ending]:
         """The active certificates that end in so many days, or have ended, by their end. Raises
@@ -71,9 +113,11 @@ class Api:
             if len(page) < _PAGE:
                 return found
 
-    def check(self, payload: dict[str, Any]) -> Checked:
-        """What would be answered to an upload. Raises Refused, Unreachable."""
-        return self._ask(Checked, "POST", f"{self._certificates}/check", payload)
+    def check(self, payload: dict[str, Any], replaces: int | None = None) -> Checked:
+        """What would be answered to an upload, or to replacing the certificate `replaces`. Raises
+        Refused, Unreachable."""
+        query = f"?replaces={replaces}" if replaces else ""
+        return self._ask(Checked, "POST", f"{self._certificates}/check{query}", payload)
 
     def activate(self, certificate_id: int) -> None:
         """Has it served. Raises Refused, Unreachable."""
@@ -137,3 +181,7 @@ class Api:
             seconds = _FIRST_PAUSE_SECONDS * 2**failed * random.uniform(0.5, 1)  # noqa: S311
         if self._stopped.wait(min(seconds, _LONGEST_PAUSE_SECONDS)):
             raise Unreachable(self._reason)
+
+
+def _active_first(one: Stored) -> tuple[bool, int]:
+    return not one.active, one.id

@@ -1,7 +1,7 @@
 """What can be uploaded of what is under some paths: certificates with their private keys."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
@@ -10,7 +10,7 @@ from ..pki.certificates import Certificate, title
 from ..pki.keys import PrivateKey, spki_of
 from .contents import Contents, is_nothing, look_into
 from .issuers import Issuers
-from .walk import File, walk
+from .walk import File, is_expected, walk
 
 # The keys of accounts with an authority, which belong to no certificate: certbot's and lego's
 # folder accounts, acme.sh's and dehydrated's files; and the copies that certbot once kept of keys.
@@ -21,6 +21,7 @@ _OTHER_KEYS = (
     "*/users/*",
     "*_key-certbot.pem",
 )
+_NOTHING = "it holds neither a certificate nor a private key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,16 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Everything that was found. `passed_over`: folders that were not looked into, with reasons."""
+    """Everything that was found.
+
+    `passed_over`: files and folders that were skipped on purpose, with reasons. `others` counts the
+    files in folders that have nothing to do with certificates.
+    """
 
     candidates: tuple[Candidate, ...]
     left_out: tuple[LeftOut, ...]
     passed_over: tuple[tuple[Path, str], ...] = ()
+    others: int = 0
 
 
 def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) -> Collected:
@@ -65,11 +71,41 @@ def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) ->
     contents = [look_into(file, passphrases) for file in walked.files]
     candidates, left_out = _pair(contents, now)
     left_out += [LeftOut(one.path, one.reason, True) for one in walked.obstacles]
+    unrelated = [one for one in contents if is_nothing(one) and not one.file.is_named]
+    # Requests and parameters, say, which stand beside certificates, are PEM too.
+    named = [
+        (one.file.path, _NOTHING)
+        for one in unrelated
+        if is_expected(one.file.path) and not one.is_pem
+    ]
     return Collected(
         tuple(sorted(candidates, key=lambda one: one.files)),
         tuple(sorted(left_out, key=lambda one: one.path)),
-        tuple(walked.passed_over),
+        tuple(sorted([*walked.passed_over, *named])),
+        walked.others + len(unrelated) - len(named),
     )
+
+
+def newest_only(collected: Collected) -> Collected:
+    """Without the certificates that are older than another one for the same hostnames and with the
+    same type of key: they would replace each other."""
+    newest: dict[tuple[frozenset[str], type[PrivateKey]], Candidate] = {}
+    for one in sorted(collected.candidates, key=lambda one: one.certificate.not_after):
+        if one.certificate.hostnames:
+            newest[frozenset(one.certificate.hostnames), type(one.private_key)] = one
+    kept = [
+        one
+        for one in collected.candidates
+        if not one.certificate.hostnames or one in newest.values()
+    ]
+    reason = "a newer certificate for the same hostnames was found"
+    older = [
+        LeftOut(one.files[0], reason, False, one.certificate)
+        for one in collected.candidates
+        if one not in kept
+    ]
+    left_out = sorted([*collected.left_out, *older], key=lambda one: one.path)
+    return replace(collected, candidates=tuple(kept), left_out=tuple(left_out))
 
 
 def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[LeftOut]]:
@@ -135,7 +171,7 @@ def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[Left
         ):
             reasons.append("no certificate for this private key among the files")
         if is_named and is_nothing(each):
-            reasons.append("neither a certificate nor a private key is in it")
+            reasons.append(_NOTHING)
         left_out += [LeftOut(path, reason, is_named) for reason in reasons]
     return left_out
 

@@ -43,16 +43,24 @@ def import_certificates(
     activate: Annotated[
         bool, typer.Option("--activate", help="Have what is uploaded served at once.")
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Renew in place: replace the stored certificate for the same hostnames.",
+        ),
+    ] = False,
     passphrase_file: _Passphrases = None,
     token_file: _TokenFile = None,
 ) -> None:
-    """Upload the certificates and keys that are in files and folders.
+    """Upload the certificates and keys in files and folders.
 
-    Understands what certbot, acme.sh, lego, Caddy, dehydrated and getssl leave behind, and loose
-    PEM, DER and PKCS#12 files; certificates and keys are paired by public key. May be run again:
-    what is there is not uploaded twice. Exits with 1 where anything failed.
+    Reads the folders of certbot, acme.sh, lego, Caddy, dehydrated and getssl, and single PEM, DER,
+    PKCS#12 and PKCS#7 files. Certificates and keys are paired by public key. You can run it again:
+    a certificate is not uploaded twice. The exit code is 1 if anything failed.
     """
     from .importing import run
+    from .upload import UploadOptions
 
     _require_url(server)
     code = run(
@@ -61,8 +69,7 @@ def import_certificates(
         datetime.now(UTC),
         server=server,
         user_id=user,
-        dry_run=dry_run,
-        activate=activate,
+        options=UploadOptions(dry_run=dry_run, activate=activate, replace=replace),
         token=read_token(token_file),
     )
     raise typer.Exit(code)

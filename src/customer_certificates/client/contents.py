@@ -4,19 +4,22 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from ..errors import Finding
 from ..pki import certificates
+from ..pki.ber import NotBer
 from ..pki.certificates import Certificate
 from ..pki.keys import KeyRead, PrivateKey, pkcs8, read_key
-from ..pki.pem import CERTIFICATE_LABELS, read_pem
-from ..pki.pkcs12 import Pkcs12Read, read_pkcs12
+from ..pki.pem import CERTIFICATE_LABELS, read_blocks, read_pem
+from ..pki.pkcs7 import read_pkcs7
+from ..pki.pkcs12 import Keystore, read_keystore
 from .walk import LARGEST_FILE_BYTES, File, is_expected
 
-T = TypeVar("T", KeyRead, Pkcs12Read)
+T = TypeVar("T", KeyRead, Keystore)
 
 # What findings call it: they were worded for the fields of an upload.
 _FIELD = "the file"
@@ -30,6 +33,16 @@ _KEY = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _LOCKED = {"key_encrypted", "passphrase_wrong"}
+_PKCS7_LABELS = ("PKCS7", "CMS", "PKCS #7 SIGNED DATA")
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+# Without a byte order mark, every other octet of PEM in UTF-16 is zero.
+_DASHES = {"-----".encode(name): name for name in _BYTE_ORDER_MARKS.values()}
+_UTF16_SEARCHED = 4096
+_JAVA_KEYSTORE = b"\xfe\xed\xfe\xed"
+_JAVA_HINT = (
+    "it is a Java keystore (JKS), which is not read; convert it: keytool -importkeystore"
+    " -srckeystore store.jks -destkeystore store.p12 -deststoretype PKCS12"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,9 @@ def look_into(file: File, passphrases: Sequence[str]) -> Contents:
         problem = f"it cannot be read: {error.strerror}"
         is_told = file.is_named or is_expected(file.path)
         return Contents(file, problems=(problem,) if is_told else ())
+    if data.startswith(_JAVA_KEYSTORE):
+        return Contents(file, data, problems=(_JAVA_HINT,))
+    data = _as_utf8(data)
     if b"-----BEGIN " in data:
         return _pem(Contents(file, data, is_pem=True), passphrases)
     if data.startswith(b"\x30"):
@@ -92,8 +108,21 @@ def _read(file: File) -> bytes:
         return data
 
 
+def _as_utf8(data: bytes) -> bytes:
+    """`data` in UTF-8 if it is text in UTF-16, as some Windows programs write it."""
+    encoding = _BYTE_ORDER_MARKS.get(data[:2])
+    for dashes, name in _DASHES.items():
+        # In one byte order, the octets of the other stand at odd places.
+        if encoding is None and data.find(dashes, 0, _UTF16_SEARCHED) % 2 == 0:
+            encoding = name
+    return data.decode(encoding, "replace").encode() if encoding else data
+
+
 def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
     text = contents.data.decode("utf-8", "replace")
+    bundles = [one.der for one in read_blocks(text, _FIELD).blocks if one.label in _PKCS7_LABELS]
+    if bundles:
+        return _bundles(replace(contents, is_pem=False), bundles)
     read = read_pem(text, _FIELD)
     blocks = [block for block in read.blocks if block.label in CERTIFICATE_LABELS]
     found = [certificates.read(block.der, _FIELD, n) for n, block in enumerate(blocks, 1)]
@@ -114,6 +143,24 @@ def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
     )
 
 
+def _bundles(contents: Contents, bundles: Iterable[bytes]) -> Contents:
+    """The certificates of PKCS#7 bundles, which have no private keys."""
+    ders: list[bytes] = []
+    problems: list[str] = []
+    for bundle in bundles:
+        try:
+            ders += read_pkcs7(bundle)
+        except NotBer as error:
+            problems.append(f"its PKCS#7 bundle cannot be read: {error}")
+    found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
+    problems += _errors(one for one in found if isinstance(one, Finding))
+    return replace(
+        contents,
+        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        problems=tuple(problems),
+    )
+
+
 def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
     """DER does not say what it is: it is tried as each."""
     certificate = certificates.read(contents.data, _FIELD, 1)
@@ -126,20 +173,23 @@ def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
             keys=(HeldKey(contents.data, key.key, passphrase),),
             problems=tuple(_problems(key, passphrases)),
         )
-    pair, passphrase = _unlock(partial(read_pkcs12, contents.data), passphrases)
-    found = [certificates.read(der, _FIELD, n) for n, der in enumerate(pair.certificates, 1)]
-    if not (found or pair.key or _is_locked(pair)):
+    with suppress(NotBer):
+        read_pkcs7(contents.data)
+        return _bundles(contents, [contents.data])
+    store, passphrase = _unlock(partial(read_keystore, contents.data), passphrases)
+    found = [certificates.read(der, _FIELD, n) for n, der in enumerate(store.certificates, 1)]
+    if not (found or store.keys or _is_locked(store)):
         # Much begins as DER does.
-        problem = "it is neither a certificate, nor a private key, nor a PKCS#12 file"
+        problem = "it is neither a certificate, nor a private key, nor a PKCS#12 or PKCS#7 file"
         return replace(contents, problems=(problem,) if is_expected(contents.file.path) else ())
     return replace(
         contents,
         is_pkcs12=True,
         passphrase=passphrase,
         certificates=tuple(one for one in found if isinstance(one, Certificate)),
-        keys=(HeldKey(pkcs8(pair.key), pair.key, None),) if pair.key else (),
+        keys=tuple(HeldKey(pkcs8(key), key, None) for key in store.keys),
         problems=(
-            *_problems(pair, passphrases),
+            *_problems(store, passphrases),
             *_errors(one for one in found if isinstance(one, Finding)),
         ),
     )
@@ -155,16 +205,16 @@ def _unlock(read: Callable[[str | None], T], passphrases: Sequence[str]) -> tupl
         if not _is_locked(opened):
             result, used = opened, passphrase
         # A wrong one may by chance turn it into something that is no key.
-        if opened.key:
+        if opened.key if isinstance(opened, KeyRead) else opened.keys:
             break
     return result, used
 
 
-def _is_locked(read: KeyRead | Pkcs12Read) -> bool:
+def _is_locked(read: KeyRead | Keystore) -> bool:
     return any(finding.code in _LOCKED for finding in read.findings)
 
 
-def _problems(read: KeyRead | Pkcs12Read, passphrases: Sequence[str]) -> list[str]:
+def _problems(read: KeyRead | Keystore, passphrases: Sequence[str]) -> list[str]:
     if not _is_locked(read):
         return _errors(read.findings)
     if passphrases:

@@ -10,9 +10,9 @@ from rich.text import Text
 from . import report
 from .answers import Refused, Unreachable
 from .api import Api
-from .collect import collect
+from .collect import collect, newest_only
 from .server_url import is_private
-from .upload import upload_all
+from .upload import UploadOptions, upload_all
 from .wording import clean, console
 
 
@@ -23,8 +23,7 @@ def run(
     *,
     server: str,
     user_id: int,
-    dry_run: bool,
-    activate: bool,
+    options: UploadOptions,
     token: str | None = None,
 ) -> int:
     """The exit code: 0 where everything is as it was asked for, 1 otherwise, 130 after Ctrl-C."""
@@ -32,6 +31,8 @@ def run(
     if not is_private(server):
         warnings.print(Text(f"warning: private keys go to {clean(server)} without TLS.", "yellow"))
     collected = collect(paths, passphrases, now)
+    if options.replace:
+        collected = newest_only(collected)
     results = []
     if collected.candidates:
         with Api(server, user_id, token) as api:
@@ -40,7 +41,7 @@ def run(
             except (Refused, Unreachable) as error:
                 warnings.print(Text(f"customer-certificates: {clean(error.detail)}", "red"))
                 return 1
-            uploads = upload_all(api, collected.candidates, dry_run=dry_run, activate=activate)
+            uploads = upload_all(api, collected.candidates, options)
             try:
                 with closing(uploads):
                     results = report.with_progress(uploads, len(collected.candidates))

@@ -22,8 +22,11 @@ _NARROW_COLUMNS = 90
 _NOT_ACTIVE = "not active"
 _STYLES = {
     "uploaded": "green",
+    "renewed": "green",
     "already there": "green",
+    "newer is there": "yellow",
     "would be uploaded": "green",
+    "would be renewed": "green",
     "skipped": "yellow",
     _NOT_ACTIVE: "red",
     "refused": "red",
@@ -69,8 +72,15 @@ def show(console: Console, collected: Collected, results: Sequence[Result], now:
                 style = _STYLES.get(severity, "")
                 console.print(Text.assemble("  ", (severity, style), "  ", note))
     for path, reason in collected.passed_over:
-        console.print(Text(f"Not looked into: {clean(str(path))} ({clean(reason)})", "dim"))
-    if any(row.notes for row in rows) or collected.passed_over:
+        console.print(Text(f"Skipped: {clean(str(path))} ({clean(reason)})", "dim"))
+    if collected.others:
+        files = (
+            "1 other file holds"
+            if collected.others == 1
+            else f"{collected.others} other files hold"
+        )
+        console.print(Text(f"{files} neither certificates nor private keys.", "dim"))
+    if any(row.notes for row in rows) or collected.passed_over or collected.others:
         console.print()
     console.print(Text(_summary(rows, is_empty=not results)))
 

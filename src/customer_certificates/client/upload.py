@@ -8,12 +8,32 @@ from typing import Any, Literal
 
 from ..errors import Finding
 from ..pki.certificates import pem_of
-from ..pki.keys import pkcs8
+from ..pki.keys import key_algorithm, pkcs8
+from ..pki.winners import key_type_of
 from .answers import Refused, Stored, Unreachable
 from .api import AT_ONCE, Api
 from .collect import Candidate
 
-Outcome = Literal["uploaded", "already there", "would be uploaded", "refused", "failed"]
+Outcome = Literal[
+    "uploaded",
+    "renewed",
+    "already there",
+    "newer is there",
+    "would be uploaded",
+    "would be renewed",
+    "refused",
+    "failed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOptions:
+    """`dry_run`: only ask what the service would answer. `activate`: have each certificate served.
+    `replace`: renew the stored certificate for the same hostnames instead of adding another."""
+
+    dry_run: bool = False
+    activate: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +60,12 @@ class Result:
 
 
 def upload_all(
-    api: Api, candidates: Sequence[Candidate], *, dry_run: bool, activate: bool
+    api: Api, candidates: Sequence[Candidate], options: UploadOptions
 ) -> Generator[Result, None, None]:
-    """Uploads what is not there yet, and yields what became of each, as it does.
-
-    `dry_run` only asks what would be said, `activate` has each certificate served as well.
-    """
-    take = _check if dry_run else _upload
+    """Uploads what is not there yet, and yields what became of each, as it does."""
+    take = _check if options.dry_run else _upload
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = [pool.submit(_guarded, take, api, one, activate) for one in candidates]
+        futures = [pool.submit(_guarded, take, api, one, options) for one in candidates]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -60,24 +77,47 @@ def upload_all(
 
 
 def _guarded(
-    take: Callable[[Api, Candidate, bool], Result], api: Api, candidate: Candidate, activate: bool
+    take: Callable[[Api, Candidate, UploadOptions], Result],
+    api: Api,
+    candidate: Candidate,
+    options: UploadOptions,
 ) -> Result:
     try:
-        return take(api, candidate, activate)
+        return take(api, candidate, options)
     except Refused as refused:
         return Result(candidate, "refused", findings=refused.findings, problem=refused.detail)
     except Unreachable as unreachable:
         return Result(candidate, "failed", problem=unreachable.detail)
 
 
-def _upload(api: Api, candidate: Candidate, activate: bool) -> Result:
+def _upload(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
     fingerprint = candidate.certificate.fingerprint
     there = api.find(fingerprint)
-    stored = there or api.upload(fingerprint, _payload(candidate))
-    result = _stored(candidate, stored, "already there" if there else "uploaded")
-    if activate and not stored.active:
-        return _activated(api, result, stored.id)
+    predecessor = _predecessor(api, candidate) if options.replace and not there else None
+    if there:
+        result = _stored(candidate, there, "already there")
+    elif predecessor and _is_newer(predecessor, candidate):
+        return _stored(candidate, predecessor, "newer is there")
+    elif predecessor:
+        renewed = api.replace(predecessor.id, fingerprint, _payload(candidate))
+        result = _stored(candidate, renewed, "renewed")
+    else:
+        result = _stored(candidate, api.upload(fingerprint, _payload(candidate)), "uploaded")
+    if options.activate and not result.is_active and result.certificate_id:
+        return _activated(api, result, result.certificate_id)
     return result
+
+
+def _predecessor(api: Api, candidate: Candidate) -> Stored | None:
+    """The stored certificate that `candidate` renews."""
+    leaf = candidate.certificate
+    key_type = key_type_of(key_algorithm(candidate.private_key.public_key()))
+    return api.find_predecessor(leaf.hostnames, key_type)
+
+
+def _is_newer(stored: Stored, candidate: Candidate) -> bool:
+    """An older copy, from a backup say, must not take the place of the present one."""
+    return stored.not_after is not None and stored.not_after >= candidate.certificate.not_after
 
 
 def _activated(api: Api, result: Result, certificate_id: int) -> Result:
@@ -92,17 +132,22 @@ def _activated(api: Api, result: Result, certificate_id: int) -> Result:
     return replace(result, is_active=True)
 
 
-def _check(api: Api, candidate: Candidate, activate: bool) -> Result:
+def _check(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
     if there := api.find(candidate.certificate.fingerprint):
         return _stored(candidate, there, "already there")
-    checked = api.check(_payload(candidate))
+    predecessor = _predecessor(api, candidate) if options.replace else None
+    if predecessor and _is_newer(predecessor, candidate):
+        return _stored(candidate, predecessor, "newer is there")
+    checked = api.check(_payload(candidate), predecessor.id if predecessor else None)
     problem = ""
-    if activate and checked.hostnames.taken:
+    if options.activate and checked.hostnames.taken:
         names = ", ".join(checked.hostnames.taken)
         problem = f"would not be active: another user has {names}"
+    would_be: Outcome = "would be renewed" if predecessor else "would be uploaded"
     return Result(
         candidate,
-        "would be uploaded" if checked.accepted else "refused",
+        would_be if checked.accepted else "refused",
+        predecessor.id if predecessor else None,
         trust=checked.trust,
         findings=checked.findings,
         problem=problem,

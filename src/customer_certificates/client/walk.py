@@ -10,10 +10,18 @@ from pathlib import Path
 # What is larger cannot be uploaded either.
 LARGEST_FILE_BYTES = 256 * 1024
 
-# Where ACME clients put what they have replaced: certbot and getssl, lego, acme.sh.
-_OLDER_VERSIONS = {"archive", "archives", "backup"}
-_NAMES = (".pem", ".crt", ".cer", ".der", ".key", ".p12", ".pfx")
-# dehydrated leaves older versions beside cert.pem, which is a link to the newest.
+# Where ACME clients put what they have replaced, and what stands beside such a folder: certbot's
+# and getssl's, lego's, acme.sh's. Anybody else's folder of such a name is like any other.
+_OLDER_VERSIONS = {
+    "archive": ("live", "getssl.cfg"),
+    "archives": ("certificates",),
+    "backup": ("*.conf",),
+}
+_NAMES = (
+    *(".pem", ".crt", ".cer", ".der", ".key", ".p12", ".pfx"),
+    *(".p7b", ".p7c", ".p7s", ".jks", ".keystore"),
+)
+# dehydrated keeps all versions beside cert.pem, which is a link to the newest.
 _DATED = re.compile(r"(cert|chain|fullchain|privkey)-[0-9]+\.(pem|csr)")
 
 
@@ -37,11 +45,16 @@ class Obstacle:
 
 @dataclass(slots=True)
 class Walked:
-    """What was come upon. `passed_over` are folders that were left out on purpose, with reasons."""
+    """Everything that was found.
+
+    `passed_over` are files and folders that were skipped on purpose, with reasons; `others` counts
+    files that were not opened and do not look like certificates or keys.
+    """
 
     files: list[File] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
     passed_over: list[tuple[Path, str]] = field(default_factory=list)
+    others: int = 0
 
 
 def walk(paths: Sequence[Path]) -> Walked:
@@ -68,7 +81,7 @@ def walk(paths: Sequence[Path]) -> Walked:
 def is_expected(path: Path) -> bool:
     """Whether a file of this name should hold certificates or keys.
 
-    Of others that cannot be read not a word is said: a folder may be full of them.
+    Other files that cannot be read are counted, and not named: a folder may be full of them.
     """
     return path.suffix.lower() in _NAMES
 
@@ -81,6 +94,7 @@ def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -
     except OSError:
         if is_named or is_expected(path):
             raise
+        walked.others += 1
         return []
     identity = (status.st_dev, status.st_ino)
     if identity in seen:
@@ -89,7 +103,8 @@ def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -
         if not is_named and (reason := _reason_to_pass(path, root)):
             walked.passed_over.append((path, reason))
             return []
-        entries = _entries(path)
+        entries, older = _entries(path)
+        walked.passed_over += [(one, "older version") for one in older]
         seen.add(identity)
         return entries
     seen.add(identity)
@@ -100,26 +115,31 @@ def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -
     else:
         walked.files.append(File(path, is_named, root))
         return []
-    # Folders hold many such things, none of which anybody takes for a certificate.
     if is_named:
         walked.obstacles.append(Obstacle(path, is_named, reason))
+    elif is_expected(path):
+        walked.passed_over.append((path, reason))
+    else:
+        walked.others += 1
     return []
 
 
 def _reason_to_pass(folder: Path, root: Path) -> str | None:
-    if folder.name in _OLDER_VERSIONS:
+    beside = _OLDER_VERSIONS.get(folder.name, ())
+    if any(other.name != folder.name for mark in beside for other in folder.parent.glob(mark)):
         return "older versions"
     if folder.is_symlink() and not folder.resolve().is_relative_to(root.resolve()):
         return f"a link to a folder outside {root}"
     return None
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What is in `folder` and may count, last name first, as it is taken from the end."""
-    names = os.listdir(folder)
+def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
+    """What is in `folder`, last name first, as it is taken from the end; and older versions."""
+    names = sorted(os.listdir(folder), reverse=True)
+    older = []
     if "cert.pem" in names and (folder / "cert.pem").is_symlink():
-        names = [name for name in names if not _DATED.fullmatch(name)]
-    return [folder / name for name in sorted(names, reverse=True)]
+        older = [name for name in names if _DATED.fullmatch(name)]
+    return [folder / name for name in names if name not in older], [folder / name for name in older]
 
 
 def _reason(path: Path, error: OSError) -> str:

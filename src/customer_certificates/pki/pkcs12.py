@@ -30,7 +30,26 @@ class Pkcs12Read:
     findings: tuple[Finding, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Keystore:
+    """All keys and certificates (DER) of a PKCS#12 file, and what was found."""
+
+    keys: tuple[PrivateKey, ...]
+    certificates: tuple[bytes, ...]
+    findings: tuple[Finding, ...]
+
+
 def read_pkcs12(data: bytes, passphrase: str | None) -> Pkcs12Read:
+    """The one pair in the PKCS#12 file `data`; never raises.
+
+    Findings are those of `read_keystore`, and `key_invalid` of several different keys.
+    """
+    store = read_keystore(data, passphrase)
+    key, findings = the_one(store.keys, store.findings, _FIELD)
+    return Pkcs12Read(key, store.certificates, findings)
+
+
+def read_keystore(data: bytes, passphrase: str | None) -> Keystore:
     """What is in the PKCS#12 file `data`; never raises.
 
     Costs are looked at before anything is decrypted, and again where something encrypted appears
@@ -46,16 +65,21 @@ def read_pkcs12(data: bytes, passphrase: str | None) -> Pkcs12Read:
         findings.append(told.base64_twice(_FIELD))
     bags = _bags(data, passphrase)
     if isinstance(bags, Finding):
-        return Pkcs12Read(None, (), (*findings, bags))
+        return Keystore((), (), (*findings, bags))
     if not bags.keys:
         findings.append(_no_key())
     if not bags.certificates:
         findings.append(_no_certificate())
     if len(bags.certificates) > _MOST_CERTIFICATES:
         findings.append(_too_many())
-    loaded = [load_plain(key, _FIELD) for key in dict.fromkeys(bags.keys)]
-    key, told_of = the_one(loaded, findings, _FIELD)
-    return Pkcs12Read(key, bags.certificates[:_MOST_CERTIFICATES], told_of)
+    keys: list[PrivateKey] = []
+    for one in dict.fromkeys(bags.keys):
+        loaded = load_plain(one, _FIELD)
+        if isinstance(loaded, Finding):
+            findings.append(loaded)
+        else:
+            keys.append(loaded)
+    return Keystore(tuple(keys), bags.certificates[:_MOST_CERTIFICATES], tuple(findings))
 
 
 def _bags(data: bytes, passphrase: str | None) -> Bags | Finding:

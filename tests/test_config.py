@@ -65,6 +65,21 @@ def test_the_address_is_one_that_a_person_can_open(host: str, address: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("terminators", "proxies"),
+    [
+        ("10.1.2.0/24", "10.1.2.7"),
+        ("10.1.2.7", "10.0.0.0/8"),
+        ("192.0.2.1,2001:db8::7", "2001:db8::/64"),
+    ],
+)
+def test_a_proxy_is_no_terminator_by_its_address(terminators: str, proxies: str) -> None:
+    with pytest.raises(ConfigError, match="CC_TERMINATOR_PEERS"):
+        Config.from_environ({"CC_TERMINATOR_PEERS": terminators, "CC_BEHIND_PROXY": proxies})
+
+    Config.from_environ({"CC_TERMINATOR_PEERS": "192.0.2.0/24", "CC_BEHIND_PROXY": proxies})
+
+
+@pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("CC_ENV", "staging"),

@@ -5,7 +5,7 @@ import ipaddress
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +154,9 @@ class Config:
             _database_url,
             f"sqlite:///{data_dir / 'customer-certificates.sqlite3'}",
         )
+        behind_proxy = _read(environ, "CC_BEHIND_PROXY", _networks, "")
+        terminator_peers = _read(environ, "CC_TERMINATOR_PEERS", _networks, "")
+        _require_no_overlap(terminator_peers, behind_proxy)
         return cls(
             profile=profile,
             host=host,
@@ -177,7 +180,7 @@ class Config:
             registration=_read(environ, "CC_REGISTRATION", _registration, "operators"),
             tls=_tls(environ),
             admin_address=_read(environ, "CC_ADMIN_ADDRESS", _optional(_host_and_port), ""),
-            behind_proxy=_read(environ, "CC_BEHIND_PROXY", _networks, ""),
+            behind_proxy=behind_proxy,
             rate_limit=_read(environ, "CC_RATE_LIMIT", _optional(_whole(0, 1_000_000)), ""),
             webhook_allowed=_read(
                 environ,
@@ -185,7 +188,7 @@ class Config:
                 _networks,
                 "" if profile == "prd" else "127.0.0.0/8,::1",
             ),
-            terminator_peers=_read(environ, "CC_TERMINATOR_PEERS", _networks, ""),
+            terminator_peers=terminator_peers,
             token_in_path=_read(environ, "CC_TOKEN_IN_PATH", _flag, "false"),
             probe_addresses=_read(environ, "CC_PROBE_ADDRESSES", _probe_addresses, ""),
             notify_url=_read(environ, "CC_NOTIFY_URL", _optional(_notify_url), ""),
@@ -348,6 +351,18 @@ def _require_production(environ: Mapping[str, str], host: str) -> None:
             "CC_TLS_CERTIFICATE and CC_TLS_KEY; or CC_BEHIND_PROXY, where a proxy has TLS; or "
             "listen on 127.0.0.1."
         )
+
+
+def _require_no_overlap(terminators: Sequence[Network], proxies: Sequence[Network]) -> None:
+    """Raises ConfigError if an address is a proxy's and a terminator's."""
+    for terminator in terminators:
+        for proxy in proxies:
+            if terminator.version == proxy.version and terminator.overlaps(proxy):
+                raise ConfigError(
+                    f"CC_TERMINATOR_PEERS has {terminator}, and CC_BEHIND_PROXY has {proxy}. Every "
+                    "client of the proxy could fetch private keys without a token. Use a token "
+                    "for terminators behind the proxy."
+                )
 
 
 def _folder(text: str) -> Path:

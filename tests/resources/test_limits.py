@@ -15,7 +15,9 @@ from . import refusal
 def limited(backend: Backend) -> Iterator[TestClient]:
     """An application that gives each caller four requests a second, in two workers."""
     app = create_app(
-        backend.config(CC_RATE_LIMIT="4", CC_WORKERS="2", CC_TRUSTED_PEERS="10.1.2.0/24")
+        backend.config(
+            CC_RATE_LIMIT="4", CC_WORKERS="2", CC_TRUSTED_PEERS="10.1.2.0/24,2001:db8::/32"
+        )
     )
     yield TestClient(app, headers={"Host": "localhost"})
     app.close()
@@ -33,6 +35,21 @@ def test_who_asks_too_much_is_refused_and_others_are_not(limited: TestClient) ->
     assert refused[0].headers["Retry-After"] == "1"
     assert refused[0].headers["RateLimit"] == '"peer";r=0;t=3'
     assert limited.simulate_get("/livez", remote_addr="10.1.2.4").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/no-such-path"])
+def test_an_ipv6_client_is_its_network(limited: TestClient, path: str) -> None:
+    """Whether it is counted when it is answered, or when it is refused."""
+
+    def statuses(network: str) -> set[int]:
+        return {
+            limited.simulate_get(path, remote_addr=f"2001:db8:{network}::{host:x}").status_code
+            for host in range(1, 50)
+        }
+
+    assert 429 in statuses("1")
+    alone = limited.simulate_get(path, remote_addr="2001:db8:2::1").status_code
+    assert alone in (200, 404)
 
 
 def test_this_machine_has_no_limit_unless_one_is_set(client: TestClient) -> None:

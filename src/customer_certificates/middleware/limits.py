@@ -1,4 +1,6 @@
-"""Nobody asks so much that others cannot: a share for each token, or else for each peer.
+"""Rate limits: a share for each token, or for each client address if there is no token.
+
+An IPv6 client is its /64 network.
 
 Each worker gives its part of what a caller may have, by its own count. Answers say what is left
 (RateLimit, RateLimit-Policy: draft-ietf-httpapi-ratelimit-headers).
@@ -13,6 +15,7 @@ from typing import Any
 from falcon import Request, Response
 
 from ..errors import TooManyRequests
+from ..gateways.client_networks import client_network
 from .token_buckets import TokenBuckets
 
 _BURST_SECONDS = 2
@@ -48,7 +51,7 @@ class _Shares:
     def refusal(self, left: float) -> TooManyRequests:
         """For one for which `left` is missing."""
         return TooManyRequests(
-            "You ask for more than your share. Wait, then go on more slowly.",
+            "Rate limit exceeded. Retry after the delay in Retry-After.",
             retry_after=max(1, math.ceil(-left / self._share)),
         )
 
@@ -69,7 +72,9 @@ class Limits:
         if not self._shares.limited or not caller:
             return
         req.context.is_counted = True
-        name, key = ("token", caller.token_id) if caller.token_id else ("peer", caller.peer)
+        name, key = (
+            ("token", caller.token_id) if caller.token_id else ("peer", client_network(caller.peer))
+        )
         left = self._shares.take(name, key)
         self._shares.say(resp, name, left)
         if left < 0 and getattr(resource, "is_silent_beyond_limits", False):
@@ -95,7 +100,7 @@ class LimitsOfRefused:
         if not self._shares.limited:
             return
         req.context.is_counted = False
-        missing = self._shares.is_used_up("peer", req.context.peer)
+        missing = self._shares.is_used_up("peer", client_network(req.context.peer))
         if missing is not None:
             req.context.is_counted = True
             self._shares.say(resp, "peer", missing)
@@ -106,4 +111,5 @@ class LimitsOfRefused:
     ) -> None:
         """Counts what came no further, unless it was the service's own fault."""
         if not req.context.get("is_counted", True) and resp.status_code < 500:
-            self._shares.say(resp, "peer", self._shares.take("peer", req.context.peer))
+            left = self._shares.take("peer", client_network(req.context.peer))
+            self._shares.say(resp, "peer", left)

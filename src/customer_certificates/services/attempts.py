@@ -1,11 +1,11 @@
 """How often signing in has failed lately, by account and by address."""
 
-import ipaddress
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import blake2b
 
 from ..errors import TooManyRequests
+from ..gateways.client_networks import client_network
 from ..gateways.counters import Count, Counters
 from ..models import email_key
 
@@ -31,7 +31,7 @@ class Attempts:
         Raises TooManyRequests where too many have failed for this account or from this address.
         """
         attempt = {}
-        for name in (f"peer:{_network(peer)}", f"account:{_digest(email_key(email))}"):
+        for name in (f"peer:{client_network(peer)}", f"account:{_digest(email_key(email))}"):
             count = attempt[name] = self._counters.add(name, _WINDOW_SECONDS, self._now())
             if count.number > (_MOST_FAILURES if count.shared else _MOST_FAILURES_ALONE):
                 raise TooManyRequests(
@@ -44,18 +44,6 @@ class Attempts:
         """It was no failure after all."""
         for name, count in attempt.items():
             self._counters.take_back(name, count)
-
-
-def _network(peer: str) -> str:
-    """Who has one IPv6 address has 2**64 of them."""
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return peer
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((address, 64), strict=False))
-    return peer
 
 
 def _digest(email: str) -> str:

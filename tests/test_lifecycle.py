@@ -41,7 +41,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     settings = {"CC_DATA_DIR": str(data), "TMPDIR": str(temporary)}
     config = Config.from_environ({"CC_ENV": "tst", **settings})
     migrate(config.database_owner_url, config.database_url)
-    service = Service(settings, tmp_path / "service.log")
+    service = Service(settings, tmp_path / "service.log", delivers=True)
     yield Running(service, data / "customer-certificates.sqlite3", temporary)
     service.kill()
 

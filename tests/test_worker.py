@@ -152,7 +152,7 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:
     """`serve` has a worker inside: an activation is told, a worker that dies is replaced."""
-    service = Service(backend.settings, tmp_path / "service.log")
+    service = Service(backend.settings, tmp_path / "service.log", [COMMAND, "serve"])
     try:
         with service.client() as client:
             owner = client.post("/users", json=a_user()).json()["id"]

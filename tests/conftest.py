@@ -24,10 +24,13 @@ from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
 from .factories import CHEAPEST_HASHES, a_user
+from .leftovers import Leftovers
 from .parallel import named_servers, one_at_a_time
 from .second_decoder import open_all
 from .servers import a_role_that_owns_nothing, start_postgresql, start_valkey
 from .service import Service
+from .shared_servers import SharedServers
+from .slowest import Slowest
 
 StoredKeys = Callable[[], dict[tuple[int, int], bytes]]
 
@@ -72,6 +75,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Slowest())
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(leftovers := Leftovers())
+        if config.getoption("numprocesses", None) and not config.getoption("collectonly"):
+            config.pluginmanager.register(SharedServers(leftovers.folder))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without `--all`, drops every other combination of parameters of `one_backend` tests."""
     if config.getoption("--all"):
@@ -113,7 +124,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
-    """TEST_DATABASE_URL and TEST_CACHE_URL name servers to use in place of ones of our own."""
+    """On servers that TEST_DATABASE_URL and TEST_CACHE_URL name, or on ones of our own."""
     data = folder / f"data-{request.param}"
     settings = {"CC_DATA_DIR": str(data)}
     with ExitStack() as stack:

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import psutil
+from alembic.config import main as alembic
 from prometheus_client import values as prometheus_values
 
 from customer_certificates import beside
@@ -25,16 +26,18 @@ from .servers import free_port
 from .watchdog import kill_family, watch
 
 COMMAND = str(Path(sys.executable).with_name("customer-certificates"))
+_PROGRAMS = {"customer-certificates": main, "alembic": alembic}
 START_SECONDS = 30
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
-    [f"customer_certificates.{room}" for room in ("app", "cli", "maintenance", "server", "worker")] + [__name__]
+    [f"customer_certificates.{room}" for room in ("app", "cli", "maintenance", "server", "worker")]
+    + [__name__]
 )
 
 
 class Forked:
-    """A command in a process that is forked from one which has imported all that commands import:
-    that import is most of a start's time. As much of Popen as the tests use."""
+    """A command, one of `_PROGRAMS`, in a process that is forked from one which has imported all
+    that commands import: that import is most of a start's time. As much of Popen as tests use."""
 
     def __init__(
         self,
@@ -43,10 +46,12 @@ class Forked:
         stdout: Path,
         stderr: Path,
         *,
+        folder: Path | None = None,
         delivers: bool = True,
     ) -> None:
+        """`folder` is the one to run it in, if not this process's."""
         self._process = _FORKED.Process(
-            target=_command, args=(words, variables, stdout, stderr, delivers)
+            target=_command, args=(words, variables, stdout, stderr, folder or Path.cwd(), delivers)
         )
         self._process.start()
         assert self._process.pid
@@ -89,7 +94,9 @@ class Service:
         port = free_port()
         self.url = f"http{'s' if 'CC_TLS_KEY' in settings else ''}://127.0.0.1:{port}"
         self.log = log
-        variables = environment({**settings, "CC_PORT": str(port)})
+        # A service that is killed does not remove its temporary files.
+        self._temporary = TemporaryDirectory(ignore_cleanup_errors=True)
+        variables = environment({"TMPDIR": self._temporary.name, **settings, "CC_PORT": str(port)})
         self.popen = (
             _popen(command, variables, log)
             if command
@@ -116,13 +123,16 @@ class Service:
     def stop(self) -> int:
         """SIGTERM; its exit code."""
         self.popen.send_signal(signal.SIGTERM)
-        return self.popen.wait(40)
+        code = self.popen.wait(40)
+        self.kill()
+        return code
 
     def kill(self) -> None:
         """Ends whatever is left of it."""
         if self.popen.poll() is None:
             kill_family(psutil.Process(self.popen.pid))
         self.popen.wait()
+        self._temporary.cleanup()
         atexit.unregister(self.kill)
 
     def _children(self) -> list[psutil.Process]:
@@ -154,10 +164,20 @@ def run(
     command: str, settings: Mapping[str, str], seconds: int = 60
 ) -> subprocess.CompletedProcess[str]:
     """Runs a sub-command to its end, which comes within `seconds`, in a `Forked` process."""
-    words = [COMMAND, *command.split()]
-    with TemporaryDirectory() as folder:
-        stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
-        forked = Forked(words, environment(settings), stdout, stderr)
+    return run_forked([COMMAND, *command.split()], settings, seconds=seconds)
+
+
+def run_forked(
+    words: Sequence[str],
+    settings: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    seconds: int = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a `Forked` command to its end, which comes within `seconds`."""
+    with TemporaryDirectory() as temporary:
+        stdout, stderr = Path(temporary, "stdout"), Path(temporary, "stderr")
+        forked = Forked(words, environment(settings), stdout, stderr, folder=folder)
         try:
             code = forked.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -176,8 +196,14 @@ def _popen(
 
 
 def _command(
-    words: list[str], variables: dict[str, str], stdout: Path, stderr: Path, delivers: bool
+    words: list[str],
+    variables: dict[str, str],
+    stdout: Path,
+    stderr: Path,
+    folder: Path,
+    delivers: bool,
 ) -> None:
+    os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
     sys.argv = words
@@ -190,7 +216,7 @@ def _command(
         prometheus_values.ValueClass = prometheus_values.MultiProcessValue()
     if not delivers:
         beside.delivering = _nothing
-    main()
+    _PROGRAMS[Path(words[0]).name]()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ has this plugin.
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -40,7 +41,7 @@ class Leftovers:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
         yield
         deadline = time.monotonic() + _WAIT_SECONDS
-        while (processes := self._processes()) and time.monotonic() < deadline:
+        while (processes := living_processes(self.folder)) and time.monotonic() < deadline:
             time.sleep(0.05)
         self._found = [f"process {pid}: {command}" for pid, command in processes.items()]
         self._found += [f"file {path}" for path in self._files()]
@@ -57,27 +58,37 @@ class Leftovers:
         if not list(self._own_files()):
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _processes(self) -> dict[int, str]:
-        """This run's processes that live, other than this one and its helpers."""
-        found = {}
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-                    continue
-                command = " ".join(process.cmdline())
-                if process.ppid() == os.getpid() and any(name in command for name in _OWN_HELPERS):
-                    continue
-                # Some programs overwrite their environment, and the sandbox has none.
-                if str(self.folder) in command or self._is_marked(process):
-                    found[process.pid] = command
-        return found
-
-    def _is_marked(self, process: psutil.Process) -> bool:
-        return process.environ().get("TEST_RUN") == str(self.folder)
-
     def _files(self) -> list[Path]:
         own = set(self._own_files())
         return [path for path in self.folder.iterdir() if path not in own]
 
     def _own_files(self) -> list[Path]:
         return [path for path in self.folder.iterdir() if path.name.startswith(_OWN_FOLDERS)]
+
+
+def living_processes(folder: Path) -> dict[int, str]:
+    """The ids and commands of the run's processes, other than this one and its helpers."""
+    found = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            command = " ".join(process.cmdline())
+            if process.ppid() == os.getpid() and any(name in command for name in _OWN_HELPERS):
+                continue
+            # Some programs overwrite their environment, and the sandbox has none.
+            if str(folder) in command or _is_marked(process, folder, command):
+                found[process.pid] = command
+    return found
+
+
+def _is_marked(process: psutil.Process, folder: Path, command: str) -> bool:
+    try:
+        return process.environ().get("TEST_RUN") == str(folder)
+    except psutil.AccessDenied:
+        # The service lets only root look into its processes. One of ours without a parent:
+        return (
+            sys.executable in command
+            and process.ppid() == 1
+            and process.create_time() >= folder.stat().st_ctime
+        )

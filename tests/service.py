@@ -213,7 +213,7 @@ def _command(
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     if "serve" in words:
         # It chose when it was imported, before `serve` had named the workers' common folder.
-        prometheus_values.ValueClass = prometheus_values.MultiProcessValue()
+        prometheus_values.ValueClass = prometheus_values.MultiProcessValue()  # type: ignore[no-untyped-call]
     if not delivers:
         beside.delivering = _nothing
     _PROGRAMS[Path(words[0]).name]()

@@ -5,6 +5,7 @@ folder, which is the variable's value. Under pytest-xdist only the process that 
 has this plugin.
 """
 
+import atexit
 import os
 import shutil
 import sys
@@ -31,6 +32,8 @@ class Leftovers:
         self.folder = Path(tempfile.mkdtemp(prefix="cc-run-"))
         # A server that is run by another account has to get there.
         self.folder.chmod(0o755)
+        # After whatever else is registered: that is registered later.
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         self._found: list[str] = []
         os.environ["TEST_RUN"] = os.environ["TMPDIR"] = str(self.folder)
         tempfile.tempdir = None
@@ -53,10 +56,6 @@ class Leftovers:
             terminalreporter.section("left behind", red=True)
             for line in self._found:
                 terminalreporter.line(line, red=True)
-
-    def pytest_unconfigure(self) -> None:
-        if not list(self._own_files()):
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
         own = set(self._own_files())

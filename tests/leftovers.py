@@ -5,7 +5,6 @@ folder, which is the variable's value. Under pytest-xdist only the process that 
 has this plugin.
 """
 
-import atexit
 import os
 import shutil
 import sys
@@ -13,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import suppress
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import psutil
@@ -32,8 +32,8 @@ class Leftovers:
         self.folder = Path(tempfile.mkdtemp(prefix="cc-run-"))
         # A server that is run by another account has to get there.
         self.folder.chmod(0o755)
-        # After whatever else is registered: that is registered later.
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        # Last: multiprocessing removes its own folder in there, and does not expect it to be gone.
+        Finalize(None, shutil.rmtree, [self.folder, True], exitpriority=-1000)
         self._found: list[str] = []
         os.environ["TEST_RUN"] = os.environ["TMPDIR"] = str(self.folder)
         tempfile.tempdir = None

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,10 +24,13 @@ from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
 from .factories import CHEAPEST_HASHES, a_user
+from .leftovers import Leftovers
 from .parallel import named_servers, one_at_a_time
 from .second_decoder import open_all
 from .servers import a_role_that_owns_nothing, start_postgresql, start_valkey
 from .service import Service
+from .shared_servers import SharedServers
+from .slowest import Slowest
 
 StoredKeys = Callable[[], dict[tuple[int, int], bytes]]
 
@@ -68,6 +70,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="look for races for minutes instead of seconds"
     )
+    parser.addoption(
+        "--all", action="store_true", help="run also the tests marked one_backend on both backends"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Slowest())
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(leftovers := Leftovers())
+        if config.getoption("numprocesses", None) and not config.getoption("collectonly"):
+            config.pluginmanager.register(SharedServers(leftovers.folder))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--all`, drops every other combination of parameters of `one_backend` tests."""
+    if config.getoption("--all"):
+        return
+    dropped = [item for item in items if _is_dropped(item)]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in set(dropped)]
+
+
+def _is_dropped(item: pytest.Item) -> bool:
+    # As on a chessboard: each value of a parameter is kept, with one backend or the other.
+    if isinstance(item, pytest.Function) and item.get_closest_marker("one_backend"):
+        return sum(item.callspec.indices.values()) % 2 == 1
+    return False
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -95,7 +124,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
-    """TEST_DATABASE_URL and TEST_CACHE_URL name servers to use in place of ones of our own."""
+    """On servers that TEST_DATABASE_URL and TEST_CACHE_URL name, or on ones of our own."""
     data = folder / f"data-{request.param}"
     settings = {"CC_DATA_DIR": str(data)}
     with ExitStack() as stack:
@@ -120,34 +149,42 @@ def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
 
 @pytest.fixture(scope="session")
 def _engine(backend: Backend) -> Iterator[sa.Engine]:
-    engine = migration_engine(backend.owner_url)
+    # PostgreSQL takes longer for a new connection than for what most tests ask on it.
+    engine = (
+        sa.create_engine(backend.owner_url, pool_pre_ping=True, hide_parameters=True)
+        if backend.name == "postgresql"
+        else migration_engine(backend.owner_url)
+    )
     yield engine
     engine.dispose()
+
+
+# The tables that are emptied before a test. Authorities' certificates and operators' tokens may
+# belong to nobody, and records stay; all else goes with its user.
+_EMPTIED = (
+    "intermediates",
+    "audit",
+    "audit_heads",
+    "kept_answers",
+    "events",
+    "webhooks",
+    "tokens",
+    "service_state",
+    "terminators",
+    "users",
+)
 
 
 @pytest.fixture
 def engine(_engine: sa.Engine) -> Iterator[sa.Engine]:
     """The database as it is, behind the service's back; every test finds it empty."""
     with _engine.begin() as connection:
-        # Authorities' certificates and operators' tokens may belong to nobody, and records stay;
-        # all else goes with its user.
-        for table in (
-            "intermediates",
-            "audit",
-            "audit_heads",
-            "kept_answers",
-            "events",
-            "webhooks",
-            "tokens",
-            "service_state",
-            "terminators",
-            "users",
-        ):
-            connection.execute(sa.text(f"DELETE FROM {table}"))
+        for table in _EMPTIED:
+            connection.exec_driver_sql(f"DELETE FROM {table}")
     yield _engine
     with _engine.begin() as connection:
         # A service does not start with data keys of a master key that it was not given.
-        connection.execute(sa.text("DELETE FROM user_keys"))
+        connection.exec_driver_sql("DELETE FROM user_keys")
 
 
 @pytest.fixture(scope="session")
@@ -220,8 +257,7 @@ def children() -> Iterator[Children]:
 
 @pytest.fixture(scope="session")
 def _service(backend: Backend, folder: Path) -> Iterator[Service]:
-    command = [sys.executable, "-m", f"{__package__}.serve_alone"]
-    service = Service(backend.settings, folder / f"service-{backend.name}.log", command)
+    service = Service(backend.settings, folder / f"service-{backend.name}.log")
     yield service
     service.stop()
 

@@ -1,31 +1,81 @@
 """The service as its users have it: the command, its processes, a real socket."""
 
+import atexit
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import psutil
+from alembic.config import main as alembic
+from prometheus_client import values as prometheus_values
 
+from customer_certificates import beside
 from customer_certificates.cli import main
+from customer_certificates.workers import Workers
 
 from .servers import free_port
-from .watchdog import watch
+from .watchdog import kill_family, watch
 
 COMMAND = str(Path(sys.executable).with_name("customer-certificates"))
+_PROGRAMS = {"customer-certificates": main, "alembic": alembic}
 START_SECONDS = 30
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
-    [f"customer_certificates.{room}" for room in ("app", "cli", "maintenance")] + [__name__]
+    [f"customer_certificates.{room}" for room in ("app", "cli", "maintenance", "server", "worker")]
+    + [__name__]
 )
+
+
+class Forked:
+    """A command, one of `_PROGRAMS`, in a process that is forked from one which has imported all
+    that commands import: that import is most of a start's time. As much of Popen as tests use."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        variables: dict[str, str],
+        stdout: Path,
+        stderr: Path,
+        *,
+        folder: Path | None = None,
+        delivers: bool = True,
+    ) -> None:
+        """`folder` is the one to run it in, if not this process's."""
+        self._process = _FORKED.Process(
+            target=_command, args=(words, variables, stdout, stderr, folder or Path.cwd(), delivers)
+        )
+        self._process.start()
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired("customer-certificates", timeout or 0)
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class Service:
@@ -35,20 +85,26 @@ class Service:
         self,
         settings: Mapping[str, str],
         log: Path,
-        command: Sequence[str] = (COMMAND, "serve"),
+        command: Sequence[str] = (),
+        *,
+        delivers: bool = False,
     ) -> None:
+        """`delivers`: with the worker that `serve` starts, which sends events and does periodic
+        work. `command` is started, as a user starts it, in place of a forked `serve`."""
         port = free_port()
         self.url = f"http{'s' if 'CC_TLS_KEY' in settings else ''}://127.0.0.1:{port}"
         self.log = log
-        with log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                command,
-                env=environment({**settings, "CC_PORT": str(port)}),
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-            )
+        # A service that is killed does not remove its temporary files.
+        self._temporary = TemporaryDirectory(ignore_cleanup_errors=True)
+        variables = environment({"TMPDIR": self._temporary.name, **settings, "CC_PORT": str(port)})
+        self.popen = (
+            _popen(command, variables, log)
+            if command
+            else Forked([COMMAND, "serve"], variables, log, log, delivers=delivers)
+        )
         watch(self.popen.pid)
+        # multiprocessing waits at exit for what it started.
+        atexit.register(self.kill)
         self._wait()
 
     def client(self, **options: object) -> httpx.Client:
@@ -67,14 +123,17 @@ class Service:
     def stop(self) -> int:
         """SIGTERM; its exit code."""
         self.popen.send_signal(signal.SIGTERM)
-        return self.popen.wait(40)
+        code = self.popen.wait(40)
+        self.kill()
+        return code
 
     def kill(self) -> None:
         """Ends whatever is left of it."""
         if self.popen.poll() is None:
-            for process in [*self._children(), psutil.Process(self.popen.pid)]:
-                process.kill()
+            kill_family(psutil.Process(self.popen.pid))
         self.popen.wait()
+        self._temporary.cleanup()
+        atexit.unregister(self.kill)
 
     def _children(self) -> list[psutil.Process]:
         return psutil.Process(self.popen.pid).children()
@@ -104,43 +163,65 @@ def _tells(process: psutil.Process) -> bool:
 def run(
     command: str, settings: Mapping[str, str], seconds: int = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a sub-command to its end, which comes within `seconds`, in a process of its own.
-
-    That is forked from one which has imported what commands import, as most of a short command's
-    time is that. `serve` is run as its users run it.
-    """
-    words = [COMMAND, *command.split()]
-    if "serve" in words:
-        return subprocess.run(
-            words,
-            env=environment(settings),
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-    with TemporaryDirectory() as folder:
-        output, errors = Path(folder, "stdout"), Path(folder, "stderr")
-        process = _FORKED.Process(
-            target=_command, args=(words, environment(settings), output, errors)
-        )
-        process.start()
-        process.join(seconds)
-        if process.exitcode is None:
-            process.kill()
-            raise subprocess.TimeoutExpired(words, seconds)
-        return subprocess.CompletedProcess(
-            words, process.exitcode, output.read_text(), errors.read_text()
-        )
+    """Runs a sub-command to its end, which comes within `seconds`, in a `Forked` process."""
+    return run_forked([COMMAND, *command.split()], settings, seconds=seconds)
 
 
-def _command(words: list[str], variables: dict[str, str], output: Path, errors: Path) -> None:
+def run_forked(
+    words: Sequence[str],
+    settings: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    seconds: int = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a `Forked` command to its end, which comes within `seconds`."""
+    with TemporaryDirectory() as temporary:
+        stdout, stderr = Path(temporary, "stdout"), Path(temporary, "stderr")
+        forked = Forked(words, environment(settings), stdout, stderr, folder=folder)
+        try:
+            code = forked.wait(seconds)
+        except subprocess.TimeoutExpired:
+            forked.kill()
+            raise
+        return subprocess.CompletedProcess(words, code, stdout.read_text(), stderr.read_text())
+
+
+def _popen(
+    command: Sequence[str], variables: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, env=variables, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
+
+
+def _command(
+    words: list[str],
+    variables: dict[str, str],
+    stdout: Path,
+    stderr: Path,
+    folder: Path,
+    delivers: bool,
+) -> None:
+    os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
     sys.argv = words
-    for path, number in ((output, 1), (errors, 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    main()
+    for path, number in ((stdout, 1), (stderr, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    # Here it is that of the fork; the first is the default of a process that a user starts.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
+    if "serve" in words:
+        # It chose when it was imported, before `serve` had named the workers' common folder.
+        prometheus_values.ValueClass = prometheus_values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    if not delivers:
+        beside.delivering = _nothing
+    _PROGRAMS[Path(words[0]).name]()
+
+
+@contextmanager
+def _nothing(server: Workers) -> Iterator[None]:
+    yield
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from customer_certificates.gateways.tls_files import TlsFileError, read_pair
 
 from .factories import Pair, a_pair
 from .service import Service, run
+from .terminators import accepts_all
 
 WAIT_SECONDS = 60
 FIRST, SECOND = a_pair("first.example.com"), a_pair("second.example.com")
@@ -57,9 +58,7 @@ def secure(settings: dict[str, str], tmp_path: Path) -> Iterator[Service]:
 
 def greeted(service: Service, **limits: ssl.TLSVersion) -> ssl.SSLSocket:
     """A new connection."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = accepts_all()
     context.set_alpn_protocols(["h2", "http/1.1"])
     for name, version in limits.items():
         setattr(context, name, version)

@@ -41,7 +41,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     settings = {"CC_DATA_DIR": str(data), "TMPDIR": str(temporary)}
     config = Config.from_environ({"CC_ENV": "tst", **settings})
     migrate(config.database_owner_url, config.database_url)
-    service = Service(settings, tmp_path / "service.log")
+    service = Service(settings, tmp_path / "service.log", delivers=True)
     yield Running(service, data / "customer-certificates.sqlite3", temporary)
     service.kill()
 
@@ -151,17 +151,18 @@ def test_what_either_worker_answers_counts_once(running: Running) -> None:
     assert counting >= {worker.pid for worker in service.workers()}
 
 
-def test_when_the_first_process_is_killed_its_workers_end_too(running: Running) -> None:
-    """Otherwise they would go on serving, and keep the port from the service's next start."""
-    workers = running.service.workers()
+def test_all_processes_end_when_the_first_one_is_killed(running: Running) -> None:
+    """Otherwise workers would keep the port from the service's next start."""
+    others = psutil.Process(running.service.popen.pid).children(recursive=True)
+    assert others
     running.service.popen.kill()
     running.service.popen.wait()
     try:
-        _within_time(lambda: not any(worker.is_running() for worker in workers))
+        _within_time(lambda: not any(_lives(process) for process in others))
     finally:
-        for worker in workers:
+        for process in others:
             with suppress(psutil.NoSuchProcess):
-                worker.kill()
+                process.kill()
 
 
 def test_a_port_that_is_taken_is_named(running: Running, tmp_path: Path) -> None:

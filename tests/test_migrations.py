@@ -25,7 +25,7 @@ from customer_certificates.gateways.schema import SchemaError, migrate, require_
 from customer_certificates.models import Base
 
 from .conftest import Backend
-from .service import environment, run
+from .service import run, run_forked
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
@@ -66,15 +66,7 @@ class Empty:
         self, *arguments: str, project: Path = _ROOT, succeeds: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Runs alembic in `project`; it knows the database through the service's settings alone."""
-        ended = subprocess.run(
-            [_ALEMBIC, *arguments],
-            cwd=project,
-            env=environment(self.settings),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = run_forked([_ALEMBIC, *arguments], self.settings, folder=project)
         assert (ended.returncode == 0) == succeeds, ended.stderr
         return ended
 

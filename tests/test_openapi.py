@@ -163,6 +163,7 @@ def stock(door: TestClient) -> Stock:
     return Stock(door)
 
 
+@pytest.mark.one_backend
 @CHECKED.parametrize()
 @settings(
     max_examples=8,

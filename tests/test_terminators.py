@@ -119,6 +119,7 @@ def terminator(
         yield terminator
 
 
+@pytest.mark.one_backend
 def test_what_is_active_is_what_is_served(terminator: Terminator, customer: Customer) -> None:
     # Names that are not ours are served by it as ever.
     terminator.wait_for_any(ELSEWHERE)
@@ -143,6 +144,7 @@ def test_what_is_active_is_what_is_served(terminator: Terminator, customer: Cust
     assert terminator.served(ELSEWHERE)
 
 
+@pytest.mark.one_backend
 def test_what_has_expired_is_served_no_more(terminator: Terminator, customer: Customer) -> None:
     longer = customer.upload(valid_for(timedelta(days=30)), active=True)
     terminator.wait_for(WWW, longer)

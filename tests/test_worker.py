@@ -29,7 +29,7 @@ from .conftest import Backend
 from .factories import a_user, an_upload
 from .receiver import Receiver, failing
 from .servers import free_port
-from .service import COMMAND, Service, environment
+from .service import COMMAND, Service, environment, run
 from .tables import add_users, add_webhook
 
 WAIT_SECONDS = 60
@@ -152,7 +152,7 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:
     """`serve` has a worker inside: an activation is told, a worker that dies is replaced."""
-    service = Service(backend.settings, tmp_path / "service.log")
+    service = Service(backend.settings, tmp_path / "service.log", [COMMAND, "serve"])
     try:
         with service.client() as client:
             owner = client.post("/users", json=a_user()).json()["id"]
@@ -198,3 +198,14 @@ def test_a_worker_by_itself_counts_and_drains(
         assert worker.popen.wait(WAIT_SECONDS) == 0, worker.log.read_text()
     finally:
         worker.kill()
+
+
+def test_a_worker_ends_whose_parent_ended_before_it_asked(
+    backend: Backend, engine: sa.Engine
+) -> None:
+    parent = subprocess.Popen(["true"])
+    parent.wait()
+
+    ended = run(f"work --parent-pid {parent.pid}", backend.settings)
+
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -4,6 +4,7 @@ They are started anew and not forked from the first process: so they inherit no 
 no connection that workers would inherit.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def exports(config: Config, server: Workers) -> Iterator[None]:
 @contextmanager
 def delivering(server: Workers) -> Iterator[None]:
     """Has a process tell others of events while it is served (`work`), another where it dies."""
-    command = [*_COMMAND, "work", "--with-parent"]
+    command = [*_COMMAND, "work", "--parent-pid", str(os.getpid())]
     stopped = Event()
     running: list[subprocess.Popen[bytes]] = []
 

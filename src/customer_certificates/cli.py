@@ -69,7 +69,7 @@ def serve() -> None:
 
 @app.command()
 def work(
-    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+    parent_pid: Annotated[int | None, typer.Option("--parent-pid", hidden=True)] = None,
 ) -> None:
     """Tell webhooks of events, and clean up; `serve` has one such worker already.
 
@@ -83,7 +83,7 @@ def work(
     config = _config()
     try:
         require_head(config.database_url)
-        run(config, with_parent=with_parent)
+        run(config, parent_pid=parent_pid)
     except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
+from multiprocessing import parent_process
 from multiprocessing.util import Finalize
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -124,7 +125,10 @@ def worker() -> object:
     from .gateways.log_format import configure_logging
 
     configure_logging()
-    Thread(target=_end_with, args=[os.getppid()], name="first-process-watch", daemon=True).start()
+    # Recorded before the fork: the first process may have ended by now.
+    parent = parent_process()
+    if parent and parent.pid:
+        Thread(target=_end_after, args=[parent.pid], name="parent-watch", daemon=True).start()
     config = Config.from_environ()
     app = create_app(config)
     _when_signalled(app.stop_waiting)
@@ -150,9 +154,9 @@ def _when_signalled(then: Callable[[], None]) -> None:
     Thread(target=wait, name="end-watch", daemon=True).start()
 
 
-def _end_with(first_process: int) -> None:
-    """Ends this worker after the process that started it: it would go on, and keep the port."""
-    while os.getppid() == first_process:
+def _end_after(parent_pid: int) -> None:
+    """Ends this worker when its parent has ended: otherwise it would keep the port."""
+    while os.getppid() == parent_pid:
         sleep(_LOOK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -45,10 +45,11 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def work(config: Config, *, with_parent: bool = False) -> None:
+def work(config: Config, *, parent_pid: int | None = None) -> None:
     """Works until SIGTERM or SIGINT; then what is being sent is finished.
 
-    `with_parent`: it ends with the process that started it as well. The schema must be at head.
+    The process `parent_pid`, if given, started this one; this one ends when that one has ended.
+    The schema must be at head.
     Raises MasterKeyError, Unavailable.
     """
     configure_logging()
@@ -78,8 +79,8 @@ def work(config: Config, *, with_parent: bool = False) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    if with_parent:
-        Thread(target=_end_with, args=[os.getppid(), stop], daemon=True).start()
+    if parent_pid is not None:
+        Thread(target=_stop_after, args=[parent_pid, stop], daemon=True).start()
     if config.metrics_port:
         metrics.serve(config.host, config.metrics_port)
     announcements = Announcements(database.listen, dispatcher.wake)
@@ -118,8 +119,8 @@ def _jobs(database: Database, config: Config) -> list[Job]:
     return jobs
 
 
-def _end_with(first_process: int, stop: Callable[[], None]) -> None:
-    """Ends after the process that started it."""
-    while os.getppid() == first_process:
+def _stop_after(parent_pid: int, stop: Callable[[], None]) -> None:
+    """Stops this process when its parent has ended, which may be before this is called."""
+    while os.getppid() == parent_pid:
         sleep(_LOOK_SECONDS)
     stop()

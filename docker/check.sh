@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the five commands of docs/docker.md on a Docker engine, in both orders, each on fresh volumes.
 #
-#   docker/check.sh                             # with all tests: 2 times as long as `make test`
+#   docker/check.sh                             # with all tests, twice: takes more than 2 times as long as `make test`
 #   docker/check.sh tests/test_story.py -k sqlite
 #
 # Arguments go to pytest. Prints one line a command, with the seconds it took, and the output of one
@@ -67,7 +67,7 @@ revision() {
 upgrade() { step 'run api alembic upgrade head' compose run api alembic upgrade head; }
 tests() {
     step 'up api-test' up_api_test
-    grep -E '[0-9]+ (passed|failed)' "$output" | tail -n 1 || true
+    grep -oE '[0-9]+ (passed|failed|error).*' "$output" | tail -n 1 || true
 }
 
 clean() { compose --profile test down --volumes --remove-orphans >/dev/null 2>&1 || true; }

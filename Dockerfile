@@ -1,7 +1,11 @@
-# The service, and with `--target test` its test suite. Needs nothing but the base image and the
-# Python package index: no BuildKit, no syntax image, no apt-get, no compiler.
+# The service, and with `--target test` its test suite. The service needs nothing but the base image
+# and the Python package index: no BuildKit, no syntax image, no apt-get, no compiler. The tests also
+# need the Debian packages of tests/programs.txt.
 
-FROM python:3.13-slim AS dependencies
+# docs/docker.md says how to name it by digest.
+ARG PYTHON_IMAGE=python:3.13-slim
+
+FROM ${PYTHON_IMAGE} AS dependencies
 ENV PYTHONDONTWRITEBYTECODE=1 \
     UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
@@ -24,7 +28,7 @@ RUN chmod -R a+rX alembic.ini alembic src \
     && rm -f .venv/.lock
 
 
-FROM python:3.13-slim AS service
+FROM ${PYTHON_IMAGE} AS service
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -39,6 +43,8 @@ WORKDIR /app
 COPY --from=build /app/.venv .venv
 COPY --from=build /app/alembic.ini ./
 COPY --from=build /app/alembic alembic
+COPY docker/entrypoint.sh /usr/local/bin/service-entrypoint
+RUN chmod 0755 /usr/local/bin/service-entrypoint
 USER service
 VOLUME /data
 EXPOSE 9000
@@ -50,10 +56,16 @@ import http.client, os, sys; \
 c = http.client.HTTPConnection('127.0.0.1', int(os.environ['CC_PORT']), timeout=4); \
 c.request('GET', '/healthcheck'); \
 sys.exit(c.getresponse().status != 200)"]
+ENTRYPOINT ["service-entrypoint"]
 CMD ["customer-certificates", "serve"]
 
 
 FROM dependencies AS test
+COPY tests/programs.txt tests/
+RUN apt-get update -qq \
+    && sed '/^#/d; s/.* //' tests/programs.txt \
+        | DEBIAN_FRONTEND=noninteractive xargs apt-get install -y -qq --no-install-recommends \
+    && rm -rf /var/lib/apt/lists/*
 RUN uv sync --frozen --no-install-project
 RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin tester \
     && chown tester:tester /app
@@ -63,8 +75,8 @@ ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     CI=true
 USER tester
-ENTRYPOINT ["docker/fresh_test_database.py"]
-CMD ["pytest", "--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal"]
+# The tests start their own PostgreSQL and Valkey, as everywhere else.
+CMD ["pytest", "--numprocesses=auto", "--dist=worksteal"]
 
 
 # Last, so that a plain `docker build .` makes the service; builders without BuildKit

@@ -8,7 +8,7 @@ from sqlalchemy import DateTime, text
 
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import migration_engine
-from customer_certificates.gateways.schema import grant
+from customer_certificates.gateways.schema import grant, require_utf8
 from customer_certificates.models import Base
 
 # Any number: two migrations that start at once must ask for the same lock.
@@ -50,6 +50,9 @@ def _run_offline() -> None:
 def _run_online() -> None:
     engine = migration_engine(_url())
     with engine.connect() as connection:
+        require_utf8(connection)
+        # Ends the transaction that the question began; the migrations have one of their own.
+        connection.rollback()
         context.configure(connection=connection, **_OPTIONS)
         if connection.dialect.name == "sqlite":
             # A rebuilt table is dropped, and what refers to its rows would go with them.

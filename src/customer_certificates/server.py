@@ -27,7 +27,7 @@ from . import beside
 from .config import Config, share_metrics
 from .gateways.admin_server import AdminServer
 from .gateways.tls_files import Served, TlsFileError
-from .workers import ENDING, Workers
+from .workers import ENDING, Workers, act_on_the_first_signal
 
 _DRAIN_SECONDS = 25
 # Longer than proxies keep an idle connection (nginx: 60 s), so that it is they who close it.
@@ -121,6 +121,7 @@ def worker() -> object:
     for number in ENDING:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    act_on_the_first_signal()
     from .app import create_app
     from .gateways.log_format import configure_logging
 

@@ -11,7 +11,8 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
 
-from granian._granian import SocketHolder
+from granian import _signals
+from granian._granian import SocketHolder, WorkerSignal
 from granian.constants import SSLProtocols
 from granian.server.mp import MPServer, WorkerProcess
 
@@ -196,6 +197,27 @@ class Workers(MPServer):
         Thread(target=_insist, args=[self.wrks, ended], name="insist", daemon=True).start()
         super()._stop_workers()
         ended.set()
+
+
+def act_on_the_first_signal() -> None:
+    """In a new worker: has it act on one SIGTERM or SIGINT, and ignore the next ones.
+
+    At a second one, granian's own handler would wait for ever and hold Python's lock. The worker
+    could then not answer the requests in progress.
+    """
+
+    def set_signals() -> WorkerSignal:
+        event = WorkerSignal()
+        # One step of the interpreter takes the action away, so no signal comes in between.
+        actions = iter([event.set])
+        _signals.set_main_signals(lambda *_: next(actions, _do_nothing)())
+        return event
+
+    _signals.set_sync_signals = set_signals
+
+
+def _do_nothing() -> None:
+    """A later signal changes nothing."""
 
 
 def _load_alone(load: Loader, own: int, others: Sequence[int]) -> object:

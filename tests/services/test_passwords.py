@@ -1,3 +1,7 @@
+import ctypes
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from threading import Event, Thread
 
@@ -10,6 +14,9 @@ from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.services.passwords import Passwords
 
 WAIT_SECONDS = 30
+# <linux/prctl.h>, <linux/capability.h>
+_PR_CAPBSET_DROP = 24
+_CAP_SYS_NICE = 23
 
 
 class SlowPassword(str):
@@ -81,3 +88,25 @@ def test_a_place_is_free_again_after_a_failure(passwords: Passwords) -> None:
             passwords.hash("\ud800")
 
     assert passwords.check(passwords.hash("x"), "x") == (True, None)
+
+
+_AT_A_HIGHER_NICENESS = f"""
+from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.services.passwords import Passwords
+
+passwords = Passwords({LEAST_PASSWORD_COST}, Metrics(None), waiting=1)
+assert passwords.check(passwords.hash("correct horse"), "correct horse") == (True, None)
+passwords.close()
+"""
+
+
+def _raise_niceness() -> None:
+    # root: after this the next program has no CAP_SYS_NICE.
+    ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_SYS_NICE)
+    os.nice(15)
+
+
+def test_a_process_with_a_higher_niceness_can_hash() -> None:
+    """A process cannot lower its niceness without a privilege."""
+    command = [sys.executable, "-c", _AT_A_HIGHER_NICENESS]
+    subprocess.run(command, check=True, timeout=60, preexec_fn=_raise_niceness)

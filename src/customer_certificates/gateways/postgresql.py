@@ -34,6 +34,8 @@ _SESSION = {
 }
 _CONNECTION: dict[str, Any] = {
     "application_name": "customer-certificates",
+    # Otherwise that of the database, and with SQL_ASCII psycopg gives bytes instead of text.
+    "client_encoding": "utf8",
     "connect_timeout": "3",
     "keepalives_idle": "5",
     "keepalives_interval": "2",

@@ -13,11 +13,15 @@ from sqlalchemy.exc import DBAPIError
 
 from .database import migration_engine
 
+_TO_RUN = "Run: customer-certificates migrate (or: alembic upgrade head)"
 _ONCE_HELD_KEYS = ("certificates", "certificate_versions", "unsealed_keys")
 
 
-class SchemaError(Exception):
-    """The database cannot be served from as it is. The message says what to do."""
+class SchemaError(CommandError):
+    """The database cannot be used as it is. The message says what to do.
+
+    As a CommandError, the command `alembic` prints it without a traceback.
+    """
 
 
 def migrate(owner_url: str, service_url: str) -> None:
@@ -27,6 +31,8 @@ def migrate(owner_url: str, service_url: str) -> None:
     """
     try:
         command.upgrade(_alembic(owner_url, service_url), "head")
+    except SchemaError:
+        raise
     except (DBAPIError, OSError) as error:
         raise SchemaError(_unusable(error)) from error
     except CommandError as error:
@@ -39,16 +45,29 @@ def require_head(url: str) -> None:
     """Raises SchemaError unless the schema is exactly what the migrations end in."""
     try:
         with migration_engine(url).connect() as connection:
+            require_utf8(connection)
             current = MigrationContext.configure(connection).get_current_heads()
             empty = not inspect(connection).get_table_names()
     except (DBAPIError, OSError) as error:
-        raise SchemaError(_unusable(error)) from error
+        hint = f". Was it never migrated? {_TO_RUN}" if _is_refused_login(error, url) else ""
+        raise SchemaError(_unusable(error) + hint) from error
     head = ScriptDirectory.from_config(_alembic(url, url)).get_heads()
     if set(current) != set(head):
         found = "empty" if empty else f"at revision {', '.join(current) or 'none'}"
         raise SchemaError(
-            f"The database is {found}; this version needs revision {', '.join(head)}. "
-            "Run: customer-certificates migrate (or: alembic upgrade head)"
+            f"The database is {found}; this version needs revision {', '.join(head)}. " + _TO_RUN
+        )
+
+
+def require_utf8(connection: Connection) -> None:
+    """Raises SchemaError unless the database stores all of Unicode."""
+    if connection.dialect.name != "postgresql":
+        return
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise SchemaError(
+            f"The database has the encoding {encoding}; this service needs UTF8. Create another "
+            "one: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
 
 
@@ -93,8 +112,11 @@ def require_walled(url: str) -> None:
 
 
 def grant(connection: Connection, service_url: str) -> None:
-    """Lets the role of `service_url` read and write what `connection`'s role owns; makes it first
-    where there is none."""
+    """Lets the role of `service_url` read and write what `connection`'s role owns.
+
+    Creates the role if it does not exist. Raises SchemaError if the role exists and the server
+    refuses its password.
+    """
     url = make_url(service_url)
     role = url.username
     if role is None or connection.scalar(text("SELECT current_user")) == role:
@@ -110,6 +132,8 @@ def grant(connection: Connection, service_url: str) -> None:
         # As it is: a password may have what SQLAlchemy takes for a parameter.
         driver: Any = connection.connection.driver_connection
         driver.execute(statement)
+    else:
+        _require_login(service_url, role)
     to = connection.dialect.identifier_preparer.quote(role)
     schema = connection.dialect.identifier_preparer.quote(
         str(connection.scalar(text("SELECT current_schema()")))
@@ -127,6 +151,29 @@ def grant(connection: Connection, service_url: str) -> None:
     ):
         if inspect(connection).has_table(table):
             connection.execute(text(f"REVOKE {rights} ON {table} FROM {to}"))
+
+
+def _require_login(url: str, role: str) -> None:
+    try:
+        migration_engine(url).connect().close()
+    except DBAPIError as error:
+        # Other refusals may hold for this machine alone, from which the service need not connect.
+        if _is_refused_login(error, url):
+            raise SchemaError(
+                f"The role {role} exists already, but not with the password of CC_DATABASE_URL"
+                f" ({_reason(error)}). Nothing was changed. Put the role's own password into"
+                f" CC_DATABASE_URL, or change it: ALTER ROLE {role} PASSWORD '…'"
+            ) from error
+
+
+def _is_refused_login(error: DBAPIError | OSError, url: str) -> bool:
+    """Whether the server refused the role of `url`, or its password.
+
+    libpq gives no code for this, only a message in the server's language, with the role's name.
+    """
+    role = make_url(url).username
+    reason = str(error)
+    return bool(role) and str(role) in reason and "pg_hba.conf" not in reason
 
 
 def _alembic(owner_url: str, service_url: str) -> AlembicConfig:
@@ -147,5 +194,8 @@ def _scripts() -> Path:
 def _unusable(error: DBAPIError | OSError) -> str:
     if isinstance(error, OSError):
         return f"The database's file cannot be used: {error.strerror}: {error.filename}"
-    reason = str(error.orig).strip().partition("\n")[0]
-    return f"The database of CC_DATABASE_URL cannot be used: {reason}"
+    return f"The database of CC_DATABASE_URL cannot be used: {_reason(error)}"
+
+
+def _reason(error: DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0]

@@ -307,6 +307,10 @@ def _components(kinds: list[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str,
     schemas, components = msgspec.json.schema_components(
         kinds, ref_template="#/components/schemas/{name}"
     )
+    for schema in components.values():
+        if "description" in schema:
+            # From Python 3.13 on, docstrings come without their indentation.
+            schema["description"] = inspect.cleandoc(schema["description"])
     for kind in kinds:
         if alternatives := getattr(kind, "alternatives", ()):
             _require_one(components[kind.__name__], alternatives)

@@ -13,6 +13,8 @@ from ..gateways.metrics import Metrics
 
 T = TypeVar("T")
 
+_NICENESS = 10
+
 
 class Passwords:
     """One niced thread hashes; a bounded number of requests may wait for it.
@@ -60,5 +62,8 @@ class Passwords:
 
 
 def _be_nice() -> None:
+    """Gives the thread a niceness of 10 or more: to lower a higher one needs a privilege."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        thread = threading.get_native_id()
+        niceness = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, max(niceness, _NICENESS))

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 
 import msgspec
 
 from ..crypto.secret import Secret
 from ..errors import Finding, Severity
-from . import certificates, chains, checks, keys
+from . import certificates, chain_checks, chains, checks, keys
 from .certificates import Certificate
 from .chains import Roots
 from .exposed_keys import has_private_key
@@ -17,6 +16,7 @@ from .keys import KeyRead, PrivateKey
 from .material import Examined, Intermediate, Material
 from .pem import CERTIFICATE_LABELS, Block, read_pem
 from .pkcs12 import Pkcs12Read, read_pkcs12
+from .verification import name_hash
 
 _NOT_READ = {"pem_invalid", "san_invalid", "key_invalid"}
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
@@ -82,7 +82,7 @@ def examine(
     chain = chains.build(leaf, others, completing, roots, now)
     findings += chain.findings
     findings += checks.check_leaf(leaf, chain.trust, now)
-    findings += checks.check_chain(chain.served[1:], now)
+    findings += chain_checks.check_chain(leaf, chain.served[1:], chain.root, now)
     if leaf.public_key:
         findings += keys.weakness(leaf.public_key, key_field)
     verified = chain.trust in ("public", "private")
@@ -152,7 +152,7 @@ def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate
 
 
 def _intermediate(one: Certificate) -> Intermediate:
-    return Intermediate(sha256(one.subject).hexdigest(), one.fingerprint, one.der)
+    return Intermediate(name_hash(one.subject), one.fingerprint, one.der)
 
 
 def _read_known(der: bytes) -> Certificate | Finding:

@@ -28,6 +28,8 @@ _ASKED_BY_BROWSERS = frozenset(
         "key_usage_invalid",
         "key_weak",
         "lifetime_too_long",
+        # Not a client's error: somebody has to say which certificate to serve.
+        "multiple_leaves",
         "not_servable",
         "precertificate",
         "san_invalid",
@@ -48,16 +50,29 @@ def differences(pki: Pki, answer: Examined, at: datetime, folder: Path) -> Itera
     if answer.trust == "public" and not pki.is_public:
         yield "the service trusts a root that nobody named"
     if leads_to_a_root and not verdict.accepts:
+        # Certificates that mislead OpenSSL are left out of the chain that is served.
+        verdict = _verdict_of_served(pki, answer, at, folder) or verdict
+    if leads_to_a_root and not verdict.accepts:
         # A leaf that is not valid yet is stored for later, with a warning.
         told = errors or ({"not_yet_valid"} & warnings and verdict.errors == {9})
         if not verdict.errors <= _TOLD_BY_A_FINDING or not told:
             yield _refused(verdict, answer, errors)
+    if pki.trusted == pki.leaf and "signature_broken" in pki.faults:
+        # OpenSSL does not verify the signature of a certificate that it trusts already.
+        return
     if verdict.accepts and not leads_to_a_root:
         yield f"OpenSSL accepts it, the service says {answer.trust} {sorted(errors)}"
     elif verdict.accepts and (more := errors - _ASKED_BY_BROWSERS):
         yield f"OpenSSL accepts it, the service finds {sorted(more)}"
     if verdict.accepts and leads_to_a_root:
         yield from _served(pki, answer, at, folder)
+
+
+def _verdict_of_served(pki: Pki, answer: Examined, at: datetime, folder: Path) -> Verdict | None:
+    served = [ssl.PEM_cert_to_DER_cert(one) for one in _BLOCK.findall(answer.chain_pem or "")]
+    if not served or served[0] != pki.leaf:
+        return None
+    return verify(served[0], served[1:], pki.trusted, at, folder)
 
 
 def _refused(verdict: Verdict, answer: Examined, errors: set[str]) -> str:

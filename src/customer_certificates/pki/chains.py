@@ -112,7 +112,7 @@ def _about_trust(path: Path) -> Iterator[Finding]:
             "Send the intermediates that your authority gave you with this very certificate.",
         )
     elif path.is_missing:
-        issuer = shown(last.x509.issuer.rfc4514_string()) or "without a name"
+        issuer = shown(last.issuer_text) or "without a name"
         yield Finding(
             "chain_incomplete",
             last.field,

@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -39,7 +36,7 @@ class Signatures:
             if self._left <= 0 or not _is_affordable(issuer):
                 return False
             self._left -= 1
-            self._known[link] = _is_signed_by(child, issuer)
+            self._known[link] = child.is_signed_by(issuer)
         return self._known[link]
 
 
@@ -90,29 +87,3 @@ def _is_affordable(issuer: Certificate) -> bool:
         return key is not None
     exponent_bits = key.public_numbers().e.bit_length()
     return key.key_size <= _MOST_RSA_BITS and exponent_bits <= _MOST_RSA_EXPONENT_BITS
-
-
-def _is_signed_by(child: Certificate, issuer: Certificate) -> bool:
-    try:
-        if has_weak_signature(child):
-            _verify_weak(child, issuer)
-        else:
-            child.x509.verify_directly_issued_by(issuer.x509)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
-
-
-def _verify_weak(child: Certificate, issuer: Certificate) -> None:
-    """What the library does for digests that it considers safe: whose a weak one is matters too.
-
-    Raises InvalidSignature, or what else the library raises for a key of another kind.
-    """
-    signature, content = child.x509.signature, child.x509.tbs_certificate_bytes
-    digest, key = child.digest, issuer.public_key
-    if digest and isinstance(key, RSAPublicKey):
-        key.verify(signature, content, PKCS1v15(), digest)
-    elif digest and isinstance(key, EllipticCurvePublicKey):
-        key.verify(signature, content, ECDSA(digest))
-    else:
-        raise InvalidSignature

@@ -102,7 +102,7 @@ class Roots:
             return answer
         root = self._roots[answer[-1]]
         authorities = [*path[1:], root]
-        as_asked = answer[1:] == [one.x509 for one in authorities]
+        as_asked = answer[1:] == [x509.load_der_x509_certificate(one.der) for one in authorities]
         # Constraints on names concern each leaf anew.
         if name and as_asked and not any(one.has_name_constraints for one in authorities):
             self._remember(name, authorities)
@@ -112,7 +112,7 @@ class Roots:
         if len(self._uppers) >= _MOST_REMEMBERED:
             self._uppers.clear()
         self._uppers[name] = _Upper(
-            _BUILDER.store(Store([authorities[0].x509])),
+            _BUILDER.store(Store([x509.load_der_x509_certificate(authorities[0].der)])),
             authorities[-1],
             max(one.not_before for one in authorities),
             min(one.not_after for one in authorities),
@@ -123,7 +123,11 @@ def verify_beneath(
     root: Certificate, path: Sequence[Certificate], at: datetime
 ) -> Verified | Refused:
     """Whether `path`, leaf first, leads to `root` at the time `at`, as `Roots.verify` has it."""
-    answer = _verify(_BUILDER.store(Store([root.x509])), path, at)
+    try:
+        builder = _BUILDER.store(Store([x509.load_der_x509_certificate(root.der)]))
+    except ValueError:
+        return Refused("the root cannot be read")
+    answer = _verify(builder, path, at)
     return answer if isinstance(answer, Refused) else Verified(root)
 
 
@@ -132,6 +136,9 @@ def _verify(
 ) -> list[x509.Certificate] | Refused:
     try:
         verifier = builder.time(at).build_client_verifier()
-        return verifier.verify(path[0].x509, [one.x509 for one in path[1:]]).chain
+        loaded = [x509.load_der_x509_certificate(one.der) for one in path]
+        return verifier.verify(loaded[0], loaded[1:]).chain
+    except ValueError:
+        return Refused("a certificate of it cannot be read")
     except VerificationError as error:
         return Refused(shown(str(error).removeprefix("validation failed: ")))

@@ -68,6 +68,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="look for races for minutes instead of seconds"
     )
+    parser.addoption("--pkis", type=int, default=500, help="compare so many random PKIs (500)")
+    parser.addoption("--first-pki", type=int, default=0, help="begin at this seed (0)")
 
 
 def pytest_xdist_auto_num_workers() -> int:

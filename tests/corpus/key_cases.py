@@ -414,7 +414,7 @@ def _kinds() -> Iterator[Case]:
         yield kind(name, f"A key on {curve.name}.", spki_of(key), pkcs8(key), *findings)
     for ed in (ed25519_key(WWW), ed448_key(WWW)):
         name = type(ed).__name__.removeprefix("_").removesuffix("PrivateKey").lower()
-        yield kind(name, f"An {name} key.", spki_of(ed), pkcs8(ed))
+        yield kind(name, f"An {name} key.", spki_of(ed), pkcs8(ed), warning("key_weak", KEY))
     version_2 = sequence(
         integer(1),
         sequence(oid("1.3.101.112")),
@@ -426,6 +426,7 @@ def _kinds() -> Iterator[Case]:
         "An Ed25519 key with its public key (RFC 5958).",
         spki_of(ed25519_key(WWW)),
         version_2,
+        warning("key_weak", KEY),
     )
     for size in ("2048", "3072", "4096"):
         rsa = rsa_key(size)
@@ -476,9 +477,10 @@ def _kinds() -> Iterator[Case]:
         sequence(unknown, bits(b"any bits")),
         sequence(integer(0), unknown, octets(b"any")),
         error("key_invalid"),
+        error("chain_broken"),
         INVALID,
         read=False,
-    )
+    ).but(trust="incomplete", served=1)
 
 
 def _weak_rsa() -> Iterator[Case]:
@@ -678,6 +680,7 @@ def _mismatched() -> Iterator[Case]:
                 f"A certificate for {of_certificate}, and another's key ({of_key}).",
                 key,
                 error("key_mismatch", KEY),
+                *((warning("key_weak", KEY),) if of_certificate.startswith("ed") else ()),
                 spki=spki,
             )
     # The same point in another encoding is another SubjectPublicKeyInfo.

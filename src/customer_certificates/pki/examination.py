@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 
 import msgspec
 
 from ..crypto.secret import Secret
 from ..errors import Finding, Severity
-from . import certificates, chains, checks, keys
+from . import certificates, chain_checks, chains, checks, keys
 from .certificates import Certificate
 from .chains import Roots
 from .exposed_keys import has_private_key
@@ -17,6 +16,7 @@ from .keys import KeyRead, PrivateKey
 from .material import Examined, Intermediate, Material
 from .pem import CERTIFICATE_LABELS, Block, read_pem
 from .pkcs12 import Pkcs12Read, read_pkcs12
+from .verification import name_hash
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
@@ -81,7 +81,7 @@ def examine(
     chain = chains.build(leaf, others, completing, roots, now)
     findings += chain.findings
     findings += checks.check_leaf(leaf, chain.trust, now)
-    findings += checks.check_chain(chain.served[1:], now)
+    findings += chain_checks.check_chain(leaf, chain.served[1:], chain.root, now)
     findings += [finding for one in chain.served for finding in one.findings]
     if leaf.public_key:
         findings += keys.weakness(leaf.public_key, key_field)
@@ -152,7 +152,7 @@ def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate
 
 
 def _intermediate(one: Certificate) -> Intermediate:
-    return Intermediate(sha256(one.subject).hexdigest(), one.fingerprint, one.der)
+    return Intermediate(name_hash(one.subject), one.fingerprint, one.der)
 
 
 def _read_known(der: bytes) -> Certificate | Finding:
@@ -219,7 +219,8 @@ def _no_leaf(found: Sequence[Certificate], field: str) -> Finding:
 
 def _multiple_leaves(candidates: Sequence[Certificate], with_key: bool, field: str) -> Finding:
     names = "; ".join(
-        f"{', '.join(one.hostnames[:3]) or 'no hostname'} until {one.not_after:%Y-%m-%d}"
+        f"{', '.join(one.hostnames[:3]) or 'no hostname'}"
+        f" until {one.not_after:%Y-%m-%d}"
         for one in candidates[:5]
     )
     reason = (

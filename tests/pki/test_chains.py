@@ -57,7 +57,7 @@ def chain_of(
 
 
 def served(chain: Chain) -> list[x509.Certificate]:
-    return [one.x509 for one in chain.served]
+    return [x509.load_der_x509_certificate(one.der) for one in chain.served]
 
 
 def codes(chain: Chain) -> list[str]:

@@ -122,7 +122,7 @@ def _about_trust(path: Path) -> Iterator[Finding]:
     if path.faults:
         return
     if path.is_missing:
-        issuer = shown(last.x509.issuer.rfc4514_string()) or "without a name"
+        issuer = shown(last.issuer_text) or "without a name"
         yield Finding(
             "chain_incomplete",
             last.field,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..errors import Finding, Severity
 from .certificates import Certificate, title
@@ -87,8 +87,8 @@ def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
 def _names(leaf: Certificate) -> Iterator[Finding]:
     yield from leaf.san_findings
     if not leaf.hostnames and not leaf.san_findings:
-        names = leaf.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        common = f" Its common name, «{shown(str(names[0].value))}»," if names else " A common name"
+        name = leaf.common_name
+        common = " A common name" if name is None else f" Its common name, «{shown(name)}»,"
         yield Finding(
             "san_missing",
             leaf.field,
@@ -145,11 +145,11 @@ def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
 
 
 def _key(leaf: Certificate) -> Iterator[Finding]:
-    if leaf.public_key is None:
-        algorithm = leaf.x509.public_key_algorithm_oid.dotted_string
+    is_told = any(finding.code == "key_invalid" for finding in leaf.findings)
+    if leaf.public_key is None and not is_told:
         yield Finding(
             "key_invalid",
             leaf.field,
-            f"Its key is of a kind that is not known here ({algorithm}).",
+            f"Its key is of a kind that is not known here ({leaf.key_oid}).",
             "Have it issued again for an RSA or ECDSA key.",
         )

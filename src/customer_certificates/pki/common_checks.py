@@ -114,4 +114,4 @@ def days(span: timedelta) -> str:
 
 def _critical(certificate: Certificate) -> list[str]:
     """The OIDs of its critical extensions."""
-    return [one.oid.dotted_string for one in certificate.x509.extensions if one.critical]
+    return [oid for oid, extension in certificate.extensions.items() if extension.critical]

@@ -38,7 +38,7 @@ class Intermediates:
         )
 
     def find(self, user_id: int, subject_hash: str, known: Collection[bytes]) -> list[bytes]:
-        """Certificates (DER) with that hash of the subject, without those in `known`, newest first."""
+        """Certificates (DER) with that hash of the subject, newest first, without the `known`."""
         rows = self._find(user_id=user_id, subject_hash=subject_hash)
         return [der for (der,) in rows if der not in known]
 

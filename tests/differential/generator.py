@@ -47,7 +47,7 @@ def make(seed: int) -> Pki:
     plan = _plan(random, kind)
     if kind == "self_signed":
         _sign_itself(plan.leaf)
-    for fault in faults:
+    for fault in sorted(faults, key=list(FAULTS).index):
         FAULTS[fault](plan)
     if kind == "self_signed":
         # Whatever the faults made of it: its key signs it.

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from ..errors import Finding
 from .authorities import LEAST_RSA_BITS, too_few_bits
+from .certificate_checks import expired, not_yet_valid, unhandled_extensions, weak_signature
 from .certificates import Certificate, title
-from .common_checks import expired, not_yet_valid, unhandled_extensions, weak_signature
 from .wording import moment
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..errors import Finding, Severity
+from .certificate_checks import days, expired, not_yet_valid, unhandled_extensions, weak_signature
 from .certificates import Certificate, title
-from .common_checks import days, expired, not_yet_valid, unhandled_extensions, weak_signature
 from .material import Trust
 from .wording import moment, shown
 

@@ -219,8 +219,7 @@ def _no_leaf(found: Sequence[Certificate], field: str) -> Finding:
 
 def _multiple_leaves(candidates: Sequence[Certificate], with_key: bool, field: str) -> Finding:
     names = "; ".join(
-        f"{', '.join(one.hostnames[:3]) or 'no hostname'}"
-        f" until {one.not_after:%Y-%m-%d}"
+        f"{', '.join(one.hostnames[:3]) or 'no hostname'} until {one.not_after:%Y-%m-%d}"
         for one in candidates[:5]
     )
     reason = (

@@ -1,6 +1,7 @@
 """Certificates of which one part is odd: clients read the rest, and so must we."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from customer_certificates.errors import Severity
 
@@ -45,7 +46,7 @@ def cases() -> Iterator[Case]:
     yield from _malformed()
 
 
-def _odd(name: str, made: str, *findings: Expected, **parts: object) -> Case:
+def _odd(name: str, made: str, *findings: Expected, **parts: Any) -> Case:
     return public(f"odd-{name}", made, leaf(**parts), *findings)
 
 

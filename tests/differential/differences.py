@@ -9,7 +9,7 @@ from pathlib import Path
 from customer_certificates.pki.material import Examined
 
 from .generator import Pki
-from .openssl import Verdict, verify
+from .openssl import verify
 
 _BLOCK = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -39,40 +39,38 @@ _ASKED_BY_BROWSERS = frozenset(
 
 
 def differences(pki: Pki, answer: Examined, at: datetime, folder: Path) -> Iterator[str]:
-    """Every way in which `answer`, the service's, and OpenSSL's verdict contradict each other."""
-    others = [one for one in pki.sent if one != pki.leaf]
-    verdict = verify(pki.leaf, others, pki.trusted, at, folder)
+    """Every way in which `answer`, the service's, and OpenSSL's verdict contradict each other.
+
+    A certificate is refused or accepted with the chain that the service would serve. That chain
+    may be better than everything that was sent: OpenSSL takes the first issuer of a name and does
+    not look for another, so a namesake or a cross-signed certificate can lead it astray.
+    """
     errors = {one.code for one in answer.findings if one.severity == "error"}
     warnings = {one.code for one in answer.findings if one.severity == "warning"}
+    sent = verify(pki.leaf, [one for one in pki.sent if one != pki.leaf], pki, at, folder)
     leads_to_a_root = answer.trust in ("public", "private", "self_signed")
     if answer.trust == "public" and not pki.is_public:
         yield "the service trusts a root that nobody named"
-    if leads_to_a_root and not verdict.accepts:
-        # A leaf that is not valid yet is stored for later, with a warning.
-        told = errors or ({"not_yet_valid"} & warnings and verdict.errors == {9})
-        if not verdict.errors <= _TOLD_BY_A_FINDING or not told:
-            yield _refused(verdict, answer, errors)
-    if verdict.accepts and not leads_to_a_root:
-        yield f"OpenSSL accepts it, the service says {answer.trust} {sorted(errors)}"
-    elif verdict.accepts and (more := errors - _ASKED_BY_BROWSERS):
-        yield f"OpenSSL accepts it, the service finds {sorted(more)}"
-    if verdict.accepts and leads_to_a_root:
-        yield from _served(pki, answer, at, folder)
-
-
-def _refused(verdict: Verdict, answer: Examined, errors: set[str]) -> str:
-    text = verdict.text.replace("\n", " | ")
-    return f"the service says {answer.trust} {sorted(errors)}, OpenSSL refuses it: {text}"
-
-
-def _served(pki: Pki, answer: Examined, at: datetime, folder: Path) -> Iterator[str]:
-    """What is served is what was sent for, in order, and enough for the same client."""
-    if not answer.chain_pem:
-        yield "OpenSSL accepts it, and no chain is served"
+    if not leads_to_a_root:
+        # A client that trusts a certificate itself does not verify what it says of itself.
+        is_damaged_anchor = pki.trusted == pki.leaf and "signature_broken" in pki.faults
+        if sent.accepts and not is_damaged_anchor:
+            yield f"OpenSSL accepts it, the service says {answer.trust} {sorted(errors)}"
         return
-    served = [ssl.PEM_cert_to_DER_cert(one) for one in _BLOCK.findall(answer.chain_pem)]
-    if served[0] != pki.leaf:
-        yield "another certificate than the leaf is served first"
-    alone = verify(served[0], served[1:], pki.trusted, at, folder)
-    if not alone.accepts:
-        yield f"OpenSSL refuses the chain that is served: {alone.text.replace(chr(10), ' | ')}"
+    first, *others = _served(answer)
+    if first != pki.leaf:
+        yield "another certificate than the leaf is served"
+    served = verify(first, others, pki, at, folder)
+    # A leaf that is not valid yet is stored for later, with a warning.
+    told = errors or ({"not_yet_valid"} & warnings and served.errors == {9})
+    if not served.accepts and not (served.errors <= _TOLD_BY_A_FINDING and told):
+        yield f"the service says {answer.trust} {sorted(errors)}, OpenSSL refuses it: {served}"
+    if sent.accepts and not served.accepts:
+        yield f"OpenSSL accepts what was sent, and not what is served: {served}"
+    if served.accepts and (more := errors - _ASKED_BY_BROWSERS):
+        yield f"OpenSSL accepts it, the service finds {sorted(more)}"
+
+
+def _served(answer: Examined) -> list[bytes]:
+    """The chain that would be served, in DER."""
+    return [ssl.PEM_cert_to_DER_cert(one) for one in _BLOCK.findall(answer.chain_pem or "")]

@@ -454,6 +454,40 @@ def shuffled(plan: Plan) -> None:
 
 
 @_fault
+def self_issued_between(plan: Plan) -> None:
+    """Key rollover: the lowest intermediate's new key, certified with its old one."""
+    if len(plan.nodes) > 1:
+        low = plan.nodes[1]
+        new = ec_key("new key")
+        draft = low.draft.but(spki=spki_of(new), issuer=low.draft.subject)
+        draft = with_extension(draft, _SKI, ski(spki_of(new)))
+        draft = with_extension(draft, _AKI, aki(low.draft.spki))
+        plan.leaf.signer = new
+        plan.leaf.draft = with_extension(plan.leaf.draft, _AKI, aki(draft.spki))
+        plan.nodes.insert(1, Node(draft, new, low.key))
+
+
+@_fault
+def names_written_differently(plan: Plan) -> None:
+    """The issuer of one is the subject of the next in another string type, case or spacing."""
+    at = plan.random.randrange(len(plan.nodes))
+    issuer = plan.nodes[at + 1].draft.subject if at + 1 < len(plan.nodes) else plan.root.name
+    text = issuer[issuer.rindex(b"\x06\x03\x55\x04\x03") + 7 :]
+    written = plan.random.choice(
+        [
+            element(0x13, text),
+            element(0x0C, text.upper()),
+            element(0x0C, b" " + text.replace(b" ", b"  ") + b" "),
+            element(0x1E, text.decode().encode("utf-16-be")),
+        ]
+    )
+    plan.nodes[at].draft = plan.nodes[at].draft.but(issuer=name(("2.5.4.3", written)))
+
+
+# From here on, copies of what was made are sent as well: nothing may change after that.
+
+
+@_fault
 def root_sent(plan: Plan) -> None:
     plan.sent_along.append(plan.root.certificate)
 
@@ -505,37 +539,6 @@ def loop_sent(plan: Plan) -> None:
         top, low = plan.nodes[-1], plan.nodes[1]
         draft = without(top.draft.but(issuer=low.draft.subject), _AKI)
         plan.sent_along.insert(0, Node(draft, top.key, low.key).der())
-
-
-@_fault
-def self_issued_between(plan: Plan) -> None:
-    """Key rollover: the lowest intermediate's new key, certified with its old one."""
-    if len(plan.nodes) > 1:
-        low = plan.nodes[1]
-        new = ec_key("new key")
-        draft = low.draft.but(spki=spki_of(new), issuer=low.draft.subject)
-        draft = with_extension(draft, _SKI, ski(spki_of(new)))
-        draft = with_extension(draft, _AKI, aki(low.draft.spki))
-        plan.leaf.signer = new
-        plan.leaf.draft = with_extension(plan.leaf.draft, _AKI, aki(draft.spki))
-        plan.nodes.insert(1, Node(draft, new, low.key))
-
-
-@_fault
-def names_written_differently(plan: Plan) -> None:
-    """The issuer of one is the subject of the next in another string type, case or spacing."""
-    at = plan.random.randrange(len(plan.nodes))
-    issuer = plan.nodes[at + 1].draft.subject if at + 1 < len(plan.nodes) else plan.root.name
-    text = issuer[issuer.rindex(b"\x06\x03\x55\x04\x03") + 7 :]
-    written = plan.random.choice(
-        [
-            element(0x13, text),
-            element(0x0C, text.upper()),
-            element(0x0C, b" " + text.replace(b" ", b"  ") + b" "),
-            element(0x1E, text.decode().encode("utf-16-be")),
-        ]
-    )
-    plan.nodes[at].draft = plan.nodes[at].draft.but(issuer=name(("2.5.4.3", written)))
 
 
 def _give_key(plan: Plan, at: int, key: Signer) -> None:

@@ -45,11 +45,13 @@ def make(seed: int) -> Pki:
     faults = random.sample(list(FAULTS), random.choices((0, 1, 2, 3), (1, 8, 10, 2))[0])
     kind = random.choices(("public", "private", "self_signed"), (14, 4, 1))[0]
     plan = _plan(random, kind)
-    for fault in faults:
+    if kind == "self_signed":
+        _sign_itself(plan.leaf)
+    for fault in sorted(faults, key=list(FAULTS).index):
         FAULTS[fault](plan)
     if kind == "self_signed":
+        # Whatever the faults made of it: its key signs it.
         plan.leaf.signer = plan.leaf.key
-        plan.leaf.draft = without(plan.leaf.draft.but(issuer=plan.leaf.draft.subject), "2.5.29.35")
     leaf = plan.leaf.der()
     sent = [node.der() for at, node in enumerate(plan.nodes) if at not in plan.left_out]
     at = random.choice((1, len(sent)))
@@ -67,6 +69,11 @@ def make(seed: int) -> Pki:
         leaf if kind == "self_signed" else plan.root.certificate,
         kind == "public",
     )
+
+
+def _sign_itself(node: Node) -> None:
+    node.signer = node.key
+    node.draft = without(node.draft.but(issuer=node.draft.subject), "2.5.29.35")
 
 
 def pem(der: bytes) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from .generator import pem
+from .generator import Pki, pem
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,20 @@ class Verdict:
     def accepts(self) -> bool:
         return not self.errors
 
+    def __str__(self) -> str:
+        return self.text.replace("\n", " | ")
+
 
 def verify(
     leaf: bytes,
     untrusted: Sequence[bytes],
-    trusted: bytes,
+    pki: Pki,
     at: datetime,
     folder: Path,
 ) -> Verdict:
-    """Whether a client that trusts `trusted` connects to a server that sends `leaf` and
-    `untrusted` (all DER) at the time `at`. `folder` is for files that the command reads."""
-    files = {"leaf": [leaf], "untrusted": list(untrusted), "trusted": [trusted]}
+    """Whether a client that trusts the root of `pki` connects to a server that sends `leaf` and
+    `untrusted` (DER) at the time `at`. `folder` is for files that the command reads."""
+    files = {"leaf": [leaf], "untrusted": list(untrusted), "trusted": [pki.trusted]}
     for name, certificates in files.items():
         (folder / name).write_text("".join(map(pem, certificates)))
     command = [

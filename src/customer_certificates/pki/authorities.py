@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from .certificates import Certificate
-from .verification import name_hash
+from .verification import name_hash, subject_hash
 
 # A signature by a larger RSA key takes milliseconds to verify.
 _MOST_RSA_BITS = 8192
@@ -25,7 +25,9 @@ _FOR_SERVERS = {
 
 def is_self_issued(certificate: Certificate) -> bool:
     """Whether subject and issuer are the same name (RFC 5280, 7.1)."""
-    return name_hash(certificate.subject) == name_hash(certificate.issuer)
+    return certificate.subject == certificate.issuer or (
+        subject_hash(certificate.der) == name_hash(certificate.issuer)
+    )
 
 
 def may_issue_for_servers(authority: Certificate) -> bool:

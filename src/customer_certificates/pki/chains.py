@@ -11,7 +11,7 @@ from .material import Trust
 from .path import MOST_DEPTH, Path
 from .paths import find
 from .roots import Roots
-from .verification import Anchors, Fault, name_hash
+from .verification import Anchors, name_hash
 from .wording import shown
 
 __all__ = ["Chain", "Roots", "build"]
@@ -104,8 +104,8 @@ def _continued(
 def _continues(path: Sequence[Certificate], above: Certificate, at: datetime) -> bool:
     """Whether clients that trust `above` accept `path`."""
     anchor = Anchors([above.der], partial=True)
-    answer = anchor.verify(path[0].der, [one.der for one in path[1:]], at=at)
-    return may_issue_for_servers(above) and not isinstance(answer, Fault)
+    fault = anchor.fault(path[0].der, [one.der for one in path[1:]], at=at)
+    return may_issue_for_servers(above) and fault is None
 
 
 def _about_trust(path: Path) -> Iterator[Finding]:

@@ -155,16 +155,15 @@ def _faults(whole: Sequence[Certificate], *, is_private: bool, is_mismatched: bo
     """
     ders = [one.der for one in whole]
     root = Anchors(ders[-1:], check_self_signature=is_private)
-    first = root.verify(ders[0], ders[1:-1])
-    if not isinstance(first, Fault):
+    first = root.fault(ders[0], ders[1:-1])
+    if first is None:
         return []
-    answers: list[tuple[bytes, ...] | Fault]
-    answers = [first] if first.number == CRITICAL_EXTENSION else []
+    found: list[Fault | None] = [first] if first.number == CRITICAL_EXTENSION else []
     for place in range(1, len(ders) - 1):
         part = Anchors([ders[place]], partial=True)
-        answers.append(part.verify(ders[0], ders[1:place], ignore_critical=True))
-    answers.append(root.verify(ders[0], ders[1:-1], ignore_critical=True))
-    faults = dict.fromkeys(one for one in answers if isinstance(one, Fault))
+        found.append(part.fault(ders[0], ders[1:place], ignore_critical=True))
+    found.append(root.fault(ders[0], ders[1:-1], ignore_critical=True))
+    faults = dict.fromkeys(one for one in found if one)
     return [one for one in faults if not (is_mismatched and one.number in NO_ISSUER)]
 
 

@@ -9,7 +9,7 @@ from .material import Trust
 from .path import MOST_DEPTH, Path
 from .path_search import PathSearch
 from .roots import Roots
-from .verification import Anchors, Fault, is_self_signed
+from .verification import Anchors, is_self_signed
 
 
 def find(
@@ -40,11 +40,9 @@ def _verify_privately(
     if not own:
         return None
     anchors = Anchors(own, check_self_signature=True)
-    answer = anchors.verify(leaf.der, [one.der for one in pool], at=at)
-    if isinstance(answer, Fault):
-        return None
+    answer = anchors.path(leaf.der, [one.der for one in pool], at=at)
     known = {one.der: one for one in pool}
-    return (leaf, *(known[der] for der in answer[1:]))
+    return answer and (leaf, *(known[der] for der in answer[1:]))
 
 
 def _without_fault(whole: tuple[Certificate, ...] | None, trust: Trust) -> Path | None:

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from .certificates import Certificate, read
-from .verification import Anchors, Fault, name_hash
+from .verification import Anchors, name_hash
 
 _MOST_REMEMBERED = 256
 
@@ -63,12 +63,12 @@ class Roots:
         upper = self._uppers.get(key)
         # Authorities issue many leaves: their own signatures need not be verified each time.
         if upper and upper.not_before <= at <= upper.not_after:
-            if isinstance(upper.anchor.verify(leaf.der, at=at), Fault):
+            if upper.anchor.fault(leaf.der, at=at):
                 return None
             sent = {one.fingerprint: one for one in others}
             return (leaf, *(sent[one] for one in upper.fingerprints), upper.root)
-        answer = self._anchors.verify(leaf.der, [one.der for one in others], at=at)
-        if isinstance(answer, Fault):
+        answer = self._anchors.path(leaf.der, [one.der for one in others], at=at)
+        if answer is None:
             return None
         known = {one.der: one for one in others}
         above = [known.get(der) or self._roots[der] for der in answer[1:]]

@@ -60,32 +60,53 @@ class Anchors:
         self._flags |= X509StoreFlags.CHECK_SS_SIGNATURE * check_self_signature
         self._stores: dict[int, X509Store] = {}
 
-    def verify(
+    def path(
+        self, leaf: bytes, untrusted: Sequence[bytes], *, at: datetime
+    ) -> tuple[bytes, ...] | None:
+        """The path from `leaf` through `untrusted` to an anchor, both included, all DER.
+
+        None if OpenSSL refuses it at the time `at`.
+        """
+        context = self._context(leaf, untrusted, at, ignore_critical=False)
+        try:
+            chain = context.get_verified_chain() if context else []
+        except X509StoreContextError:
+            return None
+        return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain) or None
+
+    def fault(
         self,
         leaf: bytes,
         untrusted: Sequence[bytes] = (),
         *,
         at: datetime | None = None,
         ignore_critical: bool = False,
-    ) -> tuple[bytes, ...] | Fault:
-        """The path from `leaf` through `untrusted` to an anchor, both included, all DER.
+    ) -> Fault | None:
+        """Why OpenSSL refuses every path from `leaf` through `untrusted`; None if it accepts one.
 
         Dates are compared with `at`, and ignored without it. OpenSSL checks neither the purpose
         nor hostnames nor the strength of keys and digests here.
         """
-        loaded = _load(leaf)
-        if loaded is None:
+        context = self._context(leaf, untrusted, at, ignore_critical=ignore_critical)
+        if context is None:
             return Fault(UNREADABLE, 0)
-        store = self._store(_NO_CHECK_TIME * (at is None), ignore_critical)
-        if at is not None:
-            store.set_time(at)
-        others = [one for der in untrusted if (one := _load(der))]
         try:
-            chain = X509StoreContext(store, loaded, others).get_verified_chain()
+            context.verify_certificate()
         except X509StoreContextError as error:
             number, depth, _ = error.errors
             return Fault(number, depth)
-        return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain)
+        return None
+
+    def _context(
+        self, leaf: bytes, untrusted: Sequence[bytes], at: datetime | None, *, ignore_critical: bool
+    ) -> X509StoreContext | None:
+        loaded = _load(leaf)
+        if loaded is None:
+            return None
+        store = self._store(_NO_CHECK_TIME * (at is None), ignore_critical)
+        if at is not None:
+            store.set_time(at)
+        return X509StoreContext(store, loaded, [one for der in untrusted if (one := _load(der))])
 
     def _store(self, flags: int, ignore_critical: bool) -> X509Store:
         """Flags of a store cannot be taken back, so there is a store for each set of flags."""
@@ -108,13 +129,16 @@ def name_hash(name: bytes) -> str:
     return hashing(name)
 
 
+def subject_hash(der: bytes) -> str | None:
+    """As `name_hash`, of the subject of the certificate `der`; None if OpenSSL cannot load it."""
+    loaded = _load(der)
+    return f"{loaded.subject_name_hash():08x}" if loaded else None
+
+
 def is_self_signed(der: bytes) -> bool:
     """Whether the certificate `der` was signed with its own key."""
-    own = Anchors([der], check_self_signature=True)
-    answer = own.verify(der, ignore_critical=True)
-    return not isinstance(answer, Fault) or answer.number not in (
-        BAD_SIGNATURE | NO_ISSUER | {UNREADABLE}
-    )
+    fault = Anchors([der], check_self_signature=True).fault(der, ignore_critical=True)
+    return fault is None or fault.number not in BAD_SIGNATURE | NO_ISSUER | {UNREADABLE}
 
 
 def without_key_identifier(der: bytes) -> bytes:

@@ -6,6 +6,7 @@ one part is odd, the rest is read, and `findings` say what is odd and who refuse
 
 import base64
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ _MOST_NAME_CHARACTERS = 1000
 _MOST_REMEMBERED_OCTETS = 4096
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
+_BEHIND = frozenset({0x81, 0x82, _EXTENSIONS})
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 
 
@@ -250,7 +252,10 @@ def _fields(data: bytes, content: Part) -> _Fields:
         raise NotDer("it has other fields than a certificate has")
     serial, algorithm, issuer, validity, subject, spki = inner[:6]
     # Between them and the extensions there may be unique identifiers, which nobody uses.
-    extensions = next((part for part in inner[6:] if part[0] == _EXTENSIONS), None)
+    tags = [part[0] for part in inner[6:]]
+    if tags != sorted(set(tags)) or not _BEHIND.issuperset(tags):
+        raise NotDer("it has other fields than a certificate has")
+    extensions = inner[-1] if tags and tags[-1] == _EXTENSIONS else None
     return _Fields(version, serial, algorithm, issuer, validity, subject, spki, extensions)
 
 
@@ -317,7 +322,10 @@ def _key_oid(data: bytes, part: Part) -> str:
 def _public_key(spki: bytes) -> tuple[CertificatePublicKeyTypes | None, bool]:
     """The key, None where its kind is unknown; and whether it is one, as far as can be told."""
     try:
-        return load_der_public_key(spki), True  # type: ignore[return-value]
+        # The library warns of kinds that it will not know for long.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return load_der_public_key(spki), True  # type: ignore[return-value]
     except UnsupportedAlgorithm:
         return None, True
     except MemoryError:

@@ -13,9 +13,11 @@ COMMON_NAME = "2.5.4.3"
 
 _MOST_REMEMBERED_OCTETS = 4096
 _UTF8, _PRINTABLE, _IA5, _UNIVERSAL, _BMP = 0x0C, 0x13, 0x16, 0x1C, 0x1E
-# Numeric, Printable, T61, Videotex, IA5, Graphic, Visible, General: clients read each octet as a
-# character of Latin-1, whatever the type permits.
-_LATIN_1 = frozenset({0x12, _PRINTABLE, 0x14, 0x15, _IA5, 0x19, 0x1A, 0x1B})
+# Numeric, Printable, T61, IA5: clients read each octet as a character of Latin-1, whatever the
+# type permits.
+_LATIN_1 = frozenset({0x12, _PRINTABLE, 0x14, _IA5})
+# BIT STRING, SEQUENCE, and tags that ASN.1 leaves free.
+_LOADED = frozenset({der.BIT_STRING, 0x07, 0x08, 0x09, 0x0B, 0x0D, 0x0E, 0x0F, der.SEQUENCE, 0x1D})
 
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _PRINTABLE_OCTETS = _LETTERS + b" '()+,-./:=?"
@@ -64,6 +66,8 @@ def _read(name: bytes) -> DistinguishedName:
         if tag != der.SET:
             raise NotDer("a SET is missing")
         attributes = []
+        if start == stop:
+            oddities["forbidden"] = "a part without an attribute"
         for attribute in der.parts(name, start, stop):
             oid, value, odd = _attribute(name, attribute)
             attributes.append(f"{_SHORT.get(oid, oid)}={_escaped(value)}")
@@ -95,7 +99,9 @@ def _attribute(name: bytes, part: der.Part) -> tuple[str, str | bytes, tuple[str
     if kind in (_BMP, _UNIVERSAL):
         return oid, *_wide(octets, 2 if kind == _BMP else 4)
     # RFC 4514, 2.4: a value of another type is shown as it is encoded.
-    return oid, octets if kind == der.BIT_STRING else name[inner[0][2] : end], None
+    encoded = octets if kind == der.BIT_STRING else name[inner[0][2] : end]
+    is_loaded = kind in _LOADED and (kind != der.BIT_STRING or b"" < octets < b"\x08")
+    return oid, encoded, None if is_loaded else ("unreadable", "a value that is no text")
 
 
 def _odd_octets(kind: int, octets: bytes) -> tuple[str, str] | None:

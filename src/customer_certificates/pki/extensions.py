@@ -337,6 +337,6 @@ NAMES = {
     "2.5.29.54": "inhibitAnyPolicy",
     "1.3.6.1.5.5.7.1.1": "authorityInfoAccess",
     "1.3.6.1.5.5.7.1.11": "subjectInfoAccess",
-    "1.3.6.1.5.5.7.1.24": "TLS features",
-    "1.3.6.1.4.1.11129.2.4.2": "list of signed certificate timestamps",
+    "1.3.6.1.5.5.7.1.24": "tlsFeature",
+    "1.3.6.1.4.1.11129.2.4.2": "the list of signed certificate timestamps",
 }

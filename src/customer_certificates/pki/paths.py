@@ -41,8 +41,10 @@ def _verify_privately(
         return None
     anchors = Anchors(own, check_self_signature=True)
     answer = anchors.path(leaf.der, [one.der for one in pool], at=at)
+    if answer is None:
+        return None
     known = {one.der: one for one in pool}
-    return answer and (leaf, *(known[der] for der in answer[1:]))
+    return (leaf, *(known[der] for der in answer[1:]))
 
 
 def _without_fault(whole: tuple[Certificate, ...] | None, trust: Trust) -> Path | None:

@@ -73,6 +73,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="run also the tests marked one_backend on both backends"
     )
+    parser.addoption("--pkis", type=int, default=500, help="compare so many random PKIs (500)")
+    parser.addoption("--first-pki", type=int, default=0, help="begin at this seed (0)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,21 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import migration_engine
 from customer_certificates.gateways.schema import SchemaError, migrate, require_head
 from customer_certificates.models import Base
+from customer_certificates.pki.verification import name_hash
 
 from .conftest import Backend
+from .pki.authority import an_authority, name_of
 from .service import run, run_forked
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0009"
+_HEAD = "0012"
 _numbers = itertools.count()
 
 
@@ -61,6 +65,14 @@ class Empty:
             for statement in statements:
                 connection.exec_driver_sql(statement)
         engine.dispose()
+
+    def rows(self, statement: str) -> list[Any]:
+        """The first column of what a query returns."""
+        engine = migration_engine(self.url)
+        with engine.connect() as connection:
+            found = list(connection.exec_driver_sql(statement).scalars())
+        engine.dispose()
+        return found
 
     def alembic(
         self, *arguments: str, project: Path = _ROOT, succeeds: bool = True
@@ -169,6 +181,24 @@ def test_down_leaves_nothing_and_up_again_is_the_same(
     command.upgrade(alembic, "head")
     assert migrated.schema() == models_schema
     require_head(migrated.url)
+
+
+def test_intermediates_are_found_by_the_hash_of_their_name(migrated: Empty) -> None:
+    der = an_authority("Issuing", "Root").public_bytes(Encoding.DER)
+    literal = f"'\\x{der.hex()}'" if migrated.is_postgresql else f"X'{der.hex()}'"
+    migrated.execute(
+        "INSERT INTO intermediates (subject_hash, fingerprint_sha256, der)"
+        f" VALUES ('{name_hash(name_of('issuing').public_bytes())}', 'f', {literal})"
+    )
+    before = migrated.rows("SELECT subject_hash FROM intermediates")
+    alembic = AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": migrated.url})
+
+    command.downgrade(alembic, "0009")
+    (digest,) = migrated.rows("SELECT subject_sha256 FROM intermediates")
+    command.upgrade(alembic, "head")
+
+    assert digest == sha256(name_of("Issuing").public_bytes()).hexdigest()
+    assert migrated.rows("SELECT subject_hash FROM intermediates") == before
 
 
 def test_alembic_finds_the_database_through_the_settings(

@@ -1,11 +1,13 @@
 """Chains: whole, in disorder, with parts missing, broken in every way that a chain can break."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from ipaddress import ip_network
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from .authority import (
     CLIENT,
@@ -23,6 +25,7 @@ from .authority import (
     private_intermediate,
     private_root,
     purposes,
+    raw_extension,
     root,
     san,
     self_signed,
@@ -31,6 +34,7 @@ from .authority import (
     usage,
 )
 from .case import Case, error, info, key_pem, pem, pems, sent, warning
+from .der import NULL, element, oid, sequence
 from .keys import ec_key, rsa_key, spki_of
 
 
@@ -51,6 +55,8 @@ def cases() -> Iterator[Case]:
     yield from _not_public()
     yield from _broken()
     yield from _links()
+    yield from _accepted()
+    yield from _pairs()
     yield from _leaves()
 
 
@@ -470,7 +476,7 @@ def _broken() -> Iterator[Case]:
         "chain-intermediate-not-yet",
         "The intermediate is valid from January on.",
         sent(pems(leaf(), old.but(start=coming).signed(root().key))),
-        findings=(warning("not_yet_valid"),),
+        findings=(error("not_yet_valid"),),
     )
     by_sha1 = old.but(signature="ecdsa-sha1").signed(root().key)
     yield Case(
@@ -618,6 +624,8 @@ def _links() -> Iterator[Case]:
         "The authority's key identifier is not the leaf's"
         " authorityKeyIdentifier; the signature holds.",
         sent(pems(strange, intermediate().certificate)),
+        findings=(warning("aki_mismatch"),),
+        trust="incomplete",
     )
     bare = (
         draft_leaf()
@@ -658,8 +666,144 @@ def _links() -> Iterator[Case]:
         "chain-nameless-issuer",
         "The intermediate has an empty subject, which RFC 5280, 4.1.2.4, forbids.",
         sent(pems(anonymous, certificate)),
-        findings=(error("chain_broken"),),
+    )
+
+
+def _issuing(*more: bytes, title: str = "Issuing", **changes: object) -> Authority:
+    """An intermediate with other extensions besides, or another part changed."""
+    key = ec_key(title)
+    draft = draft_authority(title, key, root(), more=more).but(**changes)
+    return Authority(title, key, draft.signed(root().key))
+
+
+def _names(
+    permitted: Sequence[x509.GeneralName] = (),
+    excluded: Sequence[x509.GeneralName] = (),
+    critical: bool = True,
+) -> bytes:
+    return extension(x509.NameConstraints(permitted or None, excluded or None), critical)
+
+
+def _directory(country: str) -> x509.DirectoryName:
+    return x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, country)]))
+
+
+def _accepted() -> Iterator[Case]:
+    """What every client accepts, and naive verifiers refuse."""
+    here, nowhere = [x509.DNSName("example.com")], x509.IPAddress(ip_network("0.0.0.0/0"))
+    policy = sequence(oid("1.2.3.4"))
+    extensions = {
+        "names-as-required": _names([*here, _directory("DE")], [nowhere]),
+        "names-with-a-dot": _names([x509.DNSName(".example.com")]),
+        "names-not-critical": _names(here, critical=False),
+        "policy-constraints": extension(x509.PolicyConstraints(0, None), True),
+        "inhibit-any-policy": extension(x509.InhibitAnyPolicy(0), True),
+        "policies-critical": raw_extension("2.5.29.32", sequence(policy), True),
+    }
+    country = ("2.5.4.6", element(0x13, b"DE"))
+    for title, made in extensions.items():
+        by = _issuing(made)
+        subject = name(country, WWW) if title == "names-as-required" else name(WWW)
+        certificate = draft_leaf(by=by).but(subject=subject).signed(by.key)
+        yield Case(
+            f"chain-{title}",
+            f"The intermediate has an extension that verifiers must process: {title}.",
+            sent(pems(certificate, by.certificate)),
+        )
+    names: dict[str, str | tuple[str, bytes]] = {
+        "printable": ("2.5.4.3", element(0x13, b"Issuing")),
+        "bmp": ("2.5.4.3", element(0x1E, "Issuing".encode("utf-16-be"))),
+        "upper-case": "ISSUING",
+        "blanks": "  Issuing ",
+    }
+    for title, written in names.items():
+        by = _issuing(title="Issuing")
+        certificate = draft_leaf(by=by).but(issuer=name(written)).signed(by.key)
+        yield Case(
+            f"chain-issuer-{title}",
+            f"The leaf writes its issuer in another way ({title}; RFC 5280, 7.1).",
+            sent(pems(certificate, by.certificate)),
+        )
+        yield Case(
+            f"chain-issuer-{title}-completed",
+            f"As chain-issuer-{title}; the intermediate is known.",
+            sent(pem(certificate)),
+            known=(by.certificate,),
+            findings=(info("chain_completed"),),
+        )
+    old = Authority("Rollover", ec_key("Rollover"))
+    narrow = draft_authority("Rollover", old.key, root(), path_length=0).signed(root().key)
+    new = Authority("Rollover", ec_key("Rollover, new"))
+    draft = draft_authority("Rollover", new.key, old, more=[aki(old.spki)])
+    link = draft.signed(old.key)
+    for order in ((link, narrow), (narrow, link)):
+        is_shuffled = order[0] == narrow
+        yield Case(
+            f"chain-self-issued-rollover{'-shuffled' * is_shuffled}",
+            "A CA issued its new key with its old one, beneath path length 0 (RFC 5280, 4.2.1.9).",
+            sent(pems(leaf(by=new), *order)),
+            findings=(info("chain_unordered"),) * is_shuffled,
+            served=3,
+        )
+
+
+def _pairs() -> Iterator[Case]:
+    """Two faults: neither may hide the other."""
+    unknown = raw_extension("1.3.6.1.4.1.99999.3", NULL, True)
+    elsewhere = _names([x509.DNSName("example.net")])
+    coming, ended = datetime(2027, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
+    small = rsa_key("1024")
+    weak = draft_authority("Issuing", small, root(), more=[elsewhere]).signed(root().key)
+    broken, critical = error("chain_broken"), error("extension_critical")
+    pairs = {
+        "early-and-names": (_issuing(elsewhere, start=coming), (error("not_yet_valid"), broken)),
+        "expired-and-names": (_issuing(elsewhere, end=ended), (error("expired"), broken)),
+        "early-and-critical": (_issuing(unknown, start=coming), (error("not_yet_valid"), critical)),
+        "critical-and-names": (_issuing(unknown, elsewhere), (critical, broken)),
+        "small-key-and-names": (Authority("Issuing", small, weak), (error("key_weak"), broken)),
+        "client-purpose-and-names": (_issuing(elsewhere, purposes(CLIENT)), (broken, broken)),
+    }
+    for title, (by, findings) in pairs.items():
+        yield Case(
+            f"chain-{title}",
+            f"Two faults of the intermediate: {title}.",
+            sent(pems(leaf(by=by), by.certificate)),
+            findings=findings,
+            trust="incomplete",
+            served=1 if title.startswith("client") else 2,
+        )
+    germans = _issuing(_names([_directory("DE")], critical=False))
+    yield Case(
+        "chain-directory-names-violated",
+        "The intermediate issues for C=DE only; its constraint is not critical.",
+        sent(pems(leaf(by=germans), germans.certificate)),
+        findings=(broken,),
         trust="incomplete",
+    )
+    both = leaf(by=private_root(), more=[unknown])
+    yield Case(
+        "chain-private-critical-unknown",
+        "A private root's leaf with a critical extension that nobody knows.",
+        sent(pems(both, private_root().certificate)),
+        findings=(critical, info("root_dropped")),
+        trust="incomplete",
+        served=1,
+    )
+    mine = Authority(WWW, ec_key(WWW))
+    yield Case(
+        "chain-self-signed-critical-unknown",
+        "Self-signed, with a critical extension that nobody knows.",
+        sent(pem(leaf(by=mine, more=[unknown]))),
+        findings=(critical, warning("untrusted")),
+        trust="self_signed",
+        served=1,
+    )
+    short = _issuing(end=datetime(2027, 1, 1, tzinfo=UTC))
+    yield Case(
+        "chain-intermediate-ends-before-the-leaf",
+        "The intermediate is valid for a month more, the leaf for two.",
+        sent(pems(leaf(by=short), short.certificate)),
+        findings=(warning("chain_expires_first"),),
     )
 
 

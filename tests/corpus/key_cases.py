@@ -414,7 +414,7 @@ def _kinds() -> Iterator[Case]:
         yield kind(name, f"A key on {curve.name}.", spki_of(key), pkcs8(key), *findings)
     for ed in (ed25519_key(WWW), ed448_key(WWW)):
         name = type(ed).__name__.removeprefix("_").removesuffix("PrivateKey").lower()
-        yield kind(name, f"An {name} key.", spki_of(ed), pkcs8(ed))
+        yield kind(name, f"An {name} key.", spki_of(ed), pkcs8(ed), warning("key_weak", KEY))
     version_2 = sequence(
         integer(1),
         sequence(oid("1.3.101.112")),
@@ -426,6 +426,7 @@ def _kinds() -> Iterator[Case]:
         "An Ed25519 key with its public key (RFC 5958).",
         spki_of(ed25519_key(WWW)),
         version_2,
+        warning("key_weak", KEY),
     )
     for size in ("2048", "3072", "4096"):
         rsa = rsa_key(size)
@@ -476,9 +477,10 @@ def _kinds() -> Iterator[Case]:
         sequence(unknown, bits(b"any bits")),
         sequence(integer(0), unknown, octets(b"any")),
         error("key_invalid"),
+        error("chain_broken"),
         INVALID,
         read=False,
-    )
+    ).but(trust="incomplete", served=1)
 
 
 def _weak_rsa() -> Iterator[Case]:
@@ -509,14 +511,14 @@ def _weak_rsa() -> Iterator[Case]:
         "exponent-1",
         "The public exponent is 1, so what is signed is the signature.",
         Rsa(a, b, 1, d=1),
-        findings=(error("key_invalid"), WEAK),
-    ).but(trust="opaque", hostnames=(), served=0)
+        findings=(error("key_invalid", "body"), WEAK),
+    )
     yield weak(
         "exponent-even",
         "The public exponent is 65536.",
         Rsa(a, b, 65536, d=65537),
-        findings=(error("key_invalid"), WEAK),
-    ).but(trust="opaque", hostnames=(), served=0)
+        findings=(error("key_invalid", "body"), WEAK),
+    )
     big = prime("exponent", 64)
     yield weak("exponent-64-bits", "The public exponent has 64 bits.", Rsa(a, b, big))
     huge = prime("exponent", 2000)
@@ -610,9 +612,28 @@ def _wrong_numbers() -> Iterator[Case]:
         read=False,
     )
     yield case(
-        "damaged-ec-short",
-        "A private key of 31 octets on P-256.",
+        "ec-short",
+        "A private key of 31 octets on P-256, and not the certificate's.",
         _sec1_of(b"\x01" * 31),
+        error("key_mismatch", "private_key"),
+    )
+    number = ec_key(WWW).private_numbers().private_value
+    for size in (33, 40):
+        scalar = number.to_bytes(size)
+        curve = tagged(0, oid("1.2.840.10045.3.1.7"))
+        sec1 = sequence(integer(1), octets(scalar), curve)
+        yield case(f"ec-scalar-{size}", f"SEC 1, the scalar in {size} octets.", sec1)
+        algorithm = sequence(oid("1.2.840.10045.2.1"), oid("1.2.840.10045.3.1.7"))
+        inner = sequence(integer(1), octets(scalar))
+        yield case(
+            f"ec-scalar-{size}-pkcs8",
+            f"PKCS#8, the scalar in {size} octets.",
+            sequence(integer(0), algorithm, octets(inner)),
+        )
+    yield case(
+        "damaged-ec-long",
+        "A private key of 33 octets on P-256, the first not zero.",
+        _sec1_of(b"\x01" * 33),
         INVALID,
         read=False,
     )
@@ -678,6 +699,7 @@ def _mismatched() -> Iterator[Case]:
                 f"A certificate for {of_certificate}, and another's key ({of_key}).",
                 key,
                 error("key_mismatch", KEY),
+                *((warning("key_weak", KEY),) if of_certificate.startswith("ed") else ()),
                 spki=spki,
             )
     # The same point in another encoding is another SubjectPublicKeyInfo.

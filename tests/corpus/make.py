@@ -1,6 +1,6 @@
 """Writes the corpus anew: `python -m tests.corpus.make`."""
 
-from . import chain_cases, key_cases, leaf_cases, pem_cases, pkcs12_cases
+from . import chain_cases, key_cases, leaf_cases, odd_cases, pem_cases, pkcs12_cases
 from .authority import root
 from .case import CASES, ROOTS, Case, pem
 
@@ -9,7 +9,7 @@ def cases() -> list[Case]:
     """All, by name."""
     made = [
         case
-        for module in (pem_cases, chain_cases, leaf_cases, key_cases, pkcs12_cases)
+        for module in (pem_cases, chain_cases, leaf_cases, odd_cases, key_cases, pkcs12_cases)
         for case in module.cases()
     ]
     names = [case.name for case in made]

@@ -10,10 +10,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import crypto
 
 from customer_certificates.errors import Finding
+from customer_certificates.pki import der
 from customer_certificates.pki.certificates import (
     Certificate,
+    RawExtension,
     leaf_view,
     pem_of,
     read,
@@ -122,6 +125,7 @@ def test_what_is_no_certificate_is_told(no_certificate: bytes) -> None:
     [
         "2.5.29.14",
         "2.5.29.15",
+        "2.5.29.17",
         "2.5.29.18",
         "2.5.29.19",
         "2.5.29.30",
@@ -145,11 +149,13 @@ def test_a_malformed_extension_is_told(oid: str, value: bytes) -> None:
     ).add_extension(x509.UnrecognizedExtension(ObjectIdentifier(oid), value), critical=False)
     certificate = builder.sign(rsa_key(), SHA256())
 
-    finding = read(certificate.public_bytes(Encoding.DER), "body", 1)
+    made = readable(certificate)
 
-    assert isinstance(finding, Finding)
-    assert finding.code == "pem_invalid"
-    assert "extensions" in finding.detail
+    (finding,) = made.san_findings or made.findings
+    assert finding.code in ("extension_malformed", "san_invalid")
+    assert "cannot be read" in finding.detail
+    assert made.extensions == {oid: RawExtension(critical=False, value=value)}
+    assert made.subject_text == "CN=www.example.com"
 
 
 @pytest.mark.parametrize(
@@ -159,15 +165,22 @@ def test_a_malformed_extension_is_told(oid: str, value: bytes) -> None:
         pytest.param(b"\x30\x03\x82\x01\xff", id="no text"),
         pytest.param(b"\x30\x05\x87\x03abc", id="an address of three bytes"),
         pytest.param(b"\x30\x0a\x87\x08abcdefgh", id="an address with a mask that is none"),
-        pytest.param(b"\x30\x02\xa3\x00", id="an X.400 address"),
         pytest.param(b"\x30\x04\x82\x05ab", id="cut off"),
     ],
 )
 def test_malformed_alternative_names_are_told(value: bytes) -> None:
-    finding = read(an_extension(SAN, value).public_bytes(Encoding.DER), "body", 1)
+    made = readable(an_extension(SAN, value))
 
-    assert isinstance(finding, Finding)
-    assert finding.code == "san_invalid"
+    (finding,) = made.san_findings
+    assert (finding.code, finding.severity) == ("san_invalid", "error")
+    assert made.hostnames == ()
+
+
+@pytest.mark.parametrize("tag", [0xA0, 0x81, 0xA3, 0xA4, 0xA5, 0x86, 0x88])
+def test_names_of_other_kinds_are_passed_over(tag: int) -> None:
+    made = readable(an_extension(SAN, bytes([0x30, 9, tag, 0, 0x82, 5]) + b"a.b.c"))
+
+    assert (made.hostnames, made.san_findings) == (("a.b.c",), ())
 
 
 def test_a_name_that_is_not_ascii_is_told_and_the_rest_is_read() -> None:
@@ -177,12 +190,13 @@ def test_a_name_that_is_not_ascii_is_told_and_the_rest_is_read() -> None:
     assert "ASCII" in made.san_findings[0].detail
 
 
-def test_a_key_that_cannot_be_read_is_told() -> None:
+def test_a_key_that_cannot_be_read_is_told_and_the_rest_is_read() -> None:
     spki = readable(LEAF).spki
-    finding = read(DER.replace(spki, spki[:-64] + bytes(64)), "body", 1)
+    made = read(DER.replace(spki, spki[:-64] + bytes(64)), "body", 1)
 
-    assert isinstance(finding, Finding)
-    assert finding.code == "key_invalid"
+    assert isinstance(made, Certificate)
+    assert [finding.code for finding in made.findings] == ["key_invalid"]
+    assert (made.public_key, made.hostnames) == (None, ("www.example.com",))
 
 
 def test_a_key_of_an_unknown_kind_is_left_out() -> None:
@@ -203,6 +217,44 @@ def test_oddities_do_not_warn() -> None:
 
     assert isinstance(certificate, Certificate)
     assert leaf_view(certificate).serial == "-544"
+
+
+@pytest.mark.parametrize("tag", [*range(11, 16), *range(18, 31), der.BIT_STRING, der.OCTET_STRING])
+@pytest.mark.parametrize(
+    "octets",
+    [b"abcd", b"a", b"a*&@", "ü".encode(), b"\0\x10\xff\xff", b"\xd8\0\xd8\0", b"\xff" * 4],
+)
+def test_a_subject_is_unloadable_where_openssl_cannot_load_it(tag: int, octets: bytes) -> None:
+    name = a_subject(tag, octets)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "www.example.com")])
+    made = LEAF.tbs_certificate_bytes.replace(subject.public_bytes(), name)
+    assert made.startswith(b"0\x82")
+    made = b"0\x82" + (len(made) - 4).to_bytes(2) + made[4:]
+    whole = made + b"0\x0a\x06\x08*\x86H\xce=\x04\x03\x02" + b"\x03\x02\x00\x00"
+    whole = b"0\x82" + len(whole).to_bytes(2) + whole
+
+    ours = read(whole, "body", 1)
+
+    assert isinstance(ours, Certificate)
+    told = any((one.code, one.severity) == ("name_malformed", "error") for one in ours.findings)
+    assert told is not openssl_loads(whole)
+
+
+def a_subject(tag: int, octets: bytes) -> bytes:
+    """A name of one attribute, the common name, that is of a type of its own."""
+    value = bytes([tag, len(octets)]) + octets
+    attribute = b"\x06\x03\x55\x04\x03" + value
+    inner = bytes([0x30, len(attribute)]) + attribute
+    one = bytes([0x31, len(inner)]) + inner
+    return bytes([0x30, len(one)]) + one
+
+
+def openssl_loads(certificate: bytes) -> bool:
+    try:
+        crypto.load_certificate(crypto.FILETYPE_ASN1, certificate)
+    except crypto.Error:
+        return False
+    return True
 
 
 @given(st.integers(0, len(DER) * 8 - 1), st.integers(0, len(DER) * 8 - 1))

@@ -1,10 +1,10 @@
-import hashlib
 from base64 import b64decode
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import certifi
 import pytest
@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from customer_certificates.errors import Finding
-from customer_certificates.pki import links
 from customer_certificates.pki.certificates import Certificate, read
 from customer_certificates.pki.chains import Chain, Roots, build
+from customer_certificates.pki.verification import Anchors, name_hash
 
 from .authority import (
     NOW,
@@ -57,7 +57,7 @@ def chain_of(
 
 
 def served(chain: Chain) -> list[x509.Certificate]:
-    return [one.x509 for one in chain.served]
+    return [x509.load_der_x509_certificate(one.der) for one in chain.served]
 
 
 def codes(chain: Chain) -> list[str]:
@@ -71,8 +71,8 @@ def only(chain: Chain, code: str, severity: str) -> Finding:
     return finding
 
 
-def digest_of(name: str) -> str:
-    return hashlib.sha256(name_of(name).public_bytes()).hexdigest()
+def hash_of(name: str) -> str:
+    return name_hash(name_of(name).public_bytes())
 
 
 # What is as it should be
@@ -296,7 +296,7 @@ def test_a_missing_issuer_is_told() -> None:
     chain = chain_of(LEAF)
 
     assert (chain.trust, served(chain)) == ("incomplete", [LEAF])
-    assert chain.missing_issuer == digest_of("Intermediate")
+    assert chain.missing_issuer == hash_of("Intermediate")
     finding = only(chain, "chain_incomplete", "error")
     assert "«CN=www.example.com» is missing: «CN=Intermediate»" in finding.detail
 
@@ -305,7 +305,7 @@ def test_a_missing_issuer_further_up_is_told() -> None:
     chain = chain_of(LEAF, INTERMEDIATE, roots=NO_ROOTS)
 
     assert (chain.trust, served(chain)) == ("incomplete", [LEAF, INTERMEDIATE])
-    assert chain.missing_issuer == digest_of("Root")
+    assert chain.missing_issuer == hash_of("Root")
     only(chain, "chain_incomplete", "error")
 
 
@@ -321,7 +321,7 @@ def test_an_issuer_that_did_not_sign_is_told_and_another_may_be_found() -> None:
     chain = chain_of(LEAF, namesake)
 
     assert served(chain) == [LEAF]
-    assert chain.missing_issuer == digest_of("Intermediate")
+    assert chain.missing_issuer == hash_of("Intermediate")
     detail = only(chain, "chain_broken", "error").detail
     assert "its key did not sign «CN=www.example.com»" in detail
 
@@ -379,10 +379,21 @@ def test_an_authority_issues_only_what_it_is_permitted_to(
         assert ("chain_broken" in codes(chain)) is not is_permitted
 
 
-def test_what_a_verifier_does_not_know_and_must_is_told() -> None:
-    strange = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+STRANGE = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00")
 
-    assert "1.2.3.4" in broken(a_leaf("Intermediate", more=[(strange, True)]), INTERMEDIATE)
+
+@pytest.mark.parametrize("roots", [ROOTS, NO_ROOTS], ids=["public", "private"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_unknown_critical_extension_leaves_no_trust(place: int, roots: Roots) -> None:
+    """Which extension it is, a finding of the certificate says."""
+    more = [[(STRANGE, True)] if one == place else [] for one in range(2)]
+    leaf = a_leaf("Intermediate", more=more[0])
+    intermediate = an_authority("Intermediate", "Root", more=more[1])
+
+    chain = chain_of(leaf, intermediate, ROOT, roots=roots)
+
+    assert (chain.trust, served(chain)) == ("incomplete", [leaf, intermediate])
+    assert "chain_broken" not in codes(chain)
 
 
 def test_a_chain_that_is_too_long_is_told() -> None:
@@ -450,42 +461,45 @@ def test_a_weak_key_does_not_hide_another_fault() -> None:
 # What means harm
 
 
-def count_signatures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def count_verifications(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many certificates each call of OpenSSL's verifier was given, the anchors left out."""
     counted: list[int] = []
-    verify = links._is_signed_by
+    context = Anchors._context
 
-    def counting(child: Certificate, issuer: Certificate) -> bool:
-        counted.append(1)
-        return verify(child, issuer)
+    def counting(
+        self: Anchors, leaf: bytes, untrusted: Sequence[bytes], *how: Any, **more: Any
+    ) -> Any:
+        counted.append(1 + len(untrusted))
+        return context(self, leaf, untrusted, *how, **more)
 
-    monkeypatch.setattr(links, "_is_signed_by", counting)
+    monkeypatch.setattr(Anchors, "_context", counting)
     return counted
 
 
 def test_many_namesakes_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = count_signatures(monkeypatch)
+    counted = count_verifications(monkeypatch)
     namesakes = [an_authority("Intermediate", "Root", key=ec_key(f"k{n}")) for n in range(70)]
 
     chain = chain_of(LEAF, *namesakes)
 
     assert chain.trust == "incomplete"
-    assert len(counted) <= 50
+    assert len(counted) <= 110
 
 
 def test_a_maze_has_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every authority vouches for every other: there are millions of ways, and none to a root."""
-    counted = count_signatures(monkeypatch)
+    counted = count_verifications(monkeypatch)
     names = [f"Maze {n}" for n in range(9)]
     maze = [an_authority(one, by) for one in names for by in names if one != by]
 
     chain = chain_of(a_leaf("Maze 0"), *maze)
 
     assert chain.trust == "incomplete"
-    assert len(counted) <= 50
+    assert len(counted) <= 110
 
 
 def test_a_key_that_is_too_costly_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = count_signatures(monkeypatch)
+    counted = count_verifications(monkeypatch)
     numbers = rsa.RSAPublicNumbers(65537, (1 << 16383) + 1)
 
     class Costly:
@@ -497,7 +511,7 @@ def test_a_key_that_is_too_costly_is_not_used(monkeypatch: pytest.MonkeyPatch) -
     costly = an_authority("Intermediate", "Root", key=Costly())
 
     assert "clients do not take" in broken(LEAF, costly)
-    assert counted == []
+    assert counted == [1]
 
 
 def test_a_self_signed_certificate_with_a_costly_key_is_not_verified() -> None:

@@ -10,7 +10,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from customer_certificates.errors import Finding
 from customer_certificates.pki.certificates import Certificate, read
-from customer_certificates.pki.checks import check_chain, check_leaf
+from customer_certificates.pki.chain_checks import check_chain
+from customer_certificates.pki.checks import check_leaf
 from customer_certificates.pki.material import Trust
 
 from .authority import NOW, a_leaf, an_authority, issue, readable, rsa_key, signed_weakly
@@ -18,11 +19,33 @@ from .authority import NOW, a_leaf, an_authority, issue, readable, rsa_key, sign
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
 
+NULL = b"\x05\x00"
+CONTENTS = {
+    "1.3.6.1.5.5.7.1.1": bytes.fromhex("3011300f06082b06010505073001 8603613a62"),
+    "2.5.29.14": bytes.fromhex("040161"),
+    "2.5.29.35": bytes.fromhex("3003800161"),
+    "1.3.6.1.5.5.7.1.24": bytes.fromhex("3003020105"),
+    "2.5.29.31": bytes.fromhex("300b3009a007a0058603613a62"),
+    "2.5.29.32": bytes.fromhex("30063004 06022a03"),
+    "2.5.29.33": bytes.fromhex("300a3008 06022a03 06022a03"),
+    "2.5.29.36": bytes.fromhex("3003800100"),
+    "2.5.29.54": bytes.fromhex("020100"),
+}
+
 
 def findings_of(
     certificate: x509.Certificate, trust: Trust = "public", now: datetime = NOW
 ) -> tuple[Finding, ...]:
     return check_leaf(readable(certificate), trust, now)
+
+
+def codes_of(leaf: x509.Certificate, authority: x509.Certificate) -> list[str]:
+    return [one.code for one in check_chain(readable(leaf), [readable(authority)], None, NOW)]
+
+
+def critical_leaf(dotted: str) -> x509.Certificate:
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier(dotted), CONTENTS.get(dotted, NULL))
+    return a_leaf("Root", identifiers=False, more=[(unknown, True)])
 
 
 def only(findings: tuple[Finding, ...], code: str) -> Finding:
@@ -110,16 +133,46 @@ def test_a_weak_signature_is_told(digest: hashes.HashAlgorithm) -> None:
 
     assert finding.severity == "error"
     assert f"«CN=www.example.com» is signed with {digest.name.upper()}" in finding.detail
-    assert [one.code for one in check_chain([readable(weak)], NOW)] == ["signature_weak"]
+    assert codes_of(a_leaf("Root", hostname="b.example"), weak) == ["signature_weak"]
 
 
 def test_an_expired_authority_is_told() -> None:
     expired = readable(an_authority("Intermediate", "Root", end=-DAY), "chain", 1)
 
-    (finding,) = check_chain([expired], NOW)
+    (finding,) = check_chain(readable(a_leaf("Intermediate")), [expired], None, NOW)
 
     assert (finding.code, finding.field) == ("expired", "chain")
     assert "«CN=Intermediate» expired" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("leaf_start", "severity"), [(-DAY, "error"), (DAY, "error"), (2 * DAY, "warning")]
+)
+def test_an_authority_begins_no_later_than_the_leaf(leaf_start: timedelta, severity: str) -> None:
+    leaf = a_leaf("Intermediate", start=leaf_start)
+    early = an_authority("Intermediate", "Root", start=2 * DAY)
+
+    (finding,) = check_chain(readable(leaf), [readable(early)], None, NOW)
+
+    assert (finding.code, finding.severity) == ("not_yet_valid", severity)
+
+
+def test_an_authority_lasts_as_long_as_the_leaf() -> None:
+    leaf = a_leaf("Intermediate", end=80 * DAY)
+
+    assert codes_of(leaf, an_authority("Intermediate", "Root", end=80 * DAY)) == []
+    shorter = an_authority("Intermediate", "Root", end=80 * DAY - SECOND)
+    assert codes_of(leaf, shorter) == ["chain_expires_first"]
+
+
+@pytest.mark.parametrize("is_root", [False, True])
+def test_a_weak_key_above_the_leaf_is_found(is_root: bool) -> None:
+    weak = an_authority("Root", "Root", key=rsa_key(1024), signer=rsa_key(1024))
+    served, root = ([], readable(weak)) if is_root else ([readable(weak)], None)
+
+    (finding,) = check_chain(readable(a_leaf("Root")), served, root, NOW)
+
+    assert (finding.code, finding.field) == ("key_weak", "body")
 
 
 def test_a_certificate_without_names_is_told() -> None:
@@ -163,8 +216,43 @@ def test_a_certificate_for_something_else_is_told() -> None:
     assert "1.3.6.1.5.5.7.3.2" in finding.detail
 
 
-def test_any_purpose_is_also_that_of_servers() -> None:
-    assert findings_of(a_leaf("Root", purposes=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])) == ()
+def test_a_purpose_of_anything_is_not_that_of_servers() -> None:
+    anything, server = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, ExtendedKeyUsageOID.SERVER_AUTH
+    finding = only(findings_of(a_leaf("Root", purposes=[anything])), "eku_missing")
+
+    assert finding.severity == "error"
+    assert "Firefox" in finding.detail
+    assert findings_of(a_leaf("Root", purposes=[anything, server])) == ()
+
+
+@pytest.mark.parametrize("trust", ["public", "private", "self_signed", "incomplete"])
+@pytest.mark.parametrize(
+    ("dotted", "code", "severity"),
+    [
+        ("1.2.3.4", "extension_critical", "error"),
+        ("1.3.6.1.5.5.7.1.1", "extension_critical", "error"),
+        ("2.5.29.14", "extension_critical", "error"),
+        ("2.5.29.35", "extension_critical", "error"),
+        ("1.3.6.1.5.5.7.1.24", "extension_critical", "error"),
+        ("2.5.29.31", "extension_critical", "warning"),
+        ("1.3.6.1.4.1.11129.2.4.3", "precertificate", "error"),
+    ],
+)
+def test_a_critical_extension_that_clients_do_not_process_is_found(
+    dotted: str, code: str, severity: str, trust: Trust
+) -> None:
+    leaf = critical_leaf(dotted)
+
+    finding = only(findings_of(leaf, trust), code)
+
+    assert finding.severity == severity
+    assert (dotted in finding.detail) is (code == "extension_critical")
+    assert code in codes_of(a_leaf("Root"), leaf)
+
+
+@pytest.mark.parametrize("dotted", ["2.5.29.32", "2.5.29.36", "2.5.29.33", "2.5.29.54"])
+def test_critical_policies_are_processed(dotted: str) -> None:
+    assert "extension_critical" not in codes_of(a_leaf("Root"), critical_leaf(dotted))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +270,18 @@ def test_an_authority_is_no_server(trust: Trust, severity: str) -> None:
 def test_a_key_that_may_not_sign_is_told(key: RSAPrivateKey | None) -> None:
     finding = only(findings_of(a_leaf("Root", signs=False, key=key)), "key_usage_invalid")
 
-    assert finding.severity == "warning"
+    assert finding.severity == "error"
+    assert "Chrome refuses" in finding.detail
+
+
+def test_a_key_that_may_do_nothing_for_tls_is_told() -> None:
+    authority = issue("www.example.com", "Root", ca=True, hostnames=["www.example.com"])
+
+    findings = findings_of(authority, "self_signed")
+
+    assert "no TLS client accepts it" in next(
+        one.detail for one in findings if one.code == "key_usage_invalid"
+    )
 
 
 def test_a_key_of_an_unknown_kind_is_told() -> None:

@@ -321,7 +321,17 @@ def test_a_key_that_cannot_sign_is_none_for_tls() -> None:
     assert (found.code, found.detail) == ("key_invalid", "X25519 keys cannot serve TLS.")
 
 
-@pytest.mark.parametrize("key", [KEYS[0], KEYS[1], *KEYS[3:]])
+@pytest.mark.parametrize(
+    "key", [ed25519.Ed25519PrivateKey.generate(), ed448.Ed448PrivateKey.generate()]
+)
+def test_edwards_curves_are_warned_of(key: PrivateKey) -> None:
+    (found,) = weakness(key.public_key())
+
+    assert (found.code, found.severity) == ("key_weak", "warning")
+    assert "refused by Chrome and Firefox" in found.detail
+
+
+@pytest.mark.parametrize("key", [KEYS[0], KEYS[1]])
 def test_nothing_is_found_of_a_sound_key(key: PrivateKey) -> None:
     assert weakness(key.public_key()) == ()
 

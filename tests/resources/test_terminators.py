@@ -65,6 +65,28 @@ def test_caddy_is_given_the_chain_and_its_key(reporting: TestClient, owner: int)
     assert handed(asked(reporting, **MODERN)) == ([leaf, middle], key_der(WWW))
 
 
+@pytest.mark.parametrize(
+    ("certified", "name"),
+    [
+        ("*.tumb.example.com", "x-.tumb.example.com"),
+        ("x-.example.com", "x-.example.com"),
+        ("-x.example.com", "-x.example.com"),
+        ("*.x-.y-.example.com", "a.x-.y-.example.com"),
+    ],
+)
+def test_a_label_may_begin_or_end_with_a_hyphen(
+    reporting: TestClient, owner: int, certified: str, name: str
+) -> None:
+    path = store(reporting, owner, an_upload_of(a_leaf("Root", certified)), active=True)
+
+    assert handed(asked(reporting, name))[1] == key_der(certified)
+    assert reporting.simulate_get(ASK, params={"domain": name}).status_code == 200
+    resolved = reporting.simulate_get("/resolve", params={"hostname": name})
+    assert resolved.status_code == 200
+    listed = reporting.simulate_get(path.rpartition("/")[0], params={"hostname": name})
+    assert [one["hostnames"] for one in listed.json] == [[certified]]
+
+
 def test_a_chain_without_a_last_line_end_is_not_glued_to_its_key(
     reporting: TestClient, owner: int
 ) -> None:

@@ -291,6 +291,19 @@ def test_a_public_chain_is_completed_with_what_anybody_sent(
     assert certificate["body"] == pem(leaf)
 
 
+def test_a_chain_is_completed_although_names_are_written_in_another_way(
+    enforcing: TestClient, owner: int, stranger: int
+) -> None:
+    """RFC 5280, 7.1: case does not distinguish names."""
+    leaf = a_leaf("ISSUING", "a.example.com", signer=authority.ec_key("Issuing"))
+    store(enforcing, stranger, an_upload_of(a_leaf("Issuing"), ISSUING))
+
+    certificate = shown(enforcing, owner, an_upload_of(leaf))
+
+    assert (certificate["trust"], certificate["chain_pem"]) == ("public", pem(leaf, ISSUING))
+    assert codes(certificate["findings"]) == {"chain_completed"}
+
+
 def test_a_public_intermediate_stays_when_who_sent_it_goes(
     enforcing: TestClient, engine: sa.Engine, owner: int, stranger: int
 ) -> None:

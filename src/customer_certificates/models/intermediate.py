@@ -10,7 +10,7 @@ class Intermediate(Base):
     """`user_id` is None where its chain leads to a public root; a private authority's certificate
     completes the chains of the user who sent it, and of nobody else.
 
-    `subject_sha256` is the digest of the subject's DER: what an incomplete chain asks for.
+    `subject_hash` is OpenSSL's hash of the subject: equal names (RFC 5280, 7.1) have one hash.
     """
 
     __tablename__ = "intermediates"
@@ -30,12 +30,12 @@ class Intermediate(Base):
             postgresql_where=text("user_id IS NOT NULL"),
             sqlite_where=text("user_id IS NOT NULL"),
         ),
-        Index(None, "subject_sha256"),
+        Index(None, "subject_hash"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
     user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
-    subject_sha256: Mapped[str] = mapped_column(Text)
+    subject_hash: Mapped[str] = mapped_column(Text)
     fingerprint_sha256: Mapped[str] = mapped_column(Text)
     der: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,16 +1,17 @@
 """The chain that should be served with a leaf, made of what was sent and what is known."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from ..errors import Finding
+from .authorities import is_self_issued, may_issue_for_servers
 from .certificates import Certificate, title
-from .links import Signatures, why_no_issuer
 from .material import Trust
-from .paths import Path, find
-from .roots import MOST_DEPTH, Roots
+from .path import MOST_DEPTH, Path
+from .paths import find
+from .roots import Roots
+from .verification import Anchors, name_hash
 from .wording import shown
 
 __all__ = ["Chain", "Roots", "build"]
@@ -20,11 +21,12 @@ __all__ = ["Chain", "Roots", "build"]
 class Chain:
     """What should be served: leaf first, in order, the root left out; and what was noticed.
 
-    `missing_issuer` is the SHA-256, in hexadecimal, of the name (DER) of the issuer that the last
-    of `served` lacks, None where none is lacking.
+    `root` is the one that the chain leads to. `missing_issuer` is the hash of the issuer's name
+    (`verification.name_hash`) if the issuer of the last of `served` is missing.
     """
 
     served: tuple[Certificate, ...]
+    root: Certificate | None
     trust: Trust
     missing_issuer: str | None
     findings: tuple[Finding, ...]
@@ -49,7 +51,7 @@ def build(
     served = path.certificates
     if path.trust == "public" and path.root:
         served += _continued(path.root, served, sent, at)
-    missing = hashlib.sha256(served[-1].issuer).hexdigest() if path.is_missing else None
+    missing = name_hash(served[-1].issuer) if path.is_missing else None
     findings = (
         *_about_trust(path),
         *_about_order(leaf, sent, served, path.root),
@@ -57,7 +59,7 @@ def build(
         *_about_the_rest(sent, served, path),
         *(_duplicate(one) for one in doubles),
     )
-    return Chain(served, path.trust, missing, findings)
+    return Chain(served, path.root, path.trust, missing, findings)
 
 
 def _distinct(
@@ -79,20 +81,17 @@ def _continued(
 
     Somebody who sends the longer path does it for clients that do not know the root yet.
     """
-    signatures = Signatures()
     whole = list(path)
     while len(whole) <= MOST_DEPTH:
         above = next(
             (
                 one
                 for one in sent
-                if one.subject == whole[-1].issuer
-                and not one.self_issued
+                if name_hash(one.subject) == name_hash(whole[-1].issuer)
+                and not is_self_issued(one)
                 and one not in whole
-                and one.is_valid(at)
-                and why_no_issuer(one, whole) is None
                 and (len(whole) > len(path) or one.spki == root.spki)
-                and signatures.holds(whole[-1], one)
+                and _continues(whole, one, at)
             ),
             None,
         )
@@ -102,17 +101,28 @@ def _continued(
     return tuple(whole[len(path) :])
 
 
+def _continues(path: Sequence[Certificate], above: Certificate, at: datetime) -> bool:
+    """Whether clients that trust `above` accept `path`."""
+    anchor = Anchors([above.der], partial=True)
+    fault = anchor.fault(path[0].der, [one.der for one in path[1:]], at=at)
+    return may_issue_for_servers(above) and fault is None
+
+
 def _about_trust(path: Path) -> Iterator[Finding]:
     last = path.certificates[-1]
-    if path.broken:
+    if path.mismatch:
+        yield _about_key_identifiers(*path.mismatch)
+    for fault in path.faults:
         yield Finding(
             "chain_broken",
             last.field,
-            f"The chain breaks above {title(last)}: {shown(path.broken, 500)}.",
-            "Send the intermediates that your authority gave you with this very certificate.",
+            f"The chain breaks above {title(last)}: {shown(fault, 500)}.",
+            "Send the intermediates that your CA gave you with this certificate.",
         )
-    elif path.is_missing:
-        issuer = shown(last.x509.issuer.rfc4514_string()) or "without a name"
+    if path.faults:
+        return
+    if path.is_missing:
+        issuer = shown(last.issuer_text) or "without a name"
         yield Finding(
             "chain_incomplete",
             last.field,
@@ -120,7 +130,7 @@ def _about_trust(path: Path) -> Iterator[Finding]:
             "Append the intermediate certificates (your authority's «fullchain» or «CA bundle»);"
             " of a private authority, its root too.",
         )
-    elif path.trust != "public":
+    elif path.trust in ("private", "self_signed"):
         whose = "its own issuer" if path.trust == "self_signed" else "from a private authority"
         yield Finding(
             "untrusted",
@@ -129,6 +139,18 @@ def _about_trust(path: Path) -> Iterator[Finding]:
             "Nothing, where those who connect trust it; else have it issued by a public authority.",
             "warning",
         )
+
+
+def _about_key_identifiers(child: Certificate, issuer: Certificate) -> Finding:
+    return Finding(
+        "aki_mismatch",
+        child.field,
+        f"The authorityKeyIdentifier of {title(child)} is not the subjectKeyIdentifier of"
+        f" {title(issuer)}, whose key signed it. Clients that use OpenSSL (curl, Python, PHP)"
+        " refuse the chain; browsers accept it.",
+        "Have the certificate issued again with the key identifier of its issuer.",
+        "warning",
+    )
 
 
 def _about_order(
@@ -175,11 +197,11 @@ def _about_the_rest(
     sent: Sequence[Certificate], served: Sequence[Certificate], path: Path
 ) -> Iterator[Finding]:
     whole = [*served, *([path.root] if path.root else [])]
-    identities = {(one.subject, one.spki) for one in whole[1:]}
+    identities = {_identity(one) for one in whole[1:]}
     rest = [one for one in sent if one not in served]
     alternatives = _alternatives(rest, identities, served[-1].issuer)
     for one in rest:
-        if one.self_issued and (one.subject, one.spki) in identities:
+        if is_self_issued(one) and _identity(one) in identities:
             yield _left_out(one, "root_dropped", "is a root, which clients have or do not trust")
         elif one.fingerprint not in alternatives:
             yield Finding(
@@ -190,20 +212,27 @@ def _about_the_rest(
                 "Leave it out, or send it as a certificate of its own.",
                 "warning",
             )
-        elif not path.broken:  # what breaks the chain is told of already
+        elif not path.faults:  # those are reported already
             yield _left_out(one, "chain_alternative", "belongs to another way to a root")
 
 
+def _identity(one: Certificate) -> tuple[str, bytes]:
+    return name_hash(one.subject), one.spki
+
+
 def _alternatives(
-    rest: Sequence[Certificate], identities: set[tuple[bytes, bytes]], above: bytes
+    rest: Sequence[Certificate], identities: set[tuple[str, bytes]], above: bytes
 ) -> set[str]:
     """Those of `rest` that are a certificate of the path in another form, or that go on from such
     a one or from the end of the path, whose issuer is named `above`."""
-    found = {one.fingerprint for one in rest if (one.subject, one.spki) in identities}
-    issuers = {above} | {one.issuer for one in rest if one.fingerprint in found}
-    while more := [one for one in rest if one.subject in issuers and one.fingerprint not in found]:
+    found = {one.fingerprint for one in rest if _identity(one) in identities}
+    issuers = {name_hash(above)}
+    issuers |= {name_hash(one.issuer) for one in rest if one.fingerprint in found}
+    while more := [
+        one for one in rest if name_hash(one.subject) in issuers and one.fingerprint not in found
+    ]:
         found |= {one.fingerprint for one in more}
-        issuers |= {one.issuer for one in more}
+        issuers |= {name_hash(one.issuer) for one in more}
     return found
 
 

@@ -1,14 +1,13 @@
-"""What is wrong with a certificate by itself, or will be soon."""
+"""What is wrong with a leaf by itself, or will be soon."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..errors import Finding, Severity
+from .certificate_checks import days, expired, not_yet_valid, unhandled_extensions, weak_signature
 from .certificates import Certificate, title
-from .links import LEAST_RSA_BITS, has_weak_signature, too_few_bits
 from .material import Trust
 from .wording import moment, shown
 
@@ -27,7 +26,6 @@ _MOST_DAYS = (
 
 _FOR_SERVERS = ExtendedKeyUsageOID.SERVER_AUTH
 _FOR_ANYTHING = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
-_SIGNS_ONLY = (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
 
 
 def check_leaf(leaf: Certificate, trust: Trust, now: datetime) -> tuple[Finding, ...]:
@@ -35,24 +33,12 @@ def check_leaf(leaf: Certificate, trust: Trust, now: datetime) -> tuple[Finding,
     return (
         *_validity(leaf, now),
         *_lifetime(leaf, trust),
-        *_signature(leaf),
+        *weak_signature(leaf),
         *_names(leaf),
         *_purpose(leaf, trust),
         *_role(leaf, trust),
         *_key(leaf),
-    )
-
-
-def check_chain(authorities: Sequence[Certificate], now: datetime) -> tuple[Finding, ...]:
-    """What is wrong at the time `now` (UTC) with the `authorities` that are served with a leaf."""
-    return tuple(
-        finding
-        for authority in authorities
-        for finding in (
-            *_in_force(authority, now),
-            *_signature(authority),
-            *_authority_key(authority),
-        )
+        *unhandled_extensions(leaf, leaf.field),
     )
 
 
@@ -64,7 +50,11 @@ def _validity(leaf: Certificate, now: datetime) -> Iterator[Finding]:
             f"It ends on {moment(leaf.not_after)}, before it begins on {moment(leaf.not_before)}.",
             "Have it issued again; it is valid at no time.",
         )
-    yield from _in_force(leaf, now)
+    if now > leaf.not_after:
+        yield expired(leaf, now)
+    elif now < leaf.not_before:
+        # It may be stored now and served later.
+        yield not_yet_valid(leaf, now, "warning")
     if not leaf.is_valid(now):
         return
     left = leaf.not_after - now
@@ -73,75 +63,32 @@ def _validity(leaf: Certificate, now: datetime) -> Iterator[Finding]:
         yield Finding(
             "expires_soon",
             leaf.field,
-            f"It expires on {moment(leaf.not_after)}, in {_days(left)}.",
+            f"It expires on {moment(leaf.not_after)}, in {days(left)}.",
             "Renew it, and replace this certificate with the new one.",
             "warning",
         )
 
 
-def _in_force(certificate: Certificate, now: datetime) -> Iterator[Finding]:
-    whose = title(certificate)
-    if now > certificate.not_after:
-        yield Finding(
-            "expired",
-            certificate.field,
-            f"{whose} expired on {moment(certificate.not_after)},"
-            f" {_days(now - certificate.not_after)} ago.",
-            "Renew it and send the new one; of an authority's, send the one that is current.",
-        )
-    elif now < certificate.not_before:
-        yield Finding(
-            "not_yet_valid",
-            certificate.field,
-            f"{whose} is valid from {moment(certificate.not_before)} on,"
-            f" in {_days(certificate.not_before - now)}.",
-            "Activate it no sooner than that, or have the clock of its authority looked at.",
-            "warning",
-        )
-
-
 def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
-    most = next((days for since, days in _MOST_DAYS if leaf.not_before >= since), None)
+    most = next((limit for since, limit in _MOST_DAYS if leaf.not_before >= since), None)
     # Both ends belong to the validity (RFC 5280, 4.1.2.5).
     lifetime = leaf.not_after - leaf.not_before + timedelta(seconds=1)
     if most is not None and lifetime > timedelta(days=most):
         yield Finding(
             "lifetime_too_long",
             leaf.field,
-            f"It is valid for {_days(lifetime)}; browsers accept {most} days of public"
+            f"It is valid for {days(lifetime)}; browsers accept {most} days of public"
             f" certificates issued on {moment(leaf.not_before)}.",
             "Have it issued for a shorter time, and renew it automatically.",
             "error" if trust == "public" else "info",
         )
 
 
-def _signature(certificate: Certificate) -> Iterator[Finding]:
-    made_with = certificate.digest
-    if made_with and has_weak_signature(certificate):
-        yield Finding(
-            "signature_weak",
-            certificate.field,
-            f"{title(certificate)} is signed with {made_with.name.upper()}, which can be forged.",
-            "Have it issued again with SHA-256 or better.",
-        )
-
-
-def _authority_key(authority: Certificate) -> Iterator[Finding]:
-    if bits := too_few_bits(authority):
-        yield Finding(
-            "key_weak",
-            authority.field,
-            f"{title(authority)} has an RSA key of {bits:,} bits; clients accept"
-            f" {LEAST_RSA_BITS:,} and more.",
-            "Have your certificate issued by an authority with a stronger key.",
-        )
-
-
 def _names(leaf: Certificate) -> Iterator[Finding]:
     yield from leaf.san_findings
     if not leaf.hostnames and not leaf.san_findings:
-        names = leaf.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        common = f" Its common name, «{shown(str(names[0].value))}»," if names else " A common name"
+        name = leaf.common_name
+        common = " A common name" if name is None else f" Its common name, «{shown(name)}»,"
         yield Finding(
             "san_missing",
             leaf.field,
@@ -154,7 +101,12 @@ def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     if leaf.eku is None:
         if trust == "public":
             yield _eku_missing(leaf, "It does not say what it is for", "warning")
-    elif not leaf.eku & {_FOR_SERVERS, _FOR_ANYTHING}:
+    elif _FOR_SERVERS in leaf.eku:
+        return
+    elif _FOR_ANYTHING in leaf.eku:
+        what = "It is for anything, which Firefox and clients that use OpenSSL do not accept"
+        yield _eku_missing(leaf, what, "error")
+    else:
         purposes = ", ".join(sorted(one.dotted_string for one in leaf.eku))
         yield _eku_missing(leaf, f"It is for {shown(purposes)}, and not for servers", "error")
 
@@ -181,30 +133,23 @@ def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
             "warning" if trust == "self_signed" else "error",
         )
     if leaf.key_usage and not leaf.key_usage.digital_signature:
+        usage = leaf.key_usage
+        used = usage.key_encipherment or usage.key_agreement
         yield Finding(
             "key_usage_invalid",
             leaf.field,
-            "Its keyUsage has no digitalSignature, so it cannot be used with TLS 1.3"
-            + ("." if isinstance(leaf.public_key, _SIGNS_ONLY) else ", or with ephemeral keys."),
+            "Its keyUsage has no digitalSignature: "
+            + ("Chrome refuses it." if used else "no TLS client accepts it."),
             "Have it issued again with keyUsage digitalSignature.",
-            "warning",
         )
 
 
 def _key(leaf: Certificate) -> Iterator[Finding]:
-    if leaf.public_key is None:
-        algorithm = leaf.x509.public_key_algorithm_oid.dotted_string
+    is_told = any(finding.code == "key_invalid" for finding in leaf.findings)
+    if leaf.public_key is None and not is_told:
         yield Finding(
             "key_invalid",
             leaf.field,
-            f"Its key is of a kind that is not known here ({algorithm}).",
+            f"Its key is of a kind that is not known here ({leaf.key_oid}).",
             "Have it issued again for an RSA or ECDSA key.",
         )
-
-
-def _days(span: timedelta) -> str:
-    days = span.days
-    if days == 0:
-        hours = span.seconds // 3600
-        return f"{hours} hour{'s' * (hours != 1)}"
-    return f"{days} day{'s' * (days != 1)}"

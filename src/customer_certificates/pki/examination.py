@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 
 import msgspec
 
 from ..crypto.secret import Secret
 from ..errors import Finding, Severity
-from . import certificates, chains, checks, keys
+from . import certificates, chain_checks, chains, checks, keys
 from .certificates import Certificate
 from .chains import Roots
 from .exposed_keys import has_private_key
@@ -17,8 +16,8 @@ from .keys import KeyRead, PrivateKey
 from .material import Examined, Intermediate, Material
 from .pem import CERTIFICATE_LABELS, Block, read_pem
 from .pkcs12 import Pkcs12Read, read_pkcs12
+from .verification import name_hash
 
-_NOT_READ = {"pem_invalid", "san_invalid", "key_invalid"}
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -82,7 +81,8 @@ def examine(
     chain = chains.build(leaf, others, completing, roots, now)
     findings += chain.findings
     findings += checks.check_leaf(leaf, chain.trust, now)
-    findings += checks.check_chain(chain.served[1:], now)
+    findings += chain_checks.check_chain(leaf, chain.served[1:], chain.root, now)
+    findings += [finding for one in chain.served for finding in one.findings]
     if leaf.public_key:
         findings += keys.weakness(leaf.public_key, key_field)
     verified = chain.trust in ("public", "private")
@@ -123,7 +123,7 @@ def _read(material: Material) -> _Sent:
     if material.chain.strip():
         in_chain, faults = _read_text(material.chain, "chain")
         found, findings = found + in_chain, findings + faults
-    is_all = not any(finding.code in _NOT_READ for finding in findings)
+    is_all = not any(finding.code == "pem_invalid" for finding in findings)
     return _Sent(body, found, key_read.key, [*findings, *key_read.findings], is_all)
 
 
@@ -152,7 +152,7 @@ def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate
 
 
 def _intermediate(one: Certificate) -> Intermediate:
-    return Intermediate(sha256(one.subject).hexdigest(), one.fingerprint, one.der)
+    return Intermediate(name_hash(one.subject), one.fingerprint, one.der)
 
 
 def _read_known(der: bytes) -> Certificate | Finding:
@@ -171,7 +171,7 @@ def _choose_leaf(
     with_key = [one for one in distinct if spki and one.key_spki == spki]
     candidates = with_key or ends
     if len(candidates) > 1:
-        latest = max(candidates, key=lambda one: one.x509.not_valid_after_utc)
+        latest = max(candidates, key=lambda one: one.not_after)
         return latest, [_multiple_leaves(candidates, bool(with_key), field)]
     if candidates:
         return candidates[0], []
@@ -219,8 +219,7 @@ def _no_leaf(found: Sequence[Certificate], field: str) -> Finding:
 
 def _multiple_leaves(candidates: Sequence[Certificate], with_key: bool, field: str) -> Finding:
     names = "; ".join(
-        f"{', '.join(one.hostnames[:3]) or 'no hostname'}"
-        f" until {one.x509.not_valid_after_utc:%Y-%m-%d}"
+        f"{', '.join(one.hostnames[:3]) or 'no hostname'} until {one.not_after:%Y-%m-%d}"
         for one in candidates[:5]
     )
     reason = (

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from . import ber, pbe
 from .ber import Element, NotBer
+from .ec_scalars import resized_pkcs8, resized_sec1
 from .pbe import Encryption
 
 RSA, EC, ED25519, ED448 = (
@@ -79,10 +80,12 @@ def form_of(der: bytes) -> Plain | Encryption:
         return pbe.read_encryption(parts[0])
     if tags[:3] == (ber.INTEGER, ber.SEQUENCE, ber.OCTET_STRING):
         algorithm = _algorithm(parts[1])
+        if algorithm == EC:
+            return Plain(EC, None, _without_public_key(parts) or resized_pkcs8(der, parts))
         rsa = _rsa(parts[2].octets()) if algorithm == RSA else None
         return Plain(algorithm, rsa, _without_public_key(parts) or der)
     if tags[:2] == (ber.INTEGER, ber.OCTET_STRING):
-        return Plain(EC, None, der)
+        return Plain(EC, None, resized_sec1(der))
     if len(tags) >= 9 and set(tags[:9]) == {ber.INTEGER}:
         return Plain(RSA, _rsa(der), der)
     if tags == (ber.INTEGER,) * 6:

@@ -68,10 +68,13 @@ class Leaf(msgspec.Struct, frozen=True):
 
 
 class Intermediate(msgspec.Struct, frozen=True):
-    """An authority's certificate of a verified chain; digests are SHA-256 in hexadecimal, that of
-    the subject over its DER."""
+    """An authority's certificate of a verified chain.
 
-    subject_sha256: str
+    `subject_hash` is OpenSSL's hash of its subject, and `fingerprint_sha256` that of the whole
+    certificate, both in hexadecimal.
+    """
+
+    subject_hash: str
     fingerprint_sha256: str
     der: bytes
 
@@ -82,8 +85,8 @@ class Examined(msgspec.Struct, frozen=True):
     `chain_pem` is what should be served: leaf first, in order, the root left out. `private_key` is
     the key as unencrypted PKCS#8 (DER), or as it came where it could not be read. `body` is the
     certificates of a PKCS#12 file in PEM, and otherwise the body as it came. `intermediates` are
-    those of the chain that may complete other chains. `missing_issuer` is the digest of the
-    subject of the certificate that the chain lacks, as an Intermediate has it.
+    those of the chain that may complete other chains. `missing_issuer` is the
+    `subject_hash` of the Intermediate that the chain lacks.
     """
 
     findings: tuple[Finding, ...]

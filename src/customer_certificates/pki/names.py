@@ -2,11 +2,12 @@
 
 import ipaddress
 import re
+from collections.abc import Sequence
 
 import idna
-from cryptography import x509
 
 from ..errors import Finding, Severity
+from .extensions import GeneralName
 from .wording import listed
 
 # What one certificate may claim. The largest that public authorities issue have a few hundred.
@@ -17,8 +18,13 @@ _MOST_OCTETS = 253
 _MOST_LABEL_OCTETS = 63
 
 # Underscores are no part of a hostname, and yet are resolved and matched by every client.
-_LABEL = rf"(?!-)[a-z0-9_-]{{1,{_MOST_LABEL_OCTETS}}}(?<!-)"
-_HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# So are hyphens at a label's ends, but for those of the last.
+_LABEL = rf"[a-z0-9_-]{{1,{_MOST_LABEL_OCTETS}}}"
+_HOSTNAME = re.compile(rf"(?:{_LABEL}\.)*(?!-){_LABEL}(?<!-)")
+_EDGE_HYPHEN = re.compile(r"(?:^|\.)-|-(?:\.|$)")
+
+# The tags of RFC 5280, 4.2.1.6.
+_DNS_NAME, _IP_ADDRESS = 0x82, 0x87
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -80,20 +86,20 @@ def written(address: _Address) -> str:
 
 
 def hostnames_of(
-    san: x509.SubjectAlternativeName, field: str
+    san: Sequence[GeneralName], field: str
 ) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
     """The names of `san` that clients match, normalised and without doubles, at most
     MOST_HOSTNAMES; and what is wrong with the others (`san_invalid`). Other kinds are passed over.
     """
     names: dict[str, None] = {}
     faults: dict[tuple[Severity, str], list[str]] = {}
-    sent = [one.value for one in san if isinstance(one, (x509.DNSName, x509.IPAddress))]
-    for value in sent[:MOST_HOSTNAMES]:
-        name, fault = _dns_name(value) if isinstance(value, str) else _ip_address(value)
+    sent = [one for one in san if one.tag in (_DNS_NAME, _IP_ADDRESS)]
+    for tag, content in sent[:MOST_HOSTNAMES]:
+        text, name, fault = _dns_name(content) if tag == _DNS_NAME else _ip_address(content)
         if name:
             names[name] = None
         if fault:
-            faults.setdefault(fault, []).append(str(value))
+            faults.setdefault(fault, []).append(text)
     findings = [_invalid(field, *fault, listed(values)) for fault, values in faults.items()]
     if len(sent) > MOST_HOSTNAMES:
         findings.append(_too_many(field, len(sent)))
@@ -123,25 +129,47 @@ def _address(text: str) -> _Address | None:
         return None
 
 
-def _dns_name(value: str) -> tuple[str | None, tuple[Severity, str] | None]:
-    name = normalise(value) if value.isascii() else None
+# A name as it is shown, as it is stored, and what is wrong with it.
+_NameRead = tuple[str, str | None, tuple[Severity, str] | None]
+
+
+def _dns_name(content: bytes) -> _NameRead:
+    text = content.decode("latin-1")
+    name = normalise(text) if text.isascii() else None
     if name is None:
-        return None, ("error", _why_invalid(value))
+        return text, None, ("error", _why_invalid(text))
     if _address(name):
-        return None, ("error", "is an IP address written as a DNS name, which no client matches")
-    if value.endswith("."):
-        return name, ("warning", "ends in a dot, which some clients do not match")
+        fault = "is an IP address written as a DNS name, which no client matches"
+        return text, None, ("error", fault)
+    return text, name, _surprise(text, name)
+
+
+def _surprise(text: str, name: str) -> tuple[Severity, str] | None:
+    """What some clients do not take."""
+    if text.endswith("."):
+        return "warning", "ends in a dot, which some clients do not match"
+    if _EDGE_HYPHEN.search(name):
+        return (
+            "warning",
+            "has a label that begins or ends with a hyphen, which some clients do not match",
+        )
     if "_" in name:
-        return name, ("warning", "has an underscore, which public authorities may not certify")
+        return "warning", "has an underscore, which public authorities may not certify"
     if "." not in name:
-        return name, ("warning", "has no dot, so it means something in one network only")
-    return name, None
+        return "warning", "has no dot, so it means something in one network only"
+    return None
 
 
-def _ip_address(value: object) -> tuple[str | None, tuple[Severity, str] | None]:
-    if isinstance(value, _Address):
-        return written(value), None
-    return None, ("error", "is a network, where an IP address was expected")
+def _ip_address(content: bytes) -> _NameRead:
+    if len(content) in (4, 16):
+        name = written(ipaddress.ip_address(content))
+        return name, name, None
+    if len(content) in (8, 32):
+        half = len(content) // 2
+        address, mask = (ipaddress.ip_address(one) for one in (content[:half], content[half:]))
+        text = f"{written(address)}/{written(mask)}"
+        return text, None, ("error", "is a network, where an IP address was expected")
+    return content.hex(), None, ("error", "is no IP address: those have 4 octets or 16")
 
 
 def _why_invalid(value: str) -> str:

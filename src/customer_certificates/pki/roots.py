@@ -1,4 +1,4 @@
-"""The roots that the public trusts, and whether a path leads to one of them."""
+"""The roots that the public trusts."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,50 +7,20 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.verification import (
-    Criticality,
-    ExtensionPolicy,
-    PolicyBuilder,
-    Store,
-    VerificationError,
-)
 
 from .certificates import Certificate, read
-from .wording import shown
+from .verification import Anchors, name_hash
 
-MOST_DEPTH = 10
 _MOST_REMEMBERED = 256
 
-# What a leaf lacks is told by the checks. What an authority must have is looked at by `links`,
-# which can say what is wrong; the library insists on basicConstraints.
-_BUILDER = (
-    PolicyBuilder()
-    .max_chain_depth(MOST_DEPTH)
-    .extension_policies(
-        ca_policy=ExtensionPolicy.permit_all().require_present(
-            x509.BasicConstraints, Criticality.AGNOSTIC, None
-        ),
-        ee_policy=ExtensionPolicy.permit_all(),
-    )
-)
-
-
-class Verified(NamedTuple):
-    """A path that a verifier accepts: it ends beneath `root`."""
-
-    root: Certificate
-
-
-class Refused(NamedTuple):
-    """A path that a verifier refuses, and its reason."""
-
-    reason: str
+_Key = tuple[bytes, bytes | None, tuple[str, ...]]
 
 
 class _Upper(NamedTuple):
-    """The upper part of a path that was verified: its lowest authority may be trusted itself."""
+    """The upper part of a path that was verified: its lowest authority may be an anchor itself."""
 
-    builder: PolicyBuilder
+    anchor: Anchors
+    fingerprints: tuple[str, ...]
     root: Certificate
     not_before: datetime
     not_after: datetime
@@ -61,77 +31,59 @@ class Roots:
 
     def __init__(self, certificates: Sequence[x509.Certificate]) -> None:
         """`certificates` are trusted whatever they contain; those that cannot be read are not."""
-        self._by_subject: dict[bytes, list[Certificate]] = {}
-        self._roots: dict[x509.Certificate, Certificate] = {}
+        self._by_subject: dict[str, list[Certificate]] = {}
+        self._roots: dict[bytes, Certificate] = {}
         for number, certificate in enumerate(certificates, 1):
             root = read(certificate.public_bytes(Encoding.DER), "roots", number)
             if isinstance(root, Certificate):
-                self._by_subject.setdefault(root.subject, []).append(root)
-                self._roots[certificate] = root
-        # Store takes no empty list.
-        self._builder = _BUILDER.store(Store(list(self._roots))) if self._roots else None
-        self._uppers: dict[tuple[str, ...], _Upper] = {}
+                self._by_subject.setdefault(name_hash(root.subject), []).append(root)
+                self._roots[root.der] = root
+        self._anchors = Anchors(list(self._roots))
+        self._uppers: dict[_Key, _Upper] = {}
 
     @classmethod
     def from_pem(cls, pem: bytes) -> "Roots":
-        """The roots in `pem`. Raises ValueError where there is none, or what is there is broken."""
+        """The roots in `pem`. Raises ValueError if there is none, or one is broken."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return cls(x509.load_pem_x509_certificates(pem))
 
     def named(self, subject: bytes) -> Sequence[Certificate]:
         """The roots of the name `subject` (DER)."""
-        return self._by_subject.get(subject, ())
+        return self._by_subject.get(name_hash(subject), ())
 
-    def verify(self, path: Sequence[Certificate], at: datetime) -> Verified | Refused:
-        """Whether `path`, leaf first and root left out, leads to a root at the time `at`.
+    def verify(
+        self, leaf: Certificate, others: Sequence[Certificate], at: datetime
+    ) -> tuple[Certificate, ...] | None:
+        """The path that OpenSSL finds from `leaf` through `others` to a root, both included.
 
-        RFC 5280, 6.1, without what concerns the leaf's own purpose and names.
+        None if OpenSSL refuses it at the time `at`.
         """
-        if self._builder is None:
-            return Refused("no root is known")
-        name = tuple(one.fingerprint for one in path[1:])
-        upper = self._uppers.get(name)
+        key = (leaf.issuer, leaf.aki, tuple(one.fingerprint for one in others))
+        upper = self._uppers.get(key)
         # Authorities issue many leaves: their own signatures need not be verified each time.
         if upper and upper.not_before <= at <= upper.not_after:
-            answer = _verify(upper.builder, path[:1], at)
-            if not isinstance(answer, Refused):
-                return Verified(upper.root)
-        answer = _verify(self._builder, path, at)
-        if isinstance(answer, Refused):
-            return answer
-        root = self._roots[answer[-1]]
-        authorities = [*path[1:], root]
-        as_asked = answer[1:] == [one.x509 for one in authorities]
-        # Constraints on names concern each leaf anew.
-        if name and as_asked and not any(one.has_name_constraints for one in authorities):
-            self._remember(name, authorities)
-        return Verified(root)
+            if upper.anchor.fault(leaf.der, at=at):
+                return None
+            sent = {one.fingerprint: one for one in others}
+            return (leaf, *(sent[one] for one in upper.fingerprints), upper.root)
+        answer = self._anchors.path(leaf.der, [one.der for one in others], at=at)
+        if answer is None:
+            return None
+        known = {one.der: one for one in others}
+        above = [known.get(der) or self._roots[der] for der in answer[1:]]
+        # Name constraints concern each leaf anew.
+        if len(above) > 1 and not any(one.has_name_constraints for one in above):
+            self._remember(key, above)
+        return (leaf, *above)
 
-    def _remember(self, name: tuple[str, ...], authorities: Sequence[Certificate]) -> None:
+    def _remember(self, key: _Key, above: Sequence[Certificate]) -> None:
         if len(self._uppers) >= _MOST_REMEMBERED:
             self._uppers.clear()
-        self._uppers[name] = _Upper(
-            _BUILDER.store(Store([authorities[0].x509])),
-            authorities[-1],
-            max(one.not_before for one in authorities),
-            min(one.not_after for one in authorities),
+        self._uppers[key] = _Upper(
+            Anchors([above[0].der], partial=True),
+            tuple(one.fingerprint for one in above[:-1]),
+            above[-1],
+            max(one.not_before for one in above),
+            min(one.not_after for one in above),
         )
-
-
-def verify_beneath(
-    root: Certificate, path: Sequence[Certificate], at: datetime
-) -> Verified | Refused:
-    """Whether `path`, leaf first, leads to `root` at the time `at`, as `Roots.verify` has it."""
-    answer = _verify(_BUILDER.store(Store([root.x509])), path, at)
-    return answer if isinstance(answer, Refused) else Verified(root)
-
-
-def _verify(
-    builder: PolicyBuilder, path: Sequence[Certificate], at: datetime
-) -> list[x509.Certificate] | Refused:
-    try:
-        verifier = builder.time(at).build_client_verifier()
-        return verifier.verify(path[0].x509, [one.x509 for one in path[1:]]).chain
-    except VerificationError as error:
-        return Refused(shown(str(error).removeprefix("validation failed: ")))

@@ -68,7 +68,8 @@ smallfactors(MOST_RSA_BITS)
 def weakness(public_key: PublicKeyTypes, field: str = "private_key") -> tuple[Finding, ...]:
     """What is wrong with the key pair of `public_key`, as far as that shows; never raises.
 
-    `key_weak`, for P-521 as a warning; `key_invalid` where its algorithm serves no TLS.
+    `key_weak`, for P-521, Ed25519 and Ed448 as a warning; `key_invalid` if its algorithm cannot
+    serve TLS.
     """
     if isinstance(public_key, rsa.RSAPublicKey):
         return _rsa_weakness(public_key, field)
@@ -77,7 +78,8 @@ def weakness(public_key: PublicKeyTypes, field: str = "private_key") -> tuple[Fi
         return findings + _compromised(public_key.public_numbers().x, field)
     if isinstance(public_key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return _compromised(int.from_bytes(raw), field)
+        refused = _refused_by("Chrome and Firefox", key_algorithm(public_key), field)
+        return (refused, *_compromised(int.from_bytes(raw), field))
     return (unusable(key_algorithm(public_key), field),)
 
 
@@ -118,16 +120,21 @@ def _compromised(number: int, field: str) -> tuple[Finding, ...]:
 def _curve(public_key: ec.EllipticCurvePublicKey, field: str) -> Finding:
     name = key_algorithm(public_key).removeprefix("ECDSA-")
     if name == "P-521":
-        return Finding(
-            "key_weak",
-            field,
-            "The key is on the curve P-521, which some browsers do not accept.",
-            NEW_KEY,
-            "warning",
-        )
+        return _refused_by("Chrome", name, field)
     return Finding(
         "key_weak",
         field,
         f"The key is on the curve {name}; browsers accept P-256 and P-384.",
         NEW_KEY,
+    )
+
+
+def _refused_by(browsers: str, algorithm: str, field: str) -> Finding:
+    return Finding(
+        "key_weak",
+        field,
+        f"Certificates with {algorithm} keys are refused by {browsers}; clients that use OpenSSL"
+        " accept them.",
+        NEW_KEY,
+        "warning",
     )

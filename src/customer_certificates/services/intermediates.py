@@ -22,12 +22,12 @@ class Intermediates:
     def __init__(self, database: Database) -> None:
         self._insert = database.prepare(
             insert_new(Intermediate),
-            ("user_id", "subject_sha256", "fingerprint_sha256", "der"),
+            ("user_id", "subject_hash", "fingerprint_sha256", "der"),
         )
         self._find = database.prepare(
             select(Intermediate.der)
             .where(
-                Intermediate.subject_sha256 == bindparam("subject_sha256"),
+                Intermediate.subject_hash == bindparam("subject_hash"),
                 or_(
                     Intermediate.user_id.is_(None),
                     Intermediate.user_id == bindparam("user_id"),
@@ -37,9 +37,9 @@ class Intermediates:
             .limit(_MOST_CANDIDATES)
         )
 
-    def find(self, user_id: int, subject_sha256: str, known: Collection[bytes]) -> list[bytes]:
-        """Certificates (DER) of that subject that are not among the `known`, newest first."""
-        rows = self._find(user_id=user_id, subject_sha256=subject_sha256)
+    def find(self, user_id: int, subject_hash: str, known: Collection[bytes]) -> list[bytes]:
+        """Certificates (DER) with that hash of the subject, newest first, without the `known`."""
+        rows = self._find(user_id=user_id, subject_hash=subject_hash)
         return [der for (der,) in rows if der not in known]
 
     def keep(self, user_id: int, examined: Examined) -> list[tuple[Prepared, dict[str, Any]]]:
@@ -51,7 +51,7 @@ class Intermediates:
                 self._insert,
                 {
                     "user_id": owner,
-                    "subject_sha256": one.subject_sha256,
+                    "subject_hash": one.subject_hash,
                     "fingerprint_sha256": one.fingerprint_sha256,
                     "der": one.der,
                 },

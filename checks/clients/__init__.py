@@ -1,0 +1,1 @@
+"""Which TLS clients refuse which certificates: real browsers against a real server."""

@@ -1,0 +1,60 @@
+"""What a certificate authority's certificate must allow, apart from what OpenSSL verifies."""
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+
+from .certificates import Certificate
+from .verification import name_hash, subject_hash
+
+# A signature by a larger RSA key takes milliseconds to verify.
+_MOST_RSA_BITS = 8192
+_MOST_RSA_EXPONENT_BITS = 33
+# CA/Browser Forum, Baseline Requirements 6.1.5.
+LEAST_RSA_BITS = 2048
+
+_WEAK_HASHES = {"md5", "sha1"}
+
+# OpenSSL takes Netscape's and Microsoft's predecessors of serverAuth, too, and does not take
+# anyExtendedKeyUsage alone.
+_FOR_SERVERS = {
+    ExtendedKeyUsageOID.SERVER_AUTH,
+    ObjectIdentifier("2.16.840.1.113730.4.1"),
+    ObjectIdentifier("1.3.6.1.4.1.311.10.3.3"),
+}
+
+
+def is_self_issued(certificate: Certificate) -> bool:
+    """Whether subject and issuer are the same name (RFC 5280, 7.1)."""
+    return certificate.subject == certificate.issuer or (
+        subject_hash(certificate.der) == name_hash(certificate.issuer)
+    )
+
+
+def may_issue_for_servers(authority: Certificate) -> bool:
+    """Whether the purposes (extendedKeyUsage) of `authority` include TLS servers."""
+    return authority.eku is None or bool(authority.eku & _FOR_SERVERS)
+
+
+def matches_key(child: Certificate, issuer: Certificate) -> bool:
+    """Whether the key identifiers do not contradict the link (RFC 5280, 4.2.1.1)."""
+    return child.aki is None or issuer.ski is None or child.aki == issuer.ski
+
+
+def has_weak_signature(certificate: Certificate) -> bool:
+    """Whether it was signed with MD5 or SHA-1, for which collisions can be made (RFC 9155)."""
+    return certificate.digest is not None and certificate.digest.name in _WEAK_HASHES
+
+
+def too_few_bits(certificate: Certificate) -> int | None:
+    """The bits of its key if that is an RSA key which clients no longer accept."""
+    key = certificate.public_key
+    return key.key_size if isinstance(key, RSAPublicKey) and key.key_size < LEAST_RSA_BITS else None
+
+
+def is_affordable(issuer: Certificate) -> bool:
+    """Whether verifying a signature by its key costs no more than usual."""
+    key = issuer.public_key
+    if not isinstance(key, RSAPublicKey):
+        return key is not None
+    exponent_bits = key.public_numbers().e.bit_length()
+    return key.key_size <= _MOST_RSA_BITS and exponent_bits <= _MOST_RSA_EXPONENT_BITS

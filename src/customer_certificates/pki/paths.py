@@ -42,7 +42,7 @@ def _verify_privately(
     anchors = Anchors(own, check_self_signature=True)
     answer = anchors.path(leaf.der, [one.der for one in pool], at=at)
     known = {one.der: one for one in pool}
-    return answer and (leaf, *(known[der] for der in answer[1:]))
+    return (leaf, *(known[der] for der in answer[1:])) if answer else None
 
 
 def _without_fault(whole: tuple[Certificate, ...] | None, trust: Trust) -> Path | None:

@@ -309,6 +309,20 @@ def test_a_missing_issuer_further_up_is_told() -> None:
     only(chain, "chain_incomplete", "error")
 
 
+def test_a_missing_issuer_is_the_same_however_its_name_is_written() -> None:
+    """RFC 5280, 7.1: neither case nor repeated blanks distinguish names."""
+    leaf = a_leaf("the  INTERMEDIATE ", signer=ec_key("The Intermediate"))
+
+    chain = chain_of(leaf, INTERMEDIATE)
+
+    assert chain.missing_issuer == hash_of("The Intermediate") != hash_of("Intermediate")
+    assert codes(chain) == ["chain_incomplete", "unrelated_certificate"]
+
+
+def test_an_issuer_that_did_not_sign_is_found_by_a_name_written_in_another_way() -> None:
+    assert "did not sign" in broken(a_leaf("INTERMEDIATE", signer=ec_key("forger")), INTERMEDIATE)
+
+
 def broken(*certificates: x509.Certificate, roots: Roots = ROOTS) -> str:
     chain = chain_of(*certificates, roots=roots)
     assert chain.trust == "incomplete"

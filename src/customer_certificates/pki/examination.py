@@ -14,9 +14,10 @@ from .certificates import Certificate
 from .chains import Roots
 from .exposed_keys import has_private_key
 from .keys import KeyRead, PrivateKey
-from .material import Examined, Intermediate, Material
+from .material import Examined, Intermediate, Material, NotServable
 from .pem import CERTIFICATE_LABELS, Block, read_pem
 from .pkcs12 import Pkcs12Read, read_pkcs12
+from .servability import needed_of
 
 _NOT_READ = {"pem_invalid", "san_invalid", "key_invalid"}
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
@@ -74,9 +75,11 @@ def examine(
     findings += doubts
     if leaf is None:
         return Examined(_in_order(findings), "opaque", sent.body, private_key)
+    not_servable: NotServable | None = "no_key"
     if sent.key and leaf.public_key:
         mismatch = keys.mismatch(sent.key, leaf.public_key, key_field)
         findings += [mismatch] if mismatch else []
+        not_servable = "no_key" if mismatch else None
     others = [one for one in sent.certificates if one is not leaf]
     completing = [one for der in known if isinstance(one := _read_known(der), Certificate)]
     chain = chains.build(leaf, others, completing, roots, now)
@@ -86,6 +89,7 @@ def examine(
     if leaf.public_key:
         findings += keys.weakness(leaf.public_key, key_field)
     verified = chain.trust in ("public", "private")
+    needed = needed_of(chain.served, roots)
     return Examined(
         _in_order(findings),
         chain.trust,
@@ -95,6 +99,9 @@ def examine(
         "".join(certificates.pem_of(one.der) for one in chain.served),
         tuple(map(_intermediate, chain.served[1:])) if verified else (),
         chain.missing_issuer,
+        max(one.not_before for one in needed),
+        min(one.not_after for one in needed),
+        not_servable,
     )
 
 

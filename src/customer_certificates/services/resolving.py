@@ -22,8 +22,12 @@ _WHY: dict[Reason, str] = {
     "inactive": "It is not active.",
     "opaque": "It could not be read.",
     "no_key": "Its private key is missing, cannot be read, or is another certificate's.",
+    "not_loadable": "TLS servers cannot load it with its key.",
     "expired": "It expired on {not_after:%Y-%m-%d}.",
     "not_yet_valid": "It is not valid before {not_before:%Y-%m-%d}.",
+    "chain_expired": "A certificate of its chain expired on {serve_not_after:%Y-%m-%d}.",
+    "chain_not_yet_valid": "A certificate of its chain is not valid before"
+    " {serve_not_before:%Y-%m-%d}.",
     "other_key_type": "It has a key of another type.",
     "less_exact": "It is for a wildcard, and certificate {to} for the very name.",
     "less_trusted": "Certificate {to} is trusted by more ({its_trust}; this one: {trust}).",

@@ -469,16 +469,16 @@ def _kinds() -> Iterator[Case]:
     pss = sequence(oid("1.2.840.113549.1.1.10"))
     rsa = rsa_key("2048")
     spki = sequence(pss, bits(_raw(spki_of(rsa))))
-    for name, made, key in (
+    for name, form, octets_ in (
         ("pkcs1", "PKCS#1", _armoured(traditional(rsa), "RSA PRIVATE KEY")),
         ("pkcs8", "PKCS#8", _armoured(pkcs8(rsa))),
         ("der", "DER", traditional(rsa)),
     ):
         yield kind(
             f"rsa-pss-{name}",
-            f"A certificate for RSASSA-PSS alone, and the key as any RSA key in {made}.",
+            f"A certificate for RSASSA-PSS alone, and the key as any RSA key in {form}.",
             spki,
-            key,
+            octets_,
             error("key_invalid"),
             NOT_SERVABLE,
         )

@@ -24,7 +24,9 @@ def unloadable() -> dict[str, dict[str, Any]]:
     """Uploads for www.example.com that servers cannot load or serve, by kind."""
     small = rsa.generate_private_key(65537, 1024)
     curves = {"secp256k1": ec.SECP256K1(), "p224": ec.SECP224R1()}
-    made = {name: ec.generate_private_key(curve) for name, curve in curves.items()}
+    made: dict[str, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = {
+        name: ec.generate_private_key(curve) for name, curve in curves.items()
+    }
     made["rsa-1024"] = small
     uploads = {
         name: {"body": pem(a_leaf("Root", key=key)), "private_key": base64_of(der_of(key))}

@@ -22,8 +22,8 @@ _MOST_SHOWN = 200
 
 _FOR_ADDRESSES = (
     "Clients send no name (SNI) for an IP address, so a server chooses by the address that it was"
-    " reached at. Caddy 2.8 and Traefik do. nginx and HAProxy do if their listeners are configured"
-    " for it: docs/terminators/README.md."
+    " reached at. Caddy does if it sends local_ip, and Traefik does. nginx and HAProxy serve it"
+    " only as a listener's default certificate. See docs/terminators."
 )
 _WHY: dict[Reason, str] = {
     **WHY,

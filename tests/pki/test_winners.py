@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customer_certificates.pki.winners import Candidate, best, decide, key_type_of, next_change
+from customer_certificates.pki.winners import (
+    Candidate,
+    best,
+    decide,
+    key_type_of,
+    next_change,
+    why_not_servable,
+)
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -64,8 +71,12 @@ def test_trust_is_compared_in_this_order(trust: Any) -> None:
         ({"active": False}, "inactive"),
         ({"trust": "opaque", "key_type": None, "not_after": None}, "opaque"),
         ({"has_key": False}, "no_key"),
+        ({"not_servable": "no_key"}, "no_key"),
+        ({"not_servable": "not_loadable"}, "not_loadable"),
         ({"not_after": NOW - timedelta(microseconds=1)}, "expired"),
         ({"not_before": NOW + timedelta(microseconds=1)}, "not_yet_valid"),
+        ({"serve_not_after": NOW - timedelta(microseconds=1)}, "chain_expired"),
+        ({"serve_not_before": NOW + timedelta(microseconds=1)}, "chain_not_yet_valid"),
         ({"key_type": "rsa"}, "other_key_type"),
     ],
 )
@@ -84,6 +95,31 @@ def test_it_is_valid_from_its_first_instant_through_its_last() -> None:
 
     assert decide(WWW, [one], NOW).winners
     assert decide(WWW, [one], NOW + DAY).winners
+
+
+def test_a_chain_that_expires_first_ends_sooner() -> None:
+    """Its certificate is valid for longer, and cannot be served for as long."""
+    loser = a_candidate(2, not_after=NOW + 9 * DAY, serve_not_after=NOW + DAY / 2)
+    winner = a_candidate(1)
+
+    assert decide(WWW, [loser, winner], NOW) == (
+        {"ecdsa": winner},
+        [(loser, "ends_sooner", winner)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"active": False}, None),
+        ({"not_servable": "not_loadable", "not_after": NOW - DAY}, "not_loadable"),
+        ({"serve_not_after": NOW - DAY}, "chain_expired"),
+        ({"not_after": NOW - DAY, "serve_not_after": NOW - DAY}, "expired"),
+    ],
+)
+def test_it_says_why_a_server_may_not_be_given_it(changes: dict[str, Any], reason: Any) -> None:
+    assert why_not_servable(a_candidate(**changes), NOW) == reason
 
 
 def test_time_alone_changes_the_winner() -> None:
@@ -142,17 +178,36 @@ def test_key_types_are_told_from_algorithms(algorithm: str, kind: str) -> None:
     assert key_type_of(algorithm) == kind
 
 
+def with_a_chain(one: Candidate, begin: datetime, end: datetime) -> Candidate:
+    """`one` with a chain that is valid from `begin` to `end`."""
+    assert one.not_before
+    assert one.not_after
+    return one._replace(
+        serve_not_before=max(begin, one.not_before), serve_not_after=min(end, one.not_after)
+    )
+
+
+one_candidate = st.builds(
+    a_candidate,
+    st.integers(1, 5),
+    active=st.booleans(),
+    hostnames=st.sampled_from([(WWW,), (WILDCARD,), (WWW, WILDCARD), ("else.where",)]),
+    not_before=st.sampled_from([NOW - DAY, NOW + DAY]),
+    not_after=st.sampled_from([NOW - DAY, NOW, NOW + DAY, datetime.max.replace(tzinfo=UTC)]),
+    trust=st.sampled_from(["public", "private", "self_signed", "incomplete", "opaque"]),
+    key_type=st.sampled_from(["ecdsa", "rsa"]),
+    has_key=st.booleans(),
+    not_servable=st.sampled_from([None, "no_key", "not_loadable"]),
+)
 candidates = st.lists(
-    st.builds(
-        a_candidate,
-        st.integers(1, 5),
-        active=st.booleans(),
-        hostnames=st.sampled_from([(WWW,), (WILDCARD,), (WWW, WILDCARD), ("else.where",)]),
-        not_before=st.sampled_from([NOW - DAY, NOW + DAY]),
-        not_after=st.sampled_from([NOW - DAY, NOW, NOW + DAY, datetime.max.replace(tzinfo=UTC)]),
-        trust=st.sampled_from(["public", "private", "self_signed", "incomplete", "opaque"]),
-        key_type=st.sampled_from(["ecdsa", "rsa"]),
-        has_key=st.booleans(),
+    st.one_of(
+        one_candidate,
+        st.builds(
+            with_a_chain,
+            one_candidate,
+            st.sampled_from([NOW - DAY, NOW + DAY / 2]),
+            st.sampled_from([NOW - DAY, NOW, NOW + DAY / 2]),
+        ),
     ),
     unique_by=lambda one: one.certificate_id,
 )
@@ -169,6 +224,7 @@ def test_the_order_in_which_they_come_says_nothing(given: list[Candidate], rando
         assert one.has_key
         assert one.trust != "opaque"
         assert one.not_before <= NOW <= one.not_after  # type: ignore[operator]
+        assert why_not_servable(one, NOW) is None
     named = [one for one in given if {WWW, WILDCARD} & {*one.hostnames}]
     assert len(winners) + len(losers) == len(named)
 

@@ -25,6 +25,8 @@ UPLOADED = {
     "not_after",
     "fingerprint_sha256",
     "findings",
+    "servable",
+    "not_servable_reason",
 }
 
 

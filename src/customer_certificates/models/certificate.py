@@ -24,6 +24,10 @@ class Content:
     could be understood). `findings` and `hostnames` are JSON. `updated_at` is None where nothing
     was before it. The private key is not part of it: it has a table of its own.
 
+    The certificate can be served from `serve_not_before` to `serve_not_after`: then all of
+    `chain_pem` is valid. None: not known, the certificate's own dates hold. `not_servable` is the
+    code of the reason why no server can load certificate and key (None: servers can).
+
     What has a default is what the first version of the service did not know: during an upgrade it
     may still be inserting rows.
     """
@@ -44,6 +48,9 @@ class Content:
     key_algorithm: Mapped[str | None] = mapped_column(Text)
     signature_algorithm: Mapped[str | None] = mapped_column(Text)
     updated_at: Mapped[datetime | None] = mapped_column(Time)
+    serve_not_before: Mapped[datetime | None] = mapped_column(Time)
+    serve_not_after: Mapped[datetime | None] = mapped_column(Time)
+    not_servable: Mapped[str | None] = mapped_column(Text)
 
 
 CONTENT = tuple(Content.__annotations__)

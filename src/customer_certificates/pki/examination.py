@@ -13,9 +13,10 @@ from .certificates import Certificate
 from .chains import Roots
 from .exposed_keys import has_private_key
 from .keys import KeyRead, PrivateKey
-from .material import Examined, Intermediate, Material
+from .material import Examined, Intermediate, Material, NotServable
 from .pem import CERTIFICATE_LABELS, Block, read_pem
 from .pkcs12 import Pkcs12Read, read_pkcs12
+from .servability import check_servable, needed_of
 from .verification import name_hash
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
@@ -73,9 +74,11 @@ def examine(
     findings += doubts
     if leaf is None:
         return Examined(_in_order(findings), "opaque", sent.body, private_key)
+    not_servable: NotServable | None = "no_key"
     if sent.key and leaf.public_key:
         mismatch = keys.mismatch(sent.key, leaf.public_key, key_field)
         findings += [mismatch] if mismatch else []
+        not_servable = "no_key" if mismatch else None
     others = [one for one in sent.certificates if one is not leaf]
     completing = [one for der in known if isinstance(one := _read_known(der), Certificate)]
     chain = chains.build(leaf, others, completing, roots, now)
@@ -84,8 +87,12 @@ def examine(
     findings += chain_checks.check_chain(leaf, chain.served[1:], chain.root, now)
     findings += [finding for one in chain.served for finding in one.findings]
     if leaf.public_key:
+        unloadable = check_servable(chain.served, None if not_servable else sent.key)
+        findings += unloadable
+        not_servable = "not_loadable" if unloadable else not_servable
         findings += keys.weakness(leaf.public_key, key_field)
     verified = chain.trust in ("public", "private")
+    needed = needed_of(chain.served, roots)
     return Examined(
         _in_order(findings),
         chain.trust,
@@ -95,6 +102,9 @@ def examine(
         "".join(certificates.pem_of(one.der) for one in chain.served),
         tuple(map(_intermediate, chain.served[1:])) if verified else (),
         chain.missing_issuer,
+        max(one.not_before for one in needed),
+        min(one.not_after for one in needed),
+        not_servable,
     )
 
 

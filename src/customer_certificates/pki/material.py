@@ -14,6 +14,11 @@ from ..errors import Finding
 # certificate could be read.
 Trust = Literal["public", "private", "self_signed", "incomplete", "opaque"]
 
+# Why no server can be given a certificate at any time. no_key: its private key is missing, cannot
+# be read, or is another certificate's. not_loadable: TLS servers refuse to load certificate and
+# key, or their handshakes fail.
+NotServable = Literal["no_key", "not_loadable"]
+
 
 class Material(msgspec.Struct, frozen=True):
     """What a customer sent: `body` (with or without `chain`) and `private_key`, or `pkcs12`.
@@ -85,8 +90,9 @@ class Examined(msgspec.Struct, frozen=True):
     `chain_pem` is what should be served: leaf first, in order, the root left out. `private_key` is
     the key as unencrypted PKCS#8 (DER), or as it came where it could not be read. `body` is the
     certificates of a PKCS#12 file in PEM, and otherwise the body as it came. `intermediates` are
-    those of the chain that may complete other chains. `missing_issuer` is the
-    `subject_hash` of the Intermediate that the chain lacks.
+    those of the chain that may complete other chains. `missing_issuer` is the `subject_hash` of
+    the Intermediate that the chain lacks. All of `chain_pem` is valid from `serve_not_before` to
+    `serve_not_after`.
     """
 
     findings: tuple[Finding, ...]
@@ -97,3 +103,6 @@ class Examined(msgspec.Struct, frozen=True):
     chain_pem: str | None = None
     intermediates: tuple[Intermediate, ...] = ()
     missing_issuer: str | None = None
+    serve_not_before: datetime | None = None
+    serve_not_after: datetime | None = None
+    not_servable: NotServable | None = None

@@ -1,4 +1,7 @@
-"""Certificate paths, built and verified by OpenSSL. No other module knows pyOpenSSL."""
+"""Certificate paths, built and verified by OpenSSL.
+
+Only this module and `servability` know pyOpenSSL.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime

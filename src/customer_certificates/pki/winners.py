@@ -4,16 +4,23 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from .material import Trust
+from .material import NotServable, Trust
 from .names import wildcard_of
 
+# Why no server can be given a certificate, in the order in which it is looked at.
+NotServableReason = Literal[
+    "opaque",
+    "no_key",
+    "not_loadable",
+    "expired",
+    "not_yet_valid",
+    "chain_expired",
+    "chain_not_yet_valid",
+]
 # Why a certificate is not the one that is served, in the order in which it is looked at.
 Reason = Literal[
     "inactive",
-    "opaque",
-    "no_key",
-    "expired",
-    "not_yet_valid",
+    NotServableReason,
     "other_key_type",
     "less_exact",
     "less_trusted",
@@ -38,7 +45,9 @@ class Candidate(NamedTuple):
     """A certificate as it stands.
 
     `hostnames` are normalised; the dates, and `key_type` (as `key_type_of` says it), are None where
-    it could not be read; `has_key`: its private key is there, and belongs to it.
+    it could not be read; `has_key`: a private key is stored for it. All of its chain is valid from
+    `serve_not_before` to `serve_not_after`; None: the certificate's own dates hold. `not_servable`:
+    why no server can load it.
     """
 
     certificate_id: int
@@ -51,6 +60,19 @@ class Candidate(NamedTuple):
     trust: Trust
     key_type: str | None
     has_key: bool
+    serve_not_before: datetime | None = None
+    serve_not_after: datetime | None = None
+    not_servable: NotServable | None = None
+
+    @property
+    def served_from(self) -> datetime | None:
+        """The first instant at which it can be served."""
+        return self.serve_not_before or self.not_before
+
+    @property
+    def served_until(self) -> datetime | None:
+        """The last instant at which it can be served."""
+        return self.serve_not_after or self.not_after
 
     @property
     def this_version(self) -> tuple[int, int]:
@@ -85,7 +107,7 @@ def decide(
     """What is served for `hostname` (normalised) at the instant `at`: one certificate for each key
     type, or for `key_type` alone.
 
-    Only what is active, has its key, could be read and is valid at `at` is ever served. Of those an
+    Only what is active and servable at `at` (see `why_not_servable`) is ever served. Of those an
     exact name beats a wildcard; then the greater trust wins, then the later end, then the newer id.
     Candidates that are not for the name are passed over.
     """
@@ -129,29 +151,42 @@ def next_change(candidates: Iterable[Candidate], at: datetime) -> datetime | Non
     instants = [
         instant
         for one in candidates
-        for instant in (one.not_before, one.not_after and _after(one.not_after))
+        for instant in (one.served_from, one.served_until and _after(one.served_until))
         if instant and instant > at
     ]
     return min(instants, default=None)
 
 
-def _unfit(one: Candidate, at: datetime, key_type: str | None) -> Reason | None:
-    if not one.active:
-        return "inactive"
+def why_not_servable(one: Candidate, at: datetime) -> NotServableReason | None:
+    """Why no server may be given `one` at the instant `at`, active or not; None: one may."""
     if one.trust == "opaque":
         return "opaque"
     if not one.has_key:
         return "no_key"
+    if one.not_servable:
+        return one.not_servable
     if one.not_after and at > one.not_after:
         return "expired"
     if one.not_before and at < one.not_before:
         return "not_yet_valid"
+    if one.served_until and at > one.served_until:
+        return "chain_expired"
+    if one.served_from and at < one.served_from:
+        return "chain_not_yet_valid"
+    return None
+
+
+def _unfit(one: Candidate, at: datetime, key_type: str | None) -> Reason | None:
+    if not one.active:
+        return "inactive"
+    if reason := why_not_servable(one, at):
+        return reason
     return "other_key_type" if key_type not in (None, one.key_type) else None
 
 
 def _rank(hostname: str, one: Candidate) -> tuple[bool, int, float, int]:
     """What is compared, in the order of _COMPARED."""
-    end = one.not_after.timestamp() if one.not_after else 0.0
+    end = one.served_until.timestamp() if one.served_until else 0.0
     return hostname in one.hostnames, _TRUSTS[one.trust], end, one.certificate_id
 
 

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import BigInteger, Select, Text, and_, bindparam, select
 
-from ..errors import Finding
 from ..gateways.database import Database
 from ..gateways.prepared import Row
 from ..gateways.sql import ids_as_json, ids_of
@@ -16,14 +14,6 @@ from ..pki.winners import Candidate, key_type_of
 from .data_keys import WRAPPED
 from .hostnames import names_of
 
-# Findings after which a private key that is stored is none that could serve its certificate.
-_UNUSABLE = {
-    "key_invalid",
-    "key_encrypted",
-    "passphrase_wrong",
-    "key_too_costly",
-    "key_mismatch",
-}
 _MOST_WITH_CHAINS = 8
 # Of a certificate that is replaced all the time, no version is found for which it was chosen.
 _MOST_LOOKS = 3
@@ -39,10 +29,14 @@ DECIDING = (
     Certificate.not_after,
     Certificate.trust,
     Certificate.key_algorithm,
-    Certificate.findings,
     Certificate.fingerprint_sha256,
     PrivateKey.version,
+    Certificate.serve_not_before,
+    Certificate.serve_not_after,
+    Certificate.not_servable,
 )
+_FINGERPRINT = DECIDING.index(Certificate.fingerprint_sha256)
+_CHAIN, _SEALED = len(DECIDING), len(DECIDING) + 1
 # What is read beside it to serve it, keys still sealed.
 SERVING = (Certificate.chain_pem, PrivateKey.sealed, *WRAPPED)
 OF_KEY = and_(
@@ -111,7 +105,7 @@ class Candidates:
             names.setdefault(certificate_id, set()).add(name)
         by_id = {row[1]: row for row in rows}
         return [
-            Found(candidate_of(row[1:], names[certificate_id]), row[10])
+            Found(candidate_of(row[1:], names[certificate_id]), row[1 + _FINGERPRINT])
             for certificate_id, row in by_id.items()
         ]
 
@@ -165,9 +159,9 @@ def candidate_of(row: Row, hostnames: Iterable[str]) -> Candidate:
         not_after,
         trust,
         key_algorithm,
-        findings,
         _,
         key_version,
+        *serving,
     ) = row[: len(DECIDING)]
     return Candidate(
         certificate_id,
@@ -179,7 +173,27 @@ def candidate_of(row: Row, hostnames: Iterable[str]) -> Candidate:
         not_after,
         trust,
         key_algorithm and key_type_of(key_algorithm),
-        key_version is not None and _is_usable(findings),
+        key_version is not None,
+        *serving,
+    )
+
+
+def candidate_of_certificate(one: Certificate) -> Candidate:
+    """The candidate of a certificate that was read as an object; its key is taken to be stored."""
+    return Candidate(
+        one.id,
+        one.user_id,
+        one.version,
+        one.active,
+        frozenset(names_of(one.hostnames)),
+        one.not_before,
+        one.not_after,
+        one.trust,  # type: ignore[arg-type]
+        one.key_algorithm and key_type_of(one.key_algorithm),
+        True,
+        one.serve_not_before,
+        one.serve_not_after,
+        one.not_servable,  # type: ignore[arg-type]
     )
 
 
@@ -198,16 +212,6 @@ def servables(
         candidate = candidate_of(those[0][1:], hostnames)
         data_keys = {row[-3]: row[-3:] for row in those}
         _, *first = those[0]
-        fingerprint, chain_pem, sealed = first[9], first[11], first[12]
+        fingerprint, chain_pem, sealed = first[_FINGERPRINT], first[_CHAIN], first[_SEALED]
         found.append(Servable(candidate, fingerprint, chain_pem, sealed, [*data_keys.values()]))
     return found
-
-
-def _is_usable(findings: str) -> bool:
-    # Most have none about keys, and a look costs less than reading JSON.
-    if '"key_' not in findings and '"passphrase_' not in findings:
-        return True
-    return not any(
-        finding.code in _UNUSABLE and finding.severity == "error"
-        for finding in msgspec.json.decode(findings, type=list[Finding])
-    )

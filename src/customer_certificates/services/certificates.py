@@ -26,6 +26,7 @@ from .intermediates import Intermediates
 from .private_keys import PrivateKeys
 from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
+from .servability import require_servable
 from .uploads import Activation, CertificateMaterial, CertificateUpload
 from .users import locked_user
 from .views import (
@@ -35,6 +36,7 @@ from .views import (
     Tags,
     UploadView,
     certificate_view,
+    reason_of,
     require,
     require_view,
     tag_of_revision,
@@ -110,6 +112,8 @@ class Certificates:
         same = self._same(user_id=user_id, fingerprint=fingerprint, replaced=replaces or 0)
         return CheckView(
             accepted=self._inspection.accepts(examined),
+            servable=(reason := reason_of(examined, self._now())) is None,
+            not_servable_reason=reason,
             trust=examined.trust,
             certificate=leaf,
             chain_pem=examined.chain_pem,
@@ -152,7 +156,8 @@ class Certificates:
     ) -> None:
         """Makes the certificate active or inactive; nothing changes where it is so already.
 
-        Raises NotFound, Conflict (a hostname is another user's), PreconditionFailed.
+        Raises NotFound, Conflict (a hostname is another user's, or no server can be given it where
+        uploads are checked), PreconditionFailed.
         """
         action = "certificate.activate" if wanted.active else "certificate.deactivate"
         path = certificate_path(user_id, certificate_id)
@@ -166,6 +171,8 @@ class Certificates:
             changes = certificate.active != wanted.active
             told: list[Call] = []
             if changes:
+                if wanted.active and self._inspection.enforces:
+                    require_servable(certificate, self._now())
                 certificate.active = wanted.active
                 certificate.watch_expiry(self._now())
                 session.flush()
@@ -245,7 +252,7 @@ class Certificates:
         # The revision comes first: it locks the user's row, so ids are given in the order in which
         # they become visible, and a list that is read page by page misses none.
         first: list[Call] = [
-            self._revisions.added(user_id, content["not_before"], content["not_after"]),
+            self._revisions.added(user_id, content),
             (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
             (self._insert, values),
             (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
@@ -279,7 +286,7 @@ class Certificates:
             ]
 
         def view(rows: list[list[Row]]) -> UploadView:
-            return _uploaded(user_id, sent, examined, rows[2][0][0], rows[1])
+            return _uploaded(user_id, sent, examined, rows[2][0][0], rows[1], now)
 
         try:
             if once is ANY_NUMBER and expected is None and not sent.active:
@@ -308,12 +315,16 @@ def _uploaded(
     examined: Examined,
     certificate_id: int,
     same: list[Row],
+    now: datetime,
 ) -> UploadView:
     leaf = examined.leaf
+    reason = reason_of(examined, now)
     return UploadView(
         id=certificate_id,
         user_id=user_id,
         active=sent.active,
+        servable=reason is None,
+        not_servable_reason=reason,
         trust=examined.trust,
         hostnames=list(leaf.hostnames) if leaf else [],
         not_before=leaf.not_before if leaf else None,

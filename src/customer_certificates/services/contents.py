@@ -29,6 +29,9 @@ def content_of(
         "findings": msgspec.json.encode(examined.findings).decode(),
         "hostnames": msgspec.json.encode(leaf.get("hostnames", ())).decode(),
         "updated_at": updated_at,
+        "serve_not_before": examined.serve_not_before,
+        "serve_not_after": examined.serve_not_after,
+        "not_servable": examined.not_servable,
     }
 
 

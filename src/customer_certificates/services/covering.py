@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import literal, select
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.functions import coalesce
 
 from ..gateways.sql import from_first_dot
 from ..models import Certificate, CertificateHostname
@@ -11,7 +12,8 @@ from ..models import Certificate, CertificateHostname
 
 def is_covered() -> Any:
     """In SQL: whether each name of the `Certificate` of the statement around it is a name of
-    another active one of the user's that ends later, or is covered by a wildcard of one."""
+    another active one of the user's that servers can load and whose chain ends later, or is covered
+    by a wildcard of one."""
     name, later_name = aliased(CertificateHostname), aliased(CertificateHostname)
     later = aliased(Certificate)
     wildcard = literal("*").concat(from_first_dot(name.hostname))
@@ -22,8 +24,9 @@ def is_covered() -> Any:
             later_name.user_id == Certificate.user_id,
             later_name.hostname.in_([name.hostname, wildcard]),
             later.active,
-            later.not_after > Certificate.not_after,
-            later.not_before <= Certificate.not_after,
+            later.not_servable.is_(None),
+            coalesce(later.serve_not_after, later.not_after) > Certificate.not_after,
+            coalesce(later.serve_not_before, later.not_before) <= Certificate.not_after,
         )
         .correlate(Certificate, name)
         .exists()

@@ -23,7 +23,8 @@ from ..gateways.database import Database
 from ..gateways.metrics import Metrics
 from ..gateways.sql import follows, ids_as_json, ids_of, lineage, oldest_transaction, size_of
 from ..models import Certificate, Event, ServiceState
-from ..pki.material import FINGERPRINT, NOT_AFTER, NOT_BEFORE, Trust
+from ..pki.material import FINGERPRINT, Trust
+from ..pki.winners import why_not_servable
 from .callers import Caller, Reach
 from .candidates import Candidates, Servable
 from .feed_cursors import Cursor, read
@@ -55,8 +56,12 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     hostnames: Annotated[
         list[str] | None, Meta(description="What it is for: names, wildcards, addresses.")
     ] = None
-    not_before: Annotated[datetime | None, NOT_BEFORE] = None
-    not_after: Annotated[datetime | None, NOT_AFTER] = None
+    not_before: Annotated[
+        datetime | None, Meta(description="To be served from here: all of its chain is valid.")
+    ] = None
+    not_after: Annotated[
+        datetime | None, Meta(description="To be served to here: all of its chain is valid.")
+    ] = None
     trust: Annotated[Trust | None, Meta(description="As a certificate has it.")] = None
     key_type: Annotated[str | None, Meta(description="ecdsa, rsa, ed25519, …")] = None
     fingerprint_sha256: Annotated[str | None, FINGERPRINT] = None
@@ -290,12 +295,9 @@ def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:
 def _is_to_be_served(one: Servable, reach: Reach, now: datetime) -> bool:
     """Now, or when its time has come."""
     candidate = one.candidate
-    return (
-        candidate.has_key
-        and candidate.trust != "opaque"
-        and (candidate.not_after is None or candidate.not_after >= now)
-        and reach.has_certificate(candidate.user_id, candidate.hostnames)
-    )
+    return why_not_servable(
+        candidate, max(now, candidate.served_from or now)
+    ) is None and reach.has_certificate(candidate.user_id, candidate.hostnames)
 
 
 def _entry(one: Servable, key: Secret, event_id: int | None) -> FeedEntry:
@@ -307,8 +309,8 @@ def _entry(one: Servable, key: Secret, event_id: int | None) -> FeedEntry:
         event_id,
         candidate.version,
         sorted(candidate.hostnames),
-        candidate.not_before,
-        candidate.not_after,
+        candidate.served_from,
+        candidate.served_until,
         candidate.trust,
         candidate.key_type,
         one.fingerprint_sha256,

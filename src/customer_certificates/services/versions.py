@@ -25,7 +25,7 @@ from .inspection import Inspection
 from .intermediates import Intermediates
 from .private_keys import PrivateKeys
 from .repeats import ANY_NUMBER, Once
-from .revisions import Revisions
+from .revisions import DATES, Revisions
 from .uploads import Replacement, Rollback
 from .views import SHOWN, CertificateView, Tags, certificate_view, require_view, view_of
 
@@ -248,7 +248,7 @@ class Versions:
             self._hostnames.claim(session, user_id, certificate.hostnames)
             self._hostnames.free(session, user_id, before)
         statement, values = self._revisions.added(
-            user_id, certificate.not_before, certificate.not_after
+            user_id, {name: getattr(certificate, name) for name in DATES}
         )
         session.run(statement, **values)
 

@@ -25,6 +25,7 @@ UPLOADED = {
     "not_after",
     "fingerprint_sha256",
     "findings",
+    "pending",
 }
 
 

@@ -1,4 +1,4 @@
-"""Scheduled cutovers are made when their time has come (docs/decisions/0033)."""
+"""Scheduled cutovers are made when their time has come (docs/decisions/0036)."""
 
 import logging
 from collections.abc import Callable, Iterator

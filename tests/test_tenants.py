@@ -12,7 +12,8 @@ from falcon.testing import Result, TestClient
 
 from customer_certificates.app import create_app, description
 from customer_certificates.crypto import tokens
-from customer_certificates.models import Token, User, Webhook
+from customer_certificates.models import NEVER, Token, User, Webhook
+from customer_certificates.services.pending_versions import shown
 from customer_certificates.services.rights import SCOPES
 
 from .conftest import Backend
@@ -65,6 +66,16 @@ WANTED: dict[str, Any] = {
 }
 
 
+# What there is of a certificate that is to be activated.
+_CONTENT = {
+    "hostnames": "[]",
+    "findings": "[]",
+    "not_before": None,
+    "not_after": None,
+    "fingerprint_sha256": None,
+}
+
+
 class Cast:
     """Two users with a certificate and a token each, and requests that are told who sends them."""
 
@@ -72,7 +83,13 @@ class Cast:
         self.client = client
         self.engine = engine
         self.owner, self.stranger = add_users(engine, 2)
-        (self.own_certificate,) = add_certificates(engine, self.owner, 1)
+        (self.own_certificate,) = add_certificates(
+            engine,
+            self.owner,
+            1,
+            activate_at=NEVER,
+            pending=shown(_CONTENT, 1, NEVER),
+        )
         (self.foreign_certificate,) = add_certificates(engine, self.stranger, 1)
         self.own_webhook = add_webhook(engine, self.owner)
         self.foreign_webhook = add_webhook(engine, self.stranger)

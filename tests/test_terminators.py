@@ -5,12 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event as Flag
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 from cryptography import x509
+
+from customer_certificates.gateways.database import Database
+from customer_certificates.services.audit import Audit
+from customer_certificates.services.cutovers import Cutovers
+from customer_certificates.services.events import Events
 
 from .agents import EDGES, start_edge
 from .conftest import Backend
@@ -80,19 +86,38 @@ class Customer:
     def activate(self) -> None:
         self._client.patch(f"{self._certificate}/active", json={"active": True}).raise_for_status()
 
-    def renew(self) -> str:
-        """The fingerprint of what is there now."""
+    def renew(self, **more: Any) -> str:
+        """The fingerprint of what is there now, or will be."""
         leaf = valid_for(timedelta(days=90))
-        self._client.put(self._certificate, json=an_upload_of(leaf)).raise_for_status()
+        self._client.put(self._certificate, json=an_upload_of(leaf, **more)).raise_for_status()
         return fingerprint(leaf)
 
     def delete(self) -> None:
-        self._client.delete(self._certificate).raise_for_status()
+        """Though it is served."""
+        allowed = {"allow_lost_hostnames": "true"}
+        self._client.delete(self._certificate, params=allowed).raise_for_status()
 
 
 def valid_for(time: timedelta) -> x509.Certificate:
     """A self-signed certificate that ends so long from now."""
     return a_leaf(WWW, WWW, end=datetime.now(UTC) + time - NOW)
+
+
+def cut_over(database: Database) -> None:
+    """Does what a worker does, until it has made a cutover."""
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    cutovers, patience = (
+        Cutovers(database, Audit(database, now), Events(database, now), now),
+        Flag(),
+    )
+    for _ in range(600):
+        if cutovers.run():
+            return
+        patience.wait(0.05)
+    raise AssertionError("nothing is due")
 
 
 @pytest.fixture
@@ -120,7 +145,9 @@ def terminator(
 
 
 @pytest.mark.one_backend
-def test_what_is_active_is_what_is_served(terminator: Terminator, customer: Customer) -> None:
+def test_what_is_active_is_what_is_served(
+    terminator: Terminator, customer: Customer, database: Database
+) -> None:
     # Names that are not ours are served by it as ever.
     terminator.wait_for_any(ELSEWHERE)
 
@@ -135,6 +162,10 @@ def test_what_is_active_is_what_is_served(terminator: Terminator, customer: Cust
         for _ in range(3):
             versions.append(customer.renew())
             terminator.wait_for(WWW, versions[-1])
+        soon = datetime.now(UTC) + timedelta(seconds=1)
+        versions.append(customer.renew(activate_at=soon.isoformat()))
+        cut_over(database)
+        terminator.wait_for(WWW, versions[-1])
     assert set(seen) <= {*versions}
     assert len(seen) > len(versions)
     terminator.wait_for_openssl(WWW, versions[-1])

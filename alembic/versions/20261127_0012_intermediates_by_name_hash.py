@@ -1,6 +1,6 @@
 """intermediates by name hash
 
-Revision 0012, after 0010. Intermediates are found by OpenSSL's hash of their subject, which is the
+Revision 0012, after 0011. Intermediates are found by OpenSSL's hash of their subject, which is the
 same for names that differ only in string type, case or blanks (RFC 5280, 7.1).
 """
 
@@ -13,7 +13,7 @@ from cryptography import x509
 from OpenSSL import crypto
 
 revision: str = "0012"
-down_revision: str | None = "0010"
+down_revision: str | None = "0011"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

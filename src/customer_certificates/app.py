@@ -59,7 +59,7 @@ from .resources.terminators import (
 )
 from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
-from .resources.versions import RollbackResource, VersionsResource
+from .resources.versions import PendingResource, RollbackResource, VersionsResource
 from .resources.webhooks import webhook_routes
 from .services.attempts import Attempts
 from .services.audit import Audit
@@ -379,6 +379,7 @@ def _routes(
         (certificate + "/active", ActiveResource(certificates)),
         (certificate + "/versions", VersionsResource(versions)),
         (certificate + "/rollback", RollbackResource(versions)),
+        (certificate + "/pending", PendingResource(versions)),
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/resolve", ResolveResource(resolving)),

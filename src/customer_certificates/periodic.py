@@ -10,6 +10,7 @@ from .gateways.alarms import Alarm
 from .services.rota import Rota
 
 _LOOK_SECONDS = 10.0
+_SECOND = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -37,3 +38,16 @@ def run_jobs(jobs: Sequence[Job], rota: Rota, stopped: Alarm) -> None:
                 _log.exception("%s failed", job.name)
         if stopped.wait(_LOOK_SECONDS):
             return
+
+
+def run_every_second(name: str, run: Callable[[], int], stopped: Alarm) -> None:
+    """Does what must not wait for other jobs, in every worker, until `stopped`; `run` says how much
+    it has done."""
+    while not stopped.wait(_SECOND):
+        try:
+            if number := run():
+                _log.info("%s: %s", name, number)
+        except Unavailable as error:
+            _log.warning("%s wait: %s", name, error.detail)
+        except Exception:
+            _log.exception("%s failed", name)

@@ -17,10 +17,11 @@ from .gateways.outbound import Outbound
 from .gateways.smtp import Mailer
 from .gateways.tls_probe import served
 from .keys import master_keys_of
-from .periodic import Job, run_jobs
+from .periodic import Job, run_every_second, run_jobs
 from .services.audit import Audit
 from .services.candidates import Candidates
 from .services.configured_webhook import configure_webhook
+from .services.cutovers import Cutovers
 from .services.deliveries import Deliveries
 from .services.disabling import Disabling
 from .services.dispatcher import Dispatcher
@@ -36,8 +37,8 @@ from .services.serving import ServingStates
 from .services.stragglers import Stragglers
 from .services.webhook_secrets import WebhookSecrets
 
-# The dispatcher's, the jobs' and one to spare.
-_DATABASE_CONNECTIONS = 3
+# The dispatcher's, the jobs', the cutovers' and one to spare.
+_DATABASE_CONNECTIONS = 4
 _LOOK_SECONDS = 1.0
 
 
@@ -88,8 +89,14 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
         target=run_jobs, args=[_jobs(database, config), Rota(database, _now), stopped], name="jobs"
     )
     jobs.start()
+    cutovers = Cutovers(database, Audit(database, _now), Events(database, _now), _now)
+    cutting = Thread(
+        target=run_every_second, args=["cutovers", cutovers.run, stopped], name="cutovers"
+    )
+    cutting.start()
     dispatcher.run()
     jobs.join()
+    cutting.join()
     announcements.close()
     outbound.close()
     webhook_secrets.close()

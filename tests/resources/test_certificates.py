@@ -27,6 +27,7 @@ UPLOADED = {
     "findings",
     "servable",
     "not_servable_reason",
+    "pending",
 }
 
 

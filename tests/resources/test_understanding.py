@@ -73,6 +73,7 @@ def test_all_that_is_understood_is_shown(enforcing: TestClient, owner: int) -> N
         "not_after": "2026-08-20T12:00:00Z",
         "fingerprint_sha256": leaf.fingerprint(hashes.SHA256()).hex(),
         "findings": [],
+        "pending": None,
     }
     assert (answer.status_code, answer.json) == (201, told)
     certificate = enforcing.simulate_get(answer.headers["Location"])

@@ -207,7 +207,7 @@ def test_no_use_case_asks_once_for_each_row(
         "show versions": lambda: versions.all(owner, first),
         # The same without an intermediate, and with the version that it goes back to and its key.
         "roll back": lambda: versions.roll_back(CALLER, owner, first, Rollback(1), None),
-        # The user, it, its change, the names freed, the revision.
+        # The user, it, whether it is served, its change, the names freed, the revision.
         "deactivate": lambda: certificates.set_active(
             CALLER, owner, first, Activation(False), None
         ),
@@ -234,7 +234,7 @@ def test_no_use_case_asks_once_for_each_row(
         "replace": 20,
         "show versions": 1,
         "roll back": 21,
-        "deactivate": 10,
+        "deactivate": 11,
         "delete": 10,
         "show user": 1,
         "list users": 1,

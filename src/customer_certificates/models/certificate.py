@@ -62,6 +62,10 @@ class Certificate(Content, Base):
     `expiry_due` is when the worker is to look at it next, whether its owner is to be told that it
     ends; None: never, as long as nothing changes. What an earlier version of the service inserts is
     looked at soon.
+
+    At `activate_at` the worker makes a cutover (services/cutovers.py): to the version `version` + 1
+    among its CertificateVersions if there is one; otherwise the certificate becomes active. None:
+    no cutover is scheduled. `pending` is what the API shows of it (JSON, views.PendingView).
     """
 
     __tablename__ = "certificates"
@@ -72,6 +76,8 @@ class Certificate(Content, Base):
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(Time)
     expiry_due: Mapped[datetime | None] = mapped_column(Time, server_default=LONG_AGO)
+    activate_at: Mapped[datetime | None] = mapped_column(Time)
+    pending: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         Index(None, "user_id", "id"),
@@ -93,6 +99,13 @@ class Certificate(Content, Base):
             postgresql_where=text("expiry_due IS NOT NULL"),
             sqlite_where=text("expiry_due IS NOT NULL"),
         ),
+        Index(
+            "ix_certificates_activate_at",
+            "activate_at",
+            "id",
+            postgresql_where=text("activate_at IS NOT NULL"),
+            sqlite_where=text("activate_at IS NOT NULL"),
+        ),
         # Certificates stay in the row (a page holds one or two): lists read 41 % faster.
         {"sqlite_autoincrement": True, "postgresql_with": {"toast_tuple_target": 8160}},
     )
@@ -103,7 +116,8 @@ class Certificate(Content, Base):
 
 
 class CertificateVersion(Content, Base):
-    """What a certificate was before it was replaced."""
+    """Another version of a certificate: one that was replaced, or the one that waits for its
+    cutover, which has the next number."""
 
     __tablename__ = "certificate_versions"
 

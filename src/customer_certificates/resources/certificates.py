@@ -85,6 +85,12 @@ _REPLACES = Parameter(
     "The id of the certificate that it is to replace, if any.",
     {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
 )
+_ALLOW_LOST = Parameter(
+    "allow_lost_hostnames",
+    "query",
+    "Delete it even if hostnames that a TLS terminator serves are then without a certificate.",
+    {"type": "string", "enum": ["true", "false"]},
+)
 _Name = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\x00]*$")]
 _Fingerprint = Annotated[str, Meta(pattern=_FINGERPRINT.schema["pattern"])]
 
@@ -107,7 +113,8 @@ class CertificatesResource:
         "Upload a certificate and its private key",
         {201: Answer("Stored.", UploadView, headers=("Location",))},
         description="It is examined first. Where uploads are enforced to be right, what has an "
-        "error is refused with all that was found; where they are reported, it is stored with it.",
+        "error is refused with all that was found; where they are reported, it is stored with it. "
+        "With `activate_at` it is stored inactive, and activated at that time.",
         body=CertificateUpload,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -212,10 +219,20 @@ class CertificateResource:
 
     @operation(
         "Replace a certificate and its key",
-        {200: Answer("Replaced, or that already.", CertificateView, headers=("ETag",))},
+        {
+            200: Answer(
+                "Replaced, scheduled (`pending`), or that already.",
+                CertificateView,
+                headers=("ETag",),
+            )
+        },
         description="The id stays, the version is one more, and there is no moment without a "
-        "certificate. A request may be repeated: where it is that certificate already, nothing "
-        "changes.",
+        "certificate: if the new one is not valid yet, or `activate_at` is given, it is stored as "
+        "the pending version, and the present one is served until then. It takes the place of "
+        "what was pending. 409, with all findings, if the new one has expired or cannot be served "
+        "(`would_not_be_served`), if the present one expires first (`present_expires_first`), or "
+        "if it lacks hostnames (`hostnames_lost`). A request may be repeated: if it is that "
+        "certificate already, nothing changes.",
         body=Replacement,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -233,14 +250,26 @@ class CertificateResource:
     @operation(
         "Delete a certificate and its key",
         {204: Answer("Gone.")},
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
-        refusals=[NotFound, PreconditionFailed],
+        description="409 `hostnames_lost` if it is active, a TLS terminator that has reported "
+        "within 24 hours serves it, and no other certificate is served for one of its hostnames.",
+        parameters=[_ALLOW_LOST, IF_MATCH, IDEMPOTENCY_KEY],
+        refusals=[NotFound, Invalid, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
+        query = payloads.Query(req)
+        allowed = query.flag("allow_lost_hostnames") or False
+        query.check()
         once = replies.once(req, replies.gone)
         expected = conditional.expected(req)
-        self._certificates.delete(req.context.caller, user_id, certificate_id, expected, once)
+        self._certificates.delete(
+            req.context.caller,
+            user_id,
+            certificate_id,
+            expected,
+            once,
+            allow_lost_hostnames=allowed,
+        )
         resp.status = 204
 
 
@@ -254,7 +283,8 @@ class ActiveResource:
         "Activate or deactivate a certificate",
         {202: Answer("Stored and durable; others may still be being told.", Activated)},
         description="A request may be repeated: where it is so already, nothing changes and nobody "
-        "is told, and the answer is the same.",
+        "is told, and the answer is the same. Deactivating is refused as deleting is (409 "
+        "`hostnames_lost`), unless `allow_lost_hostnames` is true.",
         body=Activation,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],

@@ -1,4 +1,4 @@
-"""/users/{user_id}/certificates/{certificate_id}/versions and /rollback"""
+"""/users/{user_id}/certificates/{certificate_id}/versions, /rollback and /pending"""
 
 from falcon import Request, Response
 
@@ -19,9 +19,15 @@ class VersionsResource:
 
     @operation(
         "List a certificate's versions",
-        {200: Answer("The present version and the last four before it.", list[CertificateView])},
-        description="Newest first, each as the certificate was then; only the present one can be "
-        "active.",
+        {
+            200: Answer(
+                "The pending version, the present one and the last four before it.",
+                list[CertificateView],
+            )
+        },
+        description="Newest first, each as the certificate was then or will be; only the present "
+        "one can be active. The one that `pending` of the present one names has not been served "
+        "yet.",
         refusals=[NotFound],
         allow=users("certificates:read"),
     )
@@ -41,7 +47,8 @@ class RollbackResource:
         "Go back to an earlier version",
         {200: Answer("Replaced, or that already.", CertificateView, headers=("ETag",))},
         description="The certificate is replaced with what it was; that becomes its next version. "
-        "A request may be repeated: where it is that already, nothing changes.",
+        "A pending version stays pending, with the number after that. A request may be repeated: "
+        "where it is that already, nothing changes.",
         body=Rollback,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -55,3 +62,25 @@ class RollbackResource:
             req.context.caller, user_id, certificate_id, wanted, expected, once
         )
         replies.send(resp, replies.shown(view))
+
+
+class PendingResource:
+    """The scheduled cutover of a certificate."""
+
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
+
+    @operation(
+        "Cancel a scheduled cutover",
+        {204: Answer("Canceled.")},
+        description="The pending version is deleted with its key, and the present one stays. A "
+        "certificate that was to be activated stays inactive.",
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        refusals=[NotFound, PreconditionFailed],
+        allow=users("certificates:write"),
+    )
+    def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
+        once = replies.once(req, replies.gone)
+        expected = conditional.expected(req)
+        self._versions.cancel(req.context.caller, user_id, certificate_id, expected, once)
+        resp.status = 204

@@ -132,7 +132,8 @@ class Audit:
             if refusal.retry_after is not None:
                 # The same request is being carried out; that one is recorded.
                 raise
-            reasons = {finding.code for finding in refusal.errors} or {"precondition_failed"}
+            errors = (one for one in refusal.errors if one.severity == "error")
+            reasons = {finding.code for finding in errors} or {"precondition_failed"}
             detail = {"reasons": sorted(reasons)}
             with self._database.begin(chain or EVERYBODY) as session:
                 self.record(

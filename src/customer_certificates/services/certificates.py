@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
 from sqlalchemy import bindparam, insert, select
 
 from ..errors import Finding
@@ -23,10 +24,13 @@ from .events import CertificateState, Events, state_of
 from .hostnames import Hostnames, Replaced, names_of
 from .inspection import Inspection
 from .intermediates import Intermediates
+from .pending_versions import PendingVersions, shown
 from .private_keys import PrivateKeys
+from .renewal_rules import candidate_of_content, requested_time, require_served_at
 from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
 from .servability import require_servable
+from .served_names import ServedNames
 from .uploads import Activation, CertificateMaterial, CertificateUpload
 from .users import locked_user
 from .views import (
@@ -75,6 +79,8 @@ class Certificates:
         self._data_keys = data_keys
         self._private_keys = private_keys
         self._now = now
+        self._served_names = ServedNames(database, now)
+        self._pending = PendingVersions(private_keys)
         of_user = Certificate.user_id == bindparam("user_id")
         this = (Certificate.id == bindparam("certificate_id"), of_user)
         self._one = database.prepare(
@@ -95,7 +101,15 @@ class Certificates:
         )
         self._insert = database.prepare(
             insert(Certificate).returning(Certificate.id),
-            ("user_id", "active", "created_at", "expiry_due", *CONTENT),
+            (
+                "user_id",
+                "active",
+                "created_at",
+                "expiry_due",
+                "activate_at",
+                "pending",
+                *CONTENT,
+            ),
         )
 
     def check(self, user_id: int, sent: CertificateMaterial, replaces: int | None) -> CheckView:
@@ -129,14 +143,19 @@ class Certificates:
         expected: Tags | None,
         once: Once = ANY_NUMBER,
     ) -> UploadView:
-        """Stores `sent`. Raises Invalid (it is not accepted), NotFound (no such user), Conflict (a
-        hostname is another user's), PreconditionFailed, Unavailable."""
+        """Stores `sent`; the worker activates it at `activate_at`, if that is given.
+
+        Raises Invalid (it is not accepted), NotFound (no such user), Conflict (a hostname is
+        another user's, or it would not be served at `activate_at`), PreconditionFailed,
+        Unavailable.
+        """
+        activate_at = requested_time(sent.activate_at, self._now(), active=sent.active)
         examined = self._inspection.examine(user_id, sent)
         self._inspection.require(examined)
         with self._audit.of_refusals(
             caller, "certificate.upload", user_id, f"/users/{user_id}/certificates"
         ):
-            return self._store(caller, user_id, sent, examined, expected, once)
+            return self._store(caller, user_id, sent, examined, activate_at, expected, once)
 
     def get(self, user_id: int, certificate_id: int) -> CertificateView:
         """The certificate. Raises NotFound, also where it is another user's."""
@@ -156,8 +175,8 @@ class Certificates:
     ) -> None:
         """Makes the certificate active or inactive; nothing changes where it is so already.
 
-        Raises NotFound, Conflict (a hostname is another user's, or no server can be given it where
-        uploads are checked), PreconditionFailed.
+        Raises NotFound, PreconditionFailed, or Conflict: a hostname is another user's, it would be
+        without a certificate, or no server can be given the certificate where uploads are checked.
         """
         action = "certificate.activate" if wanted.active else "certificate.deactivate"
         path = certificate_path(user_id, certificate_id)
@@ -171,8 +190,14 @@ class Certificates:
             changes = certificate.active != wanted.active
             told: list[Call] = []
             if changes:
+                self._served_names.require_kept(
+                    session, certificate, "active", allowed=wanted.allow_lost_hostnames
+                )
                 if wanted.active and self._inspection.enforces:
                     require_servable(certificate, self._now())
+                if wanted.active and not self._pending.find(session, certificate):
+                    # What was to be done later is done now.
+                    certificate.activate_at = certificate.pending = None
                 certificate.active = wanted.active
                 certificate.watch_expiry(self._now())
                 session.flush()
@@ -198,8 +223,11 @@ class Certificates:
         certificate_id: int,
         expected: Tags | None,
         once: Once = ANY_NUMBER,
+        *,
+        allow_lost_hostnames: bool = False,
     ) -> None:
-        """Removes the certificate and its key. Raises NotFound, PreconditionFailed."""
+        """Removes the certificate and its key. Raises NotFound, PreconditionFailed, or Conflict: a
+        hostname would be without a certificate."""
         path = certificate_path(user_id, certificate_id)
         with (
             self._audit.of_refusals(caller, "certificate.delete", user_id, path),
@@ -208,6 +236,9 @@ class Certificates:
             once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self._now()))
+            self._served_names.require_kept(
+                session, certificate, "allow_lost_hostnames", allowed=allow_lost_hostnames
+            )
             session.delete(certificate)
             session.flush()
             self._hostnames.free(session, user_id, certificate.hostnames)
@@ -235,11 +266,17 @@ class Certificates:
         user_id: int,
         sent: CertificateUpload,
         examined: Examined,
+        activate_at: datetime | None,
         expected: Tags | None,
         once: Once,
     ) -> UploadView:
         keys = self._data_keys.of_or_new(user_id)
         content = content_of(sent, examined)
+        pending = None
+        if activate_at:
+            new = candidate_of_content(content, None)
+            require_served_at(new, activate_at, examined.findings)
+            pending = shown(content, 1, activate_at)
         now = self._now()
         values = {
             **content,
@@ -247,6 +284,8 @@ class Certificates:
             "active": sent.active,
             "created_at": now,
             "expiry_due": now if sent.active else None,
+            "activate_at": activate_at,
+            "pending": pending,
         }
         fingerprint, hostnames = content["fingerprint_sha256"], content["hostnames"]
         # The revision comes first: it locks the user's row, so ids are given in the order in which
@@ -272,6 +311,8 @@ class Certificates:
             told = self._events.calls("certificate.created", user_id, state)
             if sent.active:
                 told += self._events.calls("certificate.activated", user_id, state)
+            if activate_at:
+                told += self._events.calls("certificate.scheduled", user_id, state)
             return [
                 self._private_keys.added(keys, certificate_id, 1, examined.private_key),
                 *told,
@@ -286,10 +327,14 @@ class Certificates:
             ]
 
         def view(rows: list[list[Row]]) -> UploadView:
-            return _uploaded(user_id, sent, examined, rows[2][0][0], rows[1], now)
+            made = _uploaded(user_id, sent, examined, rows[2][0][0], rows[1], now)
+            if pending:
+                made.pending = msgspec.Raw(pending.encode())  # type: ignore[assignment]
+            return made
 
         try:
-            if once is ANY_NUMBER and expected is None and not sent.active:
+            stays_inactive = not sent.active and activate_at is None
+            if once is ANY_NUMBER and expected is None and stays_inactive:
                 return view(self._database.run_in_two_trips(user_id, first, rest))
             with self._database.begin(user_id) as session:
                 once.claim(session)
@@ -299,6 +344,8 @@ class Certificates:
                 rows = session.run_together(*first)
                 if sent.active:
                     self._hostnames.claim(session, user_id, hostnames)
+                elif activate_at:
+                    self._hostnames.require_not_taken(session, user_id, hostnames)
                 session.run_together(*rest(rows))
                 return once.keep(session, view(rows))
         except ConstraintBroken:
@@ -306,7 +353,7 @@ class Certificates:
             self._revisions.current(user_id)
             raise
         except AnotherWasFirst:
-            return self._store(caller, user_id, sent, examined, expected, once)
+            return self._store(caller, user_id, sent, examined, activate_at, expected, once)
 
 
 def _uploaded(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import literal, select
+from sqlalchemy import false, literal, select
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.functions import coalesce
 
@@ -13,7 +13,7 @@ from ..models import Certificate, CertificateHostname
 def is_covered() -> Any:
     """In SQL: whether each name of the `Certificate` of the statement around it is a name of
     another active one of the user's that servers can load and whose chain ends later, or is covered
-    by a wildcard of one."""
+    by a wildcard of one. A version that takes over before the end covers it as well."""
     name, later_name = aliased(CertificateHostname), aliased(CertificateHostname)
     later = aliased(Certificate)
     wildcard = literal("*").concat(from_first_dot(name.hostname))
@@ -32,7 +32,8 @@ def is_covered() -> Any:
         .exists()
     )
     names = select(name.hostname).where(name.certificate_id == Certificate.id)
-    return (
+    others_cover = (
         names.correlate(Certificate).exists()
         & ~names.where(~taken_over).correlate(Certificate).exists()
     )
+    return others_cover | coalesce(Certificate.activate_at <= Certificate.not_after, false())

@@ -136,6 +136,11 @@ class Hostnames:
                 return
             # Another's at the first look, and nobody's at the second.
 
+    def require_not_taken(self, session: Transaction, user_id: int, hostnames: str) -> None:
+        """Raises Conflict where one of the names (JSON) is another user's; claims none."""
+        if taken := _others(session.run(self._not_held, user_id=user_id, hostnames=hostnames)):
+            raise _taken(taken)
+
     def free(self, session: Transaction, user_id: int, hostnames: str) -> None:
         """Those of the names (JSON) that no active certificate of the user is for any more are
         nobody's."""
@@ -164,24 +169,6 @@ def lost(before: Iterable[str], after: Iterable[str]) -> list[str]:
     """The names of `before` that no name of `after` covers."""
     kept = set(after)
     return [name for name in before if name not in kept and wildcard_of(name) not in kept]
-
-
-def require_kept(before: Iterable[str], after: Iterable[str], *, allowed: bool) -> None:
-    """Raises Conflict where names would be lost, unless that is `allowed`."""
-    names = lost(before, after)
-    if names and not allowed:
-        raise Conflict(
-            "The new certificate is not for all hostnames of the present one; nothing was changed.",
-            errors=[
-                Finding(
-                    "hostnames_lost",
-                    "body",
-                    f"{name} is a name of the present certificate, and not of the new one.",
-                    'Send one for all of them, or "allow_lost_hostnames": true.',
-                )
-                for name in names
-            ],
-        )
 
 
 def as_json(hostnames: Sequence[str]) -> str:

@@ -25,6 +25,9 @@ class PrivateKeys:
         self._sealed = database.prepare(
             select(PrivateKey.sealed).where(of_certificate, PrivateKey.version == version)
         )
+        self._remove = database.prepare(
+            delete(PrivateKey).where(of_certificate, PrivateKey.version == version)
+        )
         self._drop = database.prepare(
             delete(PrivateKey).where(of_certificate, PrivateKey.version <= version)
         )
@@ -77,6 +80,10 @@ class PrivateKeys:
         except CannotOpen:
             return False
         return compare_digest(stored.reveal(), key.reveal())
+
+    def remove(self, session: Transaction, certificate_id: int, version: int) -> None:
+        """Removes the key of this version alone."""
+        session.run(self._remove, certificate_id=certificate_id, version=version)
 
     def drop(self, session: Transaction, certificate_id: int, version: int) -> None:
         """Removes the keys of this version and of all before it."""

@@ -1,6 +1,7 @@
 """What a certificate is uploaded as."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -54,6 +55,14 @@ Passphrase = Annotated[
     Meta(
         description="What the key or the PKCS#12 file is encrypted with. Not stored.",
         examples=["correct horse battery staple"],
+    ),
+]
+
+ActivateAt = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None,
+    Meta(
+        description="When it is to be served: a time in the future, at which it is valid.",
+        examples=["2026-12-24T00:00:00Z"],
     ),
 ]
 
@@ -114,6 +123,7 @@ class CertificateUpload(CertificateMaterial, kw_only=True):
     """A certificate to store."""
 
     active: Annotated[bool, Meta(description="Whether it is to be served at once.")] = False
+    activate_at: ActivateAt = None
 
 
 class Replacement(CertificateMaterial, kw_only=True):
@@ -121,8 +131,9 @@ class Replacement(CertificateMaterial, kw_only=True):
 
     allow_lost_hostnames: Annotated[
         bool,
-        Meta(description="Go on although the new one is not for all hostnames of the old one."),
+        Meta(description="Replace it even if hostnames are then without a working certificate."),
     ] = False
+    activate_at: ActivateAt = None
 
 
 class CertificateCheck(Replacement, kw_only=True):
@@ -136,7 +147,8 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
 
     version: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Which.", examples=[1])]
     allow_lost_hostnames: Annotated[
-        bool, Meta(description="Go on although it is not for all hostnames of the present one.")
+        bool,
+        Meta(description="Roll back even if hostnames are then without a working certificate."),
     ] = False
 
 
@@ -145,3 +157,7 @@ class Activation(msgspec.Struct, forbid_unknown_fields=True):
 
     active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
     notify: Annotated[bool, Meta(description="Whether other systems are to be told.")] = True
+    allow_lost_hostnames: Annotated[
+        bool,
+        Meta(description="Deactivate it even if hostnames are then without a certificate."),
+    ] = False

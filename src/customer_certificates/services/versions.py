@@ -1,17 +1,20 @@
-"""What a certificate is replaced with, and what it was before."""
+"""What a certificate is replaced with, now or at a scheduled time, and what it was before."""
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, insert, literal, select, union_all
+import msgspec
+from sqlalchemy import Select, Text, bindparam, cast, literal, null, select, union_all
 
 from ..crypto.secret import Secret
 from ..errors import Conflict, Finding, NotFound
-from ..gateways.database import Database, Transaction
-from ..models import CONTENT, Certificate, CertificateVersion
+from ..gateways.database import Call, Database, Transaction
+from ..models import Certificate, CertificateVersion
+from ..pki.material import Examined
 from .audit import Audit, Outcome
 from .callers import Caller
+from .candidates import candidate_of_certificate
 from .contents import (
     certificate_not_found,
     certificate_path,
@@ -20,17 +23,30 @@ from .contents import (
 )
 from .data_keys import DataKeys, UserKeys
 from .events import Events, EventType, state_of
-from .hostnames import Hostnames, names_of, require_kept
+from .hostnames import Hostnames
 from .inspection import Inspection
 from .intermediates import Intermediates
+from .pending_versions import (
+    PendingVersions,
+    content_of_row,
+    pending_state,
+    schedule_activation,
+)
 from .private_keys import PrivateKeys
+from .renewal_rules import (
+    candidate_of_content,
+    is_served,
+    requested_time,
+    require_pending_keeps,
+    require_takeover,
+    start_of,
+)
 from .repeats import ANY_NUMBER, Once
-from .revisions import DATES, Revisions
+from .revisions import Revisions
 from .uploads import Replacement, Rollback
+from .version_store import KEPT, VersionStore
 from .views import SHOWN, CertificateView, Tags, certificate_view, require_view, view_of
 
-# The present one among them.
-_KEPT = 5
 _TOLD_OF: dict[str, EventType] = {
     "certificate.replace": "certificate.replaced",
     "certificate.roll_back": "certificate.rolled_back",
@@ -63,23 +79,9 @@ class Versions:
         self._data_keys = data_keys
         self._private_keys = private_keys
         self._now = now
+        self._store = VersionStore(database, hostnames, revisions, private_keys, now)
+        self._pending = PendingVersions(private_keys)
         self._all = database.prepare(_all_versions())
-        certificate_id: Any = bindparam("certificate_id")
-        kept = ("version", *CONTENT)
-        self._keep = database.prepare(
-            insert(CertificateVersion).from_select(
-                ["certificate_id", *kept],
-                select(Certificate.id, *(getattr(Certificate, name) for name in kept)).where(
-                    Certificate.id == certificate_id
-                ),
-            )
-        )
-        self._drop = database.prepare(
-            delete(CertificateVersion).where(
-                CertificateVersion.certificate_id == certificate_id,
-                CertificateVersion.version <= bindparam("version"),
-            )
-        )
 
     def all(self, user_id: int, certificate_id: int) -> list[CertificateView]:
         """The certificate and what it was before, newest first. Raises NotFound."""
@@ -99,11 +101,13 @@ class Versions:
         once: Once = ANY_NUMBER,
     ) -> CertificateView:
         """The certificate as it is after it was replaced with `sent`; nothing changes where it is
-        that already.
+        that already. A version that is not to be served yet waits (`pending`), and the present one
+        is served until then.
 
         Raises Invalid (it is not accepted), NotFound, PreconditionFailed, Unavailable, or Conflict:
-        hostnames would be lost, or a new one is another user's.
+        hostnames would be without a working certificate, or a new one is another user's.
         """
+        activate_at = requested_time(sent.activate_at, self._now(), active=False)
         examined = self._inspection.examine(user_id, sent)
         self._inspection.require(examined)
         now = self._now()
@@ -117,18 +121,30 @@ class Versions:
             once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
-            before = certificate.version
-            if not self._is_already(session, keys, certificate, content, examined.private_key):
-                require_kept(
-                    names_of(certificate.hostnames),
-                    names_of(content["hostnames"]),
+            before = certificate.version, certificate.pending
+            new = candidate_of_content(content, certificate)
+            start = start_of(new, activate_at, now)
+            if not self._is_repeated(session, keys, certificate, content, examined, start):
+                present = candidate_of_certificate(certificate)
+                if activate_at is None and not is_served(present, now):
+                    start = now
+                require_takeover(
+                    present,
+                    new,
+                    start,
+                    now,
+                    examined.findings,
+                    "activate_at" if activate_at else "body",
                     allowed=sent.allow_lost_hostnames,
                 )
                 # Before hostnames are claimed, as an upload does: two that wait for one another in
                 # opposite orders would be a deadlock.
                 for statement, values in self._intermediates.keep(user_id, examined):
                     session.run(statement, **values)
-                self._put(session, keys, certificate, content, examined.private_key)
+                if certificate.active and start > now:
+                    self._schedule(session, keys, certificate, content, examined, start)
+                else:
+                    self._put_now(session, keys, certificate, content, examined, activate_at)
             self._record(session, caller, "certificate.replace", certificate, before)
             return once.keep(session, view_of(certificate, now))
 
@@ -145,7 +161,8 @@ class Versions:
         nothing changes where it is that already.
 
         Raises NotFound (also for a version that is not kept), PreconditionFailed, or Conflict:
-        hostnames would be lost, one is another user's, or that version has expired.
+        hostnames would be without a working certificate, or one is another user's. A version that
+        waits for its cutover goes on waiting.
         """
         now = self._now()
         keys = self._data_keys.of(user_id)
@@ -157,37 +174,130 @@ class Versions:
             once.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
-            before = certificate.version
-            if wanted.version != before:
+            before = certificate.version, certificate.pending
+            if wanted.version != certificate.version:
                 content = _content_of_version(session, certificate, wanted.version)
                 key = self._private_keys.open(session, keys, certificate.id, wanted.version)
                 if not self._is_already(session, keys, certificate, content, key):
                     self._require_unexpired(content, now)
-                    require_kept(
-                        names_of(certificate.hostnames),
-                        names_of(content["hostnames"]),
+                    require_takeover(
+                        candidate_of_certificate(certificate),
+                        candidate_of_content(content, certificate),
+                        now,
+                        now,
+                        msgspec.json.decode(content["findings"], type=list[Finding]),
+                        "version",
                         allowed=wanted.allow_lost_hostnames,
                     )
+                    require_pending_keeps(certificate, content, allowed=wanted.allow_lost_hostnames)
                     content["updated_at"] = now
+                    self._pending.make_room(session, keys, certificate)
                     self._put(session, keys, certificate, content, key)
             self._record(session, caller, "certificate.roll_back", certificate, before)
             return once.keep(session, view_of(certificate, now))
+
+    def cancel(
+        self,
+        caller: Caller,
+        user_id: int,
+        certificate_id: int,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
+    ) -> None:
+        """Cancels the scheduled cutover; a version that waits is deleted. Raises NotFound (also if
+        none is scheduled), PreconditionFailed."""
+        path = certificate_path(user_id, certificate_id)
+        action = "certificate.cancel_cutover"
+        with (
+            self._audit.of_refusals(caller, action, user_id, path),
+            self._database.begin(user_id) as session,
+        ):
+            once.claim(session)
+            certificate = locked_certificate(session, user_id, certificate_id)
+            require_view(expected, view_of(certificate, self._now()))
+            canceled = pending_state(certificate)
+            self._pending.remove(session, certificate)
+            certificate.watch_expiry(self._now())
+            session.flush()
+            self._revisions.replace(session, user_id)
+            told = self._events.calls("certificate.schedule_canceled", user_id, canceled)
+            detail = {"version": canceled.version, "fingerprint_sha256": canceled[-1]}
+            self._audit.record(session, caller, action, user_id, path, detail=detail, also=told)
+            once.keep(session, None)
+
+    def _schedule(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate: Certificate,
+        content: dict[str, Any],
+        examined: Examined,
+        start: datetime,
+    ) -> None:
+        """Stores the pending version of a locked certificate that is active."""
+        user_id = certificate.user_id
+        self._hostnames.require_not_taken(session, user_id, content["hostnames"])
+        self._pending.put(session, keys, certificate, content, examined.private_key, start)
+        # Owners are told of the end if nothing takes over before it, which is so or not now.
+        certificate.watch_expiry(self._now())
+        session.flush()
+        self._revisions.replace(session, user_id)
+
+    def _put_now(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate: Certificate,
+        content: dict[str, Any],
+        examined: Examined,
+        activate_at: datetime | None,
+    ) -> None:
+        """Replaces a locked certificate at once, and schedules the activation of one that is
+        inactive: at `activate_at`, or when it was scheduled before."""
+        waiting = self._pending.find(session, certificate)
+        activation = activate_at or (None if waiting else certificate.activate_at)
+        self._pending.remove(session, certificate)
+        self._put(session, keys, certificate, content, examined.private_key)
+        if activation:
+            schedule_activation(certificate, activation)
+            session.flush()
+
+    def _is_repeated(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate: Certificate,
+        content: dict[str, Any],
+        examined: Examined,
+        start: datetime,
+    ) -> bool:
+        """Whether a request asks for what is there already, or is scheduled already."""
+        key = examined.private_key
+        if self._is_already(session, keys, certificate, content, key):
+            return True
+        waiting = self._pending.find(session, certificate)
+        return (
+            waiting is not None
+            and start == certificate.activate_at
+            and self._is_already(session, keys, waiting, content, key)
+        )
 
     def _is_already(
         self,
         session: Transaction,
         keys: UserKeys,
-        certificate: Certificate,
+        row: Certificate | CertificateVersion,
         content: dict[str, Any],
         key: Secret,
     ) -> bool:
         """A request that is repeated must not make another version. The same certificate may come
         with another key, and what could not be read as another text."""
         same = ["fingerprint_sha256", "chain_pem"]
-        if certificate.fingerprint_sha256 is None:
+        if row.fingerprint_sha256 is None:
             same += ["body", "chain"]
-        return all(getattr(certificate, name) == content[name] for name in same) and (
-            self._private_keys.is_stored(session, keys, certificate.id, certificate.version, key)
+        certificate_id = row.id if isinstance(row, Certificate) else row.certificate_id
+        return all(getattr(row, name) == content[name] for name in same) and (
+            self._private_keys.is_stored(session, keys, certificate_id, row.version, key)
         )
 
     def _record(
@@ -196,27 +306,29 @@ class Versions:
         caller: Caller,
         action: str,
         certificate: Certificate,
-        before: int,
+        before: tuple[int, str | None],
     ) -> None:
-        """`before` is the version that the certificate was."""
-        changed = certificate.version != before
-        outcome: Outcome = "done" if changed else "unchanged"
+        """`before` is the version that the certificate was, and what was pending."""
+        user_id = certificate.user_id
+        version, pending = before
+        detail: dict[str, Any] = {}
+        told: list[Call] = []
         state = state_of(certificate)
-        told = self._events.calls(_TOLD_OF[action], certificate.user_id, state) if changed else []
-        detail = {
-            "version": certificate.version,
-            "fingerprint_sha256": certificate.fingerprint_sha256,
-        }
-        path = certificate_path(certificate.user_id, certificate.id)
+        if certificate.version != version:
+            told = self._events.calls(_TOLD_OF[action], user_id, state)
+        if certificate.pending is not None and certificate.pending != pending:
+            scheduled = pending_state(certificate)
+            detail["activate_at"] = certificate.activate_at
+            # A rollback only gives what waits another number.
+            if action == "certificate.replace":
+                told += self._events.calls("certificate.scheduled", user_id, scheduled)
+                state = scheduled
+        changed = before != (certificate.version, certificate.pending)
+        outcome: Outcome = "done" if changed else "unchanged"
+        detail |= {"version": state.version, "fingerprint_sha256": state.fingerprint_sha256}
+        path = certificate_path(user_id, certificate.id)
         self._audit.record(
-            session,
-            caller,
-            action,
-            certificate.user_id,
-            path,
-            outcome=outcome,
-            detail=detail,
-            also=told,
+            session, caller, action, user_id, path, outcome=outcome, detail=detail, also=told
         )
 
     def _put(
@@ -228,29 +340,8 @@ class Versions:
         key: Secret,
     ) -> None:
         """Makes `content` and `key` the next version of a certificate that is locked."""
-        user_id, certificate_id, before = (
-            certificate.user_id,
-            certificate.id,
-            certificate.hostnames,
-        )
-        session.run(self._keep, certificate_id=certificate_id)
-        certificate.version += 1
-        for name, value in content.items():
-            setattr(certificate, name, value)
-        certificate.watch_expiry(self._now())
-        session.flush()
-        self._private_keys.add(session, keys, certificate_id, certificate.version, key)
-        dropped = certificate.version - _KEPT
-        session.run(self._drop, certificate_id=certificate_id, version=dropped)
-        self._private_keys.drop(session, certificate_id, dropped)
-        self._hostnames.replace(session, user_id, certificate_id, certificate.hostnames)
-        if certificate.active:
-            self._hostnames.claim(session, user_id, certificate.hostnames)
-            self._hostnames.free(session, user_id, before)
-        statement, values = self._revisions.added(
-            user_id, {name: getattr(certificate, name) for name in DATES}
-        )
-        session.run(statement, **values)
+        self._store.put(session, certificate, content)
+        self._private_keys.add(session, keys, certificate.id, certificate.version, key)
 
     def _require_unexpired(self, content: dict[str, Any], now: datetime) -> None:
         not_after = content["not_after"]
@@ -275,15 +366,19 @@ def _all_versions() -> Select[*tuple[Any, ...]]:
         Certificate.user_id == bindparam("user_id"),
     )
     own = {"id", "user_id", "created_at"}
-    before = [
-        literal(False).label(name)
-        if name == "active"
+    other: dict[str, Any] = {
+        "active": literal(False).label("active"),
+        "pending": cast(null(), Text).label("pending"),
+    }
+    others = [
+        other[name]
+        if name in other
         else getattr(Certificate if name in own else CertificateVersion, name)
         for name in SHOWN
     ]
     versions = union_all(
         select(*(getattr(Certificate, name) for name in SHOWN)).where(*mine),
-        select(*before)
+        select(*others)
         .join_from(
             CertificateVersion, Certificate, CertificateVersion.certificate_id == Certificate.id
         )
@@ -299,10 +394,12 @@ def _content_of_version(
         select(CertificateVersion).where(
             CertificateVersion.certificate_id == certificate.id,
             CertificateVersion.version == version,
+            # What waits for its cutover was never served.
+            CertificateVersion.version < certificate.version,
         )
     ).one_or_none()
     if kept is None:
         raise NotFound(
-            f"Certificate {certificate.id} has no version {version}; the last {_KEPT} are kept."
+            f"Certificate {certificate.id} has no version {version}; the last {KEPT} are kept."
         )
-    return {name: getattr(kept, name) for name in CONTENT}
+    return content_of_row(kept)

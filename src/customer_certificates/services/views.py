@@ -81,6 +81,32 @@ class UserView(msgspec.Struct, kw_only=False):
     ]
 
 
+class PendingView(msgspec.Struct):
+    """A scheduled cutover: this version will be served from `activate_at` on."""
+
+    version: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="The version that takes over; the present one, if that becomes active.",
+            examples=[2],
+        ),
+    ]
+    activate_at: Annotated[
+        datetime, Meta(tz=True, description="When.", examples=["2026-12-24T00:00:00Z"])
+    ]
+    hostnames: _Hostnames
+    not_before: _NotBefore
+    not_after: _NotAfter
+    fingerprint_sha256: _Fingerprint
+    findings: Annotated[list[Finding], Meta(description="What was found when it was uploaded.")]
+
+
+_Pending = Annotated[
+    PendingView | None, Meta(description="The scheduled cutover; null: none is scheduled.")
+]
+
+
 class CertificateView(msgspec.Struct):
     """A certificate, without its private key; what could not be understood of it is null."""
 
@@ -119,6 +145,7 @@ class CertificateView(msgspec.Struct):
         str | None, Meta(description="The chain as it was uploaded, if apart.", examples=[None])
     ]
     chain_pem: _ChainPem
+    pending: _Pending
     created_at: Annotated[
         datetime,
         Meta(tz=True, description="When it was uploaded.", examples=["2026-11-23T09:30:00Z"]),
@@ -165,6 +192,7 @@ class UploadView(msgspec.Struct):
     not_after: _NotAfter
     fingerprint_sha256: _Fingerprint
     findings: Annotated[list[Finding], Meta(description="All that was found, errors first.")]
+    pending: _Pending = None
 
 
 class CheckView(msgspec.Struct):
@@ -207,6 +235,7 @@ SHOWN = (
     "body",
     "chain",
     "chain_pem",
+    "pending",
     "created_at",
     "updated_at",
     *_SERVING,
@@ -214,6 +243,7 @@ SHOWN = (
 _Dates = tuple[datetime | None, datetime | None]
 _TRUST = SHOWN.index("trust")
 _HOSTNAMES, _FINDINGS = SHOWN.index("hostnames"), SHOWN.index("findings")
+_PENDING = SHOWN.index("pending")
 _NOT_BEFORE, _NOT_AFTER = SHOWN.index("not_before"), SHOWN.index("not_after")
 
 
@@ -223,6 +253,8 @@ def certificate_view(row: Sequence[Any], as_of: datetime) -> CertificateView:
     # JSON already.
     values[_HOSTNAMES] = msgspec.Raw(values[_HOSTNAMES].encode())
     values[_FINDINGS] = msgspec.Raw(values[_FINDINGS].encode())
+    if pending := values[_PENDING]:
+        values[_PENDING] = msgspec.Raw(pending.encode())
     values[-1] = values[-1] or values[-2]
     begin, end = row[_NOT_BEFORE], row[_NOT_AFTER]
     window = (serve_not_before, serve_not_after)

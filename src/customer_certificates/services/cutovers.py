@@ -1,0 +1,182 @@
+"""Scheduled cutovers are made when their time has come (docs/decisions/0036)."""
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, DateTime, bindparam, select, tuple_
+
+from ..errors import Conflict, Finding, NotFound
+from ..gateways.database import Database, Transaction
+from ..models import Certificate
+from .audit import Audit
+from .callers import Caller
+from .contents import certificate_path, locked_certificate
+from .events import Events, EventType, state_of
+from .hostnames import Hostnames
+from .pending_versions import PendingVersions, content_of_row, pending_state
+from .private_keys import PrivateKeys
+from .renewal_rules import candidate_of_content, require_served_at
+from .revisions import Revisions
+from .version_store import VersionStore
+
+_READ_AT_ONCE = 500
+_LONGEST_RUN = timedelta(seconds=10)
+_BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
+_WORKER = Caller("command", "work", "")
+_ACTION = "certificate.cut_over"
+
+_log = logging.getLogger(__name__)
+
+
+class Cutovers:
+    """Makes each cutover in a transaction of its own, under the lock of the user's row: another
+    worker, or this one after a crash, finds done what is done."""
+
+    def __init__(
+        self,
+        database: Database,
+        audit: Audit,
+        events: Events,
+        now: Callable[[], datetime],
+    ) -> None:
+        private_keys = PrivateKeys(database)
+        self._database = database
+        self._hostnames = Hostnames(database)
+        self._revisions = Revisions(database, now)
+        self._store = VersionStore(database, self._hostnames, self._revisions, private_keys, now)
+        self._pending = PendingVersions(private_keys)
+        self._audit = audit
+        self._events = events
+        self._now = now
+        place = tuple_(Certificate.activate_at, Certificate.id)
+        after = tuple_(
+            bindparam("after_at", type_=DateTime(timezone=True)),
+            bindparam("after_id", type_=BigInteger),
+        )
+        now_: Any = bindparam("now", type_=DateTime(timezone=True))
+        self._due = database.prepare(
+            select(Certificate.activate_at, Certificate.id, Certificate.user_id)
+            .where(Certificate.activate_at <= now_, place > after)
+            .order_by(Certificate.activate_at, Certificate.id)
+            .limit(_READ_AT_ONCE),
+            tenant=None,
+        )
+
+    def run(self) -> int:
+        """Makes all cutovers that are due; says how many. Raises Unavailable."""
+        end, made = self._now() + _LONGEST_RUN, 0
+        for user_id, certificate_id in self._all_due():
+            if self._now() > end:
+                break
+            try:
+                made += self._cut_over(user_id, certificate_id)
+            except NotFound:
+                continue
+            except Exception:
+                # One that fails must not keep those behind it waiting; it stays due.
+                _log.exception("The cutover of certificate %s failed", certificate_id)
+        return made
+
+    def _all_due(self) -> Iterator[tuple[int, int]]:
+        now, place = self._now(), (_BEFORE_ALL, 0)
+        while rows := self._due(now=now, after_at=place[0], after_id=place[1]):
+            place = rows[-1][:2]
+            for _, certificate_id, user_id in rows:
+                yield user_id, certificate_id
+
+    def _cut_over(self, user_id: int, certificate_id: int) -> bool:
+        pending = None
+        try:
+            with self._database.begin(user_id) as session:
+                certificate = locked_certificate(session, user_id, certificate_id)
+                if not self._is_due(certificate):
+                    return False
+                pending = certificate.pending
+                self._perform(session, certificate)
+                return True
+        except Conflict as refusal:
+            self._give_up(user_id, certificate_id, pending, refusal)
+            return False
+
+    def _is_due(self, certificate: Certificate) -> bool:
+        return certificate.activate_at is not None and certificate.activate_at <= self._now()
+
+    def _perform(self, session: Transaction, certificate: Certificate) -> None:
+        """Raises Conflict if what is to take over would not be served now, or if a hostname has
+        become another user's."""
+        now = self._now()
+        waiting = self._pending.find(session, certificate)
+        content = content_of_row(waiting or certificate)
+        require_served_at(candidate_of_content(content, certificate), now, ())
+        kind: EventType
+        if waiting:
+            kind = "certificate.replaced"
+            self._pending.release(session, certificate)
+            self._store.put(session, certificate, {**content, "updated_at": now})
+        else:
+            kind = "certificate.activated"
+            certificate.active = True
+            certificate.watch_expiry(now)
+            session.flush()
+            self._hostnames.claim(session, certificate.user_id, certificate.hostnames)
+            self._revisions.replace(session, certificate.user_id)
+        certificate.activate_at = certificate.pending = None
+        session.flush()
+        self._record(session, certificate, kind)
+
+    def _give_up(
+        self, user_id: int, certificate_id: int, pending: str | None, refusal: Conflict
+    ) -> None:
+        """The present version stays; a finding of it and an event say why."""
+        with self._database.begin(user_id) as session:
+            certificate = locked_certificate(session, user_id, certificate_id)
+            if certificate.pending != pending or not self._is_due(certificate):
+                return
+            failed = pending_state(certificate)
+            self._pending.remove(session, certificate)
+            findings = msgspec.json.decode(certificate.findings, type=list[Finding])
+            findings.append(_failure(failed.version, refusal))
+            certificate.findings = msgspec.json.encode(findings).decode()
+            certificate.watch_expiry(self._now())
+            session.flush()
+            self._revisions.replace(session, user_id)
+            told = self._events.calls("certificate.cutover_failed", user_id, failed)
+            self._audit.record(
+                session,
+                _WORKER,
+                _ACTION,
+                user_id,
+                certificate_path(user_id, certificate_id),
+                outcome="refused",
+                detail={"reasons": sorted({finding.code for finding in refusal.errors})},
+                also=told,
+            )
+
+    def _record(self, session: Transaction, certificate: Certificate, kind: EventType) -> None:
+        user_id = certificate.user_id
+        self._audit.record(
+            session,
+            _WORKER,
+            _ACTION,
+            user_id,
+            certificate_path(user_id, certificate.id),
+            detail={
+                "version": certificate.version,
+                "fingerprint_sha256": certificate.fingerprint_sha256,
+            },
+            also=self._events.calls(kind, user_id, state_of(certificate)),
+        )
+
+
+def _failure(version: int, refusal: Conflict) -> Finding:
+    reasons = " ".join(finding.detail for finding in refusal.errors)
+    return Finding(
+        "cutover_failed",
+        "activate_at",
+        f"Version {version} was to be served, and could not be. {reasons}",
+        "Correct that, and upload the certificate again.",
+        "warning",
+    )

@@ -29,7 +29,7 @@ from .service import environment, run
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0009"
+_HEAD = "0011"
 _numbers = itertools.count()
 
 

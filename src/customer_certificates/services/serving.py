@@ -1,14 +1,14 @@
 """What is really served: what terminators report, and what is shown of it."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, bindparam, delete, insert, select, update
+from sqlalchemy import BigInteger, bindparam, delete, insert, or_, select, update
 
-from ..errors import NotFound
+from ..errors import Conflict, NotFound
 from ..gateways.database import EVERYBODY, Call, Database, Transaction
 from ..gateways.sql import ids_as_json, ids_of, replacing
 from ..models import Certificate, Serving, Terminator, User
@@ -23,6 +23,8 @@ from .views import ServingView
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 _Text = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+# Agents report once a minute, and later if the service did not answer.
+_LIVE = timedelta(minutes=3)
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 
 
@@ -43,6 +45,14 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
     """What has changed of what a terminator serves since it last reported."""
 
     terminator: Annotated[_Name, Meta(description="What it is called.", examples=["edge-1"])]
+    instance: Annotated[
+        Annotated[str, Meta(min_length=16, max_length=64, pattern=r"^[0-9a-f]+$(?!\n)")] | None,
+        Meta(
+            description="A random id of the agent, always the same. For three minutes after a "
+            "report, no other agent can report under its name.",
+            examples=["0f" * 16],
+        ),
+    ] = None
     format: Annotated[
         Annotated[str, Meta(max_length=40, pattern=r"^[^\x00]*$")],
         Meta(description="What it serves with.", examples=["nginx"]),
@@ -95,9 +105,20 @@ class ServingStates:
             replacing(
                 Terminator,
                 Terminator.name,
-                (Terminator.format, Terminator.cursor, Terminator.errors, Terminator.seen_at),
+                (
+                    Terminator.format,
+                    Terminator.cursor,
+                    Terminator.errors,
+                    Terminator.seen_at,
+                    Terminator.instance,
+                ),
+                where=or_(
+                    Terminator.instance.is_(None),
+                    Terminator.instance == bindparam("this_instance"),
+                    Terminator.seen_at < bindparam("not_since"),
+                ),
             ).returning(Terminator.id),
-            ("name", "format", "cursor", "errors", "seen_at"),
+            ("name", "format", "cursor", "errors", "seen_at", "instance"),
         )
         of_ids = Certificate.id.in_(ids_of("ids"))
         self._certificates = database.prepare(
@@ -149,18 +170,31 @@ class ServingStates:
 
     def take(self, caller: Caller, report: Report, once: Once = ANY_NUMBER) -> None:
         """Remembers a report. What is not within the caller's reach, or is no certificate any more,
-        is passed over: an agent may be a change behind."""
+        is passed over: an agent may be a change behind.
+
+        Raises Conflict if another agent has reported under the same name a moment ago.
+        """
         with self._database.begin(EVERYBODY) as session:
             once.claim(session)
             now = self._now()
-            ((terminator_id,),) = session.run(
+            rows = session.run(
                 self._terminator,
                 name=report.terminator,
                 format=report.format,
                 cursor=report.cursor,
                 errors=as_json(report.errors),
                 seen_at=now,
+                instance=report.instance,
+                this_instance=report.instance,
+                not_since=now - _LIVE,
             )
+            if not rows:
+                raise Conflict(
+                    f"Another agent reports as {report.terminator!r}. Start one of the two with "
+                    "another --name. If the other agent is gone, this name is free three minutes "
+                    "after its last report."
+                )
+            terminator_id = rows[0][0]
             changes = self._changes(session, caller, terminator_id, report)
             if changes:
                 session.run_together(*changes)

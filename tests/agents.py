@@ -75,6 +75,7 @@ class RunningAgent:
         self.folder = folder
         self.log = folder.with_name(f"{folder.name}.log")
         command = [COMMAND, "sync", "--out", str(folder), "--server", server, *options]
+        self.command = command
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment({})
@@ -161,7 +162,7 @@ def start_nginx(folder: Path, certificates: Path) -> tuple[Server, Terminator, l
     configuration.write_text(
         _NGINX.format(user=user, folder=folder, certificates=certificates, port=port)
     )
-    command = [_program("nginx"), "-c", str(configuration), "-e", f"{folder}/error.log"]
+    command = [program("nginx"), "-c", str(configuration), "-e", f"{folder}/error.log"]
     typed = " ".join(command)
     server = Server(
         f"https://127.0.0.1:{port}", command, folder / "nginx.log", lambda _: _listens(port)
@@ -177,16 +178,17 @@ def start_haproxy(folder: Path, certificates: Path) -> tuple[Server, Terminator,
     configuration = folder / "haproxy.cfg"
     configuration.write_text(_HAPROXY.format(folder=folder, certificates=certificates, port=port))
     pid = folder / "haproxy.pid"
-    command = [_program("haproxy"), "-W", "-p", str(pid), "-f", str(configuration)]
+    command = [program("haproxy"), "-W", "-p", str(pid), "-f", str(configuration)]
     server = Server(
         f"https://127.0.0.1:{port}", command, folder / "haproxy.log", lambda _: _listens(port)
     )
-    check = f"{command[0]} -c -q -f {configuration}"
+    check = f"{command[0]} -c -f {configuration}"
     reload = f"sh -c 'kill -USR2 $(head -1 {pid})'"
     return server, Terminator(server, port), ["--check", check, "--reload", reload]
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Where an installed server is."""
     # Debian keeps servers where only root's PATH leads.
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if not found:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -134,12 +134,20 @@ class Edge(NamedTuple):
 EDGES = ("nginx", "haproxy", "haproxy-runtime")
 
 
-def start_edge(kind: str, url: str, folder: Path, stack: ExitStack) -> Edge:
-    """One of EDGES, with what is served by the service at `url`, until `stack` ends."""
+def start_edge(kind: str, url: str, folder: Path, stack: ExitStack, **environment: str) -> Edge:
+    """One of EDGES, with what is served by the service at `url`, until `stack` ends.
+
+    The server, not the agent, has `environment` too.
+    """
     here = Path(tempfile.mkdtemp(dir=folder))
     here.chmod(0o755)  # nginx's workers have to get there
     certificates = here / "certificates"
-    start = start_nginx if kind == "nginx" else start_haproxy
+
+    def start(folder: Path, certificates: Path) -> tuple[Server, Terminator, list[str]]:
+        if kind == "nginx":
+            return start_nginx(folder, certificates)
+        return start_haproxy(folder, certificates, environment)
+
     options = ["--format", kind.partition("-")[0]]
     if kind == "nginx" and os.geteuid() == 0:
         options += ["--owner", "nobody"]
@@ -171,7 +179,9 @@ def start_nginx(folder: Path, certificates: Path) -> tuple[Server, Terminator, l
     return server, Terminator(server, port), options
 
 
-def start_haproxy(folder: Path, certificates: Path) -> tuple[Server, Terminator, list[str]]:
+def start_haproxy(
+    folder: Path, certificates: Path, environment: Mapping[str, str]
+) -> tuple[Server, Terminator, list[str]]:
     """HAProxy (a master and its worker) with what an agent put into `certificates`, and the agent's
     options to have it loaded again."""
     port = free_port()
@@ -180,7 +190,11 @@ def start_haproxy(folder: Path, certificates: Path) -> tuple[Server, Terminator,
     pid = folder / "haproxy.pid"
     command = [program("haproxy"), "-W", "-p", str(pid), "-f", str(configuration)]
     server = Server(
-        f"https://127.0.0.1:{port}", command, folder / "haproxy.log", lambda _: _listens(port)
+        f"https://127.0.0.1:{port}",
+        command,
+        folder / "haproxy.log",
+        lambda _: _listens(port),
+        {"env": {**os.environ, **environment}},
     )
     check = f"{command[0]} -c -f {configuration}"
     reload = f"sh -c 'kill -USR2 $(head -1 {pid})'"

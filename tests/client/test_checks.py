@@ -3,15 +3,16 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from ..agents import program, typed
+from ..agents import program, start_edge, typed, wait_for
 from ..pki.authority import rsa_key
 from ..service import COMMAND, environment
 from .feed_stub import Entry, FeedStub, a_feed
-from .test_served import a
+from .test_served import a, of
 
 # Refuses a listing with a word in it; counts how often it is asked.
 _CHECK = """
@@ -71,7 +72,7 @@ class Keeper:
     def killed_in_its_check(self) -> int:
         """Runs it once in a process that the check kills; how that ended."""
         check = f"{sys.executable} {self._script} {self.folder} {LISTINGS[self.format]} killed"
-        options = ["--out", self.folder, "--format", self.format, "--server", self.feed.url]
+        options = ["--out", str(self.folder), "--format", self.format, "--server", self.feed.url]
         command = [COMMAND, "sync", *options, "--once", "--check", check]
         return subprocess.run(command, env=environment({}), timeout=300).returncode
 
@@ -180,6 +181,38 @@ def test_a_crash_during_the_check_leaves_what_was_accepted(keeper: Keeper, is_fi
     keeper.feed.status = 0
     assert keeper.sync("killed.example") == 1
     assert keeper.served == {1}
+
+
+def test_what_haproxy_does_not_take_over_its_socket_is_left_out(
+    feed: FeedStub, folder: Path, tmp_path: Path
+) -> None:
+    """And is not in the list that a HAProxy that starts again reads."""
+    strict = tmp_path / "openssl.cnf"
+    strict.write_text(_STRICT)
+    strict.chmod(0o644)
+    with ExitStack() as stack:
+        options = {"OPENSSL_CONF": str(strict)}
+        edge = start_edge("haproxy-runtime", feed.url, folder, stack, **options)
+        weak = [a(n, f"weak{n}.example.com", key=rsa_key()) for n in (1, 2)]
+        large = a(3, "large.example.com")
+        large["chain_pem"] *= 200
+        www = a(4, "www.example.com")
+        feed.put(*weak, large, www)
+
+        edge.terminator.wait_for("www.example.com", of(www))
+        edge.agent.wait_for(lambda status: len(status.problems) == 3)
+        log = edge.agent.log.read_text()
+        assert "Certificate 1 (weak1.example.com), version 1, is left out: HAProxy does" in log
+        assert "tune.bufsize" in log
+        crt_list = edge.agent.folder / "crt-list"
+        wait_for(crt_list.read_text, lambda text: "www" in text, edge.agent.log)
+        assert "weak" not in crt_list.read_text()
+        edge.server.stop()
+        edge.server.start()
+        edge.terminator.wait_for("www.example.com", of(www))
+        strong = a(1, "weak1.example.com", version=2)
+        feed.put(strong)
+        edge.terminator.wait_for("weak1.example.com", of(strong))
 
 
 def test_haproxy_says_why_it_refuses(keeper: Keeper, tmp_path: Path) -> None:

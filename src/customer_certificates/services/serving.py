@@ -45,14 +45,6 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
     """What has changed of what a terminator serves since it last reported."""
 
     terminator: Annotated[_Name, Meta(description="What it is called.", examples=["edge-1"])]
-    instance: Annotated[
-        Annotated[str, Meta(min_length=16, max_length=64, pattern=r"^[0-9a-f]+$(?!\n)")] | None,
-        Meta(
-            description="A random id of the agent, always the same. For three minutes after a "
-            "report, no other agent can report under its name.",
-            examples=["0f" * 16],
-        ),
-    ] = None
     format: Annotated[
         Annotated[str, Meta(max_length=40, pattern=r"^[^\x00]*$")],
         Meta(description="What it serves with.", examples=["nginx"]),
@@ -73,6 +65,14 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
         Annotated[list[_Text], Meta(max_length=100)],
         Meta(description="What it cannot do just now.", examples=[[]]),
     ] = []
+    instance: Annotated[
+        Annotated[str, Meta(min_length=16, max_length=64, pattern=r"^[0-9a-f]+$(?!\n)")] | None,
+        Meta(
+            description="A random id of the agent, always the same. For three minutes after a "
+            "report, no other agent can report under its name.",
+            examples=["0f" * 16],
+        ),
+    ] = None
 
 
 class _Known(NamedTuple):
@@ -119,6 +119,9 @@ class ServingStates:
                 ),
             ).returning(Terminator.id),
             ("name", "format", "cursor", "errors", "seen_at", "instance"),
+        )
+        self._of_name = database.prepare(
+            select(Terminator.id).where(Terminator.name == bindparam("name")), tenant=None
         )
         of_ids = Certificate.id.in_(ids_of("ids"))
         self._certificates = database.prepare(
@@ -176,25 +179,7 @@ class ServingStates:
         """
         with self._database.begin(EVERYBODY) as session:
             once.claim(session)
-            now = self._now()
-            rows = session.run(
-                self._terminator,
-                name=report.terminator,
-                format=report.format,
-                cursor=report.cursor,
-                errors=as_json(report.errors),
-                seen_at=now,
-                instance=report.instance,
-                this_instance=report.instance,
-                not_since=now - _LIVE,
-            )
-            if not rows:
-                raise Conflict(
-                    f"Another agent reports as {report.terminator!r}. Start one of the two with "
-                    "another --name. If the other agent is gone, this name is free three minutes "
-                    "after its last report."
-                )
-            terminator_id = rows[0][0]
+            terminator_id = self._terminator_id(session, caller, report)
             changes = self._changes(session, caller, terminator_id, report)
             if changes:
                 session.run_together(*changes)
@@ -215,6 +200,31 @@ class ServingStates:
             path = f"/terminators/reports/{terminator_id}"
             self._audit.record(session, caller, "terminator.forget", NOBODY, path)
             once.keep(session, None)
+
+    def _terminator_id(self, session: Transaction, caller: Caller, report: Report) -> int:
+        now = self._now()
+        rows = session.run(
+            self._terminator,
+            name=report.terminator,
+            format=report.format,
+            cursor=report.cursor,
+            errors=as_json(report.errors),
+            seen_at=now,
+            instance=report.instance,
+            this_instance=report.instance,
+            not_since=now - _LIVE,
+        )
+        if not rows and caller.kind == "command":
+            # The service's own probe, which reports for an agent and takes no name from it.
+            rows = session.run(self._of_name, name=report.terminator)
+        if not rows:
+            raise Conflict(
+                f"Another agent reports as {report.terminator!r}. Start one of the two with "
+                "another --name. If the other agent is gone, this name is free three minutes after "
+                "its last report."
+            )
+        terminator_id: int = rows[0][0]
+        return terminator_id
 
     def _changes(
         self, session: Transaction, caller: Caller, terminator_id: int, report: Report

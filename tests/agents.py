@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -75,6 +75,7 @@ class RunningAgent:
         self.folder = folder
         self.log = folder.with_name(f"{folder.name}.log")
         command = [COMMAND, "sync", "--out", str(folder), "--server", server, *options]
+        self.command = command
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment({})
@@ -133,12 +134,20 @@ class Edge(NamedTuple):
 EDGES = ("nginx", "haproxy", "haproxy-runtime")
 
 
-def start_edge(kind: str, url: str, folder: Path, stack: ExitStack) -> Edge:
-    """One of EDGES, with what is served by the service at `url`, until `stack` ends."""
+def start_edge(kind: str, url: str, folder: Path, stack: ExitStack, **environment: str) -> Edge:
+    """One of EDGES, with what is served by the service at `url`, until `stack` ends.
+
+    The server, not the agent, has `environment` too.
+    """
     here = Path(tempfile.mkdtemp(dir=folder))
     here.chmod(0o755)  # nginx's workers have to get there
     certificates = here / "certificates"
-    start = start_nginx if kind == "nginx" else start_haproxy
+
+    def start(folder: Path, certificates: Path) -> tuple[Server, Terminator, list[str]]:
+        if kind == "nginx":
+            return start_nginx(folder, certificates)
+        return start_haproxy(folder, certificates, environment)
+
     options = ["--format", kind.partition("-")[0]]
     if kind == "nginx" and os.geteuid() == 0:
         options += ["--owner", "nobody"]
@@ -161,7 +170,7 @@ def start_nginx(folder: Path, certificates: Path) -> tuple[Server, Terminator, l
     configuration.write_text(
         _NGINX.format(user=user, folder=folder, certificates=certificates, port=port)
     )
-    command = [_program("nginx"), "-c", str(configuration), "-e", f"{folder}/error.log"]
+    command = [program("nginx"), "-c", str(configuration), "-e", f"{folder}/error.log"]
     typed = " ".join(command)
     server = Server(
         f"https://127.0.0.1:{port}", command, folder / "nginx.log", lambda _: _listens(port)
@@ -170,23 +179,30 @@ def start_nginx(folder: Path, certificates: Path) -> tuple[Server, Terminator, l
     return server, Terminator(server, port), options
 
 
-def start_haproxy(folder: Path, certificates: Path) -> tuple[Server, Terminator, list[str]]:
+def start_haproxy(
+    folder: Path, certificates: Path, environment: Mapping[str, str]
+) -> tuple[Server, Terminator, list[str]]:
     """HAProxy (a master and its worker) with what an agent put into `certificates`, and the agent's
     options to have it loaded again."""
     port = free_port()
     configuration = folder / "haproxy.cfg"
     configuration.write_text(_HAPROXY.format(folder=folder, certificates=certificates, port=port))
     pid = folder / "haproxy.pid"
-    command = [_program("haproxy"), "-W", "-p", str(pid), "-f", str(configuration)]
+    command = [program("haproxy"), "-W", "-p", str(pid), "-f", str(configuration)]
     server = Server(
-        f"https://127.0.0.1:{port}", command, folder / "haproxy.log", lambda _: _listens(port)
+        f"https://127.0.0.1:{port}",
+        command,
+        folder / "haproxy.log",
+        lambda _: _listens(port),
+        {"env": {**os.environ, **environment}},
     )
-    check = f"{command[0]} -c -q -f {configuration}"
+    check = f"{command[0]} -c -f {configuration}"
     reload = f"sh -c 'kill -USR2 $(head -1 {pid})'"
     return server, Terminator(server, port), ["--check", check, "--reload", reload]
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Where an installed server is."""
     # Debian keeps servers where only root's PATH leads.
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if not found:

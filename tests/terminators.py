@@ -37,8 +37,11 @@ class Terminator:
         self._server = server
         self.port = port
 
-    def served(self, hostname: str) -> str | None:
-        """The SHA-256 of the certificate that it serves for `hostname`; None: it serves none."""
+    def served(self, hostname: str | None) -> str | None:
+        """The SHA-256 of the certificate that it serves for `hostname`; None: it serves none.
+
+        Without a hostname, the client sends none.
+        """
         try:
             with (
                 socket.create_connection(("127.0.0.1", self.port), 10) as plain,
@@ -63,7 +66,7 @@ class Terminator:
             return None
         return fingerprint(x509.load_pem_x509_certificate(ended.stdout))
 
-    def wait_for(self, hostname: str, expected: str) -> None:
+    def wait_for(self, hostname: str | None, expected: str) -> None:
         """Returns once it serves `expected` for `hostname`."""
         self._wait(hostname, lambda found: found == expected)
 
@@ -80,7 +83,7 @@ class Terminator:
         """Returns once it serves none of `before` for `hostname`."""
         self._wait(hostname, lambda found: found not in before)
 
-    def _wait(self, hostname: str, is_so: Callable[[str | None], bool]) -> None:
+    def _wait(self, hostname: str | None, is_so: Callable[[str | None], bool]) -> None:
         patience = threading.Event()
         for _ in range(600):
             if is_so(found := self.served(hostname)):

@@ -22,7 +22,8 @@ Entry = dict[str, Any]
 class FeedStub:
     """Entries by certificate id, and the order in which they changed.
 
-    `token`: what must be shown, if anything. `status`: what every request is answered instead.
+    `token`: what must be shown, if anything. `status`: what every request is answered instead;
+    `report_status`: what reports are.
     `forget` makes all cursors too old. `asked` are the cursors of all requests, `reports` what
     agents said.
     """
@@ -30,7 +31,7 @@ class FeedStub:
     def __init__(self) -> None:
         self.url = ""
         self.token = ""
-        self.status = 0
+        self.status = self.report_status = 0
         self.asked: list[str] = []
         self.reports: list[dict[str, Any]] = []
         self._entries: dict[int, bytes] = {}
@@ -103,13 +104,13 @@ def a_feed(earlier: FeedStub | None = None, port: int = 0) -> Iterator[FeedStub]
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if not self._is_refused():
+            if not self._is_refused(stub.report_status):
                 stub.reports.append(json.loads(body))
                 self._answer(204, b"")
 
-        def _is_refused(self) -> bool:
+        def _is_refused(self, status: int = 0) -> bool:
             shown = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            status = stub.status or (0 if shown == stub.token else 401)
+            status = status or stub.status or (0 if shown == stub.token else 401)
             if status:
                 self._answer(status, b'{"detail": "Not like this."}')
             return bool(status)

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from ..pki.authority import NOW, ec_key, issue, rsa_key
 from ..servers import Server
 from ..terminators import Terminator, fingerprint
 from .feed_stub import Entry, FeedStub, a_feed, entry
+from .unloadable import KINDS, unloadable
 
 WWW, SHOP = "www.example.com", "shop.example.com"
 
@@ -32,6 +34,14 @@ def a(
     ends = datetime.now(UTC) + end - NOW
     leaf = issue(names[0], names[0], key=key, signer=key, hostnames=names, end=ends)
     return entry(number, leaf, key, **changes)
+
+
+def an_address(number: int, address: str) -> Entry:
+    """The certificate of an IP address."""
+    ends = datetime.now(UTC) + timedelta(days=90) - NOW
+    names = [x509.IPAddress(ip_address(address))]
+    leaf = issue(address, address, hostnames=names, end=ends)
+    return entry(number, leaf, ec_key(address), hostnames=[address])
 
 
 def of(one: Entry) -> str:
@@ -138,6 +148,63 @@ def test_a_server_that_starts_again_serves_the_same(edge: Fed) -> None:
 
     edge.wait_for(www, WWW)
     edge.wait_for(shop, SHOP)
+
+
+@every_kind
+def test_what_a_server_cannot_load_stops_nobody_else(edge: Fed, tmp_path: Path) -> None:
+    www = a(1, WWW)
+    edge.feed.put(www)
+    edge.wait_for(www, WWW)
+    bad = {
+        number: unloadable(kind, number, f"{kind}.example.com", tmp_path)
+        for number, kind in enumerate(KINDS, 10)
+    }
+    other = edge.terminator.served("unknown.example.org")
+    renewed, shop = a(1, WWW, version=2), a(2, SHOP)
+    edge.feed.put(*bad.values(), renewed, shop)
+
+    edge.wait_for(renewed, WWW)
+    edge.wait_for(shop, SHOP)
+    status = edge.agent.wait_for(lambda status: len(status.problems) == len(KINDS))
+    assert all(KINDS[n] in problem for n, problem in enumerate(status.problems))
+    assert status.served == 2
+    for kind in KINDS:
+        assert edge.terminator.served(f"{kind}.example.com") == other
+    # A server that starts again reads nothing else.
+    edge.server.stop()
+    edge.server.start()
+    edge.wait_for(renewed, WWW)
+    edge.wait_for(shop, SHOP)
+
+    # A renewal that cannot be loaded leaves the version before; one that can ends the complaint.
+    mended = [a(number, f"{KINDS[number - 10]}.example.com", version=2) for number in bad]
+    edge.feed.put(*mended, unloadable("rsa-1024", 1, WWW, tmp_path, version=3))
+    for one in mended:
+        edge.wait_for(one, one["hostnames"][0])
+    edge.agent.wait_for(lambda status: len(status.problems) == 1 and status.served == 6)
+    edge.wait_for(renewed, WWW)
+    said = [
+        (one["certificate_id"], one["version"]) for r in edge.feed.reports for one in r["served"]
+    ]
+    assert set(said) <= {(1, 1), (1, 2), (2, 1), *((number, 2) for number in bad)}
+
+
+@pytest.mark.parametrize("edge", ["nginx", "haproxy"], indirect=True)
+def test_a_client_that_connects_to_an_address_sends_no_name(edge: Fed) -> None:
+    """nginx knows the address that the client connected to. HAProxy serves none, and says so."""
+    other = edge.terminator.served(None)
+    here, elsewhere, www = an_address(1, "127.0.0.1"), an_address(2, "127.0.0.2"), a(3, WWW)
+    edge.feed.put(here, elsewhere, www)
+    edge.wait_for(www, WWW)
+    edge.agent.wait_for(lambda status: status.is_current and status.certificates == 3)
+
+    reported = {one["certificate_id"] for r in edge.feed.reports for one in r["served"]}
+    if "nginx" in edge.agent.command:
+        edge.terminator.wait_for(None, of(here))
+        assert {1, 2, 3} == reported
+    else:
+        assert edge.terminator.served(None) == other
+        assert {3} == reported
 
 
 @pytest.mark.parametrize("edge", ["haproxy-runtime"], indirect=True)

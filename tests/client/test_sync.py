@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from customer_certificates.client import syncing
 from customer_certificates.client.syncing import Wish
+from customer_certificates.client.terminator_commands import default_name
 
 from ..agents import RunningAgent, typed
 from ..pki.authority import NOW, a_leaf, ec_key, issue, rsa_key
@@ -505,3 +507,32 @@ def test_what_is_mistyped_is_said(tmp_path: Path, options: list[str], reason: st
 
     assert code == 2
     assert reason in said
+
+
+def test_each_agent_of_a_host_has_a_name(keeper: Keeper, feed: FeedStub) -> None:
+    """By default, and the same id for as long as its folder is there."""
+    for out in (keeper.folder, keeper.folder.with_name("others")):
+        for _ in range(2):
+            typed("--out", out, "--format", "pem", "--server", feed.url, "--once")
+
+    words = str(keeper.folder.parent).strip("/").replace("/", "-")
+    host = f"{socket.gethostname()}/pem/{words}"
+    names = [one["terminator"] for one in feed.reports]
+    assert names == [f"{host}-certificates"] * 2 + [f"{host}-others"] * 2
+    ids = [one["instance"] for one in feed.reports]
+    assert ids[0] == ids[1] != ids[2] == ids[3]
+    long = default_name("edge-1", "pem", Path("/" + "long/" * 100))
+    assert len(long) == 200
+    assert long != default_name("edge-1", "pem", Path("/" + "long/" * 101))
+
+
+def test_a_name_that_another_agent_uses_is_said(
+    keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What it keeps is served all the same."""
+    feed.put(a(1, WWW))
+    feed.report_status = 409
+
+    assert keeper.sync() == 1
+    assert "Reporting failed: Not like this." in capfd.readouterr().err
+    assert keeper.index == {WWW: {"ecdsa": 1}}

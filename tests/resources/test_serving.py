@@ -248,3 +248,26 @@ def test_what_is_no_report_is_refused(
     status, kind, fields = refusal(report(reporting, **{"terminator": "edge", **changes}))
 
     assert (status, kind, {*fields}) == (422, "invalid", {blamed})
+
+
+AGENT, OTHER = "0a" * 16, "0b" * 16
+
+
+def test_a_name_is_for_one_live_agent(reporting: TestClient, owner: int, clock: Clock) -> None:
+    path = stored(reporting, owner)
+    served = [item(reporting, path)]
+    assert report(reporting, instance=AGENT, served=served).status_code == 204
+
+    for said in ({"instance": OTHER}, {}):
+        answer = report(reporting, dropped=[id_of(path)], **said)
+        assert answer.status_code == 409
+        assert "Another agent reports as 'edge-1'" in answer.json["detail"]
+    assert [one["terminator"] for one in shown(reporting, path)] == ["edge-1"]
+    # The same agent, started again; and another agent, once the first one is gone.
+    clock.now += timedelta(minutes=2)
+    assert report(reporting, instance=AGENT).status_code == 204
+    clock.now += timedelta(minutes=2)
+    assert report(reporting, instance=OTHER).status_code == 409
+    clock.now += timedelta(minutes=2)
+    assert report(reporting, instance=OTHER).status_code == 204
+    assert report(reporting, instance=AGENT).status_code == 409

@@ -109,3 +109,22 @@ def test_where_nobody_answers_that_is_said(
     (terminator,) = client.simulate_get("/terminators").json
     assert terminator["name"] == "edge-2"
     assert terminator["errors"] == ["www.example.com: Connection refused"]
+
+
+def test_what_an_agent_reports_is_verified_under_its_name(
+    client: TestClient, owner: int, database: Database, server: Server
+) -> None:
+    """A probe takes no name from an agent, and does not replace what the agent says of itself."""
+    path = client.simulate_post(
+        f"/users/{owner}/certificates", json=an_upload(active=True)
+    ).headers["Location"]
+    report = {"terminator": "edge-1", "instance": "0a" * 16, "format": "nginx", "errors": ["full"]}
+    server.use(a_pair())
+
+    for _ in range(2):
+        assert client.simulate_post("/terminators/reports", json=report).status_code == 204
+        probing(database, ProbeAddress("edge-1", "127.0.0.1", server.port)).run()
+    (terminator,) = client.simulate_get("/terminators").json
+    assert (terminator["format"], terminator["errors"]) == ("nginx", ["full"])
+    (serving,) = client.simulate_get(path).json["serving"]
+    assert (serving["terminator"], serving["verified"]) == ("edge-1", True)

@@ -17,10 +17,12 @@ from .sync.feed import Feed
 from .sync.folder import Folder, FolderError, is_kept
 from .sync.haproxy import Haproxy
 from .sync.layout import Layout
+from .sync.listing import Listing
 from .sync.mirror import Damaged, Mirror
 from .sync.nginx import Nginx
 from .sync.pem import Pem
 from .sync.publishing import Files, Publisher, Told
+from .sync.runtime import Runtime
 from .sync.state import State
 from .sync.trouble import say
 from .wording import clean, console
@@ -88,14 +90,22 @@ def _agent(
     _claim(state, folder.root, wish)
     layout = _LAYOUTS[wish.format](folder, state)
     mirror = Mirror(folder, state, layout, tells_a_server=wish.runtime is not None)
+
+    def refuse(certificate_id: int, reason: str) -> None:
+        mirror.refuse(certificate_id, reason, now())
+
+    listing = Listing(folder, state, layout, wish.check, refuse)
+    listing.recover()
     try:
         mirror.prepare(now())
     except Damaged as damaged:
         say(str(damaged))
     publisher: Publisher
-    publisher = files = Files(folder, state, layout, wish.check, wish.reload)
+    publisher = files = Files(state, listing, wish.reload)
     if wish.runtime:
-        publisher = Told(folder, state, layout, wish.runtime, files if wish.reload else None)
+        runtime = Runtime(wish.runtime, str(folder.root / layout.listing))
+        fallback = files if wish.reload else None
+        publisher = Told(state, listing, runtime, folder.root, refuse, fallback)
     parts = Parts(feed, state, mirror, publisher)
     identity = Identity(wish.name, wish.format, wish.server)
     return Agent(identity, parts, folder.root, wish.metrics, now)

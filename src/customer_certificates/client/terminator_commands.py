@@ -3,6 +3,7 @@
 import socket
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,8 @@ _TokenFile = Annotated[
     ),
 ]
 _HERE = "http://localhost:9000"
+# What the service accepts.
+_LONGEST_NAME = 200
 
 
 class Format(StrEnum):
@@ -43,7 +46,11 @@ def sync(
     server: _Server = _HERE,
     token_file: _TokenFile = None,
     name: Annotated[
-        str, typer.Option(help="What this terminator is called.", show_default="the host's name")
+        str,
+        typer.Option(
+            help="The name of this terminator in reports. No other agent may use it.",
+            show_default="host/format/folder",
+        ),
     ] = "",
     reload: Annotated[
         str | None,
@@ -53,7 +60,7 @@ def sync(
         str | None,
         typer.Option(
             metavar="CMD",
-            help="What must succeed before that.",
+            help="Checks the server's configuration before that. Must succeed.",
             show_default="`nginx -t` for nginx, where there is a --reload",
         ),
     ] = None,
@@ -78,7 +85,7 @@ def sync(
 
     Follows the service's feed, and the clock. What is in the folder stays while the service is
     away. Exits with 0 after SIGTERM; --once and --status exit with 1 where something is not served
-    as it should be.
+    as it should be: also if a certificate is left out because the server cannot load it.
     """
     from . import syncing
     from .server_url import is_usable
@@ -95,7 +102,7 @@ def sync(
         format=format.value,
         out=out,
         server=server,
-        name=name or socket.gethostname(),
+        name=name or default_name(socket.gethostname(), format.value, out),
         check=check or ("nginx -t" if format == Format.NGINX and reload else None),
         reload=reload,
         runtime=runtime,
@@ -105,6 +112,16 @@ def sync(
     read_token(token_file)
     code = syncing.run(wish, lambda: _reread(token_file), lambda: datetime.now(UTC), once=once)
     raise typer.Exit(code)
+
+
+def default_name(host: str, format: str, folder: Path) -> str:  # noqa: A002
+    """The name of the agent that keeps `folder` for `format` on `host`."""
+    words = "-".join(part for part in folder.absolute().parts if part != "/")
+    name = f"{host}/{format}/{words}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
+    return f"{name[: _LONGEST_NAME - 17]}-{digest}"
 
 
 def probe(

@@ -9,7 +9,7 @@ from .base import Base, Id, Time
 
 
 class Terminator(Base):
-    """One that has reported, by the name that it gave itself.
+    """One that has reported, by the name that it gave itself. `instance` is the agent's random id.
 
     `format` is what it writes for ("nginx"), `cursor` how far it has read the feed, `errors` a JSON
     array of what it cannot do.
@@ -24,6 +24,7 @@ class Terminator(Base):
     cursor: Mapped[str | None] = mapped_column(Text)
     errors: Mapped[str] = mapped_column(Text)
     seen_at: Mapped[datetime] = mapped_column(Time)
+    instance: Mapped[str | None] = mapped_column(Text)
 
 
 class Serving(Base):

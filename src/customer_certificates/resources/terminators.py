@@ -194,6 +194,7 @@ class ReportsResource:
         "passed over.",
         body=Report,
         parameters=[IDEMPOTENCY_KEY],
+        refusals=[Conflict],
         allow=TERMINATORS,
     )
     def on_post(self, req: Request, resp: Response) -> None:

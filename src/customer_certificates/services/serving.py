@@ -1,14 +1,14 @@
 """What is really served: what terminators report, and what is shown of it."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, bindparam, delete, insert, select, update
+from sqlalchemy import BigInteger, bindparam, delete, insert, or_, select, update
 
-from ..errors import NotFound
+from ..errors import Conflict, NotFound
 from ..gateways.database import EVERYBODY, Call, Database, Transaction
 from ..gateways.sql import ids_as_json, ids_of, replacing
 from ..models import Certificate, Serving, Terminator, User
@@ -23,6 +23,8 @@ from .views import ServingView
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 _Text = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+# Agents report once a minute, and later if the service did not answer.
+_LIVE = timedelta(minutes=3)
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 
 
@@ -63,6 +65,14 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
         Annotated[list[_Text], Meta(max_length=100)],
         Meta(description="What it cannot do just now.", examples=[[]]),
     ] = []
+    instance: Annotated[
+        Annotated[str, Meta(min_length=16, max_length=64, pattern=r"^[0-9a-f]+$(?!\n)")] | None,
+        Meta(
+            description="A random id of the agent, always the same. For three minutes after a "
+            "report, no other agent can report under its name.",
+            examples=["0f" * 16],
+        ),
+    ] = None
 
 
 class _Known(NamedTuple):
@@ -95,9 +105,23 @@ class ServingStates:
             replacing(
                 Terminator,
                 Terminator.name,
-                (Terminator.format, Terminator.cursor, Terminator.errors, Terminator.seen_at),
+                (
+                    Terminator.format,
+                    Terminator.cursor,
+                    Terminator.errors,
+                    Terminator.seen_at,
+                    Terminator.instance,
+                ),
+                where=or_(
+                    Terminator.instance.is_(None),
+                    Terminator.instance == bindparam("this_instance"),
+                    Terminator.seen_at < bindparam("not_since"),
+                ),
             ).returning(Terminator.id),
-            ("name", "format", "cursor", "errors", "seen_at"),
+            ("name", "format", "cursor", "errors", "seen_at", "instance"),
+        )
+        self._of_name = database.prepare(
+            select(Terminator.id).where(Terminator.name == bindparam("name")), tenant=None
         )
         of_ids = Certificate.id.in_(ids_of("ids"))
         self._certificates = database.prepare(
@@ -149,18 +173,13 @@ class ServingStates:
 
     def take(self, caller: Caller, report: Report, once: Once = ANY_NUMBER) -> None:
         """Remembers a report. What is not within the caller's reach, or is no certificate any more,
-        is passed over: an agent may be a change behind."""
+        is passed over: an agent may be a change behind.
+
+        Raises Conflict if another agent has reported under the same name a moment ago.
+        """
         with self._database.begin(EVERYBODY) as session:
             once.claim(session)
-            now = self._now()
-            ((terminator_id,),) = session.run(
-                self._terminator,
-                name=report.terminator,
-                format=report.format,
-                cursor=report.cursor,
-                errors=as_json(report.errors),
-                seen_at=now,
-            )
+            terminator_id = self._terminator_id(session, caller, report)
             changes = self._changes(session, caller, terminator_id, report)
             if changes:
                 session.run_together(*changes)
@@ -181,6 +200,31 @@ class ServingStates:
             path = f"/terminators/reports/{terminator_id}"
             self._audit.record(session, caller, "terminator.forget", NOBODY, path)
             once.keep(session, None)
+
+    def _terminator_id(self, session: Transaction, caller: Caller, report: Report) -> int:
+        now = self._now()
+        rows = session.run(
+            self._terminator,
+            name=report.terminator,
+            format=report.format,
+            cursor=report.cursor,
+            errors=as_json(report.errors),
+            seen_at=now,
+            instance=report.instance,
+            this_instance=report.instance,
+            not_since=now - _LIVE,
+        )
+        if not rows and caller.kind == "command":
+            # The service's own probe, which reports for an agent and takes no name from it.
+            rows = session.run(self._of_name, name=report.terminator)
+        if not rows:
+            raise Conflict(
+                f"Another agent reports as {report.terminator!r}. Start one of the two with "
+                "another --name. If the other agent is gone, this name is free three minutes after "
+                "its last report."
+            )
+        terminator_id: int = rows[0][0]
+        return terminator_id
 
     def _changes(
         self, session: Transaction, caller: Caller, terminator_id: int, report: Report

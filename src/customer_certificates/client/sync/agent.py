@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from ..answers import Lost, Refused, Unreachable
 from . import status
+from .commands import PublishingFailure
 from .feed import Feed
 from .mirror import Mirror
-from .publishing import Publisher, PublishingFailure
+from .publishing import Publisher
 from .state import State
-from .trouble import Trouble
+from .trouble import Trouble, say
 
 _LONGEST_WAIT_SECONDS = 30.0
 _STATUS_SECONDS = 10.0
@@ -25,6 +26,7 @@ _LONGEST_UNSERVED_SECONDS = 10.0
 # The service learns so often how far an agent has followed the feed, if nothing else.
 _REPORT_SECONDS = 60.0
 _LONGEST_PROBLEM = 1000
+_MOST_REFUSALS = 50
 
 
 class Parts(NamedTuple):
@@ -89,6 +91,7 @@ class Agent:
 
     def run(self) -> None:
         """Returns after `stop`."""
+        self._say_refusals()
         try:
             while not self._is_stopped:
                 self._listen()
@@ -98,16 +101,29 @@ class Agent:
 
     def run_once(self) -> bool:
         """Whether what the service says is served, by now; what fails is not tried again."""
+        self._say_refusals()
         while self._has_more and not self._following:
             self._attempt(self._following, lambda: self._follow(0))
         self._catch_up()
-        return not any(self._troubles) and self._publisher.due_in() is None
+        return not self._problems() and self._publisher.due_in() is None
 
     def stop(self) -> None:
         """Ends `run`: at once where it waits, else once it has done what it is doing."""
         self._is_stopped = True
         if self._is_waiting:
             raise _Stopped
+
+    def _say_refusals(self) -> None:
+        """Repeats what an earlier process found."""
+        for refusal in self._state.refusals():
+            say(str(refusal))
+
+    def _problems(self) -> list[str]:
+        """What fails, and which certificates are left out."""
+        refusals = [str(one) for one in self._state.refusals()]
+        if (others := len(refusals) - _MOST_REFUSALS) > 0:
+            refusals[_MOST_REFUSALS:] = [f"{others} other certificates are left out."]
+        return [str(one) for one in self._troubles if one] + refusals
 
     def _listen(self) -> None:
         """Hears of changes until something else is to be done."""
@@ -189,7 +205,7 @@ class Agent:
     def _report(self) -> None:
         """Nothing is said to be served before it is."""
         is_served = not self._publishing and self._publisher.due_in() is None
-        problems = [str(one)[:_LONGEST_PROBLEM] for one in self._troubles if one]
+        problems = [one[:_LONGEST_PROBLEM] for one in self._problems()]
         is_due = problems != self._reported_problems or time.monotonic() > self._report_at
         while True:
             served, dropped = self._state.unreported() if is_served else ([], [])
@@ -202,6 +218,7 @@ class Agent:
                 served,
                 dropped,
                 problems,
+                self._state.instance,
             )
             self._reported_problems, is_due = problems, False
             self._report_at = time.monotonic() + _REPORT_SECONDS
@@ -211,7 +228,7 @@ class Agent:
     def _note_status(self) -> None:
         self._counts = self._counts or self._state.counts()
         certificates, served, hostnames = self._counts
-        problems = tuple(str(one) for one in self._troubles if one)
+        problems = tuple(self._problems())
         is_done = not self._has_more and self._publisher.due_in() is None
         now = self._now()
         found = status.Status(

@@ -79,13 +79,17 @@ class Feed:
         served: Sequence[Placed],
         dropped: Sequence[int],
         errors: Sequence[str],
+        instance: str,
     ) -> None:
         """Says what `terminator` serves now, and no longer, of what changed since it last said so.
+
+        `instance` tells this agent from another one that has the same name.
 
         Raises Refused, Unreachable, Lost.
         """
         payload = {
             "terminator": terminator,
+            "instance": instance,
             "format": kind,
             "cursor": cursor,
             "served": [

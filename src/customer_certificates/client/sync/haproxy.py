@@ -5,16 +5,24 @@ from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
 
-from .layout import Layout, certificate_path, is_sent_by_clients, placeholder, require_plain
+from .layout import (
+    Layout,
+    Settled,
+    certificate_path,
+    is_sent_by_clients,
+    placeholder,
+    require_plain,
+)
 from .state import Placed
 
 _PLACEHOLDER = "placeholder.pem"
 
 
 class Haproxy(Layout):
-    """The name of a file says for which names it is served. So a line of the crt-list never has to
-    be changed, only added or deleted: over the runtime socket a new line works before the old one
-    is gone, and what HAProxy has loaded can be told by its paths alone.
+    """The name of a file says which version it has and for which names it is served. No file and no
+    line of the crt-list is ever changed, only added or deleted. So over the runtime socket a new
+    line works before the old one is gone, what HAProxy has loaded can be told by its paths alone,
+    and the crt-list before the last change can be put back.
 
     A name that has certificates of several key types is in several lines: HAProxy picks by what the
     client can do.
@@ -29,18 +37,32 @@ class Haproxy(Layout):
 
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:
         served = " ".join(names())
-        digest = sha256(served.encode()).hexdigest()[:16] if served else "unserved"
-        return certificate_path(f"{placed.id}-{digest}")
+        name = f"{placed.id}-{placed.version}"
+        if not served:
+            return certificate_path(f"{name}-{placed.fingerprint[:16]}-unserved")
+        digest = sha256(f"{placed.fingerprint} {served}".encode()).hexdigest()[:16]
+        return certificate_path(f"{name}-{digest}")
+
+    def can_serve(self, hostname: str) -> bool:
+        """A client that connects to an IP address sends no name: it gets the first certificate."""
+        return is_sent_by_clients(hostname)
+
+    def is_listing_due(self, settled: Settled) -> bool:
+        return settled.winners or settled.contents
 
     def write_listing(self, write: Callable[[bytes], int]) -> None:
         # The first one is served to who asks for no name that is here; it cannot be deleted.
         write(f"{self._folder.root}/{_PLACEHOLDER} !*\n".encode())
         for path, rows in groupby(self._state.all_own_names_served(), key=itemgetter(0)):
-            if line := crt_list_line(f"{self._folder.root}/{path}", [name for _, name in rows]):
-                write(f"{line}\n".encode())
+            line = crt_list_line(f"{self._folder.root}/{path}", [name for _, name in rows])
+            write(f"{line}\n".encode())
+
+
+def certificate_of(path: str) -> int:
+    """The id of the certificate whose file is at `path`."""
+    return int(path.rpartition("/")[2].partition("-")[0])
 
 
 def crt_list_line(path: str, names: Sequence[str]) -> str:
-    """A certificate and its names, as a crt-list has them; empty where no client asks for them."""
-    asked = [name for name in names if is_sent_by_clients(name)]
-    return " ".join([path, *asked]) if asked else ""
+    """A certificate and its names, as a crt-list has them."""
+    return " ".join([path, *names])

@@ -45,6 +45,10 @@ class Layout(ABC):
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:
         """Where the file of a certificate that is served for `names()` belongs."""
 
+    def can_serve(self, hostname: str) -> bool:
+        """Whether the server can serve a certificate for `hostname`."""
+        return True
+
     def point(self, hostname: str, winners: Mapping[str, Placed]) -> list[str]:
         """Stages whatever leads from `hostname` to its winners, by key type; the paths that
         nothing leads to any more."""

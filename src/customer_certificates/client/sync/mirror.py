@@ -7,7 +7,9 @@ from ...pki.winners import decide
 from .entries import Entry, Page
 from .folder import Folder
 from .layout import Layout, Settled
+from .pairs import load_errors
 from .state import Placed, State
+from .trouble import say
 
 # Whoever had looked up a path before it was given up may open it for so long: HAProxy, say, which
 # reads a long crt-list while it starts.
@@ -50,14 +52,25 @@ class Mirror:
             self._state.note("cursor", "")
 
     def apply(self, page: Page, now: datetime) -> None:
-        """Takes a page of the feed. Raises OSError, sqlite3.Error; then nothing was taken."""
+        """Takes a page of the feed. Raises OSError, sqlite3.Error; then nothing was taken.
+
+        A version that a server cannot load is not written. The version before it stays.
+        """
+        reasons = self._load_errors(page.changes)
         with self._state.transaction():
             if page.reset:
                 self._state.note("snapshot", str(self._snapshot() + 1))
                 self._state.note("is_snapshot", "yes")
+                self._state.admit_unknown()
             names, entries, gone = set[str](), dict[int, Entry](), set[int]()
             for entry in page.changes:
                 number = entry.certificate_id
+                if reason := reasons.get(entry):
+                    self._state.name_again(number, self._snapshot())
+                    self._refuse(
+                        number, entry.version, entry.fingerprint_sha256 or "", reason, entry.names
+                    )
+                    continue
                 names.update(self._state.hostnames_of(number))
                 if entry.is_served:
                     names.update(entry.names)
@@ -76,6 +89,17 @@ class Mirror:
             self._drop(gone, now)
             self._settle(names, entries, gone, now)
             self._state.note("cursor", page.cursor)
+
+    def refuse(self, certificate_id: int, reason: str, now: datetime) -> None:
+        """Leaves a certificate out until its version changes: the server refuses it.
+
+        Raises as `apply` does.
+        """
+        with self._state.transaction():
+            if placed := self._state.placed(certificate_id):
+                names = self._state.hostnames_of(certificate_id)
+                self._refuse(certificate_id, placed.version, placed.fingerprint, reason, names)
+                self._settle(names, {}, set(), now)
 
     def keep_time(self, now: datetime) -> bool:
         """Serves what has become valid, and no longer what has expired; whether there was any.
@@ -100,14 +124,41 @@ class Mirror:
             with self._state.transaction():
                 self._state.keep(paths)
 
+    def _load_errors(self, changes: Iterable[Entry]) -> dict[Entry, str]:
+        """Why a server cannot load them, of those that it cannot load.
+
+        What is in the folder already was tested before.
+        """
+        new = [one for one in changes if one.is_served and not self._is_placed(one)]
+        reasons = zip(new, load_errors(one.pem for one in new), strict=True)
+        return {entry: reason for entry, reason in reasons if reason}
+
+    def _is_placed(self, entry: Entry) -> bool:
+        placed = self._state.placed(entry.certificate_id)
+        return bool(
+            placed
+            and (placed.version, placed.fingerprint) == (entry.version, entry.fingerprint_sha256)
+        )
+
+    def _refuse(
+        self, number: int, version: int, fingerprint: str, reason: str, names: Iterable[str]
+    ) -> None:
+        if refusal := self._state.refuse(number, version, fingerprint, reason, names):
+            say(str(refusal))
+
     def _snapshot(self) -> int:
         return int(self._state.fact("snapshot") or 0)
 
     def _take(self, entry: Entry, now: datetime) -> None:
         before = self._state.placed(entry.certificate_id)
+        if not self._state.is_refused(
+            entry.certificate_id, entry.version, entry.fingerprint_sha256 or ""
+        ):
+            self._state.admit([entry.certificate_id])
         self._state.put(entry, before.path if before else "", self._snapshot(), now)
 
-    def _drop(self, certificate_ids: Iterable[int], now: datetime) -> None:
+    def _drop(self, certificate_ids: Collection[int], now: datetime) -> None:
+        self._state.admit(certificate_ids)
         for number in certificate_ids:
             if placed := self._state.placed(number):
                 self._state.forget(number)
@@ -128,6 +179,8 @@ class Mirror:
             before = self._state.winners(name)
             decision = decide(name, self._state.candidates(name), now)
             after = {kind: one.certificate_id for kind, one in decision.winners.items()}
+            if not self._layout.can_serve(name):
+                after = {}
             if before != after:
                 self._state.set_winners(name, before, after)
                 touched.update(before.values(), after.values())
@@ -143,6 +196,7 @@ class Mirror:
             settled.contents = any(self._state.is_served(number) for number in entries)
             self._note_due(settled)
             self._state.to_report(touched)
+            self._state.note_unchecked(touched)
             self._folder.switch()
         except BaseException:
             self._folder.forget()

@@ -13,7 +13,6 @@ from .layout import (
     Layout,
     Settled,
     certificate_path,
-    is_sent_by_clients,
     placeholder,
     require_plain,
 )
@@ -40,7 +39,12 @@ map $customer_certificate_parent $customer_certificate_wildcard {{
 """
 _MIDDLE = """\
 }}
-map $ssl_server_name $customer_certificate_name {{
+# A client that connects to an IP address sends no name.
+map $ssl_server_name $customer_certificate_asked {{
+    default $ssl_server_name;
+    "" $server_addr;
+}}
+map $customer_certificate_asked $customer_certificate_name {{
     default $customer_certificate_wildcard;
 """
 _SERVER = """\
@@ -73,7 +77,7 @@ class Nginx(Layout):
 
     def point(self, hostname: str, winners: Mapping[str, Placed]) -> list[str]:
         before, after = self._state.pair(hostname), None
-        if winners and is_sent_by_clients(hostname):
+        if winners:
             after = self._pair(winners)
         if after == before:
             return []

@@ -1,35 +1,29 @@
 """What makes a server that runs serve what is in the folder."""
 
 import math
-import shlex
-import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
-from .folder import Folder
-from .haproxy import crt_list_line
-from .layout import Layout
+from . import commands
+from .commands import PublishingFailure
+from .haproxy import certificate_of, crt_list_line
+from .listing import Listing
 from .runtime import Runtime, RuntimeFailure
 from .state import State
 
-_COMMAND_SECONDS = 120
 # From here on, reading everything again is less work for HAProxy than being told of each.
 _MANY = 1000
 _PAUSE_SECONDS = 2.0
 
 
-class PublishingFailure(Exception):  # noqa: N818
-    """The server does not serve what is in the folder yet; the message says why."""
-
-
 class Publisher(ABC):
     """What is due is recorded, and stays due until it is done."""
 
-    def __init__(self, folder: Folder, state: State, layout: Layout) -> None:
-        self._folder = folder
+    def __init__(self, state: State, listing: Listing) -> None:
         self._state = state
-        self._layout = layout
+        self._listing = listing
         self._listed = -math.inf
 
     @abstractmethod
@@ -40,11 +34,6 @@ class Publisher(ABC):
     def publish(self) -> None:
         """Does what is due by now. Raises PublishingFailure, OSError, sqlite3.Error; then it is
         still due."""
-
-    def _write_listing(self) -> None:
-        with self._folder.writer(self._layout.listing) as write:
-            self._layout.write_listing(write)
-        self._folder.switch()
 
     def _note_done(self) -> None:
         with self._state.transaction():
@@ -58,13 +47,10 @@ class Publisher(ABC):
 
 
 class Files(Publisher):
-    """The listing, and the commands that check it and have it read."""
+    """The listing, and the command that has it read."""
 
-    def __init__(
-        self, folder: Folder, state: State, layout: Layout, check: str | None, reload: str | None
-    ) -> None:
-        super().__init__(folder, state, layout)
-        self._check = check
+    def __init__(self, state: State, listing: Listing, reload: str | None) -> None:
+        super().__init__(state, listing)
         self._reload = reload
 
     def due_in(self) -> float | None:
@@ -77,39 +63,29 @@ class Files(Publisher):
 
     def publish_now(self) -> None:
         """The same, however short ago the last time was."""
-        if self._state.fact("listing_due"):
-            self._replace_listing()
-        else:
-            _run(self._check)
-        _run(self._reload)
+        self._listing.publish()
+        commands.run(self._reload)
         self._note_done()
-
-    def _replace_listing(self) -> None:
-        """The one before is put back where the new one does not check out."""
-        listing, previous = self._layout.listing, f"{self._layout.listing}.previous"
-        if is_replacing := (self._folder.root / listing).exists():
-            self._folder.link(listing, previous)
-        self._write_listing()
-        try:
-            _run(self._check)
-        except PublishingFailure:
-            if is_replacing:
-                self._folder.link(previous, listing)
-                self._folder.switch()
-            raise
-        finally:
-            self._folder.remove(previous)
 
 
 class Told(Publisher):
     """HAProxy is told over its runtime socket; the files are for when it starts again."""
 
     def __init__(
-        self, folder: Folder, state: State, layout: Layout, socket: Path, reload: Files | None
+        self,
+        state: State,
+        listing: Listing,
+        runtime: Runtime,
+        root: Path,
+        refuse: Callable[[int, str], None],
+        reload: Files | None,
     ) -> None:
-        """`reload` is what to do instead where there is much to tell."""
-        super().__init__(folder, state, layout)
-        self._runtime = Runtime(socket, str(folder.root / layout.listing))
+        """`refuse` leaves out a certificate that HAProxy does not take. `reload` is what to do
+        instead if there is much to tell."""
+        super().__init__(state, listing)
+        self._runtime = runtime
+        self._root = root
+        self._refuse = refuse
         self._reload = reload
         self._has_met = False
 
@@ -119,7 +95,7 @@ class Told(Publisher):
         return self._listing_due_in() if self._state.fact("listing_due") else None
 
     def publish(self) -> None:
-        is_told = False
+        failure: PublishingFailure | RuntimeFailure | None = None
         try:
             self._meet()
             queued = self._state.queued()
@@ -127,14 +103,14 @@ class Told(Publisher):
                 self._have_it_read(self._reload)
             else:
                 self._tell(queued)
-            is_told = True
-        except RuntimeFailure as failure:
-            raise PublishingFailure(str(failure)) from None
-        finally:
-            # Who cannot be told may be about to start, and reads it then.
-            if self._state.fact("listing_due") and not (is_told and self._listing_due_in()):
-                self._write_listing()
-                self._note_done()
+        except (RuntimeFailure, PublishingFailure) as error:
+            failure = error
+        # A HAProxy that does not answer may be about to start, and reads it then.
+        if self._state.fact("listing_due") and (failure or not self._listing_due_in()):
+            self._listing.publish()
+            self._note_done()
+        if failure:
+            raise PublishingFailure(str(failure))
 
     def _have_it_read(self, files: Files) -> None:
         files.publish_now()
@@ -148,7 +124,7 @@ class Told(Publisher):
         process = self._runtime.process()
         if self._has_met and process.name == self._state.fact("process"):
             return
-        root = f"{self._folder.root}/"
+        root = f"{self._root}/"
         loaded = {path.removeprefix(root) for path in self._runtime.loaded()}
         wanted = {path for path, _ in self._state.all_own_names_served()}
         # It may have read these before they were changed.
@@ -163,13 +139,16 @@ class Told(Publisher):
     def _tell(self, paths: list[str]) -> None:
         """New certificates first: no name is without one for a moment."""
         served, others = list[tuple[str, str]](), list[tuple[str, str]]()
-        failures = []
+        failures, failed = [], set[int]()
         for path in paths:
             names = self._state.own_names_at(path)
-            line = crt_list_line(f"{self._folder.root}/{path}", names) if names else ""
+            line = crt_list_line(f"{self._root}/{path}", names) if names else ""
             (served if line else others).append((path, line))
         for path, line in served + others:
-            file = self._folder.root / path
+            file = self._root / path
+            if not line and certificate_of(path) in failed:
+                # The version before is served until the new one is.
+                continue
             try:
                 if line:
                     self._runtime.put(str(file), file.read_text("ascii"), line)
@@ -178,29 +157,12 @@ class Told(Publisher):
             except RuntimeFailure as failure:
                 if failure.is_general:
                     raise
-                failures.append(str(failure))
-                continue
+                if not failure.is_refusal:
+                    failures.append(str(failure))
+                    failed.add(certificate_of(path))
+                    continue
+                self._refuse(certificate_of(path), str(failure))
             with self._state.transaction():
                 self._state.sent(path)
         if failures:
             raise PublishingFailure(f"{failures[0]} ({len(failures)} certificates)")
-
-
-def _run(command: str | None) -> None:
-    if command is None:
-        return
-    try:
-        done = subprocess.run(  # noqa: S603 - the command is the operator's
-            shlex.split(command),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_COMMAND_SECONDS,
-            check=False,
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise PublishingFailure(f"`{command}` cannot be run: {error}") from None
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-500:]
-        raise PublishingFailure(f"`{command}` ended with {done.returncode}: {said}")

@@ -6,17 +6,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 _SECONDS = 30
+# What HAProxy says of a certificate that it cannot load.
+_REFUSALS = ("unable to load", "inconsistencies", "must contain at least")
 # Of a process's start, which HAProxy gives in whole seconds.
 _MARGIN_SECONDS = 5.0
 
 
 class RuntimeFailure(Exception):  # noqa: N818
-    """HAProxy was not told; the message says why. `is_general`: it would be told nothing else
-    either."""
+    """HAProxy was not told; the message says why.
 
-    def __init__(self, message: str, *, is_general: bool = False) -> None:
+    `is_general`: nothing else can be told either. `is_refusal`: HAProxy cannot load the
+    certificate, and never will.
+    """
+
+    def __init__(self, message: str, *, is_general: bool = False, is_refusal: bool = False) -> None:
         super().__init__(message)
         self.is_general = is_general
+        self.is_refusal = is_refusal
 
 
 class Process(NamedTuple):
@@ -64,8 +70,18 @@ class Runtime:
     def put(self, path: str, pem: str, line: str) -> None:
         """Has `pem` served as `path`, for the names in `line` of the crt-list.
 
-        Raises RuntimeFailure.
+        Raises RuntimeFailure; then HAProxy has nothing of it that it did not have before.
         """
+        try:
+            self._put(path, pem, line)
+        except RuntimeFailure as failure:
+            if not failure.is_general:
+                self._ask(f"abort ssl cert {path}")
+                if path not in self._loaded:
+                    self._ask(f"del ssl cert {path}")
+            raise
+
+    def _put(self, path: str, pem: str, line: str) -> None:
         self._ask(f"new ssl cert {path}")
         answer = self._ask(f"set ssl cert {path} <<\n{pem}")
         if f"Transaction created for certificate {path}!" not in answer:
@@ -97,7 +113,11 @@ class Runtime:
     def _require(self, expected: str, answer: str, path: str) -> None:
         if expected not in answer:
             said = " ".join(answer.split())
-            raise RuntimeFailure(f"HAProxy does not take {path}: {said[:300]}")
+            # The others are about HAProxy's buffer, or a transaction that somebody else began.
+            is_refusal = any(word in said for word in _REFUSALS)
+            raise RuntimeFailure(
+                f"HAProxy does not take {path}: {said[:300]}", is_refusal=is_refusal
+            )
 
     def _ask(self, command: str) -> str:
         """What HAProxy says to one command, which may have a payload."""
@@ -109,6 +129,12 @@ class Runtime:
                 answer = b""
                 while part := connection.recv(1 << 16):
                     answer += part
+        except (ConnectionResetError, BrokenPipeError):
+            # The next command fails too if it is HAProxy that ended.
+            raise RuntimeFailure(
+                f"HAProxy does not read all of {command.partition(chr(10))[0]!r}: "
+                "raise its tune.bufsize"
+            ) from None
         except OSError as error:
             reason = error.strerror or error
             raise RuntimeFailure(

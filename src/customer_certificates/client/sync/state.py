@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from uuid import uuid4
 
 from ...pki.material import Trust
 from ...pki.names import wildcard_of
@@ -40,6 +41,11 @@ CREATE TABLE IF NOT EXISTS leftovers (path TEXT PRIMARY KEY, due REAL NOT NULL) 
 CREATE INDEX IF NOT EXISTS leftovers_due ON leftovers (due);
 CREATE TABLE IF NOT EXISTS unsent (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS unreported (certificate_id INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS refused (
+    certificate_id INTEGER PRIMARY KEY, version INTEGER NOT NULL, fingerprint TEXT NOT NULL,
+    reason TEXT NOT NULL, hostnames TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS unchecked (certificate_id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE IF NOT EXISTS aside (certificate_id INTEGER PRIMARY KEY);
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -55,6 +61,22 @@ class Placed(NamedTuple):
     path: str
 
 
+class Refusal(NamedTuple):
+    """A version of a certificate that a server cannot load, and why."""
+
+    certificate_id: int
+    version: int
+    reason: str
+    hostnames: str
+
+    def __str__(self) -> str:
+        names = f" ({self.hostnames})" if self.hostnames else ""
+        return (
+            f"Certificate {self.certificate_id}{names}, version {self.version}, is left out: "
+            f"{self.reason}."
+        )
+
+
 class State:
     """The database of one folder. One thread uses it."""
 
@@ -68,8 +90,17 @@ class State:
             f"PRAGMA cache_size = -16000; {_SCHEMA}"
         )
 
+        with self.transaction():
+            if not self.fact("instance"):
+                self.note("instance", uuid4().hex)
+
     def close(self) -> None:
         self._database.close()
+
+    @property
+    def instance(self) -> str:
+        """The id of the agent that keeps this folder: random, and always the same."""
+        return self.fact("instance")
 
     def transaction(self) -> AbstractContextManager[object]:
         """A `with` whose changes are kept together, or none of them."""
@@ -124,6 +155,10 @@ class State:
         )
         return Placed(*row) if row else None
 
+    def name_again(self, certificate_id: int, snapshot: int) -> None:
+        """Records that `snapshot` named a certificate, whose version here stays."""
+        self._do("UPDATE certificates SET snapshot = ? WHERE id = ?", snapshot, certificate_id)
+
     def not_named_since(self, snapshot: int) -> list[int]:
         """The certificates that `snapshot` has not named."""
         rows = self._do("SELECT id FROM certificates WHERE snapshot < ?", snapshot)
@@ -154,7 +189,9 @@ class State:
         rows = self._do(
             "SELECT c.id, c.user_id, c.version, h.hostname, c.not_before, c.not_after, c.trust,"
             " c.key_type FROM hostnames h JOIN certificates c ON c.id = h.certificate_id"
-            " WHERE h.hostname IN (?, ?)",
+            " WHERE h.hostname IN (?, ?) AND NOT EXISTS (SELECT 1 FROM refused r"
+            " WHERE r.certificate_id = c.id AND r.version = c.version"
+            " AND r.fingerprint = c.fingerprint)",
             hostname,
             wildcard_of(hostname),
         )
@@ -229,11 +266,91 @@ class State:
         )
         return [row[0] for row in rows]
 
+    # What a server cannot load
+
+    def refuse(
+        self,
+        certificate_id: int,
+        version: int,
+        fingerprint: str,
+        reason: str,
+        hostnames: Iterable[str],
+    ) -> Refusal | None:
+        """Records that a server cannot load this version; None if that was known."""
+        known = self._row(
+            "SELECT version, fingerprint, reason FROM refused WHERE certificate_id = ?",
+            certificate_id,
+        )
+        if known == (version, fingerprint, reason):
+            return None
+        names = list(hostnames)
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        self._do(
+            "INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)",
+            certificate_id,
+            version,
+            fingerprint,
+            reason,
+            shown,
+        )
+        return Refusal(certificate_id, version, reason, shown)
+
+    def is_refused(self, certificate_id: int, version: int, fingerprint: str) -> bool:
+        row = self._row(
+            "SELECT 1 FROM refused WHERE certificate_id = ? AND version = ? AND fingerprint = ?",
+            certificate_id,
+            version,
+            fingerprint,
+        )
+        return row is not None
+
+    def admit(self, certificate_ids: Iterable[int]) -> None:
+        """Forgets refusals."""
+        self._database.executemany(
+            "DELETE FROM refused WHERE certificate_id = ?", [(one,) for one in certificate_ids]
+        )
+
+    def admit_unknown(self) -> None:
+        """Forgets the refusals of certificates of which no version is in the folder."""
+        self._do("DELETE FROM refused WHERE certificate_id NOT IN (SELECT id FROM certificates)")
+
+    def refusals(self) -> list[Refusal]:
+        rows = self._do(
+            "SELECT certificate_id, version, reason, hostnames FROM refused ORDER BY certificate_id"
+        )
+        return [Refusal(*row) for row in rows]
+
+    def note_unchecked(self, certificate_ids: Iterable[int]) -> None:
+        """Notes that the server's check has not accepted these certificates as they are now."""
+        self._database.executemany(
+            "INSERT OR IGNORE INTO unchecked VALUES (?)", [(one,) for one in certificate_ids]
+        )
+
+    def unchecked(self) -> list[int]:
+        """The certificates that are served, and that the server's check has not accepted yet."""
+        rows = self._do(
+            "SELECT certificate_id FROM unchecked u WHERE EXISTS"
+            " (SELECT 1 FROM winners w WHERE w.certificate_id = u.certificate_id)"
+        )
+        return [row[0] for row in rows]
+
+    def checked_all(self) -> None:
+        self._do("DELETE FROM unchecked")
+
+    def set_aside(self, certificate_ids: Iterable[int]) -> None:
+        """Leaves these certificates, and no others, out of listings; not across processes."""
+        self._do("DELETE FROM aside")
+        self._database.executemany(
+            "INSERT INTO aside VALUES (?)", [(one,) for one in certificate_ids]
+        )
+
     def all_winners(self) -> Iterator[tuple[str, str, str]]:
         """Hostname, key type and path of everything that is served, by hostname."""
         return self._do(
             "SELECT w.hostname, w.key_type, c.path FROM winners w"
-            " JOIN certificates c ON c.id = w.certificate_id ORDER BY w.hostname, w.key_type"
+            " JOIN certificates c ON c.id = w.certificate_id"
+            " WHERE c.id NOT IN (SELECT certificate_id FROM aside)"
+            " ORDER BY w.hostname, w.key_type"
         )
 
     def all_own_names_served(self) -> Iterator[tuple[str, str]]:
@@ -241,7 +358,9 @@ class State:
         return self._do(
             "SELECT DISTINCT c.path, w.hostname FROM certificates c"
             " JOIN winners w ON w.certificate_id = c.id JOIN hostnames h"
-            " ON h.hostname = w.hostname AND h.certificate_id = c.id ORDER BY c.id, w.hostname"
+            " ON h.hostname = w.hostname AND h.certificate_id = c.id"
+            " WHERE c.id NOT IN (SELECT certificate_id FROM aside)"
+            " ORDER BY c.id, w.hostname"
         )
 
     # Pairs of files: what nginx serves for a name
@@ -262,7 +381,10 @@ class State:
     def paired_names(self, *, wildcards: bool) -> Iterator[str]:
         """The hostnames that have a pair, in order: the wildcards, or all others."""
         rows = self._do(
-            "SELECT hostname FROM pairs WHERE (substr(hostname, 1, 2) = '*.') = ?", wildcards
+            "SELECT hostname FROM pairs WHERE (substr(hostname, 1, 2) = '*.') = ?"
+            " AND hostname NOT IN (SELECT w.hostname FROM winners w"
+            " JOIN aside a ON a.certificate_id = w.certificate_id)",
+            wildcards,
         )
         return (row[0] for row in rows)
 

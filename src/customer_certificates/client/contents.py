@@ -1,7 +1,6 @@
 """What one file holds: certificates and private keys, in whatever form."""
 
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,8 @@ from ..errors import Finding
 from ..pki import certificates
 from ..pki.certificates import Certificate
 from ..pki.keys import KeyRead, PrivateKey, pkcs8, read_key
-from ..pki.pem import CERTIFICATE_LABELS, read_pem
+from ..pki.pem import CERTIFICATE_LABELS, read_blocks
+from ..pki.pem_marks import is_pem
 from ..pki.pkcs12 import Pkcs12Read, read_pkcs12
 from .walk import LARGEST_FILE_BYTES, File, is_expected
 
@@ -20,15 +20,6 @@ T = TypeVar("T", KeyRead, Pkcs12Read)
 
 # What findings call it: they were worded for the fields of an upload.
 _FIELD = "the file"
-# At the beginning of a line: scripts that handle such files have it elsewhere.
-_CERTIFICATE = re.compile(r"^[ \t]*-----BEGIN [A-Z0-9 ]*CERTIFICATE-----", re.MULTILINE)
-# Cut out as text: the headers of an encrypted key of the old kind are not in its DER. An OpenSSH
-# key is nobody's TLS key.
-_KEY = re.compile(
-    rb"^[ \t]*(-----BEGIN ((?:RSA |EC |DSA |ENCRYPTED )?PRIVATE KEY)-----"
-    rb"(?:(?!-----).)*-----END \2-----)",
-    re.DOTALL | re.MULTILINE,
-)
 _LOCKED = {"key_encrypted", "passphrase_wrong"}
 
 
@@ -71,7 +62,7 @@ def look_into(file: File, passphrases: Sequence[str]) -> Contents:
         problem = f"it cannot be read: {error.strerror}"
         is_told = file.is_named or is_expected(file.path)
         return Contents(file, problems=(problem,) if is_told else ())
-    if b"-----BEGIN " in data:
+    if is_pem(data):
         return _pem(Contents(file, data, is_pem=True), passphrases)
     if data.startswith(b"\x30"):
         return _der(Contents(file, data), passphrases)
@@ -94,24 +85,31 @@ def _read(file: File) -> bytes:
 
 def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
     text = contents.data.decode("utf-8", "replace")
-    read = read_pem(text, _FIELD)
+    read = read_blocks(text, _FIELD)
     blocks = [block for block in read.blocks if block.label in CERTIFICATE_LABELS]
     found = [certificates.read(block.der, _FIELD, n) for n, block in enumerate(blocks, 1)]
     problems = _errors(one for one in found if isinstance(one, Finding))
     # A request or a public key that cannot be read is nobody's loss.
-    if _CERTIFICATE.search(text):
+    if blocks or any(label in CERTIFICATE_LABELS or _is_key(label) for label in read.broken):
         problems += _errors(read.findings)
     keys = []
-    for block in _KEY.finditer(contents.data):
-        read_as, passphrase = _unlock(partial(read_key, block[1]), passphrases)
-        keys.append(HeldKey(block[1], read_as.key, passphrase))
-        problems += _problems(read_as, passphrases)
+    for block in read.blocks:
+        if _is_key(block.label):
+            data = block.to_pem().encode()
+            read_as, passphrase = _unlock(partial(read_key, data), passphrases)
+            keys.append(HeldKey(data, read_as.key, passphrase))
+            problems += _problems(read_as, passphrases)
     return replace(
         contents,
         certificates=tuple(one for one in found if isinstance(one, Certificate)),
         keys=tuple(keys),
         problems=tuple(problems),
     )
+
+
+def _is_key(label: str) -> bool:
+    # An OpenSSH key is nobody's TLS key.
+    return label.endswith("PRIVATE KEY") and not label.startswith("OPENSSH")
 
 
 def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:

@@ -130,7 +130,7 @@ def _read(material: Material) -> _Sent:
 def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding]]:
     read = read_pem(text, field)
     found, faults = _certificates(read.blocks, field)
-    is_shown = has_private_key(text, read.blocks, {one.der for one in found})
+    is_shown = has_private_key(read, {one.der for one in found})
     shown = [_key_shown(field)] if is_shown else []
     return found, [*shown, *read.findings, *faults]
 

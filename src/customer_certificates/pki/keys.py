@@ -12,6 +12,7 @@ from .key_loading import form_or_fault, load
 from .key_loading import pkcs8 as pkcs8
 from .pbe import Encryption
 from .pem import Block, read_blocks
+from .pem_marks import is_pem
 from .public_keys import PrivateKey as PrivateKey
 from .public_keys import key_algorithm as key_algorithm
 from .public_keys import mismatch as mismatch
@@ -84,10 +85,10 @@ def unarmoured(data: bytes) -> bytes | None:
 
 def _decoded(data: bytes) -> bytes | None:
     """What `data` stands for where it is a key in base64 once more."""
-    if data[:1] == b"\x30" or b"-----BEGIN " in data:
+    if data[:1] == b"\x30" or is_pem(data):
         return None
     decoded = unarmoured(data)
-    if decoded and (decoded[:1] == b"\x30" or b"-----BEGIN " in decoded):
+    if decoded and (decoded[:1] == b"\x30" or is_pem(decoded)):
         return decoded
     return None
 
@@ -95,7 +96,7 @@ def _decoded(data: bytes) -> bytes | None:
 def _key_blocks(data: bytes, field: str) -> tuple[tuple[Block, ...], tuple[Finding, ...]]:
     if not data.strip():
         return (), (told.invalid(f"{field} is empty.", told.GET_IT_AGAIN, field),)
-    if b"-----BEGIN " not in data:
+    if not is_pem(data):
         return (Block("", data),), ()
     read = read_blocks(data.decode("utf-8", "replace"), field)
     # What stands there twice costs once.

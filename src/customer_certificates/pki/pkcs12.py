@@ -13,6 +13,7 @@ from .ber import NotBer
 from .key_loading import decrypted, load_plain
 from .keys import PrivateKey, pkcs8, the_one, unarmoured
 from .pbe import UnknownAlgorithm, WrongPassphrase
+from .pem_marks import is_pem
 from .safes import Bags, File, Sealed
 from .wording import shown
 
@@ -142,7 +143,7 @@ def _safe_through_the_library(sealed: Sealed, passphrase: str | None) -> Bags:
 
 def _not_pkcs12(data: bytes, error: NotBer) -> Finding:
     hint = f"Make one anew: {_EXPORT}"
-    if b"-----BEGIN " in data:
+    if is_pem(data):
         detail, hint = "pkcs12 is PEM.", "Send it as body, and its key as private_key."
     elif not data:
         detail = "pkcs12 is empty."

@@ -15,7 +15,7 @@ from . import made_by_openssl as made
 CERTIFICATE = made.CERTIFICATE
 DER = base64.b64decode("".join(CERTIFICATE.splitlines()[1:-1]))
 EC_KEY = key_pem().decode()
-RSA_KEY = pem(pkcs8(rsa_key("exposed")), "PRIVATE KEY")
+RSA_KEY = pem(pkcs8(rsa_key("2048")), "PRIVATE KEY")
 ENCRYPTED = """-----BEGIN RSA PRIVATE KEY-----
 Proc-Type: 4,ENCRYPTED
 DEK-Info: AES-256-CBC,0C78B7D52C1B08D01824EDF8016391C6

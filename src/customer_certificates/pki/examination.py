@@ -124,7 +124,9 @@ def _read(material: Material) -> _Sent:
         in_chain, faults = _read_text(material.chain, "chain")
         found, findings = found + in_chain, findings + faults
     is_all = not any(finding.code in _NOT_READ for finding in findings)
-    return _Sent(body, found, key_read.key, [*findings, *key_read.findings], is_all)
+    return _Sent(
+        body, found, key_read.key, [*findings, *key_read.findings, *material.findings], is_all
+    )
 
 
 def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding]]:

@@ -83,8 +83,11 @@ def examine(
     findings += chain.findings
     findings += checks.check_leaf(leaf, chain.trust, now)
     findings += checks.check_chain(chain.served[1:], now)
-    if leaf.public_key:
-        findings += keys.weakness(leaf.public_key, key_field)
+    weak = keys.weakness(leaf.public_key, key_field) if leaf.public_key else ()
+    if sent.key and not weak:
+        # Nothing shows in the public key; the private one says how its primes were made.
+        weak = keys.weak_primes(sent.key, key_field)
+    findings += weak
     verified = chain.trust in ("public", "private")
     return Examined(
         _in_order(findings),

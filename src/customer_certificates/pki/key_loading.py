@@ -112,7 +112,11 @@ def decrypted(sealed: Sealed, passphrase: str | None) -> bytes:
     What that costs must have been looked at. Raises WrongPassphrase, UnknownAlgorithm.
     """
     if sealed.encryption.cipher:
-        return sealed.encryption.decrypt(sealed.ciphertext, passphrase)
+        plain = sealed.encryption.decrypt(sealed.ciphertext, passphrase)
+        if not _is_one_sequence(plain):
+            # One wrong passphrase in 256 leaves what looks like padding; RC4 has none.
+            raise WrongPassphrase
+        return plain
     return _through_the_library(load_der_private_key, sealed.encoded, passphrase)
 
 
@@ -153,9 +157,6 @@ def _decrypted(
         else:
             ciphertext = ber.only(der).children()[1].octets()
             plain = decrypted(Sealed(form, ciphertext, der), passphrase)
-            if not _is_one_sequence(plain):
-                # One wrong passphrase in 256 leaves what looks like padding.
-                return told.passphrase_wrong(field)
     except UnknownAlgorithm as error:
         return told.unknown_encryption(str(error), field)
     except (WrongPassphrase, NotBer):  # nothing tells the one from a key that is damaged

@@ -17,6 +17,7 @@ from .public_keys import PrivateKey as PrivateKey
 from .public_keys import key_algorithm as key_algorithm
 from .public_keys import mismatch as mismatch
 from .public_keys import spki_of as spki_of
+from .weak_keys import weak_primes as weak_primes
 from .weak_keys import weakness as weakness
 from .wording import listed
 
@@ -45,8 +46,8 @@ def read_key(data: bytes, passphrase: str | None, field: str = "private_key") ->
     blocks, faults = _key_blocks(data, field)
     findings += faults
     forms = [form_or_fault(block, field) for block in blocks]
-    derivations = [form.derivation for form in forms if isinstance(form, Encryption)]
-    if too_costly := costs.too_costly(derivations, field):
+    sealed = [form for form in forms if isinstance(form, Encryption)]
+    if too_costly := costs.too_costly(sealed, field):
         return KeyRead(None, (*findings, too_costly))
     loaded = [
         form if isinstance(form, Finding) else load(block, form, passphrase, field)

@@ -559,11 +559,14 @@ def _weak_rsa() -> Iterator[Case]:
         Rsa(65519, prime("small", 2048 - 16), 65537),
         findings=(WEAK,),
     )
-    for size in (65, 512, 1003):
+    for bits_of_one in (65, 512, 1003):
         yield weak(
-            f"prime-{size}-bits",
-            f"One prime has {size} bits, the other the rest of 2048.",
-            Rsa(prime(f"short {size}", size), prime(f"long {size}", 2048 - size)),
+            f"prime-{bits_of_one}-bits",
+            f"One prime has {bits_of_one} bits, the other the rest of 2048.",
+            Rsa(
+                prime(f"short {bits_of_one}", bits_of_one),
+                prime(f"long {bits_of_one}", 2048 - bits_of_one),
+            ),
         )
     for pattern in ("aa", "c1", "ff", "c0de"):
         most = int(pattern * (128 // (len(pattern) // 2)), 16)

@@ -95,11 +95,11 @@ def _understood() -> Iterator[Case]:
         pkcs12(_safes(Old("3des-2"), Old("3des-2")), Mac("sha1")),
     )
     for cipher in ("rc4-40", "rc4-128"):
-        sealing = Old(cipher)
-        safes = _safes(sealing, sealing)
+        rc4 = Old(cipher)
+        safes = _safes(rc4, rc4)
         yield case(cipher, f"{cipher.upper()} for all.", pkcs12(safes, Mac("sha1")))
         yield case(f"{cipher}-no-mac", f"{cipher.upper()} for all, no MAC.", pkcs12(safes, None))
-        mixed = _safes(Old("3des"), sealing)
+        mixed = _safes(Old("3des"), rc4)
         yield case(f"{cipher}-key", f"{cipher.upper()} for the key alone.", pkcs12(mixed))
     for cipher in ("aes-128", "aes-192", "3des"):
         sealing = Pbes2(cipher=cipher)

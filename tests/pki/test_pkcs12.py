@@ -202,3 +202,14 @@ def test_a_large_amount_of_nonsense_is_answered(unit: bytes) -> None:
     data = (unit * (262_144 // len(unit)))[:262_144]
 
     assert read_pkcs12(data, "secret").findings
+
+
+def test_every_key_of_a_keystore_is_there() -> None:
+    others = [pkcs8(ec.generate_private_key(ec.SECP256R1())) for _ in range(2)]
+    bags = [by_hand.bag(by_hand.KEY_BAG, key) for key in (PKCS8, *others, PKCS8)]
+
+    read = read_pkcs12(by_hand.pkcs12(by_hand.safe(*bags)), None)
+
+    assert read.key is None
+    assert [pkcs8(key) for key in read.keys] == [PKCS8, *others]
+    assert "3 different private keys" in " ".join(one.detail for one in read.findings)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import Finding
 from . import ber
-from .pem_marks import Mark, is_pem, marks, plain_text
+from .pem_marks import QUOTES, Mark, is_pem, marks, plain_text
 from .wording import listed, shown
 
 MOST_BLOCKS = 100
@@ -18,7 +18,7 @@ _HEADER = re.compile(
     r"[\s\"'`]*+"
     r"(?:(?P<known>Proc-Type|DEK-Info):[ \t]*+(?P<value>[^\s\"'`]+)|[A-Za-z0-9-]{1,64}:[^\n]*)"
 )
-_NO_CONTENT = re.compile(r"[\s\"'`]+")
+_WITHOUT_QUOTES = dict.fromkeys(map(ord, QUOTES))
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
 _COPY = "Copy the file whole, from its -----BEGIN to its -----END lines, unchanged."
 _WANTED = (
@@ -132,10 +132,14 @@ def _block(label: str, content: str) -> Block | str:
     """The block that was found, or what is wrong with it."""
     headers, content = _headers(content)
     # The blanks between words are what became of lost newlines.
-    encoded = _NO_CONTENT.sub("", content)
+    encoded = "".join(content.split())
+    stranger = _NOT_BASE64.search(encoded)
+    if stranger and stranger[0] in QUOTES:
+        encoded = encoded.translate(_WITHOUT_QUOTES)
+        stranger = _NOT_BASE64.search(encoded)
     if not encoded:
         return "is empty."
-    if stranger := _NOT_BASE64.search(encoded):
+    if stranger:
         return f"is not base64: it has the character «{shown(stranger[0])}» in it."
     try:
         der = base64.b64decode(encoded, validate=True)
@@ -154,6 +158,8 @@ def _headers(content: str) -> tuple[tuple[tuple[str, str], ...], str]:
 
     The blank line that ends them may be missing.
     """
+    if ":" not in content:
+        return (), content
     headers: list[tuple[str, str]] = []
     at = 0
     while header := _HEADER.match(content, at):

@@ -14,10 +14,10 @@ _LINE_ENDS = re.compile("[\u0085\u2028\u2029]")
 _MARK = re.compile(r"-----(?:(?P<begin>BEGIN)|END) (?P<label>[^\n-]{1,64})-----")
 _ESCAPED_NEWLINE = re.compile(r"(?<!\\)\\++(?:r(?:\\++n)?|n)")
 _ESCAPED_IN_A_BLOCK = re.compile(r"-----BEGIN [^\n-]{1,64}-----[ \t]*\\++[rn]")
-_QUOTES = "\"'`"
-_VISIBLE = re.compile(rf"[^\s{_QUOTES}]")
-_LINE_IS_OVER = re.compile(rf"[ \t{_QUOTES}]*(?:\n|\Z|-----)")
-_CONTENT = re.compile(rf"[\s{_QUOTES}]*+(?:Proc-Type:|[A-Za-z0-9+/=]{{20}})")
+QUOTES = "\"'`"
+_VISIBLE = re.compile(rf"[^\s{QUOTES}]")
+_LINE_IS_OVER = re.compile(rf"[ \t{QUOTES}]*(?:\n|\Z|-----)")
+_CONTENT = re.compile(rf"[\s{QUOTES}]*+(?:Proc-Type:|[A-Za-z0-9+/=]{{20}})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,15 @@ _EXPORT = "openssl pkcs12 -export -inkey key.pem -in cert.pem -certfile chain.pe
 
 @dataclass(frozen=True, slots=True)
 class Pkcs12Read:
-    """The key, None where there is none to be had, the certificates (DER), and what was found."""
+    """The key, None where there is none to be had, the certificates (DER), and what was found.
+
+    `keys` are all keys: a Java keystore has one for each alias, and then `key` is None.
+    """
 
     key: PrivateKey | None
     certificates: tuple[bytes, ...]
     findings: tuple[Finding, ...]
+    keys: tuple[PrivateKey, ...] = ()
 
 
 def read_pkcs12(data: bytes, passphrase: str | None) -> Pkcs12Read:
@@ -57,7 +61,8 @@ def read_pkcs12(data: bytes, passphrase: str | None) -> Pkcs12Read:
         findings.append(_too_many())
     loaded = [load_plain(key, _FIELD) for key in dict.fromkeys(bags.keys)]
     key, told_of = the_one(loaded, findings, _FIELD)
-    return Pkcs12Read(key, bags.certificates[:_MOST_CERTIFICATES], told_of)
+    read = tuple(one for one in loaded if isinstance(one, PrivateKey))
+    return Pkcs12Read(key, bags.certificates[:_MOST_CERTIFICATES], told_of, read)
 
 
 def _bags(data: bytes, passphrase: str | None) -> Bags | Finding:

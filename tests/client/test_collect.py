@@ -2,11 +2,11 @@
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, pkcs7
 
 from customer_certificates.client.collect import Candidate, Collected, collect
 
@@ -78,6 +78,35 @@ def test_an_archive_that_is_named_outright_is_looked_into(tmp_path: Path) -> Non
     root = trees.certbot(tmp_path, {"www.example.com": (WWW, RENEWED)})
 
     assert_complete(collected(root / "archive"), WWW, RENEWED)
+
+
+@pytest.mark.parametrize(
+    "mangled",
+    [
+        lambda text: text.replace("-----\n-----", "----------"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("-----\n-----", "----------").replace("\n", "\r"),
+        lambda text: "".join(f"\ufeff{part}" for part in text.splitlines(keepends=True)),
+        lambda text: text.replace("-----BEGIN", "\u00a0-----BEGIN"),
+        lambda text: text.replace("-----BEGIN", "\u200b-----BEGIN"),
+        lambda text: "".join(f"    {line}\n" for line in text.splitlines()),
+        lambda text: text.replace("\n", "\\n"),
+        lambda text: text.replace("\n", " "),
+        lambda text: text.replace("-----BEGIN", "PEM=-----BEGIN"),
+        lambda text: f'# from -----BEGIN CERTIFICATE----- on\n"{text}"',
+    ],
+)
+@pytest.mark.parametrize("passphrase", [None, "secret"])
+def test_blocks_are_found_as_in_an_upload(
+    mangled: Callable[[str], str], passphrase: str | None, tmp_path: Path
+) -> None:
+    # Of the old kind: with encryption headers.
+    secret = passphrase.encode() if passphrase else None
+    key = WWW.encode_key(secret, form=PrivateFormat.TraditionalOpenSSL)
+    text = (WWW.pem + key + trees.an_authority().pem).decode()
+    write(tmp_path, {"combined.pem": mangled(text)})
+
+    assert_complete(collected(tmp_path, passphrases=[passphrase] if passphrase else []), WWW)
 
 
 def test_acme_sh(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ class Pair:
 def cases() -> Iterator[Case]:
     yield from _forms()
     yield from _encrypted()
+    yield from _old_headers()
     yield from _costly()
     yield from _kinds()
     yield from _weak_rsa()
@@ -348,6 +349,26 @@ def _encrypted() -> Iterator[Case]:
     )
 
 
+def _old_headers() -> Iterator[Case]:
+    """Encryption headers (RFC 1421) as editors leave them."""
+    plain = traditional(ec_key(WWW))
+    usual = _traditional_sealed(plain, "AES-256-CBC", "EC PRIVATE KEY").decode()
+    for name, made, text in (
+        ("indented", "indented", "".join(f"  {line}\n" for line in usual.splitlines())),
+        ("no-blank-line", "without the blank line", usual.replace("\n\n", "\n")),
+        ("blanks", "with blanks in the blank line", usual.replace("\n\n", "\n \t\n")),
+        ("cr", "with CR alone", usual.replace("\n", "\r")),
+        ("flattened", "in one line", usual.replace("\n", " ")),
+        ("bom", "with a byte order mark before each line", usual.replace("\n", "\n\ufeff")),
+    ):
+        yield case(
+            f"sealed-headers-{name}",
+            f"An encrypted key of the old kind, {made}.",
+            text.encode(),
+            passphrase=PASSPHRASE,
+        )
+
+
 def _costly() -> Iterator[Case]:
     """Only said to cost so much: whoever tried would find the passphrase wrong."""
     plain = pkcs8(ec_key(WWW))
@@ -562,6 +583,24 @@ def _weak_rsa() -> Iterator[Case]:
         Rsa(65519, prime("small", 2048 - 16), 65537),
         findings=(WEAK,),
     )
+    for bits_of_one in (65, 512, 1003):
+        yield weak(
+            f"prime-{bits_of_one}-bits",
+            f"One prime has {bits_of_one} bits, the other the rest of 2048.",
+            Rsa(
+                prime(f"short {bits_of_one}", bits_of_one),
+                prime(f"long {bits_of_one}", 2048 - bits_of_one),
+            ),
+        )
+    for pattern in ("aa", "c1", "ff", "c0de"):
+        most = int(pattern * (128 // (len(pattern) // 2)), 16)
+        yield weak(
+            f"prime-of-{pattern}",
+            f"One prime is the first after 1024 bits of 0x{pattern}.",
+            Rsa(next_prime(most - (1 << 24)), a),
+        )
+    half = int.from_bytes(b"\xd5" * 64) << 512 | prime("half", 512)
+    yield weak("prime-half-alike", "One half of a prime is of one byte.", Rsa(next_prime(half), a))
     yield weak("close-primes", "The primes are neighbours (Fermat).", Rsa(a, next_prime(a)))
     yield weak(
         "roca",

@@ -9,6 +9,8 @@ from .authority import WWW, intermediate, leaf
 from .case import Case, error, info, key_pem, pem, pems, sent
 from .keys import ec_key, pkcs8, spki_of
 
+URL = str.maketrans("+/", "-_")
+
 
 def cases() -> Iterator[Case]:
     yield from _understood()
@@ -147,6 +149,44 @@ def _understood() -> Iterator[Case]:
         usual + pem(intermediate().certificate) * 98,
         *[info("duplicate")] * 98,
     )
+    for name, character in (
+        ("bom", "\ufeff"),
+        ("no-break-space", "\u00a0"),
+        ("zero-width-space", "\u200b"),
+    ):
+        yield case(
+            f"{name}-everywhere",
+            "Before each line, as editors and web pages leave it.",
+            "".join(f"{character}{line}\n" for line in usual.splitlines()),
+        )
+        yield case(
+            f"{name}-in-the-middle",
+            "Before the second block alone.",
+            character.join((pem(leaf()), pem(intermediate().certificate))),
+        )
+    yield case(
+        "text-on-the-line",
+        "An assignment before each BEGIN.",
+        usual.replace("-----BEGIN", "SSL_CERT=-----BEGIN"),
+    )
+    yield case(
+        "quoted-lines",
+        "Each line in quotes, as a program has it.",
+        "".join(f'"{line}\\n"\n' for line in usual.splitlines()),
+        info("newlines_escaped"),
+    )
+    commented = "".join(f"# {line}\n" for line in usual.splitlines())
+    yield case("commented-out", "The same in comments, then in the open.", commented + usual)
+    for name, sentence in (
+        ("begin", "To begin the installation you need the certificate and the private key:"),
+        ("block", "Do not send -----BEGIN PRIVATE KEY----- or anything behind it."),
+        ("upper-case", "BEGIN HERE: YOUR PRIVATE KEY IS NOT IN THIS MAIL"),
+    ):
+        yield case(
+            f"sentence-{name}",
+            "A sentence of an authority's mail that has the words of a heading in it.",
+            f"{sentence}\n{usual}{sentence}",
+        )
     yield Case(
         "pem-all-in-chain",
         "Body is the leaf, chain the intermediate, both with CRLF.",
@@ -397,6 +437,21 @@ def _other_things() -> Iterator[Case]:
             f"A private key behind the certificates, its heading mangled: {made}.",
             sent(usual + text),
             findings=shown,
+        )
+    key = key_pem().decode()
+    for title, made, text in (
+        ("commented", "in comments", "".join(f"# {line}\n" for line in key.splitlines())),
+        ("flattened", "without heading, in one line", " ".join(key.splitlines()[1:-1])),
+        ("after-text", "behind a word", f"key: {''.join(key.splitlines()[1:-1])}"),
+        ("url-safe", "without heading, URL-safe", "".join(key.splitlines()[1:-1]).translate(URL)),
+        ("invisible", "with zero-width spaces", "\u200b".join(key.splitlines(True))),
+        ("truncated", "its end cut off", key[:-60]),
+    ):
+        yield Case(
+            f"pem-key-{title}",
+            f"A private key behind the certificates, {made}.",
+            sent(usual + text),
+            findings=(*shown, error("pem_invalid")) if title == "truncated" else shown,
         )
     yield Case(
         "pem-key-as-certificate",

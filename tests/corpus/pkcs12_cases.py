@@ -94,6 +94,13 @@ def _understood() -> Iterator[Case]:
         "3DES with two keys, for all.",
         pkcs12(_safes(Old("3des-2"), Old("3des-2")), Mac("sha1")),
     )
+    for cipher in ("rc4-40", "rc4-128"):
+        rc4 = Old(cipher)
+        safes = _safes(rc4, rc4)
+        yield case(cipher, f"{cipher.upper()} for all.", pkcs12(safes, Mac("sha1")))
+        yield case(f"{cipher}-no-mac", f"{cipher.upper()} for all, no MAC.", pkcs12(safes, None))
+        mixed = _safes(Old("3des"), rc4)
+        yield case(f"{cipher}-key", f"{cipher.upper()} for the key alone.", pkcs12(mixed))
     for cipher in ("aes-128", "aes-192", "3des"):
         sealing = Pbes2(cipher=cipher)
         yield case(f"pbes2-{cipher}", f"PBES2 with {cipher}.", pkcs12(_safes(sealing, sealing)))
@@ -234,7 +241,17 @@ def _refused() -> Iterator[Case]:
         error("key_encrypted", "passphrase"),
         passphrase=None,
     )
-    for name, sealing in (("pbes2", Pbes2()), ("old", Old())):
+    for name in ("5.1", "5.4", "5.10", "5.11", "12.1.9"):
+        scheme = sequence(
+            oid(f"1.2.840.113549.1.{name}"), sequence(octets(b"saltsalt"), integer(2048))
+        )
+        sealed = encrypted_key_bag(sequence(scheme, octets(bytes(64))))
+        yield _nothing(
+            f"pbes1-{name}",
+            f"The key is sealed with 1.2.840.113549.1.{name}, which nobody uses any more.",
+            pkcs12((open_safe(*_chain(), sealed),)),
+        )
+    for name, sealing in (("pbes2", Pbes2()), ("old", Old()), ("rc4", Old("rc4-40"))):
         yield _nothing(
             f"wrong-no-mac-{name}",
             f"The passphrase is wrong; there is no MAC ({name}).",

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.decrepit.ciphers.algorithms import RC2, TripleDES
+from cryptography.hazmat.decrepit.ciphers.algorithms import ARC4, RC2, TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.padding import PKCS7
@@ -30,7 +30,9 @@ _CIPHERS: dict[str, tuple[str, type[AES | TripleDES], int, int]] = {
     "aes-256": ("2.16.840.1.101.3.4.1.42", AES, 32, 16),
     "3des": ("1.2.840.113549.3.7", TripleDES, 24, 8),
 }
-_OLD_CIPHERS: dict[str, tuple[str, type[TripleDES | RC2], int]] = {
+_OLD_CIPHERS: dict[str, tuple[str, type[TripleDES | RC2 | ARC4], int]] = {
+    "rc4-128": ("1.2.840.113549.1.12.1.1", ARC4, 16),
+    "rc4-40": ("1.2.840.113549.1.12.1.2", ARC4, 5),
     "3des": ("1.2.840.113549.1.12.1.3", TripleDES, 24),
     "3des-2": ("1.2.840.113549.1.12.1.4", TripleDES, 16),
     "rc2-128": ("1.2.840.113549.1.12.1.5", RC2, 16),
@@ -99,6 +101,8 @@ class Old:
             key += key[:8]
         vector = pkcs12_kdf(passphrase, 2, rounds, 8)
         identifier = sequence(oid(dotted), sequence(octets(_SALT[:8]), integer(self.iterations)))
+        if algorithm is ARC4:
+            return identifier, Cipher(ARC4(key), None).encryptor().update(plain)
         return identifier, _encrypted(algorithm(key), vector, plain)
 
 
@@ -237,7 +241,7 @@ def _pbes2(kdf: bytes, cipher: str, key: bytes, plain: bytes) -> tuple[bytes, by
     return identifier, _encrypted(algorithm(key), vector, plain)
 
 
-def _encrypted(algorithm: AES | TripleDES | RC2, vector: bytes, plain: bytes) -> bytes:
+def _encrypted(algorithm: AES | TripleDES | RC2 | ARC4, vector: bytes, plain: bytes) -> bytes:
     padder = PKCS7(8 * len(vector)).padder()
     encryptor = Cipher(algorithm, modes.CBC(vector)).encryptor()
     return encryptor.update(padder.update(plain) + padder.finalize()) + encryptor.finalize()

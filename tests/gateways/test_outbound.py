@@ -348,7 +348,13 @@ def test_of_a_large_answer_little_is_read(sender: Outbound) -> None:
             b"ok!",
             True,
         ),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"", True),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+            b"2\r\nok\r\n0\r\nX-Sum: 1\r\nX-Other: 2\r\n\r\n",
+            b"ok",
+            True,
+        ),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\n", b"", True),
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"", False),
@@ -362,6 +368,145 @@ def test_a_connection_is_kept_where_the_answer_is_whole(
 
     assert [(one.status // 100, one.beginning) for one in answers] == [(2, beginning)] * 2
     assert receiver.connections == (1 if is_kept else 2)
+
+
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+PROCESSING = b"HTTP/1.1 102 Processing\r\nContent-Length: 5\r\n\r\n"
+NO_BODY = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        [CONTINUE],
+        [HINTS],
+        [PROCESSING],
+        [b"HTTP/1.1 199 Whatever\r\n\r\n"],
+        [CONTINUE, PROCESSING, HINTS, HINTS],
+        [HINTS] * 1000,
+        [CONTINUE + HINTS + PROCESSING],
+        [HINTS[:20], HINTS[20:-1], HINTS[-1:]],
+    ],
+)
+def test_the_status_is_the_final_response_s(interim: list[bytes], sender: Outbound) -> None:
+    statuses = iter([200, 500, 503])
+    with Receiver(lambda _: [*interim, NO_BODY % next(statuses)]) as receiver:
+        answers = [post(sender, receiver.url()).status for _ in range(3)]
+
+    assert answers == [200, 500, 503]
+    assert receiver.connections == 1
+
+
+def test_the_answer_to_one_request_is_never_another_s(outbound: Make) -> None:
+    late = threading.Event()
+
+    def answer(request: Received) -> Parts:
+        yield HINTS
+        if request.body == b"1":
+            late.wait()
+        yield NO_BODY % (200 if request.body == b"1" else 500)
+
+    sender = outbound(seconds=0.3)
+    with Receiver(answer) as receiver:
+        with pytest.raises(TargetUnreachable, match="within 0"):
+            post(sender, receiver.url(), b"1")
+        late.set()
+        assert post(sender, receiver.url(), b"2").status == 500
+
+    assert receiver.connections == 2
+
+
+@pytest.mark.parametrize("interim", [[HINTS], [CONTINUE, HINTS], [PROCESSING], [HINTS[:-2]]])
+def test_interim_responses_alone_are_no_answer(interim: list[bytes], sender: Outbound) -> None:
+    def hang_up(_: Received) -> Parts:
+        yield from interim
+        raise ConnectionResetError
+
+    with Receiver(hang_up) as receiver, pytest.raises(TargetUnreachable, match="HTTP"):
+        post(sender, receiver.url())
+
+
+@pytest.mark.parametrize(
+    "part", [HINTS, CONTINUE, b"HTTP/1.1 102 P\r\nX: " + b"x" * 9999 + b"\r\n\r\n"]
+)
+def test_interim_responses_without_end_are_cut(part: bytes, sender: Outbound) -> None:
+    def endless(_: Received) -> Parts:
+        while True:
+            yield part
+
+    with Receiver(endless) as receiver:
+        with pytest.raises(TargetUnreachable, match="HTTP"):
+            post(sender, receiver.url())
+        assert receiver.ended.acquire(timeout=60)
+
+
+def test_interim_responses_do_not_move_the_deadline(outbound: Make) -> None:
+    with (
+        Receiver(drip(HINTS + HINTS[:20])) as receiver,
+        pytest.raises(TargetUnreachable, match="within 0"),
+    ):
+        post(outbound(seconds=0.4), receiver.url())
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        # Something follows the response.
+        NO_BODY % 200 + NO_BODY % 200,
+        NO_BODY % 200 + b"\r\n",
+        OK + b"a body that no 204 has",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nbody",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nok",
+        CHUNKED + b"0\r\n\r\n" + NO_BODY % 200,
+        HINTS + NO_BODY % 200 + HINTS,
+        # Its end is not certain.
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        # It is not whole.
+        CHUNKED + b"2\r\nok\r\n0\r\n",
+        CHUNKED + b"2\r\nok\r\n0\r\nX-Sum: 1",
+    ],
+)
+def test_no_other_request_goes_over_a_connection_after(
+    answer: bytes, tmp_path: Path, outbound: Make
+) -> None:
+    pair = a_pair("hooks.example.com")
+
+    def answers(_: Received) -> Parts:
+        yield answer
+        if answer.startswith(CHUNKED + b"2"):
+            raise ConnectionResetError
+
+    for tls in (None, tls_of(pair, tmp_path)):
+        sender = outbound(roots_pem=pair.body.encode())
+        with Receiver(answers, tls=tls) as receiver:
+            for number in range(1, 3):
+                post(sender, receiver.url("hooks.example.com"))
+                assert receiver.connections == number
+
+
+def test_a_response_that_nobody_asked_for_is_nobody_s(sender: Outbound) -> None:
+    asked, sent = threading.Event(), threading.Event()
+
+    def answer(request: Received) -> Parts:
+        yield NO_BODY % 500
+        if request.connection == 0:
+            asked.wait()
+            yield NO_BODY % 200
+            sent.set()
+
+    with Receiver(answer) as receiver:
+        post(sender, receiver.url())
+        asked.set()
+        sent.wait()
+        assert post(sender, receiver.url()).status == 500
+
+    assert receiver.connections == 2
 
 
 @pytest.mark.parametrize(

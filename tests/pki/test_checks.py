@@ -116,7 +116,7 @@ def test_how_long_a_public_certificate_may_live_depends_on_its_day(
     assert findings_of(longest, now=issued + DAY) == ()
     finding = only(findings_of(longer, now=issued + DAY), "lifetime_too_long")
     assert finding.severity == "error"
-    assert f"accept {days} days" in finding.detail
+    assert f"valid for more than {days} days; browsers accept {days} days" in finding.detail
 
 
 def test_nobody_limits_what_is_not_public() -> None:

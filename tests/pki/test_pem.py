@@ -1,9 +1,11 @@
 import base64
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from customer_certificates.pki.exposed_keys import has_private_key
 from customer_certificates.pki.pem import read_pem
 
 from . import made_by_openssl as made
@@ -31,6 +33,30 @@ def details(text: str) -> list[str]:
         f"Bag Attributes\n    localKeyID: 01\nsubject=CN=a\n{CERTIFICATE}# the end",
         f"# put -----BEGIN CERTIFICATE----- here\n{CERTIFICATE}",
         f'"{CERTIFICATE.strip()}"',
+        # Characters that do not show, before, between and within blocks.
+        f"\u200b{CERTIFICATE}\ufeff",
+        f"\u00a0{CERTIFICATE}",
+        CERTIFICATE.replace("\n", "\n\u00a0\u00a0"),
+        CERTIFICATE.replace("\n", "\u200b\n\ufeff"),
+        CERTIFICATE.replace("BEGIN ", "BEGIN\u00a0"),
+        CERTIFICATE.replace("\n", "\u2028"),
+        CERTIFICATE.replace("-----\nM", "-----\n\u00adM"),
+        # No line of its own.
+        f"the certificate:{CERTIFICATE}",
+        f"TLS_CERT={CERTIFICATE}",
+        f"cert: {CERTIFICATE.replace(chr(10), ' ')}",
+        f"    {CERTIFICATE.replace(chr(10), chr(10) + '    ')}",
+        # In quotes, whole or line by line.
+        f"cert = '''{CERTIFICATE}'''",
+        f"`{CERTIFICATE}`",
+        "".join(f'"{line}"\n' for line in CERTIFICATE.splitlines()),
+        f"\u201c{CERTIFICATE}\u201d",
+        # Sentences and comments about blocks.
+        f"# -----BEGIN CERTIFICATE-----\n# MIIC\n# -----END CERTIFICATE-----\n{CERTIFICATE}",
+        f"all from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----:\n{CERTIFICATE}",
+        f"It starts with -----BEGIN CERTIFICATE-----\nand ends with -----END CERTIFICATE-----.\n"
+        f"{CERTIFICATE}",
+        f"{CERTIFICATE}; that was -----END CERTIFICATE-----",
     ],
 )
 def test_a_certificate_is_read_from_what_people_have(text: str) -> None:
@@ -50,6 +76,53 @@ def test_blocks_come_in_the_order_in_which_they_stand() -> None:
         "CERTIFICATE REQUEST",
     ]
     assert read.findings == ()
+
+
+@pytest.mark.parametrize(
+    "between",
+    ["", " ", "\r", "\ufeff", "\u200b", "\u00a0\n", "# key: ", "\n\tkey=", '"\n,"', "and "],
+)
+@pytest.mark.parametrize("newline", ["\n", "\r", "\r\n", " ", "\n    "])
+def test_a_block_begins_wherever_the_one_before_ends(between: str, newline: str) -> None:
+    text = f"{CERTIFICATE.strip()}{between}{made.KEY.strip()}{between}{CERTIFICATE.strip()}"
+
+    read = read_pem(text.replace("\n", newline), "body")
+
+    assert [block.label for block in read.blocks] == [
+        "CERTIFICATE",
+        "EC PRIVATE KEY",
+        "CERTIFICATE",
+    ]
+    assert read.findings == ()
+
+
+@pytest.mark.parametrize("prefix", ["", "    ", "\t", "\u00a0", '"'])
+@pytest.mark.parametrize(
+    "blank", ["\n\n", "\n", "\n   \n", "\n\t\n", "\n\u00a0\n", "\n\n\n", " ", "\r\r"]
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n", " "])
+def test_encryption_headers_end_with_the_base64(prefix: str, blank: str, newline: str) -> None:
+    headers = {
+        "Proc-Type": "4,ENCRYPTED",
+        "DEK-Info": "AES-256-CBC,0C78B7D52C1B08D01824EDF8016391C6",
+    }
+    head = [f"{name}: {value}" for name, value in headers.items()]
+    marked = "-----BEGIN RSA PRIVATE KEY-----", *head
+    content = base64.b64encode(DER).decode(), "-----END RSA PRIVATE KEY-----"
+    text = blank.join(f"\n{prefix}".join(part) for part in (marked, content))
+
+    (block,) = read_pem(f"{prefix}{text}".replace("\n", newline), "body").blocks
+
+    assert block.der == DER
+    assert dict(block.headers) == headers
+
+
+def test_a_block_is_written_as_it_was() -> None:
+    old = CERTIFICATE.replace("-----\nM", "-----\nProc-Type: 4,ENCRYPTED\n\nM")
+
+    for text in (CERTIFICATE, made.KEY, old):
+        (block,) = read_pem(text, "body").blocks
+        assert block.to_pem() == text
 
 
 @pytest.mark.parametrize("newline", [r"\n", r"\r\n", r"\\n", r"\r"])
@@ -128,6 +201,65 @@ def test_a_text_without_a_certificate_is_recognised(text: str, what: str) -> Non
     assert finding.code == "pem_invalid"
     assert what in finding.detail
     assert finding.hint
+
+
+BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "-",
+        "-----BEGIN ",
+        "-----BEGIN A" * 4 + "-----",
+        "-----BEGIN -----BEGIN X-----",
+        f"{BEGIN}\n",
+        f"{BEGIN} ",
+        f"{END}\n",
+        f"{END} ",
+        f"{BEGIN}MIIC{END}",
+        f"a {BEGIN} b {END} ",
+        f"{BEGIN}\nA: b\n",
+        "A: b\n",
+        "Proc-Type: ",
+        "DEK-Info: a ",
+        "a",
+        " ",
+        "\t\n",
+        '"',
+        "\\",
+        "\\r\\",
+        "\\n",
+        "\u200b",
+        "\u00a0",
+        "\r",
+        "\u2028",
+        "begin private key ",
+        "A" * 20 + " ",
+        "-----BEGIN PRIVATE KEY----- of",
+        "xbegin private key",
+        "dek-info:" + "A" * 30 + " ",
+        "M" * 16,
+        "M" * 16 + " ",
+        "M" * 16 + "==",
+        "0123456789abcdef",
+    ],
+)
+@pytest.mark.parametrize("head", ["", f"{BEGIN}\\n", f"{BEGIN}\nProc-Type: 4,ENCRYPTED\n", "a"])
+def test_time_is_linear(part: str, head: str) -> None:
+    # A quadratic reader needs 64 times as long for a text of eight times the length.
+
+    def seconds(octets: int) -> float:
+        text = head + part * (octets // len(part)) + "\n"
+
+        def once() -> float:
+            before = process_time()
+            has_private_key(read_pem(text, "body"), ())
+            return process_time() - before
+
+        return min(once() for _ in range(2))
+
+    assert seconds(256 * 1024) < 24 * seconds(32 * 1024) + 0.01
 
 
 @settings(max_examples=50)

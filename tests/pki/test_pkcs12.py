@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from customer_certificates.errors import Finding
 from customer_certificates.pki.keys import pkcs8, read_key
-from customer_certificates.pki.pkcs12 import read_pkcs12
+from customer_certificates.pki.pkcs12 import read_keystore, read_pkcs12
 
 from . import made_by_hand as by_hand
 from . import made_by_openssl as made
@@ -202,3 +202,15 @@ def test_a_large_amount_of_nonsense_is_answered(unit: bytes) -> None:
     data = (unit * (262_144 // len(unit)))[:262_144]
 
     assert read_pkcs12(data, "secret").findings
+
+
+def test_every_key_of_a_keystore_is_there() -> None:
+    others = [pkcs8(ec.generate_private_key(ec.SECP256R1())) for _ in range(2)]
+    bags = [by_hand.bag(by_hand.KEY_BAG, key) for key in (PKCS8, *others, PKCS8)]
+
+    file = by_hand.pkcs12(by_hand.safe(*bags))
+
+    assert [pkcs8(key) for key in read_keystore(file, None).keys] == [PKCS8, *others]
+    read = read_pkcs12(file, None)
+    assert read.key is None
+    assert "3 different private keys" in " ".join(one.detail for one in read.findings)

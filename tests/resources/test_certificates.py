@@ -252,7 +252,9 @@ def test_a_private_key_is_in_no_answer_and_no_log(service: Service) -> None:
         certificate = uploaded.headers["Location"]
         for body in (
             {"private_key": as_sent},
-            {"private_key": f"{as_sent}\n", "body": "PEM"},
+            {"private_key": f"{as_sent}\x00\n", "body": "PEM"},
+            {"private_key": f"KEY-----\n{as_sent}\n-----", "body": "PEM"},
+            {"pkcs12": f"{as_sent}*"},
             {"private_key": f"{as_sent[:-1]}!", "body": "PEM"},
             {"private_key": [as_sent], "body": "PEM"},
             {"private_key": {"key": as_sent}, "body": 1},

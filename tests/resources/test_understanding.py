@@ -1,5 +1,7 @@
 """What is understood of an upload, what is said of it, and when it is refused."""
 
+import base64
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -379,6 +381,35 @@ def test_an_encrypted_key_is_stored_as_any_other_and_its_passphrase_is_not(
     (row,) = dump(engine)["certificates"]
     assert list(stored_keys().values()) == [key_der(WWW)]
     assert SECRET.decode() not in str(row)
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        (bytes.decode, "pem_not_encoded"),
+        (lambda key: key.decode().replace("\n", "\r\n"), "pem_not_encoded"),
+        (lambda key: f"\ufeff{key.decode()}", "pem_not_encoded"),
+        (lambda key: base64.urlsafe_b64encode(key).decode().rstrip("="), "base64_unusual"),
+        (lambda key: base64.encodebytes(key).decode(), "base64_unusual"),
+        (lambda key: base64.b64encode(key).decode().rstrip("="), "base64_unusual"),
+    ],
+)
+def test_a_key_need_not_be_in_standard_base64(
+    enforcing: TestClient,
+    stored_keys: StoredKeys,
+    owner: int,
+    written: Callable[[bytes], str],
+    code: str,
+) -> None:
+    key = authority.ec_key(WWW).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    certificate = shown(
+        enforcing, owner, {**an_upload_of(a_leaf("Issuing"), ISSUING), "private_key": written(key)}
+    )
+
+    assert [(one["code"], one["severity"], one["field"]) for one in certificate["findings"]] == [
+        (code, "info", "private_key")
+    ]
+    assert list(stored_keys().values()) == [key_der(WWW)]
 
 
 @pytest.mark.parametrize(

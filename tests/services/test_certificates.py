@@ -41,7 +41,7 @@ from customer_certificates.services.views import Tags
 
 from ..factories import CHEAPEST_HASHES
 from ..pki import authority
-from ..resources import key_der, pem
+from ..resources import base64_of, key_der, pem
 from ..tables import CALLER, NOW, add_certificates, add_users, dump
 from .conftest import Counter
 
@@ -137,7 +137,7 @@ def pages(listing: Listing, user_id: int, wanted: CertificateFilter) -> list[lis
 
 
 def an_upload(**changes: Any) -> CertificateUpload:
-    return CertificateUpload(**{"private_key": b"key", "body": "PEM", **changes})
+    return CertificateUpload(**{"private_key": "a2V5", "body": "PEM", **changes})
 
 
 def sent(kind: type[Material], *hostnames: str, **changes: Any) -> Material:
@@ -145,7 +145,7 @@ def sent(kind: type[Material], *hostnames: str, **changes: Any) -> Material:
     leaf = authority.a_leaf("Issuing", "leaf", hostnames=hostnames)
     issuing = authority.an_authority("Issuing", "Private root")
     root = authority.an_authority("Private root", "Private root")
-    return kind(body=pem(leaf, issuing, root), private_key=key_der("leaf"), **changes)
+    return kind(body=pem(leaf, issuing, root), private_key=base64_of(key_der("leaf")), **changes)
 
 
 def test_a_warm_list_costs_one_statement(

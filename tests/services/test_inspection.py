@@ -1,5 +1,6 @@
 """What becomes of an upload that cannot be examined."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -29,8 +30,8 @@ def inspection(database: Database, ending: Exception, *, enforce: bool = False) 
     return Inspection(children, Intermediates(database), lambda: NOW, enforce=enforce)
 
 
-PEM = CertificateMaterial(body="PEM", private_key=b"key")
-PKCS12 = CertificateMaterial(pkcs12=b"file")
+PEM = CertificateMaterial(body="PEM", private_key="a2V5")
+PKCS12 = CertificateMaterial(pkcs12="ZmlsZQ==")
 
 
 @pytest.mark.parametrize("enforce", [True, False])
@@ -54,12 +55,14 @@ def test_what_fails_in_a_child_is_refused_without_a_word_of_what_was_sent(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     inspected = inspection(database, RuntimeError("In a child: KeyError\n  file:1 in f"))
-    examined = inspected.examine(1, CertificateMaterial(body="PEM", private_key=b"hunter2"))
+    as_sent = base64.b64encode(b"hunter2").decode()
+    examined = inspected.examine(1, CertificateMaterial(body="PEM", private_key=as_sent))
 
     assert [finding.code for finding in examined.findings] == ["examination_failed"]
     assert not inspected.accepts(examined)
     assert "In a child: KeyError" in caplog.text
     assert "hunter2" not in caplog.text
+    assert as_sent not in caplog.text
 
 
 def test_where_no_child_is_free_it_may_be_tried_again(database: Database) -> None:

@@ -1,7 +1,6 @@
 """What one file holds: certificates and private keys, in whatever form."""
 
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -14,7 +13,8 @@ from ..pki import certificates
 from ..pki.ber import NotBer
 from ..pki.certificates import Certificate
 from ..pki.keys import KeyRead, PrivateKey, pkcs8, read_key
-from ..pki.pem import CERTIFICATE_LABELS, read_blocks, read_pem
+from ..pki.pem import CERTIFICATE_LABELS, read_blocks
+from ..pki.pem_marks import is_pem
 from ..pki.pkcs7 import read_pkcs7
 from ..pki.pkcs12 import Keystore, read_keystore
 from .walk import LARGEST_FILE_BYTES, File, is_expected
@@ -23,15 +23,6 @@ T = TypeVar("T", KeyRead, Keystore)
 
 # What findings call it: they were worded for the fields of an upload.
 _FIELD = "the file"
-# At the beginning of a line: scripts that handle such files have it elsewhere.
-_CERTIFICATE = re.compile(r"^[ \t]*-----BEGIN [A-Z0-9 ]*CERTIFICATE-----", re.MULTILINE)
-# Cut out as text: the headers of an encrypted key of the old kind are not in its DER. An OpenSSH
-# key is nobody's TLS key.
-_KEY = re.compile(
-    rb"^[ \t]*(-----BEGIN ((?:RSA |EC |DSA |ENCRYPTED )?PRIVATE KEY)-----"
-    rb"(?:(?!-----).)*-----END \2-----)",
-    re.DOTALL | re.MULTILINE,
-)
 _LOCKED = {"key_encrypted", "passphrase_wrong"}
 _PKCS7_LABELS = ("PKCS7", "CMS", "PKCS #7 SIGNED DATA")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
@@ -87,7 +78,7 @@ def look_into(file: File, passphrases: Sequence[str]) -> Contents:
     if data.startswith(_JAVA_KEYSTORE):
         return Contents(file, data, problems=(_JAVA_HINT,))
     data = _as_utf8(data)
-    if b"-----BEGIN " in data:
+    if is_pem(data):
         return _pem(Contents(file, data, is_pem=True), passphrases)
     if data.startswith(b"\x30"):
         return _der(Contents(file, data), passphrases)
@@ -120,21 +111,23 @@ def _as_utf8(data: bytes) -> bytes:
 
 def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
     text = contents.data.decode("utf-8", "replace")
-    bundles = [one.der for one in read_blocks(text, _FIELD).blocks if one.label in _PKCS7_LABELS]
+    read = read_blocks(text, _FIELD)
+    bundles = [block.der for block in read.blocks if block.label in _PKCS7_LABELS]
     if bundles:
         return _bundles(replace(contents, is_pem=False), bundles)
-    read = read_pem(text, _FIELD)
     blocks = [block for block in read.blocks if block.label in CERTIFICATE_LABELS]
     found = [certificates.read(block.der, _FIELD, n) for n, block in enumerate(blocks, 1)]
     problems = _errors(one for one in found if isinstance(one, Finding))
     # A request or a public key that cannot be read is nobody's loss.
-    if _CERTIFICATE.search(text):
+    if blocks or any(label in CERTIFICATE_LABELS or _is_key(label) for label in read.broken):
         problems += _errors(read.findings)
     keys = []
-    for block in _KEY.finditer(contents.data):
-        read_as, passphrase = _unlock(partial(read_key, block[1]), passphrases)
-        keys.append(HeldKey(block[1], read_as.key, passphrase))
-        problems += _problems(read_as, passphrases)
+    for block in read.blocks:
+        if _is_key(block.label):
+            data = block.to_pem().encode()
+            read_as, passphrase = _unlock(partial(read_key, data), passphrases)
+            keys.append(HeldKey(data, read_as.key, passphrase))
+            problems += _problems(read_as, passphrases)
     return replace(
         contents,
         certificates=tuple(one for one in found if isinstance(one, Certificate)),
@@ -159,6 +152,11 @@ def _bundles(contents: Contents, bundles: Iterable[bytes]) -> Contents:
         certificates=tuple(one for one in found if isinstance(one, Certificate)),
         problems=tuple(problems),
     )
+
+
+def _is_key(label: str) -> bool:
+    # An OpenSSH key is nobody's TLS key.
+    return label.endswith("PRIVATE KEY") and not label.startswith("OPENSSH")
 
 
 def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:

@@ -74,10 +74,11 @@ def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     # Both ends belong to the validity (RFC 5280, 4.1.2.5).
     lifetime = leaf.not_after - leaf.not_before + timedelta(seconds=1)
     if most is not None and lifetime > timedelta(days=most):
+        over = "more than " if lifetime.days == most else ""
         yield Finding(
             "lifetime_too_long",
             leaf.field,
-            f"It is valid for {days(lifetime)}; browsers accept {most} days of public"
+            f"It is valid for {over}{days(lifetime)}; browsers accept {most} days of public"
             f" certificates issued on {moment(leaf.not_before)}.",
             "Have it issued for a shorter time, and renew it automatically.",
             "error" if trust == "public" else "info",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ..errors import Finding
 from .key_forms import Plain
-from .pbe import Derivation, Scrypt
+from .pbe import Encryption, Mac, Scrypt
 
 # One input may have several things encrypted; these are for all of them.
 MOST_ITERATIONS = 1_000_000
@@ -19,16 +19,20 @@ LARGEST_EXPONENT = 2**32
 _ENCRYPT_ANEW = "Encrypt it anew with usual costs, or not at all: "
 
 
-def too_costly(derivations: Iterable[Derivation], field: str) -> Finding | None:
-    """`key_too_costly` where all `derivations` of keys from passphrases together cost too much."""
+def too_costly(sealed: Iterable[Encryption | Mac], field: str) -> Finding | None:
+    """`key_too_costly` if deriving all keys of `sealed` from a passphrase costs too much.
+
+    Every derivation counts: PKCS#12's old ciphers take one for the key and one for the IV, and a
+    key that is longer than the hash takes the iterations once for each block.
+    """
     iterations = work = memory = 0
-    for derivation in derivations:
+    for one in sealed:
+        derivation = one.derivation
+        iterations += one.rounds
         if isinstance(derivation, Scrypt):
             # RFC 7914, 5: the vector V has N blocks of 128 · r octets.
             memory = max(memory, 128 * derivation.n * derivation.r)
             work += derivation.n * derivation.r * derivation.p
-        else:
-            iterations += derivation.iterations
     if iterations > MOST_ITERATIONS:
         what = f"needs {_figure(iterations)} iterations; at most {MOST_ITERATIONS:,} are done"
     elif memory > MOST_SCRYPT_OCTETS:

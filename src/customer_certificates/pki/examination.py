@@ -90,7 +90,11 @@ def examine(
         unloadable = check_servable(chain.served, None if not_servable else sent.key)
         findings += unloadable
         not_servable = "not_loadable" if unloadable else not_servable
-        findings += keys.weakness(leaf.public_key, key_field)
+    weak = keys.weakness(leaf.public_key, key_field) if leaf.public_key else ()
+    if sent.key and not weak:
+        # Nothing shows in the public key; the private one says how its primes were made.
+        weak = keys.weak_primes(sent.key, key_field)
+    findings += weak
     verified = chain.trust in ("public", "private")
     needed = needed_of(chain.served, roots)
     return Examined(
@@ -134,13 +138,15 @@ def _read(material: Material) -> _Sent:
         in_chain, faults = _read_text(material.chain, "chain")
         found, findings = found + in_chain, findings + faults
     is_all = not any(finding.code == "pem_invalid" for finding in findings)
-    return _Sent(body, found, key_read.key, [*findings, *key_read.findings], is_all)
+    return _Sent(
+        body, found, key_read.key, [*findings, *key_read.findings, *material.findings], is_all
+    )
 
 
 def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding]]:
     read = read_pem(text, field)
     found, faults = _certificates(read.blocks, field)
-    is_shown = has_private_key(text, read.blocks, {one.der for one in found})
+    is_shown = has_private_key(read, {one.der for one in found})
     shown = [_key_shown(field)] if is_shown else []
     return found, [*shown, *read.findings, *faults]
 

@@ -1,9 +1,8 @@
 """A private key loaded from what was found of it, without paying for what is not worth it."""
 
-import base64
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -49,8 +48,8 @@ _OLD_CIPHERS = {
 def form_or_fault(block: Block, field: str) -> Form | Finding:
     """What kind of private key `block` is (its label empty: it was DER), or why it is none."""
     headers = dict(block.headers)
-    if "DEK-INFO" in headers:
-        return _old_sealed(block, headers["DEK-INFO"], field)
+    if "DEK-Info" in headers:
+        return _old_sealed(block, headers["DEK-Info"], field)
     if block.label == "OPENSSH PRIVATE KEY":
         return told.invalid(
             "The private key is in the format of OpenSSH, which is for logging in.",
@@ -83,9 +82,8 @@ def _old_sealed(block: Block, dek_info: str, field: str) -> OldSealed | Finding:
     # The library's process panics at one that is too short.
     if not re.fullmatch(f"[0-9A-Fa-f]{{{2 * _OLD_CIPHERS[cipher]}}}", iv):
         return told.damaged("its initialisation vector (DEK-Info) is not whole", field)
-    encoded = base64.encodebytes(block.der).decode()
-    head = f"-----BEGIN {block.label}-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: {dek_info}\n\n"
-    return OldSealed(f"{head}{encoded}-----END {block.label}-----\n".encode())
+    headers = ("Proc-Type", "4,ENCRYPTED"), ("DEK-Info", dek_info)
+    return OldSealed(replace(block, headers=headers).to_pem().encode())
 
 
 def load(block: Block, form: Form, passphrase: str | None, field: str) -> PrivateKey | Finding:
@@ -114,7 +112,11 @@ def decrypted(sealed: Sealed, passphrase: str | None) -> bytes:
     What that costs must have been looked at. Raises WrongPassphrase, UnknownAlgorithm.
     """
     if sealed.encryption.cipher:
-        return sealed.encryption.decrypt(sealed.ciphertext, passphrase)
+        plain = sealed.encryption.decrypt(sealed.ciphertext, passphrase)
+        if not _is_one_sequence(plain):
+            # One wrong passphrase in 256 leaves what looks like padding; RC4 has none.
+            raise WrongPassphrase
+        return plain
     return _through_the_library(load_der_private_key, sealed.encoded, passphrase)
 
 
@@ -155,9 +157,6 @@ def _decrypted(
         else:
             ciphertext = ber.only(der).children()[1].octets()
             plain = decrypted(Sealed(form, ciphertext, der), passphrase)
-            if not _is_one_sequence(plain):
-                # One wrong passphrase in 256 leaves what looks like padding.
-                return told.passphrase_wrong(field)
     except UnknownAlgorithm as error:
         return told.unknown_encryption(str(error), field)
     except (WrongPassphrase, NotBer):  # nothing tells the one from a key that is damaged

@@ -12,10 +12,12 @@ from .key_loading import form_or_fault, load
 from .key_loading import pkcs8 as pkcs8
 from .pbe import Encryption
 from .pem import Block, read_blocks
+from .pem_marks import is_pem
 from .public_keys import PrivateKey as PrivateKey
 from .public_keys import key_algorithm as key_algorithm
 from .public_keys import mismatch as mismatch
 from .public_keys import spki_of as spki_of
+from .weak_keys import weak_primes as weak_primes
 from .weak_keys import weakness as weakness
 from .wording import listed
 
@@ -44,8 +46,8 @@ def read_key(data: bytes, passphrase: str | None, field: str = "private_key") ->
     blocks, faults = _key_blocks(data, field)
     findings += faults
     forms = [form_or_fault(block, field) for block in blocks]
-    derivations = [form.derivation for form in forms if isinstance(form, Encryption)]
-    if too_costly := costs.too_costly(derivations, field):
+    sealed = [form for form in forms if isinstance(form, Encryption)]
+    if too_costly := costs.too_costly(sealed, field):
         return KeyRead(None, (*findings, too_costly))
     loaded = [
         form if isinstance(form, Finding) else load(block, form, passphrase, field)
@@ -84,10 +86,10 @@ def unarmoured(data: bytes) -> bytes | None:
 
 def _decoded(data: bytes) -> bytes | None:
     """What `data` stands for where it is a key in base64 once more."""
-    if data[:1] == b"\x30" or b"-----BEGIN " in data:
+    if data[:1] == b"\x30" or is_pem(data):
         return None
     decoded = unarmoured(data)
-    if decoded and (decoded[:1] == b"\x30" or b"-----BEGIN " in decoded):
+    if decoded and (decoded[:1] == b"\x30" or is_pem(decoded)):
         return decoded
     return None
 
@@ -95,7 +97,7 @@ def _decoded(data: bytes) -> bytes | None:
 def _key_blocks(data: bytes, field: str) -> tuple[tuple[Block, ...], tuple[Finding, ...]]:
     if not data.strip():
         return (), (told.invalid(f"{field} is empty.", told.GET_IT_AGAIN, field),)
-    if b"-----BEGIN " not in data:
+    if not is_pem(data):
         return (Block("", data),), ()
     read = read_blocks(data.decode("utf-8", "replace"), field)
     # What stands there twice costs once.

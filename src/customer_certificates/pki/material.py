@@ -24,6 +24,7 @@ class Material(msgspec.Struct, frozen=True):
     """What a customer sent: `body` (with or without `chain`) and `private_key`, or `pkcs12`.
 
     `private_key` and `pkcs12` are what their base64 stood for; a field that was not sent is empty.
+    `findings` say how they were decoded.
     """
 
     body: str = ""
@@ -31,6 +32,7 @@ class Material(msgspec.Struct, frozen=True):
     private_key: bytes = b""
     pkcs12: bytes = b""
     passphrase: str | None = None
+    findings: tuple[Finding, ...] = ()
 
     def __repr__(self) -> str:
         return "Material(***)"

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptography.hazmat.decrepit.ciphers.algorithms import RC2, TripleDES
+from cryptography.hazmat.decrepit.ciphers.algorithms import ARC4, RC2, TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt as ScryptKdf
@@ -21,7 +21,7 @@ from .ber import Element, NotBer
 # Looked up here: the process that reads keys can open no file, and a codec is one.
 _UTF_16 = codecs.lookup("utf-16-be")
 
-_Algorithm = type[AES] | type[TripleDES] | type[RC2]
+_Algorithm = type[AES] | type[TripleDES] | type[RC2] | type[ARC4]
 
 _PBES2, _PBMAC1 = "1.2.840.113549.1.5.13", "1.2.840.113549.1.5.14"
 _PBKDF2, _SCRYPT = "1.2.840.113549.1.5.12", "1.3.6.1.4.1.11591.4.11"
@@ -46,16 +46,19 @@ _CIPHERS: dict[str, tuple[_Algorithm, int]] = {
     "2.16.840.1.101.3.4.1.42": (AES, 32),
     "1.2.840.113549.3.7": (TripleDES, 24),
 }
-# RFC 7292, appendix C. RC2 with 40 bits is absent: `cryptography` has it only in
-# its reader of PKCS#12.
-_PKCS12_CIPHERS: dict[str, tuple[_Algorithm, int]] = {
+# RFC 7292, appendix C, and RFC 8018, appendix A.3. Those without a cipher here are ones that
+# `cryptography` undoes only in its readers of keys and of PKCS#12.
+_OLD_CIPHERS: dict[str, tuple[_Algorithm | None, int]] = {
+    "1.2.840.113549.1.12.1.1": (ARC4, 16),
+    "1.2.840.113549.1.12.1.2": (ARC4, 5),
     "1.2.840.113549.1.12.1.3": (TripleDES, 24),
     "1.2.840.113549.1.12.1.4": (TripleDES, 16),
     "1.2.840.113549.1.12.1.5": (RC2, 16),
+    "1.2.840.113549.1.12.1.6": (None, 5),
+    "1.2.840.113549.1.5.3": (None, 8),
 }
-_PKCS12 = "1.2.840.113549.1.12.1."
-# RFC 8018, appendix A.3.
-_PBES1 = tuple(f"1.2.840.113549.1.5.{number}" for number in (1, 3, 4, 6, 10, 11))
+_DIGEST_OCTETS = {"sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
+_IV_OCTETS = 8
 _MOST_KEY_OCTETS = 64
 # RFC 7292, appendix B.3: what a derived key is for.
 _FOR_KEY, _FOR_IV, _FOR_MAC = 1, 2, 3
@@ -76,6 +79,10 @@ class Pbkdf2:
     salt: bytes
     iterations: int
     hash: str
+
+    def rounds(self, octets: int) -> int:
+        """How often a key of `octets` takes the hash: it is made in blocks of the hash's size."""
+        return self.iterations * -(-octets // _DIGEST_OCTETS[self.hash])
 
     def derive(self, passphrase: str | None, octets: int) -> bytes:
         """A key of `octets`."""
@@ -104,6 +111,10 @@ class Old:
     salt: bytes
     iterations: int
     hash: str = "sha1"
+
+    def rounds(self, octets: int) -> int:
+        """How often a key of `octets` takes the hash."""
+        return self.iterations * -(-octets // _DIGEST_OCTETS[self.hash])
 
     def derive(self, passphrase: str | None, octets: int, purpose: int) -> bytes:
         """A key of `octets` for `purpose` as PKCS#12 makes it; no passphrase differs from ""."""
@@ -139,13 +150,25 @@ class Encryption:
     key_octets: int = 0
     iv: bytes | None = None
 
+    @property
+    def rounds(self) -> int:
+        """How often the hash is taken to decrypt; none for scrypt, whose costs are others."""
+        if isinstance(self.derivation, Scrypt):
+            return 0
+        rounds = self.derivation.rounds(self.key_octets)
+        if isinstance(self.derivation, Old) and self.cipher is not ARC4:
+            rounds += self.derivation.rounds(_IV_OCTETS)
+        return rounds
+
     def decrypt(self, ciphertext: bytes, passphrase: str | None) -> bytes:
         """What was encrypted; raises WrongPassphrase, and UnknownAlgorithm without a `cipher`."""
         if self.cipher is None:
             raise UnknownAlgorithm("one that cannot be undone here")
         if isinstance(self.derivation, Old):
             key = self.derivation.derive(passphrase, self.key_octets, _FOR_KEY)
-            iv = self.derivation.derive(passphrase, 8, _FOR_IV)
+            if self.cipher is ARC4:
+                return Cipher(ARC4(key), None).decryptor().update(ciphertext)
+            iv = self.derivation.derive(passphrase, _IV_OCTETS, _FOR_IV)
         else:
             key = self.derivation.derive(passphrase, self.key_octets)
             iv = self.iv or b""
@@ -169,6 +192,13 @@ class Mac:
     key_octets: int
     digest: bytes
 
+    @property
+    def rounds(self) -> int:
+        """How often the hash is taken to derive the key; none for scrypt."""
+        if isinstance(self.derivation, Scrypt):
+            return 0
+        return self.derivation.rounds(self.key_octets)
+
     def matches(self, content: bytes, passphrase: str | None) -> bool:
         """Whether `content` was authenticated with this passphrase."""
         if isinstance(self.derivation, Old):
@@ -181,10 +211,10 @@ class Mac:
 def read_encryption(algorithm: Element) -> Encryption:
     """What an AlgorithmIdentifier stands for; raises NotBer or UnknownAlgorithm."""
     oid, parameters = _identified(algorithm)
-    if oid in _PBES1 or oid.startswith(_PKCS12):
+    if oid in _OLD_CIPHERS:
         salt, iterations = _pair(parameters)
-        cipher, octets = _PKCS12_CIPHERS.get(oid, (None, 0))
-        return Encryption(Old(salt.octets(), _positive(iterations)), cipher, octets)
+        old_cipher, octets = _OLD_CIPHERS[oid]
+        return Encryption(Old(salt.octets(), _positive(iterations)), old_cipher, octets)
     if oid != _PBES2:
         raise UnknownAlgorithm(oid)
     derivation, encryption = _pair(parameters)

@@ -3,20 +3,22 @@
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import Finding
 from . import ber
+from .pem_marks import QUOTES, Mark, is_pem, marks, plain_text
 from .wording import listed, shown
 
 MOST_BLOCKS = 100
 CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 
-# It begins with what is found fast, and is matched in linear time, whatever the text.
-_MARK = re.compile(r"-----(?:(?P<begin>BEGIN)|END) (?P<label>[^\n-]{1,64})-----")
-_ESCAPED_NEWLINE = re.compile(r"(?:\\+r)?\\+n|\\+r")
-_ESCAPED_IN_A_BLOCK = re.compile(r"-----BEGIN [^\n-]{1,64}-----[ \t]*\\+[rn]")
-_HEADER = re.compile(r"\s*([A-Za-z0-9-]{1,64}):\s*(.*)")
+# The two headers of encrypted keys have no blanks in them: what follows may be on the same line.
+_HEADER = re.compile(
+    r"[\s\"'`]*+"
+    r"(?:(?P<known>Proc-Type|DEK-Info):[ \t]*+(?P<value>[^\s\"'`]+)|[A-Za-z0-9-]{1,64}:[^\n]*)"
+)
+_WITHOUT_QUOTES = dict.fromkeys(map(ord, QUOTES))
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
 _COPY = "Copy the file whole, from its -----BEGIN to its -----END lines, unchanged."
 _WANTED = (
@@ -26,96 +28,104 @@ _WANTED = (
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One PEM block: its label, its DER, and its headers (RFC 1421, 4.6), names in upper case."""
+    """One PEM block: its label, its DER, and its encryption headers (RFC 1421, 4.6)."""
 
     label: str
     der: bytes
     headers: tuple[tuple[str, str], ...] = ()
 
+    def to_pem(self) -> str:
+        """The block as RFC 7468 and RFC 1421 write it."""
+        text = base64.b64encode(self.der).decode()
+        lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+        head = [f"{name}: {value}" for name, value in self.headers]
+        marked = [f"-----BEGIN {self.label}-----", *head, *([""] if head else [])]
+        return "\n".join([*marked, *lines, f"-----END {self.label}-----", ""])
+
 
 @dataclass(frozen=True, slots=True)
 class PemRead:
-    """The blocks that could be read, in the order in which they stand, and what was wrong."""
+    """The blocks that could be read, in the order in which they stand, and what was wrong.
+
+    `broken` are the labels of the blocks that could not be read, `rest` is the text without those
+    that could.
+    """
 
     blocks: tuple[Block, ...]
     findings: tuple[Finding, ...]
+    broken: tuple[str, ...] = ()
+    rest: str = ""
 
 
 def read_pem(text: str, field: str) -> PemRead:
     """The blocks in `text`, which should hold certificates; never raises.
 
-    Understood are any line ends, indentation, text around the blocks, and newlines escaped twice
-    (finding `newlines_escaped`). `pem_invalid` is found of each block that is broken, and of a
-    text that has no certificate in it; at most 100 blocks are read. A TRUSTED CERTIFICATE is cut
-    down to the certificate in it. `field` is what findings call the text.
+    Understood are any line ends, indentation, quotes, characters that do not show, text around the
+    blocks, and newlines escaped twice (finding `newlines_escaped`). `pem_invalid` is found of each
+    block that is broken, and of a text that has no certificate in it; at most 100 blocks are read.
+    A TRUSTED CERTIFICATE is cut down to the certificate in it. `field` is what findings call the
+    text.
     """
     read = read_blocks(text, field)
     has_certificate = any(block.label in CERTIFICATE_LABELS for block in read.blocks)
     if has_certificate or any(finding.severity == "error" for finding in read.findings):
         return read
-    return PemRead(read.blocks, (*read.findings, _no_certificate(text, read.blocks, field)))
+    return replace(read, findings=(*read.findings, _no_certificate(text, read.blocks, field)))
 
 
 def read_blocks(text: str, field: str) -> PemRead:
     """As `read_pem`, of a text that need not hold a certificate, or anything."""
-    findings: list[Finding] = []
-    if _ESCAPED_IN_A_BLOCK.search(text):
-        text = _ESCAPED_NEWLINE.sub("\n", text)
-        findings.append(_newlines_escaped(field))
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text, is_escaped = plain_text(text)
     blocks: list[Block] = []
-    number, line, counted = 0, 1, 0
-    opened: tuple[str, int, int] | None = None  # label, line, start of content
+    findings = [_newlines_escaped(field)] if is_escaped else []
+    broken: list[str] = []
+    rest: list[str] = []
+    number = at = 0
+    opened: Mark | None = None
 
-    def broken(label: str, at_line: int, what: str) -> None:
-        findings.append(
-            Finding(
-                "pem_invalid",
-                field,
-                f"Block {number} of {field} («{shown(label)}», line {at_line}) {what}",
-                _COPY,
-            )
-        )
+    def report(mark: Mark, what: str) -> None:
+        broken.append(mark.label)
+        findings.append(_broken(number, mark, what, field))
 
-    for mark in _MARK.finditer(text):
-        line += text.count("\n", counted, mark.start())
-        counted = mark.start()
-        label = mark["label"]
-        if mark["begin"]:
-            if not _counts(text, mark.start()):
-                continue
-            if opened:
-                broken(*opened[:2], "has no END line.")
-            if number == MOST_BLOCKS:
+    for mark in marks(text):
+        if opened and mark.is_begin:
+            report(opened, "has no END line.")
+        elif opened:
+            block = _closed(opened, mark, text)
+            if isinstance(block, Block):
+                blocks.append(block)
+                rest.append(text[at : opened.start])
+                at = mark.end
+            else:
+                report(opened, block)
+            opened = None
+            continue
+        if number == MOST_BLOCKS:
+            if mark.is_begin:
                 findings.append(_too_many(field))
                 opened = None
                 break
-            number += 1
-            opened = label, line, mark.end()
-        elif opened:
-            if opened[0] == label:
-                block = _block(label, text[opened[2] : mark.start()])
-                if isinstance(block, Block):
-                    blocks.append(block)
-                else:
-                    broken(*opened[:2], block)
-            else:
-                broken(*opened[:2], f"ends as another: END {shown(label)}, line {line}.")
-            opened = None
-        elif number < MOST_BLOCKS:
-            number += 1
-            broken(label, line, "has no BEGIN line.")
+            continue
+        number += 1
+        if mark.is_begin:
+            opened = mark
+        else:
+            report(mark, "has no BEGIN line.")
     if opened:
-        broken(*opened[:2], "has no END line.")
-    return PemRead(tuple(blocks), tuple(findings))
+        report(opened, "has no END line.")
+    rest.append(text[at:])
+    return PemRead(tuple(blocks), tuple(findings), tuple(broken), "\n".join(rest))
 
 
-def _counts(text: str, at: int) -> bool:
-    """Whether a BEGIN counts that stands `at`: at the start of a line, in quotes, or right behind
-    an END. Scripts and comments have it elsewhere."""
-    while at and text[at - 1] in " \t":
-        at -= 1
-    return not at or text[at - 1] in "\n\"'" or text.endswith("-----", 0, at)
+def _broken(number: int, mark: Mark, what: str, field: str) -> Finding:
+    where = f"Block {number} of {field} («{shown(mark.label)}», line {mark.line})"
+    return Finding("pem_invalid", field, f"{where} {what}", _COPY)
+
+
+def _closed(begin: Mark, end: Mark, text: str) -> Block | str:
+    if begin.label != end.label:
+        return f"ends as another: END {shown(end.label)}, line {end.line}."
+    return _block(begin.label, text[begin.end : end.start])
 
 
 def _block(label: str, content: str) -> Block | str:
@@ -123,9 +133,13 @@ def _block(label: str, content: str) -> Block | str:
     headers, content = _headers(content)
     # The blanks between words are what became of lost newlines.
     encoded = "".join(content.split())
+    stranger = _NOT_BASE64.search(encoded)
+    if stranger and stranger[0] in QUOTES:
+        encoded = encoded.translate(_WITHOUT_QUOTES)
+        stranger = _NOT_BASE64.search(encoded)
     if not encoded:
         return "is empty."
-    if stranger := _NOT_BASE64.search(encoded):
+    if stranger:
         return f"is not base64: it has the character «{shown(stranger[0])}» in it."
     try:
         der = base64.b64decode(encoded, validate=True)
@@ -140,11 +154,19 @@ def _block(label: str, content: str) -> Block | str:
 
 
 def _headers(content: str) -> tuple[tuple[tuple[str, str], ...], str]:
+    """The encryption headers at the top of a block, and what follows them.
+
+    The blank line that ends them may be missing.
+    """
     if ":" not in content:
         return (), content
-    head, _, rest = content.lstrip("\n").partition("\n\n")
-    found = [match for line in head.split("\n") if (match := _HEADER.fullmatch(line))]
-    return tuple((match[1].upper(), match[2].strip()) for match in found), rest
+    headers: list[tuple[str, str]] = []
+    at = 0
+    while header := _HEADER.match(content, at):
+        if header["known"]:
+            headers.append((header["known"], header["value"]))
+        at = header.end()
+    return tuple(headers), content[at:]
 
 
 def _newlines_escaped(field: str) -> Finding:
@@ -198,7 +220,7 @@ def _unarmoured(text: str, field: str) -> tuple[str, str] | None:
         decoded = base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
         return None
-    if b"-----BEGIN " in decoded:
+    if is_pem(decoded):
         return (
             f"{field} is base64 of PEM.",
             f"Send {field} as the PEM text itself; only private_key and pkcs12 are in base64.",

@@ -1,6 +1,7 @@
 """A PKCS#12 file (RFC 7292), also of old software or in BER: its key and its certificates."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,7 +13,8 @@ from . import key_findings as told
 from .ber import NotBer
 from .key_loading import decrypted, load_plain
 from .keys import PrivateKey, pkcs8, the_one, unarmoured
-from .pbe import UnknownAlgorithm, WrongPassphrase
+from .pbe import Encryption, Mac, UnknownAlgorithm, WrongPassphrase
+from .pem_marks import is_pem
 from .safes import Bags, File, Sealed
 from .wording import shown
 
@@ -23,7 +25,10 @@ _EXPORT = "openssl pkcs12 -export -inkey key.pem -in cert.pem -certfile chain.pe
 
 @dataclass(frozen=True, slots=True)
 class Pkcs12Read:
-    """The key, None where there is none to be had, the certificates (DER), and what was found."""
+    """The key, None where there is none to be had, the certificates (DER), and what was found.
+
+    `keys` are all keys: a Java keystore has one for each alias, and then `key` is None.
+    """
 
     key: PrivateKey | None
     certificates: tuple[bytes, ...]
@@ -86,35 +91,50 @@ def _bags(data: bytes, passphrase: str | None) -> Bags | Finding:
     """All that is in the file, no key encrypted any more, or why that is not to be had."""
     try:
         file = safes.read_file(data)
-        # Software differs in what it takes for no passphrase (RFC 7292, appendix B.1).
-        for tried in [passphrase] if passphrase else ["", None]:
-            try:
-                return _opened(file, tried)
-            except WrongPassphrase:
-                continue
+        if passphrase:
+            return _opened(file, passphrase)
+        return _opened_without_passphrase(file)
     except UnknownAlgorithm as error:
         return told.unknown_encryption(str(error), _FIELD)
     except NotBer as error:
         return _not_pkcs12(data, error)
     except _TooCostly as error:
         return error.finding
+    except WrongPassphrase:
+        pass
     return told.passphrase_wrong(_FIELD) if passphrase else told.encrypted(_FIELD)
 
 
-def _opened(file: File, passphrase: str | None) -> Bags:
-    derivations = [
-        one.encryption.derivation for one in (*file.sealed_safes, *file.bags.sealed_keys)
-    ]
+def _opened_without_passphrase(file: File) -> Bags:
+    """Software differs in what it takes for no passphrase (RFC 7292, appendix B.1)."""
+    try:
+        return _opened(file, "")
+    except WrongPassphrase:
+        spent = [file.mac] if file.mac else _encryptions(file.sealed_safes, file.bags.sealed_keys)
+    try:
+        return _opened(file, None, spent)
+    except _TooCostly as error:
+        # It has a passphrase, or costs too much for guesses.
+        raise WrongPassphrase from error
+
+
+def _encryptions(*sealed: Sequence[Sealed]) -> list[Encryption | Mac]:
+    return [one.encryption for several in sealed for one in several]
+
+
+def _opened(file: File, passphrase: str | None, spent: Sequence[Encryption | Mac] = ()) -> Bags:
+    """All bags of `file`; what was `spent` on it before counts too."""
+    costs_of_all = [*spent, *_encryptions(file.sealed_safes, file.bags.sealed_keys)]
     if file.mac:
-        derivations.append(file.mac.derivation)
-    _look_at(derivations)
+        costs_of_all.append(file.mac)
+    _refuse_costly(costs_of_all)
     if file.mac and not file.mac.matches(file.content, passphrase):
         raise WrongPassphrase
     found = Bags()
     for sealed in file.sealed_safes:
         found += _safe(sealed, passphrase)
     # Only now do these show.
-    _look_at(derivations + [one.encryption.derivation for one in found.sealed_keys])
+    _refuse_costly(costs_of_all + _encryptions(found.sealed_keys))
     bags = file.bags + found
     opened = tuple(decrypted(sealed, passphrase) for sealed in bags.sealed_keys)
     return Bags(bags.certificates, bags.keys + opened)
@@ -125,8 +145,8 @@ class _TooCostly(Exception):  # noqa: N818 - it carries what is told
         self.finding = finding
 
 
-def _look_at(derivations: list[pbe.Derivation]) -> None:
-    if finding := costs.too_costly(derivations, _FIELD):
+def _refuse_costly(sealed: Sequence[Encryption | Mac]) -> None:
+    if finding := costs.too_costly(sealed, _FIELD):
         raise _TooCostly(finding)
 
 
@@ -166,7 +186,7 @@ def _safe_through_the_library(sealed: Sealed, passphrase: str | None) -> Bags:
 
 def _not_pkcs12(data: bytes, error: NotBer) -> Finding:
     hint = f"Make one anew: {_EXPORT}"
-    if b"-----BEGIN " in data:
+    if is_pem(data):
         detail, hint = "pkcs12 is PEM.", "Send it as body, and its key as private_key."
     elif not data:
         detail = "pkcs12 is empty."

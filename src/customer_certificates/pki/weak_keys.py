@@ -1,6 +1,7 @@
 """Keys that others can break, or that no browser accepts."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..errors import Finding
 from .costs import FEWEST_RSA_BITS, MOST_RSA_BITS, NEW_KEY, rsa_exponent, rsa_size, unusable
-from .public_keys import key_algorithm
+from .public_keys import PrivateKey, key_algorithm
 
 _Check = Callable[..., Any]
 
@@ -37,6 +38,8 @@ _RSA_CHECKS: dict[str, tuple[_Check, str]] = {
     "smalld": (smalld, "its private exponent is so small that it is found at once (Wiener)"),
     "rsainvalid": (rsainvalid, "its numbers make no RSA key"),
 }
+# Some software makes primes whose lengths differ by a bit or two.
+_MOST_BITS_APART = 16
 _SOUND = ("secp256r1", "secp384r1")
 
 
@@ -81,6 +84,31 @@ def weakness(public_key: PublicKeyTypes, field: str = "private_key") -> tuple[Fi
         refused = _refused_by("Chrome and Firefox", key_algorithm(public_key), field)
         return (refused, *_compromised(int.from_bytes(raw), field))
     return (unusable(key_algorithm(public_key), field),)
+
+
+def weak_primes(key: PrivateKey, field: str = "private_key") -> tuple[Finding, ...]:
+    """`key_weak` if `key` is RSA and one of its primes can be found; never raises.
+
+    FIPS 186-5, A.1.1: both primes are random and of one length.
+    """
+    if not isinstance(key, rsa.RSAPrivateKey):
+        return ()
+    numbers = key.private_numbers()
+    shorter, longer = sorted((numbers.p.bit_length(), numbers.q.bit_length()))
+    if longer - shorter > _MOST_BITS_APART:
+        what = f"its primes have {shorter} and {longer} bits; they must have the same length"
+    elif _has_pattern(numbers.p) or _has_pattern(numbers.q):
+        what = "one of its primes is not random: most of its bytes are alike"
+    else:
+        return ()
+    return (Finding("key_weak", field, f"The RSA key can be broken: {what}.", NEW_KEY),)
+
+
+def _has_pattern(number: int) -> bool:
+    """Whether few different bytes make up `number`: of random ones nearly all differ."""
+    octets = number.to_bytes(-(-number.bit_length() // 8))
+    counts = Counter(octets)
+    return max(counts.values()) > len(octets) / 4 or len(counts) < len(octets) / 4
 
 
 def _rsa_weakness(public_key: rsa.RSAPublicKey, field: str) -> tuple[Finding, ...]:

@@ -166,18 +166,19 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
     except ValueError as error:
         raise Malformed(f"The body is not JSON: {error}.") from None
     missing, findings = [], []
+    values: dict[str, object] = dict.fromkeys(content)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, field in fields.items():
         if name in content:
             try:
-                msgspec.json.decode(content[name], type=field.type)
+                values[name] = msgspec.json.decode(content[name], type=field.type)
             except msgspec.ValidationError as error:
                 findings.append(_finding(name, str(error)))
         elif field.default is NODEFAULT and field.default_factory is NODEFAULT:
             missing.append(
                 Finding("required", name, f"{name} is missing.", f"Send {name}; see /docs.")
             )
-    for finding in getattr(kind, "faults", _no_faults)(content):
+    for finding in getattr(kind, "faults", _no_faults)(values):
         (missing if finding.code == "required" else findings).append(finding)
     hint = f"Leave it out; known fields are {', '.join(fields)}."
     findings += [
@@ -201,8 +202,6 @@ def _finding(name: str, message: str) -> Finding:
     reason = message.partition(" - at ")[0]
     code = "wrong_type" if ", got `" in reason else "invalid_value"
     hint = f"See {name} in /docs for what is accepted."
-    if "base64" in reason:
-        hint = "Send it in one line, with its padding: base64 -w0 FILE"
     return Finding(code, name, f"{reason}.", hint)
 
 

@@ -1,4 +1,4 @@
-"""Scheduled cutovers are made when their time has come (docs/decisions/0036)."""
+"""Scheduled cutovers are made when their time has come (docs/decisions/0035)."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -1,5 +1,6 @@
 """What the first version stored unread is examined, once."""
 
+import base64
 from dataclasses import replace
 from typing import Any
 
@@ -65,7 +66,7 @@ class Reexamination:
         return number
 
     def _examine(self, user_id: int, certificate_id: int, body: str, private_key: bytes) -> None:
-        sent = CertificateMaterial(body=body, private_key=private_key)
+        sent = CertificateMaterial(body=body, private_key=base64.b64encode(private_key).decode())
         examined = self._inspection.examine(user_id, sent)
         content, key = content_of(sent, examined), examined.private_key
         keys = self._data_keys.stored(user_id)

@@ -1,6 +1,6 @@
 """What a certificate is uploaded as."""
 
-from collections.abc import Collection
+from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, ClassVar
 
@@ -9,9 +9,14 @@ from msgspec import Meta
 
 from ..errors import Finding
 from ..pki.material import Material
+from .encoded_fields import decode_field, not_decodable
 
-_BASE64 = {"pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}
 _PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
+_FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"
+_BASE64 = f"({_FOUR})*({_FOUR}|[A-Za-z0-9+/_-]{{2}}(==)?|[A-Za-z0-9+/_-]{{3}}=?)(\\r?\\n)*"
+_FILE = {"pattern": f"^{_BASE64}$|-----BEGIN"}
+# Sent as base64, or a key as PEM.
+_FILES = ("private_key", "pkcs12")
 _NO_NUL = r"^[^\x00]*$"
 
 Body = Annotated[
@@ -32,22 +37,23 @@ Chain = Annotated[
     ),
 ]
 PrivateKey = Annotated[
-    bytes,
+    str,
     Meta(
         min_length=1,
-        description="Base64 of the key in PEM or DER: PKCS#8 (encrypted too), PKCS#1 or SEC1. The "
-        "standard alphabet, padded, without line breaks.",
+        description="Base64 of the key in PEM or DER: PKCS#8 (encrypted too), PKCS#1 or SEC1. "
+        "The PEM text itself is taken too, and base64 that is URL-safe, has line breaks or lacks "
+        "its padding; a finding then says so.",
         examples=["LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCg=="],
-        extra_json_schema=_BASE64,
+        extra_json_schema=_FILE,
     ),
 ]
 Pkcs12 = Annotated[
-    bytes,
+    str,
     Meta(
         min_length=1,
         description="Base64 of a PKCS#12 file (.p12, .pfx), in place of body and private_key.",
         examples=["MIIKPwIBAzCCCfUGCSqGSIb3DQ=="],
-        extra_json_schema=_BASE64,
+        extra_json_schema=_FILE,
     ),
 ]
 Passphrase = Annotated[
@@ -75,48 +81,66 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
 
     body: Body = ""
     chain: Chain = ""
-    private_key: PrivateKey = b""
-    pkcs12: Pkcs12 = b""
+    private_key: PrivateKey = ""
+    pkcs12: Pkcs12 = ""
     passphrase: Passphrase = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(***)"
 
     def __post_init__(self) -> None:
-        sent = (("body", self.body), ("private_key", self.private_key), ("pkcs12", self.pkcs12))
-        if self.faults([name for name, value in sent if value]):
+        sent = {name: getattr(self, name) for name in ("body", *_FILES)}
+        if self.faults({name: value for name, value in sent.items() if value}):
             raise ValueError("body and private_key, or pkcs12")
 
     @staticmethod
-    def faults(names: Collection[str]) -> list[Finding]:
-        """What is wrong with sending fields of these names together: one is missing, or one too
-        many."""
-        if "pkcs12" not in names:
-            return [
-                Finding(
-                    "required",
-                    name,
-                    f"{name} is missing.",
-                    f"Send {name}; or, with neither body nor private_key, a PKCS#12 file as "
-                    "pkcs12; see /docs.",
-                )
-                for name in ("body", "private_key")
-                if name not in names
-            ]
-        return [
-            Finding(
-                "conflicting_fields",
-                name,
-                f"{name} was sent as well as pkcs12, which has both certificate and key.",
-                "Send one or the other.",
-            )
-            for name in ("body", "private_key")
-            if name in names
-        ]
+    def faults(sent: Mapping[str, object]) -> list[Finding]:
+        """What is wrong with these fields together: one is missing, one too many, or cannot be
+        decoded. A field of a wrong type is None in `sent`."""
+        return [*_wrong_set(sent), *_undecodable(sent)]
 
     def material(self) -> Material:
         """What is to be examined."""
-        return Material(self.body, self.chain, self.private_key, self.pkcs12, self.passphrase)
+        private_key, of_key = decode_field(self.private_key, "private_key")
+        pkcs12, of_file = decode_field(self.pkcs12, "pkcs12")
+        return Material(
+            self.body, self.chain, private_key, pkcs12, self.passphrase, (*of_key, *of_file)
+        )
+
+
+def _undecodable(sent: Mapping[str, object]) -> Iterator[Finding]:
+    for name in _FILES:
+        value = sent.get(name)
+        if isinstance(value, str):
+            try:
+                decode_field(value, name)
+            except ValueError:
+                yield not_decodable(name)
+
+
+def _wrong_set(names: Container[str]) -> list[Finding]:
+    if "pkcs12" not in names:
+        return [
+            Finding(
+                "required",
+                name,
+                f"{name} is missing.",
+                f"Send {name}; or, with neither body nor private_key, a PKCS#12 file as "
+                "pkcs12; see /docs.",
+            )
+            for name in ("body", "private_key")
+            if name not in names
+        ]
+    return [
+        Finding(
+            "conflicting_fields",
+            name,
+            f"{name} was sent as well as pkcs12, which has both certificate and key.",
+            "Send one or the other.",
+        )
+        for name in ("body", "private_key")
+        if name in names
+    ]
 
 
 class CertificateUpload(CertificateMaterial, kw_only=True):

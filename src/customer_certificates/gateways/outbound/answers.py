@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from .deadline import Incoming
 
 _KEPT_BYTES = 1024
 # A connection is worth reading this much for; with more to come it is closed.
@@ -22,9 +25,26 @@ class Answer(NamedTuple):
     seconds: float
 
 
-def read_body(response: HTTPResponse) -> tuple[bytes, bool]:
-    """The body's first kilobyte, and whether the whole was read and the connection is good for
-    another request. A body that breaks off or is late is as good as it came: the status is here."""
+def read_head(incoming: Incoming) -> HTTPResponse:
+    """The final response, its body unread (RFC 9110, 15.2).
+
+    Skips interim (1xx) responses: http.client itself skips only 100, and takes any other for the
+    answer. Raises HTTPException or OSError if no final response arrives.
+    """
+    while True:
+        stream: Any = incoming
+        response = HTTPResponse(stream, method="POST")
+        response.begin()
+        if response.status >= HTTPStatus.OK:
+            return response
+
+
+def read_body(response: HTTPResponse, incoming: Incoming) -> tuple[bytes, bool]:
+    """The body's first kilobyte, and whether the connection may carry another request.
+
+    It may not unless this response was read to its end, and nothing follows that end. A body that
+    breaks off or is late counts as it came: the status is known.
+    """
     beginning, total = b"", 0
     try:
         while total < _READ_BYTES and (part := response.read1(_READ_BYTES - total)):
@@ -34,7 +54,17 @@ def read_body(response: HTTPResponse) -> tuple[bytes, bool]:
         return beginning, False
     # One with a length says how much of it is left, one in chunks ends by itself.
     is_whole = response.length == 0 or (response.length is None and response.isclosed())
-    return beginning, is_whole and not response.will_close
+    is_reusable = is_whole and not response.will_close and _is_framed_once(response)
+    return beginning, is_reusable and not incoming.has_more()
+
+
+def _is_framed_once(response: HTTPResponse) -> bool:
+    """Whether there is one opinion about where the body ends (RFC 9112, 6.3)."""
+    if response.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        return True
+    lengths = response.headers.get_all("Content-Length", [])
+    encodings = response.headers.get_all("Transfer-Encoding", [])
+    return len(lengths) + len(encodings) == 1 and response.chunked == bool(encodings)
 
 
 def retry_after(text: str | None, now: Callable[[], datetime]) -> float | None:

@@ -1,9 +1,14 @@
-"""One span of time for all that an attempt consists of."""
+"""The limits of one attempt: a deadline, and how much of a response is read."""
 
 import io
 import socket
+import ssl
+from http.client import HTTPException
 from time import monotonic
 from typing import Any
+
+# The whole response: every interim one, the final one's headers, and as much body as is read.
+_MOST_BYTES = 256 * 1024
 
 
 class Deadline:
@@ -27,27 +32,52 @@ class Deadline:
         return left
 
 
-class TimedSocket:
-    """A connected socket as http.client reads it, until a deadline: the time-out of a socket alone
-    is for each part, and an answer that drips in would keep all of them."""
+class Incoming:
+    """Reads one attempt's response from a socket, within a deadline and a size limit.
+
+    http.client takes it for a socket. A socket's own time-out is for each read, so a response that
+    arrives byte by byte would never time out.
+    """
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
-        self._connection = connection
-        self._deadline = deadline
+        self._reader = _TimedReader(connection, deadline)
+        self._stream = _Stream(self._reader)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """What it reads from; closing it leaves the socket open."""
-        return io.BufferedReader(_TimedReader(self._connection, self._deadline))
+        """Returns the same stream each time, so several responses can be read in turn."""
+        return self._stream
+
+    def has_more(self) -> bool:
+        """Whether anything has arrived that nobody has read; does not wait."""
+        self._reader.waits = False
+        try:
+            return bool(self._stream.peek(1))
+        except (OSError, HTTPException):
+            return True
+
+
+class _Stream(io.BufferedReader):
+    def close(self) -> None:
+        """Does nothing: http.client closes it at the end of each response, `Incoming` reads on."""
 
 
 class _TimedReader(io.RawIOBase):
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+        self.waits = True
         self._connection = connection
         self._deadline = deadline
+        self._left = _MOST_BYTES
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        self._connection.settimeout(self._deadline.left)
-        return self._connection.recv_into(buffer)
+    def readinto(self, buffer: Any) -> int | None:
+        if self._left <= 0:
+            raise HTTPException("The response is too long.")
+        self._connection.settimeout(self._deadline.left if self.waits else 0)
+        try:
+            count = self._connection.recv_into(buffer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        self._left -= count
+        return count

@@ -4,13 +4,13 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from http.client import HTTPException, HTTPResponse
-from typing import Any, NoReturn
+from http.client import HTTPException
+from typing import NoReturn
 
 from ...config import Network
 from .addresses import AddressRules
-from .answers import Answer, read_body, retry_after
-from .deadline import Deadline, TimedSocket
+from .answers import Answer, read_body, read_head, retry_after
+from .deadline import Deadline, Incoming
 from .forbidden import TargetForbidden, TargetUnreachable
 from .idle import IdleConnections, Way
 from .lookups import Lookups, Resolve, system_addresses
@@ -153,11 +153,10 @@ class Outbound:
         try:
             connection.settimeout(deadline.left)
             connection.sendall(request)
-            timed: Any = TimedSocket(connection, deadline)
-            with HTTPResponse(timed, method="POST") as response:
-                response.begin()
-                beginning, is_good = read_body(response)
-                again = retry_after(response.getheader("Retry-After"), self._now)
+            incoming = Incoming(connection, deadline)
+            response = read_head(incoming)
+            beginning, is_good = read_body(response, incoming)
+            again = retry_after(response.getheader("Retry-After"), self._now)
             return Answer(response.status, again, beginning, deadline.spent)
         finally:
             if is_good:

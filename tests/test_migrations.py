@@ -142,6 +142,39 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("code", "algorithm", "not_servable"),
+    [
+        ("key_mismatch", "ECDSA-P-256", "no_key"),
+        ("key_invalid", "RSA-2048", "no_key"),
+        ("key_weak", "RSA-1024", "no_key"),
+        ("key_weak", "RSA-2048", None),
+        ("key_usage_invalid", "RSA-2048", None),
+    ],
+)
+def test_keys_that_could_not_be_used_are_told_from_findings(
+    empty: Empty, code: str, algorithm: str, not_servable: str | None
+) -> None:
+    empty.alembic("upgrade", "0009")
+    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', true)"] if empty.is_postgresql else []
+    empty.execute(
+        *allow,
+        "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
+        f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
+        "INSERT INTO certificates (user_id, active, body, created_at, findings, key_algorithm)"
+        f""" SELECT id, true, 'PEM', {now}, '[{{"code":"{code}"}}]', '{algorithm}' FROM users""",
+    )
+    empty.alembic("upgrade", "head")
+    engine = migration_engine(empty.url)
+    with engine.begin() as connection:
+        for statement in allow:
+            connection.exec_driver_sql(statement)
+        found = connection.execute(sa.text("SELECT not_servable FROM certificates")).scalar_one()
+    engine.dispose()
+    assert found == not_servable
+
+
 def test_the_head_is_what_the_models_say(migrated: Empty, models_schema: list[Any]) -> None:
     assert migrated.schema() == models_schema
     described = str(models_schema)

@@ -484,7 +484,7 @@ def _broken() -> Iterator[Case]:
         "chain-intermediate-rsa-1024",
         "The intermediate has an RSA key of 1024 bits.",
         sent(pems(leaf(by=small), small.certificate)),
-        findings=(error("key_weak"),),
+        findings=(error("key_weak"), error("not_servable")),
     )
     eleven, authority = [], root()
     for number in range(11):

@@ -39,6 +39,7 @@ from .sealed import PASSPHRASE, Old, Pbes2, Scrypt, Sealing, encrypted_pkcs8
 KEY = "private_key"
 INVALID = error("key_invalid", KEY)
 WEAK = error("key_weak", KEY)
+NOT_SERVABLE = error("not_servable")
 COSTLY = error("key_too_costly", KEY)
 
 
@@ -405,8 +406,8 @@ def _kinds() -> Iterator[Case]:
     curves: list[tuple[str, ec.EllipticCurve, tuple[Expected, ...]]] = [
         ("p384", ec.SECP384R1(), ()),
         ("p521", ec.SECP521R1(), (warning("key_weak", KEY),)),
-        ("p224", ec.SECP224R1(), (WEAK,)),
-        ("secp256k1", ec.SECP256K1(), (WEAK,)),
+        ("p224", ec.SECP224R1(), (WEAK, NOT_SERVABLE)),
+        ("secp256k1", ec.SECP256K1(), (WEAK, NOT_SERVABLE)),
         ("brainpool-p256", ec.BrainpoolP256R1(), (WEAK,)),
     ]
     for name, curve, findings in curves:
@@ -434,7 +435,13 @@ def _kinds() -> Iterator[Case]:
     yield kind("dsa", "A DSA key.", spki_of(dsa), pkcs8(dsa), INVALID, read=False)
     x = x25519_key(WWW)
     yield kind(
-        "x25519", "An X25519 key, which signs nothing.", spki_of(x), pkcs8(x), INVALID, read=False
+        "x25519",
+        "An X25519 key, which signs nothing.",
+        spki_of(x),
+        pkcs8(x),
+        INVALID,
+        NOT_SERVABLE,
+        read=False,
     )
     p, g = (1 << 2048) - 1942289, 2
     dh = sequence(oid("1.2.840.113549.1.3.1"), sequence(integer(p), integer(g)))
@@ -445,6 +452,7 @@ def _kinds() -> Iterator[Case]:
         sequence(dh, bits(integer(pow(g, secret, p)))),
         sequence(integer(0), dh, octets(integer(secret))),
         INVALID,
+        NOT_SERVABLE,
         read=False,
     )
     ml = MLDSA44PrivateKey.from_seed_bytes(_seed())
@@ -461,6 +469,19 @@ def _kinds() -> Iterator[Case]:
     pss = sequence(oid("1.2.840.113549.1.1.10"))
     rsa = rsa_key("2048")
     spki = sequence(pss, bits(_raw(spki_of(rsa))))
+    for name, form, octets_ in (
+        ("pkcs1", "PKCS#1", _armoured(traditional(rsa), "RSA PRIVATE KEY")),
+        ("pkcs8", "PKCS#8", _armoured(pkcs8(rsa))),
+        ("der", "DER", traditional(rsa)),
+    ):
+        yield kind(
+            f"rsa-pss-{name}",
+            f"A certificate for RSASSA-PSS alone, and the key as any RSA key in {form}.",
+            spki,
+            octets_,
+            error("key_invalid"),
+            NOT_SERVABLE,
+        )
     yield kind(
         "rsa-pss",
         "An RSA key for RSASSA-PSS alone.",
@@ -498,6 +519,7 @@ def _weak_rsa() -> Iterator[Case]:
             f"An RSA key of {size} bits.",
             pkcs8(rsa),
             WEAK,
+            *([NOT_SERVABLE] if size == "1024" else []),
             spki=spki_of(rsa),
         )
     a, b = prime("a", 1024), prime("b", 1024)

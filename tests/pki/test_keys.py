@@ -237,7 +237,7 @@ def test_rsa_primes_that_are_none_are_found_by_a_signature() -> None:
     found = mismatch(read.key, read.key.public_key())
     assert found is not None
     assert found.code == "key_mismatch"
-    assert "do not verify" in found.detail
+    assert "does not belong to it" in found.detail
 
 
 def test_an_rsa_key_is_the_one_that_was_written() -> None:

@@ -26,6 +26,8 @@ UPLOADED = {
     "fingerprint_sha256",
     "findings",
     "pending",
+    "servable",
+    "not_servable_reason",
 }
 
 

@@ -37,6 +37,8 @@ def test_it_is_told_what_an_upload_would_store_and_find(enforcing: TestClient, o
     shown = enforcing.simulate_get(store(enforcing, owner, upload)).json
     assert checked == {
         "accepted": True,
+        "servable": True,
+        "not_servable_reason": None,
         "trust": "public",
         "certificate": {name: shown[name] for name in checked["certificate"]},
         "chain_pem": pem(leaf, issuing),

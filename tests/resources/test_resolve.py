@@ -71,6 +71,7 @@ def test_the_winner_is_shown_with_all_that_names_it(
             }
         ],
         "others": [],
+        "note": None,
     }
 
 

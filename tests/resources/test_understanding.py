@@ -65,6 +65,8 @@ def test_all_that_is_understood_is_shown(enforcing: TestClient, owner: int) -> N
         "id": answer.json["id"],
         "user_id": owner,
         "active": False,
+        "servable": True,
+        "not_servable_reason": None,
         "trust": "public",
         "hostnames": ["www.example.com", "*.shop.example.com"],
         "not_before": "2026-05-22T12:00:00Z",

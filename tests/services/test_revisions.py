@@ -19,7 +19,7 @@ from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import Certificate
 from customer_certificates.services.listing import CertificateFilter, Listing
-from customer_certificates.services.revisions import Revisions
+from customer_certificates.services.revisions import DATES, Revisions
 from customer_certificates.services.views import Tags, status_of
 
 from ..conftest import Backend
@@ -42,7 +42,9 @@ class Server:
 
     def add(self, user_id: int, begin: datetime | None, end: datetime | None) -> None:
         """Stores an active certificate with these dates."""
-        revise, values = self._revisions.added(user_id, begin, end)
+        revise, values = self._revisions.added(
+            user_id, dict(zip(DATES, (begin, end, begin, end), strict=True))
+        )
         row = {"body": "PEM", "created_at": self.now, "active": True}
         with self._database.begin(EVERYBODY) as session:
             session.run(revise, **values)

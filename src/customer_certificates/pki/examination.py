@@ -17,7 +17,7 @@ from .keys import KeyRead, PrivateKey
 from .material import Examined, Intermediate, Material, NotServable
 from .pem import CERTIFICATE_LABELS, Block, read_pem
 from .pkcs12 import Pkcs12Read, read_pkcs12
-from .servability import needed_of
+from .servability import check_servable, needed_of
 
 _NOT_READ = {"pem_invalid", "san_invalid", "key_invalid"}
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
@@ -87,6 +87,9 @@ def examine(
     findings += checks.check_leaf(leaf, chain.trust, now)
     findings += checks.check_chain(chain.served[1:], now)
     if leaf.public_key:
+        unloadable = check_servable(chain.served, None if not_servable else sent.key)
+        findings += unloadable
+        not_servable = "not_loadable" if unloadable else not_servable
         findings += keys.weakness(leaf.public_key, key_field)
     verified = chain.trust in ("public", "private")
     needed = needed_of(chain.served, roots)

@@ -54,6 +54,13 @@ def server_name(sent: str) -> str | None:
     return None if name is None or name.startswith("*") or _address(name) else name
 
 
+def address_of(sent: str) -> str | None:
+    """The IP address that `sent` is, as certificates have it; None if it is none."""
+    # Of an IPv6 address that is good on one link only, the link is no part.
+    name = normalise(sent.partition("%")[0])
+    return name if name and _address(name) else None
+
+
 def covers(pattern: str, hostname: str) -> bool:
     """Whether a certificate for `pattern` is one for `hostname`; both normalised (RFC 9525, 6.3).
 

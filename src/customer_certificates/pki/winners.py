@@ -7,9 +7,8 @@ from typing import Literal, NamedTuple
 from .material import NotServable, Trust
 from .names import wildcard_of
 
-# Why a certificate is not the one that is served, in the order in which it is looked at.
-Reason = Literal[
-    "inactive",
+# Why no server can be given a certificate, in the order in which it is looked at.
+NotServableReason = Literal[
     "opaque",
     "no_key",
     "not_loadable",
@@ -17,6 +16,11 @@ Reason = Literal[
     "not_yet_valid",
     "chain_expired",
     "chain_not_yet_valid",
+]
+# Why a certificate is not the one that is served, in the order in which it is looked at.
+Reason = Literal[
+    "inactive",
+    NotServableReason,
     "other_key_type",
     "less_exact",
     "less_trusted",
@@ -153,7 +157,7 @@ def next_change(candidates: Iterable[Candidate], at: datetime) -> datetime | Non
     return min(instants, default=None)
 
 
-def why_not_servable(one: Candidate, at: datetime) -> Reason | None:
+def why_not_servable(one: Candidate, at: datetime) -> NotServableReason | None:
     """Why no server may be given `one` at the instant `at`, active or not; None: one may."""
     if one.trust == "opaque":
         return "opaque"

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..errors import Conflict, Invalid, NotFound
 from ..pki.client_hello import key_types
-from ..pki.names import server_name
+from ..pki.names import address_of, server_name
 from ..services.feed import Feed, FeedPage
 from ..services.rights import CADDY, OPERATORS, TERMINATORS
 from ..services.serving import Report, ServingStates
@@ -35,6 +35,13 @@ _SERVER_NAME = Parameter(
     "query",
     "The name that the client of the handshake sent (SNI). What is no hostname is not ours: 204.",
     {"type": "string", "examples": ["www.example.com"]},
+)
+_LOCAL_IP = Parameter(
+    "local_ip",
+    "query",
+    "The address at which the client reached Caddy. It stands for the name if the client sent none,"
+    " as clients do that connect to an IP address.",
+    {"type": "string", "examples": ["192.0.2.1"]},
 )
 _SIGNATURE_SCHEMES = Parameter(
     "signature_schemes",
@@ -105,12 +112,13 @@ class CaddyResource:
         },
         description="As `get_certificate http` asks (docs/terminators/caddy.md). Whoever asks for "
         "more than its share is answered 204 too.",
-        parameters=[_SERVER_NAME, _SIGNATURE_SCHEMES, _CIPHER_SUITES],
+        parameters=[_SERVER_NAME, _LOCAL_IP, _SIGNATURE_SCHEMES, _CIPHER_SUITES],
         allow=CADDY,
     )
     def on_get(self, req: Request, resp: Response) -> None:
         resp.set_header("Cache-Control", "no-store")
-        name = server_name(_text(req, "server_name"))
+        sent = _text(req, "server_name")
+        name = server_name(sent) if sent else address_of(_text(req, "local_ip"))
         kinds = key_types(_text(req, "signature_schemes"), _text(req, "cipher_suites"))
         bundle = name and self._terminators.bundle(req.context.caller, name, kinds)
         if not bundle:

@@ -178,6 +178,25 @@ def candidate_of(row: Row, hostnames: Iterable[str]) -> Candidate:
     )
 
 
+def candidate_of_certificate(one: Certificate) -> Candidate:
+    """The candidate of a certificate that was read as an object; its key is taken to be stored."""
+    return Candidate(
+        one.id,
+        one.user_id,
+        one.version,
+        one.active,
+        frozenset(names_of(one.hostnames)),
+        one.not_before,
+        one.not_after,
+        one.trust,  # type: ignore[arg-type]
+        one.key_algorithm and key_type_of(one.key_algorithm),
+        True,
+        one.serve_not_before,
+        one.serve_not_after,
+        one.not_servable,  # type: ignore[arg-type]
+    )
+
+
 def servables(
     rows: Iterable[Row], names: Callable[[str], Iterable[str]] = names_of
 ) -> list[Servable]:

@@ -29,6 +29,7 @@ from .private_keys import PrivateKeys
 from .renewal_rules import candidate_of_content, requested_time, require_served_at
 from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
+from .servability import require_servable
 from .served_names import ServedNames
 from .uploads import Activation, CertificateMaterial, CertificateUpload
 from .users import locked_user
@@ -39,6 +40,7 @@ from .views import (
     Tags,
     UploadView,
     certificate_view,
+    reason_of,
     require,
     require_view,
     tag_of_revision,
@@ -124,6 +126,8 @@ class Certificates:
         same = self._same(user_id=user_id, fingerprint=fingerprint, replaced=replaces or 0)
         return CheckView(
             accepted=self._inspection.accepts(examined),
+            servable=(reason := reason_of(examined, self._now())) is None,
+            not_servable_reason=reason,
             trust=examined.trust,
             certificate=leaf,
             chain_pem=examined.chain_pem,
@@ -171,8 +175,8 @@ class Certificates:
     ) -> None:
         """Makes the certificate active or inactive; nothing changes where it is so already.
 
-        Raises NotFound, PreconditionFailed, or Conflict: a hostname is another user's, or it would
-        be without a certificate.
+        Raises NotFound, PreconditionFailed, or Conflict: a hostname is another user's or would be
+        without a certificate, or no server can be given it where uploads are checked.
         """
         action = "certificate.activate" if wanted.active else "certificate.deactivate"
         path = certificate_path(user_id, certificate_id)
@@ -192,6 +196,8 @@ class Certificates:
                 if wanted.active and not self._pending.find(session, certificate):
                     # What was to be done later is done now.
                     certificate.activate_at = certificate.pending = None
+                if wanted.active and self._inspection.enforces:
+                    require_servable(certificate, self._now())
                 certificate.active = wanted.active
                 certificate.watch_expiry(self._now())
                 session.flush()
@@ -285,7 +291,7 @@ class Certificates:
         # The revision comes first: it locks the user's row, so ids are given in the order in which
         # they become visible, and a list that is read page by page misses none.
         first: list[Call] = [
-            self._revisions.added(user_id, content["not_before"], content["not_after"]),
+            self._revisions.added(user_id, content),
             (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
             (self._insert, values),
             (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
@@ -321,7 +327,7 @@ class Certificates:
             ]
 
         def view(rows: list[list[Row]]) -> UploadView:
-            made = _uploaded(user_id, sent, examined, rows[2][0][0], rows[1])
+            made = _uploaded(user_id, sent, examined, rows[2][0][0], rows[1], now)
             if pending:
                 made.pending = msgspec.Raw(pending.encode())  # type: ignore[assignment]
             return made
@@ -356,12 +362,16 @@ def _uploaded(
     examined: Examined,
     certificate_id: int,
     same: list[Row],
+    now: datetime,
 ) -> UploadView:
     leaf = examined.leaf
+    reason = reason_of(examined, now)
     return UploadView(
         id=certificate_id,
         user_id=user_id,
         active=sent.active,
+        servable=reason is None,
+        not_servable_reason=reason,
         trust=examined.trust,
         hostnames=list(leaf.hostnames) if leaf else [],
         not_before=leaf.not_before if leaf else None,

@@ -99,9 +99,7 @@ class Reexamination:
             self._hostnames.replace(session, user_id, certificate_id, certificate.hostnames)
             if certificate.active and claim:
                 self._hostnames.claim(session, user_id, certificate.hostnames)
-            statement, values = self._revisions.added(
-                user_id, certificate.not_before, certificate.not_after
-            )
+            statement, values = self._revisions.added(user_id, content)
             session.run(statement, **values)
             version = certificate.version
             for call in self._unsealed_keys.replaced(keys, certificate_id, version, key):

@@ -8,26 +8,26 @@ import msgspec
 from msgspec import Meta
 
 from ..pki.material import FINGERPRINT, NOT_AFTER, NOT_BEFORE, Trust
-from ..pki.names import wildcard_of
-from ..pki.winners import Candidate, Loser, Reason, decide
+from ..pki.names import address_of, wildcard_of
+from ..pki.winners import Candidate, Loser, NotServableReason, Reason, decide, why_not_servable
 from .callers import Caller
 from .candidates import Candidates
+from .servability import WHY
+from .views import NOT_SERVABLE_REASON, SERVABLE
 
 KeyType = Literal["ecdsa", "rsa", "ed25519"]
 
 # All that are active, and the newest of the others.
 _MOST_SHOWN = 200
 
+_FOR_ADDRESSES = (
+    "Clients send no name (SNI) for an IP address, so a server chooses by the address that it was"
+    " reached at. Caddy does if it sends local_ip, and Traefik does. nginx and HAProxy serve it"
+    " only as a listener's default certificate. See docs/terminators."
+)
 _WHY: dict[Reason, str] = {
+    **WHY,
     "inactive": "It is not active.",
-    "opaque": "It could not be read.",
-    "no_key": "Its private key is missing, cannot be read, or is another certificate's.",
-    "not_loadable": "TLS servers cannot load it with its key.",
-    "expired": "It expired on {not_after:%Y-%m-%d}.",
-    "not_yet_valid": "It is not valid before {not_before:%Y-%m-%d}.",
-    "chain_expired": "A certificate of its chain expired on {serve_not_after:%Y-%m-%d}.",
-    "chain_not_yet_valid": "A certificate of its chain is not valid before"
-    " {serve_not_before:%Y-%m-%d}.",
     "other_key_type": "It has a key of another type.",
     "less_exact": "It is for a wildcard, and certificate {to} for the very name.",
     "less_trusted": "Certificate {to} is trusted by more ({its_trust}; this one: {trust}).",
@@ -75,6 +75,8 @@ class Other(msgspec.Struct):
     lost_to: Annotated[
         int | None, Meta(description="The certificate that is served in its place, if any.")
     ]
+    servable: Annotated[bool, SERVABLE]
+    not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
 
 
 class Resolved(msgspec.Struct):
@@ -86,6 +88,10 @@ class Resolved(msgspec.Struct):
         list[Winner], Meta(description="One for each type of key; none: nothing is served.")
     ]
     others: Annotated[list[Other], Meta(description="All active ones, and the newest of the rest.")]
+    note: Annotated[
+        str | None,
+        Meta(description="For an IP address: which servers can serve its certificate."),
+    ]
 
 
 class Resolving:
@@ -109,7 +115,8 @@ class Resolving:
                 _winner(hostname, one, fingerprints[one.certificate_id])
                 for _, one in sorted(winners.items())
             ],
-            [_other(hostname, loser) for loser in losers],
+            [_other(hostname, loser, now) for loser in losers],
+            _FOR_ADDRESSES if address_of(hostname) else None,
         )
 
 
@@ -127,8 +134,9 @@ def _winner(hostname: str, one: Candidate, fingerprint: str | None) -> Winner:
     )
 
 
-def _other(hostname: str, loser: Loser) -> Other:
+def _other(hostname: str, loser: Loser, now: datetime) -> Other:
     one, reason, to = loser
+    not_servable = why_not_servable(one, now)
     return Other(
         one.certificate_id,
         one.user_id,
@@ -140,6 +148,8 @@ def _other(hostname: str, loser: Loser) -> Other:
             **one._asdict(), to=to and to.certificate_id, its_trust=to and to.trust
         ),
         to and to.certificate_id,
+        not_servable is None,
+        not_servable,
     )
 
 

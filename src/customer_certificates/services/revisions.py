@@ -6,11 +6,12 @@ valid. A reader to whom that instant has passed first brings the list up to date
 revision; so what a list shows stays a function of its revision, and the caches stay right.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import DateTime, and_, bindparam, case, func, select, true, update
+from sqlalchemy import DateTime, and_, bindparam, case, func, select, update
 
 from ..gateways.database import Database, Transaction
 from ..gateways.prepared import Prepared
@@ -19,6 +20,10 @@ from .callers import KnownUser
 from .users import locked_user, user_not_found
 
 _INSTANT = timedelta(microseconds=1)
+# The columns of a certificate at which its status, or whether it can be served, changes.
+DATES = ("not_before", "not_after", "serve_not_before", "serve_not_after")
+# Of those the instants at which something changes, the first one first; NULL where there are fewer.
+_CHANGES = ("change_1", "change_2", "change_3", "change_4")
 
 
 class Revisions:
@@ -61,17 +66,20 @@ class Revisions:
         if not session.run(self._replace, user_id=user_id, revision=new_revision()):
             raise user_not_found(user_id)
 
-    def added(
-        self, user_id: int, not_before: datetime | None, not_after: datetime | None
-    ) -> tuple[Prepared, dict[str, Any]]:
-        """The statement that makes a new revision where a certificate with these dates was added.
-        It locks the user's row, and gives a row where there is such a user."""
+    def added(self, user_id: int, content: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
+        """The statement that makes a new revision where a certificate with the DATES in `content`
+        was added. It locks the user's row, and gives a row where there is such a user."""
+        begin, end, serve_begin, serve_end = (content[name] for name in DATES)
+        changes = [begin, end and _after(end), serve_begin, serve_end and _after(serve_end)]
+        if begin and end and begin > end:
+            # It never becomes valid: it is expired from its end on.
+            changes = [changes[1]]
+        instants = sorted({one for one in changes if one})
         values = {
             "user_id": user_id,
             "revision": new_revision(),
             "now": self._now(),
-            "begin": not_before,
-            "end": not_after and _after(not_after),
+            **dict(zip_longest(_CHANGES, instants)),
         }
         return self._replace_with_dates, values
 
@@ -93,27 +101,21 @@ def _after(end: datetime) -> datetime:
 def _dates() -> dict[Any, Any]:
     """What a new certificate changes of a user: the time as of which statuses are shown never goes
     back, though the clocks of servers differ; and what comes next is seen from that time."""
-    now, begin, end = (
-        bindparam(name, type_=DateTime(timezone=True)) for name in ("now", "begin", "end")
-    )
+    now, *changes = (bindparam(name, type_=DateTime(timezone=True)) for name in ("now", *_CHANGES))
     nothing_passed = and_(User.statuses_change_at > now, User.statuses_as_of < now)
     as_of = case((nothing_passed, now), else_=User.statuses_as_of)
     change_at = User.statuses_change_at
-    # What ends before it begins never becomes valid: it is expired from its end on.
-    is_next = and_(begin > as_of, begin < change_at, func.coalesce(begin < end, true()))
-    return {
-        User.statuses_as_of: as_of,
-        change_at: case(
-            (is_next, begin), (and_(end > as_of, end < change_at), end), else_=change_at
-        ),
-    }
+    are_next = [(and_(one > as_of, one < change_at), one) for one in changes]
+    return {User.statuses_as_of: as_of, change_at: case(*are_next, else_=change_at)}
 
 
 def _next_change_of_all(session: Transaction, user_id: int, now: datetime) -> datetime:
-    begins, ends = session.execute(
+    begins = (Certificate.not_before, Certificate.serve_not_before)
+    ends = (Certificate.not_after, Certificate.serve_not_after)
+    first, second, *found = session.execute(
         select(
-            func.min(case((Certificate.not_before > now, Certificate.not_before))),
-            func.min(case((Certificate.not_after >= now, Certificate.not_after))),
+            *(func.min(case((one > now, one))) for one in begins),
+            *(func.min(case((one >= now, one))) for one in ends),
         ).where(Certificate.user_id == user_id)
     ).one()
-    return min(begins or NEVER, _after(ends) if ends else NEVER)
+    return min(first or NEVER, second or NEVER, *(_after(one) if one else NEVER for one in found))

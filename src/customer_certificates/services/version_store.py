@@ -10,7 +10,7 @@ from ..gateways.database import Database, Transaction
 from ..models import CONTENT, Certificate, CertificateVersion
 from .hostnames import Hostnames
 from .private_keys import PrivateKeys
-from .revisions import Revisions
+from .revisions import DATES, Revisions
 
 # The present one among them.
 KEPT = 5
@@ -69,6 +69,6 @@ class VersionStore:
             self._hostnames.claim(session, user_id, certificate.hostnames)
             self._hostnames.free(session, user_id, before)
         statement, values = self._revisions.added(
-            user_id, certificate.not_before, certificate.not_after
+            user_id, {name: getattr(certificate, name) for name in DATES}
         )
         session.run(statement, **values)

@@ -21,9 +21,12 @@ from ..pki.material import (
     SIGNATURE_ALGORITHM,
     SPKI,
     SUBJECT,
+    Examined,
     Leaf,
+    NotServable,
     Trust,
 )
+from ..pki.winners import Candidate, NotServableReason, why_not_servable
 from .hostnames import HostnameChanges
 
 # Part of every tag and of every cached page's name: raise it when what a list shows changes, so
@@ -36,6 +39,14 @@ encode = msgspec.json.Encoder().encode
 
 _PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
 
+SERVABLE = Meta(
+    description="Whether a server may be given it at this time, if it is active.", examples=[True]
+)
+NOT_SERVABLE_REASON = Meta(
+    description="Why not, for programs; `findings` say more. opaque: it could not be read. no_key:"
+    " it has no private key that can be used. not_loadable: TLS servers cannot load it with its"
+    " key. chain_expired, chain_not_yet_valid: an intermediate is not valid at this time."
+)
 _Trust = Annotated[
     Trust,
     Meta(
@@ -109,6 +120,8 @@ class CertificateView(msgspec.Struct):
             examples=["active"],
         ),
     ]
+    servable: Annotated[bool, SERVABLE]
+    not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
     version: Annotated[
         int, Meta(ge=1, description="1, and one more each time it is replaced.", examples=[1])
     ]
@@ -171,6 +184,8 @@ class UploadView(msgspec.Struct):
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
     active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    servable: Annotated[bool, SERVABLE]
+    not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
     trust: _Trust
     hostnames: _Hostnames
     not_before: _NotBefore
@@ -184,6 +199,8 @@ class CheckView(msgspec.Struct):
     """What would be stored, and what activating it would change."""
 
     accepted: Annotated[bool, Meta(description="Whether an upload of it would be stored.")]
+    servable: Annotated[bool, SERVABLE]
+    not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
     trust: _Trust
     certificate: Annotated[
         Leaf | None, Meta(description="What it is; null where it could not be read.")
@@ -195,6 +212,8 @@ class CheckView(msgspec.Struct):
     ]
 
 
+# Of the columns below, those that are not shown as they are.
+_SERVING = ("serve_not_before", "serve_not_after", "not_servable")
 # The columns of a row that `certificate_view` reads, in its order.
 SHOWN = (
     "id",
@@ -219,7 +238,10 @@ SHOWN = (
     "pending",
     "created_at",
     "updated_at",
+    *_SERVING,
 )
+_Dates = tuple[datetime | None, datetime | None]
+_TRUST = SHOWN.index("trust")
 _HOSTNAMES, _FINDINGS = SHOWN.index("hostnames"), SHOWN.index("findings")
 _PENDING = SHOWN.index("pending")
 _NOT_BEFORE, _NOT_AFTER = SHOWN.index("not_before"), SHOWN.index("not_after")
@@ -227,15 +249,38 @@ _NOT_BEFORE, _NOT_AFTER = SHOWN.index("not_before"), SHOWN.index("not_after")
 
 def certificate_view(row: Sequence[Any], as_of: datetime) -> CertificateView:
     """The certificate of a row with the columns SHOWN, and the status that it has at `as_of`."""
-    values = list(row)
+    *values, serve_not_before, serve_not_after, not_servable = row
     # JSON already.
     values[_HOSTNAMES] = msgspec.Raw(values[_HOSTNAMES].encode())
     values[_FINDINGS] = msgspec.Raw(values[_FINDINGS].encode())
     if pending := values[_PENDING]:
         values[_PENDING] = msgspec.Raw(pending.encode())
     values[-1] = values[-1] or values[-2]
-    values.insert(3, status_of(row[2], row[_NOT_BEFORE], row[_NOT_AFTER], as_of))
+    begin, end = row[_NOT_BEFORE], row[_NOT_AFTER]
+    window = (serve_not_before, serve_not_after)
+    reason = not_servable_reason(row[_TRUST], (begin, end), window, not_servable, as_of)
+    values[3:3] = [status_of(row[2], begin, end, as_of), reason is None, reason]
     return CertificateView(*values)
+
+
+def not_servable_reason(
+    trust: Trust,
+    valid: _Dates,
+    served: _Dates,
+    not_servable: NotServable | None,
+    as_of: datetime,
+) -> NotServableReason | None:
+    """Why no server may be given a certificate at `as_of`; None: one may."""
+    candidate = Candidate(0, 0, 0, True, (), *valid, trust, None, True, *served, not_servable)
+    return why_not_servable(candidate, as_of)
+
+
+def reason_of(examined: Examined, as_of: datetime) -> NotServableReason | None:
+    """The same of what was uploaded."""
+    leaf = examined.leaf
+    valid = (leaf.not_before, leaf.not_after) if leaf else (None, None)
+    served = (examined.serve_not_before, examined.serve_not_after)
+    return not_servable_reason(examined.trust, valid, served, examined.not_servable, as_of)
 
 
 def view_of(certificate: Certificate, as_of: datetime) -> CertificateView:

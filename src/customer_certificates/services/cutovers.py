@@ -137,8 +137,10 @@ class Cutovers:
                 return
             failed = pending_state(certificate)
             self._pending.remove(session, certificate)
+            failure = _failure(failed.version, refusal)
             findings = msgspec.json.decode(certificate.findings, type=list[Finding])
-            findings.append(_failure(failed.version, refusal))
+            # Only the last failure: the list must not grow with each.
+            findings = [one for one in findings if one.code != failure.code] + [failure]
             certificate.findings = msgspec.json.encode(findings).decode()
             certificate.watch_expiry(self._now())
             session.flush()

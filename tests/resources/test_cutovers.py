@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -392,6 +393,18 @@ def test_one_that_is_valid_only_after_the_present_one_is_asked_about(
     assert run() == 1
 
 
+def test_one_that_will_be_served_before_the_new_one_stays_until_then(
+    enforcing: TestClient, owner: int, clock: Clock, run: Run
+) -> None:
+    path = store(enforcing, owner, future(), active=True)
+    shown = put(enforcing, path, future(start=20 * DAY)).json
+    assert (shown["version"], shown["pending"]["version"]) == (1, 2)
+    clock.now += 5 * DAY
+    assert (run(), served(enforcing)) == (0, [(id_of(path), 1)])
+    clock.now += 15 * DAY
+    assert (run(), served(enforcing)) == (1, [(id_of(path), 2)])
+
+
 def test_everything_is_said_at_once(enforcing: TestClient, certificate: str) -> None:
     answer = put(enforcing, certificate, public(SHOP, start=31 * DAY))
     assert answer.status_code == 409
@@ -609,6 +622,24 @@ def test_of_several_that_failed_the_last_one_is_told(
     findings = enforcing.simulate_get(certificate).json["findings"]
     (why,) = [one for one in findings if one["code"] == "cutover_failed"]
     assert f"expired on {begin + 12 * DAY:%Y-%m-%d}" in why["detail"]
+
+
+def test_whoever_has_many_keeps_nobody_waiting(
+    enforcing: TestClient, owner: int, stranger: int, clock: Clock, database: Database
+) -> None:
+    upload, others = public(), public(SHOP)
+    for _ in range(12):
+        store(enforcing, owner, upload, activate_at=at(clock.now + DAY))
+    path = store(enforcing, stranger, others, activate_at=at(clock.now + 2 * DAY))
+    clock.now += 2 * DAY
+    seconds = count()
+
+    def passing() -> datetime:
+        return clock.now + timedelta(seconds=next(seconds))
+
+    slow = Cutovers(database, Audit(database, clock), Events(database, clock), passing)
+    assert 1 < slow.run() < 13
+    assert enforcing.simulate_get(path).json["active"]
 
 
 def test_two_workers_make_each_cutover_once(

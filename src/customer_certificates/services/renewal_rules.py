@@ -99,7 +99,7 @@ def require_takeover(
     errors: list[Finding] = []
     if not allowed:
         errors += [_lost(name, field) for name in lost(present.hostnames, new.hostnames)]
-    is_protected = is_served(present, now)
+    is_protected = is_served(present, now, start)
     if start > now or (is_protected and not allowed):
         errors += _not_served_at(new, start, field)
     if is_protected and not allowed and (end := present.served_until) and start > end:
@@ -151,9 +151,11 @@ def require_pending_keeps(
         )
 
 
-def is_served(one: Candidate, now: datetime) -> bool:
-    """Whether servers are given it, as far as it depends on `one` alone."""
-    return one.active and why_not_servable(one, now) is None
+def is_served(one: Candidate, now: datetime, until: datetime | None = None) -> bool:
+    """Whether servers are given it now, or at some time `until` then, as far as it depends on `one`
+    alone."""
+    begin = max(now, one.served_from or now)
+    return one.active and begin <= (until or now) and why_not_servable(one, begin) is None
 
 
 def start_of(

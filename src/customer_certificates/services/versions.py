@@ -244,7 +244,7 @@ class Versions:
             return
         # An inactive one goes on waiting for its activation, unless the request says when.
         activate_at = activate_at or activation
-        if not is_served(present, now):
+        if not is_served(present, now, start):
             start = activate_at or now
         field = "activate_at" if activate_at else "body"
         require_takeover(present, new, start, now, examined.findings, field, allowed=allowed)

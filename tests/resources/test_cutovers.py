@@ -176,6 +176,9 @@ def test_an_upload_becomes_active_at_its_time(
     shown = enforcing.simulate_get(answer.headers["Location"]).json
     assert (shown["active"], shown["pending"], shown["version"]) == (True, None, 1)
     assert events(engine) == [("created", 1), ("scheduled", 1), ("activated", 1)]
+    with engine.connect() as connection:
+        audited = sa.select(AuditEntry.detail).where(AuditEntry.action == "certificate.upload")
+        assert f'"activate_at":"{at(when)}"' in connection.execute(audited).scalar_one()
 
 
 def test_whoever_activates_it_at_once_leaves_nothing_scheduled(

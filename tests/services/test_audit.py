@@ -91,7 +91,7 @@ def test_a_day_verifies(day: Day) -> None:
 
 
 def test_a_chain_longer_than_one_look_verifies(day: Day, engine: sa.Engine) -> None:
-    for number in range(count):
+    for number in range(1000):
         day.record(9, number)
     verification = AuditVerification(day.database)
     assert verification.run(9, []) == Report(1, 1000)

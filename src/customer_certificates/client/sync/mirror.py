@@ -131,7 +131,10 @@ class Mirror:
         """
         new = [one for one in changes if one.is_served and not self._is_placed(one)]
         reasons = zip(new, load_errors(one.pem for one in new), strict=True)
-        return {entry: reason for entry, reason in reasons if reason}
+        found = (
+            (entry, error or self._layout.names_error(entry.names)) for entry, error in reasons
+        )
+        return {entry: error for entry, error in found if error}
 
     def _is_placed(self, entry: Entry) -> bool:
         placed = self._state.placed(entry.certificate_id)

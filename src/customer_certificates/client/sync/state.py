@@ -3,8 +3,9 @@
 No keys are in it. It is never ahead of the files: what is recorded here is in its place already.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -314,11 +315,18 @@ class State:
         """Forgets the refusals of certificates of which no version is in the folder."""
         self._do("DELETE FROM refused WHERE certificate_id NOT IN (SELECT id FROM certificates)")
 
-    def refusals(self) -> list[Refusal]:
+    def refusals(self, most: int) -> list[Refusal]:
+        """The first refusals, by certificate."""
         rows = self._do(
-            "SELECT certificate_id, version, reason, hostnames FROM refused ORDER BY certificate_id"
+            "SELECT certificate_id, version, reason, hostnames FROM refused"
+            " ORDER BY certificate_id LIMIT ?",
+            most,
         )
         return [Refusal(*row) for row in rows]
+
+    def count_refusals(self) -> int:
+        row = self._row("SELECT count(*) FROM refused")
+        return row[0] if row else 0
 
     def note_unchecked(self, certificate_ids: Iterable[int]) -> None:
         """Notes that the server's check has not accepted these certificates as they are now."""
@@ -333,6 +341,10 @@ class State:
             " (SELECT 1 FROM winners w WHERE w.certificate_id = u.certificate_id)"
         )
         return [row[0] for row in rows]
+
+    def all_served(self) -> list[int]:
+        """The certificates that are served."""
+        return [row[0] for row in self._do("SELECT DISTINCT certificate_id FROM winners")]
 
     def checked_all(self) -> None:
         self._do("DELETE FROM unchecked")
@@ -438,9 +450,16 @@ class State:
             "INSERT OR IGNORE INTO unreported VALUES (?)", [(one,) for one in certificate_ids]
         )
 
-    def unreported(self) -> tuple[list[Placed], list[int]]:
-        """Of what changed since it was reported, some: what is served, and what no longer is."""
-        rows = self._do("SELECT certificate_id FROM unreported LIMIT 500")
+    def unreported(self, without: Collection[int]) -> tuple[list[Placed], list[int]]:
+        """Of what changed since it was reported, some: what is served, and what no longer is.
+
+        The certificates `without` are passed over.
+        """
+        rows = self._do(
+            "SELECT certificate_id FROM unreported"
+            " WHERE certificate_id NOT IN (SELECT value FROM json_each(?)) LIMIT 500",
+            json.dumps([*without]),
+        )
         served, dropped = [], []
         for number in [row[0] for row in rows]:
             placed = self.placed(number) if self.is_served(number) else None

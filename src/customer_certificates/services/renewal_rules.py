@@ -10,7 +10,7 @@ from ..errors import Conflict, Finding, Invalid
 from ..models import Certificate
 from ..pki.winners import Candidate, key_type_of, why_not_servable
 from .hostnames import lost, names_of
-from .resolving import describe
+from .servability import explained
 from .views import PendingView
 
 _OVERRIDE = 'or send "allow_lost_hostnames": true to do it anyway.'
@@ -156,7 +156,7 @@ def _not_served_at(new: Candidate, at: datetime, field: str) -> list[Finding]:
             "would_not_be_served",
             field,
             f"TLS servers would not be given it at {at:%Y-%m-%dT%H:%M:%SZ}. "
-            f"{describe(reason, new)}",
+            f"{explained(new, reason)}",
             f"Send a certificate that can be served then, {_OVERRIDE}"
             if field == "body"
             else "Choose another time, or another certificate.",

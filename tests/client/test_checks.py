@@ -148,6 +148,30 @@ def test_what_the_check_refuses_is_left_out(keeper: Keeper, format: str) -> None
     assert keeper.feed.reports[-1]["errors"] == []
 
 
+def test_the_version_before_is_served_while_a_renewal_is_refused(keeper: Keeper) -> None:
+    names = ("www.example.com", "only-in-version-1.example.com")
+    keeper.feed.put(*many(4), a(7, *names))
+    assert keeper.sync() == 0
+    keeper.feed.put(a(7, names[0], version=2), a(8, "other.example.com"))
+
+    assert keeper.sync("/7-2-") == 1
+    assert "Certificate 7 (www.example.com), version 2, is left out: " in keeper.said
+    assert "other.example.com" in keeper.listing
+    (line,) = (line for line in keeper.listing.splitlines() if "/7-" in line)
+    assert "/7-1-" in line
+    assert set(line.split()[1:]) == set(names)
+    assert Path(line.split()[0]).exists()
+    # Also where the feed says all of it once more.
+    keeper.feed.forget()
+    assert keeper.sync("/7-2-") == 1
+    assert line in keeper.listing
+
+    keeper.feed.put(a(7, names[0], version=3))
+    assert keeper.sync("/7-2-") == 0
+    assert "/7-3-" in keeper.listing
+    assert names[1] not in keeper.listing
+
+
 def test_several_are_found_one_by_one(keeper: Keeper) -> None:
     keeper.feed.put(*many(12))
 
@@ -291,6 +315,15 @@ def test_what_haproxy_does_not_take_over_its_socket_is_left_out(
         edge.terminator.wait_for("www.example.com", of(www))
         strong = a(1, "weak1.example.com", version=2)
         feed.put(strong)
+        edge.terminator.wait_for("weak1.example.com", of(strong))
+
+        # A renewal that is refused takes no name off the air.
+        feed.put(a(1, "weak1.example.com", version=3, key=rsa_key()))
+        edge.agent.wait_for(lambda status: any("version 3" in one for one in status.problems))
+        wait_for(crt_list.read_text, lambda text: "/1-2-" in text, edge.agent.log)
+        edge.terminator.wait_for("weak1.example.com", of(strong))
+        edge.server.stop()
+        edge.server.start()
         edge.terminator.wait_for("weak1.example.com", of(strong))
 
 

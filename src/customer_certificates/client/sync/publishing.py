@@ -175,9 +175,9 @@ class Told(Publisher):
             except RuntimeFailure as failure:
                 if failure.is_general:
                     raise
+                failed.add(certificate_of(path))
                 if not failure.is_refusal:
                     failures.append(str(failure))
-                    failed.add(certificate_of(path))
                     continue
                 self._refuse(certificate_of(path), str(failure))
             with self._state.transaction():

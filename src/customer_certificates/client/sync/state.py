@@ -46,6 +46,11 @@ CREATE TABLE IF NOT EXISTS refused (
     certificate_id INTEGER PRIMARY KEY, version INTEGER NOT NULL, fingerprint TEXT NOT NULL,
     reason TEXT NOT NULL, hostnames TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS unchecked (certificate_id INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS accepted (
+    certificate_id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, version INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL, trust TEXT NOT NULL, key_type TEXT NOT NULL,
+    not_before INTEGER, not_after INTEGER, snapshot INTEGER NOT NULL,
+    path TEXT NOT NULL, changed_at REAL NOT NULL, hostnames TEXT NOT NULL);
 CREATE TEMP TABLE IF NOT EXISTS aside (certificate_id INTEGER PRIMARY KEY);
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -120,6 +125,7 @@ class State:
 
     def put(self, entry: Entry, path: str, snapshot: int, now: datetime) -> None:
         """Records a certificate, new or changed, as one that `snapshot` named."""
+        self._keep_accepted(entry.certificate_id)
         self.forget(entry.certificate_id)
         self._do(
             "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -135,9 +141,12 @@ class State:
             path,
             now.timestamp(),
         )
+        self._add_hostnames(entry.certificate_id, entry.names)
+
+    def _add_hostnames(self, certificate_id: int, hostnames: Iterable[str]) -> None:
         self._database.executemany(
             "INSERT OR IGNORE INTO hostnames VALUES (?, ?, ?)",
-            [(name, entry.certificate_id, wildcard_of(name)) for name in entry.names],
+            [(name, certificate_id, wildcard_of(name)) for name in hostnames],
         )
 
     def forget(self, certificate_id: int) -> None:
@@ -334,6 +343,33 @@ class State:
             "INSERT OR IGNORE INTO unchecked VALUES (?)", [(one,) for one in certificate_ids]
         )
 
+    def _keep_accepted(self, certificate_id: int) -> None:
+        """Keeps what is recorded of a version that the server's check accepted."""
+        self._do(
+            "INSERT OR IGNORE INTO accepted SELECT c.*, (SELECT json_group_array(h.hostname)"
+            " FROM hostnames h WHERE h.certificate_id = c.id) FROM certificates c WHERE c.id = ?",
+            certificate_id,
+        )
+
+    def accepted_path(self, certificate_id: int) -> str | None:
+        """Where the file of the version is that was accepted before the present one."""
+        row = self._row("SELECT path FROM accepted WHERE certificate_id = ?", certificate_id)
+        return row[0] if row else None
+
+    def put_back(self, certificate_id: int, snapshot: int) -> None:
+        """Makes the version that was accepted before the one of the certificate again."""
+        row = self._row("SELECT * FROM accepted WHERE certificate_id = ?", certificate_id)
+        if row:
+            *values, hostnames = row
+            self.forget(certificate_id)
+            self._do("INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *values)
+            self._add_hostnames(certificate_id, json.loads(hostnames))
+            self.name_again(certificate_id, snapshot)
+            self.drop_accepted(certificate_id)
+
+    def drop_accepted(self, certificate_id: int) -> None:
+        self._do("DELETE FROM accepted WHERE certificate_id = ?", certificate_id)
+
     def unchecked(self) -> list[int]:
         """The certificates that are served, and that the server's check has not accepted yet."""
         rows = self._do(
@@ -348,6 +384,7 @@ class State:
 
     def checked_all(self) -> None:
         self._do("DELETE FROM unchecked")
+        self._do("DELETE FROM accepted")
 
     def set_aside(self, certificate_ids: Iterable[int]) -> None:
         """Leaves these certificates, and no others, out of listings; not across processes."""

@@ -10,7 +10,7 @@ from ..errors import Conflict, Finding, Invalid
 from ..models import Certificate
 from ..pki.winners import Candidate, key_type_of, why_not_servable
 from .hostnames import lost, names_of
-from .resolving import describe
+from .servability import explained
 from .views import PendingView
 
 _OVERRIDE = 'or send "allow_lost_hostnames": true to do it anyway.'
@@ -177,7 +177,7 @@ def _not_served_at(new: Candidate, at: datetime, field: str) -> list[Finding]:
         Finding(
             "would_not_be_served",
             field,
-            f"TLS servers would not be given it at {_time(at)}. {describe(reason, new)}",
+            f"TLS servers would not be given it at {_time(at)}. {explained(new, reason)}",
             "Choose another time, or another certificate."
             if field == "activate_at"
             else f"Choose one that can be served then, {_OVERRIDE}",

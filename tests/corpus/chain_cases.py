@@ -627,6 +627,33 @@ def _links() -> Iterator[Case]:
         findings=(warning("aki_mismatch"),),
         trust="incomplete",
     )
+    # [1] authorityCertIssuer and [2] authorityCertSerialNumber of RFC 5280, 4.2.1.1.
+    nobody = element(0xA1, element(0xA4, name("Nobody"))), element(0x82, b"\x05")
+    wrong = raw_extension("2.5.29.35", sequence(*nobody))
+    issued = draft_leaf()
+    strange = issued.but(
+        extensions=(*(one for one in issued.extensions if one != aki(intermediate().spki)), wrong)
+    ).signed(intermediate().key)
+    yield Case(
+        "chain-issuer-and-serial-differ",
+        "The leaf's authorityKeyIdentifier has another issuer and serial number; the signature"
+        " holds.",
+        sent(pems(strange, intermediate().certificate)),
+        findings=(warning("aki_mismatch"),),
+        trust="incomplete",
+    )
+    unfit = _issuing(title="Unfit")
+    above = draft_authority("Unfit", unfit.key, root())
+    above = above.but(
+        extensions=(*(one for one in above.extensions if one != aki(root().spki)), wrong)
+    )
+    yield Case(
+        "chain-issuer-and-serial-differ-above",
+        "The same of the intermediate, beneath a public root.",
+        sent(pems(leaf(by=unfit), above.signed(root().key))),
+        findings=(warning("aki_mismatch"),),
+        trust="incomplete",
+    )
     bare = (
         draft_leaf()
         .but(

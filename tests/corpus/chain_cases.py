@@ -35,7 +35,7 @@ from .authority import (
 )
 from .case import Case, error, info, key_pem, pem, pems, sent, warning
 from .der import NULL, element, oid, sequence
-from .keys import ec_key, rsa_key, spki_of
+from .keys import Signer, ec_key, ed448_key, ed25519_key, rsa_key, spki_of
 
 
 @cache
@@ -491,6 +491,29 @@ def _broken() -> Iterator[Case]:
         "The intermediate has an RSA key of 1024 bits.",
         sent(pems(leaf(by=small), small.certificate)),
         findings=(error("key_weak"), error("not_servable")),
+    )
+    odd_keys: dict[str, Signer] = {
+        "ed25519": ed25519_key("Odd Intermediate"),
+        "ed448": ed448_key("Odd Intermediate"),
+        "p224": ec_key("Odd Intermediate", ec.SECP224R1()),
+        "p521": ec_key("Odd Intermediate", ec.SECP521R1()),
+    }
+    for kind, key in odd_keys.items():
+        odd = subordinate("Odd Intermediate", root(), key)
+        yield Case(
+            f"chain-intermediate-{kind}",
+            f"The intermediate has a key of the kind {kind}.",
+            sent(pems(leaf(by=odd), odd.certificate)),
+            findings=() if kind == "p521" else (warning("key_weak"),),
+        )
+    private = self_signed("Odd Root", ed25519_key("Odd Root"))
+    yield Case(
+        "chain-private-root-ed25519",
+        "A private root has an Ed25519 key.",
+        sent(pems(leaf(by=private), private.certificate)),
+        findings=(warning("untrusted"), info("root_dropped"), warning("key_weak")),
+        trust="private",
+        served=1,
     )
     eleven, authority = [], root()
     for number in range(11):

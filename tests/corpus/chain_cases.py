@@ -35,7 +35,7 @@ from .authority import (
 )
 from .case import Case, error, info, key_pem, pem, pems, sent, warning
 from .der import NULL, element, oid, sequence
-from .keys import Signer, ec_key, ed448_key, ed25519_key, rsa_key, spki_of
+from .keys import Signer, ec_key, ed448_key, ed25519_key, explicit_spki, rsa_key, spki_of
 
 
 @cache
@@ -506,6 +506,25 @@ def _broken() -> Iterator[Case]:
             sent(pems(leaf(by=odd), odd.certificate)),
             findings=() if kind == "p521" else (warning("key_weak"),),
         )
+    explicit = explicit_spki(ec_key(WWW))
+    yield Case(
+        "chain-explicit-curve",
+        "The leaf has P-256 written out in place of its name.",
+        sent(pems(leaf(spki=explicit), intermediate().certificate)),
+        findings=(*broken, error("not_servable")),
+        trust="incomplete",
+        served=1,
+    )
+    own = Authority(WWW, ec_key(WWW))
+    made = draft_leaf(spki=explicit, by=own).but(extensions=(basic(True), san(WWW)))
+    yield Case(
+        "chain-explicit-curve-self-signed",
+        "The same, self-signed, as `openssl req -x509` makes it.",
+        sent(pem(made.signed(own.key))),
+        findings=(warning("untrusted"), error("not_servable"), warning("is_ca")),
+        trust="self_signed",
+        served=1,
+    )
     private = self_signed("Odd Root", ed25519_key("Odd Root"))
     yield Case(
         "chain-private-root-ed25519",

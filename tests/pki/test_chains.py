@@ -342,23 +342,26 @@ def test_an_issuer_that_did_not_sign_is_told_and_another_may_be_found() -> None:
     assert "its key did not sign «CN=www.example.com»" in detail
 
 
-@pytest.mark.parametrize("is_the_leafs", [True, False])
-def test_an_extension_that_openssl_cannot_use_is_no_wrong_signature(is_the_leafs: bool) -> None:
+@pytest.mark.parametrize("place", ["leaf", "leaf's key identifier", "issuer"])
+def test_an_extension_that_openssl_cannot_use_is_no_wrong_signature(place: str) -> None:
     nothing = corpus.raw_extension("2.5.29.15", b"\x03\x01\x00", critical=True)
     long = corpus.raw_extension("2.5.29.19", bytes.fromhex("3007 0101ff 02020000"), critical=True)
+    cut = corpus.raw_extension("2.5.29.35", b"\x30\x05\x80")
     issuer = corpus.Authority("Odd", ec_key("Odd"))
     authority = corpus.draft_authority("Odd", issuer.key, corpus.root())
-    if not is_the_leafs:
+    leaf = corpus.draft_leaf(by=issuer)
+    if place == "issuer":
         authority = authority.but(extensions=(long, *authority.extensions[1:]))
-    ders = (
-        corpus.leaf(by=issuer, key_usage=nothing if is_the_leafs else None),
-        authority.signed(corpus.root().key),
-    )
-    leaf, other = (read(one, "body", number) for number, one in enumerate(ders, 1))
-    assert isinstance(leaf, Certificate)
-    assert isinstance(other, Certificate)
+    elif place == "leaf":
+        leaf = corpus.draft_leaf(by=issuer, key_usage=nothing)
+    else:
+        leaf = leaf.but(extensions=(*leaf.extensions[:4], cut, *leaf.extensions[5:]))
+    ders = leaf.signed(issuer.key), authority.signed(corpus.root().key)
+    first, second = (read(one, "body", number) for number, one in enumerate(ders, 1))
+    assert isinstance(first, Certificate)
+    assert isinstance(second, Certificate)
 
-    chain = build(leaf, [other], [], Roots.from_pem(pem(corpus.root().certificate).encode()), NOW)
+    chain = build(first, [second], [], Roots.from_pem(pem(corpus.root().certificate).encode()), NOW)
 
     finding = next(one for one in chain.findings if one.code == "chain_broken")
     assert "cannot use an extension" in finding.detail

@@ -66,9 +66,12 @@ def _verify(child: Certificate, issuer: Certificate) -> Link:
 
 def _although_signed(child: Certificate, issuer: Certificate) -> Link:
     """Why OpenSSL does not take `issuer`, whose key signed `child`, for its issuer."""
+    is_malformed = any(
+        one.code == "extension_malformed" and one.severity == "error" for one in child.findings
+    )
     rest = _fault(without_key_identifier(child.der), issuer.der)
     # Without its key identifier the child is another certificate, so its signature is wrong.
-    if rest and rest.number in BAD_SIGNATURE:
+    if rest and rest.number in BAD_SIGNATURE and not is_malformed:
         return Link(True, is_mismatched=True)
     whose = f"{title(child)}, or of its issuer {title(issuer)}"
     return Link(False, f"OpenSSL cannot use an extension of {whose}")

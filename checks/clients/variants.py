@@ -59,7 +59,7 @@ def variants() -> Iterator[Variant]:
     """Every variant; the first is without a fault."""
     for number, (code, title, change_leaf, change_issuer, key, host) in enumerate(_cases()):
         hostname = host.replace("#", str(number)) if host else f"v{number}.example.com"
-        issuer_key = ec_key(f"issuer {number}")
+        issuer_key = _ISSUERS_KEYS.get(title) or ec_key(f"issuer {number}")
         issuer = Authority(f"Issuer {number}", issuer_key)
         upper = draft_authority(issuer.title, issuer_key, ROOT).but(
             start=NOW - 100 * _DAY, end=NOW + 900 * _DAY
@@ -79,6 +79,8 @@ def _cases() -> Iterator[tuple[str, str, Change, Change, Signer, str]]:
         yield code, title, _same, change, key, ""
     for title, other in _KEYS.items():
         yield "key_weak", title, _same, _same, other, ""
+    for title in _ISSUERS_KEYS:
+        yield "key_weak", title, _same, _same, key, ""
     encrypts = _usage("key_encipherment")
     yield "key_usage_invalid", "RSA, keyEncipherment alone", encrypts, _same, rsa_key("2048"), ""
     yield "san_invalid", "underscore in a label", _same, _same, key, "a_b#.example.com"
@@ -229,3 +231,4 @@ _KEYS: dict[str, Signer] = {
     "Ed25519": ed25519_key("client check"),
     "Ed448": ed448_key("client check"),
 }
+_ISSUERS_KEYS = {f"intermediate, {title}": key for title, key in _KEYS.items()}

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from base64 import encodebytes
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -157,6 +158,7 @@ def test_loose_files_in_any_form(tmp_path: Path) -> None:
 def test_a_folder_that_only_sounds_like_old_versions_is_searched(tmp_path: Path, name: str) -> None:
     """A certificate may be called so: certbot --cert-name backup."""
     root = trees.certbot(tmp_path, {name: (WWW,)})
+    write(root, {"live/nginx.conf": b"", "live/README": b""})
 
     assert_complete(collected(root), WWW)
 
@@ -182,13 +184,34 @@ def test_bundles_give_their_certificates(tmp_path: Path) -> None:
     assert "PKCS#7" in reasons(found)["damaged.p7b"]
 
 
-def test_a_bundle_hides_nothing_that_stands_beside_it(tmp_path: Path) -> None:
-    bundle = pkcs7.serialize_certificates([WWW.certificate, *WWW.issuers], Encoding.PEM)
-    write(tmp_path, {"all.pem": SHOP.pem + SHOP.key_pem + bundle + WWW.key_pem})
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda bundle: bundle + WWW.key_pem,
+        lambda bundle: WWW.key_pem + WWW.pem + bundle,
+        lambda bundle: bundle.replace(b"PKCS7", b"CERTIFICATE") + WWW.key_pem,
+    ],
+    ids=["key behind", "key and certificate before", "label of a certificate"],
+)
+def test_a_bundle_hides_nothing_beside_it(
+    tmp_path: Path, rewrite: Callable[[bytes], bytes]
+) -> None:
+    bundle = pkcs7.serialize_certificates([WWW.certificate, *WWW.issuers[:-1]], Encoding.PEM)
+    write(tmp_path, {"all.pem": rewrite(bundle)})
 
-    found = collected(tmp_path)
+    assert_complete(collected(tmp_path), WWW)
 
-    assert (ders(found), found.left_out) == ({WWW.der, SHOP.der}, ())
+
+def test_base64_without_begin_and_end_lines(tmp_path: Path) -> None:
+    """As Windows exports it, and secrets of Kubernetes hold it."""
+    bundle = pkcs7.serialize_certificates([WWW.certificate, *WWW.issuers[:-1]], Encoding.DER)
+    key = WWW.encode_key(encoding=Encoding.DER)
+    write(tmp_path, {"www.p7b": encodebytes(bundle), "www.key": encodebytes(key)})
+    write(tmp_path, {"shop.pfx": encodebytes(SHOP.pkcs12(PASSPHRASE.encode()))})
+
+    found = collected(tmp_path, passphrases=[PASSPHRASE])
+
+    assert ders(found) == {WWW.der, SHOP.der}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])

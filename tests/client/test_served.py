@@ -202,6 +202,8 @@ def test_a_client_that_connects_to_an_address_sends_no_name(edge: Fed) -> None:
     if "nginx" in edge.agent.command:
         edge.terminator.wait_for(None, of(here))
         assert {1, 2, 3} == reported
+        _listen_on_ipv6(edge)
+        edge.terminator.wait_for(None, of(here))
     else:
         assert edge.terminator.served(None) == other
         assert {3} == reported
@@ -223,6 +225,17 @@ def test_haproxy_is_told_once_it_answers(edge: Fed) -> None:
     edge.server.start()
 
     edge.wait_for(shop, SHOP)
+
+
+def _listen_on_ipv6(edge: Fed) -> None:
+    """nginx on a socket of IPv6 that takes IPv4: its $server_addr is ::ffff:127.0.0.1."""
+    configuration = edge.agent.folder.parent / "nginx.conf"
+    text = configuration.read_text()
+    plain, both = "listen 127.0.0.1:{} ssl", "listen [::ffff:127.0.0.1]:{} ssl ipv6only=off"
+    port = edge.terminator.port
+    edge.server.kill()
+    configuration.write_text(text.replace(plain.format(port), both.format(port)))
+    edge.server.start()
 
 
 def _shown(terminator: Terminator, hostname: str, algorithms: str) -> str:

@@ -8,7 +8,7 @@ from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .der import NULL, bits, boolean, element, integer, octets, oid, sequence, tagged, time
@@ -29,6 +29,7 @@ SIGNATURES = {
     "rsa-sha1": sequence(oid("1.2.840.113549.1.1.5"), NULL),
     "rsa-md5": sequence(oid("1.2.840.113549.1.1.4"), NULL),
     "ed25519": sequence(oid("1.3.101.112")),
+    "ed448": sequence(oid("1.3.101.113")),
     "ml-dsa-44": sequence(oid("2.16.840.1.101.3.4.3.17")),
     "unknown": sequence(oid("1.3.6.1.4.1.99999.1")),
 }
@@ -273,7 +274,9 @@ def leaf(hostname: str = WWW, **faults: object) -> bytes:
 def _usual_signature(key: Signer) -> str:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return "ecdsa-sha256"
-    return "rsa-sha256" if isinstance(key, rsa.RSAPrivateKey) else "ed25519"
+    if isinstance(key, rsa.RSAPrivateKey):
+        return "rsa-sha256"
+    return "ed448" if isinstance(key, ed448.Ed448PrivateKey) else "ed25519"
 
 
 def _sign(key: Signer, algorithm: str, content: bytes) -> bytes:

@@ -35,7 +35,7 @@ from .authority import (
 )
 from .case import Case, error, info, key_pem, pem, pems, sent, warning
 from .der import NULL, element, oid, sequence
-from .keys import ec_key, rsa_key, spki_of
+from .keys import Signer, ec_key, ed448_key, ed25519_key, explicit_spki, rsa_key, spki_of
 
 
 @cache
@@ -492,6 +492,48 @@ def _broken() -> Iterator[Case]:
         sent(pems(leaf(by=small), small.certificate)),
         findings=(error("key_weak"), error("not_servable")),
     )
+    odd_keys: dict[str, Signer] = {
+        "ed25519": ed25519_key("Odd Intermediate"),
+        "ed448": ed448_key("Odd Intermediate"),
+        "p224": ec_key("Odd Intermediate", ec.SECP224R1()),
+        "p521": ec_key("Odd Intermediate", ec.SECP521R1()),
+    }
+    for kind, key in odd_keys.items():
+        odd = subordinate("Odd Intermediate", root(), key)
+        yield Case(
+            f"chain-intermediate-{kind}",
+            f"The intermediate has a key of the kind {kind}.",
+            sent(pems(leaf(by=odd), odd.certificate)),
+            findings=() if kind == "p521" else (warning("key_weak"),),
+        )
+    explicit = explicit_spki(ec_key(WWW))
+    yield Case(
+        "chain-explicit-curve",
+        "The leaf has P-256 written out in place of its name.",
+        sent(pems(leaf(spki=explicit), intermediate().certificate)),
+        findings=(*broken, error("not_servable")),
+        trust="incomplete",
+        served=1,
+    )
+    own = Authority(WWW, ec_key(WWW))
+    made = draft_leaf(spki=explicit, by=own).but(extensions=(basic(True), san(WWW)))
+    yield Case(
+        "chain-explicit-curve-self-signed",
+        "The same, self-signed, as `openssl req -x509` makes it.",
+        sent(pem(made.signed(own.key))),
+        findings=(warning("untrusted"), error("not_servable"), warning("is_ca")),
+        trust="self_signed",
+        served=1,
+    )
+    private = self_signed("Odd Root", ed25519_key("Odd Root"))
+    yield Case(
+        "chain-private-root-ed25519",
+        "A private root has an Ed25519 key.",
+        sent(pems(leaf(by=private), private.certificate)),
+        findings=(warning("untrusted"), info("root_dropped"), warning("key_weak")),
+        trust="private",
+        served=1,
+    )
     eleven, authority = [], root()
     for number in range(11):
         authority = subordinate(f"Deeper {number}", authority)
@@ -624,6 +666,33 @@ def _links() -> Iterator[Case]:
         "The authority's key identifier is not the leaf's"
         " authorityKeyIdentifier; the signature holds.",
         sent(pems(strange, intermediate().certificate)),
+        findings=(warning("aki_mismatch"),),
+        trust="incomplete",
+    )
+    # [1] authorityCertIssuer and [2] authorityCertSerialNumber of RFC 5280, 4.2.1.1.
+    nobody = element(0xA1, element(0xA4, name("Nobody"))), element(0x82, b"\x05")
+    wrong = raw_extension("2.5.29.35", sequence(*nobody))
+    issued = draft_leaf()
+    strange = issued.but(
+        extensions=(*(one for one in issued.extensions if one != aki(intermediate().spki)), wrong)
+    ).signed(intermediate().key)
+    yield Case(
+        "chain-issuer-and-serial-differ",
+        "The leaf's authorityKeyIdentifier has another issuer and serial number; the signature"
+        " holds.",
+        sent(pems(strange, intermediate().certificate)),
+        findings=(warning("aki_mismatch"),),
+        trust="incomplete",
+    )
+    unfit = _issuing(title="Unfit")
+    above = draft_authority("Unfit", unfit.key, root())
+    above = above.but(
+        extensions=(*(one for one in above.extensions if one != aki(root().spki)), wrong)
+    )
+    yield Case(
+        "chain-issuer-and-serial-differ-above",
+        "The same of the intermediate, beneath a public root.",
+        sent(pems(leaf(by=unfit), above.signed(root().key))),
         findings=(warning("aki_mismatch"),),
         trust="incomplete",
     )

@@ -23,6 +23,15 @@ from cryptography.hazmat.primitives.serialization import (
 from .der import NULL, bits, integer, octets, oid, sequence
 
 INPUTS = Path(__file__).parent / "inputs"
+# P-256 (FIPS 186-5): the field, b, the generator, its order.
+_P = 2**256 - 2**224 + 2**192 + 2**96 - 1
+_B = bytes.fromhex("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b")
+_G = bytes.fromhex(
+    "04"
+    "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+)
+_N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 _RSA_ALGORITHM = sequence(oid("1.2.840.113549.1.1.1"), NULL)
 
@@ -85,6 +94,20 @@ def rsa_spki(modulus: int, exponent: int) -> bytes:
 def ec_key(name: str, curve: ec.EllipticCurve | None = None) -> ec.EllipticCurvePrivateKey:
     """The key of `name`, on P-256 unless another curve is given."""
     return ec.derive_private_key(_number(name), curve or ec.SECP256R1())
+
+
+def explicit_spki(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The public key of `key`, its curve (P-256) written out (SEC 1, C.2)."""
+    parameters = sequence(
+        integer(1),
+        sequence(oid("1.2.840.10045.1.1"), integer(_P)),
+        sequence(octets((_P - 3).to_bytes(32)), octets(_B)),
+        octets(_G),
+        integer(_N),
+        integer(1),
+    )
+    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return sequence(sequence(oid("1.2.840.10045.2.1"), parameters), bits(point))
 
 
 def ed25519_key(name: str) -> ed25519.Ed25519PrivateKey:

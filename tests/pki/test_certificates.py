@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
@@ -207,6 +207,18 @@ def test_a_key_of_an_unknown_kind_is_left_out() -> None:
     assert isinstance(made, Certificate)
     assert made.public_key is None
     assert leaf_view(made).key_algorithm == "1.3.101.127"
+
+
+def test_a_bundle_that_says_it_is_a_certificate_is_told() -> None:
+    """Windows puts BEGIN CERTIFICATE around PKCS#7 too."""
+    bundle = pkcs7.serialize_certificates(
+        [a_leaf("Root"), an_authority("Root", "Root")], Encoding.DER
+    )
+
+    found = read(bundle, "body", 1)
+
+    assert isinstance(found, Finding)
+    assert "PKCS#7" in found.detail
 
 
 def test_oddities_do_not_warn() -> None:

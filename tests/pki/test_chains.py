@@ -19,6 +19,8 @@ from customer_certificates.pki.certificates import Certificate, read
 from customer_certificates.pki.chains import Chain, Roots, build
 from customer_certificates.pki.verification import Anchors, name_hash
 
+from ..corpus import authority as corpus
+from ..corpus.case import pem
 from .authority import (
     NOW,
     a_leaf,
@@ -338,6 +340,32 @@ def test_an_issuer_that_did_not_sign_is_told_and_another_may_be_found() -> None:
     assert chain.missing_issuer == hash_of("Intermediate")
     detail = only(chain, "chain_broken", "error").detail
     assert "its key did not sign «CN=www.example.com»" in detail
+
+
+@pytest.mark.parametrize("place", ["leaf", "leaf's key identifier", "issuer"])
+def test_an_extension_that_openssl_cannot_use_is_no_wrong_signature(place: str) -> None:
+    nothing = corpus.raw_extension("2.5.29.15", b"\x03\x01\x00", critical=True)
+    long = corpus.raw_extension("2.5.29.19", bytes.fromhex("3007 0101ff 02020000"), critical=True)
+    cut = corpus.raw_extension("2.5.29.35", b"\x30\x05\x80")
+    issuer = corpus.Authority("Odd", ec_key("Odd"))
+    authority = corpus.draft_authority("Odd", issuer.key, corpus.root())
+    leaf = corpus.draft_leaf(by=issuer)
+    if place == "issuer":
+        authority = authority.but(extensions=(long, *authority.extensions[1:]))
+    elif place == "leaf":
+        leaf = corpus.draft_leaf(by=issuer, key_usage=nothing)
+    else:
+        leaf = leaf.but(extensions=(*leaf.extensions[:4], cut, *leaf.extensions[5:]))
+    ders = leaf.signed(issuer.key), authority.signed(corpus.root().key)
+    first, second = (read(one, "body", number) for number, one in enumerate(ders, 1))
+    assert isinstance(first, Certificate)
+    assert isinstance(second, Certificate)
+
+    chain = build(first, [second], [], Roots.from_pem(pem(corpus.root().certificate).encode()), NOW)
+
+    finding = next(one for one in chain.findings if one.code == "chain_broken")
+    assert "cannot use an extension" in finding.detail
+    assert "did not sign" not in finding.detail
 
 
 def test_a_root_that_did_not_sign_is_told() -> None:

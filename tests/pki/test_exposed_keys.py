@@ -40,6 +40,12 @@ def is_found(text: str) -> bool:
         "7b5f1c8d9e0a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6e7f8091a2b3:",
         "Begin: private key\nRechtsschutzversicherungsgesellschaften\nDonaudampfschifffahrten",
         "begin private key /usr/local/share/ca/certificates/www2/example/key",
+        "To begin, make a private key.\nhttps://ca.example/kb/115004218345-install-it-on-nginx"
+        "?token=Zk3kLm29fJq0aPq81xTy7Bnv55Wq2RtYu8IoPaSdFgHjKlZxCvBnM12",
+        "To begin, make a private key.\nOrder 550e8400-e29b-41d4-a716-446655440000-000001",
+        "BEGIN WITH YOUR PRIVATE KEY:\nd6qzRu9zOECb90Uez27xWltNsj0e1Md7GkYYkVoZWmM= is its pin.",
+        "The mail began: -----BEGIN PRIVATE KEY----- is secret. Message-ID: "
+        "<CAF8nq3kJ9vXyZ0w2LrTb5Qm7Hd1Gs4Pa6Eu8Ic0Ko3Yt5Rf7Wz12345678@mail.example.com>",
     ],
 )
 def test_a_sentence_about_keys_is_no_key(sentence: str) -> None:

@@ -184,6 +184,7 @@ def test_a_hundred_blocks_are_read() -> None:
         ("my certificate", "body has no PEM block in it."),
         (made.REQUEST, "body is a certificate request (CSR), not a certificate."),
         (made.PKCS7, "body is PKCS#7, which is not read."),
+        (made.PKCS7.replace("PKCS7", "PKCS #7 SIGNED DATA"), "body is PKCS#7, which is not read."),
         (made.KEY, "body is a private key, not a certificate."),
         (base64.b64encode(DER).decode(), "base64 of DER, without BEGIN and END lines."),
         (base64.b64encode(CERTIFICATE.encode()).decode(), "body is base64 of PEM."),

@@ -12,8 +12,8 @@ from ..errors import Finding
 from ..pki import certificates
 from ..pki.ber import NotBer
 from ..pki.certificates import Certificate
-from ..pki.keys import KeyRead, PrivateKey, pkcs8, read_key
-from ..pki.pem import CERTIFICATE_LABELS, read_blocks
+from ..pki.keys import KeyRead, PrivateKey, pkcs8, read_key, unwrapped
+from ..pki.pem import CERTIFICATE_LABELS, PKCS7_LABELS, Block, read_blocks
 from ..pki.pem_marks import is_pem
 from ..pki.pkcs7 import read_pkcs7
 from ..pki.pkcs12 import Keystore, read_keystore
@@ -24,12 +24,12 @@ T = TypeVar("T", KeyRead, Keystore)
 # What findings call it: they were worded for the fields of an upload.
 _FIELD = "the file"
 _LOCKED = {"key_encrypted", "passphrase_wrong"}
-_PKCS7_LABELS = ("PKCS7", "CMS", "PKCS #7 SIGNED DATA")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 # Without a byte order mark, every other octet of PEM in UTF-16 is zero.
 _DASHES = {"-----".encode(name): name for name in _BYTE_ORDER_MARKS.values()}
 _UTF16_SEARCHED = 4096
-_JAVA_KEYSTORE = b"\xfe\xed\xfe\xed"
+# JKS and JCEKS.
+_JAVA_KEYSTORES = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
 _JAVA_HINT = (
     "it is a Java keystore (JKS), which is not read; convert it: keytool -importkeystore"
     " -srckeystore store.jks -destkeystore store.p12 -deststoretype PKCS12"
@@ -75,11 +75,12 @@ def look_into(file: File, passphrases: Sequence[str]) -> Contents:
         problem = f"it cannot be read: {error.strerror}"
         is_told = file.is_named or is_expected(file.path)
         return Contents(file, problems=(problem,) if is_told else ())
-    if data.startswith(_JAVA_KEYSTORE):
+    if data.startswith(_JAVA_KEYSTORES):
         return Contents(file, data, problems=(_JAVA_HINT,))
     data = _as_utf8(data)
+    data = unwrapped(data) or data
     if is_pem(data):
-        return _pem(Contents(file, data), passphrases)
+        return _pem(Contents(file, data, is_pem=True), passphrases)
     if data.startswith(b"\x30"):
         return _der(Contents(file, data), passphrases)
     return Contents(file, data)
@@ -110,12 +111,12 @@ def _as_utf8(data: bytes) -> bytes:
 
 
 def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
-    """What is in PEM blocks: certificates and keys, and PKCS#7 bundles of certificates."""
-    read = read_blocks(contents.data.decode("utf-8", "replace"), _FIELD)
-    bundles = [block.der for block in read.blocks if block.label in _PKCS7_LABELS]
-    blocks = [block for block in read.blocks if block.label in CERTIFICATE_LABELS]
-    found = [certificates.read(block.der, _FIELD, n) for n, block in enumerate(blocks, 1)]
-    problems = _errors(one for one in found if isinstance(one, Finding))
+    text = contents.data.decode("utf-8", "replace")
+    read = read_blocks(text, _FIELD)
+    ders, problems = _ders(read.blocks)
+    blocks = [block.der for block in read.blocks if block.label in CERTIFICATE_LABELS]
+    found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
+    problems += _errors(one for one in found if isinstance(one, Finding))
     # A request or a public key that cannot be read is nobody's loss.
     if blocks or any(label in CERTIFICATE_LABELS or _is_key(label) for label in read.broken):
         problems += _errors(read.findings)
@@ -126,35 +127,32 @@ def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
             read_as, passphrase = _unlock(partial(read_key, data), passphrases)
             keys.append(HeldKey(data, read_as.key, passphrase))
             problems += _problems(read_as, passphrases)
-    bundled = _bundles(contents, bundles)
     return replace(
         contents,
-        is_pem=not bundles,
-        certificates=(
-            *(one for one in found if isinstance(one, Certificate)),
-            *bundled.certificates,
-        ),
-        keys=tuple(keys),
-        problems=(*problems, *bundled.problems),
-    )
-
-
-def _bundles(contents: Contents, bundles: Iterable[bytes]) -> Contents:
-    """The certificates of PKCS#7 bundles, which have no private keys."""
-    ders: list[bytes] = []
-    problems: list[str] = []
-    for bundle in bundles:
-        try:
-            ders += read_pkcs7(bundle)
-        except NotBer as error:
-            problems.append(f"its PKCS#7 bundle cannot be read: {error}")
-    found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
-    problems += _errors(one for one in found if isinstance(one, Finding))
-    return replace(
-        contents,
+        is_pem=ders == blocks,
         certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        keys=tuple(keys),
         problems=tuple(problems),
     )
+
+
+def _ders(blocks: Iterable[Block]) -> tuple[list[bytes], list[str]]:
+    """The certificates in `blocks`, those of PKCS#7 bundles too; and which bundles cannot be read.
+
+    Windows (certutil -encode) puts CERTIFICATE around a bundle as well.
+    """
+    ders: list[bytes] = []
+    problems: list[str] = []
+    for block in blocks:
+        if block.label in (*CERTIFICATE_LABELS, *PKCS7_LABELS):
+            try:
+                ders += read_pkcs7(block.der)
+            except NotBer as error:
+                if block.label in CERTIFICATE_LABELS:
+                    ders.append(block.der)
+                else:
+                    problems.append(f"its PKCS#7 bundle cannot be read: {error}")
+    return ders, problems
 
 
 def _is_key(label: str) -> bool:
@@ -175,8 +173,7 @@ def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
             problems=tuple(_problems(key, passphrases)),
         )
     with suppress(NotBer):
-        read_pkcs7(contents.data)
-        return _bundles(contents, [contents.data])
+        return _bundle(contents, read_pkcs7(contents.data))
     store, passphrase = _unlock(partial(read_keystore, contents.data), passphrases)
     found = [certificates.read(der, _FIELD, n) for n, der in enumerate(store.certificates, 1)]
     if not (found or store.keys or _is_locked(store)):
@@ -193,6 +190,16 @@ def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
             *_problems(store, passphrases),
             *_errors(one for one in found if isinstance(one, Finding)),
         ),
+    )
+
+
+def _bundle(contents: Contents, ders: Sequence[bytes]) -> Contents:
+    """The certificates of a PKCS#7 bundle, which has no private keys."""
+    found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
+    return replace(
+        contents,
+        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        problems=tuple(_errors(one for one in found if isinstance(one, Finding))),
     )
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 LARGEST_FILE_BYTES = 256 * 1024
 
 # Where ACME clients put what they have replaced, and what stands beside such a folder: certbot's
-# and getssl's, lego's, acme.sh's. Anybody else's folder of such a name is like any other.
+# and getssl's, lego's, acme.sh's (named after the domain, as the folder is). Anybody else's folder
+# of such a name is like any other.
 _OLDER_VERSIONS = {
     "archive": ("live", "getssl.cfg"),
     "archives": ("certificates",),
-    "backup": ("*.conf",),
+    "backup": ("{domain}.conf",),
 }
 _NAMES = (
     *(".pem", ".crt", ".cer", ".der", ".key", ".p12", ".pfx"),
@@ -125,8 +126,9 @@ def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -
 
 
 def _reason_to_pass(folder: Path, root: Path) -> str | None:
-    beside = _OLDER_VERSIONS.get(folder.name, ())
-    if any(other.name != folder.name for mark in beside for other in folder.parent.glob(mark)):
+    domain = folder.parent.name.removesuffix("_ecc")
+    beside = [mark.format(domain=domain) for mark in _OLDER_VERSIONS.get(folder.name, ())]
+    if any((folder.parent / mark).exists() for mark in beside):
         return "older versions"
     if folder.is_symlink() and not folder.resolve().is_relative_to(root.resolve()):
         return f"a link to a folder outside {root}"

@@ -1,5 +1,6 @@
 """What a certificate authority's certificate must allow, apart from what OpenSSL verifies."""
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
@@ -13,6 +14,8 @@ _MOST_RSA_EXPONENT_BITS = 33
 LEAST_RSA_BITS = 2048
 
 _WEAK_HASHES = {"md5", "sha1"}
+# Browsers verify signatures on P-521, though they accept no leaf with such a key.
+_CURVES_OF_BROWSERS = {"secp256r1", "secp384r1", "secp521r1"}
 
 # OpenSSL takes Netscape's and Microsoft's predecessors of serverAuth, too, and does not take
 # anyExtendedKeyUsage alone.
@@ -49,6 +52,14 @@ def too_few_bits(certificate: Certificate) -> int | None:
     """The bits of its key if that is an RSA key which clients no longer accept."""
     key = certificate.public_key
     return key.key_size if isinstance(key, RSAPublicKey) and key.key_size < LEAST_RSA_BITS else None
+
+
+def is_unknown_to_browsers(certificate: Certificate) -> bool:
+    """Whether browsers cannot verify signatures by its key (Ed25519, Ed448, other curves)."""
+    key = certificate.public_key
+    if isinstance(key, EllipticCurvePublicKey):
+        return key.curve.name not in _CURVES_OF_BROWSERS
+    return key is not None and not isinstance(key, RSAPublicKey)
 
 
 def is_affordable(issuer: Certificate) -> bool:

@@ -237,7 +237,10 @@ class _Fields(NamedTuple):
 def _outer(data: bytes) -> tuple[Part, Part, bytes]:
     """TBSCertificate and signatureAlgorithm, and the signature."""
     inner = der.members(data)
-    if [tag for tag, _, _ in inner] != [der.SEQUENCE, der.SEQUENCE, der.BIT_STRING]:
+    tags = [tag for tag, _, _ in inner]
+    if tags[:1] == [der.OID]:
+        raise NotDer("it is a PKCS#7 bundle, which is not read")
+    if tags != [der.SEQUENCE, der.SEQUENCE, der.BIT_STRING]:
         raise NotDer("it has other parts than a certificate has")
     content, algorithm, (_, start, stop) = inner
     if start == stop or data[start] != 0:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from ..errors import Finding
-from .authorities import LEAST_RSA_BITS, too_few_bits
+from .authorities import LEAST_RSA_BITS, is_unknown_to_browsers, too_few_bits
 from .certificate_checks import expired, not_yet_valid, unhandled_extensions, weak_signature
 from .certificates import Certificate, title
+from .public_keys import key_algorithm
 from .wording import moment
 
 
@@ -60,4 +61,14 @@ def _key(authority: Certificate, field: str) -> Iterator[Finding]:
             f"{title(authority)} has an RSA key of {bits:,} bits; clients accept"
             f" {LEAST_RSA_BITS:,} and more.",
             "Have your certificate issued by a CA with a stronger key.",
+        )
+    elif authority.public_key and is_unknown_to_browsers(authority):
+        yield Finding(
+            "key_weak",
+            field,
+            f"{title(authority)} has a key of the kind {key_algorithm(authority.public_key)}."
+            " Chrome and Firefox refuse what such a key signed; clients that use OpenSSL accept"
+            " it.",
+            "Have your certificate issued by a CA with an RSA or ECDSA P-256 key.",
+            "warning",
         )

@@ -145,7 +145,7 @@ def _about_key_identifiers(child: Certificate, issuer: Certificate) -> Finding:
     return Finding(
         "aki_mismatch",
         child.field,
-        f"The authorityKeyIdentifier of {title(child)} is not the subjectKeyIdentifier of"
+        f"The authorityKeyIdentifier of {title(child)} names another certificate than"
         f" {title(issuer)}, whose key signed it. Clients that use OpenSSL (curl, Python, PHP)"
         " refuse the chain; browsers accept it.",
         "Have the certificate issued again with the key identifier of its issuer.",

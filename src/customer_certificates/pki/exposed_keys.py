@@ -14,7 +14,9 @@ from .pbe import UnknownAlgorithm
 from .pem import PemRead
 
 # Typed by hand, or mangled by an editor, it is a private key all the same.
-_HEADING = re.compile(r"BEGIN\b[^\n]{0,60}?PRIVATE[\W_]{0,4}KEY|DEK-Info:", re.IGNORECASE)
+_HEADING = re.compile(
+    r"BEGIN\b[^\n]{0,60}?PRIVATE[\W_]{0,4}KEY|DEK-Info:\s*[A-Z0-9-]+,[0-9A-F]*", re.IGNORECASE
+)
 _NEXT_MARK = re.compile(r"(?<![A-Za-z0-9+/=])(?:BEGIN|END)(?![A-Za-z0-9+/=])", re.IGNORECASE)
 _BASE64 = r"[A-Za-z0-9+/_-]"
 # What stands between lines of base64: line ends (escaped ones too), quotes, prefixes of comments.
@@ -24,7 +26,10 @@ _RUN = re.compile(
 )
 _START = re.compile(rf"(?<!{_BASE64})M{_BASE64}{{15}}")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
-_SHORTEST_KEY = 40
+# Between a heading and the first line of its key.
+_GAP = re.compile(r"(?:[\W_]|(?<=\\)[nr])*+")
+# An Ed25519 key has 64 characters, the digest of a certificate 44.
+_SHORTEST_KEY = 60
 _MOST_RUNS = 100
 _MOST_STARTS = 3
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -51,12 +56,14 @@ def has_private_key(read: PemRead, certificates: Container[bytes]) -> bool:
 
 
 def _has_headed_key(text: str) -> bool:
-    """Whether something that looks like base64 follows the heading of a private key."""
+    """Whether something that looks like base64 follows at once on the heading of a private key."""
     limit = len(text)
     for heading in reversed(list(_HEADING.finditer(text))):
-        mark = _NEXT_MARK.search(text, heading.end(), limit)
-        runs = _RUN.finditer(text, heading.end(), mark.start() if mark else limit)
-        if any(_looks_random(re.sub(_BETWEEN, "", run[0])) for run in runs):
+        gap = _GAP.match(text, heading.end(), limit)
+        start = gap.end() if gap else heading.end()
+        mark = _NEXT_MARK.search(text, start, limit)
+        run = _RUN.match(text, start, mark.start() if mark else limit)
+        if run and _looks_random(re.sub(_BETWEEN, "", run[0])):
             return True
         limit = heading.start()
     return False

@@ -39,7 +39,7 @@ def read_key(data: bytes, passphrase: str | None, field: str = "private_key") ->
     `base64_twice`, `newlines_escaped`, `passphrase_unused`. A key may come with findings.
     """
     findings: list[Finding] = []
-    decoded = _decoded(data)
+    decoded = unwrapped(data)
     if decoded is not None:
         data = decoded
         findings.append(told.base64_twice(field))
@@ -84,8 +84,8 @@ def unarmoured(data: bytes) -> bytes | None:
         return None
 
 
-def _decoded(data: bytes) -> bytes | None:
-    """What `data` stands for where it is a key in base64 once more."""
+def unwrapped(data: bytes) -> bytes | None:
+    """The DER or PEM that `data` is in base64; None if it is DER, PEM or anything else."""
     if data[:1] == b"\x30" or is_pem(data):
         return None
     decoded = unarmoured(data)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from .authorities import is_affordable, matches_key
+from .authorities import is_affordable
 from .certificates import Certificate, title
 from .refusals import sentence
 from .verification import (
@@ -51,24 +51,35 @@ class Links:
 
 
 def _verify(child: Certificate, issuer: Certificate) -> Link:
-    fault = _fault(child, issuer.der)
+    fault = _fault(child.der, issuer.der)
     if fault is None:
         return Link(True)
     if fault.number in NO_ISSUER:
         if issuer.key_usage and not issuer.key_usage.key_cert_sign:
             return Link(False, sentence(Fault(_MAY_NOT_SIGN, 1), [child, issuer]))
-        if not matches_key(child, issuer):
-            if _fault(child, without_key_identifier(issuer.der)) is None:
-                return Link(True, is_mismatched=True)
-            return _not_signed(child, issuer)
+        if child.is_signed_by(issuer):
+            return _although_signed(child, issuer)
     if fault.number in BAD_SIGNATURE | NO_ISSUER:
         return _not_signed(child, issuer)
     return Link(False, sentence(fault, [child, issuer]))
 
 
-def _fault(child: Certificate, issuer: bytes) -> Fault | None:
+def _although_signed(child: Certificate, issuer: Certificate) -> Link:
+    """Why OpenSSL does not take `issuer`, whose key signed `child`, for its issuer."""
+    is_malformed = any(
+        one.code == "extension_malformed" and one.severity == "error" for one in child.findings
+    )
+    rest = _fault(without_key_identifier(child.der), issuer.der)
+    # Without its key identifier the child is another certificate, so its signature is wrong.
+    if rest and rest.number in BAD_SIGNATURE and not is_malformed:
+        return Link(True, is_mismatched=True)
+    whose = f"{title(child)}, or of its issuer {title(issuer)}"
+    return Link(False, f"OpenSSL cannot use an extension of {whose}")
+
+
+def _fault(child: bytes, issuer: bytes) -> Fault | None:
     """The fault of the link itself; names are compared with name constraints later."""
-    fault = Anchors([issuer], partial=True).fault(child.der, ignore_critical=True)
+    fault = Anchors([issuer], partial=True).fault(child, ignore_critical=True)
     return None if fault and fault.number in NAME_CONSTRAINTS else fault
 
 

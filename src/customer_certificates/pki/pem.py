@@ -12,6 +12,7 @@ from .wording import listed, shown
 
 MOST_BLOCKS = 100
 CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
+PKCS7_LABELS = ("PKCS7", "CMS", "PKCS #7 SIGNED DATA")
 
 # The two headers of encrypted keys have no blanks in them: what follows may be on the same line.
 _HEADER = re.compile(
@@ -194,7 +195,7 @@ def _no_certificate(text: str, blocks: tuple[Block, ...], field: str) -> Finding
     if any(label.endswith("CERTIFICATE REQUEST") for label in labels):
         detail = f"{field} is a certificate request (CSR), not a certificate."
         hint = "Send what the authority answered the request with."
-    elif "PKCS7" in labels or "CMS" in labels:
+    elif any(label in PKCS7_LABELS for label in labels):
         detail = f"{field} is PKCS#7, which is not read."
         hint = "Take the certificates out: openssl pkcs7 -in chain.p7b -print_certs -out chain.pem"
     elif any(label.endswith("PRIVATE KEY") for label in labels):

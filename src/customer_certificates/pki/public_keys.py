@@ -29,6 +29,8 @@ _NAMES = {
     "MLDSA87": "ML-DSA-87",
 }
 _PROOF = b"customer-certificates: does this key belong to this certificate?"
+# The OID id-ecPublicKey, followed by a SEQUENCE: a named curve would be an OID.
+EXPLICIT_CURVE = bytes.fromhex("06072a8648ce3d020130")
 
 
 def key_algorithm(public_key: PublicKeyTypes) -> str:

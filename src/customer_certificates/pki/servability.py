@@ -9,7 +9,7 @@ from OpenSSL import SSL, crypto
 from ..errors import Finding
 from .certificates import Certificate
 from .costs import NEW_KEY, unusable
-from .public_keys import PrivateKey, key_algorithm
+from .public_keys import EXPLICIT_CURVE, PrivateKey, key_algorithm
 from .roots import Roots
 from .wording import shown
 
@@ -43,6 +43,10 @@ _REASONS = {
         "servers and clients have no cipher in common for its key",
         _ASK_FOR_ANOTHER,
     ),
+    "explicit curve": (
+        "an elliptic curve is written out in place of its name, which clients refuse",
+        _ASK_FOR_ANOTHER,
+    ),
     "no suitable signature algorithm": (
         "servers and clients have no signature algorithm in common for its key",
         _ASK_FOR_ANOTHER,
@@ -73,6 +77,9 @@ def check_servable(served: Sequence[Certificate], key: PrivateKey | None) -> tup
     leaf, *authorities = served
     try:
         fault = _fault(leaf, tuple(one.der for one in authorities), key)
+        # OpenSSL loads a curve that it knows by its numbers. Clients refuse it.
+        if any(EXPLICIT_CURVE in one.spki for one in served):
+            fault = "fail at handshakes with it", "explicit curve"
     except MemoryError:
         raise
     except Exception:  # whatever the library raises, it was the certificate's doing

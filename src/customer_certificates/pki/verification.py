@@ -145,11 +145,12 @@ def is_self_signed(der: bytes) -> bool:
 
 
 def without_key_identifier(der: bytes) -> bytes:
-    """The certificate `der` with another number for its subjectKeyIdentifier, unsigned.
+    """The certificate `der` with another number for its authorityKeyIdentifier, unsigned.
 
-    OpenSSL then takes it for an issuer whatever the authorityKeyIdentifier of the other says.
+    OpenSSL then takes any certificate of the issuer's name for its issuer, whatever key identifier,
+    issuer or serial number the extension has.
     """
-    return der.replace(b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\x7e")
+    return der.replace(b"\x06\x03\x55\x1d\x23", b"\x06\x03\x55\x1d\x7e")
 
 
 @lru_cache(maxsize=1024)

@@ -39,10 +39,15 @@ map $customer_certificate_parent $customer_certificate_wildcard {{
 """
 _MIDDLE = """\
 }}
+# A socket of IPv6 that takes IPv4 too (ipv6only=off) has such addresses as ::ffff:192.0.2.1.
+map $server_addr $customer_certificate_address {{
+    default $server_addr;
+    "~^::ffff:(?<customer_certificate_ipv4>[0-9.]+)$" $customer_certificate_ipv4;
+}}
 # A client that connects to an IP address sends no name.
 map $ssl_server_name $customer_certificate_asked {{
     default $ssl_server_name;
-    "" $server_addr;
+    "" $customer_certificate_address;
 }}
 map $customer_certificate_asked $customer_certificate_name {{
     default $customer_certificate_wildcard;

@@ -7,9 +7,9 @@ from base64 import b64decode
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from ...pki.public_keys import EXPLICIT_CURVE
+
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
-# The OID id-ecPublicKey, followed by a SEQUENCE: a named curve would be an OID.
-_EXPLICIT_CURVE = bytes.fromhex("06072a8648ce3d020130")
 # How OpenSSL says that the key is of another type or size than the certificate's.
 _MISMATCHES = ("no certificate assigned", "key values mismatch")
 
@@ -35,7 +35,7 @@ def load_error(pem: bytes) -> str | None:
             file.write(pem)
         # If no password were given, OpenSSL would ask for one at the terminal.
         context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
-        if any(_EXPLICIT_CURVE in b64decode(body) for body in _CERTIFICATE.findall(pem)):
+        if any(EXPLICIT_CURVE in b64decode(body) for body in _CERTIFICATE.findall(pem)):
             # OpenSSL loads them if they describe a curve that it knows. Clients refuse them.
             return "the certificate has explicit EC parameters"
     except (ssl.SSLError, ValueError) as error:

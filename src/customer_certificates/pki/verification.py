@@ -23,6 +23,7 @@ UNREADABLE = -1
 BAD_SIGNATURE = frozenset({4, 6, 7})
 NO_ISSUER = frozenset({2, 18, 19, 20, 21})
 CRITICAL_EXTENSION = 34
+POLICY_REQUIRED = 43
 NAME_CONSTRAINTS = frozenset({47, 48, 49, 51, 52, 53})
 
 # Around a name, the smallest certificate: OpenSSL hashes names of certificates only.
@@ -52,15 +53,19 @@ class Anchors:
         *,
         partial: bool = False,
         check_self_signature: bool = False,
+        check_policies: bool = False,
     ) -> None:
         """`certificates` are DER; those that OpenSSL cannot load are left out.
 
         `partial`: they need not be self-signed. `check_self_signature`: the signature of a
-        self-signed one must hold, too.
+        self-signed one must hold, too. `check_policies`: a policy that an authority requires must
+        be there, as Chromium asks.
         """
+        self._given = frozenset(certificates)
         self._certificates = [one for der in certificates if (one := _load(der))]
         self._flags = X509StoreFlags.PARTIAL_CHAIN * partial
         self._flags |= X509StoreFlags.CHECK_SS_SIGNATURE * check_self_signature
+        self._flags |= X509StoreFlags.POLICY_CHECK * check_policies
         self._stores: dict[int, X509Store] = {}
 
     def path(
@@ -68,14 +73,18 @@ class Anchors:
     ) -> tuple[bytes, ...] | None:
         """The path from `leaf` through `untrusted` to an anchor, both included, all DER.
 
-        None if OpenSSL refuses it at the time `at`.
+        None if OpenSSL refuses it at the time `at`, or writes a certificate of it in another way
+        than it was given.
         """
         context = self._context(leaf, untrusted, at, ignore_critical=False)
         try:
             chain = context.get_verified_chain() if context else []
         except X509StoreContextError:
             return None
-        return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain) or None
+        ders = tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain)
+        # OpenSSL writes the signature algorithm anew, and cleans up its parameters.
+        is_as_given = self._given.union(untrusted).issuperset(ders[1:])
+        return ders if ders and is_as_given else None
 
     def fault(
         self,

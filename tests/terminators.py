@@ -67,16 +67,20 @@ class Terminator:
         return fingerprint(x509.load_pem_x509_certificate(ended.stdout))
 
     def wait_for(self, hostname: str | None, expected: str) -> None:
-        """Returns once it serves `expected` for `hostname`."""
-        self._wait(hostname, lambda found: found == expected)
+        """Returns once it serves `expected` for `hostname`, ten times in a row: one that was
+        reloaded may have old processes that still accept connections for a moment."""
+
+        def is_served(found: str | None) -> bool:
+            return found == expected and all(self.served(hostname) == expected for _ in range(9))
+
+        self._wait(hostname, is_served)
 
     def wait_for_any(self, hostname: str) -> None:
         """Returns once it serves something for `hostname`."""
         self._wait(hostname, bool)
 
     def wait_for_openssl(self, hostname: str, expected: str) -> None:
-        """Returns once `openssl s_client` sees that served. One that was reloaded may have old
-        processes that still accept connections for a moment."""
+        """Returns once `openssl s_client` sees that served."""
         self._wait(hostname, lambda _: self.shown_by_openssl(hostname) == expected)
 
     def wait_for_end(self, hostname: str, *before: str) -> None:

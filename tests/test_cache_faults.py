@@ -218,7 +218,7 @@ def test_redis_holds_text_under_names_with_revisions_for_a_limited_time(
     assert keys
     for key in keys:
         assert re.fullmatch(
-            r"cc:certificates:\d+:2-[0-9a-f]{32}:\((None|True)(, None){5}, 0, 1000\)", key
+            r"cc:certificates:\d+:3-[0-9a-f]{32}:\((None|True)(, None){5}, 0, 1000\)", key
         )
         assert 0 < store.ttl(key) <= 3600
         _, _, name, _, body = re.split(r"[|\n]", store.get(key).decode(), maxsplit=4)

@@ -17,7 +17,7 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yam
     "services"
 ]
 # Any Debian has these.
-OF_EVERY_SYSTEM = {"mount", "sh", "umount"}
+OF_EVERY_SYSTEM = {"mount", "sh", "true", "umount"}
 
 
 def environment(name: str) -> dict[str, str]:
@@ -135,7 +135,7 @@ def programs_in(path: Path) -> Iterator[str]:
         first = node.args[0]
         if name in ("run", "Popen", "check_output") and isinstance(first, ast.List) and first.elts:
             first = first.elts[0]
-        elif name not in ("which", "_program"):
+        elif name not in ("which", "program"):
             continue
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             yield first.value

@@ -17,6 +17,19 @@ down_revision: str | None = "0011"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+# PostgreSQL 18 names these constraints after their columns; earlier versions do not name them.
+_RENAME_NOT_NULL = """
+DO $$ BEGIN
+    IF EXISTS (
+        SELECT 1 FROM pg_constraint
+        WHERE conrelid = 'intermediates'::regclass AND conname = 'intermediates_{old}_not_null'
+    ) THEN
+        ALTER TABLE intermediates
+            RENAME CONSTRAINT intermediates_{old}_not_null TO intermediates_{new}_not_null;
+    END IF;
+END $$
+"""
+
 
 def upgrade() -> None:
     _rename("subject_sha256", "subject_hash", _name_hash)
@@ -29,6 +42,8 @@ def downgrade() -> None:
 def _rename(old: str, new: str, hashed: Callable[[bytes], str]) -> None:
     op.drop_index(f"ix_intermediates_{old}", table_name="intermediates")
     op.execute(f"ALTER TABLE intermediates RENAME COLUMN {old} TO {new}")
+    if context.get_context().dialect.name == "postgresql":
+        op.execute(_RENAME_NOT_NULL.format(old=old, new=new))
     if not context.is_offline_mode():
         _fill(new, hashed)
     op.create_index(f"ix_intermediates_{new}", "intermediates", [new])

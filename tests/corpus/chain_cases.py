@@ -755,12 +755,13 @@ def _pairs() -> Iterator[Case]:
     small = rsa_key("1024")
     weak = draft_authority("Issuing", small, root(), more=[elsewhere]).signed(root().key)
     broken, critical = error("chain_broken"), error("extension_critical")
+    too_small = error("key_weak"), error("not_servable")
     pairs = {
         "early-and-names": (_issuing(elsewhere, start=coming), (error("not_yet_valid"), broken)),
         "expired-and-names": (_issuing(elsewhere, end=ended), (error("expired"), broken)),
         "early-and-critical": (_issuing(unknown, start=coming), (error("not_yet_valid"), critical)),
         "critical-and-names": (_issuing(unknown, elsewhere), (critical, broken)),
-        "small-key-and-names": (Authority("Issuing", small, weak), (error("key_weak"), broken)),
+        "small-key-and-names": (Authority("Issuing", small, weak), (*too_small, broken)),
         "client-purpose-and-names": (_issuing(elsewhere, purposes(CLIENT)), (broken, broken)),
     }
     for title, (by, findings) in pairs.items():

@@ -609,7 +609,7 @@ def _oddities() -> Iterator[Case]:
 
     def unloadable(name_of: str, made: str, value: bytes) -> Case:
         changed = {"subject": name(("2.5.4.3", value))}
-        faults = error("name_malformed"), error("chain_broken")
+        faults = error("name_malformed"), error("chain_broken"), error("not_servable")
         made_of = drafted(f"subject-{name_of}", made, *faults, **changed)
         return made_of.but(trust="incomplete", served=1)
 

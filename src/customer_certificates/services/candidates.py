@@ -185,7 +185,7 @@ def candidate_of_certificate(one: Certificate) -> Candidate:
         one.user_id,
         one.version,
         one.active,
-        frozenset(names_of(one.hostnames)),
+        names_of(one.hostnames),
         one.not_before,
         one.not_after,
         one.trust,  # type: ignore[arg-type]

@@ -132,8 +132,9 @@ def _whole() -> Iterator[Case]:
         nine.append(authority.certificate)
     yield Case(
         "chain-of-ten",
-        "Nine intermediates.",
+        "Nine intermediates: three more than Firefox follows.",
         sent(pems(leaf(by=authority), *reversed(nine))),
+        findings=(error("chain_too_long"),),
         served=10,
     )
     p384 = subordinate("P-384 Intermediate", root(), ec_key("p384", ec.SECP384R1()))
@@ -500,7 +501,7 @@ def _broken() -> Iterator[Case]:
         "chain-too-long",
         "Eleven intermediates: more than any client follows.",
         sent(pems(leaf(by=authority), *reversed(eleven))),
-        findings=(*broken,),
+        findings=(*broken, error("chain_too_long")),
         trust="incomplete",
         served=11,
     )
@@ -709,6 +710,8 @@ def _accepted() -> Iterator[Case]:
             f"chain-{title}",
             f"The intermediate has an extension that verifiers must process: {title}.",
             sent(pems(certificate, by.certificate)),
+            # It requires a policy, and the leaf has none.
+            findings=(error("policy_missing"),) if title == "policy-constraints" else (),
         )
     names: dict[str, str | tuple[str, bytes]] = {
         "printable": ("2.5.4.3", element(0x13, b"Issuing")),
@@ -723,13 +726,14 @@ def _accepted() -> Iterator[Case]:
             f"chain-issuer-{title}",
             f"The leaf writes its issuer in another way ({title}; RFC 5280, 7.1).",
             sent(pems(certificate, by.certificate)),
+            findings=(warning("issuer_name_differs"),),
         )
         yield Case(
             f"chain-issuer-{title}-completed",
             f"As chain-issuer-{title}; the intermediate is known.",
             sent(pem(certificate)),
             known=(by.certificate,),
-            findings=(info("chain_completed"),),
+            findings=(info("chain_completed"), warning("issuer_name_differs")),
         )
     old = Authority("Rollover", ec_key("Rollover"))
     narrow = draft_authority("Rollover", old.key, root(), path_length=0).signed(root().key)

@@ -12,6 +12,7 @@ from .signatures import algorithm_name
 from .wording import moment
 
 _WITH_SHA_256 = "Have it issued again with a SHA-256, SHA-384 or SHA-512 signature."
+_STATUS_REQUEST = 5
 _POISON = "1.3.6.1.4.1.11129.2.4.3"
 
 # Critical extensions that Chrome, Firefox and OpenSSL all process.
@@ -95,6 +96,27 @@ def weak_signature(certificate: Certificate) -> Iterator[Finding]:
             f"{title(certificate)} has parameters for ECDSA signatures, which have none; Chrome"
             " refuses it.",
             _WITH_SHA_256,
+        )
+
+
+def tls_features(certificate: Certificate) -> Iterator[Finding]:
+    """What it demands of the server's handshakes (RFC 7633), which Firefox enforces."""
+    if certificate.tls_features - {_STATUS_REQUEST}:
+        yield Finding(
+            "tls_feature_unknown",
+            certificate.field,
+            f"{title(certificate)} demands a TLS feature other than OCSP stapling: Firefox"
+            " refuses it.",
+            "Have it issued again without the extension tlsFeature.",
+        )
+    elif certificate.tls_features:
+        yield Finding(
+            "must_staple",
+            certificate.field,
+            f"{title(certificate)} demands OCSP stapling: Firefox refuses it from a server that"
+            " staples no response.",
+            "Have the server staple, or have it issued again without the extension tlsFeature.",
+            "warning",
         )
 
 

@@ -94,6 +94,7 @@ class Certificate:
     key_usage: KeyUsage | None
     eku: frozenset[ObjectIdentifier] | None
     is_netscape_server: bool
+    tls_features: frozenset[int]
     aki: bytes | None
     ski: bytes | None
     hostnames: tuple[str, ...]
@@ -220,6 +221,7 @@ def _read(data: bytes, field: str, number: int) -> Certificate | Finding:
         key_usage=extensions.key_usage,
         eku=extensions.eku,
         is_netscape_server=extensions.is_netscape_server,
+        tls_features=extensions.tls_features,
         aki=extensions.aki,
         ski=extensions.ski,
         hostnames=hostnames,

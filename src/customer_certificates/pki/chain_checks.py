@@ -8,7 +8,13 @@ from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
 
 from ..errors import Finding
 from .authorities import LEAST_RSA_BITS, is_key_refused, too_few_bits
-from .certificate_checks import expired, not_yet_valid, unhandled_extensions, weak_signature
+from .certificate_checks import (
+    expired,
+    not_yet_valid,
+    tls_features,
+    unhandled_extensions,
+    weak_signature,
+)
 from .certificates import Certificate, title
 from .extensions import POLICY_CONSTRAINTS
 from .public_keys import key_algorithm
@@ -36,6 +42,7 @@ def check_chain(
             *weak_signature(authority),
             *_key(authority, authority.field),
             *unhandled_extensions(authority, authority.field),
+            *tls_features(authority),
         )
     ]
     if root and root is not leaf:

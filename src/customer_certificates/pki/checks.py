@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..errors import Finding, Severity
-from .certificate_checks import days, expired, not_yet_valid, unhandled_extensions, weak_signature
+from .certificate_checks import (
+    days,
+    expired,
+    not_yet_valid,
+    tls_features,
+    unhandled_extensions,
+    weak_signature,
+)
 from .certificates import Certificate, title
 from .extensions import SUBJECT_ALT_NAME
 from .material import Trust
@@ -48,6 +55,7 @@ def check_leaf(leaf: Certificate, trust: Trust, now: datetime) -> tuple[Finding,
         *_role(leaf, trust),
         *_key(leaf),
         *unhandled_extensions(leaf, leaf.field),
+        *tls_features(leaf),
     )
 
 

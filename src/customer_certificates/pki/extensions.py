@@ -17,14 +17,13 @@ _DISTRIBUTION_POINTS, _AUTHORITY_KEY, _PURPOSES = "2.5.29.31", "2.5.29.35", "2.5
 
 _ISSUER_NAMES, _FRESHEST_CRL, _SUBJECT_ACCESS = "2.5.29.18", "2.5.29.46", "1.3.6.1.5.5.7.1.11"
 POLICY_CONSTRAINTS = "2.5.29.36"
-TLS_FEATURES = "1.3.6.1.5.5.7.1.24"
+_TLS_FEATURES = "1.3.6.1.5.5.7.1.24"
 # Chromium and Safari refuse public certificates without timestamps, which servers may send, too.
 _TIMESTAMPS = "1.3.6.1.4.1.11129.2.4.2"
-NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
+_NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
 
 _AUTHORITY_KEY_IDENTIFIER = 0x80
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
-_STATUS_REQUEST = 5
 _NETSCAPE_SERVER = 0x40
 _MOST_PATH_LENGTH = 255
 # Certificates of real use have some ten; there may be a finding for each.
@@ -84,6 +83,7 @@ class Extensions:
     key_usage: KeyUsage | None = None
     eku: frozenset[ObjectIdentifier] | None = None
     is_netscape_server: bool = True
+    tls_features: frozenset[int] = frozenset()
     aki: bytes | None = None
     ski: bytes | None = None
     alternative_names: tuple[GeneralName, ...] = ()
@@ -292,13 +292,7 @@ def _inhibit_any(_: Extensions, value: bytes) -> None:
 
 
 def _tls_features(made: Extensions, value: bytes) -> None:
-    features = {der.integer(value, part) for part in der.members(value)}
-    if features - {_STATUS_REQUEST}:
-        text = "demands a feature other than OCSP stapling; Firefox refuses that"
-        made.oddities.append(Oddity(TLS_FEATURES, text, "error"))
-    elif features:
-        text = "demands OCSP stapling; Firefox refuses servers that do not staple"
-        made.oddities.append(Oddity(TLS_FEATURES, text, "warning"))
+    made.tls_features = frozenset(der.integer(value, part) for part in der.members(value))
 
 
 def _netscape_type(made: Extensions, value: bytes) -> None:
@@ -346,8 +340,8 @@ _READINGS: Mapping[str, Callable[[Extensions, bytes], None]] = {
     "2.5.29.54": _inhibit_any,
     "1.3.6.1.5.5.7.1.1": _access,  # authorityInfoAccess
     _SUBJECT_ACCESS: _access,  # subjectInfoAccess
-    TLS_FEATURES: _tls_features,
-    NETSCAPE_TYPE: _netscape_type,
+    _TLS_FEATURES: _tls_features,
+    _NETSCAPE_TYPE: _netscape_type,
     _TIMESTAMPS: _timestamps,
 }
 
@@ -370,7 +364,7 @@ NAMES = {
     "2.5.29.54": "inhibitAnyPolicy",
     "1.3.6.1.5.5.7.1.1": "authorityInfoAccess",
     _SUBJECT_ACCESS: "subjectInfoAccess",
-    TLS_FEATURES: "tlsFeature",
-    NETSCAPE_TYPE: "Netscape's certificate type",
+    _TLS_FEATURES: "tlsFeature",
+    _NETSCAPE_TYPE: "Netscape's certificate type",
     _TIMESTAMPS: "the list of signed certificate timestamps",
 }

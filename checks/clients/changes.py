@@ -57,6 +57,10 @@ def used(*wanted: str) -> Change:
     return extended(USAGE, usage(*wanted))
 
 
+def signed_with(signature: str) -> Change:
+    return lambda draft: draft.but(signature=signature)
+
+
 def named(tag: int, text: bytes) -> Change:
     """A common name of another type."""
     return lambda draft: draft.but(subject=name(("2.5.4.3", element(tag, text))))
@@ -83,14 +87,5 @@ def written_as(tag: int, text: Callable[[bytes], bytes]) -> Change:
     def change(draft: Draft) -> Draft:
         at = draft.subject.rindex(b"\x06\x03\x55\x04\x03") + 7
         return draft.but(subject=name(("2.5.4.3", element(tag, text(draft.subject[at:])))))
-
-    return change
-
-
-def both(*changes: Change) -> Change:
-    def change(draft: Draft) -> Draft:
-        for one in changes:
-            draft = one(draft)
-        return draft
 
     return change

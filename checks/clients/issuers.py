@@ -25,6 +25,7 @@ from .changes import (
     extended,
     permitted,
     plain,
+    signed_with,
     used,
     without,
     written_as,
@@ -42,8 +43,8 @@ def _subtree(tag: int, value: bytes, *more: bytes) -> bytes:
 ISSUERS: list[tuple[str, Change]] = [
     ("expired", lambda draft: draft.but(end=NOW - _DAY)),
     ("not yet valid", lambda draft: draft.but(start=NOW + _DAY)),
-    ("signed with SHA-1", lambda draft: draft.but(signature="ecdsa-sha1")),
-    ("signed with SHA-224", lambda draft: draft.but(signature="ecdsa-sha224")),
+    ("signed with SHA-1", signed_with("ecdsa-sha1")),
+    ("signed with SHA-224", signed_with("ecdsa-sha224")),
     ("for clients", extended(EKU, purposes(CLIENT))),
     ("for anything", extended(EKU, purposes(ANY))),
     ("for servers and anything", extended(EKU, purposes(SERVER, ANY))),

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.corpus.authority import Authority, draft_authority, draft_leaf, self_signed
 from tests.corpus.keys import Signer, ec_key, ed448_key, ed25519_key, rsa_key, spki_of
 
-from .changes import NOW, Change, same, used
+from .changes import NOW, Change, same, signed_with, used
 from .issuers import ISSUERS
 from .leaves import LEAVES
 
@@ -81,11 +81,7 @@ def _cases() -> Iterator[_Case]:
     for title, key in _ISSUER_KEYS.items():
         yield _Case(f"intermediate's key: {title}", issuer_key=key)
     for title, signature in _SIGNATURES.items():
-        yield _Case(
-            f"signed with {title}",
-            lambda draft, signature=signature: draft.but(signature=signature),
-            issuer_key=rsa_key("2048"),
-        )
+        yield _Case(f"signed with {title}", signed_with(signature), issuer_key=rsa_key("2048"))
 
 
 _KEYS: dict[str, Signer] = {

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from customer_certificates.pki.material import Examined
+from customer_certificates.pki.path import MOST_DEPTH
 
 from .generator import Pki
 from .openssl import verify
@@ -38,6 +39,7 @@ _ASKED_BY_BROWSERS = frozenset(
         "san_missing",
         "signature_unsupported",
         "signature_weak",
+        "tls_feature_unknown",
         "validity_invalid",
         "version_invalid",
     }
@@ -62,7 +64,8 @@ def differences(pki: Pki, answer: Examined, at: datetime, folder: Path) -> Itera
         damages = {"signature_broken", "inner_signature_differs"} & set(pki.faults)
         is_damaged_anchor = pki.trusted == pki.leaf and bool(damages)
         # OpenSSL takes the predecessors of serverAuth, and longer chains than any browser.
-        is_listed = {"intermediate_netscape_purpose", "chain_too_long"} & set(pki.faults)
+        is_long = len(pki.sent) > MOST_DEPTH + 1
+        is_listed = is_long or "intermediate_netscape_purpose" in pki.faults
         if sent.accepts and not is_damaged_anchor and not is_listed:
             yield f"OpenSSL accepts it, the service says {answer.trust} {sorted(errors)}"
         return

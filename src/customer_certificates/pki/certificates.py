@@ -69,7 +69,6 @@ class Certificate:
     field: str
     number: int
     fingerprint: str
-    version: int
     serial: int
     subject: bytes
     issuer: bytes
@@ -194,7 +193,6 @@ def _read(data: bytes, field: str, number: int) -> Certificate | Finding:
         field=field,
         number=number,
         fingerprint=hashlib.sha256(data).hexdigest(),
-        version=version,
         serial=serial,
         subject=subject,
         issuer=issuer,

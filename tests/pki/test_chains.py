@@ -111,6 +111,20 @@ def test_what_was_verified_before_is_verified_again_for_another_leaf() -> None:
     assert codes(chain_of(late, INTERMEDIATE, roots=roots)) == ["chain_broken"]
 
 
+@pytest.mark.parametrize("days", [-3000, -5, 20, 3000])
+def test_the_time_of_one_chain_is_not_that_of_the_next(days: int) -> None:
+    """A leaf that is not valid now is judged as of its own time, with the same roots."""
+    roots = Roots([ROOT])
+    elsewhen = a_leaf("Intermediate", start=(days - 1) * DAY, end=days * DAY)
+    expired = an_authority("Intermediate", "Root", start=-4000 * DAY, end=-DAY)
+    early = an_authority("Intermediate", "Root", start=DAY, end=4000 * DAY)
+
+    for leaf in (elsewhen, LEAF):
+        chain = chain_of(leaf, expired, early, INTERMEDIATE, roots=roots)
+
+    assert (chain.trust, served(chain)) == ("public", [LEAF, INTERMEDIATE])
+
+
 def test_an_intermediate_among_the_roots_completes_every_chain() -> None:
     roots = Roots([ROOT, INTERMEDIATE])
 

@@ -115,21 +115,26 @@ class Anchors:
         loaded = _load(leaf)
         if loaded is None:
             return None
-        store = self._store(_NO_CHECK_TIME * (at is None), ignore_critical)
-        if at is not None:
-            store.set_time(at)
+        store = self._store(at, ignore_critical)
         return X509StoreContext(store, loaded, [one for der in untrusted if (one := _load(der))])
 
-    def _store(self, flags: int, ignore_critical: bool) -> X509Store:
-        """Flags of a store cannot be taken back, so there is a store for each set of flags."""
-        flags |= self._flags | X509StoreFlags.IGNORE_CRITICAL * ignore_critical
+    def _store(self, at: datetime | None, ignore_critical: bool) -> X509Store:
+        """Neither flags nor the time of a store can be changed once they are set."""
+        flags = self._flags | X509StoreFlags.IGNORE_CRITICAL * ignore_critical
+        if at is not None:
+            store = self._new_store(flags)
+            store.set_time(at)
+            return store
         if flags not in self._stores:
-            store = X509Store()
-            store.set_flags(flags)
-            for one in self._certificates:
-                store.add_cert(one)
-            self._stores[flags] = store
+            self._stores[flags] = self._new_store(flags | _NO_CHECK_TIME)
         return self._stores[flags]
+
+    def _new_store(self, flags: int) -> X509Store:
+        store = X509Store()
+        store.set_flags(flags)
+        for one in self._certificates:
+            store.add_cert(one)
+        return store
 
 
 def name_hash(name: bytes) -> str:

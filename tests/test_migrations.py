@@ -234,6 +234,44 @@ def test_intermediates_are_found_by_the_hash_of_their_name(migrated: Empty) -> N
     assert migrated.rows("SELECT subject_hash FROM intermediates") == before
 
 
+def test_an_intermediate_that_cannot_be_read_stops_no_migration(migrated: Empty) -> None:
+    literal = "'\\x30'" if migrated.is_postgresql else "X'30'"
+    alembic = AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": migrated.url})
+    for revision, column in (("0011", "subject_hash"), ("head", "subject_sha256")):
+        migrated.execute(
+            f"INSERT INTO intermediates ({column}, fingerprint_sha256, der)"
+            f" VALUES ('a', 'f', {literal})"
+        )
+        move = command.upgrade if revision == "head" else command.downgrade
+        move(alembic, revision)
+
+        assert migrated.rows("SELECT id FROM intermediates") == []
+
+
+def test_versions_that_wait_for_a_cutover_are_forgotten_by_earlier_revisions(empty: Empty) -> None:
+    empty.alembic("upgrade", "0011")
+    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', true)"] if empty.is_postgresql else []
+    keys = "INSERT INTO private_keys (certificate_id, version, sealed)"
+    empty.execute(
+        *allow,
+        "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
+        f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
+        "INSERT INTO certificates (user_id, active, body, created_at)"
+        f" SELECT id, true, 'PEM', {now} FROM users",
+        f"{keys} SELECT id, 1, 'x' FROM certificates",
+        f"{keys} SELECT id, 2, 'x' FROM certificates",
+    )
+    empty.alembic("downgrade", "0010")
+    engine = migration_engine(empty.url)
+    with engine.begin() as connection:
+        for statement in allow:
+            connection.exec_driver_sql(statement)
+        found = connection.execute(sa.text("SELECT version FROM private_keys")).scalars().all()
+    engine.dispose()
+    assert found == [1]
+
+
 def test_alembic_finds_the_database_through_the_settings(
     empty: Empty, models_schema: list[Any]
 ) -> None:

@@ -1,7 +1,8 @@
 """certificates know whether they can be served
 
 Revision 0010, after 0009. Of the rows that are there, the findings say which have no usable key.
-When their chains expire is not known: their own dates hold.
+`customer-certificates migrate` then examines the others: when their chains
+expire, and whether servers can load them.
 """
 
 from collections.abc import Sequence

@@ -37,6 +37,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        # As in 0010, for those who run the statements with another client.
+        op.execute("SELECT set_config('cc.tenant', '*', true)")
     for statement in _FORGET:
         op.execute(statement)
     op.drop_index("ix_certificates_activate_at", "certificates")

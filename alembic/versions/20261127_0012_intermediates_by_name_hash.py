@@ -56,8 +56,13 @@ def _fill(column: str, hashed: Callable[[bytes], str]) -> None:
         connection.execute(sa.text("SELECT set_config('cc.tenant', '*', true)"))
     table = sa.table("intermediates", *map(sa.column, ("id", "der", column)))
     for number, der in connection.execute(sa.select(table.c.id, table.c.der)).all():
-        values = {column: hashed(der)}
-        connection.execute(table.update().where(table.c.id == number).values(values))
+        try:
+            values = {column: hashed(der)}
+        except (ValueError, crypto.Error):
+            # One that this library cannot read. It completes no chain any more.
+            connection.execute(table.delete().where(table.c.id == number))
+        else:
+            connection.execute(table.update().where(table.c.id == number).values(values))
 
 
 def _name_hash(der: bytes) -> str:

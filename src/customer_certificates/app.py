@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,6 +88,7 @@ from .services.resolving import Resolving
 from .services.revisions import Revisions
 from .services.rights import OPERATORS
 from .services.rights import users as of_users
+from .services.serve_windows import ServeWindows
 from .services.served_keys import ServedKeys
 from .services.serving import ServingStates
 from .services.terminator_pages import TerminatorPages
@@ -296,35 +297,55 @@ def examine_unread(config: Config) -> int:
 
     Raises MasterKeyError; Unavailable where the database does not answer.
     """
-    metrics = Metrics(None)
-    database = Database(config.database_url, metrics, threads=2)
-    try:
-        if not Reexamination.is_due(database):
+    with _examining(config, Reexamination.is_due) as parts:
+        if parts is None:
             return 0
-        children = Children(Examiner, config.roots_pem, size=1, count=metrics.child_ended)
-        inspection = Inspection(children, Intermediates(database), _now, enforce=False)
+        database, inspection, data_keys, private_keys = parts
         audit, caller = Audit(database, _now), Caller("command", "migrate", "")
-        data_keys = DataKeys(database, master_keys_of(config), _now)
-        private_keys = PrivateKeys(database)
-        unsealed_keys = UnsealedKeys(database, data_keys, private_keys, audit, caller)
-        revisions = Revisions(database, _now)
-        parts = (
+        return Reexamination(
             database,
             inspection,
             Hostnames(database),
-            revisions,
+            Revisions(database, _now),
             audit,
             data_keys,
-            unsealed_keys,
+            UnsealedKeys(database, data_keys, private_keys, audit, caller),
             caller,
-        )
+        ).run()
+
+
+def examine_serve_windows(config: Config) -> int:
+    """Finds out when, and whether, servers can serve the certificates of earlier versions; says how
+    many they were. Their keys must be sealed.
+
+    Raises MasterKeyError; Unavailable if the database does not answer.
+    """
+    with _examining(config, ServeWindows.is_due) as parts:
+        if parts is None:
+            return 0
+        database, inspection, data_keys, private_keys = parts
+        revisions = Revisions(database, _now)
+        return ServeWindows(database, inspection, revisions, data_keys, private_keys, _now).run()
+
+
+@contextmanager
+def _examining(
+    config: Config, is_due: Callable[[Database], bool]
+) -> Iterator[tuple[Database, Inspection, DataKeys, PrivateKeys] | None]:
+    """What a command examines stored certificates with; None if it `is_due` for none."""
+    metrics = Metrics(None)
+    with closing(Database(config.database_url, metrics, threads=2)) as database:
+        if not is_due(database):
+            yield None
+            return
+        children = Children(Examiner, config.roots_pem, size=1, count=metrics.child_ended)
+        inspection = Inspection(children, Intermediates(database), _now, enforce=False)
+        data_keys = DataKeys(database, master_keys_of(config), _now)
         try:
-            return Reexamination(*parts).run()
+            yield database, inspection, data_keys, PrivateKeys(database)
         finally:
             data_keys.close()
             children.close()
-    finally:
-        database.close()
 
 
 @contextmanager

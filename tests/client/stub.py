@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -18,7 +19,8 @@ class Stub:
     """The routes that an import needs, for user 1.
 
     `before` and `after` are called with each request's method and path, before and after it is
-    carried out; what they return is answered instead. LOST as an answer is none at all.
+    carried out; what they return is answered instead. LOST as an answer is none at all. A page of
+    the list has `page` certificates at most, as if they were large.
     """
 
     LOST: Answer = (0, {}, None)
@@ -27,6 +29,7 @@ class Stub:
         self.url = ""
         self.asked: list[str] = []
         self.stored: list[dict[str, Any]] = []
+        self.page = 1000
         self.before: Callable[[str, str], Answer | None] = lambda method, path: None
         self.after: Callable[[str, str], Answer | None] = lambda method, path: None
         self._lock = threading.Lock()
@@ -47,7 +50,9 @@ class Stub:
                 found = [one for one in self.stored if one["fingerprint_sha256"] == fingerprint]
                 return 200, {}, found
             case "GET", ["certificates"]:
-                return 200, {}, self.stored
+                after = int(parse_qs(query)["after"][0])
+                following = [one for one in self.stored if one["id"] > after]
+                return 200, {}, following[: self.page]
             case "PUT", ["certificates", number]:
                 self.stored = [self._certificate(payload) | {"id": int(number), "active": True}]
                 return 200, {}, self.stored[0]

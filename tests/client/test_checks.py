@@ -26,6 +26,16 @@ if "killed" in said:
     os.kill(os.getppid(), 9)
 sys.exit(f"cannot load {said}" if said else 0)
 """
+# Refuses n3, and everything from the fifth time on.
+_BREAKS = """
+import sys
+from pathlib import Path
+folder = Path(sys.argv[1])
+with (folder / "../asked").open("a") as file:
+    file.write(".")
+is_broken = len((folder / "../asked").read_text()) > 4
+sys.exit("refused" if is_broken or "n3.ex" in (folder / "crt-list").read_text() else 0)
+"""
 # OpenSSL takes no key of less than 128 bits of security: no RSA key of 2,048 bits.
 _STRICT = """
 openssl_conf = begin
@@ -87,8 +97,12 @@ class Keeper:
 
     @property
     def served(self) -> set[int]:
-        """The certificates that were reported as served."""
-        return {one["certificate_id"] for r in self.feed.reports for one in r["served"]}
+        return served_in(self.feed)
+
+
+def served_in(feed: FeedStub) -> set[int]:
+    """The certificates that were reported as served."""
+    return {one["certificate_id"] for r in feed.reports for one in r["served"]}
 
 
 @pytest.fixture
@@ -118,8 +132,8 @@ def test_what_the_check_refuses_is_left_out(keeper: Keeper, format: str) -> None
     assert "cannot load ['bad.example']" in keeper.said
     assert keeper.served == {*range(1, 16), 50, 51}
     assert "Certificate 40 " in keeper.feed.reports[-1]["errors"][0]
-    # All of them, none of them, five halves of 18, and what is left.
-    assert keeper.asked <= 8
+    # All of them, none of them, five halves of 18, all without the one, and what is left.
+    assert keeper.asked <= 9
     assert not list(keeper.folder.glob("*.previous"))
 
     # Asked once as long as nothing changes, and not about what is known.
@@ -134,12 +148,36 @@ def test_what_the_check_refuses_is_left_out(keeper: Keeper, format: str) -> None
     assert keeper.feed.reports[-1]["errors"] == []
 
 
+def test_the_version_before_is_served_while_a_renewal_is_refused(keeper: Keeper) -> None:
+    names = ("www.example.com", "only-in-version-1.example.com")
+    keeper.feed.put(*many(4), a(7, *names))
+    assert keeper.sync() == 0
+    keeper.feed.put(a(7, names[0], version=2), a(8, "other.example.com"))
+
+    assert keeper.sync("/7-2-") == 1
+    assert "Certificate 7 (www.example.com), version 2, is left out: " in keeper.said
+    assert "other.example.com" in keeper.listing
+    (line,) = (line for line in keeper.listing.splitlines() if "/7-" in line)
+    assert "/7-1-" in line
+    assert set(line.split()[1:]) == set(names)
+    assert Path(line.split()[0]).exists()
+    # Also where the feed says all of it once more.
+    keeper.feed.forget()
+    assert keeper.sync("/7-2-") == 1
+    assert line in keeper.listing
+
+    keeper.feed.put(a(7, names[0], version=3))
+    assert keeper.sync("/7-2-") == 0
+    assert "/7-3-" in keeper.listing
+    assert names[1] not in keeper.listing
+
+
 def test_several_are_found_one_by_one(keeper: Keeper) -> None:
     keeper.feed.put(*many(12))
 
     assert keeper.sync("n3.ex", "n4.ex", "n12.ex") == 1
     assert keeper.served == {*range(1, 13)} - {3, 4, 12}
-    assert keeper.asked <= 2 + 3 * 5
+    assert keeper.asked <= 2 + 3 * 6
 
 
 @pytest.mark.parametrize("is_first", [True, False])
@@ -153,13 +191,76 @@ def test_a_configuration_that_is_refused_anyway_is_said(keeper: Keeper, is_first
     keeper.feed.put(*many(12))
 
     assert keeper.sync("certificates") == 1  # in the path of the placeholder
-    assert "refused even without the certificates that changed" in keeper.said
-    assert keeper.asked == 2
+    assert "refused even without the certificates" in keeper.said
+    assert keeper.asked == (2 if is_first else 3)
     assert before in keeper.listing
     assert "n1.example.com" not in keeper.listing
     assert keeper.served == (set() if is_first else {99})
     assert keeper.sync() == 0
     assert keeper.served >= {*range(1, 13)}
+
+
+def test_what_was_accepted_before_may_be_refused_later(keeper: Keeper) -> None:
+    """The server was updated, say: certificates that nobody changed stop no others."""
+    keeper.feed.put(*many(6))
+    assert keeper.sync() == 0
+    keeper.feed.put(a(40, "new.example.com"))
+
+    assert keeper.sync("n3.ex", "n6.ex") == 1
+    assert "n3.example.com" not in keeper.listing
+    assert "n6.example.com" not in keeper.listing
+    assert all(f"{name}.example.com" in keeper.listing for name in ("n1", "n4", "new"))
+    assert 40 in keeper.served
+
+
+def test_a_configuration_that_breaks_during_the_search_blames_no_certificate(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    keeper.feed.put(*many(12))
+    breaks = tmp_path / "breaks.py"
+    breaks.write_text(_BREAKS)
+
+    assert keeper.sync(check=f"{sys.executable} {breaks} {keeper.folder}") == 1
+    assert "left out" not in keeper.said
+    assert keeper.sync("n3.ex") == 1
+    assert keeper.served == {*range(1, 13)} - {3}
+
+
+def test_a_check_that_is_killed_blames_no_certificate(keeper: Keeper) -> None:
+    """By the kernel, say, where memory is short."""
+    keeper.feed.put(*many(4))
+    killed = f"if grep -q n3.ex {keeper.folder}/crt-list; then kill -9 $$; fi"
+
+    assert keeper.sync(check=f"sh -c '{killed}'") == 1
+    assert "was ended by signal 9" in keeper.said
+    assert "left out" not in keeper.said
+    assert keeper.sync() == 0
+
+
+def test_names_that_fit_into_no_line_of_a_crt_list_are_left_out(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    """HAProxy refuses a crt-list with a longer line, and nobody may have given a check."""
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(_HAPROXY.format(folder=keeper.folder))
+    fill = "x".join(["a" * 60, "b" * 60, "c" * 60]).replace("x", ".")
+
+    def names(of: str, octets: int) -> list[str]:
+        return [f"{of}{n:04}.{fill}.example.com" for n in range(octets // 206)]
+
+    just, large = names("j", 64_400), names("l", 70_000)
+    keeper.feed.put(
+        a(1, "www.example.com"),
+        a(2, "just.example.com", hostnames=just),
+        a(3, "large.example.com", hostnames=large),
+    )
+
+    assert keeper.sync(check="true") == 1
+    assert "Certificate 3 (l0000." in keeper.said
+    assert keeper.served == {1, 2}
+    check = [program("haproxy"), "-c", "-f", str(configuration)]
+    checked = subprocess.run(check, capture_output=True, text=True, timeout=300)
+    assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.parametrize("is_first", [True, False])
@@ -207,11 +308,22 @@ def test_what_haproxy_does_not_take_over_its_socket_is_left_out(
         crt_list = edge.agent.folder / "crt-list"
         wait_for(crt_list.read_text, lambda text: "www" in text, edge.agent.log)
         assert "weak" not in crt_list.read_text()
+        # What does not fit keeps nobody else's from being reported.
+        edge.agent.wait_for(lambda _: served_in(feed) == {4})
         edge.server.stop()
         edge.server.start()
         edge.terminator.wait_for("www.example.com", of(www))
         strong = a(1, "weak1.example.com", version=2)
         feed.put(strong)
+        edge.terminator.wait_for("weak1.example.com", of(strong))
+
+        # A renewal that is refused takes no name off the air.
+        feed.put(a(1, "weak1.example.com", version=3, key=rsa_key()))
+        edge.agent.wait_for(lambda status: any("version 3" in one for one in status.problems))
+        wait_for(crt_list.read_text, lambda text: "/1-2-" in text, edge.agent.log)
+        edge.terminator.wait_for("weak1.example.com", of(strong))
+        edge.server.stop()
+        edge.server.start()
         edge.terminator.wait_for("weak1.example.com", of(strong))
 
 

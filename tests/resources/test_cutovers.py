@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -175,6 +176,9 @@ def test_an_upload_becomes_active_at_its_time(
     shown = enforcing.simulate_get(answer.headers["Location"]).json
     assert (shown["active"], shown["pending"], shown["version"]) == (True, None, 1)
     assert events(engine) == [("created", 1), ("scheduled", 1), ("activated", 1)]
+    with engine.connect() as connection:
+        audited = sa.select(AuditEntry.detail).where(AuditEntry.action == "certificate.upload")
+        assert f'"activate_at":"{at(when)}"' in connection.execute(audited).scalar_one()
 
 
 def test_whoever_activates_it_at_once_leaves_nothing_scheduled(
@@ -202,6 +206,61 @@ def test_one_that_is_replaced_before_it_is_activated_is_activated_all_the_same(
     for one in (path, later):
         now = enforcing.simulate_get(one).json
         assert (now["active"], now["version"], now["pending"]) == (True, 2, None)
+
+
+def test_one_that_is_stored_already_is_scheduled_and_scheduled_anew(
+    enforcing: TestClient, owner: int, clock: Clock, run: Run, engine: sa.Engine
+) -> None:
+    upload = public()
+    path = store(enforcing, owner, upload)
+    list_path = f"/users/{owner}/certificates"
+    for days in (3, 2, 2):
+        when = clock.now + days * DAY
+        shown = put(enforcing, path, upload, activate_at=at(when)).json
+        assert (shown["version"], shown["active"]) == (1, False)
+        assert (shown["pending"]["version"], shown["pending"]["activate_at"]) == (1, at(when))
+        assert enforcing.simulate_get(list_path).json == [shown]
+    assert put(enforcing, path, upload).json == shown
+    clock.now = when
+    assert run() == 1
+    assert enforcing.simulate_get(path).json["active"]
+    assert events(engine) == [("created", 1), ("scheduled", 1), ("scheduled", 1), ("activated", 1)]
+
+
+def test_what_is_to_be_activated_must_be_valid_then(
+    reporting: TestClient, owner: int, clock: Clock, engine: sa.Engine
+) -> None:
+    path = store(reporting, owner, public(), activate_at=at(clock.now + DAY))
+    before = dump(engine)
+    answer = put(reporting, path, future(), **ALLOWED)
+    assert refusal(answer)[0] == 409
+    assert refusal(answer)[2]["activate_at"] == "would_not_be_served"
+    assert dump(engine) == before
+
+
+def test_what_waits_for_its_activation_follows_a_rollback(
+    reporting: TestClient, owner: int, clock: Clock, engine: sa.Engine, run: Run
+) -> None:
+    when = at(clock.now + DAY)
+    path = store(reporting, owner, future())
+    first = put(reporting, path, public(end=10 * DAY)).json
+    put(reporting, path, public(), activate_at=when)
+    before = dump(engine)
+
+    def back(version: int) -> Result:
+        return reporting.simulate_post(f"{path}/rollback", json={"version": version})
+
+    early = back(1)
+    assert refusal(early)[0] == 409
+    assert refusal(early)[2]["activate_at"] == "would_not_be_served"
+    assert dump(engine) == before
+    shown = back(2).json
+    assert (shown["version"], shown["pending"]["version"]) == (4, 4)
+    assert shown["pending"]["activate_at"] == when
+    assert shown["pending"]["fingerprint_sha256"] == first["fingerprint_sha256"]
+    clock.now += DAY
+    assert run() == 1
+    assert reporting.simulate_get(path).json["active"]
 
 
 @pytest.mark.parametrize("activate_at", ["2026-06-01T12:00:00Z", "2020-01-01T00:00:00Z"])
@@ -306,6 +365,19 @@ def test_what_is_not_served_may_be_replaced_with_anything(
         assert put(reporting, path, sent).json["version"] == 2
 
 
+def test_what_no_server_will_ever_be_given_is_stored_at_once_if_that_is_allowed(
+    reporting: TestClient, owner: int
+) -> None:
+    path = store(reporting, owner, public(), active=True)
+    sent = {**future(), "private_key": base64_of(key_der("another"))}
+    refused = put(reporting, path, sent)
+    assert refusal(refused)[0] == 409
+    (why,) = [one for one in refused.json["errors"] if one["code"] == "would_not_be_served"]
+    assert "allow_lost_hostnames" in why["hint"]
+    shown = put(reporting, path, sent, **ALLOWED).json
+    assert (shown["version"], shown["pending"]) == (2, None)
+
+
 def test_one_that_is_valid_only_after_the_present_one_is_asked_about(
     enforcing: TestClient, certificate: str, clock: Clock, engine: sa.Engine, run: Run
 ) -> None:
@@ -322,6 +394,18 @@ def test_one_that_is_valid_only_after_the_present_one_is_asked_about(
     assert (shown["version"], shown["pending"]["version"]) == (1, 2)
     clock.now += 31 * DAY
     assert run() == 1
+
+
+def test_one_that_will_be_served_before_the_new_one_stays_until_then(
+    enforcing: TestClient, owner: int, clock: Clock, run: Run
+) -> None:
+    path = store(enforcing, owner, future(), active=True)
+    shown = put(enforcing, path, future(start=20 * DAY)).json
+    assert (shown["version"], shown["pending"]["version"]) == (1, 2)
+    clock.now += 5 * DAY
+    assert (run(), served(enforcing)) == (0, [(id_of(path), 1)])
+    clock.now += 15 * DAY
+    assert (run(), served(enforcing)) == (1, [(id_of(path), 2)])
 
 
 def test_everything_is_said_at_once(enforcing: TestClient, certificate: str) -> None:
@@ -422,6 +506,21 @@ def test_a_rollback_brings_back_no_name_that_the_cutover_would_take_away(
     assert enforcing.simulate_post(back, json={"version": 1, **ALLOWED}).status_code == 200
 
 
+def test_a_rollback_leaves_no_time_without_before_the_cutover(
+    enforcing: TestClient, owner: int, engine: sa.Engine
+) -> None:
+    path = store(enforcing, owner, public(end=3 * DAY), active=True)
+    put(enforcing, path, public(end=30 * DAY))
+    put(enforcing, path, future())
+    back = f"{path}/rollback"
+    before = dump(engine)
+    answer = enforcing.simulate_post(back, json={"version": 1})
+    assert refusal(answer)[0] == 409
+    assert refusal(answer)[2]["version"] == "present_expires_first"
+    assert dump(engine) == before
+    assert enforcing.simulate_post(back, json={"version": 1, **ALLOWED}).status_code == 200
+
+
 def test_only_the_last_five_are_kept_and_the_one_that_waits(
     enforcing: TestClient, certificate: str, engine: sa.Engine, clock: Clock, run: Run
 ) -> None:
@@ -492,11 +591,13 @@ def test_a_hostname_that_is_anothers_already_is_refused_at_once(
     engine: sa.Engine,
 ) -> None:
     store(enforcing, stranger, public(SHOP), active=True)
+    inactive = store(enforcing, owner, public())
     before = dump(engine)
     both = future(WWW, hostnames=[WWW, SHOP])
     sent = {**both, "activate_at": at(clock.now + 6 * DAY)}
     for answer in (
         put(enforcing, certificate, both),
+        put(enforcing, inactive, sent),
         enforcing.simulate_post(f"/users/{owner}/certificates", json=sent),
     ):
         assert refusal(answer) == (409, "conflict", {"active": "hostname_taken"})
@@ -511,6 +612,37 @@ def test_one_that_has_expired_when_a_late_worker_comes_does_not_take_over(
     assert (run(), served(enforcing)) == (0, [(id_of(certificate), 1)])
     now = enforcing.simulate_get(certificate).json
     assert {"cutover_failed"} <= codes(now["findings"])
+
+
+def test_of_several_that_failed_the_last_one_is_told(
+    enforcing: TestClient, certificate: str, clock: Clock, run: Run
+) -> None:
+    begin = clock.now
+    for days in (6, 12):
+        put(enforcing, certificate, future(start=(days - 1) * DAY, end=days * DAY))
+        clock.now = begin + (days + 1) * DAY
+        assert run() == 0
+    findings = enforcing.simulate_get(certificate).json["findings"]
+    (why,) = [one for one in findings if one["code"] == "cutover_failed"]
+    assert f"expired on {begin + 12 * DAY:%Y-%m-%d}" in why["detail"]
+
+
+def test_whoever_has_many_keeps_nobody_waiting(
+    enforcing: TestClient, owner: int, stranger: int, clock: Clock, database: Database
+) -> None:
+    upload, others = public(), public(SHOP)
+    for _ in range(12):
+        store(enforcing, owner, upload, activate_at=at(clock.now + DAY))
+    path = store(enforcing, stranger, others, activate_at=at(clock.now + 2 * DAY))
+    clock.now += 2 * DAY
+    seconds = count()
+
+    def passing() -> datetime:
+        return clock.now + timedelta(seconds=next(seconds))
+
+    slow = Cutovers(database, Audit(database, clock), Events(database, clock), passing)
+    assert 1 < slow.run() < 13
+    assert enforcing.simulate_get(path).json["active"]
 
 
 def test_two_workers_make_each_cutover_once(

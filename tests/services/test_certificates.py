@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -16,7 +17,7 @@ from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.models import User
+from customer_certificates.models import CONTENT, NEVER, User
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.data_keys import DataKeys
@@ -26,6 +27,7 @@ from customer_certificates.services.inspection import Inspection
 from customer_certificates.services.intermediates import Intermediates
 from customer_certificates.services.listing import CertificateFilter, Listing
 from customer_certificates.services.passwords import Passwords
+from customer_certificates.services.pending_versions import shown
 from customer_certificates.services.private_keys import PrivateKeys
 from customer_certificates.services.revisions import Revisions
 from customer_certificates.services.uploads import (
@@ -320,6 +322,15 @@ def test_a_page_ends_early_where_its_bodies_are_large(
 
     assert [len(page) for page in found] == expected
     assert [certificate_id for page in found for certificate_id in page] == added
+
+
+def test_a_page_ends_early_where_much_is_pending(listing: Listing, engine: sa.Engine) -> None:
+    (owner,) = add_users(engine, 1)
+    hostnames = msgspec.json.encode(["x" * MIB]).decode()
+    content = {**dict.fromkeys(CONTENT), "hostnames": hostnames, "findings": "[]"}
+    add_certificates(engine, owner, 9, activate_at=NEVER, pending=shown(content, 1, NEVER))
+
+    assert [len(page) for page in pages(listing, owner, ALL)] == [4, 4, 1]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 8])

@@ -1,17 +1,22 @@
 """What the first version stored unread, and what `migrate` makes of it."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric import ec
+from falcon.testing import TestClient
 
-from customer_certificates.app import examine_unread
+from customer_certificates.app import examine_serve_windows, examine_unread
 from customer_certificates.models import Certificate, HostnameClaim, UnsealedKey, User
 
 from .. import hostile
 from ..conftest import Backend, StoredKeys
-from ..factories import a_pair
+from ..factories import a_pair, an_upload
+from ..pki.authority import issue
+from ..resources import base64_of, der_of, pem
 from ..service import run
 from ..tables import add_users, dump
 
@@ -106,3 +111,35 @@ def test_migrate_does_it_and_says_so(backend: Backend, engine: sa.Engine) -> Non
     assert first.stdout == "Certificates of an earlier version that were examined: 3.\n"
     assert second.stdout == ""
     assert "opaque" in column(engine, Certificate.trust)
+
+
+def test_when_certificates_of_earlier_versions_can_be_served_is_found_out(
+    backend: Backend, client: TestClient, engine: sa.Engine
+) -> None:
+    """What no server can load is handed out no more, also to those who had it."""
+    (user,) = add_users(engine, 1)
+    good = an_upload("good.example.com", active=True)
+    key = ec.generate_private_key(ec.SECP256K1())
+    name = "odd.example.com"
+    leaf = issue(name, name, key=key, signer=key, hostnames=[name], end=timedelta(days=365))
+    odd = {"body": pem(leaf), "private_key": base64_of(der_of(key)), "active": True}
+    path = f"/users/{user}/certificates"
+    for one in (good, odd):
+        assert client.simulate_post(path, json=one).status_code == 201
+    before = client.simulate_get(path).json
+    assert [one["servable"] for one in before] == [True, False]
+    # As migration 0010 leaves them.
+    unknown = dict.fromkeys(("serve_not_before", "serve_not_after", "not_servable"))
+    with engine.begin() as connection:
+        connection.execute(sa.update(Certificate).values(**unknown))
+        connection.execute(sa.update(User).values(certificates_revision=bytes(16)))
+    page = client.simulate_get("/terminators/feed").json
+    assert len(page["changes"]) == 2
+
+    assert examine_serve_windows(backend.config()) == 2
+    assert examine_serve_windows(backend.config()) == 0
+
+    assert client.simulate_get(path).json == before
+    page = client.simulate_get("/terminators/feed", params={"since": page["cursor"]}).json
+    assert page["reset"]
+    assert [one["hostnames"] for one in page["changes"]] == [["good.example.com"]]

@@ -44,6 +44,13 @@ class Lost(Exception):  # noqa: N818
         self.is_down = is_down
 
 
+class Pending(msgspec.Struct, frozen=True):
+    """A version of a certificate that the service serves later."""
+
+    fingerprint_sha256: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
 class Stored(msgspec.Struct, frozen=True):
     """A certificate as the service has it, as far as its clients need it."""
 
@@ -55,6 +62,7 @@ class Stored(msgspec.Struct, frozen=True):
     hostnames: tuple[str, ...] = ()
     not_after: datetime | None = None
     key_algorithm: str | None = None
+    pending: Pending | None = None
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -68,16 +68,12 @@ class Api:
         for_all = set(hostnames)
         if not for_all:
             return None
+        name = quote(min(for_all), safe="")
+        path = f"{self._certificates}?hostname={name}&limit={_PAGE}&after="
         found: list[Stored] = []
-        after = 0
-        while True:
-            name = quote(min(for_all), safe="")
-            path = f"{self._certificates}?hostname={name}&limit={_PAGE}&after={after}"
-            page = self._ask(list[Stored], "GET", path)
+        # A page of large certificates ends before its limit.
+        while page := self._ask(list[Stored], "GET", f"{path}{found[-1].id if found else 0}"):
             found += page
-            if len(page) < _PAGE:
-                break
-            after = page[-1].id
         same = [
             one
             for one in found

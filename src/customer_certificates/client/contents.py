@@ -79,7 +79,7 @@ def look_into(file: File, passphrases: Sequence[str]) -> Contents:
         return Contents(file, data, problems=(_JAVA_HINT,))
     data = _as_utf8(data)
     if is_pem(data):
-        return _pem(Contents(file, data, is_pem=True), passphrases)
+        return _pem(Contents(file, data), passphrases)
     if data.startswith(b"\x30"):
         return _der(Contents(file, data), passphrases)
     return Contents(file, data)
@@ -110,11 +110,9 @@ def _as_utf8(data: bytes) -> bytes:
 
 
 def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
-    text = contents.data.decode("utf-8", "replace")
-    read = read_blocks(text, _FIELD)
+    """What is in PEM blocks: certificates and keys, and PKCS#7 bundles of certificates."""
+    read = read_blocks(contents.data.decode("utf-8", "replace"), _FIELD)
     bundles = [block.der for block in read.blocks if block.label in _PKCS7_LABELS]
-    if bundles:
-        return _bundles(replace(contents, is_pem=False), bundles)
     blocks = [block for block in read.blocks if block.label in CERTIFICATE_LABELS]
     found = [certificates.read(block.der, _FIELD, n) for n, block in enumerate(blocks, 1)]
     problems = _errors(one for one in found if isinstance(one, Finding))
@@ -128,11 +126,16 @@ def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
             read_as, passphrase = _unlock(partial(read_key, data), passphrases)
             keys.append(HeldKey(data, read_as.key, passphrase))
             problems += _problems(read_as, passphrases)
+    bundled = _bundles(contents, bundles)
     return replace(
         contents,
-        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        is_pem=not bundles,
+        certificates=(
+            *(one for one in found if isinstance(one, Certificate)),
+            *bundled.certificates,
+        ),
         keys=tuple(keys),
-        problems=tuple(problems),
+        problems=(*problems, *bundled.problems),
     )
 
 

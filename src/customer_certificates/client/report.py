@@ -23,6 +23,7 @@ _NOT_ACTIVE = "not active"
 _STYLES = {
     "uploaded": "green",
     "renewed": "green",
+    "scheduled": "green",
     "already there": "green",
     "newer is there": "yellow",
     "would be uploaded": "green",

@@ -17,6 +17,7 @@ from .collect import Candidate
 Outcome = Literal[
     "uploaded",
     "renewed",
+    "scheduled",
     "already there",
     "newer is there",
     "would be uploaded",
@@ -100,7 +101,7 @@ def _upload(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
         return _stored(candidate, predecessor, "newer is there")
     elif predecessor:
         renewed = api.replace(predecessor.id, fingerprint, _payload(candidate))
-        result = _stored(candidate, renewed, "renewed")
+        result = _renewed(candidate, renewed)
     else:
         result = _stored(candidate, api.upload(fingerprint, _payload(candidate)), "uploaded")
     if options.activate and not result.is_active and result.certificate_id:
@@ -158,6 +159,15 @@ def _stored(candidate: Candidate, stored: Stored, outcome: Outcome) -> Result:
     return Result(
         candidate, outcome, stored.id, stored.trust, stored.findings, is_active=stored.active
     )
+
+
+def _renewed(candidate: Candidate, stored: Stored) -> Result:
+    """What became of a renewal: it is not valid yet, say, and the service serves it later."""
+    result = _stored(candidate, stored, "renewed")
+    pending = stored.pending
+    if pending and pending.fingerprint_sha256 == candidate.certificate.fingerprint:
+        result = replace(result, outcome="scheduled", trust=None, findings=pending.findings)
+    return result
 
 
 def _payload(candidate: Candidate) -> dict[str, Any]:

@@ -229,7 +229,8 @@ class CertificateResource:
         description="The id stays, the version is one more, and there is no moment without a "
         "certificate: if the new one is not valid yet, or `activate_at` is given, it is stored as "
         "the pending version, and the present one is served until then. It takes the place of "
-        "what was pending. 409, with all findings, if the new one has expired or cannot be served "
+        "what was pending. An inactive certificate is replaced at once, and becomes active at "
+        "`activate_at`. 409, with all findings, if the new one has expired or cannot be served "
         "(`would_not_be_served`), if the present one expires first (`present_expires_first`), or "
         "if it lacks hostnames (`hostnames_lost`). A request may be repeated: if it is that "
         "certificate already, nothing changes.",

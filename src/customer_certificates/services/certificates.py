@@ -300,6 +300,9 @@ class Certificates:
             *keys.to_store,
         ]
         place_of_head = len(first) - 1 - len(keys.to_store)
+        detail = {"active": sent.active, "fingerprint_sha256": fingerprint}
+        if activate_at:
+            detail["activate_at"] = activate_at
 
         def rest(rows: list[list[Row]]) -> list[Call]:
             """What needs the certificate's id, to which the key is bound."""
@@ -322,7 +325,7 @@ class Certificates:
                     "certificate.upload",
                     user_id,
                     certificate_path(user_id, certificate_id),
-                    detail={"active": sent.active, "fingerprint_sha256": fingerprint},
+                    detail=detail,
                 ),
             ]
 

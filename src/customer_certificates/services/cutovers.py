@@ -1,12 +1,11 @@
 """Scheduled cutovers are made when their time has come (docs/decisions/0035)."""
 
 import logging
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import BigInteger, DateTime, bindparam, select, tuple_
+from sqlalchemy import DateTime, bindparam, func, select
 
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Database, Transaction
@@ -22,9 +21,8 @@ from .renewal_rules import candidate_of_content, require_served_at
 from .revisions import Revisions
 from .version_store import VersionStore
 
-_READ_AT_ONCE = 500
+_MOST_IN_A_RUN = 500
 _LONGEST_RUN = timedelta(seconds=10)
-_BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
 _WORKER = Caller("command", "work", "")
 _ACTION = "certificate.cut_over"
 
@@ -51,24 +49,28 @@ class Cutovers:
         self._audit = audit
         self._events = events
         self._now = now
-        place = tuple_(Certificate.activate_at, Certificate.id)
-        after = tuple_(
-            bindparam("after_at", type_=DateTime(timezone=True)),
-            bindparam("after_id", type_=BigInteger),
+        # One of each user's first: whoever has many of them keeps nobody else waiting.
+        turn = func.row_number().over(
+            partition_by=Certificate.user_id, order_by=(Certificate.activate_at, Certificate.id)
         )
-        now_: Any = bindparam("now", type_=DateTime(timezone=True))
+        due = (
+            select(Certificate.user_id, Certificate.id, Certificate.activate_at, turn.label("turn"))
+            .where(Certificate.activate_at <= bindparam("now", type_=DateTime(timezone=True)))
+            .subquery()
+        )
         self._due = database.prepare(
-            select(Certificate.activate_at, Certificate.id, Certificate.user_id)
-            .where(Certificate.activate_at <= now_, place > after)
-            .order_by(Certificate.activate_at, Certificate.id)
-            .limit(_READ_AT_ONCE),
+            select(due.c.user_id, due.c.id)
+            .order_by(due.c.turn, due.c.activate_at, due.c.id)
+            .limit(_MOST_IN_A_RUN),
             tenant=None,
         )
 
     def run(self) -> int:
-        """Makes all cutovers that are due; says how many. Raises Unavailable."""
-        end, made = self._now() + _LONGEST_RUN, 0
-        for user_id, certificate_id in self._all_due():
+        """Makes cutovers that are due; says how many. What is left is the next run's. Raises
+        Unavailable."""
+        now = self._now()
+        end, made = now + _LONGEST_RUN, 0
+        for user_id, certificate_id in self._due(now=now):
             if self._now() > end:
                 break
             try:
@@ -79,13 +81,6 @@ class Cutovers:
                 # One that fails must not keep those behind it waiting; it stays due.
                 _log.exception("The cutover of certificate %s failed", certificate_id)
         return made
-
-    def _all_due(self) -> Iterator[tuple[int, int]]:
-        now, place = self._now(), (_BEFORE_ALL, 0)
-        while rows := self._due(now=now, after_at=place[0], after_id=place[1]):
-            place = rows[-1][:2]
-            for _, certificate_id, user_id in rows:
-                yield user_id, certificate_id
 
     def _cut_over(self, user_id: int, certificate_id: int) -> bool:
         pending = None
@@ -137,8 +132,10 @@ class Cutovers:
                 return
             failed = pending_state(certificate)
             self._pending.remove(session, certificate)
+            failure = _failure(failed.version, refusal)
             findings = msgspec.json.decode(certificate.findings, type=list[Finding])
-            findings.append(_failure(failed.version, refusal))
+            # Only the last failure: the list must not grow with each.
+            findings = [one for one in findings if one.code != failure.code] + [failure]
             certificate.findings = msgspec.json.encode(findings).decode()
             certificate.watch_expiry(self._now())
             session.flush()

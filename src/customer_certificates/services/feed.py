@@ -39,7 +39,7 @@ _MOST_BYTES = 4 * 2**20
 # So soon it is looked again at what another transaction still holds back.
 _HELD_SECONDS = 0.05
 # The row of service_state that tells this database from another of the same cluster.
-_BEGAN = "feed"
+BEGAN = "feed"
 
 
 class FeedEntry(msgspec.Struct, omit_defaults=True):
@@ -122,7 +122,7 @@ class Feed:
         self._metrics = metrics
         self._now = now
         self._waiting = BoundedSemaphore(waiting)
-        began = select(ServiceState.since).where(ServiceState.name == _BEGAN).scalar_subquery()
+        began = select(ServiceState.since).where(ServiceState.name == BEGAN).scalar_subquery()
         self._head = database.prepare(
             select(
                 lineage(), began, oldest_transaction(), select(func.max(Event.id)).scalar_subquery()

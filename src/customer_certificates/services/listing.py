@@ -34,6 +34,8 @@ from .views import SHOWN, CertificateView, Status, Tags, certificate_view, encod
 # certificates of the largest size would be a quarter of a gigabyte.
 _PAGE_SIZE = 4 * 2**20
 _BODY = SHOWN.index("body")
+# The texts that may be as large, where there are any.
+_LARGE_OR_NULL = ("chain", "chain_pem", "pending")
 
 
 class CertificateFilter(NamedTuple):
@@ -149,17 +151,16 @@ _STATUSES = _statuses()
 def _page_of(conditions: list[ColumnElement[bool]]) -> Select[*tuple[Any, ...]]:
     """The revision of a user and a page of its certificates, in one statement.
 
-    A certificate that the page has no room for comes without its body, and says by that that more
+    A certificate that the page has no room for comes without its texts, and says by that that more
     follow.
     """
-    size = (
-        size_of(Certificate.body)
-        + func.coalesce(size_of(Certificate.chain), 0)
-        + func.coalesce(size_of(Certificate.chain_pem), 0)
-    )
-    before = func.sum(size).over(order_by=Certificate.id) - size
     columns = {name: getattr(Certificate, name) for name in SHOWN}
-    columns["body"] = case((before < _PAGE_SIZE, Certificate.body)).label("body")
+    size: Any = size_of(Certificate.body)
+    for name in _LARGE_OR_NULL:
+        size += func.coalesce(size_of(columns[name]), 0)
+    before = func.sum(size).over(order_by=Certificate.id) - size
+    for name in ("body", *_LARGE_OR_NULL):
+        columns[name] = case((before < _PAGE_SIZE, columns[name])).label(name)
     page = (
         select(*columns.values())
         .where(

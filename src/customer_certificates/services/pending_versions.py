@@ -35,6 +35,10 @@ class PendingVersions:
             select(CertificateVersion).where(*_next_of(certificate))
         ).one_or_none()
 
+    def activation(self, session: Transaction, certificate: Certificate) -> datetime | None:
+        """When the certificate, as it is, becomes active; None: never, or another version waits."""
+        return None if self.find(session, certificate) else certificate.activate_at
+
     def put(
         self,
         session: Transaction,

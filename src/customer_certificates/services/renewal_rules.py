@@ -10,10 +10,11 @@ from ..errors import Conflict, Finding, Invalid
 from ..models import Certificate
 from ..pki.winners import Candidate, key_type_of, why_not_servable
 from .hostnames import lost, names_of
-from .resolving import describe
+from .servability import explained
 from .views import PendingView
 
 _OVERRIDE = 'or send "allow_lost_hostnames": true to do it anyway.'
+_CANCEL = f"Cancel the cutover first, {_OVERRIDE}"
 
 
 def candidate_of_content(content: Mapping[str, Any], certificate: Certificate | None) -> Candidate:
@@ -51,7 +52,7 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
             Finding(
                 "invalid_value",
                 "activate_at",
-                f"activate_at must be in the future; it is {now:%Y-%m-%dT%H:%M:%SZ} now.",
+                f"activate_at must be in the future; it is {_time(now)} now.",
                 "Send a later time, or leave it out.",
             )
         )
@@ -98,7 +99,7 @@ def require_takeover(
     errors: list[Finding] = []
     if not allowed:
         errors += [_lost(name, field) for name in lost(present.hostnames, new.hostnames)]
-    is_protected = is_served(present, now)
+    is_protected = is_served(present, now, start)
     if start > now or (is_protected and not allowed):
         errors += _not_served_at(new, start, field)
     if is_protected and not allowed and (end := present.served_until) and start > end:
@@ -114,7 +115,7 @@ def require_pending_keeps(
     certificate: Certificate, content: Mapping[str, Any], *, allowed: bool
 ) -> None:
     """Raises Conflict if the pending version lacks hostnames that a rollback to `content` brings
-    back, unless that is `allowed`: its cutover would take them off the air."""
+    back, or takes over only after `content` has expired, unless that is `allowed`."""
     if allowed or certificate.pending is None:
         return
     view = msgspec.json.decode(certificate.pending, type=PendingView)
@@ -122,29 +123,50 @@ def require_pending_keeps(
         return
     agreed = lost(names_of(certificate.hostnames), view.hostnames)
     names = lost(names_of(content["hostnames"]), view.hostnames)
-    if names := [one for one in names if one not in agreed]:
+    errors = [
+        Finding(
+            "hostnames_lost",
+            "version",
+            f"{name} is a name of that version, and not of the pending one.",
+            _CANCEL,
+        )
+        for name in names
+        if name not in agreed
+    ]
+    end = candidate_of_content(content, certificate).served_until
+    if certificate.active and end and view.activate_at > end:
+        errors.append(
+            Finding(
+                "present_expires_first",
+                "version",
+                f"That version is good until {_time(end)}, and the pending one takes over at "
+                f"{_time(view.activate_at)}: nothing would be served in between.",
+                _CANCEL,
+            )
+        )
+    if errors:
         raise Conflict(
-            "The pending version is not for all hostnames of that one; nothing was changed.",
-            errors=[
-                Finding(
-                    "hostnames_lost",
-                    "version",
-                    f"{name} is a name of that version, and not of the pending one.",
-                    'Cancel the cutover first, or send "allow_lost_hostnames": true.',
-                )
-                for name in names
-            ],
+            "The pending version cannot take over from that one; nothing was changed.",
+            errors=errors,
         )
 
 
-def is_served(one: Candidate, now: datetime) -> bool:
-    """Whether servers are given it, as far as it depends on `one` alone."""
-    return one.active and why_not_servable(one, now) is None
+def is_served(one: Candidate, now: datetime, until: datetime | None = None) -> bool:
+    """Whether servers are given it now, or at some time `until` then, as far as it depends on `one`
+    alone."""
+    begin = max(now, one.served_from or now)
+    return one.active and begin <= (until or now) and why_not_servable(one, begin) is None
 
 
-def start_of(new: Candidate, activate_at: datetime | None, now: datetime) -> datetime:
-    """When `new` takes over: at the time that was asked for, or as soon as it is valid."""
-    return activate_at or max(now, new.served_from or now)
+def start_of(
+    new: Candidate, activate_at: datetime | None, now: datetime, *, allowed: bool
+) -> datetime:
+    """When `new` takes over: at the time that was asked for, or as soon as it is valid. What no
+    server can be given even then takes over at once, if that is `allowed`."""
+    if activate_at:
+        return activate_at
+    start = max(now, new.served_from or now)
+    return now if allowed and why_not_servable(new, start) else start
 
 
 def _not_served_at(new: Candidate, at: datetime, field: str) -> list[Finding]:
@@ -155,11 +177,10 @@ def _not_served_at(new: Candidate, at: datetime, field: str) -> list[Finding]:
         Finding(
             "would_not_be_served",
             field,
-            f"TLS servers would not be given it at {at:%Y-%m-%dT%H:%M:%SZ}. "
-            f"{describe(reason, new)}",
-            f"Send a certificate that can be served then, {_OVERRIDE}"
-            if field == "body"
-            else "Choose another time, or another certificate.",
+            f"TLS servers would not be given it at {_time(at)}. {explained(new, reason)}",
+            "Choose another time, or another certificate."
+            if field == "activate_at"
+            else f"Choose one that can be served then, {_OVERRIDE}",
         )
     ]
 
@@ -168,8 +189,8 @@ def _gap(end: datetime, start: datetime, field: str) -> Finding:
     return Finding(
         "present_expires_first",
         field,
-        f"The present certificate is good until {end:%Y-%m-%dT%H:%M:%SZ}, and the new one takes "
-        f"over at {start:%Y-%m-%dT%H:%M:%SZ}: nothing would be served in between.",
+        f"The present certificate is good until {_time(end)}, and the new one takes over at "
+        f"{_time(start)}: nothing would be served in between.",
         f"Send a certificate that takes over earlier, {_OVERRIDE}",
     )
 
@@ -181,3 +202,7 @@ def _lost(name: str, field: str) -> Finding:
         f"{name} is a name of the present certificate, and not of the new one.",
         f"Send a certificate for all of them, {_OVERRIDE}",
     )
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

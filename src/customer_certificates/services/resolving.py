@@ -36,11 +36,6 @@ _WHY: dict[Reason, str] = {
 }
 
 
-def describe(reason: Reason, one: Candidate) -> str:
-    """Why `one` is not served, for people; for a reason that no other certificate gives."""
-    return _WHY[reason].format(**one._asdict())
-
-
 class Winner(msgspec.Struct):
     """What is served to those who take a key of its type."""
 

@@ -122,29 +122,15 @@ class Versions:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
             before = certificate.version, certificate.pending
-            new = candidate_of_content(content, certificate)
-            start = start_of(new, activate_at, now)
-            if not self._is_repeated(session, keys, certificate, content, examined, start):
-                present = candidate_of_certificate(certificate)
-                if activate_at is None and not is_served(present, now):
-                    start = now
-                require_takeover(
-                    present,
-                    new,
-                    start,
-                    now,
-                    examined.findings,
-                    "activate_at" if activate_at else "body",
-                    allowed=sent.allow_lost_hostnames,
-                )
-                # Before hostnames are claimed, as an upload does: two that wait for one another in
-                # opposite orders would be a deadlock.
-                for statement, values in self._intermediates.keep(user_id, examined):
-                    session.run(statement, **values)
-                if certificate.active and start > now:
-                    self._schedule(session, keys, certificate, content, examined, start)
-                else:
-                    self._put_now(session, keys, certificate, content, examined, activate_at)
+            self._take_over(
+                session,
+                keys,
+                certificate,
+                content,
+                examined,
+                activate_at,
+                allowed=sent.allow_lost_hostnames,
+            )
             self._record(session, caller, "certificate.replace", certificate, before)
             return once.keep(session, view_of(certificate, now))
 
@@ -180,19 +166,22 @@ class Versions:
                 key = self._private_keys.open(session, keys, certificate.id, wanted.version)
                 if not self._is_already(session, keys, certificate, content, key):
                     self._require_unexpired(content, now)
+                    activation = self._pending.activation(session, certificate)
                     require_takeover(
                         candidate_of_certificate(certificate),
                         candidate_of_content(content, certificate),
-                        now,
+                        activation or now,
                         now,
                         msgspec.json.decode(content["findings"], type=list[Finding]),
-                        "version",
+                        "activate_at" if activation else "version",
                         allowed=wanted.allow_lost_hostnames,
                     )
                     require_pending_keeps(certificate, content, allowed=wanted.allow_lost_hostnames)
                     content["updated_at"] = now
                     self._pending.make_room(session, keys, certificate)
                     self._put(session, keys, certificate, content, key)
+                    if activation:
+                        self._schedule_activation(session, certificate, activation)
             self._record(session, caller, "certificate.roll_back", certificate, before)
             return once.keep(session, view_of(certificate, now))
 
@@ -225,6 +214,53 @@ class Versions:
             self._audit.record(session, caller, action, user_id, path, detail=detail, also=told)
             once.keep(session, None)
 
+    def _take_over(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate: Certificate,
+        content: dict[str, Any],
+        examined: Examined,
+        activate_at: datetime | None,
+        *,
+        allowed: bool,
+    ) -> None:
+        """Replaces a locked certificate, now or later, unless that is so or scheduled already."""
+        now, key = self._now(), examined.private_key
+        present = candidate_of_certificate(certificate)
+        new = candidate_of_content(content, certificate)
+        start = start_of(new, activate_at, now, allowed=allowed)
+        waiting = self._pending.find(session, certificate)
+        activation = None if waiting else certificate.activate_at
+        is_stored = self._is_already(session, keys, certificate, content, key)
+        is_scheduled = (
+            waiting is not None
+            and start == certificate.activate_at
+            and self._is_already(session, keys, waiting, content, key)
+        )
+        if is_scheduled or (
+            is_stored and (certificate.active or activate_at in (None, activation))
+        ):
+            return
+        # An inactive one goes on waiting for its activation, unless the request says when.
+        activate_at = activate_at or activation
+        if not is_served(present, now, start):
+            start = activate_at or now
+        field = "activate_at" if activate_at else "body"
+        require_takeover(present, new, start, now, examined.findings, field, allowed=allowed)
+        # Before hostnames are claimed, as an upload does: two that wait for one another in
+        # opposite orders would be a deadlock.
+        for statement, values in self._intermediates.keep(certificate.user_id, examined):
+            session.run(statement, **values)
+        if certificate.active and start > now:
+            self._schedule(session, keys, certificate, content, examined, start)
+            return
+        self._pending.remove(session, certificate)
+        if not is_stored:
+            self._put(session, keys, certificate, content, key)
+        if activate_at and not certificate.active:
+            self._schedule_activation(session, certificate, activate_at)
+
     def _schedule(
         self,
         session: Transaction,
@@ -243,44 +279,15 @@ class Versions:
         session.flush()
         self._revisions.replace(session, user_id)
 
-    def _put_now(
-        self,
-        session: Transaction,
-        keys: UserKeys,
-        certificate: Certificate,
-        content: dict[str, Any],
-        examined: Examined,
-        activate_at: datetime | None,
+    def _schedule_activation(
+        self, session: Transaction, certificate: Certificate, at: datetime
     ) -> None:
-        """Replaces a locked certificate at once, and schedules the activation of one that is
-        inactive: at `activate_at`, or when it was scheduled before."""
-        waiting = self._pending.find(session, certificate)
-        activation = activate_at or (None if waiting else certificate.activate_at)
-        self._pending.remove(session, certificate)
-        self._put(session, keys, certificate, content, examined.private_key)
-        if activation:
-            schedule_activation(certificate, activation)
-            session.flush()
-
-    def _is_repeated(
-        self,
-        session: Transaction,
-        keys: UserKeys,
-        certificate: Certificate,
-        content: dict[str, Any],
-        examined: Examined,
-        start: datetime,
-    ) -> bool:
-        """Whether a request asks for what is there already, or is scheduled already."""
-        key = examined.private_key
-        if self._is_already(session, keys, certificate, content, key):
-            return True
-        waiting = self._pending.find(session, certificate)
-        return (
-            waiting is not None
-            and start == certificate.activate_at
-            and self._is_already(session, keys, waiting, content, key)
-        )
+        """Has a locked certificate that is inactive, as it is now, become active at `at`."""
+        user_id = certificate.user_id
+        self._hostnames.require_not_taken(session, user_id, certificate.hostnames)
+        schedule_activation(certificate, at)
+        session.flush()
+        self._revisions.replace(session, user_id)
 
     def _is_already(
         self,

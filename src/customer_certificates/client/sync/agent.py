@@ -115,15 +115,19 @@ class Agent:
 
     def _say_refusals(self) -> None:
         """Repeats what an earlier process found."""
-        for refusal in self._state.refusals():
-            say(str(refusal))
+        for refusal in self._refusals():
+            say(refusal)
 
     def _problems(self) -> list[str]:
         """What fails, and which certificates are left out."""
-        refusals = [str(one) for one in self._state.refusals()]
-        if (others := len(refusals) - _MOST_REFUSALS) > 0:
-            refusals[_MOST_REFUSALS:] = [f"{others} other certificates are left out."]
-        return [str(one) for one in self._troubles if one] + refusals
+        return [str(one) for one in self._troubles if one] + self._refusals()
+
+    def _refusals(self) -> list[str]:
+        """The certificates that are left out; of very many, some and their number."""
+        refusals = [str(one) for one in self._state.refusals(_MOST_REFUSALS)]
+        if others := self._state.count_refusals() - len(refusals):
+            refusals.append(f"{others} other certificates are left out.")
+        return refusals
 
     def _listen(self) -> None:
         """Hears of changes until something else is to be done."""
@@ -142,7 +146,7 @@ class Agent:
         self._attempt(self._timing, self._keep_time)
         if not self._has_more or self._following:
             self._attempt(self._publishing, self._publisher.publish)
-            if not self._publishing and self._publisher.due_in() is None:
+            if self._publisher.is_listed():
                 self._attempt(self._clearing, lambda: self._mirror.clear(self._now()))
             self._attempt(self._reporting, self._report)
         self._attempt(self._noting, self._note_status)
@@ -204,11 +208,13 @@ class Agent:
 
     def _report(self) -> None:
         """Nothing is said to be served before it is."""
-        is_served = not self._publishing and self._publisher.due_in() is None
         problems = [one[:_LONGEST_PROBLEM] for one in self._problems()]
         is_due = problems != self._reported_problems or time.monotonic() > self._report_at
         while True:
-            served, dropped = self._state.unreported() if is_served else ([], [])
+            unconfirmed = self._publisher.unconfirmed()
+            served, dropped = (
+                ([], []) if unconfirmed is None else self._state.unreported(unconfirmed)
+            )
             if not served and not dropped and not is_due:
                 return
             self._feed.report(

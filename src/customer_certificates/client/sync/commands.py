@@ -30,6 +30,9 @@ def run(command: str | None) -> None:
         )
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise PublishingFailure(f"`{command}` cannot be run: {error}") from None
+    if done.returncode < 0:
+        # A lack of memory, perhaps: the command said nothing about what it was to check.
+        raise PublishingFailure(f"`{command}` was ended by signal {-done.returncode}")
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()[-500:]
         raise CommandFailed(f"`{command}` ended with {done.returncode}: {said}")

@@ -16,6 +16,8 @@ from .layout import (
 from .state import Placed
 
 _PLACEHOLDER = "placeholder.pem"
+# HAProxy refuses the whole crt-list if a line has 65,535 octets. The rest is for the file's name.
+_LONGEST_LINE = 65_000
 
 
 class Haproxy(Layout):
@@ -46,6 +48,12 @@ class Haproxy(Layout):
     def can_serve(self, hostname: str) -> bool:
         """A client that connects to an IP address sends no name: it gets the first certificate."""
         return is_sent_by_clients(hostname)
+
+    def names_error(self, names: Sequence[str]) -> str | None:
+        octets = len(crt_list_line(f"{self._folder.root}", names))
+        if octets <= _LONGEST_LINE:
+            return None
+        return f"its names have {octets} octets, and HAProxy reads {_LONGEST_LINE} of them"
 
     def is_listing_due(self, settled: Settled) -> bool:
         return settled.winners or settled.contents

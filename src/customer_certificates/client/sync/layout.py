@@ -49,6 +49,10 @@ class Layout(ABC):
         """Whether the server can serve a certificate for `hostname`."""
         return True
 
+    def names_error(self, names: Sequence[str]) -> str | None:
+        """Why the server cannot serve one certificate for all these names; None if it can."""
+        return None
+
     def point(self, hostname: str, winners: Mapping[str, Placed]) -> list[str]:
         """Stages whatever leads from `hostname` to its winners, by key type; the paths that
         nothing leads to any more."""

@@ -15,8 +15,8 @@ _MOST_REFUSED = 8
 class Listing:
     """Writes the listing. A listing that the check refuses is replaced by the one before.
 
-    If the check refuses certificates that changed, they are found and left out: each with as many
-    checks as the logarithm (base 2) of their number.
+    If the check refuses certificates, they are found and left out: each with as many checks as the
+    logarithm (base 2) of the number of those that changed, or of all if none of these is to blame.
     """
 
     def __init__(
@@ -66,15 +66,13 @@ class Listing:
         reason = self._refusal(()) if self._state.fact("listing_due") else self._why_refused()
         if reason is None:
             return
-        suspects = self._state.unchecked()
-        if not suspects or (own := self._refusal(suspects)):
-            raise PublishingFailure(
-                "The server's configuration is refused even without the certificates that "
-                f"changed, so the fault is not theirs: {own if suspects else reason}"
-            )
+        suspects = self._suspects(reason)
         accepted = 0
         for _ in range(_MOST_REFUSED):
             accepted, reason = self._find(suspects, accepted, reason)
+            if own := self._refusal(suspects[accepted:]):
+                # The server's configuration changed during the search.
+                raise PublishingFailure(own)
             self._refuse(suspects.pop(accepted), reason)
             # A certificate that is served in its place may not have been checked either.
             suspects += [one for one in self._state.unchecked() if one not in suspects]
@@ -84,6 +82,25 @@ class Listing:
             if accepted == len(suspects):
                 break
         raise PublishingFailure(reason)
+
+    def _suspects(self, reason: str) -> list[int]:
+        """The certificates among which are those that the check refuses.
+
+        Raises PublishingFailure if it refuses the configuration without them too.
+        """
+        groups, served = [self._state.unchecked()], self._state.all_served()
+        if len(served) > len(groups[0]):
+            # An update of the server may refuse what it accepted before.
+            groups.append(served)
+        for suspects in filter(None, groups):
+            own = self._refusal(suspects)
+            if own is None:
+                return suspects
+            reason = own
+        raise PublishingFailure(
+            "The server's configuration is refused even without the certificates, so the fault is "
+            f"not theirs: {reason}"
+        )
 
     def _find(self, suspects: list[int], accepted: int, reason: str) -> tuple[int, str]:
         """The index of the first suspect that the check refuses, and why.
@@ -112,13 +129,15 @@ class Listing:
         return None
 
     def _write(self, aside: Collection[int]) -> None:
-        with self._state.transaction():
-            self._state.set_aside(aside)
-        with self._folder.writer(self._place) as write:
-            self._layout.write_listing(write)
-        self._folder.switch()
-        with self._state.transaction():
-            self._state.set_aside(())
+        try:
+            with self._state.transaction():
+                self._state.set_aside(aside)
+            with self._folder.writer(self._place) as write:
+                self._layout.write_listing(write)
+            self._folder.switch()
+        finally:
+            with self._state.transaction():
+                self._state.set_aside(())
 
     def _keep_previous(self) -> None:
         if not (self._folder.root / self._place).exists():

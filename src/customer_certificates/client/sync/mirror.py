@@ -71,6 +71,9 @@ class Mirror:
                         number, entry.version, entry.fingerprint_sha256 or "", reason, entry.names
                     )
                     continue
+                if self._is_version_before_kept(entry):
+                    self._state.name_again(number, self._snapshot())
+                    continue
                 names.update(self._state.hostnames_of(number))
                 if entry.is_served:
                     names.update(entry.names)
@@ -91,15 +94,29 @@ class Mirror:
             self._state.note("cursor", page.cursor)
 
     def refuse(self, certificate_id: int, reason: str, now: datetime) -> None:
-        """Leaves a certificate out until its version changes: the server refuses it.
+        """Leaves a version of a certificate out: the server refuses it. The version before stays
+        if the server accepted that and its file is still there.
 
         Raises as `apply` does.
         """
         with self._state.transaction():
             if placed := self._state.placed(certificate_id):
-                names = self._state.hostnames_of(certificate_id)
+                names = {*self._state.hostnames_of(certificate_id)}
                 self._refuse(certificate_id, placed.version, placed.fingerprint, reason, names)
-                self._settle(names, {}, set(), now)
+                if self._put_back(placed, now):
+                    names.update(self._state.hostnames_of(certificate_id))
+                self._settle(names, {}, {certificate_id}, now)
+
+    def _put_back(self, refused: Placed, now: datetime) -> bool:
+        path = self._state.accepted_path(refused.id)
+        # If both have one path, the file is the refused version.
+        if path is None or path == refused.path or not (self._folder.root / path).exists():
+            return False
+        self._state.put_back(refused.id, self._snapshot())
+        self._state.keep([path])
+        self._leave([refused.path], now)
+        self._note_due(Settled(contents=True))
+        return True
 
     def keep_time(self, now: datetime) -> bool:
         """Serves what has become valid, and no longer what has expired; whether there was any.
@@ -131,13 +148,26 @@ class Mirror:
         """
         new = [one for one in changes if one.is_served and not self._is_placed(one)]
         reasons = zip(new, load_errors(one.pem for one in new), strict=True)
-        return {entry: reason for entry, reason in reasons if reason}
+        found = (
+            (entry, error or self._layout.names_error(entry.names)) for entry, error in reasons
+        )
+        return {entry: error for entry, error in found if error}
 
     def _is_placed(self, entry: Entry) -> bool:
         placed = self._state.placed(entry.certificate_id)
         return bool(
             placed
             and (placed.version, placed.fingerprint) == (entry.version, entry.fingerprint_sha256)
+        )
+
+    def _is_version_before_kept(self, entry: Entry) -> bool:
+        """Whether the server refused this version, so that the one before it stayed."""
+        number, fingerprint = entry.certificate_id, entry.fingerprint_sha256 or ""
+        return bool(
+            entry.is_served
+            and self._state.is_refused(number, entry.version, fingerprint)
+            and self._state.placed(number)
+            and not self._is_placed(entry)
         )
 
     def _refuse(
@@ -162,6 +192,7 @@ class Mirror:
         for number in certificate_ids:
             if placed := self._state.placed(number):
                 self._state.forget(number)
+                self._state.drop_accepted(number)
                 self._leave([placed.path], now)
 
     def _settle(

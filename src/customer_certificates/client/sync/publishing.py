@@ -3,7 +3,7 @@
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from . import commands
@@ -35,6 +35,15 @@ class Publisher(ABC):
         """Does what is due by now. Raises PublishingFailure, OSError, sqlite3.Error; then it is
         still due."""
 
+    @abstractmethod
+    def unconfirmed(self) -> Collection[int] | None:
+        """The certificates that the server may not serve yet as they are in the folder; None: any
+        of them."""
+
+    def is_listed(self) -> bool:
+        """Whether the server reads only what is in the folder now, if it starts."""
+        return not (self._state.fact("listing_due") or self._state.fact("reload_due"))
+
     def _note_done(self) -> None:
         with self._state.transaction():
             self._state.note("listing_due", "")
@@ -54,8 +63,10 @@ class Files(Publisher):
         self._reload = reload
 
     def due_in(self) -> float | None:
-        is_due = self._state.fact("listing_due") or self._state.fact("reload_due")
-        return self._listing_due_in() if is_due else None
+        return None if self.is_listed() else self._listing_due_in()
+
+    def unconfirmed(self) -> Collection[int] | None:
+        return () if self.is_listed() else None
 
     def publish(self) -> None:
         if self.due_in() == 0:
@@ -94,6 +105,11 @@ class Told(Publisher):
             return 0.0
         return self._listing_due_in() if self._state.fact("listing_due") else None
 
+    def unconfirmed(self) -> Collection[int] | None:
+        if not self._has_met:
+            return None
+        return {certificate_of(path) for path in self._state.queued()}
+
     def publish(self) -> None:
         failure: PublishingFailure | RuntimeFailure | None = None
         try:
@@ -103,7 +119,9 @@ class Told(Publisher):
                 self._have_it_read(self._reload)
             else:
                 self._tell(queued)
-        except (RuntimeFailure, PublishingFailure) as error:
+        except RuntimeFailure as error:
+            failure, self._has_met = error, False
+        except PublishingFailure as error:
             failure = error
         # A HAProxy that does not answer may be about to start, and reads it then.
         if self._state.fact("listing_due") and (failure or not self._listing_due_in()):
@@ -157,9 +175,9 @@ class Told(Publisher):
             except RuntimeFailure as failure:
                 if failure.is_general:
                     raise
+                failed.add(certificate_of(path))
                 if not failure.is_refusal:
                     failures.append(str(failure))
-                    failed.add(certificate_of(path))
                     continue
                 self._refuse(certificate_of(path), str(failure))
             with self._state.transaction():

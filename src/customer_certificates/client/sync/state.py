@@ -3,8 +3,9 @@
 No keys are in it. It is never ahead of the files: what is recorded here is in its place already.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,6 +46,11 @@ CREATE TABLE IF NOT EXISTS refused (
     certificate_id INTEGER PRIMARY KEY, version INTEGER NOT NULL, fingerprint TEXT NOT NULL,
     reason TEXT NOT NULL, hostnames TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS unchecked (certificate_id INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS accepted (
+    certificate_id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, version INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL, trust TEXT NOT NULL, key_type TEXT NOT NULL,
+    not_before INTEGER, not_after INTEGER, snapshot INTEGER NOT NULL,
+    path TEXT NOT NULL, changed_at REAL NOT NULL, hostnames TEXT NOT NULL);
 CREATE TEMP TABLE IF NOT EXISTS aside (certificate_id INTEGER PRIMARY KEY);
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -119,6 +125,7 @@ class State:
 
     def put(self, entry: Entry, path: str, snapshot: int, now: datetime) -> None:
         """Records a certificate, new or changed, as one that `snapshot` named."""
+        self._keep_accepted(entry.certificate_id)
         self.forget(entry.certificate_id)
         self._do(
             "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -134,9 +141,12 @@ class State:
             path,
             now.timestamp(),
         )
+        self._add_hostnames(entry.certificate_id, entry.names)
+
+    def _add_hostnames(self, certificate_id: int, hostnames: Iterable[str]) -> None:
         self._database.executemany(
             "INSERT OR IGNORE INTO hostnames VALUES (?, ?, ?)",
-            [(name, entry.certificate_id, wildcard_of(name)) for name in entry.names],
+            [(name, certificate_id, wildcard_of(name)) for name in hostnames],
         )
 
     def forget(self, certificate_id: int) -> None:
@@ -314,17 +324,51 @@ class State:
         """Forgets the refusals of certificates of which no version is in the folder."""
         self._do("DELETE FROM refused WHERE certificate_id NOT IN (SELECT id FROM certificates)")
 
-    def refusals(self) -> list[Refusal]:
+    def refusals(self, most: int) -> list[Refusal]:
+        """The first refusals, by certificate."""
         rows = self._do(
-            "SELECT certificate_id, version, reason, hostnames FROM refused ORDER BY certificate_id"
+            "SELECT certificate_id, version, reason, hostnames FROM refused"
+            " ORDER BY certificate_id LIMIT ?",
+            most,
         )
         return [Refusal(*row) for row in rows]
+
+    def count_refusals(self) -> int:
+        row = self._row("SELECT count(*) FROM refused")
+        return row[0] if row else 0
 
     def note_unchecked(self, certificate_ids: Iterable[int]) -> None:
         """Notes that the server's check has not accepted these certificates as they are now."""
         self._database.executemany(
             "INSERT OR IGNORE INTO unchecked VALUES (?)", [(one,) for one in certificate_ids]
         )
+
+    def _keep_accepted(self, certificate_id: int) -> None:
+        """Keeps what is recorded of a version that the server's check accepted."""
+        self._do(
+            "INSERT OR IGNORE INTO accepted SELECT c.*, (SELECT json_group_array(h.hostname)"
+            " FROM hostnames h WHERE h.certificate_id = c.id) FROM certificates c WHERE c.id = ?",
+            certificate_id,
+        )
+
+    def accepted_path(self, certificate_id: int) -> str | None:
+        """Where the file of the version is that was accepted before the present one."""
+        row = self._row("SELECT path FROM accepted WHERE certificate_id = ?", certificate_id)
+        return row[0] if row else None
+
+    def put_back(self, certificate_id: int, snapshot: int) -> None:
+        """Makes the version that was accepted before the one of the certificate again."""
+        row = self._row("SELECT * FROM accepted WHERE certificate_id = ?", certificate_id)
+        if row:
+            *values, hostnames = row
+            self.forget(certificate_id)
+            self._do("INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *values)
+            self._add_hostnames(certificate_id, json.loads(hostnames))
+            self.name_again(certificate_id, snapshot)
+            self.drop_accepted(certificate_id)
+
+    def drop_accepted(self, certificate_id: int) -> None:
+        self._do("DELETE FROM accepted WHERE certificate_id = ?", certificate_id)
 
     def unchecked(self) -> list[int]:
         """The certificates that are served, and that the server's check has not accepted yet."""
@@ -334,8 +378,13 @@ class State:
         )
         return [row[0] for row in rows]
 
+    def all_served(self) -> list[int]:
+        """The certificates that are served."""
+        return [row[0] for row in self._do("SELECT DISTINCT certificate_id FROM winners")]
+
     def checked_all(self) -> None:
         self._do("DELETE FROM unchecked")
+        self._do("DELETE FROM accepted")
 
     def set_aside(self, certificate_ids: Iterable[int]) -> None:
         """Leaves these certificates, and no others, out of listings; not across processes."""
@@ -438,9 +487,16 @@ class State:
             "INSERT OR IGNORE INTO unreported VALUES (?)", [(one,) for one in certificate_ids]
         )
 
-    def unreported(self) -> tuple[list[Placed], list[int]]:
-        """Of what changed since it was reported, some: what is served, and what no longer is."""
-        rows = self._do("SELECT certificate_id FROM unreported LIMIT 500")
+    def unreported(self, without: Collection[int]) -> tuple[list[Placed], list[int]]:
+        """Of what changed since it was reported, some: what is served, and what no longer is.
+
+        The certificates `without` are passed over.
+        """
+        rows = self._do(
+            "SELECT certificate_id FROM unreported"
+            " WHERE certificate_id NOT IN (SELECT value FROM json_each(?)) LIMIT 500",
+            json.dumps([*without]),
+        )
         served, dropped = [], []
         for number in [row[0] for row in rows]:
             placed = self.placed(number) if self.is_served(number) else None

@@ -11,14 +11,20 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
+from customer_certificates.pki.chains import Roots
+from customer_certificates.pki.examination import examine
+from customer_certificates.pki.material import Material
+from tests.corpus.keys import pkcs8
 from tests.differential.generator import pem
 
 from .server import Servers
 from .variants import ROOT, Variant, variants
 
 _SECONDS = 180.0
+_OF_THE_ROOT = {"untrusted", "root_dropped"}
 
 
 def main() -> None:
@@ -50,8 +56,18 @@ def _table(
         ]
         if one.hostname in unloadable:
             verdicts = ["no server loads it" for _ in answers]
-        rows.append([f"`{one.code}`" if one.code else "", one.title, *verdicts])
+        rows.append([_findings(one), one.title, *verdicts])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _findings(variant: Variant) -> str:
+    """What the service finds; that the root is nobody's but the user's is left out."""
+    material = Material(
+        body="".join(map(pem, (*variant.chain, ROOT.certificate))), private_key=pkcs8(variant.key)
+    )
+    found = examine(material, datetime.now(UTC), Roots([])).findings
+    told = {one.code: one.severity for one in reversed(found) if one.code not in _OF_THE_ROOT}
+    return ", ".join(f"`{code}` {severity}" for code, severity in sorted(told.items()))
 
 
 def _browse(command: list[str], home: Path, servers: Servers) -> dict[str, bool]:

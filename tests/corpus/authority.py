@@ -8,7 +8,7 @@ from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .der import NULL, bits, boolean, element, integer, octets, oid, sequence, tagged, time
@@ -21,11 +21,24 @@ END = datetime(2027, 1, 29, 23, 59, 59, tzinfo=UTC)
 
 WWW = "www.example.com"
 
+_SHA256 = sequence(oid("2.16.840.1.101.3.4.2.1"), NULL)
+_PSS_SHA256 = sequence(
+    tagged(0, _SHA256),
+    tagged(1, sequence(oid("1.2.840.113549.1.1.8"), _SHA256)),
+    tagged(2, integer(32)),
+)
 SIGNATURES = {
     "ecdsa-sha256": sequence(oid("1.2.840.10045.4.3.2")),
     "ecdsa-sha384": sequence(oid("1.2.840.10045.4.3.3")),
+    "ecdsa-sha512": sequence(oid("1.2.840.10045.4.3.4")),
+    "ecdsa-sha224": sequence(oid("1.2.840.10045.4.3.1")),
     "ecdsa-sha1": sequence(oid("1.2.840.10045.4.1")),
+    "ecdsa-sha3_256": sequence(oid("2.16.840.1.101.3.4.3.10")),
+    "ecdsa-null-sha256": sequence(oid("1.2.840.10045.4.3.2"), NULL),
     "rsa-sha256": sequence(oid("1.2.840.113549.1.1.11"), NULL),
+    "rsa-bare-sha256": sequence(oid("1.2.840.113549.1.1.11")),
+    "rsa-sha224": sequence(oid("1.2.840.113549.1.1.14"), NULL),
+    "rsa-pss-sha256": sequence(oid("1.2.840.113549.1.1.10"), _PSS_SHA256),
     "rsa-sha1": sequence(oid("1.2.840.113549.1.1.5"), NULL),
     "rsa-md5": sequence(oid("1.2.840.113549.1.1.4"), NULL),
     "ed25519": sequence(oid("1.3.101.112")),
@@ -36,6 +49,9 @@ SIGNATURES = {
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+    "sha224": hashes.SHA224(),
+    "sha3_256": hashes.SHA3_256(),
     "sha1": hashes.SHA1(),
     "md5": hashes.MD5(),
 }
@@ -276,7 +292,7 @@ def _usual_signature(key: Signer) -> str:
         return "ecdsa-sha256"
     if isinstance(key, rsa.RSAPrivateKey):
         return "rsa-sha256"
-    return "ed448" if isinstance(key, ed448.Ed448PrivateKey) else "ed25519"
+    return "ed25519" if isinstance(key, ed25519.Ed25519PrivateKey) else "ed448"
 
 
 def _sign(key: Signer, algorithm: str, content: bytes) -> bytes:
@@ -284,6 +300,9 @@ def _sign(key: Signer, algorithm: str, content: bytes) -> bytes:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key.sign(content, ec.ECDSA(digest, deterministic_signing=True))
     if isinstance(key, rsa.RSAPrivateKey):
+        if algorithm.startswith("rsa-pss"):
+            pss = padding.PSS(padding.MGF1(digest), digest.digest_size)
+            return key.sign(content, pss, digest)
         return key.sign(content, padding.PKCS1v15(), digest)
     return key.sign(content)
 

@@ -33,7 +33,7 @@ from .authority import (
     subordinate,
     usage,
 )
-from .case import Case, error, info, key_pem, pem, pems, sent, warning
+from .case import Case, Expected, error, info, key_pem, pem, pems, sent, warning
 from .der import NULL, element, oid, sequence
 from .keys import Signer, ec_key, ed448_key, ed25519_key, explicit_spki, rsa_key, spki_of
 
@@ -132,8 +132,9 @@ def _whole() -> Iterator[Case]:
         nine.append(authority.certificate)
     yield Case(
         "chain-of-ten",
-        "Nine intermediates.",
+        "Nine intermediates: three more than Firefox follows.",
         sent(pems(leaf(by=authority), *reversed(nine))),
+        findings=(error("chain_too_long"),),
         served=10,
     )
     p384 = subordinate("P-384 Intermediate", root(), ec_key("p384", ec.SECP384R1()))
@@ -492,19 +493,20 @@ def _broken() -> Iterator[Case]:
         sent(pems(leaf(by=small), small.certificate)),
         findings=(error("key_weak"), error("not_servable")),
     )
-    odd_keys: dict[str, Signer] = {
-        "ed25519": ed25519_key("Odd Intermediate"),
-        "ed448": ed448_key("Odd Intermediate"),
-        "p224": ec_key("Odd Intermediate", ec.SECP224R1()),
-        "p521": ec_key("Odd Intermediate", ec.SECP521R1()),
+    weak, weak_for_some = (error("key_weak"),), (warning("key_weak"),)
+    odd_keys: dict[str, tuple[Signer, tuple[Expected, ...]]] = {
+        "ed25519": (ed25519_key("Odd Intermediate"), weak_for_some),
+        "ed448": (ed448_key("Odd Intermediate"), weak_for_some),
+        "p224": (ec_key("Odd Intermediate", ec.SECP224R1()), weak),
+        "p521": (ec_key("Odd Intermediate", ec.SECP521R1()), ()),
     }
-    for kind, key in odd_keys.items():
+    for kind, (key, findings) in odd_keys.items():
         odd = subordinate("Odd Intermediate", root(), key)
         yield Case(
             f"chain-intermediate-{kind}",
             f"The intermediate has a key of the kind {kind}.",
             sent(pems(leaf(by=odd), odd.certificate)),
-            findings=() if kind == "p521" else (warning("key_weak"),),
+            findings=findings,
         )
     explicit = explicit_spki(ec_key(WWW))
     yield Case(
@@ -542,7 +544,7 @@ def _broken() -> Iterator[Case]:
         "chain-too-long",
         "Eleven intermediates: more than any client follows.",
         sent(pems(leaf(by=authority), *reversed(eleven))),
-        findings=(*broken,),
+        findings=(*broken, error("chain_too_long")),
         trust="incomplete",
         served=11,
     )
@@ -778,6 +780,8 @@ def _accepted() -> Iterator[Case]:
             f"chain-{title}",
             f"The intermediate has an extension that verifiers must process: {title}.",
             sent(pems(certificate, by.certificate)),
+            # It requires a policy, and the leaf has none.
+            findings=(error("policy_missing"),) if title == "policy-constraints" else (),
         )
     names: dict[str, str | tuple[str, bytes]] = {
         "printable": ("2.5.4.3", element(0x13, b"Issuing")),
@@ -792,13 +796,14 @@ def _accepted() -> Iterator[Case]:
             f"chain-issuer-{title}",
             f"The leaf writes its issuer in another way ({title}; RFC 5280, 7.1).",
             sent(pems(certificate, by.certificate)),
+            findings=(warning("issuer_name_differs"),),
         )
         yield Case(
             f"chain-issuer-{title}-completed",
             f"As chain-issuer-{title}; the intermediate is known.",
             sent(pem(certificate)),
             known=(by.certificate,),
-            findings=(info("chain_completed"),),
+            findings=(info("chain_completed"), warning("issuer_name_differs")),
         )
     old = Authority("Rollover", ec_key("Rollover"))
     narrow = draft_authority("Rollover", old.key, root(), path_length=0).signed(root().key)

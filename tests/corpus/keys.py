@@ -93,7 +93,8 @@ def rsa_spki(modulus: int, exponent: int) -> bytes:
 @cache
 def ec_key(name: str, curve: ec.EllipticCurve | None = None) -> ec.EllipticCurvePrivateKey:
     """The key of `name`, on P-256 unless another curve is given."""
-    return ec.derive_private_key(_number(name), curve or ec.SECP256R1())
+    curve = curve or ec.SECP256R1()
+    return ec.derive_private_key(_number(name) >> max(0, 224 - curve.key_size), curve)
 
 
 def explicit_spki(key: ec.EllipticCurvePrivateKey) -> bytes:

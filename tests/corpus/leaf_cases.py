@@ -201,7 +201,7 @@ def _lifetimes() -> Iterator[Case]:
         "lifetime-private",
         "Ten years, from a private authority.",
         sent(pems(leaf(by=private_root(), days=3650), private_root().certificate)),
-        findings=(info("lifetime_too_long"), warning("untrusted"), info("root_dropped")),
+        findings=(warning("lifetime_too_long"), warning("untrusted"), info("root_dropped")),
         trust="private",
         served=1,
     )
@@ -210,7 +210,7 @@ def _lifetimes() -> Iterator[Case]:
         "lifetime-self-signed",
         "Ten years, self-signed.",
         sent(pem(leaf(by=mine, days=3650))),
-        findings=(info("lifetime_too_long"), warning("untrusted")),
+        findings=(warning("lifetime_too_long"), warning("untrusted")),
         trust="self_signed",
         served=1,
     )
@@ -269,13 +269,22 @@ def _signatures() -> Iterator[Case]:
         "Signed with an algorithm that nobody knows.",
         draft_leaf().but(signature="unknown").signed(intermediate().key),
         error("chain_broken"),
+        error("signature_unsupported"),
     ).but(trust="incomplete", served=1)
     yield public(
         "signature-ml-dsa",
         "It claims to be signed with ML-DSA-44; the signature is none.",
         draft_leaf().but(signature="ml-dsa-44").signed(intermediate().key),
         error("chain_broken"),
+        error("signature_unsupported"),
     ).but(trust="incomplete", served=1)
+    for signature in ("sha224", "null-sha256"):
+        yield public(
+            f"signature-{signature}",
+            f"The signature holds, and browsers do not accept its algorithm ({signature}).",
+            draft_leaf().but(signature=f"ecdsa-{signature}").signed(intermediate().key),
+            error("signature_unsupported"),
+        )
     yield public(
         "signature-empty",
         "The signature has no bits.",
@@ -567,6 +576,7 @@ def _purposes() -> Iterator[Case]:
             f"A critical extension that OpenSSL does not process ({critical}).",
             leaf(more=[made]),
             error("extension_critical"),
+            *([warning("must_staple")] if critical == "tls-feature" else []),
         ).but(trust="incomplete", served=2)
     yield public(
         "critical-policies",
@@ -600,6 +610,35 @@ def _purposes() -> Iterator[Case]:
         "must-staple",
         "It demands OCSP stapling (RFC 7633).",
         leaf(more=[extension(x509.TLSFeature([x509.TLSFeatureType.status_request]))]),
+        warning("must_staple"),
+    )
+    yield public(
+        "eku-ocsp",
+        "For servers, and for signing OCSP responses, which Firefox refuses.",
+        leaf(eku=purposes(SERVER, "1.3.6.1.5.5.7.3.9")),
+        error("eku_invalid"),
+    )
+    yield public(
+        "netscape-client",
+        "Netscape's certificate type says: for clients. OpenSSL refuses it.",
+        leaf(more=[raw_extension("2.16.840.1.113730.1.1", b"\x03\x02\x07\x80")]),
+        error("eku_invalid"),
+    )
+    yield public(
+        "critical-distribution-points",
+        "cRLDistributionPoints is critical: OpenSSL processes it, browsers do not.",
+        leaf(
+            more=[
+                raw_extension(
+                    "2.5.29.31",
+                    der.sequence(
+                        der.sequence(der.tagged(0, der.tagged(0, der.element(0x86, b"a:b"))))
+                    ),
+                    True,
+                )
+            ]
+        ),
+        error("extension_critical"),
     )
 
 
@@ -652,7 +691,25 @@ def _oddities() -> Iterator[Case]:
             f"Version {version + 1}, which there is not.",
             draft_leaf().but(version=version).signed(intermediate().key),
         )
-    yield drafted("no-subject", "An empty subject, as Let's Encrypt issues them.", subject=name())
+    yield drafted(
+        "no-subject",
+        "An empty subject, and subjectAltName is not critical.",
+        error("san_invalid"),
+        subject=name(),
+    )
+    alone = extension(x509.SubjectAlternativeName([x509.DNSName(WWW)]), True)
+    yield public(
+        "no-subject-san-critical",
+        "An empty subject, as Let's Encrypt issues them: subjectAltName is critical.",
+        draft_leaf(names=alone).but(subject=name()).signed(intermediate().key),
+    )
+    for version in (0, 1):
+        yield drafted(
+            f"version-{version + 1}-with-extensions",
+            f"Version {version + 1}, which has no extensions.",
+            error("version_invalid"),
+            version=version,
+        )
     utf8, bmp, t61, printable = 0x0C, 0x1E, 0x14, 0x13
     cn = "2.5.4.3"
     yield drafted(

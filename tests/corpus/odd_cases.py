@@ -14,24 +14,25 @@ _BASIC_CONSTRAINTS, _KEY_USAGE, _SAN = "2.5.29.19", "2.5.29.15", "2.5.29.17"
 _TIMESTAMPS, _FEATURES = "1.3.6.1.4.1.11129.2.4.2", "1.3.6.1.5.5.7.1.24"
 _ODD = info("encoding_odd")
 
-# By the severity that each deserves: OpenSSL refuses the first, browsers the second, nobody the
-# third.
+# By the severity that each deserves: OpenSSL refuses the first, other clients the second, nobody
+# the third; public certificates need the timestamps.
+_REFUSED_BY_OPENSSL = {
+    "subject-key-identifier": "2.5.29.14",
+    "name-constraints": "2.5.29.30",
+    "distribution-points": "2.5.29.31",
+    "authority-key-identifier": "2.5.29.35",
+}
 _MALFORMED: dict[Severity, dict[str, str]] = {
     "error": {
-        "subject-key-identifier": "2.5.29.14",
-        "name-constraints": "2.5.29.30",
-        "distribution-points": "2.5.29.31",
-        "authority-key-identifier": "2.5.29.35",
-    },
-    "warning": {
+        **_REFUSED_BY_OPENSSL,
         "policies": "2.5.29.32",
         "policy-mappings": "2.5.29.33",
         "policy-constraints": "2.5.29.36",
         "inhibit-any": "2.5.29.54",
         "authority-access": "1.3.6.1.5.5.7.1.1",
         "tls-features": _FEATURES,
-        "timestamps": _TIMESTAMPS,
     },
+    "warning": {"timestamps": _TIMESTAMPS},
     "info": {
         "issuer-alternative-name": "2.5.29.18",
         "freshest-crl": "2.5.29.46",
@@ -81,20 +82,38 @@ def _extensions() -> Iterator[Case]:
     yield _odd(
         "tls-feature",
         "A TLS feature that nobody knows, beside OCSP stapling.",
+        error("tls_feature_unknown"),
         more=[raw_extension(_FEATURES, der.sequence(der.integer(5), der.integer(4711)))],
     )
     good = raw_extension("1.2.3.4", b"\x05\x00")
     yield _odd(
         "extension-twice",
         "An unknown extension, twice.",
-        warning("extension_malformed"),
+        error("extension_malformed"),
         more=[good] * 2,
     )
+    yield _odd(
+        "key-usage-padding",
+        "keyUsage digitalSignature, and the bits that are not in use are set.",
+        error("extension_malformed"),
+        key_usage=raw_extension(_KEY_USAGE, b"\x03\x02\x07\xff", True),
+    )
+    policy = der.sequence(der.oid("2.23.140.1.2.1"))
+    yield _odd(
+        "policy-twice",
+        "A certificate policy, twice.",
+        error("extension_malformed"),
+        more=[raw_extension("2.5.29.32", der.sequence(policy, policy))],
+    )
+    many = [raw_extension(f"1.2.3.{number}", b"\x05\x00", True) for number in range(101)]
+    yield _odd(
+        "extensions-107", "More than a hundred extensions.", error("pem_invalid"), more=many
+    ).but(hostnames=(), trust="opaque", served=0)
     not_critical = der.sequence(der.oid("1.2.3.4"), der.boolean(False), der.octets(b"\x05\x00"))
     yield _odd(
         "critical-false",
         "«Not critical», written out.",
-        warning("extension_malformed"),
+        error("extension_malformed"),
         more=[not_critical],
     )
     generalized = [der.generalized_time(one) for one in (START, END)]
@@ -122,7 +141,7 @@ def _malformed() -> Iterator[Case]:
                 ("extension_malformed", severity, "body"),
                 more=[raw_extension(oid, b"\x30\x05\x01")],
             )
-            if severity == "error":
+            if name in _REFUSED_BY_OPENSSL:
                 faults = *made.findings, error("chain_broken")
                 made = made.but(findings=faults, trust="incomplete", served=1)
             yield made

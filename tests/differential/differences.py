@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from customer_certificates.pki.material import Examined
+from customer_certificates.pki.path import MOST_DEPTH
 
 from .generator import Pki
 from .openssl import verify
@@ -22,18 +23,25 @@ _TOLD_BY_A_FINDING = frozenset({9, 10, 26, 34, 66, 67, 68})
 _ASKED_BY_BROWSERS = frozenset(
     {
         "eku_missing",
-        "extension_duplicate",
+        "chain_too_long",
+        "eku_invalid",
+        "extension_critical",
+        "extension_malformed",
         "is_ca",
         "key_invalid",
         "key_usage_invalid",
         "key_weak",
         "lifetime_too_long",
         "not_servable",
+        "policy_missing",
         "precertificate",
         "san_invalid",
         "san_missing",
+        "signature_unsupported",
         "signature_weak",
+        "tls_feature_unknown",
         "validity_invalid",
+        "version_invalid",
     }
 )
 
@@ -55,7 +63,10 @@ def differences(pki: Pki, answer: Examined, at: datetime, folder: Path) -> Itera
         # A client that trusts a certificate itself does not verify what it says of itself.
         damages = {"signature_broken", "inner_signature_differs"} & set(pki.faults)
         is_damaged_anchor = pki.trusted == pki.leaf and bool(damages)
-        if sent.accepts and not is_damaged_anchor:
+        # OpenSSL takes the predecessors of serverAuth, and longer chains than any browser.
+        is_long = len(pki.sent) > MOST_DEPTH + 1
+        is_listed = is_long or "intermediate_netscape_purpose" in pki.faults
+        if sent.accepts and not is_damaged_anchor and not is_listed:
             yield f"OpenSSL accepts it, the service says {answer.trust} {sorted(errors)}"
         return
     first, *others = _served(answer)

@@ -91,7 +91,7 @@ def _fault(function: Fault) -> Fault:
     return function
 
 
-def _of_intermediate(change: Callable[[Draft, Random], Draft]) -> Fault:
+def of_intermediate(change: Callable[[Draft, Random], Draft]) -> Fault:
     def fault(plan: Plan) -> None:
         node = plan.intermediate()
         if node:
@@ -100,14 +100,14 @@ def _of_intermediate(change: Callable[[Draft, Random], Draft]) -> Fault:
     return fault
 
 
-def _of_leaf(change: Callable[[Draft, Random], Draft]) -> Fault:
+def of_leaf(change: Callable[[Draft, Random], Draft]) -> Fault:
     def fault(plan: Plan) -> None:
         plan.leaf.draft = change(plan.leaf.draft, plan.random)
 
     return fault
 
 
-def _added(dotted: str, *values: bytes) -> Callable[[Draft, Random], Draft]:
+def one_of(dotted: str, *values: bytes) -> Callable[[Draft, Random], Draft]:
     """One of `values` in place of the extension `dotted`."""
     return lambda draft, random: with_extension(draft, dotted, random.choice(values))
 
@@ -135,19 +135,19 @@ _LOCATIONS = sequence(sequence(oid("1.3.6.1.5.5.7.48.1"), element(0x86, b"http:/
 
 # Faults of one certificate: the name, on whom, and the change.
 FAULTS |= {
-    "leaf_expired": _of_leaf(lambda draft, _: draft.but(end=_JUST_NOW)),
-    "leaf_not_yet_valid": _of_leaf(lambda draft, _: draft.but(start=_SOON)),
-    "leaf_ends_before_it_begins": _of_leaf(
+    "leaf_expired": of_leaf(lambda draft, _: draft.but(end=_JUST_NOW)),
+    "leaf_not_yet_valid": of_leaf(lambda draft, _: draft.but(start=_SOON)),
+    "leaf_ends_before_it_begins": of_leaf(
         lambda draft, _: draft.but(start=_SOON, end=_JUST_NOW)
     ),
-    "leaf_generalized_time": _of_leaf(
+    "leaf_generalized_time": of_leaf(
         lambda draft, _: draft.but(start=generalized_time(datetime(2026, 11, 1, tzinfo=UTC)))
     ),
-    "leaf_without_end": _of_leaf(
+    "leaf_without_end": of_leaf(
         lambda draft, _: draft.but(end=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
     ),
-    "leaf_purposes": _of_leaf(
-        _added(
+    "leaf_purposes": of_leaf(
+        one_of(
             _EKU,
             purposes(CLIENT),
             purposes(ANY),
@@ -158,9 +158,9 @@ FAULTS |= {
             extension(x509.ExtendedKeyUsage([x509.ObjectIdentifier(SERVER)]), critical=True),
         )
     ),
-    "leaf_no_purpose": _of_leaf(lambda draft, _: without(draft, _EKU)),
-    "leaf_key_usage": _of_leaf(
-        _added(
+    "leaf_no_purpose": of_leaf(lambda draft, _: without(draft, _EKU)),
+    "leaf_key_usage": of_leaf(
+        one_of(
             _USAGE,
             usage("crl_sign"),
             usage("key_encipherment"),
@@ -172,12 +172,12 @@ FAULTS |= {
             usage("digital_signature", "key_cert_sign"),
         )
     ),
-    "leaf_decipher_only": _of_leaf(
-        _added(_USAGE, raw_extension(_USAGE, b"\x03\x03\x07\x80\x80", critical=True))
+    "leaf_decipher_only": of_leaf(
+        one_of(_USAGE, raw_extension(_USAGE, b"\x03\x03\x07\x80\x80", critical=True))
     ),
-    "leaf_no_key_usage": _of_leaf(lambda draft, _: without(draft, _USAGE)),
-    "leaf_basic_constraints": _of_leaf(
-        _added(
+    "leaf_no_key_usage": of_leaf(lambda draft, _: without(draft, _USAGE)),
+    "leaf_basic_constraints": of_leaf(
+        one_of(
             _BASIC,
             basic(True),
             basic(True, 0),
@@ -186,9 +186,9 @@ FAULTS |= {
             raw_extension(_BASIC, sequence(), critical=False),
         )
     ),
-    "leaf_no_basic_constraints": _of_leaf(lambda draft, _: without(draft, _BASIC)),
-    "leaf_names": _of_leaf(
-        _added(
+    "leaf_no_basic_constraints": of_leaf(lambda draft, _: without(draft, _BASIC)),
+    "leaf_names": of_leaf(
+        one_of(
             _SAN,
             san("www.example.com", "*.example.com"),
             san("a_b.example.com"),
@@ -207,9 +207,9 @@ FAULTS |= {
             san("sub.www.example.com"),
         )
     ),
-    "leaf_no_names": _of_leaf(lambda draft, _: without(draft, _SAN)),
-    "leaf_empty_subject": _of_leaf(lambda draft, _: draft.but(subject=name())),
-    "leaf_odd_subject": _of_leaf(
+    "leaf_no_names": of_leaf(lambda draft, _: without(draft, _SAN)),
+    "leaf_empty_subject": of_leaf(lambda draft, _: draft.but(subject=name())),
+    "leaf_odd_subject": of_leaf(
         lambda draft, random: draft.but(
             subject=name(
                 random.choice(
@@ -226,57 +226,57 @@ FAULTS |= {
             )
         )
     ),
-    "leaf_serial": _of_leaf(
+    "leaf_serial": of_leaf(
         lambda draft, random: draft.but(serial=random.choice([0, -5, 1, 1 << 158, 1 << 200]))
     ),
-    "leaf_unknown_extension": _of_leaf(_added("1.3.6.1.4.1.99999.9", _unknown(False))),
-    "leaf_unknown_critical_extension": _of_leaf(_added("1.3.6.1.4.1.99999.9", _unknown(True))),
-    "leaf_precertificate": _of_leaf(
-        _added("1.3.6.1.4.1.11129.2.4.3", raw_extension("1.3.6.1.4.1.11129.2.4.3", NULL, True))
+    "leaf_unknown_extension": of_leaf(one_of("1.3.6.1.4.1.99999.9", _unknown(False))),
+    "leaf_unknown_critical_extension": of_leaf(one_of("1.3.6.1.4.1.99999.9", _unknown(True))),
+    "leaf_precertificate": of_leaf(
+        one_of("1.3.6.1.4.1.11129.2.4.3", raw_extension("1.3.6.1.4.1.11129.2.4.3", NULL, True))
     ),
-    "leaf_broken_sct_list": _of_leaf(
-        _added(
+    "leaf_broken_sct_list": of_leaf(
+        one_of(
             "1.3.6.1.4.1.11129.2.4.2",
             raw_extension("1.3.6.1.4.1.11129.2.4.2", octets(b"\x00\x05\x00\x09abc")),
         )
     ),
-    "leaf_critical_policies": _of_leaf(
-        _added(_POLICIES, raw_extension(_POLICIES, _POLICY, critical=True))
+    "leaf_critical_policies": of_leaf(
+        one_of(_POLICIES, raw_extension(_POLICIES, _POLICY, critical=True))
     ),
-    "leaf_odd_policy_qualifier": _of_leaf(
-        _added(_POLICIES, raw_extension(_POLICIES, _ODD_POLICY))
+    "leaf_odd_policy_qualifier": of_leaf(
+        one_of(_POLICIES, raw_extension(_POLICIES, _ODD_POLICY))
     ),
-    "leaf_odd_tls_feature": _of_leaf(
-        _added("1.3.6.1.5.5.7.1.24", raw_extension("1.3.6.1.5.5.7.1.24", sequence(integer(99))))
+    "leaf_odd_tls_feature": of_leaf(
+        one_of("1.3.6.1.5.5.7.1.24", raw_extension("1.3.6.1.5.5.7.1.24", sequence(integer(99))))
     ),
-    "leaf_critical_aia": _of_leaf(_added(_AIA, raw_extension(_AIA, _LOCATIONS, critical=True))),
-    "leaf_critical_ski": _of_leaf(
-        _added(_SKI, raw_extension(_SKI, octets(b"0123456789"), critical=True))
+    "leaf_critical_aia": of_leaf(one_of(_AIA, raw_extension(_AIA, _LOCATIONS, critical=True))),
+    "leaf_critical_ski": of_leaf(
+        one_of(_SKI, raw_extension(_SKI, octets(b"0123456789"), critical=True))
     ),
-    "leaf_version_1": _of_leaf(lambda draft, _: draft.but(version=0, extensions=())),
-    "leaf_two_of_an_extension": _of_leaf(
+    "leaf_version_1": of_leaf(lambda draft, _: draft.but(version=0, extensions=())),
+    "leaf_two_of_an_extension": of_leaf(
         lambda draft, _: draft.but(extensions=(*draft.extensions, usage("digital_signature")))
     ),
-    "intermediate_expired": _of_intermediate(lambda draft, _: draft.but(end=_JUST_NOW)),
-    "intermediate_not_yet_valid": _of_intermediate(lambda draft, _: draft.but(start=_SOON)),
-    "intermediate_ends_before_the_leaf": _of_intermediate(lambda draft, _: draft.but(end=_SOON)),
-    "intermediate_is_no_authority": _of_intermediate(
-        _added(
+    "intermediate_expired": of_intermediate(lambda draft, _: draft.but(end=_JUST_NOW)),
+    "intermediate_not_yet_valid": of_intermediate(lambda draft, _: draft.but(start=_SOON)),
+    "intermediate_ends_before_the_leaf": of_intermediate(lambda draft, _: draft.but(end=_SOON)),
+    "intermediate_is_no_authority": of_intermediate(
+        one_of(
             _BASIC,
             basic(False),
             raw_extension(_BASIC, sequence(boolean(False)), critical=True),
             raw_extension(_BASIC, sequence(), critical=True),
         )
     ),
-    "intermediate_no_basic_constraints": _of_intermediate(lambda draft, _: without(draft, _BASIC)),
-    "intermediate_constraints_not_critical": _of_intermediate(
-        _added(_BASIC, raw_extension(_BASIC, sequence(boolean(True)), critical=False))
+    "intermediate_no_basic_constraints": of_intermediate(lambda draft, _: without(draft, _BASIC)),
+    "intermediate_constraints_not_critical": of_intermediate(
+        one_of(_BASIC, raw_extension(_BASIC, sequence(boolean(True)), critical=False))
     ),
-    "intermediate_path_length": _of_intermediate(
-        _added(_BASIC, basic(True, 0), basic(True, 1), basic(True, 5))
+    "intermediate_path_length": of_intermediate(
+        one_of(_BASIC, basic(True, 0), basic(True, 1), basic(True, 5))
     ),
-    "intermediate_key_usage": _of_intermediate(
-        _added(
+    "intermediate_key_usage": of_intermediate(
+        one_of(
             _USAGE,
             usage("digital_signature"),
             usage("crl_sign"),
@@ -284,9 +284,9 @@ FAULTS |= {
             raw_extension(_USAGE, b"\x03\x02\x02\x04", critical=False),
         )
     ),
-    "intermediate_no_key_usage": _of_intermediate(lambda draft, _: without(draft, _USAGE)),
-    "intermediate_purposes": _of_intermediate(
-        _added(
+    "intermediate_no_key_usage": of_intermediate(lambda draft, _: without(draft, _USAGE)),
+    "intermediate_purposes": of_intermediate(
+        one_of(
             _EKU,
             purposes(SERVER),
             purposes(SERVER, CLIENT),
@@ -295,8 +295,8 @@ FAULTS |= {
             purposes("1.3.6.1.5.5.7.3.4"),
         )
     ),
-    "intermediate_permits_dns": _of_intermediate(
-        _added(
+    "intermediate_permits_dns": of_intermediate(
+        one_of(
             "2.5.29.30",
             name_constraints([x509.DNSName("example.com")]),
             name_constraints([x509.DNSName("example.com")], critical=False),
@@ -309,8 +309,8 @@ FAULTS |= {
             name_constraints([x509.DNSName("EXAMPLE.com")]),
         )
     ),
-    "intermediate_excludes_dns": _of_intermediate(
-        _added(
+    "intermediate_excludes_dns": of_intermediate(
+        one_of(
             "2.5.29.30",
             name_constraints(excluded=[x509.DNSName("example.com")]),
             name_constraints(excluded=[x509.DNSName("example.org")], critical=False),
@@ -318,8 +318,8 @@ FAULTS |= {
             name_constraints([x509.DNSName("example.com")], [x509.DNSName("www.example.com")]),
         )
     ),
-    "intermediate_constrains_directory": _of_intermediate(
-        _added(
+    "intermediate_constrains_directory": of_intermediate(
+        one_of(
             "2.5.29.30",
             name_constraints([_DE]),
             name_constraints([_DE], critical=False),
@@ -329,8 +329,8 @@ FAULTS |= {
             name_constraints(excluded=[_DE]),
         )
     ),
-    "intermediate_constrains_others": _of_intermediate(
-        _added(
+    "intermediate_constrains_others": of_intermediate(
+        one_of(
             "2.5.29.30",
             name_constraints([x509.IPAddress(ipaddress.ip_network("192.0.2.0/24"))]),
             name_constraints(excluded=[x509.IPAddress(ipaddress.ip_network("192.0.2.0/24"))]),
@@ -342,14 +342,14 @@ FAULTS |= {
             raw_extension("2.5.29.30", b"\x04\x01\x00", critical=True),
         )
     ),
-    "intermediate_unknown_extension": _of_intermediate(
-        _added("1.3.6.1.4.1.99999.9", _unknown(False))
+    "intermediate_unknown_extension": of_intermediate(
+        one_of("1.3.6.1.4.1.99999.9", _unknown(False))
     ),
-    "intermediate_unknown_critical_extension": _of_intermediate(
-        _added("1.3.6.1.4.1.99999.9", _unknown(True))
+    "intermediate_unknown_critical_extension": of_intermediate(
+        one_of("1.3.6.1.4.1.99999.9", _unknown(True))
     ),
-    "intermediate_policy_extensions": _of_intermediate(
-        _added(
+    "intermediate_policy_extensions": of_intermediate(
+        one_of(
             "2.5.29.36",
             raw_extension("2.5.29.36", sequence(element(0x80, b"\x00")), critical=True),
             raw_extension("2.5.29.36", sequence(element(0x81, b"\x00")), critical=True),
@@ -362,14 +362,14 @@ FAULTS |= {
             ),
         )
     ),
-    "intermediate_critical_aia": _of_intermediate(
-        _added(_AIA, raw_extension(_AIA, _LOCATIONS, critical=True))
+    "intermediate_critical_aia": of_intermediate(
+        one_of(_AIA, raw_extension(_AIA, _LOCATIONS, critical=True))
     ),
-    "intermediate_no_ski": _of_intermediate(lambda draft, _: without(draft, _SKI)),
-    "intermediate_version_1": _of_intermediate(
+    "intermediate_no_ski": of_intermediate(lambda draft, _: without(draft, _SKI)),
+    "intermediate_version_1": of_intermediate(
         lambda draft, _: draft.but(version=0, extensions=())
     ),
-    "intermediate_serial": _of_intermediate(
+    "intermediate_serial": of_intermediate(
         lambda draft, random: draft.but(serial=random.choice([0, -5, 1, 1 << 200]))
     ),
 }  # fmt: skip
@@ -407,7 +407,7 @@ def leaf_key(plan: Plan) -> None:
         ec_key("leaf", ec.SECP224R1()),
         ed25519_key("leaf"),
     ]
-    _give_key(plan, 0, plan.random.choice(keys))
+    give_key(plan, 0, plan.random.choice(keys))
 
 
 @_fault
@@ -418,7 +418,7 @@ def intermediate_key(plan: Plan) -> None:
             ec_key("intermediate", ec.SECP384R1()),
             ed25519_key("intermediate"),
         ]
-        _give_key(plan, plan.random.randrange(1, len(plan.nodes)), plan.random.choice(keys))
+        give_key(plan, plan.random.randrange(1, len(plan.nodes)), plan.random.choice(keys))
 
 
 @_fault
@@ -541,7 +541,7 @@ def loop_sent(plan: Plan) -> None:
         plan.sent_along.insert(0, Node(draft, top.key, low.key).der())
 
 
-def _give_key(plan: Plan, at: int, key: Signer) -> None:
+def give_key(plan: Plan, at: int, key: Signer) -> None:
     node = plan.nodes[at]
     node.key = key
     node.draft = without(node.draft.but(spki=spki_of(key)), _SKI)

@@ -10,9 +10,13 @@ from ..corpus.authority import Authority, draft_authority, draft_leaf, self_sign
 from ..corpus.keys import Signer, ec_key, pkcs8, rsa_key, spki_of
 from .drafts import without
 from .faults import FAULTS, Node, Plan
+from .more_faults import LAST_FAULTS, MORE_FAULTS
 from .roots import root, titles, twin
 
 HOSTNAME = "www.example.com"
+
+# Copies of certificates are made last: nothing may change after that.
+_ALL_FAULTS = MORE_FAULTS | FAULTS | LAST_FAULTS
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,13 @@ class Pki:
 def make(seed: int) -> Pki:
     """The PKI of `seed`: a third have one fault, half have two, some have none or three."""
     random = Random(seed)
-    faults = random.sample(list(FAULTS), random.choices((0, 1, 2, 3), (1, 8, 10, 2))[0])
+    faults = random.sample(list(_ALL_FAULTS), random.choices((0, 1, 2, 3), (1, 8, 10, 2))[0])
     kind = random.choices(("public", "private", "self_signed"), (14, 4, 1))[0]
     plan = _plan(random, kind)
     if kind == "self_signed":
         _sign_itself(plan.leaf)
-    for fault in sorted(faults, key=list(FAULTS).index):
-        FAULTS[fault](plan)
+    for fault in sorted(faults, key=list(_ALL_FAULTS).index):
+        _ALL_FAULTS[fault](plan)
     if kind == "self_signed":
         # Whatever the faults made of it: its key signs it.
         plan.leaf.signer = plan.leaf.key

@@ -23,6 +23,9 @@ from customer_certificates.pki.certificates import (
     title,
 )
 
+from ..corpus.authority import Draft, draft_leaf, name, raw_extension
+from ..corpus.der import element, sequence
+from ..corpus.keys import ec_key
 from .authority import NOW, a_leaf, an_authority, issue, readable, rsa_key
 
 LEAF = a_leaf("Intermediate", "www.example.com", number=0xABC)
@@ -47,7 +50,7 @@ def test_a_certificate_is_read() -> None:
     )
     assert made.public_key == LEAF.public_key()
     assert made.hostnames == ("www.example.com",)
-    assert (made.is_ca, made.self_issued, made.path_length) == (False, False, None)
+    assert (made.is_ca, made.path_length) == (False, None)
     assert made.not_before == NOW - timedelta(days=10)
     assert made.not_after == NOW + timedelta(days=80)
 
@@ -55,7 +58,7 @@ def test_a_certificate_is_read() -> None:
 def test_an_authoritys_certificate_is_read() -> None:
     made = readable(an_authority("Root", "Root", path_length=2))
 
-    assert (made.is_ca, made.self_issued, made.path_length) == (True, True, 2)
+    assert (made.is_ca, made.path_length) == (True, 2)
     assert made.ski
     assert made.aki == made.ski
 
@@ -96,6 +99,47 @@ def test_what_is_printed_cannot_write_elsewhere() -> None:
     assert title(made).startswith("«CN=a\\1B[2J\\E2\\80\\AEb\\0Ax")
     assert leaf_view(made).subject.isprintable()
     assert "\x00" not in leaf_view(made).issuer
+
+
+def test_a_long_serial_number_is_cut() -> None:
+    long = leaf_of(draft_leaf().but(subject=name(), serial=1 << 800_000))
+
+    assert len(title(long)) < 220
+    assert len(leaf_view(long).serial) <= 1001
+
+
+@pytest.mark.parametrize(("content", "can_sign"), [(b"\x02\x07", True), (b"\x03\x07", False)])
+def test_unused_bits_of_a_key_usage_say_nothing(content: bytes, can_sign: bool) -> None:
+    usage = raw_extension("2.5.29.15", element(0x03, content), critical=True)
+
+    made = leaf_of(draft_leaf(key_usage=usage))
+
+    assert made.key_usage
+    assert (made.key_usage.key_cert_sign, made.key_usage.crl_sign) == (can_sign, False)
+    assert [(one.code, one.severity) for one in made.findings] == [("extension_malformed", "error")]
+
+
+@pytest.mark.parametrize(
+    "subtree",
+    [
+        pytest.param(element(0x87, b"\x01\x02\x03"), id="an address of 3 octets"),
+        pytest.param(element(0x87, bytes(4) + b"\xff\0\xff\0"), id="a mask with a gap"),
+        pytest.param(element(0x82, b"\xe9.example"), id="a name that is not ASCII"),
+        pytest.param(element(0x82, b"a") + element(0x80, b"\0"), id="a minimum"),
+    ],
+)
+def test_name_constraints_that_a_browser_cannot_read_are_found(subtree: bytes) -> None:
+    permitted = sequence(element(0xA0, sequence(subtree)))
+
+    made = leaf_of(draft_leaf(more=[raw_extension("2.5.29.30", permitted)]))
+
+    assert [(one.code, one.severity) for one in made.findings] == [("extension_malformed", "error")]
+
+
+def leaf_of(draft: Draft) -> Certificate:
+    made = read(draft.signed(ec_key("anybody")), "body", 1)
+    assert isinstance(made, Certificate)
+    return made
 
 
 def test_a_long_name_is_cut() -> None:

@@ -10,7 +10,7 @@ import certifi
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
@@ -21,6 +21,7 @@ from customer_certificates.pki.verification import Anchors, name_hash
 
 from ..corpus import authority as corpus
 from ..corpus.case import pem
+from ..corpus.der import bits, oid, sequence
 from .authority import (
     NOW,
     a_leaf,
@@ -108,6 +109,80 @@ def test_what_was_verified_before_is_verified_again_for_another_leaf() -> None:
     assert chain_of(a_leaf("Intermediate"), INTERMEDIATE, roots=roots).trust == "public"
     assert codes(chain_of(forged, INTERMEDIATE, roots=roots)) == ["chain_broken"]
     assert codes(chain_of(late, INTERMEDIATE, roots=roots)) == ["chain_broken"]
+
+
+@pytest.mark.parametrize("days", [-3000, -5, 20, 3000])
+def test_the_time_of_one_chain_is_not_that_of_the_next(days: int) -> None:
+    """A leaf that is not valid now is judged as of its own time, with the same roots."""
+    roots = Roots([ROOT])
+    elsewhen = a_leaf("Intermediate", start=(days - 1) * DAY, end=days * DAY)
+    expired = an_authority("Intermediate", "Root", start=-4000 * DAY, end=-DAY)
+    early = an_authority("Intermediate", "Root", start=DAY, end=4000 * DAY)
+
+    for leaf in (elsewhen, LEAF):
+        chain = chain_of(leaf, expired, early, INTERMEDIATE, roots=roots)
+
+    assert (chain.trust, served(chain)) == ("public", [LEAF, INTERMEDIATE])
+
+
+def test_an_intermediate_among_the_roots_completes_every_chain() -> None:
+    roots = Roots([ROOT, INTERMEDIATE])
+
+    for leaf in (LEAF, a_leaf("Intermediate"), LEAF):
+        chain = chain_of(leaf, roots=roots)
+
+        assert (chain.trust, served(chain)) == ("public", [leaf, INTERMEDIATE])
+
+
+def test_addresses_are_compared_for_each_leaf() -> None:
+    """RFC 3779: what an authority has concerns leaves that have some of it."""
+    top, low = corpus.root(), ec_key("Low")
+    blocks = corpus.raw_extension(
+        "1.3.6.1.5.5.7.1.7", bytes.fromhex("300c300a04020001300403 0200c0")
+    )
+    by = corpus.Authority("Low", low)
+    above = corpus.draft_authority("Low", low, top, more=[blocks]).signed(top.key)
+    roots = Roots.from_pem(pem(top.certificate).encode())
+
+    trusts = []
+    for more in ([], [blocks]):
+        leaf = corpus.draft_leaf(by=by, more=more).signed(low)
+        first, other = (read(one, "body", 1) for one in (leaf, above))
+        assert isinstance(first, Certificate)
+        assert isinstance(other, Certificate)
+        trusts.append(build(first, [other], [], roots, corpus.NOW).trust)
+
+    # The root has no addresses that it could pass on.
+    assert trusts == ["public", "incomplete"]
+
+
+def test_a_certificate_that_openssl_writes_in_another_way_is_followed() -> None:
+    """The unused bits of a BIT STRING are cleared when OpenSSL writes the algorithm anew."""
+    top, key = corpus.private_root(), ec_key("Odd")
+    odd = corpus.draft_authority("Odd", key, top)
+    content = odd.content("ecdsa-sha256").replace(
+        corpus.SIGNATURES["ecdsa-sha256"], _ODD_ALGORITHM, 1
+    )
+    tbs = sequence(content[4:]) if content[1] == 0x82 else sequence(content[3:])
+    signature = key_sign(top.key, tbs)
+    leaf = corpus.leaf(by=corpus.Authority("Odd", key))
+    ders = [leaf, sequence(tbs, _ODD_ALGORITHM, bits(signature)), top.certificate]
+    first, *others = (read(der, "body", number) for number, der in enumerate(ders, 1))
+    assert isinstance(first, Certificate)
+
+    chain = build(
+        first, [one for one in others if isinstance(one, Certificate)], [], NO_ROOTS, corpus.NOW
+    )
+
+    assert (chain.trust, len(chain.served)) == ("private", 2)
+
+
+_ODD_ALGORITHM = sequence(oid("1.2.840.10045.4.3.2"), bits(b"\xff", 7))
+
+
+def key_sign(key: Any, content: bytes) -> bytes:
+    signature: bytes = key.sign(content, ec.ECDSA(hashes.SHA256()))
+    return signature
 
 
 def test_a_chain_of_many_is_followed() -> None:

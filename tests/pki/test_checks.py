@@ -1,9 +1,10 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -14,6 +15,8 @@ from customer_certificates.pki.chain_checks import check_chain
 from customer_certificates.pki.checks import check_leaf
 from customer_certificates.pki.material import Trust
 
+from ..corpus.authority import Authority, draft_authority
+from ..corpus.keys import dsa_key, ec_key, spki_of
 from .authority import NOW, a_leaf, an_authority, issue, readable, rsa_key, signed_weakly
 
 DAY = timedelta(days=1)
@@ -120,9 +123,17 @@ def test_how_long_a_public_certificate_may_live_depends_on_its_day(
 
 
 def test_nobody_limits_what_is_not_public() -> None:
-    finding = only(findings_of(a_leaf("Root", end=3000 * DAY), "private"), "lifetime_too_long")
+    finding = only(findings_of(a_leaf("Root", end=800 * DAY), "private"), "lifetime_too_long")
 
     assert finding.severity == "info"
+
+
+@pytest.mark.parametrize("trust", ["private", "self_signed", "incomplete"])
+def test_safari_limits_certificates_of_any_authority(trust: Trust) -> None:
+    finding = only(findings_of(a_leaf("Root", end=3000 * DAY), trust), "lifetime_too_long")
+
+    assert finding.severity == "warning"
+    assert "Safari accepts 825 days" in finding.detail
 
 
 @pytest.mark.parametrize("digest", [hashes.MD5(), hashes.SHA1()], ids=["MD5", "SHA1"])
@@ -133,7 +144,8 @@ def test_a_weak_signature_is_told(digest: hashes.HashAlgorithm) -> None:
 
     assert finding.severity == "error"
     assert f"«CN=www.example.com» is signed with {digest.name.upper()}" in finding.detail
-    assert codes_of(a_leaf("Root", hostname="b.example"), weak) == ["signature_weak"]
+    leaf = a_leaf("www.example.com", hostname="b.example")
+    assert codes_of(leaf, weak) == ["signature_weak"]
 
 
 def test_an_expired_authority_is_told() -> None:
@@ -173,6 +185,30 @@ def test_a_weak_key_above_the_leaf_is_found(is_root: bool) -> None:
     (finding,) = check_chain(readable(a_leaf("Root")), served, root, NOW)
 
     assert (finding.code, finding.field) == ("key_weak", "body")
+
+
+@pytest.mark.parametrize(
+    ("key", "severity"),
+    [
+        (ec.derive_private_key(7, ec.SECP224R1()), "error"),
+        (ec.derive_private_key(7, ec.SECP192R1()), "error"),
+        (ec.derive_private_key(7, ec.SECP256K1()), "error"),
+        (dsa_key(), "error"),
+        (ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)), "warning"),
+    ],
+)
+@pytest.mark.parametrize("is_root", [False, True])
+def test_a_key_above_the_leaf_that_browsers_refuse_is_found(
+    key: Any, severity: str, is_root: bool
+) -> None:
+    by = draft_authority("Root", ec_key("Root"), Authority("Root", ec_key("Root")))
+    made = read(by.but(spki=spki_of(key)).signed(ec_key("Root")), "body", 2)
+    assert isinstance(made, Certificate)
+    served, root = ([], made) if is_root else ([made], None)
+
+    (finding,) = check_chain(readable(a_leaf("Root")), served, root, NOW)
+
+    assert (finding.code, finding.severity) == ("key_weak", severity)
 
 
 def test_a_certificate_without_names_is_told() -> None:
@@ -234,7 +270,7 @@ def test_a_purpose_of_anything_is_not_that_of_servers() -> None:
         ("2.5.29.14", "extension_critical", "error"),
         ("2.5.29.35", "extension_critical", "error"),
         ("1.3.6.1.5.5.7.1.24", "extension_critical", "error"),
-        ("2.5.29.31", "extension_critical", "warning"),
+        ("2.5.29.31", "extension_critical", "error"),
         ("1.3.6.1.4.1.11129.2.4.3", "precertificate", "error"),
     ],
 )
@@ -243,7 +279,7 @@ def test_a_critical_extension_that_clients_do_not_process_is_found(
 ) -> None:
     leaf = critical_leaf(dotted)
 
-    finding = only(findings_of(leaf, trust), code)
+    (finding,) = [one for one in findings_of(leaf, trust) if one.code == code]
 
     assert finding.severity == severity
     assert (dotted in finding.detail) is (code == "extension_critical")

@@ -306,7 +306,7 @@ def test_a_chain_is_completed_although_names_are_written_in_another_way(
     certificate = shown(enforcing, owner, an_upload_of(leaf))
 
     assert (certificate["trust"], certificate["chain_pem"]) == ("public", pem(leaf, ISSUING))
-    assert codes(certificate["findings"]) == {"chain_completed"}
+    assert codes(certificate["findings"]) == {"chain_completed", "issuer_name_differs"}
 
 
 def test_a_public_intermediate_stays_when_who_sent_it_goes(

@@ -2,7 +2,7 @@
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from .certificates import Certificate
 from .verification import name_hash, subject_hash
@@ -14,16 +14,11 @@ _MOST_RSA_EXPONENT_BITS = 33
 LEAST_RSA_BITS = 2048
 
 _WEAK_HASHES = {"md5", "sha1"}
-# Browsers verify signatures on P-521, though they accept no leaf with such a key.
-_CURVES_OF_BROWSERS = {"secp256r1", "secp384r1", "secp521r1"}
 
-# OpenSSL takes Netscape's and Microsoft's predecessors of serverAuth, too, and does not take
-# anyExtendedKeyUsage alone.
-_FOR_SERVERS = {
-    ExtendedKeyUsageOID.SERVER_AUTH,
-    ObjectIdentifier("2.16.840.1.113730.4.1"),
-    ObjectIdentifier("1.3.6.1.4.1.311.10.3.3"),
-}
+# What OpenSSL, Chrome and Firefox all accept.
+_SOUND_HASHES = {"sha256", "sha384", "sha512"}
+_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
+_EDWARDS = {"1.3.101.112", "1.3.101.113"}
 
 
 def is_self_issued(certificate: Certificate) -> bool:
@@ -35,7 +30,7 @@ def is_self_issued(certificate: Certificate) -> bool:
 
 def may_issue_for_servers(authority: Certificate) -> bool:
     """Whether the purposes (extendedKeyUsage) of `authority` include TLS servers."""
-    return authority.eku is None or bool(authority.eku & _FOR_SERVERS)
+    return authority.eku is None or ExtendedKeyUsageOID.SERVER_AUTH in authority.eku
 
 
 def matches_key(child: Certificate, issuer: Certificate) -> bool:
@@ -48,18 +43,28 @@ def has_weak_signature(certificate: Certificate) -> bool:
     return certificate.digest is not None and certificate.digest.name in _WEAK_HASHES
 
 
+def has_accepted_signature(certificate: Certificate) -> bool:
+    """Whether browsers accept the algorithm that it was signed with, or its issuer's key is known
+    to be one that they refuse."""
+    if certificate.digest is None:
+        return certificate.signature_oid in _EDWARDS
+    return certificate.digest.name in _SOUND_HASHES
+
+
+def is_key_refused(authority: Certificate) -> bool:
+    """Whether browsers refuse signatures by a key of its kind, of whatever size."""
+    match authority.public_key:
+        case RSAPublicKey():
+            return False
+        case EllipticCurvePublicKey(curve=curve):
+            return curve.name not in _CURVES
+    return True
+
+
 def too_few_bits(certificate: Certificate) -> int | None:
     """The bits of its key if that is an RSA key which clients no longer accept."""
     key = certificate.public_key
     return key.key_size if isinstance(key, RSAPublicKey) and key.key_size < LEAST_RSA_BITS else None
-
-
-def is_unknown_to_browsers(certificate: Certificate) -> bool:
-    """Whether browsers cannot verify signatures by its key (Ed25519, Ed448, other curves)."""
-    key = certificate.public_key
-    if isinstance(key, EllipticCurvePublicKey):
-        return key.curve.name not in _CURVES_OF_BROWSERS
-    return key is not None and not isinstance(key, RSAPublicKey)
 
 
 def is_affordable(issuer: Certificate) -> bool:

@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 from cryptography.x509.oid import ExtensionOID
 
 from ..errors import Finding, Severity
-from .authorities import has_weak_signature
+from .authorities import has_accepted_signature, has_weak_signature
 from .certificates import Certificate, title
+from .signatures import algorithm_name
 from .wording import moment
 
+_WITH_SHA_256 = "Have it issued again with a SHA-256, SHA-384 or SHA-512 signature."
+_STATUS_REQUEST = 5
 _POISON = "1.3.6.1.4.1.11129.2.4.3"
 
 # Critical extensions that Chrome, Firefox and OpenSSL all process.
@@ -27,8 +30,8 @@ _PROCESSED = {
         ExtensionOID.INHIBIT_ANY_POLICY,
     )
 }
-# Critical extensions that OpenSSL processes, and browsers do not: CRL distribution points,
-# Netscape's certificate type, resources of RFC 3779, id-pkix-ocsp-nocheck.
+# Critical extensions that OpenSSL processes, and Chrome does not (see docs/clients.md): CRL
+# distribution points, Netscape's certificate type, resources of RFC 3779, id-pkix-ocsp-nocheck.
 _PROCESSED_BY_OPENSSL = {
     "2.5.29.31",
     "2.16.840.1.113730.1.1",
@@ -68,14 +71,52 @@ def not_yet_valid(certificate: Certificate, now: datetime, severity: Severity) -
 
 
 def weak_signature(certificate: Certificate) -> Iterator[Finding]:
-    """`signature_weak` if its digest is MD5 or SHA-1."""
+    """`signature_weak` if its digest is MD5 or SHA-1; `signature_unsupported` if browsers do not
+    accept its algorithm."""
     if certificate.digest and has_weak_signature(certificate):
         yield Finding(
             "signature_weak",
             certificate.field,
             f"{title(certificate)} is signed with {certificate.digest.name.upper()}, which can be"
             " forged.",
-            "Have it issued again with SHA-256 or better.",
+            _WITH_SHA_256,
+        )
+    elif not has_accepted_signature(certificate):
+        algorithm = algorithm_name(certificate.signature_oid, certificate.digest)
+        yield Finding(
+            "signature_unsupported",
+            certificate.field,
+            f"{title(certificate)} is signed with {algorithm}, which browsers do not accept.",
+            _WITH_SHA_256,
+        )
+    elif certificate.has_odd_signature_parameters:
+        yield Finding(
+            "signature_unsupported",
+            certificate.field,
+            f"{title(certificate)} has parameters for ECDSA signatures, which have none; Chrome"
+            " refuses it.",
+            _WITH_SHA_256,
+        )
+
+
+def tls_features(certificate: Certificate) -> Iterator[Finding]:
+    """What it demands of the server's handshakes (RFC 7633), which Firefox enforces."""
+    if certificate.tls_features - {_STATUS_REQUEST}:
+        yield Finding(
+            "tls_feature_unknown",
+            certificate.field,
+            f"{title(certificate)} demands a TLS feature other than OCSP stapling: Firefox"
+            " refuses it.",
+            "Have it issued again without the extension tlsFeature.",
+        )
+    elif certificate.tls_features:
+        yield Finding(
+            "must_staple",
+            certificate.field,
+            f"{title(certificate)} demands OCSP stapling: Firefox refuses it from a server that"
+            " staples no response.",
+            "Have the server staple, or have it issued again without the extension tlsFeature.",
+            "warning",
         )
 
 
@@ -100,7 +141,6 @@ def unhandled_extensions(certificate: Certificate, field: str) -> Iterator[Findi
                 f"{clients} {title(certificate)}: they do not process its extension {name}, which"
                 " is marked critical.",
                 "Have it issued again without the extension, or with the extension not critical.",
-                "warning" if by_openssl else "error",
             )
 
 

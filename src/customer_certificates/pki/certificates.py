@@ -24,12 +24,19 @@ from ..errors import Finding
 from . import der, signatures
 from .der import NotDer, Part
 from .distinguished_names import read_name
-from .extensions import NAME_CONSTRAINTS, SUBJECT_ALT_NAME, Extensions, KeyUsage, read_extensions
+from .extensions import SUBJECT_ALT_NAME, Extensions, KeyUsage, read_extensions
 from .extensions import RawExtension as RawExtension
 from .keys import key_algorithm, spki_of
 from .material import Leaf
 from .names import hostnames_of
-from .oddities import about_extensions, about_names, about_san, key_malformed, unreadable
+from .oddities import (
+    about_extensions,
+    about_names,
+    about_san,
+    about_version,
+    key_malformed,
+    unreadable,
+)
 from .wording import shown
 
 _MOST_NAME_CHARACTERS = 1000
@@ -48,19 +55,20 @@ class Certificate:
     `issuer` and `spki` are the DER that stands in the certificate, `fingerprint` its SHA-256 in
     hexadecimal. OIDs are written with dots. `content` is what `signature` signs; both name an
     algorithm, and `is_signature_named_once` says whether it is the same (RFC 5280, 4.1.1.2).
-    `digest` is None where it is unknown or there is none. `public_key` is None where its algorithm
+    `digest` is None where it is unknown or there is none; `has_odd_signature_parameters`: an
+    ECDSA signature has parameters. `public_key` is None where its algorithm
     (`key_oid`) is unknown or it is malformed; `key_spki` is the SPKI that its private key has,
     which may be written in another way than `spki`. `extensions` has all of them by OID, in order;
     of one that is there twice, the first. `aki` and `ski` are the key identifiers of RFC 5280,
-    4.2.1.1 and 4.2.1.2; `eku` the purposes, None where any is meant. `hostnames` are normalised;
-    what is wrong with the others is in `san_findings`. Times in UTC.
+    4.2.1.1 and 4.2.1.2; `eku` the purposes, None where any is meant; `is_netscape_server` is
+    False if Netscape's certificate type says that it is not for TLS servers. `hostnames` are
+    normalised; what is wrong with the others is in `san_findings`. Times in UTC.
     """
 
     der: bytes
     field: str
     number: int
     fingerprint: str
-    is_version_1: bool
     serial: int
     subject: bytes
     issuer: bytes
@@ -76,17 +84,18 @@ class Certificate:
     signature_oid: str
     is_signature_named_once: bool
     digest: HashAlgorithm | None
+    has_odd_signature_parameters: bool
     not_before: datetime
     not_after: datetime
-    self_issued: bool
     extensions: Mapping[str, RawExtension]
     is_ca: bool
     path_length: int | None
     key_usage: KeyUsage | None
     eku: frozenset[ObjectIdentifier] | None
+    is_netscape_server: bool
+    tls_features: frozenset[int]
     aki: bytes | None
     ski: bytes | None
-    has_name_constraints: bool
     hostnames: tuple[str, ...]
     san_findings: tuple[Finding, ...]
     findings: tuple[Finding, ...]
@@ -119,7 +128,7 @@ def leaf_view(certificate: Certificate) -> Leaf:
     return Leaf(
         subject=subject_of(certificate),
         issuer=shown(certificate.issuer_text, _MOST_NAME_CHARACTERS),
-        serial=f"{certificate.serial:x}",
+        serial=shown(f"{certificate.serial:x}", _MOST_NAME_CHARACTERS),
         hostnames=certificate.hostnames,
         not_before=certificate.not_before,
         not_after=certificate.not_after,
@@ -158,7 +167,7 @@ def _read(data: bytes, field: str, number: int) -> Certificate | Finding:
         content, algorithm, signature = _outer(data)
         fields = _fields(data, content)
         part = "its version or serial number"
-        is_version_1 = _is_version_1(data, fields.version)
+        version = _version(data, fields.version)
         serial = der.integer(data, fields.serial)
         part = "its subject or issuer"
         subject, issuer = _slice(data, fields.subject), _slice(data, fields.issuer)
@@ -184,7 +193,6 @@ def _read(data: bytes, field: str, number: int) -> Certificate | Finding:
         field=field,
         number=number,
         fingerprint=hashlib.sha256(data).hexdigest(),
-        is_version_1=is_version_1,
         serial=serial,
         subject=subject,
         issuer=issuer,
@@ -200,21 +208,25 @@ def _read(data: bytes, field: str, number: int) -> Certificate | Finding:
         signature_oid=signature_oid,
         is_signature_named_once=_slice(data, algorithm) == _slice(data, fields.algorithm),
         digest=digest,
+        has_odd_signature_parameters=signatures.has_odd_parameters(
+            signature_oid, _slice(data, algorithm)
+        ),
         not_before=not_before,
         not_after=not_after,
-        self_issued=subject == issuer,
         extensions=MappingProxyType(extensions.raw),
         is_ca=extensions.is_ca,
         path_length=extensions.path_length,
         key_usage=extensions.key_usage,
         eku=extensions.eku,
+        is_netscape_server=extensions.is_netscape_server,
+        tls_features=extensions.tls_features,
         aki=extensions.aki,
         ski=extensions.ski,
-        has_name_constraints=NAME_CONSTRAINTS in extensions.raw,
         hostnames=hostnames,
         san_findings=san_findings,
         findings=(
             *([] if is_key_sound else [key_malformed(whose, field)]),
+            *about_version(whose, field, version, extensions),
             *about_names(whose, field, subject_read, issuer_read),
             *about_extensions(whose, field, extensions.oddities),
         ),
@@ -271,13 +283,11 @@ def _slice(data: bytes, part: Part) -> bytes:
     return data[start - head : stop]
 
 
-def _is_version_1(data: bytes, part: Part | None) -> bool:
-    if part is None:
-        return True
-    version = der.integer(data, der.part_at(data, *part[1:]))
-    if version not in (0, 1, 2):
+def _version(data: bytes, part: Part | None) -> int:
+    number = 0 if part is None else der.integer(data, der.part_at(data, *part[1:]))
+    if number not in (0, 1, 2):
         raise NotDer("there is no such version")
-    return version == 0
+    return number + 1
 
 
 def _validity(data: bytes, part: Part) -> tuple[datetime, datetime]:
@@ -347,4 +357,4 @@ def _names(extensions: Extensions, field: str) -> tuple[tuple[str, ...], tuple[F
 
 
 def _title(subject: str, serial: int) -> str:
-    return f"«{shown(subject)}»" if subject else f"number {serial:x}"
+    return f"«{shown(subject)}»" if subject else f"number {shown(f'{serial:x}')}"

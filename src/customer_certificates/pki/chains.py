@@ -226,13 +226,14 @@ def _alternatives(
     """Those of `rest` that are a certificate of the path in another form, or that go on from such
     a one or from the end of the path, whose issuer is named `above`."""
     found = {one.fingerprint for one in rest if _identity(one) in identities}
-    issuers = {name_hash(above)}
-    issuers |= {name_hash(one.issuer) for one in rest if one.fingerprint in found}
+    # The names are hashed once: a large one takes long.
+    named = [(one.fingerprint, name_hash(one.subject), name_hash(one.issuer)) for one in rest]
+    issuers = {name_hash(above)} | {issuer for one, _, issuer in named if one in found}
     while more := [
-        one for one in rest if name_hash(one.subject) in issuers and one.fingerprint not in found
+        (one, issuer) for one, subject, issuer in named if subject in issuers and one not in found
     ]:
-        found |= {one.fingerprint for one in more}
-        issuers |= {name_hash(one.issuer) for one in more}
+        found |= {one for one, _ in more}
+        issuers |= {issuer for _, issuer in more}
     return found
 
 

@@ -6,12 +6,24 @@ from datetime import UTC, datetime, timedelta
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..errors import Finding, Severity
-from .certificate_checks import days, expired, not_yet_valid, unhandled_extensions, weak_signature
+from .certificate_checks import (
+    days,
+    expired,
+    not_yet_valid,
+    tls_features,
+    unhandled_extensions,
+    weak_signature,
+)
 from .certificates import Certificate, title
+from .extensions import SUBJECT_ALT_NAME
 from .material import Trust
 from .wording import moment, shown
 
+_DAY = timedelta(days=1)
 _SOON = timedelta(days=30)
+# Of certificates of any authority (support.apple.com/103769), issued since July 2019.
+_MOST_DAYS_IN_SAFARI = 825
+_SINCE_IN_SAFARI = datetime(2019, 7, 1, tzinfo=UTC)
 _SHORT_LIVED = timedelta(days=60)
 
 # How long a public certificate may be valid, by the day it was issued; the newest first.
@@ -24,7 +36,11 @@ _MOST_DAYS = (
     (datetime(2018, 3, 1, tzinfo=UTC), 825),
 )
 
+# A name without any part.
+_NOBODY = b"\x30\x00"
+_FOR_A_SHORTER_TIME = "Have it issued for a shorter time, and renew it automatically."
 _FOR_SERVERS = ExtendedKeyUsageOID.SERVER_AUTH
+_FOR_OCSP = ExtendedKeyUsageOID.OCSP_SIGNING
 _FOR_ANYTHING = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 
 
@@ -39,6 +55,7 @@ def check_leaf(leaf: Certificate, trust: Trust, now: datetime) -> tuple[Finding,
         *_role(leaf, trust),
         *_key(leaf),
         *unhandled_extensions(leaf, leaf.field),
+        *tls_features(leaf),
     )
 
 
@@ -73,20 +90,38 @@ def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     most = next((limit for since, limit in _MOST_DAYS if leaf.not_before >= since), None)
     # Both ends belong to the validity (RFC 5280, 4.1.2.5).
     lifetime = leaf.not_after - leaf.not_before + timedelta(seconds=1)
-    if most is not None and lifetime > timedelta(days=most):
+    is_refused = leaf.not_before >= _SINCE_IN_SAFARI and lifetime > _MOST_DAYS_IN_SAFARI * _DAY
+    if trust != "public" and is_refused:
+        yield Finding(
+            "lifetime_too_long",
+            leaf.field,
+            f"It is valid for {days(lifetime)}; Safari accepts {_MOST_DAYS_IN_SAFARI} days,"
+            " whoever issued it.",
+            _FOR_A_SHORTER_TIME,
+            "warning",
+        )
+    elif most is not None and lifetime > most * _DAY:
         over = "more than " if lifetime.days == most else ""
         yield Finding(
             "lifetime_too_long",
             leaf.field,
-            f"It is valid for {over}{days(lifetime)}; browsers accept {most} days of public"
-            f" certificates issued on {moment(leaf.not_before)}.",
-            "Have it issued for a shorter time, and renew it automatically.",
+            f"It is valid for {over}{days(lifetime)}; browsers"
+            f" accept {most} days of public certificates issued on {moment(leaf.not_before)}.",
+            _FOR_A_SHORTER_TIME,
             "error" if trust == "public" else "info",
         )
 
 
 def _names(leaf: Certificate) -> Iterator[Finding]:
     yield from leaf.san_findings
+    san = leaf.extensions.get(SUBJECT_ALT_NAME)
+    if leaf.subject == _NOBODY and san and not san.critical:
+        yield Finding(
+            "san_invalid",
+            leaf.field,
+            "The subject is empty and subjectAltName is not critical: Chrome refuses it.",
+            "Have it issued again with a common name, or with subjectAltName critical.",
+        )
     if not leaf.hostnames and not leaf.san_findings:
         name = leaf.common_name
         common = " A common name" if name is None else f" Its common name, «{shown(name)}»,"
@@ -99,6 +134,11 @@ def _names(leaf: Certificate) -> Iterator[Finding]:
 
 
 def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
+    if not leaf.is_netscape_server:
+        what = "Netscape's certificate type does not name TLS servers: OpenSSL refuses it"
+        yield _eku_invalid(leaf, what)
+    if leaf.eku and _FOR_OCSP in leaf.eku:
+        yield _eku_invalid(leaf, "It may sign OCSP responses, too: Firefox refuses it")
     if leaf.eku is None:
         if trust == "public":
             yield _eku_missing(leaf, "It does not say what it is for", "warning")
@@ -110,6 +150,12 @@ def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     else:
         purposes = ", ".join(sorted(one.dotted_string for one in leaf.eku))
         yield _eku_missing(leaf, f"It is for {shown(purposes)}, and not for servers", "error")
+
+
+def _eku_invalid(leaf: Certificate, what: str) -> Finding:
+    return Finding(
+        "eku_invalid", leaf.field, f"{what}.", "Have it issued again for TLS servers alone."
+    )
 
 
 def _eku_missing(leaf: Certificate, what: str, severity: Severity) -> Finding:

@@ -12,10 +12,10 @@ from .der import NotDer
 COMMON_NAME = "2.5.4.3"
 
 _MOST_REMEMBERED_OCTETS = 4096
-_UTF8, _PRINTABLE, _IA5, _UNIVERSAL, _BMP = 0x0C, 0x13, 0x16, 0x1C, 0x1E
+_UTF8, _NUMERIC, _PRINTABLE, _IA5, _UNIVERSAL, _BMP = 0x0C, 0x12, 0x13, 0x16, 0x1C, 0x1E
 # Numeric, Printable, T61, IA5: clients read each octet as a character of Latin-1, whatever the
 # type permits.
-_LATIN_1 = frozenset({0x12, _PRINTABLE, 0x14, _IA5})
+_LATIN_1 = frozenset({_NUMERIC, _PRINTABLE, 0x14, _IA5})
 # BIT STRING, SEQUENCE, and tags that ASN.1 leaves free.
 _LOADED = frozenset({der.BIT_STRING, 0x07, 0x08, 0x09, 0x0B, 0x0D, 0x0E, 0x0F, der.SEQUENCE, 0x1D})
 
@@ -110,6 +110,8 @@ def _odd_octets(kind: int, octets: bytes) -> tuple[str, str] | None:
             return "unusual", "«*» in a PrintableString"
         other = others.replace(b"*", b"")[:1].decode("latin-1")
         return "forbidden", f"«{other}» in a PrintableString"
+    if kind == _NUMERIC and octets.translate(None, b" 0123456789"):
+        return "forbidden", "a NumericString with other characters than digits and spaces"
     if kind == _IA5 and not octets.isascii():
         return "forbidden", "an octet that is not ASCII in an IA5String"
     return None

@@ -15,7 +15,19 @@ _SUBJECT_KEY, _KEY_USAGE, _BASIC_CONSTRAINTS = "2.5.29.14", "2.5.29.15", "2.5.29
 NAME_CONSTRAINTS = "2.5.29.30"
 _DISTRIBUTION_POINTS, _AUTHORITY_KEY, _PURPOSES = "2.5.29.31", "2.5.29.35", "2.5.29.37"
 
+_ISSUER_NAMES, _FRESHEST_CRL, _SUBJECT_ACCESS = "2.5.29.18", "2.5.29.46", "1.3.6.1.5.5.7.1.11"
+POLICY_CONSTRAINTS = "2.5.29.36"
+_TLS_FEATURES = "1.3.6.1.5.5.7.1.24"
+# Chromium and Safari refuse public certificates without timestamps, which servers may send, too.
+_TIMESTAMPS = "1.3.6.1.4.1.11129.2.4.2"
+_NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
+
 _AUTHORITY_KEY_IDENTIFIER = 0x80
+_DNS_NAME, _IP_ADDRESS = 0x82, 0x87
+_NETSCAPE_SERVER = 0x40
+_MOST_PATH_LENGTH = 255
+# Certificates of real use have some ten; there may be a finding for each.
+_MOST_EXTENSIONS = 100
 
 
 class RawExtension(NamedTuple):
@@ -28,7 +40,7 @@ class RawExtension(NamedTuple):
 class Oddity(NamedTuple):
     """What is odd in one extension: a sentence, and whether clients refuse it.
 
-    error: OpenSSL does. warning: another client does, or does without the extension. info: none.
+    error: at least one does. warning: some do without the extension. info: none.
     """
 
     oid: str
@@ -70,6 +82,8 @@ class Extensions:
     path_length: int | None = None
     key_usage: KeyUsage | None = None
     eku: frozenset[ObjectIdentifier] | None = None
+    is_netscape_server: bool = True
+    tls_features: frozenset[int] = frozenset()
     aki: bytes | None = None
     ski: bytes | None = None
     alternative_names: tuple[GeneralName, ...] = ()
@@ -85,7 +99,10 @@ def read_extensions(data: bytes, at: int, end: int) -> Extensions:
     if tag != der.SEQUENCE or stop != end:
         raise NotDer("it has another type")
     made = Extensions()
-    for _, inner_start, inner_stop in der.parts(data, start, stop):
+    found = der.parts(data, start, stop)
+    if len(found) > _MOST_EXTENSIONS:
+        raise NotDer(f"there are more than {_MOST_EXTENSIONS}")
+    for _, inner_start, inner_stop in found:
         inner = der.parts(data, inner_start, inner_stop)
         _add(made, data, inner)
     for oid, extension in made.raw.items():
@@ -101,10 +118,9 @@ def _add(made: Extensions, data: bytes, inner: list[Part]) -> None:
     critical = len(inner) == 3 and der.boolean(data, inner[1])
     if len(inner) == 3 and data[inner[1][1]] != 0xFF:
         text = "writes whether it is critical in a way that is no DER"
-        made.oddities.append(Oddity(oid, text, "warning"))
+        made.oddities.append(Oddity(oid, text, "error"))
     if oid in made.raw:
-        severity: Severity = "error" if oid in _OPENSSL_READS else "warning"
-        made.oddities.append(Oddity(oid, "is there twice; the first one was read", severity))
+        made.oddities.append(Oddity(oid, "is there twice; the first one was read", "error"))
         return
     _, start, stop = inner[-1]
     made.raw[oid] = RawExtension(critical, data[start:stop])
@@ -116,11 +132,11 @@ def _try(
     try:
         reading(made, value)
     except NotDer as error:
-        severity: Severity = "info"
-        if oid in _OPENSSL_READS:
-            severity = "error"
-        elif oid in _OTHERS_READ:
+        severity: Severity = "error"
+        if oid == _TIMESTAMPS:
             severity = "warning"
+        elif oid in _READ_BY_NOBODY:
+            severity = "info"
         made.oddities.append(Oddity(oid, f"cannot be read ({error})", severity, True))
 
 
@@ -138,6 +154,9 @@ def _basic_constraints(made: Extensions, value: bytes) -> None:
         if made.path_length < 0:
             made.path_length = None
             raise NotDer("its path length is negative")
+        if made.path_length > _MOST_PATH_LENGTH:
+            text = f"has a path length above {_MOST_PATH_LENGTH}, which browsers do not read"
+            made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "error"))
         if not is_ca:
             text = "has a path length, though it is not a certificate authority's"
             made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "info"))
@@ -151,14 +170,19 @@ def _note_boolean(made: Extensions, octet: int) -> None:
         made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "info"))
     elif octet != 0xFF:
         text = "has CA:TRUE written in a way that is no DER"
-        made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "warning"))
+        made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "error"))
 
 
 def _key_usage(made: Extensions, value: bytes) -> None:
     start, stop = der.whole(value, der.BIT_STRING)
     if stop == start or value[start] > 7:
         raise NotDer("it is no BIT STRING")
-    bits = int.from_bytes(value[start + 1 : start + 3].ljust(2, b"\0"))
+    unused = (1 << value[start]) - 1
+    if value[stop - 1] & unused and stop - start > 1:
+        text = "has bits set that are not in use; browsers refuse that"
+        made.oddities.append(Oddity(_KEY_USAGE, text, "error"))
+    octets = value[start + 1 : stop - 1] + bytes([value[stop - 1] & ~unused & 0xFF])
+    bits = int.from_bytes(octets[:2].ljust(2, b"\0"))
     usage = KeyUsage(*(bool(bits & 0x8000 >> place) for place in range(9)))
     if (usage.encipher_only or usage.decipher_only) and not usage.key_agreement:
         text = "has encipherOnly or decipherOnly without keyAgreement, which means nothing"
@@ -199,10 +223,14 @@ def _alternative_names(made: Extensions, value: bytes) -> None:
 
 def _policies(_: Extensions, value: bytes) -> None:
     """Qualifiers may be of any kind: no client looks at them."""
+    policies = set()
     for inner in _sequences(value):
         if not 1 <= len(inner) <= 2:
             raise NotDer("a policy has not one or two parts")
-        der.oid(value, inner[0])
+        policy = der.oid(value, inner[0])
+        if policy in policies:
+            raise NotDer("a policy is there twice")
+        policies.add(policy)
 
 
 def _access(_: Extensions, value: bytes) -> None:
@@ -224,8 +252,25 @@ def _name_constraints(_: Extensions, value: bytes) -> None:
         if tag not in (0xA0, 0xA1) or start == stop:
             raise NotDer("it has neither permitted nor excluded names")
         for tree, at, end in der.parts(value, start, stop):
-            if tree != der.SEQUENCE or not der.parts(value, at, end):
-                raise NotDer("one of its names is missing")
+            subtree = der.parts(value, at, end) if tree == der.SEQUENCE else []
+            if len(subtree) != 1:
+                # The minimum of a subtree may only be left out, and so may its maximum.
+                raise NotDer("one of its names is missing, or has a minimum or maximum")
+            _check_subtree(value, subtree[0])
+
+
+def _check_subtree(value: bytes, name: Part) -> None:
+    """Chromium reads the names of nameConstraints, and refuses those that are none."""
+    tag, start, stop = name
+    octets = value[start:stop]
+    if tag == _DNS_NAME and not octets.isascii():
+        raise NotDer("a DNS name is not ASCII")
+    if tag == _IP_ADDRESS:
+        half = len(octets) // 2
+        mask = int.from_bytes(octets[half:])
+        gap = (1 << 8 * half) - 1 - mask
+        if len(octets) not in (8, 32) or gap & (gap + 1):
+            raise NotDer("an IP address is not followed by its mask")
 
 
 def _mappings(_: Extensions, value: bytes) -> None:
@@ -246,9 +291,15 @@ def _inhibit_any(_: Extensions, value: bytes) -> None:
         raise NotDer("it is negative")
 
 
-def _tls_features(_: Extensions, value: bytes) -> None:
-    for part in der.members(value):
-        der.integer(value, part)
+def _tls_features(made: Extensions, value: bytes) -> None:
+    made.tls_features = frozenset(der.integer(value, part) for part in der.members(value))
+
+
+def _netscape_type(made: Extensions, value: bytes) -> None:
+    start, stop = der.whole(value, der.BIT_STRING)
+    if stop - start < 2:
+        raise NotDer("it is empty")
+    made.is_netscape_server = bool(value[start + 1] & _NETSCAPE_SERVER)
 
 
 def _timestamps(_: Extensions, value: bytes) -> None:
@@ -276,67 +327,44 @@ _READINGS: Mapping[str, Callable[[Extensions, bytes], None]] = {
     _SUBJECT_KEY: _subject_key,
     _KEY_USAGE: _key_usage,
     SUBJECT_ALT_NAME: _alternative_names,
-    "2.5.29.18": _some_members,  # issuerAltName
+    _ISSUER_NAMES: _some_members,
     _BASIC_CONSTRAINTS: _basic_constraints,
     NAME_CONSTRAINTS: _name_constraints,
     _DISTRIBUTION_POINTS: _distribution_points,
     "2.5.29.32": _policies,
     "2.5.29.33": _mappings,
     _AUTHORITY_KEY: _authority_key,
-    "2.5.29.36": _some_members,  # policyConstraints
+    POLICY_CONSTRAINTS: _some_members,
     _PURPOSES: _purposes,
-    "2.5.29.46": _distribution_points,  # freshestCRL
+    _FRESHEST_CRL: _distribution_points,
     "2.5.29.54": _inhibit_any,
     "1.3.6.1.5.5.7.1.1": _access,  # authorityInfoAccess
-    "1.3.6.1.5.5.7.1.11": _access,  # subjectInfoAccess
-    "1.3.6.1.5.5.7.1.24": _tls_features,
-    "1.3.6.1.4.1.11129.2.4.2": _timestamps,
+    _SUBJECT_ACCESS: _access,  # subjectInfoAccess
+    _TLS_FEATURES: _tls_features,
+    _NETSCAPE_TYPE: _netscape_type,
+    _TIMESTAMPS: _timestamps,
 }
 
-# What OpenSSL reads of every certificate of a path, and refuses the path if it cannot.
-_OPENSSL_READS = frozenset(
-    {
-        _SUBJECT_KEY,
-        _KEY_USAGE,
-        SUBJECT_ALT_NAME,
-        _BASIC_CONSTRAINTS,
-        NAME_CONSTRAINTS,
-        _DISTRIBUTION_POINTS,
-        _AUTHORITY_KEY,
-        _PURPOSES,
-    }
-)
-# What Chromium reads beyond that, TLS features for Firefox; timestamps, without which Chromium and
-# Safari refuse public certificates.
-_OTHERS_READ = frozenset(
-    {
-        "2.5.29.32",
-        "2.5.29.33",
-        "2.5.29.36",
-        "2.5.29.54",
-        "1.3.6.1.5.5.7.1.1",
-        "1.3.6.1.5.5.7.1.24",
-        "1.3.6.1.4.1.11129.2.4.2",
-    }
-)
+_READ_BY_NOBODY = frozenset({_ISSUER_NAMES, _FRESHEST_CRL, _SUBJECT_ACCESS})
 
 NAMES = {
     _SUBJECT_KEY: "subjectKeyIdentifier",
     _KEY_USAGE: "keyUsage",
     SUBJECT_ALT_NAME: "subjectAltName",
-    "2.5.29.18": "issuerAltName",
+    _ISSUER_NAMES: "issuerAltName",
     _BASIC_CONSTRAINTS: "basicConstraints",
     NAME_CONSTRAINTS: "nameConstraints",
     _DISTRIBUTION_POINTS: "cRLDistributionPoints",
     "2.5.29.32": "certificatePolicies",
     "2.5.29.33": "policyMappings",
     _AUTHORITY_KEY: "authorityKeyIdentifier",
-    "2.5.29.36": "policyConstraints",
+    POLICY_CONSTRAINTS: "policyConstraints",
     _PURPOSES: "extendedKeyUsage",
-    "2.5.29.46": "freshestCRL",
+    _FRESHEST_CRL: "freshestCRL",
     "2.5.29.54": "inhibitAnyPolicy",
     "1.3.6.1.5.5.7.1.1": "authorityInfoAccess",
-    "1.3.6.1.5.5.7.1.11": "subjectInfoAccess",
-    "1.3.6.1.5.5.7.1.24": "tlsFeature",
-    "1.3.6.1.4.1.11129.2.4.2": "the list of signed certificate timestamps",
+    _SUBJECT_ACCESS: "subjectInfoAccess",
+    _TLS_FEATURES: "tlsFeature",
+    _NETSCAPE_TYPE: "Netscape's certificate type",
+    _TIMESTAMPS: "the list of signed certificate timestamps",
 }

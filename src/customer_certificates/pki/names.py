@@ -158,7 +158,7 @@ def _surprise(text: str, name: str) -> tuple[Severity, str] | None:
     if _EDGE_HYPHEN.search(name):
         return (
             "warning",
-            "has a label that begins or ends with a hyphen, which some clients do not match",
+            "has a label that begins or ends with a hyphen, which Firefox does not match",
         )
     if "_" in name:
         return "warning", "has an underscore, which public authorities may not certify"

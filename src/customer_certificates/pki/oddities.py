@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import Finding
 from .distinguished_names import DistinguishedName
-from .extensions import NAMES, SUBJECT_ALT_NAME, Oddity
+from .extensions import NAMES, SUBJECT_ALT_NAME, Extensions, Oddity
 
 _AS_ISSUED = "Send the file as your authority gave it to you; if it is that, have it issued again."
 _ISSUE_AGAIN = "Have it issued again, by an authority that writes what RFC 5280 says."
@@ -40,6 +40,15 @@ def about_extensions(whose: str, field: str, oddities: Sequence[Oddity]) -> Iter
         else:
             detail = f"{whose}: {name} {text}."
             yield Finding("extension_malformed", field, detail, _ISSUE_AGAIN, severity)
+
+
+def about_version(
+    whose: str, field: str, version: int, extensions: Extensions
+) -> Iterator[Finding]:
+    """That extensions are in a certificate of a `version` that has none (RFC 5280, 4.1.2.1)."""
+    if version < 3 and extensions.raw:
+        detail = f"{whose} has extensions, and version {version}. Chrome refuses it."
+        yield Finding("version_invalid", field, detail, _ISSUE_AGAIN)
 
 
 def about_names(

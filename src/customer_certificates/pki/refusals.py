@@ -24,6 +24,7 @@ _REASONS = {
     40: "is a proxy certificate, which TLS clients do not accept",
     41: "has a malformed extension",
     42: "has a malformed policy extension",
+    46: "has addresses (RFC 3779) that its issuers do not have",
     47: "has a name that the name constraints of its issuers do not permit (nameConstraints)",
     48: "has a name that the name constraints of its issuers exclude (nameConstraints)",
     49: "is issued under name constraints with a minimum or maximum, which no client supports",

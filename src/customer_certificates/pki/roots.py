@@ -9,9 +9,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from .certificates import Certificate, read
+from .extensions import NAME_CONSTRAINTS
 from .verification import Anchors, name_hash
 
 _MOST_REMEMBERED = 256
+
+# nameConstraints, and the addresses and numbers of autonomous systems of RFC 3779.
+_COMPARED_WITH_LEAVES = {NAME_CONSTRAINTS, "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8"}
 
 _Key = tuple[bytes, bytes | None, tuple[str, ...]]
 
@@ -72,8 +76,9 @@ class Roots:
             return None
         known = {one.der: one for one in others}
         above = [known.get(der) or self._roots[der] for der in answer[1:]]
-        # Name constraints concern each leaf anew.
-        if len(above) > 1 and not any(one.has_name_constraints for one in above):
+        # Another chain need not have an intermediate that is among the roots.
+        is_sent = all(one.der in known for one in above[:-1])
+        if len(above) > 1 and is_sent and not any(map(_constrains_leaves, above)):
             self._remember(key, above)
         return (leaf, *above)
 
@@ -87,3 +92,8 @@ class Roots:
             max(one.not_before for one in above),
             min(one.not_after for one in above),
         )
+
+
+def _constrains_leaves(authority: Certificate) -> bool:
+    """Whether an extension of `authority` is compared with each leaf beneath it."""
+    return not _COMPARED_WITH_LEAVES.isdisjoint(authority.extensions)

@@ -11,6 +11,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 from . import der
 from .der import NotDer
 
+_ECDSA = "1.2.840.10045.4."
 _RSASSA_PSS = SignatureAlgorithmOID.RSASSA_PSS.dotted_string
 
 _DIGESTS: dict[str, hashes.HashAlgorithm] = {
@@ -58,6 +59,12 @@ def read_algorithm(data: bytes, part: der.Part) -> tuple[str, hashes.HashAlgorit
     if oid == _RSASSA_PSS:
         return oid, _pss_digest(data, inner[1]) if len(inner) == 2 else _PSS_DEFAULT
     return oid, _DIGESTS.get(oid)
+
+
+def has_odd_parameters(oid: str, algorithm: bytes) -> bool:
+    """Whether the AlgorithmIdentifier `algorithm` (DER) of an ECDSA `oid` has parameters, which
+    RFC 5758, 3.2, forbids."""
+    return oid.startswith(_ECDSA) and len(der.members(algorithm)) > 1
 
 
 def algorithm_name(oid: str, digest: hashes.HashAlgorithm | None) -> str:

@@ -23,6 +23,7 @@ UNREADABLE = -1
 BAD_SIGNATURE = frozenset({4, 6, 7})
 NO_ISSUER = frozenset({2, 18, 19, 20, 21})
 CRITICAL_EXTENSION = 34
+POLICY_REQUIRED = 43
 NAME_CONSTRAINTS = frozenset({47, 48, 49, 51, 52, 53})
 
 # Around a name, the smallest certificate: OpenSSL hashes names of certificates only.
@@ -52,15 +53,19 @@ class Anchors:
         *,
         partial: bool = False,
         check_self_signature: bool = False,
+        check_policies: bool = False,
     ) -> None:
         """`certificates` are DER; those that OpenSSL cannot load are left out.
 
         `partial`: they need not be self-signed. `check_self_signature`: the signature of a
-        self-signed one must hold, too.
+        self-signed one must hold, too. `check_policies`: a policy that an authority requires must
+        be there, as Chromium asks.
         """
+        self._given = frozenset(certificates)
         self._certificates = [one for der in certificates if (one := _load(der))]
         self._flags = X509StoreFlags.PARTIAL_CHAIN * partial
         self._flags |= X509StoreFlags.CHECK_SS_SIGNATURE * check_self_signature
+        self._flags |= X509StoreFlags.POLICY_CHECK * check_policies
         self._stores: dict[int, X509Store] = {}
 
     def path(
@@ -68,14 +73,18 @@ class Anchors:
     ) -> tuple[bytes, ...] | None:
         """The path from `leaf` through `untrusted` to an anchor, both included, all DER.
 
-        None if OpenSSL refuses it at the time `at`.
+        None if OpenSSL refuses it at the time `at`, or writes a certificate of it in another way
+        than it was given.
         """
         context = self._context(leaf, untrusted, at, ignore_critical=False)
         try:
             chain = context.get_verified_chain() if context else []
         except X509StoreContextError:
             return None
-        return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain) or None
+        ders = tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain)
+        # OpenSSL writes the signature algorithm anew, and cleans up its parameters.
+        is_as_given = self._given.union(untrusted).issuperset(ders[1:])
+        return ders if ders and is_as_given else None
 
     def fault(
         self,
@@ -106,21 +115,26 @@ class Anchors:
         loaded = _load(leaf)
         if loaded is None:
             return None
-        store = self._store(_NO_CHECK_TIME * (at is None), ignore_critical)
-        if at is not None:
-            store.set_time(at)
+        store = self._store(at, ignore_critical)
         return X509StoreContext(store, loaded, [one for der in untrusted if (one := _load(der))])
 
-    def _store(self, flags: int, ignore_critical: bool) -> X509Store:
-        """Flags of a store cannot be taken back, so there is a store for each set of flags."""
-        flags |= self._flags | X509StoreFlags.IGNORE_CRITICAL * ignore_critical
+    def _store(self, at: datetime | None, ignore_critical: bool) -> X509Store:
+        """Neither flags nor the time of a store can be changed once they are set."""
+        flags = self._flags | X509StoreFlags.IGNORE_CRITICAL * ignore_critical
+        if at is not None:
+            store = self._new_store(flags)
+            store.set_time(at)
+            return store
         if flags not in self._stores:
-            store = X509Store()
-            store.set_flags(flags)
-            for one in self._certificates:
-                store.add_cert(one)
-            self._stores[flags] = store
+            self._stores[flags] = self._new_store(flags | _NO_CHECK_TIME)
         return self._stores[flags]
+
+    def _new_store(self, flags: int) -> X509Store:
+        store = X509Store()
+        store.set_flags(flags)
+        for one in self._certificates:
+            store.add_cert(one)
+        return store
 
 
 def name_hash(name: bytes) -> str:

@@ -394,7 +394,8 @@ def signature_weak(plan: Plan) -> None:
 
 @_fault
 def inner_signature_differs(plan: Plan) -> None:
-    plan.anyone().draft = plan.anyone().draft.but(inner_signature="rsa-sha1")
+    node = plan.anyone()
+    node.draft = node.draft.but(inner_signature="rsa-sha1")
 
 
 @_fault

@@ -1,5 +1,6 @@
 """What Caddy, Traefik, nginx and HAProxy really serve, from upload to expiry and deletion."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from customer_certificates.services.cutovers import Cutovers
 from customer_certificates.services.events import Events
 
 from .agents import EDGES, start_edge
+from .client.unloadable import KINDS, unloadable
 from .conftest import Backend
 from .factories import a_user
 from .pki.authority import NOW, a_leaf
@@ -173,6 +175,33 @@ def test_what_is_active_is_what_is_served(
     customer.delete()
     terminator.wait_for_end(WWW, *versions)
     assert terminator.served(ELSEWHERE)
+
+
+@pytest.mark.one_backend
+def test_what_no_server_can_load_changes_nothing_for_others(
+    terminator: Terminator, customer: Customer, service: Service, tmp_path: Path
+) -> None:
+    """Another customer uploads it, and has it active."""
+    first = customer.upload(valid_for(timedelta(days=30)), active=True)
+    terminator.wait_for(WWW, first)
+    stored = []
+    with terminator.under_constant_handshakes(WWW) as seen, service.client() as client:
+        user = client.post("/users", json=a_user()).json()["id"]
+        for number, kind in enumerate(KINDS):
+            bad = unloadable(kind, number, f"{kind}.example.net", tmp_path)
+            upload = {
+                "body": bad["chain_pem"],
+                "private_key": b64encode(bad["private_key_pem"].encode()).decode(),
+                "active": True,
+            }
+            answer = client.post(f"/users/{user}/certificates", json=upload).raise_for_status()
+            assert (answer.json()["active"], answer.json()["servable"]) == (True, False), kind
+            stored.append(bad)
+        renewed = customer.renew()
+        terminator.wait_for(WWW, renewed)
+    assert set(seen) <= {first, renewed}
+    for bad in stored:
+        assert terminator.served(bad["hostnames"][0]) != bad["fingerprint_sha256"]
 
 
 @pytest.mark.one_backend

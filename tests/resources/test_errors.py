@@ -430,6 +430,16 @@ def test_a_missing_field_is_a_400_whatever_else_is_wrong(
     assert dump(engine) == before
 
 
+def test_a_flood_of_unknown_fields_is_not_answered_in_full(client: TestClient) -> None:
+    flood = {f"{number:x}": 1 for number in range(20_000)}
+
+    answer = client.simulate_post("/users", json={**GOOD_USER, **flood})
+
+    assert answer.status_code == 422
+    assert len(answer.content) < 40_000
+    assert "19899 more" in answer.json["errors"][-1]["detail"]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "code"),
     [

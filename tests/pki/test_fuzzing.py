@@ -15,7 +15,7 @@ def test_a_fuzzer_finds_nothing(target: str, tmp_path: Path, pytestconfig: pytes
     """Guided by coverage, from the corpus on. `--long`: five minutes for each."""
     if find_spec("atheris") is None:
         pytest.skip("atheris is there for Linux on x86-64 only")
-    how_long = "-max_total_time=300" if pytestconfig.getoption("long") else "-runs=3000"
+    how_long = "-max_total_time=300" if pytestconfig.getoption("long") else "-runs=1000"
     options = [how_long, "-seed=1", "-max_len=16384", "-timeout=20", "-rss_limit_mb=1024"]
     command = [sys.executable, "-m", f"{__package__}.fuzzing", target, str(tmp_path), *options]
 

@@ -61,7 +61,7 @@ def _table(
 
 
 def _findings(variant: Variant) -> str:
-    """What the service finds; that the root is nobody's but the user's is left out."""
+    """The service's findings, without the one about the private root."""
     material = Material(
         body="".join(map(pem, (*variant.chain, ROOT.certificate))), private_key=pkcs8(variant.key)
     )

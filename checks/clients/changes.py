@@ -1,4 +1,4 @@
-"""What is changed in a certificate without a fault before it is signed."""
+"""Changes of a certificate without a fault, made before it is signed."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

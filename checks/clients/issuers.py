@@ -1,4 +1,4 @@
-"""What is wrong, or odd, in the intermediate."""
+"""Faults and oddities of the intermediate."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What is wrong, or odd, in the leaf."""
+"""Faults and oddities of the leaf."""
 
 from datetime import timedelta
 

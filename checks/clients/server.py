@@ -53,7 +53,7 @@ class Servers:
             threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def results(self, seconds: float) -> dict[str, bool]:
-        """What the browser at the page reported: for each hostname, whether it connected."""
+        """The report of the browser at the page: for each hostname, whether it connected."""
         return self._results.get(timeout=seconds)
 
     def close(self) -> None:

@@ -332,7 +332,7 @@ def examine_serve_windows(config: Config) -> int:
 def _examining(
     config: Config, is_due: Callable[[Database], bool]
 ) -> Iterator[tuple[Database, Inspection, DataKeys, PrivateKeys] | None]:
-    """What a command examines stored certificates with; None if it `is_due` for none."""
+    """The examiner of stored certificates for a command; None if none is due (`is_due`)."""
     metrics = Metrics(None)
     with closing(Database(config.database_url, metrics, threads=2)) as database:
         if not is_due(database):

@@ -1,4 +1,4 @@
-"""What can be odd or wrong in a PKI. Each fault changes the drafts before they are signed.
+"""Faults and oddities of a PKI. Each fault changes the drafts before they are signed.
 
 A fault here is anything that a verifier might judge: many are harmless, which is the point.
 """

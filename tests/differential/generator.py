@@ -21,7 +21,7 @@ _ALL_FAULTS = MORE_FAULTS | FAULTS | LAST_FAULTS
 
 @dataclass(frozen=True)
 class Pki:
-    """What a customer sends, and what a client trusts.
+    """A customer's upload, and the root that a client trusts.
 
     `sent` are DER certificates, the leaf first unless shuffled; `trusted` is the root that the
     chain should lead to; `is_public`: the service trusts that root by itself.

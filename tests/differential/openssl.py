@@ -12,7 +12,7 @@ from .generator import Pki, pem
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a TLS client built on OpenSSL says: nothing in `errors` where it connects.
+    """The verdict of a TLS client built on OpenSSL: nothing in `errors` where it connects.
 
     `errors` are numbers of X509_V_ERR_…; -1 stands for a certificate that cannot be loaded.
     """

@@ -104,7 +104,7 @@ def root(title: str) -> Authority:
 
 
 def titles() -> list[str]:
-    """What the roots are called; the first is without a peculiarity."""
+    """The titles of the roots; the first is an ordinary one."""
     return list(_ROOTS)
 
 

@@ -110,8 +110,10 @@ class Api:
                 return found
 
     def check(self, payload: dict[str, Any], replaces: int | None = None) -> Checked:
-        """What would be answered to an upload, or to replacing the certificate `replaces`. Raises
-        Refused, Unreachable."""
+        """The answer to an upload, or to replacing the certificate `replaces`; nothing is stored.
+
+        Raises Refused, Unreachable.
+        """
         query = f"?replaces={replaces}" if replaces else ""
         return self._ask(Checked, "POST", f"{self._certificates}/check{query}", payload)
 

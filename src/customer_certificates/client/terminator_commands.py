@@ -23,7 +23,7 @@ _TokenFile = Annotated[
     ),
 ]
 _HERE = "http://localhost:9000"
-# What the service accepts.
+# The longest name that the service accepts.
 _LONGEST_NAME = 200
 
 

@@ -162,7 +162,7 @@ def _stored(candidate: Candidate, stored: Stored, outcome: Outcome) -> Result:
 
 
 def _renewed(candidate: Candidate, stored: Stored) -> Result:
-    """What became of a renewal: it is not valid yet, say, and the service serves it later."""
+    """The result of a renewal; the service may serve it later, as it is not valid yet."""
     result = _stored(candidate, stored, "renewed")
     pending = stored.pending
     if pending and pending.fingerprint_sha256 == candidate.certificate.fingerprint:

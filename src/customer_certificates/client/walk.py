@@ -136,7 +136,7 @@ def _reason_to_pass(folder: Path, root: Path) -> str | None:
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
-    """What is in `folder`, last name first, as it is taken from the end; and older versions."""
+    """The entries of `folder`, last name first, as they are taken from the end; older versions."""
     names = sorted(os.listdir(folder), reverse=True)
     older = []
     if "cert.pem" in names and (folder / "cert.pem").is_symlink():

@@ -1,4 +1,4 @@
-"""What a certificate authority's certificate must allow, apart from what OpenSSL verifies."""
+"""Rules for CA certificates that clients apply and OpenSSL cannot be asked for here."""
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey

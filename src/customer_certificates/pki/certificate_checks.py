@@ -1,4 +1,4 @@
-"""What can be wrong with any certificate of a chain, leaf or not."""
+"""Checks for any certificate of a chain, leaf or not."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -100,7 +100,7 @@ def weak_signature(certificate: Certificate) -> Iterator[Finding]:
 
 
 def tls_features(certificate: Certificate) -> Iterator[Finding]:
-    """What it demands of the server's handshakes (RFC 7633), which Firefox enforces."""
+    """TLS features (RFC 7633) that the certificate demands of servers; Firefox enforces them."""
     if certificate.tls_features - {_STATUS_REQUEST}:
         yield Finding(
             "tls_feature_unknown",

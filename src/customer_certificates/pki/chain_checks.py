@@ -1,4 +1,4 @@
-"""What is wrong with the certificates above a leaf, or will be before it expires."""
+"""Checks of the certificates above a leaf, now and until it expires."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ def check_chain(
     root: Certificate | None,
     now: datetime,
 ) -> tuple[Finding, ...]:
-    """What is wrong at the time `now` (UTC) with the `authorities` that are served with `leaf`,
+    """Faults, at the time `now` (UTC), of the `authorities` that are served with `leaf`,
     and with the `root` that they lead to."""
     findings = [
         finding

@@ -1,4 +1,4 @@
-"""What is wrong with a leaf by itself, or will be soon."""
+"""Checks of a leaf by itself."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

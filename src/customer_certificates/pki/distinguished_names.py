@@ -40,7 +40,7 @@ _ESCAPES = str.maketrans({one: f"\\{one}" for one in '\\"+,;<>'} | {"\0": "\\00"
 class DistinguishedName(NamedTuple):
     """A name, read: its text as RFC 4514 writes it, and its first common name.
 
-    What is odd: `unreadable` text, which OpenSSL cannot load; `forbidden` characters, which
+    Oddities: `unreadable` text, which OpenSSL cannot load; `forbidden` characters, which
     Chromium refuses; `unusual` ones, which every client takes. Each is a clause, or empty.
     """
 

@@ -19,7 +19,7 @@ _HEADING = re.compile(
 )
 _NEXT_MARK = re.compile(r"(?<![A-Za-z0-9+/=])(?:BEGIN|END)(?![A-Za-z0-9+/=])", re.IGNORECASE)
 _BASE64 = r"[A-Za-z0-9+/_-]"
-# What stands between lines of base64: line ends (escaped ones too), quotes, prefixes of comments.
+# Characters between lines of base64: line ends (escaped ones too), quotes, prefixes of comments.
 _BETWEEN = r"(?:\\+[nr]|//\s|[\s\"'`>#*|,;])"
 _RUN = re.compile(
     rf"(?:{_BASE64}{{16,}}+={{0,2}}+{_BETWEEN}{{0,12}}+)++(?:{_BASE64}{{1,15}}={{0,2}})?"

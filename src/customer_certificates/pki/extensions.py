@@ -38,7 +38,7 @@ class RawExtension(NamedTuple):
 
 
 class Oddity(NamedTuple):
-    """What is odd in one extension: a sentence, and whether clients refuse it.
+    """An oddity of one extension: a sentence, and whether clients refuse it.
 
     error: at least one does. warning: some do without the extension. info: none.
     """

@@ -152,7 +152,7 @@ def _dns_name(content: bytes) -> _NameRead:
 
 
 def _surprise(text: str, name: str) -> tuple[Severity, str] | None:
-    """What some clients do not take."""
+    """A fault that some clients refuse the name for."""
     if text.endswith("."):
         return "warning", "ends in a dot, which some clients do not match"
     if _EDGE_HYPHEN.search(name):

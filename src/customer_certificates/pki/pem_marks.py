@@ -55,7 +55,7 @@ def marks(text: str) -> Iterator[Mark]:
     """The marks that count in `text`, which is plain, in the order in which they stand.
 
     A BEGIN counts if it has its line for itself, or if base64 or an encryption header follows it.
-    What precedes it does not matter then: `END` of the block before, an assignment, a comment. A
+    The text before it does not matter then: `END` of the block before, an assignment, a comment. A
     BEGIN in a sentence does not count. Every END at the start of a line counts, and every END that
     closes a BEGIN.
     """

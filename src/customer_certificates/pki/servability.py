@@ -96,7 +96,7 @@ def check_servable(served: Sequence[Certificate], key: PrivateKey | None) -> tup
 def _fault(
     leaf: Certificate, authorities: _Authorities, key: PrivateKey | None
 ) -> tuple[str, str] | None:
-    """What a server cannot do, and OpenSSL's reason; None if it can do all."""
+    """The step that a server fails at, and OpenSSL's reason; None if it fails at none."""
     try:
         context = _context(authorities)
         server = _loaded(context, leaf, key)
@@ -126,8 +126,8 @@ def _loaded(context: "_Context", leaf: Certificate, key: PrivateKey | None) -> S
 
 
 def _kind(leaf: Certificate) -> tuple[str, bool] | None:
-    """What makes the handshakes of two certificates with the same chain differ: the algorithm and
-    size of the key, and whether it may sign. None if the key is written in an unusual way."""
+    """The facts by which handshakes of certificates with the same chain differ: the algorithm
+    and size of the key, and whether it may sign. None if the key is written in an unusual way."""
     if leaf.public_key is None or leaf.spki != leaf.key_spki:
         return None
     usage = leaf.key_usage

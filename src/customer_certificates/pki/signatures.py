@@ -68,7 +68,7 @@ def has_odd_parameters(oid: str, algorithm: bytes) -> bool:
 
 
 def algorithm_name(oid: str, digest: hashes.HashAlgorithm | None) -> str:
-    """What people call the algorithm `oid` with `digest`."""
+    """The usual name of the algorithm `oid` with `digest`."""
     if oid == _RSASSA_PSS and digest:
         return f"RSASSA-PSS with {digest.name.upper()}"
     try:

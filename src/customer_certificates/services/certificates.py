@@ -196,7 +196,7 @@ class Certificates:
                 if wanted.active and self._inspection.enforces:
                     require_servable(certificate, self._now())
                 if wanted.active and not self._pending.find(session, certificate):
-                    # What was to be done later is done now.
+                    # The scheduled activation is done now.
                     certificate.activate_at = certificate.pending = None
                 certificate.active = wanted.active
                 certificate.watch_expiry(self._now())

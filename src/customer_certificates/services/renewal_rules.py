@@ -94,7 +94,7 @@ def require_takeover(
     """Raises Conflict if hostnames would be without a working certificate because `new` takes over
     from `present` at `start`, unless that is `allowed`. All `findings` about `new` come with it.
 
-    What is scheduled must be servable at `start` in any case.
+    A scheduled version must be servable at `start` in any case.
     """
     errors: list[Finding] = []
     if not allowed:

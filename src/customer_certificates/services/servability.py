@@ -1,4 +1,4 @@
-"""What users are told of certificates that no server can be given."""
+"""Explains why a certificate cannot be given to a TLS server."""
 
 from datetime import datetime
 

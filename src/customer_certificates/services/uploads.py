@@ -95,7 +95,7 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
 
     @staticmethod
     def faults(sent: Mapping[str, object]) -> list[Finding]:
-        """What is wrong with these fields together: one is missing, one too many, or cannot be
+        """Faults of these fields together: one is missing, one too many, or cannot be
         decoded. A field of a wrong type is None in `sent`."""
         return [*_wrong_set(sent), *_undecodable(sent)]
 

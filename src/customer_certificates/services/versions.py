@@ -1,4 +1,4 @@
-"""What a certificate is replaced with, now or at a scheduled time, and what it was before."""
+"""Versions of a certificate: replaced now or at a scheduled time, listed, rolled back."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -401,7 +401,7 @@ def _content_of_version(
         select(CertificateVersion).where(
             CertificateVersion.certificate_id == certificate.id,
             CertificateVersion.version == version,
-            # What waits for its cutover was never served.
+            # A pending version was never served.
             CertificateVersion.version < certificate.version,
         )
     ).one_or_none()

@@ -119,7 +119,7 @@ class Agent:
             say(refusal)
 
     def _problems(self) -> list[str]:
-        """What fails, and which certificates are left out."""
+        """Errors, and the certificates that are left out."""
         return [str(one) for one in self._troubles if one] + self._refusals()
 
     def _refusals(self) -> list[str]:

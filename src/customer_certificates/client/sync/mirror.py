@@ -144,7 +144,7 @@ class Mirror:
     def _load_errors(self, changes: Iterable[Entry]) -> dict[Entry, str]:
         """Why a server cannot load them, of those that it cannot load.
 
-        What is in the folder already was tested before.
+        Pairs in the folder were tested before.
         """
         new = [one for one in changes if one.is_served and not self._is_placed(one)]
         reasons = zip(new, load_errors(one.pem for one in new), strict=True)

@@ -276,7 +276,7 @@ class State:
         )
         return [row[0] for row in rows]
 
-    # What a server cannot load
+    # Certificates that a server cannot load
 
     def refuse(
         self,

@@ -43,16 +43,24 @@ _AIA = "1.3.6.1.5.5.7.1.1"
 
 @dataclass
 class Node:
-    """A certificate to be made: its draft, its own key and the key that signs it."""
+    """A certificate to be made: its draft, its own key and the key that signs it.
+
+    `signs_itself`: whatever faults do to `signer`, its own key signs it.
+    """
 
     draft: Draft
     key: Signer
     signer: Signer
     is_tampered: bool = False
+    signs_itself: bool = False
+    _made: bytes = field(default=b"", init=False)
 
     def der(self) -> bytes:
-        made = self.draft.signed(self.signer)
-        return made[:-1] + bytes([made[-1] ^ 1]) if self.is_tampered else made
+        """Signed once: an RSA-PSS signature is another one each time."""
+        if not self._made:
+            made = self.draft.signed(self.key if self.signs_itself else self.signer)
+            self._made = made[:-1] + bytes([made[-1] ^ 1]) if self.is_tampered else made
+        return self._made
 
 
 @dataclass

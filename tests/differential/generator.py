@@ -53,9 +53,6 @@ def make(seed: int) -> Pki:
         _sign_itself(plan.leaf)
     for fault in sorted(faults, key=list(_ALL_FAULTS).index):
         _ALL_FAULTS[fault](plan)
-    if kind == "self_signed":
-        # Whatever the faults made of it: its key signs it.
-        plan.leaf.signer = plan.leaf.key
     leaf = plan.leaf.der()
     sent = [node.der() for at, node in enumerate(plan.nodes) if at not in plan.left_out]
     at = random.choice((1, len(sent)))
@@ -76,7 +73,7 @@ def make(seed: int) -> Pki:
 
 
 def _sign_itself(node: Node) -> None:
-    node.signer = node.key
+    node.signs_itself = True
     node.draft = without(node.draft.but(issuer=node.draft.subject), "2.5.29.35")
 
 

@@ -9,6 +9,7 @@ from .verification import (
     BAD_SIGNATURE,
     NAME_CONSTRAINTS,
     NO_ISSUER,
+    RESOURCES,
     Anchors,
     Fault,
     without_key_identifier,
@@ -78,9 +79,9 @@ def _although_signed(child: Certificate, issuer: Certificate) -> Link:
 
 
 def _fault(child: bytes, issuer: bytes) -> Fault | None:
-    """The fault of the link itself; names are compared with name constraints later."""
+    """The fault of the link itself; the leaf's names and addresses are compared later."""
     fault = Anchors([issuer], partial=True).fault(child, ignore_critical=True)
-    return None if fault and fault.number in NAME_CONSTRAINTS else fault
+    return None if fault and fault.number in NAME_CONSTRAINTS | {RESOURCES} else fault
 
 
 def _not_signed(child: Certificate, issuer: Certificate) -> Link:

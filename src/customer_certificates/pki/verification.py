@@ -24,6 +24,8 @@ BAD_SIGNATURE = frozenset({4, 6, 7})
 NO_ISSUER = frozenset({2, 18, 19, 20, 21})
 CRITICAL_EXTENSION = 34
 POLICY_REQUIRED = 43
+# Addresses and numbers of autonomous systems (RFC 3779), compared only if the leaf has some.
+RESOURCES = 46
 NAME_CONSTRAINTS = frozenset({47, 48, 49, 51, 52, 53})
 
 # Around a name, the smallest certificate: OpenSSL hashes names of certificates only.

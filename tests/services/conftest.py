@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -15,15 +16,24 @@ Counter = Callable[[Callable[[], Any]], list[str]]
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
-    """Does something, and gives the SQL of all that the database was asked meanwhile."""
+    """Does something, and gives the SQL of all that it asked the database meanwhile.
+
+    Other threads ask, too: once a minute, whether the rows of secrets in memory are there.
+    """
     asked: list[str] = []
+    asking = get_ident()
+
+    def note(*statements: str) -> None:
+        if get_ident() == asking:
+            asked.extend(statements)
+
     for driver in (postgresql, sqlite):
         run = driver.Runner.run
 
         def told(
             self: Any, name: str, sql: str, parameters: list[Any], run: Any = run
         ) -> list[tuple[Any, ...]]:
-            asked.append(sql)
+            note(sql)
             rows: list[tuple[Any, ...]] = run(self, name, sql, parameters)
             return rows
 
@@ -33,7 +43,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
 
     def told_together(self: Any, sent: list[tuple[str, str, list[Any]]]) -> Any:
         # What says whose rows are to be seen is sent along with every statement.
-        asked.extend(sql for _name, sql, _parameters in sent if "set_config" not in sql)
+        note(*(sql for _name, sql, _parameters in sent if "set_config" not in sql))
         return together(self, sent)
 
     in_two_trips = postgresql.Runner.run_in_two_trips
@@ -41,10 +51,10 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
     def told_in_two_trips(self: Any, first: list[Sent], then: Callable[[Any], list[Sent]]) -> Any:
         def told_then(rows: Any) -> list[Sent]:
             sent = then(rows)
-            asked.extend(sql for _name, sql, _parameters in sent)
+            note(*(sql for _name, sql, _parameters in sent))
             return sent
 
-        asked.extend(sql for _name, sql, _parameters in first if "set_config" not in sql)
+        note(*(sql for _name, sql, _parameters in first if "set_config" not in sql))
         return in_two_trips(self, first, told_then)
 
     monkeypatch.setattr(postgresql.Runner, "run_together", told_together)
@@ -54,7 +64,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
     def listening() -> Iterator[None]:
         def told(_c: Any, _cursor: Any, sql: str, *_: Any) -> None:
             if not sql.startswith("BEGIN"):
-                asked.append(sql)
+                note(sql)
 
         sa.event.listen(sa.Engine, "before_cursor_execute", told)
         yield

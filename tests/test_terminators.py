@@ -1,5 +1,6 @@
 """What Caddy, Traefik, nginx and HAProxy really serve, from upload to expiry and deletion."""
 
+import ipaddress
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -202,6 +203,20 @@ def test_what_no_server_can_load_changes_nothing_for_others(
     assert set(seen) <= {first, renewed}
     for bad in stored:
         assert terminator.served(bad["hostnames"][0]) != bad["fingerprint_sha256"]
+
+
+def test_caddy_serves_an_address_to_clients_that_send_no_name(
+    customer: Customer, service: Service, tmp_path: Path
+) -> None:
+    """RFC 6066, 3: an IP address is no server name."""
+    server, terminator = start_caddy(tmp_path, CADDYFILE.replace("SERVICE", service.url))
+    try:
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        end = datetime.now(UTC) + timedelta(days=30) - NOW
+        leaf = a_leaf(WWW, WWW, hostnames=[address], end=end)
+        terminator.wait_for(None, customer.upload(leaf, active=True))
+    finally:
+        server.stop()
 
 
 @pytest.mark.one_backend

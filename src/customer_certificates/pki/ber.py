@@ -47,17 +47,22 @@ class Element:
         octets = bytes(self.content)
         if self.tag != OID or not 0 < len(octets) <= _LONGEST_OID or octets[-1] & 0x80:
             raise NotBer("no OBJECT IDENTIFIER where one should be")
-        arcs = [0]
-        for octet in octets:
-            arcs[-1] = arcs[-1] << 7 | octet & 0x7F
-            if not octet & 0x80:
-                arcs.append(0)
-        first = min(arcs[0] // 40, 2)
-        return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:-1]]))
+        return dotted(octets)
 
     def octets(self) -> bytes:
         """Its value, an OCTET STRING (of whatever tag), in one piece or many; raises NotBer."""
         return b"".join(_pieces(self, _DEEPEST))
+
+
+def dotted(octets: bytes) -> str:
+    """The OBJECT IDENTIFIER of the content `octets`, whose last arc is complete, with dots."""
+    arcs = [0]
+    for octet in octets:
+        arcs[-1] = arcs[-1] << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(0)
+    first_arc = min(arcs[0] // 40, 2)
+    return ".".join(map(str, [first_arc, arcs[0] - 40 * first_arc, *arcs[1:-1]]))
 
 
 def first(data: bytes) -> Element:

@@ -1,5 +1,7 @@
 """DER (ITU-T X.690) taken apart by offsets, as fast as Python can: every upload is read with it."""
 
+from .ber import dotted
+
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID = 0x01, 0x02, 0x03, 0x04, 0x06
 SEQUENCE, SET = 0x30, 0x31
 
@@ -97,13 +99,7 @@ _MOST_OIDS = 1000
 def _new_oid(octets: bytes) -> str:
     if not 0 < len(octets) <= _LONGEST_OID or octets[-1] & 0x80:
         raise NotDer("an OBJECT IDENTIFIER is malformed")
-    arcs = [0]
-    for octet in octets:
-        arcs[-1] = arcs[-1] << 7 | octet & 0x7F
-        if not octet & 0x80:
-            arcs.append(0)
-    first = min(arcs[0] // 40, 2)
-    dotted = ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:-1]]))
+    read = dotted(octets)
     if len(_oids) < _MOST_OIDS:
-        _oids[octets] = dotted
-    return dotted
+        _oids[octets] = read
+    return read

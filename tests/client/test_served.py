@@ -59,6 +59,10 @@ class Fed(NamedTuple):
     def wait_for(self, one: Entry, hostname: str) -> None:
         self.terminator.wait_for(hostname, of(one))
 
+    def wait_for_other(self, fingerprint: str, hostname: str) -> None:
+        """Until what is served is not from the feed."""
+        self.terminator.wait_for(hostname, fingerprint)
+
 
 @pytest.fixture
 def edge(request: pytest.FixtureRequest, folder: Path) -> Iterator[Fed]:
@@ -116,6 +120,24 @@ def test_each_client_gets_the_kind_of_key_that_it_can_use(edge: Fed) -> None:
     assert _shown(edge.terminator, WWW, "ECDSA+SHA256") == of(modern)
     edge.feed.remove(1)
     edge.wait_for(old, WWW)
+
+
+@every_kind
+def test_a_wildcard_is_not_served_for_another_users_name(edge: Fed) -> None:
+    """Not for a key type that the other user has none of, and not in place of one that expired."""
+    other = edge.terminator.served(WWW)
+    wildcard = a(1, "*.example.com", user_id=1)
+    mine = a(2, WWW, user_id=2, key=rsa_key())
+    edge.feed.put(wildcard, mine)
+    edge.wait_for(wildcard, SHOP)
+    edge.wait_for(mine, WWW)
+    assert _shown(edge.terminator, WWW, "ECDSA+SHA256:RSA-PSS+SHA256") == of(mine)
+
+    edge.feed.put({**a(2, WWW, user_id=2, version=2, end=timedelta(seconds=-1))})
+    edge.wait_for_other(other, WWW)
+    assert edge.terminator.served(SHOP) == of(wildcard)
+    edge.feed.remove(2)
+    edge.wait_for(wildcard, WWW)
 
 
 @every_kind

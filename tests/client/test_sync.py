@@ -536,3 +536,64 @@ def test_a_name_that_another_agent_uses_is_said(
     assert keeper.sync() == 1
     assert "Reporting failed: Not like this." in capfd.readouterr().err
     assert keeper.index == {WWW: {"ecdsa": 1}}
+
+
+def test_other_users_names_are_kept_out_of_wildcards(keeper: Keeper, feed: FeedStub) -> None:
+    """By the owner's certificate, by one that has expired, and by one that cannot be served."""
+    feed.put(
+        a(1, "*.example.com", user_id=1),
+        a(2, WWW, user_id=2, end=timedelta(days=1)),
+        {
+            "certificate_id": 3,
+            "user_id": 2,
+            "active": False,
+            "reserved_hostnames": ["shop.example.com"],
+        },
+    )
+    keeper.sync()
+    served = {"*.example.com": {"ecdsa": 1}}
+    assert keeper.index == {**served, WWW: {"ecdsa": 2}, "shop.example.com": {}}
+    keeper.sync(NOW + timedelta(days=2))
+    assert keeper.index == {**served, WWW: {}, "shop.example.com": {}}
+
+    feed.put(a(3, "shop.example.com", user_id=2))
+    feed.remove(2)
+    keeper.sync(NOW + timedelta(days=2))
+    assert keeper.index == {
+        **served,
+        WWW: {"ecdsa": 1},
+        "shop.example.com": {"ecdsa": 3},
+    }
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_haproxy_wildcard_leaves_out_other_users_names(
+    keeper: Keeper, feed: FeedStub, forgets: bool
+) -> None:
+    """HAProxy would choose it for its key type."""
+
+    def filters() -> list[str]:
+        lines = (keeper.folder / "crt-list").read_text().splitlines()
+        return sorted(line.partition(" ")[2] for line in lines)
+
+    keeper.format = "haproxy"
+    reserved = {"certificate_id": 3, "user_id": 2, "active": False}
+    feed.put(a(1, "*.example.com", user_id=1))
+    keeper.sync()
+    assert filters() == ["!*", "*.example.com"]
+    key = rsa_key()
+    leaf = issue(WWW, WWW, key=key, signer=key, hostnames=[WWW], end=timedelta(days=80))
+    feed.put(
+        entry(2, leaf, key, user_id=2), {**reserved, "reserved_hostnames": ["shop.example.com"]}
+    )
+    keeper.sync()
+    wildcard = "!shop.example.com !www.example.com *.example.com"
+    assert filters() == ["!*", wildcard, WWW]
+    if forgets:
+        feed.forget()
+        keeper.sync()
+        assert filters() == ["!*", wildcard, WWW]
+
+    feed.put(a(2, WWW, user_id=2, version=2), reserved)
+    keeper.sync()
+    assert filters() == ["!*", "*.example.com", WWW]

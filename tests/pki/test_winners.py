@@ -90,6 +90,36 @@ def test_what_cannot_be_served_wins_against_nobody(changes: dict[str, Any], reas
     assert losers == [(unfit, reason, None)]
 
 
+@pytest.mark.parametrize(
+    "exact",
+    [
+        {"key_type": "rsa"},
+        {"trust": "incomplete"},
+        {"not_after": NOW - DAY},
+        {"has_key": False},
+        {"trust": "opaque", "key_type": None},
+    ],
+)
+def test_the_owner_is_settled_before_certificates_are_compared(exact: dict[str, Any]) -> None:
+    """Nobody else is served for a name that its owner has nothing servable for."""
+    mine = a_candidate(1, user_id=1, **exact)
+    others = a_candidate(2, user_id=2, hostnames=(WILDCARD,))
+    for order in ([mine, others], [others, mine]):
+        winners, losers = decide(WWW, order, NOW)
+        assert others not in winners.values()
+        assert (others, "other_owner", None) in losers
+    assert decide("shop.example.com", [mine, others], NOW).winners == {"ecdsa": others}
+    inactive = mine._replace(active=False)
+    assert decide(WWW, [inactive, others], NOW).winners == {"ecdsa": others}
+
+
+def test_a_certificate_is_served_for_owned_names_only() -> None:
+    lost = a_candidate(1, hostnames=(WWW, "a.example.com"), owned=("a.example.com",))
+
+    assert decide(WWW, [lost], NOW) == ({}, [(lost, "other_owner", None)])
+    assert decide("a.example.com", [lost], NOW).winners == {"ecdsa": lost}
+
+
 def test_it_is_valid_from_its_first_instant_through_its_last() -> None:
     one = a_candidate(not_before=NOW, not_after=NOW + DAY)
 

@@ -56,7 +56,8 @@ class Reader:
             more = page["more"]
         for change in changes:
             if not change["active"]:
-                assert change.keys() <= {"certificate_id", "user_id", "active", "event_id"}
+                shown = {"certificate_id", "user_id", "active", "event_id", "reserved_hostnames"}
+                assert change.keys() <= shown
         return [(one["certificate_id"], one.get("version")) for one in changes]
 
 
@@ -218,8 +219,8 @@ def test_a_cursor_of_another_time_begins_a_snapshot(
 def test_what_cannot_be_served_is_not_sent(
     reporting: TestClient, owner: int, engine: sa.Engine, clock: Clock
 ) -> None:
-    add(reporting, owner, public(start=-9 * DAY, end=-DAY))
-    add(reporting, owner, public(), private_key=base64_of(b"garbage"))
+    expired = add(reporting, owner, public(start=-9 * DAY, end=-DAY))
+    without_key = add(reporting, owner, public(), private_key=base64_of(b"garbage"))
     add(reporting, owner, public(), body="no certificate")
     tampered = add(reporting, owner, public())
     with engine.begin() as connection:
@@ -230,14 +231,16 @@ def test_what_cannot_be_served_is_not_sent(
         )
     early = add(reporting, owner, public(start=DAY))
     reader = Reader(reporting)
-    assert reader.read() == [(early, 1)]
+    # The names of the others are kept from other users.
+    assert reader.read() == [(early, 1), (expired, None), (without_key, None)]
     assert [detail["keys"] for _, _, detail in reads(engine)] == [[[early, 1]]]
 
     path = store(reporting, owner, public(), active=True)
     assert reader.read() == [(id_of(path), 1)]
-    expired = public(start=-9 * DAY, end=-DAY)
-    reporting.simulate_put(path, json={**expired, "allow_lost_hostnames": True})
-    assert reader.read() == [(id_of(path), None)]
+    past = public(start=-9 * DAY, end=-DAY)
+    reporting.simulate_put(path, json={**past, "allow_lost_hostnames": True})
+    (change,) = reader.page()["changes"]
+    assert (change["certificate_id"], change["reserved_hostnames"]) == (id_of(path), [WWW])
 
 
 def test_who_read_which_keys_is_recorded_for_each_user(
@@ -265,15 +268,15 @@ def test_a_terminator_is_sent_what_is_within_its_reach(
     by_user = reader(user_ids=f"[{owner}]")
     by_name = reader(hostnames=f'["{WWW}"]')
     everything = reader()
-    mine = add(reporting, owner, self_signed(WWW, **LONG))
-    theirs = store(reporting, stranger, self_signed("www.example.org", **LONG), active=True)
+    mine = add(reporting, owner, public(WWW, **LONG))
+    theirs = store(reporting, stranger, public("www.example.org", **LONG), active=True)
 
     assert by_user.read() == [(mine, 1)]
     assert by_name.read() == [(mine, 1)]
     assert everything.read() == [(mine, 1), (id_of(theirs), 1)]
 
     reporting.simulate_put(
-        theirs, json={**self_signed("*.example.com", **LONG), "allow_lost_hostnames": True}
+        theirs, json={**public("*.example.com", **LONG), "allow_lost_hostnames": True}
     )
     assert by_user.read() == []
     assert by_name.read() == [(id_of(theirs), 2)]
@@ -281,6 +284,26 @@ def test_a_terminator_is_sent_what_is_within_its_reach(
         theirs, json={**self_signed("a.example.org", **LONG), "allow_lost_hostnames": True}
     )
     assert by_name.read() == [(id_of(theirs), None)]
+
+
+def test_a_terminator_learns_nothing_of_names_beyond_its_reach(
+    reporting: TestClient, closed: TestClient, owner: int, stranger: int, engine: sa.Engine
+) -> None:
+    token = make_token(engine, "terminator", hostnames=f'["{WWW}"]')
+    reader = Reader(TestClient(closed.app, headers=bearer(token)))
+    names = [WWW, "*.example.com", "shop.example.com"]
+    both = add(reporting, owner, public(hostnames=names, **LONG))
+    (entry,) = reader.page()["changes"]
+    assert entry["hostnames"] == ["*.example.com", WWW]
+
+    secret = store(reporting, stranger, public("secret.example.org", **LONG), active=True)
+    reporting.simulate_put(
+        secret, json={**public("hidden.example.org", **LONG), "allow_lost_hostnames": True}
+    )
+    reporting.simulate_delete(secret)
+    assert reader.page()["changes"] == []
+    reporting.simulate_delete(f"/users/{owner}/certificates/{both}")
+    assert reader.read() == [(both, None)]
 
 
 @pytest.mark.parametrize(

@@ -194,3 +194,30 @@ def test_a_terminator_is_told_of_what_is_within_its_reach(
     assert seen(WWW, hostnames='["*.example.com"]') == [mine, foreign]
     assert seen(WWW, hostnames='["shop.example.com"]') == []
     assert seen("shop.example.com", hostnames='["shop.example.com"]') == [foreign]
+
+
+def rsa(hostname: str = WWW, **faults: Any) -> dict[str, Any]:
+    """A public one with an RSA key."""
+    key = authority.rsa_key()
+    return an_upload_of(
+        a_leaf("Root", hostname, key=key, **faults), private_key=base64_of(der_of(key))
+    )
+
+
+@pytest.mark.parametrize("end", [90 * DAY, -DAY])
+def test_the_owner_of_a_name_is_served_whatever_others_have_for_it(
+    reporting: TestClient, owner: int, stranger: int, end: timedelta
+) -> None:
+    wildcard = add(reporting, stranger, public("*.example.com"))
+    assert winners(reporting) == [wildcard]
+    exact = add(reporting, owner, rsa(start=-9 * DAY, end=end))
+
+    assert winners(reporting) == ([exact] if end > DAY else [])
+    assert reasons(reporting)[wildcard] == ("other_owner", None)
+    assert winners(reporting, key_type="ecdsa") == []
+    assert winners(reporting, "shop.example.com") == [wildcard]
+    reporting.simulate_patch(
+        f"/users/{owner}/certificates/{exact}/active",
+        json={"active": False, "allow_lost_hostnames": True},
+    )
+    assert winners(reporting) == [wildcard]

@@ -19,7 +19,7 @@ from ..pki import authority
 from ..pki.authority import a_leaf
 from . import an_upload_of, base64_of, der_of, key_der, pem, refusal, self_signed, store
 from .conftest import Clock
-from .test_resolve import DAY, WWW, add, public
+from .test_resolve import DAY, WWW, add, public, rsa
 
 CADDY, ASK, TRAEFIK = "/terminators/caddy", "/terminators/caddy/ask", "/terminators/traefik"
 LONG = {"end": 9000 * DAY}
@@ -342,8 +342,8 @@ def test_traefiks_configuration_is_the_same_while_nothing_changes(
 def test_terminators_are_served_what_their_tokens_say(
     reporting: TestClient, closed: TestClient, owner: int, stranger: int, engine: sa.Engine
 ) -> None:
-    add(reporting, owner, self_signed(WWW, "shop.example.com", **LONG))
-    add(reporting, stranger, self_signed("*.example.com", **LONG))
+    add(reporting, owner, public(hostnames=[WWW, "shop.example.com"], **LONG))
+    add(reporting, stranger, public("*.example.com", **LONG))
 
     def served(**reach: Any) -> tuple[list[int], int]:
         headers = bearer(make_token(engine, "terminator", **reach))
@@ -354,13 +354,31 @@ def test_terminators_are_served_what_their_tokens_say(
 
     assert served() == ([200, 200, 200, 204], 2)
     assert served(user_ids=f"[{owner}]") == ([200, 200, 204, 204], 1)
-    assert served(user_ids=f"[{stranger}]") == ([200, 200, 200, 204], 1)
+    # Its wildcard is not for the other user's names.
+    assert served(user_ids=f"[{stranger}]") == ([204, 204, 200, 204], 1)
     # Another is the best for that name alone.
     assert served(hostnames=f'["{WWW}"]') == ([200, 204, 204, 204], 1)
     assert served(hostnames='["other.example.com"]') == ([204, 204, 200, 204], 1)
     assert served(hostnames='["*.example.com"]') == ([200, 200, 200, 204], 2)
     assert served(hostnames='["www.example.org"]') == ([204, 204, 204, 204], 0)
     assert served(user_ids=f"[{owner}]", hostnames='["a.example.com"]') == ([204] * 4, 0)
+
+
+def test_caddy_is_given_nobody_elses_certificate(
+    reporting: TestClient, owner: int, stranger: int
+) -> None:
+    """Not for a key type that the owner has none of, nor when the owner's has expired."""
+    add(reporting, stranger, public("*.example.com"))
+    exact = add(reporting, owner, rsa())
+    chain, _ = handed(asked(reporting, **MODERN))
+    assert chain[0].public_key().__class__.__name__ == "RSAPublicKey"
+
+    path = f"/users/{owner}/certificates/{exact}"
+    expired = {**rsa(start=-9 * DAY, end=-DAY), "allow_lost_hostnames": True}
+    assert reporting.simulate_put(path, json=expired).status_code == 200
+    assert is_silent(asked(reporting))
+    assert reporting.simulate_get(ASK, params={"domain": WWW}).status_code == 404
+    assert handed(asked(reporting, "shop.example.com"))[1] == key_der("*.example.com")
 
 
 def test_an_operator_is_not_given_a_key(closed: TestClient, engine: sa.Engine) -> None:

@@ -63,6 +63,13 @@ def ids_as_json(ids: Iterable[int]) -> str:
     return json.encode([str(one) for one in ids]).decode()
 
 
+class array_of(FunctionElement[str]):  # noqa: N801 - a function of SQL
+    """An aggregate: the texts of all rows as a JSON array; `[]` if there are none."""
+
+    type = Text()
+    inherit_cache = True
+
+
 class this_transaction(FunctionElement[int]):  # noqa: N801 - a function of SQL
     """The number of the transaction that runs the statement; SQLite has none: NULL."""
 
@@ -213,6 +220,16 @@ def _dot_on_postgresql(element: from_first_dot, compiler: Any, **options: Any) -
 def _dot_on_sqlite(element: from_first_dot, compiler: Any, **options: Any) -> str:
     text = compiler.process(element.clauses, **options)
     return f"substr({text}, instr({text}, '.'))"
+
+
+@compiles(array_of)
+def _array_on_postgresql(element: array_of, compiler: Any, **options: Any) -> str:
+    return f"COALESCE({_compiled(element, 'json_agg', compiler, options)}::text, '[]')"
+
+
+@compiles(array_of, "sqlite")
+def _array_on_sqlite(element: array_of, compiler: Any, **options: Any) -> str:
+    return _compiled(element, "json_group_array", compiler, options)
 
 
 @compiles(_items)

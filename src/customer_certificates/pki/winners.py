@@ -20,6 +20,7 @@ NotServableReason = Literal[
 # Why a certificate is not the one that is served, in the order in which it is looked at.
 Reason = Literal[
     "inactive",
+    "other_owner",
     NotServableReason,
     "other_key_type",
     "less_exact",
@@ -44,10 +45,11 @@ _INSTANT = timedelta(microseconds=1)
 class Candidate(NamedTuple):
     """A certificate as it stands.
 
-    `hostnames` are normalised; the dates, and `key_type` (as `key_type_of` says it), are None where
-    it could not be read; `has_key`: a private key is stored for it. All of its chain is valid from
-    `serve_not_before` to `serve_not_after`; None: the certificate's own dates hold. `not_servable`:
-    why no server can load it.
+    `hostnames` are normalised; of those, its user owns the ones in `owned` (None: all). The dates,
+    and `key_type` (as `key_type_of` says it), are None where it could not be read; `has_key`: a
+    private key is stored for it. All of its chain is valid from `serve_not_before` to
+    `serve_not_after`; None: the certificate's own dates hold. `not_servable`: why no server can
+    load it.
     """
 
     certificate_id: int
@@ -63,6 +65,12 @@ class Candidate(NamedTuple):
     serve_not_before: datetime | None = None
     serve_not_after: datetime | None = None
     not_servable: NotServable | None = None
+    owned: Collection[str] | None = None
+
+    @property
+    def owned_hostnames(self) -> Collection[str]:
+        """The hostnames that it may be served for."""
+        return self.hostnames if self.owned is None else self.owned
 
     @property
     def served_from(self) -> datetime | None:
@@ -107,16 +115,17 @@ def decide(
     """What is served for `hostname` (normalised) at the instant `at`: one certificate for each key
     type, or for `key_type` alone.
 
-    Only what is active and servable at `at` (see `why_not_servable`) is ever served. Of those an
-    exact name beats a wildcard; then the greater trust wins, then the later end, then the newer id.
-    Candidates that are not for the name are passed over.
+    The owner is settled first, and only the owner's certificates are compared, whatever their key
+    types (see `owner_of`). Of those that are active and servable at `at` (see `why_not_servable`),
+    an exact name beats a wildcard; then the greater trust wins, then the later end, then the newer
+    id. Candidates that are not for the name are passed over.
     """
     losers, groups = [], dict[str, list[Candidate]]()
     names = {hostname, wildcard_of(hostname)}
-    for one in candidates:
-        if names.isdisjoint(one.hostnames):
-            continue
-        reason = _unfit(one, at, key_type)
+    matching = [one for one in candidates if not names.isdisjoint(one.hostnames)]
+    owner = owner_of(hostname, matching)
+    for one in matching:
+        reason = _unfit(hostname, one, owner, at, key_type)
         if reason or one.key_type is None:
             losers.append(Loser(one, reason or "opaque", None))
         else:
@@ -128,6 +137,16 @@ def decide(
             Loser(one, _why(hostname, one, winner), winner) for one in group if one is not winner
         ]
     return Decision(winners, losers)
+
+
+def owner_of(hostname: str, candidates: Iterable[Candidate]) -> int | None:
+    """The id of the user who owns `hostname` (normalised): of those with an active certificate for
+    it, the owner of the exact name, else the owner of the wildcard. None: nobody.
+
+    It does not matter whether that certificate can be served: nobody else is served in its place.
+    """
+    owners = {name: one.user_id for one in candidates if one.active for name in one.owned_hostnames}
+    return owners.get(hostname, owners.get(wildcard_of(hostname)))
 
 
 def best(
@@ -176,18 +195,27 @@ def why_not_servable(one: Candidate, at: datetime) -> NotServableReason | None:
     return None
 
 
-def _unfit(one: Candidate, at: datetime, key_type: str | None) -> Reason | None:
+def _unfit(
+    hostname: str, one: Candidate, owner: int | None, at: datetime, key_type: str | None
+) -> Reason | None:
     if not one.active:
         return "inactive"
+    if one.user_id != owner or not _is_owned(hostname, one):
+        return "other_owner"
     if reason := why_not_servable(one, at):
         return reason
     return "other_key_type" if key_type not in (None, one.key_type) else None
 
 
+def _is_owned(hostname: str, one: Candidate) -> bool:
+    owned = one.owned_hostnames
+    return hostname in owned or wildcard_of(hostname) in owned
+
+
 def _rank(hostname: str, one: Candidate) -> tuple[bool, int, float, int]:
     """What is compared, in the order of _COMPARED."""
     end = one.served_until.timestamp() if one.served_until else 0.0
-    return hostname in one.hostnames, _TRUSTS[one.trust], end, one.certificate_id
+    return hostname in one.owned_hostnames, _TRUSTS[one.trust], end, one.certificate_id
 
 
 def _why(hostname: str, loser: Candidate, winner: Candidate) -> Reason:

@@ -7,8 +7,8 @@ from sqlalchemy import BigInteger, Select, Text, and_, bindparam, select
 
 from ..gateways.database import Database
 from ..gateways.prepared import Row
-from ..gateways.sql import ids_as_json, ids_of
-from ..models import Certificate, CertificateHostname, PrivateKey, UserKey
+from ..gateways.sql import array_of, ids_as_json, ids_of
+from ..models import Certificate, CertificateHostname, HostnameClaim, PrivateKey, UserKey
 from ..pki.names import wildcard_of
 from ..pki.winners import Candidate, key_type_of
 from .data_keys import WRAPPED
@@ -42,6 +42,19 @@ SERVING = (Certificate.chain_pem, PrivateKey.sealed, *WRAPPED)
 OF_KEY = and_(
     PrivateKey.certificate_id == Certificate.id, PrivateKey.version == Certificate.version
 )
+# The claim of the user of a certificate on a name of it.
+OF_CLAIM = and_(
+    HostnameClaim.hostname == CertificateHostname.hostname,
+    HostnameClaim.user_id == CertificateHostname.user_id,
+)
+# The names of a certificate that its user owns, as JSON.
+OWNED_NAMES = (
+    select(array_of(CertificateHostname.hostname))
+    .join(HostnameClaim, OF_CLAIM)
+    .where(CertificateHostname.certificate_id == Certificate.id)
+    .correlate(Certificate)
+    .scalar_subquery()
+)
 
 
 class Found(NamedTuple):
@@ -52,8 +65,9 @@ class Found(NamedTuple):
 
 
 class Servable(NamedTuple):
-    """A certificate with all that is served of it; its key is sealed with one of the user's
-    `data_keys`, which are wrapped: rows of WRAPPED."""
+    """An active certificate with all that is served of it. Its key is sealed with one of the user's
+    `data_keys`, which are wrapped: rows of WRAPPED. If its candidate is not servable, anything else
+    may be missing."""
 
     candidate: Candidate
     fingerprint_sha256: str
@@ -71,8 +85,9 @@ class Candidates:
 
         def named(*columns: Any) -> Select[Any]:
             return (
-                select(CertificateHostname.hostname, *columns)
+                select(CertificateHostname.hostname, HostnameClaim.hostname, *columns)
                 .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
+                .outerjoin(HostnameClaim, OF_CLAIM)
                 .where(CertificateHostname.hostname.in_(names))
                 .limit(limit)
             )
@@ -84,35 +99,34 @@ class Candidates:
             tenant=None,
         )
         self._serving = database.prepare(
-            with_keys(named(*DECIDING, *SERVING)).where(Certificate.active), tenant=None
+            _with_keys(named(*DECIDING, *SERVING)).where(Certificate.active), tenant=None
         )
         self._those = database.prepare(
-            with_keys(select(Certificate.hostnames, *DECIDING, *SERVING))
+            _with_keys(select(Certificate.hostnames, OWNED_NAMES, *DECIDING, *SERVING))
             .where(Certificate.id.in_(ids_of("ids")), Certificate.active)
             .order_by(Certificate.id),
             tenant=None,
         )
 
     def with_keys(self, certificate_ids: Iterable[int]) -> list[Servable]:
-        """Those of them that are active and can be served, by id."""
+        """Those of them that are active, by id."""
         return servables(self._those(ids=ids_as_json(certificate_ids)))
 
     def of(self, hostname: str, most: int = _MOST) -> list[Found]:
         """The candidates, active ones first, the newest of them first; about `most` at most."""
         rows = self._deciding(hostname=hostname, wildcard=wildcard_of(hostname), limit=most)
-        names: dict[int, set[str]] = {}
-        for name, certificate_id, *_ in rows:
-            names.setdefault(certificate_id, set()).add(name)
-        by_id = {row[1]: row for row in rows}
+        by_id: dict[int, list[Row]] = {}
+        for row in rows:
+            by_id.setdefault(row[2], []).append(row)
         return [
-            Found(candidate_of(row[1:], names[certificate_id]), row[1 + _FINGERPRINT])
-            for certificate_id, row in by_id.items()
+            Found(_candidate(those, lambda name: (name,)), those[0][2 + _FINGERPRINT])
+            for those in by_id.values()
         ]
 
     def servable(
         self, hostname: str, choose: Callable[[list[Candidate]], Candidate | None]
     ) -> Servable | None:
-        """The one that `choose` chooses, with all that is served of it.
+        """The one that `choose` chooses among all active ones, with all that is served of it.
 
         One statement reads all of them with their chains and keys; where somebody has very many
         for one name, they are decided among without those.
@@ -139,17 +153,18 @@ def _the_one(found: Iterable[Servable], chosen: Candidate | None) -> Servable | 
     return next((one for one in found if one.candidate.this_version == wanted), None)
 
 
-def with_keys(statement: Any) -> Any:
-    """`statement` about certificates, of those that have a chain and a key to be served with."""
-    return (
-        statement.join(PrivateKey, OF_KEY)
-        .join(UserKey, UserKey.user_id == Certificate.user_id)
-        .where(Certificate.chain_pem.is_not(None))
+def _with_keys(statement: Any) -> Any:
+    """`statement` about certificates, with their keys. Those without stay: they have owners too."""
+    return statement.outerjoin(PrivateKey, OF_KEY).outerjoin(
+        UserKey, UserKey.user_id == Certificate.user_id
     )
 
 
-def candidate_of(row: Row, hostnames: Iterable[str]) -> Candidate:
-    """The candidate of a row that begins with DECIDING."""
+def candidate_of(
+    row: Row, hostnames: Iterable[str], owned: Iterable[str] | None = None
+) -> Candidate:
+    """The candidate of a row that begins with DECIDING; of its `hostnames` its user owns those in
+    `owned` (None: all)."""
     (
         certificate_id,
         user_id,
@@ -161,7 +176,9 @@ def candidate_of(row: Row, hostnames: Iterable[str]) -> Candidate:
         key_algorithm,
         _,
         key_version,
-        *serving,
+        serve_not_before,
+        serve_not_after,
+        not_servable,
     ) = row[: len(DECIDING)]
     return Candidate(
         certificate_id,
@@ -174,7 +191,10 @@ def candidate_of(row: Row, hostnames: Iterable[str]) -> Candidate:
         trust,
         key_algorithm and key_type_of(key_algorithm),
         key_version is not None,
-        *serving,
+        serve_not_before,
+        serve_not_after,
+        not_servable,
+        None if owned is None else frozenset(owned),
     )
 
 
@@ -200,18 +220,23 @@ def candidate_of_certificate(one: Certificate) -> Candidate:
 def servables(
     rows: Iterable[Row], names: Callable[[str], Iterable[str]] = names_of
 ) -> list[Servable]:
-    """The certificates of rows, in their order, that have names, DECIDING and SERVING: several rows
-    for one where it was found by several names, or its user has several data keys."""
+    """The certificates of rows, in their order, that have names, owned names, DECIDING and SERVING:
+    several rows for one where it was found by several names, or its user has several data keys."""
     grouped: dict[int, list[Row]] = {}
     for row in rows:
-        grouped.setdefault(row[1], []).append(row)
+        grouped.setdefault(row[2], []).append(row)
     found = []
     for those in grouped.values():
-        name_columns = dict.fromkeys(row[0] for row in those)
-        hostnames = [name for column in name_columns for name in names(column)]
-        candidate = candidate_of(those[0][1:], hostnames)
         data_keys = {row[-3]: row[-3:] for row in those}
-        _, *first = those[0]
+        first = those[0][2:]
         fingerprint, chain_pem, sealed = first[_FINGERPRINT], first[_CHAIN], first[_SEALED]
+        candidate = _candidate(those, names)
         found.append(Servable(candidate, fingerprint, chain_pem, sealed, [*data_keys.values()]))
     return found
+
+
+def _candidate(rows: list[Row], names: Callable[[str], Iterable[str]]) -> Candidate:
+    """The candidate of rows that begin with names, owned names (None: none) and DECIDING."""
+    hostnames = [name for column in {row[0] for row in rows} for name in names(column)]
+    owned = [name for column in {row[1] for row in rows} - {None} for name in names(column)]
+    return candidate_of(rows[0][2:], hostnames, owned)

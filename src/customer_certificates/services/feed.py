@@ -5,7 +5,7 @@ ended: what is read so can have nothing put in before it later. An event only sa
 to look at; what is sent is how that stands.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -24,10 +24,12 @@ from ..gateways.metrics import Metrics
 from ..gateways.sql import follows, ids_as_json, ids_of, lineage, oldest_transaction, size_of
 from ..models import Certificate, Event, ServiceState
 from ..pki.material import FINGERPRINT, Trust
-from ..pki.winners import why_not_servable
+from ..pki.names import wildcard_of
+from ..pki.winners import Candidate, why_not_servable
 from .callers import Caller, Reach
 from .candidates import Candidates, Servable
 from .feed_cursors import Cursor, read
+from .hostnames import names_of
 from .served_keys import ServedKeys
 from .views import encode
 
@@ -43,8 +45,8 @@ BEGAN = "feed"
 
 
 class FeedEntry(msgspec.Struct, omit_defaults=True):
-    """How a certificate stands. Where it is not `active` it is to be served no more, whatever was
-    said before, and nothing but its ids is there."""
+    """How a certificate stands. If it is not `active`, terminators must stop serving it, and only
+    its ids are there, and the names that it keeps from others."""
 
     certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
@@ -54,7 +56,8 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     ] = None
     version: Annotated[int | None, Meta(description="Which version of it.")] = None
     hostnames: Annotated[
-        list[str] | None, Meta(description="What it is for: names, wildcards, addresses.")
+        list[str] | None,
+        Meta(description="The names, wildcards and addresses of it that its user owns."),
     ] = None
     not_before: Annotated[
         datetime | None, Meta(description="To be served from here: all of its chain is valid.")
@@ -67,6 +70,13 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     fingerprint_sha256: Annotated[str | None, FINGERPRINT] = None
     chain_pem: Annotated[str | None, Meta(description="What is to be served, in PEM.")] = None
     private_key_pem: Annotated[str | None, Meta(description="Its key, in PEM (PKCS#8).")] = None
+    reserved_hostnames: Annotated[
+        list[str] | None,
+        Meta(
+            description="Its user owns these, and has activated the certificate for them, but it "
+            "cannot be served. Another user's wildcard must not be served for them."
+        ),
+    ] = None
 
 
 class FeedPage(msgspec.Struct):
@@ -154,6 +164,14 @@ class Feed:
             )
             .order_by(Certificate.id)
             .limit(limit)
+        )
+        self._history = database.prepare(
+            select(Event.certificate_id, Event.type, Event.hostnames).where(
+                Event.user_id.in_(ids_of("user_ids")),
+                Event.certificate_id.in_(ids_of("ids")),
+                Event.hostnames.is_not(None),
+            ),
+            tenant=None,
         )
         self._page = database.prepare(page, tenant=None)
         self._page_of_users = database.prepare(
@@ -252,11 +270,15 @@ class Feed:
         found = self._candidates.with_keys(changed) if changed else []
         events = {certificate_id: event_id for certificate_id, (event_id, _) in changed.items()}
         entries = self._entries(caller, found, events)
-        active = {entry.certificate_id for entry in entries}
+        named = {entry.certificate_id for entry in entries}
+        gone = {
+            certificate_id: user_id
+            for certificate_id, (_, user_id) in changed.items()
+            if certificate_id not in named and caller.reach.has_user(user_id)
+        }
         entries += [
-            FeedEntry(certificate_id, user_id, False, event_id)
-            for certificate_id, (event_id, user_id) in changed.items()
-            if certificate_id not in active and caller.reach.has_user(user_id)
+            FeedEntry(certificate_id, gone[certificate_id], False, events[certificate_id])
+            for certificate_id in self._known(caller.reach, gone)
         ]
         entries.sort(key=lambda entry: entry.event_id or 0)
         return FeedPage(str(following), more, False, entries), len(settled) < len(rows)
@@ -264,17 +286,51 @@ class Feed:
     def _entries(
         self, caller: Caller, found: Iterable[Servable], events: dict[int, int]
     ) -> list[FeedEntry]:
-        """Those that are or will be served, with their keys."""
-        now = self._now()
-        served = [one for one in found if _is_to_be_served(one, caller.reach, now)]
-        return [
-            _entry(one, key, events.get(one.candidate.certificate_id))
+        """Those that are or will be served, with their keys; those that cannot be served and
+        reserve names."""
+        now, reach = self._now(), caller.reach
+        mine = [
+            one
+            for one in found
+            if one.candidate.owned_hostnames
+            and reach.has_certificate(one.candidate.user_id, one.candidate.owned_hostnames)
+        ]
+        served = [one for one in mine if _is_to_be_served(one.candidate, now)]
+        entries = [
+            _entry(one, key, reach, events.get(one.candidate.certificate_id))
             for one, key in self._served_keys.hand_out(caller, "feed", served)
         ]
+        for one in (one.candidate for one in mine if not _is_to_be_served(one.candidate, now)):
+            event_id = events.get(one.certificate_id)
+            entry = FeedEntry(one.certificate_id, one.user_id, False, event_id)
+            entry.reserved_hostnames = [
+                name for name in _names(one, reach) if not name.startswith("*.")
+            ]
+            if entry.reserved_hostnames:
+                entries.append(entry)
+        return entries
+
+    def _known(self, reach: Reach, gone: Mapping[int, int]) -> list[int]:
+        """Those of the certificates (with their users) that a terminator may have been sent.
+
+        The log tells for which names each was, as long as it goes back to its upload.
+        """
+        if reach.hostnames is None or not gone:
+            return [*gone]
+        rows = self._history(ids=ids_as_json(gone), user_ids=ids_as_json({*gone.values()}))
+        created = {row[0] for row in rows if row[1] == "certificate.created"}
+        within = {row[0] for row in rows if any(reach.names_of(names_of(row[2])))}
+        return [one for one in gone if one in within or one not in created]
 
 
 # What may change what is served. Nothing else is done to a certificate that is active.
-_OF_ACTIVE = ("certificate.activated", "certificate.replaced", "certificate.rolled_back")
+_OF_ACTIVE = (
+    "certificate.activated",
+    "certificate.replaced",
+    "certificate.rolled_back",
+    # Its user has lost or gained the claim of one of its names.
+    "certificate.hostnames_changed",
+)
 _CHANGES = or_(
     Event.type == "certificate.deactivated",
     and_(or_(*(Event.type == kind for kind in _OF_ACTIVE)), Event.active.is_(True)),
@@ -292,15 +348,18 @@ def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:
     return ids
 
 
-def _is_to_be_served(one: Servable, reach: Reach, now: datetime) -> bool:
+def _is_to_be_served(one: Candidate, now: datetime) -> bool:
     """Now, or when its time has come."""
-    candidate = one.candidate
-    return why_not_servable(
-        candidate, max(now, candidate.served_from or now)
-    ) is None and reach.has_certificate(candidate.user_id, candidate.hostnames)
+    return why_not_servable(one, max(now, one.served_from or now)) is None
 
 
-def _entry(one: Servable, key: Secret, event_id: int | None) -> FeedEntry:
+def _names(one: Candidate, reach: Reach) -> list[str]:
+    """Its names that its user owns and that are within `reach`, wildcards that cover one too."""
+    wildcards = {wildcard_of(name) for name in reach.hostnames or ()}
+    return sorted(name for name in one.owned_hostnames if reach.has_name(name) or name in wildcards)
+
+
+def _entry(one: Servable, key: Secret, reach: Reach, event_id: int | None) -> FeedEntry:
     candidate = one.candidate
     return FeedEntry(
         candidate.certificate_id,
@@ -308,7 +367,7 @@ def _entry(one: Servable, key: Secret, event_id: int | None) -> FeedEntry:
         True,
         event_id,
         candidate.version,
-        sorted(candidate.hostnames),
+        _names(candidate, reach),
         candidate.served_from,
         candidate.served_until,
         candidate.trust,

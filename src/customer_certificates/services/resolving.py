@@ -28,6 +28,7 @@ _FOR_ADDRESSES = (
 _WHY: dict[Reason, str] = {
     **WHY,
     "inactive": "It is not active.",
+    "other_owner": "Its user does not own the hostname.",
     "other_key_type": "It has a key of another type.",
     "less_exact": "It is for a wildcard, and certificate {to} for the very name.",
     "less_trusted": "Certificate {to} is trusted by more ({its_trust}; this one: {trust}).",
@@ -100,17 +101,22 @@ class Resolving:
         """For `hostname`, normalised; a terminator is told of what is within its reach alone."""
         now, reach = self._now(), caller.reach
         found = self._candidates.of(hostname, _MOST_SHOWN) if reach.has_name(hostname) else []
-        mine = [one for one in found if reach.has_user(one.candidate.user_id)]
-        fingerprints = {one.candidate.certificate_id: one.fingerprint_sha256 for one in mine}
-        winners, losers = decide(hostname, [one.candidate for one in mine], now, key_type)
+        fingerprints = {one.candidate.certificate_id: one.fingerprint_sha256 for one in found}
+        # The owner is settled among all users, before the reach hides some of them.
+        winners, losers = decide(hostname, [one.candidate for one in found], now, key_type)
         return Resolved(
             hostname,
             now,
             [
                 _winner(hostname, one, fingerprints[one.certificate_id])
                 for _, one in sorted(winners.items())
+                if reach.has_user(one.user_id)
             ],
-            [_other(hostname, loser, now) for loser in losers],
+            [
+                _other(hostname, loser, now)
+                for loser in losers
+                if reach.has_user(loser.candidate.user_id)
+            ],
             _FOR_ADDRESSES if address_of(hostname) else None,
         )
 
@@ -149,4 +155,4 @@ def _other(hostname: str, loser: Loser, now: datetime) -> Other:
 
 
 def _match(hostname: str, one: Candidate) -> str:
-    return hostname if hostname in one.hostnames else wildcard_of(hostname)
+    return hostname if hostname in (one.owned_hostnames or one.hostnames) else wildcard_of(hostname)

@@ -15,7 +15,7 @@ from ..gateways.sql import ids_as_json, ids_of
 from ..models import Certificate, PrivateKey
 from ..pki.winners import Candidate, best, decide
 from .callers import Caller, Reach
-from .candidates import DECIDING, OF_KEY, Candidates, Servable, candidate_of
+from .candidates import DECIDING, OF_KEY, OWNED_NAMES, Candidates, Servable, candidate_of
 from .hostnames import names_of
 from .served_keys import ServedKeys
 from .views import encode, tag_of
@@ -57,7 +57,7 @@ class Terminators:
         self._served_keys = served_keys
         self._now = now
         active = (
-            select(Certificate.hostnames, *DECIDING)
+            select(OWNED_NAMES, *DECIDING)
             .join(PrivateKey, OF_KEY)
             .where(Certificate.active, Certificate.chain_pem.is_not(None))
             .order_by(Certificate.id)
@@ -117,7 +117,9 @@ class Terminators:
             return tag, None
         # What was replaced in between comes with the next poll: nobody has looked at it yet.
         found = self._candidates.with_keys(one.certificate_id for one in winners)
-        servable = [one for one in found if one.candidate.this_version in chosen]
+        servable = [
+            one for one in found if one.candidate.this_version in chosen and one.candidate.has_key
+        ]
         pairs = self._served_keys.hand_out(caller, "traefik", servable)
         versions = [one.candidate.this_version for one, _ in pairs]
         return tag_of(encode(versions)), _configuration(pairs)
@@ -155,8 +157,12 @@ def _chosen(
     now: datetime,
     key_types: frozenset[str] | None,
 ) -> Candidate | None:
-    mine = [one for one in candidates if reach.has_user(one.user_id)]
-    winners = decide(hostname, mine, now).winners
+    # The owner is settled among all users, before the reach hides some of them.
+    winners = {
+        key_type: one
+        for key_type, one in decide(hostname, candidates, now).winners.items()
+        if reach.has_user(one.user_id)
+    }
     # Where the client takes none of what there is, it says so itself.
     return best(hostname, winners, key_types) or best(hostname, winners)
 

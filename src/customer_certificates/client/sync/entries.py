@@ -14,9 +14,9 @@ _Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One certificate as it now is: to be served where `active`, else to be forgotten.
+    """One certificate as it now is: to be served if `active`, else to be forgotten.
 
-    What is not active comes with its ids alone.
+    One that is not active has nothing but its ids, and the names that it keeps from other users.
     """
 
     certificate_id: _Id
@@ -31,6 +31,7 @@ class Entry(msgspec.Struct, frozen=True):
     fingerprint_sha256: _Digest | None = None
     chain_pem: str = ""
     private_key_pem: str = ""
+    reserved_hostnames: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Entry({self.certificate_id}, ***)"
@@ -45,13 +46,22 @@ class Entry(msgspec.Struct, frozen=True):
     def names(self) -> tuple[str, ...]:
         """Its hostnames. They become parts of paths and of configurations: what is none is left
         out, whatever the service says."""
-        return tuple(name for name in self.hostnames if normalise(name) == name)
+        return _normalised(self.hostnames)
+
+    @property
+    def reserved_names(self) -> tuple[str, ...]:
+        """The names that no other user's certificate may be served for."""
+        return self.names or _normalised(self.reserved_hostnames)
 
     @property
     def pem(self) -> bytes:
         """The chain, the leaf first, and then the private key; without empty lines."""
         lines = f"{self.chain_pem}\n{self.private_key_pem}".splitlines()
         return "".join(f"{line.strip()}\n" for line in lines if line.strip()).encode("ascii")
+
+
+def _normalised(hostnames: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in hostnames if normalise(name) == name)
 
 
 class Page(msgspec.Struct, frozen=True):

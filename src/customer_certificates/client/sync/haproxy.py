@@ -38,9 +38,10 @@ class Haproxy(Layout):
             self._folder.write(_PLACEHOLDER, placeholder())
 
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:
-        served = " ".join(names())
+        filters = names()
+        served = " ".join(filters)
         name = f"{placed.id}-{placed.version}"
-        if not served:
+        if not crt_list_line(f"{self._folder.root}", filters):
             return certificate_path(f"{name}-{placed.fingerprint[:16]}-unserved")
         digest = sha256(f"{placed.fingerprint} {served}".encode()).hexdigest()[:16]
         return certificate_path(f"{name}-{digest}")
@@ -50,9 +51,9 @@ class Haproxy(Layout):
         return is_sent_by_clients(hostname)
 
     def names_error(self, names: Sequence[str]) -> str | None:
-        octets = len(crt_list_line(f"{self._folder.root}", names))
-        if octets <= _LONGEST_LINE:
+        if crt_list_line(f"{self._folder.root}", names):
             return None
+        octets = sum(len(name) + 1 for name in names)
         return f"its names have {octets} octets, and HAProxy reads {_LONGEST_LINE} of them"
 
     def is_listing_due(self, settled: Settled) -> bool:
@@ -61,9 +62,10 @@ class Haproxy(Layout):
     def write_listing(self, write: Callable[[bytes], int]) -> None:
         # The first one is served to who asks for no name that is here; it cannot be deleted.
         write(f"{self._folder.root}/{_PLACEHOLDER} !*\n".encode())
-        for path, rows in groupby(self._state.all_own_names_served(), key=itemgetter(0)):
+        for path, rows in groupby(self._state.all_filters(), key=itemgetter(0)):
             line = crt_list_line(f"{self._folder.root}/{path}", [name for _, name in rows])
-            write(f"{line}\n".encode())
+            if line:
+                write(f"{line}\n".encode())
 
 
 def certificate_of(path: str) -> int:
@@ -71,6 +73,9 @@ def certificate_of(path: str) -> int:
     return int(path.rpartition("/")[2].partition("-")[0])
 
 
-def crt_list_line(path: str, names: Sequence[str]) -> str:
-    """A certificate and its names, as a crt-list has them."""
-    return " ".join([path, *names])
+def crt_list_line(path: str, filters: Sequence[str]) -> str:
+    """A certificate, its names, and the names (each with a `!`) that its wildcards are not for, as
+    a crt-list has them. Empty if there are no filters, or more than HAProxy reads: then it is not
+    served, because without some of them it would be served for other users' names."""
+    line = " ".join([path, *filters])
+    return line if filters and len(line) <= _LONGEST_LINE else ""

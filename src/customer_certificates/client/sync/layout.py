@@ -53,9 +53,10 @@ class Layout(ABC):
         """Why the server cannot serve one certificate for all these names; None if it can."""
         return None
 
-    def point(self, hostname: str, winners: Mapping[str, Placed]) -> list[str]:
+    def point(self, hostname: str, winners: Mapping[str, Placed], *, keeps_free: bool) -> list[str]:
         """Stages whatever leads from `hostname` to its winners, by key type; the paths that
-        nothing leads to any more."""
+        nothing leads to any more. `keeps_free`: there is no winner, and a wildcard that covers the
+        name must not be served for it."""
         return []
 
     def is_listing_due(self, settled: Settled) -> bool:

@@ -65,6 +65,7 @@ class Mirror:
             names, entries, gone = set[str](), dict[int, Entry](), set[int]()
             for entry in page.changes:
                 number = entry.certificate_id
+                names.update(self._reserve(entry, is_refused=entry in reasons))
                 if reason := reasons.get(entry):
                     self._state.name_again(number, self._snapshot())
                     self._refuse(
@@ -88,6 +89,7 @@ class Mirror:
                 gone.update(stale)
                 for number in stale:
                     names.update(self._state.hostnames_of(number))
+                names.update(self._state.release_not_named_since(self._snapshot()))
                 self._state.note("is_snapshot", "")
             self._drop(gone, now)
             self._settle(names, entries, gone, now)
@@ -176,6 +178,16 @@ class Mirror:
         if refusal := self._state.refuse(number, version, fingerprint, reason, names):
             say(str(refusal))
 
+    def _reserve(self, entry: Entry, *, is_refused: bool) -> set[str]:
+        """Records which names other users must not be served for because of a certificate that is
+        not served itself; the names for which that may have changed."""
+        number = entry.certificate_id
+        before = set(self._state.reserved_by(number))
+        is_served = entry.is_served and not is_refused
+        after = set() if is_served else set(entry.reserved_names)
+        self._state.reserve(number, entry.user_id, after, self._snapshot())
+        return before | after
+
     def _snapshot(self) -> int:
         return int(self._state.fact("snapshot") or 0)
 
@@ -212,17 +224,26 @@ class Mirror:
             after = {kind: one.certificate_id for kind, one in decision.winners.items()}
             if not self._layout.can_serve(name):
                 after = {}
-            if before != after:
+            others = [one.candidate for one in decision.losers if one.reason == "other_owner"]
+            is_kept_free = bool(others) and not after
+            is_new = self._state.set_kept_free(name, is_kept_free)
+            if before != after or is_new:
                 self._state.set_winners(name, before, after)
                 touched.update(before.values(), after.values())
+                # Wildcards above it, of other users, may be for it no more.
+                touched.update(one.certificate_id for one in others)
                 settled.winners = True
-                settled.names |= bool(before) != bool(after)
+                settled.names |= is_new or bool(before) != bool(after)
             winners[name] = after
         try:
             placed = {number: self._place(number, entries.get(number), now) for number in touched}
             for name, served in winners.items():
                 found = {k: placed.get(one) or self._state.placed(one) for k, one in served.items()}
-                left = self._layout.point(name, {k: one for k, one in found.items() if one})
+                left = self._layout.point(
+                    name,
+                    {k: one for k, one in found.items() if one},
+                    keeps_free=self._state.is_kept_free(name),
+                )
                 self._leave(left, now)
             settled.contents = any(self._state.is_served(number) for number in entries)
             self._note_due(settled)
@@ -243,7 +264,7 @@ class Mirror:
         placed = self._state.placed(number)
         if placed is None:
             return None
-        path = self._layout.path(placed, lambda: self._state.own_names_served(number))
+        path = self._layout.path(placed, lambda: self._state.filters_of(number))
         if entry:
             self._folder.write(path, entry.pem)
         elif path != placed.path:

@@ -80,14 +80,15 @@ class Nginx(Layout):
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:
         return certificate_path(f"{placed.id}-{placed.version}-{placed.fingerprint[:16]}")
 
-    def point(self, hostname: str, winners: Mapping[str, Placed]) -> list[str]:
-        before, after = self._state.pair(hostname), None
+    def point(self, hostname: str, winners: Mapping[str, Placed], *, keeps_free: bool) -> list[str]:
+        before, after = self._state.pair(hostname), _PLACEHOLDER if keeps_free else None
         if winners:
             after = self._pair(winners)
         if after == before:
             return []
         self._state.set_pair(hostname, after)
-        left = [before] if before and not self._state.is_pair_used(before) else []
+        is_left = before and before != _PLACEHOLDER and not self._state.is_pair_used(before)
+        left = [before] if before and is_left else []
         if after:
             self._state.keep([after, _link(hostname)])
         else:

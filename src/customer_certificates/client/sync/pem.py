@@ -11,7 +11,8 @@ from .state import Placed
 
 
 class Pem(Layout):
-    """`index.json`: {hostname: {key type: file}}. A renewal replaces a file and nothing else."""
+    """`index.json`: {hostname: {key type: file}}. A renewal replaces a file and nothing else. For
+    a name without files nothing is served, although a wildcard covers it."""
 
     listing = "index.json"
 
@@ -24,7 +25,7 @@ class Pem(Layout):
     def write_listing(self, write: Callable[[bytes], int]) -> None:
         separator = b"{"
         for hostname, winners in groupby(self._state.all_winners(), key=itemgetter(0)):
-            files = {key_type: path for _, key_type, path in winners}
+            files = {key_type: path for _, key_type, path in winners if path}
             line = msgspec.json.encode(hostname) + b": " + msgspec.json.encode(files)
             write(separator + b"\n" + line)
             separator = b","

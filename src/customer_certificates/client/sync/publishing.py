@@ -144,7 +144,7 @@ class Told(Publisher):
             return
         root = f"{self._root}/"
         loaded = {path.removeprefix(root) for path in self._runtime.loaded()}
-        wanted = {path for path, _ in self._state.all_own_names_served()}
+        wanted = {path for path, _ in self._state.all_filters()}
         # It may have read these before they were changed.
         is_other = process.name != self._state.fact("process")
         changed = self._state.changed_since(process.started) if is_other else []
@@ -159,8 +159,7 @@ class Told(Publisher):
         served, others = list[tuple[str, str]](), list[tuple[str, str]]()
         failures, failed = [], set[int]()
         for path in paths:
-            names = self._state.own_names_at(path)
-            line = crt_list_line(f"{self._root}/{path}", names) if names else ""
+            line = crt_list_line(f"{self._root}/{path}", self._state.filters_at(path))
             (served if line else others).append((path, line))
         for path, line in served + others:
             file = self._root / path

@@ -32,6 +32,13 @@ CREATE TABLE IF NOT EXISTS hostnames (
     PRIMARY KEY (hostname, certificate_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS hostnames_certificate ON hostnames (certificate_id);
 CREATE INDEX IF NOT EXISTS hostnames_wildcard ON hostnames (wildcard);
+CREATE TABLE IF NOT EXISTS reserved (
+    hostname TEXT NOT NULL, certificate_id INTEGER NOT NULL, user_id INTEGER NOT NULL,
+    wildcard TEXT NOT NULL, snapshot INTEGER NOT NULL,
+    PRIMARY KEY (hostname, certificate_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS reserved_certificate ON reserved (certificate_id);
+CREATE INDEX IF NOT EXISTS reserved_wildcard ON reserved (wildcard);
+CREATE TABLE IF NOT EXISTS kept_free (hostname TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS winners (
     hostname TEXT NOT NULL, key_type TEXT NOT NULL, certificate_id INTEGER NOT NULL,
     PRIMARY KEY (hostname, key_type)) WITHOUT ROWID;
@@ -52,6 +59,18 @@ CREATE TABLE IF NOT EXISTS accepted (
     not_before INTEGER, not_after INTEGER, snapshot INTEGER NOT NULL,
     path TEXT NOT NULL, changed_at REAL NOT NULL, hostnames TEXT NOT NULL);
 CREATE TEMP TABLE IF NOT EXISTS aside (certificate_id INTEGER PRIMARY KEY);
+CREATE TEMP VIEW IF NOT EXISTS below (wildcard, hostname, user_id) AS
+    SELECT h.wildcard, h.hostname, c.user_id FROM hostnames h
+    JOIN certificates c ON c.id = h.certificate_id WHERE h.hostname <> h.wildcard
+    UNION ALL SELECT wildcard, hostname, user_id FROM reserved WHERE hostname <> wildcard;
+CREATE TEMP VIEW IF NOT EXISTS filters (certificate_id, filter) AS
+    SELECT w.certificate_id, w.hostname FROM winners w
+    JOIN hostnames h ON h.hostname = w.hostname AND h.certificate_id = w.certificate_id
+    UNION SELECT w.certificate_id, '!' || b.hostname FROM winners w
+    JOIN hostnames h ON h.hostname = w.hostname AND h.certificate_id = w.certificate_id
+    JOIN certificates c ON c.id = w.certificate_id JOIN below b ON b.wildcard = w.hostname
+    WHERE b.user_id <> c.user_id AND NOT EXISTS (SELECT 1 FROM winners x
+        WHERE x.hostname = b.hostname AND x.key_type = w.key_type);
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -191,24 +210,52 @@ class State:
 
     def names_below(self, wildcard: str) -> list[str]:
         """The hostnames known by themselves that `wildcard` covers too."""
-        rows = self._do("SELECT DISTINCT hostname FROM hostnames WHERE wildcard = ?", wildcard)
+        rows = self._do(
+            "SELECT hostname FROM hostnames WHERE wildcard = ?1"
+            " UNION SELECT hostname FROM reserved WHERE wildcard = ?1",
+            wildcard,
+        )
         return [row[0] for row in rows]
 
+    def reserve(
+        self, certificate_id: int, user_id: int, hostnames: Iterable[str], snapshot: int
+    ) -> None:
+        """Records for which names no other user's certificate may be served, because of one that
+        cannot be served, in place of those that were recorded for it."""
+        self._do("DELETE FROM reserved WHERE certificate_id = ?", certificate_id)
+        self._database.executemany(
+            "INSERT OR IGNORE INTO reserved VALUES (?, ?, ?, ?, ?)",
+            [(name, certificate_id, user_id, wildcard_of(name), snapshot) for name in hostnames],
+        )
+
+    def reserved_by(self, certificate_id: int) -> list[str]:
+        rows = self._do("SELECT hostname FROM reserved WHERE certificate_id = ?", certificate_id)
+        return [row[0] for row in rows]
+
+    def release_not_named_since(self, snapshot: int) -> list[str]:
+        """Deletes the reservations that `snapshot` has not named; their hostnames."""
+        rows = self._do("DELETE FROM reserved WHERE snapshot < ? RETURNING hostname", snapshot)
+        return [row[0] for row in rows.fetchall()]
+
     def candidates(self, hostname: str) -> list[Candidate]:
-        """The certificates that are for `hostname`, each with those names alone that it matches."""
+        """The certificates that are for `hostname`, each with those names alone that it matches.
+        Those that the server cannot load have no key: their user still owns the name."""
         rows = self._do(
             "SELECT c.id, c.user_id, c.version, h.hostname, c.not_before, c.not_after, c.trust,"
-            " c.key_type FROM hostnames h JOIN certificates c ON c.id = h.certificate_id"
-            " WHERE h.hostname IN (?, ?) AND NOT EXISTS (SELECT 1 FROM refused r"
-            " WHERE r.certificate_id = c.id AND r.version = c.version"
-            " AND r.fingerprint = c.fingerprint)",
+            " c.key_type, NOT EXISTS (SELECT 1 FROM refused r WHERE r.certificate_id = c.id"
+            " AND r.version = c.version AND r.fingerprint = c.fingerprint)"
+            " FROM hostnames h JOIN certificates c ON c.id = h.certificate_id"
+            " WHERE h.hostname IN (?1, ?2)"
+            " UNION ALL SELECT certificate_id, user_id, 0, hostname, NULL, NULL, 'incomplete',"
+            " NULL, 0 FROM reserved WHERE hostname IN (?1, ?2)",
             hostname,
             wildcard_of(hostname),
         )
-        found: dict[int, Candidate] = {}
-        for number, user, version, name, begin, end, trust, key_type in rows:
-            names = (name, *(found[number].hostnames if number in found else ()))
-            found[number] = Candidate(
+        found: dict[tuple[int, int], Candidate] = {}
+        for number, user, version, name, begin, end, trust, key_type, has_key in rows:
+            this = number, version
+            names = (name, *(found[this].hostnames if this in found else ()))
+            found[this] = Candidate(
                 number,
                 user,
                 version,
@@ -218,7 +265,7 @@ class State:
                 _moment(end),
                 cast(Trust, trust),
                 key_type,
-                True,
+                bool(has_key),
             )
         return list(found.values())
 
@@ -261,18 +308,29 @@ class State:
             [(hostname, key_type, number) for key_type, number in winners.items()],
         )
 
+    def set_kept_free(self, hostname: str, is_kept_free: bool) -> bool:
+        """Records whether nothing is served for `hostname` though a wildcard covers it, because
+        another user owns it; whether that has changed."""
+        statement = (
+            "INSERT OR IGNORE INTO kept_free VALUES (?)"
+            if is_kept_free
+            else "DELETE FROM kept_free WHERE hostname = ?"
+        )
+        return self._do(statement, hostname).rowcount > 0
+
+    def is_kept_free(self, hostname: str) -> bool:
+        return self._row("SELECT 1 FROM kept_free WHERE hostname = ?", hostname) is not None
+
     def is_served(self, certificate_id: int) -> bool:
         row = self._row("SELECT 1 FROM winners WHERE certificate_id = ? LIMIT 1", certificate_id)
         return row is not None
 
-    def own_names_served(self, certificate_id: int) -> list[str]:
+    def filters_of(self, certificate_id: int) -> list[str]:
         """The hostnames of a certificate for which it is served, in order; not those which only
-        its wildcard covers."""
+        its wildcard covers. Before them, each with a `!`, other users' names that its wildcards
+        cover, for which a server would choose it by its key type."""
         rows = self._do(
-            "SELECT DISTINCT w.hostname FROM winners w JOIN hostnames h"
-            " ON h.hostname = w.hostname AND h.certificate_id = w.certificate_id"
-            " WHERE w.certificate_id = ? ORDER BY w.hostname",
-            certificate_id,
+            "SELECT filter FROM filters WHERE certificate_id = ? ORDER BY filter", certificate_id
         )
         return [row[0] for row in rows]
 
@@ -393,23 +451,23 @@ class State:
             "INSERT INTO aside VALUES (?)", [(one,) for one in certificate_ids]
         )
 
-    def all_winners(self) -> Iterator[tuple[str, str, str]]:
-        """Hostname, key type and path of everything that is served, by hostname."""
+    def all_winners(self) -> Iterator[tuple[str, str | None, str | None]]:
+        """Hostname, key type and path of everything that is served, by hostname; hostnames that are
+        kept free have neither."""
         return self._do(
             "SELECT w.hostname, w.key_type, c.path FROM winners w"
             " JOIN certificates c ON c.id = w.certificate_id"
             " WHERE c.id NOT IN (SELECT certificate_id FROM aside)"
-            " ORDER BY w.hostname, w.key_type"
+            " UNION ALL SELECT hostname, NULL, NULL FROM kept_free"
+            " ORDER BY 1, 2"
         )
 
-    def all_own_names_served(self) -> Iterator[tuple[str, str]]:
-        """Path and hostname, by path: what `own_names_served` says, of all certificates."""
+    def all_filters(self) -> Iterator[tuple[str, str]]:
+        """Path and hostname, by path: what `filters_of` says, of all certificates."""
         return self._do(
-            "SELECT DISTINCT c.path, w.hostname FROM certificates c"
-            " JOIN winners w ON w.certificate_id = c.id JOIN hostnames h"
-            " ON h.hostname = w.hostname AND h.certificate_id = c.id"
+            "SELECT c.path, f.filter FROM filters f JOIN certificates c ON c.id = f.certificate_id"
             " WHERE c.id NOT IN (SELECT certificate_id FROM aside)"
-            " ORDER BY c.id, w.hostname"
+            " ORDER BY c.id, f.filter"
         )
 
     # Pairs of files: what nginx serves for a name
@@ -477,10 +535,10 @@ class State:
     def sent_all(self) -> None:
         self._do("DELETE FROM unsent")
 
-    def own_names_at(self, path: str) -> list[str] | None:
-        """The hostnames for which the certificate at `path` is served; None: there is none."""
+    def filters_at(self, path: str) -> list[str]:
+        """What `filters_of` says of the certificate at `path`; nothing if there is none."""
         row = self._row("SELECT id FROM certificates WHERE path = ?", path)
-        return self.own_names_served(row[0]) if row else None
+        return self.filters_of(row[0]) if row else []
 
     def to_report(self, certificate_ids: Iterable[int]) -> None:
         self._database.executemany(

@@ -59,10 +59,6 @@ class Fed(NamedTuple):
     def wait_for(self, one: Entry, hostname: str) -> None:
         self.terminator.wait_for(hostname, of(one))
 
-    def wait_for_other(self, fingerprint: str, hostname: str) -> None:
-        """Until what is served is not from the feed."""
-        self.terminator.wait_for(hostname, fingerprint)
-
 
 @pytest.fixture
 def edge(request: pytest.FixtureRequest, folder: Path) -> Iterator[Fed]:
@@ -134,7 +130,8 @@ def test_a_wildcard_is_not_served_for_another_users_name(edge: Fed) -> None:
     assert _shown(edge.terminator, WWW, "ECDSA+SHA256:RSA-PSS+SHA256") == of(mine)
 
     edge.feed.put({**a(2, WWW, user_id=2, version=2, end=timedelta(seconds=-1))})
-    edge.wait_for_other(other, WWW)
+    edge.terminator.wait_for_end(WWW, of(mine))
+    assert edge.terminator.served(WWW) == other
     assert edge.terminator.served(SHOP) == of(wildcard)
     edge.feed.remove(2)
     edge.wait_for(wildcard, WWW)

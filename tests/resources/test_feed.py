@@ -292,7 +292,7 @@ def test_a_terminator_learns_nothing_of_names_beyond_its_reach(
     token = make_token(engine, "terminator", hostnames=f'["{WWW}"]')
     reader = Reader(TestClient(closed.app, headers=bearer(token)))
     names = [WWW, "*.example.com", "shop.example.com"]
-    both = add(reporting, owner, public(hostnames=names, **LONG))
+    both = add(reporting, owner, public(WWW, hostnames=names, **LONG))
     (entry,) = reader.page()["changes"]
     assert entry["hostnames"] == ["*.example.com", WWW]
 

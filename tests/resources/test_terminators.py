@@ -342,7 +342,7 @@ def test_traefiks_configuration_is_the_same_while_nothing_changes(
 def test_terminators_are_served_what_their_tokens_say(
     reporting: TestClient, closed: TestClient, owner: int, stranger: int, engine: sa.Engine
 ) -> None:
-    add(reporting, owner, public(hostnames=[WWW, "shop.example.com"], **LONG))
+    add(reporting, owner, public(WWW, hostnames=[WWW, "shop.example.com"], **LONG))
     add(reporting, stranger, public("*.example.com", **LONG))
 
     def served(**reach: Any) -> tuple[list[int], int]:

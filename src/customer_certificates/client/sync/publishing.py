@@ -161,6 +161,10 @@ class Told(Publisher):
         for path in paths:
             line = crt_list_line(f"{self._root}/{path}", self._state.filters_at(path))
             (served if line else others).append((path, line))
+        # Then those that have a new line: a wildcard that leaves out another user's name must be in
+        # place before that user's certificate is gone.
+        renewed = {certificate_of(path) for path, _ in served}
+        others.sort(key=lambda one: certificate_of(one[0]) not in renewed)
         for path, line in served + others:
             file = self._root / path
             if not line and certificate_of(path) in failed:

@@ -31,6 +31,26 @@ class Finding:
     ] = "error"
 
 
+MOST_FINDINGS = 100
+
+
+def capped(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The first MOST_FINDINGS findings; if there are more, another one that counts the rest."""
+    shown, rest = findings[:MOST_FINDINGS], findings[MOST_FINDINGS:]
+    if not rest:
+        return tuple(shown)
+    return (
+        *shown,
+        Finding(
+            "more_findings",
+            rest[0].field,
+            f"And {len(rest)} more.",
+            "Correct the others first, and send the request again.",
+            rest[0].severity,
+        ),
+    )
+
+
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """A request cannot be carried out as it stands; nothing was changed.
 
@@ -43,7 +63,7 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
     ) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.errors = tuple(errors)
+        self.errors = capped(errors)
         self.retry_after = retry_after
 
 

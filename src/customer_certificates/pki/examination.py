@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from ..crypto.secret import Secret
-from ..errors import Finding, Severity
+from ..errors import Finding, Severity, capped
 from . import certificates, chain_checks, chains, checks, keys
 from .certificates import Certificate
 from .chains import Roots
@@ -202,7 +202,7 @@ def _choose_leaf(
 def _in_order(findings: list[Finding]) -> tuple[Finding, ...]:
     """What must be mended comes first. The key and the certificate may say the same."""
     once = dict.fromkeys(findings)
-    return tuple(sorted(once, key=lambda finding: _ORDER[finding.severity]))
+    return capped(sorted(once, key=lambda finding: _ORDER[finding.severity]))
 
 
 def _key_shown(field: str) -> Finding:

@@ -304,9 +304,10 @@ def _broken() -> Iterator[Case]:
     )
     yield case(
         "101-blocks",
-        "A hundred and one blocks of text.",
+        "A hundred and one blocks of text: the first hundred findings, and how many more.",
         pem(b"no") * 101,
-        *[error("pem_invalid")] * 101,
+        *[error("pem_invalid")] * 100,
+        error("more_findings"),
     )
     yield case(
         "chain-broken",

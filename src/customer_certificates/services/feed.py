@@ -28,8 +28,9 @@ from ..pki.names import wildcard_of
 from ..pki.winners import Candidate, why_not_servable
 from .callers import Caller, Reach
 from .candidates import Candidates, Servable
+from .events import HOSTNAMES_CHANGED
 from .feed_cursors import Cursor, read
-from .hostnames import names_of
+from .hostname_claims import names_of
 from .served_keys import ServedKeys
 from .views import encode
 
@@ -328,8 +329,7 @@ _OF_ACTIVE = (
     "certificate.activated",
     "certificate.replaced",
     "certificate.rolled_back",
-    # Its user has lost or gained the claim of one of its names.
-    "certificate.hostnames_changed",
+    HOSTNAMES_CHANGED,
 )
 _CHANGES = or_(
     Event.type == "certificate.deactivated",

@@ -268,16 +268,15 @@ def test_a_terminator_is_sent_what_is_within_its_reach(
     by_user = reader(user_ids=f"[{owner}]")
     by_name = reader(hostnames=f'["{WWW}"]')
     everything = reader()
-    mine = add(reporting, owner, public(WWW, **LONG))
+    mine = add(reporting, owner, public(WWW, **LONG), grant_hostnames=True)
     theirs = store(reporting, stranger, public("www.example.org", **LONG), active=True)
 
     assert by_user.read() == [(mine, 1)]
     assert by_name.read() == [(mine, 1)]
     assert everything.read() == [(mine, 1), (id_of(theirs), 1)]
 
-    reporting.simulate_put(
-        theirs, json={**public("*.example.com", **LONG), "allow_lost_hostnames": True}
-    )
+    changes = {"allow_lost_hostnames": True, "grant_hostnames": True}
+    reporting.simulate_put(theirs, json={**public("*.example.com", **LONG), **changes})
     assert by_user.read() == []
     assert by_name.read() == [(id_of(theirs), 2)]
     reporting.simulate_put(

@@ -179,8 +179,9 @@ def test_an_unknown_key_type_is_refused(reporting: TestClient) -> None:
 def test_a_terminator_is_told_of_what_is_within_its_reach(
     reporting: TestClient, closed: TestClient, owner: int, stranger: int, engine: sa.Engine
 ) -> None:
-    mine = add(reporting, owner, self_signed(WWW, end=9000 * DAY))
-    foreign = add(reporting, stranger, self_signed("*.example.com", end=9000 * DAY))
+    long = {"end": 9000 * DAY}
+    mine = add(reporting, owner, self_signed(WWW, **long), grant_hostnames=True)
+    foreign = add(reporting, stranger, self_signed("*.example.com", **long), grant_hostnames=True)
 
     def seen(hostname: str, **reach: Any) -> list[int]:
         headers = bearer(make_token(engine, "terminator", **reach))
@@ -208,9 +209,9 @@ def rsa(hostname: str = WWW, **faults: Any) -> dict[str, Any]:
 def test_the_owner_of_a_name_is_served_whatever_others_have_for_it(
     reporting: TestClient, owner: int, stranger: int, end: timedelta
 ) -> None:
-    wildcard = add(reporting, stranger, public("*.example.com"))
+    wildcard = add(reporting, stranger, public("*.example.com"), grant_hostnames=True)
     assert winners(reporting) == [wildcard]
-    exact = add(reporting, owner, rsa(start=-9 * DAY, end=end))
+    exact = add(reporting, owner, rsa(start=-9 * DAY, end=end), grant_hostnames=True)
 
     assert winners(reporting) == ([exact] if end > DAY else [])
     assert reasons(reporting)[wildcard] == ("other_owner", None)

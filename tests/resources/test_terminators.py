@@ -342,8 +342,9 @@ def test_traefiks_configuration_is_the_same_while_nothing_changes(
 def test_terminators_are_served_what_their_tokens_say(
     reporting: TestClient, closed: TestClient, owner: int, stranger: int, engine: sa.Engine
 ) -> None:
-    add(reporting, owner, public(WWW, hostnames=[WWW, "shop.example.com"], **LONG))
-    add(reporting, stranger, public("*.example.com", **LONG))
+    mine = public(WWW, hostnames=[WWW, "shop.example.com"], **LONG)
+    add(reporting, owner, mine, grant_hostnames=True)
+    add(reporting, stranger, public("*.example.com", **LONG), grant_hostnames=True)
 
     def served(**reach: Any) -> tuple[list[int], int]:
         headers = bearer(make_token(engine, "terminator", **reach))
@@ -368,8 +369,8 @@ def test_caddy_is_given_nobody_elses_certificate(
     reporting: TestClient, owner: int, stranger: int
 ) -> None:
     """Not for a key type that the owner has none of, nor when the owner's has expired."""
-    add(reporting, stranger, public("*.example.com"))
-    exact = add(reporting, owner, rsa())
+    add(reporting, stranger, public("*.example.com"), grant_hostnames=True)
+    exact = add(reporting, owner, rsa(), grant_hostnames=True)
     chain, _ = handed(asked(reporting, **MODERN))
     assert chain[0].public_key().__class__.__name__ == "RSAPublicKey"
 

@@ -174,6 +174,7 @@ _EMPTIED = (
     "webhooks",
     "tokens",
     "service_state",
+    "hostname_notices",
     "terminators",
     "users",
 )

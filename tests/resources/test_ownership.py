@@ -18,7 +18,7 @@ from customer_certificates.services.audit import Audit
 from customer_certificates.services.cutovers import Cutovers
 from customer_certificates.services.events import Events
 from customer_certificates.services.hostname_notice_delivery import HostnameNoticeDelivery
-from customer_certificates.services.hostnames import MOST_UNPROVEN
+from customer_certificates.services.hostname_ownership import MOST_UNPROVEN
 from customer_certificates.services.revisions import Revisions
 
 from ..credentials import bearer, make_token

@@ -34,6 +34,7 @@ from .middleware.request_log import RequestLog
 from .middleware.turns import Turns
 from .ownership import ownership_rules
 from .pki.examination import TrustedRoots, encode, examiner_of
+from .pki.names import normalise
 from .resources import openapi, problems, replies
 from .resources.audit import AuditResource, UserAuditResource
 from .resources.certificates import (
@@ -46,6 +47,12 @@ from .resources.documentation import DocsResource, OpenApiResource
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
+from .resources.hostnames import (
+    HostnameResource,
+    HostnamesResource,
+    UserHostnameResource,
+    UserHostnamesResource,
+)
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
 from .resources.resolve import ResolveResource
@@ -69,12 +76,14 @@ from .services.authentication import Authentication
 from .services.callers import Caller
 from .services.candidates import Candidates
 from .services.certificates import Certificates
+from .services.claim_proofs import ClaimProofs
 from .services.data_keys import DataKeys
 from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiring import Expiring
 from .services.feed import Feed
 from .services.health import Health
+from .services.hostname_owners import HostnameOwners
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
 from .services.intermediates import Intermediates
@@ -114,6 +123,14 @@ class IdConverter(BaseConverter):
         return None
 
 
+class HostnameConverter(BaseConverter):
+    """A hostname, a wildcard or an IP address, normalized."""
+
+    def convert(self, value: str) -> str | None:
+        """Returns the hostname, or None: there is nothing at such a path."""
+        return normalise(value)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -121,7 +138,7 @@ def _now() -> datetime:
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
     nothing: Any = None
-    return openapi.document(_routes(*[nothing] * 16))
+    return openapi.document(_routes(*[nothing] * 17))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -143,6 +160,7 @@ class Application(falcon.App):  # type: ignore[type-arg]
         """Adds the routes, and what all of them have in common."""
         self.req_options.strip_url_path_trailing_slash = True
         self.router_options.converters["id"] = IdConverter
+        self.router_options.converters["hostname"] = HostnameConverter
         self.add_error_handler(Exception, problems.fail)
         self.add_error_handler(falcon.HTTPError, problems.refuse_http)
         self.add_error_handler(Refusal, problems.refuse)
@@ -223,6 +241,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         EventPages(database, now),
         webhooks,
         Redelivery(database, webhooks, audit, now),
+        HostnameOwners(database, hostnames, audit, now),
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -337,6 +356,20 @@ def _roots_of(config: Config) -> bytes:
     return encode(TrustedRoots(config.roots_pem, config.proving_roots_pem))
 
 
+def examine_proofs(config: Config) -> int:
+    """Finds out which certificates of earlier versions prove control of their hostnames, and gives
+    claims that proof; says how many certificates they were.
+
+    Raises Unavailable if the database does not answer.
+    """
+    with _examining(config, ClaimProofs.is_due) as parts:
+        if parts is None:
+            return 0
+        database, inspection, _, _ = parts
+        hostnames = Hostnames(database, _now, ownership_rules(config))
+        return ClaimProofs(database, inspection, hostnames, _now).run()
+
+
 @contextmanager
 def _examining(
     config: Config, is_due: Callable[[Database], bool]
@@ -389,6 +422,7 @@ def _routes(
     events: EventPages,
     webhooks: Webhooks,
     redelivery: Redelivery,
+    owners: HostnameOwners,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
@@ -410,6 +444,10 @@ def _routes(
         (certificate + "/versions", VersionsResource(versions)),
         (certificate + "/rollback", RollbackResource(versions)),
         (certificate + "/pending", PendingResource(versions)),
+        (user + "/hostnames", UserHostnamesResource(owners)),
+        (user + "/hostnames/{hostname:hostname}", UserHostnameResource(owners)),
+        ("/hostnames", HostnamesResource(owners)),
+        ("/hostnames/{hostname:hostname}", HostnameResource(owners)),
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/resolve", ResolveResource(resolving)),

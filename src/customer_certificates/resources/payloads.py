@@ -109,6 +109,10 @@ class Query:
             self._blame(name, "a DNS name or an IP address")
         return normal or ""
 
+    def has(self, name: str) -> bool:
+        """Whether the parameter was sent."""
+        return name in self._params
+
     def check(self) -> None:
         """Raises Invalid with everything that was found."""
         if self._findings:

@@ -23,6 +23,7 @@ from customer_certificates.gateways.schema import migrate
 from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
+from .dns_server import DnsServer, knot_program, start_knot
 from .factories import CHEAPEST_HASHES, a_user
 from .leftovers import Leftovers
 from .parallel import named_servers, one_at_a_time
@@ -122,6 +123,22 @@ def folder() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def dns_server(folder: Path) -> Iterator[DnsServer]:
+    """The server that TEST_DNS_SERVER names, or one of our own. Each test uses other names."""
+    if address := os.environ.get("TEST_DNS_SERVER"):
+        yield DnsServer(address)
+        return
+    if not knot_program():
+        missing = "knotd is not installed (apt-get install knot)"
+        if os.environ.get("CI") == "true":
+            raise RuntimeError(missing)
+        pytest.skip(missing)
+    server = start_knot(folder / "knot")
+    yield DnsServer(server.url)
+    server.stop()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

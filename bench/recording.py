@@ -13,12 +13,13 @@ from customer_certificates.gateways.database import Call, Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.pki.examination import Examiner
+from customer_certificates.pki.name_policy import NamePolicy
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.callers import Caller
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.data_keys import DataKeys
 from customer_certificates.services.events import Events
-from customer_certificates.services.hostnames import Hostnames
+from customer_certificates.services.hostnames import Hostnames, OwnershipRules
 from customer_certificates.services.inspection import Inspection
 from customer_certificates.services.intermediates import Intermediates
 from customer_certificates.services.private_keys import PrivateKeys
@@ -52,7 +53,7 @@ def cost(database: Database, engine: sa.Engine, master_keys: MasterKeys, rounds:
             database,
             Inspection(children, intermediates, now, enforce=False),
             intermediates,
-            Hostnames(database),
+            Hostnames(database, now, OwnershipRules(NamePolicy(), proof_required=False)),
             Revisions(database, now),
             Audit(database, now),
             events,

@@ -24,6 +24,7 @@ from .agents import EDGES, start_edge
 from .client.unloadable import KINDS, unloadable
 from .conftest import Backend
 from .factories import a_user
+from .ownership import hostnames_on
 from .pki.authority import NOW, a_leaf
 from .resources import an_upload_of
 from .service import Service
@@ -113,7 +114,9 @@ def cut_over(database: Database) -> None:
         return datetime.now(UTC)
 
     cutovers, patience = (
-        Cutovers(database, Audit(database, now), Events(database, now), now),
+        Cutovers(
+            database, hostnames_on(database, now), Audit(database, now), Events(database, now), now
+        ),
         Flag(),
     )
     for _ in range(600):

@@ -32,7 +32,8 @@ from .middleware.open_mode import OpenMode
 from .middleware.peer import Peer
 from .middleware.request_log import RequestLog
 from .middleware.turns import Turns
-from .pki.examination import Examiner
+from .ownership import ownership_rules
+from .pki.examination import TrustedRoots, encode, examiner_of
 from .resources import openapi, problems, replies
 from .resources.audit import AuditResource, UserAuditResource
 from .resources.certificates import (
@@ -161,7 +162,9 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     lines = RequestLines()
     database = Database(config.database_url, metrics, threads=config.threads)
     pages = Pages(config.cache_url, metrics)
-    children = Children(Examiner, config.roots_pem, size=config.children, count=metrics.child_ended)
+    children = Children(
+        examiner_of, _roots_of(config), size=config.children, count=metrics.child_ended
+    )
     # Half of the request threads at most wait for a password; the other half goes on serving.
     passwords = Passwords(config.password_cost, metrics, waiting=config.threads // 2)
     intermediates = Intermediates(database)
@@ -169,11 +172,12 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     revisions = Revisions(database, now)
     audit, events = Audit(database, now), Events(database, now)
     data_keys, private_keys = DataKeys(database, master_keys, now), PrivateKeys(database)
+    hostnames = Hostnames(database, now, ownership_rules(config))
     parts = (
         database,
         inspection,
         intermediates,
-        Hostnames(database),
+        hostnames,
         revisions,
         audit,
         events,
@@ -181,7 +185,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         private_keys,
         now,
     )
-    users = Users(database, passwords, audit, events, now)
+    users = Users(database, passwords, hostnames, audit, events, now)
     candidates = Candidates(database)
     served_keys = ServedKeys(database, data_keys, private_keys, audit, now)
     terminators = Terminators(database, candidates, served_keys, now)
@@ -305,12 +309,13 @@ def examine_unread(config: Config) -> int:
         return Reexamination(
             database,
             inspection,
-            Hostnames(database),
+            Hostnames(database, _now, ownership_rules(config)),
             Revisions(database, _now),
             audit,
             data_keys,
             UnsealedKeys(database, data_keys, private_keys, audit, caller),
             caller,
+            _now,
         ).run()
 
 
@@ -328,6 +333,10 @@ def examine_serve_windows(config: Config) -> int:
         return ServeWindows(database, inspection, revisions, data_keys, private_keys, _now).run()
 
 
+def _roots_of(config: Config) -> bytes:
+    return encode(TrustedRoots(config.roots_pem, config.proving_roots_pem))
+
+
 @contextmanager
 def _examining(
     config: Config, is_due: Callable[[Database], bool]
@@ -338,7 +347,7 @@ def _examining(
         if not is_due(database):
             yield None
             return
-        children = Children(Examiner, config.roots_pem, size=1, count=metrics.child_ended)
+        children = Children(examiner_of, _roots_of(config), size=1, count=metrics.child_ended)
         inspection = Inspection(children, Intermediates(database), _now, enforce=False)
         data_keys = DataKeys(database, master_keys_of(config), _now)
         try:

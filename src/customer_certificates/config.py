@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Profile = Literal["lcl", "tst", "prd"]
 Registration = Literal["operators", "open"]
 UploadChecks = Literal["report", "enforce"]
+HostnameProof = Literal["required", "preferred"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ LEAST_PASSWORD_COST = (19456, 2, 1)
 DEFAULT_RATE = 1000
 _DNS_PORT = 53
 _HOST_AND_PORT = re.compile(r"([^:\[\]]*|\[[^\[\]]+\])(:[0-9]{1,5})?")
+_HOSTNAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _PASSWORD_COSTS = {
     "lcl": RFC_9106_LOW_MEMORY,
     "tst": LEAST_PASSWORD_COST,
@@ -92,7 +94,11 @@ class Config:
     by which it is migrated: its role may own the tables, the service's need not. `cache_url` names
     a Redis, or is None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes,
     lanes); `metrics_folder` is where the worker processes of one service share their counters;
-    `roots_pem` has the certificates of the authorities that the public trusts; `registration` says
+    `roots_pem` has the certificates of the authorities that the public trusts, and only those that
+    are in `proving_roots_pem` too prove hostnames; `hostname_proof` says whether names are claimed
+    without proof of control; operators alone grant `reserved_hostnames`, with all names beneath
+    them, and `edge_targets`, the names and addresses of the servers that terminate TLS;
+    `registration` says
     who may register users, where credentials are asked for; `tls` names the files of the service's
     own certificate and key, or is None for plain HTTP; `admin_address` is where what watches over
     the service asks without credentials (host and port), or None; `behind_proxy` are the proxies
@@ -124,6 +130,10 @@ class Config:
     metrics_folder: Path | None
     upload_checks: UploadChecks
     roots_pem: bytes
+    proving_roots_pem: bytes
+    hostname_proof: HostnameProof
+    reserved_hostnames: tuple[str, ...]
+    edge_targets: tuple[str, ...]
     registration: Registration
     tls: tuple[Path, Path] | None
     admin_address: tuple[str, int] | None
@@ -175,6 +185,8 @@ class Config:
         behind_proxy = _read(environ, "CC_BEHIND_PROXY", _networks, "")
         terminator_peers = _read(environ, "CC_TERMINATOR_PEERS", _networks, "")
         _require_no_overlap(terminator_peers, behind_proxy)
+        roots_pem = _read(environ, "CC_ROOTS", _roots, certifi.where())
+        all_roots_prove = _read(environ, "CC_PRIVATE_ROOTS_PROVE_NAMES", _flag, "false")
         return cls(
             profile=profile,
             host=host,
@@ -194,7 +206,16 @@ class Config:
                 _upload_checks,
                 "enforce" if profile == "prd" else "report",
             ),
-            roots_pem=_read(environ, "CC_ROOTS", _roots, certifi.where()),
+            roots_pem=roots_pem,
+            proving_roots_pem=roots_pem if all_roots_prove else _roots(certifi.where()),
+            hostname_proof=_read(
+                environ,
+                "CC_HOSTNAME_PROOF",
+                _hostname_proof,
+                "required" if profile == "prd" else "preferred",
+            ),
+            reserved_hostnames=_read(environ, "CC_RESERVED_HOSTNAMES", _hostnames, ""),
+            edge_targets=_read(environ, "CC_EDGE_TARGETS", _hostnames, ""),
             registration=_read(environ, "CC_REGISTRATION", _registration, "operators"),
             tls=_tls(environ),
             admin_address=_read(environ, "CC_ADMIN_ADDRESS", _optional(_host_and_port), ""),
@@ -456,6 +477,32 @@ def _upload_checks(text: str) -> UploadChecks:
     raise ValueError(
         f"must be report (store with findings) or enforce (refuse errors), not {text!r}."
     )
+
+
+def _hostname_proof(text: str) -> HostnameProof:
+    match text:
+        case "required" | "preferred":
+            return text
+    raise ValueError(
+        "must be required (a hostname is activated with proof of control only) or preferred "
+        f"(without proof too), not {text!r}."
+    )
+
+
+def _hostnames(text: str) -> tuple[str, ...]:
+    return tuple(_hostname(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _hostname(text: str) -> str:
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(text))
+    name = text.lower().removesuffix(".")
+    if len(name) > 253 or not _HOSTNAME.fullmatch(name):
+        raise ValueError(
+            "must list hostnames (international ones as xn--…) or IP addresses, like "
+            f"edge.example.com,192.0.2.1, not {text!r}."
+        )
+    return name
 
 
 def _roots(text: str) -> bytes:

@@ -17,6 +17,7 @@ from .gateways.outbound import Outbound
 from .gateways.smtp import Mailer
 from .gateways.tls_probe import served
 from .keys import master_keys_of
+from .ownership import ownership_rules
 from .periodic import Job, run_every_second, run_jobs
 from .services.audit import Audit
 from .services.candidates import Candidates
@@ -29,6 +30,7 @@ from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiry import Expiry
 from .services.expiry_mails import ExpiryMails
+from .services.hostnames import Hostnames
 from .services.probing import Probing
 from .services.repeats import Repeats
 from .services.rota import Rota
@@ -89,7 +91,13 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
         target=run_jobs, args=[_jobs(database, config), Rota(database, _now), stopped], name="jobs"
     )
     jobs.start()
-    cutovers = Cutovers(database, Audit(database, _now), Events(database, _now), _now)
+    cutovers = Cutovers(
+        database,
+        Hostnames(database, _now, ownership_rules(config)),
+        Audit(database, _now),
+        Events(database, _now),
+        _now,
+    )
     cutting = Thread(
         target=run_every_second, args=["cutovers", cutovers.run, stopped], name="cutovers"
     )

@@ -11,7 +11,15 @@ from ..tables import dump
 from . import an_upload_of, base64_of, codes, key_der, pem, refusal, self_signed, store
 
 WWW, SHOP, NEW = "www.example.com", "shop.example.com", "new.example.com"
-NO_CHANGE: dict[str, list[Any]] = {"gained": [], "lost": [], "moved": [], "taken": []}
+NO_CHANGE: dict[str, list[Any]] = {
+    "gained": [],
+    "lost": [],
+    "moved": [],
+    "taken": [],
+    "unproven": [],
+    "reserved": [],
+    "taken_over": [],
+}
 
 
 def check(client: TestClient, user_id: int, upload: dict[str, Any], replaces: str = "") -> Any:
@@ -96,8 +104,8 @@ def test_hostnames_are_gained_moved_and_taken(
     assert check(reporting, owner, self_signed(WWW, NEW, SHOP, "theirs.example.com"))[
         "hostnames"
     ] == {
+        **NO_CHANGE,
         "gained": [NEW],
-        "lost": [],
         "moved": [{"hostname": SHOP, "certificate_ids": [id_of(first), id_of(second)]}],
         "taken": ["theirs.example.com", WWW],
     }
@@ -109,10 +117,10 @@ def test_what_is_replaced_loses_what_is_not_covered(reporting: TestClient, owner
     checked = check(reporting, owner, self_signed("*.example.com", SHOP, NEW), replaced)
 
     assert checked["hostnames"] == {
+        **NO_CHANGE,
         "gained": ["*.example.com", NEW],
         "lost": ["a.b.example.com"],
         "moved": [{"hostname": SHOP, "certificate_ids": [id_of(other)]}],
-        "taken": [],
     }
     # As the replacement itself then says.
     answer = reporting.simulate_put(replaced, json=self_signed("*.example.com", SHOP, NEW))

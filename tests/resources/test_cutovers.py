@@ -19,6 +19,7 @@ from customer_certificates.services.events import Events
 from ..conftest import StoredKeys
 from ..credentials import bearer, make_token
 from ..factories import listed
+from ..ownership import hostnames_on
 from ..tables import dump
 from . import base64_of, codes, key_der, refusal, self_signed, store
 from .conftest import Apps, Clock
@@ -36,7 +37,13 @@ Run = Callable[[], int]
 
 @pytest.fixture
 def cutovers(database: Database, clock: Clock) -> Cutovers:
-    return Cutovers(database, Audit(database, clock), Events(database, clock), clock)
+    return Cutovers(
+        database,
+        hostnames_on(database, clock),
+        Audit(database, clock),
+        Events(database, clock),
+        clock,
+    )
 
 
 @pytest.fixture
@@ -640,7 +647,13 @@ def test_whoever_has_many_keeps_nobody_waiting(
     def passing() -> datetime:
         return clock.now + timedelta(seconds=next(seconds))
 
-    slow = Cutovers(database, Audit(database, clock), Events(database, clock), passing)
+    slow = Cutovers(
+        database,
+        hostnames_on(database, clock),
+        Audit(database, clock),
+        Events(database, clock),
+        passing,
+    )
     assert 1 < slow.run() < 13
     assert enforcing.simulate_get(path).json["active"]
 
@@ -653,7 +666,14 @@ def test_two_workers_make_each_cutover_once(
         put(enforcing, path, future())
     clock.now += 5 * DAY
     workers = [
-        Cutovers(database, Audit(database, clock), Events(database, clock), clock) for _ in range(3)
+        Cutovers(
+            database,
+            hostnames_on(database, clock),
+            Audit(database, clock),
+            Events(database, clock),
+            clock,
+        )
+        for _ in range(3)
     ]
     with ThreadPoolExecutor(3) as threads:
         made = list(threads.map(lambda one: one.run(), workers))
@@ -684,7 +704,13 @@ def test_a_worker_that_dies_in_between_has_done_nothing(
     )
     clock.now += 5 * DAY
     before = dump(engine)
-    dying = Cutovers(database, _Dies(database, clock), Events(database, clock), clock)
+    dying = Cutovers(
+        database,
+        hostnames_on(database, clock),
+        _Dies(database, clock),
+        Events(database, clock),
+        clock,
+    )
     assert (dying.run(), dump(engine)) == (0, before)
     assert run() == 2
     assert [enforcing.simulate_get(one).json["pending"] for one in (certificate, other)] == [

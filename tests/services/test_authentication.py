@@ -31,6 +31,7 @@ from customer_certificates.services.views import Tags
 
 from ..credentials import Made, make_token
 from ..factories import CHEAPEST_HASHES
+from ..ownership import hostnames_on
 from ..servers import start_valkey
 from ..tables import CALLER, NOW, add_certificates, add_users
 from .conftest import Counter
@@ -56,7 +57,9 @@ class Door:
         self.passwords = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=_PLACES)
         stack.callback(self.passwords.close)
         audit, events = Audit(database, self.clock), Events(database, self.clock)
-        self.users = Users(database, self.passwords, audit, events, self.clock)
+        self.users = Users(
+            database, self.passwords, hostnames_on(database, self.clock), audit, events, self.clock
+        )
         uses = LastUses(database)
         stack.callback(uses.close)
         attempts = Attempts(Counters(None), self.clock)

@@ -32,6 +32,7 @@ from customer_certificates.services.private_keys import PrivateKeys
 from customer_certificates.services.revisions import Revisions
 from customer_certificates.services.uploads import (
     Activation,
+    CertificateCheck,
     CertificateMaterial,
     CertificateUpload,
     Replacement,
@@ -42,6 +43,7 @@ from customer_certificates.services.versions import Versions
 from customer_certificates.services.views import Tags
 
 from ..factories import CHEAPEST_HASHES
+from ..ownership import hostnames_on
 from ..pki import authority
 from ..resources import base64_of, key_der, pem
 from ..tables import CALLER, NOW, add_certificates, add_users, dump
@@ -84,7 +86,7 @@ def parts(
 ) -> Iterator[Parts]:
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, lambda: NOW, enforce=False)
-    hostnames = Hostnames(database)
+    hostnames = hostnames_on(database, lambda: NOW)
     audit = Audit(database, lambda: NOW)
     data_keys = DataKeys(database, master_keys, lambda: NOW)
     private_keys = PrivateKeys(database)
@@ -116,7 +118,14 @@ def versions(parts: Parts) -> Versions:
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
     passwords, clock = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2), lambda: NOW
-    yield Users(database, passwords, Audit(database, clock), Events(database, clock), clock)
+    yield Users(
+        database,
+        passwords,
+        hostnames_on(database, clock),
+        Audit(database, clock),
+        Events(database, clock),
+        clock,
+    )
     passwords.close()
 
 
@@ -187,7 +196,7 @@ def test_no_use_case_asks_once_for_each_row(
         "list": lambda: listing.page(owner, ALL, NONE),
         "list active": lambda: listing.page(owner, again, NONE),
         "find": lambda: listing.page(owner, named, NONE),
-        "check": lambda: certificates.check(owner, sent(CertificateUpload, *names), first),
+        "check": lambda: certificates.check(CALLER, owner, sent(CertificateCheck, *names), first),
         # Each write ends with three: the audit's chain is locked, an entry added, the chain's head
         # moved. Each event takes two: itself, and whom it is to be told to. The data key; the
         # revision, the same one, itself, its names, its intermediate, its key: on PostgreSQL in

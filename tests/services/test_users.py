@@ -19,6 +19,7 @@ from customer_certificates.services.users import NewUser, UserChanges, Users
 from customer_certificates.services.views import Tags, UserView
 
 from ..factories import CHEAPEST_HASHES
+from ..ownership import hostnames_on
 from ..tables import CALLER, NOW, add_certificates, add_users, dump
 from .test_passwords import WAIT_SECONDS, SlowPassword
 
@@ -28,7 +29,14 @@ HASHES = PasswordHashes(CHEAPEST_HASHES)
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
     passwords, clock = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2), lambda: NOW
-    yield Users(database, passwords, Audit(database, clock), Events(database, clock), clock)
+    yield Users(
+        database,
+        passwords,
+        hostnames_on(database, clock),
+        Audit(database, clock),
+        Events(database, clock),
+        clock,
+    )
     passwords.close()
 
 

@@ -55,15 +55,36 @@ class Transaction(Session):
     """SQLAlchemy's session of one use case, which can run prepared statements as well."""
 
     def __init__(
-        self, engine: Engine, driver: ModuleType, runner_of: Callable[[PoolProxied], Runner]
+        self,
+        engine: Engine,
+        driver: ModuleType,
+        runner_of: Callable[[PoolProxied], Runner],
+        scope: Prepared | None,
     ) -> None:
+        """`scope` is the statement that sets the tenant (None: there is no row-level security)."""
         super().__init__(engine, expire_on_commit=False)
         self._driver = driver
         self._runner_of = runner_of
+        self._scope = scope
+        self._tenant: Tenant = EVERYBODY
 
     def enter(self, tenant: Tenant) -> None:
         """Begins the transaction, as the tenant's."""
+        self._tenant = tenant
         self._runner_of(self.connection().connection).begin(tenant)
+
+    @contextmanager
+    def across_tenants(self) -> Iterator[None]:
+        """Statements in the block see the rows of all users (row-level security).
+
+        An exception in the block must end the transaction.
+        """
+        if self._scope is None or self._tenant == EVERYBODY:
+            yield
+            return
+        self.run(self._scope, tenant=EVERYBODY)
+        yield
+        self.run(self._scope, tenant=str(self._tenant))
 
     def run(self, prepared: Prepared, **values: Any) -> list[Row]:
         """The rows of `prepared`, run in this transaction."""
@@ -135,7 +156,7 @@ class Database:
         committing = False
         try:
             with (
-                Transaction(self._engine, self._driver, self._runner_of) as session,
+                Transaction(self._engine, self._driver, self._runner_of, self._scope) as session,
                 session.begin(),
             ):
                 session.enter(tenant)

@@ -23,6 +23,8 @@ from sqlalchemy.types import NullType
 
 # On which channel of PostgreSQL's NOTIFY events are announced.
 EVENTS_CHANNEL = "cc_events"
+# Any number: it tells our advisory locks from those of other programs.
+_ADVISORY_LOCKS = 0x6363_6E73
 
 
 class size_of(FunctionElement[int]):  # noqa: N801 - a function of SQL
@@ -102,6 +104,13 @@ class announce(FunctionElement[None]):  # noqa: N801 - a function of SQL
     inherit_cache = True
 
 
+class advisory_lock(FunctionElement[None]):  # noqa: N801 - a function of SQL
+    """Locks the number given until the transaction ends; SQLite, which has one writer: nothing."""
+
+    type = NullType()
+    inherit_cache = True
+
+
 class from_first_dot(FunctionElement[str]):  # noqa: N801 - a function of SQL
     """What follows in a text from its first dot on, with that; all of it where there is none."""
 
@@ -172,6 +181,12 @@ def _announce_on_postgresql(_element: announce, _compiler: Any, **_options: Any)
     return f"pg_notify('{EVENTS_CHANNEL}', '')"
 
 
+@compiles(advisory_lock)
+def _lock_on_postgresql(element: advisory_lock, compiler: Any, **options: Any) -> str:
+    number = compiler.process(element.clauses, **options)
+    return f"pg_advisory_xact_lock({_ADVISORY_LOCKS}, CAST({number} AS INTEGER))"
+
+
 @compiles(lineage)
 def _lineage_on_postgresql(_element: lineage, _compiler: Any, **_options: Any) -> str:
     return (
@@ -199,6 +214,7 @@ def _follows_on_sqlite(element: follows, compiler: Any, **options: Any) -> str:
 @compiles(this_transaction, "sqlite")
 @compiles(oldest_transaction, "sqlite")
 @compiles(announce, "sqlite")
+@compiles(advisory_lock, "sqlite")
 def _null_on_sqlite(_element: FunctionElement[Any], _compiler: Any, **_options: Any) -> str:
     return "NULL"
 

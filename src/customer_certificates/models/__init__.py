@@ -6,7 +6,7 @@ from .certificate import CONTENT, Certificate, CertificateVersion
 from .delivery import PENDING, Delivery
 from .event import Event
 from .expiry_notice import ExpiryNotice
-from .hostname import CertificateHostname, HostnameClaim
+from .hostname import CertificateHostname, HostnameClaim, HostnameNotice
 from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
 from .private_key import PrivateKey, UnsealedKey
@@ -31,6 +31,7 @@ __all__ = [
     "Event",
     "ExpiryNotice",
     "HostnameClaim",
+    "HostnameNotice",
     "Intermediate",
     "KeptAnswer",
     "PrivateKey",

@@ -27,6 +27,8 @@ class Content:
     The certificate can be served from `serve_not_before` to `serve_not_after`: then all of
     `chain_pem` is valid. None: not known, the certificate's own dates hold. `not_servable` is the
     code of the reason why no server can load certificate and key (None: servers can).
+    `proves_hostnames`: a public CA issued it for servers, so with its key it proves control of its
+    hostnames (None: not examined yet).
 
     What has a default is what the first version of the service did not know: during an upgrade it
     may still be inserting rows.
@@ -51,6 +53,7 @@ class Content:
     serve_not_before: Mapped[datetime | None] = mapped_column(Time)
     serve_not_after: Mapped[datetime | None] = mapped_column(Time)
     not_servable: Mapped[str | None] = mapped_column(Text)
+    proves_hostnames: Mapped[bool | None] = mapped_column(Boolean)
 
 
 CONTENT = tuple(Content.__annotations__)

@@ -1,9 +1,11 @@
 """Which hostnames certificates are for, and whose the hostnames are."""
 
-from sqlalchemy import ForeignKey, Index, Text
+from datetime import datetime
+
+from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id
+from .base import Base, Id, Time
 
 
 class CertificateHostname(Base):
@@ -22,10 +24,43 @@ class CertificateHostname(Base):
 
 
 class HostnameClaim(Base):
-    """A user's active certificates serve this hostname, so no other user's can."""
+    """A user claims this hostname, so no other user can serve it (pki/ownership.py).
+
+    `wildcard` is the one that covers an exact name; None: there is none. `proof` says how control
+    of the name was proven: operator, challenge, public_ca or none; of the proof by a certificate
+    `proven_at` is its notBefore. The proof is good until `proof_until` (None: it has no end).
+    `claimed_at` is None for claims from before it was recorded. `checked_at`, `check_failures` and
+    `next_check_at` are about repeated challenges. `resolves_to_edge` is None if it is not known.
+    """
 
     __tablename__ = "hostname_claims"
-    __table_args__ = (Index(None, "user_id"),)
+    __table_args__ = (Index(None, "user_id", "hostname"), Index(None, "wildcard"))
 
     hostname: Mapped[str] = mapped_column(Text, primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    wildcard: Mapped[str | None] = mapped_column(Text)
+    proof: Mapped[str] = mapped_column(Text, server_default="none")
+    claimed_at: Mapped[datetime | None] = mapped_column(Time)
+    proven_at: Mapped[datetime | None] = mapped_column(Time)
+    proof_until: Mapped[datetime | None] = mapped_column(Time)
+    checked_at: Mapped[datetime | None] = mapped_column(Time)
+    check_failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    next_check_at: Mapped[datetime | None] = mapped_column(Time)
+    resolves_to_edge: Mapped[bool | None] = mapped_column(Boolean)
+
+
+class HostnameNotice(Base):
+    """An outbox row: the worker is to notify a user of what happened to a hostname.
+
+    There is no foreign key: inserting a row must not wait for the lock of the user's row.
+    """
+
+    __tablename__ = "hostname_notices"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    user_id: Mapped[int] = mapped_column(Id)
+    hostname: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(Time)

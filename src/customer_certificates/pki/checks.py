@@ -133,6 +133,11 @@ def _names(leaf: Certificate) -> Iterator[Finding]:
         )
 
 
+def is_for_servers(leaf: Certificate) -> bool:
+    """Whether OpenSSL accepts `leaf` for the purpose serverAuth."""
+    return leaf.is_netscape_server and (leaf.eku is None or _FOR_SERVERS in leaf.eku)
+
+
 def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     if not leaf.is_netscape_server:
         what = "Netscape's certificate type does not name TLS servers: OpenSSL refuses it"

@@ -11,6 +11,7 @@ from ..errors import Finding, Severity
 from . import certificates, chain_checks, chains, checks, keys
 from .certificates import Certificate
 from .chains import Roots
+from .checks import is_for_servers
 from .exposed_keys import has_private_key
 from .keys import KeyRead, PrivateKey
 from .material import Examined, Intermediate, Material, NotServable
@@ -33,14 +34,28 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 class Examiner:
     """Examines requests that come as bytes, as a process that may be ended gets them."""
 
-    def __init__(self, roots_pem: bytes) -> None:
-        """`roots_pem` has the certificates that the public trusts."""
-        self._roots = Roots.from_pem(roots_pem)
+    def __init__(self, roots_pem: bytes, proving_pem: bytes | None = None) -> None:
+        """`roots_pem` has the certificates that the public trusts; certificates under those that
+        are in `proving_pem` too prove control of their hostnames (None: under all)."""
+        self._roots = Roots.from_pem(roots_pem, proving_pem)
 
     def __call__(self, request: bytes) -> bytes:
         """The answer to an encoded Request: an encoded Examined."""
         asked = _requests.decode(request)
         return encode(examine(asked.material, asked.now, self._roots, asked.known))
+
+
+class TrustedRoots(msgspec.Struct, frozen=True, array_like=True):
+    """The roots of an Examiner in a process of its own."""
+
+    roots_pem: bytes
+    proving_pem: bytes
+
+
+def examiner_of(roots: bytes) -> Examiner:
+    """Returns the Examiner for encoded TrustedRoots."""
+    given = msgspec.msgpack.decode(roots, type=TrustedRoots)
+    return Examiner(given.roots_pem, given.proving_pem)
 
 
 def _revealed(secret: object) -> bytes:
@@ -109,6 +124,18 @@ def examine(
         max(one.not_before for one in needed),
         min(one.not_after for one in needed),
         not_servable,
+        _proves_hostnames(leaf, chain, roots),
+    )
+
+
+def _proves_hostnames(leaf: Certificate, chain: chains.Chain, roots: Roots) -> bool:
+    """Whether a public CA issued `leaf` for servers. The chain was verified."""
+    return (
+        chain.trust == "public"
+        and chain.root is not None
+        and roots.proves_hostnames(chain.root)
+        and not leaf.is_ca
+        and is_for_servers(leaf)
     )
 
 

@@ -94,7 +94,8 @@ class Examined(msgspec.Struct, frozen=True):
     certificates of a PKCS#12 file in PEM, and otherwise the body as it came. `intermediates` are
     those of the chain that may complete other chains. `missing_issuer` is the `subject_hash` of
     the Intermediate that the chain lacks. All of `chain_pem` is valid from `serve_not_before` to
-    `serve_not_after`.
+    `serve_not_after`. `proves_hostnames`: the chain leads to a bundled public root, and the
+    certificate is for servers.
     """
 
     findings: tuple[Finding, ...]
@@ -108,3 +109,4 @@ class Examined(msgspec.Struct, frozen=True):
     serve_not_before: datetime | None = None
     serve_not_after: datetime | None = None
     not_servable: NotServable | None = None
+    proves_hostnames: bool = False

@@ -33,8 +33,13 @@ class _Upper(NamedTuple):
 class Roots:
     """Roots by their names. Made once: what it verified makes the next chains cheaper."""
 
-    def __init__(self, certificates: Sequence[x509.Certificate]) -> None:
-        """`certificates` are trusted whatever they contain; those that cannot be read are not."""
+    def __init__(
+        self,
+        certificates: Sequence[x509.Certificate],
+        proving: Sequence[x509.Certificate] | None = None,
+    ) -> None:
+        """`certificates` are trusted whatever they contain; those that cannot be read are not.
+        Those in `proving` prove hostnames (None: all do)."""
         self._by_subject: dict[str, list[Certificate]] = {}
         self._roots: dict[bytes, Certificate] = {}
         for number, certificate in enumerate(certificates, 1):
@@ -42,15 +47,28 @@ class Roots:
             if isinstance(root, Certificate):
                 self._by_subject.setdefault(name_hash(root.subject), []).append(root)
                 self._roots[root.der] = root
+        self._proving = (
+            frozenset(self._roots)
+            if proving is None
+            else frozenset(one.public_bytes(Encoding.DER) for one in proving)
+        )
         self._anchors = Anchors(list(self._roots))
         self._uppers: dict[_Key, _Upper] = {}
 
     @classmethod
-    def from_pem(cls, pem: bytes) -> "Roots":
-        """The roots in `pem`. Raises ValueError if there is none, or one is broken."""
+    def from_pem(cls, pem: bytes, proving_pem: bytes | None = None) -> "Roots":
+        """The roots in `pem`; those that are in `proving_pem` too prove hostnames (None: all do).
+
+        Raises ValueError if there is none, or one is broken.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return cls(x509.load_pem_x509_certificates(pem))
+            proving = None if proving_pem is None else x509.load_pem_x509_certificates(proving_pem)
+            return cls(x509.load_pem_x509_certificates(pem), proving)
+
+    def proves_hostnames(self, root: Certificate) -> bool:
+        """Whether a certificate under `root` proves control of its hostnames."""
+        return root.der in self._proving
 
     def named(self, subject: bytes) -> Sequence[Certificate]:
         """The roots of the name `subject` (DER)."""

@@ -190,7 +190,7 @@ class CheckResource:
         replaces = query.whole("replaces", 0, 1) or None
         query.check()
         sent = payloads.read(req, CertificateCheck)
-        resp.data = encode(self._certificates.check(user_id, sent, replaces))
+        resp.data = encode(self._certificates.check(req.context.caller, user_id, sent, replaces))
 
 
 class CertificateResource:

@@ -12,7 +12,7 @@ from ..models import Certificate, CertificateHostname, PrivateKey, UserKey
 from ..pki.names import wildcard_of
 from ..pki.winners import Candidate, key_type_of
 from .data_keys import WRAPPED
-from .hostnames import names_of
+from .hostname_claims import names_of
 
 _MOST_WITH_CHAINS = 8
 # Of a certificate that is replaced all the time, no version is found for which it was chosen.

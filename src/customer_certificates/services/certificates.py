@@ -21,7 +21,10 @@ from .contents import (
 )
 from .data_keys import AnotherWasFirst, DataKeys
 from .events import CertificateState, Events, state_of
-from .hostnames import Hostnames, Replaced, names_of
+from .hostname_changes import Replaced
+from .hostname_claims import names_of
+from .hostname_findings import without_hostname_findings
+from .hostnames import Hostnames, evidence_of, evidence_of_row
 from .inspection import Inspection
 from .intermediates import Intermediates
 from .pending_versions import PendingVersions, shown
@@ -29,9 +32,10 @@ from .private_keys import PrivateKeys
 from .renewal_rules import candidate_of_content, requested_time, require_served_at
 from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
+from .rights import require_may_grant
 from .servability import require_servable
 from .served_names import ServedNames
-from .uploads import Activation, CertificateMaterial, CertificateUpload
+from .uploads import Activation, CertificateCheck, CertificateUpload
 from .users import locked_user
 from .views import (
     SHOWN,
@@ -112,12 +116,15 @@ class Certificates:
             ),
         )
 
-    def check(self, user_id: int, sent: CertificateMaterial, replaces: int | None) -> CheckView:
+    def check(
+        self, caller: Caller, user_id: int, sent: CertificateCheck, replaces: int | None
+    ) -> CheckView:
         """What was found in `sent`, and what activating it would change, in place of the
         certificate `replaces` or beside all others. Stores nothing.
 
         Raises NotFound (no such user, or no such certificate to replace), Unavailable.
         """
+        require_may_grant(caller, wanted=sent.grant_hostnames)
         self._revisions.current(user_id)
         replaced = self._replaced(user_id, replaces) if replaces else None
         examined = self._inspection.examine(user_id, sent)
@@ -132,7 +139,14 @@ class Certificates:
             certificate=leaf,
             chain_pem=examined.chain_pem,
             findings=_with_duplicate(examined, same),
-            hostnames=self._hostnames.changes(user_id, leaf.hostnames if leaf else (), replaced),
+            hostnames=self._hostnames.changes(
+                user_id,
+                leaf.hostnames if leaf else (),
+                self._hostnames.granted()
+                if sent.grant_hostnames
+                else evidence_of(content_of(sent, examined), self._now()),
+                replaced,
+            ),
         )
 
     def upload(
@@ -149,6 +163,7 @@ class Certificates:
         another user's, or it would not be served at `activate_at`), PreconditionFailed,
         Unavailable.
         """
+        require_may_grant(caller, wanted=sent.grant_hostnames)
         activate_at = requested_time(sent.activate_at, self._now(), active=sent.active)
         examined = self._inspection.examine(user_id, sent)
         self._inspection.require(examined)
@@ -175,9 +190,11 @@ class Certificates:
     ) -> None:
         """Makes the certificate active or inactive; nothing changes where it is so already.
 
-        Raises NotFound, PreconditionFailed, or Conflict: a hostname is another user's, it would be
-        without a certificate, or no server can be given the certificate where uploads are checked.
+        Raises NotFound, PreconditionFailed, Forbidden (only operators grant hostnames), or
+        Conflict: the user cannot have a hostname, a hostname would be without a certificate, or no
+        server can be given the certificate where uploads are checked.
         """
+        require_may_grant(caller, wanted=wanted.grant_hostnames)
         action = "certificate.activate" if wanted.active else "certificate.deactivate"
         path = certificate_path(user_id, certificate_id)
         with (
@@ -199,10 +216,19 @@ class Certificates:
                     # The scheduled activation is done now.
                     certificate.activate_at = certificate.pending = None
                 certificate.active = wanted.active
+                if wanted.active:
+                    certificate.findings = without_hostname_findings(certificate.findings)
                 certificate.watch_expiry(self._now())
                 session.flush()
                 if wanted.active:
-                    self._hostnames.claim(session, user_id, certificate.hostnames)
+                    self._hostnames.claim(
+                        session,
+                        user_id,
+                        certificate.hostnames,
+                        self._hostnames.granted()
+                        if wanted.grant_hostnames
+                        else evidence_of_row(certificate, self._now()),
+                    )
                 else:
                     self._hostnames.free(session, user_id, certificate.hostnames)
                 self._revisions.replace(session, user_id)
@@ -294,7 +320,10 @@ class Certificates:
             self._revisions.added(user_id, content),
             (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
             (self._insert, values),
-            (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
+            (
+                self._hostnames.of_certificates.record_newest,
+                {"user_id": user_id, "hostnames": hostnames},
+            ),
             *self._intermediates.keep(user_id, examined),
             self._audit.head(user_id),
             *keys.to_store,
@@ -336,7 +365,7 @@ class Certificates:
             return made
 
         try:
-            stays_inactive = not sent.active and activate_at is None
+            stays_inactive = not (sent.active or activate_at or sent.grant_hostnames)
             if once is ANY_NUMBER and expected is None and stays_inactive:
                 return view(self._database.run_in_two_trips(user_id, first, rest))
             with self._database.begin(user_id) as session:
@@ -345,10 +374,15 @@ class Certificates:
                     revision = locked_user(session, user_id).certificates_revision
                     require(expected, tag_of_revision(revision))
                 rows = session.run_together(*first)
-                if sent.active:
-                    self._hostnames.claim(session, user_id, hostnames)
+                if sent.grant_hostnames:
+                    self._hostnames.claim(session, user_id, hostnames, self._hostnames.granted())
+                elif sent.active:
+                    self._hostnames.claim(session, user_id, hostnames, evidence_of(content, now))
                 elif activate_at:
-                    self._hostnames.require_not_taken(session, user_id, hostnames)
+                    evidence = evidence_of(content, activate_at)
+                    self._hostnames.require_claimable(
+                        session, user_id, hostnames, evidence, activate_at
+                    )
                 session.run_together(*rest(rows))
                 return once.keep(session, view(rows))
         except ConstraintBroken:

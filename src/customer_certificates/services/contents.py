@@ -32,6 +32,7 @@ def content_of(
         "serve_not_before": examined.serve_not_before,
         "serve_not_after": examined.serve_not_after,
         "not_servable": examined.not_servable,
+        "proves_hostnames": examined.proves_hostnames,
     }
 
 

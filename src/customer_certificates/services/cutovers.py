@@ -14,7 +14,8 @@ from .audit import Audit
 from .callers import Caller
 from .contents import certificate_path, locked_certificate
 from .events import Events, EventType, state_of
-from .hostnames import Hostnames
+from .hostname_findings import without_hostname_findings
+from .hostnames import Hostnames, evidence_of_row
 from .pending_versions import PendingVersions, content_of_row, pending_state
 from .private_keys import PrivateKeys
 from .renewal_rules import candidate_of_content, require_served_at
@@ -36,13 +37,14 @@ class Cutovers:
     def __init__(
         self,
         database: Database,
+        hostnames: Hostnames,
         audit: Audit,
         events: Events,
         now: Callable[[], datetime],
     ) -> None:
         private_keys = PrivateKeys(database)
         self._database = database
-        self._hostnames = Hostnames(database)
+        self._hostnames = hostnames
         self._revisions = Revisions(database, now)
         self._store = VersionStore(database, self._hostnames, self._revisions, private_keys, now)
         self._pending = PendingVersions(private_keys)
@@ -100,8 +102,8 @@ class Cutovers:
         return certificate.activate_at is not None and certificate.activate_at <= self._now()
 
     def _perform(self, session: Transaction, certificate: Certificate) -> None:
-        """Raises Conflict if what is to take over would not be served now, or if a hostname has
-        become another user's."""
+        """Raises Conflict if what is to take over would not be served now, or if the user cannot
+        have a hostname now."""
         now = self._now()
         waiting = self._pending.find(session, certificate)
         content = content_of_row(waiting or certificate)
@@ -114,9 +116,15 @@ class Cutovers:
         else:
             kind = "certificate.activated"
             certificate.active = True
+            certificate.findings = without_hostname_findings(certificate.findings)
             certificate.watch_expiry(now)
             session.flush()
-            self._hostnames.claim(session, certificate.user_id, certificate.hostnames)
+            self._hostnames.claim(
+                session,
+                certificate.user_id,
+                certificate.hostnames,
+                evidence_of_row(certificate, now),
+            )
             self._revisions.replace(session, certificate.user_id)
         certificate.activate_at = certificate.pending = None
         session.flush()

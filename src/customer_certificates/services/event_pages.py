@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, bindparam, delete, func, literal, or_, select
 from ..gateways.database import EVERYBODY, Database
 from ..models import Delivery, Event, User, Webhook
 from .event_views import SHOWN, EventView, event_view
+from .events import HOSTNAMES_CHANGED
 from .users import user_not_found
 
 KEPT_FOR = timedelta(days=90)
@@ -24,7 +25,11 @@ class EventPages:
         user_id: Any = bindparam("user_id", type_=BigInteger)
         self._page = database.prepare(
             select(*(getattr(Event, name) for name in SHOWN))
-            .where(Event.user_id == user_id, Event.id > bindparam("after"))
+            .where(
+                Event.user_id == user_id,
+                Event.id > bindparam("after"),
+                Event.type != HOSTNAMES_CHANGED,
+            )
             .order_by(Event.id)
             .limit(bindparam("limit", type_=BigInteger))
         )

@@ -70,4 +70,6 @@ def event_view(row: Sequence[Any]) -> EventView:
         data.hostnames = msgspec.Raw(hostnames.encode())  # type: ignore[assignment] # JSON already
         data.not_after = not_after
         data.fingerprint_sha256 = fingerprint
+    elif hostnames is not None:
+        data.hostnames = msgspec.Raw(hostnames.encode())  # type: ignore[assignment] # JSON already
     return EventView(event_id, kind, at, data)

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from ..gateways.database import Call, Database, Transaction
 from ..gateways.sql import announce, items_of, this_transaction
 from ..models import PENDING, Certificate, Delivery, Event, Webhook
+from .hostname_claims import as_json
 
 EventType = Literal[
     "certificate.created",
@@ -34,11 +35,18 @@ EventType = Literal[
     "certificate.expiring",
     "certificate.expired",
     "certificate.served",
+    "hostname.released",
+    "hostname.transferred",
+    "hostname.contested",
+    "hostname.proof_missing",
     "user.deleted",
     "webhook.disabled",
     "webhook.test",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
+# Only the feed reads it: certificates of the user are served for other names now, because of what
+# another user did.
+HOSTNAMES_CHANGED = "certificate.hostnames_changed"
 
 _COLUMNS = (
     "user_id",
@@ -120,6 +128,7 @@ class Events:
         *,
         notify: bool = True,
         webhook_id: int | None = None,
+        hostname: str | None = None,
     ) -> list[Call]:
         """The statements of `record`, for a transaction that sends them with others of its own."""
         now = self._now()
@@ -129,6 +138,7 @@ class Events:
             "type": kind,
             "at": now,
             "webhook_id": webhook_id,
+            "hostnames": hostname and as_json([hostname]),
             "notify": notify,
         }
         if certificate is not None:
@@ -170,7 +180,12 @@ def _fan_out() -> Any:
     user_id: Any = bindparam("user_id", type_=BigInteger)
     kind = bindparam("type", type_=Text)
     subject: Any = bindparam("subject", type_=BigInteger)
-    newest = select(func.max(Event.id)).where(Event.user_id == user_id).scalar_subquery()
+    # Another user's transaction may have added a HOSTNAMES_CHANGED after it.
+    newest = (
+        select(func.max(Event.id))
+        .where(Event.user_id == user_id, Event.type == kind)
+        .scalar_subquery()
+    )
     wanted = items_of(Webhook.events)
     hears = select(wanted.c.value).where(wanted.c.value.in_([literal("*"), kind])).exists()
     # In the order of their ids: two transactions that lock must do so in the same order.

@@ -16,7 +16,7 @@ from ..pki.material import FINGERPRINT, HOSTNAMES, NOT_AFTER
 from .audit import Audit
 from .callers import Caller
 from .covering import is_covered
-from .hostnames import names_of
+from .hostname_claims import names_of
 from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
 from .users import locked_user, user_not_found

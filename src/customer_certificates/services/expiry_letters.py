@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import idna
 
-from .hostnames import names_of
+from .hostname_claims import names_of
 
 _SHOWN_NAMES = 20
 _DAY = timedelta(days=1)

@@ -27,6 +27,7 @@ from ..pki.material import FINGERPRINT, Trust
 from ..pki.winners import why_not_servable
 from .callers import Caller, Reach
 from .candidates import Candidates, Servable
+from .events import HOSTNAMES_CHANGED
 from .feed_cursors import Cursor, read
 from .served_keys import ServedKeys
 from .views import encode
@@ -274,7 +275,12 @@ class Feed:
 
 
 # What may change what is served. Nothing else is done to a certificate that is active.
-_OF_ACTIVE = ("certificate.activated", "certificate.replaced", "certificate.rolled_back")
+_OF_ACTIVE = (
+    "certificate.activated",
+    "certificate.replaced",
+    "certificate.rolled_back",
+    HOSTNAMES_CHANGED,
+)
 _CHANGES = or_(
     Event.type == "certificate.deactivated",
     and_(or_(*(Event.type == kind for kind in _OF_ACTIVE)), Event.active.is_(True)),

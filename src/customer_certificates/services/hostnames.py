@@ -1,200 +1,283 @@
-"""Whose a hostname is: the user's with an active certificate for it, and nobody else's."""
+"""Hostnames are claimed and released, in the transactions that activate and deactivate."""
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
-import msgspec
-from msgspec import Meta
-from sqlalchemy import BigInteger, Text, bindparam, delete, insert, select, true
-
-from ..errors import Conflict, Finding
+from ..errors import NotFound
 from ..gateways.database import Database, Transaction
-from ..gateways.prepared import Row
-from ..gateways.sql import insert_new, items_of
-from ..models import Certificate, CertificateHostname, HostnameClaim
-from ..pki.names import wildcard_of
+from ..models import CONTENT, Certificate
+from ..pki.name_policy import NamePolicy
+from ..pki.ownership import (
+    UNPROVEN,
+    Claim,
+    Decision,
+    Evidence,
+    Existing,
+    covering,
+    decide,
+    public_ca,
+)
+from .certificate_hostnames import CertificateHostnames
+from .hostname_changes import HostnameChanges, Replaced, ServedHostnames
+from .hostname_claims import HostnameClaims, names_of
+from .hostname_notices import HostnameNotices
+from .hostname_refusals import quota_exceeded, require_allowed, taken
 
-_Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
-
-
-class Served(msgspec.Struct):
-    """A hostname, and the active certificates that are for it."""
-
-    hostname: Annotated[str, Meta(description="The name.", examples=["www.example.com"])]
-    certificate_ids: Annotated[list[int], Meta(description="By id.", examples=[[3]])]
-
-
-class HostnameChanges(msgspec.Struct):
-    """What activating a certificate would change."""
-
-    gained: Annotated[
-        _Hostnames, Meta(description="No active certificate of the user is for these yet.")
-    ]
-    lost: Annotated[
-        _Hostnames, Meta(description="Of the certificate that it replaces, and not covered by it.")
-    ]
-    moved: Annotated[
-        list[Served], Meta(description="Other active certificates of the user are for these.")
-    ]
-    taken: Annotated[_Hostnames, Meta(description="Another user's active certificate has these.")]
+# Of one user, at a time.
+MOST_UNPROVEN = 100
 
 
-class Replaced(NamedTuple):
-    """A certificate that is to be replaced: its id, whether it is active, and its hostnames."""
+class OwnershipRules(NamedTuple):
+    """Which names are restricted, and whether a name is claimed only with a proof of control."""
 
-    id: int
-    active: bool
-    hostnames: Sequence[str]
+    policy: NamePolicy
+    proof_required: bool
+
+
+class Outcome(NamedTuple):
+    """What came of a proof of control.
+
+    claimed: the name is the user's. taken_over: it was of the user `other` before. contested: the
+    user `other` has proven control by a challenge, too; nothing was changed.
+    """
+
+    result: Literal["claimed", "taken_over", "contested"]
+    other: int | None = None
 
 
 class Hostnames:
-    """The statements about hostnames. A unique constraint decides whose a name is: whoever claims
-    it first; a second claim waits for the first one's transaction, and then finds it taken.
+    """Applies the rules of ownership (pki/ownership.py) within the transaction of a use case, which
+    has locked the row of the user.
 
-    Within a transaction names are claimed before others are freed, and in their order; so two
-    transactions cannot wait for one another.
+    Call one method that claims or frees once in a transaction, after what inserts intermediates:
+    each locks its names, in an order of its own.
     """
 
-    def __init__(self, database: Database) -> None:
-        names = items_of(bindparam("hostnames", type_=Text))
-        user_id: Any = bindparam("user_id", type_=BigInteger)
-        those = select(names.c.value)
-        of_user = CertificateHostname.user_id == user_id
-        # The newest certificate of a user whose row is locked is the one just inserted.
-        newest = (
-            select(Certificate.id)
-            .where(Certificate.user_id == user_id)
-            .order_by(Certificate.id.desc())
-            .limit(1)
-            .scalar_subquery()
-        )
-        columns = ["user_id", "hostname", "certificate_id"]
-        self.record_newest = database.prepare(
-            insert(CertificateHostname).from_select(columns, select(user_id, names.c.value, newest))
-        )
-        self._record = database.prepare(
-            insert(CertificateHostname).from_select(
-                columns,
-                select(user_id, names.c.value, bindparam("certificate_id", type_=BigInteger)),
-            )
-        )
-        self._forget = database.prepare(
-            delete(CertificateHostname).where(
-                CertificateHostname.certificate_id == bindparam("certificate_id")
-            )
-        )
-        self._claim = database.prepare(
-            insert_new(HostnameClaim).from_select(
-                ["hostname", "user_id"],
-                select(names.c.value, user_id).where(true()).order_by(names.c.value),
-            )
-        )
-        self._not_held = database.prepare(
-            select(names.c.value, HostnameClaim.user_id)
-            .select_from(names)
-            .outerjoin(HostnameClaim, HostnameClaim.hostname == names.c.value)
-            .where(HostnameClaim.user_id.is_distinct_from(user_id))
-            .order_by(names.c.value)
-        )
-        active = (
-            select(CertificateHostname.hostname, Certificate.id)
-            .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
-            .where(of_user, Certificate.active)
-        )
-        self._served = database.prepare(
-            active.where(CertificateHostname.hostname.in_(those)).order_by(
-                CertificateHostname.hostname, Certificate.id
-            )
-        )
-        self._free = database.prepare(
-            delete(HostnameClaim).where(
-                HostnameClaim.user_id == user_id,
-                HostnameClaim.hostname.in_(those),
-                ~active.where(CertificateHostname.hostname == HostnameClaim.hostname)
-                .correlate(HostnameClaim)
-                .exists(),
-            )
-        )
-
-    def replace(
-        self, session: Transaction, user_id: int, certificate_id: int, hostnames: str
+    def __init__(
+        self, database: Database, now: Callable[[], datetime], rules: OwnershipRules
     ) -> None:
-        """The certificate is for these names (JSON) from now on, and for no others."""
-        session.run(self._forget, certificate_id=certificate_id)
-        session.run(
-            self._record, user_id=user_id, certificate_id=certificate_id, hostnames=hostnames
-        )
+        self._now = now
+        self._rules = rules
+        self.of_certificates = CertificateHostnames(database)
+        self._claims = HostnameClaims(database)
+        self._notices = HostnameNotices(database, now)
+        self._served = ServedHostnames(database)
 
-    def claim(self, session: Transaction, user_id: int, hostnames: str) -> None:
-        """The names (JSON) are the user's from now on. Raises Conflict where one is another's."""
-        while True:
-            session.run(self._claim, user_id=user_id, hostnames=hostnames)
-            not_held = session.run(self._not_held, user_id=user_id, hostnames=hostnames)
-            if taken := _others(not_held):
-                raise _taken(taken)
-            if not not_held:
-                return
-            # Another's at the first look, and nobody's at the second.
+    def claim(
+        self,
+        session: Transaction,
+        user_id: int,
+        hostnames: str,
+        evidence: Evidence,
+        *,
+        no_longer: str = "[]",
+        field: str = "active",
+    ) -> None:
+        """Makes the names (JSON) the user's, and frees those of `no_longer` (JSON) that no active
+        certificate is for any more. Raises Conflict, which must end the transaction."""
+        names, gone = names_of(hostnames), names_of(no_longer)
+        if not names and not gone:
+            return
+        self._claims.lock(session, [*names, *gone])
+        self._free(session, user_id, gone)
+        existing = self._claims.existing(session, user_id, names, evidence)
+        decision = self._decide(user_id, names, evidence, existing, self._now())
+        require_allowed(decision, user_id, field)
+        self._require_quota(session, user_id, decision, evidence, field)
+        self._apply(session, user_id, decision, evidence, existing, field)
 
-    def require_not_taken(self, session: Transaction, user_id: int, hostnames: str) -> None:
-        """Raises Conflict where one of the names (JSON) is another user's; claims none."""
-        if taken := _others(session.run(self._not_held, user_id=user_id, hostnames=hostnames)):
-            raise _taken(taken)
+    def claim_active(
+        self, session: Transaction, user_id: int, hostnames: str, evidence: Evidence
+    ) -> None:
+        """Makes the names (JSON) of a certificate that was active before names had owners the
+        user's, whatever the rules. Raises Conflict if another user has one of them."""
+        names = names_of(hostnames)
+        self._claims.lock(session, names)
+        written = self._claims.write(session, user_id, names, evidence, self._now())
+        if others := [name for name in names if name not in written]:
+            raise taken(others, user_id, "active")
+
+    def require_claimable(
+        self,
+        session: Transaction,
+        user_id: int,
+        hostnames: str,
+        evidence: Evidence,
+        at: datetime,
+        field: str = "activate_at",
+    ) -> None:
+        """Raises Conflict if the user could not claim the names (JSON) with `evidence` at the time
+        `at`, as things stand now; claims none."""
+        names = names_of(hostnames)
+        existing = self._claims.existing(session, user_id, names, evidence)
+        decision = self._decide(user_id, names, evidence, existing, at)
+        require_allowed(decision, user_id, field)
+        self._require_quota(session, user_id, decision, evidence, field)
+
+    def claim_proven(
+        self,
+        session: Transaction,
+        user_id: int,
+        hostname: str,
+        kind: Literal["challenge", "operator"],
+        now: datetime,
+        *,
+        incumbent_failed: bool = False,
+    ) -> Outcome:
+        """Makes `hostname` the user's, who has proven control of it, or to whom it is granted.
+
+        `incumbent_failed`: a repeated check of another user's challenge has failed, so that claim
+        gives way. Raises Conflict: the name is reserved, or another user has a stronger proof.
+        """
+        evidence = Evidence(kind, now)
+        self._claims.lock(session, [hostname])
+        existing = self._claims.existing(session, user_id, [hostname], evidence)
+        other = existing.claims.get(hostname)
+        if incumbent_failed and other and other.evidence.proof == "challenge":
+            weakened = Claim(hostname, other.user_id, UNPROVEN)
+            existing = existing._replace(claims={**existing.claims, hostname: weakened})
+        decision = self._decide(user_id, [hostname], evidence, existing, now)
+        if decision.contested:
+            return Outcome("contested", decision.contested[0].user_id)
+        require_allowed(decision, user_id, "hostname")
+        self._apply(session, user_id, decision, evidence, existing, "hostname")
+        if other and other.user_id != user_id:
+            return Outcome("taken_over", other.user_id)
+        return Outcome("claimed")
+
+    def release(self, session: Transaction, user_id: int | None, hostname: str, reason: str) -> int:
+        """Deletes the claim of `hostname` (of the user `user_id`, if given), notifies its user, and
+        returns the user's id. Raises NotFound."""
+        self._claims.lock(session, [hostname])
+        existing = self._claims.existing(session, 0, [hostname], UNPROVEN)
+        claim = existing.claims.get(hostname)
+        if claim is None or user_id not in (None, claim.user_id):
+            raise NotFound(f"Nobody claims {hostname}.")
+        with session.across_tenants():
+            self._notices.resend(session, [hostname, *_above([hostname])])
+            self._notices.add(session, claim.user_id, [hostname], "released", reason)
+            self._claims.release(session, claim.user_id, [hostname])
+        return claim.user_id
 
     def free(self, session: Transaction, user_id: int, hostnames: str) -> None:
-        """Those of the names (JSON) that no active certificate of the user is for any more are
-        nobody's."""
-        session.run(self._free, user_id=user_id, hostnames=hostnames)
+        """Frees those of the names (JSON) that no active certificate of the user is for any more;
+        a name that an operator granted or a challenge proved stays the user's."""
+        names = names_of(hostnames)
+        self._claims.lock(session, names)
+        self._free(session, user_id, names)
+
+    def release_all(self, session: Transaction, user_id: int) -> None:
+        """Deletes all claims of a user who is about to be deleted."""
+        names = self._claims.all_of(session, user_id)
+        self._claims.lock(session, names)
+        with session.across_tenants():
+            self._notices.resend(session, _above(names))
+        self._claims.release(session, user_id, names)
 
     def changes(
-        self, user_id: int, hostnames: Sequence[str], replaced: Replaced | None
+        self,
+        user_id: int,
+        hostnames: Sequence[str],
+        evidence: Evidence,
+        replaced: Replaced | None,
     ) -> HostnameChanges:
         """What activating a certificate for these names would change, in place of `replaced`."""
-        given = as_json(hostnames)
-        taken = _others(self._not_held(user_id=user_id, hostnames=given))
-        ids: dict[str, list[int]] = {}
-        for name, certificate_id in self._served(user_id=user_id, hostnames=given):
-            if replaced is None or certificate_id != replaced.id:
-                ids.setdefault(name, []).append(certificate_id)
-        kept = {*taken, *ids, *(replaced.hostnames if replaced and replaced.active else ())}
-        return HostnameChanges(
-            gained=[name for name in hostnames if name not in kept],
-            lost=lost(replaced.hostnames, hostnames) if replaced else [],
-            moved=[Served(name, those) for name, those in ids.items()],
-            taken=taken,
-        )
+        existing = self._claims.present(user_id, hostnames, evidence)
+        decision = self._decide(user_id, hostnames, evidence, existing, self._now())
+        return self._served.changes(user_id, hostnames, replaced, decision)
+
+    def granted(self) -> Evidence:
+        """Returns the proof that an operator gives by granting names."""
+        return Evidence("operator", self._now())
+
+    def _decide(
+        self,
+        user_id: int,
+        names: Sequence[str],
+        evidence: Evidence,
+        existing: Existing,
+        at: datetime,
+    ) -> Decision:
+        policy, proof_required = self._rules
+        return decide(user_id, names, evidence, existing, policy, at, proof_required=proof_required)
+
+    def _require_quota(
+        self,
+        session: Transaction,
+        user_id: int,
+        decision: Decision,
+        evidence: Evidence,
+        field: str,
+    ) -> None:
+        if decision.new and evidence.proof == "none":
+            number = self._claims.number_unproven(session, user_id)
+            if number + len(decision.new) > MOST_UNPROVEN:
+                raise quota_exceeded(MOST_UNPROVEN, decision.new, field)
+
+    def _apply(
+        self,
+        session: Transaction,
+        user_id: int,
+        decision: Decision,
+        evidence: Evidence,
+        existing: Existing,
+        field: str,
+    ) -> None:
+        names = [one.hostname for one in decision.release]
+        # Wildcards of other users cover one name less, or one more.
+        above = [
+            wildcard
+            for wildcard in _above(decision.new)
+            if (claim := existing.claims.get(wildcard)) and claim.user_id != user_id
+        ]
+        if names or above:
+            with session.across_tenants():
+                self._notices.resend(session, [*names, *above, *_above(names)])
+                for loser, lost in _by_user(decision.release).items():
+                    self._notices.add(session, loser, lost, "released", evidence.proof)
+                self._claims.release_others(session, user_id, names)
+        if gained := [name for name in names if name in decision.new]:
+            self._notices.add(session, user_id, gained, "transferred", evidence.proof)
+        if decision.write:
+            written = self._claims.write(session, user_id, decision.write, evidence, self._now())
+            # An earlier version of the service, during an upgrade, locks no zones.
+            if others := [name for name in decision.write if name not in written]:
+                raise taken(others, user_id, field)
+
+    def _free(self, session: Transaction, user_id: int, names: Sequence[str]) -> None:
+        freed = self._claims.free(session, user_id, names) if names else []
+        if above := _above(freed):
+            existing = self._claims.existing(session, user_id, above, UNPROVEN)
+            if any(claim.user_id != user_id for claim in existing.claims.values()):
+                with session.across_tenants():
+                    self._notices.resend(session, above)
 
 
-def lost(before: Iterable[str], after: Iterable[str]) -> list[str]:
-    """The names of `before` that no name of `after` covers."""
-    kept = set(after)
-    return [name for name in before if name not in kept and wildcard_of(name) not in kept]
-
-
-def as_json(hostnames: Sequence[str]) -> str:
-    """Names as the statements take them."""
-    return msgspec.json.encode(hostnames).decode()
-
-
-def names_of(hostnames: str) -> list[str]:
-    """Names that a row has as JSON."""
-    return msgspec.json.decode(hostnames, type=list[str])
-
-
-def _others(not_held: list[Row]) -> list[str]:
-    return [name for name, owner in not_held if owner is not None]
-
-
-def _taken(names: list[str]) -> Conflict:
-    return Conflict(
-        "Another user's active certificate has the same hostname; nothing was changed.",
-        errors=[
-            Finding(
-                "hostname_taken",
-                "active",
-                f"{name} is served with another user's certificate.",
-                "Store the certificate inactive, and have the other one deactivated first.",
-            )
-            for name in names
-        ],
+def evidence_of(content: Mapping[str, Any], at: datetime) -> Evidence:
+    """Returns what a certificate with the columns CONTENT proves at the time `at`."""
+    return public_ca(
+        proves_hostnames=content["proves_hostnames"],
+        not_servable=content["not_servable"],
+        not_before=content["not_before"],
+        serve_not_before=content["serve_not_before"],
+        serve_not_after=content["serve_not_after"],
+        at=at,
     )
+
+
+def evidence_of_row(certificate: Certificate, at: datetime) -> Evidence:
+    """Returns what a stored certificate proves at the time `at`."""
+    return evidence_of({name: getattr(certificate, name) for name in CONTENT}, at)
+
+
+def _above(names: Sequence[str]) -> list[str]:
+    """The wildcards that cover `names`."""
+    return [*dict.fromkeys(wildcard for name in names if (wildcard := covering(name)))]
+
+
+def _by_user(claims: Sequence[Claim]) -> dict[int, list[str]]:
+    names: dict[int, list[str]] = {}
+    for claim in claims:
+        names.setdefault(claim.user_id, []).append(claim.hostname)
+    return names

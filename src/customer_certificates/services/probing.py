@@ -12,7 +12,7 @@ from ..models import Certificate, Event
 from ..pki.winners import best, decide
 from .callers import Caller
 from .candidates import Candidates, Found
-from .hostnames import names_of
+from .hostname_claims import names_of
 from .serving import Report, Reported, ServingStates
 
 # In one go: those that have changed lately, and the next ones of all, in turn.

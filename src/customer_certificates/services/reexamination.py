@@ -1,7 +1,9 @@
 """What the first version stored unread is examined, once."""
 
 import base64
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -16,7 +18,7 @@ from .audit import Audit
 from .callers import Caller
 from .contents import certificate_path, content_of, locked_certificate
 from .data_keys import DataKeys, UserKeys
-from .hostnames import Hostnames
+from .hostnames import Hostnames, evidence_of
 from .inspection import Inspection
 from .revisions import Revisions
 from .unsealed_keys import UnsealedKeys
@@ -38,6 +40,7 @@ class Reexamination:
         data_keys: DataKeys,
         unsealed_keys: UnsealedKeys,
         caller: Caller,
+        now: Callable[[], datetime],
     ) -> None:
         """`caller` is who runs the command that examines."""
         self._database = database
@@ -46,6 +49,7 @@ class Reexamination:
         self._revisions = revisions
         self._audit = audit
         self._caller = caller
+        self._now = now
         self._data_keys = data_keys
         self._unsealed_keys = unsealed_keys
         self._unread = _unread(database)
@@ -97,9 +101,16 @@ class Reexamination:
             for name, value in content.items():
                 setattr(certificate, name, value)
             session.flush()
-            self._hostnames.replace(session, user_id, certificate_id, certificate.hostnames)
+            self._hostnames.of_certificates.replace(
+                session, user_id, certificate_id, certificate.hostnames
+            )
             if certificate.active and claim:
-                self._hostnames.claim(session, user_id, certificate.hostnames)
+                self._hostnames.claim_active(
+                    session,
+                    user_id,
+                    certificate.hostnames,
+                    evidence_of(content, self._now()),
+                )
             statement, values = self._revisions.added(user_id, content)
             session.run(statement, **values)
             version = certificate.version

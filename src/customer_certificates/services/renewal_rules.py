@@ -9,7 +9,8 @@ import msgspec
 from ..errors import Conflict, Finding, Invalid
 from ..models import Certificate
 from ..pki.winners import Candidate, key_type_of, why_not_servable
-from .hostnames import lost, names_of
+from .hostname_changes import lost
+from .hostname_claims import names_of
 from .servability import explained
 from .views import PendingView
 

@@ -70,6 +70,15 @@ def require(rights: Rights, caller: Caller, user_id: int | None) -> None:
         raise user_not_found(user_id)
 
 
+def require_may_grant(caller: Caller, *, wanted: bool) -> None:
+    """Raises Forbidden if hostnames are to be granted, and `caller` is no operator."""
+    if wanted and caller.kind == "user":
+        raise Forbidden(
+            "grant_hostnames requires an operator token. "
+            "Leave it out, and prove control of the hostnames by a challenge."
+        )
+
+
 def _who(rights: Rights) -> str:
     if rights.users:
         return "a user's or an operator's"

@@ -12,7 +12,8 @@ from ..gateways.sql import items_of
 from ..models import Certificate, CertificateHostname, PrivateKey, Serving, Terminator
 from ..pki.names import wildcard_of
 from .candidates import DECIDING, OF_KEY, candidate_of
-from .hostnames import as_json, lost, names_of
+from .hostname_changes import lost
+from .hostname_claims import as_json, names_of
 from .renewal_rules import is_served
 
 # A terminator that has not reported for longer is not live.

@@ -16,7 +16,7 @@ from .audit import Audit
 from .audit_chain import NOBODY
 from .callers import Caller
 from .events import CertificateState, Events
-from .hostnames import as_json, names_of
+from .hostname_claims import as_json, names_of
 from .repeats import ANY_NUMBER, Once
 from .views import ServingView
 

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, bindparam, select
 from ..gateways.database import Database
 from ..models import Terminator
 from .feed import Feed
-from .hostnames import names_of
+from .hostname_claims import names_of
 
 
 class TerminatorView(msgspec.Struct):

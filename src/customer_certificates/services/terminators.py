@@ -16,7 +16,7 @@ from ..models import Certificate, PrivateKey
 from ..pki.winners import Candidate, best, decide
 from .callers import Caller, Reach
 from .candidates import DECIDING, OF_KEY, Candidates, Servable, candidate_of
-from .hostnames import names_of
+from .hostname_claims import names_of
 from .served_keys import ServedKeys
 from .views import encode, tag_of
 

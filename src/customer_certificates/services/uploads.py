@@ -143,11 +143,21 @@ def _wrong_set(names: Container[str]) -> list[Finding]:
     ]
 
 
+GrantHostnames = Annotated[
+    bool,
+    Meta(
+        description="Grant the certificate's hostnames to the user, as if control of them was "
+        "proven (operators only)."
+    ),
+]
+
+
 class CertificateUpload(CertificateMaterial, kw_only=True):
     """A certificate to store."""
 
     active: Annotated[bool, Meta(description="Whether it is to be served at once.")] = False
     activate_at: ActivateAt = None
+    grant_hostnames: GrantHostnames = False
 
 
 class Replacement(CertificateMaterial, kw_only=True):
@@ -158,6 +168,7 @@ class Replacement(CertificateMaterial, kw_only=True):
         Meta(description="Replace it even if hostnames are then without a working certificate."),
     ] = False
     activate_at: ActivateAt = None
+    grant_hostnames: GrantHostnames = False
 
 
 class CertificateCheck(Replacement, kw_only=True):
@@ -185,3 +196,4 @@ class Activation(msgspec.Struct, forbid_unknown_fields=True):
         bool,
         Meta(description="Deactivate it even if hostnames are then without a certificate."),
     ] = False
+    grant_hostnames: GrantHostnames = False

@@ -17,6 +17,7 @@ from .audit import Audit
 from .audit_chain import NOBODY
 from .callers import Caller, KnownUser
 from .events import Events
+from .hostnames import Hostnames
 from .passwords import Passwords
 from .repeats import ANY_NUMBER, Once
 from .views import Tags, UserView, require_view
@@ -82,12 +83,14 @@ class Users:
         self,
         database: Database,
         passwords: Passwords,
+        hostnames: Hostnames,
         audit: Audit,
         events: Events,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._passwords = passwords
+        self._hostnames = hostnames
         self._audit = audit
         self._events = events
         self._now = now
@@ -206,6 +209,7 @@ class Users:
         ):
             once.claim(session)
             require_view(expected, _view(locked_user(session, user_id)))
+            self._hostnames.release_all(session, user_id)
             statement, values = self._events.deactivated_with_user(user_id)
             session.run(statement, **values)
             session.execute(delete(User).where(User.id == user_id))

@@ -8,7 +8,8 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from ..gateways.database import Database, Transaction
 from ..models import CONTENT, Certificate, CertificateVersion
-from .hostnames import Hostnames
+from ..pki.ownership import Evidence
+from .hostnames import Hostnames, evidence_of_row
 from .private_keys import PrivateKeys
 from .revisions import DATES, Revisions
 
@@ -49,10 +50,17 @@ class VersionStore:
         )
 
     def put(
-        self, session: Transaction, certificate: Certificate, content: Mapping[str, Any]
+        self,
+        session: Transaction,
+        certificate: Certificate,
+        content: Mapping[str, Any],
+        granted: Evidence | None = None,
     ) -> None:
         """Makes `content` the next version of a certificate that is locked. The key of that version
-        is stored by the caller. Raises Conflict if a hostname is another user's."""
+        is stored by the caller. If an operator has `granted` the hostnames, that proves them.
+
+        Raises Conflict if the user cannot have a hostname.
+        """
         user_id, certificate_id = certificate.user_id, certificate.id
         before = certificate.hostnames
         session.run(self._keep, certificate_id=certificate_id)
@@ -64,10 +72,16 @@ class VersionStore:
         dropped = certificate.version - KEPT
         session.run(self._drop, certificate_id=certificate_id, version=dropped)
         self._private_keys.drop(session, certificate_id, dropped)
-        self._hostnames.replace(session, user_id, certificate_id, certificate.hostnames)
+        self._hostnames.of_certificates.replace(
+            session, user_id, certificate_id, certificate.hostnames
+        )
         if certificate.active:
-            self._hostnames.claim(session, user_id, certificate.hostnames)
-            self._hostnames.free(session, user_id, before)
+            evidence = granted or evidence_of_row(certificate, self._now())
+            self._hostnames.claim(
+                session, user_id, certificate.hostnames, evidence, no_longer=before
+            )
+        elif granted:
+            self._hostnames.claim(session, user_id, certificate.hostnames, granted)
         statement, values = self._revisions.added(
             user_id, {name: getattr(certificate, name) for name in DATES}
         )

@@ -12,6 +12,7 @@ from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Call, Database, Transaction
 from ..models import Certificate, CertificateVersion
 from ..pki.material import Examined
+from ..pki.ownership import Evidence
 from .audit import Audit, Outcome
 from .callers import Caller
 from .candidates import candidate_of_certificate
@@ -23,7 +24,7 @@ from .contents import (
 )
 from .data_keys import DataKeys, UserKeys
 from .events import Events, EventType, state_of
-from .hostnames import Hostnames
+from .hostnames import Hostnames, evidence_of, evidence_of_row
 from .inspection import Inspection
 from .intermediates import Intermediates
 from .pending_versions import (
@@ -43,6 +44,7 @@ from .renewal_rules import (
 )
 from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
+from .rights import require_may_grant
 from .uploads import Replacement, Rollback
 from .version_store import KEPT, VersionStore
 from .views import SHOWN, CertificateView, Tags, certificate_view, require_view, view_of
@@ -107,6 +109,7 @@ class Versions:
         Raises Invalid (it is not accepted), NotFound, PreconditionFailed, Unavailable, or Conflict:
         hostnames would be without a working certificate, or a new one is another user's.
         """
+        require_may_grant(caller, wanted=sent.grant_hostnames)
         activate_at = requested_time(sent.activate_at, self._now(), active=False)
         examined = self._inspection.examine(user_id, sent)
         self._inspection.require(examined)
@@ -129,6 +132,7 @@ class Versions:
                 content,
                 examined,
                 activate_at,
+                self._hostnames.granted() if sent.grant_hostnames else None,
                 allowed=sent.allow_lost_hostnames,
             )
             self._record(session, caller, "certificate.replace", certificate, before)
@@ -222,6 +226,7 @@ class Versions:
         content: dict[str, Any],
         examined: Examined,
         activate_at: datetime | None,
+        granted: Evidence | None,
         *,
         allowed: bool,
     ) -> None:
@@ -253,11 +258,11 @@ class Versions:
         for statement, values in self._intermediates.keep(certificate.user_id, examined):
             session.run(statement, **values)
         if certificate.active and start > now:
-            self._schedule(session, keys, certificate, content, examined, start)
+            self._schedule(session, keys, certificate, content, examined, start, granted)
             return
         self._pending.remove(session, certificate)
         if not is_stored:
-            self._put(session, keys, certificate, content, key)
+            self._put(session, keys, certificate, content, key, granted)
         if activate_at and not certificate.active:
             self._schedule_activation(session, certificate, activate_at)
 
@@ -269,10 +274,15 @@ class Versions:
         content: dict[str, Any],
         examined: Examined,
         start: datetime,
+        granted: Evidence | None,
     ) -> None:
         """Stores the pending version of a locked certificate that is active."""
-        user_id = certificate.user_id
-        self._hostnames.require_not_taken(session, user_id, content["hostnames"])
+        user_id, hostnames = certificate.user_id, content["hostnames"]
+        if granted:
+            self._hostnames.claim(session, user_id, hostnames, granted)
+        else:
+            evidence = evidence_of(content, start)
+            self._hostnames.require_claimable(session, user_id, hostnames, evidence, start)
         self._pending.put(session, keys, certificate, content, examined.private_key, start)
         # Owners are told of the end if nothing takes over before it, which is so or not now.
         certificate.watch_expiry(self._now())
@@ -284,7 +294,8 @@ class Versions:
     ) -> None:
         """Has a locked certificate that is inactive, as it is now, become active at `at`."""
         user_id = certificate.user_id
-        self._hostnames.require_not_taken(session, user_id, certificate.hostnames)
+        evidence = evidence_of_row(certificate, at)
+        self._hostnames.require_claimable(session, user_id, certificate.hostnames, evidence, at)
         schedule_activation(certificate, at)
         session.flush()
         self._revisions.replace(session, user_id)
@@ -345,9 +356,10 @@ class Versions:
         certificate: Certificate,
         content: dict[str, Any],
         key: Secret,
+        granted: Evidence | None = None,
     ) -> None:
         """Makes `content` and `key` the next version of a certificate that is locked."""
-        self._store.put(session, certificate, content)
+        self._store.put(session, certificate, content, granted)
         self._private_keys.add(session, keys, certificate.id, certificate.version, key)
 
     def _require_unexpired(self, content: dict[str, Any], now: datetime) -> None:

@@ -27,7 +27,7 @@ from ..pki.material import (
     Trust,
 )
 from ..pki.winners import Candidate, NotServableReason, why_not_servable
-from .hostnames import HostnameChanges
+from .hostname_changes import HostnameChanges
 
 # Part of every tag and of every cached page's name: raise it when what a list shows changes, so
 # that neither a client nor another version of the service takes the old form for the new.

@@ -1,0 +1,16 @@
+"""The rules about hostnames that the settings ask for."""
+
+from .config import Config
+from .pki.name_policy import NamePolicy
+from .pki.names import normalise
+from .services.hostnames import OwnershipRules
+
+
+def ownership_rules(config: Config) -> OwnershipRules:
+    """Returns the rules by which hostnames are claimed."""
+    policy = NamePolicy(_normalized(config.reserved_hostnames), _normalized(config.edge_targets))
+    return OwnershipRules(policy, config.hostname_proof == "required")
+
+
+def _normalized(names: tuple[str, ...]) -> list[str]:
+    return [normalise(name) or name for name in names]

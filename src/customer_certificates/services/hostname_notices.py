@@ -1,0 +1,98 @@
+"""The outbox: users are notified of what other users' actions did to their hostnames."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, false, insert, literal, select, true
+
+from ..gateways.database import Database, Transaction
+from ..gateways.sql import announce, items_of, this_transaction
+from ..models import Certificate, CertificateHostname, Event, HostnameClaim, HostnameNotice
+from .events import HOSTNAMES_CHANGED
+from .hostname_claims import as_json
+
+# released: the name is no longer the user's. transferred: it is the user's now, and was another
+# user's. contested: another user proved control of it as well. proof_missing: its proof has
+# vanished.
+NoticeKind = Literal["released", "transferred", "contested", "proof_missing"]
+
+
+class HostnameNotices:
+    """Writes, in the transaction that changes claims, what users and agents must learn of it.
+
+    The rows of other users are not locked: the worker does the rest in a transaction of theirs.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._now = now
+        names = items_of(bindparam("hostnames", type_=Text))
+        those = select(names.c.value)
+        user_id: Any = bindparam("user_id", type_=BigInteger)
+        self._add = database.prepare(
+            insert(HostnameNotice).from_select(
+                ["user_id", "hostname", "kind", "reason", "at"],
+                select(
+                    user_id,
+                    names.c.value,
+                    bindparam("kind", type_=Text),
+                    bindparam("reason", type_=Text),
+                    bindparam("at", type_=DateTime(timezone=True)),
+                ).where(true()),
+            )
+        )
+        as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
+        self._resend = database.prepare(
+            insert(Event)
+            .from_select(
+                [
+                    *("xid", "user_id", "type", "at", "certificate_id", "active", "notify"),
+                    *as_they_are,
+                ],
+                select(
+                    this_transaction(),
+                    Certificate.user_id,
+                    literal(HOSTNAMES_CHANGED),
+                    bindparam("at", type_=DateTime(timezone=True)),
+                    Certificate.id,
+                    true(),
+                    false(),
+                    *(getattr(Certificate, name) for name in as_they_are),
+                ).where(
+                    Certificate.active,
+                    Certificate.id.in_(
+                        select(CertificateHostname.certificate_id)
+                        .join(
+                            HostnameClaim,
+                            (HostnameClaim.hostname == CertificateHostname.hostname)
+                            & (HostnameClaim.user_id == CertificateHostname.user_id),
+                        )
+                        .where(HostnameClaim.hostname.in_(those))
+                    ),
+                ),
+            )
+            .returning(announce())
+        )
+
+    def add(
+        self,
+        session: Transaction,
+        user_id: int,
+        hostnames: Iterable[str],
+        kind: NoticeKind,
+        reason: str,
+    ) -> None:
+        """Has the worker notify the user; across tenants if it is another user."""
+        session.run(
+            self._add,
+            user_id=user_id,
+            hostnames=as_json(list(hostnames)),
+            kind=kind,
+            reason=reason,
+            at=self._now(),
+        )
+
+    def resend(self, session: Transaction, hostnames: Sequence[str]) -> None:
+        """Has the feed send again the active certificates that are served for claims of
+        `hostnames`; across tenants."""
+        session.run(self._resend, hostnames=as_json(hostnames), at=self._now())

@@ -18,8 +18,8 @@ from customer_certificates.gateways.dns import Dns
 
 from .servers import Server, free_port
 
-# Names of tests are in the first; the second is another zone, to which aliases may lead.
-ZONE, OTHER_ZONE = "example", "elsewhere.test"
+# Names of tests are in the first. The others are domains on the same server, which is 127.0.0.1.
+ZONE, OTHER_ZONE, THIRD_ZONE = "example", "elsewhere.test", "another.test"
 # It has no file, so whatever is asked below it is answered SERVFAIL.
 BROKEN_ZONE = "broken.test"
 _TTL = 1
@@ -55,6 +55,7 @@ template:
 zone:
   - domain: example
   - domain: elsewhere.test
+  - domain: another.test
   - domain: broken.test
 """
 
@@ -71,7 +72,7 @@ def start_knot(folder: Path) -> Server:
     port = free_port()
     configuration = folder / "knot.conf"
     configuration.write_text(_CONFIGURATION.format(folder=folder, port=port))
-    for zone in (ZONE, OTHER_ZONE):
+    for zone in (ZONE, OTHER_ZONE, THIRD_ZONE):
         (folder / f"{zone}.zone").write_text(_START)
 
     def is_ready(_: int) -> bool:

@@ -34,6 +34,7 @@ from .middleware.request_log import RequestLog
 from .middleware.turns import Turns
 from .ownership import ownership_rules
 from .pki.examination import TrustedRoots, encode, examiner_of
+from .proofs import proofs_of
 from .resources import openapi, problems, replies
 from .resources.audit import AuditResource, UserAuditResource
 from .resources.certificates import (
@@ -42,6 +43,7 @@ from .resources.certificates import (
     CertificatesResource,
     CheckResource,
 )
+from .resources.challenges import ChallengeResource, VerifyResource
 from .resources.documentation import DocsResource, OpenApiResource
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
@@ -69,6 +71,7 @@ from .services.authentication import Authentication
 from .services.callers import Caller
 from .services.candidates import Candidates
 from .services.certificates import Certificates
+from .services.challenges import Challenges
 from .services.data_keys import DataKeys
 from .services.event_pages import EventPages
 from .services.events import Events
@@ -121,7 +124,7 @@ def _now() -> datetime:
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
     nothing: Any = None
-    return openapi.document(_routes(*[nothing] * 16))
+    return openapi.document(_routes(*[nothing] * 17))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -172,7 +175,8 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     revisions = Revisions(database, now)
     audit, events = Audit(database, now), Events(database, now)
     data_keys, private_keys = DataKeys(database, master_keys, now), PrivateKeys(database)
-    hostnames = Hostnames(database, now, ownership_rules(config))
+    rules = ownership_rules(config)
+    hostnames = Hostnames(database, now, rules)
     parts = (
         database,
         inspection,
@@ -206,6 +210,18 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         roots_pem=config.roots_pem,
     )
     webhook_secrets = WebhookSecrets(database, master_keys, now)
+    proofs = proofs_of(config, database, hostnames, audit, now)
+    challenges = Challenges(
+        database,
+        proofs.checks,
+        proofs.proving,
+        proofs.limits,
+        rules,
+        audit,
+        now,
+        # Half of the request threads at most wait for DNS; the other half goes on serving.
+        at_once=config.threads // 2,
+    )
     webhooks = Webhooks(database, outbound, webhook_secrets, audit, events, now)
     routes = _routes(
         users,
@@ -223,6 +239,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         EventPages(database, now),
         webhooks,
         Redelivery(database, webhooks, audit, now),
+        challenges,
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -389,10 +406,12 @@ def _routes(
     events: EventPages,
     webhooks: Webhooks,
     redelivery: Redelivery,
+    challenges: Challenges,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
     certificate = user + "/certificates/{certificate_id:id}"
+    challenge = user + "/hostnames/{name}/challenge"
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
@@ -410,6 +429,8 @@ def _routes(
         (certificate + "/versions", VersionsResource(versions)),
         (certificate + "/rollback", RollbackResource(versions)),
         (certificate + "/pending", PendingResource(versions)),
+        (challenge, ChallengeResource(challenges)),
+        (challenge + "/verify", VerifyResource(challenges)),
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/resolve", ResolveResource(resolving)),

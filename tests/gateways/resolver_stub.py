@@ -8,11 +8,19 @@ from types import TracebackType
 from typing import Self
 
 import dns.message
+import dns.rcode
 from dns.message import Message
 
 from customer_certificates.config import ResolverAddress
 
 Reply = Callable[[Message], bytes | None]
+
+
+def refuse(query: Message) -> bytes:
+    """The answer of a resolver that does not serve the client."""
+    response = dns.message.make_response(query)
+    response.set_rcode(dns.rcode.REFUSED)
+    return response.to_wire()
 
 
 class ResolverStub:

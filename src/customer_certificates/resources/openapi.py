@@ -51,6 +51,7 @@ _TAGS = {
     "expiry": "What ends soon, and when its owner is told (docs/expiry.md).",
     "events": "What happened, for others to be told (docs/events.md).",
     "webhooks": "Endpoints that are told of events as they happen.",
+    "challenges": "How users prove control of hostnames (docs/hostnames.md).",
     "tokens": "What lets machines and people in.",
     "resolve": "Which certificate is served for a hostname.",
     "terminators": "For what serves TLS: certificates with their keys (docs/terminators).",
@@ -184,6 +185,16 @@ def _path(template: str, resource: object) -> dict[str, Any]:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
+    if name == "name":
+        return {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": "A hostname, with an asterisk as its first label for a wildcard, or an "
+            "IP address.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 253},
+            "example": "www.example.com",
+        }
     whose = name.removesuffix("_id")
     return {
         "name": name,

@@ -131,6 +131,20 @@ class Query:
         )
 
 
+def hostname_of_path(name: str) -> str:
+    """The hostname or IP address `name` of a path, normalized. Raises Invalid."""
+    hostname = normalise(name)
+    if hostname is None:
+        finding = Finding(
+            "invalid_parameter",
+            "name",
+            "The path has no hostname and no IP address.",
+            "Write it like www.example.com or *.example.com; percent-encode other characters.",
+        )
+        raise Invalid("The path has no hostname and no IP address.", errors=[finding])
+    return hostname
+
+
 @cache
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return msgspec.json.Decoder(kind)

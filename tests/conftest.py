@@ -57,8 +57,10 @@ class Backend:
         return replace(config, password_cost=CHEAPEST_HASHES)
 
     def closed(self, **more: str) -> Config:
-        """What the profile prd needs, for the same database."""
-        return self.config(CC_ENV="prd", **self.named(), **more)
+        """What the profile prd needs, for the same database. Hostnames need no proof, unless a
+        test asks for that."""
+        proof = {"CC_HOSTNAME_PROOF": "preferred"}
+        return self.config(**{"CC_ENV": "prd", **self.named(), **proof, **more})
 
     def named(self) -> dict[str, str]:
         """The database and the master key, as the profile prd wants them named."""

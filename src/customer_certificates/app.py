@@ -34,6 +34,7 @@ from .middleware.request_log import RequestLog
 from .middleware.turns import Turns
 from .ownership import ownership_rules
 from .pki.examination import TrustedRoots, encode, examiner_of
+from .pki.names import normalise
 from .proofs import proofs_of
 from .resources import openapi, problems, replies
 from .resources.audit import AuditResource, UserAuditResource
@@ -48,6 +49,12 @@ from .resources.documentation import DocsResource, OpenApiResource
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
+from .resources.hostnames import (
+    HostnameResource,
+    HostnamesResource,
+    UserHostnameResource,
+    UserHostnamesResource,
+)
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
 from .resources.resolve import ResolveResource
@@ -72,12 +79,14 @@ from .services.callers import Caller
 from .services.candidates import Candidates
 from .services.certificates import Certificates
 from .services.challenges import Challenges
+from .services.claim_proofs import ClaimProofs
 from .services.data_keys import DataKeys
 from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiring import Expiring
 from .services.feed import Feed
 from .services.health import Health
+from .services.hostname_owners import HostnameOwners
 from .services.hostnames import Hostnames
 from .services.inspection import Inspection
 from .services.intermediates import Intermediates
@@ -117,6 +126,14 @@ class IdConverter(BaseConverter):
         return None
 
 
+class HostnameConverter(BaseConverter):
+    """A hostname, a wildcard or an IP address, normalized."""
+
+    def convert(self, value: str) -> str | None:
+        """Returns the hostname, or None: there is nothing at such a path."""
+        return normalise(value)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -124,7 +141,7 @@ def _now() -> datetime:
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
     nothing: Any = None
-    return openapi.document(_routes(*[nothing] * 17))
+    return openapi.document(_routes(*[nothing] * 18))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -146,6 +163,7 @@ class Application(falcon.App):  # type: ignore[type-arg]
         """Adds the routes, and what all of them have in common."""
         self.req_options.strip_url_path_trailing_slash = True
         self.router_options.converters["id"] = IdConverter
+        self.router_options.converters["hostname"] = HostnameConverter
         self.add_error_handler(Exception, problems.fail)
         self.add_error_handler(falcon.HTTPError, problems.refuse_http)
         self.add_error_handler(Refusal, problems.refuse)
@@ -240,6 +258,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         webhooks,
         Redelivery(database, webhooks, audit, now),
         challenges,
+        HostnameOwners(database, hostnames, audit, now),
         Health(database, pages),
     )
     own_routes: list[openapi.Route] = [
@@ -354,6 +373,20 @@ def _roots_of(config: Config) -> bytes:
     return encode(TrustedRoots(config.roots_pem, config.proving_roots_pem))
 
 
+def examine_proofs(config: Config) -> int:
+    """Finds out which certificates of earlier versions prove control of their hostnames, and gives
+    claims that proof; says how many certificates they were.
+
+    Raises Unavailable if the database does not answer.
+    """
+    with _examining(config, ClaimProofs.is_due) as parts:
+        if parts is None:
+            return 0
+        database, inspection, _, _ = parts
+        hostnames = Hostnames(database, _now, ownership_rules(config))
+        return ClaimProofs(database, inspection, hostnames, _now).run()
+
+
 @contextmanager
 def _examining(
     config: Config, is_due: Callable[[Database], bool]
@@ -407,11 +440,12 @@ def _routes(
     webhooks: Webhooks,
     redelivery: Redelivery,
     challenges: Challenges,
+    owners: HostnameOwners,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
     certificate = user + "/certificates/{certificate_id:id}"
-    challenge = user + "/hostnames/{name}/challenge"
+    challenge = user + "/hostnames/{hostname:hostname}/challenge"
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
@@ -431,6 +465,10 @@ def _routes(
         (certificate + "/pending", PendingResource(versions)),
         (challenge, ChallengeResource(challenges)),
         (challenge + "/verify", VerifyResource(challenges)),
+        (user + "/hostnames", UserHostnamesResource(owners)),
+        (user + "/hostnames/{hostname:hostname}", UserHostnameResource(owners)),
+        ("/hostnames", HostnamesResource(owners)),
+        ("/hostnames/{hostname:hostname}", HostnameResource(owners)),
         ("/tokens", TokensResource(tokens)),
         ("/tokens/{token_id:id}", TokenResource(tokens)),
         ("/resolve", ResolveResource(resolving)),

@@ -91,7 +91,7 @@ def work(
 @app.command()
 def migrate() -> None:
     """Bring the database to this version: its schema (alembic upgrade head), then its content."""
-    from .app import examine_serve_windows, examine_unread
+    from .app import examine_proofs, examine_serve_windows, examine_unread
     from .errors import Unavailable
     from .gateways.master_keys import MasterKeyError
     from .gateways.schema import SchemaError
@@ -105,6 +105,7 @@ def migrate() -> None:
         examined = examine_unread(config)
         sealed = seal_unsealed(config)
         examined += examine_serve_windows(config)
+        examined += examine_proofs(config)
     except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)
     if examined:

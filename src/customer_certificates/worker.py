@@ -32,9 +32,11 @@ from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiry import Expiry
 from .services.expiry_mails import ExpiryMails
+from .services.hostname_notice_delivery import HostnameNoticeDelivery
 from .services.hostnames import Hostnames
 from .services.probing import Probing
 from .services.repeats import Repeats
+from .services.revisions import Revisions
 from .services.rota import Rota
 from .services.sending import Sending
 from .services.serving import ServingStates
@@ -128,9 +130,13 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
 def _jobs(database: Database, config: Config, proofs: Proofs) -> list[Job]:
     by_mail = config.smtp is not None
     expiry = Expiry(database, Events(database, _now), _now, by_mail=by_mail)
+    notices = HostnameNoticeDelivery(
+        database, Revisions(database, _now), Audit(database, _now), Events(database, _now)
+    )
     jobs = [
         Job("tell of expiry", timedelta(minutes=1), expiry.tell),
         Job("wake deliveries", timedelta(minutes=1), Stragglers(database, _now).wake),
+        Job("notify of hostnames", timedelta(seconds=10), notices.run),
         Job("clean kept answers", timedelta(hours=1), Repeats(database, _now).clean),
         Job("clean events", timedelta(hours=1), EventPages(database, _now).clean),
         Job("clean check counts", timedelta(hours=1), proofs.limits.clean),

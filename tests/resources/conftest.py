@@ -40,12 +40,20 @@ class Clock:
 
 
 class Apps:
-    """The application that reports, and the one that enforces; both trust the authority «Root»,
-    and have one clock and one database."""
+    """The application that reports, the one that enforces, and the one that reports and requires
+    proof of hostnames; all trust the authority «Root», whose certificates prove hostnames, and
+    have one clock and one database."""
 
-    def __init__(self, reporting: TestClient, enforcing: TestClient, clock: Clock) -> None:
+    def __init__(
+        self,
+        reporting: TestClient,
+        enforcing: TestClient,
+        requiring: TestClient,
+        clock: Clock,
+    ) -> None:
         self.reporting = reporting
         self.enforcing = enforcing
+        self.requiring = requiring
         self.clock = clock
 
 
@@ -56,13 +64,21 @@ def _apps(backend: Backend, folder: Path) -> Iterator[Apps]:
     clock = Clock()
     with ExitStack() as stack:
 
-        def started(checks: str) -> TestClient:
-            config = backend.config(CC_ROOTS=str(roots), CC_UPLOAD_CHECKS=checks)
+        def started(checks: str, proof: str = "preferred") -> TestClient:
+            config = backend.config(
+                CC_ROOTS=str(roots),
+                CC_UPLOAD_CHECKS=checks,
+                CC_HOSTNAME_PROOF=proof,
+                CC_PRIVATE_ROOTS_PROVE_NAMES="true",
+                CC_EDGE_TARGETS="edge.example.org,192.0.2.99",
+                CC_RESERVED_HOSTNAMES="platform.example.org",
+            )
             app = create_app(config, now=clock)
             stack.callback(app.close)
             return TestClient(app, headers={"Host": "localhost:9000"})
 
-        yield Apps(started("report"), started("enforce"), clock)
+        requiring = started("report", "required")
+        yield Apps(started("report"), started("enforce"), requiring, clock)
 
 
 @pytest.fixture
@@ -87,3 +103,9 @@ def reporting(apps: Apps) -> TestClient:
 def enforcing(apps: Apps) -> TestClient:
     """The application that refuses what has errors, in the authority's time."""
     return apps.enforcing
+
+
+@pytest.fixture
+def requiring(apps: Apps) -> TestClient:
+    """The application that activates hostnames with proof of control only."""
+    return apps.requiring

@@ -11,13 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.errors import NotFound, PreconditionFailed
-from customer_certificates.gateways import postgresql
 from customer_certificates.gateways.cache import Pages
 from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.models import CONTENT, NEVER, User
+from customer_certificates.models import CONTENT, NEVER
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.data_keys import DataKeys
@@ -202,23 +201,25 @@ def test_no_use_case_asks_once_for_each_row(
         # revision, the same one, itself, its names, its intermediate, its key: on PostgreSQL in
         # three trips.
         "upload": lambda: certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None),
-        # The same, the claim, and whether it holds.
+        # The same, the lock of its names, the claims there are, how many are unproven, the claims.
         "upload active": lambda: certificates.upload(
             CALLER, owner, sent(CertificateUpload, *names, active=True), None
         ),
-        # The user, it, its change, the claim, whether it holds, the revision.
+        # The user, it, its change, the lock of its names, the claims there are, the claims, the
+        # revision.
         "activate": lambda: certificates.set_active(CALLER, owner, first, Activation(True), None),
         "activate again": lambda: certificates.set_active(
             CALLER, owner, first, Activation(True), None
         ),
         # The data key, the user, it, its intermediate, what it was, what it is, its key, the oldest
-        # of what it was and of its keys, its names off and on, the claim, whether it holds, those
-        # freed, the revision.
+        # of what it was and of its keys, its names off and on, their lock, those freed, the
+        # claims there are, the revision.
         "replace": lambda: versions.replace(CALLER, owner, first, sent(Replacement, *names), None),
         "show versions": lambda: versions.all(owner, first),
         # The same without an intermediate, and with the version that it goes back to and its key.
         "roll back": lambda: versions.roll_back(CALLER, owner, first, Rollback(1), None),
-        # The user, it, whether it is served, its change, the names freed, the revision.
+        # The user, it, whether it is served, its change, the lock of its names, those freed,
+        # whether others cover them, the revision.
         "deactivate": lambda: certificates.set_active(
             CALLER, owner, first, Activation(False), None
         ),
@@ -239,52 +240,22 @@ def test_no_use_case_asks_once_for_each_row(
         "find": 2,
         "check": 5,
         "upload": 12,
-        "upload active": 16,
+        "upload active": 18,
         "activate": 11,
         "activate again": 5,
         "replace": 20,
         "show versions": 1,
         "roll back": 21,
-        "deactivate": 11,
-        "delete": 10,
+        "deactivate": 12,
+        "delete": 11,
         "show user": 1,
         "list users": 1,
         "find user": 1,
         "change user": 5,
         "register": 4,
         "sign in": 1,
-        "delete user": 8,
+        "delete user": 12,
     }
-
-
-def test_a_name_that_is_given_up_between_two_looks_is_claimed(
-    certificates: Certificates,
-    engine: sa.Engine,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """At the first it is another's, at the second nobody's. (SQLite lets nobody write between.)"""
-    owner, stranger = add_users(engine, 2)
-    certificates.upload(CALLER, stranger, sent(CertificateUpload, "a.example", active=True), None)
-    first = certificates.upload(CALLER, owner, sent(CertificateUpload, "a.example"), None).id
-    run = postgresql.Runner.run
-    given_up: list[bool] = []
-
-    def then_given_up(self: Any, name: str, sql: str, parameters: list[Any]) -> Any:
-        rows = run(self, name, sql, parameters)
-        if sql.startswith("INSERT INTO hostname_claims") and not given_up:
-            given_up.append(True)
-            with engine.begin() as connection:
-                connection.execute(sa.delete(User).where(User.id == stranger))
-        return rows
-
-    monkeypatch.setattr(postgresql.Runner, "run", then_given_up)
-    if engine.dialect.name == "sqlite":
-        with engine.begin() as connection:
-            connection.execute(sa.delete(User).where(User.id == stranger))
-    certificates.set_active(CALLER, owner, first, Activation(True), None)
-
-    assert dump(engine)["hostname_claims"] == [("a.example", owner)]
-    assert bool(given_up) is (engine.dialect.name == "postgresql")
 
 
 def test_uploads_go_on_after_refused_requests(

@@ -131,7 +131,7 @@ def decide(
     for name in dict.fromkeys(hostnames):
         present = existing.claims.get(name)
         mine = present if present and present.user_id == user_id else None
-        proof = _strongest(evidence, mine.evidence if mine else UNPROVEN, at)
+        proof = strongest(evidence, mine.evidence if mine else UNPROVEN, at)
         strength = proof.strength(at)
         if restriction := _restriction(policy, name, mine, evidence):
             (decision.forbidden if restriction == "forbidden" else decision.reserved).append(name)
@@ -188,8 +188,8 @@ def _others(user_id: int, name: str, existing: Existing) -> list[Claim]:
     return [one for one in found if one.user_id != user_id]
 
 
-def _strongest(new: Evidence, old: Evidence, at: datetime) -> Evidence:
-    """The stronger proof; of two that are equally strong the one that lasts longer."""
+def strongest(new: Evidence, old: Evidence, at: datetime) -> Evidence:
+    """Returns the stronger proof; of two that are equally strong the one that lasts longer."""
     if new.strength(at) != old.strength(at):
         return max(new, old, key=lambda one: one.strength(at))
     if new.until is None or old.until is None:

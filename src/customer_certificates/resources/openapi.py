@@ -47,6 +47,7 @@ _TAGS = {
     "users": "Whose certificates they are.",
     "certificates": "What users have uploaded. Private keys are for terminators alone.",
     "audit": "What was done, by whom, and when; chained by hashes (docs/audit.md).",
+    "hostnames": "Who owns which hostname, and by which proof.",
     "versions": "What certificates were before they were replaced.",
     "expiry": "What ends soon, and when its owner is told (docs/expiry.md).",
     "events": "What happened, for others to be told (docs/events.md).",
@@ -185,14 +186,13 @@ def _path(template: str, resource: object) -> dict[str, Any]:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    if name == "name":
+    if name == "hostname":
         return {
             "name": name,
             "in": "path",
             "required": True,
-            "description": "A hostname, with an asterisk as its first label for a wildcard, or an "
-            "IP address.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 253},
+            "description": "A DNS name, a wildcard or an IP address.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 254},
             "example": "www.example.com",
         }
     whose = name.removesuffix("_id")

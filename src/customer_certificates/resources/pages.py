@@ -26,7 +26,13 @@ def wanted(query: Query) -> Slice:
     )
 
 
-def link_next(req: Request, resp: Response, next_after: int | None) -> None:
+def wanted_by_hostname(query: Query) -> tuple[str, int]:
+    """Returns the hostname after which the page begins, and how many items it has at most."""
+    after = query.hostname("after") if query.has("after") else ""
+    return after, query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
+
+
+def link_next(req: Request, resp: Response, next_after: int | str | None) -> None:
     """Sets the Link header (RFC 8288) where more items follow."""
     if next_after is not None:
         params = {**req.params, "after": str(next_after)}

@@ -111,6 +111,10 @@ class Query:
             self._blame(name, "a DNS name or an IP address")
         return normal or ""
 
+    def has(self, name: str) -> bool:
+        """Whether the parameter was sent."""
+        return name in self._params
+
     def check(self) -> None:
         """Raises Invalid with everything that was found."""
         if self._findings:
@@ -129,20 +133,6 @@ class Query:
                 "invalid_parameter", name, f"{name} must be {what}.", "Correct it, or leave it out."
             )
         )
-
-
-def hostname_of_path(name: str) -> str:
-    """The hostname or IP address `name` of a path, normalized. Raises Invalid."""
-    hostname = normalise(name)
-    if hostname is None:
-        finding = Finding(
-            "invalid_parameter",
-            "name",
-            "The path has no hostname and no IP address.",
-            "Write it like www.example.com or *.example.com; percent-encode other characters.",
-        )
-        raise Invalid("The path has no hostname and no IP address.", errors=[finding])
-    return hostname
 
 
 @cache

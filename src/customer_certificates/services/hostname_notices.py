@@ -13,8 +13,8 @@ from .events import HOSTNAMES_CHANGED
 from .hostname_claims import as_json
 
 # released: the name is no longer the user's. transferred: it is the user's now, and was another
-# user's. contested: another user proved control of it as well. proof_missing: its proof has
-# vanished.
+# user's, or was granted. contested: another user proved control of it as well. proof_missing: its
+# proof has vanished.
 NoticeKind = Literal["released", "transferred", "contested", "proof_missing"]
 
 

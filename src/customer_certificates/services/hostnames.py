@@ -17,6 +17,7 @@ from ..pki.ownership import (
     covering,
     decide,
     public_ca,
+    strongest,
 )
 from .certificate_hostnames import CertificateHostnames
 from .hostname_changes import HostnameChanges, Replaced, ServedHostnames
@@ -142,9 +143,34 @@ class Hostnames:
             return Outcome("contested", decision.contested[0].user_id)
         require_allowed(decision, user_id, "hostname")
         self._apply(session, user_id, decision, evidence, existing, "hostname")
+        if kind == "operator" and decision.new and not other:
+            self._notices.add(session, user_id, [hostname], "transferred", kind)
         if other and other.user_id != user_id:
             return Outcome("taken_over", other.user_id)
         return Outcome("claimed")
+
+    def strengthen(
+        self, session: Transaction, user_id: int, hostnames: str, evidence: Evidence
+    ) -> None:
+        """Gives claims of the names (JSON) that the user has the proof `evidence`, if it is
+        stronger. Other users' claims stay as they are."""
+        names = names_of(hostnames)
+        self._claims.lock(session, names)
+        now = self._now()
+        claims = self._claims.existing(session, user_id, names, evidence).claims
+        weaker = [
+            name
+            for name in names
+            if (claim := claims.get(name))
+            and claim.user_id == user_id
+            and strongest(evidence, claim.evidence, now) != claim.evidence
+        ]
+        if weaker:
+            self._claims.write(session, user_id, weaker, evidence, now)
+
+    def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
+        """Whether the user has the name, and an active certificate for it."""
+        return self._claims.is_in_use(session, user_id, hostname)
 
     def release(self, session: Transaction, user_id: int | None, hostname: str, reason: str) -> int:
         """Deletes the claim of `hostname` (of the user `user_id`, if given), notifies its user, and
@@ -169,11 +195,10 @@ class Hostnames:
 
     def release_all(self, session: Transaction, user_id: int) -> None:
         """Deletes all claims of a user who is about to be deleted."""
-        names = self._claims.all_of(session, user_id)
-        self._claims.lock(session, names)
-        with session.across_tenants():
-            self._notices.resend(session, _above(names))
-        self._claims.release(session, user_id, names)
+        if names := self._claims.all_of(session, user_id):
+            self._claims.lock(session, names)
+            self._resend_above(session, user_id, names)
+            self._claims.release(session, user_id, names)
 
     def changes(
         self,
@@ -247,6 +272,10 @@ class Hostnames:
 
     def _free(self, session: Transaction, user_id: int, names: Sequence[str]) -> None:
         freed = self._claims.free(session, user_id, names) if names else []
+        self._resend_above(session, user_id, freed)
+
+    def _resend_above(self, session: Transaction, user_id: int, freed: Sequence[str]) -> None:
+        """Has wildcards of other users sent again, which cover the names `freed` from now on."""
         if above := _above(freed):
             existing = self._claims.existing(session, user_id, above, UNPROVEN)
             if any(claim.user_id != user_id for claim in existing.claims.values()):

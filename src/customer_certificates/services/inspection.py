@@ -45,18 +45,11 @@ class Inspection:
 
     def examine(self, user_id: int, sent: CertificateMaterial) -> Examined:
         """What `sent` is. Raises Unavailable."""
-        material, now = sent.material(), self._now()
-        known: list[bytes] = []
-        examined = self._run(material, now, known)
-        for _ in range(_LONGEST_COMPLETION):
-            if examined.missing_issuer is None:
-                break
-            found = self._intermediates.find(user_id, examined.missing_issuer, known)
-            if not found:
-                break
-            known += found
-            examined = self._run(material, now, known)
-        return examined
+        return self._examined(user_id, sent.material())
+
+    def examine_chain(self, user_id: int, chain_pem: str) -> Examined:
+        """What a stored chain is, without its key. Raises Unavailable."""
+        return self._examined(user_id, Material(chain_pem))
 
     def accepts(self, examined: Examined) -> bool:
         """Whether it would be stored."""
@@ -74,6 +67,20 @@ class Inspection:
                 "found; nothing was stored.",
                 errors=examined.findings,
             )
+
+    def _examined(self, user_id: int, material: Material) -> Examined:
+        now = self._now()
+        known: list[bytes] = []
+        examined = self._run(material, now, known)
+        for _ in range(_LONGEST_COMPLETION):
+            if examined.missing_issuer is None:
+                break
+            found = self._intermediates.find(user_id, examined.missing_issuer, known)
+            if not found:
+                break
+            known += found
+            examined = self._run(material, now, known)
+        return examined
 
     def _run(self, material: Material, now: datetime, known: list[bytes]) -> Examined:
         try:

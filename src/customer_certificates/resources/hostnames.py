@@ -1,0 +1,125 @@
+"""/users/{user_id}/hostnames and /hostnames"""
+
+from falcon import Request, Response
+
+from ..errors import Conflict, Invalid, NotFound
+from ..services.hostname_owners import HostnameGrant, HostnameOwners, HostnameView
+from ..services.rights import OPERATORS, users
+from ..services.views import encode
+from . import pages, payloads
+from .operation import LIMIT, Answer, Parameter, operation
+
+_AFTER = Parameter(
+    "after",
+    "query",
+    "Only hostnames that sort after this one: the last hostname of the page before.",
+    {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
+)
+_HOSTNAME = Parameter(
+    "hostname",
+    "query",
+    "Only this hostname, and the wildcard that covers it.",
+    {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
+)
+_LIST = {200: Answer("Hostnames, sorted.", list[HostnameView], headers=("Link",))}
+
+
+class UserHostnamesResource:
+    """The hostnames of a user."""
+
+    def __init__(self, owners: HostnameOwners) -> None:
+        self._owners = owners
+
+    @operation(
+        "List the hostnames of a user",
+        _LIST,
+        parameters=[LIMIT, _AFTER],
+        refusals=[Invalid, NotFound],
+        allow=users("certificates:read"),
+    )
+    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        query = payloads.Query(req)
+        after, limit = pages.wanted_by_hostname(query)
+        query.check()
+        views, next_after = self._owners.page(user_id, after, limit)
+        pages.link_next(req, resp, next_after)
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = encode(views)
+
+    on_head = on_get
+
+
+class UserHostnameResource:
+    """One hostname of a user."""
+
+    def __init__(self, owners: HostnameOwners) -> None:
+        self._owners = owners
+
+    @operation(
+        "Release a hostname",
+        {204: Answer("The hostname is released.")},
+        description="A hostname of an active certificate is in use and cannot be released.",
+        refusals=[NotFound, Conflict],
+        allow=users("certificates:write"),
+    )
+    def on_delete(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
+        self._owners.give_up(req.context.caller, user_id, hostname)
+        resp.status = 204
+
+
+class HostnamesResource:
+    """The hostnames of all users."""
+
+    def __init__(self, owners: HostnameOwners) -> None:
+        self._owners = owners
+
+    @operation(
+        "List hostnames and their owners",
+        _LIST,
+        parameters=[_HOSTNAME, LIMIT, _AFTER],
+        refusals=[Invalid],
+        allow=OPERATORS,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = payloads.Query(req)
+        after, limit = pages.wanted_by_hostname(query)
+        hostname = query.hostname("hostname") if query.has("hostname") else None
+        query.check()
+        resp.set_header("Cache-Control", "no-store")
+        if hostname is not None:
+            resp.data = encode(self._owners.find(hostname))
+            return
+        views, next_after = self._owners.page(None, after, limit)
+        pages.link_next(req, resp, next_after)
+        resp.data = encode(views)
+
+    on_head = on_get
+
+
+class HostnameResource:
+    """One hostname."""
+
+    def __init__(self, owners: HostnameOwners) -> None:
+        self._owners = owners
+
+    @operation(
+        "Grant a hostname to a user",
+        {200: Answer("The hostname, and its owner now.", HostnameView)},
+        description="Another user who owns the hostname loses it and is notified.",
+        body=HostnameGrant,
+        refusals=[NotFound, Conflict],
+        allow=OPERATORS,
+    )
+    def on_put(self, req: Request, resp: Response, hostname: str) -> None:
+        grant = payloads.read(req, HostnameGrant)
+        resp.data = encode(self._owners.grant(req.context.caller, hostname, grant.user_id))
+
+    @operation(
+        "Release a hostname of any user",
+        {204: Answer("The hostname is released, even if it was in use.")},
+        refusals=[NotFound],
+        allow=OPERATORS,
+    )
+    def on_delete(self, req: Request, resp: Response, hostname: str) -> None:
+        self._owners.release(req.context.caller, hostname)
+        resp.status = 204

@@ -1,0 +1,133 @@
+"""The worker's part of the outbox: users are notified of what happened to their hostnames."""
+
+import logging
+from typing import Any
+
+from sqlalchemy import BigInteger, bindparam, delete, select
+
+from ..errors import Finding
+from ..gateways.database import Database, Transaction
+from ..models import Certificate, CertificateHostname, HostnameClaim, HostnameNotice, User
+from .audit import Audit
+from .callers import Caller
+from .events import Events
+from .hostname_findings import CONTESTED, PROOF_MISSING, RELEASED, with_hostname_finding
+from .hostname_notices import NoticeKind
+from .revisions import Revisions
+
+_MOST_IN_A_RUN = 500
+_WORKER = Caller("command", "work", "")
+_CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_MISSING}
+_DETAILS = {
+    "released": "{name} is no longer the user's hostname: {why}.",
+    "contested": "{name} is contested: another user has proven control of it, too.",
+    "proof_missing": "{name} has lost the proof of control that its challenge had.",
+}
+_WHY = {
+    "operator": "an operator has released it",
+    "public_ca": "another user has a certificate of a public CA for it",
+    "challenge": "another user has proven control of it",
+    "user": "the user has released it",
+}
+_HINT = (
+    "Prove control by a challenge (POST /users/{user_id}/hostnames/{name}/challenge), "
+    "or ask an operator."
+)
+
+_log = logging.getLogger(__name__)
+
+
+class HostnameNoticeDelivery:
+    """Handles each row of the outbox in a transaction of its user: event, deliveries, findings of
+    active certificates, audit. A row is deleted in the same transaction, so it is handled once."""
+
+    def __init__(
+        self, database: Database, revisions: Revisions, audit: Audit, events: Events
+    ) -> None:
+        self._database = database
+        self._revisions = revisions
+        self._audit = audit
+        self._events = events
+        self._waiting = database.prepare(
+            select(HostnameNotice.id, HostnameNotice.user_id)
+            .order_by(HostnameNotice.id)
+            .limit(_MOST_IN_A_RUN),
+            tenant=None,
+        )
+        notice_id: Any = bindparam("notice_id", type_=BigInteger)
+        self._take = database.prepare(
+            delete(HostnameNotice)
+            .where(HostnameNotice.id == notice_id)
+            .returning(HostnameNotice.hostname, HostnameNotice.kind, HostnameNotice.reason)
+        )
+
+    def run(self) -> int:
+        """Notifies users; returns how many notices were handled. Raises Unavailable."""
+        number = 0
+        while rows := self._waiting():
+            handled = sum(self._handle(notice_id, user_id) for notice_id, user_id in rows)
+            number += handled
+            if handled < len(rows):
+                break
+        return number
+
+    def _handle(self, notice_id: int, user_id: int) -> bool:
+        try:
+            with self._database.begin(user_id) as session:
+                user = session.get(User, user_id, with_for_update=True)
+                # Another worker may have handled it, and the user may be gone.
+                rows = session.run(self._take, notice_id=notice_id)
+                if user and rows:
+                    self._notify(session, user_id, *rows[0])
+        except Exception:
+            # One notice that fails must not keep others waiting; it stays in the outbox.
+            _log.exception("Notice %s about a hostname failed", notice_id)
+            return False
+        return True
+
+    def _notify(
+        self, session: Transaction, user_id: int, hostname: str, kind: NoticeKind, reason: str
+    ) -> None:
+        if kind in _CODES and not (kind == "released" and _has(session, user_id, hostname)):
+            self._add_finding(session, user_id, hostname, kind, reason)
+        event_type: Any = f"hostname.{kind}"
+        self._audit.record(
+            session,
+            _WORKER,
+            event_type,
+            user_id,
+            f"/users/{user_id}/hostnames/{hostname}",
+            detail={"hostname": hostname, "reason": reason},
+            also=self._events.calls(event_type, user_id, hostname=hostname),
+        )
+
+    def _add_finding(
+        self, session: Transaction, user_id: int, hostname: str, kind: NoticeKind, reason: str
+    ) -> None:
+        finding = Finding(
+            _CODES[kind],
+            "hostnames",
+            _DETAILS[kind].format(name=hostname, why=_WHY.get(reason, reason)),
+            _HINT.format(user_id=user_id, name=hostname),
+            "warning",
+        )
+        certificates = session.scalars(
+            select(Certificate)
+            .join(CertificateHostname, CertificateHostname.certificate_id == Certificate.id)
+            .where(
+                CertificateHostname.user_id == user_id,
+                CertificateHostname.hostname == hostname,
+                Certificate.active,
+            )
+        ).all()
+        for certificate in certificates:
+            certificate.findings = with_hostname_finding(certificate.findings, finding, hostname)
+        session.flush()
+        if certificates:
+            self._revisions.replace(session, user_id)
+
+
+def _has(session: Transaction, user_id: int, hostname: str) -> bool:
+    """Whether the user has the name again."""
+    claim = session.get(HostnameClaim, hostname)
+    return claim is not None and claim.user_id == user_id

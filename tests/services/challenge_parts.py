@@ -17,8 +17,11 @@ from customer_certificates.services.challenge_limits import CheckLimits
 from customer_certificates.services.challenge_rounds import ChallengeRounds
 from customer_certificates.services.challenge_views import ChallengeView
 from customer_certificates.services.challenges import Challenges
+from customer_certificates.services.events import Events
+from customer_certificates.services.hostname_notice_delivery import HostnameNoticeDelivery
 from customer_certificates.services.hostnames import Hostnames, OwnershipRules
 from customer_certificates.services.proving import Proving
+from customer_certificates.services.revisions import Revisions
 
 from ..dns_server import DnsServer
 from ..factories import a_pair
@@ -57,6 +60,9 @@ class Parts:
         audit = Audit(database, now)
         self.dns_server = dns_server
         self.hostnames = Hostnames(database, now, rules)
+        self._delivery = HostnameNoticeDelivery(
+            database, Revisions(database, now), audit, Events(database, now)
+        )
         self.limits = CheckLimits(database, dns, now)
         proving = Proving(database, checks, self.hostnames, audit, now)
         self.rounds = ChallengeRounds(database, proving, self.limits, now)
@@ -89,6 +95,10 @@ class Parts:
         number = self.rounds.run()
         self.rounds.wait()
         return number
+
+    def notify(self) -> None:
+        """Does what a worker does with the outbox."""
+        self._delivery.run()
 
     def close(self) -> None:
         self.rounds.close()

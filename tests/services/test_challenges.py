@@ -16,7 +16,13 @@ import sqlalchemy as sa
 from customer_certificates.errors import Conflict, NotFound, TooManyRequests
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.models import HostnameChallenge, HostnameClaim, HostnameNotice
+from customer_certificates.models import (
+    AuditEntry,
+    Event,
+    HostnameChallenge,
+    HostnameClaim,
+    HostnameNotice,
+)
 from customer_certificates.services import challenge_limits, challenges
 from customer_certificates.services.challenge_views import ChallengeView
 
@@ -117,10 +123,16 @@ def notices(engine: sa.Engine, hostname: str) -> list[tuple[int, str]]:
     with engine.connect() as connection:
         found = connection.execute(
             sa.select(HostnameNotice.user_id, HostnameNotice.kind)
-            .where(HostnameNotice.hostname == hostname)
+            .where(HostnameNotice.hostname == hostname, HostnameNotice.kind != "verified")
             .order_by(HostnameNotice.id)
         )
         return [(user_id, kind) for user_id, kind in found]
+
+
+def events(engine: sa.Engine, user_id: int) -> list[str]:
+    with engine.connect() as connection:
+        of_user = sa.select(Event.type).where(Event.user_id == user_id).order_by(Event.id)
+        return [*connection.execute(of_user).scalars()]
 
 
 def set_claim(engine: sa.Engine, hostname: str, user_id: int, proof: str) -> None:
@@ -511,7 +523,8 @@ def test_a_contest_ends_for_the_incumbent(
 
     assert owner_of(engine, name) == (users[0], "challenge")
     assert parts.challenges.get(users[1], name).state == "expired"
-    assert notices(engine, name)[2:] == [(users[1], "contested"), (users[0], "contested")]
+    closed = [(users[1], "contest_closed"), (users[0], "contest_closed")]
+    assert notices(engine, name)[2:] == closed
 
 
 @pytest.mark.parametrize("winner", [0, 1])
@@ -530,6 +543,31 @@ def test_an_operator_decides_a_contest(
     assert owner_of(engine, name) == (users[winner], "operator")
     state = parts.challenges.get(users[1], name).state
     assert state == ("verified" if winner else "expired")
+
+
+def test_both_parties_and_the_audit_hear_of_a_contest(
+    parts: Parts, users: list[int], name: str, engine: sa.Engine, clock: Clock
+) -> None:
+    """Operators hear of the events of all users."""
+    contest(parts, users, name)
+    parts.notify()
+    clock.pass_by(72 * HOUR)
+    parts.work()
+    parts.notify()
+
+    assert events(engine, users[0]) == [
+        "hostname.verified",
+        "hostname.contested",
+        "hostname.contest_closed",
+    ]
+    assert events(engine, users[1]) == ["hostname.contested", "hostname.contest_closed"]
+    with engine.connect() as connection:
+        actions = connection.execute(
+            sa.select(AuditEntry.action)
+            .where(AuditEntry.chain == users[1], AuditEntry.action.startswith("challenge."))
+            .order_by(AuditEntry.seq)
+        ).scalars()
+        assert [*actions] == ["challenge.create", "challenge.contest", "challenge.close"]
 
 
 def test_an_unreachable_incumbent_keeps_the_name(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import DateTime, Text, bindparam, func, null, select, update
 
 from ..errors import Conflict, NotFound, Unavailable
-from ..gateways.database import EVERYBODY, Database
+from ..gateways.database import EVERYBODY, Database, Transaction
 from ..gateways.prepared import Row
 from ..gateways.sql import ids_as_json, ids_of, items_of
 from ..models import HostnameChallenge, HostnameClaim
@@ -116,6 +116,7 @@ class ChallengeRounds:
         self._postpone_claim = database.prepare(
             update(HostnameClaim).where(*of_claim).values(next_check_at=next_at)
         )
+        self._failures = database.prepare(select(HostnameClaim.check_failures).where(*of_claim))
         settled = {"checked_at": now_, "next_check_at": next_at}
         self._proof_is_there = database.prepare(
             update(HostnameClaim)
@@ -245,12 +246,21 @@ class ChallengeRounds:
         with self._database.begin(due.user_id) as session:
             locked_user(session, due.user_id)
             if checked and checked.is_proven:
-                session.run(self._proof_is_there, **settled)
+                self._proven_again(session, due, settled)
                 return
             missing = session.run(self._proof_is_missing, **settled)
             if missing and missing[0][0] == _MISSED:
                 reason = checked.seen[0].detail if checked else "The challenge was deleted."
                 self._notices.add(session, due.user_id, [due.hostname], "proof_missing", reason)
+
+    def _proven_again(self, session: Transaction, due: _Due, settled: dict[str, Any]) -> None:
+        missed = session.run(
+            self._failures, of_hostname=due.hostname, user_id=due.user_id, until=settled["until"]
+        )
+        session.run(self._proof_is_there, **settled)
+        if missed and missed[0][0] >= _MISSED:
+            reason = "The proof is there again."
+            self._notices.add(session, due.user_id, [due.hostname], "verified", reason)
 
     def _later(self, due: _Due) -> datetime | None:
         """When to check, if the domain has been asked too often."""

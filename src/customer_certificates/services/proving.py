@@ -20,7 +20,7 @@ from .callers import Caller
 from .challenge_checks import Checked, Checks, Tokens
 from .challenge_views import tokens_of
 from .hostname_claims import HostnameClaims
-from .hostname_notices import HostnameNotices
+from .hostname_notices import HostnameNotices, NoticeKind
 from .hostnames import Hostnames
 from .users import locked_user
 
@@ -234,6 +234,7 @@ class Proving:
         )
         if not was_verified or outcome.result == "taken_over":
             method = next(one.method for one in checked.seen if one.result == "found")
+            self._notices.add(session, user_id, [hostname], "verified", method)
             self._record(session, caller, challenge, "challenge.verify", method=method)
 
     def _require_unchanged(
@@ -283,7 +284,7 @@ class Proving:
             challenge.state = "contesting"
             challenge.expires_at = challenge.next_check_at = now + CONTESTED
             reason = "Two users have proven control by a challenge."
-            self._tell(session, challenge, other, reason)
+            self._tell(session, challenge, other, "contested", reason)
             self._record(session, caller, challenge, "challenge.contest")
         elif challenge.expires_at <= now:
             self._close(session, challenge, "Both records still stand.", other)
@@ -301,18 +302,23 @@ class Proving:
         if other is None:
             claim = self._claim_of(challenge.hostname)
             other = claim.user_id if claim else None
-        self._tell(session, challenge, other, f"The contest is over. {reason}")
+        self._tell(session, challenge, other, "contest_closed", reason)
 
     def _tell(
-        self, session: Transaction, challenge: HostnameChallenge, other: int | None, reason: str
+        self,
+        session: Transaction,
+        challenge: HostnameChallenge,
+        other: int | None,
+        kind: NoticeKind,
+        reason: str,
     ) -> None:
         """Has both parties notified, and with them the operators."""
         session.flush()
         names = [challenge.hostname]
-        self._notices.add(session, challenge.user_id, names, "contested", reason)
+        self._notices.add(session, challenge.user_id, names, kind, reason)
         if other is not None and other != challenge.user_id:
             with session.across_tenants():
-                self._notices.add(session, other, names, "contested", reason)
+                self._notices.add(session, other, names, kind, reason)
 
     def _claim_of(self, hostname: str) -> Claim | None:
         return self._claims.present(0, [hostname], UNPROVEN).claims.get(hostname)

@@ -19,7 +19,8 @@ from customer_certificates.services.callers import Caller
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.data_keys import DataKeys
 from customer_certificates.services.events import Events
-from customer_certificates.services.hostnames import Hostnames, OwnershipRules
+from customer_certificates.services.hostname_ownership import OwnershipRules
+from customer_certificates.services.hostnames import Hostnames
 from customer_certificates.services.inspection import Inspection
 from customer_certificates.services.intermediates import Intermediates
 from customer_certificates.services.private_keys import PrivateKeys

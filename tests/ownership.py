@@ -5,7 +5,8 @@ from datetime import datetime
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.pki.name_policy import NamePolicy
-from customer_certificates.services.hostnames import Hostnames, OwnershipRules
+from customer_certificates.services.hostname_ownership import OwnershipRules
+from customer_certificates.services.hostnames import Hostnames
 
 # Names are claimed without proof, and no name is reserved by a setting.
 PREFERRED = OwnershipRules(NamePolicy(), proof_required=False)

@@ -3,7 +3,7 @@
 from .config import Config
 from .pki.name_policy import NamePolicy
 from .pki.names import normalise
-from .services.hostnames import OwnershipRules
+from .services.hostname_ownership import OwnershipRules
 
 
 def ownership_rules(config: Config) -> OwnershipRules:

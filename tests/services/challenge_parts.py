@@ -19,7 +19,8 @@ from customer_certificates.services.challenge_views import ChallengeView
 from customer_certificates.services.challenges import Challenges
 from customer_certificates.services.events import Events
 from customer_certificates.services.hostname_notice_delivery import HostnameNoticeDelivery
-from customer_certificates.services.hostnames import Hostnames, OwnershipRules
+from customer_certificates.services.hostname_ownership import OwnershipRules
+from customer_certificates.services.hostnames import Hostnames
 from customer_certificates.services.proving import Proving
 from customer_certificates.services.revisions import Revisions
 

@@ -75,9 +75,11 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class Hostnames(msgspec.Struct, frozen=True):
-    """Those of the hostnames that somebody else's certificates are served for."""
+    """The hostnames that keep the certificate from being activated, by reason."""
 
     taken: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
+    reserved: tuple[str, ...] = ()
 
 
 class Checked(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from ..errors import Finding
 from ..pki.certificates import pem_of
 from ..pki.keys import key_algorithm, pkcs8
 from ..pki.winners import key_type_of
-from .answers import Refused, Stored, Unreachable
+from .answers import Hostnames, Refused, Stored, Unreachable
 from .api import AT_ONCE, Api
 from .collect import Candidate
 
@@ -140,10 +140,7 @@ def _check(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
     if predecessor and _is_newer(predecessor, candidate):
         return _stored(candidate, predecessor, "newer is there")
     checked = api.check(_payload(candidate), predecessor.id if predecessor else None)
-    problem = ""
-    if options.activate and checked.hostnames.taken:
-        names = ", ".join(checked.hostnames.taken)
-        problem = f"would not be active: another user has {names}"
+    problem = _why_inactive(checked.hostnames) if options.activate else ""
     would_be: Outcome = "would be renewed" if predecessor else "would be uploaded"
     return Result(
         candidate,
@@ -153,6 +150,17 @@ def _check(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
         findings=checked.findings,
         problem=problem,
     )
+
+
+def _why_inactive(hostnames: Hostnames) -> str:
+    """Why the certificate would not be activated; empty: it would be."""
+    reasons = {
+        "another user has": hostnames.taken,
+        "no proof of control of": hostnames.unproven,
+        "reserved:": hostnames.reserved,
+    }
+    found = [f"{reason} {', '.join(names)}" for reason, names in reasons.items() if names]
+    return f"would not be active: {'; '.join(found)}" if found else ""
 
 
 def _stored(candidate: Candidate, stored: Stored, outcome: Outcome) -> Result:

@@ -11,7 +11,7 @@ from ..gateways.database import Call, ConstraintBroken, Database
 from ..gateways.prepared import Row
 from ..models import CONTENT, Certificate
 from ..pki.material import Examined
-from .audit import Audit, Outcome
+from .audit import Audit
 from .callers import Caller
 from .contents import (
     certificate_not_found,
@@ -205,6 +205,7 @@ class Certificates:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self._now()))
             changes = certificate.active != wanted.active
+            grants = wanted.active and wanted.grant_hostnames
             told: list[Call] = []
             if changes:
                 self._served_names.require_kept(
@@ -226,7 +227,7 @@ class Certificates:
                         user_id,
                         certificate.hostnames,
                         self._hostnames.granted()
-                        if wanted.grant_hostnames
+                        if grants
                         else evidence_of_row(certificate, self._now()),
                     )
                 else:
@@ -238,8 +239,20 @@ class Certificates:
                     state_of(certificate),
                     notify=wanted.notify,
                 )
-            outcome: Outcome = "done" if changes else "unchanged"
-            self._audit.record(session, caller, action, user_id, path, outcome=outcome, also=told)
+            elif grants:
+                self._hostnames.claim(
+                    session, user_id, certificate.hostnames, self._hostnames.granted()
+                )
+            self._audit.record(
+                session,
+                caller,
+                action,
+                user_id,
+                path,
+                outcome="done" if changes or grants else "unchanged",
+                detail={"grant_hostnames": True} if grants else None,
+                also=told,
+            )
             once.keep(session, None)
 
     def delete(
@@ -332,6 +345,8 @@ class Certificates:
         detail = {"active": sent.active, "fingerprint_sha256": fingerprint}
         if activate_at:
             detail["activate_at"] = activate_at
+        if sent.grant_hostnames:
+            detail["grant_hostnames"] = True
 
         def rest(rows: list[list[Row]]) -> list[Call]:
             """What needs the certificate's id, to which the key is bound."""

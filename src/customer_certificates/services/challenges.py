@@ -17,8 +17,8 @@ from .callers import Caller
 from .challenge_checks import Checks, Tokens
 from .challenge_limits import CheckLimits
 from .challenge_views import ChallengeView, challenge_view, state_at, tokens_of
+from .hostname_ownership import OwnershipRules
 from .hostname_refusals import require_allowed
-from .hostnames import OwnershipRules
 from .proving import Proving, challenge_path, next_check, target_of
 from .users import locked_user, user_not_found
 

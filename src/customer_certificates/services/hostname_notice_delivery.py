@@ -35,6 +35,7 @@ _WHY = {
     "operator": "an operator has released it",
     "public_ca": "another user has a certificate of a public CA for it",
     "challenge": "another user has proven control of it",
+    "none": "another user has proven control of an overlapping name",
     "user": "the user has released it",
 }
 _HINT = (

@@ -7,33 +7,12 @@ from typing import Any, Literal, NamedTuple
 from ..errors import NotFound
 from ..gateways.database import Database, Transaction
 from ..models import CONTENT, Certificate
-from ..pki.name_policy import NamePolicy
-from ..pki.ownership import (
-    UNPROVEN,
-    Claim,
-    Decision,
-    Evidence,
-    Existing,
-    covering,
-    decide,
-    public_ca,
-    strongest,
-)
+from ..pki.ownership import UNPROVEN, Claim, Evidence, public_ca, strongest
 from .certificate_hostnames import CertificateHostnames
 from .hostname_changes import HostnameChanges, Replaced, ServedHostnames
-from .hostname_claims import HostnameClaims, names_of
-from .hostname_notices import HostnameNotices
-from .hostname_refusals import quota_exceeded, require_allowed, taken
-
-# Of one user, at a time.
-MOST_UNPROVEN = 100
-
-
-class OwnershipRules(NamedTuple):
-    """Which names are restricted, and whether a name is claimed only with a proof of control."""
-
-    policy: NamePolicy
-    proof_required: bool
+from .hostname_claims import names_of
+from .hostname_ownership import OwnershipChanges, OwnershipRules, wildcards_above
+from .hostname_refusals import require_allowed, taken
 
 
 class Outcome(NamedTuple):
@@ -59,10 +38,8 @@ class Hostnames:
         self, database: Database, now: Callable[[], datetime], rules: OwnershipRules
     ) -> None:
         self._now = now
-        self._rules = rules
         self.of_certificates = CertificateHostnames(database)
-        self._claims = HostnameClaims(database)
-        self._notices = HostnameNotices(database, now)
+        self._ownership = OwnershipChanges(database, now, rules)
         self._served = ServedHostnames(database)
 
     def claim(
@@ -80,13 +57,13 @@ class Hostnames:
         names, gone = names_of(hostnames), names_of(no_longer)
         if not names and not gone:
             return
-        self._claims.lock(session, [*names, *gone])
-        self._free(session, user_id, gone)
-        existing = self._claims.existing(session, user_id, names, evidence)
-        decision = self._decide(user_id, names, evidence, existing, self._now())
+        self._ownership.claims.lock(session, [*names, *gone])
+        self._ownership.free(session, user_id, gone)
+        existing = self._ownership.claims.existing(session, user_id, names, evidence)
+        decision = self._ownership.decide(user_id, names, evidence, existing, self._now())
         require_allowed(decision, user_id, field)
-        self._require_quota(session, user_id, decision, evidence, field)
-        self._apply(session, user_id, decision, evidence, existing, field)
+        self._ownership.require_quota(session, user_id, decision, evidence, field)
+        self._ownership.apply(session, user_id, decision, evidence, existing, field)
 
     def claim_active(
         self, session: Transaction, user_id: int, hostnames: str, evidence: Evidence
@@ -94,8 +71,8 @@ class Hostnames:
         """Makes the names (JSON) of a certificate that was active before names had owners the
         user's, whatever the rules. Raises Conflict if another user has one of them."""
         names = names_of(hostnames)
-        self._claims.lock(session, names)
-        written = self._claims.write(session, user_id, names, evidence, self._now())
+        self._ownership.claims.lock(session, names)
+        written = self._ownership.claims.write(session, user_id, names, evidence, self._now())
         if others := [name for name in names if name not in written]:
             raise taken(others, user_id, "active")
 
@@ -111,10 +88,10 @@ class Hostnames:
         """Raises Conflict if the user could not claim the names (JSON) with `evidence` at the time
         `at`, as things stand now; claims none."""
         names = names_of(hostnames)
-        existing = self._claims.existing(session, user_id, names, evidence)
-        decision = self._decide(user_id, names, evidence, existing, at)
+        existing = self._ownership.claims.existing(session, user_id, names, evidence)
+        decision = self._ownership.decide(user_id, names, evidence, existing, at)
         require_allowed(decision, user_id, field)
-        self._require_quota(session, user_id, decision, evidence, field)
+        self._ownership.require_quota(session, user_id, decision, evidence, field)
 
     def claim_proven(
         self,
@@ -132,19 +109,19 @@ class Hostnames:
         gives way. Raises Conflict: the name is reserved, or another user has a stronger proof.
         """
         evidence = Evidence(kind, now)
-        self._claims.lock(session, [hostname])
-        existing = self._claims.existing(session, user_id, [hostname], evidence)
+        self._ownership.claims.lock(session, [hostname])
+        existing = self._ownership.claims.existing(session, user_id, [hostname], evidence)
         other = existing.claims.get(hostname)
         if incumbent_failed and other and other.evidence.proof == "challenge":
             weakened = Claim(hostname, other.user_id, UNPROVEN)
             existing = existing._replace(claims={**existing.claims, hostname: weakened})
-        decision = self._decide(user_id, [hostname], evidence, existing, now)
+        decision = self._ownership.decide(user_id, [hostname], evidence, existing, now)
         if decision.contested:
             return Outcome("contested", decision.contested[0].user_id)
         require_allowed(decision, user_id, "hostname")
-        self._apply(session, user_id, decision, evidence, existing, "hostname")
+        self._ownership.apply(session, user_id, decision, evidence, existing, "hostname")
         if kind == "operator" and decision.new and not other:
-            self._notices.add(session, user_id, [hostname], "transferred", kind)
+            self._ownership.notices.add(session, user_id, [hostname], "transferred", kind)
         if other and other.user_id != user_id:
             return Outcome("taken_over", other.user_id)
         return Outcome("claimed")
@@ -155,9 +132,9 @@ class Hostnames:
         """Gives claims of the names (JSON) that the user has the proof `evidence`, if it is
         stronger. Other users' claims stay as they are."""
         names = names_of(hostnames)
-        self._claims.lock(session, names)
+        self._ownership.claims.lock(session, names)
         now = self._now()
-        claims = self._claims.existing(session, user_id, names, evidence).claims
+        claims = self._ownership.claims.existing(session, user_id, names, evidence).claims
         weaker = [
             name
             for name in names
@@ -166,39 +143,39 @@ class Hostnames:
             and strongest(evidence, claim.evidence, now) != claim.evidence
         ]
         if weaker:
-            self._claims.write(session, user_id, weaker, evidence, now)
+            self._ownership.claims.write(session, user_id, weaker, evidence, now)
 
     def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
         """Whether the user has the name, and an active certificate for it."""
-        return self._claims.is_in_use(session, user_id, hostname)
+        return self._ownership.claims.is_in_use(session, user_id, hostname)
 
     def release(self, session: Transaction, user_id: int | None, hostname: str, reason: str) -> int:
         """Deletes the claim of `hostname` (of the user `user_id`, if given), notifies its user, and
         returns the user's id. Raises NotFound."""
-        self._claims.lock(session, [hostname])
-        existing = self._claims.existing(session, 0, [hostname], UNPROVEN)
+        self._ownership.claims.lock(session, [hostname])
+        existing = self._ownership.claims.existing(session, 0, [hostname], UNPROVEN)
         claim = existing.claims.get(hostname)
         if claim is None or user_id not in (None, claim.user_id):
             raise NotFound(f"Nobody claims {hostname}.")
         with session.across_tenants():
-            self._notices.resend(session, [hostname, *_above([hostname])])
-            self._notices.add(session, claim.user_id, [hostname], "released", reason)
-            self._claims.release(session, claim.user_id, [hostname])
+            self._ownership.notices.resend(session, [hostname, *wildcards_above([hostname])])
+            self._ownership.notices.add(session, claim.user_id, [hostname], "released", reason)
+            self._ownership.claims.release(session, claim.user_id, [hostname])
         return claim.user_id
 
     def free(self, session: Transaction, user_id: int, hostnames: str) -> None:
         """Frees those of the names (JSON) that no active certificate of the user is for any more;
         a name that an operator granted or a challenge proved stays the user's."""
         names = names_of(hostnames)
-        self._claims.lock(session, names)
-        self._free(session, user_id, names)
+        self._ownership.claims.lock(session, names)
+        self._ownership.free(session, user_id, names)
 
     def release_all(self, session: Transaction, user_id: int) -> None:
         """Deletes all claims of a user who is about to be deleted."""
-        if names := self._claims.all_of(session, user_id):
-            self._claims.lock(session, names)
-            self._resend_above(session, user_id, names)
-            self._claims.release(session, user_id, names)
+        if names := self._ownership.claims.all_of(session, user_id):
+            self._ownership.claims.lock(session, names)
+            self._ownership.resend_above(session, user_id, names)
+            self._ownership.claims.release(session, user_id, names)
 
     def changes(
         self,
@@ -208,79 +185,13 @@ class Hostnames:
         replaced: Replaced | None,
     ) -> HostnameChanges:
         """What activating a certificate for these names would change, in place of `replaced`."""
-        existing = self._claims.present(user_id, hostnames, evidence)
-        decision = self._decide(user_id, hostnames, evidence, existing, self._now())
+        existing = self._ownership.claims.present(user_id, hostnames, evidence)
+        decision = self._ownership.decide(user_id, hostnames, evidence, existing, self._now())
         return self._served.changes(user_id, hostnames, replaced, decision)
 
     def granted(self) -> Evidence:
         """Returns the proof that an operator gives by granting names."""
         return Evidence("operator", self._now())
-
-    def _decide(
-        self,
-        user_id: int,
-        names: Sequence[str],
-        evidence: Evidence,
-        existing: Existing,
-        at: datetime,
-    ) -> Decision:
-        policy, proof_required = self._rules
-        return decide(user_id, names, evidence, existing, policy, at, proof_required=proof_required)
-
-    def _require_quota(
-        self,
-        session: Transaction,
-        user_id: int,
-        decision: Decision,
-        evidence: Evidence,
-        field: str,
-    ) -> None:
-        if decision.new and evidence.proof == "none":
-            number = self._claims.number_unproven(session, user_id)
-            if number + len(decision.new) > MOST_UNPROVEN:
-                raise quota_exceeded(MOST_UNPROVEN, decision.new, field)
-
-    def _apply(
-        self,
-        session: Transaction,
-        user_id: int,
-        decision: Decision,
-        evidence: Evidence,
-        existing: Existing,
-        field: str,
-    ) -> None:
-        names = [one.hostname for one in decision.release]
-        # Wildcards of other users cover one name less, or one more.
-        above = [
-            wildcard
-            for wildcard in _above(decision.new)
-            if (claim := existing.claims.get(wildcard)) and claim.user_id != user_id
-        ]
-        if names or above:
-            with session.across_tenants():
-                self._notices.resend(session, [*names, *above, *_above(names)])
-                for loser, lost in _by_user(decision.release).items():
-                    self._notices.add(session, loser, lost, "released", evidence.proof)
-                self._claims.release_others(session, user_id, names)
-        if gained := [name for name in names if name in decision.new]:
-            self._notices.add(session, user_id, gained, "transferred", evidence.proof)
-        if decision.write:
-            written = self._claims.write(session, user_id, decision.write, evidence, self._now())
-            # An earlier version of the service, during an upgrade, locks no zones.
-            if others := [name for name in decision.write if name not in written]:
-                raise taken(others, user_id, field)
-
-    def _free(self, session: Transaction, user_id: int, names: Sequence[str]) -> None:
-        freed = self._claims.free(session, user_id, names) if names else []
-        self._resend_above(session, user_id, freed)
-
-    def _resend_above(self, session: Transaction, user_id: int, freed: Sequence[str]) -> None:
-        """Has wildcards of other users sent again, which cover the names `freed` from now on."""
-        if above := _above(freed):
-            existing = self._claims.existing(session, user_id, above, UNPROVEN)
-            if any(claim.user_id != user_id for claim in existing.claims.values()):
-                with session.across_tenants():
-                    self._notices.resend(session, above)
 
 
 def evidence_of(content: Mapping[str, Any], at: datetime) -> Evidence:
@@ -298,15 +209,3 @@ def evidence_of(content: Mapping[str, Any], at: datetime) -> Evidence:
 def evidence_of_row(certificate: Certificate, at: datetime) -> Evidence:
     """Returns what a stored certificate proves at the time `at`."""
     return evidence_of({name: getattr(certificate, name) for name in CONTENT}, at)
-
-
-def _above(names: Sequence[str]) -> list[str]:
-    """The wildcards that cover `names`."""
-    return [*dict.fromkeys(wildcard for name in names if (wildcard := covering(name)))]
-
-
-def _by_user(claims: Sequence[Claim]) -> dict[int, list[str]]:
-    names: dict[int, list[str]] = {}
-    for claim in claims:
-        names.setdefault(claim.user_id, []).append(claim.hostname)
-    return names

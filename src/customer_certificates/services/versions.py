@@ -135,7 +135,14 @@ class Versions:
                 self._hostnames.granted() if sent.grant_hostnames else None,
                 allowed=sent.allow_lost_hostnames,
             )
-            self._record(session, caller, "certificate.replace", certificate, before)
+            self._record(
+                session,
+                caller,
+                "certificate.replace",
+                certificate,
+                before,
+                grants=sent.grant_hostnames,
+            )
             return once.keep(session, view_of(certificate, now))
 
     def roll_back(
@@ -246,6 +253,8 @@ class Versions:
         if is_scheduled or (
             is_stored and (certificate.active or activate_at in (None, activation))
         ):
+            if granted:
+                self._hostnames.claim(session, certificate.user_id, content["hostnames"], granted)
             return
         # An inactive one goes on waiting for its activation, unless the request says when.
         activate_at = activate_at or activation
@@ -325,11 +334,14 @@ class Versions:
         action: str,
         certificate: Certificate,
         before: tuple[int, str | None],
+        *,
+        grants: bool = False,
     ) -> None:
-        """`before` is the version that the certificate was, and what was pending."""
+        """`before` is the version that the certificate was, and what was pending; `grants`: its
+        hostnames were granted."""
         user_id = certificate.user_id
         version, pending = before
-        detail: dict[str, Any] = {}
+        detail: dict[str, Any] = {"grant_hostnames": True} if grants else {}
         told: list[Call] = []
         state = state_of(certificate)
         if certificate.version != version:
@@ -341,7 +353,7 @@ class Versions:
             if action == "certificate.replace":
                 told += self._events.calls("certificate.scheduled", user_id, scheduled)
                 state = scheduled
-        changed = before != (certificate.version, certificate.pending)
+        changed = grants or before != (certificate.version, certificate.pending)
         outcome: Outcome = "done" if changed else "unchanged"
         detail |= {"version": state.version, "fingerprint_sha256": state.fingerprint_sha256}
         path = certificate_path(user_id, certificate.id)

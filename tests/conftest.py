@@ -23,7 +23,9 @@ from customer_certificates.gateways.schema import migrate
 from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
+from .dns_server import DnsServer, knot_program, start_knot
 from .factories import CHEAPEST_HASHES, a_user
+from .gateways.resolver_stub import ResolverStub, refuse
 from .leftovers import Leftovers
 from .parallel import named_servers, one_at_a_time
 from .second_decoder import open_all
@@ -126,12 +128,30 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def dns_server(folder: Path) -> Iterator[DnsServer]:
+    """The server that TEST_DNS_SERVER names, or one of our own. Each test uses other names."""
+    if address := os.environ.get("TEST_DNS_SERVER"):
+        yield DnsServer(address)
+        return
+    if not knot_program():
+        missing = "knotd is not installed (apt-get install knot)"
+        if os.environ.get("CI") == "true":
+            raise RuntimeError(missing)
+        pytest.skip(missing)
+    server = start_knot(folder / "knot")
+    yield DnsServer(server.url)
+    server.stop()
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
     """On servers that TEST_DATABASE_URL and TEST_CACHE_URL name, or on ones of our own."""
     data = folder / f"data-{request.param}"
-    settings = {"CC_DATA_DIR": str(data)}
     with ExitStack() as stack:
+        # No test asks the machine's own resolvers about names that it makes up.
+        resolver = stack.enter_context(ResolverStub(refuse))
+        settings = {"CC_DATA_DIR": str(data), "CC_DNS_RESOLVERS": str(resolver.address)}
         if request.param == "postgresql":
             database, cache = named_servers()
             if not database:
@@ -175,6 +195,8 @@ _EMPTIED = (
     "tokens",
     "service_state",
     "hostname_notices",
+    "hostname_transfers",
+    "check_counts",
     "terminators",
     "users",
 )

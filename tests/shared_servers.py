@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .dns_server import knot_program, start_knot
 from .servers import Server, start_postgresql, start_valkey
 
 # Enough for the services and applications of five processes.
@@ -15,6 +16,8 @@ _POSTGRESQL = {"max_connections": "400"}
 _STARTS: dict[str, Callable[[Path], Server]] = {
     "TEST_DATABASE_URL": lambda folder: start_postgresql(folder, settings=_POSTGRESQL),
     "TEST_CACHE_URL": start_valkey,
+    # Without Knot the tests that need it are skipped.
+    **({"TEST_DNS_SERVER": start_knot} if knot_program() else {}),
 }
 
 

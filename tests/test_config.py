@@ -102,6 +102,13 @@ def test_a_proxy_is_no_terminator_by_its_address(terminators: str, proxies: str)
         ("CC_PROBE_ADDRESSES", "edge-1=10.1.2.3:99999"),
         ("CC_PROBE_ADDRESSES", "https://10.1.2.3/"),
         ("CC_PROBE_ADDRESSES", "edge-1="),
+        ("CC_DNS_RESOLVERS", "dns.example.net"),
+        ("CC_DNS_RESOLVERS", "9.9.9.9:0"),
+        ("CC_DNS_RESOLVERS", "[2620:fe::fe]:"),
+        ("CC_CHALLENGE_DOMAIN", "localhost"),
+        ("CC_CHALLENGE_DOMAIN", "192.0.2.1"),
+        ("CC_CHALLENGE_DOMAIN", "*.example.net"),
+        ("CC_CHALLENGE_DOMAIN", ".".join(["a" * 60] * 4)),
         ("CC_AUDIT_KEY", "hunter2"),
         ("CC_AUDIT_KEY", RSA_KEY),
         ("CC_AUDIT_EXPORT_DIR", "what?"),
@@ -130,6 +137,27 @@ def test_where_to_look_may_have_names(text: str, addresses: list[tuple[str, str,
     config = Config.from_environ({"CC_PROBE_ADDRESSES": text})
 
     assert config.probe_addresses == tuple(addresses)
+
+
+def test_resolvers_may_have_ports() -> None:
+    text = "9.9.9.9, 127.0.0.1:5353,2620:fe::fe,[2620:fe::9]:54,[2620:fe::10]"
+
+    resolvers = Config.from_environ({"CC_DNS_RESOLVERS": text}).dns_resolvers
+
+    assert [*resolvers] == [
+        ("9.9.9.9", 53),
+        ("127.0.0.1", 5353),
+        ("2620:fe::fe", 53),
+        ("2620:fe::9", 54),
+        ("2620:fe::10", 53),
+    ]
+    assert [str(one) for one in resolvers[2:4]] == ["2620:fe::fe", "[2620:fe::9]:54"]
+
+
+def test_a_challenge_domain_is_a_name_in_lower_case() -> None:
+    config = Config.from_environ({"CC_CHALLENGE_DOMAIN": "Challenges.Example.NET."})
+
+    assert config.challenge_domain == "challenges.example.net"
 
 
 PRODUCTION = {

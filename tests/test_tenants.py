@@ -115,7 +115,7 @@ class Cast:
             "terminator_id": self.terminator_id,
             **ids,
         }
-        path = route.path.format(**ids, name="index.html")
+        path = route.path.format(**ids, name="index.html", hostname="www.example.com")
         # Where there is a body, a resource refuses it; where none is expected, none is sent.
         body = {} if route.method in ("GET", "DELETE") else {"body": sent}
         json = {"Content-Type": "application/json"} if body else {}

@@ -35,6 +35,7 @@ from .middleware.turns import Turns
 from .ownership import ownership_rules
 from .pki.examination import TrustedRoots, encode, examiner_of
 from .pki.names import normalise
+from .proofs import proofs_of
 from .resources import openapi, problems, replies
 from .resources.audit import AuditResource, UserAuditResource
 from .resources.certificates import (
@@ -43,6 +44,7 @@ from .resources.certificates import (
     CertificatesResource,
     CheckResource,
 )
+from .resources.challenges import ChallengeResource, VerifyResource
 from .resources.documentation import DocsResource, OpenApiResource
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
@@ -76,6 +78,7 @@ from .services.authentication import Authentication
 from .services.callers import Caller
 from .services.candidates import Candidates
 from .services.certificates import Certificates
+from .services.challenges import Challenges
 from .services.claim_proofs import ClaimProofs
 from .services.data_keys import DataKeys
 from .services.event_pages import EventPages
@@ -138,7 +141,7 @@ def _now() -> datetime:
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
     nothing: Any = None
-    return openapi.document(_routes(*[nothing] * 17))
+    return openapi.document(_routes(*[nothing] * 18))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -190,7 +193,8 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     revisions = Revisions(database, now)
     audit, events = Audit(database, now), Events(database, now)
     data_keys, private_keys = DataKeys(database, master_keys, now), PrivateKeys(database)
-    hostnames = Hostnames(database, now, ownership_rules(config))
+    rules = ownership_rules(config)
+    hostnames = Hostnames(database, now, rules)
     parts = (
         database,
         inspection,
@@ -224,6 +228,18 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         roots_pem=config.roots_pem,
     )
     webhook_secrets = WebhookSecrets(database, master_keys, now)
+    proofs = proofs_of(config, database, hostnames, audit, now)
+    challenges = Challenges(
+        database,
+        proofs.checks,
+        proofs.proving,
+        proofs.limits,
+        rules,
+        audit,
+        now,
+        # Half of the request threads at most wait for DNS; the other half goes on serving.
+        at_once=config.threads // 2,
+    )
     webhooks = Webhooks(database, outbound, webhook_secrets, audit, events, now)
     routes = _routes(
         users,
@@ -241,6 +257,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         EventPages(database, now),
         webhooks,
         Redelivery(database, webhooks, audit, now),
+        challenges,
         HostnameOwners(database, hostnames, audit, now),
         Health(database, pages),
     )
@@ -422,11 +439,13 @@ def _routes(
     events: EventPages,
     webhooks: Webhooks,
     redelivery: Redelivery,
+    challenges: Challenges,
     owners: HostnameOwners,
     health: Health,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
     certificate = user + "/certificates/{certificate_id:id}"
+    challenge = user + "/hostnames/{hostname:hostname}/challenge"
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
@@ -444,6 +463,8 @@ def _routes(
         (certificate + "/versions", VersionsResource(versions)),
         (certificate + "/rollback", RollbackResource(versions)),
         (certificate + "/pending", PendingResource(versions)),
+        (challenge, ChallengeResource(challenges)),
+        (challenge + "/verify", VerifyResource(challenges)),
         (user + "/hostnames", UserHostnamesResource(owners)),
         (user + "/hostnames/{hostname:hostname}", UserHostnameResource(owners)),
         ("/hostnames", HostnamesResource(owners)),

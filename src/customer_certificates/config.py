@@ -29,6 +29,7 @@ T = TypeVar("T")
 RFC_9106_LOW_MEMORY = (65536, 3, 4)
 LEAST_PASSWORD_COST = (19456, 2, 1)
 DEFAULT_RATE = 1000
+_DNS_PORT = 53
 _HOST_AND_PORT = re.compile(r"([^:\[\]]*|\[[^\[\]]+\])(:[0-9]{1,5})?")
 _HOSTNAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _PASSWORD_COSTS = {
@@ -59,6 +60,19 @@ class ProbeAddress(NamedTuple):
     name: str
     host: str
     port: int
+
+
+class ResolverAddress(NamedTuple):
+    """Where a DNS resolver answers: an IP address and a port."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        if self.port == _DNS_PORT:
+            return self.address
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,9 @@ class Config:
     letters to users, from `mail_from` (None: there are none); `audit_key_pem` signs
     what the audit's chains end in (None: a key in `data_dir` does), and they are exported into
     `audit_export_dir` from time to time (None: they are not); `master_key` wraps data keys, those
-    `master_keys_retiring` still unwrap what they have wrapped.
+    `master_keys_retiring` still unwrap what they have wrapped; `dns_resolvers` answer DNS lookups
+    (none: the system's do), and `challenge_domain` is the one below which the CNAME records of
+    hostname challenges point (None: challenges have no CNAME record).
     """
 
     profile: Profile
@@ -137,6 +153,8 @@ class Config:
     master_key: MasterKeyAddress
     master_keys_retiring: tuple[MasterKeyAddress, ...]
     transit_token: str | None = field(repr=False)
+    dns_resolvers: tuple[ResolverAddress, ...]
+    challenge_domain: str | None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -222,6 +240,8 @@ class Config:
             master_key=_read(environ, "CC_MASTER_KEY", _master_key(data_dir / "master-key"), ""),
             master_keys_retiring=_read(environ, "CC_MASTER_KEYS_RETIRING", _master_keys, ""),
             transit_token=_read(environ, "CC_TRANSIT_TOKEN", str, "") or None,
+            dns_resolvers=_read(environ, "CC_DNS_RESOLVERS", _resolvers, ""),
+            challenge_domain=_read(environ, "CC_CHALLENGE_DOMAIN", _optional(_domain), ""),
         )
 
     @property
@@ -641,3 +661,30 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise ValueError(
             f"must list addresses or ranges, like 10.1.2.0/24,10.1.3.4: {error}."
         ) from None
+
+
+def _resolvers(text: str) -> tuple[ResolverAddress, ...]:
+    return tuple(_resolver(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _resolver(text: str) -> ResolverAddress:
+    host, port = text, str(_DNS_PORT)
+    # An IPv6 address has colons of its own: with a port it is in brackets.
+    if text.startswith("[") or text.count(":") == 1:
+        host, _, port = text.rpartition(":") if not text.endswith("]") else (text, "", port)
+    with suppress(ValueError):
+        address = str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
+        return ResolverAddress(address, _whole(1, 65535)(port))
+    raise ValueError(
+        f"must list IP addresses, with or without a port, like 9.9.9.9,[2620:fe::fe]:53, "
+        f"not {text!r}."
+    )
+
+
+def _domain(text: str) -> str:
+    name = text.lower().removesuffix(".")
+    label = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+    # A label of 32 characters and a dot go in front.
+    if not re.fullmatch(rf"({label}\.)+(?![0-9]+$){label}", name) or len(name) > 253 - 33:
+        raise ValueError(f"must be a domain name, like challenges.example.net, not {text!r}.")
+    return name

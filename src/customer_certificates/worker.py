@@ -19,8 +19,10 @@ from .gateways.tls_probe import served
 from .keys import master_keys_of
 from .ownership import ownership_rules
 from .periodic import Job, run_every_second, run_jobs
+from .proofs import Proofs, proofs_of
 from .services.audit import Audit
 from .services.candidates import Candidates
+from .services.challenge_rounds import ChallengeRounds
 from .services.configured_webhook import configure_webhook
 from .services.cutovers import Cutovers
 from .services.deliveries import Deliveries
@@ -41,8 +43,8 @@ from .services.serving import ServingStates
 from .services.stragglers import Stragglers
 from .services.webhook_secrets import WebhookSecrets
 
-# The dispatcher's, the jobs', the cutovers' and one to spare.
-_DATABASE_CONNECTIONS = 4
+# The dispatcher's, the jobs', the cutovers', some for challenges and one to spare.
+_DATABASE_CONNECTIONS = 8
 _LOOK_SECONDS = 1.0
 
 
@@ -89,13 +91,17 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
     if config.metrics_port:
         metrics.serve(config.host, config.metrics_port)
     announcements = Announcements(database.listen, dispatcher.wake)
+    hostnames = Hostnames(database, _now, ownership_rules(config))
+    proofs = proofs_of(config, database, hostnames, Audit(database, _now), _now)
     jobs = Thread(
-        target=run_jobs, args=[_jobs(database, config), Rota(database, _now), stopped], name="jobs"
+        target=run_jobs,
+        args=[_jobs(database, config, proofs), Rota(database, _now), stopped],
+        name="jobs",
     )
     jobs.start()
     cutovers = Cutovers(
         database,
-        Hostnames(database, _now, ownership_rules(config)),
+        hostnames,
         Audit(database, _now),
         Events(database, _now),
         _now,
@@ -104,9 +110,16 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
         target=run_every_second, args=["cutovers", cutovers.run, stopped], name="cutovers"
     )
     cutting.start()
+    challenges = ChallengeRounds(database, proofs.proving, proofs.limits, _now)
+    challenging = Thread(
+        target=run_every_second, args=["challenges", challenges.run, stopped], name="challenges"
+    )
+    challenging.start()
     dispatcher.run()
     jobs.join()
     cutting.join()
+    challenging.join()
+    challenges.close()
     announcements.close()
     outbound.close()
     webhook_secrets.close()
@@ -114,7 +127,7 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
     database.close()
 
 
-def _jobs(database: Database, config: Config) -> list[Job]:
+def _jobs(database: Database, config: Config, proofs: Proofs) -> list[Job]:
     by_mail = config.smtp is not None
     expiry = Expiry(database, Events(database, _now), _now, by_mail=by_mail)
     notices = HostnameNoticeDelivery(
@@ -126,6 +139,7 @@ def _jobs(database: Database, config: Config) -> list[Job]:
         Job("notify of hostnames", timedelta(seconds=10), notices.run),
         Job("clean kept answers", timedelta(hours=1), Repeats(database, _now).clean),
         Job("clean events", timedelta(hours=1), EventPages(database, _now).clean),
+        Job("clean check counts", timedelta(hours=1), proofs.limits.clean),
     ]
     if config.smtp and config.mail_from:
         mailer = Mailer(config.smtp, config.mail_from, config.roots_pem)

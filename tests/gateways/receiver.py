@@ -61,7 +61,10 @@ class Receiver:
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _at: TracebackType | None,
     ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -85,7 +88,9 @@ class Receiver:
             connection.sendall(self._greeting)
             with connection, connection.makefile("rb") as stream:
                 while head := _head(stream):
-                    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+                    length = int(
+                        head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0
+                    )
                     request = Received(
                         number, head.decode().strip(), stream.read(length), greeted[-1]
                     )

@@ -3,6 +3,7 @@
 from .audit import AuditEntry, AuditHead
 from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
+from .challenge import CheckCount, HostnameChallenge, HostnameTransfer
 from .delivery import PENDING, Delivery
 from .event import Event
 from .expiry_notice import ExpiryNotice
@@ -27,11 +28,14 @@ __all__ = [
     "Certificate",
     "CertificateHostname",
     "CertificateVersion",
+    "CheckCount",
     "Delivery",
     "Event",
     "ExpiryNotice",
+    "HostnameChallenge",
     "HostnameClaim",
     "HostnameNotice",
+    "HostnameTransfer",
     "Intermediate",
     "KeptAnswer",
     "PrivateKey",

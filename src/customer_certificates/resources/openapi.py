@@ -52,6 +52,7 @@ _TAGS = {
     "expiry": "What ends soon, and when its owner is told (docs/expiry.md).",
     "events": "What happened, for others to be told (docs/events.md).",
     "webhooks": "Endpoints that are told of events as they happen.",
+    "challenges": "How users prove control of hostnames (docs/hostnames.md).",
     "tokens": "What lets machines and people in.",
     "resolve": "Which certificate is served for a hostname.",
     "terminators": "For what serves TLS: certificates with their keys (docs/terminators).",

@@ -11,13 +11,21 @@ from ..models import Certificate, CertificateHostname, HostnameClaim, HostnameNo
 from .audit import Audit
 from .callers import Caller
 from .events import Events
-from .hostname_findings import CONTESTED, PROOF_MISSING, RELEASED, with_hostname_finding
+from .hostname_findings import (
+    CONTESTED,
+    PROOF_MISSING,
+    RELEASED,
+    with_hostname_finding,
+    without_hostname_findings,
+)
 from .hostname_notices import NoticeKind
 from .revisions import Revisions
 
 _MOST_IN_A_RUN = 500
 _WORKER = Caller("command", "work", "")
 _CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_MISSING}
+# After these, earlier findings about the hostname no longer hold.
+_GOOD_NEWS = ("contest_closed", "verified")
 _DETAILS = {
     "released": "{name} is no longer the user's hostname: {why}.",
     "contested": "{name} is contested: another user has proven control of it, too.",
@@ -90,7 +98,11 @@ class HostnameNoticeDelivery:
         self, session: Transaction, user_id: int, hostname: str, kind: NoticeKind, reason: str
     ) -> None:
         if kind in _CODES and not (kind == "released" and _has(session, user_id, hostname)):
-            self._add_finding(session, user_id, hostname, kind, reason)
+            self._change_findings(
+                session, user_id, hostname, _finding(user_id, hostname, kind, reason)
+            )
+        elif kind in _GOOD_NEWS and _has(session, user_id, hostname):
+            self._change_findings(session, user_id, hostname, None)
         event_type: Any = f"hostname.{kind}"
         self._audit.record(
             session,
@@ -102,16 +114,10 @@ class HostnameNoticeDelivery:
             also=self._events.calls(event_type, user_id, hostname=hostname),
         )
 
-    def _add_finding(
-        self, session: Transaction, user_id: int, hostname: str, kind: NoticeKind, reason: str
+    def _change_findings(
+        self, session: Transaction, user_id: int, hostname: str, finding: Finding | None
     ) -> None:
-        finding = Finding(
-            _CODES[kind],
-            "hostnames",
-            _DETAILS[kind].format(name=hostname, why=_WHY.get(reason, reason)),
-            _HINT.format(user_id=user_id, name=hostname),
-            "warning",
-        )
+        """Has active certificates for the hostname have this finding about it; None: none."""
         certificates = session.scalars(
             select(Certificate)
             .join(CertificateHostname, CertificateHostname.certificate_id == Certificate.id)
@@ -122,10 +128,26 @@ class HostnameNoticeDelivery:
             )
         ).all()
         for certificate in certificates:
-            certificate.findings = with_hostname_finding(certificate.findings, finding, hostname)
+            before = certificate.findings
+            certificate.findings = (
+                with_hostname_finding(before, finding, hostname)
+                if finding
+                else without_hostname_findings(before, hostname)
+            )
+        has_changed = any(session.is_modified(certificate) for certificate in certificates)
         session.flush()
-        if certificates:
+        if has_changed:
             self._revisions.replace(session, user_id)
+
+
+def _finding(user_id: int, hostname: str, kind: NoticeKind, reason: str) -> Finding:
+    return Finding(
+        _CODES[kind],
+        "hostnames",
+        _DETAILS[kind].format(name=hostname, why=_WHY.get(reason, reason)),
+        _HINT.format(user_id=user_id, name=hostname),
+        "warning",
+    )
 
 
 def _has(session: Transaction, user_id: int, hostname: str) -> bool:

@@ -13,9 +13,12 @@ from .events import HOSTNAMES_CHANGED
 from .hostname_claims import as_json
 
 # released: the name is no longer the user's. transferred: it is the user's now, and was another
-# user's, or was granted. contested: another user proved control of it as well. proof_missing: its
-# proof has vanished.
-NoticeKind = Literal["released", "transferred", "contested", "proof_missing"]
+# user's, or was granted. contested: another user proved control of it as well; contest_closed: it
+# stays with the user who has it. proof_missing: its proof has vanished. verified: a challenge has
+# proven it, or its proof is there again.
+NoticeKind = Literal[
+    "released", "transferred", "contested", "contest_closed", "proof_missing", "verified"
+]
 
 
 class HostnameNotices:

@@ -25,6 +25,15 @@ class Answer(NamedTuple):
     seconds: float
 
 
+class Page(NamedTuple):
+    """What a GET gave. `location` is where it redirects to; `is_whole`: `body` is all of it."""
+
+    status: int
+    location: str | None
+    body: bytes
+    is_whole: bool
+
+
 def read_head(incoming: Incoming) -> HTTPResponse:
     """The final response, its body unread (RFC 9110, 15.2).
 
@@ -56,6 +65,18 @@ def read_body(response: HTTPResponse, incoming: Incoming) -> tuple[bytes, bool]:
     is_whole = response.length == 0 or (response.length is None and response.isclosed())
     is_reusable = is_whole and not response.will_close and _is_framed_once(response)
     return beginning, is_reusable and not incoming.has_more()
+
+
+def read_page(response: HTTPResponse, most_bytes: int) -> Page:
+    """The response with its body, of which at most `most_bytes` are read and one to see if there
+    is more. Raises HTTPException or OSError if the body breaks off."""
+    body = b""
+    while len(body) <= most_bytes and (part := response.read1(most_bytes + 1 - len(body))):
+        body += part
+    is_whole = len(body) <= most_bytes
+    if is_whole and response.length:
+        raise HTTPException("The body is shorter than its Content-Length.")
+    return Page(response.status, response.getheader("Location"), body[:most_bytes], is_whole)
 
 
 def _is_framed_once(response: HTTPResponse) -> bool:

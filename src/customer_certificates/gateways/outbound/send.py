@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from ...config import Network
 from .addresses import AddressRules
-from .answers import Answer, read_body, read_head, retry_after
+from .answers import Answer, Page, read_body, read_head, read_page, retry_after
 from .deadline import Deadline, Incoming
 from .forbidden import TargetForbidden, TargetUnreachable
 from .idle import IdleConnections, Way
@@ -71,6 +71,25 @@ class Outbound:
         except (OSError, HTTPException) as error:
             self._say(error)
 
+    def get(self, url: str, most_bytes: int, addresses: Sequence[Address] = ()) -> Page:
+        """The response to a GET, and at most `most_bytes` of its body.
+
+        `addresses`, if given, are those of the URL's host: it is not resolved again.
+        Raises TargetForbidden, and TargetUnreachable if no response came in time.
+        """
+        deadline = Deadline(self._seconds)
+        target = self._read(url)
+        try:
+            ways = self._ways(target, deadline, addresses)
+            connection, _ = self._connect(ways, deadline)
+            with connection:
+                connection.settimeout(deadline.left)
+                connection.sendall(_get(target))
+                incoming = Incoming(connection, deadline)
+                return read_page(read_head(incoming), most_bytes)
+        except (OSError, HTTPException) as error:
+            self._say(error)
+
     def close(self) -> None:
         """Closes the connections that wait for another request."""
         self._idle.close()
@@ -98,12 +117,14 @@ class Outbound:
                     "Name a receiver on the public Internet; or ask the service's operator.",
                 )
 
-    def _ways(self, target: Target, deadline: Deadline) -> list[Way]:
+    def _ways(
+        self, target: Target, deadline: Deadline, addresses: Sequence[Address] = ()
+    ) -> list[Way]:
         """The ways to the target, in the order in which to try them; all may be gone."""
         if target.address is not None:
             addresses = [target.address]
         else:
-            addresses = self._lookups.addresses(target.host, deadline)
+            addresses = addresses or self._lookups.addresses(target.host, deadline)
             self._permit(addresses)
         return [Way(target.scheme, target.host, target.port, str(one)) for one in addresses]
 
@@ -192,3 +213,17 @@ def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
         "\r\n",
     ]
     return "\r\n".join(lines).encode("ascii") + body
+
+
+def _get(target: Target) -> bytes:
+    """A GET as it is sent; the response is to come as it is stored, and then nothing more."""
+    lines = [
+        f"GET {target.path} HTTP/1.1",
+        f"Host: {target.authority}",
+        "Accept: text/plain, */*",
+        "Accept-Encoding: identity",
+        "User-Agent: customer-certificates",
+        "Connection: close",
+        "\r\n",
+    ]
+    return "\r\n".join(lines).encode("ascii")

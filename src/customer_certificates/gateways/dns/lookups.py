@@ -1,0 +1,216 @@
+"""One question to all configured resolvers."""
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.resolver
+from dns.message import QueryMessage
+from dns.name import Name
+from dns.rdatatype import RdataType
+
+from ...config import ResolverAddress
+from ..outbound.deadline import Deadline
+from ..outbound.targets import Address
+
+LOOKUP_SECONDS = 5.0
+# RFC 9715: what fits into a packet on every path. More comes over TCP, 64 KiB at most.
+_UDP_BYTES = 1232
+# Seconds to wait for a datagram: one may be lost on the way.
+_TRIES = (1.0, 2.0)
+_MOST_HOPS = 8
+_MOST_SYSTEM_RESOLVERS = 3
+
+Kind = Literal["A", "AAAA", "CNAME", "NS", "TXT"]
+Outcome = Literal["found", "no_data", "nxdomain"]
+
+
+class LookupFailed(Exception):  # noqa: N818 - an outcome of a lookup, not an error of the program
+    """A resolver gave no usable answer. `detail` names the resolver and says what happened."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Answer(NamedTuple):
+    """The answer of one resolver. `names` are the name asked for and the aliases it leads through;
+    `values` are the records as bytes: texts in one piece, names in lower case without a last dot.
+    """
+
+    resolver: str
+    outcome: Outcome
+    names: tuple[str, ...]
+    values: tuple[bytes, ...]
+
+
+class Dns:
+    """Asks the configured resolvers, or the system's. Safe to use from any number of threads."""
+
+    def __init__(
+        self, resolvers: Sequence[ResolverAddress] = (), seconds: float = LOOKUP_SECONDS
+    ) -> None:
+        """`seconds` is how long all lookups of one check may take together."""
+        self._resolvers = tuple(resolvers)
+        self._seconds = seconds
+
+    def deadline(self) -> Deadline:
+        """A new deadline for the lookups of one check."""
+        return Deadline(self._seconds)
+
+    def ask(self, name: str, kind: Kind, deadline: Deadline) -> list[Answer]:
+        """The answer of each resolver. Raises LookupFailed if one of them gives none."""
+        return [
+            _Question(resolver, RdataType[kind], deadline).answer(name)
+            for resolver in self._asked()
+        ]
+
+    def ask_one(self, name: str, kind: Kind, deadline: Deadline) -> Answer:
+        """The answer of the first resolver, for what no proof depends on. Raises LookupFailed."""
+        return _Question(self._asked()[0], RdataType[kind], deadline).answer(name)
+
+    def addresses(self, name: str, deadline: Deadline) -> "Addresses":
+        """The addresses that resolvers know for `name`. Raises LookupFailed."""
+        answers = [*self.ask(name, "A", deadline), *self.ask(name, "AAAA", deadline)]
+        by_resolver: dict[str, set[Address]] = {}
+        for answer in answers:
+            found = by_resolver.setdefault(answer.resolver, set())
+            found |= {ipaddress.ip_address(value.decode()) for value in answer.values}
+        sets = list(by_resolver.values())
+        return Addresses(
+            frozenset(name for answer in answers for name in answer.names),
+            frozenset().union(*sets),
+            frozenset(sets[0].intersection(*sets)),
+        )
+
+    def _asked(self) -> Sequence[ResolverAddress]:
+        if self._resolvers:
+            return self._resolvers
+        # Read each time: the file changes when a machine changes its network.
+        try:
+            found = dns.resolver.Resolver().nameservers
+        except dns.resolver.NoResolverConfiguration:
+            found = []
+        addresses = [str(one) for one in found if _is_address(str(one))]
+        if not addresses:
+            raise LookupFailed("The system has no DNS resolver. Set CC_DNS_RESOLVERS.")
+        return [ResolverAddress(one, 53) for one in addresses[:_MOST_SYSTEM_RESOLVERS]]
+
+
+class Addresses(NamedTuple):
+    """`names`: the name and all aliases it leads through; `known`: what any resolver knows;
+    `agreed`: what all of them know."""
+
+    names: frozenset[str]
+    known: frozenset[Address]
+    agreed: frozenset[Address]
+
+
+class _Question:
+    """One question to one resolver, through as many aliases as necessary."""
+
+    def __init__(self, resolver: ResolverAddress, kind: RdataType, deadline: Deadline) -> None:
+        self._resolver = resolver
+        self._kind = kind
+        self._deadline = deadline
+        self._names: list[Name] = []
+
+    def answer(self, name: str) -> Answer:
+        """Raises LookupFailed."""
+        self._reach(dns.name.from_text(name))
+        while True:
+            response = self._send(self._names[-1])
+            self._follow(response)
+            values = self._values(response)
+            nxdomain = response.rcode() == dns.rcode.NXDOMAIN
+            if values:
+                return self._answer("found", values)
+            # A resolver follows aliases itself. One that stops at an alias is asked for the rest.
+            if nxdomain or self._names[-1] == response.question[0].name:
+                return self._answer("nxdomain" if nxdomain else "no_data", ())
+
+    def _answer(self, outcome: Outcome, values: tuple[bytes, ...]) -> Answer:
+        return Answer(
+            str(self._resolver), outcome, tuple(_text(name) for name in self._names), values
+        )
+
+    def _reach(self, name: Name) -> None:
+        if name in self._names:
+            raise self._failure(f"a CNAME loop at {_text(name)}")
+        if len(self._names) > _MOST_HOPS:
+            raise self._failure(f"more than {_MOST_HOPS} CNAME records in a row")
+        self._names.append(name)
+
+    def _follow(self, response: QueryMessage) -> None:
+        """Goes through the aliases that the response has."""
+        if self._kind == RdataType.CNAME:
+            return
+        while True:
+            aliases = response.get_rrset(
+                response.answer, self._names[-1], dns.rdataclass.IN, RdataType.CNAME
+            )
+            if not aliases:
+                return
+            if len(aliases) > 1:
+                raise self._failure(f"several CNAME records at {_text(self._names[-1])}")
+            self._reach(aliases[0].target)
+
+    def _values(self, response: QueryMessage) -> tuple[bytes, ...]:
+        found = response.get_rrset(response.answer, self._names[-1], dns.rdataclass.IN, self._kind)
+        if found is None:
+            return ()
+        match self._kind:
+            case RdataType.TXT:
+                return tuple(b"".join(record.strings) for record in found)
+            case RdataType.CNAME | RdataType.NS:
+                return tuple(_text(record.target).encode() for record in found)
+            case _:
+                return tuple(record.address.encode() for record in found)
+
+    def _send(self, name: Name) -> QueryMessage:
+        """A complete response. Raises LookupFailed."""
+        query = dns.message.make_query(name, self._kind, use_edns=0, payload=_UDP_BYTES)
+        for seconds in _TRIES:
+            try:
+                response, _ = dns.query.udp_with_fallback(
+                    query,
+                    self._resolver.address,
+                    min(seconds, self._deadline.left),
+                    self._resolver.port,
+                    # Others may send datagrams to the socket, too; only the resolver's counts.
+                    ignore_unexpected=True,
+                    ignore_errors=True,
+                )
+            except (TimeoutError, dns.exception.Timeout):
+                continue
+            except (OSError, EOFError, dns.exception.DNSException) as error:
+                raise self._failure(f"no usable response ({type(error).__name__})") from error
+            if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                raise self._failure(dns.rcode.to_text(response.rcode()))
+            if not isinstance(response, QueryMessage):
+                raise self._failure("no response to a query")
+            return response
+        raise LookupFailed(f"Resolver {self._resolver} did not answer in time.")
+
+    def _failure(self, reason: str) -> LookupFailed:
+        return LookupFailed(f"Resolver {self._resolver} answered {reason}.")
+
+
+def _text(name: Name) -> str:
+    """`name` as hostnames are stored; other octets than those of hostnames are escaped."""
+    return name.canonicalize().to_text(omit_final_dot=True)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,77 @@
+"""Files at a well-known place of a customer's web server, read over plain HTTP."""
+
+from collections.abc import Sequence
+from urllib.parse import urljoin
+
+from .outbound import Outbound, Page, TargetForbidden, TargetUnreachable
+from .outbound.targets import Address, Target, read
+
+MOST_BYTES = 4096
+_MOST_REDIRECTS = 3
+_HTTP, _HTTPS = 80, 443
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class FileMissing(Exception):  # noqa: N818 - an outcome of a check, not an error of the program
+    """The web server answered, but not with the file. `detail` says how."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class HttpFiles:
+    """Reads through the guard of webhooks: nothing private, bounded in time and size."""
+
+    def __init__(self, outbound: Outbound, port: int = _HTTP) -> None:
+        """`port` is where web servers answer plain HTTP."""
+        self._outbound = outbound
+        self._port = port
+
+    def read(self, host: str, path: str, addresses: Sequence[Address]) -> bytes:
+        """The file at `path`. `addresses` are those of `host`, an IP address or a name.
+
+        Follows redirects to the same host and path alone, as those from HTTP to HTTPS.
+        Raises FileMissing, TargetForbidden, TargetUnreachable.
+        """
+        url = self.url(host, path)
+        start = read(url)
+        for _ in range(_MOST_REDIRECTS + 1):
+            page = self._outbound.get(url, MOST_BYTES, addresses)
+            if page.status not in _REDIRECTS:
+                return _file(page)
+            url = self._redirected(start, url, page.location)
+        raise FileMissing(f"it redirects more than {_MOST_REDIRECTS} times")
+
+    def url(self, host: str, path: str) -> str:
+        """The URL at which the file is looked for."""
+        authority = f"[{host}]" if ":" in host else host
+        port = "" if self._port == _HTTP else f":{self._port}"
+        return f"http://{authority}{port}{path}"
+
+    def close(self) -> None:
+        """Closes idle connections."""
+        self._outbound.close()
+
+    def _redirected(self, start: Target, url: str, location: str | None) -> str:
+        """The URL that `url` redirects to. Raises FileMissing if that is another file."""
+        try:
+            joined = urljoin(url, location or "")
+            target = read(joined)
+        except (ValueError, TargetForbidden):
+            raise FileMissing("it redirects to an invalid URL") from None
+        port = self._port if target.scheme == "http" else _HTTPS
+        if (target.host, target.path, target.port) != (start.host, start.path, port):
+            raise FileMissing("it redirects to another host, port or path")
+        return joined
+
+
+def _file(page: Page) -> bytes:
+    if page.status != 200:
+        raise FileMissing(f"the status was {page.status}, not 200")
+    if not page.is_whole:
+        raise FileMissing(f"the body has more than {MOST_BYTES} bytes")
+    return page.body
+
+
+__all__ = ["MOST_BYTES", "FileMissing", "HttpFiles", "TargetForbidden", "TargetUnreachable"]

@@ -1,0 +1,72 @@
+"""Challenges by which users prove control of hostnames, and what they have led to."""
+
+from datetime import datetime
+
+from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .base import Base, Id, Time
+
+
+class HostnameChallenge(Base):
+    """A user is to prove control of a hostname by one of three records with random parts.
+
+    `state` is `pending`, `verified` (kept, so that the proof can be checked again), `contesting`
+    (another user's challenge stands as well) or `expired`. A worker checks it at `next_check_at`
+    (None: never): while it is at it, the time is the end of its lease. `attempts` is how many
+    checks it has made. `expires_at` is when a pending one expires, and a contest is decided.
+    `last_result` is JSON, what the last check has seen by each method; None: there was none.
+    """
+
+    __tablename__ = "hostname_challenges"
+    __table_args__ = (
+        UniqueConstraint("user_id", "hostname"),
+        UniqueConstraint("cname_label"),
+        Index(None, "hostname"),
+        Index(
+            "ix_hostname_challenges_next_check_at",
+            "next_check_at",
+            postgresql_where=text("next_check_at IS NOT NULL"),
+            sqlite_where=text("next_check_at IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    hostname: Mapped[str] = mapped_column(Text)
+    txt_token: Mapped[str] = mapped_column(Text)
+    cname_label: Mapped[str] = mapped_column(Text)
+    http_token: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Time)
+    expires_at: Mapped[datetime] = mapped_column(Time)
+    next_check_at: Mapped[datetime | None] = mapped_column(Time)
+    attempts: Mapped[int] = mapped_column(Integer)
+    last_checked_at: Mapped[datetime | None] = mapped_column(Time)
+    last_result: Mapped[str | None] = mapped_column(Text)
+    resolves_to_edge: Mapped[bool | None] = mapped_column(Boolean)
+
+
+class HostnameTransfer(Base):
+    """A challenge has taken a proven name from one user to another; users may be gone."""
+
+    __tablename__ = "hostname_transfers"
+    __table_args__ = (Index(None, "hostname", "at"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    hostname: Mapped[str] = mapped_column(Text)
+    from_user_id: Mapped[int] = mapped_column(Id)
+    to_user_id: Mapped[int] = mapped_column(Id)
+    at: Mapped[datetime] = mapped_column(Time)
+
+
+class CheckCount(Base):
+    """How many checks of all users have asked `name`, a domain or a DNS server, until `ends_at`."""
+
+    __tablename__ = "check_counts"
+    __table_args__ = (Index(None, "ends_at"),)
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+    ends_at: Mapped[datetime] = mapped_column(Time)

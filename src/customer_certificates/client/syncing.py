@@ -13,6 +13,7 @@ from rich.text import Text
 from .server_url import is_private
 from .sync import status
 from .sync.agent import Agent, Identity, Parts
+from .sync.directory import UntrustedError
 from .sync.feed import Feed
 from .sync.folder import Folder, FolderError, is_kept
 from .sync.haproxy import Haproxy
@@ -40,7 +41,7 @@ class Wish(NamedTuple):
     check: str | None
     reload: str | None
     runtime: Path | None
-    owner: str | None
+    group: str | None
     metrics: Path | None
 
 
@@ -58,9 +59,9 @@ def run(
     root = wish.out.absolute()
     try:
         with ExitStack() as stack:
-            folder = Folder(root, wish.owner)
+            folder = Folder(root, wish.group)
             stack.callback(folder.close)
-            state = State(root / "state.sqlite3")
+            state = State(folder.state_file())
             stack.callback(state.close)
             feed = Feed(wish.server, read_token)
             stack.callback(feed.close)
@@ -70,7 +71,7 @@ def run(
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: agent.stop())
             agent.run()
-    except (FolderError, ValueError) as error:
+    except (FolderError, UntrustedError, ValueError) as error:
         say(str(error))
         return 2
     except (OSError, sqlite3.Error) as error:
@@ -88,6 +89,7 @@ def _agent(
 ) -> Agent:
     """Raises ValueError, OSError, sqlite3.Error where the folder will not do."""
     _claim(state, folder.root, wish)
+    _grant(state, folder)
     layout = _LAYOUTS[wish.format](folder, state)
     mirror = Mirror(folder, state, layout, tells_a_server=wish.runtime is not None)
 
@@ -105,10 +107,10 @@ def _agent(
     if wish.runtime:
         runtime = Runtime(wish.runtime, str(folder.root / layout.listing))
         fallback = files if wish.reload else None
-        publisher = Told(state, listing, runtime, folder.root, refuse, fallback)
+        publisher = Told(state, listing, runtime, folder, refuse, fallback)
     parts = Parts(feed, state, mirror, publisher)
     identity = Identity(wish.name, wish.format, wish.server)
-    return Agent(identity, parts, folder.root, wish.metrics, now)
+    return Agent(identity, parts, folder, wish.metrics, now)
 
 
 def _claim(state: State, root: Path, wish: Wish) -> None:
@@ -121,6 +123,15 @@ def _claim(state: State, root: Path, wish: Wish) -> None:
             state.note("cursor", "")
         state.note("format", wish.format)
         state.note("server", wish.server)
+
+
+def _grant(state: State, folder: Folder) -> None:
+    """Another group than before, or none, may read the files that are there."""
+    before = f"group {folder.access}"
+    if state.fact("access") != before:
+        folder.grant_access()
+        with state.transaction():
+            state.note("access", before)
 
 
 def show_status(folder: Path) -> int:

@@ -68,9 +68,9 @@ def sync(
         Path | None,
         typer.Option(metavar="SOCKET", help="HAProxy's runtime socket: it is told, not reloaded."),
     ] = None,
-    owner: Annotated[
+    group: Annotated[
         str | None,
-        typer.Option(metavar="USER", help="Whose the files are: nginx's workers read them."),
+        typer.Option(metavar="GROUP", help="The group that may read the files: nginx's workers."),
     ] = None,
     metrics: Annotated[
         Path | None,
@@ -106,7 +106,7 @@ def sync(
         check=check or ("nginx -t" if format == Format.NGINX and reload else None),
         reload=reload,
         runtime=runtime,
-        owner=owner,
+        group=group,
         metrics=metrics,
     )
     read_token(token_file)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
+from ..terminal import escaped, say
 from .server_url import is_private
 from .sync import status
 from .sync.agent import Agent, Identity, Parts
@@ -25,8 +26,7 @@ from .sync.pem import Pem
 from .sync.publishing import Files, Publisher, Told
 from .sync.runtime import Runtime
 from .sync.state import State
-from .sync.trouble import say
-from .wording import clean, console
+from .wording import console
 
 _LAYOUTS: dict[str, type[Layout]] = {"nginx": Nginx, "haproxy": Haproxy, "pem": Pem}
 
@@ -55,7 +55,7 @@ def run(
     """The exit code: 0 after SIGTERM or Ctrl-C, or where everything is served; 1 where it is not;
     2 where the folder cannot be kept."""
     if not is_private(wish.server):
-        say(f"warning: private keys come from {clean(wish.server)} without TLS.")
+        say(f"warning: private keys come from {escaped(wish.server)} without TLS.")
     root = wish.out.absolute()
     try:
         with ExitStack() as stack:
@@ -152,9 +152,9 @@ def show_status(folder: Path) -> int:
         "said": f"{_second(found.at)} {process}",
     }
     for name, value in lines.items():
-        terminal.print(Text(f"{name:12}{clean(value)}"))
+        terminal.print(Text(f"{name:12}{escaped(value)}"))
     for problem in found.problems:
-        terminal.print(Text(f"{'problem':12}{clean(problem)}", "red"))
+        terminal.print(Text(f"{'problem':12}{escaped(problem)}", "red"))
     return int(not (found.is_current and is_running))
 
 

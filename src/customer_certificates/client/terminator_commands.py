@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import read_token
+from .commands import read_token, require_private
 
 _Server = Annotated[str, typer.Option(metavar="URL", help="Where the service is.")]
 _TokenFile = Annotated[
@@ -21,6 +21,10 @@ _TokenFile = Annotated[
         dir_okay=False,
         help="A terminator's token, where the service asks for one. It is read again once refused.",
     ),
+]
+_Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Allow plain HTTP to another host: anybody on the way reads."),
 ]
 _HERE = "http://localhost:9000"
 # The longest name that the service accepts.
@@ -76,6 +80,7 @@ def sync(
         Path | None,
         typer.Option(metavar="FILE", help="Metrics for node_exporter's textfile collector."),
     ] = None,
+    insecure: _Insecure = False,
     once: Annotated[bool, typer.Option("--once", help="Do what is to be done, then end.")] = False,
     show_status: Annotated[
         bool, typer.Option("--status", help="Say how the agent of DIR is doing, and end.")
@@ -88,14 +93,12 @@ def sync(
     as it should be: also if a certificate is left out because the server cannot load it.
     """
     from . import syncing
-    from .server_url import is_usable
 
     if show_status:
         raise typer.Exit(syncing.show_status(out))
     if format is None:
         raise typer.BadParameter("is missing", param_hint="--format")
-    if not is_usable(server):
-        raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
+    require_private(server, "private keys and the token", insecure=insecure)
     if runtime and format != Format.HAPROXY:
         raise typer.BadParameter("only HAProxy has such a socket", param_hint="--runtime")
     wish = syncing.Wish(
@@ -135,6 +138,7 @@ def probe(
     ] = None,
     server: _Server = _HERE,
     token_file: _TokenFile = None,
+    insecure: _Insecure = False,
 ) -> None:
     """Ask servers over TLS what they serve, and compare it with what should be.
 
@@ -142,10 +146,8 @@ def probe(
     told to the service. Exits with 1 where anything else is served, or nothing.
     """
     from .probe import read_address, run
-    from .server_url import is_usable
 
-    if not is_usable(server):
-        raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
+    require_private(server, "the token", insecure=insecure or token_file is None)
     try:
         read = [read_address(one) for one in addresses]
     except ValueError as error:

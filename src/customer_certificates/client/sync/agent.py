@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from ...terminal import say
 from ..answers import Lost, Refused, Unreachable
 from . import status
 from .commands import PublishingFailure
@@ -18,7 +19,7 @@ from .folder import Folder
 from .mirror import Mirror
 from .publishing import Publisher
 from .state import State
-from .trouble import Trouble, say
+from .trouble import Trouble
 
 _LONGEST_WAIT_SECONDS = 30.0
 _STATUS_SECONDS = 10.0

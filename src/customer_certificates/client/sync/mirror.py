@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from ...pki.winners import decide
+from ...terminal import say
 from .entries import Entry, Page
 from .folder import Folder
 from .layout import Layout, Settled
 from .pairs import load_errors
 from .state import Placed, State
-from .trouble import say
 
 # Whoever had looked up a path before it was given up may open it for so long: HAProxy, say, which
 # reads a long crt-list while it starts.

@@ -85,7 +85,7 @@ def test_what_is_mistyped_is_said_before_anything_is_done(folder: Path, words: l
     assert said
 
 
-ELSEWHERE = ("http://192.0.2.1", "HTTP://192.0.2.1:9000/", "http://localhost.example.com")
+ELSEWHERE = ("http://192.0.2.1", "HTTP://192.0.2.1:9000/", "http://www.localhost")
 HERE = ("http://[::1]:9000", "http://127.0.0.1:9000", "http://localhost:9000", "https://192.0.2.1")
 
 

@@ -1,6 +1,8 @@
 """The agent's folder: entries that the agent did not make are neither followed nor used."""
 
 import grp
+import itertools
+import math
 import os
 import shutil
 import socket
@@ -9,11 +11,13 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from customer_certificates.client.sync.directory import UntrustedError
 from customer_certificates.client.sync.folder import Folder, FolderError
+from customer_certificates.client.sync.state import State
 
 from ..agents import typed
 from ..pki.authority import NOW
@@ -304,3 +308,77 @@ def test_a_group_of_others_cannot_be_given_files(tmp_path: Path) -> None:
         Folder(tmp_path / "certificates", "no-such-group")
     assert not (tmp_path / "certificates").exists()
     shutil.rmtree(tmp_path)
+
+
+class Crash(BaseException):
+    """The process ended here."""
+
+
+class Crashing:
+    """Ends a process at its n-th change of the disk: from then on nothing changes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left: float = 0
+        for name in ("replace", "link", "symlink", "mkdir", "unlink", "fsync"):
+            monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
+        # The end of a transaction: all files are in their places, and the state does not say so.
+        monkeypatch.setattr(State, "to_report", self._counted(State.to_report))
+        monkeypatch.setattr(State, "note", self._counted(State.note))
+
+    def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left <= 0:
+                raise Crash
+            return function(*arguments, **options)
+
+        return counted
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+def test_a_crash_leaves_what_is_served(
+    keeper: Keeper,
+    feed: FeedStub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    kind: str,
+) -> None:
+    """At any change of the disk, between two versions of the folder; without --long, at some."""
+    keeper.format = kind
+    old = a(1, WWW)
+    feed.put(old, a(2, "shop.example.com"))
+    keeper.sync()
+    before = tmp_path / "before"
+    shutil.copytree(keeper.folder, before, symlinks=True)
+    new = a(1, WWW, version=2)
+    feed.put(new, a(3, "new.example.com"))
+    feed.remove(2)
+    with monkeypatch.context() as patch:
+        crashing = Crashing(patch)
+        for number in itertools.count(1, 1 if request.config.getoption("--long") else 5):
+            crashing.left = number
+            try:
+                keeper.sync()
+                break
+            except Crash:
+                assert served_now(keeper, WWW) in (content(old), content(new)), number
+            crashing.left = math.inf
+            shutil.rmtree(keeper.folder)
+            shutil.copytree(before, keeper.folder, symlinks=True)
+
+    assert number > 20
+    assert keeper.sync() == 0
+    assert served_now(keeper, WWW) == content(new)
+    assert served_now(keeper, "shop.example.com") is None
+
+
+def served_now(keeper: Keeper, hostname: str) -> bytes | None:
+    """What a server that starts now serves for a hostname: its listing leads to the file."""
+    listing = "http.conf" if keeper.format == "nginx" else "crt-list"
+    lines = [line.split() for line in (keeper.folder / listing).read_text().splitlines()]
+    if keeper.format == "nginx":
+        places = [words[1].rstrip(";") for words in lines if words[:1] == [hostname]]
+        return (keeper.folder / places[0] / "first.pem").read_bytes() if places else None
+    places = [words[0] for words in lines if hostname in words[1:]]
+    return Path(places[0]).read_bytes() if places else None

@@ -27,7 +27,7 @@ _TokenFile = Annotated[
     ),
 ]
 _Server = Annotated[str, typer.Option(metavar="URL", help="Where the service is.")]
-_Insecure = Annotated[
+Insecure = Annotated[
     bool,
     typer.Option("--insecure", help="Allow plain HTTP to another host: anybody on the way reads."),
 ]
@@ -56,7 +56,7 @@ def import_certificates(
     ] = False,
     passphrase_file: _Passphrases = None,
     token_file: _TokenFile = None,
-    insecure: _Insecure = False,
+    insecure: Insecure = False,
 ) -> None:
     """Upload the certificates and keys in files and folders.
 
@@ -87,7 +87,7 @@ def list_expiring(
     ] = "30d",
     server: _Server = _HERE,
     token_file: _TokenFile = None,
-    insecure: _Insecure = False,
+    insecure: Insecure = False,
 ) -> None:
     """Say which active certificates end soon, or have ended.
 

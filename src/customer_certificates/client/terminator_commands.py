@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import read_token, require_private
+from .commands import Insecure, read_token, require_private
 
 _Server = Annotated[str, typer.Option(metavar="URL", help="Where the service is.")]
 _TokenFile = Annotated[
@@ -21,10 +21,6 @@ _TokenFile = Annotated[
         dir_okay=False,
         help="A terminator's token, where the service asks for one. It is read again once refused.",
     ),
-]
-_Insecure = Annotated[
-    bool,
-    typer.Option("--insecure", help="Allow plain HTTP to another host: anybody on the way reads."),
 ]
 _HERE = "http://localhost:9000"
 # The longest name that the service accepts.
@@ -80,7 +76,7 @@ def sync(
         Path | None,
         typer.Option(metavar="FILE", help="Metrics for node_exporter's textfile collector."),
     ] = None,
-    insecure: _Insecure = False,
+    insecure: Insecure = False,
     once: Annotated[bool, typer.Option("--once", help="Do what is to be done, then end.")] = False,
     show_status: Annotated[
         bool, typer.Option("--status", help="Say how the agent of DIR is doing, and end.")
@@ -138,7 +134,7 @@ def probe(
     ] = None,
     server: _Server = _HERE,
     token_file: _TokenFile = None,
-    insecure: _Insecure = False,
+    insecure: Insecure = False,
 ) -> None:
     """Ask servers over TLS what they serve, and compare it with what should be.
 

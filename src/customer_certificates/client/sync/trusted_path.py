@@ -1,5 +1,6 @@
 """Opens a directory by a path that no other account can redirect."""
 
+import errno
 import grp
 import os
 import pwd
@@ -49,9 +50,12 @@ def _open(path: Path, *, is_made: bool) -> int:
         while names:
             _require_trusted(reached, os.fstat(folder), path)
             name = names.pop()
-            if is_made:
+            status = _status(folder, name)
+            if status is None and is_made:
                 _make(folder, name, 0o755 if names else 0o700)
-            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                status = _status(folder, name)
+            if status is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
             if stat.S_ISLNK(status.st_mode):
                 links += 1
                 if links > _MOST_LINKS:
@@ -72,6 +76,13 @@ def _open(path: Path, *, is_made: bool) -> int:
         os.close(folder)
         raise
     return folder
+
+
+def _status(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def _make(folder: int, name: str, mode: int) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from customer_certificates.client.sync.folder import Folder, FolderError
+
 from ..accounts import SERVER, SERVER_GROUP, as_server
 from ..agents import typed
 from .feed_stub import FeedStub, a_feed
@@ -180,6 +182,15 @@ def test_another_group_may_read_from_now_on(host: Host) -> None:
 
     assert host.sync() == 0
     _require_readable(host)
+
+
+def test_a_group_of_others_cannot_be_given_files(host: Host) -> None:
+    """An agent that does not run as root."""
+    place = host.folder.parent / "theirs"
+    place.mkdir()
+    os.chown(place, SERVER, SERVER)
+    with as_server(), pytest.raises(FolderError, match="run the agent as root, or as an account"):
+        Folder(place / "certificates", "root")
 
 
 def test_a_folder_below_one_of_the_servers_account_is_refused(host: Host) -> None:

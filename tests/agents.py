@@ -150,7 +150,7 @@ def start_edge(kind: str, url: str, folder: Path, stack: ExitStack, **environmen
 
     options = ["--format", kind.partition("-")[0]]
     if kind == "nginx" and os.geteuid() == 0:
-        options += ["--owner", "nobody"]
+        options += ["--group", "nogroup"]
     code, _, said = typed("--out", certificates, "--server", url, "--once", *options)
     assert code == 0, said
     server, terminator, reload = start(here, certificates)

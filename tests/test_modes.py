@@ -111,14 +111,17 @@ def test_production_does_not_start_without(
 
 
 def test_tokens_are_listed_and_revoked(production: dict[str, str], engine: sa.Engine) -> None:
-    text = run("token create --operator --name first", production).stdout.strip()
+    name = "first\x1b[2J\x9b31m\u202e\x7f"
+    text = run(f"token create --operator --name {name}", production).stdout.strip()
     other = make_token(engine, "operator")
     parts = tokens.read(text)
     assert parts
 
     listed = run("token list", production).stdout
     assert [json.loads(line)["id"] for line in listed.splitlines()] == [parts.id, other.id]
-    assert json.loads(listed.splitlines()[0])["name"] == "first"
+    # No name acts upon the terminal, and the JSON has it as it is.
+    assert listed.replace("\n", "").isprintable()
+    assert json.loads(listed.splitlines()[0])["name"] == name
     assert parts.secret not in listed
     assert run(f"token revoke {parts.id}", production).returncode == 0
     first, second = map(json.loads, run("token list", production).stdout.splitlines())

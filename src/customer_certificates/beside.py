@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from .config import Config, uncounted
+from .terminal import say
 from .workers import Workers
 
 _EXPORT_SECONDS = 600
@@ -36,7 +37,7 @@ def exports(config: Config, server: Workers) -> Iterator[None]:
                 process = subprocess.Popen(command, env=uncounted(), stdout=subprocess.DEVNULL)  # noqa: S603
             process.wait()
         except OSError as error:
-            _say(f"the audit's heads cannot be exported: {error.strerror}")
+            say(f"the audit's heads cannot be exported: {error.strerror}")
 
     def every_ten_minutes() -> None:
         export()
@@ -66,7 +67,7 @@ def delivering(server: Workers) -> Iterator[None]:
                     running[:] = [subprocess.Popen(command)]  # noqa: S603
                 running[0].wait()
             except OSError as error:
-                _say(f"the worker that tells others cannot be started: {error.strerror}")
+                say(f"the worker that tells others cannot be started: {error.strerror}")
             stopped.wait(_AGAIN_SECONDS)
 
     thread = Thread(target=keep_running, name="delivering", daemon=True)
@@ -77,7 +78,3 @@ def delivering(server: Workers) -> Iterator[None]:
         for process in running:
             process.terminate()
         thread.join(_END_SECONDS)
-
-
-def _say(what: str) -> None:
-    print(f"customer-certificates: {what}", file=sys.stderr, flush=True)

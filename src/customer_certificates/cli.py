@@ -13,6 +13,7 @@ from .config import Config, ConfigError
 from .gateways.no_dumps import forbid_dumps
 from .key_commands import app as key_commands
 from .maintenance_commands import audit, clean
+from .terminal import say, show
 
 if TYPE_CHECKING:
     from .services.callers import Caller
@@ -109,9 +110,9 @@ def migrate() -> None:
     except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)
     if examined:
-        print(f"Certificates of an earlier version that were examined: {examined}.")
+        show(f"Certificates of an earlier version that were examined: {examined}.")
     if sealed:
-        print(f"Private keys of an earlier version that were sealed: {sealed}.")
+        show(f"Private keys of an earlier version that were sealed: {sealed}.")
 
 
 @app.command()
@@ -121,7 +122,7 @@ def openapi() -> None:
 
     from .app import description
 
-    print(yaml.safe_dump(description(), sort_keys=False, allow_unicode=True, width=100), end="")
+    show(yaml.safe_dump(description(), sort_keys=False, allow_unicode=True, width=100), end="")
 
 
 app.command()(clean)
@@ -149,7 +150,7 @@ def create_token(
 
     new = NewToken(name=name, kind="operator", expires_in_days=expires_in_days)
     with _tokens() as service:
-        print(service.create(_command(), new).token)
+        show(service.create(_command(), new).token)
 
 
 @tokens.command("list")
@@ -162,7 +163,7 @@ def list_tokens() -> None:
         while after is not None:
             views, after = service.page(_command(), None, after, 1000)
             for view in views:
-                print(msgspec.json.encode(view).decode())
+                show(msgspec.json.encode(view).decode())
 
 
 @tokens.command("revoke")
@@ -170,7 +171,7 @@ def revoke_token(token_id: Annotated[int, typer.Argument(metavar="ID", min=1)]) 
     """Revoke a token: it opens nothing from the next request on."""
     with _tokens() as service:
         service.revoke(_command(), token_id)
-    print(f"Token {token_id} is revoked.")
+    show(f"Token {token_id} is revoked.")
 
 
 @tokens.command("verify")
@@ -183,9 +184,9 @@ def verify_token() -> None:
 
     parts = read(sys.stdin.readline().strip())
     if parts is None:
-        print("This is no token of Customer Certificates, or not a whole one.")
+        show("This is no token of Customer Certificates, or not a whole one.")
         raise typer.Exit(1)
-    print(f"This is {parts.kind} token {parts.id}; its checksum holds.")
+    show(f"This is {parts.kind} token {parts.id}; its checksum holds.")
 
 
 def main() -> None:
@@ -223,5 +224,5 @@ def _command() -> "Caller":
 
 
 def _stop(error: Exception) -> NoReturn:
-    print(f"customer-certificates: {error}", file=sys.stderr)
+    say(str(error))
     raise typer.Exit(2)

@@ -1,6 +1,5 @@
 """The commands that make and exchange master keys."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .config import Config, ConfigError
+from .terminal import note, say, show
 
 app = typer.Typer(help="Make a master key, and take data keys from one to another.")
 
@@ -29,11 +29,10 @@ def init(
         file = (path or Path(address.where)).absolute()
         if not make(file):
             _stop(f"{file} is there already; a master key is not overwritten.")
-    print(f"CC_MASTER_KEY=file:{file}")
-    print(
+    show(f"CC_MASTER_KEY=file:{file}")
+    note(
         "Keep a copy of it apart from the database's backups: "
-        "without it no private key can be opened.",
-        file=sys.stderr,
+        "without it no private key can be opened."
     )
 
 
@@ -49,7 +48,7 @@ def rewrap(
 
     def told(done: int, of: int) -> None:
         if progress:
-            print(f"{done} of {of}", file=sys.stderr, flush=True)
+            note(f"{done} of {of}")
 
     with _explained():
         _show(run(Config.from_environ(), told))
@@ -69,9 +68,9 @@ def status() -> None:
 
 def _show(counts: dict[str, int]) -> None:
     (current, number), *others = counts.items()
-    print(f"{number} {current} (current)")
+    show(f"{number} {current} (current)")
     for master_key_id, left in others:
-        print(f"{left} {master_key_id}")
+        show(f"{left} {master_key_id}")
     if others:
         raise typer.Exit(1)
 
@@ -89,5 +88,5 @@ def _explained() -> Iterator[None]:
 
 
 def _stop(reason: str) -> None:
-    print(f"customer-certificates: {reason}", file=sys.stderr)
+    say(reason)
     raise typer.Exit(2)

@@ -1,6 +1,5 @@
 """The commands that look after a database. What they need is imported when they run."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .config import Config, ConfigError
+from .terminal import say, show
 
 audit = typer.Typer(help="The record of who did what.", no_args_is_help=True)
 
@@ -38,11 +38,11 @@ def verify(
     with _configured() as config:
         found = verify_audit(config, user, heads or [], public_key)
     for line in found.unsigned:
-        print(f"A head that was not signed with this key: {line[:200]}")
+        show(f"A head that was not signed with this key: {line[:200]}")
     for fault in found.report.faults:
-        print(f"Chain {fault.chain}, seq {fault.seq}: {fault.what}")
+        show(f"Chain {fault.chain}, seq {fault.seq}: {fault.what}")
     faults = len(found.report.faults) + len(found.unsigned)
-    print(
+    show(
         f"Chains: {found.report.chains}. Entries: {found.report.entries}. "
         f"Signed heads: {found.heads}. Faults: {faults}."
     )
@@ -61,7 +61,7 @@ def export(
     from .maintenance import export_heads
 
     with _configured() as config:
-        print(export_heads(config, out))
+        show(str(export_heads(config, out)))
 
 
 def clean() -> None:
@@ -69,7 +69,7 @@ def clean() -> None:
     from .maintenance import clean as run
 
     with _configured() as config:
-        print(f"Kept answers that were removed: {run(config)}.")
+        show(f"Kept answers that were removed: {run(config)}.")
 
 
 @contextmanager
@@ -82,5 +82,5 @@ def _configured() -> Iterator[Config]:
     try:
         yield Config.from_environ()
     except (AuditFileError, ConfigError, SchemaError, Unavailable) as error:
-        print(f"customer-certificates: {error}", file=sys.stderr)
+        say(str(error))
         raise typer.Exit(2) from None

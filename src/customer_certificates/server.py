@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from . import beside
 from .config import Config, share_metrics
 from .gateways.admin_server import AdminServer
 from .gateways.tls_files import Served, TlsFileError
+from .terminal import note, say
 from .workers import ENDING, Workers, act_on_the_first_signal
 
 _DRAIN_SECONDS = 25
@@ -81,13 +81,13 @@ def _renew(server: Workers, served: Served) -> None:
         pair = served.take_up(datetime.now(UTC))
         server.use_tls(*served.paths)
         if pair.warning:
-            _say(pair.warning)
+            say(pair.warning)
 
     def take_up_again() -> None:
         try:
             take_up()
         except TlsFileError as error:
-            _say(f"{error} The certificate before goes on being served.")
+            say(f"{error} The certificate before goes on being served.")
 
     def look() -> None:
         seen = said = ""
@@ -96,23 +96,19 @@ def _renew(server: Workers, served: Served) -> None:
             wrong = ""
             try:
                 if served.differs(datetime.now(UTC)):
-                    _say("the certificate was renewed: new workers take it up.")
+                    say("the certificate was renewed: new workers take it up.")
                     server.reload()
             except TlsFileError as error:
                 wrong = str(error)
             # One file is renewed before the other: what is wrong is said when it stays so.
             if wrong and wrong == seen != said:
-                _say(f"{wrong} The certificate before goes on being served.")
+                say(f"{wrong} The certificate before goes on being served.")
                 said = wrong
             seen = wrong
 
     take_up()
     server.on_reload(take_up_again)
     server.on_startup(Thread(target=look, name="tls-files", daemon=True).start)
-
-
-def _say(what: str) -> None:
-    print(f"customer-certificates: {what}", file=sys.stderr, flush=True)
 
 
 def worker() -> object:
@@ -206,23 +202,19 @@ def _granian(config: Config) -> Workers:
 def _announce(config: Config) -> None:
     url = config.address
     if config.asks_credentials:
-        print(
+        note(
             f"Customer Certificates listens on {url}. It asks for credentials (profile prd).\n"
-            "The first operator's token: customer-certificates token create --operator",
-            file=sys.stderr,
-            flush=True,
+            "The first operator's token: customer-certificates token create --operator"
         )
         return
     user = {"name": "Ada Lovelace", "email": "ada@example.com", "password": "correct horse"}
     body = shlex.quote(msgspec.json.encode(user).decode())
-    print(
+    note(
         f"Customer Certificates listens on {url}. It is open (profile {config.profile}): it "
         "asks for no credentials and so serves "
         f"{'its CC_TRUSTED_PEERS and ' if config.trusted_peers else ''}this machine alone.\n"
         f"Try it:\n"
         f"  curl {url}/users -H 'Content-Type: application/json' -d {body}\n"
         f"  curl {url}/users/1\n"
-        f"The API is described at {url}/docs",
-        file=sys.stderr,
-        flush=True,
+        f"The API is described at {url}/docs"
     )

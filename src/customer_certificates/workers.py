@@ -17,6 +17,7 @@ from granian.constants import SSLProtocols
 from granian.server.mp import MPServer, WorkerProcess
 
 from .gateways.alarms import Alarm
+from .terminal import say
 
 # What clients have to take of an answer that is sent to them, before the kernel gives them up.
 _UNREAD_SECONDS = 30
@@ -146,7 +147,7 @@ class Workers(MPServer):
     def _replace(self, fresh: list[WorkerProcess], ready: int) -> None:
         """Has the `fresh` workers take over, once as many bytes as they are came from `ready`."""
         if not self._start(fresh, ready):
-            _say("new workers did not start; those that were there go on.")
+            say("new workers did not start; those that were there go on.")
             _end(fresh, 0)
             self._replacing = []
             return
@@ -278,7 +279,3 @@ def _insist(workers: Sequence[WorkerProcess], ended: Event) -> None:
     while not ended.wait(_INSIST_SECONDS):
         for worker in workers:
             _signal(worker, signal.SIGTERM)
-
-
-def _say(what: str) -> None:
-    print(f"customer-certificates: {what}", file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from customer_certificates.client.commands import (
     inspect_files,
     list_expiring,
 )
+from customer_certificates.client.terminator_commands import probe, sync
 
 from .stub import a_stub
 from .trees import issued, write
@@ -23,6 +24,8 @@ app = typer.Typer()
 app.command("import")(import_certificates)
 app.command("inspect")(inspect_files)
 app.command("expiring")(list_expiring)
+app.command()(sync)
+app.command()(probe)
 
 
 def typed(*words: str | Path) -> tuple[int, str, str]:
@@ -82,17 +85,40 @@ def test_what_is_mistyped_is_said_before_anything_is_done(folder: Path, words: l
     assert said
 
 
-def test_keys_do_not_go_over_a_network_in_clear_without_a_word(tmp_path: Path) -> None:
-    said = {
-        server: typed("import", tmp_path, "--user", "1", "--server", server)[2]
-        for server in ("http://192.0.2.1", "https://192.0.2.1", "http://[::1]:9000")
-    }
+ELSEWHERE = ("http://192.0.2.1", "HTTP://192.0.2.1:9000/", "http://www.localhost")
+HERE = ("http://[::1]:9000", "http://127.0.0.1:9000", "http://localhost:9000", "https://192.0.2.1")
 
-    assert said == {
-        "http://192.0.2.1": "warning: private keys go to http://192.0.2.1 without TLS.\n",
-        "https://192.0.2.1": "",
-        "http://[::1]:9000": "",
-    }
+
+@pytest.mark.parametrize("server", [*ELSEWHERE, *HERE])
+@pytest.mark.parametrize(
+    ("words", "secrets"),
+    [
+        (["import", "{}", "--user", "1"], "private keys and the token"),
+        (["sync", "--out", "/dev/null/no", "--format", "pem"], "private keys and the token"),
+        (["expiring", "--user", "1", "--within", "x", "--token-file", "{}/token"], "the token"),
+        (["probe", "", "--token-file", "{}/token"], "the token"),
+    ],
+)
+def test_nothing_secret_goes_to_another_host_over_plain_http(
+    tmp_path: Path, server: str, words: list[str], secrets: str
+) -> None:
+    """Unless it is allowed. The commands end at once: there is nothing for them to do."""
+    (tmp_path / "token").write_text("token")
+    words = [word.format(tmp_path) for word in words]
+    code, _, said = typed(*words, "--server", server)
+    allowed = typed(*words, "--server", server, "--insecure")
+
+    refusal = f"is plain HTTP to another host: anybody on the way could read {secrets}."
+    is_refused = refusal in " ".join(said.replace("│", " ").split())
+    assert is_refused == (server in ELSEWHERE)
+    assert code == 2 or not is_refused
+    assert "plain HTTP" not in allowed[2]
+    if server in ELSEWHERE and secrets != "the token":
+        assert "warning: private keys " in allowed[2]
+
+
+def test_what_has_no_secret_may_go_over_plain_http() -> None:
+    assert "plain HTTP" not in typed("probe", "", "--server", ELSEWHERE[0])[2]
 
 
 def ending(number: int, days: float, *, covered: bool = False) -> dict[str, Any]:

@@ -4,11 +4,11 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from customer_certificates.client import report
 from customer_certificates.client.collect import Candidate, Collected, LeftOut, collect
 from customer_certificates.client.upload import Result
+from customer_certificates.client.wording import SafeConsole
 from customer_certificates.errors import Finding
 
 from .trees import NOW, issued, write
@@ -30,7 +30,7 @@ def shown(
     results: list[Result], left_out: tuple[LeftOut, ...] = (), *, width: int = 200, **options: bool
 ) -> str:
     file = io.StringIO()
-    console = Console(file=file, width=width, highlight=False, **options)  # type: ignore[arg-type]
+    console = SafeConsole(file=file, width=width, highlight=False, **options)  # type: ignore[arg-type]
     passed_over = ((Path("archive"), "older versions"),)
     report.show(console, Collected((), left_out, passed_over), results, NOW)
     return file.getvalue()
@@ -85,7 +85,7 @@ def test_nothing_that_was_read_reaches_the_terminal_as_a_command(candidate: Cand
     )
 
     assert not {"\x1b", "\x07", "‮", "\udcff"} & set(text)
-    assert text.count("\\x1b]0;owned\\x07[bold]\\u202emoc.elgoog\\udcff\\n") >= 6
+    assert text.count("\\u001b]0;owned\\u0007[bold]\\u202emoc.elgoog\\udcff\\n") >= 6
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Keeper:
             check=self.check,
             reload=self.reload,
             runtime=None,
-            owner=None,
+            group=None,
             metrics=None,
         )
         return syncing.run(wish._replace(**changes), lambda: None, lambda: now, once=True)
@@ -499,7 +499,7 @@ def test_how_it_is_doing_can_be_asked(
         (["--format", "pem", "--server", "localhost"], "'localhost' is no URL"),
         ([], "is missing"),
         (["--format", "nginx", "--runtime", "/run/x"], "only HAProxy"),
-        (["--format", "pem", "--owner", "no-such-user"], "no account no-such-user"),
+        (["--format", "pem", "--group", "no-such-group"], "no group no-such-group"),
     ],
 )
 def test_what_is_mistyped_is_said(tmp_path: Path, options: list[str], reason: str) -> None:

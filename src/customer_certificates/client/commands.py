@@ -27,6 +27,10 @@ _TokenFile = Annotated[
     ),
 ]
 _Server = Annotated[str, typer.Option(metavar="URL", help="Where the service is.")]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Allow plain HTTP to another host: anybody on the way reads."),
+]
 _HERE = "http://localhost:9000"
 
 
@@ -52,6 +56,7 @@ def import_certificates(
     ] = False,
     passphrase_file: _Passphrases = None,
     token_file: _TokenFile = None,
+    insecure: Insecure = False,
 ) -> None:
     """Upload the certificates and keys in files and folders.
 
@@ -62,7 +67,7 @@ def import_certificates(
     from .importing import run
     from .upload import UploadOptions
 
-    _require_url(server)
+    require_private(server, "private keys and the token", insecure=insecure)
     code = run(
         paths,
         _read_passphrases(passphrase_file),
@@ -82,6 +87,7 @@ def list_expiring(
     ] = "30d",
     server: _Server = _HERE,
     token_file: _TokenFile = None,
+    insecure: Insecure = False,
 ) -> None:
     """Say which active certificates end soon, or have ended.
 
@@ -90,7 +96,7 @@ def list_expiring(
     """
     from .expiring import run
 
-    _require_url(server)
+    require_private(server, "the token", insecure=insecure or token_file is None)
     days = within.removesuffix("d")
     if not (days.isascii() and days.isdigit() and len(days) <= 4):
         raise typer.BadParameter(f"{within!r} is no number of days like 30d", param_hint="--within")
@@ -125,11 +131,19 @@ def inspect_files(
     raise typer.Exit(run(files, key, passphrases, datetime.now(UTC), as_json=as_json))
 
 
-def _require_url(server: str) -> None:
-    from .server_url import is_usable
+def require_private(server: str, secrets: str, *, insecure: bool) -> None:
+    """Refuses a URL to which `secrets` would go in clear, unless that is allowed (`insecure`)."""
+    from ..terminal import escaped
+    from .server_url import is_private, is_usable
 
     if not is_usable(server):
         raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
+    if not (insecure or is_private(server)):
+        raise typer.BadParameter(
+            f"{escaped(server)} is plain HTTP to another host: anybody on the way could read "
+            f"{secrets}. Use https://, or --insecure if nobody else is on that network.",
+            param_hint="--server",
+        )
 
 
 def _read_passphrases(file: Path | None) -> list[str]:

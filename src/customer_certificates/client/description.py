@@ -10,8 +10,9 @@ from rich.text import Text
 
 from ..errors import Finding, Severity
 from ..pki.material import Examined, Leaf
+from ..terminal import escaped
 from .subjects import Subject
-from .wording import NONE, clean, distance, places
+from .wording import NONE, distance, places
 
 _STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _TRUST = {
@@ -55,7 +56,7 @@ def _facts(examined: Examined, leaf: Leaf, now: datetime) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, lines in facts.items():
-        table.add_row(name, Text("\n".join(clean(line) for line in lines)))
+        table.add_row(name, Text("\n".join(escaped(line) for line in lines)))
     return table
 
 
@@ -79,6 +80,6 @@ def _finding(finding: Finding) -> Text:
     """What is wrong, and below it what to do about it."""
     return Text.assemble(
         (f"{finding.severity} {finding.code}", _STYLES[finding.severity]),
-        f"\n  {clean(finding.detail)}",
-        (f"\n  → {clean(finding.hint)}", "dim"),
+        f"\n  {escaped(finding.detail)}",
+        (f"\n  → {escaped(finding.hint)}", "dim"),
     )

@@ -7,9 +7,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ..terminal import escaped
 from .answers import Ending, Refused, Unreachable
 from .api import Api
-from .wording import clean, console, counted, day, first_of
+from .wording import console, counted, day, first_of
 
 _SOON_DAYS = 7
 
@@ -20,7 +21,7 @@ def run(now: datetime, days: int, *, server: str, user_id: int, token: str | Non
         with Api(server, user_id, token) as api:
             found = api.expiring(days)
     except (Refused, Unreachable) as error:
-        console(errors=True).print(Text(f"customer-certificates: {clean(error.detail)}", "red"))
+        console(errors=True).print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
         return 2
     out = console()
     if found:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from rich.text import Text
 
+from ..terminal import escaped
 from . import report
 from .answers import Refused, Unreachable
 from .api import Api
 from .collect import collect, newest_only
 from .server_url import is_private
 from .upload import UploadOptions, upload_all
-from .wording import clean, console
+from .wording import console
 
 
 def run(
@@ -29,7 +30,9 @@ def run(
     """The exit code: 0 where everything is as it was asked for, 1 otherwise, 130 after Ctrl-C."""
     warnings = console(errors=True)
     if not is_private(server):
-        warnings.print(Text(f"warning: private keys go to {clean(server)} without TLS.", "yellow"))
+        warnings.print(
+            Text(f"warning: private keys go to {escaped(server)} without TLS.", "yellow")
+        )
     collected = collect(paths, passphrases, now)
     if options.replace:
         collected = newest_only(collected)
@@ -39,7 +42,7 @@ def run(
             try:
                 api.require_user()
             except (Refused, Unreachable) as error:
-                warnings.print(Text(f"customer-certificates: {clean(error.detail)}", "red"))
+                warnings.print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
                 return 1
             uploads = upload_all(api, collected.candidates, options)
             try:

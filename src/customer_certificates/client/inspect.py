@@ -1,6 +1,5 @@
 """The command `inspect`: what certificates are, without a service."""
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +11,12 @@ from ..errors import Finding
 from ..pki.chains import Roots
 from ..pki.examination import examine
 from ..pki.material import Examined, Leaf, Trust
+from ..terminal import escaped, note, show
 from .contents import look_into
 from .description import describe
 from .subjects import Subject, subjects_in
 from .walk import walk
-from .wording import clean, console
+from .wording import console
 
 
 class Inspected(msgspec.Struct):
@@ -40,14 +40,14 @@ def run(
     """The exit code: 0, or 1 where a finding is an error or a file cannot be read."""
     walked = walk([*files, *([key] if key else [])])
     for obstacle in walked.obstacles:
-        print(clean(f"{obstacle.path}: {obstacle.reason}"), file=sys.stderr)
+        note(escaped(f"{obstacle.path}: {obstacle.reason}"))
     # What is named as both is looked at as a certificate, and its own key with it.
     key = None if key in files else key
     looked_into = [look_into(file, passphrases) for file in walked.files]
     contents = [one for one in looked_into if one.data.strip() or one.problems]
     empty = [one for one in looked_into if one not in contents]
     for one in empty:
-        print(clean(f"{one.file.path}: it is empty"), file=sys.stderr)
+        note(escaped(f"{one.file.path}: it is empty"))
     roots = Roots.from_pem(certifi.contents().encode())
     inspected = [(subject, _examine(subject, roots, now)) for subject in subjects_in(contents, key)]
     if as_json:
@@ -79,7 +79,7 @@ def _examine(subject: Subject, roots: Roots, now: datetime) -> Examined:
 def _print_json(inspected: Sequence[tuple[Subject, Examined]]) -> None:
     answer = [
         Inspected(
-            [clean(str(path)) for path in subject.files],
+            [escaped(str(path)) for path in subject.files],
             examined.trust,
             examined.leaf,
             examined.chain_pem,
@@ -87,4 +87,4 @@ def _print_json(inspected: Sequence[tuple[Subject, Examined]]) -> None:
         )
         for subject, examined in inspected
     ]
-    print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+    show(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())

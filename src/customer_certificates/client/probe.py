@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..gateways.tls_probe import ProbeFailure, served
+from ..terminal import escaped
 from .answers import Lost, Refused, Unreachable
 from .connection import Connection
-from .wording import NONE, clean, console
+from .wording import NONE, console
 
 _SHOWN = 16
 _STYLES = {"served": "green", "lags": "red", "fails": "red"}
@@ -92,7 +93,7 @@ def run(
         for address in addresses:
             _report(connection, address, [one for one in seen if one.address == address])
     except (Refused, Unreachable, Lost) as error:
-        warnings.print(Text(f"customer-certificates: {clean(error.detail)}", "red"))
+        warnings.print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
         return 1
     finally:
         connection.close()
@@ -124,14 +125,14 @@ def _table(seen: Sequence[Seen]) -> Table:
     for one in seen:
         winner, key = NONE, NONE
         if one.winner:
-            key = clean(one.winner.key_type)
+            key = escaped(one.winner.key_type)
             winner = f"#{one.winner.certificate_id} version {one.winner.version}, "
-            winner += f"{clean(one.winner.fingerprint_sha256[:_SHOWN])}…"
+            winner += f"{escaped(one.winner.fingerprint_sha256[:_SHOWN])}…"
         outcome = Text.assemble(
-            (one.outcome, _STYLES[one.outcome]), f" {clean(one.detail)}" if one.detail else ""
+            (one.outcome, _STYLES[one.outcome]), f" {escaped(one.detail)}" if one.detail else ""
         )
         cells = (str(one.address), one.hostname, key, winner)
-        table.add_row(*(Text(clean(cell)) for cell in cells), outcome)
+        table.add_row(*(Text(escaped(cell)) for cell in cells), outcome)
     return table
 
 

@@ -13,9 +13,10 @@ from rich.text import Text
 
 from ..errors import Finding
 from ..pki.certificates import Certificate
+from ..terminal import escaped
 from .collect import Collected, LeftOut
 from .upload import Result
-from .wording import NONE, clean, day, first_of, places
+from .wording import NONE, console, day, first_of, places
 
 # Below this a table of five columns folds words in the middle.
 _NARROW_COLUMNS = 90
@@ -51,39 +52,39 @@ class _Row:
 
 def with_progress(results: Iterable[Result], total: int) -> list[Result]:
     """All of `results`, with a bar on standard error while they come, where that is a terminal."""
-    console = Console(stderr=True)
+    terminal = console(errors=True)
     columns = (TextColumn("Certificates"), BarColumn(), MofNCompleteColumn())
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns, console=terminal, transient=True, disable=not terminal.is_terminal
     ) as bar:
         return list(bar.track(results, total=total))
 
 
-def show(console: Console, collected: Collected, results: Sequence[Result], now: datetime) -> None:
+def show(terminal: Console, collected: Collected, results: Sequence[Result], now: datetime) -> None:
     """Prints a row for each, what was found about each, and a summary."""
     rows = [_row_of(result, now) for result in results]
     rows += [_row_left_out(one, now) for one in collected.left_out]
     rows.sort(key=lambda row: row.files)
     if rows:
-        console.print(_table(rows) if console.width >= _NARROW_COLUMNS else _list(rows))
+        terminal.print(_table(rows) if terminal.width >= _NARROW_COLUMNS else _list(rows))
     for row in rows:
         if row.notes:
-            console.print(Text(row.files, "bold"))
+            terminal.print(Text(row.files, "bold"))
             for severity, note in row.notes:
                 style = _STYLES.get(severity, "")
-                console.print(Text.assemble("  ", (severity, style), "  ", note))
+                terminal.print(Text.assemble("  ", (severity, style), "  ", note))
     for path, reason in collected.passed_over:
-        console.print(Text(f"Skipped: {clean(str(path))} ({clean(reason)})", "dim"))
+        terminal.print(Text(f"Skipped: {escaped(str(path))} ({escaped(reason)})", "dim"))
     if collected.others:
         files = (
             "1 other file holds"
             if collected.others == 1
             else f"{collected.others} other files hold"
         )
-        console.print(Text(f"{files} neither certificates nor private keys.", "dim"))
+        terminal.print(Text(f"{files} neither certificates nor private keys.", "dim"))
     if any(row.notes for row in rows) or collected.passed_over or collected.others:
-        console.print()
-    console.print(Text(_summary(rows, is_empty=not results)))
+        terminal.print()
+    terminal.print(Text(_summary(rows, is_empty=not results)))
 
 
 def has_failed(collected: Collected, results: Sequence[Result]) -> bool:
@@ -101,11 +102,11 @@ def _row_of(result: Result, now: datetime) -> _Row:
     more += f", {_NOT_ACTIVE}" if is_not_active else ", active" if result.is_active else ""
     notes = [_note(finding) for finding in result.findings if finding.severity != "info"]
     if result.problem:
-        notes.insert(0, ("error", clean(result.problem)))
+        notes.insert(0, ("error", escaped(result.problem)))
     return _Row(
         places(result.candidate.files),
         *_about(result.candidate.certificate, now),
-        clean(result.trust or NONE),
+        escaped(result.trust or NONE),
         result.outcome,
         more,
         is_not_active,
@@ -115,7 +116,7 @@ def _row_of(result: Result, now: datetime) -> _Row:
 
 def _row_left_out(one: LeftOut, now: datetime) -> _Row:
     outcome, severity = ("failed", "error") if one.is_failure else ("skipped", "skipped")
-    notes = ((severity, clean(one.reason)),)
+    notes = ((severity, escaped(one.reason)),)
     return _Row(places((one.path,)), *_about(one.certificate, now), NONE, outcome, "", False, notes)
 
 
@@ -127,7 +128,7 @@ def _about(certificate: Certificate | None, now: datetime) -> tuple[str, str]:
 
 
 def _note(finding: Finding) -> tuple[str, str]:
-    return finding.severity, clean(f"{finding.detail} {finding.hint}")
+    return finding.severity, escaped(f"{finding.detail} {finding.hint}")
 
 
 def _outcome(row: _Row) -> Text:

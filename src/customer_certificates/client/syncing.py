@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from rich.text import Text
 
+from ..terminal import escaped, say
 from .server_url import is_private
 from .sync import status
 from .sync.agent import Agent, Identity, Parts
+from .sync.directory import UntrustedError
 from .sync.feed import Feed
 from .sync.folder import Folder, FolderError, is_kept
 from .sync.haproxy import Haproxy
@@ -24,8 +26,7 @@ from .sync.pem import Pem
 from .sync.publishing import Files, Publisher, Told
 from .sync.runtime import Runtime
 from .sync.state import State
-from .sync.trouble import say
-from .wording import clean, console
+from .wording import console
 
 _LAYOUTS: dict[str, type[Layout]] = {"nginx": Nginx, "haproxy": Haproxy, "pem": Pem}
 
@@ -40,7 +41,7 @@ class Wish(NamedTuple):
     check: str | None
     reload: str | None
     runtime: Path | None
-    owner: str | None
+    group: str | None
     metrics: Path | None
 
 
@@ -54,13 +55,13 @@ def run(
     """The exit code: 0 after SIGTERM or Ctrl-C, or where everything is served; 1 where it is not;
     2 where the folder cannot be kept."""
     if not is_private(wish.server):
-        say(f"warning: private keys come from {clean(wish.server)} without TLS.")
+        say(f"warning: private keys come from {escaped(wish.server)} without TLS.")
     root = wish.out.absolute()
     try:
         with ExitStack() as stack:
-            folder = Folder(root, wish.owner)
+            folder = Folder(root, wish.group)
             stack.callback(folder.close)
-            state = State(root / "state.sqlite3")
+            state = State(folder.state_file())
             stack.callback(state.close)
             feed = Feed(wish.server, read_token)
             stack.callback(feed.close)
@@ -70,7 +71,7 @@ def run(
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: agent.stop())
             agent.run()
-    except (FolderError, ValueError) as error:
+    except (FolderError, UntrustedError, ValueError) as error:
         say(str(error))
         return 2
     except (OSError, sqlite3.Error) as error:
@@ -88,6 +89,7 @@ def _agent(
 ) -> Agent:
     """Raises ValueError, OSError, sqlite3.Error where the folder will not do."""
     _claim(state, folder.root, wish)
+    _grant(state, folder)
     layout = _LAYOUTS[wish.format](folder, state)
     mirror = Mirror(folder, state, layout, tells_a_server=wish.runtime is not None)
 
@@ -105,10 +107,10 @@ def _agent(
     if wish.runtime:
         runtime = Runtime(wish.runtime, str(folder.root / layout.listing))
         fallback = files if wish.reload else None
-        publisher = Told(state, listing, runtime, folder.root, refuse, fallback)
+        publisher = Told(state, listing, runtime, folder, refuse, fallback)
     parts = Parts(feed, state, mirror, publisher)
     identity = Identity(wish.name, wish.format, wish.server)
-    return Agent(identity, parts, folder.root, wish.metrics, now)
+    return Agent(identity, parts, folder, wish.metrics, now)
 
 
 def _claim(state: State, root: Path, wish: Wish) -> None:
@@ -121,6 +123,15 @@ def _claim(state: State, root: Path, wish: Wish) -> None:
             state.note("cursor", "")
         state.note("format", wish.format)
         state.note("server", wish.server)
+
+
+def _grant(state: State, folder: Folder) -> None:
+    """Another group than before, or none, may read the files that are there."""
+    before = f"group {folder.access}"
+    if state.fact("access") != before:
+        folder.grant_access()
+        with state.transaction():
+            state.note("access", before)
 
 
 def show_status(folder: Path) -> int:
@@ -141,9 +152,9 @@ def show_status(folder: Path) -> int:
         "said": f"{_second(found.at)} {process}",
     }
     for name, value in lines.items():
-        terminal.print(Text(f"{name:12}{clean(value)}"))
+        terminal.print(Text(f"{name:12}{escaped(value)}"))
     for problem in found.problems:
-        terminal.print(Text(f"{'problem':12}{clean(problem)}", "red"))
+        terminal.print(Text(f"{'problem':12}{escaped(problem)}", "red"))
     return int(not (found.is_current and is_running))
 
 

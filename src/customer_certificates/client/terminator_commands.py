@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import read_token
+from .commands import Insecure, read_token, require_private
 
 _Server = Annotated[str, typer.Option(metavar="URL", help="Where the service is.")]
 _TokenFile = Annotated[
@@ -68,14 +68,15 @@ def sync(
         Path | None,
         typer.Option(metavar="SOCKET", help="HAProxy's runtime socket: it is told, not reloaded."),
     ] = None,
-    owner: Annotated[
+    group: Annotated[
         str | None,
-        typer.Option(metavar="USER", help="Whose the files are: nginx's workers read them."),
+        typer.Option(metavar="GROUP", help="The group that may read the files: nginx's workers."),
     ] = None,
     metrics: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Metrics for node_exporter's textfile collector."),
     ] = None,
+    insecure: Insecure = False,
     once: Annotated[bool, typer.Option("--once", help="Do what is to be done, then end.")] = False,
     show_status: Annotated[
         bool, typer.Option("--status", help="Say how the agent of DIR is doing, and end.")
@@ -88,14 +89,12 @@ def sync(
     as it should be: also if a certificate is left out because the server cannot load it.
     """
     from . import syncing
-    from .server_url import is_usable
 
     if show_status:
         raise typer.Exit(syncing.show_status(out))
     if format is None:
         raise typer.BadParameter("is missing", param_hint="--format")
-    if not is_usable(server):
-        raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
+    require_private(server, "private keys and the token", insecure=insecure)
     if runtime and format != Format.HAPROXY:
         raise typer.BadParameter("only HAProxy has such a socket", param_hint="--runtime")
     wish = syncing.Wish(
@@ -106,7 +105,7 @@ def sync(
         check=check or ("nginx -t" if format == Format.NGINX and reload else None),
         reload=reload,
         runtime=runtime,
-        owner=owner,
+        group=group,
         metrics=metrics,
     )
     read_token(token_file)
@@ -135,6 +134,7 @@ def probe(
     ] = None,
     server: _Server = _HERE,
     token_file: _TokenFile = None,
+    insecure: Insecure = False,
 ) -> None:
     """Ask servers over TLS what they serve, and compare it with what should be.
 
@@ -142,10 +142,8 @@ def probe(
     told to the service. Exits with 1 where anything else is served, or nothing.
     """
     from .probe import read_address, run
-    from .server_url import is_usable
 
-    if not is_usable(server):
-        raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
+    require_private(server, "the token", insecure=insecure or token_file is None)
     try:
         read = [read_address(one) for one in addresses]
     except ValueError as error:

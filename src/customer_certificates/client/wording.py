@@ -1,30 +1,39 @@
 """How things are said in a terminal."""
 
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from ..terminal import escaped, escaped_lines
 
 # Wide enough for any row: what reads a pipe is a program, or a pager that folds lines itself.
 _UNFOLDED = 10_000
 NONE = "–"
 
 
-def console(*, errors: bool = False) -> Console:
+class SafeConsole(Console):
+    """Escapes whatever is printed, also where `escaped` was forgotten."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield segment._replace(text=escaped_lines(segment.text))
+
+
+def console(*, errors: bool = False) -> SafeConsole:
     """Standard output, or standard error: as wide as the terminal; where it is none, unfolded."""
     is_terminal = (sys.stderr if errors else sys.stdout).isatty()
     width = None if is_terminal else _UNFOLDED
-    return Console(stderr=errors, width=width, highlight=False, emoji=False)
-
-
-def clean(text: str) -> str:
-    """`text` with everything escaped that a terminal would act upon rather than show."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    return SafeConsole(stderr=errors, width=width, highlight=False, emoji=False)
 
 
 def places(files: tuple[Path, ...]) -> str:
@@ -32,14 +41,14 @@ def places(files: tuple[Path, ...]) -> str:
     said = [str(files[0])]
     for before, path in pairwise(files):
         said.append(path.name if path.parent == before.parent else str(path))
-    return clean(" + ".join(said))
+    return escaped(" + ".join(said))
 
 
 def first_of(names: tuple[str, ...]) -> str:
     """The first name, and how many more there are."""
     if not names:
         return NONE
-    return clean(names[0]) + (f" +{len(names) - 1}" if names[1:] else "")
+    return escaped(names[0]) + (f" +{len(names) - 1}" if names[1:] else "")
 
 
 def day(moment: datetime, now: datetime) -> str:

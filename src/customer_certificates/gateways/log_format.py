@@ -3,19 +3,30 @@
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
+
+from ..terminal import escaped, escaped_lines
 
 
 def configure_logging() -> None:
     """Warnings and errors go to standard error, one JSON object a line unless it is a terminal."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        logging.Formatter("%(asctime)s  %(levelname)s  %(message)s")
+        _WordsFormatter("%(asctime)s  %(levelname)s  %(message)s")
         if sys.stderr.isatty()
         else _JsonFormatter()
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class _WordsFormatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return escaped_lines(super().formatException(ei))
 
 
 class _JsonFormatter(logging.Formatter):
@@ -28,4 +39,4 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        return escaped(msgspec.json.encode(line).decode())

@@ -10,14 +10,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from ...terminal import say
 from ..answers import Lost, Refused, Unreachable
 from . import status
 from .commands import PublishingFailure
 from .feed import Feed
+from .folder import Folder
 from .mirror import Mirror
 from .publishing import Publisher
 from .state import State
-from .trouble import Trouble, say
+from .trouble import Trouble
 
 _LONGEST_WAIT_SECONDS = 30.0
 _STATUS_SECONDS = 10.0
@@ -57,7 +59,7 @@ class Agent:
         self,
         identity: Identity,
         parts: Parts,
-        folder: Path,
+        folder: Folder,
         metrics: Path | None,
         now: Callable[[], datetime],
     ) -> None:
@@ -145,7 +147,8 @@ class Agent:
         """Does whatever does not come from the service."""
         self._attempt(self._timing, self._keep_time)
         if not self._has_more or self._following:
-            self._attempt(self._publishing, self._publisher.publish)
+            if self._mirror.is_publishable():
+                self._attempt(self._publishing, self._publisher.publish)
             if self._publisher.is_listed():
                 self._attempt(self._clearing, lambda: self._mirror.clear(self._now()))
             self._attempt(self._reporting, self._report)
@@ -184,7 +187,7 @@ class Agent:
             trouble.begin(f"{error.filename} is missing: everything is read again")
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else None
-            trouble.begin(f"{self._folder}: {reason or error}")
+            trouble.begin(f"{self._folder.root}: {reason or error}")
         else:
             trouble.end()
 

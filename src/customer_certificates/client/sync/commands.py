@@ -34,5 +34,5 @@ def run(command: str | None) -> None:
         # A lack of memory, perhaps: the command said nothing about what it was to check.
         raise PublishingFailure(f"`{command}` was ended by signal {-done.returncode}")
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-500:]
+        said = " ".join((done.stderr or done.stdout).split())[-500:]
         raise CommandFailed(f"`{command}` ended with {done.returncode}: {said}")

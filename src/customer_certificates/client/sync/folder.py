@@ -2,19 +2,24 @@
 
 import ctypes
 import fcntl
+import grp
 import os
-import pwd
-import shutil
+import stat
+from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
+
+from .directory import Directory, UntrustedError, set_access
+from .trusted_path import open_own
 
 # From here on, everything that waits to be written is written in one go.
 _MANY = 16
 _LOCK = "lock"
 _STAGING = ".staging"
+_STATE = "state.sqlite3"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -23,43 +28,103 @@ class FolderError(Exception):
 
 
 class Folder:
-    """Files in `root`, each of mode 0600 in folders of mode 0700.
+    """Files in `root`, which only the agent's account can write to. A group may read them.
 
-    What is written is staged beside its place; `switch` makes all of it durable and only then puts
-    it where it belongs, in the order in which it was staged. Whoever opens a path sees the file
-    before or the file after. All paths are relative to `root`.
+    Files have mode 0600 and folders 0700; with a group, 0640 and 0750. The agent's own files (lock,
+    state, status) are readable by nobody else.
+
+    New files are staged beside their place; `switch` makes all of them durable and only then puts
+    them where they belong, in the order in which they were staged. A reader that opens a path sees
+    the file before or the file after. All paths are relative to `root`.
     """
 
-    def __init__(self, root: Path, owner: str | None = None) -> None:
-        """Makes `root` where it is missing, and takes it; all files belong to `owner` if given.
+    def __init__(self, root: Path, group: str | None = None) -> None:
+        """Makes `root` if it is missing, and locks it; `group` may read what is served.
 
-        Raises FolderError where another agent has it, or where it cannot be written to.
+        Raises FolderError if another agent has the folder, if another account could change it, or
+        if it cannot be written to.
         """
         self.root = root
-        # There are a hundred thousand paths to make, and these are made four times as fast.
-        self._prefix = f"{root}/"
-        self._staging = f"{root}/{_STAGING}"
+        self._group = _group_id(group)
         self._staged: list[_Staged] = []
         self._known: set[str] = set()
         self._made: set[str] = set()
         self._grown: set[str] = set()
         self._number = 0
-        try:
-            self._account = pwd.getpwnam(owner) if owner else None
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _taken(root / _LOCK)
-            shutil.rmtree(self._staging, ignore_errors=True)
-            os.mkdir(self._staging, 0o700)
-            for folder in (str(root), self._staging):
-                self._give(folder)
-        except KeyError:
-            raise FolderError(f"There is no account {owner}.") from None
-        except OSError as error:
-            raise FolderError(f"{root} cannot be written to: {error.strerror}") from None
+        with ExitStack() as stack:
+            try:
+                self._directory = Directory(open_own(root), root, os.geteuid())
+                stack.callback(self._directory.close)
+                self._lock = _locked(self._directory, root)
+                stack.callback(os.close, self._lock)
+                self._give_root(group)
+                self._directory.remove(_STAGING)
+                self._directory.mkdir(_STAGING)
+                self._staging = self._directory.subdirectory(_STAGING)
+                stack.callback(self._staging.close)
+            except UntrustedError as error:
+                raise FolderError(str(error)) from None
+            except OSError as error:
+                raise FolderError(f"{root} cannot be written to: {error.strerror}") from None
+            self._held = stack.pop_all()
 
     def close(self) -> None:
         """Lets another agent have it."""
-        os.close(self._lock)
+        self._held.close()
+
+    @property
+    def access(self) -> str:
+        """The id of the group that may read the files; empty if there is none."""
+        return "" if self._group is None else str(self._group)
+
+    def grant_access(self) -> None:
+        """Gives all files that are there to the group, or takes them from any.
+
+        Raises OSError; UntrustedError if there is anything that an agent does not make.
+        """
+        entries = [*self._directory.entries()]
+        names = Counter(status.st_ino for _, status in entries)
+        for path, status in entries:
+            if stat.S_ISREG(status.st_mode) and status.st_nlink > names[status.st_ino]:
+                raise UntrustedError(
+                    f"{self.root / path} has a second name (hard link) outside of this folder. "
+                    "The agent did not make it so. Find out why, then delete it."
+                )
+        for path, status in entries:
+            if stat.S_ISLNK(status.st_mode):
+                continue
+            mode = self._mode(is_folder=stat.S_ISDIR(status.st_mode))
+            if path == _LOCK or path.startswith((_STATE, _STAGING)):
+                mode &= 0o700
+            self._directory.set_access(path, self._group, mode)
+
+    def state_file(self) -> Path:
+        """The path of the agent's database; makes a missing file.
+
+        Raises OSError; UntrustedError if the agent did not make the file, or one that SQLite keeps
+        beside it.
+        """
+        os.close(self._directory.open_only_name(_STATE, os.O_RDWR | os.O_CREAT))
+        for name in (f"{_STATE}-wal", f"{_STATE}-shm", f"{_STATE}-journal"):
+            with suppress(FileNotFoundError):
+                os.close(self._directory.open_only_name(name))
+        # SQLite opens files by their paths. No other account can redirect this one.
+        return self.root / _STATE
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file, a folder or a link at `path`."""
+        return self._directory.stat(path) is not None
+
+    def read(self, path: str) -> bytes:
+        """The content of a file. Raises OSError."""
+        return self._directory.read(path)
+
+    def replace_own(self, name: str, data: bytes) -> None:
+        """Writes a file that only the agent's account can read, at once. Raises OSError."""
+        staged = self._next()
+        with os.fdopen(self._staging.create(staged), "wb") as file:
+            file.write(data)
+        self._staging.replace(staged, self._directory, name)
 
     def write(self, path: str, data: bytes) -> None:
         """Stages a file."""
@@ -68,43 +133,54 @@ class Folder:
 
     def writer(self, path: str) -> "_Writer":
         """The same for a file that is written piece by piece, within a `with`."""
-        return _Writer(self._next(), lambda staged: self._stage(staged, path, has_content=True))
+
+        def done(staged: str, descriptor: int) -> None:
+            if self._group is not None:
+                set_access(descriptor, self._group, self._mode(is_folder=False))
+            self._stage(staged, path, has_content=True)
+
+        return _Writer(self._staging, self._next(), done)
 
     def link(self, old: str, path: str) -> None:
         """Stages a second name for a file that is there; FileNotFoundError where it is not."""
         staged = self._next()
-        os.link(self._prefix + old, staged)
+        self._directory.link(old, self._staging, staged)
         self._stage(staged, path, may_be_same=True)
 
     def symlink(self, target: str, path: str) -> None:
         """Stages a symbolic link to `target`."""
         staged = self._next()
-        os.symlink("../" * path.count("/") + target, staged)
+        self._staging.symlink("../" * path.count("/") + target, staged)
         self._stage(staged, path)
 
     def folder_of_links(self, path: str, targets: dict[str, str]) -> None:
         """Stages a folder of symbolic links, by name; nothing happens where it is there already."""
-        if path in self._made or os.path.isdir(self._prefix + path):
+        up = "../" * (path.count("/") + 1)
+        links = {name: up + target for name, target in targets.items()}
+        if path in self._made or self._has_links(path, links):
             return
+        # One with other links was not made here, and a folder cannot be replaced in one step.
+        self._directory.remove(path)
         self._made.add(path)
         staged = self._next()
-        os.mkdir(staged, 0o700)
-        up = "../" * (path.count("/") + 1)
-        for name, target in targets.items():
-            os.symlink(up + target, f"{staged}/{name}")
+        self._staging.mkdir(staged)
+        for name, target in links.items():
+            self._staging.symlink(target, f"{staged}/{name}")
+        if self._group is not None:
+            self._staging.set_access(staged, self._group, self._mode(is_folder=True))
         self._stage(staged, path)
 
     def switch(self) -> None:
         """Puts everything that was staged into its place. Raises OSError; then it is forgotten."""
         try:
-            self._flush([one.file for one in self._staged if one.has_content])
+            self._flush(self._staging, [one.file for one in self._staged if one.has_content])
             for one in self._staged:
-                os.replace(one.file, one.place)
+                self._staging.replace(one.file, self._directory, one.place)
                 if one.may_be_same:
                     # Of two names for one file rename(2) leaves both.
-                    with suppress(FileNotFoundError):
-                        os.unlink(one.file)
-            self._flush({os.path.dirname(one.place) for one in self._staged} | self._grown)
+                    self._staging.remove(one.file)
+            places = {os.path.dirname(one.place) for one in self._staged}
+            self._flush(self._directory, places | self._grown)
         except OSError:
             self.forget()
             raise
@@ -115,26 +191,30 @@ class Folder:
     def forget(self) -> None:
         """Drops what was staged."""
         for one in self._staged:
-            self.remove(f"{_STAGING}/{os.path.basename(one.file)}")
+            self._staging.remove(one.file)
         self._staged.clear()
         self._made.clear()
+        # A folder may be missing that was there.
+        self._known.clear()
 
     def remove(self, path: str) -> None:
         """Removes a file, or a folder of links. What is not there is fine."""
-        with suppress(FileNotFoundError):
-            try:
-                os.unlink(self._prefix + path)
-            except IsADirectoryError:
-                shutil.rmtree(self._prefix + path)
+        self._directory.remove(path)
+
+    def _has_links(self, path: str, links: dict[str, str]) -> bool:
+        try:
+            return self._directory.links(path) == links
+        except OSError:
+            return False
 
     def _stage(
         self, staged: str, path: str, *, has_content: bool = False, may_be_same: bool = False
     ) -> None:
-        self._give(staged)
+        self._directory.require_below(path)
         folder = os.path.dirname(path)
         if folder and folder not in self._known:
             self._make(folder)
-        self._staged.append(_Staged(staged, self._prefix + path, has_content, may_be_same))
+        self._staged.append(_Staged(staged, path, has_content, may_be_same))
 
     def _make(self, folder: str) -> None:
         """Makes `folder` and what it is in."""
@@ -142,29 +222,38 @@ class Folder:
         if above and above not in self._known:
             self._make(above)
         with suppress(FileExistsError):
-            os.mkdir(self._prefix + folder, 0o700)
-            self._give(self._prefix + folder)
-            self._grown.add(self._prefix + above)
+            self._directory.mkdir(folder)
+            self._directory.set_access(folder, self._group, self._mode(is_folder=True))
+            self._grown.add(above)
         self._known.add(folder)
 
     def _next(self) -> str:
         self._number += 1
-        return f"{self._staging}/{self._number}"
+        return f"{self._number}"
 
-    def _give(self, path: str) -> None:
-        if self._account:
-            os.chown(path, self._account.pw_uid, self._account.pw_gid, follow_symlinks=False)
+    def _mode(self, *, is_folder: bool) -> int:
+        if self._group is None:
+            return 0o700 if is_folder else 0o600
+        return 0o750 if is_folder else 0o640
 
-    def _flush(self, paths: Collection[str]) -> None:
+    def _give_root(self, group: str | None) -> None:
+        descriptor = self._directory.descriptor
+        # An owner that may not write has been forbidden to.
+        own = os.fstat(descriptor).st_mode & 0o700
+        try:
+            set_access(descriptor, self._group, own | self._mode(is_folder=True) & 0o077)
+        except PermissionError:
+            raise FolderError(
+                f"Files cannot be given to the group {group}: run the agent as root, or as an "
+                "account that is a member of the group."
+            ) from None
+
+    def _flush(self, directory: Directory, paths: Collection[str]) -> None:
         if len(paths) > _MANY:
             self._flush_all()
             return
         for path in paths:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            directory.sync(path)
 
     def _flush_all(self) -> None:
         """syncfs(2): one wait for all files, where fsync would have one for each."""
@@ -184,37 +273,41 @@ class _Staged(NamedTuple):
 
 
 class _Writer:
-    """A file that is being written to `path`, and handed to `done` once it is whole."""
+    """A staged file that is being written, and handed to `done` once it is whole."""
 
-    def __init__(self, path: str, done: Callable[[str], None]) -> None:
-        self._path = path
+    def __init__(self, directory: Directory, name: str, done: Callable[[str, int], None]) -> None:
+        self._directory = directory
+        self._name = name
         self._done = done
 
     def __enter__(self) -> Callable[[bytes], int]:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._file = os.fdopen(descriptor, "wb")
+        self._file = os.fdopen(self._directory.create(self._name), "wb")
         return self._file.write
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        is_done = False
         try:
-            self._file.close()
-        except OSError:
-            # Of a full disk the last bytes say so.
-            os.unlink(self._path)
-            raise
-        if kind:
-            os.unlink(self._path)
-        else:
-            self._done(self._path)
+            with self._file:
+                if not kind:
+                    # Of a full disk the last bytes say so.
+                    self._file.flush()
+                    self._done(self._name, self._file.fileno())
+                    is_done = True
+        finally:
+            if not is_done:
+                self._directory.remove(self._name)
 
 
 def is_kept(root: Path) -> bool:
-    """Whether an agent has the folder `root` now."""
-    with suppress(FileNotFoundError), (root / _LOCK).open("rb") as file:
+    """Whether an agent has the folder `root` now. Raises OSError."""
+    with suppress(FileNotFoundError), Directory.to_read(root) as directory:
+        descriptor = directory.open(_LOCK)
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        finally:
+            os.close(descriptor)
     return False
 
 
@@ -223,15 +316,22 @@ def shard(name: str) -> str:
     return f"{crc32(name.encode()) & 0xFF:02x}"
 
 
-def _taken(path: Path) -> int:
+def _group_id(group: str | None) -> int | None:
+    try:
+        return grp.getgrnam(group).gr_gid if group else None
+    except KeyError:
+        raise FolderError(f"There is no group {group}.") from None
+
+
+def _locked(directory: Directory, root: Path) -> int:
     """The locked file, which holds the process's number."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = directory.open_only_name(_LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         other = os.read(descriptor, 20).decode("ascii", "replace").strip()
         os.close(descriptor)
-        raise FolderError(f"Another agent (process {other}) keeps {path.parent}.") from None
+        raise FolderError(f"Another agent (process {other}) keeps {root}.") from None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor

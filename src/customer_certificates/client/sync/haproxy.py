@@ -34,7 +34,7 @@ class Haproxy(Layout):
 
     def prepare(self) -> None:
         require_plain(self._folder.root)
-        if not (self._folder.root / _PLACEHOLDER).exists():
+        if not self._folder.exists(_PLACEHOLDER):
             self._folder.write(_PLACEHOLDER, placeholder())
 
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:

@@ -38,7 +38,7 @@ class Listing:
 
     def recover(self) -> None:
         """Puts the listing before back if a process ended before the new one was accepted."""
-        if (self._folder.root / self._previous).exists():
+        if self._folder.exists(self._previous):
             self._put_back()
             with self._state.transaction():
                 self._state.note("listing_due", "yes")
@@ -140,7 +140,7 @@ class Listing:
                 self._state.set_aside(())
 
     def _keep_previous(self) -> None:
-        if not (self._folder.root / self._place).exists():
+        if not self._folder.exists(self._place):
             self._write(self._state.unchecked())
         self._folder.link(self._place, self._previous)
         self._folder.switch()

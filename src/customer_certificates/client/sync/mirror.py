@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from ...pki.winners import decide
+from ...terminal import say
 from .entries import Entry, Page
 from .folder import Folder
 from .layout import Layout, Settled
 from .pairs import load_errors
 from .state import Placed, State
-from .trouble import say
 
 # Whoever had looked up a path before it was given up may open it for so long: HAProxy, say, which
 # reads a long crt-list while it starts.
@@ -40,9 +40,10 @@ class Mirror:
         with self._state.transaction():
             if not self._state.fact("clock"):
                 self._note_clock(now)
-            if not (self._folder.root / self._layout.listing).exists():
+                self._state.note("is_first", "yes")
+            if not self._folder.exists(self._layout.listing):
                 self._note_due(Settled(winners=True, names=True))
-        if not all((self._folder.root / path).exists() for path in self._state.paths()):
+        if not all(self._folder.exists(path) for path in self._state.paths()):
             self.read_again()
             raise Damaged("Files are missing: everything is read again.")
 
@@ -50,6 +51,12 @@ class Mirror:
         """Has the feed read from its beginning; until it is there, everything stays as it is."""
         with self._state.transaction():
             self._state.note("cursor", "")
+
+    def is_publishable(self) -> bool:
+        """Whether the listing may be written. One that is there stays until the first snapshot is
+        complete: it names what is served, and the state does not yet."""
+        is_first = bool(self._state.fact("is_first"))
+        return not (is_first and self._folder.exists(self._layout.listing))
 
     def apply(self, page: Page, now: datetime) -> None:
         """Takes a page of the feed. Raises OSError, sqlite3.Error; then nothing was taken.
@@ -91,6 +98,10 @@ class Mirror:
                     names.update(self._state.hostnames_of(number))
                 names.update(self._state.release_not_named_since(self._snapshot()))
                 self._state.note("is_snapshot", "")
+                if self._state.fact("is_first"):
+                    # A listing that an earlier state left may say anything.
+                    self._state.note("is_first", "")
+                    self._note_due(Settled(winners=True, names=True))
             self._drop(gone, now)
             self._settle(names, entries, gone, now)
             self._state.note("cursor", page.cursor)
@@ -112,7 +123,7 @@ class Mirror:
     def _put_back(self, refused: Placed, now: datetime) -> bool:
         path = self._state.accepted_path(refused.id)
         # If both have one path, the file is the refused version.
-        if path is None or path == refused.path or not (self._folder.root / path).exists():
+        if path is None or path == refused.path or not self._folder.exists(path):
             return False
         self._state.put_back(refused.id, self._snapshot())
         self._state.keep([path])

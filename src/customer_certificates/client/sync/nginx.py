@@ -71,7 +71,7 @@ class Nginx(Layout):
     def prepare(self) -> None:
         root = self._folder.root
         require_plain(root)
-        if not (root / _PLACEHOLDER).exists():
+        if not self._folder.exists(_PLACEHOLDER):
             path = certificate_path(_PLACEHOLDER)
             self._folder.write(path, placeholder())
             self._folder.folder_of_links(_PLACEHOLDER, {"first.pem": path, "rsa.pem": path})

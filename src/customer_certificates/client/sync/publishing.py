@@ -4,10 +4,10 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from . import commands
 from .commands import PublishingFailure
+from .folder import Folder
 from .haproxy import certificate_of, crt_list_line
 from .listing import Listing
 from .runtime import Runtime, RuntimeFailure
@@ -87,7 +87,7 @@ class Told(Publisher):
         state: State,
         listing: Listing,
         runtime: Runtime,
-        root: Path,
+        folder: Folder,
         refuse: Callable[[int, str], None],
         reload: Files | None,
     ) -> None:
@@ -95,7 +95,8 @@ class Told(Publisher):
         instead if there is much to tell."""
         super().__init__(state, listing)
         self._runtime = runtime
-        self._root = root
+        self._folder = folder
+        self._root = folder.root
         self._refuse = refuse
         self._reload = reload
         self._has_met = False
@@ -166,15 +167,15 @@ class Told(Publisher):
         renewed = {certificate_of(path) for path, _ in served}
         others.sort(key=lambda one: certificate_of(one[0]) not in renewed)
         for path, line in served + others:
-            file = self._root / path
+            file = str(self._root / path)
             if not line and certificate_of(path) in failed:
                 # The version before is served until the new one is.
                 continue
             try:
                 if line:
-                    self._runtime.put(str(file), file.read_text("ascii"), line)
+                    self._runtime.put(file, self._folder.read(path).decode("ascii"), line)
                 else:
-                    self._runtime.drop(str(file))
+                    self._runtime.drop(file)
             except RuntimeFailure as failure:
                 if failure.is_general:
                     raise

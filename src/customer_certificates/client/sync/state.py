@@ -106,13 +106,13 @@ class State:
     """The database of one folder. One thread uses it."""
 
     def __init__(self, file: Path) -> None:
-        """Opens `file`, or makes it. Raises sqlite3.Error."""
-        file.touch(mode=0o600)
+        """Opens the database `file`, which nobody else can write to. Raises sqlite3.Error."""
         self._database = sqlite3.connect(file)
         # Power may fail and take the last changes with it: the feed has them still.
         self._database.executescript(
             f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-            f"PRAGMA cache_size = -16000; {_SCHEMA}"
+            f"PRAGMA cache_size = -16000; PRAGMA trusted_schema = OFF;"
+            f"PRAGMA temp_store = MEMORY; {_SCHEMA}"
         )
 
         with self.transaction():

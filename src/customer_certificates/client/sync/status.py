@@ -4,11 +4,15 @@ import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 
 import msgspec
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from .directory import Directory
+from .folder import Folder
 from .trouble import Trouble
+from .trusted_path import open_of_anyone
 
 STATUS_FILE = "status.json"
 
@@ -38,20 +42,21 @@ class Status(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, at=other.at, heard_at=other.heard_at) == other
 
 
-def write(folder: Path, metrics: Path | None, status: Status, troubles: Iterable[Trouble]) -> None:
+def write(
+    folder: Folder, metrics: Path | None, status: Status, troubles: Iterable[Trouble]
+) -> None:
     """Puts it into `folder`, and into `metrics` for node_exporter. Raises OSError."""
-    staged = folder / f".{STATUS_FILE}"
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")
-    staged.replace(folder / STATUS_FILE)
+    folder.replace_own(
+        STATUS_FILE, msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n"
+    )
     if metrics:
         _write_metrics(metrics, status, troubles)
 
 
 def read(folder: Path) -> Status:
     """What was last written. Raises OSError, ValueError."""
-    return msgspec.json.decode((folder / STATUS_FILE).read_bytes(), type=Status)
+    with Directory.to_read(folder) as directory:
+        return msgspec.json.decode(directory.read(STATUS_FILE), type=Status)
 
 
 def _write_metrics(file: Path, status: Status, troubles: Iterable[Trouble]) -> None:
@@ -74,4 +79,20 @@ def _write_metrics(file: Path, status: Status, troubles: Iterable[Trouble]) -> N
     )
     for trouble in troubles:
         failures.labels(trouble.what).set(trouble.failures)
-    write_to_textfile(str(file), registry)
+    _replace(file, generate_latest(registry))
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Replaces `file`, whose folder may belong to another account: node_exporter's, say."""
+    file = file.absolute()
+    with Directory(open_of_anyone(file.parent), file.parent, None) as directory:
+        # A name that nobody can foresee, which is made anew: no link that is there is followed.
+        staged = f".{file.name}.{token_hex(8)}"
+        try:
+            with os.fdopen(directory.create(staged), "wb") as new:
+                new.write(data)
+                os.fchmod(new.fileno(), 0o644)
+            directory.replace(staged, directory, file.name)
+        except OSError:
+            directory.remove(staged)
+            raise

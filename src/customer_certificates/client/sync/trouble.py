@@ -1,8 +1,9 @@
 """Something that fails for a while, and is tried again."""
 
 import random
-import sys
 import time
+
+from ...terminal import say
 
 _FIRST_SECONDS = 0.5
 _LONGEST_SECONDS = 60.0
@@ -56,8 +57,3 @@ class Trouble:
         self.detail = ""
         self._in_a_row = 0
         self._not_before = 0.0
-
-
-def say(sentence: str) -> None:
-    """A line of the agent's log, which is standard error."""
-    print(f"customer-certificates: {sentence}", file=sys.stderr, flush=True)

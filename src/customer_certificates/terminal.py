@@ -1,0 +1,35 @@
+"""Prints text. `escaped` is the one function that makes text safe to show in a terminal."""
+
+import json
+import sys
+
+
+def escaped(text: str) -> str:
+    """`text` without characters that a terminal acts upon, or that change the order of others.
+
+    Control characters (C0, C1), bidirectional and invisible ones, line breaks and lone surrogates
+    become escapes of JSON, so JSON stays the same JSON.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+
+
+def escaped_lines(text: str) -> str:
+    """The same for text whose lines stay apart."""
+    return "\n".join(map(escaped, text.split("\n")))
+
+
+def show(text: str, *, end: str = "\n") -> None:
+    """Prints the result of a command, which may have several lines."""
+    print(escaped_lines(text), end=end)
+
+
+def note(text: str) -> None:
+    """Prints something beside the result, on standard error."""
+    print(escaped_lines(text), file=sys.stderr, flush=True)
+
+
+def say(sentence: str) -> None:
+    """Prints a line of the log on standard error; line breaks become spaces."""
+    note(f"customer-certificates: {' '.join(sentence.split())}")

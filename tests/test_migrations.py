@@ -33,7 +33,7 @@ from .service import run, run_forked
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0013"
+_HEAD = "0016"
 _numbers = itertools.count()
 
 
@@ -270,6 +270,37 @@ def test_versions_that_wait_for_a_cutover_are_forgotten_by_earlier_revisions(emp
         found = connection.execute(sa.text("SELECT version FROM private_keys")).scalars().all()
     engine.dispose()
     assert found == [1]
+
+
+def test_mails_to_existing_addresses_wait_until_these_are_verified(empty: Empty) -> None:
+    empty.alembic("upgrade", "0013")
+    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', false)"] if empty.is_postgresql else []
+    notice = "INSERT INTO expiry_notices (user_id, certificate_id, version, threshold, at, mail_due"
+    empty.execute(
+        *allow,
+        "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
+        f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
+        "INSERT INTO certificates (user_id, active, body, created_at)"
+        f" SELECT id, true, 'PEM', {now} FROM users",
+        f"{notice}) SELECT user_id, id, 1, '30d', {now}, NULL FROM certificates",
+        f"{notice}) SELECT user_id, id, 1, '14d', {now}, {now} FROM certificates",
+    )
+
+    def waiting(column: str) -> list[str]:
+        engine = migration_engine(empty.url)
+        with engine.begin() as connection:
+            for statement in allow:
+                connection.exec_driver_sql(statement)
+            query = f"SELECT threshold FROM expiry_notices WHERE {column}"
+            found = connection.execute(sa.text(query)).scalars().all()
+        engine.dispose()
+        return list(found)
+
+    empty.alembic("upgrade", "head")
+    assert (waiting("mail_due IS NOT NULL"), waiting("mail_held")) == ([], ["14d"])
+    empty.alembic("downgrade", "0013")
+    assert waiting("mail_due IS NOT NULL") == ["14d"]
 
 
 def test_alembic_finds_the_database_through_the_settings(

@@ -42,6 +42,10 @@ from .resources.certificates import (
     CheckResource,
 )
 from .resources.documentation import DocsResource, OpenApiResource
+from .resources.email_verification import (
+    EmailVerificationLinkResource,
+    UserEmailVerificationResource,
+)
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
@@ -61,6 +65,7 @@ from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import PendingResource, RollbackResource, VersionsResource
 from .resources.webhooks import webhook_routes
+from .services.address_verification import AddressVerification
 from .services.attempts import Attempts
 from .services.audit import Audit
 from .services.audit_pages import AuditPages
@@ -69,6 +74,7 @@ from .services.callers import Caller
 from .services.candidates import Candidates
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
+from .services.email_verifications import EmailVerifications
 from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiring import Expiring
@@ -120,7 +126,7 @@ def _now() -> datetime:
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
     nothing: Any = None
-    return openapi.document(_routes(*[nothing] * 16))
+    return openapi.document(_routes(*[nothing] * 17))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -181,7 +187,8 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         private_keys,
         now,
     )
-    users = Users(database, passwords, audit, events, now)
+    verification = AddressVerification(database, now, by_mail=config.mails_links)
+    users = Users(database, passwords, audit, events, verification, now)
     candidates = Candidates(database)
     served_keys = ServedKeys(database, data_keys, private_keys, audit, now)
     terminators = Terminators(database, candidates, served_keys, now)
@@ -205,6 +212,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     webhooks = Webhooks(database, outbound, webhook_secrets, audit, events, now)
     routes = _routes(
         users,
+        EmailVerifications(database, verification, audit, events, now),
         Tokens(database, audit, now),
         Certificates(*parts),
         Versions(*parts),
@@ -366,6 +374,7 @@ def enter_mode(config: Config) -> None:
 
 def _routes(
     users: Users,
+    email_verifications: EmailVerifications,
     tokens: Tokens,
     certificates: Certificates,
     versions: Versions,
@@ -387,6 +396,11 @@ def _routes(
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
+        (user + "/email-verification", UserEmailVerificationResource(email_verifications)),
+        (
+            "/email-verifications/{verification_token}",
+            EmailVerificationLinkResource(email_verifications),
+        ),
         (user + "/expiring", ExpiringResource(expiring)),
         (user + "/expiry", ExpirySettingsResource(expiring)),
         (user + "/audit", UserAuditResource(audit)),

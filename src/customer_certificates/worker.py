@@ -35,10 +35,11 @@ from .services.rota import Rota
 from .services.sending import Sending
 from .services.serving import ServingStates
 from .services.stragglers import Stragglers
+from .services.verification_mails import VerificationMails
 from .services.webhook_secrets import WebhookSecrets
 
-# The dispatcher's, the jobs', the cutovers' and one to spare.
-_DATABASE_CONNECTIONS = 4
+# The dispatcher's, the jobs', the cutovers', the verification mails' and one to spare.
+_DATABASE_CONNECTIONS = 5
 _LOOK_SECONDS = 1.0
 
 
@@ -85,18 +86,25 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
     if config.metrics_port:
         metrics.serve(config.host, config.metrics_port)
     announcements = Announcements(database.listen, dispatcher.wake)
-    jobs = Thread(
-        target=run_jobs, args=[_jobs(database, config), Rota(database, _now), stopped], name="jobs"
-    )
-    jobs.start()
+    verification = _verification_mails(database, config)
+    jobs = _jobs(database, config)
     cutovers = Cutovers(database, Audit(database, _now), Events(database, _now), _now)
-    cutting = Thread(
-        target=run_every_second, args=["cutovers", cutovers.run, stopped], name="cutovers"
-    )
-    cutting.start()
+    prompt: list[tuple[str, Callable[[], int]]] = [("cutovers", cutovers.run)]
+    if verification:
+        jobs.append(Job("clean verification links", timedelta(hours=1), verification.clean))
+        prompt.append(("verification mails", verification.run))
+    threads = [
+        Thread(target=run_jobs, args=[jobs, Rota(database, _now), stopped], name="jobs"),
+        *(
+            Thread(target=run_every_second, args=[name, run, stopped], name=name)
+            for name, run in prompt
+        ),
+    ]
+    for thread in threads:
+        thread.start()
     dispatcher.run()
-    jobs.join()
-    cutting.join()
+    for thread in threads:
+        thread.join()
     announcements.close()
     outbound.close()
     webhook_secrets.close()
@@ -124,6 +132,13 @@ def _jobs(database: Database, config: Config) -> list[Job]:
         )
         jobs.append(Job("probe terminators", timedelta(minutes=1), probing.run))
     return jobs
+
+
+def _verification_mails(database: Database, config: Config) -> VerificationMails | None:
+    if not (config.smtp and config.mail_from and config.public_url):
+        return None
+    mailer = Mailer(config.smtp, config.mail_from, config.roots_pem)
+    return VerificationMails(database, mailer, config.public_url, _now)
 
 
 def _stop_after(parent_pid: int, stop: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from customer_certificates.errors import Conflict, NotFound, PreconditionFailed
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
+from customer_certificates.services.address_verification import AddressVerification
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.events import Events
 from customer_certificates.services.passwords import Passwords
@@ -28,7 +29,9 @@ HASHES = PasswordHashes(CHEAPEST_HASHES)
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
     passwords, clock = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2), lambda: NOW
-    yield Users(database, passwords, Audit(database, clock), Events(database, clock), clock)
+    audit, events = Audit(database, clock), Events(database, clock)
+    verification = AddressVerification(database, clock, by_mail=False)
+    yield Users(database, passwords, audit, events, verification, clock)
     passwords.close()
 
 
@@ -52,7 +55,7 @@ def older_hash(password: str) -> str:
 def test_registered_at_the_time_that_was_given(users: Users) -> None:
     user_id = users.register(CALLER, NewUser("Ada", "Ada@example.com", "x"))
 
-    assert users.get(user_id) == UserView(user_id, "Ada", "Ada@example.com", NOW)
+    assert users.get(user_id) == UserView(user_id, "Ada", "Ada@example.com", False, NOW)
 
 
 def test_one_signs_in(users: Users, engine: sa.Engine) -> None:

@@ -4,6 +4,7 @@ from .audit import AuditEntry, AuditHead
 from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
 from .delivery import PENDING, Delivery
+from .email_verification import EmailVerification, EmailVerificationLink, MailCount
 from .event import Event
 from .expiry_notice import ExpiryNotice
 from .hostname import CertificateHostname, HostnameClaim
@@ -28,11 +29,14 @@ __all__ = [
     "CertificateHostname",
     "CertificateVersion",
     "Delivery",
+    "EmailVerification",
+    "EmailVerificationLink",
     "Event",
     "ExpiryNotice",
     "HostnameClaim",
     "Intermediate",
     "KeptAnswer",
+    "MailCount",
     "PrivateKey",
     "ServiceState",
     "Serving",

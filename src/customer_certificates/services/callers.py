@@ -16,6 +16,7 @@ class KnownUser(NamedTuple):
     id: int
     name: str
     email: str
+    email_verified_at: datetime | None
     created_at: datetime
     certificates_revision: bytes
     statuses_change_at: datetime

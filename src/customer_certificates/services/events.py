@@ -34,6 +34,7 @@ EventType = Literal[
     "certificate.expiring",
     "certificate.expired",
     "certificate.served",
+    "user.email_verified",
     "user.deleted",
     "webhook.disabled",
     "webhook.test",

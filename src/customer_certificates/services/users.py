@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..errors import Conflict, Finding, NotFound
-from ..gateways.database import EVERYBODY, Database
+from ..gateways.database import EVERYBODY, Database, Transaction
 from ..models import NEVER, User, email_key, new_revision
+from .address_verification import AddressVerification
 from .audit import Audit
 from .audit_chain import NOBODY
 from .callers import Caller, KnownUser
@@ -84,14 +85,16 @@ class Users:
         passwords: Passwords,
         audit: Audit,
         events: Events,
+        verification: AddressVerification,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._audit = audit
         self._events = events
+        self._verification = verification
         self._now = now
-        shown = (User.id, User.name, User.email, User.created_at)
+        shown = (User.id, User.name, User.email, User.email_verified_at, User.created_at)
         self._by_id = database.prepare(select(*shown).where(User.id == bindparam("user_id")))
         some = select(*shown).order_by(User.id).limit(bindparam("limit", type_=BigInteger))
         self._after = database.prepare(some.where(User.id > bindparam("after")), tenant=None)
@@ -123,8 +126,11 @@ class Users:
                     once.claim(session)
                     session.add(user)
                     session.flush()
+                    detail = self._queue_verification(session, caller, user)
                     path = f"/users/{user.id}"
-                    self._audit.record(session, caller, "user.register", user.id, path)
+                    self._audit.record(
+                        session, caller, "user.register", user.id, path, detail=detail
+                    )
                     return once.keep(session, user.id)
             except IntegrityError as error:
                 raise _email_taken() from error
@@ -135,11 +141,13 @@ class Users:
         Raises NotFound.
         """
         if known is not None:
-            return UserView(known.id, known.name, known.email, known.created_at)
+            return _view(
+                known.id, known.name, known.email, known.email_verified_at, known.created_at
+            )
         rows = self._by_id(user_id=user_id)
         if not rows:
             raise user_not_found(user_id)
-        return UserView(*rows[0])
+        return _view(*rows[0])
 
     def page(self, email: str | None, after: int, limit: int) -> tuple[list[UserView], int | None]:
         """At most `limit` users by id, from the first one after `after`, only those with `email`
@@ -148,7 +156,7 @@ class Users:
             rows = self._after(after=after, limit=limit + 1)
         else:
             rows = self._by_email(email_key=email_key(email), after=after, limit=limit + 1)
-        views = [UserView(*row) for row in rows[:limit]]
+        views = [_view(*row) for row in rows[:limit]]
         return views, views[-1].id if len(rows) > limit else None
 
     def change(
@@ -173,15 +181,20 @@ class Users:
                 with self._database.begin(user_id) as session:
                     once.claim(session)
                     user = locked_user(session, user_id)
-                    require_view(expected, _view(user))
+                    require_view(expected, view_of_user(user))
                     if changes.name is not UNSET:
                         user.name = changes.name
+                    moves = changes.email is not UNSET and changes.email != user.email
                     if changes.email is not UNSET:
                         user.email, user.email_key = changes.email, email_key(changes.email)
                     if password_hash:
                         user.password_hash = password_hash
                     changed = session.is_modified(user)
                     session.flush()
+                    detail: dict[str, object] = {"fields": _sent(changes)}
+                    if moves:
+                        self._verification.set_unverified(session, user)
+                        detail |= self._queue_verification(session, caller, user)
                     self._audit.record(
                         session,
                         caller,
@@ -189,9 +202,9 @@ class Users:
                         user_id,
                         path,
                         outcome="done" if changed else "unchanged",
-                        detail={"fields": _sent(changes)},
+                        detail=detail,
                     )
-                    return once.keep(session, _view(user))
+                    return once.keep(session, view_of_user(user))
             except IntegrityError as error:
                 raise _email_taken() from error
 
@@ -205,7 +218,7 @@ class Users:
             self._database.begin(user_id) as session,
         ):
             once.claim(session)
-            require_view(expected, _view(locked_user(session, user_id)))
+            require_view(expected, view_of_user(locked_user(session, user_id)))
             statement, values = self._events.deactivated_with_user(user_id)
             session.run(statement, **values)
             session.execute(delete(User).where(User.id == user_id))
@@ -233,6 +246,18 @@ class Users:
                     user.password_hash = better
         return user_id if matches else None
 
+    def _queue_verification(
+        self, session: Transaction, caller: Caller, user: User
+    ) -> dict[str, object]:
+        """Queues the mail that verifies the address of `user`; returns what the audit says of it.
+
+        A limit keeps the mail from being sent, but not the user from being stored.
+        """
+        if not self._verification.by_mail:
+            return {}
+        wait = self._verification.queue(session, caller, user)
+        return {"verification_mail": "queued" if wait is None else "limited"}
+
 
 def locked_user(session: Session, user_id: int) -> User:
     """The user's row, locked until the transaction ends: it puts a user's writes in order."""
@@ -252,8 +277,15 @@ def _sent(changes: UserChanges) -> list[str]:
     return [name for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET]
 
 
-def _view(user: User) -> UserView:
-    return UserView(user.id, user.name, user.email, user.created_at)
+def view_of_user(user: User) -> UserView:
+    """The view of a user whose row is at hand."""
+    return _view(user.id, user.name, user.email, user.email_verified_at, user.created_at)
+
+
+def _view(
+    user_id: int, name: str, email: str, email_verified_at: datetime | None, created_at: datetime
+) -> UserView:
+    return UserView(user_id, name, email, email_verified_at is not None, created_at)
 
 
 def _email_taken() -> Conflict:

@@ -303,6 +303,41 @@ def test_mails_to_existing_addresses_wait_until_these_are_verified(empty: Empty)
     assert waiting("mail_due IS NOT NULL") == ["14d"]
 
 
+def test_tokens_are_a_passwords_unless_somebody_else_made_them(empty: Empty) -> None:
+    empty.alembic("upgrade", "0013")
+    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', false)"] if empty.is_postgresql else []
+    entry = (
+        "INSERT INTO audit (chain, seq, at, actor_kind, action, object, outcome, request_id, peer,"
+        " detail, prev_hash, hash) SELECT user_id, id, "
+        f"{now}, '%s', 'token.create', '/tokens/' || id, 'done', '', '', '', '', '' FROM tokens"
+        " WHERE name = '%s'"
+    )
+    empty.execute(
+        *allow,
+        "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
+        f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
+        *(
+            "INSERT INTO tokens (kind, user_id, name, scopes, secret_sha256, created_at,"
+            f" expires_at) SELECT 'user', id, '{name}', '', 'x', {now}, {now} FROM users"
+            for name in ("by password", "by operator", "unknown")
+        ),
+        "INSERT INTO tokens (kind, name, scopes, secret_sha256, created_at, expires_at)"
+        f" VALUES ('operator', 'an operator', '', 'x', {now}, {now})",
+        entry % ("user", "by password"),
+        entry % ("operator", "by operator"),
+    )
+    empty.alembic("upgrade", "head")
+
+    engine = migration_engine(empty.url)
+    with engine.begin() as connection:
+        for statement in allow:
+            connection.exec_driver_sql(statement)
+        query = sa.text("SELECT name FROM tokens WHERE by_password ORDER BY id")
+        assert connection.execute(query).scalars().all() == ["by password", "unknown"]
+    engine.dispose()
+
+
 def test_alembic_finds_the_database_through_the_settings(
     empty: Empty, models_schema: list[Any]
 ) -> None:

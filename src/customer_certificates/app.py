@@ -188,7 +188,15 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         now,
     )
     verification = AddressVerification(database, now, by_mail=config.mails_links)
-    users = Users(database, passwords, audit, events, verification, now)
+    users = Users(
+        database,
+        passwords,
+        audit,
+        events,
+        verification,
+        now,
+        strong_passwords=config.asks_credentials,
+    )
     candidates = Candidates(database)
     served_keys = ServedKeys(database, data_keys, private_keys, audit, now)
     terminators = Terminators(database, candidates, served_keys, now)

@@ -35,6 +35,7 @@ EventType = Literal[
     "certificate.expired",
     "certificate.served",
     "user.email_verified",
+    "user.password_changed",
     "user.deleted",
     "webhook.disabled",
     "webhook.test",

@@ -2,22 +2,23 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import BigInteger, bindparam, delete, select
+from sqlalchemy import BigInteger, DateTime, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import EVERYBODY, Database, Transaction
-from ..models import NEVER, User, email_key, new_revision
+from ..models import NEVER, Token, User, email_key, new_revision
 from .address_verification import AddressVerification
 from .audit import Audit
 from .audit_chain import NOBODY
 from .callers import Caller, KnownUser
 from .events import Events
+from .password_rules import require_strong
 from .passwords import Passwords
 from .repeats import ANY_NUMBER, Once
 from .views import Tags, UserView, require_view
@@ -54,7 +55,8 @@ Password = Annotated[
     Meta(
         min_length=1,
         max_length=1024,
-        description="Stored only as a hash, and returned by no route.",
+        description="Stored only as a hash, and returned by no route. In the profile prd it has at "
+        "least 8 characters, is not one of the commonest passwords, and not the name or address.",
         examples=["correct horse battery staple"],
     ),
 ]
@@ -73,7 +75,25 @@ class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
 
     name: Name | UnsetType = UNSET
     email: Email | UnsetType = UNSET
-    password: Password | UnsetType = UNSET
+    password: Annotated[
+        Password | UnsetType,
+        Meta(description="Its change revokes all tokens that were made with the password."),
+    ] = UNSET
+    keep_tokens: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="true: a change of the password revokes no token. Without a password it "
+            "has no effect.",
+            examples=[False],
+        ),
+    ] = UNSET
+
+
+class SignedIn(NamedTuple):
+    """A user who has shown the password, and the hash that it was compared with."""
+
+    user_id: int
+    password_hash: str
 
 
 class Users:
@@ -87,13 +107,28 @@ class Users:
         events: Events,
         verification: AddressVerification,
         now: Callable[[], datetime],
+        *,
+        strong_passwords: bool = False,
     ) -> None:
+        """`strong_passwords`: new passwords must keep the rules of `prd` (password_rules.py)."""
         self._database = database
         self._passwords = passwords
         self._audit = audit
         self._events = events
         self._verification = verification
+        self._strong_passwords = strong_passwords
         self._now = now
+        self._revoke = database.prepare(
+            update(Token)
+            .where(
+                Token.user_id == bindparam("user_id", type_=BigInteger),
+                Token.by_password,
+                Token.revoked_at.is_(None),
+                Token.expires_at > bindparam("now", type_=DateTime(timezone=True)),
+            )
+            .values(revoked_at=bindparam("now", type_=DateTime(timezone=True)))
+            .returning(Token.id)
+        )
         shown = (User.id, User.name, User.email, User.email_verified_at, User.created_at)
         self._by_id = database.prepare(select(*shown).where(User.id == bindparam("user_id")))
         some = select(*shown).order_by(User.id).limit(bindparam("limit", type_=BigInteger))
@@ -108,7 +143,12 @@ class Users:
         )
 
     def register(self, caller: Caller, new: NewUser, once: Once = ANY_NUMBER) -> int:
-        """Stores `new` and gives its id. Raises Conflict where the e-mail is another user's."""
+        """Stores `new` and gives its id.
+
+        Raises Invalid (the password), Conflict where the e-mail is another user's.
+        """
+        if self._strong_passwords:
+            require_strong(new.password, new.name, new.email)
         now = self._now()
         user = User(
             name=new.name,
@@ -169,11 +209,19 @@ class Users:
     ) -> UserView:
         """Stores `changes` and gives the user as it is then.
 
-        Raises NotFound, PreconditionFailed, or Conflict where the e-mail is another user's.
+        A new password revokes the tokens that were made with the old one, the caller's among them.
+        Raises NotFound, PreconditionFailed, Invalid (the password), or Conflict where the e-mail is
+        another user's.
         """
         password_hash = None
         if changes.password is not UNSET:
-            self.get(user_id)
+            known = self.get(user_id)
+            if self._strong_passwords:
+                require_strong(
+                    changes.password,
+                    known.name if changes.name is UNSET else changes.name,
+                    known.email if changes.email is UNSET else changes.email,
+                )
             password_hash = self._passwords.hash(changes.password)
         path = f"/users/{user_id}"
         with self._audit.of_refusals(caller, "user.change", user_id, path):
@@ -195,6 +243,10 @@ class Users:
                     if moves:
                         self._verification.set_unverified(session, user)
                         detail |= self._queue_verification(session, caller, user)
+                    if password_hash:
+                        detail["tokens_revoked"] = self._password_changed(
+                            session, user_id, keep_tokens=changes.keep_tokens is True
+                        )
                     self._audit.record(
                         session,
                         caller,
@@ -226,8 +278,8 @@ class Users:
             self._audit.record(session, caller, "user.delete", user_id, path, also=told)
             once.keep(session, None)
 
-    def sign_in(self, email: str, password: str) -> int | None:
-        """The id of the user with this e-mail and password, or None.
+    def sign_in(self, email: str, password: str) -> SignedIn | None:
+        """The user with this e-mail and password, or None.
 
         An outdated hash, such as the older system's bcrypt, is replaced on the way.
         """
@@ -243,8 +295,15 @@ class Users:
                 user = locked_user(session, user_id)
                 # The password may have been changed while this one was being hashed.
                 if user.password_hash == made:
-                    user.password_hash = better
-        return user_id if matches else None
+                    user.password_hash = made = better
+        return SignedIn(user_id, made) if matches else None
+
+    def _password_changed(self, session: Transaction, user_id: int, *, keep_tokens: bool) -> int:
+        """Revokes the tokens that were made with the password; returns how many."""
+        self._events.record(session, "user.password_changed", user_id)
+        if keep_tokens:
+            return 0
+        return len(session.run(self._revoke, user_id=user_id, now=self._now()))
 
     def _queue_verification(
         self, session: Transaction, caller: Caller, user: User

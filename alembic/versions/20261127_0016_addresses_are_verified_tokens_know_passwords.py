@@ -1,7 +1,8 @@
-"""email addresses are verified before notices are mailed to them
+"""email addresses are verified, and tokens know whether a password made them
 
 Revision 0016, after 0013. Existing addresses are not verified, since nobody has proven them. Mails
-that wait for them are held until they are verified. No verification mail is queued.
+that wait for them are held until they are verified. No verification mail is queued. A user's token
+was made with a password unless the audit says that somebody else made it.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ _TIME = sa.DateTime(timezone=True)
 _MINE = """CASE WHEN current_setting('cc.tenant', true) = '*' THEN true
 ELSE user_id = NULLIF(current_setting('cc.tenant', true), '')::bigint END"""
 _OF_USERS = ("email_verifications", "email_verification_links")
+_MARK_TOKENS = """UPDATE tokens SET by_password = true WHERE kind = 'user' AND NOT EXISTS (
+SELECT 1 FROM audit WHERE audit.chain = tokens.user_id AND audit.action = 'token.create'
+AND audit.object = '/tokens/' || CAST(tokens.id AS TEXT) AND audit.actor_kind <> 'user')"""
 
 
 def upgrade() -> None:
@@ -29,6 +33,9 @@ def upgrade() -> None:
         sa.Column("mail_held", sa.Boolean(), server_default=sa.false(), nullable=False),
     )
     _index("expiry_notices", "mail_held", ["user_id"], "mail_held")
+    op.add_column(
+        "tokens", sa.Column("by_password", sa.Boolean(), server_default=sa.false(), nullable=False)
+    )
     _tables()
     if op.get_bind().dialect.name == "postgresql":
         # The owner of the tables sees no row without it.
@@ -36,6 +43,7 @@ def upgrade() -> None:
     op.execute(
         "UPDATE expiry_notices SET mail_held = true, mail_due = NULL WHERE mail_due IS NOT NULL"
     )
+    op.execute(_MARK_TOKENS)
     if op.get_bind().dialect.name == "postgresql":
         for table in _OF_USERS:
             op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
@@ -47,6 +55,7 @@ def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute("SELECT set_config('cc.tenant', '*', true)")
     op.execute("UPDATE expiry_notices SET mail_due = at WHERE mail_held")
+    op.drop_column("tokens", "by_password")
     op.drop_table("mail_counts")
     op.drop_table("email_verification_links")
     op.drop_table("email_verifications")

@@ -20,6 +20,7 @@ from customer_certificates.gateways.smtp import Mailer
 from customer_certificates.models import EmailVerification, EmailVerificationLink, MailCount, User
 from customer_certificates.services.address_verification import AddressVerification
 from customer_certificates.services.callers import Caller
+from customer_certificates.services.mail_queue import Outgoing
 from customer_certificates.services.verification_mails import VerificationMails
 
 from ..conftest import MAIL, Backend
@@ -47,19 +48,23 @@ class Worker:
         self.port = free_port()
         self.post = Post()
 
-    def mails(self, mailer: type[Mailer] = Mailer) -> VerificationMails:
+    def mails(
+        self,
+        mailer: type[Mailer] = Mailer,
+        kind: type[VerificationMails] = VerificationMails,
+    ) -> VerificationMails:
         server = SmtpServer("127.0.0.1", self.port, "none")
         made = mailer(server, SENDER, a_pair("mail.example").body.encode())
-        return VerificationMails(self.database, made, URL, lambda: self.now)
+        return kind(self.database, made, URL, lambda: self.now)
 
-    def send(self) -> list[str]:
+    def send(self, kind: type[VerificationMails] = VerificationMails) -> list[str]:
         """Sends what is due; the paths of all links that have arrived so far."""
         controller = Controller(self.post, hostname="127.0.0.1", port=self.port)
         controller.start()
         try:
             # What the application queued was queued after this worker's clock was read.
             self.now += timedelta(minutes=1)
-            self.mails().run()
+            self.mails(kind=kind).run()
         finally:
             controller.stop()
         return [path_in(letter) for letter in self.post.letters]
@@ -247,6 +252,31 @@ def test_a_link_verifies_no_later_address(
     assert is_verified(user)
     closed.simulate_patch(user, json={"email": "New@example.com"}, headers=operator)
     assert not is_verified(user)
+
+
+def test_a_link_that_was_made_while_the_address_changed_is_not_valid(
+    closed: TestClient,
+    worker: Worker,
+    operator: dict[str, str],
+    register: Callable[..., str],
+    is_verified: Callable[[str], bool],
+) -> None:
+    """The worker has read the old address, and stores its link after the change."""
+    user = register(email="old@example.com")
+
+    class Late(VerificationMails):
+        def compose(self, subject: Any, now: datetime) -> Outgoing:
+            changes = {"email": "new@example.com"}
+            closed.simulate_patch(user, json=changes, headers=operator)
+            return super().compose(subject, now)
+
+    (old,) = worker.send(Late)
+    assert worker.post.recipients == ["old@example.com"]
+    assert closed.simulate_post(old).status_code == 404
+    assert not is_verified(user)
+    _, new = worker.send()
+    assert worker.post.recipients[1:] == ["new@example.com"]
+    assert closed.simulate_post(new).status_code == 200
 
 
 def test_a_mail_has_no_text_of_the_user(worker: Worker, register: Callable[..., str]) -> None:

@@ -190,6 +190,7 @@ _EMPTIED = (
     "audit",
     "audit_heads",
     "kept_answers",
+    "mail_counts",
     "events",
     "webhooks",
     "tokens",
@@ -227,9 +228,17 @@ def client(_app: Application, engine: sa.Engine) -> TestClient:
     return TestClient(_app, headers={"Host": "localhost:9000"})
 
 
+# Mails are queued, and nobody sends them.
+MAIL = {
+    "CC_SMTP_URL": "smtp://127.0.0.1:9?tls=none",
+    "CC_MAIL_FROM": "certificates@service.example",
+    "CC_PUBLIC_URL": "https://certificates.example",
+}
+
+
 @pytest.fixture(scope="session")
 def _closed_app(backend: Backend) -> Iterator[Application]:
-    app = create_app(backend.closed(CC_UPLOAD_CHECKS="report"))
+    app = create_app(backend.closed(CC_UPLOAD_CHECKS="report", **MAIL))
     yield app
     app.close()
 

@@ -314,3 +314,50 @@ def test_the_service_s_own_addresses_are_known() -> None:
     config = Config.from_environ({"CC_HOST": "192.0.2.7", "CC_BEHIND_PROXY": "198.51.100.0/24"})
 
     assert [str(one) for one in config.own_addresses] == ["192.0.2.7/32", "198.51.100.0/24"]
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://certs.example.com/", "https://certs.example.com"),
+        ("https://certs.example.com:8443/a/b/", "https://certs.example.com:8443/a/b"),
+        ("http://[::1]:9000", "http://[::1]:9000"),
+    ],
+)
+def test_the_public_url_is_where_links_begin(url: str, kept: str) -> None:
+    config = Config.from_environ({"CC_PUBLIC_URL": url})
+
+    assert (config.public_url, config.mails_links) == (kept, False)
+    assert Config.from_environ({}).public_url is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "certs.example.com",
+        "ftp://certs.example.com",
+        "https://",
+        "https://user:secret@certs.example.com",
+        "https://certs.example.com?a=b",
+        "https://certs.example.com/#a",
+        "https://certs.example.com/<b>",
+        "https://certs.example.com/a\r\nb",
+        "https://certs example.com",
+        "https://certs.example.com:99999",
+    ],
+)
+def test_what_is_no_public_url(url: str) -> None:
+    with pytest.raises(ConfigError, match="CC_PUBLIC_URL must be the URL") as refused:
+        Config.from_environ({"CC_PUBLIC_URL": url})
+
+    assert "secret" not in str(refused.value)
+
+
+def test_links_are_mailed_over_https_in_production() -> None:
+    mail = {"CC_SMTP_URL": "smtp://localhost", "CC_MAIL_FROM": "a@b.example"}
+    with pytest.raises(ConfigError, match="CC_PUBLIC_URL"):
+        Config.from_environ({**PRODUCTION, **mail, "CC_PUBLIC_URL": "http://certs.example.com"})
+
+    assert not Config.from_environ({**PRODUCTION, **mail}).mails_links
+    url = "https://certs.example.com"
+    assert Config.from_environ({**PRODUCTION, **mail, "CC_PUBLIC_URL": url}).mails_links

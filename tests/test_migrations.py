@@ -33,7 +33,7 @@ from .service import run, run_forked
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0014"
+_HEAD = "0016"
 _numbers = itertools.count()
 
 
@@ -270,6 +270,72 @@ def test_versions_that_wait_for_a_cutover_are_forgotten_by_earlier_revisions(emp
         found = connection.execute(sa.text("SELECT version FROM private_keys")).scalars().all()
     engine.dispose()
     assert found == [1]
+
+
+def test_mails_to_existing_addresses_wait_until_these_are_verified(empty: Empty) -> None:
+    empty.alembic("upgrade", "0013")
+    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', false)"] if empty.is_postgresql else []
+    notice = "INSERT INTO expiry_notices (user_id, certificate_id, version, threshold, at, mail_due"
+    empty.execute(
+        *allow,
+        "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
+        f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
+        "INSERT INTO certificates (user_id, active, body, created_at)"
+        f" SELECT id, true, 'PEM', {now} FROM users",
+        f"{notice}) SELECT user_id, id, 1, '30d', {now}, NULL FROM certificates",
+        f"{notice}) SELECT user_id, id, 1, '14d', {now}, {now} FROM certificates",
+    )
+
+    def waiting(column: str) -> list[str]:
+        engine = migration_engine(empty.url)
+        with engine.begin() as connection:
+            for statement in allow:
+                connection.exec_driver_sql(statement)
+            query = f"SELECT threshold FROM expiry_notices WHERE {column}"
+            found = connection.execute(sa.text(query)).scalars().all()
+        engine.dispose()
+        return list(found)
+
+    empty.alembic("upgrade", "head")
+    assert (waiting("mail_due IS NOT NULL"), waiting("mail_held")) == ([], ["14d"])
+    empty.alembic("downgrade", "0013")
+    assert waiting("mail_due IS NOT NULL") == ["14d"]
+
+
+def test_tokens_are_a_passwords_unless_somebody_else_made_them(empty: Empty) -> None:
+    empty.alembic("upgrade", "0013")
+    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', false)"] if empty.is_postgresql else []
+    entry = (
+        "INSERT INTO audit (chain, seq, at, actor_kind, action, object, outcome, request_id, peer,"
+        " detail, prev_hash, hash) SELECT user_id, id, "
+        f"{now}, '%s', 'token.create', '/tokens/' || id, 'done', '', '', '', '', '' FROM tokens"
+        " WHERE name = '%s'"
+    )
+    empty.execute(
+        *allow,
+        "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
+        f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
+        *(
+            "INSERT INTO tokens (kind, user_id, name, scopes, secret_sha256, created_at,"
+            f" expires_at) SELECT 'user', id, '{name}', '', 'x', {now}, {now} FROM users"
+            for name in ("by password", "by operator", "unknown")
+        ),
+        "INSERT INTO tokens (kind, name, scopes, secret_sha256, created_at, expires_at)"
+        f" VALUES ('operator', 'an operator', '', 'x', {now}, {now})",
+        entry % ("user", "by password"),
+        entry % ("operator", "by operator"),
+    )
+    empty.alembic("upgrade", "head")
+
+    engine = migration_engine(empty.url)
+    with engine.begin() as connection:
+        for statement in allow:
+            connection.exec_driver_sql(statement)
+        query = sa.text("SELECT name FROM tokens WHERE by_password ORDER BY id")
+        assert connection.execute(query).scalars().all() == ["by password", "unknown"]
+    engine.dispose()
 
 
 def test_alembic_finds_the_database_through_the_settings(

@@ -43,7 +43,10 @@ def test_the_first_token_opens_the_service(production: dict[str, str], tmp_path:
     made = run("token create --operator --expires-in-days 7", production)
     operator = bearer(made.stdout.strip())
 
-    with serving(production, tmp_path / "log") as service, service.client() as client:
+    # With a mail server, but without a URL for links.
+    mail = {"CC_SMTP_URL": "smtp://127.0.0.1:9?tls=none", "CC_MAIL_FROM": "a@b.example"}
+    with serving({**production, **mail}, tmp_path / "log") as service, service.client() as client:
+        assert "CC_PUBLIC_URL is not set" in service.log.read_text()
         assert client.get("/users").status_code == 401
         user = client.post("/users", json=a_user(), headers=operator)
         assert user.status_code == 201

@@ -115,7 +115,9 @@ class Cast:
             "terminator_id": self.terminator_id,
             **ids,
         }
-        path = route.path.format(**ids, name="index.html", hostname="www.example.com")
+        path = route.path.format(
+            **ids, name="index.html", hostname="www.example.com", verification_token="unknown"
+        )
         # Where there is a body, a resource refuses it; where none is expected, none is sent.
         body = {} if route.method in ("GET", "DELETE") else {"body": sent}
         json = {"Content-Type": "application/json"} if body else {}
@@ -365,9 +367,13 @@ def test_operators_are_let_in(route: Route, cast: Cast) -> None:
 def test_what_is_open_to_anybody_is_known(cast: Cast) -> None:
     anybodys = [route for route in ROUTES if not route.security]
 
-    assert [str(route) for route in anybodys] == ["GET /healthcheck", "GET /livez"]
-    for route in anybodys:
-        assert cast.ask(route, {}).status_code == 200
+    link = "/email-verifications/{verification_token}"
+    assert {str(route): cast.ask(route, {}).status_code for route in anybodys} == {
+        f"GET {link}": 404,
+        f"POST {link}": 404,
+        "GET /healthcheck": 200,
+        "GET /livez": 200,
+    }
 
 
 def test_the_tokens_of_a_deleted_user_open_nothing(cast: Cast) -> None:
@@ -397,7 +403,7 @@ def test_no_template_has_what_the_cast_does_not_know() -> None:
 
     assert names == {
         *("user_id", "certificate_id", "token_id", "webhook_id", "event_id"),
-        *("terminator_id", "name"),
+        *("terminator_id", "name", "verification_token"),
     }
 
 

@@ -4,6 +4,7 @@ With `--long`: 100,000 events and 100 kills.
 """
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,8 +20,11 @@ from threading import Thread
 import httpx
 import pytest
 import sqlalchemy as sa
+from aiosmtpd.controller import Controller
+from falcon.testing import TestClient
 from standardwebhooks import Webhook as Verifier
 
+from customer_certificates.app import create_app
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import Delivery, User
 from customer_certificates.services.events import CertificateState, Events
@@ -30,6 +34,7 @@ from .factories import a_user, an_upload
 from .receiver import Receiver, failing
 from .servers import free_port
 from .service import COMMAND, Service, environment, run
+from .services.test_expiry_mails import Post
 from .tables import add_users, add_webhook
 
 WAIT_SECONDS = 60
@@ -209,3 +214,35 @@ def test_a_worker_ends_whose_parent_ended_before_it_asked(
     ended = run(f"work --parent-pid {parent.pid}", backend.settings)
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.one_backend
+def test_a_worker_mails_links(
+    backend: Backend, client: TestClient, engine: sa.Engine, tmp_path: Path
+) -> None:
+    """Within seconds, and whatever its other jobs do."""
+    post, port = Post(), free_port()
+    mail = {
+        "CC_SMTP_URL": f"smtp://127.0.0.1:{port}?tls=none",
+        "CC_MAIL_FROM": "certificates@service.example",
+        "CC_PUBLIC_URL": "http://localhost:9000",
+    }
+    app = create_app(backend.config(**mail))
+    answer = TestClient(app, headers={"Host": "localhost"}).simulate_post("/users", json=a_user())
+    app.close()
+    controller = Controller(post, hostname="127.0.0.1", port=port)
+    controller.start()
+    worker = Worker(backend, tmp_path / "log", [COMMAND, "work"], **mail)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not post.letters:
+        assert time.monotonic() < deadline, worker.log.read_text()
+        time.sleep(0.05)
+    worker.popen.terminate()
+    assert worker.popen.wait(WAIT_SECONDS) == 0
+    controller.stop()
+
+    (link,) = re.findall("http://localhost:9000(/email-.*?)\\s", post.letters[0].get_content())
+    assert client.simulate_post(link).status_code == 200
+    user = client.simulate_get(f"/users/{answer.json['id']}")
+    assert user.json["email_verified"] is True
+    assert link.rpartition("/")[2] not in worker.log.read_text()

@@ -46,6 +46,10 @@ from .resources.certificates import (
 )
 from .resources.challenges import ChallengeResource, VerifyResource
 from .resources.documentation import DocsResource, OpenApiResource
+from .resources.email_verification import (
+    EmailVerificationLinkResource,
+    UserEmailVerificationResource,
+)
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
@@ -71,6 +75,7 @@ from .resources.tokens import TokenResource, TokensResource
 from .resources.users import UserResource, UsersResource
 from .resources.versions import PendingResource, RollbackResource, VersionsResource
 from .resources.webhooks import webhook_routes
+from .services.address_verification import AddressVerification
 from .services.attempts import Attempts
 from .services.audit import Audit
 from .services.audit_pages import AuditPages
@@ -81,6 +86,7 @@ from .services.certificates import Certificates
 from .services.challenges import Challenges
 from .services.claim_proofs import ClaimProofs
 from .services.data_keys import DataKeys
+from .services.email_verifications import EmailVerifications
 from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiring import Expiring
@@ -141,7 +147,7 @@ def _now() -> datetime:
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
     nothing: Any = None
-    return openapi.document(_routes(*[nothing] * 18))
+    return openapi.document(_routes(*[nothing] * 19))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -207,7 +213,17 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         private_keys,
         now,
     )
-    users = Users(database, passwords, hostnames, audit, events, now)
+    verification = AddressVerification(database, now, by_mail=config.mails_links)
+    users = Users(
+        database,
+        passwords,
+        hostnames,
+        audit,
+        events,
+        verification,
+        now,
+        strong_passwords=config.asks_credentials,
+    )
     candidates = Candidates(database)
     served_keys = ServedKeys(database, data_keys, private_keys, audit, now)
     terminators = Terminators(database, candidates, served_keys, now)
@@ -243,6 +259,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     webhooks = Webhooks(database, outbound, webhook_secrets, audit, events, now)
     routes = _routes(
         users,
+        EmailVerifications(database, verification, audit, events, now),
         Tokens(database, audit, now),
         Certificates(*parts),
         Versions(*parts),
@@ -425,6 +442,7 @@ def enter_mode(config: Config) -> None:
 
 def _routes(
     users: Users,
+    email_verifications: EmailVerifications,
     tokens: Tokens,
     certificates: Certificates,
     versions: Versions,
@@ -449,6 +467,11 @@ def _routes(
     return [
         ("/users", UsersResource(users)),
         (user, UserResource(users)),
+        (user + "/email-verification", UserEmailVerificationResource(email_verifications)),
+        (
+            "/email-verifications/{verification_token}",
+            EmailVerificationLinkResource(email_verifications),
+        ),
         (user + "/expiring", ExpiringResource(expiring)),
         (user + "/expiry", ExpirySettingsResource(expiring)),
         (user + "/audit", UserAuditResource(audit)),

@@ -108,7 +108,8 @@ class Config:
     stand in the path for that; the worker looks at `probe_addresses` for what is served;
     `notify_url` is told of all events, signed with `notify_secret`; `metrics_port` is where a
     worker that runs by itself tells its counts, on `host` (None: nowhere); `smtp` takes
-    letters to users, from `mail_from` (None: there are none); `audit_key_pem` signs
+    letters to users, from `mail_from` (None: there are none); links in them begin with
+    `public_url` (None: there are no links); `audit_key_pem` signs
     what the audit's chains end in (None: a key in `data_dir` does), and they are exported into
     `audit_export_dir` from time to time (None: they are not); `master_key` wraps data keys, those
     `master_keys_retiring` still unwrap what they have wrapped; `dns_resolvers` answer DNS lookups
@@ -147,6 +148,7 @@ class Config:
     notify_secret: str | None = field(repr=False)
     metrics_port: int | None
     smtp: SmtpServer | None
+    public_url: str | None
     mail_from: "Address | None"
     audit_key_pem: bytes | None
     audit_export_dir: Path | None
@@ -235,6 +237,7 @@ class Config:
             metrics_port=_read(environ, "CC_METRICS_PORT", _optional(_whole(1, 65535)), ""),
             smtp=smtp,
             mail_from=mail_from,
+            public_url=_read(environ, "CC_PUBLIC_URL", _optional(_public_url(profile)), ""),
             audit_key_pem=_read(environ, "CC_AUDIT_KEY", _audit_key, ""),
             audit_export_dir=_read(environ, "CC_AUDIT_EXPORT_DIR", _folder_if_any, ""),
             master_key=_read(environ, "CC_MASTER_KEY", _master_key(data_dir / "master-key"), ""),
@@ -248,6 +251,11 @@ class Config:
     def asks_credentials(self) -> bool:
         """Whether tokens are asked for; if not, only this machine and trusted peers are served."""
         return self.profile == "prd"
+
+    @property
+    def mails_links(self) -> bool:
+        """Whether users are mailed links that verify their addresses."""
+        return self.smtp is not None and self.public_url is not None
 
     @property
     def own_addresses(self) -> tuple[Network, ...]:
@@ -348,6 +356,34 @@ def _require_notify_secret(environ: Mapping[str, str]) -> None:
             "CC_NOTIFY_URL and CC_NOTIFY_SECRET are set together or not at all: one is missing. "
             "A secret: echo whsec_$(openssl rand -base64 32)"
         )
+
+
+def _public_url(profile: Profile) -> Callable[[str], str]:
+    schemes = ("https",) if profile == "prd" else ("https", "http")
+
+    def parse(text: str) -> str:
+        # The answers of urlsplit to what it cannot read may repeat a part of a password.
+        with suppress(ValueError):
+            parts = urlsplit(text)
+            path = parts.path.rstrip("/")
+            if (
+                text.isascii()
+                and text.isprintable()
+                and parts.scheme in schemes
+                and parts.hostname
+                and parts.port != 0
+                and parts.netloc == parts.netloc.rpartition("@")[2]
+                and re.fullmatch(r"[A-Za-z0-9.:\[\]_-]{1,255}", parts.netloc)
+                and re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path)
+                and not (parts.query or parts.fragment)
+            ):
+                return f"{parts.scheme}://{parts.netloc}{path}"
+        raise ValueError(
+            f"must be the URL at which users reach the service ({' or '.join(schemes)}), like "
+            "https://certificates.example.com, without a user, a query or a fragment."
+        )
+
+    return parse
 
 
 def _notify_url(text: str) -> str:

@@ -199,12 +199,22 @@ def _granian(config: Config) -> Workers:
     )
 
 
+def _warning_about_links(config: Config) -> str:
+    if config.smtp is None or config.mails_links:
+        return ""
+    return (
+        "\nCC_PUBLIC_URL is not set: links that verify email addresses cannot be mailed. Notices "
+        "are mailed only to addresses that an operator verifies (docs/expiry.md)."
+    )
+
+
 def _announce(config: Config) -> None:
     url = config.address
     if config.asks_credentials:
         note(
             f"Customer Certificates listens on {url}. It asks for credentials (profile prd).\n"
             "The first operator's token: customer-certificates token create --operator"
+            f"{_warning_about_links(config)}"
         )
         return
     user = {"name": "Ada Lovelace", "email": "ada@example.com", "password": "correct horse"}

@@ -41,10 +41,12 @@ from .services.rota import Rota
 from .services.sending import Sending
 from .services.serving import ServingStates
 from .services.stragglers import Stragglers
+from .services.verification_mails import VerificationMails
 from .services.webhook_secrets import WebhookSecrets
 
-# The dispatcher's, the jobs', the cutovers', some for challenges and one to spare.
-_DATABASE_CONNECTIONS = 8
+# The dispatcher's, the jobs', the cutovers', the verification mails', some for challenges and one to
+# spare.
+_DATABASE_CONNECTIONS = 9
 _LOOK_SECONDS = 1.0
 
 
@@ -93,32 +95,29 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
     announcements = Announcements(database.listen, dispatcher.wake)
     hostnames = Hostnames(database, _now, ownership_rules(config))
     proofs = proofs_of(config, database, hostnames, Audit(database, _now), _now)
-    jobs = Thread(
-        target=run_jobs,
-        args=[_jobs(database, config, proofs), Rota(database, _now), stopped],
-        name="jobs",
-    )
-    jobs.start()
-    cutovers = Cutovers(
-        database,
-        hostnames,
-        Audit(database, _now),
-        Events(database, _now),
-        _now,
-    )
-    cutting = Thread(
-        target=run_every_second, args=["cutovers", cutovers.run, stopped], name="cutovers"
-    )
-    cutting.start()
     challenges = ChallengeRounds(database, proofs.proving, proofs.limits, _now)
-    challenging = Thread(
-        target=run_every_second, args=["challenges", challenges.run, stopped], name="challenges"
-    )
-    challenging.start()
+    verification = _verification_mails(database, config)
+    jobs = _jobs(database, config, proofs)
+    cutovers = Cutovers(database, hostnames, Audit(database, _now), Events(database, _now), _now)
+    prompt: list[tuple[str, Callable[[], int]]] = [
+        ("cutovers", cutovers.run),
+        ("challenges", challenges.run),
+    ]
+    if verification:
+        jobs.append(Job("clean verification links", timedelta(hours=1), verification.clean))
+        prompt.append(("verification mails", verification.run))
+    threads = [
+        Thread(target=run_jobs, args=[jobs, Rota(database, _now), stopped], name="jobs"),
+        *(
+            Thread(target=run_every_second, args=[name, run, stopped], name=name)
+            for name, run in prompt
+        ),
+    ]
+    for thread in threads:
+        thread.start()
     dispatcher.run()
-    jobs.join()
-    cutting.join()
-    challenging.join()
+    for thread in threads:
+        thread.join()
     challenges.close()
     announcements.close()
     outbound.close()
@@ -152,6 +151,13 @@ def _jobs(database: Database, config: Config, proofs: Proofs) -> list[Job]:
         )
         jobs.append(Job("probe terminators", timedelta(minutes=1), probing.run))
     return jobs
+
+
+def _verification_mails(database: Database, config: Config) -> VerificationMails | None:
+    if not (config.smtp and config.mail_from and config.public_url):
+        return None
+    mailer = Mailer(config.smtp, config.mail_from, config.roots_pem)
+    return VerificationMails(database, mailer, config.public_url, _now)
 
 
 def _stop_after(parent_pid: int, stop: Callable[[], None]) -> None:

@@ -78,7 +78,7 @@ def test_each_write_has_its_entry(client: TestClient) -> None:
         "the-request",
         "127.0.0.1",
     )
-    assert found[9]["detail"] == {"fields": ["name", "password"]}
+    assert found[9]["detail"] == {"fields": ["name", "password"], "tokens_revoked": 0}
     assert client.simulate_get(user).status_code == 404
 
 

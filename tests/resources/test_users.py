@@ -48,7 +48,13 @@ def test_a_user_is_registered(client: TestClient) -> None:
     created_at = shown.json["created_at"]
     assert (shown.status_code, shown.json) == (
         200,
-        {"id": user_id, "name": "Ada", "email": "Ada@Example.com", "created_at": created_at},
+        {
+            "id": user_id,
+            "name": "Ada",
+            "email": "Ada@Example.com",
+            "email_verified": False,
+            "created_at": created_at,
+        },
     )
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", created_at)
     assert before <= datetime.fromisoformat(created_at) <= datetime.now(UTC)

@@ -17,6 +17,7 @@ from customer_certificates.gateways.cache import Pages
 from customer_certificates.gateways.counters import Counters
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.services.address_verification import AddressVerification
 from customer_certificates.services.attempts import Attempts
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.authentication import Authentication
@@ -57,8 +58,10 @@ class Door:
         self.passwords = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=_PLACES)
         stack.callback(self.passwords.close)
         audit, events = Audit(database, self.clock), Events(database, self.clock)
+        verification = AddressVerification(database, self.clock, by_mail=False)
+        hostnames = hostnames_on(database, self.clock)
         self.users = Users(
-            database, self.passwords, hostnames_on(database, self.clock), audit, events, self.clock
+            database, self.passwords, hostnames, audit, events, verification, self.clock
         )
         uses = LastUses(database)
         stack.callback(uses.close)

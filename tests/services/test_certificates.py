@@ -17,6 +17,7 @@ from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import CONTENT, NEVER
+from customer_certificates.services.address_verification import AddressVerification
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.certificates import Certificates
 from customer_certificates.services.data_keys import DataKeys
@@ -117,14 +118,10 @@ def versions(parts: Parts) -> Versions:
 @pytest.fixture
 def users(database: Database) -> Iterator[Users]:
     passwords, clock = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2), lambda: NOW
-    yield Users(
-        database,
-        passwords,
-        hostnames_on(database, clock),
-        Audit(database, clock),
-        Events(database, clock),
-        clock,
-    )
+    audit, events = Audit(database, clock), Events(database, clock)
+    verification = AddressVerification(database, clock, by_mail=False)
+    hostnames = hostnames_on(database, clock)
+    yield Users(database, passwords, hostnames, audit, events, verification, clock)
     passwords.close()
 
 

@@ -21,9 +21,11 @@ from customer_certificates.config import SmtpServer
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.smtp import Mailer, MailRefused
 from customer_certificates.models import Certificate, ExpiryNotice, User
+from customer_certificates.services.address_verification import AddressVerification
 from customer_certificates.services.events import Events
 from customer_certificates.services.expiry import Expiry
 from customer_certificates.services.expiry_mails import ExpiryMails
+from customer_certificates.services.users import locked_user
 
 from ..factories import a_pair
 from ..servers import free_port
@@ -71,7 +73,7 @@ class Office:
         self.port = free_port()
         self.server = SmtpServer("127.0.0.1", self.port, "none")
         (self.user,) = add_users(engine, 1)
-        self.change_user(name="Ada Lovelace", email="ada@example.com")
+        self.change_user(name="Ada Lovelace", email="ada@example.com", email_verified_at=self.now)
 
     def change_user(self, **values: Any) -> None:
         with self.engine.begin() as connection:
@@ -96,6 +98,22 @@ class Office:
     def send(self) -> int:
         mailer = Mailer(self.server, SENDER, a_pair(NAME).body.encode())
         return ExpiryMails(self.database, mailer, lambda: self.now).send()
+
+    def look(self) -> None:
+        """Has the certificates looked at whose next threshold has come."""
+        with self.engine.begin() as connection:
+            due = sa.update(Certificate).where(Certificate.expiry_due.is_not(None))
+            connection.execute(due.values(expiry_due=self.now))
+
+    def set_verified(self, verified: bool) -> None:
+        """What the link, or an operator, does."""
+        verification = AddressVerification(self.database, lambda: self.now, by_mail=False)
+        with self.database.begin(self.user) as session:
+            user = locked_user(session, self.user)
+            if verified:
+                verification.set_verified(session, user)
+            else:
+                verification.set_unverified(session, user)
 
     def notices(self) -> list[Any]:
         with self.engine.connect() as connection:
@@ -427,3 +445,59 @@ def test_another_s_certificate_is_not_trusted(
         assert office.send() == 0
 
     assert "certificate verify failed" in office.notices()[0].mail_error
+
+
+def test_nothing_is_mailed_before_the_address_is_verified(office: Office, post: Post) -> None:
+    """Afterwards the last notice of each certificate is, and nothing else that waited."""
+    office.set_verified(False)
+    office.add("a.example")
+    office.now = END - 30 * DAY
+    replaced = office.add("b.example")
+    with office.open(post):
+        assert (office.tell(), office.send()) == (2, 0)
+        with office.engine.begin() as connection:
+            of_replaced = sa.update(Certificate).where(Certificate.id == replaced)
+            connection.execute(of_replaced.values(version=2, expiry_due=None))
+        office.now = END - 7 * DAY
+        office.look()
+        assert (office.tell(), office.send()) == (1, 0)
+        office.set_verified(True)
+        office.set_verified(True)
+        assert (office.send(), office.send()) == (1, 0)
+
+    assert [letter["Subject"] for letter in post.letters] == [
+        "a.example: the certificate expires in 7 days"
+    ]
+    assert [notice.mail_held for notice in office.notices()] == [False] * 3
+    assert [notice.mail_error for notice in office.notices()] == [
+        "A later notice was mailed instead.",
+        "It was replaced or deactivated before that.",
+        None,
+    ]
+
+
+def test_a_mail_that_waits_is_held_when_the_address_is_no_longer_verified(
+    office: Office, post: Post
+) -> None:
+    office.add("www.example.com")
+    office.tell()
+    office.set_verified(False)
+    office.change_user(email="new@example.com")
+    with office.open(post):
+        assert office.send() == 0
+        office.set_verified(True)
+        assert office.send() == 1
+
+    assert post.recipients == ["new@example.com"]
+
+
+def test_a_notice_of_an_earlier_worker_waits_for_the_address(office: Office, post: Post) -> None:
+    """One that runs during the update does not hold it."""
+    office.add("www.example.com")
+    office.tell()
+    office.change_user(email_verified_at=None)
+    with office.open(post):
+        assert office.send() == 0
+        office.set_verified(True)
+        office.now += timedelta(hours=6)
+        assert office.send() == 1

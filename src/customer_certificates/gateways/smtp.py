@@ -48,18 +48,20 @@ class Mailer:
 
         Raises MailRefused, also for a letter that would gain headers on the way; MailDelayed.
         """
-        _require_intact(letter)
+        is_international = not to.isascii()
+        written = _written(letter, is_international=is_international)
         try:
             connection = self._connected()
         except (smtplib.SMTPException, OSError) as error:
             # It is not there, TLS fails, the credentials are refused.
             raise MailDelayed(_said(error), is_for_all=True) from error
         try:
-            if not to.isascii() and not connection.has_extn("smtputf8"):
+            if is_international and not connection.has_extn("smtputf8"):
                 raise MailRefused("The server takes no address outside ASCII.")
             if connection.sock:
                 connection.sock.settimeout(ANSWER_SECONDS)
-            connection.send_message(letter, self.sender.addr_spec, [to])
+            options = ("SMTPUTF8", "BODY=8BITMIME") if is_international else ()
+            connection.sendmail(self.sender.addr_spec, [to], written, options)
         except smtplib.SMTPRecipientsRefused as error:
             code, text = error.recipients[to]
             raise _judged(code, text) from error
@@ -94,19 +96,21 @@ class Mailer:
         return opened
 
 
-def _require_intact(letter: EmailMessage) -> None:
-    """Raises MailRefused if a reader of the letter would see other headers than it was given.
+def _written(letter: EmailMessage, *, is_international: bool) -> bytes:
+    """The bytes to send; only an international letter has UTF-8 in its headers (RFC 6532).
 
+    Raises MailRefused if a reader of these bytes would see other headers than the letter was given.
     The email package must not write line ends into headers; some versions do (CVE-2024-6923).
     """
     refused = MailRefused("A header of the letter has a line end in it.")
     try:
-        written = letter.as_bytes(policy=policy.SMTPUTF8)
+        written = letter.as_bytes(policy=policy.SMTPUTF8 if is_international else policy.SMTP)
     except MessageError:
         raise refused from None
     read = message_from_bytes(written, policy=policy.default)
     if read.keys() != letter.keys():
         raise refused
+    return written
 
 
 def _judged(code: int, text: Any) -> MailRefused | MailDelayed:

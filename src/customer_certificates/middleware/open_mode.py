@@ -35,9 +35,12 @@ class OpenMode:
         # A foreign name that resolves to 127.0.0.1 must not open the door (DNS rebinding).
         if not _is_local(host):
             raise Forbidden("The Host header must name this machine: localhost, or an address.")
-        if "HTTP_ORIGIN" in env and not _is_same_origin(env["HTTP_ORIGIN"], host):
+        site = env.get("HTTP_SEC_FETCH_SITE", "none")
+        # A form of a page of ours that sends no Referer (Referrer-Policy) has the origin "null".
+        is_own_form = env.get("HTTP_ORIGIN") == "null" and site == "same-origin"
+        if "HTTP_ORIGIN" in env and not (is_own_form or _is_same_origin(env["HTTP_ORIGIN"], host)):
             raise Forbidden("A page of another origin may not ask.")
-        if env.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
+        if site not in ("none", "same-origin"):
             raise Forbidden("A page of another site may not ask.")
         req.context.caller = Caller("open", req.context.request_id, req.remote_addr)
 

@@ -5,6 +5,7 @@ from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
 from .challenge import CheckCount, HostnameChallenge, HostnameTransfer
 from .delivery import PENDING, Delivery
+from .email_verification import EmailVerification, EmailVerificationLink, MailCount
 from .event import Event
 from .expiry_notice import ExpiryNotice
 from .hostname import CertificateHostname, HostnameClaim, HostnameNotice
@@ -30,6 +31,8 @@ __all__ = [
     "CertificateVersion",
     "CheckCount",
     "Delivery",
+    "EmailVerification",
+    "EmailVerificationLink",
     "Event",
     "ExpiryNotice",
     "HostnameChallenge",
@@ -38,6 +41,7 @@ __all__ = [
     "HostnameTransfer",
     "Intermediate",
     "KeptAnswer",
+    "MailCount",
     "PrivateKey",
     "ServiceState",
     "Serving",

@@ -2,7 +2,17 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Identity, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
@@ -14,7 +24,8 @@ class ExpiryNotice(Base):
 
     While a letter waits, `mail_due` has when it is to be sent next, or, while a worker is at it,
     when others may take it. `mail_tries` counts attempts, `mail_error` is what became of the last
-    one. `mailed_at` is None where no letter has left.
+    one. `mailed_at` is None where no letter has left. `mail_held`: the letter waits until the
+    user's address is verified.
     """
 
     __tablename__ = "expiry_notices"
@@ -25,6 +36,12 @@ class ExpiryNotice(Base):
             "mail_due",
             postgresql_where=text("mail_due IS NOT NULL"),
             sqlite_where=text("mail_due IS NOT NULL"),
+        ),
+        Index(
+            "ix_expiry_notices_mail_held",
+            "user_id",
+            postgresql_where=text("mail_held"),
+            sqlite_where=text("mail_held"),
         ),
         {"sqlite_autoincrement": True},
     )
@@ -41,3 +58,4 @@ class ExpiryNotice(Base):
     mail_tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     mail_error: Mapped[str | None] = mapped_column(Text)
     mailed_at: Mapped[datetime | None] = mapped_column(Time)
+    mail_held: Mapped[bool] = mapped_column(Boolean, server_default=false())

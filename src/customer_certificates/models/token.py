@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, Text
+from sqlalchemy import Boolean, ForeignKey, Identity, Index, LargeBinary, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
@@ -13,7 +13,8 @@ class Token(Base):
 
     `user_id` is whose it is, None for operators and terminators. `scopes` are words between blanks.
     `user_ids` and `hostnames` (JSON arrays, None: all) are what a terminator is restricted to. One
-    that was revoked keeps its row, so that its holder can be told.
+    that was revoked keeps its row, so that its holder can be told. `by_password`: made with the
+    user's password, whose change revokes it.
     """
 
     __tablename__ = "tokens"
@@ -31,3 +32,4 @@ class Token(Base):
     expires_at: Mapped[datetime] = mapped_column(Time)
     last_used_at: Mapped[datetime | None] = mapped_column(Time)
     revoked_at: Mapped[datetime | None] = mapped_column(Time)
+    by_password: Mapped[bool] = mapped_column(Boolean, server_default=false())

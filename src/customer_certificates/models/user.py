@@ -37,7 +37,8 @@ class User(Base):
     held at `statuses_as_of`, and from `statuses_change_at` on that may not be so any more.
 
     `expiry_thresholds` (JSON, None: the usual ones) says when before a certificate's end the user
-    is told of it.
+    is told of it. `email_verified_at`: when it was shown that `email` is the user's; None: it was
+    not, and no notice is mailed there.
     """
 
     __tablename__ = "users"
@@ -53,3 +54,4 @@ class User(Base):
     statuses_change_at: Mapped[datetime] = mapped_column(Time, server_default=LONG_AGO)
     created_at: Mapped[datetime] = mapped_column(Time)
     expiry_thresholds: Mapped[str | None] = mapped_column(Text)
+    email_verified_at: Mapped[datetime | None] = mapped_column(Time)

@@ -45,6 +45,7 @@ JSON goes in and JSON comes out; a trailing slash in a path means nothing.
 # A resource is listed under the name of its module.
 _TAGS = {
     "users": "Whose certificates they are.",
+    "email_verification": "Whether a user's address is verified, before notices are mailed to it.",
     "certificates": "What users have uploaded. Private keys are for terminators alone.",
     "audit": "What was done, by whom, and when; chained by hashes (docs/audit.md).",
     "hostnames": "Who owns which hostname, and by which proof.",
@@ -194,6 +195,14 @@ def _path_parameter(name: str) -> dict[str, Any]:
             "description": "A DNS name, a wildcard or an IP address.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 254},
             "example": "www.example.com",
+        }
+    if name == "verification_token":
+        return {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": "The secret in the link: 32 hexadecimal digits.",
+            "schema": {"type": "string", "minLength": 1},
         }
     whose = name.removesuffix("_id")
     return {

@@ -18,7 +18,7 @@ from .audit_chain import NOBODY
 from .callers import Caller, KnownUser, Reach
 from .last_uses import LastUses
 from .rights import SCOPES
-from .users import Email, Password, Users
+from .users import Email, Password, SignedIn, Users
 
 _NOBODYS = bytes(32)
 
@@ -87,24 +87,31 @@ class Authentication:
         """
         attempt = self._attempts.begin(email, peer)
         try:
-            user_id = self._user(email, password)
+            signed_in = self._user(email, password)
         except Unavailable:
             self._attempts.take_back(attempt)
             raise
-        if user_id is None:
+        if signed_in is None:
             nobody = Caller("anybody", request_id, peer)
             self._record(nobody, NOBODY, "refused")
             raise Unauthenticated("There is no user with this e-mail address and password.")
         self._attempts.take_back(attempt)
-        caller = Caller("user", request_id, peer, user_id=user_id, scopes=frozenset(SCOPES))
-        self._record(caller, user_id, "done")
+        caller = Caller(
+            "user",
+            request_id,
+            peer,
+            user_id=signed_in.user_id,
+            scopes=frozenset(SCOPES),
+            password_hash=signed_in.password_hash,
+        )
+        self._record(caller, signed_in.user_id, "done")
         return caller
 
     def _record(self, caller: Caller, chain: int, outcome: Outcome) -> None:
         with self._database.begin(chain or EVERYBODY) as session:
             self._audit.record(session, caller, "user.sign_in", chain, None, outcome=outcome)
 
-    def _user(self, email: str, password: str) -> int | None:
+    def _user(self, email: str, password: str) -> SignedIn | None:
         try:
             msgspec.convert((email, password), tuple[Email, Password])
         except msgspec.ValidationError:

@@ -1,7 +1,7 @@
 """Who asks for something to be done: what the services are told of a request's origin."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -16,6 +16,7 @@ class KnownUser(NamedTuple):
     id: int
     name: str
     email: str
+    email_verified_at: datetime | None
     created_at: datetime
     certificates_revision: bytes
     statuses_change_at: datetime
@@ -66,7 +67,7 @@ class Caller:
     `token_id` and `user_id` are None where it came without a token, or with one of no user's.
     `peer` is the address that the request came from. `scopes` are what a user's token is for.
     `about` is the user whom the request is about, where that came with the token. `reach` is what a
-    terminator is for.
+    terminator is for. `password_hash` is what a password was compared with.
     """
 
     kind: Kind
@@ -77,3 +78,4 @@ class Caller:
     scopes: frozenset[str] = frozenset()
     about: KnownUser | None = None
     reach: Reach = ALL
+    password_hash: str | None = field(default=None, repr=False)

@@ -41,6 +41,8 @@ EventType = Literal[
     "hostname.contest_closed",
     "hostname.proof_missing",
     "hostname.verified",
+    "user.email_verified",
+    "user.password_changed",
     "user.deleted",
     "webhook.disabled",
     "webhook.test",

@@ -57,7 +57,7 @@ class Expiry:
             tenant=None,
         )
         self._lock = database.prepare(
-            select(User.expiry_thresholds)
+            select(User.expiry_thresholds, User.email_verified_at)
             .where(User.id == bindparam("user_id", type_=BigInteger))
             .with_for_update()
         )
@@ -74,7 +74,7 @@ class Expiry:
         self._covered = select(Certificate.id).where(of_those, is_covered())
         self._record = database.prepare(
             insert_new(ExpiryNotice).returning(ExpiryNotice.id),
-            ("user_id", "certificate_id", "version", "threshold", "at", "mail_due"),
+            ("user_id", "certificate_id", "version", "threshold", "at", "mail_due", "mail_held"),
         )
         self._put_off = database.prepare(
             update(Certificate)
@@ -111,7 +111,7 @@ class Expiry:
             if not users:
                 return 0
             rows = session.execute(self._still_due, {"ids": ids, "now": now}).all()
-            text = users[0][0]
+            text, email_verified_at = users[0]
             thresholds = None if text is None else msgspec.json.decode(text, type=list[str])
             passed: list[_Passed] = []
             looked: list[Call] = []
@@ -123,15 +123,23 @@ class Expiry:
                 looked.append((self._put_off, {"certificate_id": certificate.id, "next": again}))
                 if threshold is not None:
                     passed.append(_Passed(certificate, threshold))
-            told = self._told(session, user_id, passed, now)
+            is_verified = email_verified_at is not None
+            told = self._told(session, user_id, passed, now, is_verified=is_verified)
             session.run_together(*looked, *self._events_of(user_id, told))
             return len(told)
 
     def _told(
-        self, session: Transaction, user_id: int, passed: Sequence[_Passed], now: datetime
+        self,
+        session: Transaction,
+        user_id: int,
+        passed: Sequence[_Passed],
+        now: datetime,
+        *,
+        is_verified: bool,
     ) -> list[_Passed]:
         """Those of `passed` that the owner is told of now, with the notices of that. What was
-        missed before the last threshold is told of no more."""
+        missed before the last threshold is told of no more. Letters are held until the owner's
+        address `is_verified`."""
         if not passed:
             return []
         ids = [one.certificate.id for one in passed]
@@ -144,7 +152,8 @@ class Expiry:
                 "version": one.certificate.version,
                 "threshold": one.threshold,
                 "at": now,
-                "mail_due": now if self._by_mail else None,
+                "mail_due": now if self._by_mail and is_verified else None,
+                "mail_held": self._by_mail and not is_verified,
             }
             for one in open_ends
         ]

@@ -47,7 +47,7 @@ def letter(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     message = EmailMessage()
     message["From"] = sender
-    message["To"] = _to(_display_name(subject.name), address_of(subject.email))
+    message["To"] = recipient(_display_name(subject.name), address_of(subject.email))
     message["Subject"] = f"{names[0]}{more}: the certificate {when}"
     message["Date"] = now
     # The same however often it is sent, so that a mailbox may know it again.
@@ -59,7 +59,8 @@ def letter(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
     return message
 
 
-def _to(name: str, address: str) -> Address:
+def recipient(name: str, address: str) -> Address:
+    """The value of a To header."""
     try:
         return Address(name, addr_spec=address)
     except (HeaderParseError, ValueError):

@@ -48,6 +48,7 @@ _SHOWN = (
     "expires_at",
     "last_used_at",
     "revoked_at",
+    "by_password",
 )
 
 
@@ -94,6 +95,10 @@ class TokenView(msgspec.Struct):
         _Time | None, Meta(description="When it was last used, to the minute; null: never.")
     ]
     revoked_at: Annotated[_Time | None, Meta(description="When it was revoked; null: it was not.")]
+    by_password: Annotated[
+        bool,
+        Meta(description="Made with the user's password: a change of the password revokes it."),
+    ]
 
 
 class NewTokenView(TokenView):
@@ -132,7 +137,8 @@ class Tokens:
         """Makes what `new` says, for `caller`, or for whom `caller` may make tokens.
 
         Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user asks for another's, or
-        for another kind), Conflict (there are no credentials to make a token of).
+        for another kind), Conflict (there are no credentials to make a token of, or the password
+        was changed meanwhile).
         """
         if caller.kind == "open":
             raise Conflict(
@@ -155,8 +161,11 @@ class Tokens:
             "secret_sha256": tokens.digest(secret),
             "created_at": now,
             "expires_at": now + timedelta(days=new.expires_in_days),
+            "by_password": caller.password_hash is not None,
         }
         with self._database.begin(EVERYBODY) as session:
+            if caller.password_hash is not None:
+                _require_same_password(session, caller)
             _require_users(session, user_id, new.user_ids or [])
             token_id = session.execute(
                 insert(Token).values(values).returning(Token.id)
@@ -249,6 +258,14 @@ def _unfit(field: str, new: NewToken) -> Finding:
     return Finding(
         "unfit", field, f"A token of the kind {new.kind} has no {field}.", "Leave it out."
     )
+
+
+def _require_same_password(session: Transaction, caller: Caller) -> None:
+    """Raises Conflict if the password was changed after it let `caller` in: the change has revoked
+    the tokens that were there, and must not miss this one."""
+    user = session.get(User, caller.user_id, with_for_update=True)
+    if user is None or user.password_hash != caller.password_hash:
+        raise Conflict("The password was changed meanwhile. Sign in with the new one.")
 
 
 def _require_users(session: Transaction, user_id: int | None, served: list[int]) -> None:

@@ -2,22 +2,24 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import BigInteger, bindparam, delete, select
+from sqlalchemy import BigInteger, DateTime, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..errors import Conflict, Finding, NotFound
-from ..gateways.database import EVERYBODY, Database
-from ..models import NEVER, User, email_key, new_revision
+from ..gateways.database import EVERYBODY, Database, Transaction
+from ..models import NEVER, Token, User, email_key, new_revision
+from .address_verification import AddressVerification
 from .audit import Audit
 from .audit_chain import NOBODY
 from .callers import Caller, KnownUser
 from .events import Events
 from .hostnames import Hostnames
+from .password_rules import require_strong
 from .passwords import Passwords
 from .repeats import ANY_NUMBER, Once
 from .views import Tags, UserView, require_view
@@ -54,7 +56,8 @@ Password = Annotated[
     Meta(
         min_length=1,
         max_length=1024,
-        description="Stored only as a hash, and returned by no route.",
+        description="Stored only as a hash, and returned by no route. In the profile prd it has at "
+        "least 8 characters, is not one of the commonest passwords, and not the name or address.",
         examples=["correct horse battery staple"],
     ),
 ]
@@ -73,7 +76,25 @@ class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
 
     name: Name | UnsetType = UNSET
     email: Email | UnsetType = UNSET
-    password: Password | UnsetType = UNSET
+    password: Annotated[
+        Password | UnsetType,
+        Meta(description="Its change revokes all tokens that were made with the password."),
+    ] = UNSET
+    keep_tokens: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="true: a change of the password revokes no token. Without a password it "
+            "has no effect.",
+            examples=[False],
+        ),
+    ] = UNSET
+
+
+class SignedIn(NamedTuple):
+    """A user who has shown the password, and the hash that it was compared with."""
+
+    user_id: int
+    password_hash: str
 
 
 class Users:
@@ -86,15 +107,32 @@ class Users:
         hostnames: Hostnames,
         audit: Audit,
         events: Events,
+        verification: AddressVerification,
         now: Callable[[], datetime],
+        *,
+        strong_passwords: bool = False,
     ) -> None:
+        """`strong_passwords`: new passwords must keep the rules of `prd` (password_rules.py)."""
         self._database = database
         self._passwords = passwords
         self._hostnames = hostnames
         self._audit = audit
         self._events = events
+        self._verification = verification
+        self._strong_passwords = strong_passwords
         self._now = now
-        shown = (User.id, User.name, User.email, User.created_at)
+        self._revoke = database.prepare(
+            update(Token)
+            .where(
+                Token.user_id == bindparam("user_id", type_=BigInteger),
+                Token.by_password,
+                Token.revoked_at.is_(None),
+                Token.expires_at > bindparam("now", type_=DateTime(timezone=True)),
+            )
+            .values(revoked_at=bindparam("now", type_=DateTime(timezone=True)))
+            .returning(Token.id)
+        )
+        shown = (User.id, User.name, User.email, User.email_verified_at, User.created_at)
         self._by_id = database.prepare(select(*shown).where(User.id == bindparam("user_id")))
         some = select(*shown).order_by(User.id).limit(bindparam("limit", type_=BigInteger))
         self._after = database.prepare(some.where(User.id > bindparam("after")), tenant=None)
@@ -108,7 +146,12 @@ class Users:
         )
 
     def register(self, caller: Caller, new: NewUser, once: Once = ANY_NUMBER) -> int:
-        """Stores `new` and gives its id. Raises Conflict where the e-mail is another user's."""
+        """Stores `new` and gives its id.
+
+        Raises Invalid (the password), Conflict where the e-mail is another user's.
+        """
+        if self._strong_passwords:
+            require_strong(new.password, new.name, new.email)
         now = self._now()
         user = User(
             name=new.name,
@@ -126,8 +169,11 @@ class Users:
                     once.claim(session)
                     session.add(user)
                     session.flush()
+                    detail = self._queue_verification(session, caller, user)
                     path = f"/users/{user.id}"
-                    self._audit.record(session, caller, "user.register", user.id, path)
+                    self._audit.record(
+                        session, caller, "user.register", user.id, path, detail=detail
+                    )
                     return once.keep(session, user.id)
             except IntegrityError as error:
                 raise _email_taken() from error
@@ -138,11 +184,13 @@ class Users:
         Raises NotFound.
         """
         if known is not None:
-            return UserView(known.id, known.name, known.email, known.created_at)
+            return _view(
+                known.id, known.name, known.email, known.email_verified_at, known.created_at
+            )
         rows = self._by_id(user_id=user_id)
         if not rows:
             raise user_not_found(user_id)
-        return UserView(*rows[0])
+        return _view(*rows[0])
 
     def page(self, email: str | None, after: int, limit: int) -> tuple[list[UserView], int | None]:
         """At most `limit` users by id, from the first one after `after`, only those with `email`
@@ -151,7 +199,7 @@ class Users:
             rows = self._after(after=after, limit=limit + 1)
         else:
             rows = self._by_email(email_key=email_key(email), after=after, limit=limit + 1)
-        views = [UserView(*row) for row in rows[:limit]]
+        views = [_view(*row) for row in rows[:limit]]
         return views, views[-1].id if len(rows) > limit else None
 
     def change(
@@ -164,11 +212,19 @@ class Users:
     ) -> UserView:
         """Stores `changes` and gives the user as it is then.
 
-        Raises NotFound, PreconditionFailed, or Conflict where the e-mail is another user's.
+        A new password revokes the tokens that were made with the old one, the caller's among them.
+        Raises NotFound, PreconditionFailed, Invalid (the password), or Conflict where the e-mail is
+        another user's.
         """
         password_hash = None
         if changes.password is not UNSET:
-            self.get(user_id)
+            known = self.get(user_id)
+            if self._strong_passwords:
+                require_strong(
+                    changes.password,
+                    known.name if changes.name is UNSET else changes.name,
+                    known.email if changes.email is UNSET else changes.email,
+                )
             password_hash = self._passwords.hash(changes.password)
         path = f"/users/{user_id}"
         with self._audit.of_refusals(caller, "user.change", user_id, path):
@@ -176,15 +232,24 @@ class Users:
                 with self._database.begin(user_id) as session:
                     once.claim(session)
                     user = locked_user(session, user_id)
-                    require_view(expected, _view(user))
+                    require_view(expected, view_of_user(user))
                     if changes.name is not UNSET:
                         user.name = changes.name
+                    moves = changes.email is not UNSET and changes.email != user.email
                     if changes.email is not UNSET:
                         user.email, user.email_key = changes.email, email_key(changes.email)
                     if password_hash:
                         user.password_hash = password_hash
                     changed = session.is_modified(user)
                     session.flush()
+                    detail: dict[str, object] = {"fields": _sent(changes)}
+                    if moves:
+                        self._verification.set_unverified(session, user)
+                        detail |= self._queue_verification(session, caller, user)
+                    if password_hash:
+                        detail["tokens_revoked"] = self._password_changed(
+                            session, user_id, keep_tokens=changes.keep_tokens is True
+                        )
                     self._audit.record(
                         session,
                         caller,
@@ -192,9 +257,9 @@ class Users:
                         user_id,
                         path,
                         outcome="done" if changed else "unchanged",
-                        detail={"fields": _sent(changes)},
+                        detail=detail,
                     )
-                    return once.keep(session, _view(user))
+                    return once.keep(session, view_of_user(user))
             except IntegrityError as error:
                 raise _email_taken() from error
 
@@ -208,7 +273,7 @@ class Users:
             self._database.begin(user_id) as session,
         ):
             once.claim(session)
-            require_view(expected, _view(locked_user(session, user_id)))
+            require_view(expected, view_of_user(locked_user(session, user_id)))
             self._hostnames.release_all(session, user_id)
             statement, values = self._events.deactivated_with_user(user_id)
             session.run(statement, **values)
@@ -217,8 +282,8 @@ class Users:
             self._audit.record(session, caller, "user.delete", user_id, path, also=told)
             once.keep(session, None)
 
-    def sign_in(self, email: str, password: str) -> int | None:
-        """The id of the user with this e-mail and password, or None.
+    def sign_in(self, email: str, password: str) -> SignedIn | None:
+        """The user with this e-mail and password, or None.
 
         An outdated hash, such as the older system's bcrypt, is replaced on the way.
         """
@@ -234,8 +299,27 @@ class Users:
                 user = locked_user(session, user_id)
                 # The password may have been changed while this one was being hashed.
                 if user.password_hash == made:
-                    user.password_hash = better
-        return user_id if matches else None
+                    user.password_hash = made = better
+        return SignedIn(user_id, made) if matches else None
+
+    def _password_changed(self, session: Transaction, user_id: int, *, keep_tokens: bool) -> int:
+        """Revokes the tokens that were made with the password; returns how many."""
+        self._events.record(session, "user.password_changed", user_id)
+        if keep_tokens:
+            return 0
+        return len(session.run(self._revoke, user_id=user_id, now=self._now()))
+
+    def _queue_verification(
+        self, session: Transaction, caller: Caller, user: User
+    ) -> dict[str, object]:
+        """Queues the mail that verifies the address of `user`; returns what the audit says of it.
+
+        A limit keeps the mail from being sent, but not the user from being stored.
+        """
+        if not self._verification.by_mail:
+            return {}
+        wait = self._verification.queue(session, caller, user)
+        return {"verification_mail": "queued" if wait is None else "limited"}
 
 
 def locked_user(session: Session, user_id: int) -> User:
@@ -256,8 +340,15 @@ def _sent(changes: UserChanges) -> list[str]:
     return [name for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET]
 
 
-def _view(user: User) -> UserView:
-    return UserView(user.id, user.name, user.email, user.created_at)
+def view_of_user(user: User) -> UserView:
+    """The view of a user whose row is at hand."""
+    return _view(user.id, user.name, user.email, user.email_verified_at, user.created_at)
+
+
+def _view(
+    user_id: int, name: str, email: str, email_verified_at: datetime | None, created_at: datetime
+) -> UserView:
+    return UserView(user_id, name, email, email_verified_at is not None, created_at)
 
 
 def _email_taken() -> Conflict:

@@ -1,0 +1,63 @@
+"""How a user's email address is verified: the mail, its links, and how many mails were caused."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .base import Base, Id, Time
+
+
+class EmailVerification(Base):
+    """The verification mail to a user's current address; at most one of a user waits.
+
+    The `mail_…` columns are as in ExpiryNotice.
+    """
+
+    __tablename__ = "email_verifications"
+    __table_args__ = (
+        Index(
+            "ix_email_verifications_mail_due",
+            "mail_due",
+            postgresql_where=text("mail_due IS NOT NULL"),
+            sqlite_where=text("mail_due IS NOT NULL"),
+        ),
+    )
+
+    user_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    requested_at: Mapped[datetime] = mapped_column(Time)
+    mail_due: Mapped[datetime | None] = mapped_column(Time)
+    mail_tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    mail_error: Mapped[str | None] = mapped_column(Text)
+    mailed_at: Mapped[datetime | None] = mapped_column(Time)
+
+
+class EmailVerificationLink(Base):
+    """A link that verifies `email` of a user, until `expires_at`.
+
+    The token in the link is stored nowhere: only its SHA-256 is.
+    """
+
+    __tablename__ = "email_verification_links"
+    __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
+
+    token_sha256: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    email: Mapped[str] = mapped_column(Text)
+    expires_at: Mapped[datetime] = mapped_column(Time)
+
+
+class MailCount(Base):
+    """How many verification mails `name` has caused since `since`.
+
+    A count outlives its user: deleting and registering again does not reset it.
+    """
+
+    __tablename__ = "mail_counts"
+    __table_args__ = (Index(None, "since"),)
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    since: Mapped[datetime] = mapped_column(Time)
+    number: Mapped[int] = mapped_column(Integer)

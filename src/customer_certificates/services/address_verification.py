@@ -1,0 +1,203 @@
+"""Whether a user's address is verified, and which mails wait for that.
+
+The transaction of each method must have locked the row of the user.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Integer,
+    bindparam,
+    case,
+    delete,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import aliased
+
+from ..gateways.client_networks import client_network
+from ..gateways.database import Database, Transaction
+from ..gateways.sql import replacing
+from ..models import (
+    EmailVerification,
+    EmailVerificationLink,
+    ExpiryNotice,
+    MailCount,
+    User,
+    email_key,
+)
+from .callers import Caller
+
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+LONGEST_WINDOW = _DAY
+# How many verification mails a user, an address and a client network can cause in that time.
+_LIMITS = (
+    ("address", _HOUR, 3),
+    ("address", _DAY, 5),
+    ("network", _HOUR, 10),
+    ("network", _DAY, 50),
+    ("user", _HOUR, 3),
+    ("user", _DAY, 10),
+)
+# Operators register users for everybody, through one address.
+_LIMITED_BY_NETWORK = ("anybody", "user")
+
+
+class AddressVerification:
+    """The statements about one user's address. Invariant: a notice has `mail_due` only while its
+    user's address is verified; otherwise it is held."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime], *, by_mail: bool) -> None:
+        """`by_mail`: links can be mailed. Otherwise only operators verify addresses."""
+        self.by_mail = by_mail
+        self._now = now
+        self._count = database.prepare(_count(), ("name", "since", "number"))
+        self._queue = database.prepare(
+            replacing(
+                EmailVerification,
+                EmailVerification.user_id,
+                [
+                    getattr(EmailVerification, name)
+                    for name in ("requested_at", "mail_due", "mail_tries", "mail_error")
+                ],
+            ),
+            ("user_id", "requested_at", "mail_due", "mail_tries", "mail_error"),
+        )
+        user_id: Any = bindparam("user_id", type_=BigInteger)
+        self._forget = [
+            database.prepare(delete(table).where(table.user_id == user_id))
+            for table in (EmailVerification, EmailVerificationLink)
+        ]
+        self._hold = database.prepare(
+            update(ExpiryNotice)
+            .where(ExpiryNotice.user_id == user_id, ExpiryNotice.mail_due.is_not(None))
+            .values(mail_due=None, mail_held=True)
+        )
+        self._release = database.prepare(_release())
+
+    def queue(self, session: Transaction, caller: Caller, user: User) -> int | None:
+        """Queues a mail with a link to the user's address, unless too many were caused already.
+
+        Returns None, or the seconds until `caller` can cause another one.
+        """
+        now = self._now()
+        counts = [
+            (
+                window - (now - since),
+                number > most,
+            )
+            for (_, window, most), [(number, since)] in self._counted(session, caller, user, now)
+        ]
+        waits = [left for left, is_over in counts if is_over]
+        if waits:
+            return max(1, int(max(waits).total_seconds()) + 1)
+        session.run(
+            self._queue,
+            user_id=user.id,
+            requested_at=now,
+            mail_due=now,
+            mail_tries=0,
+            mail_error=None,
+        )
+        return None
+
+    def set_verified(self, session: Transaction, user: User) -> None:
+        """The address is the user's: mails that were held are sent."""
+        user.email_verified_at = now = self._now()
+        session.flush()
+        self._forget_links(session, user.id)
+        session.run(self._release, user_id=user.id, now=now)
+
+    def set_unverified(self, session: Transaction, user: User) -> None:
+        """It is not known whether the address is the user's: mails are held, links are void."""
+        user.email_verified_at = None
+        session.flush()
+        self._forget_links(session, user.id)
+        session.run(self._hold, user_id=user.id)
+
+    def _forget_links(self, session: Transaction, user_id: int) -> None:
+        session.run_together(*((statement, {"user_id": user_id}) for statement in self._forget))
+
+    def _counted(
+        self, session: Transaction, caller: Caller, user: User, now: datetime
+    ) -> list[tuple[tuple[str, timedelta, int], Any]]:
+        """Counts one mail for each limit: the limits, with the row of each."""
+        names = {
+            "address": _address_digest(user.email),
+            "network": client_network(caller.peer),
+            "user": str(user.id),
+        }
+        # Always in the same order, so that two transactions do not wait for each other.
+        limits = [
+            one for one in _LIMITS if one[0] != "network" or caller.kind in _LIMITED_BY_NETWORK
+        ]
+        calls = [
+            (
+                self._count,
+                {
+                    "name": f"{kind}/{int(window.total_seconds())}/{names[kind]}",
+                    "since": now,
+                    "number": 1,
+                    "expired": now - window,
+                },
+            )
+            for kind, window, _ in limits
+        ]
+        return list(zip(limits, session.run_together(*calls), strict=True))
+
+
+def _address_digest(email: str) -> str:
+    """Of the address without `+tag`: one mailbox has any number of those."""
+    local, _, domain = email_key(email).rpartition("@")
+    mailbox = f"{local.partition('+')[0] or local}@{domain}"
+    return blake2b(mailbox.encode(), digest_size=16).hexdigest()
+
+
+def _count() -> Any:
+    """Adds one to a count, which starts again if its time is over."""
+    expired: Any = MailCount.since <= bindparam("expired", type_=DateTime(timezone=True))
+    statement = postgresql.insert(MailCount)
+    return statement.on_conflict_do_update(
+        index_elements=[MailCount.name],
+        set_={
+            "since": case((expired, statement.excluded.since), else_=MailCount.since),
+            "number": case((expired, literal(1, Integer)), else_=MailCount.number + 1),
+        },
+    ).returning(MailCount.number, MailCount.since)
+
+
+def _release() -> Any:
+    """Of several notices about a version of a certificate, only the last is mailed."""
+    later = aliased(ExpiryNotice)
+    is_last = ~(
+        select(later.id)
+        .where(
+            later.certificate_id == ExpiryNotice.certificate_id,
+            later.version == ExpiryNotice.version,
+            later.id > ExpiryNotice.id,
+        )
+        .correlate(ExpiryNotice)
+        .exists()
+    )
+    return (
+        update(ExpiryNotice)
+        .where(
+            ExpiryNotice.user_id == bindparam("user_id", type_=BigInteger), ExpiryNotice.mail_held
+        )
+        .values(
+            mail_held=False,
+            mail_due=case((is_last, bindparam("now", type_=DateTime(timezone=True)))),
+            mail_error=case(
+                (is_last, ExpiryNotice.mail_error),
+                else_=literal("A later notice was mailed instead."),
+            ),
+        )
+    )

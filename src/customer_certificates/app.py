@@ -69,6 +69,7 @@ from .services.callers import Caller
 from .services.candidates import Candidates
 from .services.certificates import Certificates
 from .services.data_keys import DataKeys
+from .services.database_secret import DatabaseSecret
 from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiring import Expiring
@@ -160,7 +161,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     metrics = Metrics(config.metrics_folder)
     lines = RequestLines()
     database = Database(config.database_url, metrics, threads=config.threads)
-    pages = Pages(config.cache_url, metrics)
+    pages = Pages(config.cache_url, metrics, DatabaseSecret(database).key_of_cached_pages)
     children = Children(Examiner, config.roots_pem, size=config.children, count=metrics.child_ended)
     # Half of the request threads at most wait for a password; the other half goes on serving.
     passwords = Passwords(config.password_cost, metrics, waiting=config.threads // 2)

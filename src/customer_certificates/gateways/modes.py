@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, Text, column, insert, select, table
+from sqlalchemy import DateTime, Text, column, select, table
 
 from .database import migration_engine
+from .sql import insert_new
 
-_STATE = table("service_state", column("name", Text), column("since", DateTime(timezone=True)))
+_LATCHES = table("service_latches", column("name", Text), column("since", DateTime(timezone=True)))
 _WITH_CREDENTIALS = "served_with_credentials"
 
 
@@ -20,7 +21,7 @@ def enter_mode(url: str, *, asks_credentials: bool, now: datetime) -> None:
     Raises ModeError where it would be served without credentials although it is marked.
     """
     engine = migration_engine(url)
-    marked = select(_STATE.c.since).where(_STATE.c.name == _WITH_CREDENTIALS)
+    marked = select(_LATCHES.c.since).where(_LATCHES.c.name == _WITH_CREDENTIALS)
     with engine.begin() as connection:
         is_marked = connection.execute(marked).first() is not None
         if is_marked and not asks_credentials:
@@ -29,5 +30,6 @@ def enter_mode(url: str, *, asks_credentials: bool, now: datetime) -> None:
                 "without. Set CC_ENV=prd, or use another database."
             )
         if asks_credentials and not is_marked:
-            connection.execute(insert(_STATE).values(name=_WITH_CREDENTIALS, since=now))
+            # Another process may do the same at this moment.
+            connection.execute(insert_new(_LATCHES).values(name=_WITH_CREDENTIALS, since=now))
     engine.dispose()

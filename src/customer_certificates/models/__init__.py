@@ -1,6 +1,6 @@
 """The tables and the rules of one row; no I/O."""
 
-from .audit import AuditEntry, AuditHead
+from .audit import AuditEntry, AuditExport, AuditHead
 from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
 from .delivery import PENDING, Delivery
@@ -9,8 +9,9 @@ from .expiry_notice import ExpiryNotice
 from .hostname import CertificateHostname, HostnameClaim
 from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
+from .key_deletion import KeyDeletions
 from .private_key import PrivateKey, UnsealedKey
-from .service_state import ServiceState
+from .service_state import ServiceLatch, ServiceSecret, ServiceState
 from .terminator import Serving, Terminator
 from .token import Token
 from .user import NEVER, User, email_key, new_revision
@@ -22,6 +23,7 @@ __all__ = [
     "NEVER",
     "PENDING",
     "AuditEntry",
+    "AuditExport",
     "AuditHead",
     "Base",
     "Certificate",
@@ -33,7 +35,10 @@ __all__ = [
     "HostnameClaim",
     "Intermediate",
     "KeptAnswer",
+    "KeyDeletions",
     "PrivateKey",
+    "ServiceLatch",
+    "ServiceSecret",
     "ServiceState",
     "Serving",
     "Terminator",

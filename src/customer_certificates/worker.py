@@ -29,6 +29,7 @@ from .services.event_pages import EventPages
 from .services.events import Events
 from .services.expiry import Expiry
 from .services.expiry_mails import ExpiryMails
+from .services.key_erasure import KeyErasure
 from .services.probing import Probing
 from .services.repeats import Repeats
 from .services.rota import Rota
@@ -37,8 +38,8 @@ from .services.serving import ServingStates
 from .services.stragglers import Stragglers
 from .services.webhook_secrets import WebhookSecrets
 
-# The dispatcher's, the jobs', the cutovers' and one to spare.
-_DATABASE_CONNECTIONS = 4
+# The dispatcher's, the jobs', the cutovers', the erasures' and one to spare.
+_DATABASE_CONNECTIONS = 5
 _LOOK_SECONDS = 1.0
 
 
@@ -94,9 +95,18 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
         target=run_every_second, args=["cutovers", cutovers.run, stopped], name="cutovers"
     )
     cutting.start()
+    erasing = Thread(
+        target=run_every_second,
+        args=["erasures of deleted keys", KeyErasure(database).run, stopped],
+        name="erasures",
+    )
+    if database.has_log_file:
+        erasing.start()
     dispatcher.run()
     jobs.join()
     cutting.join()
+    if erasing.ident:
+        erasing.join()
     announcements.close()
     outbound.close()
     webhook_secrets.close()

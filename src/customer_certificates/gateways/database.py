@@ -244,6 +244,24 @@ class Database:
         except (DBAPIError, self._driver.Error) as error:
             raise _unavailable() from error
 
+    @property
+    def has_log_file(self) -> bool:
+        """Whether `truncate_log` does anything."""
+        return bool(self._driver.has_log_file)
+
+    def truncate_log(self) -> bool:
+        """Empties SQLite's write-ahead log, which has deleted rows until then; False while another
+        connection is in the way. Raises Unavailable.
+        """
+        try:
+            connection = self._connector.raw_connection()
+            try:
+                return bool(self._driver.truncate_log(connection.dbapi_connection))
+            finally:
+                connection.invalidate()
+        except (DBAPIError, self._driver.Error) as error:
+            raise _unavailable() from error
+
     def close(self) -> None:
         """Closes every connection that is not in use."""
         self._watch.close()

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import make_url
 
 from customer_certificates.crypto import tokens
-from customer_certificates.gateways.database import migration_engine
+from customer_certificates.gateways.database import migration_engine, shown_url
 from customer_certificates.gateways.modes import ModeError, enter_mode
 from customer_certificates.models import ServiceLatch, ServiceSecret
 
@@ -191,6 +192,56 @@ def test_what_is_not_there_is_not_revoked(production: dict[str, str]) -> None:
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "There is no token 4611686018427387904." in ended.stderr
+
+
+@pytest.mark.parametrize("profile", ["lcl", "tst"])
+def test_no_token_is_made_for_an_open_database(
+    production: dict[str, str], engine: sa.Engine, backend: Backend, profile: str
+) -> None:
+    """It would open nothing: CC_ENV was forgotten, most likely."""
+    ended = run("token create --operator", {**production, "CC_ENV": profile})
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"The profile {profile} asks for no credentials" in ended.stderr
+    assert "Set CC_ENV=prd" in ended.stderr
+    assert run("token list", production).stdout == ""
+
+    # Of a database that was served with credentials, a token opens something.
+    _enter(backend, asks_credentials=True)
+    made = run("token create --operator", {**production, "CC_ENV": profile})
+    assert tokens.read(made.stdout.strip())
+
+
+@pytest.mark.parametrize(
+    "command", ["token list", "token revoke 1", "audit verify", "keys status", "keys rewrap"]
+)
+def test_commands_say_what_they_act_on(
+    production: dict[str, str], backend: Backend, engine: sa.Engine, command: str
+) -> None:
+    ended = run(command, production)
+
+    database = make_url(backend.database_url)
+    assert ended.stderr.splitlines()[0] == (
+        "customer-certificates: profile prd, database "
+        f"{database.set(drivername=backend.name)._replace(password=None).render_as_string()}"
+    )
+    assert "customer-certificates: profile" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://ada:se/c@cret@db:5433/x", "postgresql://ada@db:5433/x"),
+        ("postgresql+psycopg://ada:s%40cret@db/x?password=secret", "postgresql://ada@db/x"),
+        ("postgresql+psycopg:///x?host=/run/pg&sslpassword=secret", "postgresql:///x?host=%2Frun"),
+        ("sqlite:////var/lib/x.sqlite3", "sqlite:////var/lib/x.sqlite3"),
+    ],
+)
+def test_no_password_is_shown(url: str, shown: str) -> None:
+    found = shown_url(url)
+
+    assert found.startswith(shown)
+    assert "cret" not in found
 
 
 def test_only_operators_tokens_are_made_on_the_command_line(production: dict[str, str]) -> None:

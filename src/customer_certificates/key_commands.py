@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .config import Config, ConfigError
+from .target import tell_target
 
 app = typer.Typer(help="Make a master key, and take data keys from one to another.")
 
@@ -52,7 +53,9 @@ def rewrap(
             print(f"{done} of {of}", file=sys.stderr, flush=True)
 
     with _explained():
-        _show(run(Config.from_environ(), told))
+        config = Config.from_environ()
+        tell_target(config)
+        _show(run(config, told))
 
 
 @app.command()
@@ -64,7 +67,9 @@ def status() -> None:
     from .keys import counts
 
     with _explained():
-        _show(counts(Config.from_environ()))
+        config = Config.from_environ()
+        tell_target(config)
+        _show(counts(config))
 
 
 def _show(counts: dict[str, int]) -> None:

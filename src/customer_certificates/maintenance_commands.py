@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .config import Config, ConfigError
+from .target import tell_target
 
 audit = typer.Typer(help="The record of who did what.", no_args_is_help=True)
 
@@ -36,6 +37,7 @@ def verify(
     from .maintenance import verify_audit
 
     with _configured() as config:
+        tell_target(config)
         found = verify_audit(config, user, heads or [], public_key)
     for line in found.unsigned:
         print(f"A head that was not signed with this key: {line[:200]}")
@@ -53,6 +55,7 @@ def verify(
 @audit.command()
 def export(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")],
+    quiet: Annotated[bool, typer.Option("--quiet", hidden=True)] = False,
 ) -> None:
     """Write what the audit's chains end in, signed, and the public key beside it.
 
@@ -61,6 +64,8 @@ def export(
     from .maintenance import export_heads
 
     with _configured() as config:
+        if not quiet:
+            tell_target(config)
         print(export_heads(config, out))
 
 

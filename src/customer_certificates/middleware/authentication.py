@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from falcon import Request, Response
@@ -41,7 +40,7 @@ class Authenticated:
         responder = getattr(resource, f"on_{req.method.lower()}", None)
         if responder is None:
             # The framework answers these by itself, from the routes alone: 405, OPTIONS, or 400.
-            if not _is_public(type(resource)):
+            if not _is_public(resource):
                 self._identified(req, resp, OPERATORS, params)
             return
         operation = getattr(responder, "__operation__", None)
@@ -103,8 +102,7 @@ class Authenticated:
         )
 
 
-@cache
-def _is_public(resource: type) -> bool:
+def _is_public(resource: object) -> bool:
     """Whether some method of it is for anybody, so that its route is no secret."""
     operations = (
         getattr(getattr(resource, name), "__operation__", None)

@@ -41,9 +41,13 @@ def verify(
         found = verify_audit(config, user, heads or [], public_key)
     for line in found.unsigned:
         print(f"A head that was not signed with this key: {line[:200]}")
+    for what in found.exports:
+        print(what)
+    for series in found.other_series:
+        print(f"Not looked at: the database recorded exports of series {series} elsewhere.")
     for fault in found.report.faults:
         print(f"Chain {fault.chain}, seq {fault.seq}: {fault.what}")
-    faults = len(found.report.faults) + len(found.unsigned)
+    faults = len(found.report.faults) + len(found.unsigned) + len(found.exports)
     print(
         f"Chains: {found.report.chains}. Entries: {found.report.entries}. "
         f"Signed heads: {found.heads}. Faults: {faults}."
@@ -59,7 +63,7 @@ def export(
 ) -> None:
     """Write what the audit's chains end in, signed, and the public key beside it.
 
-    The first time all chains, afterwards those with entries since the newest file in DIR.
+    The first time all chains, afterwards those with entries since the newest export in DIR.
     """
     from .maintenance import export_heads
 

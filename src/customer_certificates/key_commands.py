@@ -28,7 +28,7 @@ def init(
         if path is None and address.kind != "file":
             _stop(f"CC_MASTER_KEY is {address.kind}'s; name the file to make.")
         file = (path or Path(address.where)).absolute()
-        if not make(file):
+        if not make(file, by_default=path is None and address.may_be_made):
             _stop(f"{file} is there already; a master key is not overwritten.")
     print(f"CC_MASTER_KEY=file:{file}")
     print(

@@ -33,6 +33,7 @@ from .servers import a_role_that_owns_nothing, start_postgresql, start_valkey
 from .service import Service
 from .shared_servers import SharedServers
 from .slowest import Slowest
+from .tables import remove_latches
 
 StoredKeys = Callable[[], dict[tuple[int, int], bytes]]
 
@@ -198,6 +199,8 @@ _EMPTIED = (
     "hostname_notices",
     "hostname_transfers",
     "check_counts",
+    "key_deletions",
+    "audit_exports",
     "terminators",
     "users",
 )
@@ -209,6 +212,7 @@ def engine(_engine: sa.Engine) -> Iterator[sa.Engine]:
     with _engine.begin() as connection:
         for table in _EMPTIED:
             connection.exec_driver_sql(f"DELETE FROM {table}")
+        remove_latches(connection)
     yield _engine
     with _engine.begin() as connection:
         # A service does not start with data keys of a master key that it was not given.

@@ -26,7 +26,7 @@ _WAIT_SECONDS = 0.05
 class DeletedPages:
     """Pages under the name of their user, in Redis; nothing is found under a revision."""
 
-    def __init__(self, url: str | None, metrics: Metrics) -> None:
+    def __init__(self, url: str | None, metrics: Metrics, _key: object = None) -> None:
         self._redis = Redis.from_url(url or "")
 
     def get(self, name: str) -> Page | None:

@@ -29,8 +29,8 @@ CALLER = Caller("open", "a-request", "127.0.0.1")
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 # What `dump` gives where there is nothing.
 _RECORDS = {"audit", "audit_heads", "events", "kept_answers"}
-# A worker beside a test notes here what it has looked at.
-_JOBS = {"service_state"}
+# The service, and a worker beside a test, note here what they have done.
+_JOBS = {"service_state", "service_latches", "service_secrets", "key_deletions", "audit_exports"}
 _TABLES = [table for table in Base.metadata.sorted_tables if table.name not in _RECORDS | _JOBS]
 _ROWS = {
     table.name: sa.select(*(column for column in table.c if column.name != "expiry_due")).order_by(
@@ -47,6 +47,24 @@ def dump(engine: sa.Engine) -> dict[str, list[Sequence[Any]]]:
         return {
             name: [tuple(row) for row in connection.execute(rows)] for name, rows in _ROWS.items()
         }
+
+
+def remove_latches(connection: sa.Connection) -> None:
+    """Removes what the role of the service cannot: as the owner, on SQLite without the triggers."""
+    if not connection.exec_driver_sql("SELECT name FROM service_latches").all():
+        return
+    triggers: list[str] = []
+    if connection.dialect.name == "sqlite":
+        found = (
+            "SELECT name, sql FROM sqlite_master"
+            " WHERE tbl_name = 'service_latches' AND type = 'trigger'"
+        )
+        for name, sql in connection.exec_driver_sql(found).all():
+            connection.exec_driver_sql(f"DROP TRIGGER {name}")
+            triggers.append(sql)
+    connection.exec_driver_sql("DELETE FROM service_latches")
+    for sql in triggers:
+        connection.exec_driver_sql(sql)
 
 
 def number_in_audit(engine: sa.Engine, action: str) -> int:

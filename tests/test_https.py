@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 
 from customer_certificates.config import Config
+from customer_certificates.gateways.master_keys import make
 from customer_certificates.gateways.schema import migrate
 from customer_certificates.gateways.tls_files import TlsFileError, read_pair
 
@@ -54,6 +55,36 @@ def secure(settings: dict[str, str], tmp_path: Path) -> Iterator[Service]:
     service = Service(settings, tmp_path / "service.log")
     yield service
     service.kill()
+
+
+def test_behind_a_proxy_only_what_came_over_https_is_answered(tmp_path: Path) -> None:
+    """Headers that were sent twice, by a client and by its proxy, count both."""
+    key, database = tmp_path / "master-key", f"sqlite:///{tmp_path}/certificates.sqlite3"
+    make(key)
+    migrate(database, database)
+    settings = {
+        "CC_ENV": "prd",
+        "CC_DATA_DIR": str(tmp_path),
+        "CC_DATABASE_URL": database,
+        "CC_MASTER_KEY": f"file:{key}",
+        "CC_BEHIND_PROXY": "127.0.0.1",
+    }
+    service = Service(settings, tmp_path / "service.log")
+    try:
+        with service.client() as client:
+
+            def status(*protocols: str, path: str = "/users") -> int:
+                headers = [("X-Forwarded-Proto", one) for one in protocols]
+                return client.get(path, headers=headers).status_code
+
+            assert status("https") == 401
+            assert status("https", "https") == 401
+            for protocols in ((), ("http",), ("https", "http"), ("http", "https"), ("",)):
+                assert status(*protocols) == 403, protocols
+            assert status(path="/healthcheck") == 200
+            assert status("http", path="/healthcheck") == 403
+    finally:
+        service.kill()
 
 
 def greeted(service: Service, **limits: ssl.TLSVersion) -> ssl.SSLSocket:

@@ -201,7 +201,7 @@ def test_data_keys_of_a_master_key_that_is_not_given_are_named(
         assert ended.returncode == 0, ended.stderr
     else:
         assert ended.returncode == 2
-        assert len(ended.stderr.splitlines()) == 1, ended.stderr
+        assert len(ended.stderr.splitlines()) == (2 if command == "keys rewrap" else 1)
         assert master_keys.current.id in ended.stderr
         assert "CC_MASTER_KEYS_RETIRING" in ended.stderr
 
@@ -214,7 +214,7 @@ def test_a_master_key_that_others_may_read_stops_the_start(
     ended = run(command, new)
 
     assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert len(ended.stderr.splitlines()) == (2 if command == "keys status" else 1)
     assert f"chmod 600 {tmp_path / 'new'}" in ended.stderr
 
 

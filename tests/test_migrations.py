@@ -33,7 +33,7 @@ from .service import run, run_forked
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0016"
+_HEAD = "0018"
 _numbers = itertools.count()
 
 
@@ -336,6 +336,38 @@ def test_tokens_are_a_passwords_unless_somebody_else_made_them(empty: Empty) -> 
         query = sa.text("SELECT name FROM tokens WHERE by_password ORDER BY id")
         assert connection.execute(query).scalars().all() == ["by password", "unknown"]
     engine.dispose()
+
+
+def test_a_database_that_was_served_with_credentials_stays_locked(empty: Empty) -> None:
+    empty.alembic("upgrade", "0013")
+    since = "2026-11-25 12:00:00"
+    for name in ("served_with_credentials", "job:another"):
+        empty.execute(f"INSERT INTO service_state (name, since) VALUES ('{name}', '{since}')")
+    for revision, table in (("head", "service_latches"), ("0013", "service_state")):
+        move = "upgrade" if revision == "head" else "downgrade"
+        empty.alembic(move, revision)
+        latched = f"SELECT since FROM {table} WHERE name = 'served_with_credentials'"
+        (kept,) = empty.rows(latched)
+        assert str(kept).startswith(since)
+    assert empty.rows("SELECT name FROM service_state WHERE name = 'job:another'") == [
+        "job:another"
+    ]
+
+
+def test_each_database_has_a_secret_of_its_own(backend: Backend, folder: Path) -> None:
+    online, offline = Empty(backend, folder), Empty(backend, folder)
+    migrate(online.url, online.url)
+    written = offline.alembic("upgrade", "head", "--sql").stdout
+    if offline.is_postgresql:
+        with psycopg.connect(offline.settings["CC_DATABASE_URL"].replace("+psycopg", "")) as one:
+            one.execute(written.encode())
+    else:
+        offline.file.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(offline.file)) as file:
+            file.executescript(written)
+    secrets = [bytes(*one.rows("SELECT value FROM service_secrets")) for one in (online, offline)]
+    assert [len(secret) for secret in secrets] == [32, 32]
+    assert secrets[0] != secrets[1]
 
 
 def test_alembic_finds_the_database_through_the_settings(

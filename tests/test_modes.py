@@ -3,20 +3,25 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import make_url
 
 from customer_certificates.crypto import tokens
-from customer_certificates.models import ServiceState
+from customer_certificates.gateways.database import migration_engine, shown_url
+from customer_certificates.gateways.modes import ModeError, enter_mode
+from customer_certificates.models import ServiceLatch, ServiceSecret
 
 from .client.trees import write
 from .conftest import Backend
 from .credentials import bearer, make_token
 from .factories import a_pair, a_user
 from .service import COMMAND, Service, environment, run
+from .tables import NOW
 
 
 @pytest.fixture
@@ -85,8 +90,64 @@ def test_a_database_that_was_served_with_credentials_is_not_served_without(
         assert "Traceback" not in ended.stderr
 
     with engine.connect() as connection:
-        remembered = sa.select(ServiceState).where(~ServiceState.name.startswith("job:"))
-        assert len(connection.execute(remembered).all()) == 1
+        assert len(connection.execute(sa.select(ServiceLatch)).all()) == 1
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "DELETE FROM service_latches",
+        "UPDATE service_latches SET name = 'something else'",
+        "TRUNCATE service_latches",
+        "DROP TABLE service_latches",
+        "ALTER TABLE service_latches RENAME TO something_else",
+    ],
+)
+def test_the_role_of_the_service_cannot_unlock_a_database(
+    backend: Backend, engine: sa.Engine, attack: str
+) -> None:
+    is_of_schema = attack.startswith(("TRUNCATE", "DROP", "ALTER"))
+    if backend.name == "sqlite" and is_of_schema:
+        # SQLite has no roles: whoever can write the file can also change its schema.
+        return
+    _enter(backend, asks_credentials=True)
+    service = migration_engine(backend.database_url)
+    with pytest.raises(sa.exc.DBAPIError), service.begin() as connection:
+        connection.exec_driver_sql(attack)
+
+    with pytest.raises(ModeError, match="was served with credentials"):
+        _enter(backend, asks_credentials=False)
+
+
+def test_processes_that_start_at_once_all_lock_the_database(
+    backend: Backend, engine: sa.Engine
+) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: _enter(backend, asks_credentials=True), range(8)))
+
+    with pytest.raises(ModeError):
+        _enter(backend, asks_credentials=False)
+
+
+def test_the_role_of_the_service_cannot_change_the_secret_of_the_database(
+    backend: Backend, engine: sa.Engine
+) -> None:
+    with engine.connect() as connection:
+        values = list(connection.execute(sa.select(ServiceSecret.value)).scalars())
+    assert [len(value) for value in values] == [32]
+    if backend.name == "postgresql":
+        service = migration_engine(backend.database_url)
+        for attack in (
+            "INSERT INTO service_secrets (name, value) VALUES ('another', '')",
+            "UPDATE service_secrets SET value = ''",
+            "DELETE FROM service_secrets",
+        ):
+            with pytest.raises(sa.exc.DBAPIError), service.begin() as connection:
+                connection.exec_driver_sql(attack)
+
+
+def _enter(backend: Backend, *, asks_credentials: bool) -> None:
+    enter_mode(backend.database_url, asks_credentials=asks_credentials, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +198,56 @@ def test_what_is_not_there_is_not_revoked(production: dict[str, str]) -> None:
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "There is no token 4611686018427387904." in ended.stderr
+
+
+@pytest.mark.parametrize("profile", ["lcl", "tst"])
+def test_no_token_is_made_for_an_open_database(
+    production: dict[str, str], engine: sa.Engine, backend: Backend, profile: str
+) -> None:
+    """It would open nothing: CC_ENV was forgotten, most likely."""
+    ended = run("token create --operator", {**production, "CC_ENV": profile})
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"The profile {profile} asks for no credentials" in ended.stderr
+    assert "Set CC_ENV=prd" in ended.stderr
+    assert run("token list", production).stdout == ""
+
+    # Of a database that was served with credentials, a token opens something.
+    _enter(backend, asks_credentials=True)
+    made = run("token create --operator", {**production, "CC_ENV": profile})
+    assert tokens.read(made.stdout.strip())
+
+
+@pytest.mark.parametrize(
+    "command", ["token list", "token revoke 1", "audit verify", "keys status", "keys rewrap"]
+)
+def test_commands_say_what_they_act_on(
+    production: dict[str, str], backend: Backend, engine: sa.Engine, command: str
+) -> None:
+    ended = run(command, production)
+
+    database = make_url(backend.database_url)
+    assert ended.stderr.splitlines()[0] == (
+        "customer-certificates: profile prd, database "
+        f"{database.set(drivername=backend.name)._replace(password=None).render_as_string()}"
+    )
+    assert "customer-certificates: profile" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://ada:se/c@cret@db:5433/x", "postgresql://ada@db:5433/x"),
+        ("postgresql+psycopg://ada:s%40cret@db/x?password=secret", "postgresql://ada@db/x"),
+        ("postgresql+psycopg:///x?host=/run/pg&sslpassword=secret", "postgresql:///x?host=%2Frun"),
+        ("sqlite:////var/lib/x.sqlite3", "sqlite:////var/lib/x.sqlite3"),
+    ],
+)
+def test_no_password_is_shown(url: str, shown: str) -> None:
+    found = shown_url(url)
+
+    assert found.startswith(shown)
+    assert "cret" not in found
 
 
 def test_only_operators_tokens_are_made_on_the_command_line(production: dict[str, str]) -> None:

@@ -26,7 +26,7 @@ from standardwebhooks import Webhook as Verifier
 
 from customer_certificates.app import create_app
 from customer_certificates.gateways.database import Database
-from customer_certificates.models import Delivery, User
+from customer_certificates.models import Delivery, KeyDeletions, User
 from customer_certificates.services.events import CertificateState, Events
 
 from .conftest import Backend
@@ -72,6 +72,13 @@ def receiver() -> Iterator[Receiver]:
 
 def pending(engine: sa.Engine) -> int:
     query = sa.select(sa.func.count()).where(Delivery.status == "pending")
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def keys_in_files(engine: sa.Engine) -> int:
+    """How many deletions of keys the files may still show something of."""
+    query = sa.select(KeyDeletions.deleted - KeyDeletions.erased)
     with engine.connect() as connection:
         return int(connection.execute(query).scalar_one())
 
@@ -156,7 +163,8 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
 def test_serving_tells_within_a_second_and_stops_in_good_order(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """`serve` has a worker inside: an activation is told, a worker that dies is replaced."""
+    """`serve` has a worker inside: an activation is told, a worker that dies is replaced, deleted
+    keys are erased."""
     service = Service(backend.settings, tmp_path / "service.log", [COMMAND, "serve"])
     try:
         with service.client() as client:
@@ -177,6 +185,9 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
                 )
             )
             (inside,) = service.telling()
+            client.delete(f"/users/{owner}")
+            if backend.name == "sqlite":
+                wait(lambda: keys_in_files(engine) == 0)
         assert service.stop() == 0
         assert not inside.is_running()
     finally:

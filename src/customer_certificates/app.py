@@ -86,6 +86,7 @@ from .services.certificates import Certificates
 from .services.challenges import Challenges
 from .services.claim_proofs import ClaimProofs
 from .services.data_keys import DataKeys
+from .services.database_secret import DatabaseSecret
 from .services.email_verifications import EmailVerifications
 from .services.event_pages import EventPages
 from .services.events import Events
@@ -188,7 +189,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     metrics = Metrics(config.metrics_folder)
     lines = RequestLines()
     database = Database(config.database_url, metrics, threads=config.threads)
-    pages = Pages(config.cache_url, metrics)
+    pages = Pages(config.cache_url, metrics, DatabaseSecret(database).key_of_cached_pages)
     children = Children(
         examiner_of, _roots_of(config), size=config.children, count=metrics.child_ended
     )

@@ -28,7 +28,7 @@ def exports(config: Config, server: Workers) -> Iterator[None]:
     if not config.audit_export_dir:
         yield
         return
-    command = [*_COMMAND, "audit", "export", "--out", str(config.audit_export_dir)]
+    command = [*_COMMAND, "audit", "export", "--quiet", "--out", str(config.audit_export_dir)]
     stopped = Event()
 
     def export() -> None:

@@ -13,6 +13,7 @@ from .config import Config, ConfigError
 from .gateways.no_dumps import forbid_dumps
 from .key_commands import app as key_commands
 from .maintenance_commands import audit, clean
+from .target import tell_target
 from .terminal import say, show
 
 if TYPE_CHECKING:
@@ -143,13 +144,16 @@ def create_token(
     name: Annotated[str, typer.Option(help="What it is for.")] = "made on the command line",
     expires_in_days: Annotated[int, typer.Option(min=1, max=365)] = 90,
 ) -> None:
-    """Make an operator's token, the first one for example, and print it: this once."""
+    """Make an operator's token, the first one for example, and print it: this once.
+
+    Refused where no token is asked for: the profiles lcl and tst.
+    """
     if not operator:
         raise typer.BadParameter("only operators' tokens are made here", param_hint="--operator")
     from .services.tokens import NewToken
 
     new = NewToken(name=name, kind="operator", expires_in_days=expires_in_days)
-    with _tokens() as service:
+    with _tokens(creates=True) as service:
         show(service.create(_command(), new).token)
 
 
@@ -203,17 +207,23 @@ def _config() -> Config:
 
 
 @contextmanager
-def _tokens() -> Iterator["Tokens"]:
+def _tokens(*, creates: bool = False) -> Iterator["Tokens"]:
     from .app import tokens_of
     from .errors import Refusal
+    from .gateways.modes import ModeError, require_credentials
     from .gateways.schema import SchemaError, require_head
 
     config = _config()
+    tell_target(config)
     try:
         require_head(config.database_url)
+        if creates:
+            require_credentials(
+                config.database_url, config.profile, asks_credentials=config.asks_credentials
+            )
         with tokens_of(config) as service:
             yield service
-    except (SchemaError, Refusal) as error:
+    except (SchemaError, ModeError, Refusal) as error:
         _stop(error)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .config import Config, ConfigError
+from .target import tell_target
 from .terminal import note, say, show
 
 app = typer.Typer(help="Make a master key, and take data keys from one to another.")
@@ -27,7 +28,7 @@ def init(
         if path is None and address.kind != "file":
             _stop(f"CC_MASTER_KEY is {address.kind}'s; name the file to make.")
         file = (path or Path(address.where)).absolute()
-        if not make(file):
+        if not make(file, by_default=path is None and address.may_be_made):
             _stop(f"{file} is there already; a master key is not overwritten.")
     show(f"CC_MASTER_KEY=file:{file}")
     note(
@@ -51,7 +52,9 @@ def rewrap(
             note(f"{done} of {of}")
 
     with _explained():
-        _show(run(Config.from_environ(), told))
+        config = Config.from_environ()
+        tell_target(config)
+        _show(run(config, told))
 
 
 @app.command()
@@ -63,7 +66,9 @@ def status() -> None:
     from .keys import counts
 
     with _explained():
-        _show(counts(Config.from_environ()))
+        config = Config.from_environ()
+        tell_target(config)
+        _show(counts(config))
 
 
 def _show(counts: dict[str, int]) -> None:

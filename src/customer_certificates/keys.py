@@ -12,6 +12,7 @@ from .gateways.schema import overwrite_freed
 from .services.audit import Audit
 from .services.callers import Caller
 from .services.data_keys import DataKeys
+from .services.key_erasure import KeyErasure
 from .services.private_keys import PrivateKeys
 from .services.rewrapping import Rewrapping
 from .services.unsealed_keys import Remains, UnsealedKeys
@@ -84,6 +85,8 @@ def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
             rewrapping.run(caller, lambda done: told(done, sum(others)))
         except WrongMasterKey as error:
             raise _missing(str(error)) from None
+        # If a reader is in the way now, the service's worker tries again.
+        KeyErasure(database).run()
         return rewrapping.counts()
 
 

@@ -10,7 +10,8 @@ from .config import Config
 from .crypto.signatures import Signer, Verifier, new_key
 from .gateways.audit_files import (
     AuditFileError,
-    last_export,
+    all_files,
+    newest_files,
     private_key,
     read_heads,
     write_heads,
@@ -18,18 +19,27 @@ from .gateways.audit_files import (
 from .gateways.database import Database
 from .gateways.metrics import Metrics
 from .gateways.schema import require_head
-from .services.audit_heads import AuditHeads, SignedHead, heads_of
+from .services.audit_export_verification import Exported, gone_back, read_exports
+from .services.audit_exports import AuditExports, newest_export
+from .services.audit_heads import AuditHeads
 from .services.audit_verification import AuditVerification, Report
 from .services.repeats import Repeats
+
+# Hosts whose clocks differ name files in another order than they number them.
+_NEWEST = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found: `heads` were signed, the lines `unsigned` were not."""
+    """What was found: `heads` were signed, the lines `unsigned` were not; `exports` says what is
+    wrong with the files. The database recorded exports of `other_series`, none of which is there.
+    """
 
     report: Report
     heads: int
     unsigned: Sequence[str]
+    exports: Sequence[str]
+    other_series: Sequence[str]
 
 
 def verify_audit(
@@ -40,26 +50,40 @@ def verify_audit(
     `public_key` is what the heads were signed with, by default this service's own key. Raises
     SchemaError, Unavailable, AuditFileError.
     """
-    signed: list[SignedHead] = []
-    unsigned: list[str] = []
-    if heads:
-        verifier = _verifier(public_key) if public_key else Verifier(_signer(config).public_pem)
-        signed, unsigned = heads_of(read_heads(heads), verifier)
+    found = Exported()
+    other_series: list[str] = []
     with _database(config) as database:
-        report = AuditVerification(database).run(user, signed)
-    return Verified(report, len(signed), unsigned)
+        if heads:
+            verifier = _verifier(public_key) if public_key else Verifier(_signer(config).public_pem)
+            recorded = AuditExports(database).recorded()
+            files = {str(path): (path.is_dir(), read) for path, read in read_heads(heads).items()}
+            found = read_exports(files, verifier, recorded)
+            other_series = sorted(set(recorded) - found.series)
+        report = AuditVerification(database).run(user, found.heads)
+    report.faults += gone_back(head for head in found.heads if user is None or head.chain == user)
+    return Verified(report, len(found.heads), found.unsigned, found.faults, other_series)
 
 
 def export_heads(config: Config, folder: Path) -> Path:
     """Writes a file of what chains end in, and gives its path: the first time all chains,
-    afterwards those with entries since the newest file in `folder`.
+    afterwards those with entries since the newest export in `folder`.
 
     Raises SchemaError, Unavailable, AuditFileError.
     """
     signer = _signer(config)
     with _database(config) as database:
-        lines = AuditHeads(database, _now).signed(signer, last_export(folder))
-        return write_heads(folder, _now(), lines, signer.public_pem)
+        at = _now()
+        last = newest_export(newest_files(folder, _NEWEST), Verifier(signer.public_pem))
+        since = datetime.fromisoformat(last.manifest.at) if last else None
+        path: Path = AuditExports(database).add(
+            signer,
+            AuditHeads(database, _now).signed(signer, since),
+            at,
+            lambda: newest_files(folder, _NEWEST),
+            lambda: all_files(folder),
+            lambda content: write_heads(folder, at, content, signer.public_pem),
+        )
+        return path
 
 
 def clean(config: Config) -> int:

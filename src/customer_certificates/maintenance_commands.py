@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .config import Config, ConfigError
+from .target import tell_target
 from .terminal import say, show
 
 audit = typer.Typer(help="The record of who did what.", no_args_is_help=True)
@@ -36,12 +37,17 @@ def verify(
     from .maintenance import verify_audit
 
     with _configured() as config:
+        tell_target(config)
         found = verify_audit(config, user, heads or [], public_key)
     for line in found.unsigned:
         show(f"A head that was not signed with this key: {line[:200]}")
+    for what in found.exports:
+        show(what)
+    for series in found.other_series:
+        show(f"Not looked at: the database recorded exports of series {series} elsewhere.")
     for fault in found.report.faults:
         show(f"Chain {fault.chain}, seq {fault.seq}: {fault.what}")
-    faults = len(found.report.faults) + len(found.unsigned)
+    faults = len(found.report.faults) + len(found.unsigned) + len(found.exports)
     show(
         f"Chains: {found.report.chains}. Entries: {found.report.entries}. "
         f"Signed heads: {found.heads}. Faults: {faults}."
@@ -53,14 +59,17 @@ def verify(
 @audit.command()
 def export(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")],
+    quiet: Annotated[bool, typer.Option("--quiet", hidden=True)] = False,
 ) -> None:
     """Write what the audit's chains end in, signed, and the public key beside it.
 
-    The first time all chains, afterwards those with entries since the newest file in DIR.
+    The first time all chains, afterwards those with entries since the newest export in DIR.
     """
     from .maintenance import export_heads
 
     with _configured() as config:
+        if not quiet:
+            tell_target(config)
         show(str(export_heads(config, out)))
 
 

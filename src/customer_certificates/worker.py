@@ -34,6 +34,7 @@ from .services.expiry import Expiry
 from .services.expiry_mails import ExpiryMails
 from .services.hostname_notice_delivery import HostnameNoticeDelivery
 from .services.hostnames import Hostnames
+from .services.key_erasure import KeyErasure
 from .services.probing import Probing
 from .services.repeats import Repeats
 from .services.revisions import Revisions
@@ -44,9 +45,9 @@ from .services.stragglers import Stragglers
 from .services.verification_mails import VerificationMails
 from .services.webhook_secrets import WebhookSecrets
 
-# The dispatcher's, the jobs', the cutovers', the verification mails', some for challenges and one to
-# spare.
-_DATABASE_CONNECTIONS = 9
+# The dispatcher's, the jobs', the cutovers', the verification mails', the erasures', some for
+# challenges and one to spare.
+_DATABASE_CONNECTIONS = 10
 _LOOK_SECONDS = 1.0
 
 
@@ -106,6 +107,8 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
     if verification:
         jobs.append(Job("clean verification links", timedelta(hours=1), verification.clean))
         prompt.append(("verification mails", verification.run))
+    if database.has_log_file:
+        prompt.append(("erasures of deleted keys", KeyErasure(database).run))
     threads = [
         Thread(target=run_jobs, args=[jobs, Rota(database, _now), stopped], name="jobs"),
         *(

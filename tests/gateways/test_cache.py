@@ -3,22 +3,28 @@
 import json
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import pytest
+from falcon.testing import TestClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from customer_certificates.app import create_app
 from customer_certificates.gateways.cache import Page, Pages
 from customer_certificates.gateways.metrics import Metrics
 
+from ..conftest import Backend
+from ..factories import an_upload
 from ..servers import Server, start_valkey
 
 _UP_SECONDS = 30
+_KEY = bytes(range(32))
 _PAGE = Page("cc:certificates:1:1-00ff:None:0:100", 7, b'[{"id":7}]')
 _OTHER = Page("cc:certificates:2:1-00ff:None:0:100", None, b'[{"id":9}]')
 
@@ -50,14 +56,18 @@ def other_pages(valkey: Server, redis: Any) -> Iterator[Pages]:
     yield from _connected(valkey.url)
 
 
-def _connected(url: str) -> Iterator[Pages]:
-    pages = Pages(url, Metrics(None))
-    deadline = time.monotonic() + _UP_SECONDS
-    while not pages.is_up():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def _connected(url: str, key: bytes | None = _KEY) -> Iterator[Pages]:
+    pages = Pages(url, Metrics(None), lambda: key)
+    _wait_until(pages.is_up)
     yield pages
     pages.close()
+
+
+def _wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + _UP_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("page", [_PAGE, _OTHER, Page("a", None, b""), Page("é", 1, b"\n|\n\xff")])
@@ -98,9 +108,9 @@ def test_redis_is_given_text_and_nothing_pickled(pages: Pages, redis: Any) -> No
     pages.put(_PAGE)
 
     metadata, _, payload = redis.get(_PAGE.name).decode().partition("|")
-    digest, _, content = payload.partition("\n")
+    mac, _, content = payload.partition("\n")
     assert json.loads(metadata).keys() == {"ct", "v"}
-    assert digest == blake2b(content.encode(), digest_size=16).hexdigest()
+    assert mac == blake2b(content.encode(), key=_KEY, digest_size=32).hexdigest()
     assert content == f'{_PAGE.name}\n7\n[{{"id":7}}]'
 
 
@@ -155,6 +165,80 @@ def test_another_pages_value_is_not_taken(pages: Pages, redis: Any) -> None:
     redis.set(_PAGE.name, _stored(redis, pages, _OTHER))
 
     assert _as_a_new_process_sees_it(pages) is None
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_a_page_with_a_digest_that_anybody_can_compute_is_rejected_and_counted(
+    pages: Pages, redis: Any, size: int
+) -> None:
+    metadata, _, payload = _stored(redis, pages, _PAGE).partition(b"|")
+    content = payload.partition(b"\n")[2].replace(b'"id":7', b'"id":8')
+    digest = blake2b(content, digest_size=size).hexdigest().encode()
+    redis.set(_PAGE.name, metadata + b"|" + digest + b"\n" + content)
+
+    assert _as_a_new_process_sees_it(pages) is None
+    assert pages._metrics.cache_forgeries._value.get() == 1
+
+
+def test_a_page_that_was_moved_under_another_name_is_rejected_and_counted(
+    pages: Pages, redis: Any
+) -> None:
+    value = _stored(redis, pages, _OTHER)
+    for moved in (value, value.replace(_OTHER.name.encode(), _PAGE.name.encode())):
+        redis.set(_PAGE.name, moved)
+        assert _as_a_new_process_sees_it(pages) is None
+    assert pages._metrics.cache_forgeries._value.get() == 2
+
+
+def test_a_page_of_another_database_is_rejected(pages: Pages, redis: Any, valkey: Server) -> None:
+    pages.put(_PAGE)
+    for others in _connected(valkey.url, bytes(32)):
+        assert others.get(_PAGE.name) is None
+
+
+def test_without_a_key_no_page_goes_to_redis_or_comes_from_it(
+    pages: Pages, redis: Any, valkey: Server
+) -> None:
+    pages.put(_PAGE)
+    for others in _connected(valkey.url, None):
+        assert others.get(_PAGE.name) is None
+        others.put(_OTHER)
+        assert others.get(_OTHER.name) == _OTHER
+    assert redis.dbsize() == 1
+
+
+def test_a_list_that_was_forged_in_redis_is_read_from_the_database(
+    backend: Backend, client: TestClient, owner: int, valkey: Server, redis: Any
+) -> None:
+    """Another process of the service accepts what the first one wrote, and nothing else."""
+    path = f"/users/{owner}/certificates"
+    shown = client.simulate_post(path, json=an_upload()).json["id"]
+    queries = ("limit=1", "limit=2")
+    with _process(backend, valkey) as first:
+        answers = [first.simulate_get(path, query_string=query).content for query in queries]
+    (name,) = (key for key in redis.keys("cc:certificates:*") if key.endswith(b" 2)"))
+    metadata, _, payload = redis.get(name).partition(b"|")
+    content = payload.partition(b"\n")[2].replace(b'"id":%d' % shown, b'"id":1')
+    digest = blake2b(content, digest_size=32).hexdigest().encode()
+    redis.set(name, metadata + b"|" + digest + b"\n" + content)
+
+    with _process(backend, valkey) as other:
+        assert [other.simulate_get(path, query_string=query).content for query in queries] == (
+            answers
+        )
+        counted = other.simulate_get("/metrics").text
+    assert 'cc_cache_pages_total{tier="redis"} 1.0' in counted
+    assert 'cc_cache_pages_total{tier="database"} 1.0' in counted
+    assert "cc_cache_forgeries_total 1.0" in counted
+
+
+@contextmanager
+def _process(backend: Backend, valkey: Server) -> Iterator[TestClient]:
+    """A client of an application with a cache of its own, which has found its Redis."""
+    with closing(create_app(backend.config(CC_CACHE_URL=valkey.url))) as app:
+        client = TestClient(app, headers={"Host": "localhost:9000"})
+        _wait_until(lambda: client.simulate_get("/healthcheck").json["cache"])
+        yield client
 
 
 def test_a_key_of_another_type_is_not_taken(pages: Pages, redis: Any) -> None:

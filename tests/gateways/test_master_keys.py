@@ -136,6 +136,72 @@ def test_a_file_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> Non
         in_file(path)
 
 
+@pytest.mark.parametrize("mode", [0o702, 0o757, 0o777])
+@pytest.mark.parametrize("place", ["a/b/key", "a/key", "linked/key", "a/b/../../a/b/key"])
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, mode: int, place: str) -> None:
+    """The folder `a`, above the key's own or reached by a link, as well as that itself."""
+    path = tmp_path / place
+    (folder := tmp_path / "a").mkdir(0o700)
+    (folder / "b").mkdir(0o700)
+    (tmp_path / "linked").symlink_to("a/b")
+    make(path)
+    in_file(path)
+    folder.chmod(mode)
+
+    for use in (in_file, make):
+        with pytest.raises(MasterKeyError, match=f"chmod go-w {folder}") as caught:
+            use(path)
+        assert f"Others can write to the folder {folder} (mode {mode:04o})" in str(caught.value)
+    folder.chmod(mode & 0o755)
+    in_file(path)
+
+
+def test_a_folder_with_the_sticky_bit_is_fine(tmp_path: Path) -> None:
+    (folder := tmp_path / "a").mkdir()
+    folder.chmod(0o1777)
+    make(folder / "key")
+
+    in_file(folder / "key")
+
+
+def test_a_folder_of_a_group_with_other_members_is_refused(tmp_path: Path) -> None:
+    """A group of the account alone, as many systems give it, is fine."""
+    (folder := tmp_path / "a").mkdir(0o700)
+    make(folder / "key")
+    folder.chmod(0o770)
+    if os.geteuid() == 0:
+        nobody = 65534
+        os.chown(folder, -1, nobody)
+        with pytest.raises(MasterKeyError, match=f"chmod go-w {folder}"):
+            in_file(folder / "key")
+        folder.chmod(0o700)
+        os.chown(folder, nobody, -1)
+        with pytest.raises(MasterKeyError, match=f"{folder} belongs to uid {nobody}"):
+            in_file(folder / "key")
+        # With a folder that is another's, a link in /tmp leads where that one wants.
+        (sticky := tmp_path / "sticky").mkdir()
+        sticky.chmod(0o1777)
+        (tmp_path / "safe").mkdir(0o700)
+        make(tmp_path / "safe" / "key")
+        (link := sticky / "link").symlink_to(tmp_path / "safe")
+        in_file(link / "key")
+        os.lchown(link, nobody, nobody)
+        with pytest.raises(MasterKeyError, match=f"{link} belongs to uid {nobody}"):
+            in_file(link / "key")
+
+
+def test_of_the_default_only_the_folder_itself_counts(tmp_path: Path) -> None:
+    """A checkout may be where others of its group can write."""
+    (data := tmp_path / "checkout" / "var").parent.mkdir()
+    data.parent.chmod(0o777)
+    address = MasterKeyAddress("file", str(data / "master-key"), may_be_made=True)
+    opened(address)
+    data.chmod(0o777)
+
+    with pytest.raises(MasterKeyError, match=f"chmod go-w {data}"):
+        opened(address)
+
+
 def test_a_file_of_another_account_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

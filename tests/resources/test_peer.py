@@ -14,9 +14,9 @@ FOR, PROTO, HOST = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"
 
 
 def seen(remote: str, headers: dict[str, str], *, scheme: str = "http") -> Request:
-    """The request as what follows in the application sees it."""
+    """The request as what follows in the application sees it; by default the proxy has TLS."""
     made = testing.create_req(
-        headers={"Host": "inner", **headers}, remote_addr=remote, scheme=scheme
+        headers={"Host": "inner", PROTO: "https", **headers}, remote_addr=remote, scheme=scheme
     )
     Peer(PROXIES).process_request(made, Response())
     return made
@@ -65,6 +65,9 @@ def test_the_proxys_host_and_scheme_are_taken_for_the_services() -> None:
     [
         ("10.0.0.7", {PROTO: "http"}),
         ("10.0.0.7", {PROTO: "https, http"}),
+        ("10.0.0.7", {PROTO: "http, https"}),
+        ("10.0.0.7", {PROTO: ""}),
+        ("10.0.0.7", {PROTO: "https,"}),
         ("10.0.1.7", {}),
         ("10.0.1.7", {PROTO: "https", FOR: "10.0.0.7"}),
     ],
@@ -72,6 +75,31 @@ def test_the_proxys_host_and_scheme_are_taken_for_the_services() -> None:
 def test_plain_http_is_refused(remote: str, headers: dict[str, str]) -> None:
     with pytest.raises(Forbidden, match="Use HTTPS"):
         seen(remote, headers)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_does_not_say_https_is_refused(scheme: str) -> None:
+    for path, method in (
+        ("/users", "GET"),
+        ("/metrics", "GET"),
+        ("/healthcheck", "POST"),
+        ("//healthcheck", "GET"),
+        ("/healthcheck/x", "GET"),
+    ):
+        made = testing.create_req(
+            path=path, method=method, headers={FOR: "203.0.113.9"}, scheme=scheme
+        )
+        made.env["REMOTE_ADDR"] = "10.0.0.7"
+        with pytest.raises(Forbidden, match="Have it set X-Forwarded-Proto"):
+            Peer(PROXIES).process_request(made, Response())
+
+
+@pytest.mark.parametrize("path", ["/healthcheck", "/livez"])
+def test_a_load_balancer_may_ask_by_itself_whether_the_service_works(path: str) -> None:
+    for method in ("GET", "HEAD"):
+        made = testing.create_req(path=path, method=method, remote_addr="10.0.0.7")
+        Peer(PROXIES).process_request(made, Response())
+        assert (made.context.peer, made.scheme) == ("10.0.0.7", "http")
 
 
 def test_without_named_proxies_nothing_changes() -> None:

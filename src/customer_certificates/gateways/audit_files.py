@@ -6,11 +6,22 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
+from typing import NamedTuple
+
+from .safe_folders import fault_of_folder
 
 PUBLIC_KEY = "audit-public-key.pem"
 _PRIVATE_KEY = "audit-key.pem"
 _HEADS = "heads-{at}-{random}.jsonl"
+_ALL_HEADS = "heads-*.jsonl"
 _TIME = "%Y%m%dT%H%M%S.%fZ"
+
+
+class HeadFile(NamedTuple):
+    """A file with exported heads; its content is UTF-8."""
+
+    name: str
+    content: bytes
 
 
 class AuditFileError(Exception):
@@ -36,19 +47,25 @@ def private_key(folder: Path, new: bytes) -> bytes:
                 written.unlink()
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise AuditFileError(f"{path} can be read by others. Run: chmod 600 {path}")
+        if fault := fault_of_folder(folder):
+            raise AuditFileError(f"{path} is not safe. {fault}")
         return path.read_bytes()
     except OSError as error:
         raise AuditFileError(f"{path} cannot be used: {error.strerror}.") from error
 
 
-def last_export(folder: Path) -> datetime | None:
-    """When the newest heads in `folder` were exported."""
-    times = [path.name.split("-")[1] for path in folder.glob(_HEADS.format(at="*", random="*"))]
-    return datetime.strptime(max(times), _TIME).replace(tzinfo=UTC) if times else None
+def newest_files(folder: Path, number: int) -> list[HeadFile]:
+    """The newest files with heads in `folder` by name, `number` at most. Raises AuditFileError."""
+    return _read(sorted(folder.glob(_ALL_HEADS), reverse=True)[:number])
 
 
-def write_heads(folder: Path, at: datetime, lines: Iterable[str], public_key: bytes) -> Path:
-    """Writes a new file with `lines`, all of it or nothing, and the public key beside it.
+def all_files(folder: Path) -> list[HeadFile]:
+    """All files with heads in `folder`, the oldest first. Raises AuditFileError."""
+    return _read(sorted(folder.glob(_ALL_HEADS)))
+
+
+def write_heads(folder: Path, at: datetime, content: bytes, public_key: bytes) -> Path:
+    """Writes a new file, all of it or nothing, and the public key beside it.
 
     Raises AuditFileError.
     """
@@ -56,26 +73,29 @@ def write_heads(folder: Path, at: datetime, lines: Iterable[str], public_key: by
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _written(folder, public_key, 0o644).replace(folder / PUBLIC_KEY)
-        content = "".join(f"{line}\n" for line in lines).encode()
         return _written(folder, content, 0o644).replace(folder / name)
     except OSError as error:
         raise AuditFileError(f"{folder} cannot be written to: {error.strerror}.") from error
 
 
-def read_heads(paths: Iterable[Path]) -> list[str]:
-    """The lines of these files, and of all files with heads in these folders.
+def read_heads(paths: Iterable[Path]) -> dict[Path, list[HeadFile]]:
+    """For each path the file, or the files with heads in the folder, the oldest first.
 
     Raises AuditFileError.
     """
-    lines: list[str] = []
+    return {path: all_files(path) if path.is_dir() else _read([path]) for path in paths}
+
+
+def _read(paths: Iterable[Path]) -> list[HeadFile]:
+    files = []
     for path in paths:
         try:
-            files = sorted(path.glob("heads-*.jsonl")) if path.is_dir() else [path]
-            for file in files:
-                lines += file.read_text("utf-8").splitlines()
+            content = path.read_bytes()
+            content.decode()
         except (OSError, UnicodeDecodeError) as error:
             raise AuditFileError(f"{path} cannot be read: {error}.") from error
-    return lines
+        files.append(HeadFile(path.name, content))
+    return files
 
 
 def _written(folder: Path, content: bytes, mode: int) -> Path:

@@ -4,7 +4,9 @@ Nothing here is ever invalidated: a page is a function of its name, and old name
 cache that is cold, flushed, cut off or dead costs time and nothing else.
 """
 
+from collections.abc import Callable
 from hashlib import blake2b
+from hmac import compare_digest
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ from cachetools import LRUCache
 from dogpile.cache import make_region, register_backend
 from dogpile.cache.api import NO_VALUE, CacheBackend, CantDeserializeException
 
+from ..errors import Unavailable
 from .metrics import Metrics
 from .redis_breaker import RedisBreaker, redis_arguments
 
@@ -30,15 +33,24 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """Looks in this process first, then in Redis."""
+    """Looks in this process first, then in Redis.
 
-    def __init__(self, url: str | None, metrics: Metrics) -> None:
-        """`url` names a Redis; None leaves the cache of this process alone."""
+    A page in Redis has a MAC over its name and content, so that nobody else can write one.
+    """
+
+    def __init__(
+        self, url: str | None, metrics: Metrics, key: Callable[[], bytes | None] = lambda: None
+    ) -> None:
+        """`url` names a Redis; None leaves the cache of this process alone. `key` gives the key of
+        the MACs, and may raise Unavailable; without a key no page goes to Redis or comes from it.
+        """
         self._metrics = metrics
+        self._find_key = key
+        self._key: bytes | None = None
         self._process = make_region().configure("customer_certificates.process")
         self._breaker = RedisBreaker(metrics) if url else None
         if self._breaker and url:
-            self._redis = make_region(serializer=_pack, deserializer=_unpack).configure(
+            self._redis = make_region(serializer=self._pack, deserializer=self._unpack).configure(
                 "dogpile.cache.redis", arguments=redis_arguments(url), wrap=[self._breaker]
             )
 
@@ -48,7 +60,7 @@ class Pages:
         if page is not NO_VALUE:
             self._metrics.process_hits.inc()
             return page  # type: ignore[no-any-return]
-        if self._breaker:
+        if self._breaker and self._has_key():
             page = self._from_redis(name)
             if page:
                 self._metrics.redis_hits.inc()
@@ -62,7 +74,7 @@ class Pages:
         if len(page.body) > _LARGEST_PAGE_BYTES:
             return
         self._process.set(page.name, page)
-        if self._breaker:
+        if self._breaker and self._has_key():
             self._redis.set(page.name, page)
 
     @property
@@ -83,29 +95,42 @@ class Pages:
         try:
             page = self._redis.get(name)
         except (ValueError, LookupError, TypeError, RecursionError):
+            self._metrics.cache_forgeries.inc()
             return None
-        # Redis is outside: what it gives is taken only if it says itself what it is.
-        return page if page is not NO_VALUE and page.name == name else None
+        if page is NO_VALUE:
+            return None
+        if page.name != name:
+            self._metrics.cache_forgeries.inc()
+            return None
+        return page  # type: ignore[no-any-return]
 
+    def _has_key(self) -> bool:
+        """Whether pages can be authenticated: the key comes from the database, once."""
+        if self._key is None:
+            try:
+                self._key = self._find_key()
+            except Unavailable:
+                return False
+        return self._key is not None
 
-def _pack(page: Page) -> bytes:
-    content = b"%b\n%d\n%b" % (page.name.encode(), page.next_after or 0, page.body)
-    return b"%b\n%b" % (_digest(content), content)
+    def _pack(self, page: Page) -> bytes:
+        content = b"%b\n%d\n%b" % (page.name.encode(), page.next_after or 0, page.body)
+        return b"%b\n%b" % (self._mac(content), content)
 
+    def _unpack(self, data: bytes) -> Page:
+        try:
+            mac, _, content = data.partition(b"\n")
+            # Before anything of the content is read.
+            if not compare_digest(mac, self._mac(content)):
+                raise ValueError("this service did not write it")
+            name, next_after, body = content.split(b"\n", 2)
+            return Page(name.decode(), int(next_after) or None, body)
+        except ValueError as error:
+            self._metrics.cache_forgeries.inc()
+            raise CantDeserializeException from error
 
-def _unpack(data: bytes) -> Page:
-    try:
-        digest, _, content = data.partition(b"\n")
-        if digest != _digest(content):
-            raise ValueError("not what was kept")
-        name, next_after, body = content.split(b"\n", 2)
-        return Page(name.decode(), int(next_after) or None, body)
-    except ValueError as error:
-        raise CantDeserializeException from error
-
-
-def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=16).hexdigest().encode()
+    def _mac(self, content: bytes) -> bytes:
+        return blake2b(content, key=self._key or b"", digest_size=32).hexdigest().encode()
 
 
 class _ProcessBackend(CacheBackend):

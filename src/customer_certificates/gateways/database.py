@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    URL,
     Engine,
     NullPool,
     column,
@@ -265,6 +266,24 @@ class Database:
         except (DBAPIError, self._driver.Error) as error:
             raise _unavailable() from error
 
+    @property
+    def has_log_file(self) -> bool:
+        """Whether `truncate_log` does anything."""
+        return bool(self._driver.has_log_file)
+
+    def truncate_log(self) -> bool:
+        """Empties SQLite's write-ahead log, which has deleted rows until then; False while another
+        connection is in the way. Raises Unavailable.
+        """
+        try:
+            connection = self._connector.raw_connection()
+            try:
+                return bool(self._driver.truncate_log(connection.dbapi_connection))
+            finally:
+                connection.invalidate()
+        except (DBAPIError, self._driver.Error) as error:
+            raise _unavailable() from error
+
     def close(self) -> None:
         """Closes every connection that is not in use."""
         self._watch.close()
@@ -402,6 +421,21 @@ def _sent(calls: Sequence[Call]) -> list[Sent]:
 
 def _converted(calls: Sequence[Call], rows: list[list[Row]]) -> list[list[Row]]:
     return [made.rows(given) for (made, _), given in zip(calls, rows, strict=True)]
+
+
+def shown_url(url: str) -> str:
+    """The address of a database without its password, and without options that may have one."""
+    parsed = make_url(url)
+    place = {name: of for name, of in parsed.query.items() if name in ("host", "port")}
+    return URL.create(
+        parsed.get_backend_name(),
+        parsed.username,
+        # In a password that was not escaped, an @ seems to begin the host.
+        host=parsed.host and parsed.host.rpartition("@")[2],
+        port=parsed.port,
+        database=parsed.database,
+        query=place,
+    ).render_as_string()
 
 
 def migration_engine(url: str) -> Engine:

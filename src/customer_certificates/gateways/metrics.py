@@ -54,6 +54,11 @@ class Metrics:
         self.cache_failures = Counter(
             "cc_cache_failures", "Calls to Redis that failed or timed out.", registry=registry
         )
+        self.cache_forgeries = Counter(
+            "cc_cache_forgeries",
+            "Pages in Redis that were rejected: this service did not write them there.",
+            registry=registry,
+        )
         connections = Gauge(
             "cc_database_connections",
             "Connections to the database: open ones for reads, ones within a transaction.",

@@ -21,6 +21,8 @@ from .sql import EVENTS_CHANNEL
 _BINARY = 1
 # So soon what listens sees that it is to end.
 _LOOK_SECONDS = 1.0
+# The server's log is its own affair.
+has_log_file = False
 _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 # What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
@@ -92,6 +94,11 @@ def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
     while not closing.is_set():
         for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
             heard()
+
+
+def truncate_log(connection: object) -> bool:
+    """True: there is no log to truncate from here."""
+    return True
 
 
 def descriptor(connection: Any) -> int:

@@ -148,6 +148,9 @@ def grant(connection: Connection, service_url: str) -> None:
     for rights, table in (
         ("INSERT, UPDATE, DELETE", "alembic_version"),
         ("UPDATE, DELETE", "audit"),
+        ("UPDATE, DELETE", "service_latches"),
+        ("INSERT, UPDATE, DELETE", "service_secrets"),
+        ("DELETE", "audit_exports"),
     ):
         if inspect(connection).has_table(table):
             connection.execute(text(f"REVOKE {rights} ON {table} FROM {to}"))

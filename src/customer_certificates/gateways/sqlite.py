@@ -18,6 +18,17 @@ from .held_names import HeldNames
 from .prepared import Row, Sent
 
 _LOOK_SECONDS = 0.1
+# Writers wait as long while the log cannot be truncated because of a reader.
+_TRUNCATE_SECONDS = 0.05
+# What is deleted is overwritten with zeros. Some builds of SQLite do so by default, others do not.
+_SETTINGS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "secure_delete = ON",
+)
+# The write-ahead log keeps earlier versions of pages.
+has_log_file = True
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
@@ -38,7 +49,7 @@ def configure(engine: Engine) -> None:
 
     @event.listens_for(engine, "connect")
     def connect(connection: sqlite3.Connection, _record: object) -> None:
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}")
 
     @event.listens_for(engine, "begin")
@@ -81,6 +92,14 @@ def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
             heard()
         if closing.wait(_LOOK_SECONDS):
             break
+
+
+def truncate_log(connection: sqlite3.Connection) -> bool:
+    """Moves the write-ahead log into the database's file, and empties it; False while a reader or a
+    writer is in the way."""
+    connection.execute(f"PRAGMA busy_timeout = {_TRUNCATE_SECONDS * 1000:.0f}")
+    busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
 
 
 def descriptor(connection: object) -> None:

@@ -9,7 +9,7 @@ from falcon import Request, Response
 from ..errors import Forbidden, Unauthenticated
 from ..services.authentication import Authentication
 from ..services.callers import Caller
-from ..services.rights import Rights, require
+from ..services.rights import OPERATORS, Rights, require
 from .networks import Network, Networks, is_forwarded
 
 _BEARER = 'Bearer realm="customer-certificates"'
@@ -39,7 +39,9 @@ class Authenticated:
         all of them before anything of the request but its path and headers is looked at."""
         responder = getattr(resource, f"on_{req.method.lower()}", None)
         if responder is None:
-            # The framework answers these by itself, from the routes alone: 405, or OPTIONS.
+            # The framework answers these by itself, from the routes alone: 405, OPTIONS, or 400.
+            if not _is_public(resource):
+                self._identified(req, resp, OPERATORS, params)
             return
         operation = getattr(responder, "__operation__", None)
         if operation is None:
@@ -49,14 +51,20 @@ class Authenticated:
         if rights.anybody or (rights.registers and self._registration_is_open):
             context.caller = Caller("anybody", context.request_id, context.peer)
             return
+        caller = self._identified(req, resp, rights, params)
+        if not (rights.password and caller.token_id is None):
+            require(rights, caller, params.get("user_id"))
+
+    def _identified(
+        self, req: Request, resp: Response, rights: Rights, params: dict[str, Any]
+    ) -> Caller:
         try:
-            context.caller = caller = self._caller(req, rights, params)
+            req.context.caller = caller = self._caller(req, rights, params)
         except Unauthenticated:
             challenge = f"{_BASIC}, {_BEARER}" if rights.password else _BEARER
             resp.set_header("WWW-Authenticate", challenge)
             raise
-        if not (rights.password and caller.token_id is None):
-            require(rights, caller, params.get("user_id"))
+        return caller
 
     def _caller(self, req: Request, rights: Rights, params: dict[str, Any]) -> Caller:
         about = params.get("user_id")
@@ -92,6 +100,16 @@ class Authenticated:
             if rights.password
             else "Send a token: Authorization: Bearer … (POST /tokens makes one)."
         )
+
+
+def _is_public(resource: object) -> bool:
+    """Whether some method of it is for anybody, so that its route is no secret."""
+    operations = (
+        getattr(getattr(resource, name), "__operation__", None)
+        for name in dir(resource)
+        if name.startswith("on_")
+    )
+    return any(operation is not None and operation.allow.anybody for operation in operations)
 
 
 def _email_and_password(credentials: str) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from falcon import Request, Response
 from ..errors import Forbidden
 from .networks import Network, Networks, address_of, is_loopback
 
+_HEALTH = ("/healthcheck", "/livez")
+
 
 class Peer:
     """Sets `req.context.peer`. Of proxies that are not named no header counts."""
@@ -28,9 +30,19 @@ class Peer:
             if env["wsgi.url_scheme"] != "https" and not is_loopback(peer):
                 raise Forbidden("Use HTTPS: this address is for the proxies in front of it.")
             return peer
-        # Each proxy adds to the right; what the client sent itself is on the left.
-        if env.get("HTTP_X_FORWARDED_PROTO", "https").rpartition(",")[2].strip() != "https":
+        protocols = env.get("HTTP_X_FORWARDED_PROTO")
+        if protocols is None:
+            if req.path in _HEALTH and req.method in ("GET", "HEAD"):
+                # A load balancer asks for itself: no client, no token, no secret.
+                return peer
+            raise Forbidden(
+                "Use HTTPS: the proxy did not say that the client used it. Have it set "
+                "X-Forwarded-Proto."
+            )
+        # Several proxies, or a client and a proxy, make several values: none may be plain HTTP.
+        if any(one.strip().lower() != "https" for one in protocols.split(",")):
             raise Forbidden("Use HTTPS: what you sent could be read on its way.")
+        # Each proxy adds to the right; what the client sent itself is on the left.
         if host := env.get("HTTP_X_FORWARDED_HOST"):
             env["HTTP_HOST"] = host.rpartition(",")[2].strip()
         env["wsgi.url_scheme"] = "https"

@@ -1,6 +1,6 @@
 """The tables and the rules of one row; no I/O."""
 
-from .audit import AuditEntry, AuditHead
+from .audit import AuditEntry, AuditExport, AuditHead
 from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
 from .challenge import CheckCount, HostnameChallenge, HostnameTransfer
@@ -11,8 +11,9 @@ from .expiry_notice import ExpiryNotice
 from .hostname import CertificateHostname, HostnameClaim, HostnameNotice
 from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
+from .key_deletion import KeyDeletions
 from .private_key import PrivateKey, UnsealedKey
-from .service_state import ServiceState
+from .service_state import ServiceLatch, ServiceSecret, ServiceState
 from .terminator import Serving, Terminator
 from .token import Token
 from .user import NEVER, User, email_key, new_revision
@@ -24,6 +25,7 @@ __all__ = [
     "NEVER",
     "PENDING",
     "AuditEntry",
+    "AuditExport",
     "AuditHead",
     "Base",
     "Certificate",
@@ -41,8 +43,11 @@ __all__ = [
     "HostnameTransfer",
     "Intermediate",
     "KeptAnswer",
+    "KeyDeletions",
     "MailCount",
     "PrivateKey",
+    "ServiceLatch",
+    "ServiceSecret",
     "ServiceState",
     "Serving",
     "Terminator",

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Text
+from sqlalchemy import BigInteger, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
@@ -41,5 +41,16 @@ class AuditHead(Base):
 
     chain: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(Id)
+    hash: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(Time)
+
+
+class AuditExport(Base):
+    """The newest of the files that the heads of one folder, a series, were exported into."""
+
+    __tablename__ = "audit_exports"
+
+    series: Mapped[str] = mapped_column(Text, primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
     hash: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(Time)

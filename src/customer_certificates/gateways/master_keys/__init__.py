@@ -54,8 +54,8 @@ def _open(address: MasterKeyAddress, transit_token: str | None) -> MasterKey:
         case "file":
             path = Path(address.where)
             if address.may_be_made:
-                make(path)
-            return FileMasterKey(path)
+                make(path, by_default=True)
+            return FileMasterKey(path, by_default=address.may_be_made)
         case "transit":
             # Here, as most services have no use for it, nor for the next.
             from .transit import TransitMasterKey

@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ...crypto.secret import Secret
+from ..safe_folders import fault_of_folder, fault_of_path
 from .master_key import MasterKeyError, WrongMasterKey
 
 _PREFIX = "customer-certificates-master-key-1:"
@@ -21,10 +22,14 @@ _LONGEST = 200
 class FileMasterKey:
     """AES-256-GCM with a random nonce, which comes first in what is wrapped."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises MasterKeyError where the file is not there, not a master key, or others may read
-        it."""
+    def __init__(self, path: Path, *, by_default: bool = False) -> None:
+        """`by_default`: nobody chose the path, so only the folder itself is looked at.
+
+        Raises MasterKeyError where the file is not there, not a master key, or others may read it,
+        or exchange it.
+        """
         key = _read(path)
+        _require_safe_folders(path, by_default=by_default)
         # Two paths to one key have one id, and it tells nothing of the key.
         self.id = "file:" + digest(key, b"cc/master-key-id/v1", "sha256").hex()[:32]
         self._cipher = AESGCM(key)
@@ -46,11 +51,12 @@ class FileMasterKey:
         """Nothing is open."""
 
 
-def make(path: Path) -> bool:
+def make(path: Path, *, by_default: bool = False) -> bool:
     """Makes a master key in a new file, all of it or nothing; False where there is a file already.
 
-    Raises MasterKeyError where it cannot be written.
+    Raises MasterKeyError where it cannot be written, or others could exchange it.
     """
+    _require_safe_folders(path, by_default=by_default)
     text = _PREFIX + base64.b64encode(os.urandom(_KEY_BYTES)).decode() + "\n"
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -73,6 +79,17 @@ def make(path: Path) -> bool:
             f"A master key cannot be written to {path}: {error.strerror}."
         ) from error
     return True
+
+
+def _require_safe_folders(path: Path, *, by_default: bool) -> None:
+    try:
+        fault = fault_of_folder(path.parent) if by_default else fault_of_path(path)
+    except OSError as error:
+        raise MasterKeyError(
+            f"The folders of the master key file {path} cannot be looked at: {error.strerror}."
+        ) from error
+    if fault:
+        raise MasterKeyError(f"The master key file {path} is not safe. {fault}")
 
 
 def _flush(folder: Path) -> None:

@@ -1,0 +1,91 @@
+"""Whether a file's folders are safe: who can write a folder can exchange what is in it."""
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+
+_MOST_LINKS = 40
+
+
+def fault_of_folder(folder: Path) -> str | None:
+    """Why others could exchange a file in `folder` itself, with what to do; None if they cannot.
+
+    Raises OSError.
+    """
+    return _wrong_with(folder, {0, os.geteuid()}) if folder.exists() else None
+
+
+def fault_of_path(path: Path) -> str | None:
+    """Why others could exchange the file `path`, with what to do; None if they cannot.
+
+    Looks at each folder from the root on, and at those that symbolic links lead to. A folder must
+    belong to this account or to root, and nobody else may write to it. With the sticky bit, as
+    /tmp has it, others may: they cannot exchange what is not theirs. Raises OSError.
+    """
+    parts = list(reversed(path.absolute().parts))
+    at, links = Path(parts.pop()), 0
+    trusted = {0, os.geteuid()}
+    while parts:
+        if wrong := _wrong_with(at, trusted):
+            return wrong
+        name = parts.pop()
+        if name == "..":
+            at = at.parent
+            continue
+        entry = at / name
+        try:
+            state = entry.lstat()
+        except FileNotFoundError:
+            # It is made by this account, under folders that were looked at.
+            return None
+        if state.st_uid not in trusted and stat.S_ISVTX & at.stat().st_mode:
+            return (
+                f"{entry} belongs to uid {state.st_uid}, in a folder that others can write to. "
+                f"Run: chown {os.geteuid()} {entry}"
+            )
+        if stat.S_ISLNK(state.st_mode):
+            links += 1
+            if links > _MOST_LINKS:
+                return f"{path} has too many symbolic links."
+            target = Path(os.readlink(entry))
+            parts += reversed(target.parts)
+            if target.is_absolute():
+                at = Path(parts.pop())
+            continue
+        at = entry
+    return None
+
+
+def _wrong_with(folder: Path, trusted: set[int]) -> str | None:
+    state = folder.stat()
+    if state.st_uid not in trusted:
+        return (
+            f"The folder {folder} belongs to uid {state.st_uid}, who can exchange what is in it. "
+            f"Run: chown {os.geteuid()} {folder}"
+        )
+    if state.st_mode & stat.S_ISVTX:
+        return None
+    others = state.st_mode & stat.S_IWOTH
+    group = state.st_mode & stat.S_IWGRP and not _is_private(state.st_gid, state.st_uid)
+    if others or group:
+        return (
+            f"Others can write to the folder {folder} (mode {stat.S_IMODE(state.st_mode):04o}), "
+            f"and so exchange what is in it. Run: chmod go-w {folder}"
+        )
+    return None
+
+
+def _is_private(gid: int, uid: int) -> bool:
+    """Whether the group has no member but the account: many systems give each account one, and
+    have it write to all folders that are made."""
+    try:
+        account, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return (
+        account.pw_gid == gid
+        and set(group.gr_mem) <= {account.pw_name}
+        and all(one.pw_uid == uid for one in pwd.getpwall() if one.pw_gid == gid)
+    )

@@ -172,6 +172,7 @@ _EMPTIED = (
     "webhooks",
     "tokens",
     "service_state",
+    "registrations",
     "terminators",
     "users",
 )

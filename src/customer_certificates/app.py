@@ -47,6 +47,7 @@ from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.healthcheck import HealthcheckResource, LivezResource
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
+from .resources.quotas import QuotasResource
 from .resources.resolve import ResolveResource
 from .resources.terminators import (
     CaddyAskResource,
@@ -81,6 +82,7 @@ from .services.last_uses import LastUses
 from .services.listing import Listing
 from .services.passwords import Passwords
 from .services.private_keys import PrivateKeys
+from .services.quotas import Quotas
 from .services.redelivery import Redelivery
 from .services.reexamination import Reexamination
 from .services.repeats import Repeats, Replayed
@@ -120,7 +122,7 @@ def _now() -> datetime:
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
     nothing: Any = None
-    return openapi.document(_routes(*[nothing] * 16))
+    return openapi.document(_routes(*[nothing] * 17))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -220,6 +222,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         webhooks,
         Redelivery(database, webhooks, audit, now),
         Health(database, pages),
+        Quotas(database, audit, now),
     )
     own_routes: list[openapi.Route] = [
         ("/metrics", MetricsResource(metrics)),
@@ -381,6 +384,7 @@ def _routes(
     webhooks: Webhooks,
     redelivery: Redelivery,
     health: Health,
+    quotas: Quotas,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
     certificate = user + "/certificates/{certificate_id:id}"
@@ -389,6 +393,7 @@ def _routes(
         (user, UserResource(users)),
         (user + "/expiring", ExpiringResource(expiring)),
         (user + "/expiry", ExpirySettingsResource(expiring)),
+        (user + "/quotas", QuotasResource(quotas)),
         (user + "/audit", UserAuditResource(audit)),
         ("/audit", AuditResource(audit)),
         (user + "/events", EventsResource(events)),

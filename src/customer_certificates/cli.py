@@ -97,6 +97,7 @@ def migrate() -> None:
     from .gateways.schema import SchemaError
     from .gateways.schema import migrate as run
     from .keys import expect_remains, seal_unsealed
+    from .maintenance import count_usage
 
     config = _config()
     try:
@@ -105,6 +106,8 @@ def migrate() -> None:
         examined = examine_unread(config)
         sealed = seal_unsealed(config)
         examined += examine_serve_windows(config)
+        if examined or sealed:
+            count_usage(config)
     except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)
     if examined:

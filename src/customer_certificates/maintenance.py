@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from .config import Config
 from .crypto.signatures import Signer, Verifier, new_key
@@ -20,7 +21,9 @@ from .gateways.metrics import Metrics
 from .gateways.schema import require_head
 from .services.audit_heads import AuditHeads, SignedHead, heads_of
 from .services.audit_verification import AuditVerification, Report
+from .services.registrations import Registrations
 from .services.repeats import Repeats
+from .services.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,26 @@ def export_heads(config: Config, folder: Path) -> Path:
         return write_heads(folder, _now(), lines, signer.public_pem)
 
 
-def clean(config: Config) -> int:
-    """Removes kept answers that are too old, and says how many. Raises SchemaError, Unavailable."""
+class Cleaned(NamedTuple):
+    """How many kept answers were removed, and how many counters of users were wrong."""
+
+    kept_answers: int
+    counters: int
+
+
+def clean(config: Config) -> Cleaned:
+    """Removes kept answers and counts of registrations that are too old, and counts anew what users
+    store. Raises SchemaError, Unavailable."""
     with _database(config) as database:
-        return Repeats(database, _now).clean()
+        Registrations(database, _now).clean()
+        return Cleaned(Repeats(database, _now).clean(), Usage(database).recount())
+
+
+def count_usage(config: Config) -> int:
+    """Counts anew what users store; returns how many counters were wrong. Raises SchemaError,
+    Unavailable."""
+    with _database(config) as database:
+        return Usage(database).recount()
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from .services.events import Events
 from .services.expiry import Expiry
 from .services.expiry_mails import ExpiryMails
 from .services.probing import Probing
+from .services.registrations import Registrations
 from .services.repeats import Repeats
 from .services.rota import Rota
 from .services.sending import Sending
@@ -111,6 +112,7 @@ def _jobs(database: Database, config: Config) -> list[Job]:
         Job("tell of expiry", timedelta(minutes=1), expiry.tell),
         Job("wake deliveries", timedelta(minutes=1), Stragglers(database, _now).wake),
         Job("clean kept answers", timedelta(hours=1), Repeats(database, _now).clean),
+        Job("clean registrations", timedelta(hours=1), Registrations(database, _now).clean),
         Job("clean events", timedelta(hours=1), EventPages(database, _now).clean),
     ]
     if config.smtp and config.mail_from:

@@ -10,6 +10,7 @@ from .hostname import CertificateHostname, HostnameClaim
 from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
 from .private_key import PrivateKey, UnsealedKey
+from .registration import Registration
 from .service_state import ServiceState
 from .terminator import Serving, Terminator
 from .token import Token
@@ -34,6 +35,7 @@ __all__ = [
     "Intermediate",
     "KeptAnswer",
     "PrivateKey",
+    "Registration",
     "ServiceState",
     "Serving",
     "Terminator",

@@ -48,6 +48,7 @@ _TAGS = {
     "certificates": "What users have uploaded. Private keys are for terminators alone.",
     "audit": "What was done, by whom, and when; chained by hashes (docs/audit.md).",
     "versions": "What certificates were before they were replaced.",
+    "quotas": "How much each user may store (docs/limits.md).",
     "expiry": "What ends soon, and when its owner is told (docs/expiry.md).",
     "events": "What happened, for others to be told (docs/events.md).",
     "webhooks": "Endpoints that are told of events as they happen.",

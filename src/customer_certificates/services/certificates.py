@@ -32,6 +32,7 @@ from .revisions import Revisions
 from .servability import require_servable
 from .served_names import ServedNames
 from .uploads import Activation, CertificateMaterial, CertificateUpload
+from .usage import Usage, of_new, require_room
 from .users import locked_user
 from .views import (
     SHOWN,
@@ -81,6 +82,7 @@ class Certificates:
         self._now = now
         self._served_names = ServedNames(database, now)
         self._pending = PendingVersions(private_keys)
+        self._usage = Usage(database)
         of_user = Certificate.user_id == bindparam("user_id")
         this = (Certificate.id == bindparam("certificate_id"), of_user)
         self._one = database.prepare(
@@ -146,8 +148,8 @@ class Certificates:
         """Stores `sent`; the worker activates it at `activate_at`, if that is given.
 
         Raises Invalid (it is not accepted), NotFound (no such user), Conflict (a hostname is
-        another user's, or it would not be served at `activate_at`), PreconditionFailed,
-        Unavailable.
+        another user's, or it would not be served at `activate_at`, or a quota is exceeded),
+        PreconditionFailed, Unavailable.
         """
         activate_at = requested_time(sent.activate_at, self._now(), active=sent.active)
         examined = self._inspection.examine(user_id, sent)
@@ -239,8 +241,10 @@ class Certificates:
             self._served_names.require_kept(
                 session, certificate, "allow_lost_hostnames", allowed=allow_lost_hostnames
             )
+            before = self._usage.measure(session, certificate_id)
             session.delete(certificate)
             session.flush()
+            self._usage.settle(session, user_id, certificate_id, before)
             self._hostnames.free(session, user_id, certificate.hostnames)
             self._revisions.replace(session, user_id)
             state = state_of(certificate)._replace(active=False)
@@ -288,10 +292,12 @@ class Certificates:
             "pending": pending,
         }
         fingerprint, hostnames = content["fingerprint_sha256"], content["hostnames"]
+        names = examined.leaf.hostnames if examined.leaf else ()
+        more = of_new(content, len(names), examined.private_key)
         # The revision comes first: it locks the user's row, so ids are given in the order in which
         # they become visible, and a list that is read page by page misses none.
         first: list[Call] = [
-            self._revisions.added(user_id, content),
+            self._revisions.added(user_id, content, more),
             (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
             (self._insert, values),
             (self._hostnames.record_newest, {"user_id": user_id, "hostnames": hostnames}),
@@ -306,6 +312,7 @@ class Certificates:
 
         def rest(rows: list[list[Row]]) -> list[Call]:
             """What needs the certificate's id, to which the key is bound."""
+            require_room(rows[0][0][1:], more)
             keys.require_stored(rows[place_of_head + 1 :])
             certificate_id = rows[2][0][0]
             state = CertificateState(

@@ -18,6 +18,7 @@ from .audit_chain import NOBODY
 from .callers import Caller, KnownUser
 from .events import Events
 from .passwords import Passwords
+from .registrations import Registrations
 from .repeats import ANY_NUMBER, Once
 from .views import Tags, UserView, require_view
 
@@ -91,6 +92,7 @@ class Users:
         self._audit = audit
         self._events = events
         self._now = now
+        self._registrations = Registrations(database, now)
         shown = (User.id, User.name, User.email, User.created_at)
         self._by_id = database.prepare(select(*shown).where(User.id == bindparam("user_id")))
         some = select(*shown).order_by(User.id).limit(bindparam("limit", type_=BigInteger))
@@ -105,7 +107,11 @@ class Users:
         )
 
     def register(self, caller: Caller, new: NewUser, once: Once = ANY_NUMBER) -> int:
-        """Stores `new` and gives its id. Raises Conflict where the e-mail is another user's."""
+        """Stores `new` and gives its id. Raises Conflict where the e-mail is another user's, or
+        TooManyRequests if a caller without credentials has registered too many."""
+        is_limited = caller.kind == "anybody"
+        if is_limited:
+            self._registrations.require_room(caller.peer)
         now = self._now()
         user = User(
             name=new.name,
@@ -121,6 +127,8 @@ class Users:
             try:
                 with self._database.begin(EVERYBODY) as session:
                     once.claim(session)
+                    if is_limited:
+                        self._registrations.add(session, caller.peer)
                     session.add(user)
                     session.flush()
                     path = f"/users/{user.id}"

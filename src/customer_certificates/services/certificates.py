@@ -275,7 +275,7 @@ class Certificates:
         once: Once,
     ) -> UploadView:
         keys = self._data_keys.of_or_new(user_id)
-        content = content_of(sent, examined)
+        content = content_of(examined)
         pending = None
         if activate_at:
             new = candidate_of_content(content, None)

@@ -114,7 +114,7 @@ class Versions:
         examined = self._inspection.examine(user_id, sent)
         self._inspection.require(examined)
         now = self._now()
-        content = content_of(sent, examined, now)
+        content = content_of(examined, now)
         keys = self._data_keys.of(user_id)
         path = certificate_path(user_id, certificate_id)
         with (

@@ -17,6 +17,7 @@ from customer_certificates.models import AuditEntry, KeptAnswer, Terminator, Tok
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.cutovers import Cutovers
 from customer_certificates.services.events import Events
+from customer_certificates.services.registrations import Registrations
 from customer_certificates.services.usage import COUNTERS, Usage
 
 from ..conftest import Backend
@@ -401,7 +402,12 @@ def register(client: TestClient, address: str, **headers: str) -> Result:
     ids=["IPv4", "IPv6"],
 )
 def test_registrations_of_a_network_are_limited(
-    registering: TestClient, engine: sa.Engine, clock: Clock, same: list[str], other: str
+    registering: TestClient,
+    engine: sa.Engine,
+    database: Database,
+    clock: Clock,
+    same: list[str],
+    other: str,
 ) -> None:
     for number in range(19):
         assert register(registering, same[number % len(same)]).status_code == 201
@@ -416,8 +422,12 @@ def test_registrations_of_a_network_are_limited(
     assert number == 20
 
     assert register(registering, other).status_code == 201
+    counts = Registrations(database, clock)
+    assert counts.clean() == 0
     clock.now += timedelta(hours=23)
     assert register(registering, same[0]).status_code == 201
+    clock.now += timedelta(hours=1)
+    assert counts.clean() == 1, "the other network's; the first one's has begun anew"
 
 
 def test_a_registration_that_fails_does_not_count(

@@ -244,7 +244,7 @@ class Certificates:
             before = self._usage.measure(session, certificate_id)
             session.delete(certificate)
             session.flush()
-            self._usage.settle(session, user_id, certificate_id, before)
+            self._usage.settle_deletion(session, user_id, before)
             self._hostnames.free(session, user_id, certificate.hostnames)
             self._revisions.replace(session, user_id)
             state = state_of(certificate)._replace(active=False)

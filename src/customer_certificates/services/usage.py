@@ -124,6 +124,10 @@ class Usage:
             if enforce:
                 require_room(row, more)
 
+    def settle_deletion(self, session: Transaction, user_id: int, before: Use) -> None:
+        """Counts that a certificate, which took `before`, was deleted with all its versions."""
+        session.run(self._add, user_id=user_id, **added(Use().minus(before)))
+
     def recount(self) -> int:
         """Counts anew what every user stores; returns how many counters were wrong.
 

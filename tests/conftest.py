@@ -201,6 +201,7 @@ _EMPTIED = (
     "check_counts",
     "key_deletions",
     "audit_exports",
+    "registrations",
     "terminators",
     "users",
 )

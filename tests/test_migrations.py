@@ -22,14 +22,23 @@ from alembic.migration import MigrationContext
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from customer_certificates.config import Config
-from customer_certificates.gateways.database import migration_engine
+from customer_certificates.gateways.database import Database, migration_engine
+from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.schema import SchemaError, migrate, require_head
-from customer_certificates.models import Base
+from customer_certificates.models import (
+    Base,
+    CertificateHostname,
+    CertificateVersion,
+    PrivateKey,
+    User,
+)
 from customer_certificates.pki.verification import name_hash
+from customer_certificates.services.usage import COUNTERS, Usage
 
 from .conftest import Backend
 from .pki.authority import an_authority, name_of
 from .service import run, run_forked
+from .tables import add_certificates, add_users
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
@@ -370,6 +379,43 @@ def test_each_database_has_a_secret_of_its_own(backend: Backend, folder: Path) -
     assert secrets[0] != secrets[1]
 
 
+def test_what_users_store_already_is_counted(migrated: Empty) -> None:
+    engine = migration_engine(migrated.url)
+    one, two = add_users(engine, 2)
+    texts: dict[str, Any] = {
+        "body": "Prüfkörper",
+        "chain": "é",
+        "chain_pem": "PEM",
+        "subject": "CN=ü",
+    }
+    first, second = add_certificates(engine, one, 2, hostnames='["a.example"]', **texts)
+    replaced = {**texts, "certificate_id": first, "hostnames": '["b.example","c.example"]'}
+    with engine.begin() as connection:
+        contents: dict[Any, list[dict[str, Any]]] = {
+            # Version 2 waits for its cutover, version 1 is the present one.
+            CertificateVersion: [{**replaced, "version": 2}, {**replaced, "version": 7}],
+            CertificateHostname: [
+                {"user_id": one, "hostname": "a.example", "certificate_id": certificate_id}
+                for certificate_id in (first, second)
+            ],
+            PrivateKey: [{"certificate_id": first, "version": 1, "sealed": bytes(300)}],
+        }
+        for kind, rows in contents.items():
+            connection.execute(sa.insert(kind), rows)
+    migrated.alembic("downgrade", "0013")
+    migrated.alembic("upgrade", "head")
+
+    with engine.connect() as connection:
+        counted = connection.execute(sa.select(User.id, *COUNTERS)).all()
+    engine.dispose()
+    of_text = len("PrüfkörperéPEMCN=ü".encode())
+    names = 2 * len('["a.example"]') + 2 * len('["b.example","c.example"]')
+    stored = 4 * of_text + names + 4 * len("[]") + 300
+    assert {tuple(row) for row in counted} == {(one, 2, 4, 2, stored), (two, 0, 0, 0, 0)}
+    with closing(Database(migrated.url, Metrics(None), threads=1)) as database:
+        assert Usage(database).recount() == 0
+
+
 def test_alembic_finds_the_database_through_the_settings(
     empty: Empty, models_schema: list[Any]
 ) -> None:
@@ -525,3 +571,40 @@ def test_the_statements_can_be_had_without_the_database(
 
     assert empty.schema() == models_schema
     require_head(empty.url)
+
+
+def test_what_users_store_already_is_counted(migrated: Empty) -> None:
+    engine = migration_engine(migrated.url)
+    one, two = add_users(engine, 2)
+    texts: dict[str, Any] = {
+        "body": "Prüfkörper",
+        "chain": "é",
+        "chain_pem": "PEM",
+        "subject": "CN=ü",
+    }
+    first, second = add_certificates(engine, one, 2, hostnames='["a.example"]', **texts)
+    replaced = {**texts, "certificate_id": first, "hostnames": '["b.example","c.example"]'}
+    with engine.begin() as connection:
+        contents: dict[Any, list[dict[str, Any]]] = {
+            # Version 2 waits for its cutover, version 1 is the present one.
+            CertificateVersion: [{**replaced, "version": 2}, {**replaced, "version": 7}],
+            CertificateHostname: [
+                {"user_id": one, "hostname": "a.example", "certificate_id": certificate_id}
+                for certificate_id in (first, second)
+            ],
+            PrivateKey: [{"certificate_id": first, "version": 1, "sealed": bytes(300)}],
+        }
+        for kind, rows in contents.items():
+            connection.execute(sa.insert(kind), rows)
+    migrated.alembic("downgrade", "0013")
+    migrated.alembic("upgrade", "head")
+
+    with engine.connect() as connection:
+        counted = connection.execute(sa.select(User.id, *COUNTERS)).all()
+    engine.dispose()
+    of_text = len("PrüfkörperéPEMCN=ü".encode())
+    names = 2 * len('["a.example"]') + 2 * len('["b.example","c.example"]')
+    stored = 4 * of_text + names + 4 * len("[]") + 300
+    assert {tuple(row) for row in counted} == {(one, 2, 4, 2, stored), (two, 0, 0, 0, 0)}
+    with closing(Database(migrated.url, Metrics(None), threads=1)) as database:
+        assert Usage(database).recount() == 0

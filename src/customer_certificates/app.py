@@ -61,6 +61,7 @@ from .resources.hostnames import (
 )
 from .resources.metrics import MetricsResource
 from .resources.payloads import LARGEST_ID
+from .resources.quotas import QuotasResource
 from .resources.resolve import ResolveResource
 from .resources.terminators import (
     CaddyAskResource,
@@ -101,6 +102,7 @@ from .services.last_uses import LastUses
 from .services.listing import Listing
 from .services.passwords import Passwords
 from .services.private_keys import PrivateKeys
+from .services.quotas import Quotas
 from .services.redelivery import Redelivery
 from .services.reexamination import Reexamination
 from .services.repeats import Repeats, Replayed
@@ -148,7 +150,7 @@ def _now() -> datetime:
 def description() -> dict[str, Any]:
     """What /openapi.json says."""
     nothing: Any = None
-    return openapi.document(_routes(*[nothing] * 19))
+    return openapi.document(_routes(*[nothing] * 20))
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
@@ -278,6 +280,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         challenges,
         HostnameOwners(database, hostnames, audit, now),
         Health(database, pages),
+        Quotas(database, audit, now),
     )
     own_routes: list[openapi.Route] = [
         ("/metrics", MetricsResource(metrics)),
@@ -461,6 +464,7 @@ def _routes(
     challenges: Challenges,
     owners: HostnameOwners,
     health: Health,
+    quotas: Quotas,
 ) -> list[openapi.Route]:
     user = "/users/{user_id:id}"
     certificate = user + "/certificates/{certificate_id:id}"
@@ -475,6 +479,7 @@ def _routes(
         ),
         (user + "/expiring", ExpiringResource(expiring)),
         (user + "/expiry", ExpirySettingsResource(expiring)),
+        (user + "/quotas", QuotasResource(quotas)),
         (user + "/audit", UserAuditResource(audit)),
         ("/audit", AuditResource(audit)),
         (user + "/events", EventsResource(events)),

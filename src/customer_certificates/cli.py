@@ -99,6 +99,7 @@ def migrate() -> None:
     from .gateways.schema import SchemaError
     from .gateways.schema import migrate as run
     from .keys import expect_remains, seal_unsealed
+    from .maintenance import count_usage
 
     config = _config()
     try:
@@ -108,6 +109,8 @@ def migrate() -> None:
         sealed = seal_unsealed(config)
         examined += examine_serve_windows(config)
         examined += examine_proofs(config)
+        if examined or sealed:
+            count_usage(config)
     except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)
     if examined:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from .config import Config
 from .crypto.signatures import Signer, Verifier, new_key
@@ -23,7 +24,9 @@ from .services.audit_export_verification import Exported, gone_back, read_export
 from .services.audit_exports import AuditExports, newest_export
 from .services.audit_heads import AuditHeads
 from .services.audit_verification import AuditVerification, Report
+from .services.registrations import Registrations
 from .services.repeats import Repeats
+from .services.usage import Usage
 
 # Hosts whose clocks differ name files in another order than they number them.
 _NEWEST = 20
@@ -86,10 +89,26 @@ def export_heads(config: Config, folder: Path) -> Path:
         return path
 
 
-def clean(config: Config) -> int:
-    """Removes kept answers that are too old, and says how many. Raises SchemaError, Unavailable."""
+class Cleaned(NamedTuple):
+    """How many kept answers were removed, and how many counters of users were wrong."""
+
+    kept_answers: int
+    counters: int
+
+
+def clean(config: Config) -> Cleaned:
+    """Removes kept answers and counts of registrations that are too old, and counts anew what users
+    store. Raises SchemaError, Unavailable."""
     with _database(config) as database:
-        return Repeats(database, _now).clean()
+        Registrations(database, _now).clean()
+        return Cleaned(Repeats(database, _now).clean(), Usage(database).recount())
+
+
+def count_usage(config: Config) -> int:
+    """Counts anew what users store; returns how many counters were wrong. Raises SchemaError,
+    Unavailable."""
+    with _database(config) as database:
+        return Usage(database).recount()
 
 
 @contextmanager

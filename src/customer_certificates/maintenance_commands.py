@@ -74,11 +74,16 @@ def export(
 
 
 def clean() -> None:
-    """Remove what was kept for long enough: answers to requests with an Idempotency-Key."""
+    """Remove what was kept for long enough: answers to requests with an Idempotency-Key.
+
+    Also counts again what each user stores, for the quotas, and corrects counters that are wrong.
+    """
     from .maintenance import clean as run
 
     with _configured() as config:
-        show(f"Kept answers that were removed: {run(config)}.")
+        cleaned = run(config)
+    show(f"Kept answers that were removed: {cleaned.kept_answers}.")
+    show(f"Counters of users that were corrected: {cleaned.counters}.")
 
 
 @contextmanager

@@ -807,7 +807,11 @@ def _no_keys() -> Iterator[Case]:
     yield other("jwk", "A JSON Web Key.", b'{"kty": "EC", "crv": "P-256", "d": "AAAA"}')
     yield other("utf-16", "PEM in UTF-16.", key_pem().decode().encode("utf-16"))
     yield other(
-        "nested-sequences", "Thirty thousand SEQUENCEs, each within the other.", _nested(30_000)
+        "nested-sequences",
+        "Thirty thousand SEQUENCEs, each within the other.",
+        _nested(30_000),
+        INVALID,
+        error("unreadable_too_long", KEY),
     )
     yield other(
         "huge-length",

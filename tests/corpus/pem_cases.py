@@ -94,6 +94,7 @@ def _understood() -> Iterator[Case]:
         "openssl-text",
         "What `openssl x509 -text` prints, before each block.",
         text + pem(leaf()) + text + pem(intermediate().certificate),
+        info("text_dropped"),
     )
     attributes = (
         "Bag Attributes\n    localKeyID: 01 02 03\nsubject=CN = www.example.com\n\n"
@@ -103,6 +104,7 @@ def _understood() -> Iterator[Case]:
         "bag-attributes",
         "What `openssl pkcs12 -nokeys` prints, before each block.",
         attributes + pem(leaf()) + attributes + pem(intermediate().certificate),
+        info("text_dropped"),
     )
     yield case(
         "s-client",
@@ -112,11 +114,13 @@ def _understood() -> Iterator[Case]:
         + " 1 s:CN = Corpus Intermediate\n"
         + pem(intermediate().certificate)
         + "---\nServer certificate\nsubject=CN = www.example.com\n",
+        info("text_dropped"),
     )
     yield case(
         "comments",
         "Comments of a CA bundle between the blocks, one in Chinese.",
         "# leaf\n" + pem(leaf()) + "\n# 中间证书 =====\n" + pem(intermediate().certificate),
+        info("text_dropped"),
     )
     yield case(
         "x509-label",
@@ -135,6 +139,7 @@ def _understood() -> Iterator[Case]:
         "The request lies beside the certificate.",
         request + usual,
         info("block_ignored"),
+        info("text_dropped"),
     )
     parameters = pem(der.octets(b"\x01" * 8), "DH PARAMETERS")
     yield case(
@@ -142,6 +147,7 @@ def _understood() -> Iterator[Case]:
         "DH parameters at the end, as old servers want them.",
         usual + parameters,
         info("block_ignored"),
+        info("text_dropped"),
     )
     yield case(
         "hundred-blocks",
@@ -168,6 +174,7 @@ def _understood() -> Iterator[Case]:
         "text-on-the-line",
         "An assignment before each BEGIN.",
         usual.replace("-----BEGIN", "SSL_CERT=-----BEGIN"),
+        info("text_dropped"),
     )
     yield case(
         "quoted-lines",
@@ -176,7 +183,12 @@ def _understood() -> Iterator[Case]:
         info("newlines_escaped"),
     )
     commented = "".join(f"# {line}\n" for line in usual.splitlines())
-    yield case("commented-out", "The same in comments, then in the open.", commented + usual)
+    yield case(
+        "commented-out",
+        "The same in comments, then in the open.",
+        commented + usual,
+        info("text_dropped"),
+    )
     for name, sentence in (
         ("begin", "To begin the installation you need the certificate and the private key:"),
         ("block", "Do not send -----BEGIN PRIVATE KEY----- or anything behind it."),
@@ -186,6 +198,7 @@ def _understood() -> Iterator[Case]:
             f"sentence-{name}",
             "A sentence of an authority's mail that has the words of a heading in it.",
             f"{sentence}\n{usual}{sentence}",
+            info("text_dropped"),
         )
     yield Case(
         "pem-all-in-chain",
@@ -210,6 +223,7 @@ def _understood() -> Iterator[Case]:
         "pem-cjk-subject-text",
         "Full-width text and an emoji around the blocks.",
         sent("證書 🔒\n" + usual + "完\n"),
+        findings=(info("text_dropped"),),
     )
 
 
@@ -329,7 +343,7 @@ def _broken() -> Iterator[Case]:
         "pem-too-many-after-the-usual",
         "The usual two, then 99 blocks of a request.",
         sent(one + pem(intermediate().certificate) + pem(_request(), "CERTIFICATE REQUEST") * 99),
-        findings=(error("pem_invalid"), info("block_ignored")),
+        findings=(error("pem_invalid"), info("block_ignored"), info("text_dropped")),
     )
 
 

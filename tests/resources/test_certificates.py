@@ -72,7 +72,7 @@ def test_a_key_is_stored_in_one_form_whatever_it_came_in(
     assert list(stored_keys().values()) == [a_pair().key_der]
 
 
-@pytest.mark.parametrize("key", [b"\x00", b"\xff\xfe\xfd", bytes(range(256)), b"?" * 100_000])
+@pytest.mark.parametrize("key", [b"\x00", b"\xff\xfe\xfd", bytes(range(256)), b"?" * 16_384])
 def test_what_is_no_key_is_stored_as_it_came(
     client: TestClient, stored_keys: StoredKeys, owner: int, key: bytes
 ) -> None:
@@ -85,7 +85,7 @@ def test_what_is_no_key_is_stored_as_it_came(
 
 @pytest.mark.parametrize(
     "body",
-    ["x", " \r\n\t", "–— ‮ é é 👩‍💻", "\u2028\x7f\x1f", "\ufeffBOM", "x" * 200_000, '"\\u0000"'],
+    ["x", " \r\n\t", "–— ‮ é é 👩‍💻", "\u2028\x7f\x1f", "\ufeffBOM", "x" * 16_384, '"\\u0000"'],
 )
 def test_bodies_come_back_as_they_came(client: TestClient, owner: int, body: str) -> None:
     answer = client.simulate_post(f"/users/{owner}/certificates", json=an_upload(body=body))

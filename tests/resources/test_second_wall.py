@@ -48,6 +48,7 @@ OPEN = {
     "mail_counts",
     "terminators",
     "check_counts",
+    "registrations",
 }
 
 

@@ -113,16 +113,59 @@ def test_it_is_told_whom_a_chain_leads_to(reporting: TestClient, owner: int, tru
     assert (certificate["trust"], certificate["chain_pem"]) == (trust, pem(*served))
 
 
-def test_a_chain_is_served_in_order_and_shown_as_it_came(enforcing: TestClient, owner: int) -> None:
+def test_a_chain_is_served_in_order_and_shown_as_certificates(
+    enforcing: TestClient, owner: int
+) -> None:
     upper = an_authority("Upper", "Root")
     lower = an_authority("Lower", "Upper")
     leaf = a_leaf("Lower")
     body, chain = "Our certificate\r\n" + pem(leaf), pem(upper, lower).replace("\n", "\r\n")
     certificate = shown(enforcing, owner, {**an_upload_of(leaf), "body": body, "chain": chain})
 
-    assert (certificate["body"], certificate["chain"]) == (body, chain)
+    assert (certificate["body"], certificate["chain"]) == (pem(leaf), pem(upper, lower))
     assert certificate["chain_pem"] == pem(leaf, lower, upper)
     assert "chain_unordered" in codes(certificate["findings"])
+    dropped = [one for one in certificate["findings"] if one["code"] == "text_dropped"]
+    assert [(one["field"], one["severity"]) for one in dropped] == [("body", "info")]
+
+
+def test_text_around_certificates_is_not_stored(
+    reporting: TestClient, owner: int, engine: sa.Engine
+) -> None:
+    leaf, comment = a_leaf(WWW), "# a comment\n" * 4_000
+    request = "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n"
+    broken = "-----BEGIN CERTIFICATE-----\n" + "!" * 17_000 + "\n-----END CERTIFICATE-----\n"
+    quoted = '"' + pem(leaf).replace("\n", "\\n") + '"'
+    for body, is_dropped in {
+        comment + pem(leaf) + comment: True,
+        pem(leaf) + request: True,
+        broken + pem(leaf): True,
+        quoted: False,
+        "\n\n" + pem(leaf).replace("\n", "\r\n") + " ": False,
+    }.items():
+        certificate = shown(reporting, owner, {**an_upload_of(leaf), "body": body, "chain": body})
+        assert (certificate["body"], certificate["chain"]) == (pem(leaf), pem(leaf))
+        assert ("text_dropped" in codes(certificate["findings"])) == is_dropped
+    with engine.connect() as connection:
+        sizes = connection.execute(sa.text("SELECT length(body), length(chain) FROM certificates"))
+        assert {size for row in sizes for size in row} == {len(pem(leaf))}
+
+
+@pytest.mark.parametrize("field", ["body", "chain", "private_key", "pkcs12"])
+def test_a_large_text_that_cannot_be_read_is_not_stored(
+    reporting: TestClient, owner: int, engine: sa.Engine, field: str
+) -> None:
+    long = "é" * 8_193 if field in ("body", "chain") else base64_of(b"x" * 16_385)
+    upload = {"pkcs12": long} if field == "pkcs12" else {**self_signed(WWW), field: long}
+    before = dump(engine)
+    for path in ("", "/check"):
+        answer = reporting.simulate_post(f"/users/{owner}/certificates{path}", json=upload)
+        found = answer.json["findings" if path else "errors"]
+        (finding,) = [one for one in found if one["code"] == "unreadable_too_long"]
+        assert (finding["field"], finding["severity"]) == (field, "error")
+        assert "16 KiB" in finding["detail"]
+        assert answer.status_code == (200 if path else 422)
+    assert dump(engine) == before
 
 
 @pytest.mark.parametrize(

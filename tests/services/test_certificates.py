@@ -210,7 +210,8 @@ def test_no_use_case_asks_once_for_each_row(
         ),
         # The data key, the user, it, its intermediate, what it was, what it is, its key, the oldest
         # of what it was and of its keys, its names off and on, their lock, those freed, the
-        # claims there are, the revision.
+        # claims there are, the revision; how much it takes before and after, and what the user
+        # stores then.
         "replace": lambda: versions.replace(CALLER, owner, first, sent(Replacement, *names), None),
         "show versions": lambda: versions.all(owner, first),
         # The same without an intermediate, and with the version that it goes back to and its key.
@@ -240,11 +241,11 @@ def test_no_use_case_asks_once_for_each_row(
         "upload active": 18,
         "activate": 11,
         "activate again": 5,
-        "replace": 20,
+        "replace": 23,
         "show versions": 1,
-        "roll back": 21,
+        "roll back": 24,
         "deactivate": 12,
-        "delete": 11,
+        "delete": 13,
         "show user": 1,
         "list users": 1,
         "find user": 1,

@@ -35,6 +35,20 @@ class size_of(FunctionElement[int]):  # noqa: N801 - a function of SQL
     inherit_cache = True
 
 
+class bytes_of(FunctionElement[int]):  # noqa: N801 - a function of SQL
+    """How many bytes a text or a BLOB has, on both databases; NULL for NULL."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+class number_of_items(FunctionElement[int]):  # noqa: N801 - a function of SQL
+    """How many items a JSON array in a text has."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
 class likely(FunctionElement[bool]):  # noqa: N801 - a function of SQL
     """A condition that most rows meet. SQLite, which has no statistics, is then not tempted by an
     index that serves nothing else; PostgreSQL knows how many they are."""
@@ -153,6 +167,11 @@ def replacing(table: Any, key: Any, columns: Sequence[Any], where: Any = None) -
     )
 
 
+def insert_or_set(table: Any, key: Any, values: dict[str, Any]) -> Any:
+    """An insert that, if a row with this key exists, sets its columns to these expressions."""
+    return postgresql.insert(table).on_conflict_do_update(index_elements=[key], set_=values)
+
+
 @compiles(size_of)
 def _size_on_postgresql(element: size_of, compiler: Any, **options: Any) -> str:
     return _compiled(element, "octet_length", compiler, options)
@@ -161,6 +180,26 @@ def _size_on_postgresql(element: size_of, compiler: Any, **options: Any) -> str:
 @compiles(size_of, "sqlite")
 def _size_on_sqlite(element: size_of, compiler: Any, **options: Any) -> str:
     return _compiled(element, "length", compiler, options)
+
+
+@compiles(bytes_of)
+def _bytes_on_postgresql(element: bytes_of, compiler: Any, **options: Any) -> str:
+    return _compiled(element, "octet_length", compiler, options)
+
+
+@compiles(bytes_of, "sqlite")
+def _bytes_on_sqlite(element: bytes_of, compiler: Any, **options: Any) -> str:
+    return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
+
+
+@compiles(number_of_items)
+def _number_on_postgresql(element: number_of_items, compiler: Any, **options: Any) -> str:
+    return f"json_array_length(CAST({compiler.process(element.clauses, **options)} AS JSON))"
+
+
+@compiles(number_of_items, "sqlite")
+def _number_on_sqlite(element: number_of_items, compiler: Any, **options: Any) -> str:
+    return _compiled(element, "json_array_length", compiler, options)
 
 
 @compiles(likely)

@@ -13,6 +13,7 @@ from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
 from .key_deletion import KeyDeletions
 from .private_key import PrivateKey, UnsealedKey
+from .registration import Registration
 from .service_state import ServiceLatch, ServiceSecret, ServiceState
 from .terminator import Serving, Terminator
 from .token import Token
@@ -46,6 +47,7 @@ __all__ = [
     "KeyDeletions",
     "MailCount",
     "PrivateKey",
+    "Registration",
     "ServiceLatch",
     "ServiceSecret",
     "ServiceState",

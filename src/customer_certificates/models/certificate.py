@@ -20,9 +20,10 @@ from .base import LONG_AGO, Base, Id, Time
 class Content:
     """What one version of a certificate consists of.
 
-    `body` and `chain` are the texts as they came, `chain_pem` what should be served (None: nothing
-    could be understood). `findings` and `hostnames` are JSON. `updated_at` is None where nothing
-    was before it. The private key is not part of it: it has a table of its own.
+    `body` and `chain` are the certificates that came, in PEM, or the texts as they came if
+    something in them could not be read. `chain_pem` is what should be served (None: nothing could
+    be understood). `findings` and `hostnames` are JSON. `updated_at` is None where nothing was
+    before it. The private key is not part of it: it has a table of its own.
 
     The certificate can be served from `serve_not_before` to `serve_not_after`: then all of
     `chain_pem` is valid. None: not known, the certificate's own dates hold. `not_servable` is the

@@ -13,10 +13,17 @@ class Terminator(Base):
 
     `format` is what it writes for ("nginx"), `cursor` how far it has read the feed, `errors` a JSON
     array of what it cannot do.
+
+    `token_id` is the token that first reported under the name, and `user_id` the user to whom alone
+    that token is limited. The name counts for them; neither refers to a row that must exist.
     """
 
     __tablename__ = "terminators"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        Index(None, "token_id"),
+        Index(None, "user_id"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
     name: Mapped[str] = mapped_column(Text, unique=True)
@@ -25,6 +32,8 @@ class Terminator(Base):
     errors: Mapped[str] = mapped_column(Text)
     seen_at: Mapped[datetime] = mapped_column(Time)
     instance: Mapped[str | None] = mapped_column(Text)
+    token_id: Mapped[int | None] = mapped_column(Id)
+    user_id: Mapped[int | None] = mapped_column(Id)
 
 
 class Serving(Base):

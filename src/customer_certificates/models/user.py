@@ -4,7 +4,7 @@ import secrets
 import unicodedata
 from datetime import UTC, datetime
 
-from sqlalchemy import Identity, LargeBinary, Text
+from sqlalchemy import BigInteger, Identity, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import LONG_AGO, Base, Id, Time
@@ -39,6 +39,10 @@ class User(Base):
     `expiry_thresholds` (JSON, None: the usual ones) says when before a certificate's end the user
     is told of it. `email_verified_at`: when it was shown that `email` is the user's; None: it was
     not, and no notice is mailed there.
+
+    The four counters say how much the user stores (services/usage.py); each transaction that
+    changes that changes them. `quotas` is a JSON object: limits that an operator has set in place
+    of the defaults (None: none).
     """
 
     __tablename__ = "users"
@@ -55,3 +59,8 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(Time)
     expiry_thresholds: Mapped[str | None] = mapped_column(Text)
     email_verified_at: Mapped[datetime | None] = mapped_column(Time)
+    certificate_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    hostname_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    version_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    quotas: Mapped[str | None] = mapped_column(Text)

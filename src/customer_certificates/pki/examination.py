@@ -20,6 +20,8 @@ from .pkcs12 import Pkcs12Read, read_pkcs12
 from .servability import check_servable, needed_of
 from .verification import name_hash
 
+# A text, or a key, of which something could not be read is stored as it came up to this size.
+MOST_UNREAD_BYTES = 16 * 1024
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -87,8 +89,10 @@ def examine(
     key_field = "pkcs12" if material.pkcs12 else "private_key"
     leaf, doubts = _choose_leaf(sent.certificates, sent.key, field, is_all=sent.is_all)
     findings += doubts
+    if sent.key is None and len(private_key.reveal()) > MOST_UNREAD_BYTES:
+        findings.append(_too_long(key_field))
     if leaf is None:
-        return Examined(_in_order(findings), "opaque", sent.body, private_key)
+        return Examined(_in_order(findings), "opaque", sent.body, private_key, chain=sent.chain)
     not_servable: NotServable | None = "no_key"
     if sent.key and leaf.public_key:
         mismatch = keys.mismatch(sent.key, leaf.public_key, key_field)
@@ -125,6 +129,7 @@ def examine(
         min(one.not_after for one in needed),
         not_servable,
         _proves_hostnames(leaf, chain, roots),
+        sent.chain,
     )
 
 
@@ -141,7 +146,9 @@ def _proves_hostnames(leaf: Certificate, chain: chains.Chain, roots: Roots) -> b
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
+    # What is stored of the two texts.
     body: str
+    chain: str | None
     certificates: list[Certificate]
     key: PrivateKey | None
     findings: list[Finding]
@@ -151,7 +158,7 @@ class _Sent:
 
 def _read(material: Material) -> _Sent:
     """Certificates first: what is found of the key alone is told last."""
-    body = material.body
+    chain = None
     key_read: Pkcs12Read | KeyRead
     if material.pkcs12:
         key_read = read_pkcs12(material.pkcs12, material.passphrase)
@@ -160,22 +167,38 @@ def _read(material: Material) -> _Sent:
         found, findings = _certificates(blocks, "pkcs12")
     else:
         key_read = keys.read_key(material.private_key, material.passphrase)
-        found, findings = _read_text(material.body, "body")
+        found, findings, body = _read_text(material.body, "body")
     if material.chain.strip():
-        in_chain, faults = _read_text(material.chain, "chain")
+        in_chain, faults, chain = _read_text(material.chain, "chain")
         found, findings = found + in_chain, findings + faults
     is_all = not any(finding.code == "pem_invalid" for finding in findings)
     return _Sent(
-        body, found, key_read.key, [*findings, *key_read.findings, *material.findings], is_all
+        body,
+        chain,
+        found,
+        key_read.key,
+        [*findings, *key_read.findings, *material.findings],
+        is_all,
     )
 
 
-def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding]]:
+def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding], str]:
+    """The certificates in a text, what was found, and what is stored of the text."""
     read = read_pem(text, field)
     found, faults = _certificates(read.blocks, field)
     is_shown = has_private_key(read, {one.der for one in found})
-    shown = [_key_shown(field)] if is_shown else []
-    return found, [*shown, *read.findings, *faults]
+    findings = [_key_shown(field)] if is_shown else []
+    findings += [*read.findings, *faults]
+    is_long = len(text.encode("utf-8", "replace")) > MOST_UNREAD_BYTES
+    is_read = not any(one.code == "pem_invalid" for one in findings)
+    if found and (is_read or is_long):
+        # Nothing at all is stored of a text with a private key.
+        if not is_shown and (read.has_other_text or len(found) < len(read.blocks)):
+            findings.append(_text_dropped(field))
+        text = "".join(certificates.pem_of(one.der) for one in found)
+    elif is_long:
+        findings.append(_too_long(field))
+    return found, findings, text
 
 
 def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate], list[Finding]]:
@@ -238,6 +261,26 @@ def _key_shown(field: str) -> Finding:
         field,
         f"{field} has a private key in it, and is shown to whoever may see the certificate.",
         "Send certificates in body and chain, and the key in private_key.",
+    )
+
+
+def _text_dropped(field: str) -> Finding:
+    return Finding(
+        "text_dropped",
+        field,
+        f"{field} has text or blocks besides its certificates. Only the certificates are stored.",
+        "No action needed, unless a certificate is missing from the result.",
+        "info",
+    )
+
+
+def _too_long(field: str) -> Finding:
+    what = "private key" if field in ("private_key", "pkcs12") else "certificate"
+    return Finding(
+        "unreadable_too_long",
+        field,
+        f"{field} is longer than {MOST_UNREAD_BYTES // 1024} KiB, and no {what} in it can be read.",
+        f"Send a {what} that can be read; other findings say what is wrong with this.",
     )
 
 

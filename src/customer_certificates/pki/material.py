@@ -90,9 +90,10 @@ class Examined(msgspec.Struct, frozen=True):
     """What was understood. Where `leaf` is None, nothing else was.
 
     `chain_pem` is what should be served: leaf first, in order, the root left out. `private_key` is
-    the key as unencrypted PKCS#8 (DER), or as it came where it could not be read. `body` is the
-    certificates of a PKCS#12 file in PEM, and otherwise the body as it came. `intermediates` are
-    those of the chain that may complete other chains. `missing_issuer` is the `subject_hash` of
+    the key as unencrypted PKCS#8 (DER), or as it came where it could not be read. `body` and
+    `chain` are what is stored of each: its certificates in PEM, in their order, or the text as it
+    came if something in it could not be read. Those of a PKCS#12 file are `body`. `intermediates`
+    are those of the chain that may complete other chains. `missing_issuer` is the `subject_hash` of
     the Intermediate that the chain lacks. All of `chain_pem` is valid from `serve_not_before` to
     `serve_not_after`. `proves_hostnames`: the chain leads to a bundled public root, and the
     certificate is for servers.
@@ -110,3 +111,4 @@ class Examined(msgspec.Struct, frozen=True):
     serve_not_after: datetime | None = None
     not_servable: NotServable | None = None
     proves_hostnames: bool = False
+    chain: str | None = None

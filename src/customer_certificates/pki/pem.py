@@ -57,6 +57,11 @@ class PemRead:
     broken: tuple[str, ...] = ()
     rest: str = ""
 
+    @property
+    def has_other_text(self) -> bool:
+        """Whether `rest` has more than blanks and quotes."""
+        return bool(self.rest.translate(_WITHOUT_QUOTES).strip())
+
 
 def read_pem(text: str, field: str) -> PemRead:
     """The blocks in `text`, which should hold certificates; never raises.

@@ -50,6 +50,7 @@ _TAGS = {
     "audit": "What was done, by whom, and when; chained by hashes (docs/audit.md).",
     "hostnames": "Who owns which hostname, and by which proof.",
     "versions": "What certificates were before they were replaced.",
+    "quotas": "How much each user may store (docs/limits.md).",
     "expiry": "What ends soon, and when its owner is told (docs/expiry.md).",
     "events": "What happened, for others to be told (docs/events.md).",
     "webhooks": "Endpoints that are told of events as they happen.",

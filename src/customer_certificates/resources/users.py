@@ -6,7 +6,7 @@ import msgspec
 from falcon import Request, Response
 from msgspec import Meta
 
-from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
+from ..errors import Conflict, Invalid, NotFound, PreconditionFailed, TooManyRequests
 from ..services.repeats import Reply
 from ..services.rights import OPERATORS, REGISTRATION, WHOLE_USER, users
 from ..services.users import Email, NewUser, UserChanges, Users
@@ -49,7 +49,9 @@ class UsersResource:
         {201: Answer("Registered.", Created, headers=("Location",))},
         body=NewUser,
         parameters=[IDEMPOTENCY_KEY],
-        refusals=[Conflict],
+        description="Without credentials (`CC_REGISTRATION=open`), 20 users may register from one "
+        "address (IPv6: /64 network) in 24 hours.",
+        refusals=[Conflict, TooManyRequests],
         allow=REGISTRATION,
     )
     def on_post(self, req: Request, resp: Response) -> None:

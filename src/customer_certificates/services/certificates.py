@@ -36,6 +36,7 @@ from .rights import require_may_grant
 from .servability import require_servable
 from .served_names import ServedNames
 from .uploads import Activation, CertificateCheck, CertificateUpload
+from .usage import Usage, of_new, require_room
 from .users import locked_user
 from .views import (
     SHOWN,
@@ -85,6 +86,7 @@ class Certificates:
         self._now = now
         self._served_names = ServedNames(database, now)
         self._pending = PendingVersions(private_keys)
+        self._usage = Usage(database)
         of_user = Certificate.user_id == bindparam("user_id")
         this = (Certificate.id == bindparam("certificate_id"), of_user)
         self._one = database.prepare(
@@ -144,7 +146,7 @@ class Certificates:
                 leaf.hostnames if leaf else (),
                 self._hostnames.granted()
                 if sent.grant_hostnames
-                else evidence_of(content_of(sent, examined), self._now()),
+                else evidence_of(content_of(examined), self._now()),
                 replaced,
             ),
         )
@@ -160,8 +162,8 @@ class Certificates:
         """Stores `sent`; the worker activates it at `activate_at`, if that is given.
 
         Raises Invalid (it is not accepted), NotFound (no such user), Conflict (a hostname is
-        another user's, or it would not be served at `activate_at`), PreconditionFailed,
-        Unavailable.
+        another user's, or it would not be served at `activate_at`, or a quota is exceeded),
+        PreconditionFailed, Unavailable.
         """
         require_may_grant(caller, wanted=sent.grant_hostnames)
         activate_at = requested_time(sent.activate_at, self._now(), active=sent.active)
@@ -278,8 +280,10 @@ class Certificates:
             self._served_names.require_kept(
                 session, certificate, "allow_lost_hostnames", allowed=allow_lost_hostnames
             )
+            before = self._usage.measure(session, certificate_id)
             session.delete(certificate)
             session.flush()
+            self._usage.settle_deletion(session, user_id, before)
             self._hostnames.free(session, user_id, certificate.hostnames)
             self._revisions.replace(session, user_id)
             state = state_of(certificate)._replace(active=False)
@@ -310,7 +314,7 @@ class Certificates:
         once: Once,
     ) -> UploadView:
         keys = self._data_keys.of_or_new(user_id)
-        content = content_of(sent, examined)
+        content = content_of(examined)
         pending = None
         if activate_at:
             new = candidate_of_content(content, None)
@@ -327,10 +331,12 @@ class Certificates:
             "pending": pending,
         }
         fingerprint, hostnames = content["fingerprint_sha256"], content["hostnames"]
+        names = examined.leaf.hostnames if examined.leaf else ()
+        more = of_new(content, len(names), examined.private_key)
         # The revision comes first: it locks the user's row, so ids are given in the order in which
         # they become visible, and a list that is read page by page misses none.
         first: list[Call] = [
-            self._revisions.added(user_id, content),
+            self._revisions.added(user_id, content, more),
             (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
             (self._insert, values),
             (
@@ -350,6 +356,7 @@ class Certificates:
 
         def rest(rows: list[list[Row]]) -> list[Call]:
             """What needs the certificate's id, to which the key is bound."""
+            require_room(rows[0][0][1:], more)
             keys.require_stored(rows[place_of_head + 1 :])
             certificate_id = rows[2][0][0]
             state = CertificateState(

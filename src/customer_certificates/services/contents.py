@@ -9,21 +9,18 @@ from sqlalchemy.orm import Session
 from ..errors import NotFound
 from ..models import CONTENT, Certificate, User
 from ..pki.material import Examined
-from .uploads import CertificateMaterial
 
 _NOTHING = dict.fromkeys(CONTENT)
 
 
-def content_of(
-    sent: CertificateMaterial, examined: Examined, updated_at: datetime | None = None
-) -> dict[str, Any]:
-    """The columns CONTENT for what was sent; `updated_at` is None for a first version."""
+def content_of(examined: Examined, updated_at: datetime | None = None) -> dict[str, Any]:
+    """The columns CONTENT for what was examined; `updated_at` is None for a first version."""
     leaf = msgspec.structs.asdict(examined.leaf) if examined.leaf else {}
     return {
         **_NOTHING,
         **leaf,
         "body": examined.body,
-        "chain": sent.chain or None,
+        "chain": examined.chain,
         "chain_pem": examined.chain_pem,
         "trust": examined.trust,
         "findings": msgspec.json.encode(examined.findings).decode(),

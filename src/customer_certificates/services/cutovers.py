@@ -20,6 +20,7 @@ from .pending_versions import PendingVersions, content_of_row, pending_state
 from .private_keys import PrivateKeys
 from .renewal_rules import candidate_of_content, require_served_at
 from .revisions import Revisions
+from .usage import Usage
 from .version_store import VersionStore
 
 _MOST_IN_A_RUN = 500
@@ -48,6 +49,7 @@ class Cutovers:
         self._revisions = Revisions(database, now)
         self._store = VersionStore(database, self._hostnames, self._revisions, private_keys, now)
         self._pending = PendingVersions(private_keys)
+        self._usage = Usage(database)
         self._audit = audit
         self._events = events
         self._now = now
@@ -106,6 +108,7 @@ class Cutovers:
         have a hostname now."""
         now = self._now()
         waiting = self._pending.find(session, certificate)
+        stored = self._usage.measure(session, certificate.id)
         content = content_of_row(waiting or certificate)
         require_served_at(candidate_of_content(content, certificate), now, ())
         kind: EventType
@@ -128,6 +131,7 @@ class Cutovers:
             self._revisions.replace(session, certificate.user_id)
         certificate.activate_at = certificate.pending = None
         session.flush()
+        self._usage.settle(session, certificate.user_id, certificate.id, stored, enforce=False)
         self._record(session, certificate, kind)
 
     def _give_up(
@@ -139,6 +143,7 @@ class Cutovers:
             if certificate.pending != pending or not self._is_due(certificate):
                 return
             failed = pending_state(certificate)
+            stored = self._usage.measure(session, certificate_id)
             self._pending.remove(session, certificate)
             failure = _failure(failed.version, refusal)
             findings = msgspec.json.decode(certificate.findings, type=list[Finding])
@@ -147,6 +152,7 @@ class Cutovers:
             certificate.findings = msgspec.json.encode(findings).decode()
             certificate.watch_expiry(self._now())
             session.flush()
+            self._usage.settle(session, user_id, certificate_id, stored, enforce=False)
             self._revisions.replace(session, user_id)
             told = self._events.calls("certificate.cutover_failed", user_id, failed)
             self._audit.record(

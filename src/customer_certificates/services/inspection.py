@@ -14,8 +14,9 @@ from .uploads import CertificateMaterial
 
 # A chain that lacks more intermediates than this, one after the other, is not a web server's.
 _LONGEST_COMPLETION = 4
-# What nobody has looked at to its end, and what would show a private key to whoever sees the list.
-_NEVER_STORED = {"key_too_costly", "key_in_body", "examination_failed"}
+# What nobody has looked at to its end, what would show a private key to whoever sees the list, and
+# large texts that are no certificates.
+_NEVER_STORED = {"key_too_costly", "key_in_body", "examination_failed", "unreadable_too_long"}
 _FAILED = Finding(
     "examination_failed",
     "body",

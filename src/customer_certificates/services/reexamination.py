@@ -72,7 +72,7 @@ class Reexamination:
     def _examine(self, user_id: int, certificate_id: int, body: str, private_key: bytes) -> None:
         sent = CertificateMaterial(body=body, private_key=base64.b64encode(private_key).decode())
         examined = self._inspection.examine(user_id, sent)
-        content, key = content_of(sent, examined), examined.private_key
+        content, key = content_of(examined), examined.private_key
         keys = self._data_keys.stored(user_id)
         try:
             self._put(keys, certificate_id, content, key, claim=True)

@@ -7,18 +7,19 @@ from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, delete, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, select, update
 
 from ..errors import Conflict, Finding, Invalid
 from ..gateways.database import EVERYBODY, Database, Locked, Transaction
 from ..gateways.prepared import Row
 from ..gateways.sql import replacing
-from ..models import KeptAnswer
+from ..models import KeptAnswer, User
 from .callers import Caller
+from .quota_limits import require
 
 T = TypeVar("T")
 
-_KEPT_FOR = timedelta(hours=24)
+KEPT_FOR = timedelta(hours=24)
 # Each request with a key removes so many that are older; `clean` removes them by the thousand.
 _REMOVED_AT_ONCE = 4
 _REMOVED_BY_CLEAN = 1000
@@ -81,12 +82,22 @@ class Repeats:
         )
         self._claim = database.prepare(
             replacing(
-                KeptAnswer, KeptAnswer.name, (KeptAnswer.digest, KeptAnswer.kept_at), expired
+                KeptAnswer,
+                KeptAnswer.name,
+                (KeptAnswer.digest, KeptAnswer.kept_at, KeptAnswer.user_id),
+                expired,
             ).returning(KeptAnswer.name),
-            ("name", "digest", "kept_at"),
+            ("name", "digest", "kept_at", "user_id"),
         )
         self._keep = database.prepare(
             update(KeptAnswer).where(KeptAnswer.name == bindparam("of_name")), Reply._fields
+        )
+        user_id: Any = bindparam("user_id")
+        mine = select(func.count()).where(
+            KeptAnswer.user_id == user_id, KeptAnswer.kept_at > bindparam("expired")
+        )
+        self._used = database.prepare(
+            select(User.quotas, mine.scalar_subquery()).where(User.id == user_id)
         )
         oldest = (
             select(KeptAnswer.name)
@@ -105,7 +116,7 @@ class Repeats:
         """For a request of `caller` with the key `key`."""
         who = caller.kind if caller.token_id is None else caller.token_id
         name = sha256(msgspec.json.encode([who, path, key])).digest()
-        return _Repeatable(self, name, key.encode())
+        return _Repeatable(self, name, key.encode(), caller.user_id)
 
     def clean(self) -> int:
         """Removes all that is older than 24 hours, and says how many they were."""
@@ -131,12 +142,18 @@ class Repeats:
         """Raises Replayed where it was answered, Invalid where something else was."""
         _answer_again(self._find(name=name, expired=self._expired()), digest)
 
-    def claim(self, session: Transaction, name: bytes, digest: bytes) -> None:
-        """Takes the name for this transaction. Raises Replayed or Invalid as `find` does, Conflict
-        where another transaction has it and does not end."""
+    def claim(self, session: Transaction, name: bytes, digest: bytes, user_id: int | None) -> None:
+        """Takes the name for this transaction; it counts for the user. Raises Replayed or Invalid
+        as `find` does, Conflict where another transaction has it and does not end."""
         now = self._now()
-        expired = now - _KEPT_FOR
-        values = {"name": name, "digest": digest, "kept_at": now, "expired": expired}
+        expired = now - KEPT_FOR
+        values = {
+            "name": name,
+            "digest": digest,
+            "kept_at": now,
+            "user_id": user_id,
+            "expired": expired,
+        }
         try:
             claimed = session.run_if_free(self._claim, **values)
         except Locked:
@@ -144,24 +161,34 @@ class Repeats:
         if not claimed:
             _answer_again(session.run(self._find, name=name, expired=expired), digest)
 
-    def keep(self, session: Transaction, name: bytes, reply: Reply) -> None:
-        """The answer for a name that was claimed."""
-        session.run_together(
+    def keep(self, session: Transaction, name: bytes, reply: Reply, user_id: int | None) -> None:
+        """The answer for a name that was claimed. Raises Conflict if it is one more than the user
+        may have: the transaction has locked the user's row, so this is exact."""
+        expired = self._expired()
+        calls = [
             (self._keep, {"of_name": name, **reply._asdict()}),
-            (self._remove, {"expired": self._expired(), "limit": _REMOVED_AT_ONCE}),
-        )
+            (self._remove, {"expired": expired, "limit": _REMOVED_AT_ONCE}),
+        ]
+        if user_id is not None:
+            calls.append((self._used, {"user_id": user_id, "expired": expired}))
+        _kept, _removed, *used = session.run_together(*calls)
+        # No row: the transaction has deleted the user.
+        for ((quotas, number),) in filter(None, used):
+            require(quotas, "idempotency_records", number)
 
     def _expired(self) -> datetime:
-        return self._now() - _KEPT_FOR
+        return self._now() - KEPT_FOR
 
 
 class _Repeatable(Once):
     """A request with a key."""
 
-    def __init__(self, repeats: Repeats, name: bytes, key: bytes) -> None:
+    def __init__(self, repeats: Repeats, name: bytes, key: bytes, user_id: int | None) -> None:
+        """`user_id` is the user whose token asks."""
         self._repeats = repeats
         self._name = name
         self._key = key
+        self._user_id = user_id
         self._let_go: Callable[[], None] | None = None
 
     def begin(self, method: str, body: bytes, reply: Callable[[Any], Reply]) -> None:
@@ -176,11 +203,11 @@ class _Repeatable(Once):
 
     def claim(self, session: Transaction) -> None:
         """Raises as `begin`, or Conflict where the same request is being carried out."""
-        self._repeats.claim(session, self._name, self._digest)
+        self._repeats.claim(session, self._name, self._digest, self._user_id)
 
     def keep(self, session: Transaction, view: T) -> T:
         """Keeps the answer; it is there when the transaction is."""
-        self._repeats.keep(session, self._name, self._reply(view))
+        self._repeats.keep(session, self._name, self._reply(view), self._user_id)
         return view
 
     def end(self) -> None:

@@ -17,6 +17,7 @@ from ..gateways.database import Database, Transaction
 from ..gateways.prepared import Prepared
 from ..models import NEVER, Certificate, User, new_revision
 from .callers import KnownUser
+from .usage import RETURNED, Use, added, counters_with_more
 from .users import locked_user, user_not_found
 
 _INSTANT = timedelta(microseconds=1)
@@ -44,7 +45,11 @@ class Revisions:
             .returning(User.id)
         )
         self._replace = database.prepare(replace)
-        self._replace_with_dates = database.prepare(replace.values(_dates()))
+        replace_with_dates = replace.values(_dates())
+        self._replace_with_dates = database.prepare(replace_with_dates)
+        self._replace_and_count = database.prepare(
+            replace_with_dates.values(counters_with_more()).returning(*RETURNED)
+        )
 
     def current(self, user_id: int, known: KnownUser | None = None) -> bytes:
         """The revision of the list as it is now; `known` is the user's row, where this request has
@@ -66,9 +71,15 @@ class Revisions:
         if not session.run(self._replace, user_id=user_id, revision=new_revision()):
             raise user_not_found(user_id)
 
-    def added(self, user_id: int, content: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
+    def added(
+        self, user_id: int, content: Mapping[str, Any], more: Use | None = None
+    ) -> tuple[Prepared, dict[str, Any]]:
         """The statement that makes a new revision where a certificate with the DATES in `content`
-        was added. It locks the user's row, and gives a row where there is such a user."""
+        was added. It locks the user's row, and gives a row where there is such a user.
+
+        With `more`, it counts that for the user. The row is then the user's id, and what
+        usage.require_room wants.
+        """
         begin, end, serve_begin, serve_end = (content[name] for name in DATES)
         changes = [begin, end and _after(end), serve_begin, serve_end and _after(serve_end)]
         if begin and end and begin > end:
@@ -81,6 +92,8 @@ class Revisions:
             "now": self._now(),
             **dict(zip_longest(_CHANGES, instants)),
         }
+        if more is not None:
+            return self._replace_and_count, values | added(more)
         return self._replace_with_dates, values
 
     def _bring_up_to_date(self, user_id: int, now: datetime) -> None:

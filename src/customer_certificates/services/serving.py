@@ -6,17 +6,18 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, bindparam, delete, insert, or_, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, or_, select, update
 
 from ..errors import Conflict, NotFound
 from ..gateways.database import EVERYBODY, Call, Database, Transaction
 from ..gateways.sql import ids_as_json, ids_of, replacing
-from ..models import Certificate, Serving, Terminator, User
+from ..models import Certificate, Serving, Terminator, Token, User
 from .audit import Audit
 from .audit_chain import NOBODY
 from .callers import Caller
 from .events import CertificateState, Events
 from .hostname_claims import as_json, names_of
+from .quota_limits import DEFAULTS, exceeded, require
 from .repeats import ANY_NUMBER, Once
 from .views import ServingView
 
@@ -118,10 +119,32 @@ class ServingStates:
                     Terminator.seen_at < bindparam("not_since"),
                 ),
             ).returning(Terminator.id),
-            ("name", "format", "cursor", "errors", "seen_at", "instance"),
+            (
+                "name",
+                "format",
+                "cursor",
+                "errors",
+                "seen_at",
+                "instance",
+                "token_id",
+                "user_id",
+            ),
         )
         self._of_name = database.prepare(
             select(Terminator.id).where(Terminator.name == bindparam("name")), tenant=None
+        )
+        self._lock_token = database.prepare(
+            select(Token.id).where(Token.id == bindparam("token_id")).with_for_update(),
+            tenant=None,
+        )
+        self._lock_user = database.prepare(
+            select(User.quotas).where(User.id == bindparam("user_id")).with_for_update()
+        )
+        self._names_of_token = database.prepare(
+            select(func.count()).where(Terminator.token_id == bindparam("token_id")), tenant=None
+        )
+        self._names_of_user = database.prepare(
+            select(func.count()).where(Terminator.user_id == bindparam("user_id"))
         )
         of_ids = Certificate.id.in_(ids_of("ids"))
         self._certificates = database.prepare(
@@ -175,7 +198,8 @@ class ServingStates:
         """Remembers a report. What is not within the caller's reach, or is no certificate any more,
         is passed over: an agent may be a change behind.
 
-        Raises Conflict if another agent has reported under the same name a moment ago.
+        Raises Conflict if another agent has reported under the same name a moment ago, or if the
+        name is new and one too many.
         """
         with self._database.begin(EVERYBODY) as session:
             once.claim(session)
@@ -203,6 +227,9 @@ class ServingStates:
 
     def _terminator_id(self, session: Transaction, caller: Caller, report: Report) -> int:
         now = self._now()
+        user_id = _only_user(caller)
+        if not session.run(self._of_name, name=report.terminator):
+            self._require_room(session, caller, user_id)
         rows = session.run(
             self._terminator,
             name=report.terminator,
@@ -211,6 +238,8 @@ class ServingStates:
             errors=as_json(report.errors),
             seen_at=now,
             instance=report.instance,
+            token_id=caller.token_id,
+            user_id=user_id,
             this_instance=report.instance,
             not_since=now - _LIVE,
         )
@@ -225,6 +254,22 @@ class ServingStates:
             )
         terminator_id: int = rows[0][0]
         return terminator_id
+
+    def _require_room(self, session: Transaction, caller: Caller, user_id: int | None) -> None:
+        """Raises Conflict if one more name is one too many.
+
+        Names count for the user to whom alone the caller's token is limited, and otherwise for the
+        token. The lock on either makes this exact.
+        """
+        if user_id is not None:
+            rows = session.run(self._lock_user, user_id=user_id)
+            ((number,),) = session.run(self._names_of_user, user_id=user_id)
+            require(rows[0][0] if rows else None, "terminator_names", number + 1)
+        elif caller.token_id is not None:
+            session.run(self._lock_token, token_id=caller.token_id)
+            ((number,),) = session.run(self._names_of_token, token_id=caller.token_id)
+            if number >= (most := DEFAULTS["terminator_names"]):
+                raise exceeded("terminator_names", most, "A token")
 
     def _changes(
         self, session: Transaction, caller: Caller, terminator_id: int, report: Report
@@ -281,6 +326,12 @@ class ServingStates:
             )
             calls += self._events.calls("certificate.served", user_id, as_served)
         return calls
+
+
+def _only_user(caller: Caller) -> int | None:
+    """The user to whom alone the caller's token is limited, if there is such a user."""
+    user_ids = caller.reach.user_ids or ()
+    return next(iter(user_ids)) if len(user_ids) == 1 else None
 
 
 _STATE = CertificateState._fields

@@ -6,7 +6,18 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, bindparam, insert, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+)
 
 from ..crypto import tokens
 from ..crypto.tokens import TokenKind
@@ -18,8 +29,9 @@ from ..pki.names import normalise
 from .audit import Audit, Outcome
 from .audit_chain import NOBODY
 from .callers import Caller
+from .quota_limits import require_of
 from .rights import SCOPES, Scope
-from .users import Name
+from .users import Name, locked_user
 
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _Time = Annotated[datetime, Meta(tz=True)]
@@ -36,6 +48,8 @@ _Scopes = Annotated[
     list[Scope],
     Meta(description="What a user's token is for; the other kinds have none."),
 ]
+# So many tokens of a user that have expired or were revoked are kept, the newest.
+_DEAD = 100
 _SHOWN = (
     "id",
     "kind",
@@ -137,8 +151,8 @@ class Tokens:
         """Makes what `new` says, for `caller`, or for whom `caller` may make tokens.
 
         Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user asks for another's, or
-        for another kind), Conflict (there are no credentials to make a token of, or the password
-        was changed meanwhile).
+        for another kind), Conflict (there are no credentials to make a token of, the password was
+        changed meanwhile, or the user has as many tokens as the quota allows).
         """
         if caller.kind == "open":
             raise Conflict(
@@ -163,10 +177,15 @@ class Tokens:
             "expires_at": now + timedelta(days=new.expires_in_days),
             "by_password": caller.password_hash is not None,
         }
-        with self._database.begin(EVERYBODY) as session:
+        with (
+            self._audit.of_refusals(caller, "token.create", user_id or NOBODY, None),
+            self._database.begin(EVERYBODY) as session,
+        ):
             if caller.password_hash is not None:
                 _require_same_password(session, caller)
             _require_users(session, user_id, new.user_ids or [])
+            if user_id is not None:
+                _require_room(session, user_id, now)
             token_id = session.execute(
                 insert(Token).values(values).returning(Token.id)
             ).scalar_one()
@@ -248,6 +267,28 @@ def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
     if findings:
         raise Invalid("The token cannot be made so.", errors=findings)
     return sorted({normal for _, normal in names if normal}) or None
+
+
+def is_valid(now: Any) -> ColumnElement[bool]:
+    """Whether a token opens anything at the time `now`."""
+    return and_(Token.revoked_at.is_(None), Token.expires_at > now)
+
+
+def _require_room(session: Transaction, user_id: int, now: datetime) -> None:
+    """Locks the user's row. Raises Conflict if one more token exceeds the user's quota.
+
+    Tokens that open nothing any more are only kept so that their holders can be told why.
+    """
+    locked_user(session, user_id)
+    of_user = Token.user_id == user_id
+    valid = session.execute(select(func.count()).where(of_user, is_valid(now))).scalar_one()
+    require_of(session, user_id, "tokens", valid + 1)
+    dead = select(Token.id).where(of_user, not_(is_valid(now))).order_by(Token.id.desc())
+    session.execute(
+        delete(Token)
+        .where(Token.id.in_(dead.offset(_DEAD)))
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _required(field: str, what: str) -> Finding:

@@ -21,6 +21,7 @@ from .events import Events
 from .hostnames import Hostnames
 from .password_rules import require_strong
 from .passwords import Passwords
+from .registrations import Registrations
 from .repeats import ANY_NUMBER, Once
 from .views import Tags, UserView, require_view
 
@@ -121,6 +122,7 @@ class Users:
         self._verification = verification
         self._strong_passwords = strong_passwords
         self._now = now
+        self._registrations = Registrations(database, now)
         self._revoke = database.prepare(
             update(Token)
             .where(
@@ -148,10 +150,14 @@ class Users:
     def register(self, caller: Caller, new: NewUser, once: Once = ANY_NUMBER) -> int:
         """Stores `new` and gives its id.
 
-        Raises Invalid (the password), Conflict where the e-mail is another user's.
+        Raises Invalid (the password), Conflict where the e-mail is another user's, or
+        TooManyRequests if a caller without credentials has registered too many.
         """
         if self._strong_passwords:
             require_strong(new.password, new.name, new.email)
+        is_limited = caller.kind == "anybody"
+        if is_limited:
+            self._registrations.require_room(caller.peer)
         now = self._now()
         user = User(
             name=new.name,
@@ -167,6 +173,8 @@ class Users:
             try:
                 with self._database.begin(EVERYBODY) as session:
                     once.claim(session)
+                    if is_limited:
+                        self._registrations.add(session, caller.peer)
                     session.add(user)
                     session.flush()
                     detail = self._queue_verification(session, caller, user)

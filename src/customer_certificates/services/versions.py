@@ -46,6 +46,7 @@ from .repeats import ANY_NUMBER, Once
 from .revisions import Revisions
 from .rights import require_may_grant
 from .uploads import Replacement, Rollback
+from .usage import Usage
 from .version_store import KEPT, VersionStore
 from .views import SHOWN, CertificateView, Tags, certificate_view, require_view, view_of
 
@@ -83,6 +84,7 @@ class Versions:
         self._now = now
         self._store = VersionStore(database, hostnames, revisions, private_keys, now)
         self._pending = PendingVersions(private_keys)
+        self._usage = Usage(database)
         self._all = database.prepare(_all_versions())
 
     def all(self, user_id: int, certificate_id: int) -> list[CertificateView]:
@@ -107,14 +109,15 @@ class Versions:
         is served until then.
 
         Raises Invalid (it is not accepted), NotFound, PreconditionFailed, Unavailable, or Conflict:
-        hostnames would be without a working certificate, or a new one is another user's.
+        hostnames would be without a working certificate, a new one is another user's, or a quota is
+        exceeded.
         """
         require_may_grant(caller, wanted=sent.grant_hostnames)
         activate_at = requested_time(sent.activate_at, self._now(), active=False)
         examined = self._inspection.examine(user_id, sent)
         self._inspection.require(examined)
         now = self._now()
-        content = content_of(sent, examined, now)
+        content = content_of(examined, now)
         keys = self._data_keys.of(user_id)
         path = certificate_path(user_id, certificate_id)
         with (
@@ -125,6 +128,7 @@ class Versions:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
             before = certificate.version, certificate.pending
+            stored = self._usage.measure(session, certificate_id)
             self._take_over(
                 session,
                 keys,
@@ -135,6 +139,7 @@ class Versions:
                 self._hostnames.granted() if sent.grant_hostnames else None,
                 allowed=sent.allow_lost_hostnames,
             )
+            self._usage.settle(session, user_id, certificate_id, stored)
             self._record(
                 session,
                 caller,
@@ -158,8 +163,8 @@ class Versions:
         nothing changes where it is that already.
 
         Raises NotFound (also for a version that is not kept), PreconditionFailed, or Conflict:
-        hostnames would be without a working certificate, or one is another user's. A version that
-        waits for its cutover goes on waiting.
+        hostnames would be without a working certificate, one is another user's, or a quota is
+        exceeded. A version that waits for its cutover goes on waiting.
         """
         now = self._now()
         keys = self._data_keys.of(user_id)
@@ -172,6 +177,7 @@ class Versions:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
             before = certificate.version, certificate.pending
+            stored = self._usage.measure(session, certificate_id)
             if wanted.version != certificate.version:
                 content = _content_of_version(session, certificate, wanted.version)
                 key = self._private_keys.open(session, keys, certificate.id, wanted.version)
@@ -193,6 +199,7 @@ class Versions:
                     self._put(session, keys, certificate, content, key)
                     if activation:
                         self._schedule_activation(session, certificate, activation)
+            self._usage.settle(session, user_id, certificate_id, stored)
             self._record(session, caller, "certificate.roll_back", certificate, before)
             return once.keep(session, view_of(certificate, now))
 
@@ -216,7 +223,9 @@ class Versions:
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self._now()))
             canceled = pending_state(certificate)
+            stored = self._usage.measure(session, certificate_id)
             self._pending.remove(session, certificate)
+            self._usage.settle(session, user_id, certificate_id, stored)
             certificate.watch_expiry(self._now())
             session.flush()
             self._revisions.replace(session, user_id)

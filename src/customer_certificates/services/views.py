@@ -148,9 +148,17 @@ class CertificateView(msgspec.Struct):
         list[Finding],
         Meta(description="What was found when it was uploaded; `status` says what holds now."),
     ]
-    body: Annotated[str, Meta(description="The text as it was uploaded.", examples=[_PEM])]
+    body: Annotated[
+        str,
+        Meta(
+            description="The certificates that were uploaded, in PEM and in their order. If "
+            "something could not be read: the text as it was uploaded, up to 16 KiB.",
+            examples=[_PEM],
+        ),
+    ]
     chain: Annotated[
-        str | None, Meta(description="The chain as it was uploaded, if apart.", examples=[None])
+        str | None,
+        Meta(description="The same of the chain, if it was uploaded apart.", examples=[None]),
     ]
     chain_pem: _ChainPem
     pending: _Pending

@@ -18,6 +18,7 @@ from .callers import Caller
 from .deliveries import first_pending
 from .disabling import webhook_path
 from .events import Events
+from .quota_limits import DEFAULTS, exceeded, require_of
 from .repeats import ANY_NUMBER, Once
 from .users import locked_user, user_not_found
 from .views import Tags, require_view
@@ -33,7 +34,6 @@ from .webhook_views import (
     webhook_view,
 )
 
-_MOST = 20
 # Certificates are positive, users negative numbers; tests of endpoints are far below those.
 _OWN_SUBJECTS = -(2**62)
 
@@ -89,7 +89,7 @@ class Webhooks:
 
     def create(self, caller: Caller, user_id: int | None, new: NewWebhook) -> NewWebhookView:
         """Makes an endpoint, and its secret. Raises Invalid (nothing may be sent to its URL),
-        NotFound (no such user), Conflict (there are 20 already), Unavailable."""
+        NotFound (no such user), Conflict (there are as many as the quota allows), Unavailable."""
         self._require_allowed(new.url)
         webhook = Webhook(
             user_id=user_id,
@@ -100,12 +100,19 @@ class Webhooks:
             configured=False,
             created_at=self._now(),
         )
-        with self._database.begin(tenant_of(user_id)) as session:
+        path = webhook_path(user_id, 0).rpartition("/")[0]
+        with (
+            self._audit.of_refusals(caller, "webhook.create", user_id or NOBODY, path),
+            self._database.begin(tenant_of(user_id)) as session,
+        ):
             if user_id is not None:
                 locked_user(session, user_id)
             of_same = select(func.count()).where(Webhook.user_id.is_not_distinct_from(user_id))
-            if session.execute(of_same).scalar_one() >= _MOST:
-                raise Conflict(f"There are {_MOST} webhooks already. Delete one first.")
+            number = session.execute(of_same).scalar_one() + 1
+            if user_id is not None:
+                require_of(session, user_id, "webhooks", number)
+            elif number > (most := DEFAULTS["webhooks"]):
+                raise exceeded("webhooks", most, "Operators")
             session.add(webhook)
             session.flush()
             secret = self._secrets.add(session, webhook.id)

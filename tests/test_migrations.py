@@ -33,7 +33,7 @@ from .service import run, run_forked
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0014"
+_HEAD = "0015"
 _numbers = itertools.count()
 
 

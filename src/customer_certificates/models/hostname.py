@@ -34,7 +34,16 @@ class HostnameClaim(Base):
     """
 
     __tablename__ = "hostname_claims"
-    __table_args__ = (Index(None, "user_id", "hostname"), Index(None, "wildcard"))
+    __table_args__ = (
+        Index(None, "user_id", "hostname"),
+        Index(None, "wildcard"),
+        Index(
+            "ix_hostname_claims_next_check_at",
+            "next_check_at",
+            postgresql_where=text("next_check_at IS NOT NULL"),
+            sqlite_where=text("next_check_at IS NOT NULL"),
+        ),
+    )
 
     hostname: Mapped[str] = mapped_column(Text, primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))

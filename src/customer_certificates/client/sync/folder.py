@@ -48,14 +48,15 @@ class Folder:
             self._account = pwd.getpwnam(owner) if owner else None
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _taken(root / _LOCK)
-            shutil.rmtree(self._staging, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self._staging)
             os.mkdir(self._staging, 0o700)
             for folder in (str(root), self._staging):
                 self._give(folder)
         except KeyError:
             raise FolderError(f"There is no account {owner}.") from None
         except OSError as error:
-            raise FolderError(f"{root} cannot be written to: {error.strerror}") from None
+            raise FolderError(f"{root} cannot be written to: {error.strerror or error}") from None
 
     def close(self) -> None:
         """Lets another agent have it."""

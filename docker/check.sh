@@ -5,8 +5,9 @@
 #   docker/check.sh tests/test_story.py -k sqlite
 #
 # Arguments go to pytest. Prints one line a command, with the seconds it took. Of one that fails it
-# prints the end of the output, and the name of the file that has all of it. Needs docker, and docker-compose or Compose v2. Touches no other project's containers
-# or volumes: it has a project, a network (CC_SUBNET) and a port (CC_PORT) of its own.
+# prints the end of the output, and the name of the file that has all of it. Needs docker, and
+# docker-compose or Compose v2. Touches no other project's containers or volumes: it has a project,
+# a network (CC_SUBNET) and a port (CC_PORT) of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

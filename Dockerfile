@@ -71,7 +71,9 @@ RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin tes
     && chown tester:tester /app
 COPY --chown=tester:tester . .
 RUN uv sync --frozen
+# Bytecode is written here: the processes of a run, and all that they start, import the same modules.
 ENV PATH=/app/.venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE= \
     PYTHONUNBUFFERED=1 \
     CI=true
 USER tester

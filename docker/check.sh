@@ -4,9 +4,10 @@
 #   docker/check.sh                             # with all tests, twice: takes more than 2 times as long as `make test`
 #   docker/check.sh tests/test_story.py -k sqlite
 #
-# Arguments go to pytest. Prints one line a command, with the seconds it took, and the output of one
-# that fails. Needs docker, and docker-compose or Compose v2. Touches no other project's containers
-# or volumes: it has a project, a network (CC_SUBNET) and a port (CC_PORT) of its own.
+# Arguments go to pytest. Prints one line a command, with the seconds it took. Of one that fails it
+# prints the end of the output, and the name of the file that has all of it. Needs docker, and
+# docker-compose or Compose v2. Touches no other project's containers or volumes: it has a project,
+# a network (CC_SUBNET) and a port (CC_PORT) of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +30,8 @@ step() {
     printf '%-6s %4d s  %s\n' "$result" $((SECONDS - began)) "$title"
     if [[ $result == FAILED ]]; then
         tail -n 40 "$output"
+        echo "All of it is in $output"
+        output=
         exit 1
     fi
 }
@@ -67,13 +70,13 @@ revision() {
 upgrade() { step 'run api alembic upgrade head' compose run api alembic upgrade head; }
 tests() {
     step 'up api-test' up_api_test
-    grep -oE '[0-9]+ (passed|failed|error).*' "$output" | tail -n 1 || true
+    grep -oE '[0-9]+ passed[^=]*' "$output" | tail -n 1 || true
 }
 
 clean() { compose --profile test down --volumes --remove-orphans >/dev/null 2>&1 || true; }
 
 output=$(mktemp)
-trap 'clean; rm -f "$output"' EXIT
+trap 'clean; rm -f ${output:+"$output"}' EXIT
 clean
 
 step 'build api' compose build api

@@ -24,6 +24,7 @@ from .feed_stub import Entry, FeedStub, a_feed, entry
 
 WWW = "www.example.com"
 LATER = timedelta(minutes=2)
+_NOBODY = 65534
 # What runs as a process goes by the real clock.
 FOR_LONG = timedelta(days=9999)
 
@@ -285,19 +286,22 @@ def small_files() -> Iterator[None]:
 
 @contextmanager
 def not_to_be_written(folder: Path) -> Iterator[None]:
-    """Only root could, and nobody is."""
-    paths = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    """Takes from the owner the right to write to `folder`, and the rights of root from root."""
+    paths = [folder, *folder.rglob("*")]
+    folders = [path for path in paths if path.is_dir()]
     is_root = os.geteuid() == 0
-    for path in paths:
+    for path in folders:
         path.chmod(0o555)
     if is_root:
-        os.seteuid(65534)
+        for path in paths:
+            os.chown(path, _NOBODY, -1, follow_symlinks=False)
+        os.seteuid(_NOBODY)
     try:
         yield
     finally:
         if is_root:
             os.seteuid(0)
-        for path in paths:
+        for path in folders:
             path.chmod(0o700)
 
 
@@ -321,8 +325,9 @@ def test_a_full_disk_leaves_everything_as_it_was(
 
 
 def test_a_folder_that_cannot_be_written_is_said(
-    keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
+    keeper: Keeper, folder: Path, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    keeper.folder = folder / "not-to-be-written"
     www = a(1, WWW)
     feed.put(www)
     keeper.sync()

@@ -45,9 +45,14 @@ class Clock:
 
     def __init__(self) -> None:
         self.ahead = timedelta()
+        self._stopped: datetime | None = None
+
+    def stop(self) -> None:
+        """Leaves the time to the test alone, so that nothing is due because the machine is slow."""
+        self._stopped = datetime.now(UTC)
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return (self._stopped or datetime.now(UTC)) + self.ahead
 
 
 class Told:
@@ -229,6 +234,7 @@ def test_order_is_kept_for_a_certificate_and_others_do_not_wait(told: Told) -> N
 
 
 def test_a_failing_certificate_holds_up_no_other(told: Told) -> None:
+    told.clock.stop()
     webhook = told.webhook()
     first = told.happen(1)
     told.receiver.answer = lambda _path: (500, "")
@@ -239,7 +245,7 @@ def test_a_failing_certificate_holds_up_no_other(told: Told) -> None:
 
     told.wait(lambda: len(told.receiver.ids()) == 10)
     assert sorted(told.receiver.ids()) == others
-    assert told.statuses(webhook)[:2] == [(first, "pending", 1), (behind, "pending", 0)]
+    told.wait(lambda: told.statuses(webhook)[:2] == [(first, "pending", 1), (behind, "pending", 0)])
     told.clock.ahead = timedelta(seconds=7)
     told.wait(lambda: len(told.receiver.ids()) == 12)
     assert told.receiver.ids()[-2:] == [first, behind]
@@ -306,11 +312,10 @@ def test_one_that_cannot_be_signed_for_holds_up_no_other(told: Told) -> None:
         connection.execute(of_damaged.values(wrapped=b"no more"))
     told.work()
     events = [told.happen(certificate) for certificate in range(1, 31)]
-    told.wait(lambda: len(told.receiver.ids("/whole")) == 30)
+    told.wait(lambda: {status for _, status, _ in told.statuses(whole)} == {"delivered"})
 
     assert sorted(told.receiver.ids("/whole")) == events
     assert {status for _, status, _ in told.statuses(damaged)} == {"pending"}
-    assert {status for _, status, _ in told.statuses(whole)} == {"delivered"}
 
 
 def test_what_fails_in_an_unforeseen_way_is_an_attempt(

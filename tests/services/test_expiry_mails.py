@@ -232,10 +232,10 @@ def test_an_encoded_name_adds_no_header(office: Office, post: Post, name: str) -
     assert letter.get_content().startswith("Hello ")
 
 
-def test_a_letter_with_a_header_too_many_is_not_sent(post: Post) -> None:
-    """The email package of Python before 3.11.10 writes this one; newer ones raise an error."""
+def test_a_letter_with_a_header_too_many_is_not_sent() -> None:
+    """Python before 3.11.10 writes the line end into the header; newer versions raise an error."""
     letter = EmailMessage()
-    letter["To"] = Address("=?utf-8?q?Ada=0D=0ABcc:_evil@example.org?=", addr_spec="a@example.com")
+    letter.set_raw("To", "Ada <a@example.com>\r\nBcc: evil@example.org")
     letter.set_content("hello")
     mailer = Mailer(SmtpServer("127.0.0.1", free_port(), "none", None, None), SENDER, b"")
 

@@ -65,7 +65,9 @@ class Folder:
             except UntrustedError as error:
                 raise FolderError(str(error)) from None
             except OSError as error:
-                raise FolderError(f"{root} cannot be written to: {error.strerror}") from None
+                raise FolderError(
+                    f"{root} cannot be written to: {error.strerror or error}"
+                ) from None
             self._held = stack.pop_all()
 
     def close(self) -> None:

@@ -1,10 +1,9 @@
 """Agents that run, and the nginx and HAProxy that they keep supplied."""
 
+import atexit
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from customer_certificates.client.sync.status import Status
 from customer_certificates.client.terminator_commands import sync
 
 from .servers import Server, free_port
-from .service import COMMAND, environment
+from .service import COMMAND, Forked, environment
 from .terminators import Terminator
 
 T = TypeVar("T")
@@ -74,19 +73,17 @@ class RunningAgent:
     def __init__(self, folder: Path, server: str, *options: str) -> None:
         self.folder = folder
         self.log = folder.with_name(f"{folder.name}.log")
-        command = [COMMAND, "sync", "--out", str(folder), "--server", server, *options]
-        self.command = command
-        with self.log.open("ab") as log:
-            self._popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment({})
-            )
-        self.process = psutil.Process(self._popen.pid)
+        self.command = [COMMAND, "sync", "--out", str(folder), "--server", server, *options]
+        self._forked = Forked(self.command, environment({}), self.log, self.log)
+        # multiprocessing waits at exit for what it started.
+        atexit.register(self.kill)
+        self.process = psutil.Process(self._forked.pid)
 
     def status(self) -> Status | None:
         """What it last left of itself."""
         with suppress(OSError):
             found = msgspec.json.decode((self.folder / "status.json").read_bytes(), type=Status)
-            return found if found.process == self._popen.pid else None
+            return found if found.process == self._forked.pid else None
         return None
 
     def wait_for(self, is_so: Callable[[Status], bool]) -> Status:
@@ -97,13 +94,14 @@ class RunningAgent:
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
-        self._popen.send_signal(signal.SIGTERM)
-        return self._popen.wait(30)
+        self._forked.terminate()
+        return self._forked.wait(30)
 
     def kill(self) -> None:
         """Ends it, whatever it is doing."""
-        self._popen.kill()
-        self._popen.wait()
+        self._forked.kill()
+        self._forked.wait()
+        atexit.unregister(self.kill)
 
 
 def wait_for(look: Callable[[], T], is_so: Callable[[T], bool], log: Path) -> T:

@@ -1,9 +1,10 @@
 """The two backends that every test runs on: SQLite alone, and PostgreSQL with Redis."""
 
+import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from falcon.testing import TestClient
 
 from customer_certificates.app import Application, create_app
 from customer_certificates.config import Config
+from customer_certificates.gateways import sqlite
 from customer_certificates.gateways.children import Children
-from customer_certificates.gateways.database import Database, migration_engine
+from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.schema import migrate
@@ -24,6 +26,7 @@ from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
 from .dns_server import DnsServer, knot_program, start_knot
+from .examples import try_more
 from .factories import CHEAPEST_HASHES, a_user
 from .gateways.resolver_stub import ResolverStub, refuse
 from .leftovers import Leftovers
@@ -78,16 +81,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="run also the tests marked one_backend on both backends"
     )
-    parser.addoption("--pkis", type=int, default=500, help="compare so many random PKIs (500)")
+    parser.addoption("--pkis", type=int, default=250, help="compare so many random PKIs (250)")
     parser.addoption("--first-pki", type=int, default=0, help="begin at this seed (0)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    try_more(bool(config.getoption("--long")))
     config.pluginmanager.register(Slowest())
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(leftovers := Leftovers())
         if config.getoption("numprocesses", None) and not config.getoption("collectonly"):
             config.pluginmanager.register(SharedServers(leftovers.folder))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keeps what is collected out of garbage collections: it lives as long as this process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -173,13 +188,27 @@ def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
 
 
 @pytest.fixture(scope="session")
+def migrated(folder: Path) -> Callable[[Path], None]:
+    """Puts a migrated SQLite database into the folder of a service; to migrate takes longer."""
+    data = folder / "data-migrated"
+    url = Config.from_environ({"CC_ENV": "tst", "CC_DATA_DIR": str(data)}).database_url
+    migrate(url, url)
+
+    def copy(place: Path) -> None:
+        shutil.copytree(data, place)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
 def _engine(backend: Backend) -> Iterator[sa.Engine]:
-    # PostgreSQL takes longer for a new connection than for what most tests ask on it.
-    engine = (
-        sa.create_engine(backend.owner_url, pool_pre_ping=True, hide_parameters=True)
-        if backend.name == "postgresql"
-        else migration_engine(backend.owner_url)
-    )
+    # A new connection takes longer than all that most tests ask on it.
+    if backend.name == "postgresql":
+        engine = sa.create_engine(backend.owner_url, pool_pre_ping=True, hide_parameters=True)
+    else:
+        url = sa.make_url(backend.owner_url)
+        engine = sa.create_engine(url, connect_args=sqlite.connect_arguments(url))
+        sqlite.configure(engine)
     yield engine
     engine.dispose()
 
@@ -207,17 +236,23 @@ _EMPTIED = (
 )
 
 
+def _run(engine: sa.Engine, *statements: str) -> None:
+    """In one transaction; PostgreSQL is sent all of them at once."""
+    is_postgresql = engine.name == "postgresql"
+    with engine.begin() as connection:
+        for statement in ["; ".join(statements)] if is_postgresql else statements:
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
 @pytest.fixture
 def engine(_engine: sa.Engine) -> Iterator[sa.Engine]:
     """The database as it is, behind the service's back; every test finds it empty."""
+    _run(_engine, *(f"DELETE FROM {table}" for table in _EMPTIED))
     with _engine.begin() as connection:
-        for table in _EMPTIED:
-            connection.exec_driver_sql(f"DELETE FROM {table}")
         remove_latches(connection)
     yield _engine
-    with _engine.begin() as connection:
-        # A service does not start with data keys of a master key that it was not given.
-        connection.exec_driver_sql("DELETE FROM user_keys")
+    # A service does not start with data keys of a master key that it was not given.
+    _run(_engine, "DELETE FROM user_keys")
 
 
 @pytest.fixture(scope="session")

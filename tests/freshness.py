@@ -159,7 +159,7 @@ class Clients:
         self._turns = turns
         self._pipes: list[Connection] = []
         self._processes = []
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
         for _ in range(_PROCESSES):
             pipe, its_pipe = context.Pipe()
             process = context.Process(target=_process, args=(its_pipe,), daemon=True)

@@ -23,7 +23,7 @@ from sqlalchemy import make_url
 from . import parallel
 from .watchdog import kill_family, signal_family, watch
 
-START_SECONDS = 30
+START_SECONDS = 120
 _SERVICE_ROLE = "customer_certificates_service"
 STOP_SECONDS = 30
 

@@ -27,10 +27,13 @@ from .watchdog import kill_family, watch
 
 COMMAND = str(Path(sys.executable).with_name("customer-certificates"))
 _PROGRAMS = {"customer-certificates": main, "alembic": alembic}
-START_SECONDS = 30
+START_SECONDS = 120
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
-    [f"customer_certificates.{room}" for room in ("app", "cli", "maintenance", "server", "worker")]
+    [
+        f"customer_certificates.{room}"
+        for room in ("app", "cli", "client.syncing", "maintenance", "server", "worker")
+    ]
     + [__name__]
 )
 

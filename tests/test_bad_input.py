@@ -11,6 +11,7 @@ from falcon.testing import Result, TestClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from .examples import examples
 from .resources import refusal
 from .tables import add_certificates, add_users, dump
 
@@ -22,7 +23,7 @@ ROUTES = [
     ("PATCH", "/users/{user}/certificates/{certificate}/active"),
 ]
 inputs = settings(
-    max_examples=25,
+    max_examples=examples(15),
     deadline=None,
     database=None,
     derandomize=True,

@@ -450,4 +450,4 @@ def _within_time(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _WAIT_SECONDS
     while not is_so():
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.05)

@@ -26,7 +26,7 @@ def clients() -> Iterator[Clients]:
 @pytest.fixture(scope="module")
 def seconds(request: pytest.FixtureRequest) -> float:
     """How long to look for a race."""
-    return 120 if request.config.getoption("--long") else 6
+    return 120 if request.config.getoption("--long") else 3
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import httpx
 import pytest
 from cryptography import x509
 
-from customer_certificates.config import Config
 from customer_certificates.gateways.master_keys import make
 from customer_certificates.gateways.schema import migrate
 from customer_certificates.gateways.tls_files import TlsFileError, read_pair
@@ -49,9 +48,10 @@ def settings(files: tuple[Path, Path], tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def secure(settings: dict[str, str], tmp_path: Path) -> Iterator[Service]:
-    url = Config.from_environ({"CC_ENV": "tst", **settings}).database_url
-    migrate(url, url)
+def secure(
+    settings: dict[str, str], tmp_path: Path, migrated: Callable[[Path], None]
+) -> Iterator[Service]:
+    migrated(Path(settings["CC_DATA_DIR"]))
     service = Service(settings, tmp_path / "service.log")
     yield service
     service.kill()
@@ -111,10 +111,12 @@ def test_tls_1_2_and_newer_are_spoken_and_nothing_else(secure: Service) -> None:
 
 
 def test_files_that_cannot_be_used_stop_the_start_with_one_line(
-    settings: dict[str, str], files: tuple[Path, Path], tmp_path: Path
+    settings: dict[str, str],
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    migrated: Callable[[Path], None],
 ) -> None:
-    url = Config.from_environ({"CC_ENV": "tst", **settings}).database_url
-    migrate(url, url)
+    migrated(Path(settings["CC_DATA_DIR"]))
     (open_to_all := tmp_path / "open.pem").write_bytes(FIRST.key_pem)
     open_to_all.chmod(0o644)
     (other := tmp_path / "other.pem").write_bytes(SECOND.key_pem)

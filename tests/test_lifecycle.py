@@ -16,9 +16,6 @@ import msgspec
 import psutil
 import pytest
 
-from customer_certificates.config import Config
-from customer_certificates.gateways.schema import migrate
-
 from .factories import a_user, an_upload
 from .servers import free_port
 from .service import Service, run
@@ -35,12 +32,11 @@ class Running(NamedTuple):
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(tmp_path: Path, migrated: Callable[[Path], None]) -> Iterator[Running]:
     (temporary := tmp_path / "temporary").mkdir()
     data = tmp_path / "data"
     settings = {"CC_DATA_DIR": str(data), "TMPDIR": str(temporary)}
-    config = Config.from_environ({"CC_ENV": "tst", **settings})
-    migrate(config.database_owner_url, config.database_url)
+    migrated(data)
     service = Service(settings, tmp_path / "service.log", delivers=True)
     yield Running(service, data / "customer-certificates.sqlite3", temporary)
     service.kill()

@@ -17,6 +17,7 @@ from customer_certificates.resources.openapi import plain_template
 
 from .conftest import Backend
 from .credentials import bearer, make_token
+from .examples import examples
 from .factories import a_user, an_upload
 from .service import run
 
@@ -197,9 +198,9 @@ def stock(door: TestClient) -> Stock:
 
 
 @pytest.mark.one_backend
-@CHECKED.parametrize()
+@CHECKED.parametrize()  # type: ignore[untyped-decorator]
 @settings(
-    max_examples=8,
+    max_examples=examples(5),
     deadline=None,
     # The database is emptied for each operation, not for each request.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

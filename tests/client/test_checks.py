@@ -10,7 +10,7 @@ import pytest
 
 from ..agents import program, start_edge, typed, wait_for
 from ..pki.authority import rsa_key
-from ..service import COMMAND, environment
+from ..service import COMMAND, run_forked
 from .feed_stub import Entry, FeedStub, a_feed
 from .test_served import a, of
 
@@ -84,7 +84,7 @@ class Keeper:
         check = f"{sys.executable} {self._script} {self.folder} {LISTINGS[self.format]} killed"
         options = ["--out", str(self.folder), "--format", self.format, "--server", self.feed.url]
         command = [COMMAND, "sync", *options, "--once", "--check", check]
-        return subprocess.run(command, env=environment({}), timeout=300).returncode
+        return run_forked(command, {}, seconds=300).returncode
 
     @property
     def asked(self) -> int:

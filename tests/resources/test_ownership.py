@@ -18,7 +18,7 @@ from customer_certificates.services.audit import Audit
 from customer_certificates.services.cutovers import Cutovers
 from customer_certificates.services.events import Events
 from customer_certificates.services.hostname_notice_delivery import HostnameNoticeDelivery
-from customer_certificates.services.hostname_ownership import MOST_UNPROVEN
+from customer_certificates.services.quota_limits import DEFAULTS
 from customer_certificates.services.revisions import Revisions
 
 from ..credentials import bearer, make_token
@@ -183,7 +183,9 @@ def test_a_user_claims_a_hundred_unproven_names_and_no_more(
     assert "100" in answer.json["errors"][0]["detail"]
     assert claims(engine) == {}
 
-    path = store(reporting, owner, self_signed(*names[:MOST_UNPROVEN]), active=True)
+    path = store(
+        reporting, owner, self_signed(*names[: DEFAULTS["unproven_hostnames"]]), active=True
+    )
     assert codes(upload(reporting, owner, self_signed(names[100])).json["errors"]) == {
         "quota_exceeded"
     }
@@ -202,7 +204,7 @@ def test_findings_of_one_request_are_capped(
     errors = upload(requiring, owner, self_signed(*names)).json["errors"]
 
     assert len(errors) == 101
-    assert (errors[-1]["code"], errors[-1]["detail"]) == ("more_findings", "and 50 more hostnames.")
+    assert (errors[-1]["code"], errors[-1]["detail"]) == ("more_findings", "And 50 more.")
 
 
 def test_where_proof_is_required_all_that_lack_it_is_named_and_nothing_is_stored(

@@ -22,8 +22,9 @@ from customer_certificates.models import (
     HostnameChallenge,
     HostnameClaim,
     HostnameNotice,
+    User,
 )
-from customer_certificates.services import challenge_limits, challenges
+from customer_certificates.services import challenge_limits
 from customer_certificates.services.challenge_views import ChallengeView
 
 from ..conftest import Backend
@@ -729,9 +730,11 @@ def test_a_proof_that_is_missing_three_times_is_told_and_nothing_is_removed(
 
 
 def test_a_user_has_so_many_pending_challenges(
-    parts: Parts, users: list[int], name: str, monkeypatch: pytest.MonkeyPatch
+    parts: Parts, engine: sa.Engine, users: list[int], name: str
 ) -> None:
-    monkeypatch.setattr(challenges, "MOST_PENDING", 2)
+    with engine.begin() as connection:
+        quota = sa.update(User).where(User.id == users[0]).values(quotas='{"pending_challenges":2}')
+        connection.execute(quota)
     for number in range(2):
         parts.create(users[0], f"a{number}.{name}")
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from threading import BoundedSemaphore
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from ..errors import Conflict, Finding, NotFound, TooManyRequests
 from ..gateways.database import Database, Transaction
@@ -20,11 +20,10 @@ from .challenge_views import ChallengeView, challenge_view, state_at, tokens_of
 from .hostname_ownership import OwnershipRules
 from .hostname_refusals import require_allowed
 from .proving import Proving, challenge_path, next_check, target_of
+from .quota_limits import require_of
 from .users import locked_user, user_not_found
 
 LASTS = timedelta(hours=72)
-# Of one user, at a time.
-MOST_PENDING = 100
 _TOKEN_BYTES = 16
 _BUSY_SECONDS = 5
 
@@ -193,17 +192,18 @@ def _is_owner(session: Transaction, user_id: int, hostname: str) -> bool:
     return session.execute(claim).first() is not None
 
 
+def is_pending(now: Any) -> ColumnElement[bool]:
+    """In SQL: whether a challenge has neither ended nor expired at the time `now`."""
+    state = HostnameChallenge.state
+    # A list of parameters (IN) cannot be prepared.
+    return and_(or_(state == "pending", state == "contesting"), HostnameChallenge.expires_at > now)
+
+
 def _require_quota(session: Transaction, user_id: int, now: datetime) -> None:
     """Raises Conflict if the user has too many pending challenges."""
-    pending = select(func.count()).where(
-        HostnameChallenge.user_id == user_id,
-        HostnameChallenge.state.in_(["pending", "contesting"]),
-        HostnameChallenge.expires_at > now,
-    )
-    if session.execute(pending).scalar_one() >= MOST_PENDING:
-        detail = f"The user has {MOST_PENDING} pending challenges; the quota is {MOST_PENDING}."
-        hint = "Verify or delete some first; an operator can raise the quota."
-        raise Conflict(detail, errors=[Finding("quota_exceeded", "hostname", detail, hint)])
+    pending = select(func.count()).where(HostnameChallenge.user_id == user_id, is_pending(now))
+    used = session.execute(pending).scalar_one() + 1
+    require_of(session, user_id, "pending_challenges", used)
 
 
 def _expired(hostname: str) -> Conflict:

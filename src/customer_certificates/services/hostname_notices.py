@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, DateTime, Text, bindparam, false, insert, literal, select, true
+from sqlalchemy.orm import aliased
 
 from ..gateways.database import Database, Transaction
+from ..gateways.prepared import Prepared
 from ..gateways.sql import announce, items_of, this_transaction
 from ..models import Certificate, CertificateHostname, Event, HostnameClaim, HostnameNotice
 from .events import HOSTNAMES_CHANGED
@@ -45,36 +47,48 @@ class HostnameNotices:
             )
         )
         as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
-        self._resend = database.prepare(
-            insert(Event)
-            .from_select(
-                [
-                    *("xid", "user_id", "type", "at", "certificate_id", "active", "notify"),
-                    *as_they_are,
-                ],
-                select(
-                    this_transaction(),
-                    Certificate.user_id,
-                    literal(HOSTNAMES_CHANGED),
-                    bindparam("at", type_=DateTime(timezone=True)),
-                    Certificate.id,
-                    true(),
-                    false(),
-                    *(getattr(Certificate, name) for name in as_they_are),
-                ).where(
-                    Certificate.active,
-                    Certificate.id.in_(
-                        select(CertificateHostname.certificate_id)
-                        .join(
-                            HostnameClaim,
-                            (HostnameClaim.hostname == CertificateHostname.hostname)
-                            & (HostnameClaim.user_id == CertificateHostname.user_id),
-                        )
-                        .where(HostnameClaim.hostname.in_(those))
-                    ),
-                ),
+        served = (
+            select(CertificateHostname.certificate_id)
+            .join(
+                HostnameClaim,
+                (HostnameClaim.hostname == CertificateHostname.hostname)
+                & (HostnameClaim.user_id == CertificateHostname.user_id),
             )
-            .returning(announce())
+            .where(HostnameClaim.hostname.in_(those))
+        )
+        other, other_name = aliased(Certificate), aliased(CertificateHostname)
+        is_one_of_several = (
+            select(other.id)
+            .join(other_name, other_name.certificate_id == other.id)
+            .where(
+                other_name.hostname == CertificateHostname.hostname,
+                other_name.user_id == user_id,
+                other.id != CertificateHostname.certificate_id,
+                other.active,
+            )
+            .correlate(CertificateHostname)
+            .exists()
+        )
+
+        def resend(certificate_ids: Any) -> Prepared:
+            changed = select(
+                this_transaction(),
+                Certificate.user_id,
+                literal(HOSTNAMES_CHANGED),
+                bindparam("at", type_=DateTime(timezone=True)),
+                Certificate.id,
+                true(),
+                false(),
+                *(getattr(Certificate, name) for name in as_they_are),
+            ).where(Certificate.active, Certificate.id.in_(certificate_ids))
+            columns = ["xid", "user_id", "type", "at", "certificate_id", "active", "notify"]
+            return database.prepare(
+                insert(Event).from_select([*columns, *as_they_are], changed).returning(announce())
+            )
+
+        self._resend = resend(served)
+        self._resend_gained = resend(
+            served.where(HostnameClaim.user_id == user_id, is_one_of_several)
         )
 
     def add(
@@ -99,3 +113,10 @@ class HostnameNotices:
         """Has the feed send again the active certificates that are served for claims of
         `hostnames`; across tenants."""
         session.run(self._resend, hostnames=as_json(hostnames), at=self._now())
+
+    def resend_gained(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> None:
+        """Has the feed send again the user's certificates for `hostnames`, which the user has just
+        claimed, if there are several: those that were active before were not served for them."""
+        session.run(
+            self._resend_gained, user_id=user_id, hostnames=as_json(hostnames), at=self._now()
+        )

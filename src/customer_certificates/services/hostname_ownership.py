@@ -9,10 +9,8 @@ from ..pki.name_policy import NamePolicy
 from ..pki.ownership import UNPROVEN, Claim, Decision, Evidence, Existing, covering, decide
 from .hostname_claims import HostnameClaims
 from .hostname_notices import HostnameNotices
-from .hostname_refusals import quota_exceeded, taken
-
-# Of one user, at a time.
-MOST_UNPROVEN = 100
+from .hostname_refusals import taken
+from .quota_limits import require_of
 
 
 class OwnershipRules(NamedTuple):
@@ -54,13 +52,11 @@ class OwnershipChanges:
         user_id: int,
         decision: Decision,
         evidence: Evidence,
-        field: str,
     ) -> None:
         """Raises Conflict if the user would have too many unproven names."""
         if decision.new and evidence.proof == "none":
-            number = self.claims.number_unproven(session, user_id)
-            if number + len(decision.new) > MOST_UNPROVEN:
-                raise quota_exceeded(MOST_UNPROVEN, decision.new, field)
+            used = self.claims.number_unproven(session, user_id) + len(decision.new)
+            require_of(session, user_id, "unproven_hostnames", used)
 
     def apply(
         self,
@@ -92,6 +88,8 @@ class OwnershipChanges:
             # An earlier version of the service, during an upgrade, locks no zones.
             if others := [name for name in decision.write if name not in written]:
                 raise taken(others, user_id, field)
+        if decision.new:
+            self.notices.resend_gained(session, user_id, decision.new)
 
     def free(self, session: Transaction, user_id: int, names: Sequence[str]) -> None:
         """Frees names that no active certificate of the user is for any more."""

@@ -5,9 +5,6 @@ from collections.abc import Iterator
 from ..errors import Conflict, Finding
 from ..pki.ownership import Decision
 
-# Findings of one request; the rest is only counted.
-_MOST_FINDINGS = 100
-
 _BY_CHALLENGE = "prove control by a challenge: POST /users/{user_id}/hostnames/{name}/challenge."
 
 
@@ -17,22 +14,6 @@ def require_allowed(decision: Decision, user_id: int, field: str) -> None:
         raise refusal(list(_findings(decision, user_id, field)))
 
 
-def quota_exceeded(most: int, unproven: list[str], field: str) -> Conflict:
-    """Returns the refusal for more unproven hostnames than a user may have."""
-    return refusal(
-        [
-            Finding(
-                "quota_exceeded",
-                field,
-                f"{len(unproven)} more hostnames without proof of control would exceed the quota "
-                f"hostnames_unproven: {most}.",
-                "Use certificates of a public CA or prove control by challenges; an operator can "
-                "grant hostnames or raise the quota.",
-            )
-        ]
-    )
-
-
 def taken(names: list[str], user_id: int, field: str) -> Conflict:
     """Returns the refusal for names that are another user's."""
     return refusal(list(_findings(Decision(taken=names), user_id, field)))
@@ -40,14 +21,6 @@ def taken(names: list[str], user_id: int, field: str) -> Conflict:
 
 def refusal(findings: list[Finding]) -> Conflict:
     """Returns the refusal for `findings`."""
-    if (more := len(findings) - _MOST_FINDINGS) > 0:
-        last = Finding(
-            "more_findings",
-            findings[0].field,
-            f"and {more} more hostnames.",
-            "Correct these first, or divide the hostnames among several certificates.",
-        )
-        findings = [*findings[:_MOST_FINDINGS], last]
     return Conflict(
         "The user cannot have all of these hostnames; nothing was changed.", errors=findings
     )

@@ -62,7 +62,7 @@ class Hostnames:
         existing = self._ownership.claims.existing(session, user_id, names, evidence)
         decision = self._ownership.decide(user_id, names, evidence, existing, self._now())
         require_allowed(decision, user_id, field)
-        self._ownership.require_quota(session, user_id, decision, evidence, field)
+        self._ownership.require_quota(session, user_id, decision, evidence)
         self._ownership.apply(session, user_id, decision, evidence, existing, field)
 
     def claim_active(
@@ -91,7 +91,7 @@ class Hostnames:
         existing = self._ownership.claims.existing(session, user_id, names, evidence)
         decision = self._ownership.decide(user_id, names, evidence, existing, at)
         require_allowed(decision, user_id, field)
-        self._ownership.require_quota(session, user_id, decision, evidence, field)
+        self._ownership.require_quota(session, user_id, decision, evidence)
 
     def claim_proven(
         self,
@@ -120,6 +120,7 @@ class Hostnames:
             return Outcome("contested", decision.contested[0].user_id)
         require_allowed(decision, user_id, "hostname")
         self._ownership.apply(session, user_id, decision, evidence, existing, "hostname")
+        self._ownership.notices.resend(session, decision.new)
         if kind == "operator" and decision.new and not other:
             self._ownership.notices.add(session, user_id, [hostname], "transferred", kind)
         if other and other.user_id != user_id:

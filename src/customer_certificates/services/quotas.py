@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import DateTime, bindparam, func, literal, select
+from sqlalchemy import DateTime, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from ..gateways.database import Database
 from ..gateways.prepared import Row
-from ..models import KeptAnswer, Terminator, Token, User, Webhook
+from ..models import HostnameChallenge, HostnameClaim, KeptAnswer, Terminator, Token, User, Webhook
 from .audit import Audit
 from .callers import Caller
+from .challenges import is_pending
 from .quota_limits import DEFAULTS, QUOTAS, Quota, overrides_of, require_of
 from .repeats import ANY_NUMBER, KEPT_FOR, Once
 from .tokens import is_valid
@@ -168,9 +169,8 @@ def _state() -> Any:
         "stored_bytes": stored_bytes,
         "versions": versions,
         "hostnames": hostnames,
-        # Nothing counts these two yet.
-        "unproven_hostnames": literal(0),
-        "pending_challenges": literal(0),
+        "unproven_hostnames": number(HostnameClaim, HostnameClaim.proof == "none"),
+        "pending_challenges": number(HostnameChallenge, is_pending(now)),
         "tokens": number(Token, is_valid(now)),
         "webhooks": number(Webhook),
         "idempotency_records": number(KeptAnswer, KeptAnswer.kept_at > expired),

@@ -607,7 +607,7 @@ def test_a_hostname_that_is_anothers_already_is_refused_at_once(
         put(enforcing, inactive, sent),
         enforcing.simulate_post(f"/users/{owner}/certificates", json=sent),
     ):
-        assert refusal(answer) == (409, "conflict", {"active": "hostname_taken"})
+        assert refusal(answer) == (409, "conflict", {"activate_at": "hostname_taken"})
     assert dump(engine) == before
 
 

@@ -254,7 +254,7 @@ def test_no_use_case_asks_once_for_each_row(
         "change user": 5,
         "register": 4,
         "sign in": 1,
-        "delete user": 12,
+        "delete user": 13,
     }
 
 

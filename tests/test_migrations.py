@@ -196,7 +196,7 @@ def test_the_head_is_what_the_models_say(migrated: Empty, models_schema: list[An
     if migrated.is_postgresql:
         assert "toast_tuple_target=8160" in described
     else:
-        assert described.count("AUTOINCREMENT") == 10
+        assert described.count("AUTOINCREMENT") == 12
 
 
 def test_alembic_finds_no_difference_between_head_and_models(migrated: Empty) -> None:

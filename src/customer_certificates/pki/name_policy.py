@@ -1,4 +1,4 @@
-"""Which hostnames nobody may claim, and which an operator must grant. No I/O."""
+"""Hostnames that cannot be claimed, or that an operator must grant. No I/O."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -8,7 +8,7 @@ from publicsuffixlist import PublicSuffixList
 
 from .names import address_of, wildcard_of
 
-# forbidden: nobody may claim it. reserved: an operator must grant it.
+# forbidden: no user can claim it. reserved: an operator must grant it.
 Restriction = Literal["forbidden", "reserved"]
 
 # RFC 6761, 6762, 7686, 8375, 9476 and ICANN's `internal`. `example` and `test` are left out: they

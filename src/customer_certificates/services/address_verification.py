@@ -100,14 +100,14 @@ class AddressVerification:
         return None
 
     def set_verified(self, session: Transaction, user: User) -> None:
-        """The address is the user's: mails that were held are sent."""
+        """Marks the address as verified: mails that were held are sent."""
         user.email_verified_at = now = self._now()
         session.flush()
         self._forget_links(session, user.id)
         session.run(self._release, user_id=user.id, now=now)
 
     def set_unverified(self, session: Transaction, user: User) -> None:
-        """It is not known whether the address is the user's: mails are held, links are void."""
+        """Marks the address as not verified: mails are held, links are void."""
         user.email_verified_at = None
         session.flush()
         self._forget_links(session, user.id)

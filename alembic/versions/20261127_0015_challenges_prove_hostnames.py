@@ -38,13 +38,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_hostname_transfers_hostname_at", "hostname_transfers", ["hostname", "at"])
     op.create_table(
-        "check_counts",
+        "rate_counts",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("ends_at", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_check_counts"),
+        sa.PrimaryKeyConstraint("name", name="pk_rate_counts"),
     )
-    op.create_index("ix_check_counts_ends_at", "check_counts", ["ends_at"])
+    op.create_index("ix_rate_counts_ends_at", "rate_counts", ["ends_at"])
     where = sa.text("next_check_at IS NOT NULL")
     op.create_index(
         "ix_hostname_claims_next_check_at",
@@ -62,7 +62,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_hostname_claims_next_check_at", "hostname_claims")
-    op.drop_table("check_counts")
+    op.drop_table("rate_counts")
     op.drop_table("hostname_transfers")
     op.drop_table("hostname_challenges")
 

@@ -56,7 +56,6 @@ def downgrade() -> None:
         op.execute("SELECT set_config('cc.tenant', '*', true)")
     op.execute("UPDATE expiry_notices SET mail_due = at WHERE mail_held")
     op.drop_column("tokens", "by_password")
-    op.drop_table("mail_counts")
     op.drop_table("email_verification_links")
     op.drop_table("email_verifications")
     op.drop_index("ix_expiry_notices_mail_held", "expiry_notices")
@@ -100,14 +99,6 @@ def _tables() -> None:
         op.create_index(
             f"ix_email_verification_links_{column}", "email_verification_links", [column]
         )
-    op.create_table(
-        "mail_counts",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("since", _TIME, nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_mail_counts"),
-    )
-    op.create_index("ix_mail_counts_since", "mail_counts", ["since"])
 
 
 def _index(table: str, name: str, columns: list[str], where: str) -> None:

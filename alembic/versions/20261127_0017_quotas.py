@@ -33,18 +33,9 @@ def upgrade() -> None:
     for column in ("token_id", "user_id"):
         op.add_column("terminators", sa.Column(column, _ID))
         op.create_index(f"ix_terminators_{column}", "terminators", [column])
-    op.create_table(
-        "registrations",
-        sa.Column("network", sa.Text(), nullable=False),
-        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("network", name="pk_registrations"),
-    )
-    op.create_index("ix_registrations_since", "registrations", ["since"])
 
 
 def downgrade() -> None:
-    op.drop_table("registrations")
     for column in ("user_id", "token_id"):
         op.drop_index(f"ix_terminators_{column}", table_name="terminators")
         op.drop_column("terminators", column)

@@ -24,7 +24,7 @@ from .services.audit_export_verification import Exported, gone_back, read_export
 from .services.audit_exports import AuditExports, newest_export
 from .services.audit_heads import AuditHeads
 from .services.audit_verification import AuditVerification, Report
-from .services.registrations import Registrations
+from .services.rate_counts import RateCounts
 from .services.repeats import Repeats
 from .services.usage import Usage
 
@@ -97,10 +97,12 @@ class Cleaned(NamedTuple):
 
 
 def clean(config: Config) -> Cleaned:
-    """Removes kept answers and counts of registrations that are too old, and counts anew what users
-    store. Raises SchemaError, Unavailable."""
+    """Removes kept answers and rate counts that are too old, and counts anew what users store.
+
+    Raises SchemaError, Unavailable.
+    """
     with _database(config) as database:
-        Registrations(database, _now).clean()
+        RateCounts(database, _now).clean()
         return Cleaned(Repeats(database, _now).clean(), Usage(database).recount())
 
 

@@ -10,9 +10,10 @@ from .services.hostname_ownership import OwnershipRules
 
 def ownership_rules(config: Config) -> OwnershipRules:
     """Returns the rules by which hostnames are claimed."""
-    own = (urlsplit(config.public_url).hostname or "",) if config.public_url else ()
+    own_host = urlsplit(config.public_url).hostname if config.public_url else None
+    own = [name for name in (own_host, config.challenge_domain) if name]
     policy = NamePolicy(
-        _normalized(config.reserved_hostnames + own), _normalized(config.edge_targets)
+        _normalized(config.reserved_hostnames), _normalized((*config.edge_targets, *own))
     )
     return OwnershipRules(policy, config.hostname_proof == "required")
 

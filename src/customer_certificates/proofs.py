@@ -19,7 +19,7 @@ _FILE_SECONDS = 5.0
 
 
 class Proofs(NamedTuple):
-    """What checks challenges, and what limits that."""
+    """The parts that check challenges, and their limits."""
 
     checks: Checks
     proving: Proving

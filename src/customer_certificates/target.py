@@ -1,4 +1,4 @@
-"""What a command acts on, said before it acts."""
+"""Prints which profile and database a command acts on, before it acts."""
 
 from .config import Config
 from .terminal import note

@@ -36,7 +36,7 @@ from .services.hostname_notice_delivery import HostnameNoticeDelivery
 from .services.hostnames import Hostnames
 from .services.key_erasure import KeyErasure
 from .services.probing import Probing
-from .services.registrations import Registrations
+from .services.rate_counts import RateCounts
 from .services.repeats import Repeats
 from .services.revisions import Revisions
 from .services.rota import Rota
@@ -141,9 +141,8 @@ def _jobs(database: Database, config: Config, proofs: Proofs) -> list[Job]:
         Job("wake deliveries", timedelta(minutes=1), Stragglers(database, _now).wake),
         Job("notify of hostnames", timedelta(seconds=10), notices.run),
         Job("clean kept answers", timedelta(hours=1), Repeats(database, _now).clean),
-        Job("clean registrations", timedelta(hours=1), Registrations(database, _now).clean),
+        Job("clean rate counts", timedelta(hours=1), RateCounts(database, _now).clean),
         Job("clean events", timedelta(hours=1), EventPages(database, _now).clean),
-        Job("clean check counts", timedelta(hours=1), proofs.limits.clean),
     ]
     if config.smtp and config.mail_from:
         mailer = Mailer(config.smtp, config.mail_from, config.roots_pem)

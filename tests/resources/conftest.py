@@ -71,6 +71,7 @@ def _apps(backend: Backend, folder: Path) -> Iterator[Apps]:
                 CC_HOSTNAME_PROOF=proof,
                 CC_PRIVATE_ROOTS_PROVE_NAMES="true",
                 CC_EDGE_TARGETS="edge.example.org,192.0.2.99",
+                CC_PUBLIC_URL="https://service.example.org:8443/certificates",
                 CC_RESERVED_HOSTNAMES="platform.example.org",
             )
             app = create_app(config, now=clock)

@@ -17,7 +17,7 @@ from customer_certificates.app import create_app
 from customer_certificates.config import SmtpServer
 from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.smtp import Mailer
-from customer_certificates.models import EmailVerification, EmailVerificationLink, MailCount, User
+from customer_certificates.models import EmailVerification, EmailVerificationLink, User
 from customer_certificates.services.address_verification import AddressVerification
 from customer_certificates.services.callers import Caller
 from customer_certificates.services.mail_queue import Outgoing
@@ -228,7 +228,6 @@ def test_a_link_expires_after_a_day(
     worker.mails().clean()
     with database.begin(EVERYBODY) as session:
         assert session.scalars(sa.select(EmailVerificationLink)).all() == []
-        assert session.scalars(sa.select(MailCount)).all() == []
 
 
 def test_a_link_verifies_no_later_address(
@@ -498,7 +497,7 @@ def test_nothing_is_queued_where_links_cannot_be_mailed(
 ) -> None:
     client.simulate_patch(f"/users/{owner}", json={"email": "new@example.com"})
 
-    assert (queued(engine), dump(engine)["mail_counts"]) == (0, [])
+    assert (queued(engine), dump(engine)["rate_counts"]) == (0, [])
 
 
 def test_the_button_of_the_page_is_let_in_by_an_open_service(client: TestClient) -> None:

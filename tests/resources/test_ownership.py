@@ -269,8 +269,9 @@ def test_every_way_to_activate_checks_ownership_again(
 def test_a_user_cannot_claim_reserved_names_and_an_operator_grants_them(
     reporting: TestClient, engine: sa.Engine, owner: int
 ) -> None:
-    """Names and addresses of the edge, and what CC_RESERVED_HOSTNAMES says; proof is no matter."""
-    names = ["edge.example.org", "a.platform.example.org", "*.example.org", "intranet"]
+    """Names of the edge and of the service, and CC_RESERVED_HOSTNAMES; proof is no matter."""
+    edge, own, beneath = "edge.example.org", "service.example.org", "a.platform.example.org"
+    names = [edge, own, beneath, "*.example.org", "intranet"]
     assert refused(upload(reporting, owner, public(*names))) == {"hostname_reserved": sorted(names)}
 
     assert upload(reporting, owner, public(*names), grant_hostnames=True).status_code == 201

@@ -17,7 +17,7 @@ from customer_certificates.models import AuditEntry, KeptAnswer, Terminator, Tok
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.cutovers import Cutovers
 from customer_certificates.services.events import Events
-from customer_certificates.services.registrations import Registrations
+from customer_certificates.services.rate_counts import RateCounts
 from customer_certificates.services.usage import COUNTERS, Usage
 
 from ..conftest import Backend
@@ -432,7 +432,7 @@ def test_registrations_of_a_network_are_limited(
     assert number == 20
 
     assert register(registering, other).status_code == 201
-    counts = Registrations(database, clock)
+    counts = RateCounts(database, clock)
     assert counts.clean() == 0
     clock.now += timedelta(hours=23)
     assert register(registering, same[0]).status_code == 201

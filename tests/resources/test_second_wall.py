@@ -45,10 +45,8 @@ OPEN = {
     "key_deletions",
     "audit_exports",
     "kept_answers",
-    "mail_counts",
     "terminators",
-    "check_counts",
-    "registrations",
+    "rate_counts",
 }
 
 

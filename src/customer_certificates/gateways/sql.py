@@ -167,11 +167,6 @@ def replacing(table: Any, key: Any, columns: Sequence[Any], where: Any = None) -
     )
 
 
-def insert_or_set(table: Any, key: Any, values: dict[str, Any]) -> Any:
-    """An insert that, if a row with this key exists, sets its columns to these expressions."""
-    return postgresql.insert(table).on_conflict_do_update(index_elements=[key], set_=values)
-
-
 @compiles(size_of)
 def _size_on_postgresql(element: size_of, compiler: Any, **options: Any) -> str:
     return _compiled(element, "octet_length", compiler, options)

@@ -3,9 +3,9 @@
 from .audit import AuditEntry, AuditExport, AuditHead
 from .base import Base
 from .certificate import CONTENT, Certificate, CertificateVersion
-from .challenge import CheckCount, HostnameChallenge, HostnameTransfer
+from .challenge import HostnameChallenge, HostnameTransfer
 from .delivery import PENDING, Delivery
-from .email_verification import EmailVerification, EmailVerificationLink, MailCount
+from .email_verification import EmailVerification, EmailVerificationLink
 from .event import Event
 from .expiry_notice import ExpiryNotice
 from .hostname import CertificateHostname, HostnameClaim, HostnameNotice
@@ -13,7 +13,7 @@ from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
 from .key_deletion import KeyDeletions
 from .private_key import PrivateKey, UnsealedKey
-from .registration import Registration
+from .rate_count import RateCount
 from .service_state import ServiceLatch, ServiceSecret, ServiceState
 from .terminator import Serving, Terminator
 from .token import Token
@@ -32,7 +32,6 @@ __all__ = [
     "Certificate",
     "CertificateHostname",
     "CertificateVersion",
-    "CheckCount",
     "Delivery",
     "EmailVerification",
     "EmailVerificationLink",
@@ -45,9 +44,8 @@ __all__ = [
     "Intermediate",
     "KeptAnswer",
     "KeyDeletions",
-    "MailCount",
     "PrivateKey",
-    "Registration",
+    "RateCount",
     "ServiceLatch",
     "ServiceSecret",
     "ServiceState",

@@ -59,14 +59,3 @@ class HostnameTransfer(Base):
     from_user_id: Mapped[int] = mapped_column(Id)
     to_user_id: Mapped[int] = mapped_column(Id)
     at: Mapped[datetime] = mapped_column(Time)
-
-
-class CheckCount(Base):
-    """How many checks of all users have asked `name`, a domain or a DNS server, until `ends_at`."""
-
-    __tablename__ = "check_counts"
-    __table_args__ = (Index(None, "ends_at"),)
-
-    name: Mapped[str] = mapped_column(Text, primary_key=True)
-    number: Mapped[int] = mapped_column(Integer)
-    ends_at: Mapped[datetime] = mapped_column(Time)

@@ -1,4 +1,4 @@
-"""How a user's email address is verified: the mail, its links, and how many mails were caused."""
+"""How a user's email address is verified: the mail and its links."""
 
 from datetime import datetime
 
@@ -47,17 +47,3 @@ class EmailVerificationLink(Base):
     user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
     email: Mapped[str] = mapped_column(Text)
     expires_at: Mapped[datetime] = mapped_column(Time)
-
-
-class MailCount(Base):
-    """How many verification mails `name` has caused since `since`.
-
-    A count outlives its user: deleting and registering again does not reset it.
-    """
-
-    __tablename__ = "mail_counts"
-    __table_args__ = (Index(None, "since"),)
-
-    name: Mapped[str] = mapped_column(Text, primary_key=True)
-    since: Mapped[datetime] = mapped_column(Time)
-    number: Mapped[int] = mapped_column(Integer)

@@ -1,4 +1,4 @@
-"""Which hostnames nobody may claim, and which an operator must grant. No I/O."""
+"""Hostnames that cannot be claimed, or that an operator must grant. No I/O."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -8,7 +8,7 @@ from publicsuffixlist import PublicSuffixList
 
 from .names import address_of, wildcard_of
 
-# forbidden: nobody may claim it. reserved: an operator must grant it.
+# forbidden: no user can claim it. reserved: an operator must grant it.
 Restriction = Literal["forbidden", "reserved"]
 
 # RFC 6761, 6762, 7686, 8375, 9476 and ICANN's `internal`. `example` and `test` are left out: they
@@ -20,8 +20,8 @@ class NamePolicy:
     """Says which names are restricted."""
 
     def __init__(self, reserved: Sequence[str] = (), edge: Sequence[str] = ()) -> None:
-        """`reserved` are names that are reserved with everything beneath them; `edge` are the names
-        and addresses of the servers that terminate TLS. All are normalized."""
+        """`reserved` are names that are reserved with everything beneath them; `edge` are names and
+        addresses of the service itself and of the servers that terminate TLS. Normalized."""
         self._addresses = frozenset(one for one in edge if address_of(one))
         names = {*reserved, *edge} - self._addresses
         self._subtrees = frozenset(name.removeprefix("*.") for name in names)

@@ -1,4 +1,4 @@
-"""Whose a hostname is: the rules by which users claim names. No I/O.
+"""Rules by which users claim hostnames. No I/O.
 
 A claim covers exactly its name. An unproven claim never stands under, above or beside another
 user's claim; proven claims of different users may stand above and beneath each other.
@@ -63,7 +63,7 @@ class Existing(NamedTuple):
 
 @dataclass(slots=True)
 class Decision:
-    """What follows from a request. It is refused if any of the last five lists has a name.
+    """The result of a request. It is refused if any of the last five lists has a name.
 
     `write` are names whose claims are stored with the proof of the request, `new` the names that
     the user did not have; `release` are other users' claims to delete. `contested` are claims with
@@ -125,7 +125,7 @@ def decide(
     *,
     proof_required: bool,
 ) -> Decision:
-    """Returns what follows if the user claims `hostnames` with `evidence` at the time `at`."""
+    """Returns the result if the user claims `hostnames` with `evidence` at the time `at`."""
     decision = Decision()
     released: dict[str, Claim] = {}
     for name in dict.fromkeys(hostnames):

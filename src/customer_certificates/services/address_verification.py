@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     DateTime,
-    Integer,
     bindparam,
     case,
     delete,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import aliased
 
 from ..gateways.client_networks import client_network
@@ -29,15 +27,14 @@ from ..models import (
     EmailVerification,
     EmailVerificationLink,
     ExpiryNotice,
-    MailCount,
     User,
     email_key,
 )
 from .callers import Caller
+from .rate_counts import Rate, RateCounts
 
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
-LONGEST_WINDOW = _DAY
 # How many verification mails a user, an address and a client network can cause in that time.
 _LIMITS = (
     ("address", _HOUR, 3),
@@ -59,7 +56,7 @@ class AddressVerification:
         """`by_mail`: links can be mailed. Otherwise only operators verify addresses."""
         self.by_mail = by_mail
         self._now = now
-        self._count = database.prepare(_count(), ("name", "since", "number"))
+        self._counts = RateCounts(database, now)
         self._queue = database.prepare(
             replacing(
                 EmailVerification,
@@ -88,17 +85,10 @@ class AddressVerification:
 
         Returns None, or the seconds until `caller` can cause another one.
         """
+        wait = self._counts.add(session, _rates(caller, user))
+        if wait is not None:
+            return wait
         now = self._now()
-        counts = [
-            (
-                window - (now - since),
-                number > most,
-            )
-            for (_, window, most), [(number, since)] in self._counted(session, caller, user, now)
-        ]
-        waits = [left for left, is_over in counts if is_over]
-        if waits:
-            return max(1, int(max(waits).total_seconds()) + 1)
         session.run(
             self._queue,
             user_id=user.id,
@@ -110,14 +100,14 @@ class AddressVerification:
         return None
 
     def set_verified(self, session: Transaction, user: User) -> None:
-        """The address is the user's: mails that were held are sent."""
+        """Marks the address as verified: mails that were held are sent."""
         user.email_verified_at = now = self._now()
         session.flush()
         self._forget_links(session, user.id)
         session.run(self._release, user_id=user.id, now=now)
 
     def set_unverified(self, session: Transaction, user: User) -> None:
-        """It is not known whether the address is the user's: mails are held, links are void."""
+        """Marks the address as not verified: mails are held, links are void."""
         user.email_verified_at = None
         session.flush()
         self._forget_links(session, user.id)
@@ -126,32 +116,19 @@ class AddressVerification:
     def _forget_links(self, session: Transaction, user_id: int) -> None:
         session.run_together(*((statement, {"user_id": user_id}) for statement in self._forget))
 
-    def _counted(
-        self, session: Transaction, caller: Caller, user: User, now: datetime
-    ) -> list[tuple[tuple[str, timedelta, int], Any]]:
-        """Counts one mail for each limit: the limits, with the row of each."""
-        names = {
-            "address": _address_digest(user.email),
-            "network": client_network(caller.peer),
-            "user": str(user.id),
-        }
-        # Always in the same order, so that two transactions do not wait for each other.
-        limits = [
-            one for one in _LIMITS if one[0] != "network" or caller.kind in _LIMITED_BY_NETWORK
-        ]
-        calls = [
-            (
-                self._count,
-                {
-                    "name": f"{kind}/{int(window.total_seconds())}/{names[kind]}",
-                    "since": now,
-                    "number": 1,
-                    "expired": now - window,
-                },
-            )
-            for kind, window, _ in limits
-        ]
-        return list(zip(limits, session.run_together(*calls), strict=True))
+
+def _rates(caller: Caller, user: User) -> list[Rate]:
+    """The limits of a mail, always in the same order."""
+    names = {
+        "address": _address_digest(user.email),
+        "network": client_network(caller.peer),
+        "user": str(user.id),
+    }
+    return [
+        Rate(f"mail/{kind}/{int(window.total_seconds())}/{names[kind]}", window, most)
+        for kind, window, most in _LIMITS
+        if kind != "network" or caller.kind in _LIMITED_BY_NETWORK
+    ]
 
 
 def _address_digest(email: str) -> str:
@@ -159,19 +136,6 @@ def _address_digest(email: str) -> str:
     local, _, domain = email_key(email).rpartition("@")
     mailbox = f"{local.partition('+')[0] or local}@{domain}"
     return blake2b(mailbox.encode(), digest_size=16).hexdigest()
-
-
-def _count() -> Any:
-    """Adds one to a count, which starts again if its time is over."""
-    expired: Any = MailCount.since <= bindparam("expired", type_=DateTime(timezone=True))
-    statement = postgresql.insert(MailCount)
-    return statement.on_conflict_do_update(
-        index_elements=[MailCount.name],
-        set_={
-            "since": case((expired, statement.excluded.since), else_=MailCount.since),
-            "number": case((expired, literal(1, Integer)), else_=MailCount.number + 1),
-        },
-    ).returning(MailCount.number, MailCount.since)
 
 
 def _release() -> Any:

@@ -18,7 +18,7 @@ _ALLOWANCE = timedelta(minutes=1)
 
 @dataclass(slots=True)
 class Exported:
-    """What was found in files with heads; `series` are those that some file is of."""
+    """The content of files with heads; `series` are those that some file is of."""
 
     heads: list[SignedHead] = field(default_factory=list)
     unsigned: list[str] = field(default_factory=list)

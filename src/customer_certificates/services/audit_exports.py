@@ -163,7 +163,7 @@ def hash_of_file(content: bytes) -> str:
 
 
 def signed_content(manifest: Manifest) -> bytes:
-    """What the signature is over: all members but itself."""
+    """Returns the signed bytes: all members except the signature."""
     members = msgspec.structs.asdict(manifest)
     del members["signature"]
     return (_SIGNED + canonical(members)).encode()

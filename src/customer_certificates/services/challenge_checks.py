@@ -28,7 +28,7 @@ Result = Literal["found", "missing", "unclear", "not_accepted"]
 
 
 class Seen(msgspec.Struct):
-    """What a check has seen by one method."""
+    """The result of a check by one method."""
 
     method: Annotated[Method, Meta(description="How.", examples=["txt"])]
     result: Annotated[
@@ -186,7 +186,7 @@ class Checks:
         return _judged("cname", record.name, record.target.encode(), answers)
 
     def _place(self, hostname: str, deadline: Deadline, *, wanted: object) -> "_Place":
-        """Where the name leads, if somebody wants to know."""
+        """Returns the addresses of the name, if `wanted` or if edge targets are set."""
         if not (wanted or self._edge.is_known):
             return _Place((), None, None)
         address = ip_address(hostname)
@@ -233,7 +233,7 @@ class Checks:
 
 
 class _Place(NamedTuple):
-    """Where a name leads. `why_not`: no file can be read there."""
+    """The addresses of a name. `why_not`: the reason why no file can be read there."""
 
     addresses: tuple[Address, ...]
     is_edge: bool | None
@@ -253,7 +253,7 @@ def _is_found(seen: Sequence[Seen]) -> bool:
 
 
 def _judged(method: Method, name: str, expected: bytes, answers: Sequence[Answer]) -> Seen:
-    """What the answers of all resolvers say together: each must show the record."""
+    """Returns the result of all resolvers' answers: each must show the record."""
     kind = method.upper()
     lacking = [answer for answer in answers if expected not in answer.values]
     if not lacking:

@@ -1,22 +1,17 @@
 """How many checks of all users may ask one domain, and one DNS server, in a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any
 
-import msgspec
 from cachetools import TTLCache
-from sqlalchemy import DateTime, Text, bindparam, case, delete, literal, select, true
-from sqlalchemy.dialects import postgresql
 
-from ..gateways.database import EVERYBODY, Database
+from ..gateways.database import Database
 from ..gateways.dns import Dns, LookupFailed
 from ..gateways.outbound.deadline import Deadline
-from ..gateways.sql import items_of
-from ..models import CheckCount
 from ..pki.names import address_of
 from ..pki.registrable import registrable_domain
+from .rate_counts import Rate, RateCounts
 
 _WINDOW = timedelta(minutes=10)
 # One customer may prove many names of one domain; a provider's servers have many customers.
@@ -25,8 +20,6 @@ MOST_OF_SERVER = 1200
 _MOST_SERVERS = 4
 _LOOKUP_SECONDS = 2.0
 _KEPT_ZONES, _KEPT_SECONDS = 4096, 600
-
-_TIME = DateTime(timezone=True)
 
 
 class CheckLimits:
@@ -37,18 +30,10 @@ class CheckLimits:
     """
 
     def __init__(self, database: Database, dns: Dns, now: Callable[[], datetime]) -> None:
-        self._database = database
+        self._counts = RateCounts(database, now)
         self._dns = dns
-        self._now = now
         self._lock = Lock()
         self._servers: TTLCache[str, tuple[str, ...]] = TTLCache(_KEPT_ZONES, _KEPT_SECONDS)
-        self._add = database.prepare(_addition(), tenant=None)
-        self._clean = database.prepare(
-            delete(CheckCount)
-            .where(CheckCount.ends_at <= bindparam("now", type_=_TIME))
-            .returning(CheckCount.name),
-            tenant=None,
-        )
 
     def take(self, hostname: str) -> int | None:
         """Counts a check. Returns the seconds to wait if there were too many; None: go on.
@@ -56,26 +41,12 @@ class CheckLimits:
         Raises Unavailable.
         """
         domain = registrable_domain(hostname)
-        wait = self._count([f"domain:{domain}"], MOST_OF_DOMAIN)
+        wait = self._counts.add_at_once([_rate(f"domain/{domain}", MOST_OF_DOMAIN)])
         if wait is None and (servers := self._servers_of(domain)):
-            wait = self._count([f"server:{server}" for server in servers], MOST_OF_SERVER)
+            wait = self._counts.add_at_once(
+                [_rate(f"server/{server}", MOST_OF_SERVER) for server in servers]
+            )
         return wait
-
-    def clean(self) -> int:
-        """Deletes counts whose time is over. Returns how many. Raises Unavailable."""
-        (deleted,) = self._database.run_together(EVERYBODY, (self._clean, {"now": self._now()}))
-        return len(deleted)
-
-    def _count(self, names: Sequence[str], most: int) -> int | None:
-        now = self._now()
-        values = {
-            "names": msgspec.json.encode(names).decode(),
-            "now": now,
-            "end": now + _WINDOW,
-        }
-        (rows,) = self._database.run_together(EVERYBODY, (self._add, values))
-        waits = [(ends_at - now).total_seconds() for number, ends_at in rows if number > most]
-        return int(max(waits)) + 1 if waits else None
 
     def _servers_of(self, domain: str) -> tuple[str, ...]:
         """The addresses of the DNS servers of a domain, kept for ten minutes; names of those that
@@ -105,24 +76,5 @@ class CheckLimits:
         return tuple(sorted(servers))
 
 
-def _addition() -> Any:
-    """Adds one to each count; one whose time is over begins anew."""
-    names = items_of(bindparam("names", type_=Text))
-    now, end = bindparam("now", type_=_TIME), bindparam("end", type_=_TIME)
-    insert = postgresql.insert(CheckCount)
-    is_over = CheckCount.ends_at <= now
-    return (
-        insert.from_select(
-            ["name", "number", "ends_at"],
-            # In one order, so that two transactions do not wait for one another.
-            select(names.c.value, literal(1), end).where(true()).order_by(names.c.value),
-        )
-        .on_conflict_do_update(
-            index_elements=[CheckCount.name],
-            set_={
-                "number": case((is_over, 1), else_=CheckCount.number + 1),
-                "ends_at": case((is_over, insert.excluded.ends_at), else_=CheckCount.ends_at),
-            },
-        )
-        .returning(CheckCount.number, CheckCount.ends_at)
-    )
+def _rate(name: str, most: int) -> Rate:
+    return Rate(f"check/{name}", _WINDOW, most)

@@ -52,6 +52,51 @@ class _Due(NamedTuple):
     is_repeated: bool
 
 
+class _ClaimStatements:
+    """The statements about claims that a challenge has proven."""
+
+    def __init__(self, database: Database) -> None:
+        self.due = database.prepare(_due_claims(), tenant=None)
+        until: Any = bindparam("until", type_=_TIME)
+        now_: Any = bindparam("now", type_=_TIME)
+        next_at = bindparam("next", type_=_TIME)
+        names = items_of(bindparam("hostnames", type_=Text))
+        self.lease = database.prepare(
+            update(HostnameClaim)
+            .where(
+                HostnameClaim.hostname.in_(select(names.c.value)),
+                HostnameClaim.next_check_at <= now_,
+            )
+            .values(next_check_at=until)
+            .returning(HostnameClaim.hostname)
+        )
+        of_claim = (
+            HostnameClaim.hostname == bindparam("of_hostname"),
+            HostnameClaim.user_id == bindparam("user_id"),
+            HostnameClaim.next_check_at == until,
+        )
+        self.postpone = database.prepare(
+            update(HostnameClaim).where(*of_claim).values(next_check_at=next_at)
+        )
+        self.failures = database.prepare(select(HostnameClaim.check_failures).where(*of_claim))
+        settled = {"checked_at": now_, "next_check_at": next_at}
+        self.proof_is_there = database.prepare(
+            update(HostnameClaim)
+            .where(*of_claim)
+            .values(**settled, check_failures=0, resolves_to_edge=bindparam("edge"))
+        )
+        self.proof_is_missing = database.prepare(
+            update(HostnameClaim)
+            .where(*of_claim)
+            .values(
+                **settled,
+                check_failures=HostnameClaim.check_failures + 1,
+                resolves_to_edge=bindparam("edge"),
+            )
+            .returning(HostnameClaim.check_failures)
+        )
+
+
 class ChallengeRounds:
     """Checks what is due, in threads of its own, under a lease: two workers never check the same,
     and one that crashed is followed by another."""
@@ -73,7 +118,7 @@ class ChallengeRounds:
         self._busy: Counter[int] = Counter()
         self._running: set[Future[None]] = set()
         self._due_challenges = database.prepare(_due_challenges(), tenant=None)
-        self._due_claims = database.prepare(_due_claims(), tenant=None)
+        self._claims = _ClaimStatements(database)
         until: Any = bindparam("until", type_=_TIME)
         now_: Any = bindparam("now", type_=_TIME)
         self._lease_challenges = database.prepare(
@@ -81,16 +126,6 @@ class ChallengeRounds:
             .where(HostnameChallenge.id.in_(ids_of("ids")), HostnameChallenge.next_check_at <= now_)
             .values(next_check_at=until)
             .returning(HostnameChallenge.id)
-        )
-        names = items_of(bindparam("hostnames", type_=Text))
-        self._lease_claims = database.prepare(
-            update(HostnameClaim)
-            .where(
-                HostnameClaim.hostname.in_(select(names.c.value)),
-                HostnameClaim.next_check_at <= now_,
-            )
-            .values(next_check_at=until)
-            .returning(HostnameClaim.hostname)
         )
         next_at = bindparam("next", type_=_TIME)
         self._postpone = database.prepare(
@@ -107,31 +142,6 @@ class ChallengeRounds:
                 HostnameChallenge.next_check_at == until,
             )
             .values(state="expired", next_check_at=null())
-        )
-        of_claim = (
-            HostnameClaim.hostname == bindparam("of_hostname"),
-            HostnameClaim.user_id == bindparam("user_id"),
-            HostnameClaim.next_check_at == until,
-        )
-        self._postpone_claim = database.prepare(
-            update(HostnameClaim).where(*of_claim).values(next_check_at=next_at)
-        )
-        self._failures = database.prepare(select(HostnameClaim.check_failures).where(*of_claim))
-        settled = {"checked_at": now_, "next_check_at": next_at}
-        self._proof_is_there = database.prepare(
-            update(HostnameClaim)
-            .where(*of_claim)
-            .values(**settled, check_failures=0, resolves_to_edge=bindparam("edge"))
-        )
-        self._proof_is_missing = database.prepare(
-            update(HostnameClaim)
-            .where(*of_claim)
-            .values(
-                **settled,
-                check_failures=HostnameClaim.check_failures + 1,
-                resolves_to_edge=bindparam("edge"),
-            )
-            .returning(HostnameClaim.check_failures)
         )
 
     def run(self) -> int:
@@ -166,7 +176,7 @@ class ChallengeRounds:
 
     def _read(self, now: datetime) -> list[_Due]:
         challenges = [_due(row, now) for row in self._due_challenges(now=now)]
-        return challenges + [_repeated(row) for row in self._due_claims(now=now)]
+        return challenges + [_repeated(row) for row in self._claims.due(now=now)]
 
     def _chosen(self, due: Sequence[_Due], free: int) -> list[_Due]:
         with self._lock:
@@ -188,7 +198,7 @@ class ChallengeRounds:
         challenges, claims = self._database.run_together(
             EVERYBODY,
             (self._lease_challenges, {"ids": ids, **times}),
-            (self._lease_claims, {"hostnames": hostnames, **times}),
+            (self._claims.lease, {"hostnames": hostnames, **times}),
         )
         own_ids, own_names = {one for (one,) in challenges}, {one for (one,) in claims}
         return [
@@ -232,7 +242,7 @@ class ChallengeRounds:
     def _check_again(self, due: _Due, until: datetime) -> None:
         this = {"of_hostname": due.hostname, "user_id": due.user_id, "until": until}
         if again := self._later(due):
-            calls = (self._postpone_claim, {**this, "next": again})
+            calls = (self._claims.postpone, {**this, "next": again})
             self._database.run_together(due.user_id, calls)
             return
         checked = self._proving.check(due.user_id, due.hostname, due.tokens) if due.tokens else None
@@ -248,16 +258,19 @@ class ChallengeRounds:
             if checked and checked.is_proven:
                 self._proven_again(session, due, settled)
                 return
-            missing = session.run(self._proof_is_missing, **settled)
+            missing = session.run(self._claims.proof_is_missing, **settled)
             if missing and missing[0][0] == _MISSED:
                 reason = checked.seen[0].detail if checked else "The challenge was deleted."
                 self._notices.add(session, due.user_id, [due.hostname], "proof_missing", reason)
 
     def _proven_again(self, session: Transaction, due: _Due, settled: dict[str, Any]) -> None:
         missed = session.run(
-            self._failures, of_hostname=due.hostname, user_id=due.user_id, until=settled["until"]
+            self._claims.failures,
+            of_hostname=due.hostname,
+            user_id=due.user_id,
+            until=settled["until"],
         )
-        session.run(self._proof_is_there, **settled)
+        session.run(self._claims.proof_is_there, **settled)
         if missed and missed[0][0] >= _MISSED:
             reason = "The proof is there again."
             self._notices.add(session, due.user_id, [due.hostname], "verified", reason)

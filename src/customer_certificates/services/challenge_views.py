@@ -1,4 +1,4 @@
-"""What the outside is shown of a challenge."""
+"""Challenges as the API shows them."""
 
 from datetime import datetime
 from typing import Annotated, Literal

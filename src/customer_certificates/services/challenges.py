@@ -128,7 +128,9 @@ class Challenges:
         """Raises TooManyRequests; if not, the turn is to be given back."""
         if not self._turns.acquire(blocking=False):
             raise TooManyRequests(
-                "Too many hostnames are being checked just now.", retry_after=_BUSY_SECONDS
+                "Too many hostnames are being checked at once. Retry after the delay in "
+                "Retry-After; the service also checks by itself.",
+                retry_after=_BUSY_SECONDS,
             )
         wait: int | None = _BUSY_SECONDS
         try:
@@ -138,7 +140,8 @@ class Challenges:
                 self._turns.release()
         if wait is not None:
             raise TooManyRequests(
-                f"The domain of {hostname}, or its DNS servers, were asked too often.",
+                f"The domain of {hostname}, or its DNS servers, were queried too often. "
+                "Retry after the delay in Retry-After; the service also checks by itself.",
                 retry_after=wait,
             )
 

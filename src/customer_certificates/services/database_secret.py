@@ -12,7 +12,7 @@ _CACHED_PAGES = b"cc/cached-pages/v1"
 
 
 class DatabaseSecret:
-    """Whoever can read the database has these keys; they protect what is kept outside of it."""
+    """Derives keys that protect data outside the database. A database reader has them, too."""
 
     def __init__(self, database: Database) -> None:
         self._find = database.prepare(

@@ -1,4 +1,4 @@
-"""What activating a certificate would change about hostnames, as `check` shows it."""
+"""Changes of hostnames that an activation would make, as `check` shows them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NamedTuple

@@ -8,7 +8,6 @@ from sqlalchemy import BigInteger, DateTime, Text, bindparam, false, insert, lit
 from sqlalchemy.orm import aliased
 
 from ..gateways.database import Database, Transaction
-from ..gateways.prepared import Prepared
 from ..gateways.sql import announce, items_of, this_transaction
 from ..models import Certificate, CertificateHostname, Event, HostnameClaim, HostnameNotice
 from .events import HOSTNAMES_CHANGED
@@ -24,7 +23,7 @@ NoticeKind = Literal[
 
 
 class HostnameNotices:
-    """Writes, in the transaction that changes claims, what users and agents must learn of it.
+    """Writes, in the transaction that changes claims, notices for users and agents.
 
     The rows of other users are not locked: the worker does the rest in a transaction of theirs.
     """
@@ -46,7 +45,6 @@ class HostnameNotices:
                 ).where(true()),
             )
         )
-        as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
         served = (
             select(CertificateHostname.certificate_id)
             .join(
@@ -70,26 +68,9 @@ class HostnameNotices:
             .exists()
         )
 
-        def resend(certificate_ids: Any) -> Prepared:
-            changed = select(
-                this_transaction(),
-                Certificate.user_id,
-                literal(HOSTNAMES_CHANGED),
-                bindparam("at", type_=DateTime(timezone=True)),
-                Certificate.id,
-                true(),
-                false(),
-                *(getattr(Certificate, name) for name in as_they_are),
-            ).where(Certificate.active, Certificate.id.in_(certificate_ids))
-            columns = ["xid", "user_id", "type", "at", "certificate_id", "active", "notify"]
-            return database.prepare(
-                insert(Event).from_select([*columns, *as_they_are], changed).returning(announce())
-            )
-
-        self._resend = resend(served)
-        self._resend_gained = resend(
-            served.where(HostnameClaim.user_id == user_id, is_one_of_several)
-        )
+        gained = served.where(HostnameClaim.user_id == user_id, is_one_of_several)
+        self._resend = database.prepare(_events_about(served))
+        self._resend_gained = database.prepare(_events_about(gained))
 
     def add(
         self,
@@ -120,3 +101,20 @@ class HostnameNotices:
         session.run(
             self._resend_gained, user_id=user_id, hostnames=as_json(hostnames), at=self._now()
         )
+
+
+def _events_about(certificate_ids: Any) -> Any:
+    """Adds an event, which agents alone read, for each active certificate with one of the ids."""
+    as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
+    columns = ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *as_they_are]
+    changed = select(
+        this_transaction(),
+        Certificate.user_id,
+        literal(HOSTNAMES_CHANGED),
+        bindparam("at", type_=DateTime(timezone=True)),
+        Certificate.id,
+        true(),
+        false(),
+        *(getattr(Certificate, name) for name in as_they_are),
+    ).where(Certificate.active, Certificate.id.in_(certificate_ids))
+    return insert(Event).from_select(columns, changed).returning(announce())

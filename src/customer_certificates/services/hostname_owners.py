@@ -1,4 +1,4 @@
-"""Who owns which hostname: listed, granted by operators, released."""
+"""Owners of hostnames: listed, granted by operators, released."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -112,11 +112,12 @@ class HostnameOwners:
             )
             detail = {"hostname": hostname, "result": outcome.result}
             self._audit.record(session, caller, action, user_id, path, detail=detail)
-        (view,) = _shown(self._named(hostnames=as_json([hostname])))
-        return view
+            # Within the transaction: after it the hostname may be released.
+            (view,) = _shown(session.run(self._named, hostnames=as_json([hostname])))
+            return view
 
     def release(self, caller: Caller, hostname: str) -> None:
-        """Releases `hostname`, whoever owns it, even if it is in use. Raises NotFound."""
+        """Releases `hostname` of any user, even if it is in use. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
             owner = self._hostnames.release(session, None, hostname, "operator")
             self._record_release(session, caller, owner, hostname)

@@ -1,4 +1,4 @@
-"""What every change of ownership has in common; services/hostnames.py has the use cases."""
+"""Steps shared by all changes of ownership; services/hostnames.py has the use cases."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

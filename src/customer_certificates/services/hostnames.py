@@ -16,7 +16,7 @@ from .hostname_refusals import require_allowed, taken
 
 
 class Outcome(NamedTuple):
-    """What came of a proof of control.
+    """The result of a proof of control.
 
     claimed: the name is the user's. taken_over: it was of the user `other` before. contested: the
     user `other` has proven control by a challenge, too; nothing was changed.
@@ -157,7 +157,7 @@ class Hostnames:
         existing = self._ownership.claims.existing(session, 0, [hostname], UNPROVEN)
         claim = existing.claims.get(hostname)
         if claim is None or user_id not in (None, claim.user_id):
-            raise NotFound(f"Nobody claims {hostname}.")
+            raise NotFound(f"No claim of {hostname} was found.")
         with session.across_tenants():
             self._ownership.notices.resend(session, [hostname, *wildcards_above([hostname])])
             self._ownership.notices.add(session, claim.user_id, [hostname], "released", reason)
@@ -185,7 +185,8 @@ class Hostnames:
         evidence: Evidence,
         replaced: Replaced | None,
     ) -> HostnameChanges:
-        """What activating a certificate for these names would change, in place of `replaced`."""
+        """Returns what activating a certificate for these names would change, in place of
+        `replaced`."""
         existing = self._ownership.claims.present(user_id, hostnames, evidence)
         decision = self._ownership.decide(user_id, hostnames, evidence, existing, self._now())
         return self._served.changes(user_id, hostnames, replaced, decision)

@@ -1,4 +1,4 @@
-"""What SQLite's files still have of deleted keys is erased: its write-ahead log is truncated."""
+"""Deleted keys are erased from SQLite's files: the write-ahead log is truncated."""
 
 from sqlalchemy import bindparam, select, update
 

@@ -24,7 +24,7 @@ _LEASE = timedelta(minutes=10)
 _PAUSE = timedelta(minutes=5)
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=6)
-# A mail that is put off again and again is given up after about two weeks.
+# A mail that the server defers again and again is given up after about two weeks.
 _MOST_TRIES = 60
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class MailQueue(ABC, Generic[T]):
 
     @abstractmethod
     def name(self, subject: T) -> str:
-        """What the log calls it; never an address."""
+        """Returns the name of a mail in the log; never an address."""
 
     def send(self) -> int:
         """Sends mails that are due; returns how many the server took. Raises Unavailable."""

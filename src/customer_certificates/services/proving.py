@@ -1,4 +1,4 @@
-"""What follows from a check of a challenge: the hostname is claimed, contested, or neither.
+"""Results of challenge checks: the hostname is claimed, contested, or neither.
 
 Checks come first, transactions after them: none waits for DNS. A transaction finds out whether all
 is as it was when the check began, and if not, the check is made again.
@@ -352,7 +352,7 @@ def next_check(challenge: HostnameChallenge, now: datetime) -> datetime | None:
 
 
 def challenge_path(user_id: int, hostname: str) -> str:
-    """Where a challenge is, for the audit."""
+    """Returns the path of a challenge, for the audit."""
     return f"/users/{user_id}/hostnames/{hostname}/challenge"
 
 
@@ -386,14 +386,14 @@ def _is_displaced(claim: Claim | None, user_id: int, now: datetime, *, has_faile
 
 def _too_many_transfers(hostname: str) -> Conflict:
     return Conflict(
-        "The hostname has changed hands too often; nothing was changed.",
+        "The hostname was transferred too often; nothing was changed.",
         errors=[
             Finding(
                 "hostname_taken",
                 "hostname",
                 f"Challenges have taken {hostname} from one user to another {_MOST_TRANSFERS} "
                 f"times within {_TRANSFERS_IN.days} days.",
-                "Ask an operator to decide: PUT /hostnames/{name}.",
+                f"Ask an operator to decide: PUT /hostnames/{hostname}.",
             )
         ],
     )

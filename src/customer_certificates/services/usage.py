@@ -35,7 +35,7 @@ class Use(NamedTuple):
     stored_bytes: int = 0
 
     def minus(self, other: "Use") -> "Use":
-        """What must be added to `other` for this."""
+        """Returns the difference between this and `other`."""
         return Use(*(mine - its for mine, its in zip(self, other, strict=True)))
 
 
@@ -47,7 +47,7 @@ _parameters = tuple(f"more_{name}" for name in Use._fields)
 
 
 def of_new(content: Mapping[str, Any], hostnames: int, key: Secret) -> Use:
-    """What a new certificate with this content, so many hostnames and this key takes."""
+    """Returns the use of a new certificate with this content, number of hostnames, and key."""
     texts = sum(len(content[name].encode()) for name in _TEXTS if content[name])
     sealed = HEADER.size + len(key.reveal()) + TAG_BYTES
     return Use(1, hostnames, 0, texts + sealed)

@@ -21,6 +21,7 @@ from .events import Events
 from .hostnames import Hostnames
 from .password_rules import require_strong
 from .passwords import Passwords
+from .rate_counts import RateCounts
 from .registrations import Registrations
 from .repeats import ANY_NUMBER, Once
 from .views import Tags, UserView, require_view
@@ -122,7 +123,7 @@ class Users:
         self._verification = verification
         self._strong_passwords = strong_passwords
         self._now = now
-        self._registrations = Registrations(database, now)
+        self._registrations = Registrations(RateCounts(database, now))
         self._revoke = database.prepare(
             update(Token)
             .where(

@@ -11,8 +11,7 @@ from sqlalchemy.orm import aliased
 from ..crypto.link_tokens import digest_of, new_link_token
 from ..gateways.database import EVERYBODY, Database
 from ..gateways.smtp import Mailer
-from ..models import EmailVerification, EmailVerificationLink, MailCount, User
-from .address_verification import LONGEST_WINDOW
+from ..models import EmailVerification, EmailVerificationLink, User
 from .expiry_letters import address_of, recipient
 from .mail_queue import MailQueue, Obstacle, Outgoing, time_parameter
 
@@ -56,29 +55,20 @@ class VerificationMails(MailQueue[_Address]):
             insert(EmailVerificationLink), ("token_sha256", "user_id", "email", "expires_at")
         )
         self._keep_newest = database.prepare(_keep_newest())
-        self._clean = [
-            database.prepare(
-                delete(EmailVerificationLink).where(
-                    EmailVerificationLink.expires_at <= time_parameter("now")
-                ),
-                tenant=None,
+        self._clean = database.prepare(
+            delete(EmailVerificationLink).where(
+                EmailVerificationLink.expires_at <= time_parameter("now")
             ),
-            database.prepare(
-                delete(MailCount).where(MailCount.since <= time_parameter("counted")), tenant=None
-            ),
-        ]
+            tenant=None,
+        )
 
     def run(self) -> int:
         """Sends mails that are due; returns how many the server took. Raises Unavailable."""
         return self.send() if self._due(now=self._now()) else 0
 
     def clean(self) -> None:
-        """Removes links and counts that are too old to matter. Raises Unavailable."""
-        now = self._now()
-        links, counts = self._clean
-        self._database.run_together(
-            EVERYBODY, (links, {"now": now}), (counts, {"counted": now - LONGEST_WINDOW})
-        )
+        """Removes links that have expired. Raises Unavailable."""
+        self._database.run_together(EVERYBODY, (self._clean, {"now": self._now()}))
 
     def joined(self, shown: Any) -> Any:
         """With the user."""

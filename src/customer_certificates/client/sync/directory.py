@@ -101,7 +101,9 @@ class Directory:
             return file.read(_LARGEST_BYTES)
 
     def stat(self, path: str) -> os.stat_result | None:
-        """What is at `path`, which may be a symbolic link; None: nothing is. Raises OSError."""
+        """Returns the status of `path`, not following a symbolic link; None: it does not exist.
+
+        Raises OSError."""
         with suppress(FileNotFoundError), self._parent(path) as (folder, name):
             return os.stat(name, dir_fd=folder, follow_symlinks=False)
         return None

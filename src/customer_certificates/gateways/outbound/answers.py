@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What a GET gave. `location` is where it redirects to; `is_whole`: `body` is all of it."""
+    """The response to a GET. `location`: of a redirect; `is_whole`: `body` is all of it."""
 
     status: int
     location: str | None

@@ -1,0 +1,111 @@
+"""Limits of how often something happens, counted in the database for all processes together."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, DateTime, bindparam, case, delete, select
+from sqlalchemy.dialects import postgresql
+
+from ..gateways.database import EVERYBODY, Database, Transaction
+from ..gateways.prepared import Prepared, Row
+from ..models import RateCount
+
+_REMOVED_AT_ONCE = 1000
+
+
+class Rate(NamedTuple):
+    """At most `most` of `name` in a window of time, which begins with the first of them."""
+
+    name: str
+    window: timedelta
+    most: int
+
+
+class RateCounts:
+    """Counts are exact, with any number of requests at once.
+
+    A transaction that counts a name waits for others that count it: count names in one order.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        over: Any = RateCount.ends_at <= bindparam("now", type_=DateTime(timezone=True))
+        self._add = database.prepare(_addition(over), ("name", "number", "ends_at"))
+        self._find = database.prepare(
+            select(RateCount.number, RateCount.ends_at).where(
+                RateCount.name == bindparam("of_name"), ~over
+            ),
+            tenant=None,
+        )
+        oldest = (
+            select(RateCount.name)
+            .where(over)
+            .order_by(RateCount.ends_at)
+            .limit(bindparam("limit", type_=BigInteger))
+            .with_for_update(skip_locked=True)
+        )
+        self._remove = database.prepare(
+            delete(RateCount).where(RateCount.name.in_(oldest)).returning(RateCount.name)
+        )
+
+    def add(self, session: Transaction, rates: Sequence[Rate]) -> int | None:
+        """Counts one more for each rate, if the transaction is committed.
+
+        Returns the seconds to wait if that is one too many for a rate; None: it is not.
+        """
+        now = self._now()
+        return _seconds(rates, session.run_together(*self._additions(rates, now)), now)
+
+    def add_at_once(self, rates: Sequence[Rate]) -> int | None:
+        """As `add`, in a transaction of its own. Raises Unavailable."""
+        now = self._now()
+        rows = self._database.run_together(EVERYBODY, *self._additions(rates, now))
+        return _seconds(rates, rows, now)
+
+    def wait(self, rate: Rate) -> int | None:
+        """Returns the seconds until one more may be counted; None: now."""
+        now = self._now()
+        rows = self._find(of_name=rate.name, now=now)
+        return _seconds([rate._replace(most=rate.most - 1)], [rows], now)
+
+    def clean(self) -> int:
+        """Removes counts whose window is over; returns how many. Raises Unavailable."""
+        number = 0
+        while True:
+            with self._database.begin(EVERYBODY) as session:
+                removed = session.run(self._remove, now=self._now(), limit=_REMOVED_AT_ONCE)
+            number += len(removed)
+            if len(removed) < _REMOVED_AT_ONCE:
+                return number
+
+    def _additions(
+        self, rates: Sequence[Rate], now: datetime
+    ) -> list[tuple[Prepared, dict[str, Any]]]:
+        return [
+            (self._add, {"name": name, "number": 1, "ends_at": now + window, "now": now})
+            for name, window, _ in rates
+        ]
+
+
+def _addition(over: Any) -> Any:
+    """Adds one to a count; one whose window is over begins anew."""
+    insert = postgresql.insert(RateCount)
+    return insert.on_conflict_do_update(
+        index_elements=[RateCount.name],
+        set_={
+            "number": case((over, insert.excluded.number), else_=RateCount.number + 1),
+            "ends_at": case((over, insert.excluded.ends_at), else_=RateCount.ends_at),
+        },
+    ).returning(RateCount.number, RateCount.ends_at)
+
+
+def _seconds(rates: Sequence[Rate], found: Sequence[list[Row]], now: datetime) -> int | None:
+    waits = [
+        (ends_at - now).total_seconds()
+        for rate, rows in zip(rates, found, strict=True)
+        for number, ends_at in rows
+        if number > rate.most
+    ]
+    return max(1, int(max(waits)) + 1) if waits else None

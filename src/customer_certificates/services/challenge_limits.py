@@ -22,6 +22,9 @@ _WINDOW = timedelta(minutes=10)
 # One customer may prove many names of one domain; a provider's servers have many customers.
 MOST_OF_DOMAIN = 120
 MOST_OF_SERVER = 1200
+# One user causes a third of those at most. Otherwise a user could use up the checks of another
+# user's domain, and keep that user from proving it.
+_SHARE = 3
 _MOST_SERVERS = 4
 _LOOKUP_SECONDS = 2.0
 _KEPT_ZONES, _KEPT_SECONDS = 4096, 600
@@ -50,21 +53,29 @@ class CheckLimits:
             tenant=None,
         )
 
-    def take(self, hostname: str) -> int | None:
-        """Counts a check. Returns the seconds to wait if there were too many; None: go on.
+    def take(self, hostname: str, user_id: int) -> int | None:
+        """Counts a check for the user. Returns the seconds to wait if there were too many; None:
+        go on.
 
         Raises Unavailable.
         """
         domain = registrable_domain(hostname)
-        wait = self._count([f"domain:{domain}"], MOST_OF_DOMAIN)
+        wait = self._take([f"domain:{domain}"], MOST_OF_DOMAIN, user_id)
         if wait is None and (servers := self._servers_of(domain)):
-            wait = self._count([f"server:{server}" for server in servers], MOST_OF_SERVER)
+            names = [f"server:{server}" for server in servers]
+            wait = self._take(names, MOST_OF_SERVER, user_id)
         return wait
 
     def clean(self) -> int:
         """Deletes counts whose time is over. Returns how many. Raises Unavailable."""
         (deleted,) = self._database.run_together(EVERYBODY, (self._clean, {"now": self._now()}))
         return len(deleted)
+
+    def _take(self, names: Sequence[str], most: int, user_id: int) -> int | None:
+        """Counts for the user first: what the user has no share left for uses up nobody else's."""
+        own = [f"{name} user:{user_id}" for name in names]
+        wait = self._count(own, most // _SHARE)
+        return self._count(names, most) if wait is None else wait
 
     def _count(self, names: Sequence[str], most: int) -> int | None:
         now = self._now()

@@ -747,6 +747,23 @@ def test_a_user_has_so_many_pending_challenges(
     parts.create(users[0], name)
 
 
+def test_challenges_prove_so_many_hostnames(
+    parts: Parts, engine: sa.Engine, users: list[int], name: str
+) -> None:
+    """They need no certificate, which would count; a wildcard in DNS answers for any number."""
+    with engine.begin() as connection:
+        quota = sa.update(User).where(User.id == users[0]).values(quotas='{"hostnames":1}')
+        connection.execute(quota)
+    parts.prove(users[0], f"a0.{name}")
+
+    with pytest.raises(Conflict) as refused:
+        parts.prove(users[0], name)
+    assert [one.code for one in refused.value.errors] == ["quota_exceeded"]
+    assert owner_of(engine, name) is None
+    assert parts.prove(users[0], f"a0.{name}").state == "verified"
+    assert parts.prove(users[1], name).state == "verified"
+
+
 def test_a_domain_is_asked_so_often_for_all_users(
     make: Make,
     users: list[int],

@@ -72,6 +72,9 @@ class HostnameClaims:
                 HostnameClaim.user_id == user_id, HostnameClaim.proof == "none"
             )
         )
+        self._number_of_user = database.prepare(
+            select(func.count()).where(HostnameClaim.user_id == user_id)
+        )
         self._all_of_user = database.prepare(
             select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
         )
@@ -134,6 +137,11 @@ class HostnameClaims:
     def number_unproven(self, session: Transaction, user_id: int) -> int:
         """Returns how many unproven claims the user has."""
         ((number,),) = session.run(self._unproven, user_id=user_id)
+        return int(number)
+
+    def number(self, session: Transaction, user_id: int) -> int:
+        """Returns how many claims the user has."""
+        ((number,),) = session.run(self._number_of_user, user_id=user_id)
         return int(number)
 
     def all_of(self, session: Transaction, user_id: int) -> list[str]:

@@ -53,10 +53,14 @@ class OwnershipChanges:
         decision: Decision,
         evidence: Evidence,
     ) -> None:
-        """Raises Conflict if the user would have too many unproven names."""
+        """Raises Conflict if the user would have too many unproven names, or too many that
+        challenges prove: those need no certificate, so no other quota limits them."""
         if decision.new and evidence.proof == "none":
             used = self.claims.number_unproven(session, user_id) + len(decision.new)
             require_of(session, user_id, "unproven_hostnames", used)
+        elif decision.new and evidence.proof == "challenge":
+            used = self.claims.number(session, user_id) + len(decision.new)
+            require_of(session, user_id, "hostnames", used)
 
     def apply(
         self,

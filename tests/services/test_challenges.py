@@ -571,6 +571,18 @@ def test_both_parties_and_the_audit_hear_of_a_contest(
         assert [*actions] == ["challenge.create", "challenge.contest", "challenge.close"]
 
 
+def test_a_contest_ends_with_the_challengers_challenge(
+    parts: Parts, users: list[int], name: str, engine: sa.Engine
+) -> None:
+    contest(parts, users, name)
+    parts.delete(users[1], name)
+    parts.notify()
+
+    assert owner_of(engine, name) == (users[0], "challenge")
+    for user_id in users[:2]:
+        assert events(engine, user_id)[-2:] == ["hostname.contested", "hostname.contest_closed"]
+
+
 def test_an_unreachable_incumbent_keeps_the_name(
     make: Make, users: list[int], name: str, engine: sa.Engine
 ) -> None:

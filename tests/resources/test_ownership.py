@@ -13,7 +13,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from falcon.testing import Result, TestClient
 
 from customer_certificates.gateways.database import Database
-from customer_certificates.models import AuditEntry, Delivery, Event, HostnameNotice, Webhook
+from customer_certificates.models import (
+    AuditEntry,
+    Certificate,
+    Delivery,
+    Event,
+    HostnameNotice,
+    Webhook,
+)
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.cutovers import Cutovers
 from customer_certificates.services.events import Events
@@ -371,6 +378,32 @@ def test_a_released_name_is_told_to_both_parties_and_leaves_the_certificate_acti
     # The event that only agents need is not shown.
     assert not any("hostnames_changed" in one["type"] for one in shown_events)
     assert proofs(engine)["kept.example.com"] == (stranger, "none")
+
+
+def test_a_notice_that_fails_keeps_no_other_waiting(
+    reporting: TestClient,
+    engine: sa.Engine,
+    database: Database,
+    clock: Clock,
+    owner: int,
+    stranger: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many fail: here, all that are read at once."""
+    delivery = "customer_certificates.services.hostname_notice_delivery"
+    monkeypatch.setattr(f"{delivery}._MOST_IN_A_RUN", 1)
+    for hostname in ("a.example.com", "b.example.com"):
+        store(reporting, stranger, self_signed(hostname), active=True)
+        assert upload(reporting, owner, public(hostname)).status_code == 201
+    this = (Certificate.user_id == stranger) & Certificate.hostnames.contains("a.example.com")
+    with engine.begin() as connection:
+        connection.execute(sa.update(Certificate).where(this).values(findings="broken"))
+
+    assert notify(database, clock) == 3
+    assert events_of(engine, stranger) == [("hostname.released", ["b.example.com"])]
+    with engine.begin() as connection:
+        connection.execute(sa.update(Certificate).where(this).values(findings="[]"))
+    assert notify(database, clock) == 1
 
 
 def test_the_feed_sends_again_the_certificates_that_lose_or_share_a_name(

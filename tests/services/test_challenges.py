@@ -571,6 +571,18 @@ def test_both_parties_and_the_audit_hear_of_a_contest(
         assert [*actions] == ["challenge.create", "challenge.contest", "challenge.close"]
 
 
+def test_a_contest_ends_with_the_challengers_challenge(
+    parts: Parts, users: list[int], name: str, engine: sa.Engine
+) -> None:
+    contest(parts, users, name)
+    parts.delete(users[1], name)
+    parts.notify()
+
+    assert owner_of(engine, name) == (users[0], "challenge")
+    for user_id in users[:2]:
+        assert events(engine, user_id)[-2:] == ["hostname.contested", "hostname.contest_closed"]
+
+
 def test_an_unreachable_incumbent_keeps_the_name(
     make: Make, users: list[int], name: str, engine: sa.Engine
 ) -> None:
@@ -745,6 +757,23 @@ def test_a_user_has_so_many_pending_challenges(
     parts.create(users[1], name)
     parts.delete(users[0], f"a0.{name}")
     parts.create(users[0], name)
+
+
+def test_challenges_prove_so_many_hostnames(
+    parts: Parts, engine: sa.Engine, users: list[int], name: str
+) -> None:
+    """They need no certificate, which would count; a wildcard in DNS answers for any number."""
+    with engine.begin() as connection:
+        quota = sa.update(User).where(User.id == users[0]).values(quotas='{"hostnames":1}')
+        connection.execute(quota)
+    parts.prove(users[0], f"a0.{name}")
+
+    with pytest.raises(Conflict) as refused:
+        parts.prove(users[0], name)
+    assert [one.code for one in refused.value.errors] == ["quota_exceeded"]
+    assert owner_of(engine, name) is None
+    assert parts.prove(users[0], f"a0.{name}").state == "verified"
+    assert parts.prove(users[1], name).state == "verified"
 
 
 def test_a_domain_is_asked_so_often_for_all_users(

@@ -98,7 +98,9 @@ class Challenges:
         """Removes the challenge; its records prove nothing from then on. Raises NotFound."""
         with self._database.begin(user_id) as session:
             locked_user(session, user_id)
-            session.delete(_required(session, user_id, hostname))
+            challenge = _required(session, user_id, hostname)
+            self._proving.withdraw(session, caller, challenge)
+            session.delete(challenge)
             session.flush()
             path = challenge_path(user_id, hostname)
             self._audit.record(session, caller, "challenge.delete", user_id, path)

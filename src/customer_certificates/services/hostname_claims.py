@@ -75,6 +75,9 @@ class HostnameClaims:
                 User.quotas,
             ).where(User.id == user_id)
         )
+        self._number_of_user = database.prepare(
+            select(func.count()).where(HostnameClaim.user_id == user_id)
+        )
         self._all_of_user = database.prepare(
             select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
         )
@@ -138,6 +141,11 @@ class HostnameClaims:
         """Returns how many unproven claims the user has, and the column `users.quotas`."""
         ((number, quotas),) = session.run(self._unproven, user_id=user_id)
         return number, quotas
+
+    def number(self, session: Transaction, user_id: int) -> int:
+        """Returns how many claims the user has."""
+        ((number,),) = session.run(self._number_of_user, user_id=user_id)
+        return int(number)
 
     def all_of(self, session: Transaction, user_id: int) -> list[str]:
         """Returns all hostnames that the user claims."""

@@ -4,8 +4,9 @@ import logging
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, delete, select
+from sqlalchemy.orm import load_only
 
-from ..errors import Finding
+from ..errors import Finding, Unavailable
 from ..gateways.database import Database, Transaction
 from ..models import Certificate, CertificateHostname, HostnameClaim, HostnameNotice, User
 from .audit import Audit
@@ -59,6 +60,7 @@ class HostnameNoticeDelivery:
         self._events = events
         self._waiting = database.prepare(
             select(HostnameNotice.id, HostnameNotice.user_id)
+            .where(HostnameNotice.id > bindparam("after", type_=BigInteger))
             .order_by(HostnameNotice.id)
             .limit(_MOST_IN_A_RUN),
             tenant=None,
@@ -72,12 +74,11 @@ class HostnameNoticeDelivery:
 
     def run(self) -> int:
         """Notifies users; returns how many notices were handled. Raises Unavailable."""
-        number = 0
-        while rows := self._waiting():
-            handled = sum(self._handle(notice_id, user_id) for notice_id, user_id in rows)
-            number += handled
-            if handled < len(rows):
-                break
+        number = after = 0
+        while rows := self._waiting(after=after):
+            number += sum(self._handle(notice_id, user_id) for notice_id, user_id in rows)
+            # Those that have failed wait for the next run; they keep none behind them waiting.
+            after = rows[-1][0]
         return number
 
     def _handle(self, notice_id: int, user_id: int) -> bool:
@@ -88,6 +89,10 @@ class HostnameNoticeDelivery:
                 rows = session.run(self._take, notice_id=notice_id)
                 if user and rows:
                     self._notify(session, user_id, *rows[0])
+        except Unavailable as error:
+            # Perhaps for this user alone, whose row is locked.
+            _log.warning("Notice %s about a hostname waits: %s", notice_id, error.detail)
+            return False
         except Exception:
             # One notice that fails must not keep others waiting; it stays in the outbox.
             _log.exception("Notice %s about a hostname failed", notice_id)
@@ -120,6 +125,8 @@ class HostnameNoticeDelivery:
         """Has active certificates for the hostname have this finding about it; None: none."""
         certificates = session.scalars(
             select(Certificate)
+            # A user may have thousands for one name.
+            .options(load_only(Certificate.findings))
             .join(CertificateHostname, CertificateHostname.certificate_id == Certificate.id)
             .where(
                 CertificateHostname.user_id == user_id,

@@ -10,7 +10,7 @@ from ..pki.ownership import UNPROVEN, Claim, Decision, Evidence, Existing, cover
 from .hostname_claims import HostnameClaims
 from .hostname_notices import HostnameNotices
 from .hostname_refusals import taken
-from .quota_limits import require
+from .quota_limits import require, require_of
 
 
 class OwnershipRules(NamedTuple):
@@ -53,10 +53,14 @@ class OwnershipChanges:
         decision: Decision,
         evidence: Evidence,
     ) -> None:
-        """Raises Conflict if the user would have too many unproven names."""
+        """Raises Conflict if the user would have too many unproven names, or too many that
+        challenges prove: those need no certificate, so no other quota limits them."""
         if decision.new and evidence.proof == "none":
             number, quotas = self.claims.unproven(session, user_id)
             require(quotas, "unproven_hostnames", number + len(decision.new))
+        elif decision.new and evidence.proof == "challenge":
+            used = self.claims.number(session, user_id) + len(decision.new)
+            require_of(session, user_id, "hostnames", used)
 
     def apply(
         self,

@@ -106,7 +106,8 @@ class Hostnames:
         """Makes `hostname` the user's, who has proven control of it, or to whom it is granted.
 
         `incumbent_failed`: a repeated check of another user's challenge has failed, so that claim
-        gives way. Raises Conflict: the name is reserved, or another user has a stronger proof.
+        gives way. Raises Conflict: the name is reserved, another user has a stronger proof, or
+        the user has as many hostnames as its quota allows.
         """
         evidence = Evidence(kind, now)
         self._ownership.claims.lock(session, [hostname])
@@ -119,6 +120,7 @@ class Hostnames:
         if decision.contested:
             return Outcome("contested", decision.contested[0].user_id)
         require_allowed(decision, user_id, "hostname")
+        self._ownership.require_quota(session, user_id, decision, evidence)
         self._ownership.apply(session, user_id, decision, evidence, existing, "hostname")
         self._ownership.notices.resend(session, decision.new)
         if kind == "operator" and decision.new and not other:

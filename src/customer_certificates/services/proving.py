@@ -290,6 +290,12 @@ class Proving:
             self._close(session, challenge, "Both records still stand.", other)
             self._record(session, caller, challenge, "challenge.close")
 
+    def withdraw(self, session: Transaction, caller: Caller, challenge: HostnameChallenge) -> None:
+        """Ends the contest, if there is one, of a locked challenge that is about to be deleted."""
+        if challenge.state == "contesting":
+            self._close(session, challenge, "The challenger has deleted the challenge.")
+            self._record(session, caller, challenge, "challenge.close")
+
     def _close(
         self,
         session: Transaction,

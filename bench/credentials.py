@@ -25,6 +25,7 @@ def start_closed(folder: Path, database: str, cache: str) -> Server:
     make(folder / "master-key")
     settings = {
         "CC_ENV": "prd",
+        "CC_HOSTNAME_PROOF": "preferred",
         "CC_MASTER_KEY": f"file:{folder / 'master-key'}",
         "CC_RATE_LIMIT": "1000000",
     }

@@ -79,6 +79,7 @@ def debugged(backend: Backend, engine: sa.Engine, folder: Path) -> Iterator[Serv
             **backend.named(),
             "CC_ENV": "prd",
             "CC_UPLOAD_CHECKS": "report",
+            "CC_HOSTNAME_PROOF": "preferred",
             "PYTHONFAULTHANDLER": "1",
         },
         folder / f"debugged-{backend.name}.log",

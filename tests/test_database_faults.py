@@ -360,9 +360,9 @@ def test_the_disk_of_sqlite_is_full(small_disk: SmallDisk, folder: Path) -> None
     try:
         with service.client() as client:
             owner = Owner(client)
-            body = "a certificate " * 2000
+            body = "a certificate " * 1100
             upload = f"{owner.path}/certificates"
-            for _ in range(200):
+            for _ in range(400):
                 answer = client.post(upload, json=an_upload(body=body))
                 if answer.status_code != 201:
                     break

@@ -10,12 +10,15 @@ from .services.hostname_ownership import OwnershipRules
 
 def ownership_rules(config: Config) -> OwnershipRules:
     """Returns the rules by which hostnames are claimed."""
-    own_host = urlsplit(config.public_url).hostname if config.public_url else None
-    own = [name for name in (own_host, config.challenge_domain) if name]
-    policy = NamePolicy(
-        _normalized(config.reserved_hostnames), _normalized((*config.edge_targets, *own))
-    )
+    reserved = (*config.reserved_hostnames, *_own_names(config))
+    policy = NamePolicy(_normalized(reserved), _normalized(config.edge_targets))
     return OwnershipRules(policy, config.hostname_proof == "required")
+
+
+def _own_names(config: Config) -> list[str]:
+    """The hostnames of the service itself."""
+    host = urlsplit(config.public_url or "").hostname
+    return [one for one in (host, config.challenge_domain) if one]
 
 
 def _normalized(names: tuple[str, ...]) -> list[str]:

@@ -114,6 +114,7 @@ class Workers(MPServer):
                     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
         worker.start = start_alone  # type: ignore[method-assign]
+        _wait_in_one_thread(worker)
         return worker
 
     def _respawn_workers(self, *arguments: Any, **settings: Any) -> None:
@@ -251,6 +252,27 @@ def _accept_no_more(listener: int) -> None:
         nobodys.listen(1)
         os.dup2(nobodys.fileno(), listener)
     os.set_blocking(listener, False)
+
+
+def _wait_in_one_thread(worker: WorkerProcess) -> None:
+    """Lets only granian's watcher of `worker` wait for the process; other threads ask the watcher.
+
+    Where several threads wait for one process, one gets its status. Until that thread has stored
+    it, multiprocessing tells the others that the process is alive, and they would kill it.
+    """
+    ended, watch = Event(), worker._watcher
+
+    def watch_alone() -> None:
+        worker.inner.join()
+        ended.set()
+        watch()
+
+    def join(timeout: float | None = None) -> None:
+        ended.wait(timeout)
+
+    worker._watcher = watch_alone  # type: ignore[method-assign]
+    worker.join = join  # type: ignore[method-assign]
+    worker.is_alive = lambda: not ended.is_set()  # type: ignore[method-assign]
 
 
 def _signal(worker: WorkerProcess, number: signal.Signals) -> None:

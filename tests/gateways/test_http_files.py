@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from time import sleep
 
 import pytest
 
@@ -152,3 +153,14 @@ def test_a_server_that_does_not_answer_is_not_waited_for(serve: Serve) -> None:
 
     with pytest.raises(TargetUnreachable):
         files(server, seconds=0.3).read(NAME, PATH, [LOOPBACK])
+
+
+def test_redirects_share_one_deadline(serve: Serve) -> None:
+    """A slow server that redirects would otherwise keep a thread four times as long."""
+
+    def slow(_: Received) -> list[bytes]:
+        sleep(0.6)
+        return [moved(PATH)]
+
+    with pytest.raises(TargetUnreachable):
+        files(serve(slow), seconds=1.0).read(NAME, PATH, [LOOPBACK])

@@ -24,6 +24,7 @@ def _asking(backend: Backend, dns_server: DnsServer) -> Iterator[Application]:
             CC_DNS_RESOLVERS=dns_server.address,
             CC_CHALLENGE_DOMAIN="challenges.test",
             CC_RESERVED_HOSTNAMES="platform.example",
+            CC_PUBLIC_URL="https://certificates.example:8443/api",
         )
     )
     yield app
@@ -106,7 +107,12 @@ def test_an_international_name_in_a_path(
 
 
 @pytest.mark.parametrize(
-    "hostname", ["a.platform.example", "localhost", "*.github.io", "*.co.uk", "a.local"]
+    "hostname",
+    [
+        *("a.platform.example", "localhost", "*.github.io", "*.co.uk", "a.local"),
+        # The service's own names: of CC_PUBLIC_URL and CC_CHALLENGE_DOMAIN.
+        *("certificates.example", "a.certificates.example", "a.challenges.test"),
+    ],
 )
 def test_what_no_challenge_can_prove(asking: TestClient, owner: int, hostname: str) -> None:
     refused = asking.simulate_post(path_of(owner, hostname))

@@ -222,3 +222,26 @@ def test_the_owner_of_a_name_is_served_whatever_others_have_for_it(
         json={"active": False, "allow_lost_hostnames": True},
     )
     assert winners(reporting) == [wildcard]
+
+
+@pytest.mark.parametrize("theirs", [WWW, "*.example.com"])
+def test_however_much_others_have_for_a_name_its_owner_is_served(
+    reporting: TestClient,
+    owner: int,
+    stranger: int,
+    theirs: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So many certificates at most are looked at: those that decide come first."""
+    monkeypatch.setattr("customer_certificates.services.resolving._MOST_SHOWN", 2)
+    mine = add(reporting, owner, public(), active=False)
+    for number in range(3):
+        add(reporting, stranger, public(theirs, end=(90 + number) * DAY), grant_hostnames=True)
+
+    answer = reporting.simulate_patch(
+        f"/users/{owner}/certificates/{mine}/active",
+        json={"active": True, "grant_hostnames": True},
+    )
+
+    assert answer.status_code == 202, answer.text
+    assert winners(reporting) == [mine]

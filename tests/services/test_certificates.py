@@ -198,8 +198,8 @@ def test_no_use_case_asks_once_for_each_row(
         # revision, the same one, itself, its names, its intermediate, its key: on PostgreSQL in
         # three trips.
         "upload": lambda: certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None),
-        # The same, the lock of its names, the claims there are, how many are unproven, the quota,
-        # the claims, whether others of the user's certificates are served for them from now on.
+        # The same, the lock of its names, the claims there are, how many are unproven, the
+        # claims, whether others of the user's certificates are served for them from now on.
         "upload active": lambda: certificates.upload(
             CALLER, owner, sent(CertificateUpload, *names, active=True), None
         ),
@@ -239,7 +239,7 @@ def test_no_use_case_asks_once_for_each_row(
         "find": 2,
         "check": 5,
         "upload": 12,
-        "upload active": 20,
+        "upload active": 19,
         "activate": 11,
         "activate again": 5,
         "replace": 23,

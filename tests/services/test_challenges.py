@@ -748,36 +748,78 @@ def test_a_user_has_so_many_pending_challenges(
 
 
 def test_a_domain_is_asked_so_often_for_all_users(
-    make: Make, users: list[int], name: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    make: Make,
+    users: list[int],
+    engine: sa.Engine,
+    name: str,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever process asks; and again after some time."""
-    monkeypatch.setattr(challenge_limits, "MOST_OF_DOMAIN", 3)
+    monkeypatch.setattr(challenge_limits, "MOST_OF_DOMAIN", 6)
     one, other = make(), make()
-    names = [f"a{number}.{name}" for number in range(4)]
-    for number, hostname in enumerate(names):
-        one.create(users[number % 2], hostname)
-    for number, hostname in enumerate(names[:3]):
-        one.verify(users[number % 2], hostname)
+    for user_id in (*users, late := add_users(engine, 1)[0]):
+        one.create(user_id, name)
+    for user_id in users * 2:
+        one.verify(user_id, name)
 
     with pytest.raises(TooManyRequests) as refused:
-        other.verify(users[1], names[3])
+        other.verify(late, name)
 
     assert refused.value.retry_after
     clock.pass_by(timedelta(seconds=refused.value.retry_after))
-    other.verify(users[1], names[3])
+    other.verify(late, name)
+
+
+@pytest.mark.parametrize(
+    ("limit", "hostnames"),
+    [
+        ("MOST_OF_DOMAIN", ("a.{}", "b.{}", "c.{}")),
+        ("MOST_OF_SERVER", tuple(f"{{}}.{zone}" for zone in (OTHER_ZONE, *ZONES))),
+    ],
+)
+def test_a_user_does_not_use_up_the_checks_of_anothers_domain(
+    parts: Parts,
+    users: list[int],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    hostnames: tuple[str, ...],
+) -> None:
+    """A third of the checks is for one user, however often that user tries."""
+    attacker, victim, _ = users
+    monkeypatch.setattr(challenge_limits, limit, 6)
+    label = name.partition(".")[2].partition(".")[0]
+    names = [one.format(name if limit == "MOST_OF_DOMAIN" else label) for one in hostnames]
+    for hostname in names:
+        parts.create(attacker, hostname)
+    for hostname in names[:2]:
+        parts.verify(attacker, hostname)
+    for _ in range(6):
+        with pytest.raises(TooManyRequests):
+            parts.verify(attacker, names[2])
+
+    parts.create(victim, names[2])
+    assert parts.verify(victim, names[2]).last_checked_at
 
 
 def test_a_dns_server_is_asked_so_often_for_all_domains(
-    parts: Parts, users: list[int], name: str, monkeypatch: pytest.MonkeyPatch
+    parts: Parts,
+    users: list[int],
+    engine: sa.Engine,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(challenge_limits, "MOST_OF_SERVER", 1)
+    monkeypatch.setattr(challenge_limits, "MOST_OF_SERVER", 3)
     names = [f"{name.partition('.')[2].partition('.')[0]}.{zone}" for zone in ZONES]
-    for hostname in names:
-        parts.create(users[0], hostname)
+    for user_id, hostname in zip(users, (names[0], *names), strict=True):
+        parts.create(user_id, hostname)
+        parts.verify(user_id, hostname)
 
-    parts.verify(users[0], names[0])
+    late = add_users(engine, 1)[0]
+    parts.create(late, names[1])
     with pytest.raises(TooManyRequests, match="DNS servers"):
-        parts.verify(users[0], names[1])
+        parts.verify(late, names[1])
 
 
 def test_a_worker_waits_until_a_domain_may_be_asked_again(

@@ -31,13 +31,14 @@ class HttpFiles:
     def read(self, host: str, path: str, addresses: Sequence[Address]) -> bytes:
         """The file at `path`. `addresses` are those of `host`, an IP address or a name.
 
-        Follows redirects to the same host and path alone, as those from HTTP to HTTPS.
+        Follows redirects to the same host and path alone, as those from HTTP to HTTPS; all of
+        them share one deadline.
         Raises FileMissing, TargetForbidden, TargetUnreachable.
         """
         url = self.url(host, path)
-        start = read(url)
+        start, deadline = read(url), self._outbound.deadline()
         for _ in range(_MOST_REDIRECTS + 1):
-            page = self._outbound.get(url, MOST_BYTES, addresses)
+            page = self._outbound.get(url, MOST_BYTES, addresses, deadline)
             if page.status not in _REDIRECTS:
                 return _file(page)
             url = self._redirected(start, url, page.location)

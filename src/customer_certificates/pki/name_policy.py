@@ -20,9 +20,9 @@ class NamePolicy:
     """Says which names are restricted."""
 
     def __init__(self, reserved: Sequence[str] = (), edge: Sequence[str] = ()) -> None:
-        """`reserved` are names that are reserved with everything beneath them; `edge` are names and
-        addresses of the service itself and of the servers that terminate TLS. Normalized."""
-        self._addresses = frozenset(one for one in edge if address_of(one))
+        """`reserved` are names that are reserved with everything beneath them, or addresses; `edge`
+        are the names and addresses of the servers that terminate TLS. All are normalized."""
+        self._addresses = frozenset(one for one in (*reserved, *edge) if address_of(one))
         names = {*reserved, *edge} - self._addresses
         self._subtrees = frozenset(name.removeprefix("*.") for name in names)
         # A wildcard that covers a reserved name would serve it.

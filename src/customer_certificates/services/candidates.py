@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Select, Text, and_, bindparam, select
+from sqlalchemy import BigInteger, Select, Text, and_, bindparam, case, select
 
 from ..gateways.database import Database
 from ..gateways.prepared import Row
@@ -95,11 +95,22 @@ class Candidates:
         self._deciding = database.prepare(
             named(*DECIDING)
             .outerjoin(PrivateKey, OF_KEY)
-            .order_by(Certificate.active.desc(), Certificate.id.desc()),
+            .order_by(
+                Certificate.active.desc(),
+                # First those that settle whose the hostname is: whatever others have, and however
+                # much of it, the limit must not cut these off.
+                HostnameClaim.hostname.is_(None),
+                case((CertificateHostname.hostname == names[0], 0), else_=1),
+                Certificate.id.desc(),
+            ),
             tenant=None,
         )
         self._serving = database.prepare(
-            _with_keys(named(*DECIDING, *SERVING)).where(Certificate.active), tenant=None
+            # What its user does not own decides nothing.
+            _with_keys(named(*DECIDING, *SERVING)).where(
+                Certificate.active, HostnameClaim.hostname.is_not(None)
+            ),
+            tenant=None,
         )
         self._those = database.prepare(
             _with_keys(select(Certificate.hostnames, OWNED_NAMES, *DECIDING, *SERVING))
@@ -113,7 +124,8 @@ class Candidates:
         return servables(self._those(ids=ids_as_json(certificate_ids)))
 
     def of(self, hostname: str, most: int = _MOST) -> list[Found]:
-        """The candidates, active ones first, the newest of them first; about `most` at most."""
+        """The candidates, about `most` at most: active ones first, of them those of owners of the
+        name first, then those of owners of the wildcard; the newest of them first."""
         rows = self._deciding(hostname=hostname, wildcard=wildcard_of(hostname), limit=most)
         by_id: dict[int, list[Row]] = {}
         for row in rows:

@@ -1,6 +1,6 @@
 """How many checks of all users may ask one domain, and one DNS server, in a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from threading import Lock
 
@@ -17,6 +17,9 @@ _WINDOW = timedelta(minutes=10)
 # One customer may prove many names of one domain; a provider's servers have many customers.
 MOST_OF_DOMAIN = 120
 MOST_OF_SERVER = 1200
+# One user causes a third of those at most. Otherwise a user could use up the checks of another
+# user's domain, and keep that user from proving it.
+_SHARE = 3
 _MOST_SERVERS = 4
 _LOOKUP_SECONDS = 2.0
 _KEPT_ZONES, _KEPT_SECONDS = 4096, 600
@@ -35,17 +38,25 @@ class CheckLimits:
         self._lock = Lock()
         self._servers: TTLCache[str, tuple[str, ...]] = TTLCache(_KEPT_ZONES, _KEPT_SECONDS)
 
-    def take(self, hostname: str) -> int | None:
-        """Counts a check. Returns the seconds to wait if there were too many; None: go on.
+    def take(self, hostname: str, user_id: int) -> int | None:
+        """Counts a check for the user. Returns the seconds to wait if there were too many; None:
+        go on.
 
         Raises Unavailable.
         """
         domain = registrable_domain(hostname)
-        wait = self._counts.add_at_once([_rate(f"domain/{domain}", MOST_OF_DOMAIN)])
+        wait = self._take([f"domain/{domain}"], MOST_OF_DOMAIN, user_id)
         if wait is None and (servers := self._servers_of(domain)):
-            wait = self._counts.add_at_once(
-                [_rate(f"server/{server}", MOST_OF_SERVER) for server in servers]
-            )
+            names = [f"server/{server}" for server in servers]
+            wait = self._take(names, MOST_OF_SERVER, user_id)
+        return wait
+
+    def _take(self, names: Sequence[str], most: int, user_id: int) -> int | None:
+        """Counts for the user first: what the user has no share left for uses up nobody else's."""
+        own = [_rate(f"{name}/user/{user_id}", most // _SHARE) for name in names]
+        wait = self._counts.add_at_once(own)
+        if wait is None:
+            wait = self._counts.add_at_once([_rate(name, most) for name in names])
         return wait
 
     def _servers_of(self, domain: str) -> tuple[str, ...]:

@@ -277,7 +277,7 @@ class ChallengeRounds:
 
     def _later(self, due: _Due) -> datetime | None:
         """When to check, if the domain has been asked too often."""
-        seconds = self._limits.take(due.hostname)
+        seconds = self._limits.take(due.hostname, due.user_id)
         return self._now() + timedelta(seconds=seconds) if seconds is not None else None
 
 

@@ -117,14 +117,14 @@ class Challenges:
                 is_owner = _is_owner(session, user_id, hostname)
             if state_at(challenge, is_owner=is_owner, now=self._now()) == "expired":
                 raise _expired(hostname)
-            self._require_turn(hostname)
+            self._require_turn(user_id, hostname)
             try:
                 self._proving.prove(caller, target_of(challenge))
             finally:
                 self._turns.release()
         return self.get(user_id, hostname)
 
-    def _require_turn(self, hostname: str) -> None:
+    def _require_turn(self, user_id: int, hostname: str) -> None:
         """Raises TooManyRequests; if not, the turn is to be given back."""
         if not self._turns.acquire(blocking=False):
             raise TooManyRequests(
@@ -134,7 +134,7 @@ class Challenges:
             )
         wait: int | None = _BUSY_SECONDS
         try:
-            wait = self._limits.take(hostname)
+            wait = self._limits.take(hostname, user_id)
         finally:
             if wait is not None:
                 self._turns.release()

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from ..gateways.database import Database, Transaction
 from ..gateways.prepared import Row
 from ..gateways.sql import advisory_lock, from_first_dot, items_of, replacing
-from ..models import Certificate, CertificateHostname, HostnameClaim
+from ..models import Certificate, CertificateHostname, HostnameClaim, User
 from ..pki.names import wildcard_of
 from ..pki.ownership import Claim, Evidence, Existing, covering
 
@@ -68,9 +68,12 @@ class HostnameClaims:
             )
         )
         self._unproven = database.prepare(
-            select(func.count()).where(
-                HostnameClaim.user_id == user_id, HostnameClaim.proof == "none"
-            )
+            select(
+                select(func.count())
+                .where(HostnameClaim.user_id == user_id, HostnameClaim.proof == "none")
+                .scalar_subquery(),
+                User.quotas,
+            ).where(User.id == user_id)
         )
         self._all_of_user = database.prepare(
             select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
@@ -131,10 +134,10 @@ class HostnameClaims:
             below = beneath(user_id=user_id, hostnames=as_json(wildcards))
         return _existing(claims, below)
 
-    def number_unproven(self, session: Transaction, user_id: int) -> int:
-        """Returns how many unproven claims the user has."""
-        ((number,),) = session.run(self._unproven, user_id=user_id)
-        return int(number)
+    def unproven(self, session: Transaction, user_id: int) -> tuple[int, str | None]:
+        """Returns how many unproven claims the user has, and the column `users.quotas`."""
+        ((number, quotas),) = session.run(self._unproven, user_id=user_id)
+        return number, quotas
 
     def all_of(self, session: Transaction, user_id: int) -> list[str]:
         """Returns all hostnames that the user claims."""

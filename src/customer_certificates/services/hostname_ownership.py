@@ -10,7 +10,7 @@ from ..pki.ownership import UNPROVEN, Claim, Decision, Evidence, Existing, cover
 from .hostname_claims import HostnameClaims
 from .hostname_notices import HostnameNotices
 from .hostname_refusals import taken
-from .quota_limits import require_of
+from .quota_limits import require
 
 
 class OwnershipRules(NamedTuple):
@@ -55,8 +55,8 @@ class OwnershipChanges:
     ) -> None:
         """Raises Conflict if the user would have too many unproven names."""
         if decision.new and evidence.proof == "none":
-            used = self.claims.number_unproven(session, user_id) + len(decision.new)
-            require_of(session, user_id, "unproven_hostnames", used)
+            number, quotas = self.claims.unproven(session, user_id)
+            require(quotas, "unproven_hostnames", number + len(decision.new))
 
     def apply(
         self,

@@ -71,13 +71,18 @@ class Outbound:
         except (OSError, HTTPException) as error:
             self._say(error)
 
-    def get(self, url: str, most_bytes: int, addresses: Sequence[Address] = ()) -> Page:
+    def deadline(self) -> Deadline:
+        """A new deadline, for requests that share one."""
+        return Deadline(self._seconds)
+
+    def get(
+        self, url: str, most_bytes: int, addresses: Sequence[Address], deadline: Deadline
+    ) -> Page:
         """The response to a GET, and at most `most_bytes` of its body.
 
-        `addresses`, if given, are those of the URL's host: it is not resolved again.
+        `addresses`, if there are any, are those of the URL's host: it is not resolved again.
         Raises TargetForbidden, and TargetUnreachable if no response came in time.
         """
-        deadline = Deadline(self._seconds)
         target = self._read(url)
         try:
             ways = self._ways(target, deadline, addresses)

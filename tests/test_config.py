@@ -1,5 +1,6 @@
 """Settings: what is read, what is refused, and in which words."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def test_defaults_need_nothing() -> None:
     assert config.cache_url is None
     assert (config.audit_key_pem, config.audit_export_dir) == (None, None)
     assert config.password_cost == RFC_9106_LOW_MEMORY
+
+
+def test_every_setting_is_documented() -> None:
+    root = Path(__file__).parent.parent
+    source = (root / "src/customer_certificates/config.py").read_text()
+    documented = (root / "docs/settings.md").read_text()
+
+    settings = set(re.findall(r'"(CC_[A-Z_]+)"', source))
+    assert len(settings) > 30
+    assert sorted(name for name in settings if f"`{name}`" not in documented) == []
 
 
 def test_a_profile_is_named_by_either_variable() -> None:

@@ -535,6 +535,18 @@ def test_a_user_sees_its_names_in_pages_and_gives_up_what_is_not_in_use(
     assert sorted(claims(engine)) == ["a.example.com", "c.example.com", "d.example.net"]
 
 
+@pytest.mark.parametrize("hostname", [WWW, "nobodys.example.com"])
+def test_a_user_who_gives_up_a_name_does_not_learn_of_others(
+    reporting: TestClient, owner: int, stranger: int, hostname: str
+) -> None:
+    assert upload(reporting, owner, public(WWW)).status_code == 201
+
+    answer = reporting.simulate_delete(f"/users/{stranger}/hostnames/{hostname}")
+
+    assert refusal(answer)[:2] == (404, "not-found")
+    assert answer.json["detail"] == f"User {stranger} does not own {hostname}."
+
+
 def test_a_granted_name_stays_the_users_when_no_certificate_is_active(
     reporting: TestClient, engine: sa.Engine, owner: int, stranger: int
 ) -> None:

@@ -4,9 +4,14 @@ from functools import cache
 
 from publicsuffixlist import PublicSuffixList
 
+from .names import address_of
+
 
 def registrable_domain(hostname: str) -> str:
-    """Returns the part of `hostname` (normalized) that was registered; itself if there is none."""
+    """Returns the part of `hostname` (normalized) that was registered; itself if there is none, as
+    of an IP address."""
+    if address_of(hostname):
+        return hostname
     base = hostname.removeprefix("*.")
     registered: str | None = _list().privatesuffix(base)
     return registered or base

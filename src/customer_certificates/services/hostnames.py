@@ -159,7 +159,7 @@ class Hostnames:
         existing = self._ownership.claims.existing(session, 0, [hostname], UNPROVEN)
         claim = existing.claims.get(hostname)
         if claim is None or user_id not in (None, claim.user_id):
-            raise NotFound(f"No claim of {hostname} was found.")
+            raise NotFound(_not_owned(user_id, hostname))
         with session.across_tenants():
             self._ownership.notices.resend(session, [hostname, *wildcards_above([hostname])])
             self._ownership.notices.add(session, claim.user_id, [hostname], "released", reason)
@@ -213,3 +213,10 @@ def evidence_of(content: Mapping[str, Any], at: datetime) -> Evidence:
 def evidence_of_row(certificate: Certificate, at: datetime) -> Evidence:
     """Returns what a stored certificate proves at the time `at`."""
     return evidence_of({name: getattr(certificate, name) for name in CONTENT}, at)
+
+
+def _not_owned(user_id: int | None, hostname: str) -> str:
+    """The same whether another user owns it or nobody does."""
+    if user_id is None:
+        return f"Nobody owns {hostname}."
+    return f"User {user_id} does not own {hostname}."

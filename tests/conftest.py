@@ -249,8 +249,11 @@ def engine(_engine: sa.Engine) -> Iterator[sa.Engine]:
     with _engine.begin() as connection:
         remove_latches(connection)
     yield _engine
-    # A service does not start with data keys of a master key that it was not given.
-    _run(_engine, "DELETE FROM user_keys")
+    # A service does not start with data keys of a master key that it was not given, nor without
+    # credentials where there were any.
+    with _engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM user_keys")
+        remove_latches(connection)
 
 
 @pytest.fixture(scope="session")

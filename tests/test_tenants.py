@@ -340,7 +340,8 @@ def test_the_owner_is_let_in_with_what_is_listed(route: Route, cast: Cast) -> No
     own = cast.token(*(route.needed or ["webhooks"]))
     answer = cast.ask(route, bearer(own), token_id=own.id)
 
-    assert answer.status_code in {200, 202, 204, 400}
+    missing = {404} if "{hostname}" in route.path else set()
+    assert answer.status_code in {200, 201, 202, 204, 400} | missing
 
 
 @of(OF_TERMINATORS)

@@ -12,7 +12,7 @@ from ..models import Certificate, CertificateHostname, HostnameClaim, PrivateKey
 from ..pki.names import wildcard_of
 from ..pki.winners import Candidate, key_type_of
 from .data_keys import WRAPPED
-from .hostname_claims import names_of
+from .hostname_claims import OF_CLAIM, names_of
 
 _MOST_WITH_CHAINS = 8
 # Of a certificate that is replaced all the time, no version is found for which it was chosen.
@@ -41,11 +41,6 @@ _CHAIN, _SEALED = len(DECIDING), len(DECIDING) + 1
 SERVING = (Certificate.chain_pem, PrivateKey.sealed, *WRAPPED)
 OF_KEY = and_(
     PrivateKey.certificate_id == Certificate.id, PrivateKey.version == Certificate.version
-)
-# The claim of the user of a certificate on a name of it.
-OF_CLAIM = and_(
-    HostnameClaim.hostname == CertificateHostname.hostname,
-    HostnameClaim.user_id == CertificateHostname.user_id,
 )
 # The names of a certificate that its user owns, as JSON.
 OWNED_NAMES = (
@@ -106,7 +101,7 @@ class Candidates:
             tenant=None,
         )
         self._serving = database.prepare(
-            # What its user does not own decides nothing.
+            # A name that the user does not own decides nothing.
             _with_keys(named(*DECIDING, *SERVING)).where(
                 Certificate.active, HostnameClaim.hostname.is_not(None)
             ),

@@ -296,16 +296,21 @@ class Feed:
             if one.candidate.owned_hostnames
             and reach.has_certificate(one.candidate.user_id, one.candidate.owned_hostnames)
         ]
-        served = [one for one in mine if _is_to_be_served(one.candidate, now)]
+        served, others = list[Servable](), list[Candidate]()
+        for one in mine:
+            if _is_to_be_served(one.candidate, now):
+                served.append(one)
+            else:
+                others.append(one.candidate)
         entries = [
             _entry(one, key, reach, events.get(one.candidate.certificate_id))
             for one, key in self._served_keys.hand_out(caller, "feed", served)
         ]
-        for one in (one.candidate for one in mine if not _is_to_be_served(one.candidate, now)):
-            event_id = events.get(one.certificate_id)
-            entry = FeedEntry(one.certificate_id, one.user_id, False, event_id)
+        for other in others:
+            event_id = events.get(other.certificate_id)
+            entry = FeedEntry(other.certificate_id, other.user_id, False, event_id)
             entry.reserved_hostnames = [
-                name for name in _names(one, reach) if not name.startswith("*.")
+                name for name in _names(other, reach) if not name.startswith("*.")
             ]
             if entry.reserved_hostnames:
                 entries.append(entry)

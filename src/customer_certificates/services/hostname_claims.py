@@ -1,6 +1,6 @@
 """The statements that read and write claims of hostnames. The rules are in pki/ownership.py."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from zlib import crc32
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     DateTime,
     Text,
+    and_,
     bindparam,
     case,
     delete,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 
 from ..gateways.database import Database, Transaction
-from ..gateways.prepared import Row
+from ..gateways.prepared import Prepared, Row
 from ..gateways.sql import advisory_lock, from_first_dot, items_of, replacing
 from ..models import Certificate, CertificateHostname, HostnameClaim, User
 from ..pki.names import wildcard_of
@@ -38,6 +39,11 @@ _CLAIM = (
     HostnameClaim.proof,
     HostnameClaim.proven_at,
     HostnameClaim.proof_until,
+)
+# The claim of the user of a certificate on a name of it.
+OF_CLAIM = and_(
+    HostnameClaim.hostname == CertificateHostname.hostname,
+    HostnameClaim.user_id == CertificateHostname.user_id,
 )
 
 
@@ -67,17 +73,8 @@ class HostnameClaims:
                 HostnameClaim.hostname.in_(first.group_by(HostnameClaim.wildcard))
             )
         )
-        self._unproven = database.prepare(
-            select(
-                select(func.count())
-                .where(HostnameClaim.user_id == user_id, HostnameClaim.proof == "none")
-                .scalar_subquery(),
-                User.quotas,
-            ).where(User.id == user_id)
-        )
-        self._number_of_user = database.prepare(
-            select(func.count()).where(HostnameClaim.user_id == user_id)
-        )
+        self._number = database.prepare(_number(user_id))
+        self._number_unproven = database.prepare(_number(user_id, HostnameClaim.proof == "none"))
         self._all_of_user = database.prepare(
             select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
         )
@@ -119,33 +116,36 @@ class HostnameClaims:
         self, session: Transaction, user_id: int, hostnames: Sequence[str], evidence: Evidence
     ) -> Existing:
         """Returns the claims that matter if the user claims `hostnames` with `evidence`."""
-        named, wildcards = _looked_up(hostnames)
-        claims = session.run(self._named, hostnames=as_json(named))
-        below: list[Row] = []
-        if wildcards:
-            beneath = self._one_beneath if evidence.proof == "none" else self._unproven_beneath
-            below = session.run(beneath, user_id=user_id, hostnames=as_json(wildcards))
-        return _existing(claims, below)
+        return self._read(session.run, user_id, hostnames, evidence)
 
     def present(self, user_id: int, hostnames: Sequence[str], evidence: Evidence) -> Existing:
         """As `existing`, outside a transaction."""
+        return self._read(Prepared.__call__, user_id, hostnames, evidence)
+
+    def number(
+        self, session: Transaction, user_id: int, *, unproven: bool
+    ) -> tuple[int, str | None]:
+        """Returns how many claims the user has, or how many `unproven` ones, and the column
+        `users.quotas`."""
+        statement = self._number_unproven if unproven else self._number
+        ((number, quotas),) = session.run(statement, user_id=user_id)
+        return number, quotas
+
+    def _read(
+        self,
+        run: Callable[..., list[Row]],
+        user_id: int,
+        hostnames: Sequence[str],
+        evidence: Evidence,
+    ) -> Existing:
+        """`run` is given a statement and its parameters, and returns the rows."""
         named, wildcards = _looked_up(hostnames)
-        claims = self._named(hostnames=as_json(named))
+        claims = run(self._named, hostnames=as_json(named))
         below: list[Row] = []
         if wildcards:
             beneath = self._one_beneath if evidence.proof == "none" else self._unproven_beneath
-            below = beneath(user_id=user_id, hostnames=as_json(wildcards))
+            below = run(beneath, user_id=user_id, hostnames=as_json(wildcards))
         return _existing(claims, below)
-
-    def unproven(self, session: Transaction, user_id: int) -> tuple[int, str | None]:
-        """Returns how many unproven claims the user has, and the column `users.quotas`."""
-        ((number, quotas),) = session.run(self._unproven, user_id=user_id)
-        return number, quotas
-
-    def number(self, session: Transaction, user_id: int) -> int:
-        """Returns how many claims the user has."""
-        ((number,),) = session.run(self._number_of_user, user_id=user_id)
-        return int(number)
 
     def all_of(self, session: Transaction, user_id: int) -> list[str]:
         """Returns all hostnames that the user claims."""
@@ -224,6 +224,12 @@ def _write(name: Any, user_id: Any) -> Any:
         HostnameClaim, HostnameClaim.hostname, proof, where=HostnameClaim.user_id == user_id
     )
     return written.from_select(columns, values.order_by(name)).returning(HostnameClaim.hostname)
+
+
+def _number(user_id: Any, *more: Any) -> Any:
+    """In SQL: how many claims the user has, and the user's quotas."""
+    number = select(func.count()).where(HostnameClaim.user_id == user_id, *more)
+    return select(number.scalar_subquery(), User.quotas).where(User.id == user_id)
 
 
 def _looked_up(hostnames: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ from ..gateways.database import Database, Transaction
 from ..gateways.sql import announce, items_of, this_transaction
 from ..models import Certificate, CertificateHostname, Event, HostnameClaim, HostnameNotice
 from .events import HOSTNAMES_CHANGED
-from .hostname_claims import as_json
+from .hostname_claims import OF_CLAIM, as_json
 
 # released: the name is no longer the user's. transferred: it is the user's now, and was another
 # user's, or was granted. contested: another user proved control of it as well; contest_closed: it
@@ -47,11 +47,7 @@ class HostnameNotices:
         )
         served = (
             select(CertificateHostname.certificate_id)
-            .join(
-                HostnameClaim,
-                (HostnameClaim.hostname == CertificateHostname.hostname)
-                & (HostnameClaim.user_id == CertificateHostname.user_id),
-            )
+            .join(HostnameClaim, OF_CLAIM)
             .where(HostnameClaim.hostname.in_(those))
         )
         other, other_name = aliased(Certificate), aliased(CertificateHostname)

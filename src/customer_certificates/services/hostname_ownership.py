@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from ..gateways.database import Database, Transaction
 from ..pki.name_policy import NamePolicy
-from ..pki.ownership import UNPROVEN, Claim, Decision, Evidence, Existing, covering, decide
+from ..pki.ownership import UNPROVEN, Claim, Decision, Evidence, Existing, Proof, covering, decide
 from .hostname_claims import HostnameClaims
 from .hostname_notices import HostnameNotices
 from .hostname_refusals import taken
-from .quota_limits import require, require_of
+from .quota_limits import Quota, require
 
 
 class OwnershipRules(NamedTuple):
@@ -55,12 +55,12 @@ class OwnershipChanges:
     ) -> None:
         """Raises Conflict if the user would have too many unproven names, or too many that
         challenges prove: those need no certificate, so no other quota limits them."""
-        if decision.new and evidence.proof == "none":
-            number, quotas = self.claims.unproven(session, user_id)
-            require(quotas, "unproven_hostnames", number + len(decision.new))
-        elif decision.new and evidence.proof == "challenge":
-            used = self.claims.number(session, user_id) + len(decision.new)
-            require_of(session, user_id, "hostnames", used)
+        limited: dict[Proof, Quota] = {"none": "unproven_hostnames", "challenge": "hostnames"}
+        quota = limited.get(evidence.proof)
+        if quota and decision.new:
+            unproven = evidence.proof == "none"
+            number, quotas = self.claims.number(session, user_id, unproven=unproven)
+            require(quotas, quota, number + len(decision.new))
 
     def apply(
         self,
@@ -92,8 +92,6 @@ class OwnershipChanges:
             # An earlier version of the service, during an upgrade, locks no zones.
             if others := [name for name in decision.write if name not in written]:
                 raise taken(others, user_id, field)
-        if decision.new:
-            self.notices.resend_gained(session, user_id, decision.new)
 
     def free(self, session: Transaction, user_id: int, names: Sequence[str]) -> None:
         """Frees names that no active certificate of the user is for any more."""

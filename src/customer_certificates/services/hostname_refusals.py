@@ -11,18 +11,18 @@ _BY_CHALLENGE = "prove control by a challenge: POST /users/{user_id}/hostnames/{
 def require_allowed(decision: Decision, user_id: int, field: str) -> None:
     """Raises Conflict, naming every hostname, if the user cannot have all that were asked for."""
     if decision.is_refused:
-        raise refusal(list(_findings(decision, user_id, field)))
+        raise _refusal(decision, user_id, field)
 
 
 def taken(names: list[str], user_id: int, field: str) -> Conflict:
     """Returns the refusal for names that are another user's."""
-    return refusal(list(_findings(Decision(taken=names), user_id, field)))
+    return _refusal(Decision(taken=names), user_id, field)
 
 
-def refusal(findings: list[Finding]) -> Conflict:
-    """Returns the refusal for `findings`."""
+def _refusal(decision: Decision, user_id: int, field: str) -> Conflict:
     return Conflict(
-        "The user cannot have all of these hostnames; nothing was changed.", errors=findings
+        "The user cannot have all of these hostnames; nothing was changed.",
+        errors=list(_findings(decision, user_id, field)),
     )
 
 

@@ -64,6 +64,8 @@ class Hostnames:
         require_allowed(decision, user_id, field)
         self._ownership.require_quota(session, user_id, decision, evidence)
         self._ownership.apply(session, user_id, decision, evidence, existing, field)
+        if decision.new:
+            self._ownership.notices.resend_gained(session, user_id, decision.new)
 
     def claim_active(
         self, session: Transaction, user_id: int, hostnames: str, evidence: Evidence

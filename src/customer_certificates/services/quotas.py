@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 from sqlalchemy import DateTime, bindparam, func, select
-from sqlalchemy.orm import Session
 
 from ..gateways.database import Database
 from ..gateways.prepared import Row
@@ -15,7 +14,7 @@ from ..models import HostnameChallenge, HostnameClaim, KeptAnswer, Terminator, T
 from .audit import Audit
 from .callers import Caller
 from .challenges import is_pending
-from .quota_limits import DEFAULTS, QUOTAS, Quota, overrides_of, require_of
+from .quota_limits import DEFAULTS, QUOTAS, Quota, overrides_of
 from .repeats import ANY_NUMBER, KEPT_FOR, Once
 from .tokens import is_valid
 from .usage import COUNTERS
@@ -86,7 +85,7 @@ class QuotasView(msgspec.Struct):
 
 
 class Quotas:
-    """The use cases of quotas, and the check for those who count something themselves."""
+    """The use cases of quotas."""
 
     def __init__(self, database: Database, audit: Audit, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -140,14 +139,6 @@ class Quotas:
                 detail={"limits": limits},
             )
             return once.keep(session, _view((quotas, *row[1:])))
-
-    @staticmethod
-    def require(session: Session, user_id: int, quota: Quota, used: int) -> None:
-        """Raises Conflict if `used`, with what the transaction adds, exceeds the user's quota.
-
-        Count `used` after the transaction has locked the user's row: then it is exact.
-        """
-        require_of(session, user_id, quota, used)
 
     def _times(self) -> dict[str, datetime]:
         now = self._now()

@@ -192,12 +192,9 @@ class Mirror:
     def _reserve(self, entry: Entry, *, is_refused: bool) -> set[str]:
         """Records which names other users must not be served for because of a certificate that is
         not served itself; the names for which that may have changed."""
-        number = entry.certificate_id
-        before = set(self._state.reserved_by(number))
-        is_served = entry.is_served and not is_refused
-        after = set() if is_served else set(entry.reserved_names)
-        self._state.reserve(number, entry.user_id, after, self._snapshot())
-        return before | after
+        after = set(entry.reserved_names) if is_refused or not entry.is_served else set()
+        before = self._state.reserve(entry.certificate_id, entry.user_id, after, self._snapshot())
+        return after.union(before)
 
     def _snapshot(self) -> int:
         return int(self._state.fact("snapshot") or 0)
@@ -228,6 +225,7 @@ class Mirror:
         """Decides anew who is served for `names`, and puts all that follows from it in place."""
         settled = Settled()
         touched = {*entries, *gone}
+        kept_free = set[str]()
         winners = {below: dict[str, int]() for name in names for below in self._concerned(name)}
         for name in winners:
             before = self._state.winners(name)
@@ -236,8 +234,9 @@ class Mirror:
             if not self._layout.can_serve(name):
                 after = {}
             others = [one.candidate for one in decision.losers if one.reason == "other_owner"]
-            is_kept_free = bool(others) and not after
-            is_new = self._state.set_kept_free(name, is_kept_free)
+            if others and not after:
+                kept_free.add(name)
+            is_new = self._state.set_kept_free(name, name in kept_free)
             if before != after or is_new:
                 self._state.set_winners(name, before, after)
                 touched.update(before.values(), after.values())
@@ -253,7 +252,7 @@ class Mirror:
                 left = self._layout.point(
                     name,
                     {k: one for k, one in found.items() if one},
-                    keeps_free=self._state.is_kept_free(name),
+                    keeps_free=name in kept_free,
                 )
                 self._leave(left, now)
             settled.contents = any(self._state.is_served(number) for number in entries)

@@ -219,18 +219,18 @@ class State:
 
     def reserve(
         self, certificate_id: int, user_id: int, hostnames: Iterable[str], snapshot: int
-    ) -> None:
+    ) -> list[str]:
         """Records for which names no other user's certificate may be served, because of one that
-        cannot be served, in place of those that were recorded for it."""
-        self._do("DELETE FROM reserved WHERE certificate_id = ?", certificate_id)
+        cannot be served, in place of those that were recorded for it, which it returns."""
+        rows = self._do(
+            "DELETE FROM reserved WHERE certificate_id = ? RETURNING hostname", certificate_id
+        )
+        before = [row[0] for row in rows.fetchall()]
         self._database.executemany(
             "INSERT OR IGNORE INTO reserved VALUES (?, ?, ?, ?, ?)",
             [(name, certificate_id, user_id, wildcard_of(name), snapshot) for name in hostnames],
         )
-
-    def reserved_by(self, certificate_id: int) -> list[str]:
-        rows = self._do("SELECT hostname FROM reserved WHERE certificate_id = ?", certificate_id)
-        return [row[0] for row in rows]
+        return before
 
     def release_not_named_since(self, snapshot: int) -> list[str]:
         """Deletes the reservations that `snapshot` has not named; their hostnames."""
@@ -317,9 +317,6 @@ class State:
             else "DELETE FROM kept_free WHERE hostname = ?"
         )
         return self._do(statement, hostname).rowcount > 0
-
-    def is_kept_free(self, hostname: str) -> bool:
-        return self._row("SELECT 1 FROM kept_free WHERE hostname = ?", hostname) is not None
 
     def is_served(self, certificate_id: int) -> bool:
         row = self._row("SELECT 1 FROM winners WHERE certificate_id = ? LIMIT 1", certificate_id)

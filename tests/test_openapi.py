@@ -11,9 +11,6 @@ import schemathesis
 import sqlalchemy as sa
 from falcon.testing import TestClient
 from hypothesis import HealthCheck, settings
-from schemathesis.checks import load_all_checks
-from schemathesis.generation.feedback import NO_FEEDBACK
-from schemathesis.pytest._test_builder import build_operation_test
 
 from customer_certificates.app import description
 from customer_certificates.resources.openapi import plain_template
@@ -54,7 +51,6 @@ def without_security() -> dict[str, Any]:
     return described
 
 
-load_all_checks()
 CHECKED = schemathesis.openapi.from_dict(
     without_security(),
     config=schemathesis.Config.from_dict(
@@ -211,34 +207,24 @@ def stock(door: TestClient) -> Stock:
 
 
 @pytest.mark.one_backend
-@pytest.mark.parametrize(
-    "operation",
-    [(path, method) for path, method, _ in OPERATIONS],
-    ids=lambda one: f"{one[1].upper()} {one[0]}",
+@CHECKED.parametrize()  # type: ignore[untyped-decorator]
+@settings(
+    max_examples=examples(5),
+    deadline=None,
+    # The database is emptied for each operation, not for each request.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_every_answer_is_one_that_is_described(
-    operation: tuple[str, str], door: TestClient, stock: Stock, engine: sa.Engine
+    case: schemathesis.Case, door: TestClient, stock: Stock, engine: sa.Engine
 ) -> None:
     """No 5xx; status, media type, headers and body as described; what the schema admits is
     accepted and what it does not admit is refused."""
+    stock.aim(case)
 
-    @settings(max_examples=examples(5), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    def check(case: schemathesis.Case) -> None:
-        stock.aim(case)
-        headers = dict(door._default_headers or {})
-        if headers and (case.path, case.method.lower()) in OF_TERMINATORS:
-            headers = bearer(make_token(engine, "terminator"))
-        case.call_and_validate(base_url="http://localhost:9000", app=door.app, headers=headers)
-
-    path, method = operation
-    # `CHECKED.parametrize()` makes the requests of all operations in each process of a run.
-    build_operation_test(
-        config=CHECKED.config,
-        operation=CHECKED[path][method],
-        test_func=check,
-        given_kwargs={},
-        feedback=NO_FEEDBACK,
-    )()
+    headers = dict(door._default_headers or {})
+    if headers and (case.path, case.method.lower()) in OF_TERMINATORS:
+        headers = bearer(make_token(engine, "terminator"))
+    case.call_and_validate(base_url="http://localhost:9000", app=door.app, headers=headers)
 
 
 def test_the_file_is_current() -> None:

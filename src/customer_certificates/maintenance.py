@@ -34,8 +34,9 @@ _NEWEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found: `heads` were signed, the lines `unsigned` were not; `exports` says what is
-    wrong with the files. The database recorded exports of `other_series`, none of which is there.
+    """The result of a verification: `heads` were signed, the lines `unsigned` were not; `exports`
+    are faults of the files. The database recorded exports of `other_series`; their files are not
+    there.
     """
 
     report: Report

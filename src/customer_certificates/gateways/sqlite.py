@@ -20,7 +20,7 @@ from .prepared import Row, Sent
 _LOOK_SECONDS = 0.1
 # Writers wait as long while the log cannot be truncated because of a reader.
 _TRUNCATE_SECONDS = 0.05
-# What is deleted is overwritten with zeros. Some builds of SQLite do so by default, others do not.
+# SQLite overwrites deleted content with zeros. Some builds do so by default, others do not.
 _SETTINGS = (
     "journal_mode = WAL",
     "synchronous = FULL",

@@ -37,8 +37,8 @@ class User(Base):
     held at `statuses_as_of`, and from `statuses_change_at` on that may not be so any more.
 
     `expiry_thresholds` (JSON, None: the usual ones) says when before a certificate's end the user
-    is told of it. `email_verified_at`: when it was shown that `email` is the user's; None: it was
-    not, and no notice is mailed there.
+    is told of it. `email_verified_at`: when `email` was verified; None: it is not verified, and no
+    notice is mailed to it.
 
     The four counters say how much the user stores (services/usage.py); each transaction that
     changes that changes them. `quotas` is a JSON object: limits that an operator has set in place

@@ -146,7 +146,7 @@ def _proves_hostnames(leaf: Certificate, chain: chains.Chain, roots: Roots) -> b
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    # What is stored of the two texts.
+    # The parts of the two texts that are stored.
     body: str
     chain: str | None
     certificates: list[Certificate]

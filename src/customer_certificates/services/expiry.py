@@ -137,9 +137,8 @@ class Expiry:
         *,
         is_verified: bool,
     ) -> list[_Passed]:
-        """Those of `passed` that the owner is told of now, with the notices of that. What was
-        missed before the last threshold is told of no more. Letters are held until the owner's
-        address `is_verified`."""
+        """Those of `passed` of which the owner is notified now. Notices that were missed before the
+        last threshold are not sent. Emails are held until the owner's address `is_verified`."""
         if not passed:
             return []
         ids = [one.certificate.id for one in passed]

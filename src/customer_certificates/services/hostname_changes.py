@@ -25,7 +25,7 @@ class Served(msgspec.Struct):
 
 
 class HostnameChanges(msgspec.Struct):
-    """What activating a certificate would change."""
+    """The changes that activating a certificate would make."""
 
     gained: Annotated[
         _Hostnames, Meta(description="No active certificate of the user is for these yet.")

@@ -14,8 +14,8 @@ from .uploads import CertificateMaterial
 
 # A chain that lacks more intermediates than this, one after the other, is not a web server's.
 _LONGEST_COMPLETION = 4
-# What nobody has looked at to its end, what would show a private key to whoever sees the list, and
-# large texts that are no certificates.
+# Uploads that could not be examined to the end, that would show a private key in lists, or that are
+# large texts without certificates.
 _NEVER_STORED = {"key_too_costly", "key_in_body", "examination_failed", "unreadable_too_long"}
 _FAILED = Finding(
     "examination_failed",
@@ -49,7 +49,7 @@ class Inspection:
         return self._examined(user_id, sent.material())
 
     def examine_chain(self, user_id: int, chain_pem: str) -> Examined:
-        """What a stored chain is, without its key. Raises Unavailable."""
+        """Examines a stored chain, without its key. Raises Unavailable."""
         return self._examined(user_id, Material(chain_pem))
 
     def accepts(self, examined: Examined) -> bool:

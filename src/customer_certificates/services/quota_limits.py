@@ -36,7 +36,7 @@ DEFAULTS: Mapping[Quota, int] = {
     "idempotency_records": 20_000,
     "terminator_names": 1_000,
 }
-# What each quota counts, in the plural.
+# The things that each quota counts, in the plural.
 _COUNTED: Mapping[Quota, str] = {
     "certificates": "certificates",
     "stored_bytes": "bytes of certificates and keys",
@@ -49,7 +49,7 @@ _COUNTED: Mapping[Quota, str] = {
     "idempotency_records": "requests with an Idempotency-Key in 24 hours",
     "terminator_names": "terminator names",
 }
-# What a user can do about it, if not to delete something.
+# How a user gets below a limit, other than by deleting something.
 _REMEDIES: Mapping[Quota, str] = {
     "unproven_hostnames": "Prove control of some hostnames, or deactivate certificates.",
     "pending_challenges": "Complete or delete some challenges.",

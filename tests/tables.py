@@ -1,6 +1,7 @@
 """The tables, read and filled behind the service's back."""
 
 import json
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -152,3 +153,21 @@ def _insert(engine: sa.Engine, kind: type[Base], rows: list[dict[str, Any]]) -> 
     with engine.begin() as connection:
         statement: Any = sa.insert(kind).returning(sa.column("id"))
         return sorted(connection.execute(statement, rows).scalars())
+
+
+def wait_until_settled(engine: sa.Engine) -> None:
+    """Waits until no older transaction holds the feed back: other processes of a run have some, in
+    databases of their own on the same server."""
+    if engine.dialect.name == "sqlite":
+        return
+    held = (
+        "SELECT count(*) FROM events"
+        " WHERE xid >= CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)"
+    )
+    patience = threading.Event()
+    for _ in range(6000):
+        with engine.connect() as connection:
+            if not connection.exec_driver_sql(held).scalar_one():
+                return
+        patience.wait(0.01)
+    raise AssertionError("A transaction has held the feed back for a minute.")

@@ -31,7 +31,7 @@ from .ownership import hostnames_on
 from .pki import authority
 from .pki.authority import a_leaf
 from .resources import an_upload_of, base64_of, codes, der_of, pem
-from .tables import add_users
+from .tables import add_users, wait_until_settled
 
 DAY = timedelta(days=1)
 WWW, API, WILDCARD = "www.model.example", "api.model.example", "*.model.example"
@@ -346,6 +346,7 @@ class Ownership(RuleBasedStateMachine):
 
     def follow(self) -> None:
         """Takes what the feed has, as an agent does."""
+        wait_until_settled(self.world.engine)
         more = True
         while more:
             since = {"since": self.cursor} if self.cursor else {}

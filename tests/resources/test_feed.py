@@ -16,6 +16,7 @@ from ..conftest import Backend
 from ..credentials import bearer, make_token
 from ..pki import authority
 from ..pki.authority import a_leaf
+from ..tables import wait_until_settled
 from . import an_upload_of, base64_of, der_of, key_der, pem, refusal, self_signed, store
 from .conftest import Clock
 from .test_resolve import DAY, WWW, add, public
@@ -26,6 +27,8 @@ FEED = "/terminators/feed"
 
 class Reader:
     """What an agent does: it takes page after page, and remembers where it is."""
+
+    engine: sa.Engine | None = None
 
     def __init__(self, client: TestClient, **params: Any) -> None:
         self.client = client
@@ -48,7 +51,9 @@ class Reader:
         return page
 
     def read(self) -> list[tuple[int, int | None]]:
-        """All there is: ids with versions, None where it is to be served no more."""
+        """All there is, once settled: ids with versions, None where it is to be served no more."""
+        if self.engine is not None:
+            wait_until_settled(self.engine)
         changes, more = [], True
         while more:
             page = self.page()
@@ -59,6 +64,12 @@ class Reader:
                 shown = {"certificate_id", "user_id", "active", "event_id", "reserved_hostnames"}
                 assert change.keys() <= shown
         return [(one["certificate_id"], one.get("version")) for one in changes]
+
+
+@pytest.fixture(autouse=True)
+def _settling(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers wait for the transactions of this test's database."""
+    monkeypatch.setattr(Reader, "engine", engine)
 
 
 def id_of(path: str) -> int:
@@ -379,6 +390,6 @@ def test_what_is_held_back_by_an_older_transaction_is_not_passed_over(
     with engine.begin() as older:
         older.execute(sa.update(User).where(User.id == stranger).values(name="renamed"))
         certificate_id = add(reporting, owner, self_signed(WWW))
-        assert reader.read() == []
+        assert reader.page()["changes"] == []
         waiting = Waiting(reader)
     assert [one["certificate_id"] for one in waiting.answered()["changes"]] == [certificate_id]

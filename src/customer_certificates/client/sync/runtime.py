@@ -129,6 +129,8 @@ class Runtime:
                 answer = b""
                 while part := connection.recv(1 << 16):
                     answer += part
+            if not answer:  # closed, but not reset: HAProxy ends every answer with a line break
+                raise ConnectionResetError
         except (ConnectionResetError, BrokenPipeError):
             # The next command fails too if it is HAProxy that ended.
             raise RuntimeFailure(

@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -106,12 +107,22 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--all`, drops every other combination of parameters of `one_backend` tests."""
+    """Without `--all`, drops every other combination of parameters of `one_backend` tests, and all
+    but one of each generated case of `one_combination` tests."""
     if config.getoption("--all"):
         return
-    dropped = [item for item in items if _is_dropped(item)]
-    config.hook.pytest_deselected(items=dropped)
-    items[:] = [item for item in items if item not in set(dropped)]
+    dropped = {item for item in items if _is_dropped(item)} | _all_but_one(items)
+    config.hook.pytest_deselected(items=list(dropped))
+    items[:] = [item for item in items if item not in dropped]
+
+
+def _all_but_one(items: list[pytest.Item]) -> set[pytest.Item]:
+    cases = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        if item.get_closest_marker("one_combination"):
+            cases[item.nodeid.rpartition("[")[0]].append(item)
+    kept = {of[turn % len(of)] for turn, of in enumerate(cases.values())}
+    return {item for of in cases.values() for item in of} - kept
 
 
 def _is_dropped(item: pytest.Item) -> bool:

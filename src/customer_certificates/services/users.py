@@ -39,7 +39,7 @@ Name = Annotated[
     Meta(
         min_length=1,
         max_length=200,
-        pattern=r"^(?=.*\S)[^\x00-\x1f\x7f]*$(?!\n)",
+        pattern=r"^[^\S\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$(?!\n)",
         description="What to call the user; not blank, no control characters.",
         examples=["Ada Lovelace"],
     ),

@@ -15,6 +15,7 @@ from customer_certificates.models import (
     Certificate,
     Delivery,
     Event,
+    RateCount,
     Terminator,
     User,
     Webhook,
@@ -39,6 +40,8 @@ _ROWS = {
     )
     for table in _TABLES
 }
+# How often requests without effect were recorded.
+_ROWS["rate_counts"] = _ROWS["rate_counts"].where(RateCount.name.not_like("audit %"))
 # The names of the tables that have rows: most have none, and each query takes its time.
 _FILLED = " UNION ALL ".join(
     f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in _ROWS

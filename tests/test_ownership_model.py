@@ -32,6 +32,7 @@ from .pki import authority
 from .pki.authority import a_leaf
 from .resources import an_upload_of, base64_of, codes, der_of, pem
 from .tables import add_users, wait_until_settled
+from .traefik_choice import is_placeholder, may_serve
 
 DAY = timedelta(days=1)
 WWW, API, WILDCARD = "www.model.example", "api.model.example", "*.model.example"
@@ -320,6 +321,7 @@ class Ownership(RuleBasedStateMachine):
     def only_the_owner_is_served(self) -> None:
         self.follow()
         found = [one for candidates in self.known.values() for one in candidates]
+        configuration = self.client.simulate_get("/terminators/traefik").json
         for hostname in ASKED:
             expected = self.served(hostname)
             answer = self.client.simulate_get("/resolve", params={"hostname": hostname})
@@ -328,6 +330,7 @@ class Ownership(RuleBasedStateMachine):
             by_agents = decide(hostname, found, self.now).winners
             assert {(one.user_id, kind) for kind, one in by_agents.items()} == expected
             self.ask_as_caddy(hostname, expected)
+            self.choose_as_traefik(configuration, hostname, {user for user, _ in expected})
 
     def ask_as_caddy(self, hostname: str, expected: set[tuple[int, str]]) -> None:
         for schemes in ("403", "804,401"):
@@ -343,6 +346,16 @@ class Ownership(RuleBasedStateMachine):
                     one.active and one.user in owners and leaf == leaf_of(one.pair)
                     for one in self.certificates
                 )
+
+    def choose_as_traefik(
+        self, configuration: dict[str, Any], hostname: str, owners: set[int]
+    ) -> None:
+        """A certificate that lost one of its names may be missing. No other user's is there."""
+        for leaf in may_serve(configuration, hostname):
+            assert is_placeholder(leaf) or any(
+                one.active and one.user in owners and leaf == leaf_of(one.pair)
+                for one in self.certificates
+            )
 
     def follow(self) -> None:
         """Takes what the feed has, as an agent does."""

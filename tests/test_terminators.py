@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from cryptography import x509
 
 from customer_certificates.gateways.database import Database
+from customer_certificates.pki.placeholders import placeholder
 from customer_certificates.services.audit import Audit
 from customer_certificates.services.cutovers import Cutovers
 from customer_certificates.services.events import Events
@@ -25,7 +26,7 @@ from .client.unloadable import KINDS, unloadable
 from .conftest import Backend
 from .factories import a_user
 from .ownership import hostnames_on
-from .pki.authority import NOW, a_leaf
+from .pki.authority import NOW, a_leaf, issue
 from .resources import an_upload_of
 from .service import Service
 from .terminators import Terminator, fingerprint, start_caddy, start_traefik
@@ -148,6 +149,30 @@ def terminator(
         server, terminator = start(tmp_path, configuration.replace("SERVICE", service.url))
         stack.callback(server.stop)
         yield terminator
+
+
+def test_traefik_serves_nobodys_certificate_for_anothers_name(
+    service: Service, customer: Customer, tmp_path: Path
+) -> None:
+    """Though a common name, or a wildcard, is for it."""
+    shop = "shop.example.com"
+    with ExitStack() as stack:
+        server, traefik = start_traefik(tmp_path, TRAEFIK.replace("SERVICE", service.url))
+        stack.callback(server.stop)
+        attacker, owner = (Customer(stack.enter_context(service.client())) for _ in range(2))
+        end = datetime.now(UTC) + timedelta(days=9) - NOW
+        victims = customer.upload(a_leaf(WWW, WWW, end=end), active=True, grant_hostnames=True)
+        attackers = attacker.upload(issue(WWW, WWW, hostnames=[ELSEWHERE], end=end), active=True)
+        expired = a_leaf(shop, shop, end=timedelta(days=-5))
+        customer.upload(expired, active=True, grant_hostnames=True)
+        wild = a_leaf("*.example.com", "*.example.com", end=end)
+        wildcard = owner.upload(wild, active=True, grant_hostnames=True)
+
+        traefik.wait_for("api.example.com", wildcard)
+        traefik.wait_for(WWW, victims)
+        assert traefik.served(ELSEWHERE) != attackers
+        made, _ = placeholder(shop)
+        traefik.wait_for(shop, fingerprint(x509.load_pem_x509_certificate(made.encode())))
 
 
 @pytest.mark.one_backend

@@ -106,7 +106,7 @@ def migrate() -> None:
         run(config.database_owner_url, config.database_url)
         expect_remains(config)
         examined = examine_unread(config)
-        sealed = seal_unsealed(config)
+        sealed = seal_unsealed(config, say)
         examined += examine_serve_windows(config)
         examined += examine_proofs(config)
         if examined or sealed:

@@ -48,11 +48,13 @@ def expect_remains(config: Config) -> None:
         Remains(database, _now).expect()
 
 
-def seal_unsealed(config: Config) -> int:
+def seal_unsealed(config: Config, warn: Callable[[str], None]) -> int:
     """Seals private keys that an earlier version stored as they were; says how many they were.
 
+    `warn` is called with what is left to do in the database's files.
+
     Nothing is left of them in the database's files then, though an earlier run may have been
-    killed before it came to that. Raises MasterKeyError, Unavailable.
+    killed before it came to that. Raises MasterKeyError, SchemaError, Unavailable.
     """
     with _database(config) as database:
         number = 0
@@ -65,7 +67,8 @@ def seal_unsealed(config: Config) -> int:
         remains = Remains(database, _now)
         if not remains.are_there():
             return number
-    overwrite_freed(config.database_owner_url)
+    if left := overwrite_freed(config.database_owner_url):
+        warn(left)
     with _database(config) as database:
         Remains(database, _now).are_gone()
     return number

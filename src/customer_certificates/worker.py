@@ -24,6 +24,7 @@ from .services.audit import Audit
 from .services.candidates import Candidates
 from .services.challenge_rounds import ChallengeRounds
 from .services.configured_webhook import configure_webhook
+from .services.contests import Contests
 from .services.cutovers import Cutovers
 from .services.deliveries import Deliveries
 from .services.disabling import Disabling
@@ -142,6 +143,7 @@ def _jobs(database: Database, config: Config, proofs: Proofs) -> list[Job]:
         Job("notify of hostnames", timedelta(seconds=10), notices.run),
         Job("clean kept answers", timedelta(hours=1), Repeats(database, _now).clean),
         Job("clean rate counts", timedelta(hours=1), RateCounts(database, _now).clean),
+        Job("clean challenges", timedelta(hours=1), Contests(database, _now).clean),
         Job("clean events", timedelta(hours=1), EventPages(database, _now).clean),
     ]
     if config.smtp and config.mail_from:

@@ -115,6 +115,26 @@ def test_what_is_refused_for_what_is_stored_has_its_entry(
     ]
 
 
+def test_requests_that_change_nothing_do_not_fill_the_audit(
+    client: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that change something always have their entry."""
+    monkeypatch.setattr("customer_certificates.services.audit.MOST_WITHOUT_CHANGE", 3)
+    user = f"/users/{owner}"
+    before = len(entries(client, f"{user}/audit"))
+    for _ in range(5):
+        assert client.simulate_patch(user, json={"name": "Ada"}).status_code == 200
+    stale = {"If-Match": '"0"'}
+    for _ in range(5):
+        assert client.simulate_delete(user, headers=stale).status_code == 412
+    assert client.simulate_patch(user, json={"name": "Grace"}).status_code == 200
+
+    outcomes = [entry["outcome"] for entry in entries(client, f"{user}/audit")[before:]]
+    assert outcomes.count("done") in (1, 2)
+    assert len(outcomes) - outcomes.count("done") == 3
+    assert outcomes[-1] == "done"
+
+
 def test_a_registration_that_is_refused_is_nobodys(client: TestClient, owner: int) -> None:
     email = client.simulate_get(f"/users/{owner}").json["email"]
     assert client.simulate_post("/users", json=a_user(email=email)).status_code == 409

@@ -445,6 +445,17 @@ def test_the_last_request_decides(
     assert (run(), enforcing.simulate_get(certificate).json["version"]) == (0, 2)
 
 
+def test_a_version_that_is_active_already_cannot_be_scheduled(
+    enforcing: TestClient, owner: int, clock: Clock
+) -> None:
+    sent = public()
+    path = store(enforcing, owner, sent, active=True)
+    answer = put(enforcing, path, sent, activate_at=at(clock.now + DAY))
+
+    assert refusal(answer) == (409, "conflict", {"activate_at": "already_active"})
+    assert put(enforcing, path, sent).status_code == 200
+
+
 def test_what_waits_can_be_canceled(
     enforcing: TestClient,
     owner: int,

@@ -17,6 +17,7 @@ from customer_certificates.services.challenge_limits import CheckLimits
 from customer_certificates.services.challenge_rounds import ChallengeRounds
 from customer_certificates.services.challenge_views import ChallengeView
 from customer_certificates.services.challenges import Challenges
+from customer_certificates.services.contests import Contests
 from customer_certificates.services.events import Events
 from customer_certificates.services.hostname_notice_delivery import HostnameNoticeDelivery
 from customer_certificates.services.hostname_ownership import OwnershipRules
@@ -67,6 +68,7 @@ class Parts:
         self.limits = CheckLimits(database, dns, now)
         proving = Proving(database, checks, self.hostnames, audit, now)
         self.rounds = ChallengeRounds(database, proving, self.limits, now)
+        self.contests = Contests(database, now)
         self.challenges = Challenges(
             database, checks, proving, self.limits, rules, audit, now, at_once=2
         )

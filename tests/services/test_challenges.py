@@ -25,12 +25,20 @@ from customer_certificates.models import (
     User,
 )
 from customer_certificates.services import challenge_limits
+from customer_certificates.services.address_verification import AddressVerification
+from customer_certificates.services.audit import Audit
+from customer_certificates.services.callers import Caller
 from customer_certificates.services.challenge_views import ChallengeView
+from customer_certificates.services.events import Events
+from customer_certificates.services.passwords import Passwords
+from customer_certificates.services.users import Users
 
 from ..conftest import Backend
 from ..dns_server import BROKEN_ZONE, OTHER_ZONE, THIRD_ZONE, DnsServer
+from ..factories import CHEAPEST_HASHES
 from ..gateways.receiver import Received, Receiver
 from ..gateways.resolver_stub import ResolverStub
+from ..ownership import hostnames_on
 from ..tables import add_users
 from .challenge_parts import DOMAIN, Parts
 
@@ -104,6 +112,18 @@ def users(engine: sa.Engine) -> list[int]:
 def name(backend: Backend) -> str:
     """A hostname that no other test uses."""
     return f"www.c{next(_NUMBERS)}-{backend.name}.example"
+
+
+@pytest.fixture
+def delete_user(_shared: Shared, clock: Clock) -> Iterator[Callable[[int], None]]:
+    """Deletes a user, as an operator does."""
+    passwords = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2)
+    audit, events = Audit(_shared.database, clock), Events(_shared.database, clock)
+    verification = AddressVerification(_shared.database, clock, by_mail=False)
+    parts = (passwords, hostnames_on(_shared.database, clock), audit, events, verification)
+    service = Users(_shared.database, *parts, clock)
+    yield lambda user_id: service.delete(Caller("operator", "", ""), user_id, None)
+    passwords.close()
 
 
 def results(view: ChallengeView) -> dict[str, str]:
@@ -581,6 +601,49 @@ def test_a_contest_ends_with_the_challengers_challenge(
     assert owner_of(engine, name) == (users[0], "challenge")
     for user_id in users[:2]:
         assert events(engine, user_id)[-2:] == ["hostname.contested", "hostname.contest_closed"]
+
+
+@pytest.mark.parametrize("deleted", [0, 1])
+def test_a_contest_ends_with_the_user_who_is_deleted(
+    parts: Parts,
+    users: list[int],
+    name: str,
+    engine: sa.Engine,
+    deleted: int,
+    delete_user: Callable[[int], None],
+) -> None:
+    """A challenger who is left does not wait for the end of the contest."""
+    first, second = contest(parts, users, name)
+    parts.set_text((second, first)[deleted])
+    delete_user(users[deleted])
+    parts.work()
+    parts.notify()
+
+    left = users[1 - deleted]
+    assert owner_of(engine, name) == (left, "challenge")
+    last = "hostname.contest_closed" if deleted else "hostname.verified"
+    assert events(engine, left)[-2:] == ["hostname.contested", last]
+
+
+def test_challenges_that_are_over_are_deleted_after_a_month(
+    parts: Parts, users: list[int], name: str, clock: Clock, engine: sa.Engine
+) -> None:
+    parts.prove(users[0], name)
+    parts.prove(users[1], f"a.{name}")
+    parts.create(users[2], name)
+    clock.pass_by(29 * 24 * HOUR)
+    assert parts.contests.clean() == 0
+    with engine.begin() as connection:
+        released = sa.delete(HostnameClaim).where(HostnameClaim.hostname == f"a.{name}")
+        connection.execute(released)
+    clock.pass_by(5 * 24 * HOUR)
+
+    assert parts.contests.clean() == 2
+    assert parts.challenges.get(users[0], name).state == "verified"
+    for user_id, hostname in ((users[1], f"a.{name}"), (users[2], name)):
+        with pytest.raises(NotFound):
+            parts.challenges.get(user_id, hostname)
+    assert parts.contests.clean() == 0
 
 
 def test_an_unreachable_incumbent_keeps_the_name(

@@ -1,5 +1,7 @@
 """The schema of the database: where it stands, and where the migrations would bring it."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,19 @@ from sqlalchemy.exc import DBAPIError
 from .database import migration_engine
 
 _TO_RUN = "Run: customer-certificates migrate (or: alembic upgrade head)"
-_ONCE_HELD_KEYS = ("certificates", "certificate_versions", "unsealed_keys")
+# Changes that leave the tables that held private keys as they are. PostgreSQL rewrites the tables.
+_SAME_TIME = "updated_at TYPE timestamptz USING updated_at + interval '0'"
+_REWRITES = {
+    "certificates": _SAME_TIME,
+    "certificate_versions": _SAME_TIME,
+    "unsealed_keys": "private_key TYPE bytea USING private_key || ''::bytea",
+}
+_MAY_VACUUM = """
+    SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()
+"""
+_DEAD_STATISTICS = "SELECT pg_stat_get_dead_tuples('pg_catalog.pg_statistic'::regclass)"
+# Transactions of a moment, such as autovacuum's, end in so many seconds.
+_WAITS = (0.1, 0.4, 1.5, 4.0, 8.0)
 
 
 class SchemaError(CommandError):
@@ -71,21 +85,56 @@ def require_utf8(connection: Connection) -> None:
         )
 
 
-def overwrite_freed(url: str) -> None:
-    """Has the database write anew the tables that held private keys before they were sealed: what
-    is deleted stays in its files until then."""
+def overwrite_freed(url: str, patience: Callable[[float], object] = time.sleep) -> str | None:
+    """Rewrites the files that held private keys before they were sealed.
+
+    Returns a sentence about what is left to do, None if nothing is. Raises SchemaError if another
+    transaction is in the way; it may be called again.
+    """
     engine = migration_engine(url)
-    connection = engine.raw_connection()
-    driver: Any = connection.dbapi_connection
-    if engine.dialect.name == "postgresql":
-        driver.autocommit = True
-        statements = [f"VACUUM FULL {table}" for table in _ONCE_HELD_KEYS]
-    else:
-        statements = ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
-    for statement in statements:
-        driver.execute(statement)
-    connection.close()
-    engine.dispose()
+    try:
+        if engine.dialect.name == "postgresql":
+            with engine.connect() as connection:
+                outside = connection.execution_options(isolation_level="AUTOCOMMIT")
+                return _rewrite(outside, patience)
+        raw = engine.raw_connection()
+        driver: Any = raw.dbapi_connection
+        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            driver.execute(statement)
+        raw.close()
+        return None
+    except DBAPIError as error:
+        raise SchemaError(
+            f"The files that held private keys cannot be rewritten: {_reason(error)}. End other"
+            " connections to the database, and run migrate again."
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _rewrite(connection: Connection, patience: Callable[[float], object]) -> str | None:
+    # VACUUM FULL copies deleted rows that an older snapshot may still see. ALTER TABLE copies the
+    # visible rows only, into new files, whatever snapshots there are.
+    for table, change in _REWRITES.items():
+        connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {change}"))
+    # The statistics have values of the columns. Those rows were deleted with the columns.
+    if not connection.scalar(text(_MAY_VACUUM)):
+        return (
+            "Statistics of earlier versions may have private keys. As the owner of the database,"
+            " run: VACUUM FULL pg_statistic"
+        )
+    for wait in (*_WAITS, None):
+        connection.execute(text("VACUUM pg_catalog.pg_statistic"))
+        # Rows that an older snapshot may still see stay.
+        if not connection.scalar(text(_DEAD_STATISTICS)):
+            connection.execute(text("VACUUM FULL pg_catalog.pg_statistic"))
+            return None
+        if wait is not None:
+            patience(wait)
+    raise SchemaError(
+        "Statistics of earlier versions may have private keys, and cannot be removed while an older"
+        " transaction is open in this database. End it (pg_stat_activity), and run migrate again."
+    )
 
 
 def require_walled(url: str) -> None:

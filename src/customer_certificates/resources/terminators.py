@@ -262,7 +262,7 @@ class TraefikResource:
             304: NOT_MODIFIED,
         },
         description="As its HTTP provider polls it (docs/terminators/traefik.md). The same bytes "
-        "as long as nothing changes. For at most 10,000 certificates.",
+        "as long as nothing changes. At most 64 MiB of certificates.",
         parameters=[IF_NONE_MATCH],
         refusals=[Conflict],
         allow=TERMINATORS,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, DateTime, Text, bindparam, insert, literal, select, true, update
@@ -14,6 +14,11 @@ from ..gateways.sql import insert_or_lock, items_of
 from ..models import AuditEntry, AuditHead
 from .audit_chain import GENESIS, Entry, canonical, hash_of
 from .callers import Caller
+from .rate_counts import Rate, RateCounts
+
+# Entries an hour for each chain and kind of caller about requests that were refused, or changed
+# nothing.
+MOST_WITHOUT_CHANGE = 100
 
 Outcome = Literal["done", "unchanged", "refused"]
 
@@ -21,9 +26,10 @@ Outcome = Literal["done", "unchanged", "refused"]
 class Audit:
     """Each user has a chain of entries of its own, so that users do not wait for one another.
 
-    What writes records one entry, also where nothing had to be changed; what is refused for what
-    is stored (a conflict, or a state that has moved on) is recorded in a transaction of its own.
-    What is refused for its form, or because there is no such thing, touches nothing and is not.
+    What writes records one entry; what is refused for what is stored (a conflict, or a state that
+    has moved on) is recorded in a transaction of its own. What is refused for its form, or because
+    there is no such thing, touches nothing and is not. What changes nothing is recorded so often
+    an hour at most (MOST_WITHOUT_CHANGE): a user must not fill the database with it.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
@@ -33,6 +39,7 @@ class Audit:
             insert_or_lock(AuditHead, AuditHead.chain).returning(AuditHead.seq, AuditHead.hash),
             ("chain", "seq", "hash", "at"),
         )
+        self._rates = RateCounts(database, now)
         self._lock_many = database.prepare(_lock_many())
         self._move_many = database.prepare(_move_many())
         self._add = database.prepare(insert(AuditEntry), (*Entry._fields, "hash"))
@@ -60,12 +67,22 @@ class Audit:
         the transaction that need nothing of it, `also`, make the same trip. `detail` has never a
         secret: no key, password, passphrase, token, nor a body.
         """
+        if outcome != "done" and self._is_over_limit(session, caller, chain):
+            if also:
+                session.run_together(*also)
+            return
         lock, start = self.head(chain)
         head = session.run(lock, **start)
         session.run_together(
             *also,
             *self.entry(head, caller, action, chain, object_path, outcome=outcome, detail=detail),
         )
+
+    def _is_over_limit(self, session: Transaction, caller: Caller, chain: int) -> bool:
+        # What operators ask for is counted by itself: a user's requests do not hide it.
+        name = f"audit {chain} {caller.kind}"
+        rate = Rate(name, timedelta(hours=1), MOST_WITHOUT_CHANGE)
+        return self._rates.add(session, [rate]) is not None
 
     def head(self, chain: int) -> Call:
         """The statement that locks a chain, and gives what `entry` goes on from."""

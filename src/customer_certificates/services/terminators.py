@@ -6,22 +6,17 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, bindparam, select
 
 from ..crypto.secret import Secret
-from ..errors import Conflict, NotFound
+from ..errors import NotFound
 from ..gateways.database import Database
-from ..gateways.sql import ids_as_json, ids_of
-from ..models import Certificate, PrivateKey
+from ..pki.placeholders import placeholder
 from ..pki.winners import Candidate, best, decide
 from .callers import Caller, Reach
-from .candidates import DECIDING, OF_KEY, OWNED_NAMES, Candidates, Servable, candidate_of
-from .hostname_claims import names_of
+from .candidates import Candidates, Servable
 from .served_keys import ServedKeys
+from .traefik_selection import TraefikSelection
 from .views import encode, tag_of
-
-# A configuration that is fetched as a whole every few seconds is for no more than these.
-MOST_IN_CONFIGURATION = 10_000
 
 
 class TraefikPair(msgspec.Struct, rename="camel"):
@@ -54,19 +49,9 @@ class Terminators:
         now: Callable[[], datetime],
     ) -> None:
         self._candidates = candidates
+        self._selection = TraefikSelection(database)
         self._served_keys = served_keys
         self._now = now
-        active = (
-            select(OWNED_NAMES, *DECIDING)
-            .join(PrivateKey, OF_KEY)
-            .where(Certificate.active, Certificate.chain_pem.is_not(None))
-            .order_by(Certificate.id)
-            .limit(bindparam("limit", type_=BigInteger))
-        )
-        self._active = database.prepare(active, tenant=None)
-        self._active_of_users = database.prepare(
-            active.where(Certificate.user_id.in_(ids_of("user_ids"))), tenant=None
-        )
 
     def bundle(
         self, caller: Caller, hostname: str, key_types: frozenset[str] | None
@@ -105,14 +90,14 @@ class Terminators:
         """Traefik's dynamic configuration, with its entity tag; None where `is_known` says of the
         tag that the caller has it already: then no key is read.
 
-        It has the certificates that are the best for one of their names. As long as they are the
-        same versions of the same certificates, it is the same, byte for byte. Raises Unavailable,
-        or Conflict where there are more than MOST_IN_CONFIGURATION.
+        It has the certificates that are the best for one of their names, and placeholders for names
+        that a wildcard of another user would be served for. As long as they are the same, it is
+        the same, byte for byte. Raises Unavailable, or Conflict if there are too many.
         """
-        winners = self._winners(caller.reach)
-        # By id, each once.
-        chosen = dict.fromkeys(one.this_version for one in winners)
-        tag = tag_of(encode([*chosen]))
+        selection = self._selection.of(caller.reach, self._now())
+        winners = selection.certificates
+        chosen = {one.this_version for one in winners}
+        tag = _tag(winners, selection.placeholders(winners))
         if is_known(tag):
             return tag, None
         # What was replaced in between comes with the next poll: nobody has looked at it yet.
@@ -121,33 +106,11 @@ class Terminators:
             one for one in found if one.candidate.this_version in chosen and one.candidate.has_key
         ]
         pairs = self._served_keys.hand_out(caller, "traefik", servable)
-        versions = [one.candidate.this_version for one, _ in pairs]
-        return tag_of(encode(versions)), _configuration(pairs)
-
-    def _winners(self, reach: Reach) -> list[Candidate]:
-        limit = MOST_IN_CONFIGURATION + 1
-        if reach.user_ids is None:
-            rows = self._active(limit=limit)
-        else:
-            rows = self._active_of_users(limit=limit, user_ids=ids_as_json(reach.user_ids))
-        if len(rows) == limit:
-            raise Conflict(
-                f"There are more than {MOST_IN_CONFIGURATION} active certificates, too many for "
-                "one configuration. Limit the token to users, or use the feed."
-            )
-        by_name: dict[str, list[Candidate]] = {}
-        for hostnames, *row in rows:
-            candidate = candidate_of(tuple(row), names_of(hostnames))
-            # A limited token gets no key for being the best for a name of somebody else's.
-            for name in reach.names_of(candidate.hostnames):
-                by_name.setdefault(name, []).append(candidate)
-        now = self._now()
-        chosen = {
-            one.certificate_id: one
-            for name, candidates in by_name.items()
-            if (one := best(name, decide(name, candidates, now).winners))
-        }
-        return [chosen[certificate_id] for certificate_id in sorted(chosen)]
+        # The candidates of the selection have all their names, which Traefik serves them for.
+        handed_out = {one.candidate.this_version for one, _ in pairs}
+        given = [one for one in winners if one.this_version in handed_out]
+        placeholders = selection.placeholders(given)
+        return _tag(given, placeholders), _configuration(pairs, placeholders)
 
 
 def _chosen(
@@ -167,6 +130,11 @@ def _chosen(
     return best(hostname, winners, key_types) or best(hostname, winners)
 
 
-def _configuration(pairs: list[tuple[Servable, Secret]]) -> Secret:
+def _tag(certificates: list[Candidate], placeholders: list[str]) -> str:
+    return tag_of(encode([[one.this_version for one in certificates], placeholders]))
+
+
+def _configuration(pairs: list[tuple[Servable, Secret]], placeholders: list[str]) -> Secret:
     certificates = [TraefikPair(one.chain_pem, key.reveal().decode()) for one, key in pairs]
+    certificates += [TraefikPair(*placeholder(name)) for name in placeholders]
     return Secret(encode(TraefikConfiguration(TraefikTls(certificates))))

@@ -17,6 +17,7 @@ from .address_verification import AddressVerification
 from .audit import Audit
 from .audit_chain import NOBODY
 from .callers import Caller, KnownUser
+from .contests import Contests
 from .events import Events
 from .hostnames import Hostnames
 from .password_rules import require_strong
@@ -123,6 +124,7 @@ class Users:
         self._verification = verification
         self._strong_passwords = strong_passwords
         self._now = now
+        self._contests = Contests(database, now)
         self._registrations = Registrations(RateCounts(database, now))
         self._revoke = database.prepare(
             update(Token)
@@ -283,6 +285,7 @@ class Users:
         ):
             once.claim(session)
             require_view(expected, view_of_user(locked_user(session, user_id)))
+            self._contests.end_with_user(session, user_id)
             self._hostnames.release_all(session, user_id)
             statement, values = self._events.deactivated_with_user(user_id)
             session.run(statement, **values)

@@ -259,6 +259,8 @@ class Versions:
             and start == certificate.activate_at
             and self._is_already(session, keys, waiting, content, key)
         )
+        if is_stored and certificate.active and activate_at:
+            raise _is_active_already(certificate)
         if is_scheduled or (
             is_stored and (certificate.active or activate_at in (None, activation))
         ):
@@ -397,6 +399,21 @@ class Versions:
                     )
                 ],
             )
+
+
+def _is_active_already(certificate: Certificate) -> Conflict:
+    return Conflict(
+        "This version is active already; nothing was changed.",
+        errors=[
+            Finding(
+                "already_active",
+                "activate_at",
+                f"Certificate {certificate.id} is this version, and active: there is nothing to"
+                " activate later.",
+                "Leave activate_at out. To cancel a scheduled cutover, DELETE …/pending.",
+            )
+        ],
+    )
 
 
 def _all_versions() -> Select[*tuple[Any, ...]]:

@@ -1,0 +1,33 @@
+"""Certificates that nobody trusts, for names that must not be served with another certificate."""
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+# The key is no secret: no client trusts the certificates. It is always the same, as its signatures
+# are, so that a placeholder has the same bytes in every process.
+_KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"placeholder").digest())
+_KEY_PEM = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+_START = datetime(2000, 1, 1, tzinfo=UTC)
+_MOST_REMEMBERED = 10_000
+
+
+@lru_cache(_MOST_REMEMBERED)
+def placeholder(hostname: str) -> tuple[str, str]:
+    """A self-signed, expired certificate for `hostname` alone, and its key, both in PEM."""
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(x509.Name([]))
+        .public_key(_KEY.public_key())
+        .serial_number(1)
+        .not_valid_before(_START)
+        .not_valid_after(_START + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=True)
+        .sign(_KEY, None)
+    )
+    return certificate.public_bytes(Encoding.PEM).decode(), _KEY_PEM

@@ -1,6 +1,7 @@
 """Certificates with their keys: to Caddy by name, to Traefik all of them; to nobody else."""
 
 import json
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from falcon.testing import Result, TestClient
 
 from customer_certificates.app import create_app
 from customer_certificates.models import AuditEntry, PrivateKey
+from customer_certificates.services.candidates import Candidates, Servable
 
 from ..conftest import Backend
 from ..credentials import bearer, make_token
@@ -308,6 +310,50 @@ def test_traefik_is_given_what_is_served(reporting: TestClient, owner: int, stra
     keys = [load_pem_private_key(one["keyFile"].encode(), None) for one in pairs]
     assert [der_of(key) for key in keys] == [key_der(WWW), key_der("shop.example.org")]
     assert all(one.keys() == {"certFile", "keyFile"} for one in pairs)
+
+
+@pytest.mark.parametrize("change", ["replace", "delete", "replace all the time"])
+def test_traefik_misses_nothing_that_changes_while_it_asks(
+    reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """One statement chooses certificates, another one reads them with their keys."""
+    other, spare = a_leaf("Root", "shop.example.org"), a_leaf("Root", WWW, end=5 * DAY)
+    for leaf in (other, spare):
+        add(reporting, owner, an_upload_of(leaf))
+    path = store(reporting, owner, public(), active=True)
+    reads, renewed = list[list[int]](), list[x509.Certificate]()
+    read = Candidates.with_keys
+
+    def replace() -> None:
+        renewed.append(a_leaf("Root", WWW))
+        assert reporting.simulate_put(path, json=an_upload_of(renewed[-1])).status_code == 200
+
+    def change_and_read(candidates: Candidates, certificate_ids: Iterable[int]) -> list[Servable]:
+        reads.append([*certificate_ids])
+        if change == "delete" and len(reads) == 1:
+            assert reporting.simulate_delete(path).status_code == 204
+        elif change == "replace all the time" or len(reads) == 1:
+            replace()
+        found = read(candidates, reads[-1])
+        if change == "replace all the time":
+            replace()
+        return found
+
+    monkeypatch.setattr(Candidates, "with_keys", change_and_read)
+    pairs = reporting.simulate_get(TRAEFIK).json["tls"]["certificates"]
+
+    served = {one["certFile"] for one in pairs}
+    assert pem(other) in served
+    served.remove(pem(other))
+    # How many were read each time: nothing is read twice.
+    numbers = [len(ids) for ids in reads]
+    if change == "replace":
+        assert (served, numbers) == ({pem(renewed[0])}, [2])
+    elif change == "delete":
+        assert (served, numbers) == ({pem(spare)}, [2, 1])
+    else:
+        # It does not hold up the other one.
+        assert (served, numbers) == (set(), [2, 1, 1, 1, 1])
 
 
 def test_traefiks_configuration_is_the_same_while_nothing_changes(

@@ -22,6 +22,8 @@ from .views import encode, tag_of
 
 # A configuration that is fetched as a whole every few seconds is for no more than these.
 MOST_IN_CONFIGURATION = 10_000
+# A certificate that is replaced at each look is left out. It must not hold up all others.
+_MOST_LOOKS = 5
 
 
 class TraefikPair(msgspec.Struct, rename="camel"):
@@ -109,17 +111,22 @@ class Terminators:
         same versions of the same certificates, it is the same, byte for byte. Raises Unavailable,
         or Conflict where there are more than MOST_IN_CONFIGURATION.
         """
-        winners = self._winners(caller.reach)
-        # By id, each once.
-        chosen = dict.fromkeys(one.this_version for one in winners)
-        tag = tag_of(encode([*chosen]))
-        if is_known(tag):
-            return tag, None
-        # What was replaced in between comes with the next poll: nobody has looked at it yet.
-        found = self._candidates.with_keys(one.certificate_id for one in winners)
-        servable = [
-            one for one in found if one.candidate.this_version in chosen and one.candidate.has_key
-        ]
+        read: dict[tuple[int, int], Servable] = {}
+        for _ in range(_MOST_LOOKS):
+            winners = self._winners(caller.reach)
+            # By id, each once.
+            chosen = dict.fromkeys(one.this_version for one in winners)
+            tag = tag_of(encode([*chosen]))
+            if is_known(tag):
+                return tag, None
+            # A request may replace or deactivate a certificate between the two statements. To leave
+            # it out would end its service until the next poll.
+            unread = [number for number, version in chosen if (number, version) not in read]
+            if not unread:
+                break
+            found = self._candidates.with_keys(unread)
+            read.update((one.candidate.this_version, one) for one in found)
+        servable = [read[one] for one in chosen if one in read and read[one].candidate.has_key]
         pairs = self._served_keys.hand_out(caller, "traefik", servable)
         versions = [one.candidate.this_version for one, _ in pairs]
         return tag_of(encode(versions)), _configuration(pairs)

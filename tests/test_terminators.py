@@ -150,6 +150,10 @@ def terminator(
         yield terminator
 
 
+# What each server does with what an agent has written is in client/test_served.py.
+once_an_agent = pytest.mark.parametrize("terminator", ["caddy", "traefik", "nginx"], indirect=True)
+
+
 @pytest.mark.one_backend
 def test_what_is_active_is_what_is_served(
     terminator: Terminator, customer: Customer, database: Database
@@ -181,6 +185,7 @@ def test_what_is_active_is_what_is_served(
     assert terminator.served(ELSEWHERE)
 
 
+@once_an_agent
 @pytest.mark.one_backend
 def test_what_no_server_can_load_changes_nothing_for_others(
     terminator: Terminator, customer: Customer, service: Service, tmp_path: Path
@@ -222,6 +227,7 @@ def test_caddy_serves_an_address_to_clients_that_send_no_name(
         server.stop()
 
 
+@once_an_agent
 @pytest.mark.one_backend
 def test_what_has_expired_is_served_no_more(terminator: Terminator, customer: Customer) -> None:
     longer = customer.upload(valid_for(timedelta(days=30)), active=True)

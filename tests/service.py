@@ -20,6 +20,7 @@ from prometheus_client import values as prometheus_values
 
 from customer_certificates import beside
 from customer_certificates.cli import main
+from customer_certificates.client.sync import publishing
 from customer_certificates.workers import Workers
 
 from .servers import free_port
@@ -217,6 +218,8 @@ def _command(
     if "serve" in words:
         # It chose when it was imported, before `serve` had named the workers' common folder.
         prometheus_values.ValueClass = prometheus_values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    # Agents would wait between one reload of a server and the next.
+    publishing.PAUSE_SECONDS = 0.1
     if not delivers:
         beside.delivering = _nothing
     _PROGRAMS[Path(words[0]).name]()

@@ -31,7 +31,10 @@ def test_it_serves_what_watches_over_the_service_and_nothing_else(
     watched: tuple[Service, str],
 ) -> None:
     service, url = watched
-    with service.client() as client, httpx.Client(base_url=url, trust_env=False) as admin:
+    with (
+        service.client() as client,
+        httpx.Client(base_url=url, trust_env=False, verify=False) as admin,
+    ):
         for path in OPEN:
             assert admin.get(path).status_code == 200
         for path in OPEN[:4]:

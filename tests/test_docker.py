@@ -16,6 +16,8 @@ PROGRAMS = ROOT / "tests" / "programs.txt"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())[
     "services"
 ]
+# A call that may name a program. To parse all modules takes long.
+_NAMES_A_PROGRAM = re.compile(r"\b(run|Popen|check_output|which|program)\(\s*\[?\s*[\"']")
 # Any Debian has these.
 OF_EVERY_SYSTEM = {"mount", "sh", "true", "umount"}
 
@@ -127,7 +129,10 @@ def listed() -> dict[str, str]:
 
 def programs_in(path: Path) -> Iterator[str]:
     """The programs that a module names: looked up, or at the head of a command."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    if not _NAMES_A_PROGRAM.search(text):
+        return
+    for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Call) or not node.args:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else None

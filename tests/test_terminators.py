@@ -175,6 +175,10 @@ def test_traefik_serves_nobodys_certificate_for_anothers_name(
         traefik.wait_for(shop, fingerprint(x509.load_pem_x509_certificate(made.encode())))
 
 
+# What each server does with what an agent has written is in client/test_served.py.
+once_an_agent = pytest.mark.parametrize("terminator", ["caddy", "traefik", "nginx"], indirect=True)
+
+
 @pytest.mark.one_backend
 def test_what_is_active_is_what_is_served(
     terminator: Terminator, customer: Customer, database: Database
@@ -206,6 +210,7 @@ def test_what_is_active_is_what_is_served(
     assert terminator.served(ELSEWHERE)
 
 
+@once_an_agent
 @pytest.mark.one_backend
 def test_what_no_server_can_load_changes_nothing_for_others(
     terminator: Terminator, customer: Customer, service: Service, tmp_path: Path
@@ -247,6 +252,7 @@ def test_caddy_serves_an_address_to_clients_that_send_no_name(
         server.stop()
 
 
+@once_an_agent
 @pytest.mark.one_backend
 def test_what_has_expired_is_served_no_more(terminator: Terminator, customer: Customer) -> None:
     longer = customer.upload(valid_for(timedelta(days=30)), active=True)

@@ -202,7 +202,7 @@ def test_a_worker_by_itself_counts_and_drains(
     metrics = {"CC_METRICS_PORT": str(port)}
     worker = Worker(backend, tmp_path / "log", [COMMAND, "work"], **settings, **metrics)
     try:
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, verify=False) as client:
 
             def counts() -> bool:
                 with suppress(httpx.TransportError):

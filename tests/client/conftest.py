@@ -1,6 +1,15 @@
-"""Which tests of the client are collected."""
+"""Which tests of the client are collected, and how long its commands wait before they try again."""
 
 import os
 
+import pytest
+
+from customer_certificates.client import api
+
 # These become another account, which only root can.
 collect_ignore = [] if os.geteuid() == 0 else ["test_second_account.py"]
+
+
+@pytest.fixture(autouse=True)
+def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_FIRST_PAUSE_SECONDS", 0.001)

@@ -31,6 +31,7 @@ def probed(service: Service, *words: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.mark.one_backend
 def test_what_is_served_is_compared_with_what_should_be(service: Service, edge: Edge) -> None:
     """For each kind of key; and the service is told."""
     address = f"127.0.0.1:{edge.terminator.port}"
@@ -63,6 +64,7 @@ def test_what_is_served_is_compared_with_what_should_be(service: Service, edge: 
         assert len(seen["errors"]) == 2
 
 
+@pytest.mark.one_backend
 def test_who_does_not_answer_is_said(service: Service) -> None:
     with service.client() as client:
         user = f"/users/{client.post('/users', json=a_user()).json()['id']}"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from customer_certificates.client import api as api_module
 from customer_certificates.client import importing
 from customer_certificates.client.answers import Unreachable
 from customer_certificates.client.api import Api
@@ -30,11 +29,6 @@ LATER: Answer = (503, {"Retry-After": "0"}, {"detail": "Not now."})
 def stub() -> Iterator[Stub]:
     with a_stub() as stub:
         yield stub
-
-
-@pytest.fixture(autouse=True)
-def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_module, "_FIRST_PAUSE_SECONDS", 0.001)
 
 
 @pytest.fixture
@@ -242,6 +236,7 @@ def test_an_acme_clients_folder_is_imported_by_one_command(
     assert all("(in 60 days)   incomplete" in row for row in rows)
 
 
+@pytest.mark.one_backend
 def test_a_dry_run_uploads_nothing(imports: Imports, tmp_path: Path) -> None:
     write(tmp_path, {"www.pem": WWW.pem + WWW.chain + WWW.key_pem})
 
@@ -251,6 +246,7 @@ def test_a_dry_run_uploads_nothing(imports: Imports, tmp_path: Path) -> None:
     assert lines[-1] == "1 would be uploaded."
 
 
+@pytest.mark.one_backend
 def test_what_is_there_is_activated_when_that_is_asked(imports: Imports, tmp_path: Path) -> None:
     write(tmp_path, {"www.pem": WWW.pem + WWW.chain + WWW.key_pem})
 
@@ -262,6 +258,7 @@ def test_what_is_there_is_activated_when_that_is_asked(imports: Imports, tmp_pat
     assert [one["active"] for one in imports.list()] == [True]
 
 
+@pytest.mark.one_backend
 def test_a_renewal_replaces_in_place(imports: Imports, tmp_path: Path) -> None:
     """By hostnames and type of key: a certificate for another set of names is not touched."""
     other = issued("www.example.com", "example.com", "api.example.com")
@@ -285,6 +282,7 @@ def test_a_renewal_replaces_in_place(imports: Imports, tmp_path: Path) -> None:
     assert set(changed[0]["hostnames"]) == {"www.example.com", "example.com"}
 
 
+@pytest.mark.one_backend
 def test_an_older_copy_does_not_replace(imports: Imports, tmp_path: Path) -> None:
     older = issued("www.example.com", "example.com", days=20)
     pairs = {"old.pem": older.pem + older.key_pem, "new.pem": WWW.pem + WWW.key_pem}
@@ -299,6 +297,7 @@ def test_an_older_copy_does_not_replace(imports: Imports, tmp_path: Path) -> Non
     assert [one["version"] for one in imports.list()] == [1]
 
 
+@pytest.mark.one_backend
 def test_a_renewal_that_is_not_valid_yet_is_scheduled(imports: Imports, tmp_path: Path) -> None:
     renewed = issued("www.example.com", "example.com", days=80, starts=5)
     write(tmp_path / "1", {"www.pem": WWW.pem + WWW.key_pem})
@@ -383,6 +382,7 @@ def test_many_are_uploaded_at_once(imports: Imports, tmp_path: Path) -> None:
     assert len(imports.list("?active=true")) == 40
 
 
+@pytest.mark.one_backend
 def test_without_a_service_or_a_user_it_says_so(imports: Imports, tmp_path: Path) -> None:
     write(tmp_path, {"www.pem": WWW.pem + WWW.key_pem})
 

@@ -1,6 +1,7 @@
 """Certificates with their keys: to Caddy by name, to Traefik all of them; to nobody else."""
 
 import json
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from falcon.testing import Result, TestClient
 
-from customer_certificates.app import create_app
+from customer_certificates.app import Application, create_app
 from customer_certificates.models import AuditEntry, PrivateKey
+from customer_certificates.services.candidates import Candidates, Servable
 
 from ..conftest import Backend
 from ..credentials import bearer, make_token
@@ -310,6 +312,50 @@ def test_traefik_is_given_what_is_served(reporting: TestClient, owner: int, stra
     assert all(one.keys() == {"certFile", "keyFile"} for one in pairs)
 
 
+@pytest.mark.parametrize("change", ["replace", "delete", "replace all the time"])
+def test_traefik_misses_nothing_that_changes_while_it_asks(
+    reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """One statement chooses certificates, another one reads them with their keys."""
+    other, spare = a_leaf("Root", "shop.example.org"), a_leaf("Root", WWW, end=5 * DAY)
+    for leaf in (other, spare):
+        add(reporting, owner, an_upload_of(leaf))
+    path = store(reporting, owner, public(), active=True)
+    reads, renewed = list[list[int]](), list[x509.Certificate]()
+    read = Candidates.with_keys
+
+    def replace() -> None:
+        renewed.append(a_leaf("Root", WWW))
+        assert reporting.simulate_put(path, json=an_upload_of(renewed[-1])).status_code == 200
+
+    def change_and_read(candidates: Candidates, certificate_ids: Iterable[int]) -> list[Servable]:
+        reads.append([*certificate_ids])
+        if change == "delete" and len(reads) == 1:
+            assert reporting.simulate_delete(path).status_code == 204
+        elif change == "replace all the time" or len(reads) == 1:
+            replace()
+        found = read(candidates, reads[-1])
+        if change == "replace all the time":
+            replace()
+        return found
+
+    monkeypatch.setattr(Candidates, "with_keys", change_and_read)
+    pairs = reporting.simulate_get(TRAEFIK).json["tls"]["certificates"]
+
+    served = {one["certFile"] for one in pairs}
+    assert pem(other) in served
+    served.remove(pem(other))
+    # How many were read each time: nothing is read twice.
+    numbers = [len(ids) for ids in reads]
+    if change == "replace":
+        assert (served, numbers) == ({pem(renewed[0])}, [2])
+    elif change == "delete":
+        assert (served, numbers) == ({pem(spare)}, [2, 1])
+    else:
+        # It does not hold up the other one.
+        assert (served, numbers) == (set(), [2, 1, 1, 1, 1])
+
+
 def test_traefiks_configuration_is_the_same_while_nothing_changes(
     reporting: TestClient, owner: int, engine: sa.Engine, clock: Clock
 ) -> None:
@@ -406,16 +452,24 @@ def test_a_token_may_be_the_password_in_a_url(
     assert closed.simulate_get(TRAEFIK, headers=basic(f"caddy:{token}")).status_code == 401
 
 
-@pytest.mark.parametrize(("peer", "status"), [("10.1.2.3", 200), ("10.1.3.4", 401)])
-def test_caddy_may_be_known_by_its_address(
-    backend: Backend, reporting: TestClient, owner: int, engine: sa.Engine, peer: str, status: int
-) -> None:
-    add(reporting, owner, self_signed(WWW, **LONG))
-    app = create_app(backend.closed(CC_TERMINATOR_PEERS="10.1.2.0/24"))
-    client = TestClient(app)
+@pytest.fixture(scope="module")
+def _lenient_app(backend: Backend) -> Iterator[Application]:
+    app = create_app(backend.closed(CC_TERMINATOR_PEERS="10.1.2.0/24", CC_TOKEN_IN_PATH="true"))
+    yield app
+    app.close()
 
+
+@pytest.fixture
+def lenient(_lenient_app: Application, reporting: TestClient, owner: int) -> TestClient:
+    """The application that knows Caddy by its address, or by a token in the path."""
+    add(reporting, owner, self_signed(WWW, **LONG))
+    return TestClient(_lenient_app)
+
+
+@pytest.mark.parametrize(("peer", "status"), [("10.1.2.3", 200), ("10.1.3.4", 401)])
+def test_caddy_may_be_known_by_its_address(lenient: TestClient, peer: str, status: int) -> None:
     def status_of(path: str, **headers: str) -> int:
-        answer = client.simulate_get(
+        answer = lenient.simulate_get(
             path, params={"server_name": WWW, "domain": WWW}, remote_addr=peer, headers=headers
         )
         return answer.status_code
@@ -427,9 +481,9 @@ def test_caddy_may_be_known_by_its_address(
     # Nor does it open anything to whom a proxy at that address passes on.
     for name in ("X-Forwarded-For", "X_Forwarded_For", "Forwarded", "Via"):
         assert status_of(CADDY, **{name: "10.1.2.3"}) == 401
-    app.close()
 
 
+@pytest.mark.one_backend
 def test_no_address_that_a_proxy_names_is_let_in_without_a_token(
     backend: Backend, reporting: TestClient, owner: int, engine: sa.Engine
 ) -> None:
@@ -447,26 +501,23 @@ def test_no_address_that_a_proxy_names_is_let_in_without_a_token(
 
 
 def test_a_token_in_the_path_is_off_by_default(
-    backend: Backend, reporting: TestClient, closed: TestClient, owner: int, engine: sa.Engine
+    lenient: TestClient, closed: TestClient, engine: sa.Engine
 ) -> None:
-    add(reporting, owner, self_signed(WWW, **LONG))
     token = make_token(engine, "terminator").text
     paths = [f"/terminators/{token}/caddy", f"/terminators/{token}/caddy/ask"]
     query = {"server_name": WWW, "domain": WWW}
     for path in paths:
         assert closed.simulate_get(path, params=query).status_code == 404
 
-    app = create_app(backend.closed(CC_TOKEN_IN_PATH="true"))
-    client = TestClient(app)
-    assert [client.simulate_get(path, params=query).status_code for path in paths] == [200, 200]
-    wrong = client.simulate_get(f"/terminators/{token[:-1]}/caddy", params=query)
+    assert [lenient.simulate_get(path, params=query).status_code for path in paths] == [200, 200]
+    wrong = lenient.simulate_get(f"/terminators/{token[:-1]}/caddy", params=query)
     assert wrong.status_code == 401
     assert token[:-1] not in wrong.text
     operator = make_token(engine, "operator").text
-    assert client.simulate_get(f"/terminators/{operator}/caddy", params=query).status_code == 403
-    app.close()
+    assert lenient.simulate_get(f"/terminators/{operator}/caddy", params=query).status_code == 403
 
 
+@pytest.mark.one_backend
 def test_beyond_its_share_caddy_is_answered_204(
     backend: Backend, reporting: TestClient, owner: int, engine: sa.Engine
 ) -> None:

@@ -1,10 +1,12 @@
 """One service, as requests reach it: each is sent once, and what became of it is told apart."""
 
+import ssl
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -20,12 +22,15 @@ class Connection:
     def __init__(self, server: str, token: str | None = None, at_once: int = 1) -> None:
         """`server` is the service's URL; `token` is shown where it asks for one; `at_once` is the
         most connections."""
+        is_https = urlsplit(server).scheme == "https"
         self._client = httpx.Client(
             base_url=server,
+            # Plain HTTP needs no CA certificates, and reading them takes longer than a request.
+            verify=is_https or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx.Timeout(30, connect=5),
             limits=httpx.Limits(max_connections=at_once),
             # A proxy would see keys that are sent without TLS, and be asked for its own localhost.
-            trust_env=server.startswith("https:") and not is_this_machine(server),
+            trust_env=is_https and not is_this_machine(server),
             headers={
                 "Accept": "application/json",
                 **({"Authorization": f"Bearer {token}"} if token else {}),

@@ -18,6 +18,9 @@ from .served_keys import ServedKeys
 from .traefik_selection import TraefikSelection
 from .views import encode, tag_of
 
+# A certificate that is replaced at each look is left out. It must not hold up all others.
+_MOST_LOOKS = 5
+
 
 class TraefikPair(msgspec.Struct, rename="camel"):
     """A certificate of Traefik's: where its files may be named, their content may stand."""
@@ -94,17 +97,22 @@ class Terminators:
         that a wildcard of another user would be served for. As long as they are the same, it is
         the same, byte for byte. Raises Unavailable, or Conflict if there are too many.
         """
-        selection = self._selection.of(caller.reach, self._now())
-        winners = selection.certificates
-        chosen = {one.this_version for one in winners}
-        tag = _tag(winners, selection.placeholders(winners))
-        if is_known(tag):
-            return tag, None
-        # What was replaced in between comes with the next poll: nobody has looked at it yet.
-        found = self._candidates.with_keys(one.certificate_id for one in winners)
-        servable = [
-            one for one in found if one.candidate.this_version in chosen and one.candidate.has_key
-        ]
+        read: dict[tuple[int, int], Servable] = {}
+        for _ in range(_MOST_LOOKS):
+            selection = self._selection.of(caller.reach, self._now())
+            winners = selection.certificates
+            tag = _tag(winners, selection.placeholders(winners))
+            if is_known(tag):
+                return tag, None
+            # A request may replace or deactivate a certificate between the two statements. To leave
+            # it out would end its service until the next poll.
+            chosen = [one.this_version for one in winners]
+            unread = [number for number, version in chosen if (number, version) not in read]
+            if not unread:
+                break
+            found = self._candidates.with_keys(unread)
+            read.update((one.candidate.this_version, one) for one in found)
+        servable = [read[one] for one in chosen if one in read and read[one].candidate.has_key]
         pairs = self._served_keys.hand_out(caller, "traefik", servable)
         # The candidates of the selection have all their names, which Traefik serves them for.
         handed_out = {one.candidate.this_version for one, _ in pairs}

@@ -15,7 +15,8 @@ from .state import State
 
 # From here on, reading everything again is less work for HAProxy than being told of each.
 _MANY = 1000
-_PAUSE_SECONDS = 2.0
+# From one reload of a server to the next.
+PAUSE_SECONDS = 2.0
 
 
 class Publisher(ABC):
@@ -52,7 +53,7 @@ class Publisher(ABC):
 
     def _listing_due_in(self) -> float:
         """Not again so soon: several changes are then done in one."""
-        return max(0.0, self._listed + _PAUSE_SECONDS - time.monotonic())
+        return max(0.0, self._listed + PAUSE_SECONDS - time.monotonic())
 
 
 class Files(Publisher):

@@ -4,8 +4,7 @@ import gc
 import os
 import shutil
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,11 +25,13 @@ from customer_certificates.gateways.schema import migrate
 from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
+from .compiled_once import compile_once
 from .dns_server import DnsServer, knot_program, start_knot
 from .examples import try_more
 from .factories import CHEAPEST_HASHES, a_user
 from .gateways.resolver_stub import ResolverStub, refuse
 from .leftovers import Leftovers
+from .one_backend import not_on_this_backend, not_this_combination
 from .parallel import named_servers, one_at_a_time
 from .second_decoder import open_all
 from .servers import a_role_that_owns_nothing, start_postgresql, start_valkey
@@ -88,6 +89,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     try_more(bool(config.getoption("--long")))
+    compile_once()
     config.pluginmanager.register(Slowest())
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(leftovers := Leftovers())
@@ -111,25 +113,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     but one of each generated case of `one_combination` tests."""
     if config.getoption("--all"):
         return
-    dropped = {item for item in items if _is_dropped(item)} | _all_but_one(items)
+    dropped = {*not_on_this_backend(items), *not_this_combination(items)}
     config.hook.pytest_deselected(items=list(dropped))
     items[:] = [item for item in items if item not in dropped]
-
-
-def _all_but_one(items: list[pytest.Item]) -> set[pytest.Item]:
-    cases = defaultdict[str, list[pytest.Item]](list)
-    for item in items:
-        if item.get_closest_marker("one_combination"):
-            cases[item.nodeid.rpartition("[")[0]].append(item)
-    kept = {of[turn % len(of)] for turn, of in enumerate(cases.values())}
-    return {item for of in cases.values() for item in of} - kept
-
-
-def _is_dropped(item: pytest.Item) -> bool:
-    # As on a chessboard: each value of a parameter is kept, with one backend or the other.
-    if isinstance(item, pytest.Function) and item.get_closest_marker("one_backend"):
-        return sum(item.callspec.indices.values()) % 2 == 1
-    return False
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -215,7 +201,7 @@ def migrated(folder: Path) -> Callable[[Path], None]:
 def _engine(backend: Backend) -> Iterator[sa.Engine]:
     # A new connection takes longer than all that most tests ask on it.
     if backend.name == "postgresql":
-        engine = sa.create_engine(backend.owner_url, pool_pre_ping=True, hide_parameters=True)
+        engine = sa.create_engine(backend.owner_url, hide_parameters=True)
     else:
         url = sa.make_url(backend.owner_url)
         engine = sa.create_engine(url, connect_args=sqlite.connect_arguments(url))
@@ -243,28 +229,34 @@ _EMPTIED = (
     "terminators",
     "users",
 )
+# A service does not start with data keys of a master key that it was not given, nor without
+# credentials where there were any.
+_EMPTIED_AFTERWARDS = ("user_keys", "service_latches")
 
 
-def _run(engine: sa.Engine, *statements: str) -> None:
-    """In one transaction; PostgreSQL is sent all of them at once."""
-    is_postgresql = engine.name == "postgresql"
+def _empty(engine: sa.Engine, tables: Sequence[str]) -> None:
+    """Empties the tables that have rows: most have none, and to empty one takes its time."""
+    filled = " UNION ALL ".join(
+        f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in tables
+    )
     with engine.begin() as connection:
-        for statement in ["; ".join(statements)] if is_postgresql else statements:
+        found = list(connection.exec_driver_sql(filled).scalars())
+        if "service_latches" in found:
+            remove_latches(connection)
+            found.remove("service_latches")
+        deletions = [f"DELETE FROM {table}" for table in found]
+        # PostgreSQL is sent all of them at once.
+        together = ["; ".join(deletions)] if deletions else []
+        for statement in together if engine.name == "postgresql" else deletions:
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 @pytest.fixture
 def engine(_engine: sa.Engine) -> Iterator[sa.Engine]:
     """The database as it is, behind the service's back; every test finds it empty."""
-    _run(_engine, *(f"DELETE FROM {table}" for table in _EMPTIED))
-    with _engine.begin() as connection:
-        remove_latches(connection)
+    _empty(_engine, (*_EMPTIED, "service_latches"))
     yield _engine
-    # A service does not start with data keys of a master key that it was not given, nor without
-    # credentials where there were any.
-    with _engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM user_keys")
-        remove_latches(connection)
+    _empty(_engine, _EMPTIED_AFTERWARDS)
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,7 @@ def test_without_redis_at_the_start_the_service_serves_until_there_is_one(
         rounds(1)
 
 
+@pytest.mark.one_backend("postgresql")
 def test_redis_is_killed_and_comes_back(
     cached_service: Service, valkey: Server, clients: Clients
 ) -> None:
@@ -92,6 +93,7 @@ def test_redis_is_killed_and_comes_back(
         _expect_health(cached_service, cache=1)
 
 
+@pytest.mark.one_backend("sqlite")
 def test_redis_hangs_and_goes_on(cached_service: Service, valkey: Server, clients: Clients) -> None:
     with _played(clients, cached_service) as rounds:
         rounds(1)
@@ -105,6 +107,7 @@ def test_redis_hangs_and_goes_on(cached_service: Service, valkey: Server, client
         _expect_health(cached_service, cache=1)
 
 
+@pytest.mark.one_backend("postgresql")
 def test_redis_is_flushed_again_and_again(
     cached_service: Service, store: Any, clients: Clients
 ) -> None:
@@ -113,6 +116,7 @@ def test_redis_is_flushed_again_and_again(
         _expect_health(cached_service, cache=1)
 
 
+@pytest.mark.one_backend("sqlite")
 def test_redis_is_full(cached_service: Service, store: Any, clients: Clients) -> None:
     store.config_set("maxmemory-policy", "noeviction")
     store.config_set("maxmemory", 1)
@@ -126,6 +130,7 @@ def test_redis_is_full(cached_service: Service, store: Any, clients: Clients) ->
     _expect_health(cached_service, cache=1)
 
 
+@pytest.mark.one_backend("sqlite")
 def test_redis_wants_another_password(
     cached_service: Service, valkey: Server, clients: Clients
 ) -> None:
@@ -159,6 +164,7 @@ def test_the_service_has_a_wrong_password(folder: Path, clients: Clients) -> Non
     assert "a-wrong-password" not in log.read_text()
 
 
+@pytest.mark.one_backend("postgresql")
 def test_garbage_in_redis_is_not_shown(cached_service: Service, store: Any) -> None:
     with cached_service.client() as client:
         owner = client.post("/users", json=a_user()).json()["id"]
@@ -207,6 +213,7 @@ def _spoil(store: Any, spoil: Callable[[bytes, bytes], bytes]) -> None:
         store.set(key, spoil(own, other), keepttl=True)
 
 
+@pytest.mark.one_backend("sqlite")
 def test_redis_holds_text_under_names_with_revisions_for_a_limited_time(
     cached_service: Service, store: Any, clients: Clients
 ) -> None:

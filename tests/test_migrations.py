@@ -1,11 +1,13 @@
 """The migrations end in the models' schema, from either side, on databases of their own."""
 
+import functools
 import itertools
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
@@ -47,20 +49,26 @@ _numbers = itertools.count()
 
 
 class Empty:
-    """A database that nothing is in yet."""
+    """A database that nothing is in yet, or a copy of another one."""
 
-    def __init__(self, backend: Backend, folder: Path) -> None:
+    url: str
+    file: Path
+
+    def __init__(self, backend: Backend, folder: Path, template: "Empty | None" = None) -> None:
         name = f"migrations_{next(_numbers)}"
         data = folder / f"data-{backend.name}-{name}"
         self.settings = {"CC_DATA_DIR": str(data)}
         self.is_postgresql = backend.name == "postgresql"
+        if template and not self.is_postgresql:
+            shutil.copytree(template.file.parent, data)
         if self.is_postgresql:
             url = sa.make_url(backend.owner_url)
             name = f"{url.database}_{name}"
             engine = migration_engine(backend.owner_url)
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))
-                connection.execute(sa.text(f"CREATE DATABASE {name}"))
+                copied = f" TEMPLATE {sa.make_url(template.url).database}" if template else ""
+                connection.execute(sa.text(f"CREATE DATABASE {name}{copied}"))
             engine.dispose()
             url = url.set(database=name)
             self.settings["CC_DATABASE_URL"] = url.render_as_string(hide_password=False)
@@ -83,6 +91,17 @@ class Empty:
         engine.dispose()
         return found
 
+    def upgrade(self, revision: str) -> None:
+        """Brings it up to a revision."""
+        command.upgrade(self._alembic(), revision)
+
+    def downgrade(self, revision: str) -> None:
+        """Brings it down to a revision."""
+        command.downgrade(self._alembic(), revision)
+
+    def _alembic(self) -> AlembicConfig:
+        return AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": self.url})
+
     def alembic(
         self, *arguments: str, project: Path = _ROOT, succeeds: bool = True
     ) -> subprocess.CompletedProcess[str]:
@@ -102,6 +121,8 @@ class Empty:
         engine.dispose()
         return sorted(tuple(_lines(value) for value in row) for row in found)
 
+
+AtRevision = Callable[[str], Empty]
 
 # Of SQLite the statements themselves: their order of columns and constraints is no difference.
 _SQLITE_SCHEMA = [
@@ -131,13 +152,25 @@ def empty(backend: Backend, folder: Path) -> Empty:
     return Empty(backend, folder)
 
 
-@pytest.fixture
-def migrated(empty: Empty) -> Empty:
-    migrate(empty.url, empty.url)
-    return empty
+@pytest.fixture(scope="module")
+def at_revision(backend: Backend, folder: Path) -> AtRevision:
+    """Gives a new database at a revision. Each is migrated once, and copied from then on."""
+
+    @functools.cache
+    def template(revision: str) -> Empty:
+        database = Empty(backend, folder)
+        database.upgrade(revision)
+        return database
+
+    return lambda revision: Empty(backend, folder, template(revision))
 
 
 @pytest.fixture
+def migrated(at_revision: AtRevision) -> Empty:
+    return at_revision("head")
+
+
+@pytest.fixture(scope="module")
 def models_schema(backend: Backend, folder: Path) -> list[Any]:
     """The schema as the models have it, made without migrations."""
     database = Empty(backend, folder)
@@ -155,6 +188,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("code", "algorithm", "not_servable"),
     [
@@ -166,20 +200,20 @@ def project(tmp_path: Path) -> Path:
     ],
 )
 def test_keys_that_could_not_be_used_are_told_from_findings(
-    empty: Empty, code: str, algorithm: str, not_servable: str | None
+    at_revision: AtRevision, code: str, algorithm: str, not_servable: str | None
 ) -> None:
-    empty.alembic("upgrade", "0009")
-    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
-    allow = ["SELECT set_config('cc.tenant', '*', true)"] if empty.is_postgresql else []
-    empty.execute(
+    database = at_revision("0009")
+    now = "'2026-11-25 12:00:00+00'" if database.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', true)"] if database.is_postgresql else []
+    database.execute(
         *allow,
         "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
         f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
         "INSERT INTO certificates (user_id, active, body, created_at, findings, key_algorithm)"
         f""" SELECT id, true, 'PEM', {now}, '[{{"code":"{code}"}}]', '{algorithm}' FROM users""",
     )
-    empty.alembic("upgrade", "head")
-    engine = migration_engine(empty.url)
+    database.upgrade("head")
+    engine = migration_engine(database.url)
     with engine.begin() as connection:
         for statement in allow:
             connection.exec_driver_sql(statement)
@@ -213,14 +247,13 @@ def test_down_leaves_nothing_and_up_again_is_the_same(
         "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
         " created_at) VALUES ('a', 'a', 'a', 'a', '0123456789abcdef', '2026-01-01')"
     )
-    alembic = AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": migrated.url})
 
-    command.downgrade(alembic, "base")
+    migrated.downgrade("base")
     assert migrated.schema() == []
     with pytest.raises(SchemaError, match="at revision none"):
         require_head(migrated.url)
 
-    command.upgrade(alembic, "head")
+    migrated.upgrade("head")
     assert migrated.schema() == models_schema
     require_head(migrated.url)
 
@@ -233,11 +266,10 @@ def test_intermediates_are_found_by_the_hash_of_their_name(migrated: Empty) -> N
         f" VALUES ('{name_hash(name_of('issuing').public_bytes())}', 'f', {literal})"
     )
     before = migrated.rows("SELECT subject_hash FROM intermediates")
-    alembic = AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": migrated.url})
 
-    command.downgrade(alembic, "0009")
+    migrated.downgrade("0009")
     (digest,) = migrated.rows("SELECT subject_sha256 FROM intermediates")
-    command.upgrade(alembic, "head")
+    migrated.upgrade("head")
 
     assert digest == sha256(name_of("Issuing").public_bytes()).hexdigest()
     assert migrated.rows("SELECT subject_hash FROM intermediates") == before
@@ -245,24 +277,25 @@ def test_intermediates_are_found_by_the_hash_of_their_name(migrated: Empty) -> N
 
 def test_an_intermediate_that_cannot_be_read_stops_no_migration(migrated: Empty) -> None:
     literal = "'\\x30'" if migrated.is_postgresql else "X'30'"
-    alembic = AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": migrated.url})
     for revision, column in (("0011", "subject_hash"), ("head", "subject_sha256")):
         migrated.execute(
             f"INSERT INTO intermediates ({column}, fingerprint_sha256, der)"
             f" VALUES ('a', 'f', {literal})"
         )
-        move = command.upgrade if revision == "head" else command.downgrade
-        move(alembic, revision)
+        move = migrated.upgrade if revision == "head" else migrated.downgrade
+        move(revision)
 
         assert migrated.rows("SELECT id FROM intermediates") == []
 
 
-def test_versions_that_wait_for_a_cutover_are_forgotten_by_earlier_revisions(empty: Empty) -> None:
-    empty.alembic("upgrade", "0011")
-    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
-    allow = ["SELECT set_config('cc.tenant', '*', true)"] if empty.is_postgresql else []
+def test_versions_that_wait_for_a_cutover_are_forgotten_by_earlier_revisions(
+    at_revision: AtRevision,
+) -> None:
+    database = at_revision("0011")
+    now = "'2026-11-25 12:00:00+00'" if database.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', true)"] if database.is_postgresql else []
     keys = "INSERT INTO private_keys (certificate_id, version, sealed)"
-    empty.execute(
+    database.execute(
         *allow,
         "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
         f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
@@ -271,8 +304,8 @@ def test_versions_that_wait_for_a_cutover_are_forgotten_by_earlier_revisions(emp
         f"{keys} SELECT id, 1, 'x' FROM certificates",
         f"{keys} SELECT id, 2, 'x' FROM certificates",
     )
-    empty.alembic("downgrade", "0010")
-    engine = migration_engine(empty.url)
+    database.downgrade("0010")
+    engine = migration_engine(database.url)
     with engine.begin() as connection:
         for statement in allow:
             connection.exec_driver_sql(statement)
@@ -281,12 +314,12 @@ def test_versions_that_wait_for_a_cutover_are_forgotten_by_earlier_revisions(emp
     assert found == [1]
 
 
-def test_mails_to_existing_addresses_wait_until_these_are_verified(empty: Empty) -> None:
-    empty.alembic("upgrade", "0013")
-    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
-    allow = ["SELECT set_config('cc.tenant', '*', false)"] if empty.is_postgresql else []
+def test_mails_to_existing_addresses_wait_until_these_are_verified(at_revision: AtRevision) -> None:
+    database = at_revision("0013")
+    now = "'2026-11-25 12:00:00+00'" if database.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', false)"] if database.is_postgresql else []
     notice = "INSERT INTO expiry_notices (user_id, certificate_id, version, threshold, at, mail_due"
-    empty.execute(
+    database.execute(
         *allow,
         "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
         f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
@@ -297,7 +330,7 @@ def test_mails_to_existing_addresses_wait_until_these_are_verified(empty: Empty)
     )
 
     def waiting(column: str) -> list[str]:
-        engine = migration_engine(empty.url)
+        engine = migration_engine(database.url)
         with engine.begin() as connection:
             for statement in allow:
                 connection.exec_driver_sql(statement)
@@ -306,23 +339,23 @@ def test_mails_to_existing_addresses_wait_until_these_are_verified(empty: Empty)
         engine.dispose()
         return list(found)
 
-    empty.alembic("upgrade", "head")
+    database.upgrade("head")
     assert (waiting("mail_due IS NOT NULL"), waiting("mail_held")) == ([], ["14d"])
-    empty.alembic("downgrade", "0013")
+    database.downgrade("0013")
     assert waiting("mail_due IS NOT NULL") == ["14d"]
 
 
-def test_tokens_are_a_passwords_unless_somebody_else_made_them(empty: Empty) -> None:
-    empty.alembic("upgrade", "0013")
-    now = "'2026-11-25 12:00:00+00'" if empty.is_postgresql else "'2026-11-25 12:00:00'"
-    allow = ["SELECT set_config('cc.tenant', '*', false)"] if empty.is_postgresql else []
+def test_tokens_are_a_passwords_unless_somebody_else_made_them(at_revision: AtRevision) -> None:
+    database = at_revision("0013")
+    now = "'2026-11-25 12:00:00+00'" if database.is_postgresql else "'2026-11-25 12:00:00'"
+    allow = ["SELECT set_config('cc.tenant', '*', false)"] if database.is_postgresql else []
     entry = (
         "INSERT INTO audit (chain, seq, at, actor_kind, action, object, outcome, request_id, peer,"
         " detail, prev_hash, hash) SELECT user_id, id, "
         f"{now}, '%s', 'token.create', '/tokens/' || id, 'done', '', '', '', '', '' FROM tokens"
         " WHERE name = '%s'"
     )
-    empty.execute(
+    database.execute(
         *allow,
         "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
         f" created_at) VALUES ('A', 'a@b.c', 'a@b.c', 'x', '', {now})",
@@ -336,9 +369,9 @@ def test_tokens_are_a_passwords_unless_somebody_else_made_them(empty: Empty) -> 
         entry % ("user", "by password"),
         entry % ("operator", "by operator"),
     )
-    empty.alembic("upgrade", "head")
+    database.upgrade("head")
 
-    engine = migration_engine(empty.url)
+    engine = migration_engine(database.url)
     with engine.begin() as connection:
         for statement in allow:
             connection.exec_driver_sql(statement)
@@ -347,18 +380,18 @@ def test_tokens_are_a_passwords_unless_somebody_else_made_them(empty: Empty) -> 
     engine.dispose()
 
 
-def test_a_database_that_was_served_with_credentials_stays_locked(empty: Empty) -> None:
-    empty.alembic("upgrade", "0013")
+def test_a_database_that_was_served_with_credentials_stays_locked(at_revision: AtRevision) -> None:
+    database = at_revision("0013")
     since = "2026-11-25 12:00:00"
     for name in ("served_with_credentials", "job:another"):
-        empty.execute(f"INSERT INTO service_state (name, since) VALUES ('{name}', '{since}')")
+        database.execute(f"INSERT INTO service_state (name, since) VALUES ('{name}', '{since}')")
     for revision, table in (("head", "service_latches"), ("0013", "service_state")):
-        move = "upgrade" if revision == "head" else "downgrade"
-        empty.alembic(move, revision)
+        move = database.upgrade if revision == "head" else database.downgrade
+        move(revision)
         latched = f"SELECT since FROM {table} WHERE name = 'served_with_credentials'"
-        (kept,) = empty.rows(latched)
+        (kept,) = database.rows(latched)
         assert str(kept).startswith(since)
-    assert empty.rows("SELECT name FROM service_state WHERE name = 'job:another'") == [
+    assert database.rows("SELECT name FROM service_state WHERE name = 'job:another'") == [
         "job:another"
     ]
 
@@ -402,8 +435,8 @@ def test_what_users_store_already_is_counted(migrated: Empty) -> None:
         }
         for kind, rows in contents.items():
             connection.execute(sa.insert(kind), rows)
-    migrated.alembic("downgrade", "0013")
-    migrated.alembic("upgrade", "head")
+    migrated.downgrade("0013")
+    migrated.upgrade("head")
 
     with engine.connect() as connection:
         counted = connection.execute(sa.select(User.id, *COUNTERS)).all()

@@ -196,6 +196,7 @@ NOBODY = {
 }
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("who", NOBODY, ids=lambda who: who.__name__[1:])
 def test_nobody_is_let_in(
     who: Callable[[Cast], dict[str, str]], cast: Cast, subtests: pytest.Subtests
@@ -294,6 +295,7 @@ def test_another_users_token_is_answered_as_one_that_is_not_there(cast: Cast) ->
     assert _answered(missing) == _answered(answer)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_token_without_the_scope_is_told_which(
     scope: str, cast: Cast, subtests: pytest.Subtests
@@ -335,6 +337,7 @@ def test_a_password_opens_nothing(cast: Cast, subtests: pytest.Subtests) -> None
             assert answer.headers["WWW-Authenticate"] == 'Bearer realm="customer-certificates"'
 
 
+@pytest.mark.one_backend
 @of(OF_USERS)
 def test_the_owner_is_let_in_with_what_is_listed(route: Route, cast: Cast) -> None:
     own = cast.token(*(route.needed or ["webhooks"]))
@@ -344,6 +347,7 @@ def test_the_owner_is_let_in_with_what_is_listed(route: Route, cast: Cast) -> No
     assert answer.status_code in {200, 201, 202, 204, 400} | missing
 
 
+@pytest.mark.one_backend
 @of(OF_TERMINATORS)
 def test_terminators_are_let_in(route: Route, cast: Cast) -> None:
     answer = cast.ask(route, bearer(make_token(cast.engine, "terminator")))
@@ -358,6 +362,7 @@ def test_operators_get_no_keys(cast: Cast, subtests: pytest.Subtests) -> None:
             assert refusal(cast.ask(route, headers)) == (403, "forbidden", {})
 
 
+@pytest.mark.one_backend
 @of(OF_OPERATORS)
 def test_operators_are_let_in(route: Route, cast: Cast) -> None:
     answer = cast.ask(route, bearer(make_token(cast.engine, "operator")))

@@ -193,6 +193,7 @@ def test_only_the_users_own_is_replaced(reporting: TestClient, owner: int, stran
     assert refusal(nobody) == (404, "not-found", {})
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("value", ["", "0", "-1", "x", "1.0", str(2**63)])
 def test_what_is_replaced_is_named_by_its_id(reporting: TestClient, owner: int, value: str) -> None:
     answer = reporting.simulate_post(

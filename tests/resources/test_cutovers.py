@@ -270,6 +270,7 @@ def test_what_waits_for_its_activation_follows_a_rollback(
     assert reporting.simulate_get(path).json["active"]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("activate_at", ["2026-06-01T12:00:00Z", "2020-01-01T00:00:00Z"])
 def test_a_time_that_has_passed_is_refused(
     enforcing: TestClient, owner: int, certificate: str, engine: sa.Engine, activate_at: str
@@ -284,6 +285,7 @@ def test_a_time_that_has_passed_is_refused(
     assert dump(engine) == before
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "activate_at", ["2026-06-02", "2026-06-02T12:00:00", "tomorrow", 1, True, "0001-01-01T00:00+14"]
 )
@@ -303,6 +305,7 @@ def test_to_be_active_now_and_later_is_a_contradiction(
     assert refusal(answer) == (422, "invalid", {"activate_at": "conflicting_fields"})
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(("start", "days"), [(5, 4), (5, 81), (-5, 90)])
 def test_it_must_be_valid_at_that_time(
     enforcing: TestClient,
@@ -335,6 +338,7 @@ BAD: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("way", ["replaced", "rolled back"])
 @pytest.mark.parametrize("bad", BAD)
 def test_what_no_server_is_given_does_not_take_over(
@@ -361,6 +365,7 @@ def test_what_no_server_is_given_does_not_take_over(
     assert served(reporting) == []
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("bad", BAD)
 def test_what_is_not_served_may_be_replaced_with_anything(
     reporting: TestClient, owner: int, bad: str
@@ -782,6 +787,7 @@ def _deactivate(client: TestClient, path: str, allow: bool | None = None) -> Res
 WAYS = pytest.mark.parametrize("remove", [_delete, _deactivate])
 
 
+@pytest.mark.one_backend
 @WAYS
 def test_a_name_that_is_served_is_not_taken_away_unless_that_is_allowed(
     reporting: TestClient, reported: str, engine: sa.Engine, remove: Any
@@ -797,6 +803,7 @@ def test_a_name_that_is_served_is_not_taken_away_unless_that_is_allowed(
     assert remove(reporting, reported, True).status_code in (202, 204)
 
 
+@pytest.mark.one_backend
 @WAYS
 @pytest.mark.parametrize(
     ("other", "active", "lost"),
@@ -824,6 +831,7 @@ def test_another_certificate_that_is_served_keeps_a_name(
     assert sorted(one["detail"].partition(" ")[0] for one in errors) == lost
 
 
+@pytest.mark.one_backend
 @WAYS
 def test_only_a_live_terminator_that_serves_it_counts(
     reporting: TestClient, owner: int, clock: Clock, remove: Any

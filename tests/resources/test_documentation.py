@@ -17,6 +17,7 @@ TYPES = {
 }
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("path", TYPES)
 def test_it_is_served_from_here(path: str, client: TestClient) -> None:
     answer = client.simulate_get(path)
@@ -49,6 +50,7 @@ def test_the_style_sheet_loads_nothing(client: TestClient) -> None:
     assert set(re.findall(r"url\([\"']?(.{5})", style)) == {"data:"}
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("path", [path for path in TYPES if path.startswith("/docs")])
 def test_the_browser_is_told_to_load_nothing_from_elsewhere(path: str, client: TestClient) -> None:
     headers = client.simulate_get(path).headers
@@ -79,6 +81,7 @@ def test_a_browser_that_has_it_is_not_sent_it_again(client: TestClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["README.md", "LICENSE", "none.js", "..%2Fdocumentation.py"])
 def test_nothing_else_is_served(name: str, client: TestClient) -> None:
     assert client.simulate_get(f"/docs/{name}").status_code == 404

@@ -198,6 +198,7 @@ def test_a_token_is_stored_and_logged_nowhere(
     assert token not in service.log.read_text()
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("path", [UNKNOWN, "/email-verifications/%00%F0%9F%92%A9", UNKNOWN[:-1]])
 def test_a_link_that_is_not_valid_says_so(closed: TestClient, path: str) -> None:
     for method in ("GET", "POST"):

@@ -127,6 +127,7 @@ def test_activating_what_is_active_claims_nothing_anew(
     assert dump(engine) == before
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("end", ["deactivated", "deleted", "user deleted"])
 def test_a_name_is_free_again_when_its_certificate_is(
     reporting: TestClient, engine: sa.Engine, owner: int, stranger: int, end: str
@@ -143,6 +144,7 @@ def test_a_name_is_free_again_when_its_certificate_is(
     assert claims(engine) == {WWW: owner}
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(("first", "second"), [("*.example.com", WWW), (WWW, "*.example.com")])
 def test_an_unproven_name_is_not_claimed_beneath_or_above_anothers(
     reporting: TestClient, engine: sa.Engine, owner: int, stranger: int, first: str, second: str
@@ -156,6 +158,7 @@ def test_an_unproven_name_is_not_claimed_beneath_or_above_anothers(
     store(reporting, owner, self_signed(second), active=True)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -237,6 +240,7 @@ def test_a_certificate_that_is_not_active_is_replaced_without_a_claim(
 ORDERS = [[[WWW], [WWW]], [[WWW, SHOP], [SHOP, WWW]], [[SHOP, WWW, "a.example"], [WWW, SHOP]]]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("way", ["activate", "upload", "replace"])
 @pytest.mark.parametrize("orders", ORDERS)
 def test_of_two_users_at_once_exactly_one_gets_the_names(

@@ -9,6 +9,7 @@ from ..tables import NOTHING, dump
 from . import refusal
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -27,6 +28,7 @@ def test_json_is_read(client: TestClient, content_type: str) -> None:
     assert answer.status_code == 201
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -70,6 +72,7 @@ def test_where_there_is_no_body_there_is_none_to_declare(client: TestClient, own
     assert client.simulate_delete(f"/users/{owner}").status_code == 204
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "accept",
     [
@@ -93,6 +96,7 @@ def test_json_is_answered(client: TestClient, owner: int, accept: str | None) ->
     assert answer.headers["Content-Type"] == "application/json"
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "accept",
     [
@@ -117,6 +121,7 @@ def test_where_no_json_is_accepted_nothing_is_done(
     assert dump(engine) == NOTHING
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("accept", "content_type"),
     [
@@ -145,6 +150,7 @@ def test_a_problem_is_declared_as_the_client_can_read_it(
     assert answer.status_code == (406 if accept == "text/html" and path != "/nothing" else 404)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("path", ["/metrics", "/docs"])
 @pytest.mark.parametrize("accept", ["text/html", "text/plain", "application/xml", "*/*"])
 def test_other_clients_are_exempt(client: TestClient, path: str, accept: str) -> None:

@@ -66,6 +66,7 @@ def test_an_empty_list_is_a_bare_array(client: TestClient, path: str) -> None:
     assert "Link" not in answer.headers
 
 
+@pytest.mark.one_backend
 def test_a_page_has_a_hundred_items_unless_it_is_told_otherwise(
     client: TestClient, path: str, add: Callable[[int], list[int]]
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_page_has_a_hundred_items_unless_it_is_told_otherwise(
     assert next_of(answer) == f"{path}?after={added[99]}"
 
 
+@pytest.mark.one_backend
 def test_a_page_has_a_thousand_items_at_most(
     client: TestClient, path: str, add: Callable[[int], list[int]]
 ) -> None:
@@ -107,6 +109,7 @@ def test_following_the_links_gives_every_item_once(
     assert found == added
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("trailing", ["", "/"])
 def test_no_link_where_nothing_follows(
     client: TestClient, path: str, add: Callable[[int], list[int]], trailing: str
@@ -222,6 +225,7 @@ NO_WHOLE_NUMBERS = [
 ]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("value", [*NO_WHOLE_NUMBERS, "0", "1001", str(2**64), "9" * 1000])
 def test_limit_is_a_whole_number_up_to_a_thousand(
     client: TestClient, path: str, value: str
@@ -231,6 +235,7 @@ def test_limit_is_a_whole_number_up_to_a_thousand(
     assert refusal(answer) == (422, "invalid", {"limit": "invalid_parameter"})
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("value", [*NO_WHOLE_NUMBERS, str(2**63), str(2**64), "9" * 1000])
 def test_after_is_an_id_or_zero(client: TestClient, path: str, value: str) -> None:
     answer = client.simulate_get(path, params={"after": value})
@@ -263,6 +268,7 @@ def test_users_are_found_by_email(client: TestClient, owner: int, stranger: int)
     assert ids(client.simulate_get("/users")) == [owner, stranger]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("email", ["", "ada", "a@b@c", "a b@c", "a@\x00", "x" * 300 + "@x.de"])
 def test_what_is_no_email_finds_nobody(client: TestClient, email: str) -> None:
     answer = client.simulate_get("/users", params={"email": email})

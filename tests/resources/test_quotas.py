@@ -125,6 +125,7 @@ def test_an_operator_sets_limits_and_the_audit_says_so(
     ]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "body", [{"certificate": 1}, {"tokens": -1}, {"tokens": "1"}, {"tokens": 2**53}]
 )
@@ -342,6 +343,7 @@ def test_a_user_with_no_room_for_a_record_can_be_deleted(
     assert closed.simulate_delete(f"/users/{owner}", headers={**mine, **key}).status_code == 204
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("limited", [True, False])
 def test_terminator_names(
     closed: TestClient, engine: sa.Engine, limited: bool, monkeypatch: pytest.MonkeyPatch

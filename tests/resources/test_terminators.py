@@ -67,6 +67,7 @@ def test_caddy_is_given_the_chain_and_its_key(reporting: TestClient, owner: int)
     assert handed(asked(reporting, **MODERN)) == ([leaf, middle], key_der(WWW))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("certified", "name"),
     [
@@ -98,6 +99,7 @@ def test_a_chain_without_a_last_line_end_is_not_glued_to_its_key(
     assert len(handed(asked(reporting))[0]) == 1
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("hello", "is_rsa"), [(MODERN, False), (ONLY_RSA, True), (OLD, True), ({}, False)]
 )
@@ -149,6 +151,7 @@ def test_what_is_not_to_be_served_is_not_ours(
     assert is_silent(asked(reporting))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "fault",
     [
@@ -178,6 +181,7 @@ def test_a_key_that_was_tampered_with_is_not_handed_out(
     assert reads(engine) == []
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "name",
     [
@@ -191,6 +195,7 @@ def test_a_name_that_is_none_is_not_ours(reporting: TestClient, owner: int, name
     assert is_silent(asked(reporting, name))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "query",
     [
@@ -207,6 +212,7 @@ def test_no_query_is_refused(reporting: TestClient, owner: int, query: str) -> N
     assert is_silent(reporting.simulate_get(CADDY, query_string=query))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "name", ["WWW.EXAMPLE.COM", "www.example.com.", "ＷＷＷ.example.com", "wWw.eXample.com"]
 )

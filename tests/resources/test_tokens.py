@@ -90,6 +90,7 @@ def test_a_secret_is_shown_once_and_stored_nowhere(
     assert tokens.digest(parts.secret).hex() not in listed
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(("days", "status"), [(1, 201), (365, 201), (0, 422), (366, 422)])
 def test_a_token_is_good_for_a_year_at_most(
     closed: TestClient, ada: Account, days: int, status: int
@@ -114,6 +115,7 @@ def lifetime(made: Result) -> timedelta:
     return expires - created
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("content", "status", "fields"),
     [
@@ -168,6 +170,7 @@ def test_operators_make_tokens_of_every_kind(
     assert (every.json["user_ids"], every.json["hostnames"]) == (None, None)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("content", "status", "fields"),
     [
@@ -323,6 +326,7 @@ def test_without_an_entry_there_is_no_token_and_none_is_revoked(
     assert [(token["id"], token["revoked_at"]) for token in kept] == [(made["id"], None)]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("password", ["wrong", "", "x" * 2000, "\x00", "\ud7ff"])
 def test_a_wrong_password_makes_nothing(closed: TestClient, ada: Account, password: str) -> None:
     answer = sign_in(closed, ada.email, password)
@@ -331,6 +335,7 @@ def test_a_wrong_password_makes_nothing(closed: TestClient, ada: Account, passwo
     assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("email", ["nobody@example.com", "nobody", "\x00@x", "x" * 300 + "@x", ""])
 def test_nobodys_email_is_answered_as_a_wrong_password(
     closed: TestClient, ada: Account, email: str
@@ -340,6 +345,7 @@ def test_nobodys_email_is_answered_as_a_wrong_password(
     assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("credentials", ["", "?", "QQ==", "Og", "/w==", "é", "YTpi YTpi"])
 def test_what_is_no_basic_is_refused(closed: TestClient, credentials: str) -> None:
     answer = make(closed, {"Authorization": f"Basic {credentials}"})
@@ -390,6 +396,7 @@ def test_too_many_failures_close_an_address(
     assert answer.status_code == 200
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("registration", ["operators", "open"])
 def test_who_registers_users(
     backend: Backend, engine: sa.Engine, operator: dict[str, str], registration: str

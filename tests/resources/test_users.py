@@ -60,6 +60,7 @@ def test_a_user_is_registered(client: TestClient) -> None:
     assert before <= datetime.fromisoformat(created_at) <= datetime.now(UTC)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "name", ["A", "Ада Лавлейс", "👩‍💻", "O'Brien; DROP TABLE users", '"\\/', " A ", "x" * 200]
 )
@@ -69,6 +70,7 @@ def test_names_come_back_as_they_came(client: TestClient, name: str) -> None:
     assert client.simulate_get(user).json["name"] == name
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(("first", "second"), SAME)
 def test_an_email_in_another_case_is_the_same(
     client: TestClient, engine: sa.Engine, first: str, second: str
@@ -85,6 +87,7 @@ def test_an_email_in_another_case_is_the_same(
     assert dump(engine) == before
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(("first", "second"), DIFFERENT)
 def test_another_email_is_another(client: TestClient, first: str, second: str) -> None:
     client.simulate_post("/users", json=a_user(email=first))
@@ -95,6 +98,7 @@ def test_another_email_is_another(client: TestClient, first: str, second: str) -
     assert [user["id"] for user in found.json] == [answer.json["id"]]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "changes",
     [
@@ -186,6 +190,7 @@ def columns_of_users(engine: sa.Engine) -> list[str]:
     return [column["name"] for column in sa.inspect(engine).get_columns("users")]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("password", ["x", "\x00", "пароль 👩‍💻", "x" * 1024, " ", "\n"])
 def test_any_text_is_a_password(client: TestClient, password: str) -> None:
     assert client.simulate_post("/users", json=a_user(password=password)).status_code == 201

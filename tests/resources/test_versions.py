@@ -90,6 +90,7 @@ def test_a_list_shows_what_a_certificate_was_replaced_with(
         tag = again.headers["ETag"]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("way", ["replaced", "rolled back"])
 def test_a_list_is_told_when_what_a_certificate_is_now_ends(
     reporting: TestClient, clock: Clock, owner: int, way: str
@@ -136,6 +137,7 @@ def test_the_same_certificate_with_the_right_key_is_another_version(
     assert list(stored_keys().values()) == [key_der("another"), key_der(WWW)]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("body", [None, "no certificate at all"], ids=["certificate", "text"])
 def test_another_key_is_another_version_though_neither_is_the_right_one(
     reporting: TestClient, owner: int, body: str | None
@@ -202,6 +204,7 @@ def test_hostnames_are_not_lost_unless_that_is_allowed(
     assert (answer.status_code, answer.json["hostnames"]) == (200, [SHOP])
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -292,6 +295,7 @@ def test_going_back_twice_changes_nothing_more(
     assert dump(engine) == before
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("version", [3, 7, 2**31 - 1])
 def test_there_is_no_going_back_to_what_never_was(
     reporting: TestClient, engine: sa.Engine, certificate: str, version: int
@@ -313,6 +317,7 @@ def test_there_is_no_going_back_to_what_is_kept_no_more(
     assert roll_back(reporting, certificate, 2).status_code == 200
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("version", [0, -1, 2**31, 1.5, "1", None, True])
 def test_a_version_is_a_positive_number(
     reporting: TestClient, certificate: str, version: Any

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from sqlalchemy import Select, UpdateBase
-from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.engine.interfaces import Compiled, Dialect
 
 Row = tuple[Any, ...]
 # A statement on its way: the name to prepare it under, its text, its parameters.
@@ -39,6 +39,13 @@ class Runner(Protocol):
         """Closes the connection."""
 
 
+def compile_statement(
+    statement: Statement, dialect: Dialect, columns: Sequence[str] | None
+) -> Compiled:
+    """The SQL of `statement` in `dialect`; `columns` are those that an insert fills."""
+    return statement.compile(dialect=dialect, column_keys=columns)
+
+
 class Prepared:
     """A statement, compiled once, that each connection prepares once.
 
@@ -56,7 +63,7 @@ class Prepared:
         tenant: str | None,
     ) -> None:
         """`tenant` names the parameter that is the user's id; None: it is about all users."""
-        compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
+        compiled: Any = compile_statement(statement, dialect, columns)
         self.name = name
         self.sql = str(compiled)
         self._read = read

@@ -4,11 +4,12 @@ from logging.config import fileConfig
 from typing import Any, Literal
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import DateTime, text
 
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import migration_engine
-from customer_certificates.gateways.schema import grant, require_utf8
+from customer_certificates.gateways.schema import SchemaError, grant, require_utf8
 from customer_certificates.models import Base
 
 # Any number: two migrations that start at once must ask for the same lock.
@@ -76,4 +77,10 @@ if context.config.config_file_name:
 if context.is_offline_mode():
     _run_offline()
 else:
-    _run_online()
+    try:
+        _run_online()
+    except SchemaError as error:
+        if context.config.config_file_name:
+            # The command `alembic` prints that without a traceback.
+            raise CommandError(str(error)) from error
+        raise

@@ -21,12 +21,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import Database, migration_engine
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.schema import SchemaError, migrate, require_head
+from customer_certificates.gateways.schema import SchemaError, head, migrate, require_head
 from customer_certificates.models import (
     Base,
     CertificateHostname,
@@ -186,6 +187,12 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(_ROOT / "alembic", tmp_path / "alembic")
     shutil.copy(_ROOT / "alembic.ini", tmp_path)
     return tmp_path
+
+
+def test_the_name_of_the_newest_file_has_the_head() -> None:
+    scripts = ScriptDirectory(str(_ROOT / "alembic"))
+
+    assert scripts.get_heads() == [head()]
 
 
 @pytest.mark.one_backend

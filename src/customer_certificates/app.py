@@ -1,8 +1,7 @@
 """Builds the parts, puts them together, and lists the routes."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from falcon.routing.converters import BaseConverter
 
 from .config import Config
 from .errors import Refusal
+from .examinations import roots_of
 from .gateways import modes
 from .gateways.cache import Pages
 from .gateways.changes import Changes
@@ -33,7 +33,7 @@ from .middleware.peer import Peer
 from .middleware.request_log import RequestLog
 from .middleware.turns import Turns
 from .ownership import ownership_rules
-from .pki.examination import TrustedRoots, encode, examiner_of
+from .pki.examination import examiner_of
 from .pki.names import normalise
 from .proofs import proofs_of
 from .resources import openapi, problems, replies
@@ -81,11 +81,9 @@ from .services.attempts import Attempts
 from .services.audit import Audit
 from .services.audit_pages import AuditPages
 from .services.authentication import Authentication
-from .services.callers import Caller
 from .services.candidates import Candidates
 from .services.certificates import Certificates
 from .services.challenges import Challenges
-from .services.claim_proofs import ClaimProofs
 from .services.data_keys import DataKeys
 from .services.database_secret import DatabaseSecret
 from .services.email_verifications import EmailVerifications
@@ -104,19 +102,16 @@ from .services.passwords import Passwords
 from .services.private_keys import PrivateKeys
 from .services.quotas import Quotas
 from .services.redelivery import Redelivery
-from .services.reexamination import Reexamination
 from .services.repeats import Repeats, Replayed
 from .services.resolving import Resolving
 from .services.revisions import Revisions
 from .services.rights import OPERATORS
 from .services.rights import users as of_users
-from .services.serve_windows import ServeWindows
 from .services.served_keys import ServedKeys
 from .services.serving import ServingStates
 from .services.terminator_pages import TerminatorPages
 from .services.terminators import Terminators
 from .services.tokens import Tokens
-from .services.unsealed_keys import UnsealedKeys
 from .services.users import Users
 from .services.versions import Versions
 from .services.webhook_secrets import WebhookSecrets
@@ -193,7 +188,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     database = Database(config.database_url, metrics, threads=config.threads)
     pages = Pages(config.cache_url, metrics, DatabaseSecret(database).key_of_cached_pages)
     children = Children(
-        examiner_of, _roots_of(config), size=config.children, count=metrics.child_ended
+        examiner_of, roots_of(config), size=config.children, count=metrics.child_ended
     )
     # Half of the request threads at most wait for a password; the other half goes on serving.
     passwords = Passwords(config.password_cost, metrics, waiting=config.threads // 2)
@@ -284,7 +279,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     )
     own_routes: list[openapi.Route] = [
         ("/metrics", MetricsResource(metrics)),
-        ("/openapi.json", OpenApiResource(openapi.document(routes))),
+        ("/openapi.json", OpenApiResource(lambda: openapi.document(routes))),
         ("/docs", docs := DocsResource()),
         ("/docs/{name}", docs),
     ]
@@ -351,91 +346,6 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     app.leave = leave
     app.stop_waiting = changes.close
     return app
-
-
-def examine_unread(config: Config) -> int:
-    """Examines the certificates that the first version stored unread; says how many they were.
-
-    Raises MasterKeyError; Unavailable where the database does not answer.
-    """
-    with _examining(config, Reexamination.is_due) as parts:
-        if parts is None:
-            return 0
-        database, inspection, data_keys, private_keys = parts
-        audit, caller = Audit(database, _now), Caller("command", "migrate", "")
-        return Reexamination(
-            database,
-            inspection,
-            Hostnames(database, _now, ownership_rules(config)),
-            Revisions(database, _now),
-            audit,
-            data_keys,
-            UnsealedKeys(database, data_keys, private_keys, audit, caller),
-            caller,
-            _now,
-        ).run()
-
-
-def examine_serve_windows(config: Config) -> int:
-    """Finds out when, and whether, servers can serve the certificates of earlier versions; says how
-    many they were. Their keys must be sealed.
-
-    Raises MasterKeyError; Unavailable if the database does not answer.
-    """
-    with _examining(config, ServeWindows.is_due) as parts:
-        if parts is None:
-            return 0
-        database, inspection, data_keys, private_keys = parts
-        revisions = Revisions(database, _now)
-        return ServeWindows(database, inspection, revisions, data_keys, private_keys, _now).run()
-
-
-def _roots_of(config: Config) -> bytes:
-    return encode(TrustedRoots(config.roots_pem, config.proving_roots_pem))
-
-
-def examine_proofs(config: Config) -> int:
-    """Finds out which certificates of earlier versions prove control of their hostnames, and gives
-    claims that proof; says how many certificates they were.
-
-    Raises Unavailable if the database does not answer.
-    """
-    with _examining(config, ClaimProofs.is_due) as parts:
-        if parts is None:
-            return 0
-        database, inspection, _, _ = parts
-        hostnames = Hostnames(database, _now, ownership_rules(config))
-        return ClaimProofs(database, inspection, hostnames, _now).run()
-
-
-@contextmanager
-def _examining(
-    config: Config, is_due: Callable[[Database], bool]
-) -> Iterator[tuple[Database, Inspection, DataKeys, PrivateKeys] | None]:
-    """The examiner of stored certificates for a command; None if none is due (`is_due`)."""
-    metrics = Metrics(None)
-    with closing(Database(config.database_url, metrics, threads=2)) as database:
-        if not is_due(database):
-            yield None
-            return
-        children = Children(examiner_of, _roots_of(config), size=1, count=metrics.child_ended)
-        inspection = Inspection(children, Intermediates(database), _now, enforce=False)
-        data_keys = DataKeys(database, master_keys_of(config), _now)
-        try:
-            yield database, inspection, data_keys, PrivateKeys(database)
-        finally:
-            data_keys.close()
-            children.close()
-
-
-@contextmanager
-def tokens_of(config: Config) -> Iterator[Tokens]:
-    """Tokens, for the command line, which needs none itself: who has the database has all."""
-    database = Database(config.database_url, Metrics(None), threads=1)
-    try:
-        yield Tokens(database, Audit(database, _now), _now)
-    finally:
-        database.close()
 
 
 def enter_mode(config: Config) -> None:

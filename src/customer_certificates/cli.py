@@ -93,8 +93,8 @@ def work(
 @app.command()
 def migrate() -> None:
     """Bring the database to this version: its schema (alembic upgrade head), then its content."""
-    from .app import examine_proofs, examine_serve_windows, examine_unread
     from .errors import Unavailable
+    from .examinations import examine_proofs, examine_serve_windows, examine_unread
     from .gateways.master_keys import MasterKeyError
     from .gateways.schema import SchemaError
     from .gateways.schema import migrate as run
@@ -211,10 +211,10 @@ def _config() -> Config:
 
 @contextmanager
 def _tokens(*, creates: bool = False) -> Iterator["Tokens"]:
-    from .app import tokens_of
     from .errors import Refusal
     from .gateways.modes import ModeError, require_credentials
     from .gateways.schema import SchemaError, require_head
+    from .maintenance import tokens_of
 
     config = _config()
     tell_target(config)

@@ -1,7 +1,7 @@
 """What the commands do that look after a database: its audit, and what is kept too long."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +20,14 @@ from .gateways.audit_files import (
 from .gateways.database import Database
 from .gateways.metrics import Metrics
 from .gateways.schema import require_head
+from .services.audit import Audit
 from .services.audit_export_verification import Exported, gone_back, read_exports
 from .services.audit_exports import AuditExports, newest_export
 from .services.audit_heads import AuditHeads
 from .services.audit_verification import AuditVerification, Report
 from .services.rate_counts import RateCounts
 from .services.repeats import Repeats
+from .services.tokens import Tokens
 from .services.usage import Usage
 
 # Hosts whose clocks differ name files in another order than they number them.
@@ -112,6 +114,16 @@ def count_usage(config: Config) -> int:
     Unavailable."""
     with _database(config) as database:
         return Usage(database).recount()
+
+
+@contextmanager
+def tokens_of(config: Config) -> Iterator[Tokens]:
+    """Tokens, for the command line, which needs none itself: who has the database has all.
+
+    The schema must be at head.
+    """
+    with closing(Database(config.database_url, Metrics(None), threads=1)) as database:
+        yield Tokens(database, Audit(database, _now), _now)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def without_filters(made: Prepared) -> str:
     sql = made.sql
     if "$1" not in sql and "?" in sql:
         return _numbered(made)
-    for place, (name, _, _) in enumerate(made._parameters, 1):
+    for place, (name, _, _) in enumerate(made._compiled.parameters, 1):
         if name == "user_id" and not sql.startswith("INSERT"):
             sql = re.sub(
                 rf"[\w.]+ = \${place}(::BIGINT)?(?!\d)", rf"${place}::BIGINT IS NOT NULL", sql
@@ -67,7 +67,7 @@ def _numbered(made: Prepared) -> str:
     """The same for SQLite, whose parameters have no numbers."""
     parts = made.sql.split("?")
     sql = parts[0]
-    for (name, _, _), part in zip(made._parameters, parts[1:], strict=True):
+    for (name, _, _), part in zip(made._compiled.parameters, parts[1:], strict=True):
         filtered = re.search(r"[\w.]+ = $", sql)
         if name == "user_id" and filtered and not made.sql.startswith("INSERT"):
             sql = f"{sql[: filtered.start()]}? IS NOT NULL{part}"
@@ -85,7 +85,7 @@ def unfiltered(
 
     def prepared(self: Database, *given: Any, **named: Any) -> Prepared:
         made = prepare(self, *given, **named)
-        made.sql = without_filters(made)
+        made._compiled = made._compiled._replace(sql=without_filters(made))
         return made
 
     def locked(session: Any, user_id: int, certificate_id: int) -> Certificate:

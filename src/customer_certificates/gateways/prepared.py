@@ -1,7 +1,8 @@
 """Statements that SQLAlchemy compiles once and every connection prepares once."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol
 
 from sqlalchemy import Select, UpdateBase
 from sqlalchemy.engine.interfaces import Compiled, Dialect
@@ -46,8 +47,20 @@ def compile_statement(
     return statement.compile(dialect=dialect, column_keys=columns)
 
 
+class _Compiled(NamedTuple):
+    """A statement's text; for each parameter its name, its default and its converter; for columns
+    whose type converts values, their places and converters."""
+
+    sql: str
+    parameters: Sequence[tuple[str, Any, Converter | None]]
+    converters: Sequence[tuple[int, Converter]]
+
+
 class Prepared:
-    """A statement, compiled once, that each connection prepares once.
+    """A statement that is compiled at its first use, and that each connection prepares once.
+
+    A process never uses most of its statements, and a start that compiled them all would take twice
+    as long.
 
     Called with its parameters by name, it gives its rows: a read outside any transaction, which
     may be sent twice where a connection breaks. Within a transaction, `Transaction.run` runs it.
@@ -63,20 +76,32 @@ class Prepared:
         tenant: str | None,
     ) -> None:
         """`tenant` names the parameter that is the user's id; None: it is about all users."""
-        compiled: Any = compile_statement(statement, dialect, columns)
         self.name = name
-        self.sql = str(compiled)
         self._read = read
+        self._statement = statement
+        self._dialect = dialect
+        self._columns = columns
         self._tenant = tenant
-        self._parameters = [
+
+    @cached_property
+    def _compiled(self) -> _Compiled:
+        dialect = self._dialect
+        compiled: Any = compile_statement(self._statement, dialect, self._columns)
+        parameters = [
             (key, compiled.params.get(key), _binder(compiled.binds[key].type, dialect))
             for key in compiled.positiontup
         ]
-        self._converters = [
+        converters = [
             (place, convert)
-            for place, column in enumerate(statement.exported_columns)
+            for place, column in enumerate(self._statement.exported_columns)
             if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
         ]
+        return _Compiled(str(compiled), parameters, converters)
+
+    @property
+    def sql(self) -> str:
+        """The statement's text, as the driver takes it."""
+        return self._compiled.sql
 
     def __call__(self, **values: Any) -> list[Row]:
         tenant = values[self._tenant] if self._tenant else EVERYBODY
@@ -86,18 +111,20 @@ class Prepared:
         """`values` in the statement's order, as the driver takes them."""
         return [
             bind(values.get(key, default)) if bind else values.get(key, default)
-            for key, default, bind in self._parameters
+            for key, default, bind in self._compiled.parameters
         ]
 
     def rows(self, rows: list[Row]) -> list[Row]:
         """What the driver gave, as the models' types have it."""
-        return [self._converted(row) for row in rows] if self._converters else rows
+        converters = self._compiled.converters
+        return [_converted(row, converters) for row in rows] if converters else rows
 
-    def _converted(self, row: Row) -> Row:
-        values = list(row)
-        for place, convert in self._converters:
-            values[place] = convert(values[place])
-        return tuple(values)
+
+def _converted(row: Row, converters: Sequence[tuple[int, Converter]]) -> Row:
+    values = list(row)
+    for place, convert in converters:
+        values[place] = convert(values[place])
+    return tuple(values)
 
 
 def _binder(kind: Any, dialect: Dialect) -> Converter | None:

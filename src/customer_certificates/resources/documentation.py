@@ -1,5 +1,7 @@
 """/openapi.json, and the page at /docs that lets a person try the API"""
 
+from collections.abc import Callable
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -25,10 +27,17 @@ _POLICY = (
 
 
 class OpenApiResource:
-    """The description of the API, for programs."""
+    """The description of the API, for programs.
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._body = msgspec.json.encode(document)
+    It is made at the first request: a quarter of a worker's start would go into it, and few ask.
+    """
+
+    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
+        self._document = document
+
+    @cached_property
+    def _body(self) -> bytes:
+        return msgspec.json.encode(self._document())
 
     @operation("The description of the API, for programs", {}, allow=OPERATORS)
     def on_get(self, _req: Request, resp: Response) -> None:

@@ -4,6 +4,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from http.client import HTTPException
 from typing import NoReturn
 
@@ -47,12 +48,18 @@ class Outbound:
         `resolve` gives a name's addresses; `seconds` is how long an attempt may take."""
         self._https_only = https_only
         self._rules = AddressRules(allowed, own)
-        self._tls = ssl.create_default_context(cadata=roots_pem.decode())
-        self._tls.set_alpn_protocols(["http/1.1"])
+        self._roots_pem = roots_pem
         self._lookups = Lookups(resolve)
         self._idle = IdleConnections()
         self._now = now
         self._seconds = seconds
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # Made at the first use: to read the roots takes tens of milliseconds.
+        context = ssl.create_default_context(cadata=self._roots_pem.decode())
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
     def check(self, url: str) -> None:
         """Raises TargetForbidden for what can be said of `url` without resolving its name."""

@@ -94,7 +94,7 @@ class Service:
     ) -> None:
         """`delivers`: with the worker that `serve` starts, which sends events and does periodic
         work. `command` is started, as a user starts it, in place of a forked `serve`."""
-        port = free_port()
+        port = settings.get("CC_PORT") or free_port()
         self.url = f"http{'s' if 'CC_TLS_KEY' in settings else ''}://127.0.0.1:{port}"
         self.log = log
         # A service that is killed does not remove its temporary files.

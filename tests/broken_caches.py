@@ -28,7 +28,7 @@ from customer_certificates.services.users import Users
 from customer_certificates.services.versions import Versions
 from customer_certificates.services.views import Tags, tag_of_revision
 
-_HOLD_SECONDS = 0.05
+_HOLD_SECONDS = 0.03
 _CALL_SECONDS = 0.05
 _REST_SECONDS = 1
 _LEASE_MILLISECONDS = 10_000
@@ -121,7 +121,7 @@ class UserPages:
         before = self.ask("get", f"writes:{user_id}")
         deadline = time.monotonic() + _HOLD_SECONDS
         while self.ask("get", f"writes:{user_id}") == before and time.monotonic() < deadline:
-            time.sleep(0.001)
+            time.sleep(0.005)
 
 
 class DeletedBeforeCommit(UserPages):
@@ -290,8 +290,9 @@ _USER_PAGES: dict[str, type[UserPages]] = {
 MUTANTS = (*_USER_PAGES, "rows-before-revision", "counter")
 
 
-def serve(name: str) -> None:
-    """Serves with the cache that is called `name`."""
+def serve() -> None:
+    """Serves with the cache that the command's argument names."""
+    name = sys.argv[1]
     changed: dict[str, Any] = {}
     if name in _USER_PAGES:
         changed = {
@@ -309,9 +310,9 @@ def serve(name: str) -> None:
         raise SystemExit(f"There is no cache {name!r}. There are: {', '.join(MUTANTS)}")
     # The workers are forked from this process.
     with patch.multiple(app, **changed) if changed else patch.dict({}):
-        sys.argv[1:] = ["serve"]
+        sys.argv = ["customer-certificates", "serve"]
         main()
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve()

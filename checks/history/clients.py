@@ -31,11 +31,12 @@ class Clients:
         seed: int,
         processes: int,
         writes: int,
+        seconds: float,
         first: int = 0,
         folder: Path | None = None,
     ) -> None:
-        """`writes` is how many writes each writer of a life makes; `first` the number of the first
-        life. `folder` keeps the lives that have not ended."""
+        """A life ends after `seconds`, or when each of its writers has made so many `writes`; the
+        number of the first one is `first`. `folder` keeps the lives that have not ended."""
         self.outcome = Outcome()
         self._lock = Lock()
         self._failure = ""
@@ -50,7 +51,7 @@ class Clients:
             shared = (self._closed, self._ended, self._busy, self._number)
             process = _FORKED.Process(
                 target=_live,
-                args=(its_pipe, list(urls), Plan(0, seed, writes), index, folder, *shared),
+                args=(its_pipe, list(urls), Plan(0, seed, writes, seconds), index, folder, *shared),
                 daemon=True,
             )
             process.start()
@@ -91,10 +92,11 @@ class Clients:
         finally:
             self._closed.value = False
 
-    def stop(self) -> Outcome:
-        """Has all lives end, and gives what became of them."""
+    def stop(self, *, at_once: bool = False) -> Outcome:
+        """Has all lives end, or `at_once` kills them, and gives what became of those that ended."""
         self._ended.value = True
-        self._collector.join(_END_SECONDS)
+        if not at_once:
+            self._collector.join(_END_SECONDS)
         for process in self._processes:
             process.join(1)
             process.kill()

@@ -245,7 +245,7 @@ def smallest(
         if _shows(about, alone, finding):
             kept, initial = about, alone
             break
-    # The reads go first, and early ones before late ones: they are more often of no matter.
+    kept = _with_fewer_reads(kept, initial, finding)
     for one in sorted(kept, key=lambda one: (isinstance(one, Write), one.start)):
         if one.number == target.number:
             continue
@@ -256,6 +256,21 @@ def smallest(
         elif not _is_built_on(one, fewer) and _shows(fewer, initial, finding):
             kept = fewer
     return sorted(kept, key=lambda one: one.start), initial
+
+
+def _with_fewer_reads(kept: list[Operation], initial: State, finding: Finding) -> list[Operation]:
+    """Leaves out most of the reads that are of no matter, many at a time."""
+    target = finding.operation.number
+    reads = [one.number for one in kept if isinstance(one, Read) and one.number != target]
+    size = len(reads)
+    while size:
+        for begin in range(0, len(reads), size):
+            left_out = set(reads[begin : begin + size])
+            fewer = [one for one in kept if one.number not in left_out]
+            if len(fewer) < len(kept) and _shows(fewer, initial, finding):
+                kept = fewer
+        size //= 2
+    return kept
 
 
 def _state_after(one: Operation, others: Sequence[Operation], state: State) -> State | None:

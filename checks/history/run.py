@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from .stack import Backend, Stack
 
 _GAP_SECONDS = (0.3, 1.5)
 _LOOK_SECONDS = 0.1
+_MOST_WINDOWS = 5
 _LARGEST_LOG = 50 * 2**20
 
 
@@ -32,8 +34,9 @@ class Setting(msgspec.Struct, frozen=True):
 
     backend: Backend = "postgresql"
     services: int = 2
-    processes: int = 4
-    writes: int = 30
+    processes: int = 3
+    writes: int = 40
+    life_seconds: float = 3
     kinds: tuple[str, ...] = ()
     mutant: str | None = None
     clocks: bool = True
@@ -73,6 +76,7 @@ class Run:
         )
         self._before = msgspec.convert(msgspec.to_builtins(self.report), Report)
         self._restored = Outcome()
+        self._windows = 0
         self._shown = len(self.report.outcome.problems)
         self.stack = Stack(
             folder,
@@ -97,6 +101,7 @@ class Run:
         number = sum(report.faults.values())
         choices = random.Random(f"{report.seed} {number}")
         kinds = deck(self.kinds(), choices)
+        thread = ThreadPoolExecutor(1)
         try:
             self._go_on_with_lives()
             clients = Clients(
@@ -104,6 +109,7 @@ class Run:
                 seed=report.seed,
                 processes=self._setting.processes,
                 writes=self._setting.writes,
+                seconds=self._setting.life_seconds,
                 first=report.next_life,
                 folder=self._lives,
             )
@@ -115,13 +121,19 @@ class Run:
                         if self._is_over(goal, began, until_found=until_found):
                             return report
                         time.sleep(_LOOK_SECONDS)
-                    if kind := next(kinds, None):
-                        self._inflict(kind, clients, choices, began)
+                    kind = next(kinds, None)
+                    if kind is None:
+                        continue
+                    fault = thread.submit(self._inflict, kind, clients, choices, began)
+                    while not fault.done():
+                        self._update(clients, began)
+                        time.sleep(_LOOK_SECONDS)
+                    fault.result()
             finally:
-                self._say(f"{_clock(began)}  the last histories end")
-                clients.stop()
+                clients.stop(at_once=until_found and bool(report.outcome.problems))
                 self._update(clients, began)
         finally:
+            thread.shutdown()
             self.stack.close()
 
     def _go_on_with_lives(self) -> None:
@@ -159,7 +171,9 @@ class Run:
         unsaid = outcome.problems[self._shown :]
         self._shown = len(outcome.problems)
         for problem in unsaid:
-            self._say(f"{_clock(began)}  {problem.text}")
+            if problem.text and self._windows < _MOST_WINDOWS:
+                self._windows += 1
+                self._say(f"{_clock(began)}  {problem.text}")
         written = self._state.with_suffix(".new")
         written.write_bytes(msgspec.json.encode(report))
         written.replace(self._state)

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -58,7 +57,7 @@ class Stack:
             raise RuntimeError(f"migrate failed:\n{migrated.stderr}")
         self._command: list[str] = []
         if mutant:
-            self._command = [sys.executable, "-m", "tests.broken_caches", mutant]
+            self._command = ["broken-cache", mutant]
         self.clock_files = (
             [folder / f"clock-{number}" for number in range(services)]
             if clocks and Path(_FAKETIME).exists()

@@ -144,6 +144,16 @@ _WRONG: dict[str, tuple[str, list[Operation]]] = {
         [_write(1, 9, USER, "there", None), _read(2, 3, "list", None), _read(4, 5, "list", {})],
     ),
     "lost": ("lost", [_upload(1, 2), _read(3, 4, "list", {}), _read(5, 6, "list", {})]),
+    "lost before the user is deleted": (
+        "lost",
+        [
+            _upload(1, 2),
+            _read(3, 4, "list", {}),
+            _read(5, 6, "list", {}),
+            _write(7, 8, USER, "there", None),
+            _read(9, 10, "list", None),
+        ],
+    ),
     "a lost deletion": ("lost", [_upload(1, 2), _delete(3, 4), _read(5, 6, "list", _A)]),
     "a lost name": (
         "lost",

@@ -121,7 +121,7 @@ def _slow_commits(stack: Stack, choices: random.Random) -> str:
 
 
 def _sqlite_lock(stack: Stack, choices: random.Random) -> str:
-    seconds = choices.uniform(0.2, 5)
+    seconds = choices.uniform(0.2, 4)
     with closing(sqlite3.connect(stack.sqlite_file, isolation_level=None, timeout=30)) as file:
         file.execute("BEGIN IMMEDIATE")
         time.sleep(seconds)
@@ -234,6 +234,7 @@ def _workers(stack: Stack, choices: random.Random) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             if workers := choices.choice(stack.services).workers():
                 return workers
+        stack.start_ended_services()
         time.sleep(0.05)
     raise RuntimeError("No service has a worker.")
 

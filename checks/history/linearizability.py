@@ -211,12 +211,16 @@ def _with_lost(findings: list[Finding], history: Sequence[Operation]) -> list[Fi
 
 
 def _later(reads: Sequence[Read], write: Write) -> list[Read]:
-    """The reads that must show `write`, if it is not unknown."""
+    """The reads that must show `write`, if it is not unknown and the user is not deleted."""
     if write.end is None:
         return []
     end = write.end
     wanted = "user" if write.subject == NAME else "list"
-    return [read for read in reads if read.start > end and read.view == wanted]
+    return [
+        read
+        for read in reads
+        if read.start > end and read.view == wanted and read.shown is not None
+    ]
 
 
 def _is_shown(write: Write, writes: Sequence[Write], later: Sequence[Read]) -> bool:
@@ -224,7 +228,7 @@ def _is_shown(write: Write, writes: Sequence[Write], later: Sequence[Read]) -> b
     following = [
         one
         for one in writes
-        if one.subject in (write.subject, USER) and (one is write or one.start > write.start)
+        if one.subject == write.subject and (one is write or one.start > write.start)
     ]
     return any(read.shows(one) for read in later for one in following)
 

@@ -147,6 +147,10 @@ class Run:
             self._say(f"{len(plans)} histories of the run before have been ended")
 
     def _inflict(self, kind: str, clients: Clients, choices: random.Random, began: float) -> None:
+        for number in self.stack.start_ended_services():
+            self._say(
+                f"{_clock(began)}  service {number} had ended by itself, and was started again"
+            )
         start = _clock(began)
         if kind == RESTORE:
             with clients.pause():

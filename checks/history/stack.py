@@ -109,6 +109,17 @@ class Stack:
         backup.rename(self._postgresql_data)
         self.postgresql.start()
 
+    def start_ended_services(self) -> list[int]:
+        """Starts those again that have ended by themselves, as a supervisor would; their numbers.
+
+        The HTTP server gives up if a worker is killed twice in a few seconds.
+        """
+        ended = [n for n, service in enumerate(self.services) if service.popen.poll() is not None]
+        for number in ended:
+            self.services[number].kill()
+            self.restart_service(number)
+        return ended
+
     def close(self) -> None:
         """Ends all of them."""
         for service in self.services:

@@ -25,7 +25,6 @@ from customer_certificates.gateways.schema import migrate
 from customer_certificates.keys import master_keys_of
 from customer_certificates.pki.examination import Examiner
 
-from .compiled_once import compile_once
 from .dns_server import DnsServer, knot_program, start_knot
 from .examples import try_more
 from .factories import CHEAPEST_HASHES, a_user
@@ -89,7 +88,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     try_more(bool(config.getoption("--long")))
-    compile_once()
     config.pluginmanager.register(Slowest())
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(leftovers := Leftovers())

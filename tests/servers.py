@@ -98,9 +98,15 @@ class Server:
 
 
 def start_postgresql(
-    folder: Path, *, durable: bool = False, settings: Mapping[str, str] = {}
+    folder: Path,
+    *,
+    durable: bool = False,
+    fresh: bool = True,
+    settings: Mapping[str, str] = {},
 ) -> Server:
     """Starts PostgreSQL on a fresh cluster in `folder`; any password is right for `postgres`.
+
+    `fresh=False` takes the cluster that is there already, if there is one.
 
     Root has `nobody` run it, so everybody must be able to reach `folder`: root's own
     `tempfile.mkdtemp` will do, pytest's `tmp_path` will not. `durable=False` leaves the flushing
@@ -112,26 +118,9 @@ def start_postgresql(
     if account:
         os.chown(folder, account["user"], account["group"])
     data = folder / "data"
-    shutil.rmtree(data, ignore_errors=True)
-    initdb = subprocess.run(
-        [
-            str(binaries / "initdb"),
-            f"--pgdata={data}",
-            "--no-sync",
-            "--username=postgres",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-        ],
-        capture_output=True,
-        text=True,
-        cwd="/",
-        **account,
-    )
-    if initdb.returncode != 0:
-        raise RuntimeError(f"initdb failed in {folder}:\n{initdb.stdout}{initdb.stderr}")
+    if fresh or not (data / "PG_VERSION").exists():
+        shutil.rmtree(data, ignore_errors=True)
+        _init(binaries, data, account)
     port = free_port()
     chosen = {
         "listen_addresses": "127.0.0.1",
@@ -158,6 +147,28 @@ def start_postgresql(
         # At SIGTERM it would wait for its clients.
         signal.SIGINT,
     )
+
+
+def _init(binaries: Path, data: Path, account: Mapping[str, Any]) -> None:
+    initdb = subprocess.run(
+        [
+            str(binaries / "initdb"),
+            f"--pgdata={data}",
+            "--no-sync",
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+        ],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        **account,
+    )
+    if initdb.returncode != 0:
+        raise RuntimeError(f"initdb failed in {data}:\n{initdb.stdout}{initdb.stderr}")
 
 
 def a_role_that_owns_nothing(url: str) -> str:

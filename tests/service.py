@@ -23,11 +23,16 @@ from customer_certificates.cli import main
 from customer_certificates.client.sync import publishing
 from customer_certificates.workers import Workers
 
+from . import broken_caches
 from .servers import free_port
 from .watchdog import kill_family, watch
 
 COMMAND = str(Path(sys.executable).with_name("customer-certificates"))
-_PROGRAMS = {"customer-certificates": main, "alembic": alembic}
+_PROGRAMS = {
+    "customer-certificates": main,
+    "alembic": alembic,
+    "broken-cache": broken_caches.serve,
+}
 START_SECONDS = 120
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
@@ -94,8 +99,9 @@ class Service:
         delivers: bool = False,
     ) -> None:
         """`delivers`: with the worker that `serve` starts, which sends events and does periodic
-        work. `command` is started, as a user starts it, in place of a forked `serve`."""
-        port = free_port()
+        work. `command` is started, as a user starts it, in place of a forked `serve`; it is forked
+        as well if it is "broken-cache" and a name of tests/broken_caches.py."""
+        port = settings.get("CC_PORT") or free_port()
         self.url = f"http{'s' if 'CC_TLS_KEY' in settings else ''}://127.0.0.1:{port}"
         self.log = log
         # A service that is killed does not remove its temporary files.
@@ -103,8 +109,8 @@ class Service:
         variables = environment({"TMPDIR": self._temporary.name, **settings, "CC_PORT": str(port)})
         self.popen = (
             _popen(command, variables, log)
-            if command
-            else Forked([COMMAND, "serve"], variables, log, log, delivers=delivers)
+            if command and command[0] not in _PROGRAMS
+            else Forked(command or [COMMAND, "serve"], variables, log, log, delivers=delivers)
         )
         watch(self.popen.pid)
         # multiprocessing waits at exit for what it started.
@@ -215,7 +221,7 @@ def _command(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     # Here it is that of the fork; the first is the default of a process that a user starts.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
-    if "serve" in words:
+    if "serve" in words or words[0] == "broken-cache":
         # It chose when it was imported, before `serve` had named the workers' common folder.
         prometheus_values.ValueClass = prometheus_values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Agents would wait between one reload of a server and the next.

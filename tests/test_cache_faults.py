@@ -5,7 +5,6 @@ import pickle
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,16 @@ from typing import Any
 import pytest
 import redis
 
+from checks.history.clients import Clients
+
 from .conftest import Backend
 from .factories import a_user, an_upload
-from .freshness import Clients
 from .servers import Server, start_valkey
 from .service import Service, run
 
 _WAIT_SECONDS = 30
 # Each new connection is given to either worker process: all of them to one is most unlikely.
 _FRESH_CONNECTIONS = 16
-
-
-@pytest.fixture(scope="module")
-def clients() -> Iterator[Clients]:
-    with Clients(turns=2) as clients:
-        yield clients
 
 
 @pytest.fixture(scope="module")
@@ -69,84 +63,78 @@ def store(valkey: Server) -> Iterator[Any]:
 
 
 def test_without_redis_at_the_start_the_service_serves_until_there_is_one(
-    started_service: Service, own_valkey: Server, clients: Clients
+    started_service: Service, own_valkey: Server
 ) -> None:
-    with _played(clients, started_service) as rounds:
-        rounds(1)
+    with _played(started_service) as users:
+        users(1)
         _expect_health(started_service, cache=0)
         own_valkey.start()
         _expect_health(started_service, cache=1)
-        rounds(1)
+        users(1)
 
 
 @pytest.mark.one_backend("postgresql")
-def test_redis_is_killed_and_comes_back(
-    cached_service: Service, valkey: Server, clients: Clients
-) -> None:
-    with _played(clients, cached_service) as rounds:
-        rounds(1)
+def test_redis_is_killed_and_comes_back(cached_service: Service, valkey: Server) -> None:
+    with _played(cached_service) as users:
+        users(1)
         valkey.kill()
-        rounds(2)
+        users(2)
         _expect_health(cached_service, cache=0)
         valkey.start()
-        rounds(2)
+        users(2)
         _expect_health(cached_service, cache=1)
 
 
 @pytest.mark.one_backend("sqlite")
-def test_redis_hangs_and_goes_on(cached_service: Service, valkey: Server, clients: Clients) -> None:
-    with _played(clients, cached_service) as rounds:
-        rounds(1)
+def test_redis_hangs_and_goes_on(cached_service: Service, valkey: Server) -> None:
+    with _played(cached_service) as users:
+        users(1)
         valkey.pause()
         try:
-            rounds(2)
+            users(2)
             _expect_health(cached_service, cache=0)
         finally:
             valkey.resume()
-        rounds(1)
+        users(1)
         _expect_health(cached_service, cache=1)
 
 
 @pytest.mark.one_backend("postgresql")
-def test_redis_is_flushed_again_and_again(
-    cached_service: Service, store: Any, clients: Clients
-) -> None:
-    with _played(clients, cached_service) as rounds:
-        rounds(2, meanwhile=store.flushall)
+def test_redis_is_flushed_again_and_again(cached_service: Service, store: Any) -> None:
+    with _played(cached_service) as users:
+        users(2, meanwhile=store.flushall)
         _expect_health(cached_service, cache=1)
 
 
 @pytest.mark.one_backend("sqlite")
-def test_redis_is_full(cached_service: Service, store: Any, clients: Clients) -> None:
+def test_redis_is_full(cached_service: Service, store: Any) -> None:
     store.config_set("maxmemory-policy", "noeviction")
     store.config_set("maxmemory", 1)
     try:
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             store.set("x", "y")
-        with _played(clients, cached_service) as rounds:
-            rounds(2)
+        with _played(cached_service) as users:
+            users(2)
     finally:
         store.config_set("maxmemory", 0)
     _expect_health(cached_service, cache=1)
 
 
 @pytest.mark.one_backend("sqlite")
-def test_redis_wants_another_password(
-    cached_service: Service, valkey: Server, clients: Clients
-) -> None:
+def test_redis_wants_another_password(cached_service: Service, valkey: Server) -> None:
     with redis.Redis.from_url(valkey.url) as store:
         store.config_set("requirepass", "not what the service has")
         store.execute_command("CLIENT", "KILL", "SKIPME", "yes")
         try:
-            with _played(clients, cached_service) as rounds:
-                rounds(1)
+            with _played(cached_service) as users:
+                users(1)
             _expect_health(cached_service, cache=0)
         finally:
             store.config_set("requirepass", "")
     _expect_health(cached_service, cache=1)
 
 
-def test_the_service_has_a_wrong_password(folder: Path, clients: Clients) -> None:
+def test_the_service_has_a_wrong_password(folder: Path) -> None:
     valkey = start_valkey(folder / "valkey-with-a-password")
     settings = {
         "CC_DATA_DIR": str(folder / "data-wrong-password"),
@@ -155,8 +143,8 @@ def test_the_service_has_a_wrong_password(folder: Path, clients: Clients) -> Non
     assert run("migrate", settings).returncode == 0
     service = Service(settings, log := folder / "service-wrong-password.log")
     try:
-        with _played(clients, service) as rounds:
-            rounds(1)
+        with _played(service) as users:
+            users(1)
         _expect_health(service, cache=0)
     finally:
         service.kill()
@@ -215,11 +203,11 @@ def _spoil(store: Any, spoil: Callable[[bytes, bytes], bytes]) -> None:
 
 @pytest.mark.one_backend("sqlite")
 def test_redis_holds_text_under_names_with_revisions_for_a_limited_time(
-    cached_service: Service, store: Any, clients: Clients
+    cached_service: Service, store: Any
 ) -> None:
     store.flushall()
-    with _played(clients, cached_service) as rounds:
-        rounds(1)
+    with _played(cached_service) as users:
+        users(1)
 
     keys = [key.decode() for key in store.scan_iter()]
     assert keys
@@ -282,30 +270,26 @@ def _expect_health(service: Service, *, cache: int) -> None:
 
 
 @contextmanager
-def _played(clients: Clients, service: Service) -> Iterator[Callable[..., None]]:
-    """Writers and readers are at work; gives a function that waits for so many rounds to be played.
+def _played(service: Service) -> Iterator[Callable[..., None]]:
+    """Writers and readers are at work; gives a function that waits until some users have lived.
 
     Any answer that is wrong, or that none expects, fails the test.
     """
-    with ThreadPoolExecutor(1) as thread:
-        done = False
-        playing = thread.submit(clients.play, service.url, lambda: done)
+    with Clients([service.url], seed=1, processes=2, writes=4, seconds=5) as clients:
 
-        def rounds(number: int, meanwhile: Callable[[], object] = lambda: None) -> None:
-            asked = clients.rounds + number
+        def users(number: int, meanwhile: Callable[[], object] = lambda: None) -> None:
+            asked = clients.total().lives + number
 
-            def played() -> bool:
+            def lived() -> bool:
                 meanwhile()
-                return playing.done() or clients.rounds >= asked
+                return clients.total().lives >= asked
 
-            _within_time(played)
+            _within_time(lived)
 
-        try:
-            yield rounds
-        finally:
-            done = True
-            violations = playing.result()
-    assert violations == []
+        yield users
+        outcome = clients.stop()
+    assert [problem.text for problem in outcome.problems] == []
+    assert set(outcome.statuses) <= {"200", "201", "202", "204", "304", "404"}
 
 
 def _within_time(is_so: Callable[[], bool]) -> None:

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
 
 from sqlalchemy import Select, UpdateBase
-from sqlalchemy.engine.interfaces import Compiled, Dialect
+from sqlalchemy.engine.interfaces import Dialect
 
 Row = tuple[Any, ...]
 # A statement on its way: the name to prepare it under, its text, its parameters.
@@ -38,13 +38,6 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Closes the connection."""
-
-
-def compile_statement(
-    statement: Statement, dialect: Dialect, columns: Sequence[str] | None
-) -> Compiled:
-    """The SQL of `statement` in `dialect`; `columns` are those that an insert fills."""
-    return statement.compile(dialect=dialect, column_keys=columns)
 
 
 class _Compiled(NamedTuple):
@@ -86,7 +79,7 @@ class Prepared:
     @cached_property
     def _compiled(self) -> _Compiled:
         dialect = self._dialect
-        compiled: Any = compile_statement(self._statement, dialect, self._columns)
+        compiled: Any = self._statement.compile(dialect=dialect, column_keys=self._columns)
         parameters = [
             (key, compiled.params.get(key), _binder(compiled.binds[key].type, dialect))
             for key in compiled.positiontup

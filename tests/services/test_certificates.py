@@ -241,7 +241,7 @@ def test_no_use_case_asks_once_for_each_row(
         "upload": 12,
         "upload active": 19,
         "activate": 11,
-        "activate again": 5,
+        "activate again": 6,
         "replace": 23,
         "show versions": 1,
         "roll back": 24,
@@ -253,7 +253,7 @@ def test_no_use_case_asks_once_for_each_row(
         "change user": 5,
         "register": 4,
         "sign in": 1,
-        "delete user": 13,
+        "delete user": 15,
     }
 
 

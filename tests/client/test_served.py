@@ -86,7 +86,7 @@ def test_what_the_feed_says_is_what_is_served(edge: Fed) -> None:
 
     renewed = [first]
     with edge.terminator.under_constant_handshakes(WWW) as seen:
-        for version in range(2, 6):
+        for version in (2, 3):
             renewed.append(a(1, WWW, version=version))
             edge.feed.put(renewed[-1])
             edge.wait_for(renewed[-1], WWW)

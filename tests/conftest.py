@@ -31,6 +31,7 @@ from .examples import try_more
 from .factories import CHEAPEST_HASHES, a_user
 from .gateways.resolver_stub import ResolverStub, refuse
 from .leftovers import Leftovers
+from .long_first import long_first
 from .one_backend import not_on_this_backend
 from .parallel import named_servers, one_at_a_time
 from .second_decoder import open_all
@@ -108,13 +109,14 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--all`, drops every other combination of parameters of `one_backend` tests."""
-    if config.getoption("--all"):
-        return
-    dropped = set(not_on_this_backend(items))
-    config.hook.pytest_deselected(items=list(dropped))
-    items[:] = [item for item in items if item not in dropped]
+    """Drops what `--all` alone runs, and puts long tests first."""
+    if not config.getoption("--all"):
+        dropped = set(not_on_this_backend(items))
+        config.hook.pytest_deselected(items=list(dropped))
+        items[:] = [item for item in items if item not in dropped]
+    items[:] = long_first(items)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -157,7 +159,9 @@ def dns_server(folder: Path) -> Iterator[DnsServer]:
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
+def backend(
+    request: pytest.FixtureRequest, folder: Path, migrated: Callable[[Path], None]
+) -> Iterator[Backend]:
     """On servers that TEST_DATABASE_URL and TEST_CACHE_URL name, or on ones of our own."""
     data = folder / f"data-{request.param}"
     with ExitStack() as stack:
@@ -178,8 +182,11 @@ def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
             settings["CC_DATABASE_URL"] = a_role_that_owns_nothing(database)
             settings["CC_CACHE_URL"] = cache
         made = Backend(request.param, settings)
-        with one_at_a_time():
-            migrate(made.owner_url, made.database_url)
+        if request.param == "sqlite":
+            migrated(data)
+        else:
+            with one_at_a_time():
+                migrate(made.owner_url, made.database_url)
         yield made
 
 

@@ -39,8 +39,16 @@ def long_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """
     size = -(-len(items) // COUNT) or 1
     shares = [items[start : start + size] for start in range(0, len(items), size)]
-    return [item for share in shares for item in sorted(share, key=_is_short)]
+    return [item for share in shares for item in _long_first(share)]
 
 
-def _is_short(item: pytest.Item) -> bool:
-    return item.path.stem not in _LONG
+def _long_first(share: Sequence[pytest.Item]) -> list[pytest.Item]:
+    # Tests on one backend stay together: to make the other one's fixtures takes seconds.
+    number, backend = 0, None
+    places: list[tuple[int, bool, pytest.Item]] = []
+    for item in share:
+        asked = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+        if asked not in (None, backend):
+            number, backend = number + 1, asked
+        places.append((number, item.path.stem not in _LONG, item))
+    return [item for _, _, item in sorted(places, key=lambda place: place[:2])]

@@ -30,6 +30,7 @@ from .examples import try_more
 from .factories import CHEAPEST_HASHES, a_user
 from .gateways.resolver_stub import ResolverStub, refuse
 from .leftovers import Leftovers
+from .long_first import long_first
 from .one_backend import not_on_this_backend, not_this_combination
 from .parallel import named_servers, one_at_a_time
 from .second_decoder import open_all
@@ -106,14 +107,14 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--all`, drops every other combination of parameters of `one_backend` tests, and all
-    but one of each generated case of `one_combination` tests."""
-    if config.getoption("--all"):
-        return
-    dropped = {*not_on_this_backend(items), *not_this_combination(items)}
-    config.hook.pytest_deselected(items=list(dropped))
-    items[:] = [item for item in items if item not in dropped]
+    """Drops what `--all` alone runs, and puts long tests first."""
+    if not config.getoption("--all"):
+        dropped = {*not_on_this_backend(items), *not_this_combination(items)}
+        config.hook.pytest_deselected(items=list(dropped))
+        items[:] = [item for item in items if item not in dropped]
+    items[:] = long_first(items)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -156,7 +157,9 @@ def dns_server(folder: Path) -> Iterator[DnsServer]:
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
+def backend(
+    request: pytest.FixtureRequest, folder: Path, migrated: Callable[[Path], None]
+) -> Iterator[Backend]:
     """On servers that TEST_DATABASE_URL and TEST_CACHE_URL name, or on ones of our own."""
     data = folder / f"data-{request.param}"
     with ExitStack() as stack:
@@ -177,8 +180,12 @@ def backend(request: pytest.FixtureRequest, folder: Path) -> Iterator[Backend]:
             settings["CC_DATABASE_URL"] = a_role_that_owns_nothing(database)
             settings["CC_CACHE_URL"] = cache
         made = Backend(request.param, settings)
-        with one_at_a_time():
-            migrate(made.owner_url, made.database_url)
+        # This process may have made it before: it alternates between the backends.
+        if request.param == "postgresql":
+            with one_at_a_time():
+                migrate(made.owner_url, made.database_url)
+        elif not data.exists():
+            migrated(data)
         yield made
 
 

@@ -423,7 +423,7 @@ def test_only_the_owner_of_a_hostname_is_served(
     class Machine(Ownership):
         world = World(client, engine, database, set_now)
 
-    examples = 2000 if pytestconfig.getoption("--long") else 8
+    examples = 2000 if pytestconfig.getoption("--long") else 5
     try:
         run_state_machine_as_test(
             Machine,

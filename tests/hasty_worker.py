@@ -6,7 +6,9 @@ from customer_certificates.config import Config
 from customer_certificates.services import deliveries, sending
 from customer_certificates.worker import work
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """The command, in a process of its own."""
     # Ten attempts may all fail, of many events, where a third of them does.
     sending.SCHEDULE = (timedelta(milliseconds=50),) * 100
     # What a worker had that was killed is to be had again soon.

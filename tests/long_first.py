@@ -13,7 +13,7 @@ _LONG = {
     "test_claim_proofs",
     "test_database_faults",
     "test_differential",
-    "test_freshness",
+    "test_history",
     "test_fuzzing",
     "test_https",
     "test_idempotency",

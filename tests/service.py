@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,7 +40,8 @@ _FORKED.set_forkserver_preload(
         f"customer_certificates.{room}"
         for room in ("app", "cli", "client.syncing", "maintenance", "server", "worker")
     ]
-    + [__name__]
+    # Typer imports the first one when it reads arguments, and the second one for its help.
+    + ["typer._adapters", "typer.rich_utils", __name__, f"{__package__}.preloaded"]
 )
 
 
@@ -57,10 +58,14 @@ class Forked:
         *,
         folder: Path | None = None,
         delivers: bool = True,
+        program: Callable[[], object] | None = None,
     ) -> None:
-        """`folder` is the one to run it in, if not this process's."""
+        """`folder` is the one to run it in, if not this process's. `program`, a function of a
+        module, is run in place of the command that `words` name."""
+        program = program or _PROGRAMS[Path(words[0]).name]
         self._process = _FORKED.Process(
-            target=_command, args=(words, variables, stdout, stderr, folder or Path.cwd(), delivers)
+            target=_command,
+            args=(program, words, variables, stdout, stderr, folder or Path.cwd(), delivers),
         )
         self._process.start()
         assert self._process.pid
@@ -183,11 +188,13 @@ def run_forked(
     *,
     folder: Path | None = None,
     seconds: int = 60,
+    program: Callable[[], object] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a `Forked` command to its end, which comes within `seconds`."""
     with TemporaryDirectory() as temporary:
         stdout, stderr = Path(temporary, "stdout"), Path(temporary, "stderr")
-        forked = Forked(words, environment(settings), stdout, stderr, folder=folder)
+        variables = environment(settings)
+        forked = Forked(words, variables, stdout, stderr, folder=folder, program=program)
         try:
             code = forked.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -206,6 +213,7 @@ def _popen(
 
 
 def _command(
+    program: Callable[[], object],
     words: list[str],
     variables: dict[str, str],
     stdout: Path,
@@ -228,7 +236,7 @@ def _command(
     publishing.PAUSE_SECONDS = 0.1
     if not delivers:
         beside.delivering = _nothing
-    _PROGRAMS[Path(words[0]).name]()
+    program()
 
 
 @contextmanager

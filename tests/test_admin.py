@@ -27,6 +27,7 @@ def watched(backend: Backend, engine: sa.Engine, tmp_path: Path) -> Iterator[tup
     service.kill()
 
 
+@pytest.mark.one_backend
 def test_it_serves_what_watches_over_the_service_and_nothing_else(
     watched: tuple[Service, str],
 ) -> None:
@@ -61,6 +62,7 @@ def test_it_serves_what_watches_over_the_service_and_nothing_else(
     assert service.stop() == 0
 
 
+@pytest.mark.one_backend
 def test_an_address_that_cannot_be_had_stops_the_start_with_one_line(
     backend: Backend, engine: sa.Engine
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_key_is_made_once_and_is_its_owners(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("command", "named"),
     [
@@ -125,12 +126,13 @@ def test_what_cannot_be_used_is_said_in_a_sentence(
     assert named in error
 
 
+@pytest.mark.one_backend
 @pytest.mark.usefixtures("engine")
 def test_the_service_exports_when_it_starts_and_when_it_stops(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     settings["CC_AUDIT_EXPORT_DIR"] = str(tmp_path / "heads")
-    service = Service(settings, tmp_path / "log")
+    service = Service({**settings, "CC_WORKERS": "1"}, tmp_path / "log")
     try:
         with service.client() as client:
             user = client.post("/users", json=a_user()).json()["id"]

@@ -81,6 +81,7 @@ def debugged(backend: Backend, engine: sa.Engine, folder: Path) -> Iterator[Serv
             "CC_UPLOAD_CHECKS": "report",
             "CC_HOSTNAME_PROOF": "preferred",
             "PYTHONFAULTHANDLER": "1",
+            "CC_WORKERS": "1",
         },
         folder / f"debugged-{backend.name}.log",
         [sys.executable, "-m", "tests.debug_app"],

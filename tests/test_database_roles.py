@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from .servers import start_postgresql
-from .service import environment, run
+from .service import run, run_forked
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
@@ -109,12 +109,4 @@ def _settings(owner_url: str, folder: Path, database: str) -> dict[str, str]:
 def _migrate(by: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
     if by == "migrate":
         return run("migrate", settings)
-    return subprocess.run(
-        [_ALEMBIC, "upgrade", "head"],
-        cwd=_ROOT,
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_forked([_ALEMBIC, "upgrade", "head"], settings, folder=_ROOT)

@@ -1,9 +1,8 @@
 """The commands for keys, and the starts that are refused for them."""
 
+import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,35 +11,28 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from customer_certificates.config import Config
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.gateways.master_keys import MasterKeys, make, open_master_keys
+from customer_certificates.keys import rewrap
 from customer_certificates.models import UserKey
 from customer_certificates.services.data_keys import associated_of
 
 from .conftest import Backend, StoredKeys
 from .factories import a_pair, a_user, an_upload
 from .second_decoder import open_all
-from .service import COMMAND, Service, environment, run
+from .service import Service, run, run_forked
 from .tables import NOW, add_users, dump, number_in_audit
 
-# Rewraps, and is killed when so many are done.
-_BEFORE_THE_KILL = 1_000
-_KILLED = f"""
-import os, signal
-from customer_certificates.config import Config
-from customer_certificates.keys import rewrap
-def told(done, of):
-    if done == {_BEFORE_THE_KILL}:
-        os.kill(os.getpid(), signal.SIGKILL)
-rewrap(Config.from_environ(), told)
-"""
+# It is killed when so many are rewrapped.
+_BEFORE_THE_KILL = 500
 _CLIENTS = 4
 
 
 @pytest.fixture
 def number(request: pytest.FixtureRequest) -> int:
     """How many data keys to take to another master key."""
-    return 100_000 if request.config.getoption("--long") else 3_000
+    return 100_000 if request.config.getoption("--long") else 1_500
 
 
 @pytest.fixture
@@ -78,8 +70,18 @@ def fill(engine: sa.Engine, old: MasterKeys, number: int) -> dict[int, bytes]:
 
 
 def rewrap_until_killed(settings: dict[str, str]) -> None:
-    killed = subprocess.run([sys.executable, "-c", _KILLED], env=environment(settings), check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = run_forked(["keys", "rewrap"], settings, program=_rewrap_some)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+
+def _rewrap_some() -> None:
+    """In a process of its own."""
+
+    def told(done: int, of: int) -> None:
+        if done == _BEFORE_THE_KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    rewrap(Config.from_environ(), told)
 
 
 def rewrapped(engine: sa.Engine, keys: MasterKeys) -> int:
@@ -100,13 +102,7 @@ def test_all_data_keys_are_taken_to_another_master_key(
     rewrap_until_killed(new)
     assert rewrapped(engine, keys) == _BEFORE_THE_KILL
     assert run("keys status", new).returncode == 1
-    ended = subprocess.run(
-        [COMMAND, "keys", "rewrap", "--progress"],
-        env=environment(new),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run("keys rewrap --progress", new)
 
     assert (ended.returncode, ended.stdout) == (0, f"{number} {keys.current.id} (current)\n")
     done_now, _, to_do = ended.stderr.splitlines()[-1].partition(" of ")
@@ -190,6 +186,7 @@ def test_an_uploaded_key_goes_with_its_user(
     assert left["user_keys"] == left["private_keys"] == []
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("command", ["serve", "keys rewrap", "migrate"])
 def test_data_keys_of_a_master_key_that_is_not_given_are_named(
     backend: Backend, engine: sa.Engine, master_keys: MasterKeys, new: dict[str, str], command: str
@@ -206,6 +203,7 @@ def test_data_keys_of_a_master_key_that_is_not_given_are_named(
         assert "CC_MASTER_KEYS_RETIRING" in ended.stderr
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("command", ["serve", "keys status"])
 def test_a_master_key_that_others_may_read_stops_the_start(
     new: dict[str, str], tmp_path: Path, command: str
@@ -218,6 +216,7 @@ def test_a_master_key_that_others_may_read_stops_the_start(
     assert f"chmod 600 {tmp_path / 'new'}" in ended.stderr
 
 
+@pytest.mark.one_backend
 def test_init_makes_a_master_key_and_overwrites_none(backend: Backend, tmp_path: Path) -> None:
     file = tmp_path / "made"
     settings = {**backend.settings, "CC_MASTER_KEY": f"file:{file}"}

@@ -32,12 +32,17 @@ class Running(NamedTuple):
 
 
 @pytest.fixture
-def running(tmp_path: Path, migrated: Callable[[Path], None]) -> Iterator[Running]:
+def running(
+    request: pytest.FixtureRequest, tmp_path: Path, migrated: Callable[[Path], None]
+) -> Iterator[Running]:
+    """With the worker that `serve` starts, where the parameter asks for it."""
     (temporary := tmp_path / "temporary").mkdir()
     data = tmp_path / "data"
     settings = {"CC_DATA_DIR": str(data), "TMPDIR": str(temporary)}
     migrated(data)
-    service = Service(settings, tmp_path / "service.log", delivers=True)
+    service = Service(
+        settings, tmp_path / "service.log", delivers=bool(getattr(request, "param", False))
+    )
     yield Running(service, data / "customer-certificates.sqlite3", temporary)
     service.kill()
 
@@ -63,6 +68,7 @@ class SlowUpload:
             return answer.readline().rstrip()
 
 
+@pytest.mark.parametrize("running", [True], indirect=True, ids=["delivers"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_is_under_way_is_answered_before_the_service_ends(
     running: Running, number: signal.Signals
@@ -150,10 +156,11 @@ def test_what_either_worker_answers_counts_once(running: Running) -> None:
     assert counting >= {worker.pid for worker in service.workers()}
 
 
+@pytest.mark.parametrize("running", [True], indirect=True, ids=["delivers"])
 def test_all_processes_end_when_the_first_one_is_killed(running: Running) -> None:
     """Otherwise workers would keep the port from the service's next start."""
+    _within_time(lambda: bool(running.service.telling()))
     others = psutil.Process(running.service.popen.pid).children(recursive=True)
-    assert others
     running.service.popen.kill()
     running.service.popen.wait()
     try:
@@ -176,8 +183,11 @@ def test_a_port_that_is_taken_is_named(running: Running, tmp_path: Path) -> None
             assert "CC_PORT" in ended.stderr
 
 
-def test_an_address_that_is_not_this_machines_is_named(running: Running) -> None:
-    settings = {"CC_DATA_DIR": str(running.file.parent), "CC_HOST": "192.0.2.1"}
+def test_an_address_that_is_not_this_machines_is_named(
+    tmp_path: Path, migrated: Callable[[Path], None]
+) -> None:
+    migrated(tmp_path / "data")
+    settings = {"CC_DATA_DIR": str(tmp_path / "data"), "CC_HOST": "192.0.2.1"}
     ended = run("serve", {**settings, "CC_PORT": str(free_port())})
 
     assert ended.returncode == 2

@@ -36,7 +36,7 @@ def production(backend: Backend, engine: sa.Engine) -> dict[str, str]:
 
 @contextmanager
 def serving(settings: dict[str, str], log: Path) -> Iterator[Service]:
-    service = Service(settings, log)
+    service = Service({**settings, "CC_WORKERS": "1"}, log)
     try:
         yield service
         assert service.stop() == 0
@@ -69,20 +69,17 @@ def test_the_first_token_opens_the_service(production: dict[str, str], tmp_path:
     assert made.stdout.strip() not in said
 
 
-def test_an_open_service_says_that_it_is(
-    backend: Backend, engine: sa.Engine, tmp_path: Path
-) -> None:
-    with serving(backend.settings, tmp_path / "log") as service, service.client() as client:
+def test_an_open_service_says_that_it_is(service: Service) -> None:
+    with service.client() as client:
         assert client.get("/livez").headers["CC-Mode"] == "open"
-    assert "It is open (profile tst)" in (tmp_path / "log").read_text()
+    assert "It is open (profile tst)" in service.log.read_text()
 
 
 def test_a_database_that_was_served_with_credentials_is_not_served_without(
     production: dict[str, str], engine: sa.Engine, tmp_path: Path
 ) -> None:
-    for _ in range(2):
-        with serving(production, tmp_path / "log"):
-            pass
+    with serving(production, tmp_path / "log"):
+        pass
     for profile in ("lcl", "tst"):
         ended = run("serve", {**production, "CC_ENV": profile})
         assert ended.returncode == 2
@@ -200,6 +197,7 @@ def test_what_is_not_there_is_not_revoked(production: dict[str, str]) -> None:
     assert "There is no token 4611686018427387904." in ended.stderr
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("profile", ["lcl", "tst"])
 def test_no_token_is_made_for_an_open_database(
     production: dict[str, str], engine: sa.Engine, backend: Backend, profile: str
@@ -218,6 +216,7 @@ def test_no_token_is_made_for_an_open_database(
     assert tokens.read(made.stdout.strip())
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "command", ["token list", "token revoke 1", "audit verify", "keys status", "keys rewrap"]
 )

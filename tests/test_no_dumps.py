@@ -57,6 +57,7 @@ def test_what_can_be_dumped_is_known() -> None:
         process.communicate(b"\n")
 
 
+@pytest.mark.one_backend
 def test_no_process_of_the_service_can_be_dumped(
     backend: Backend, engine: sa.Engine, folder: Path
 ) -> None:
@@ -88,6 +89,7 @@ def silent() -> Iterator[tuple[str, socket.socket]]:
         yield f"transit:http://127.0.0.1:{server.getsockname()[1]}/key", server
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("command", ["keys rewrap", "migrate"])
 def test_no_command_that_has_keys_in_its_hands_can_be_dumped(
     backend: Backend, engine: sa.Engine, master_keys: MasterKeys, command: str

@@ -1,26 +1,28 @@
 """A database of revision 0002, with keys as they were, is brought to this version: killed on the
 way or not, each key opens afterwards, and nothing of one is left in the database's files."""
 
+import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.gateways.database import migration_engine
+from customer_certificates import cli, keys
+from customer_certificates.gateways.database import Database, migration_engine
 from customer_certificates.gateways.schema import SchemaError, overwrite_freed
 from customer_certificates.models import NEVER
 
 from .conftest import Backend
 from .factories import a_pair
 from .second_decoder import open_all
-from .service import environment, run
+from .service import run, run_forked
 from .tables import NOW, number_in_audit
 from .test_migrations import Empty
 
@@ -28,31 +30,27 @@ _CERTIFICATES = 150
 _CANARY = b"canary of an earlier version "
 # Where it is killed: when some keys were sealed, and between the last of them and the overwriting
 # of what held them.
-_KILLS = {
-    "before the second batch": "database.Database.run_in_two_trips, 2",
-    "before the files are written anew": "keys.overwrite_freed, 1",
+_KILLS: dict[str, tuple[object, str, int]] = {
+    "before the second batch": (Database, "run_in_two_trips", 2),
+    "before the files are written anew": (keys, "overwrite_freed", 1),
 }
-_KILLED = """
-import os, signal
-from unittest.mock import patch
-from customer_certificates import cli, keys, services
-from customer_certificates.gateways import database
-from customer_certificates.services import unsealed_keys
-calls = 0
-def counted(original):
-    def called(*given):
-        global calls
+
+
+def migrate_until_killed(kill: str) -> None:
+    """In a process of its own."""
+    owner, name, number = _KILLS[kill]
+    original: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def called(*given: Any) -> Any:
+        nonlocal calls
         calls += 1
         if calls == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*given)
-    return called
-place, number = {place!r}, {number}
-owner, _, name = place.rpartition(".")
-owner = eval(owner)
-with patch.object(owner, name, counted(getattr(owner, name))):
-    cli.migrate()
-"""
+
+    with patch.object(owner, name, called):
+        cli.migrate()
 
 
 class Older:
@@ -195,15 +193,8 @@ def test_keys_are_sealed_byte_for_byte_and_nothing_is_left(older: Older, backend
 
 @pytest.mark.parametrize("kill", _KILLS)
 def test_it_is_killed_and_run_again(older: Older, backend: Backend, kill: str) -> None:
-    place, _, number = _KILLS[kill].partition(", ")
-    code = _KILLED.format(place=place, number=number)
-    killed = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(older.settings),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    program = partial(migrate_until_killed, kill)
+    killed = run_forked(["migrate"], older.settings, program=program)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     refused = run("serve", {**older.settings, "CC_PORT": "1"})
     assert (refused.returncode, "Run: customer-certificates migrate" in refused.stderr) == (2, True)

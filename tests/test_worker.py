@@ -3,11 +3,11 @@
 With `--long`: 100,000 events and 100 kills.
 """
 
+import atexit
 import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -29,11 +29,12 @@ from customer_certificates.gateways.database import Database
 from customer_certificates.models import Delivery, KeyDeletions, User
 from customer_certificates.services.events import CertificateState, Events
 
+from . import hasty_worker
 from .conftest import Backend
 from .factories import a_user, an_upload
 from .receiver import Receiver, failing
 from .servers import free_port
-from .service import COMMAND, Service, environment, run
+from .service import COMMAND, Forked, Service, environment, run
 from .services.test_expiry_mails import Post
 from .tables import add_users, add_webhook
 
@@ -42,25 +43,25 @@ CERTIFICATES = 50
 
 
 class Worker:
-    """A worker process."""
+    """A worker process: `work`, or the function that does the same."""
 
-    def __init__(self, backend: Backend, log: Path, command: list[str], **settings: str) -> None:
-        with log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                command,
-                env=environment({**backend.settings, **settings}),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+    def __init__(
+        self,
+        backend: Backend,
+        log: Path,
+        program: Callable[[], object] | None = None,
+        /,
+        **settings: str,
+    ) -> None:
+        variables = environment({**backend.settings, **settings})
+        self.popen = Forked([COMMAND, "work"], variables, log, log, program=program)
+        # multiprocessing waits at exit for what it started.
+        atexit.register(self.popen.kill)
         self.log = log
 
     def kill(self) -> None:
         self.popen.kill()
         self.popen.wait()
-
-
-HASTY = [sys.executable, "-m", "tests.hasty_worker"]
 
 
 @pytest.fixture
@@ -121,14 +122,14 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     recording = Thread(target=record)
     recording.start()
     log = tmp_path / "worker.log"
-    workers = [Worker(backend, log, HASTY, **settings) for _ in range(2)]
+    workers = [Worker(backend, log, hasty_worker.main, **settings) for _ in range(2)]
     for _ in range(kills):
         enough = len(receiver.received) + number // (2 * kills)
         wait(lambda enough=enough: len(receiver.received) > enough or not pending(engine))  # type: ignore[misc]
         time.sleep(random.random() * 0.2)
         victim = workers.pop(random.randrange(2))
         victim.kill()
-        workers.append(Worker(backend, log, HASTY, **settings))
+        workers.append(Worker(backend, log, hasty_worker.main, **settings))
     recording.join()
     wait(lambda: pending(engine) == 0, 3600 if is_long else WAIT_SECONDS)
     for worker in workers:
@@ -165,7 +166,7 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
 ) -> None:
     """`serve` has a worker inside: an activation is told, a worker that dies is replaced, deleted
     keys are erased."""
-    service = Service(backend.settings, tmp_path / "service.log", [COMMAND, "serve"])
+    service = Service(backend.settings, tmp_path / "service.log", delivers=True)
     try:
         with service.client() as client:
             owner = client.post("/users", json=a_user()).json()["id"]
@@ -200,7 +201,7 @@ def test_a_worker_by_itself_counts_and_drains(
     port = free_port()
     settings = {"CC_NOTIFY_URL": receiver.url, "CC_NOTIFY_SECRET": "whsec_" + "c2VjcmV0" * 4}
     metrics = {"CC_METRICS_PORT": str(port)}
-    worker = Worker(backend, tmp_path / "log", [COMMAND, "work"], **settings, **metrics)
+    worker = Worker(backend, tmp_path / "log", **settings, **metrics)
     try:
         with httpx.Client(trust_env=False, verify=False) as client:
 
@@ -243,7 +244,7 @@ def test_a_worker_mails_links(
     app.close()
     controller = Controller(post, hostname="127.0.0.1", port=port)
     controller.start()
-    worker = Worker(backend, tmp_path / "log", [COMMAND, "work"], **mail)
+    worker = Worker(backend, tmp_path / "log", **mail)
     deadline = time.monotonic() + WAIT_SECONDS
     while not post.letters:
         assert time.monotonic() < deadline, worker.log.read_text()

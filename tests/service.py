@@ -23,7 +23,7 @@ from customer_certificates.cli import main
 from customer_certificates.client.sync import publishing
 from customer_certificates.workers import Workers
 
-from . import broken_caches
+from . import broken_caches, moved_clock
 from .servers import free_port
 from .watchdog import kill_family, watch
 
@@ -32,6 +32,7 @@ _PROGRAMS = {
     "customer-certificates": main,
     "alembic": alembic,
     "broken-cache": broken_caches.serve,
+    "moved-clock": moved_clock.serve,
 }
 START_SECONDS = 120
 _FORKED = multiprocessing.get_context("forkserver")
@@ -105,7 +106,7 @@ class Service:
     ) -> None:
         """`delivers`: with the worker that `serve` starts, which sends events and does periodic
         work. `command` is started, as a user starts it, in place of a forked `serve`; it is forked
-        as well if it is "broken-cache" and a name of tests/broken_caches.py."""
+        as well if it is one of `_PROGRAMS`."""
         port = settings.get("CC_PORT") or free_port()
         self.url = f"http{'s' if 'CC_TLS_KEY' in settings else ''}://127.0.0.1:{port}"
         self.log = log
@@ -229,7 +230,7 @@ def _command(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     # Here it is that of the fork; the first is the default of a process that a user starts.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
-    if "serve" in words or words[0] == "broken-cache":
+    if "serve" in words or words[0] in ("broken-cache", "moved-clock"):
         # It chose when it was imported, before `serve` had named the workers' common folder.
         prometheus_values.ValueClass = prometheus_values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Agents would wait between one reload of a server and the next.

@@ -48,9 +48,7 @@ def main(
     chosen = random.SystemRandom().randrange(10**6) if seed is None else seed
     with tempfile.TemporaryDirectory(prefix="history-", ignore_cleanup_errors=True) as temporary:
         run = Run(state or Path(temporary), setting, chosen)
-        print(f"seed {run.report.seed}; faults: {', '.join(run.kinds()) or 'none'}")
-        if not run.stack.clock_files:
-            print("no clock steps: they need Debian's package libfaketime")
+        print(f"seed {run.report.seed}; faults: {', '.join(run.kinds()) or 'none'}", flush=True)
         goal = Goal(seconds or _DAY, operations, faults)
         report = run.go(goal, until_found=mutant is not None)
     print(table(report))

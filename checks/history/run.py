@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,10 @@ _GAP_SECONDS = (0.3, 1.5)
 _LOOK_SECONDS = 0.1
 _MOST_WINDOWS = 5
 _LARGEST_LOG = 50 * 2**20
+
+
+# A run is watched as it goes, in a file as well.
+_print = partial(print, flush=True)
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -39,7 +44,6 @@ class Setting(msgspec.Struct, frozen=True):
     life_seconds: float = 3
     kinds: tuple[str, ...] = ()
     mutant: str | None = None
-    clocks: bool = True
 
 
 class Report(msgspec.Struct):
@@ -60,7 +64,7 @@ class Run:
     """Clients and servers in a folder, and one fault after another."""
 
     def __init__(
-        self, folder: Path, setting: Setting, seed: int, say: Callable[[str], object] = print
+        self, folder: Path, setting: Setting, seed: int, say: Callable[[str], object] = _print
     ) -> None:
         """Goes on with the state in `folder`, if there is one; its seed counts then."""
         self._folder = folder
@@ -83,7 +87,6 @@ class Run:
             setting.backend,
             services=setting.services,
             mutant=setting.mutant,
-            clocks=setting.clocks,
         )
 
     def kinds(self) -> list[str]:

@@ -12,12 +12,9 @@ from tests.servers import (
     start_postgresql,
     start_valkey,
 )
-from tests.service import COMMAND, Service, run
+from tests.service import Service, run
 
 Backend = Literal["postgresql", "sqlite"]
-_ROOT = str(Path(__file__).parents[2])
-# Debian's package libfaketime.
-_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
 class Stack:
@@ -30,13 +27,13 @@ class Stack:
         *,
         services: int,
         mutant: str | None = None,
-        clocks: bool = False,
     ) -> None:
-        """`mutant` serves a broken cache (tests/broken_caches.py). `clocks`: those of the services
-        can be set, if libfaketime is installed."""
+        """`mutant` serves a broken cache (tests/broken_caches.py). Without it, the file of a
+        service in `clock_files` says by how many seconds its clock is wrong."""
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         self.folder = folder
+        self.has_clocks = mutant is None
         self.postgresql: Server | None = None
         self.redis: Server | None = None
         self.settings = {"CC_DATA_DIR": str(folder / "data")}
@@ -55,21 +52,12 @@ class Stack:
         migrated = run("migrate", self.settings)
         if migrated.returncode:
             raise RuntimeError(f"migrate failed:\n{migrated.stderr}")
-        self._command: list[str] = []
-        if mutant:
-            self._command = ["broken-cache", mutant]
-        self.clock_files = (
-            [folder / f"clock-{number}" for number in range(services)]
-            if clocks and Path(_FAKETIME).exists()
-            else []
-        )
-        if self.clock_files and not self._command:
-            # What is preloaded is preloaded into a new program only.
-            self._command = [COMMAND, "serve"]
+        self.clock_files = [folder / f"clock-{number}" for number in range(services)]
+        for file in self.clock_files:
+            file.write_text("0")
+        self._mutant = mutant
         ports = [str(free_port()) for _ in range(services)]
         self._variables = [{**self.settings, "CC_PORT": port} for port in ports]
-        for variables, clock in zip(self._variables, self.clock_files, strict=False):
-            variables |= _faked(clock)
         self.services = [self._start(number) for number in range(services)]
 
     @property
@@ -130,15 +118,7 @@ class Stack:
 
     def _start(self, number: int) -> Service:
         log = self.folder / f"service-{number}.log"
-        return Service(self._variables[number], log, self._command)
-
-
-def _faked(clock: Path) -> dict[str, str]:
-    clock.write_text("+0")
-    return {
-        "LD_PRELOAD": _FAKETIME,
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_RESET": "1",
-    }
+        command = ["moved-clock", str(self.clock_files[number])]
+        if self._mutant:
+            command = ["broken-cache", self._mutant]
+        return Service(self._variables[number], log, command)

@@ -167,7 +167,7 @@ def at_revision(backend: Backend, folder: Path) -> AtRevision:
 
 
 @pytest.fixture
-def migrated(at_revision: AtRevision) -> Empty:
+def at_head(at_revision: AtRevision) -> Empty:
     return at_revision("head")
 
 
@@ -229,70 +229,70 @@ def test_keys_that_could_not_be_used_are_told_from_findings(
     assert found == not_servable
 
 
-def test_the_head_is_what_the_models_say(migrated: Empty, models_schema: list[Any]) -> None:
-    assert migrated.schema() == models_schema
+def test_the_head_is_what_the_models_say(at_head: Empty, models_schema: list[Any]) -> None:
+    assert at_head.schema() == models_schema
     described = str(models_schema)
     assert "ix_certificates_user_id_id_active" in described
     assert re.search(r"WHERE \(?active", described)
-    if migrated.is_postgresql:
+    if at_head.is_postgresql:
         assert "toast_tuple_target=8160" in described
     else:
         assert described.count("AUTOINCREMENT") == 12
 
 
-def test_alembic_finds_no_difference_between_head_and_models(migrated: Empty) -> None:
-    engine = migration_engine(migrated.url)
+def test_alembic_finds_no_difference_between_head_and_models(at_head: Empty) -> None:
+    engine = migration_engine(at_head.url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
 
 
 def test_down_leaves_nothing_and_up_again_is_the_same(
-    migrated: Empty, models_schema: list[Any]
+    at_head: Empty, models_schema: list[Any]
 ) -> None:
-    migrated.execute(
+    at_head.execute(
         "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
         " created_at) VALUES ('a', 'a', 'a', 'a', '0123456789abcdef', '2026-01-01')"
     )
 
-    migrated.downgrade("base")
-    assert migrated.schema() == []
+    at_head.downgrade("base")
+    assert at_head.schema() == []
     with pytest.raises(SchemaError, match="at revision none"):
-        require_head(migrated.url)
+        require_head(at_head.url)
 
-    migrated.upgrade("head")
-    assert migrated.schema() == models_schema
-    require_head(migrated.url)
+    at_head.upgrade("head")
+    assert at_head.schema() == models_schema
+    require_head(at_head.url)
 
 
-def test_intermediates_are_found_by_the_hash_of_their_name(migrated: Empty) -> None:
+def test_intermediates_are_found_by_the_hash_of_their_name(at_head: Empty) -> None:
     der = an_authority("Issuing", "Root").public_bytes(Encoding.DER)
-    literal = f"'\\x{der.hex()}'" if migrated.is_postgresql else f"X'{der.hex()}'"
-    migrated.execute(
+    literal = f"'\\x{der.hex()}'" if at_head.is_postgresql else f"X'{der.hex()}'"
+    at_head.execute(
         "INSERT INTO intermediates (subject_hash, fingerprint_sha256, der)"
         f" VALUES ('{name_hash(name_of('issuing').public_bytes())}', 'f', {literal})"
     )
-    before = migrated.rows("SELECT subject_hash FROM intermediates")
+    before = at_head.rows("SELECT subject_hash FROM intermediates")
 
-    migrated.downgrade("0009")
-    (digest,) = migrated.rows("SELECT subject_sha256 FROM intermediates")
-    migrated.upgrade("head")
+    at_head.downgrade("0009")
+    (digest,) = at_head.rows("SELECT subject_sha256 FROM intermediates")
+    at_head.upgrade("head")
 
     assert digest == sha256(name_of("Issuing").public_bytes()).hexdigest()
-    assert migrated.rows("SELECT subject_hash FROM intermediates") == before
+    assert at_head.rows("SELECT subject_hash FROM intermediates") == before
 
 
-def test_an_intermediate_that_cannot_be_read_stops_no_migration(migrated: Empty) -> None:
-    literal = "'\\x30'" if migrated.is_postgresql else "X'30'"
+def test_an_intermediate_that_cannot_be_read_stops_no_migration(at_head: Empty) -> None:
+    literal = "'\\x30'" if at_head.is_postgresql else "X'30'"
     for revision, column in (("0011", "subject_hash"), ("head", "subject_sha256")):
-        migrated.execute(
+        at_head.execute(
             f"INSERT INTO intermediates ({column}, fingerprint_sha256, der)"
             f" VALUES ('a', 'f', {literal})"
         )
-        move = migrated.upgrade if revision == "head" else migrated.downgrade
+        move = at_head.upgrade if revision == "head" else at_head.downgrade
         move(revision)
 
-        assert migrated.rows("SELECT id FROM intermediates") == []
+        assert at_head.rows("SELECT id FROM intermediates") == []
 
 
 def test_versions_that_wait_for_a_cutover_are_forgotten_by_earlier_revisions(
@@ -419,8 +419,8 @@ def test_each_database_has_a_secret_of_its_own(backend: Backend, folder: Path) -
     assert secrets[0] != secrets[1]
 
 
-def test_what_users_store_already_is_counted(migrated: Empty) -> None:
-    engine = migration_engine(migrated.url)
+def test_what_users_store_already_is_counted(at_head: Empty) -> None:
+    engine = migration_engine(at_head.url)
     one, two = add_users(engine, 2)
     texts: dict[str, Any] = {
         "body": "Prüfkörper",
@@ -442,8 +442,8 @@ def test_what_users_store_already_is_counted(migrated: Empty) -> None:
         }
         for kind, rows in contents.items():
             connection.execute(sa.insert(kind), rows)
-    migrated.downgrade("0013")
-    migrated.upgrade("head")
+    at_head.downgrade("0013")
+    at_head.upgrade("head")
 
     with engine.connect() as connection:
         counted = connection.execute(sa.select(User.id, *COUNTERS)).all()
@@ -452,7 +452,7 @@ def test_what_users_store_already_is_counted(migrated: Empty) -> None:
     names = 2 * len('["a.example"]') + 2 * len('["b.example","c.example"]')
     stored = 4 * of_text + names + 4 * len("[]") + 300
     assert {tuple(row) for row in counted} == {(one, 2, 4, 2, stored), (two, 0, 0, 0, 0)}
-    with closing(Database(migrated.url, Metrics(None), threads=1)) as database:
+    with closing(Database(at_head.url, Metrics(None), threads=1)) as database:
         assert Usage(database).recount() == 0
 
 
@@ -466,15 +466,15 @@ def test_alembic_finds_the_database_through_the_settings(
 
 
 def test_alembic_writes_the_migration_that_is_missing(
-    migrated: Empty, project: Path, models_schema: list[Any]
+    at_head: Empty, project: Path, models_schema: list[Any]
 ) -> None:
-    migrated.execute("DROP INDEX ix_certificates_user_id_id_active")
-    assert migrated.schema() != models_schema
+    at_head.execute("DROP INDEX ix_certificates_user_id_id_active")
+    assert at_head.schema() != models_schema
 
-    migrated.alembic("revision", "--autogenerate", "-m", "what is missing", project=project)
-    migrated.alembic("upgrade", "head", project=project)
+    at_head.alembic("revision", "--autogenerate", "-m", "what is missing", project=project)
+    at_head.alembic("upgrade", "head", project=project)
 
-    assert migrated.schema() == models_schema
+    assert at_head.schema() == models_schema
     (written,) = project.glob("alembic/versions/*_what_is_missing.py")
     assert re.fullmatch(r"\d{8}_\w+_what_is_missing.py", written.name)
     assert "ix_certificates_user_id_id_active" in written.read_text()
@@ -509,7 +509,7 @@ def test_a_migration_that_fails_leaves_nothing(empty: Empty, project: Path) -> N
 
 
 def test_a_migration_that_fails_leaves_what_was_there(
-    migrated: Empty, project: Path, models_schema: list[Any]
+    at_head: Empty, project: Path, models_schema: list[Any]
 ) -> None:
     (project / "alembic" / "versions" / "20990101_9999_fails.py").write_text(
         "import sqlalchemy as sa\n"
@@ -521,16 +521,14 @@ def test_a_migration_that_fails_leaves_what_was_there(
         "    raise ValueError('on purpose')\n"
     )
 
-    ended = migrated.alembic("upgrade", "head", project=project, succeeds=False)
+    ended = at_head.alembic("upgrade", "head", project=project, succeeds=False)
 
     assert "on purpose" in ended.stderr
-    assert migrated.schema() == models_schema
-    require_head(migrated.url)
+    assert at_head.schema() == models_schema
+    require_head(at_head.url)
 
 
-def test_a_table_is_rebuilt_without_losing_what_refers_to_it(
-    migrated: Empty, project: Path
-) -> None:
+def test_a_table_is_rebuilt_without_losing_what_refers_to_it(at_head: Empty, project: Path) -> None:
     """SQLite alters a table by making it anew and dropping the old one, cascades and all."""
     (project / "alembic" / "versions" / "20990101_9999_rebuilds.py").write_text(
         "import sqlalchemy as sa\n"
@@ -540,16 +538,16 @@ def test_a_table_is_rebuilt_without_losing_what_refers_to_it(
         "    with op.batch_alter_table('users') as users:\n"
         "        users.alter_column('name', existing_type=sa.Text(), nullable=True)\n"
     )
-    migrated.execute(
+    at_head.execute(
         "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
         " created_at) VALUES ('a', 'a@b', 'a@b', 'x', '0', '2026-01-01')",
         "INSERT INTO certificates (user_id, active, body, created_at)"
         " SELECT id, true, 'b', '2026-01-01' FROM users",
     )
 
-    migrated.alembic("upgrade", "head", project=project)
+    at_head.alembic("upgrade", "head", project=project)
 
-    engine = migration_engine(migrated.url)
+    engine = migration_engine(at_head.url)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT body FROM certificates").all() == [("b",)]
     engine.dispose()
@@ -565,12 +563,12 @@ def test_a_table_is_rebuilt_without_losing_what_refers_to_it(
     ids=["below", "above", "unknown"],
 )
 def test_another_revision_is_named_with_the_command_to_run(
-    migrated: Empty, statements: list[str], found: str
+    at_head: Empty, statements: list[str], found: str
 ) -> None:
-    migrated.execute(*statements)
+    at_head.execute(*statements)
 
     with pytest.raises(SchemaError, match=f"{found}; .*{_HEAD}.*customer-certificates migrate"):
-        require_head(migrated.url)
+        require_head(at_head.url)
 
 
 def test_the_service_refuses_to_start_on_another_revision(empty: Empty) -> None:
@@ -582,17 +580,17 @@ def test_the_service_refuses_to_start_on_another_revision(empty: Empty) -> None:
     assert "customer-certificates migrate" in ended.stderr
 
 
-def test_migrate_cannot_leave_a_revision_that_it_does_not_know(migrated: Empty) -> None:
+def test_migrate_cannot_leave_a_revision_that_it_does_not_know(at_head: Empty) -> None:
     """The database of a newer version, say."""
-    before = migrated.schema()
-    migrated.execute("UPDATE alembic_version SET version_num = '9999'")
+    before = at_head.schema()
+    at_head.execute("UPDATE alembic_version SET version_num = '9999'")
 
-    ended = run("migrate", migrated.settings)
+    ended = run("migrate", at_head.settings)
 
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert "9999" in ended.stderr
-    assert migrated.schema() == before
+    assert at_head.schema() == before
 
 
 def test_the_statements_can_be_had_without_the_database(

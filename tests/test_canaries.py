@@ -260,7 +260,7 @@ def _content(file: Path) -> bytes:
     own connections' locks on them. Another process would then delete the log that these write."""
     if ".sqlite3" not in file.name:
         return file.read_bytes()
-    return subprocess.run(["cat", file], capture_output=True, check=False).stdout
+    return subprocess.check_output(["cat", file])
 
 
 def _files(engine: sa.Engine, kept: Path) -> list[Path]:

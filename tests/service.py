@@ -20,7 +20,7 @@ from prometheus_client import values as prometheus_values
 
 from customer_certificates import beside
 from customer_certificates.cli import main
-from customer_certificates.workers import Workers
+from customer_certificates.supervisor import Supervisor
 
 from .servers import free_port
 from .watchdog import kill_family, watch
@@ -223,7 +223,7 @@ def _command(
 
 
 @contextmanager
-def _nothing(server: Workers) -> Iterator[None]:
+def _nothing(server: Supervisor) -> Iterator[None]:
     yield
 
 

@@ -26,11 +26,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import PoolProxiedConnection as PoolProxied
 
 from ..errors import Unavailable
-from . import postgresql, sqlite
+from . import loop, postgresql, sqlite
+from .admission import Slots
 from .held_names import HeldNames
 from .metrics import Metrics
 from .prepared import EVERYBODY as EVERYBODY
-from .prepared import Prepared, Row, Runner, Sent, Statement
+from .prepared import IdentifiedStatement, Prepared, Row, Runner, Sent, Statement
 from .prepared import Tenant as Tenant
 from .watch import Watch, has_ended
 
@@ -125,7 +126,8 @@ class Database:
     """
 
     def __init__(self, url: str, metrics: Metrics, *, threads: int) -> None:
-        """`url` is SQLAlchemy's; `threads` is how many requests this process serves at once."""
+        """`url` is SQLAlchemy's; `threads` is how many transactions this process has at once, and
+        how many reads that are not by a key."""
         self._driver, self._engine = _engine(
             url, pool_size=threads, max_overflow=0, pool_timeout=5, pool_use_lifo=True
         )
@@ -136,11 +138,17 @@ class Database:
         self._prepared = 0
         # A table's row, not a constant: SQLite answers that without its file.
         version = table("alembic_version", column("version_num"))
-        self._ping = self.prepare(select(version.c.version_num), tenant=None)
+        self._ping = self.prepare(select(version.c.version_num), tenant=None, by_key=True)
         scope = self._driver.scope()
         self._scope = None if scope is None else self.prepare(scope, tenant=None)
+        writers = 1 if self._driver.has_one_writer else threads
+        self._transactions = Slots(writers, metrics.refused_busy)
+        self._reads = Slots(threads, metrics.refused_busy)
         self._held_names: HeldNames | None = self._driver.held_names(make_url(url))
         self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
+        self._pipe: Any = None
+        if self._scope:
+            self._pipe = self._driver.Pipe(self._raw_connection, self._scope, self._watch)
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
 
@@ -157,6 +165,7 @@ class Database:
         committing = False
         try:
             with (
+                self._transactions.one(),
                 Transaction(self._engine, self._driver, self._runner_of, self._scope) as session,
                 session.begin(),
             ):
@@ -182,15 +191,19 @@ class Database:
         columns: Sequence[str] | None = None,
         *,
         tenant: str | None = "user_id",
+        by_key: bool = False,
     ) -> Prepared:
         """`statement` made ready for the fast way; `columns` are those that an insert fills.
+
+        `by_key`: it is a read that always takes less than a millisecond, as by a primary key. Reads
+        of this kind share a connection, where a slow one would delay all others.
 
         `tenant` names the parameter that is the id of the user whose rows alone it sees when it is
         called by itself (on PostgreSQL); with None it sees all.
         """
         self._prepared += 1
         name = f"cc_{self._prepared}"
-        return Prepared(self._read, name, statement, self._dialect, columns, tenant)
+        return Prepared(self._read, name, statement, self._dialect, columns, tenant, by_key)
 
     def run_together(self, tenant: Tenant, *statements: Call) -> list[list[Row]]:
         """One use case's transaction as a whole: statements that need nothing of one another.
@@ -287,10 +300,16 @@ class Database:
     def close(self) -> None:
         """Closes every connection that is not in use."""
         self._watch.close()
+        if self._pipe:
+            self._pipe.close()
         self._forget_connections()
 
     def _transact(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
         self._require_answering()
+        with self._transactions.one():
+            return self._transact_now(run)
+
+    def _transact_now(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
         connection = self._idle_connection()
         while connection and has_ended(connection.descriptor):
             self._discard(connection)
@@ -308,9 +327,28 @@ class Database:
         finally:
             self._metrics.transactions.dec()
 
-    def _read(self, name: str, sql: str, parameters: list[Any], tenant: Tenant) -> list[Row]:
+    def _read(self, statement: IdentifiedStatement, by_key: bool) -> list[Row]:
         self._require_answering()
-        scope = self._scoped(tenant)
+        if self._pipe and by_key and loop.is_inside():
+            return self._read_in_pipe(statement)
+        with self._reads.one():
+            return self._read_alone(statement)
+
+    def _read_in_pipe(self, statement: IdentifiedStatement) -> list[Row]:
+        try:
+            rows: list[Row] = self._pipe.read(statement)
+        except DBAPIError as error:
+            # It could not connect.
+            raise _unavailable() from error
+        except self._driver.Error as error:
+            if self._driver.is_passing(error):
+                raise _unavailable() from error
+            raise
+        return rows
+
+    def _read_alone(self, statement: IdentifiedStatement) -> list[Row]:
+        name, sql, parameters = statement.name, statement.sql, statement.parameters
+        scope = self._scoped(statement.tenant)
         while True:
             idle = self._idle_connection()
             connection = idle or self._connect()
@@ -360,13 +398,18 @@ class Database:
 
     def _connect(self) -> Runner:
         try:
-            connection = self._connector.raw_connection()
+            connection = self._raw_connection()
         except (DBAPIError, self._driver.Error) as error:
             raise _unavailable() from error
-        connection.detach()
         self._metrics.read_connections.inc()
-        runner: Runner = self._driver.Runner(connection.dbapi_connection)
+        runner: Runner = self._driver.Runner(connection)
         return runner
+
+    def _raw_connection(self) -> Any:
+        """Returns a new connection of the driver. Raises DBAPIError, or the driver's error."""
+        connection = self._connector.raw_connection()
+        connection.detach()
+        return connection.dbapi_connection
 
     def _discard(self, connection: Runner) -> None:
         self._watch.end(connection)

@@ -2,10 +2,11 @@
 
 import threading
 from collections import deque
-from queue import Empty, SimpleQueue
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from ..errors import Unavailable
+from . import loop
 
 T = TypeVar("T")
 
@@ -22,9 +23,10 @@ class WaitingRoom(Generic[T]):
     """
 
     def __init__(self) -> None:
+        # Never held across a wait.
         self._lock = threading.Lock()
         self._idle: list[T] = []
-        self._waiting: deque[SimpleQueue[T]] = deque()
+        self._waiting: deque[Future[T]] = deque()
         self._stuck = False
 
     def take(self) -> T:
@@ -34,18 +36,18 @@ class WaitingRoom(Generic[T]):
                 return self._idle.pop()
             if self._stuck:
                 raise _busy()
-            place: SimpleQueue[T] = SimpleQueue()
+            place: Future[T] = Future()
             self._waiting.append(place)
         try:
-            return place.get(timeout=_WAIT_SECONDS)
-        except Empty:
+            return loop.result(place, _WAIT_SECONDS)
+        except TimeoutError:
             with self._lock:
                 if place in self._waiting:
                     self._waiting.remove(place)
                     self._stuck = True
                     raise _busy() from None
             # It came at the very last moment.
-            return place.get()
+            return place.result()
 
     def give_back(self, thing: T) -> None:
         """It has answered a request."""
@@ -68,7 +70,7 @@ class WaitingRoom(Generic[T]):
         # Put among the idle, it would be snatched by a request that comes just now: measured, one
         # of four threads then waited in vain beside three that were served thousands of times.
         if self._waiting:
-            self._waiting.popleft().put(thing)
+            self._waiting.popleft().set_result(thing)
         else:
             self._idle.append(thing)
 

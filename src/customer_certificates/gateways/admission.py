@@ -36,6 +36,11 @@ class Slots:
         """How many requests wait."""
         return len(self._waiting)
 
+    @property
+    def held(self) -> bool:
+        """Whether the request that asks holds a slot."""
+        return self._has_one.get()
+
     @contextmanager
     def one(self) -> Iterator[None]:
         """Holds a slot in the block; a request that holds one already needs no other.

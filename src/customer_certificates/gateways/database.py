@@ -28,6 +28,7 @@ from sqlalchemy.pool import PoolProxiedConnection as PoolProxied
 from ..errors import Unavailable
 from . import loop, postgresql, sqlite
 from .admission import Slots
+from .groups import Groups, Job, OutcomeUnknown
 from .held_names import HeldNames
 from .metrics import Metrics
 from .prepared import EVERYBODY as EVERYBODY
@@ -147,7 +148,10 @@ class Database:
         self._held_names: HeldNames | None = self._driver.held_names(make_url(url))
         self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
         self._pipe: Any = None
+        self._groups: Groups | None = None
         if self._scope:
+            timeout = self.prepare(self._driver.short_lock_timeout(), tenant=None)
+            self._groups = Groups(self._transact_group, self._transact, _sent([(timeout, {})])[0])
             self._pipe = self._driver.Pipe(self._raw_connection, self._scope, self._watch)
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
@@ -225,19 +229,33 @@ class Database:
     ) -> list[list[Row]]:
         """One transaction as a whole: `first`, and what `then` makes of the rows of `first`.
 
-        On PostgreSQL each makes one trip. Gives the rows of all; raises as `run_together` does, and
-        what `then` raises, where nothing was changed.
+        On PostgreSQL each makes one trip, and transactions of several users may be committed
+        together; `then` may be called again. Gives the rows of all; raises as `run_together` does,
+        and what `then` raises, where nothing was changed.
         """
-        calls = list(first)
-        scope = self._scoped(tenant)
-        sent = scope + _sent(first)
+        calls: list[Call] = []
 
         def rest(rows: list[list[Row]]) -> list[Sent]:
-            more = then(_converted(first, rows[len(scope) :]))
-            calls.extend(more)
+            more = then(_converted(first, rows))
+            # It may be called again, after a group was rolled back.
+            calls[:] = [*first, *more]
             return _sent(more)
 
-        rows = self._transact(lambda connection: connection.run_in_two_trips(sent, rest))
+        scope = self._scoped(tenant)
+        if (
+            self._groups
+            and tenant != EVERYBODY
+            and loop.is_inside()
+            and not self._transactions.held
+        ):
+            rows = self._groups.run(Job(tenant, scope, _sent(first), rest))
+            return _converted(calls, rows)
+        sent = scope + _sent(first)
+        rows = self._transact(
+            lambda connection: connection.run_in_two_trips(
+                sent, lambda rows: rest(rows[len(scope) :])
+            )
+        )
         return _converted(calls, rows[len(scope) :])
 
     def hold(self, name: str) -> Callable[[], None]:
@@ -310,6 +328,25 @@ class Database:
             return self._transact_now(run)
 
     def _transact_now(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+        try:
+            return self._run_transaction(run)
+        except self._driver.IntegrityError as error:
+            raise ConstraintBroken from error
+        except self._driver.Error as error:
+            if self._driver.is_passing(error):
+                raise _unavailable(self._driver.may_have_committed(error)) from error
+            raise
+
+    def _transact_group(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+        self._require_answering()
+        try:
+            return self._run_transaction(run)
+        except self._driver.Error as error:
+            if self._driver.may_have_committed(error):
+                raise OutcomeUnknown from _unavailable(committing=True)
+            raise
+
+    def _run_transaction(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
         connection = self._idle_connection()
         while connection and has_ended(connection.descriptor):
             self._discard(connection)
@@ -318,12 +355,6 @@ class Database:
         self._metrics.transactions.inc()
         try:
             return self._running(connection, run, connection)
-        except self._driver.IntegrityError as error:
-            raise ConstraintBroken from error
-        except self._driver.Error as error:
-            if self._driver.is_passing(error):
-                raise _unavailable(self._driver.may_have_committed(error)) from error
-            raise
         finally:
             self._metrics.transactions.dec()
 

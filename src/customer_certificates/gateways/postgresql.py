@@ -116,6 +116,11 @@ def scope() -> Select[tuple[str]]:
     return select_of(func.set_config("cc.tenant", bindparam("tenant", type_=Text), true()))
 
 
+def short_lock_timeout() -> Select[tuple[str]]:
+    """What, sent first in a transaction of several users, keeps it from waiting for a lock."""
+    return select_of(func.set_config("lock_timeout", "100ms", true()))
+
+
 def held_names(url: URL) -> None:
     """None: whoever waits for a row waits for the one who has it."""
 

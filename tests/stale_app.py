@@ -12,6 +12,7 @@ from redis import Redis
 
 from customer_certificates import app, server
 from customer_certificates.config import Config
+from customer_certificates.gateways import loop
 from customer_certificates.gateways.cache import Page
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.services.callers import Caller, KnownUser
@@ -79,10 +80,10 @@ class DeletingListing(Listing):
             tag, page = super().page(user_id, wanted, Tags())
             assert page is not None
             found = tag, page
-            # Any thread may be held up here. This one is, until a write has come between.
+            # Any request may be held up here. This one is, until a write has come between.
             deadline = time.monotonic() + _WAIT_SECONDS
             while self._pages.deletions(user_id) == deletions and time.monotonic() < deadline:
-                time.sleep(0.001)
+                loop.sleep(0.001)
             self._pages.keep(user_id, wanted, found)
         tag, page = found
         return tag, None if known.admit(tag) else page
@@ -117,9 +118,8 @@ class DeletingUsers(Users):
         self.pages.delete(user_id)
 
 
-def worker() -> object:
-    """What each worker process serves."""
-    config = Config.from_environ()
+def make_app(config: Config) -> app.Application:
+    """The application of each worker process."""
     pages = DeletedPages(config.cache_url, Metrics(None))
     DeletingUsers.pages = DeletingCertificates.pages = pages
     with (
@@ -133,7 +133,7 @@ def worker() -> object:
 
 def main() -> None:
     with (
-        patch.object(server, "_TARGET", "tests.stale_app:worker"),
+        patch.object(server, "make_app", make_app),
         server.metrics_folder(),
     ):
         server.serve(Config.from_environ())

@@ -12,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.app import create_app
+from customer_certificates.gateways import loop
+from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.http_server import HttpServer
 
 from .conftest import Backend
@@ -43,11 +45,11 @@ class Loop:
         self._thread.join()
 
     async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
+        running = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             app = create_app(self._config)
-            loop.set_debug(True)
-            loop.slow_callback_duration = _SLOW_SECONDS
+            running.set_debug(True)
+            running.slow_callback_duration = _SLOW_SECONDS
             server = HttpServer(
                 app,
                 listener,
@@ -61,7 +63,7 @@ class Loop:
                 await asyncio.sleep(0.01)
             app.stop_waiting()
             await server.drain(1)
-            loop.set_debug(False)
+            running.set_debug(False)
             app.close()
 
 
@@ -114,6 +116,19 @@ def test_a_change_is_heard_by_all_that_wait_for_it(
 
     assert all(page["changes"] for page in pages)
     assert _slow_callbacks(caplog) == []
+
+
+def test_the_first_transactions_of_a_process_may_begin_at_once(database: Database) -> None:
+    """SQLAlchemy holds a lock while an engine connects for the first time."""
+
+    def transact() -> int:
+        with database.begin(EVERYBODY) as session:
+            return int(session.scalar(sa.select(sa.literal(1))) or 0)
+
+    async def main() -> list[int]:
+        return await asyncio.gather(*(loop.spawn(transact) for _ in range(8)))
+
+    assert asyncio.run(main()) == [1] * 8
 
 
 def _in_thread(ask: Callable[[], httpx.Response]) -> Future[httpx.Response]:

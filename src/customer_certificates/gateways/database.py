@@ -42,6 +42,8 @@ Call = tuple[Prepared, dict[str, Any]]
 
 # More than the server itself allows a statement (5 s): it has the first word.
 _HANG_SECONDS = 7.0
+# To connect takes milliseconds, or seconds if the server does not answer.
+_CONNECTING = loop.Threads("connecting", 4)
 # As long as a PostgreSQL session waits for a row (lock_timeout).
 _LOCK_SECONDS = 3.0
 
@@ -133,6 +135,7 @@ class Database:
             url, pool_size=threads, max_overflow=0, pool_timeout=5, pool_use_lifo=True
         )
         _, self._connector = _engine(url, poolclass=NullPool)
+        self._is_initialized = False
         self._metrics = metrics
         self._dialect: Dialect = self._driver.prepared_dialect()
         self._idle: deque[Runner] = deque()
@@ -168,6 +171,7 @@ class Database:
         self._require_answering()
         committing = False
         try:
+            self._initialize()
             with (
                 self._transactions.one(),
                 Transaction(self._engine, self._driver, self._runner_of, self._scope) as session,
@@ -429,12 +433,19 @@ class Database:
 
     def _connect(self) -> Runner:
         try:
-            connection = self._raw_connection()
+            connection = _CONNECTING.run(self._raw_connection)
         except (DBAPIError, self._driver.Error) as error:
             raise _unavailable() from error
         self._metrics.read_connections.inc()
         runner: Runner = self._driver.Runner(connection)
         return runner
+
+    def _initialize(self) -> None:
+        """SQLAlchemy holds a lock while an engine connects for the first time, so it does so in a
+        thread: of two greenlets that wait for a lock, neither would go on. Raises DBAPIError."""
+        if not self._is_initialized:
+            _CONNECTING.run(lambda: self._engine.connect().close())
+            self._is_initialized = True
 
     def _raw_connection(self) -> Any:
         """Returns a new connection of the driver. Raises DBAPIError, or the driver's error."""

@@ -28,7 +28,6 @@ _READY = {
     (True, True): Ready.RW,
     (False, False): Ready.NONE,
 }
-# To connect takes milliseconds, or seconds if the server does not answer.
 _CONNECTING = loop.Threads("connecting", 4)
 # So soon what listens sees that it is to end.
 _LOOK_SECONDS = 1.0

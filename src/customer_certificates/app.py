@@ -189,9 +189,13 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     database = Database(config.database_url, metrics, threads=config.threads)
     pages = Pages(config.cache_url, metrics, DatabaseSecret(database).key_of_cached_pages)
     children = Children(
-        examiner_of, _roots_of(config), size=config.children, count=metrics.child_ended
+        examiner_of,
+        _roots_of(config),
+        size=config.children,
+        count=metrics.child_ended,
+        on_refusal=metrics.refused_busy,
     )
-    # Half of the request threads at most wait for a password; the other half goes on serving.
+    # So many requests at once wait for a password to be hashed; others are refused.
     passwords = Passwords(config.password_cost, metrics, waiting=config.threads // 2)
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
@@ -252,7 +256,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         rules,
         audit,
         now,
-        # Half of the request threads at most wait for DNS; the other half goes on serving.
+        # So many requests at once wait for DNS; others are refused.
         at_once=config.threads // 2,
     )
     webhooks = Webhooks(database, outbound, webhook_secrets, audit, events, now)

@@ -13,10 +13,10 @@ from typing import Literal
 
 from ..errors import Unavailable
 from . import loop
+from .admission import Slots
 from .child import DONE, OUT_OF_MEMORY, Work
 from .messages import READ_BYTES, Incoming, framed
 from .nursery import Nursery
-from .waiting_room import WaitingRoom
 
 Ending = Literal["cpu", "memory", "crash", "late", "died"]
 
@@ -55,8 +55,12 @@ class Children:
         *,
         size: int,
         count: Callable[[Ending], None],
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Starts `size` children, in the background.
+
+        As many requests are here at once; others wait for them, for five seconds at most, and
+        `on_refusal` is called for each that waited in vain.
 
         `prepare`, a function at the top of a module, is called with `data` once before children
         are forked, and returns what each does with a request. It has to load whatever that will
@@ -66,7 +70,9 @@ class Children:
         self._data = data
         self._count = count
         self._nursery: Nursery | None = None
-        self._idle: WaitingRoom[_Child] = WaitingRoom()
+        # The last used is the next: its memory is warm.
+        self._idle: list[_Child] = []
+        self._slots = Slots(size, on_refusal)
         self._births = threading.Lock()
         self._missing = size
         self._not_before = 0.0
@@ -82,11 +88,15 @@ class Children:
         says where but not with what, where the work raised something.
         """
         if self._has_begun():
-            for is_last in (False, True):
-                self._start_missing()
-                answer = self._ask(self._idle.take(), request, is_last)
-                if answer is not None:
-                    return answer
+            with self._slots.one():
+                for is_last in (False, True):
+                    self._start_missing()
+                    # There is one for each slot, unless it could not be started.
+                    if not self._idle:
+                        break
+                    answer = self._ask(self._idle.pop(), request, is_last)
+                    if answer is not None:
+                        return answer
         raise Unavailable("Keys and certificates cannot be examined just now.", retry_after=1)
 
     def close(self) -> None:
@@ -95,8 +105,8 @@ class Children:
             self._closed = True
             if self._nursery:
                 self._nursery.close()
-        for child in self._idle.clear():
-            child.pipe.close()
+        while self._idle:
+            self._idle.pop().pipe.close()
 
     def _has_begun(self) -> bool:
         with suppress(TimeoutError):
@@ -120,7 +130,7 @@ class Children:
         except BaseException:
             self._replace(child, "died")
             raise
-        self._idle.give_back(child)
+        self._idle.append(child)
         if answer[:1] == DONE:
             return answer[1:]
         raise RuntimeError(f"In a child: {answer[1:].decode()}")
@@ -170,7 +180,7 @@ class Children:
         """Starts the children that are missing. To be called with the births locked."""
         try:
             while self._missing and not self._closed:
-                self._idle.add(self._start())
+                self._idle.append(self._start())
                 self._missing -= 1
         except (OSError, EOFError, RuntimeError) as error:
             self._not_before = monotonic() + _RETRY_SECONDS

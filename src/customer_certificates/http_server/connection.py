@@ -32,6 +32,7 @@ _SLICE_BYTES = 4096
 # Longer than proxies keep an idle connection (nginx: 60 s), so that they close it, and not we.
 _IDLE_SECONDS = 65
 _HEAD_SECONDS = 10
+_SPARE_SECONDS = 5
 _BODY_SECONDS = 10
 _BODY_BYTES_A_SECOND = 1024
 _UNREAD_SECONDS = 30
@@ -182,10 +183,11 @@ class Connection(asyncio.Protocol):
 
     # Called by the server.
 
-    @property
-    def is_spare(self) -> bool:
-        """Whether nothing is being worked on for the client."""
-        return not self._busy or (self._unread_since is not None and self._task is None)
+    def is_spare(self, now: float) -> bool:
+        """Whether the client has sent no request, or taken no answer, for five seconds."""
+        if self._unread_since is not None:
+            return now - self._unread_since >= _SPARE_SECONDS
+        return not self._busy and now - self._since >= _SPARE_SECONDS
 
     @property
     def unread(self) -> int:

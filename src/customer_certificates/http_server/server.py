@@ -26,7 +26,7 @@ class HttpServer:
     """Serves a WSGI application on a listening socket, in the running event loop.
 
     It accepts no more than `most_connections`. If three quarters of them are open, clients with
-    most connections lose those on which nothing is being worked on, until half are open.
+    most connections lose those on which nothing happens, until half are open.
     """
 
     def __init__(
@@ -88,8 +88,6 @@ class HttpServer:
     def opened(self, connection: Connection) -> None:
         """A connection is ready for requests."""
         self._connections[connection] = None
-        if len(self._connections) > self._most * 3 // 4:
-            self._shed()
 
     def closed(self, connection: Connection) -> None:
         """A connection has ended."""
@@ -110,11 +108,11 @@ class HttpServer:
                 total -= one.unread
                 one.cut("slow")
 
-    def _shed(self) -> None:
+    def _shed(self, now: float) -> None:
         open_of = Counter(one.peer for one in self._connections)
-        spare = [one for one in self._connections if one.is_spare]
-        # Of equals, the oldest go first; the one that has just come is kept.
-        spare = sorted(spare[:-1], key=lambda one: -open_of[one.peer])
+        spare = [one for one in self._connections if one.is_spare(now)]
+        # Of equals, the oldest go first.
+        spare.sort(key=lambda one: -open_of[one.peer])
         for one in spare[: len(self._connections) - self._most // 2]:
             one.cut("scarce")
 
@@ -170,4 +168,6 @@ class HttpServer:
         now = self.now()
         for connection in list(self._connections):
             connection.look(now)
+        if len(self._connections) > self._most * 3 // 4:
+            self._shed(now)
         self.loop.call_later(_LOOK_SECONDS, self._look)

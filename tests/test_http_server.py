@@ -172,6 +172,32 @@ def test_connections_beyond_the_bound_wait_for_others_to_end() -> None:
     run(main)
 
 
+def test_a_request_whose_client_has_gone_is_carried_out_before_the_server_ends() -> None:
+    async def main() -> None:
+        released = asyncio.Event()
+        done: list[str] = []
+
+        def wait(_: object) -> bytes:
+            while not released.is_set():
+                loop.sleep(0.01)
+            done.append("done")
+            return b"done"
+
+        async with Server(wait) as server:
+            _, writer = await server.connect()
+            writer.write(GET)
+            await until(lambda: len(server.environs) == 1)
+            writer.transport.abort()
+            draining = asyncio.create_task(server.http.drain(_WAIT_SECONDS))
+            await asyncio.sleep(0.1)
+            assert not draining.done()
+            released.set()
+            await draining
+            assert done == ["done"]
+
+    run(main)
+
+
 def test_headers_reach_the_application_as_they_were_meant() -> None:
     async def main() -> None:
         async with Server() as server:

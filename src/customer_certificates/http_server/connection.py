@@ -281,7 +281,7 @@ class Connection(asyncio.Protocol):
         if self._requests:
             self._busy = True
             request = self._requests.popleft()
-            self._task = self._server.loop.create_task(self._answer(request))
+            self._task = self._server.start(self._answer(request))
         elif self._last:
             self._end()
         else:

@@ -5,9 +5,10 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from email.utils import formatdate
+from typing import Any
 
 from .connection import Connection
 from .requests import WsgiApp
@@ -54,6 +55,7 @@ class HttpServer:
         self._most = most_connections
         self._connections: dict[Connection, None] = {}
         self._opening: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
         self._is_accepting = False
         listener.setblocking(False)
         self._accept_more()
@@ -71,7 +73,7 @@ class HttpServer:
         """Ends idle connections, and returns when all others have ended, or after `seconds`."""
         self.leave()
         until = self.now() + seconds
-        while (self._connections or self._opening) and self.now() < until:
+        while self._is_busy and self.now() < until:
             for connection in list(self._connections):
                 connection.end_if_idle()
             await asyncio.sleep(0.02)
@@ -80,10 +82,22 @@ class HttpServer:
         """Returns when all connections have ended by themselves, after `seconds`, or when `ending`
         is set."""
         until = self.now() + seconds
-        while (self._connections or self._opening) and self.now() < until and not ending.is_set():
+        while self._is_busy and self.now() < until and not ending.is_set():
             await asyncio.sleep(0.05)
 
+    @property
+    def _is_busy(self) -> bool:
+        # A request whose client has gone is carried out all the same.
+        return bool(self._connections or self._opening or self._answering)
+
     # Called by connections.
+
+    def start(self, answer: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begins to answer a request."""
+        task = self.loop.create_task(answer)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        return task
 
     def opened(self, connection: Connection) -> None:
         """A connection is ready for requests."""

@@ -2,23 +2,28 @@
 serves it."""
 
 import logging
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from customer_certificates import server
 from customer_certificates.config import Config
+from customer_certificates.server import make_app as server_make_app
+
+if TYPE_CHECKING:
+    from customer_certificates.app import Application
 
 
-def worker() -> object:
-    """What each worker process serves."""
-    made = server.worker()
+def make_app(config: Config) -> "Application":
+    """The application of each worker process."""
+    made = server_make_app(config)
     logging.getLogger().setLevel(logging.DEBUG)
-    for name in ("sqlalchemy.engine", "sqlalchemy.pool", "psycopg", "httpx"):
+    for name in ("asyncio", "sqlalchemy.engine", "sqlalchemy.pool", "psycopg", "httpx"):
         logging.getLogger(name).setLevel(logging.DEBUG)
     return made
 
 
 def main() -> None:
-    with patch.object(server, "_TARGET", "tests.debug_app:worker"), server.metrics_folder():
+    with patch.object(server, "make_app", make_app), server.metrics_folder():
         server.serve(Config.from_environ())
 
 

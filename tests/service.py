@@ -21,7 +21,7 @@ from prometheus_client import values as prometheus_values
 from customer_certificates import beside
 from customer_certificates.cli import main
 from customer_certificates.client.sync import publishing
-from customer_certificates.workers import Workers
+from customer_certificates.supervisor import Supervisor
 
 from . import broken_caches, moved_clock
 from .servers import free_port
@@ -241,7 +241,7 @@ def _command(
 
 
 @contextmanager
-def _nothing(server: Workers) -> Iterator[None]:
+def _nothing(server: Supervisor) -> Iterator[None]:
     yield
 
 

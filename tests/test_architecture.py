@@ -14,7 +14,17 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "customer_certificates"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-ROOMS = {"client", "crypto", "gateways", "middleware", "models", "pki", "resources", "services"}
+ROOMS = {
+    "client",
+    "crypto",
+    "gateways",
+    "http_server",
+    "middleware",
+    "models",
+    "pki",
+    "resources",
+    "services",
+}
 FRAMEWORKS = {
     "falcon": {"app.py", "middleware", "resources"},
     "sqlalchemy": {"gateways", "models", "services"},

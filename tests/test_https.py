@@ -170,7 +170,7 @@ def test_a_renewed_pair_is_taken_up_without_losing_a_request(
     replace(files, FIRST, key_of=SECOND)
     within_time(lambda: "is not the key of" in secure.log.read_text())
     secure.workers()[0].kill()
-    within_time(lambda: secure.log.read_text().count("Unexpected exit") == 1)
+    within_time(lambda: secure.log.read_text().count("ended unexpectedly") == 1)
     within_time(lambda: len(secure.workers()) == 2)
     assert {served(secure) for _ in range(8)} == {"second.example.com"}
     assert "PRIVATE KEY" not in secure.log.read_text()

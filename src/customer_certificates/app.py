@@ -15,7 +15,6 @@ from .gateways import modes
 from .gateways.cache import Pages
 from .gateways.changes import Changes
 from .gateways.children import Children
-from .gateways.connections import Connections
 from .gateways.counters import Counters
 from .gateways.database import Database
 from .gateways.metrics import Metrics
@@ -24,14 +23,11 @@ from .gateways.request_lines import RequestLines
 from .keys import master_keys_of
 from .middleware.authentication import Authenticated
 from .middleware.idempotency import Idempotency
-from .middleware.in_turn import InTurn
 from .middleware.json_only import JsonOnly
-from .middleware.leaving import Leaving
 from .middleware.limits import Limits, LimitsOfRefused
 from .middleware.open_mode import OpenMode
 from .middleware.peer import Peer
 from .middleware.request_log import RequestLog
-from .middleware.turns import Turns
 from .ownership import ownership_rules
 from .pki.examination import examiner_of
 from .pki.names import normalise
@@ -149,8 +145,8 @@ def description() -> dict[str, Any]:
 
 
 class Application(falcon.App):  # type: ignore[type-arg]
-    """The WSGI application; `close` ends what it holds open, `leave` announces that, `stop_waiting`
-    answers those who wait for something to change.
+    """The WSGI application; `close` ends what it holds open, `stop_waiting` answers those who wait
+    for something to change, `on_cut` counts a client's connection that was cut.
 
     `admin` is the one for those who watch over the service, and asks nobody who they are.
     """
@@ -159,7 +155,7 @@ class Application(falcon.App):  # type: ignore[type-arg]
     _META_METHODS = frozenset()
 
     close: Callable[[], None]
-    leave: Callable[[], None]
+    on_cut: Callable[[str], None]
     stop_waiting: Callable[[], None]
     admin: "Application"
 
@@ -188,9 +184,13 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     database = Database(config.database_url, metrics, threads=config.threads)
     pages = Pages(config.cache_url, metrics, DatabaseSecret(database).key_of_cached_pages)
     children = Children(
-        examiner_of, roots_of(config), size=config.children, count=metrics.child_ended
+        examiner_of,
+        roots_of(config),
+        size=config.children,
+        count=metrics.child_ended,
+        on_refusal=metrics.refused_busy,
     )
-    # Half of the request threads at most wait for a password; the other half goes on serving.
+    # So many requests at once wait for a password to be hashed; others are refused.
     passwords = Passwords(config.password_cost, metrics, waiting=config.threads // 2)
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
@@ -251,7 +251,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         rules,
         audit,
         now,
-        # Half of the request threads at most wait for DNS; the other half goes on serving.
+        # So many requests at once wait for DNS; others are refused.
         at_once=config.threads // 2,
     )
     webhooks = Webhooks(database, outbound, webhook_secrets, audit, events, now)
@@ -293,21 +293,11 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     attempts = Attempts(Counters(pages.redis), now)
     last_uses = LastUses(database)
     authentication = Authentication(database, users, attempts, last_uses, audit, now)
-    in_turn = InTurn(
-        Turns(config.threads, metrics.refused_busy),
-        # It takes seven seconds to notice that a database hangs.
-        Turns(2, metrics.refused_busy, wait_seconds=10),
-    )
-    connections = Connections(
-        config.port, config.most_connections, in_turn.underway, metrics.connection_cut
-    )
     app = Application(
         middleware=[
             RequestLog(lines, metrics, names),
-            leaving := Leaving(),
             Peer(config.behind_proxy),
             LimitsOfRefused(config.requests_a_second, workers=config.workers),
-            in_turn,
             Authenticated(
                 authentication,
                 registration_is_open=config.registration == "open",
@@ -326,7 +316,6 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *own_routes])
 
     def close() -> None:
-        connections.close()
         changes.close()
         children.close()
         passwords.close()
@@ -338,12 +327,8 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         database.close()
         lines.close()
 
-    def leave() -> None:
-        leaving.begin()
-        changes.close()
-
     app.close = close
-    app.leave = leave
+    app.on_cut = metrics.connection_cut
     app.stop_waiting = changes.close
     return app
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from .config import Config, uncounted
+from .supervisor import Supervisor
 from .terminal import say
-from .workers import Workers
 
 _EXPORT_SECONDS = 600
 _AGAIN_SECONDS = 1
@@ -22,7 +22,7 @@ _COMMAND = [sys.executable, "-c", f"from {__package__}.cli import main; main()"]
 
 
 @contextmanager
-def exports(config: Config, server: Workers) -> Iterator[None]:
+def exports(config: Config, server: Supervisor) -> Iterator[None]:
     """Exports the audit's heads every ten minutes while it is served, and once more at the end,
     by a process that ends each time."""
     if not config.audit_export_dir:
@@ -54,7 +54,7 @@ def exports(config: Config, server: Workers) -> Iterator[None]:
 
 
 @contextmanager
-def delivering(server: Workers) -> Iterator[None]:
+def delivering(server: Supervisor) -> Iterator[None]:
     """Has a process tell others of events while it is served (`work`), another where it dies."""
     command = [*_COMMAND, "work", "--parent-pid", str(os.getpid())]
     stopped = Event()

@@ -1,41 +1,44 @@
 """The process that starts the workers, watches them, and stops them in good order."""
 
+import asyncio
 import ctypes
 import gc
 import os
 import shlex
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
-from multiprocessing import parent_process
-from multiprocessing.util import Finalize
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
 from time import sleep
+from typing import TYPE_CHECKING
 
 import msgspec
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
+import uvloop
 
 from . import beside
 from .config import Config, share_metrics
 from .gateways.admin_server import AdminServer
 from .gateways.tls_files import Served, TlsFileError
+from .http_server import HttpServer
+from .resources.payloads import LARGEST_BODY_BYTES
+from .supervisor import Supervisor
 from .terminal import note, say
-from .workers import ENDING, Workers, act_on_the_first_signal
+
+if TYPE_CHECKING:
+    from .app import Application
 
 _DRAIN_SECONDS = 25
-# Longer than proxies keep an idle connection (nginx: 60 s), so that it is they who close it.
-_HEADER_SECONDS = 65
+# So long a worker that is replaced waits for its clients to send their next requests.
+_LEAVE_SECONDS = 10
 _M_ARENA_MAX = -8
 _LOOK_SECONDS = 1
 _RENEWAL_SECONDS = 2
-_TARGET = "customer_certificates.server:worker"
 
 
 class ListenError(Exception):
@@ -54,15 +57,20 @@ def serve(config: Config) -> None:
     import_module(f"{__package__}.app")
     gc.collect()
     gc.freeze()
-    server = _granian(config)
-    if config.tls:
-        _renew(server, Served(config.tls))
+    served = Served(config.tls) if config.tls else None
+
+    def work(listener: socket.socket, tell_ready: Callable[[], None]) -> None:
+        _work(listener, served, tell_ready)
+
+    server = Supervisor(work, workers=config.workers, drain_seconds=_DRAIN_SECONDS)
+    if served:
+        _renew(server, served)
     server.on_startup(lambda: _announce(config))
     _require_free(config.host, config.port, "CC_PORT or CC_HOST")
     if config.admin_address:
         _require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
     with beside.delivering(server), beside.exports(config, server):
-        server.serve()
+        server.serve(config.host, config.port)
 
 
 @contextmanager
@@ -73,13 +81,12 @@ def metrics_folder() -> Iterator[None]:
         yield
 
 
-def _renew(server: Workers, served: Served) -> None:
+def _renew(server: Supervisor, served: Served) -> None:
     """Serves what is in the files of CC_TLS_…, and what is in them later: they are looked at every
     two seconds, and at a SIGHUP. What cannot be used is said, and the pair before goes on."""
 
     def take_up() -> None:
         pair = served.take_up(datetime.now(UTC))
-        server.use_tls(*served.paths)
         if pair.warning:
             say(pair.warning)
 
@@ -111,51 +118,76 @@ def _renew(server: Workers, served: Served) -> None:
     server.on_startup(Thread(target=look, name="tls-files", daemon=True).start)
 
 
-def worker() -> object:
-    """What each worker process serves."""
-    # Until granian sets its own handlers, those of the first process would swallow the signals.
-    for number in ENDING:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-    act_on_the_first_signal()
+def make_app(config: Config) -> "Application":
+    """Returns the application of a worker process."""
     from .app import create_app
     from .gateways.log_format import configure_logging
 
     configure_logging()
-    # Recorded before the fork: the first process may have ended by now.
-    parent = parent_process()
-    if parent and parent.pid:
-        Thread(target=_end_after, args=[parent.pid], name="parent-watch", daemon=True).start()
+    return create_app(config)
+
+
+def _work(listener: socket.socket, served: Served | None, tell_ready: Callable[[], None]) -> None:
+    """A worker process: serves on `listener` until it is told to end, or to leave."""
+    # Recorded before anything takes time: the first process may have ended by now.
+    parent = os.getppid()
     config = Config.from_environ()
-    app = create_app(config)
-    _when_signalled(app.stop_waiting)
-    # Where a worker ends, Python runs these, and not what atexit has.
-    Finalize(None, app.close, exitpriority=1)
-    if config.admin_address:
-        admin = AdminServer(*config.admin_address, app.admin)
-        Finalize(None, admin.close, exitpriority=2)
-    return app
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, listener, _tls_context(served), parent, tell_ready))
 
 
-def _when_signalled(then: Callable[[], None]) -> None:
-    """Calls `then` at once when this process is told to end: granian's own handlers, which stay,
-    run only when the requests under way have ended."""
-    ready, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+async def _serve(
+    config: Config,
+    listener: socket.socket,
+    tls: ssl.SSLContext | None,
+    parent: int,
+    tell_ready: Callable[[], None],
+) -> None:
+    ending, leaving = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ending.set)
+    loop.add_signal_handler(signal.SIGINT, ending.set)
+    loop.add_signal_handler(signal.SIGUSR1, leaving.set)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    app = make_app(config)
+    admin = AdminServer(*config.admin_address, app.admin) if config.admin_address else None
+    server = HttpServer(
+        app,
+        listener,
+        tls=tls,
+        most_connections=config.most_connections,
+        most_body_bytes=LARGEST_BODY_BYTES,
+        on_cut=app.on_cut,
+    )
+    tell_ready()
+    while not ending.is_set() and not leaving.is_set() and os.getppid() == parent:
+        await _any_of(ending, leaving, seconds=_LOOK_SECONDS)
+    app.stop_waiting()
+    server.leave()
+    if leaving.is_set():
+        await server.rest(_LEAVE_SECONDS, ending)
+    await server.drain(_DRAIN_SECONDS)
+    if admin:
+        admin.close()
+    app.close()
 
-    def wait() -> None:
-        os.read(ready, 1)
-        then()
 
-    Thread(target=wait, name="end-watch", daemon=True).start()
+async def _any_of(*events: asyncio.Event, seconds: float) -> None:
+    """Returns when one of the events is set, or after `seconds`."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
-def _end_after(parent_pid: int) -> None:
-    """Ends this worker when its parent has ended: otherwise it would keep the port."""
-    while os.getppid() == parent_pid:
-        sleep(_LOOK_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _tls_context(served: Served | None) -> ssl.SSLContext | None:
+    if served is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(*served.paths)
+    return context
 
 
 def _limit_arenas() -> None:
@@ -166,7 +198,7 @@ def _limit_arenas() -> None:
 
 
 def _require_free(host: str, port: int, variables: str) -> None:
-    """Granian's own words for a taken port are a page of Rust."""
+    """Raises ListenError if the address is taken, also by another service of this kind."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -177,26 +209,6 @@ def _require_free(host: str, port: int, variables: str) -> None:
                 f"{host} port {port} cannot be listened on: {error.strerror}. "
                 f"Choose another with {variables}."
             ) from None
-
-
-def _granian(config: Config) -> Workers:
-    return Workers(
-        _TARGET,
-        address=config.host,
-        port=config.port,
-        interface=Interfaces.WSGI,
-        factory=True,
-        workers=config.workers,
-        threads=config.most_connections,
-        blocking_threads=config.threads,
-        backpressure=config.most_connections,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000),
-        websockets=False,
-        log_level=LogLevels.warning,
-        respawn_failed_workers=True,
-        workers_kill_timeout=_DRAIN_SECONDS,
-    )
 
 
 def _warning_about_links(config: Config) -> str:

@@ -19,7 +19,6 @@ import pytest
 
 from customer_certificates.errors import Unavailable
 from customer_certificates.gateways import children as module
-from customer_certificates.gateways import waiting_room
 from customer_certificates.gateways.children import Children, TooCostly
 
 from .costly_work import prepare, prepare_where_there_is
@@ -54,18 +53,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is."""
-    monkeypatch.setattr(waiting_room, "_WAIT_SECONDS", _WAIT_SECONDS)
-
-
-@pytest.fixture
 def pool(impatient: None) -> Iterator[Pool]:
     with closing(Pool()) as made:
         yield made
 
 
-@pytest.mark.usefixtures("patient")
 def test_each_request_gets_its_own_answer(pool: Pool) -> None:
     requests = [b"echo " + str(number).encode() * number for number in range(400)]
 

@@ -4,16 +4,19 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from signal import SIGKILL, SIGPROF
 from time import monotonic
 from typing import Literal
 
 from ..errors import Unavailable
+from . import loop
+from .admission import Slots
 from .child import DONE, OUT_OF_MEMORY, Work
-from .messages import receive, send
+from .messages import READ_BYTES, Incoming, framed
 from .nursery import Nursery
-from .waiting_room import WaitingRoom
 
 Ending = Literal["cpu", "memory", "crash", "late", "died"]
 
@@ -21,6 +24,8 @@ _CPU_SECONDS = 2.0
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
+# To start and to end a child takes milliseconds.
+_THREADS = loop.Threads("children", 2)
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +55,12 @@ class Children:
         *,
         size: int,
         count: Callable[[Ending], None],
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Starts `size` children, in the background.
+
+        As many requests are here at once; others wait for them, for five seconds at most, and
+        `on_refusal` is called for each that waited in vain.
 
         `prepare`, a function at the top of a module, is called with `data` once before children
         are forked, and returns what each does with a request. It has to load whatever that will
@@ -61,12 +70,14 @@ class Children:
         self._data = data
         self._count = count
         self._nursery: Nursery | None = None
-        self._idle: WaitingRoom[_Child] = WaitingRoom()
+        # The last used is the next: its memory is warm.
+        self._idle: list[_Child] = []
+        self._slots = Slots(size, on_refusal)
         self._births = threading.Lock()
         self._missing = size
         self._not_before = 0.0
         self._closed = False
-        self._begun = threading.Event()
+        self._begun: Future[None] = Future()
         threading.Thread(target=self._begin, name="children", daemon=True).start()
 
     def run(self, request: bytes) -> bytes:
@@ -76,12 +87,16 @@ class Children:
         no child is free, or two died for other reasons, or 10 s have passed; RuntimeError, which
         says where but not with what, where the work raised something.
         """
-        if self._begun.wait(_START_SECONDS):
-            for is_last in (False, True):
-                self._start_missing()
-                answer = self._ask(self._idle.take(), request, is_last)
-                if answer is not None:
-                    return answer
+        if self._has_begun():
+            with self._slots.one():
+                for is_last in (False, True):
+                    self._start_missing()
+                    # There is one for each slot, unless it could not be started.
+                    if not self._idle:
+                        break
+                    answer = self._ask(self._idle.pop(), request, is_last)
+                    if answer is not None:
+                        return answer
         raise Unavailable("Keys and certificates cannot be examined just now.", retry_after=1)
 
     def close(self) -> None:
@@ -90,14 +105,18 @@ class Children:
             self._closed = True
             if self._nursery:
                 self._nursery.close()
-        for child in self._idle.clear():
-            child.pipe.close()
+        while self._idle:
+            self._idle.pop().pipe.close()
+
+    def _has_begun(self) -> bool:
+        with suppress(TimeoutError):
+            loop.result(self._begun, _START_SECONDS)
+        return self._begun.done()
 
     def _ask(self, child: _Child, request: bytes, is_last: bool) -> bytes | None:
         """The answer, or None where the child died for what may not be the request's fault."""
         try:
-            send(child.pipe, request)
-            answer = receive(child.pipe)
+            answer = _exchanged(child.pipe, request)
         except TimeoutError:
             # Not for its CPU: that would have ended it. The machine is busy, or it was stopped.
             self._replace(child, "late")
@@ -111,13 +130,16 @@ class Children:
         except BaseException:
             self._replace(child, "died")
             raise
-        self._idle.give_back(child)
+        self._idle.append(child)
         if answer[:1] == DONE:
             return answer[1:]
         raise RuntimeError(f"In a child: {answer[1:].decode()}")
 
     def _replace(self, child: _Child, known: Ending | None = None) -> Ending:
-        """Ends a child and starts another; this thread does, as its request has lost anyway."""
+        """Ends a child and starts another; the request waits for it, as it has lost anyway."""
+        return _THREADS.run(self._replace_now, child, known)
+
+    def _replace_now(self, child: _Child, known: Ending | None) -> Ending:
         child.pipe.close()
         with self._births:
             status = self._end(child)
@@ -140,11 +162,15 @@ class Children:
     def _begin(self) -> None:
         with self._births:
             self._fill()
-        self._begun.set()
+        self._begun.set_result(None)
 
     def _start_missing(self) -> None:
         """Where they could not be started before, one request in a second tries again."""
-        if self._missing and monotonic() >= self._not_before and self._births.acquire(False):
+        if self._missing and monotonic() >= self._not_before:
+            _THREADS.run(self._fill_unless_another_does)
+
+    def _fill_unless_another_does(self) -> None:
+        if self._births.acquire(False):
             try:
                 self._fill()
             finally:
@@ -154,7 +180,7 @@ class Children:
         """Starts the children that are missing. To be called with the births locked."""
         try:
             while self._missing and not self._closed:
-                self._idle.add(self._start())
+                self._idle.append(self._start())
                 self._missing -= 1
         except (OSError, EOFError, RuntimeError) as error:
             self._not_before = monotonic() + _RETRY_SECONDS
@@ -169,13 +195,39 @@ class Children:
         except (OSError, EOFError):
             self._forget(nursery)
             raise
-        pipe.settimeout(_ANSWER_SECONDS)
+        pipe.setblocking(False)
         return _Child(nursery, number, pipe)
 
     def _forget(self, nursery: Nursery) -> None:
         nursery.close()
         if self._nursery is nursery:
             self._nursery = None
+
+
+def _exchanged(pipe: socket.socket, request: bytes) -> bytes:
+    """The answer to `request`. Raises TimeoutError, OSError or EOFError."""
+    until = monotonic() + _ANSWER_SECONDS
+    rest = memoryview(framed(request))
+    while rest:
+        try:
+            rest = rest[pipe.send(rest) :]
+        except BlockingIOError:
+            _wait(pipe, until, write=True)
+    incoming = Incoming()
+    while True:
+        try:
+            message = incoming.add(pipe.recv(READ_BYTES))
+        except BlockingIOError:
+            _wait(pipe, until)
+        else:
+            if message is not None:
+                return message
+
+
+def _wait(pipe: socket.socket, until: float, *, write: bool = False) -> None:
+    left = max(0.0, until - monotonic())
+    if not any(loop.until_ready(pipe.fileno(), read=not write, write=write, seconds=left)):
+        raise TimeoutError
 
 
 def _ending(status: int) -> Ending:

@@ -26,11 +26,13 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import PoolProxiedConnection as PoolProxied
 
 from ..errors import Unavailable
-from . import postgresql, sqlite
+from . import loop, postgresql, sqlite
+from .admission import Slots
+from .groups import Groups, Job, OutcomeUnknown
 from .held_names import HeldNames
 from .metrics import Metrics
 from .prepared import EVERYBODY as EVERYBODY
-from .prepared import Prepared, Row, Runner, Sent, Statement
+from .prepared import IdentifiedStatement, Prepared, Row, Runner, Sent, Statement
 from .prepared import Tenant as Tenant
 from .watch import Watch, has_ended
 
@@ -40,6 +42,8 @@ Call = tuple[Prepared, dict[str, Any]]
 
 # More than the server itself allows a statement (5 s): it has the first word.
 _HANG_SECONDS = 7.0
+# To connect takes milliseconds, or seconds if the server does not answer.
+_CONNECTING = loop.Threads("connecting", 4)
 # As long as a PostgreSQL session waits for a row (lock_timeout).
 _LOCK_SECONDS = 3.0
 
@@ -125,22 +129,33 @@ class Database:
     """
 
     def __init__(self, url: str, metrics: Metrics, *, threads: int) -> None:
-        """`url` is SQLAlchemy's; `threads` is how many requests this process serves at once."""
+        """`url` is SQLAlchemy's; `threads` is how many transactions this process has at once, and
+        how many reads that are not by a key."""
         self._driver, self._engine = _engine(
             url, pool_size=threads, max_overflow=0, pool_timeout=5, pool_use_lifo=True
         )
         _, self._connector = _engine(url, poolclass=NullPool)
+        self._is_initialized = False
         self._metrics = metrics
         self._dialect: Dialect = self._driver.prepared_dialect()
         self._idle: deque[Runner] = deque()
         self._prepared = 0
         # A table's row, not a constant: SQLite answers that without its file.
         version = table("alembic_version", column("version_num"))
-        self._ping = self.prepare(select(version.c.version_num), tenant=None)
+        self._ping = self.prepare(select(version.c.version_num), tenant=None, by_key=True)
         scope = self._driver.scope()
         self._scope = None if scope is None else self.prepare(scope, tenant=None)
+        writers = 1 if self._driver.has_one_writer else threads
+        self._transactions = Slots(writers, metrics.refused_busy)
+        self._reads = Slots(threads, metrics.refused_busy)
         self._held_names: HeldNames | None = self._driver.held_names(make_url(url))
         self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
+        self._pipe: Any = None
+        self._groups: Groups | None = None
+        if self._scope:
+            timeout = self.prepare(self._driver.short_lock_timeout(), tenant=None)
+            self._groups = Groups(self._transact_group, self._transact, _sent([(timeout, {})])[0])
+            self._pipe = self._driver.Pipe(self._raw_connection, self._scope, self._watch)
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
 
@@ -156,7 +171,9 @@ class Database:
         self._require_answering()
         committing = False
         try:
+            self._initialize()
             with (
+                self._transactions.one(),
                 Transaction(self._engine, self._driver, self._runner_of, self._scope) as session,
                 session.begin(),
             ):
@@ -182,15 +199,19 @@ class Database:
         columns: Sequence[str] | None = None,
         *,
         tenant: str | None = "user_id",
+        by_key: bool = False,
     ) -> Prepared:
         """`statement` made ready for the fast way; `columns` are those that an insert fills.
+
+        `by_key`: it is a read that always takes less than a millisecond, as by a primary key. Reads
+        of this kind share a connection, where a slow one would delay all others.
 
         `tenant` names the parameter that is the id of the user whose rows alone it sees when it is
         called by itself (on PostgreSQL); with None it sees all.
         """
         self._prepared += 1
         name = f"cc_{self._prepared}"
-        return Prepared(self._read, name, statement, self._dialect, columns, tenant)
+        return Prepared(self._read, name, statement, self._dialect, columns, tenant, by_key)
 
     def run_together(self, tenant: Tenant, *statements: Call) -> list[list[Row]]:
         """One use case's transaction as a whole: statements that need nothing of one another.
@@ -212,19 +233,33 @@ class Database:
     ) -> list[list[Row]]:
         """One transaction as a whole: `first`, and what `then` makes of the rows of `first`.
 
-        On PostgreSQL each makes one trip. Gives the rows of all; raises as `run_together` does, and
-        what `then` raises, where nothing was changed.
+        On PostgreSQL each makes one trip, and transactions of several users may be committed
+        together; `then` may be called again. Gives the rows of all; raises as `run_together` does,
+        and what `then` raises, where nothing was changed.
         """
-        calls = list(first)
-        scope = self._scoped(tenant)
-        sent = scope + _sent(first)
+        calls: list[Call] = []
 
         def rest(rows: list[list[Row]]) -> list[Sent]:
-            more = then(_converted(first, rows[len(scope) :]))
-            calls.extend(more)
+            more = then(_converted(first, rows))
+            # It may be called again, after a group was rolled back.
+            calls[:] = [*first, *more]
             return _sent(more)
 
-        rows = self._transact(lambda connection: connection.run_in_two_trips(sent, rest))
+        scope = self._scoped(tenant)
+        if (
+            self._groups
+            and tenant != EVERYBODY
+            and loop.is_inside()
+            and not self._transactions.held
+        ):
+            rows = self._groups.run(Job(tenant, scope, _sent(first), rest))
+            return _converted(calls, rows)
+        sent = scope + _sent(first)
+        rows = self._transact(
+            lambda connection: connection.run_in_two_trips(
+                sent, lambda rows: rest(rows[len(scope) :])
+            )
+        )
         return _converted(calls, rows[len(scope) :])
 
     def hold(self, name: str) -> Callable[[], None]:
@@ -287,10 +322,35 @@ class Database:
     def close(self) -> None:
         """Closes every connection that is not in use."""
         self._watch.close()
+        if self._pipe:
+            self._pipe.close()
         self._forget_connections()
 
     def _transact(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
         self._require_answering()
+        with self._transactions.one():
+            return self._transact_now(run)
+
+    def _transact_now(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+        try:
+            return self._run_transaction(run)
+        except self._driver.IntegrityError as error:
+            raise ConstraintBroken from error
+        except self._driver.Error as error:
+            if self._driver.is_passing(error):
+                raise _unavailable(self._driver.may_have_committed(error)) from error
+            raise
+
+    def _transact_group(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+        self._require_answering()
+        try:
+            return self._run_transaction(run)
+        except self._driver.Error as error:
+            if self._driver.may_have_committed(error):
+                raise OutcomeUnknown from _unavailable(committing=True)
+            raise
+
+    def _run_transaction(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
         connection = self._idle_connection()
         while connection and has_ended(connection.descriptor):
             self._discard(connection)
@@ -299,18 +359,31 @@ class Database:
         self._metrics.transactions.inc()
         try:
             return self._running(connection, run, connection)
-        except self._driver.IntegrityError as error:
-            raise ConstraintBroken from error
-        except self._driver.Error as error:
-            if self._driver.is_passing(error):
-                raise _unavailable(self._driver.may_have_committed(error)) from error
-            raise
         finally:
             self._metrics.transactions.dec()
 
-    def _read(self, name: str, sql: str, parameters: list[Any], tenant: Tenant) -> list[Row]:
+    def _read(self, statement: IdentifiedStatement, by_key: bool) -> list[Row]:
         self._require_answering()
-        scope = self._scoped(tenant)
+        if self._pipe and by_key and loop.is_inside():
+            return self._read_in_pipe(statement)
+        with self._reads.one():
+            return self._read_alone(statement)
+
+    def _read_in_pipe(self, statement: IdentifiedStatement) -> list[Row]:
+        try:
+            rows: list[Row] = self._pipe.read(statement)
+        except DBAPIError as error:
+            # It could not connect.
+            raise _unavailable() from error
+        except self._driver.Error as error:
+            if self._driver.is_passing(error):
+                raise _unavailable() from error
+            raise
+        return rows
+
+    def _read_alone(self, statement: IdentifiedStatement) -> list[Row]:
+        name, sql, parameters = statement.name, statement.sql, statement.parameters
+        scope = self._scoped(statement.tenant)
         while True:
             idle = self._idle_connection()
             connection = idle or self._connect()
@@ -360,13 +433,25 @@ class Database:
 
     def _connect(self) -> Runner:
         try:
-            connection = self._connector.raw_connection()
+            connection = _CONNECTING.run(self._raw_connection)
         except (DBAPIError, self._driver.Error) as error:
             raise _unavailable() from error
-        connection.detach()
         self._metrics.read_connections.inc()
-        runner: Runner = self._driver.Runner(connection.dbapi_connection)
+        runner: Runner = self._driver.Runner(connection)
         return runner
+
+    def _initialize(self) -> None:
+        """SQLAlchemy holds a lock while an engine connects for the first time, so it does so in a
+        thread: of two greenlets that wait for a lock, neither would go on. Raises DBAPIError."""
+        if not self._is_initialized:
+            _CONNECTING.run(lambda: self._engine.connect().close())
+            self._is_initialized = True
+
+    def _raw_connection(self) -> Any:
+        """Returns a new connection of the driver. Raises DBAPIError, or the driver's error."""
+        connection = self._connector.raw_connection()
+        connection.detach()
+        return connection.dbapi_connection
 
     def _discard(self, connection: Runner) -> None:
         self._watch.end(connection)

@@ -4,7 +4,9 @@ import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
+
+from . import loop
 
 _LOOK_SECONDS = 0.02
 
@@ -26,7 +28,7 @@ class HeldNames:
         while (descriptor := _locked(path)) is None:
             if monotonic() > deadline:
                 return None
-            sleep(_LOOK_SECONDS)
+            loop.sleep(_LOOK_SECONDS)
 
         def let_go() -> None:
             # While it is locked: afterwards it could be another's.

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from urllib.parse import urljoin
 
+from .loop import Threads
 from .outbound import Outbound, Page, TargetForbidden, TargetUnreachable
 from .outbound.targets import Address, Target, read
 
 MOST_BYTES = 4096
 _MOST_REDIRECTS = 3
 _HTTP, _HTTPS = 80, 443
+_THREADS = Threads("http-files", 8)
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -35,6 +37,9 @@ class HttpFiles:
         them share one deadline.
         Raises FileMissing, TargetForbidden, TargetUnreachable.
         """
+        return _THREADS.run(self._read, host, path, addresses)
+
+    def _read(self, host: str, path: str, addresses: Sequence[Address]) -> bytes:
         url = self.url(host, path)
         start, deadline = read(url), self._outbound.deadline()
         for _ in range(_MOST_REDIRECTS + 1):

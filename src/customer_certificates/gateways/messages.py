@@ -4,23 +4,41 @@ import socket
 import struct
 
 _LENGTH = struct.Struct("!I")
-_READ_BYTES = 65536
+READ_BYTES = 65536
+
+
+def framed(message: bytes) -> bytes:
+    """One message as it is sent."""
+    return _LENGTH.pack(len(message)) + message
+
+
+class Incoming:
+    """A message as it comes, in parts."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+
+    def add(self, part: bytes) -> bytes | None:
+        """The message, once all of it is there. Raises EOFError if nothing more comes."""
+        if not part:
+            raise EOFError
+        received = self._received
+        received += part
+        if len(received) < _LENGTH.size:
+            return None
+        if len(received) < _LENGTH.size + _LENGTH.unpack_from(received)[0]:
+            return None
+        return bytes(memoryview(received)[_LENGTH.size :])
 
 
 def send(pipe: socket.socket, message: bytes) -> None:
     """Sends one message. Raises OSError where the other side is gone or does not read in time."""
-    pipe.sendall(_LENGTH.pack(len(message)) + message)
+    pipe.sendall(framed(message))
 
 
 def receive(pipe: socket.socket) -> bytes:
     """The next message; raises EOFError or OSError where the other side is gone or late."""
-    received = bytearray()
-    size = _LENGTH.size
-    while len(received) < size:
-        part = pipe.recv(_READ_BYTES)
-        if not part:
-            raise EOFError
-        received += part
-        if size == _LENGTH.size <= len(received):
-            size += _LENGTH.unpack_from(received)[0]
-    return bytes(memoryview(received)[_LENGTH.size :])
+    incoming = Incoming()
+    while (message := incoming.add(pipe.recv(READ_BYTES))) is None:
+        pass
+    return message

@@ -14,6 +14,10 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from .loop import Threads
+
+# The files of all processes are read.
+_THREADS = Threads("metrics", 1)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -162,6 +166,9 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All counts, of every worker process, in Prometheus' text format."""
+        return _THREADS.run(self._exposition)
+
+    def _exposition(self) -> bytes:
         if self._folder is None:
             return generate_latest(self._registry)
         registry = CollectorRegistry()

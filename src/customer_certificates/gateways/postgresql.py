@@ -1,28 +1,39 @@
 """What only PostgreSQL needs: how to connect, and libpq's prepared statements."""
 
-import select
 from collections.abc import Callable
 from threading import Event
 from typing import Any
 
+import psycopg
 from psycopg import Error as Error
 from psycopg import IntegrityError as IntegrityError
 from psycopg import OperationalError, errors
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
-from sqlalchemy import URL, Engine, Select, Text, bindparam, func, true
+from psycopg.waiting import Ready, Wait
+from sqlalchemy import URL, Engine, Select, Text, bindparam, event, func, true
 from sqlalchemy import select as select_of
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import Dialect
 
+from . import loop
+from .pipe import Pipe as Pipe
 from .prepared import Row, Sent, Tenant
 from .sql import EVENTS_CHANNEL
 
 _BINARY = 1
+_READY = {
+    (True, False): Ready.R,
+    (False, True): Ready.W,
+    (True, True): Ready.RW,
+    (False, False): Ready.NONE,
+}
+_CONNECTING = loop.Threads("connecting", 4)
 # So soon what listens sees that it is to end.
 _LOOK_SECONDS = 1.0
 # The server's log is its own affair.
 has_log_file = False
+has_one_writer = False
 _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 # What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
@@ -56,8 +67,30 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     return {name: value for name, value in _CONNECTION.items() if name not in url.query}
 
 
+class WaitingConnection(psycopg.Connection[Any]):
+    """A connection that waits for its server without blocking the event loop."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Runs what psycopg has to exchange with the server, and returns its result."""
+        if not loop.is_inside() or timeout is not None:
+            return super().wait(gen, interval, timeout)
+        try:
+            wanted = next(gen)
+            while True:
+                ready = loop.until_ready(
+                    self.pgconn.socket, read=bool(wanted & Wait.R), write=bool(wanted & Wait.W)
+                )
+                wanted = gen.send(_READY[ready])
+        except StopIteration as end:
+            return end.value
+
+
 def configure(engine: Engine) -> None:
-    """Nothing: the connection's parameters say all."""
+    """Has the engine open connections that do not block the event loop."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, words: Any, names: Any) -> Any:
+        return _CONNECTING.run(WaitingConnection.connect, *words, **names)
 
 
 def is_passing(error: BaseException | None) -> bool:
@@ -80,6 +113,11 @@ def prepared_dialect() -> Dialect:
 def scope() -> Select[tuple[str]]:
     """What, sent before a statement in one pipeline, says whose rows are to be seen by it."""
     return select_of(func.set_config("cc.tenant", bindparam("tenant", type_=Text), true()))
+
+
+def short_lock_timeout() -> Select[tuple[str]]:
+    """What, sent first in a transaction of several users, keeps it from waiting for a lock."""
+    return select_of(func.set_config("lock_timeout", "100ms", true()))
 
 
 def held_names(url: URL) -> None:
@@ -138,11 +176,7 @@ class Runner:
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
         """The rows of the statement. Errors are psycopg's."""
-        prepared = self._names.get(name) or self._prepare(name, sql)
-        result = self._libpq.exec_prepared(prepared, self._dumped(parameters), None, _BINARY)
-        if result.status not in _DONE:
-            raise self._failed(result)
-        return self._rows(result)
+        return self._run_all([(name, sql, parameters)])[0]
 
     def run_together(self, statements: list[Sent]) -> list[list[Row]]:
         """The rows of each statement, all of them in one trip to the server.
@@ -161,14 +195,14 @@ class Runner:
             return rows + self._run_all(then(rows), after=b"COMMIT")
         except BaseException:
             if self._libpq.transaction_status in _OPEN:
-                self._libpq.exec_(b"ROLLBACK")
+                self._command(b"ROLLBACK")
             raise
 
     def begin(self, tenant: Tenant) -> None:
         """Begins a transaction of `tenant`, in one trip. psycopg, which would begin one at its own
         first statement, commits ours as its own."""
         if self._libpq.transaction_status == TransactionStatus.IDLE:
-            _command(self._libpq, f"BEGIN; SET LOCAL cc.tenant = '{tenant}'".encode())
+            self._command(f"BEGIN; SET LOCAL cc.tenant = '{tenant}'".encode())
 
     def close(self) -> None:
         """Closes the connection."""
@@ -177,49 +211,61 @@ class Runner:
     def _run_all(
         self, statements: list[Sent], before: bytes | None = None, after: bytes | None = None
     ) -> list[list[Row]]:
-        names = [self._names.get(name) or self._prepare(name, sql) for name, sql, _ in statements]
-        results = self._pipelined(names, [values for _, _, values in statements], before, after)
-        for result in results:
-            if result.status not in _DONE:
-                raise self._failed(result)
-        first = 1 if before else 0
-        return [self._rows(result) for result in results[first : first + len(statements)]]
-
-    def _pipelined(
-        self,
-        names: list[bytes],
-        parameters: list[list[Any]],
-        before: bytes | None,
-        after: bytes | None,
-    ) -> list[Any]:
         libpq = self._libpq
-        results: list[Any] = []
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLIN)
+        # A value that the driver cannot send is found before anything is sent.
+        dumped = [self._dumped(values) for _, _, values in statements]
+        fresh: list[str] = []
+        places: list[int] = []
+        count = 0
         libpq.enter_pipeline_mode()
         if before:
             libpq.send_query_params(before, None)
-        for name, values in zip(names, parameters, strict=True):
-            libpq.send_query_prepared(name, self._dumped(values), None, _BINARY)
+            count += 1
+        for (name, sql, _), values in zip(statements, dumped, strict=True):
+            prepared = self._names.get(name)
+            if prepared is None:
+                prepared = self._send_prepare(name, sql)
+                fresh.append(name)
+                count += 1
+            libpq.send_query_prepared(prepared, values, None, _BINARY)
+            places.append(count)
+            count += 1
         if after:
             libpq.send_query_params(after, None)
         libpq.pipeline_sync()
+        results = self._results(ExecStatus.PIPELINE_SYNC)
+        libpq.exit_pipeline_mode()
+        for result in results:
+            if result.status not in _DONE:
+                for name in fresh:
+                    self._names.pop(name, None)
+                raise self._failed(result)
+        return [self._rows(results[place]) for place in places]
+
+    def _results(self, last: ExecStatus | None) -> list[Any]:
+        """The results up to the one with the status `last`, or up to the end."""
+        libpq = self._libpq
         while libpq.flush():
-            poll.modify(self.descriptor, select.POLLIN | select.POLLOUT)
-            poll.poll()
+            loop.until_ready(self.descriptor, write=True)
             libpq.consume_input()
-        poll.modify(self.descriptor, select.POLLIN)
+        results: list[Any] = []
         while True:
             while libpq.is_busy():
-                poll.poll()
+                loop.until_ready(self.descriptor)
                 libpq.consume_input()
             result = libpq.get_result()
-            if result is None:
-                continue
-            if result.status == ExecStatus.PIPELINE_SYNC:
-                libpq.exit_pipeline_mode()
+            if result is not None and result.status != last:
+                results.append(result)
+            elif result is not None or last is None:
                 return results
-            results.append(result)
+            elif libpq.status == ConnStatus.BAD:
+                raise OperationalError("the connection to the server was lost")
+
+    def _command(self, command: bytes) -> None:
+        self._libpq.send_query(command)
+        for result in self._results(None):
+            if result.status != ExecStatus.COMMAND_OK:
+                raise _error(self._libpq, result)
 
     def _failed(self, result: Any) -> Exception:
         error = _error(self._libpq, result)
@@ -234,20 +280,11 @@ class Runner:
         self._transformer.set_pgresult(result)
         return self._transformer.load_rows(0, result.ntuples, tuple)
 
-    def _prepare(self, name: str, sql: str) -> bytes:
+    def _send_prepare(self, name: str, sql: str) -> bytes:
         self._prepared += 1
-        prepared = f"{name}_{self._prepared}".encode()
-        result = self._libpq.prepare(prepared, sql.encode())
-        if result.status != ExecStatus.COMMAND_OK:
-            raise _error(self._libpq, result)
-        self._names[name] = prepared
+        prepared = self._names[name] = f"{name}_{self._prepared}".encode()
+        self._libpq.send_prepare(prepared, sql.encode())
         return prepared
-
-
-def _command(libpq: Any, command: bytes) -> None:
-    result = libpq.exec_(command)
-    if result.status != ExecStatus.COMMAND_OK:
-        raise _error(libpq, result)
 
 
 def _error(libpq: Any, result: Any) -> Exception:

@@ -17,6 +17,24 @@ Statement = Select[*tuple[Any, ...]] | UpdateBase
 Converter = Callable[[Any], Any]
 
 
+class IdentifiedStatement:
+    """A statement on its way, with whose rows it may see: there is none without."""
+
+    __slots__ = ("name", "parameters", "sql", "tenant")
+
+    def __init__(self, tenant: Tenant, name: str, sql: str, parameters: list[Any]) -> None:
+        if tenant != EVERYBODY and not isinstance(tenant, int):
+            raise TypeError("A statement needs an identity: the id of a user, or EVERYBODY.")
+        self.tenant = tenant
+        self.name = name
+        self.sql = sql
+        self.parameters = parameters
+
+
+# Runs a statement by itself; the last one says whether it may be sent with those of others.
+Read = Callable[[IdentifiedStatement, bool], list[Row]]
+
+
 class Runner(Protocol):
     """Runs prepared statements on one connection. Errors are the driver's."""
 
@@ -61,20 +79,23 @@ class Prepared:
 
     def __init__(
         self,
-        read: Callable[[str, str, list[Any], Tenant], list[Row]],
+        read: Read,
         name: str,
         statement: Statement,
         dialect: Dialect,
         columns: Sequence[str] | None,
         tenant: str | None,
+        by_key: bool,
     ) -> None:
-        """`tenant` names the parameter that is the user's id; None: it is about all users."""
+        """`tenant` names the parameter that is the user's id; None: it is about all users.
+        `by_key`: it always takes less than a millisecond."""
         self.name = name
         self._read = read
         self._statement = statement
         self._dialect = dialect
         self._columns = columns
         self._tenant = tenant
+        self._by_key = by_key
 
     @cached_property
     def _compiled(self) -> _Compiled:
@@ -98,7 +119,8 @@ class Prepared:
 
     def __call__(self, **values: Any) -> list[Row]:
         tenant = values[self._tenant] if self._tenant else EVERYBODY
-        return self.rows(self._read(self.name, self.sql, self.parameters(values), tenant))
+        sent = IdentifiedStatement(tenant, self.name, self.sql, self.parameters(values))
+        return self.rows(self._read(sent, self._by_key))
 
     def parameters(self, values: dict[str, Any]) -> list[Any]:
         """`values` in the statement's order, as the driver takes them."""

@@ -12,6 +12,7 @@ from redis import exceptions as redis_errors
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from .loop import Threads
 from .metrics import Metrics
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ T = TypeVar("T")
 _CALL_SECONDS = 0.05
 _PROBE_SECONDS = 0.5
 _KEPT_SECONDS = 3600
+_THREADS = Threads("redis", 8)
 
 
 def redis_arguments(url: str) -> dict[str, Any]:
@@ -53,8 +55,9 @@ class RedisBreaker(ProxyBackend):
 
     def get_serialized(self, key: str) -> Any:
         """What Redis has under `key`; nothing where it does not say within its time."""
-        if self._broken.is_set():
-            return NO_VALUE
+        return NO_VALUE if self._broken.is_set() else _THREADS.run(self._get, key)
+
+    def _get(self, key: str) -> Any:
         started = monotonic()
         try:
             value = self.proxied.get_serialized(key)
@@ -68,8 +71,10 @@ class RedisBreaker(ProxyBackend):
 
     def set_serialized(self, key: str, value: Any) -> None:
         """Has Redis keep `value`, if it is there."""
-        if self._broken.is_set():
-            return
+        if not self._broken.is_set():
+            _THREADS.run(self._set, key, value)
+
+    def _set(self, key: str, value: Any) -> None:
         try:
             self.proxied.set_serialized(key, value)
         except (RedisError, OSError) as error:
@@ -77,8 +82,9 @@ class RedisBreaker(ProxyBackend):
 
     def ask(self, work: Callable[[Any], T]) -> T | None:
         """What `work` gives, called with a client of Redis; None where that does not answer."""
-        if self._broken.is_set():
-            return None
+        return None if self._broken.is_set() else _THREADS.run(self._ask, work)
+
+    def _ask(self, work: Callable[[Any], T]) -> T | None:
         client: Any = getattr(self.proxied, "writer_client")  # noqa: B009
         try:
             return work(client)
@@ -88,7 +94,7 @@ class RedisBreaker(ProxyBackend):
 
     def is_up(self) -> bool:
         """Whether Redis answers now."""
-        return not self._broken.is_set() and self._answers()
+        return not self._broken.is_set() and _THREADS.run(self._answers)
 
     def close(self) -> None:
         """Ends the probing."""

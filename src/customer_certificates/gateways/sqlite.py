@@ -15,6 +15,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 
 from .held_names import HeldNames
+from .loop import Threads
 from .prepared import Row, Sent
 
 _LOOK_SECONDS = 0.1
@@ -27,13 +28,22 @@ _SETTINGS = (
     "foreign_keys = ON",
     "secure_delete = ON",
 )
+# A transaction waits here for writers of other processes, and for the disk.
+_THREADS = Threads("sqlite", 2)
 # The write-ahead log keeps earlier versions of pages.
 has_log_file = True
+# A second one of this process waits for a slot, and not for SQLite's lock.
+has_one_writer = True
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
     """The driver's own transactions off (`configure` begins them), five seconds for a lock."""
-    return {"isolation_level": None, "timeout": 5.0, "check_same_thread": False}
+    return {
+        "isolation_level": None,
+        "timeout": 5.0,
+        "check_same_thread": False,
+        "factory": WaitingConnection,
+    }
 
 
 def configure(engine: Engine) -> None:
@@ -55,7 +65,21 @@ def configure(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that begins as a reader cannot always become a writer: SQLITE_BUSY at once.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        dbapi_connection: Any = connection.connection.dbapi_connection
+        dbapi_connection.begin()
+
+
+class WaitingConnection(sqlite3.Connection):
+    """A connection that begins and commits transactions without blocking the event loop. Reads are
+    fast, and wait for nobody (WAL)."""
+
+    def begin(self) -> None:
+        """Begins a writer's transaction."""
+        _THREADS.run(self.execute, "BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commits the transaction, if there is one."""
+        _THREADS.run(super().commit)
 
 
 def is_passing(error: BaseException | None) -> bool:
@@ -126,7 +150,7 @@ class Runner:
 
     descriptor = None
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: WaitingConnection) -> None:
         self._connection = connection
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
@@ -143,11 +167,11 @@ class Runner:
         self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
     ) -> list[list[Row]]:
         """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.begin()
         try:
             rows = [self.run(*statement) for statement in first]
             rows += [self.run(*statement) for statement in then(rows)]
-            self._connection.execute("COMMIT")
+            self._connection.commit()
         except BaseException:
             self._connection.rollback()
             raise

@@ -1,6 +1,5 @@
 """/terminators and what is below: for what serves TLS, and of it"""
 
-from contextlib import nullcontext
 from typing import Annotated
 
 import msgspec
@@ -175,9 +174,7 @@ class FeedResource:
         limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
         query.check()
         resp.set_header("Cache-Control", "no-store")
-        # Where requests have turns, this one gives its own back while it waits.
-        pause = getattr(req.context, "pause", nullcontext)
-        page = self._feed.page(req.context.caller, since or "", wait, limit, pause)
+        page = self._feed.page(req.context.caller, since or "", wait, limit)
         resp.data = page.reveal()
 
 

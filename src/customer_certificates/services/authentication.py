@@ -41,7 +41,7 @@ class Authentication:
         self._last_uses = last_uses
         self._audit = audit
         self._now = now
-        self._token = database.prepare(_token_and_user(), tenant=None)
+        self._token = database.prepare(_token_and_user(), tenant=None, by_key=True)
 
     def token(self, text: str, about: int | None, request_id: str, peer: str) -> Caller:
         """Whoever has the token `text`, who asks about the user `about`, if it is about one.

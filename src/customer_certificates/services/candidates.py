@@ -99,6 +99,7 @@ class Candidates:
                 Certificate.id.desc(),
             ),
             tenant=None,
+            by_key=True,
         )
         self._serving = database.prepare(
             # A name that the user does not own decides nothing.
@@ -106,6 +107,7 @@ class Candidates:
                 Certificate.active, HostnameClaim.hostname.is_not(None)
             ),
             tenant=None,
+            by_key=True,
         )
         self._those = database.prepare(
             _with_keys(select(Certificate.hostnames, OWNED_NAMES, *DECIDING, *SERVING))

@@ -90,7 +90,7 @@ class Certificates:
         of_user = Certificate.user_id == bindparam("user_id")
         this = (Certificate.id == bindparam("certificate_id"), of_user)
         self._one = database.prepare(
-            select(*(getattr(Certificate, name) for name in SHOWN)).where(*this)
+            select(*(getattr(Certificate, name) for name in SHOWN)).where(*this), by_key=True
         )
         self._state_of = database.prepare(
             select(Certificate.active, Certificate.hostnames).where(*this)

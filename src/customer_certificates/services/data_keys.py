@@ -76,7 +76,9 @@ class DataKeys:
         self._master_keys = master_keys
         self._now = now
         self._at_hand = at_hand(present_in(database, UserKey.user_id))
-        self._of = database.prepare(select(*WRAPPED).where(UserKey.user_id == bindparam("user_id")))
+        self._of = database.prepare(
+            select(*WRAPPED).where(UserKey.user_id == bindparam("user_id")), by_key=True
+        )
         self._insert = database.prepare(
             insert_new(UserKey).returning(UserKey.version),
             ("user_id", "version", "wrapped", "master_key_id", "created_at"),

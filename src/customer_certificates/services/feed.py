@@ -6,7 +6,6 @@ to look at; what is sent is how that stands.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
 from threading import BoundedSemaphore
@@ -185,10 +184,9 @@ class Feed:
         since: str,
         wait: float,
         limit: int,
-        pause: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> Secret:
         """The encoded FeedPage after `since`, with at most `limit` changes; where there is none
-        yet, what comes within `wait` seconds. Within `pause()` it does nothing but wait.
+        yet, what comes within `wait` seconds.
 
         A cursor that is none, of another database, or too old to be sure that nothing was missed,
         begins a snapshot. Raises Unavailable.
@@ -208,7 +206,7 @@ class Feed:
             if page.changes or page.more or left <= 0 or not self._waiting.acquire(blocking=False):
                 return Secret(encode(page))
             try:
-                with self._metrics.feed_waiting.track_inprogress(), pause():
+                with self._metrics.feed_waiting.track_inprogress():
                     self._log_changes.wait(heard, min(left, _HELD_SECONDS) if is_held else left)
             finally:
                 self._waiting.release()

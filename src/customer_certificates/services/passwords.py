@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ..crypto.passwords import PasswordHashes
 from ..errors import Unavailable
+from ..gateways import loop
 from ..gateways.metrics import Metrics
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Passwords:
             raise Unavailable("Too many passwords are being hashed just now.", retry_after=1)
         self._metrics.password_queue.inc()
         try:
-            return self._thread.submit(work).result()
+            return loop.result(self._thread.submit(work))
         finally:
             self._metrics.password_queue.dec()
             self._places.release()

@@ -36,7 +36,8 @@ class Revisions:
         self._state = database.prepare(
             select(User.certificates_revision, User.statuses_change_at).where(
                 User.id == bindparam("user_id")
-            )
+            ),
+            by_key=True,
         )
         replace = (
             update(User)

@@ -138,7 +138,9 @@ class Users:
             .returning(Token.id)
         )
         shown = (User.id, User.name, User.email, User.email_verified_at, User.created_at)
-        self._by_id = database.prepare(select(*shown).where(User.id == bindparam("user_id")))
+        self._by_id = database.prepare(
+            select(*shown).where(User.id == bindparam("user_id")), by_key=True
+        )
         some = select(*shown).order_by(User.id).limit(bindparam("limit", type_=BigInteger))
         self._after = database.prepare(some.where(User.id > bindparam("after")), tenant=None)
         self._by_email = database.prepare(

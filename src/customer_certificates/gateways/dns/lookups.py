@@ -17,6 +17,7 @@ from dns.name import Name
 from dns.rdatatype import RdataType
 
 from ...config import ResolverAddress
+from ..loop import Threads
 from ..outbound.deadline import Deadline
 from ..outbound.targets import Address
 
@@ -27,6 +28,7 @@ _UDP_BYTES = 1232
 _TRIES = (1.0, 2.0)
 _MOST_HOPS = 8
 _MOST_SYSTEM_RESOLVERS = 3
+_THREADS = Threads("dns", 8)
 
 Kind = Literal["A", "AAAA", "CNAME", "NS", "TXT"]
 Outcome = Literal["found", "no_data", "nxdomain"]
@@ -67,14 +69,18 @@ class Dns:
 
     def ask(self, name: str, kind: Kind, deadline: Deadline) -> list[Answer]:
         """The answer of each resolver. Raises LookupFailed if one of them gives none."""
-        return [
-            _Question(resolver, RdataType[kind], deadline).answer(name)
-            for resolver in self._asked()
-        ]
+        return _THREADS.run(
+            lambda: [
+                _Question(resolver, RdataType[kind], deadline).answer(name)
+                for resolver in self._asked()
+            ]
+        )
 
     def ask_one(self, name: str, kind: Kind, deadline: Deadline) -> Answer:
         """The answer of the first resolver, for what no proof depends on. Raises LookupFailed."""
-        return _Question(self._asked()[0], RdataType[kind], deadline).answer(name)
+        return _THREADS.run(
+            lambda: _Question(self._asked()[0], RdataType[kind], deadline).answer(name)
+        )
 
     def addresses(self, name: str, deadline: Deadline) -> "Addresses":
         """The addresses that resolvers know for `name`. Raises LookupFailed."""

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ...crypto.secret import Secret
 from ...errors import Unavailable
-from .master_key import MasterKeyError, WrongMasterKey
+from .master_key import THREADS, MasterKeyError, WrongMasterKey
 
 _SETTINGS = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
 _WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}
@@ -31,8 +31,11 @@ class AwsKmsMasterKey:
     def wrap(self, data_key: Secret, associated: bytes) -> bytes:
         """See MasterKey."""
         try:
-            answer = self._client.encrypt(
-                KeyId=self._arn, Plaintext=data_key.reveal(), EncryptionContext=_context(associated)
+            answer = THREADS.run(
+                self._client.encrypt,
+                KeyId=self._arn,
+                Plaintext=data_key.reveal(),
+                EncryptionContext=_context(associated),
             )
         except (BotoCoreError, ClientError) as error:
             raise _unavailable() from error
@@ -41,8 +44,11 @@ class AwsKmsMasterKey:
     def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
         """See MasterKey."""
         try:
-            answer = self._client.decrypt(
-                KeyId=self._arn, CiphertextBlob=wrapped, EncryptionContext=_context(associated)
+            answer = THREADS.run(
+                self._client.decrypt,
+                KeyId=self._arn,
+                CiphertextBlob=wrapped,
+                EncryptionContext=_context(associated),
             )
         except ClientError as error:
             if error.response["Error"]["Code"] in _WRONG:

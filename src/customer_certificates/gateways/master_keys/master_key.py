@@ -3,6 +3,10 @@
 from typing import Protocol
 
 from ...crypto.secret import Secret
+from ..loop import Threads
+
+# Another machine is asked in these.
+THREADS = Threads("master-key", 4)
 
 
 class MasterKeyError(Exception):

@@ -7,7 +7,7 @@ import httpx
 
 from ...crypto.secret import Secret
 from ...errors import Unavailable
-from .master_key import MasterKeyError, WrongMasterKey
+from .master_key import THREADS, MasterKeyError, WrongMasterKey
 
 _TIMEOUT_SECONDS = 5.0
 
@@ -53,7 +53,7 @@ class TransitMasterKey:
 
     def _ask(self, operation: str, **values: str) -> dict[str, Any]:
         try:
-            answer = self._client.post(f"{operation}/{self._name}", json=values)
+            answer = THREADS.run(self._client.post, f"{operation}/{self._name}", json=values)
         except httpx.HTTPError as error:
             raise _unavailable() from error
         if answer.status_code == httpx.codes.BAD_REQUEST and operation == "decrypt":

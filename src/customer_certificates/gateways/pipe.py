@@ -1,0 +1,233 @@
+"""One connection for the fast reads of all requests: what waits together is sent together."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import OperationalError, errors
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.pq import ConnStatus, ExecStatus
+
+from . import loop
+from .prepared import IdentifiedStatement, Prepared, Row
+from .watch import Watch
+
+_BINARY = 1
+_DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+# What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
+_OUTDATED = errors.InvalidSqlStatementName | errors.FeatureNotSupported
+_MOST_IN_BATCH = 64
+
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    statement: IdentifiedStatement
+    rows: asyncio.Future[list[Row]]
+    was_lost: bool = False
+    was_outdated: bool = False
+    results: int = 0
+
+
+class Pipe:
+    """Sends statements in batches, in libpq's pipeline mode with one sync each: the next batch
+    leaves when the one before has returned.
+
+    Each statement follows the one that sets its identity. A statement that fails aborts those
+    behind it in its batch; each of them is sent again, alone. If the connection is lost, each read
+    is sent once more on a new one. For statements by key: a slow one delays all others.
+    """
+
+    def __init__(self, connect: Callable[[], Any], scope: Prepared, watch: Watch) -> None:
+        """`connect` opens a connection of psycopg, and may block; `scope` is the statement that
+        sets the identity."""
+        self._connect = connect
+        self._scope = scope
+        self._watch = watch
+        self._waiting: deque[_Read] = deque()
+        self._alone: deque[_Read] = deque()
+        self._in_flight: list[_Read] = []
+        self._results: list[Any] = []
+        self._connection: Any = None
+        self._descriptor = -1
+        self._names: dict[str, bytes] = {}
+        self._fresh: list[str] = []
+        self._made = 0
+        self._is_scheduled = False
+        self._opening: asyncio.Task[None] | None = None
+
+    def read(self, statement: IdentifiedStatement) -> list[Row]:
+        """Returns the rows of `statement`. To be called in a greenlet. Errors are psycopg's."""
+        self._loop = asyncio.get_running_loop()
+        rows: asyncio.Future[list[Row]] = self._loop.create_future()
+        self._waiting.append(_Read(statement, rows))
+        self._schedule()
+        return loop.wait_for(rows)
+
+    def close(self) -> None:
+        """Closes the connection; what waits for it fails."""
+        self._lose(may_repeat=False)
+
+    def _schedule(self) -> None:
+        if not self._in_flight and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        self._is_scheduled = False
+        if self._in_flight or not (self._waiting or self._alone):
+            return
+        if self._connection is None:
+            if self._opening is None:
+                self._opening = self._loop.create_task(self._open())
+            return
+        count = 1 if self._alone else min(len(self._waiting), _MOST_IN_BATCH)
+        queue = self._alone or self._waiting
+        batch = [queue.popleft() for _ in range(count)]
+        try:
+            for read in batch:
+                self._put(read)
+            if not self._in_flight:
+                self._schedule()
+                return
+            self._libpq.pipeline_sync()
+            self._watch.begin(self, self._descriptor)
+            self._flush()
+        except OperationalError:
+            self._in_flight = batch
+            self._lose()
+
+    def _put(self, read: _Read) -> None:
+        statement = read.statement
+        try:
+            parameters = self._dumped(statement.parameters)
+        except Exception as error:
+            # A value that the driver cannot send.
+            _fail(read, error)
+            return
+        read.results = 2
+        scope = self._scope
+        identity = self._dumped(scope.parameters({"tenant": str(statement.tenant)}))
+        self._put_one(read, scope.name, scope.sql, identity)
+        self._put_one(read, statement.name, statement.sql, parameters)
+        self._in_flight.append(read)
+
+    def _put_one(self, read: _Read, name: str, sql: str, parameters: Any) -> None:
+        prepared = self._names.get(name)
+        if prepared is None:
+            self._made += 1
+            prepared = self._names[name] = f"{name}_p{self._made}".encode()
+            self._fresh.append(name)
+            self._libpq.send_prepare(prepared, sql.encode())
+            read.results += 1
+        self._libpq.send_query_prepared(prepared, parameters, None, _BINARY)
+
+    def _flush(self) -> None:
+        if self._libpq.flush():
+            self._loop.add_writer(self._descriptor, self._writable)
+
+    def _writable(self) -> None:
+        try:
+            if not self._libpq.flush():
+                self._loop.remove_writer(self._descriptor)
+        except OperationalError:
+            self._lose()
+
+    def _readable(self) -> None:
+        try:
+            libpq = self._libpq
+            libpq.consume_input()
+            while self._in_flight and not libpq.is_busy():
+                result = libpq.get_result()
+                if result is None:
+                    if libpq.status == ConnStatus.BAD:
+                        break
+                elif result.status == ExecStatus.PIPELINE_SYNC:
+                    self._end_batch()
+                else:
+                    self._results.append(result)
+        except OperationalError:
+            self._lose()
+            return
+        if libpq.status == ConnStatus.BAD:
+            self._lose()
+
+    def _end_batch(self) -> None:
+        batch, self._in_flight = self._in_flight, []
+        results, self._results = self._results, []
+        self._watch.end(self)
+        fresh, self._fresh = self._fresh, []
+        at = 0
+        for read in batch:
+            mine = results[at : at + read.results]
+            at += read.results
+            wrong = next((one for one in mine if one.status not in _DONE), None)
+            if wrong is None:
+                self._transformer.set_pgresult(mine[-1])
+                rows = self._transformer.load_rows(0, mine[-1].ntuples, tuple)
+                if not read.rows.done():
+                    read.rows.set_result(rows)
+                continue
+            # Of what was to be prepared in this batch, nobody knows whether it was.
+            for name in fresh:
+                self._names.pop(name, None)
+            if wrong.status == ExecStatus.PIPELINE_ABORTED:
+                self._alone.append(read)
+                continue
+            error = errors.error_from_result(wrong)
+            if isinstance(error, _OUTDATED) and not read.was_outdated:
+                self._names.clear()
+                read.was_outdated = True
+                self._alone.append(read)
+            else:
+                _fail(read, error)
+        if self._alone or self._waiting:
+            self._schedule()
+
+    async def _open(self) -> None:
+        try:
+            connection = await self._loop.run_in_executor(None, self._connect)
+        except Exception as error:
+            self._opening = None
+            while self._waiting or self._alone:
+                _fail((self._alone or self._waiting).popleft(), error)
+            return
+        self._opening = None
+        self._connection, self._libpq = connection, connection.pgconn
+        self._descriptor = self._libpq.socket
+        self._transformer = Transformer(connection)
+        self._names, self._fresh, self._results = {}, [], []
+        self._libpq.enter_pipeline_mode()
+        self._loop.add_reader(self._descriptor, self._readable)
+        self._send()
+
+    def _lose(self, *, may_repeat: bool = True) -> None:
+        """Closes the connection; repeats what was in flight if it was not repeated before."""
+        self._watch.end(self)
+        if self._connection is not None:
+            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_writer(self._descriptor)
+            self._connection.close()
+            self._connection = None
+        lost, self._in_flight = self._in_flight, []
+        if not may_repeat:
+            lost += [*self._alone, *self._waiting]
+            self._alone.clear()
+            self._waiting.clear()
+        for read in lost:
+            if read.was_lost or not may_repeat or self._watch.hangs:
+                _fail(read, OperationalError("the connection to the server was lost"))
+            else:
+                read.was_lost = True
+                self._waiting.append(read)
+        if self._waiting or self._alone:
+            self._schedule()
+
+    def _dumped(self, values: list[Any]) -> Any:
+        return self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
+
+
+def _fail(read: _Read, error: Exception) -> None:
+    if not read.rows.done():
+        read.rows.set_exception(error)

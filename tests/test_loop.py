@@ -1,0 +1,145 @@
+"""The event loop of a worker: no request blocks it, whatever the request waits for."""
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from customer_certificates.app import create_app
+from customer_certificates.gateways import loop
+from customer_certificates.gateways.database import EVERYBODY, Database
+from customer_certificates.http_server import HttpServer
+
+from .conftest import Backend
+from .factories import a_user, an_upload
+
+_WAIT_SECONDS = 60
+# Ordinary callbacks take a few milliseconds. On a busy machine a process is not always running.
+_SLOW_SECONDS = 0.5
+# So long what requests wait for keeps them waiting.
+_HELD_SECONDS = 1.5
+
+
+class Loop:
+    """An application on an event loop in debug mode, in a thread of its own."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._config = backend.config(CC_UPLOAD_CHECKS="report")
+        self._ready: Future[int] = Future()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=asyncio.run, args=[self._serve()])
+
+    def __enter__(self) -> httpx.Client:
+        self._thread.start()
+        port = self._ready.result(_WAIT_SECONDS)
+        return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        running = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            app = create_app(self._config)
+            running.set_debug(True)
+            running.slow_callback_duration = _SLOW_SECONDS
+            server = HttpServer(
+                app,
+                listener,
+                tls=None,
+                most_connections=16,
+                most_body_bytes=256 * 1024,
+                on_cut=app.on_cut,
+            )
+            self._ready.set_result(listener.getsockname()[1])
+            while not self._ended.is_set():
+                await asyncio.sleep(0.01)
+            app.stop_waiting()
+            await server.drain(1)
+            running.set_debug(False)
+            app.close()
+
+
+def test_a_user_s_whole_life_blocks_no_callback(
+    backend: Backend, engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "asyncio"), Loop(backend) as client, client:
+        owner = client.post("/users", json=a_user()).headers["Location"]
+        certificate = client.post(f"{owner}/certificates", json=an_upload()).headers["Location"]
+        for path in (owner, f"{owner}/certificates", certificate, "/users", "/healthcheck"):
+            assert client.get(path).status_code == 200
+        assert client.get("/metrics").status_code == 200
+        assert client.get("/terminators/feed").status_code == 200
+        assert client.delete(owner).status_code == 204
+
+    assert _slow_callbacks(caplog) == []
+
+
+def test_a_request_that_waits_for_a_lock_blocks_no_callback(
+    backend: Backend, engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "asyncio"), Loop(backend) as client, client:
+        owner = client.post("/users", json=a_user()).headers["Location"]
+        with engine.begin() as connection:
+            connection.execute(sa.text("UPDATE users SET name = name"))
+            waiting = [_in_thread(lambda: client.patch(owner, json={"name": "Ada"})) for _ in "ab"]
+            threading.Event().wait(_HELD_SECONDS)
+            assert client.get(owner).status_code == 200
+            assert not any(answer.done() for answer in waiting)
+        assert [answer.result(_WAIT_SECONDS).status_code for answer in waiting] == [200, 200]
+
+    assert _slow_callbacks(caplog) == []
+
+
+def test_a_change_is_heard_by_all_that_wait_for_it(
+    backend: Backend, engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "asyncio"), Loop(backend) as client, client:
+        owner = client.post("/users", json=a_user()).headers["Location"]
+        cursor = client.get("/terminators/feed").json()["cursor"]
+        while (page := client.get(f"/terminators/feed?since={cursor}").json())["more"]:
+            cursor = page["cursor"]
+        feed = f"/terminators/feed?since={page['cursor']}&wait=30"
+        waiting = [_in_thread(lambda: client.get(feed)) for _ in range(4)]
+        waits = "cc_feed_waiting 4.0"
+        while waits not in client.get("/metrics").text:
+            assert not any(answer.done() for answer in waiting)
+        client.post(f"{owner}/certificates", json={**an_upload(), "active": True})
+        pages = [answer.result(_WAIT_SECONDS).json() for answer in waiting]
+
+    assert all(page["changes"] for page in pages)
+    assert _slow_callbacks(caplog) == []
+
+
+def test_the_first_transactions_of_a_process_may_begin_at_once(database: Database) -> None:
+    """SQLAlchemy holds a lock while an engine connects for the first time."""
+
+    def transact() -> int:
+        with database.begin(EVERYBODY) as session:
+            return int(session.scalar(sa.select(sa.literal(1))) or 0)
+
+    async def main() -> list[int]:
+        return await asyncio.gather(*(loop.spawn(transact) for _ in range(8)))
+
+    answers: Future[list[int]] = Future()
+    # A loop that stands still would never end.
+    run = threading.Thread(target=lambda: answers.set_result(asyncio.run(main())), daemon=True)
+    run.start()
+    assert answers.result(_WAIT_SECONDS) == [1] * 8
+
+
+def _in_thread(ask: Callable[[], httpx.Response]) -> Future[httpx.Response]:
+    answer: Future[httpx.Response] = Future()
+    threading.Thread(target=lambda: answer.set_result(ask())).start()
+    return answer
+
+
+def _slow_callbacks(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "took" in record.getMessage()]

@@ -229,7 +229,8 @@ def test_every_change_is_kept_under_another_name(cached_service: Service, store:
             user = client.post("/users", json=a_user()).json()["id"]
             certificates = f"/users/{user}/certificates"
             tags = [client.get(certificates).headers["ETag"]]
-            one = client.post(certificates, json=an_upload()).json()["id"]
+            upload = an_upload(f"kept-{user}.example.com")
+            one = client.post(certificates, json=upload).json()["id"]
             tags.append(client.get(certificates).headers["ETag"])
             client.patch(f"{certificates}/{one}/active", json={"active": True})
             tags.append(client.get(certificates).headers["ETag"])

@@ -19,7 +19,7 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yam
 # A call that may name a program. To parse all modules takes long.
 _NAMES_A_PROGRAM = re.compile(r"\b(run|Popen|check_output|which|program)\(\s*\[?\s*[\"']")
 # Any Debian has these.
-OF_EVERY_SYSTEM = {"mount", "sh", "true", "umount"}
+OF_EVERY_SYSTEM = {"cat", "mount", "sh", "true", "umount"}
 
 
 def environment(name: str) -> dict[str, str]:

@@ -229,6 +229,7 @@ def test_no_use_case_asks_once_for_each_row(
         "change user": lambda: users.change(CALLER, owner, UserChanges(name="Ada"), None),
         "register": lambda: users.register(CALLER, NewUser("Ada", "ada@example.com", "x")),
         "sign in": lambda: users.sign_in("ada@example.com", "x"),
+        # Two of them end the user's contests; on PostgreSQL, two more set the identity for that.
         "delete user": lambda: users.delete(CALLER, owner, None),
     }
 
@@ -253,7 +254,7 @@ def test_no_use_case_asks_once_for_each_row(
         "change user": 5,
         "register": 4,
         "sign in": 1,
-        "delete user": 15,
+        "delete user": 17 if engine.dialect.name == "postgresql" else 15,
     }
 
 

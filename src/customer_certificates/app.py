@@ -27,6 +27,7 @@ from .middleware.json_only import JsonOnly
 from .middleware.limits import Limits, LimitsOfRefused
 from .middleware.open_mode import OpenMode
 from .middleware.peer import Peer
+from .middleware.refused import Refused
 from .middleware.request_log import RequestLog
 from .ownership import ownership_rules
 from .pki.examination import examiner_of
@@ -296,6 +297,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
     app = Application(
         middleware=[
             RequestLog(lines, metrics, names),
+            Refused(),
             Peer(config.behind_proxy),
             LimitsOfRefused(config.requests_a_second, workers=config.workers),
             Authenticated(

@@ -35,7 +35,7 @@ def test_each_request_has_one_line(service: Service) -> None:
         client.get("/users/9223372036854775807", headers={"X-Request-Id": "log-3"})
         client.get("/nothing?x=1", headers={"X-Request-Id": "log-4"})
         client.get("/livez", headers={"X-Request-Id": "log-5", "Host": "example.com"})
-        client.request("FOO", "/users", headers={"X-Request-Id": "log-6"})
+        odd = client.request("FOO", "/users").headers["X-Request-Id"]
         own = client.get("/livez").headers["X-Request-Id"]
 
     told = [
@@ -43,7 +43,7 @@ def test_each_request_has_one_line(service: Service) -> None:
             {name: line[name] for name in line if name not in ("time", "ms", "request_id")}
             for line in lines(service.log, request_id)
         ]
-        for request_id in ("log-1", "log-2", "log-3", "log-4", "log-5", "log-6", own)
+        for request_id in ("log-1", "log-2", "log-3", "log-4", "log-5", odd, own)
     ]
     users, peer = "/users/{user_id}", {"event": "request", "peer": "127.0.0.1"}
     assert told == [
@@ -60,7 +60,7 @@ def test_each_request_has_one_line(service: Service) -> None:
         [{**peer, "method": "GET", "route": users, "status": 404, "user_id": 2**63 - 1}],
         [{**peer, "method": "GET", "route": "none", "status": 404}],
         [{**peer, "method": "GET", "route": "none", "status": 403}],
-        [{**peer, "method": "other", "route": "/users", "status": 400}],
+        [{**peer, "method": "other", "route": "none", "status": 400}],
         [{**peer, "method": "GET", "route": "/livez", "status": 200}],
     ]
     (line,) = lines(service.log, "log-1")

@@ -1,15 +1,14 @@
 """One client's connection: its requests are parsed, answered in order, and timed."""
 
 import asyncio
-import json
 import logging
 from collections import deque
 from http import HTTPStatus
-from random import getrandbits
 from typing import TYPE_CHECKING, Any, Literal
 
 import httptools
 
+from ..middleware.refused import STATUS
 from .requests import (
     Answer,
     BadTarget,
@@ -41,12 +40,14 @@ _UNREAD_BYTES_A_SECOND = 1024
 _CLOSING_SECONDS = 2
 _CLOSING_BYTES = 8 * 2**20
 _WITHOUT_BODY = ("204", "304")
+# Of a request that could not be parsed.
+_FALLBACK = {"REQUEST_METHOD": "UNKNOWN", "PATH_INFO": "/", "QUERY_STRING": ""}
 
 _log = logging.getLogger(__name__)
 
 
 class _Request:
-    """A request to answer; `refused` is a status of the server's own."""
+    """A request to answer; `refused`: it is answered with this status."""
 
     __slots__ = ("body", "environ", "keep_alive", "refused")
 
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._unread = 0
         self._task: asyncio.Task[None] | None = None
         self._environ: Environ = {}
+        self._common: Environ = {}
         self._target = b""
         self._body = bytearray()
         self._head_bytes = self._headers = self._received = 0
@@ -180,6 +182,7 @@ class Connection(asyncio.Protocol):
         if not self._dispatched:
             self._dispatch(keep_alive=self._parser.should_keep_alive(), is_complete=True)
         self._phase, self._since = "idle", self._server.now()
+        self._environ = {}
 
     # Called by the server.
 
@@ -260,9 +263,10 @@ class Connection(asyncio.Protocol):
         self._add(_Request(self._environ, bytes(self._body), keep_alive=keep_alive))
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Answers with an error of the server's own, as the last answer."""
+        """Answers with an error, as the last answer."""
         self._dispatched = self._deaf = self._is_cut_short = True
-        self._add(_Request(self._environ, b"", keep_alive=False, refused=status))
+        environ = self._environ or self._common
+        self._add(_Request(environ, b"", keep_alive=False, refused=status))
 
     def _add(self, request: _Request) -> None:
         self._requests.append(request)
@@ -291,13 +295,12 @@ class Connection(asyncio.Protocol):
     async def _answer(self, request: _Request) -> None:
         environ = request.environ
         if request.refused:
-            answer = _refusal(request.refused)
-        else:
-            try:
-                answer = await answered(self._server.app, environ, request.body)
-            except Exception:
-                _log.exception("A request failed")
-                answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+            environ = _FALLBACK | environ | {STATUS: int(request.refused)}
+        try:
+            answer = await answered(self._server.app, environ, request.body)
+        except Exception:
+            _log.exception("A request failed")
+            answer = "500 Internal Server Error", [], b""
         self._task = None
         if self._transport.is_closing():
             # The client has gone.
@@ -338,19 +341,3 @@ class Connection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._transport.resume_reading()
-
-
-def _refusal(status: HTTPStatus) -> Answer:
-    request_id = f"{getrandbits(64):016x}"
-    problem = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": int(status),
-        "detail": status.description or status.phrase,
-        "request_id": request_id,
-    }
-    return (
-        f"{int(status)} {status.phrase}",
-        [("content-type", "application/problem+json"), ("x-request-id", request_id)],
-        json.dumps(problem).encode(),
-    )

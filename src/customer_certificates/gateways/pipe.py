@@ -1,6 +1,7 @@
 """One connection for the fast reads of all requests: what waits together is sent together."""
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 # What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
 _OUTDATED = errors.InvalidSqlStatementName | errors.FeatureNotSupported
 _MOST_IN_BATCH = 64
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -200,7 +202,20 @@ class Pipe:
         self._names, self._fresh, self._results = {}, [], []
         self._libpq.enter_pipeline_mode()
         self._loop.add_reader(self._descriptor, self._readable)
+        self._look(connection)
         self._send()
+
+    def _look(self, connection: Any) -> None:
+        """Notices a reset. When a peer resets a connection, libuv calls the reader once more, which
+        may read only what came before, and never again (`uv__poll_io` in src/unix/poll.c)."""
+        if self._connection is not connection:
+            return
+        poll = select.poll()
+        # Errors are reported whatever is asked for.
+        poll.register(self._descriptor, 0)
+        if poll.poll(0):
+            self._readable()
+        self._loop.call_later(_LOOK_SECONDS, self._look, connection)
 
     def _lose(self, *, may_repeat: bool = True) -> None:
         """Closes the connection; repeats what was in flight if it was not repeated before."""

@@ -13,6 +13,7 @@ _LONG = {
     "test_claim_proofs",
     "test_database_faults",
     "test_differential",
+    "test_fairness",
     "test_fuzzing",
     "test_history",
     "test_https",

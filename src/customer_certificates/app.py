@@ -29,6 +29,7 @@ from .middleware.open_mode import OpenMode
 from .middleware.peer import Peer
 from .middleware.refused import Refused
 from .middleware.request_log import RequestLog
+from .middleware.tenants import Tenants
 from .ownership import ownership_rules
 from .pki.examination import examiner_of
 from .pki.names import normalise
@@ -115,6 +116,8 @@ from .services.webhook_secrets import WebhookSecrets
 from .services.webhooks import Webhooks
 
 _HEALTH = ("/healthcheck", "/livez")
+# So many requests at once wait for a password to be hashed; others are refused.
+_PASSWORDS_AT_ONCE = 64
 
 
 class IdConverter(BaseConverter):
@@ -191,8 +194,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         count=metrics.child_ended,
         on_refusal=metrics.refused_busy,
     )
-    # So many requests at once wait for a password to be hashed; others are refused.
-    passwords = Passwords(config.password_cost, metrics, waiting=config.threads // 2)
+    passwords = Passwords(config.password_cost, metrics, waiting=_PASSWORDS_AT_ONCE)
     intermediates = Intermediates(database)
     inspection = Inspection(children, intermediates, now, enforce=config.upload_checks == "enforce")
     revisions = Revisions(database, now)
@@ -307,6 +309,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
             )
             if config.asks_credentials
             else OpenMode(config.trusted_peers),
+            Tenants(),
             Limits(config.requests_a_second, workers=config.workers),
             JsonOnly(),
             Idempotency(Repeats(database, now)),

@@ -1,14 +1,17 @@
 """The slots of what is scarce."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from threading import Event
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from threading import Event, Semaphore
 
 import pytest
 
-from customer_certificates.errors import Unavailable
-from customer_certificates.gateways.admission import Slots
+from customer_certificates.errors import Refusal, TooManyRequests, Unavailable
+from customer_certificates.gateways import loop
+from customer_certificates.gateways.admission import TENANT, Slots
+from customer_certificates.gateways.budgets import CpuBudget
 
 _LONG = 30.0
 
@@ -103,3 +106,201 @@ def test_a_request_that_holds_one_needs_no_other() -> None:
             stack.enter_context(slots.one())
 
     hold(slots)
+
+
+@contextmanager
+def as_tenant(tenant: str) -> Iterator[None]:
+    """What is asked in the block is asked for this tenant."""
+    token = TENANT.set(tenant)
+    try:
+        yield
+    finally:
+        TENANT.reset(token)
+
+
+def ask_as(tenant: str, slots: Slots) -> None:
+    with as_tenant(tenant):
+        hold(slots)
+
+
+class Crowd:
+    """Requests of tenants, each in a thread of its own, in the order in which they come."""
+
+    def __init__(self, slots: Slots, threads: ThreadPoolExecutor) -> None:
+        self._slots = slots
+        self._threads = threads
+        self.served: list[str] = []
+        self._ends: list[Future[None]] = []
+
+    def line_up(self, tenants: str) -> None:
+        """One request of each of these tenants, one letter each, comes and waits."""
+        for tenant in tenants:
+            before = self._slots.waiting
+            self._ends.append(self._threads.submit(self._ask, tenant))
+            while self._slots.waiting == before:
+                assert not self._ends[-1].done()
+
+    def await_refusal(self, of: int) -> None:
+        """Returns once this request was refused, before any other has ended."""
+        done, _ = wait(self._ends, _LONG, FIRST_COMPLETED)
+        assert done == {self._ends[of]}
+
+    def refused(self) -> list[Refusal]:
+        """Returns what was raised, once all have ended."""
+        errors = [end.exception(_LONG) for end in self._ends]
+        return [error for error in errors if isinstance(error, Refusal)]
+
+    def _ask(self, tenant: str) -> None:
+        with as_tenant(tenant), self._slots.one():
+            self.served.append(tenant)
+
+
+def test_tenants_that_wait_are_served_by_turns() -> None:
+    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_of_one=8)
+    with ThreadPoolExecutor(8) as threads:
+        crowd = Crowd(slots, threads)
+        with as_tenant("a"), slots.one():
+            crowd.line_up("aaaabcb")
+        assert not crowd.refused()
+
+    assert "".join(crowd.served) == "bcabaaa"
+
+
+def test_a_tenant_holds_half_of_the_slots_though_others_are_free() -> None:
+    slots, released = Slots(4, Refused(), wait_seconds=_LONG, waiting_of_one=8), Event()
+    held = Semaphore(0)
+
+    def hold_until_released() -> None:
+        with as_tenant("a"), slots.one():
+            held.release()
+            released.wait(_LONG)
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(2):
+            threads.submit(hold_until_released)
+            held.acquire(timeout=_LONG)
+        crowd = Crowd(slots, threads)
+        crowd.line_up("a")
+        threads.submit(ask_as, "b", slots).result(_LONG)
+        before = (list(crowd.served), slots.waiting)
+        released.set()
+        assert not crowd.refused()
+
+    assert before == ([], 1)
+    assert crowd.served == ["a"]
+
+
+def test_a_tenant_with_a_full_queue_is_refused_and_no_other() -> None:
+    refused = Refused()
+    slots = Slots(1, refused, wait_seconds=_LONG, waiting_of_one=2)
+    with ThreadPoolExecutor(8) as threads:
+        crowd = Crowd(slots, threads)
+        with as_tenant("a"), slots.one():
+            crowd.line_up("aa")
+            with pytest.raises(TooManyRequests) as refusal:
+                threads.submit(ask_as, "a", slots).result(_LONG)
+            crowd.line_up("b")
+        assert not crowd.refused()
+
+    assert refusal.value.retry_after == 1
+    assert refused.number == 1
+    assert crowd.served == ["b", "a", "a"]
+
+
+def test_if_too_many_wait_the_longest_queue_makes_room() -> None:
+    slots = Slots(1, Refused(), wait_seconds=_LONG, places=4, waiting_of_one=8)
+    with ThreadPoolExecutor(8) as threads:
+        crowd = Crowd(slots, threads)
+        with as_tenant("a"), slots.one():
+            crowd.line_up("aab")
+            late = threads.submit(ask_as, "c", slots)
+            crowd.await_refusal(of=1)
+            with pytest.raises(Unavailable):
+                threads.submit(ask_as, "d", slots).result(_LONG)
+        late.result(_LONG)
+        (refusal,) = crowd.refused()
+
+    assert isinstance(refusal, TooManyRequests)
+    assert crowd.served == ["b", "a"]
+
+
+@pytest.mark.parametrize(("holder", "reason"), [("a", TooManyRequests), ("b", Unavailable)])
+def test_a_request_that_waits_too_long_is_told_for_whom(holder: str, reason: type[Refusal]) -> None:
+    slots = Slots(1, Refused(), wait_seconds=0, waiting_of_one=8)
+    with ThreadPoolExecutor(1) as threads:
+        with as_tenant(holder), slots.one(), pytest.raises(reason):
+            threads.submit(ask_as, "a", slots).result(_LONG)
+        assert slots.waiting == 0
+        threads.submit(ask_as, "a", slots).result(_LONG)
+
+
+def test_a_request_that_is_cancelled_leaves_its_place() -> None:
+    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_of_one=8)
+
+    async def cancel_one() -> None:
+        held = asyncio.Event()
+
+        def hold_until_cancelled() -> None:
+            with slots.one():
+                held.set()
+                loop.sleep(_LONG)
+
+        tasks = []
+        for _ in range(2):
+            tasks.append(asyncio.create_task(loop.spawn(hold_until_cancelled)))
+            await asyncio.sleep(0)
+        await held.wait()
+        assert slots.waiting == 1
+        # The one that waits, then the one that holds it.
+        for task in reversed(tasks):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    with as_tenant("a"):
+        asyncio.run(cancel_one())
+
+    assert (slots.waiting, slots.tenants) == (0, 0)
+    hold(slots)
+
+
+def test_tenants_that_hold_nothing_are_forgotten() -> None:
+    slots = Slots(1, Refused(), wait_seconds=0, waiting_of_one=0)
+    for number in range(100):
+        with as_tenant(f"user {number}"), slots.one():
+            with pytest.raises(TooManyRequests), ThreadPoolExecutor(1) as threads:
+                threads.submit(ask_as, f"user {number}", slots).result(_LONG)
+            assert slots.tenants == 1
+
+    assert slots.tenants == 0
+
+
+def test_a_budget_is_used_up_by_one_tenant_and_comes_back_with_time() -> None:
+    refused, now = Refused(), [1000.0]
+    budget = CpuBudget(30, refused, lambda: now[0])
+    with as_tenant("a"):
+        budget.spend(29)
+        budget.require()
+        budget.spend(2)
+        with pytest.raises(TooManyRequests) as refusal:
+            budget.require()
+    with as_tenant("b"):
+        budget.require()
+    now[0] += 3
+    with as_tenant("a"):
+        budget.require()
+
+    assert refusal.value.retry_after == 3
+    assert refused.number == 1
+
+
+def test_a_budget_remembers_those_who_used_it_last() -> None:
+    budget = CpuBudget(30, Refused(), lambda: 0.0)
+    for number in range(10_001):
+        with as_tenant(f"user {number}"):
+            budget.spend(31)
+
+    with as_tenant("user 0"):
+        budget.require()
+    with as_tenant("user 10000"), pytest.raises(TooManyRequests):
+        budget.require()

@@ -11,17 +11,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from customer_certificates.errors import Unavailable
+from customer_certificates.errors import TooManyRequests, Unavailable
 from customer_certificates.gateways import children as module
 from customer_certificates.gateways.children import Children, TooCostly
 
 from .costly_work import prepare, prepare_where_there_is
+from .test_admission import as_tenant
 
 _WAIT_SECONDS = 30
 _CPU_SECONDS = 0.2
@@ -94,6 +95,29 @@ def test_each_request_has_the_whole_cpu_time(pool: Pool) -> None:
 
     for _ in range(3):
         assert pool.run(b"work_for 0.15") == child
+
+
+@pytest.mark.parametrize("request_", [b"work_for 0.15", b"count_for_ever"])
+def test_a_tenant_has_a_budget_of_cpu_time(
+    impatient: None, monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    monkeypatch.setattr(module, "_CPU_SECONDS_A_MINUTE", 0.1)
+    with closing(Pool(size=1)) as pool:
+        with as_tenant("a"):
+            with suppress(TooCostly):
+                pool.run(request_)
+            with pytest.raises(TooManyRequests) as refusal:
+                pool.run(b"pid")
+        with as_tenant("b"):
+            pool.run(b"pid")
+
+    assert 1 <= (refusal.value.retry_after or 0) <= 60
+
+
+def test_children_have_a_lower_priority(pool: Pool) -> None:
+    here = psutil.Process().nice()
+
+    assert [child.nice() for child in _lasting(pool)] == [min(19, here + 5)] * 2
 
 
 @pytest.mark.parametrize(

@@ -424,7 +424,6 @@ def test_registrations_of_a_network_are_limited(
     for number in range(19):
         assert register(registering, same[number % len(same)]).status_code == 201
     clock.now += timedelta(hours=1)
-    # No more than half of the threads wait for a password.
     assert at_once(lambda number: register(registering, same[number % len(same)]), 2) == [201, 429]
     refused = register(registering, same[0])
     assert refusal(refused) == (429, "too-many-requests", {"registrations": "quota_exceeded"})

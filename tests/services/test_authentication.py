@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.errors import NotFound, TooManyRequests, Unauthenticated, Unavailable
+from customer_certificates.gateways.admission import TENANT
 from customer_certificates.gateways.cache import Pages
 from customer_certificates.gateways.counters import Counters
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.services import passwords
 from customer_certificates.services.address_verification import AddressVerification
 from customer_certificates.services.attempts import Attempts
 from customer_certificates.services.audit import Audit
@@ -36,6 +39,7 @@ from ..ownership import hostnames_on
 from ..servers import start_valkey
 from ..tables import CALLER, NOW, add_certificates, add_users
 from .conftest import Counter
+from .test_passwords import WAIT_SECONDS, SlowPassword
 
 ALL = CertificateFilter(None, None, None, None, None, None, after=0, limit=100)
 _PLACES = 16
@@ -216,6 +220,25 @@ def test_what_was_not_looked_at_is_no_failure(door: Door) -> None:
         for _ in range(20):
             with pytest.raises(Unavailable):
                 door.sign_in("ada@example.com", "x")
+
+    assert door.sign_in("ada@example.com", "x") == user_id
+
+
+def test_what_others_of_the_network_kept_from_being_looked_at_is_no_failure(door: Door) -> None:
+    user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    slow, network = SlowPassword(), copy_context()
+    network.run(TENANT.set, "192.0.2.1")
+    with patch.object(passwords, "_WAITING_OF_ONE", 0):
+        busy = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=_PLACES)
+    with ThreadPoolExecutor(1) as threads, patch.object(door.users, "_passwords", busy):
+        hashing = threads.submit(network.copy().run, busy.hash, slow)
+        assert slow.begun.wait(WAIT_SECONDS)
+        for _ in range(20):
+            with pytest.raises(TooManyRequests, match="Too many of your requests are waiting"):
+                network.run(door.sign_in, "ada@example.com", "x")
+        slow.release.set()
+        hashing.result()
+    busy.close()
 
     assert door.sign_in("ada@example.com", "x") == user_id
 

@@ -13,18 +13,22 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from time import process_time
 
 from .messages import receive, send
 
 Work = Callable[[bytes], bytes]
 
 ORDER = struct.Struct("!q")
+# Before each answer: the microseconds of CPU that it took.
+CPU = struct.Struct("!I")
 OUT_OF_MEMORY = 3
 DONE, DEFECT = b"+", b"-"
 
 _MEMORY_BYTES = 256 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_NICENESS = 5
 
 
 def main(descriptor: int, module: str, name: str, cpu_seconds: float) -> None:
@@ -39,6 +43,8 @@ def main(descriptor: int, module: str, name: str, cpu_seconds: float) -> None:
     # A service that is told to stop still answers the requests under way, and needs them for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Those who send nothing costly are answered first.
+    os.nice(_NICENESS)
     with socket.socket(fileno=descriptor) as channel:
         try:
             work: Work = getattr(import_module(module), name)(receive(channel))
@@ -129,6 +135,7 @@ def _live(pipe: socket.socket, work: Work, cpu_seconds: float) -> None:
             # Unlike RLIMIT_CPU, which counts whole seconds, it is exact; the kernel ends the
             # process, whatever holds the interpreter.
             signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+            begun = process_time()
             try:
                 answer = DONE + work(request)
             except MemoryError:
@@ -137,7 +144,7 @@ def _live(pipe: socket.socket, work: Work, cpu_seconds: float) -> None:
                 answer = DEFECT + _place(defect)
             # What is left is not for reading the next.
             signal.setitimer(signal.ITIMER_PROF, 0)
-            send(pipe, answer)
+            send(pipe, CPU.pack(int(1e6 * (process_time() - begun))) + answer)
 
 
 def _place(defect: BaseException) -> bytes:

@@ -14,13 +14,16 @@ from typing import Literal
 from ..errors import Unavailable
 from . import loop
 from .admission import Slots
-from .child import DONE, OUT_OF_MEMORY, Work
+from .budgets import CpuBudget
+from .child import CPU, DONE, OUT_OF_MEMORY, Work
 from .messages import READ_BYTES, Incoming, framed
 from .nursery import Nursery
 
 Ending = Literal["cpu", "memory", "crash", "late", "died"]
 
 _CPU_SECONDS = 2.0
+_CPU_SECONDS_A_MINUTE = 30.0
+_WAITING_OF_ONE = 32
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
@@ -59,8 +62,9 @@ class Children:
     ) -> None:
         """Starts `size` children, in the background.
 
-        As many requests are here at once; others wait for them, for five seconds at most, and
-        `on_refusal` is called for each that waited in vain.
+        As many requests are here at once, of one tenant half as many; others wait for them, for
+        five seconds at most. A tenant has 30 s of CPU a minute. `on_refusal` is called for each
+        request that is refused for one of these.
 
         `prepare`, a function at the top of a module, is called with `data` once before children
         are forked, and returns what each does with a request. It has to load whatever that will
@@ -72,7 +76,8 @@ class Children:
         self._nursery: Nursery | None = None
         # The last used is the next: its memory is warm.
         self._idle: list[_Child] = []
-        self._slots = Slots(size, on_refusal)
+        self._slots = Slots(size, on_refusal, waiting_of_one=_WAITING_OF_ONE)
+        self._budget = CpuBudget(_CPU_SECONDS_A_MINUTE, on_refusal)
         self._births = threading.Lock()
         self._missing = size
         self._not_before = 0.0
@@ -83,12 +88,14 @@ class Children:
     def run(self, request: bytes) -> bytes:
         """What the work answers to `request`.
 
-        Raises TooCostly where the request is to blame for the end of a child; Unavailable where
-        no child is free, or two died for other reasons, or 10 s have passed; RuntimeError, which
+        Raises TooCostly where the request is to blame for the end of a child; TooManyRequests where
+        the tenant has too many requests here or used too much CPU; Unavailable where no child is
+        free, or two died for other reasons, or 10 s have passed; RuntimeError, which
         says where but not with what, where the work raised something.
         """
         if self._has_begun():
             with self._slots.one():
+                self._budget.require()
                 for is_last in (False, True):
                     self._start_missing()
                     # There is one for each slot, unless it could not be started.
@@ -125,12 +132,15 @@ class Children:
             ending = self._replace(child)
             # Memory may have been short, and badly used, since an earlier request.
             if ending == "cpu" or (is_last and ending in ("memory", "crash")):
+                self._budget.spend(_CPU_SECONDS)
                 raise TooCostly(ending) from None
             return None
         except BaseException:
             self._replace(child, "died")
             raise
         self._idle.append(child)
+        (microseconds,), answer = CPU.unpack(answer[: CPU.size]), answer[CPU.size :]
+        self._budget.spend(min(microseconds / 1e6, _CPU_SECONDS))
         if answer[:1] == DONE:
             return answer[1:]
         raise RuntimeError(f"In a child: {answer[1:].decode()}")

@@ -86,7 +86,7 @@ class Metrics:
         )
         self._busy = Counter(
             "cc_requests_refused_busy",
-            "Requests that were refused because too many waited.",
+            "Requests that were refused because too many waited, or for their tenant's share.",
             registry=registry,
         )
         self.feed_waiting = Gauge(
@@ -148,7 +148,7 @@ class Metrics:
         self._cut.labels(reason).inc()
 
     def refused_busy(self) -> None:
-        """Counts a request that was refused because too many waited."""
+        """Counts a request that was refused because too many waited, or for its tenant's share."""
         self._busy.inc()
 
     def delivery_begins(self, seconds: float) -> None:

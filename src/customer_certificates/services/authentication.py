@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import BigInteger, bindparam, case, select
 
 from ..crypto import tokens
-from ..errors import Unauthenticated, Unavailable
+from ..errors import TooManyRequests, Unauthenticated, Unavailable
 from ..gateways.database import EVERYBODY, Database
 from ..models import Token, User
 from .attempts import Attempts
@@ -88,7 +88,7 @@ class Authentication:
         attempt = self._attempts.begin(email, peer)
         try:
             signed_in = self._user(email, password)
-        except Unavailable:
+        except (TooManyRequests, Unavailable):
             self._attempts.take_back(attempt)
             raise
         if signed_in is None:

@@ -1,5 +1,4 @@
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,12 +6,11 @@ import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
-from customer_certificates.app import create_app
 from customer_certificates.crypto.passwords import PasswordHashes
 
 from ..conftest import Backend
 from ..factories import a_user, an_upload
-from ..tables import NOTHING, dump
+from ..tables import dump
 from . import refusal
 
 SAME = [
@@ -194,15 +192,3 @@ def columns_of_users(engine: sa.Engine) -> list[str]:
 @pytest.mark.parametrize("password", ["x", "\x00", "пароль 👩‍💻", "x" * 1024, " ", "\n"])
 def test_any_text_is_a_password(client: TestClient, password: str) -> None:
     assert client.simulate_post("/users", json=a_user(password=password)).status_code == 201
-
-
-def test_too_many_passwords_at_once_are_refused(backend: Backend, engine: sa.Engine) -> None:
-    """With one request thread, there is room for no password at all."""
-    app = create_app(replace(backend.config(), threads=1))
-    client = TestClient(app, headers={"Host": "localhost"})
-    answer = client.simulate_post("/users", json=a_user())
-    app.close()
-
-    assert refusal(answer) == (503, "unavailable", {})
-    assert answer.headers["Retry-After"] == "1"
-    assert dump(engine) == NOTHING

@@ -1,23 +1,20 @@
-"""What each tenant may use up in a time."""
+"""Limits of the CPU time that each tenant uses."""
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 from time import monotonic
 
 from ..errors import TooManyRequests
 from .admission import TENANT
-
-_MOST_TENANTS = 10_000
+from .token_buckets import TokenBuckets
 
 
 class CpuBudget:
     """CPU time: each tenant has `seconds` of it, and gets as much again in a minute.
 
     The time is known only after the work, so a tenant may owe some; it waits then. Work for no
-    tenant is not counted. A tenant that is forgotten has the whole budget again; those that used
-    some of it last are remembered.
+    tenant is not counted.
     """
 
     def __init__(
@@ -31,7 +28,7 @@ class CpuBudget:
         self._rate = seconds / 60
         self._on_refusal = on_refusal
         self._clock = clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets = TokenBuckets(self._rate, seconds)
         self._lock = Lock()
 
     def require(self) -> None:
@@ -40,7 +37,7 @@ class CpuBudget:
         if tenant is None:
             return
         with self._lock:
-            left = self._left_of(tenant)
+            left = self._buckets.left(tenant, self._clock())
         if left <= 0:
             self._on_refusal()
             raise TooManyRequests(
@@ -55,11 +52,4 @@ class CpuBudget:
         if tenant is None:
             return
         with self._lock:
-            self._left[tenant] = self._left_of(tenant) - seconds, self._clock()
-            self._left.move_to_end(tenant)
-            if len(self._left) > _MOST_TENANTS:
-                self._left.popitem(last=False)
-
-    def _left_of(self, tenant: str) -> float:
-        left, since = self._left.get(tenant) or (self._seconds, 0.0)
-        return min(self._seconds, left + (self._clock() - since) * self._rate)
+            self._buckets.spend(tenant, seconds, self._clock())

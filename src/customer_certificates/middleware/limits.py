@@ -16,7 +16,7 @@ from falcon import Request, Response
 
 from ..errors import TooManyRequests
 from ..gateways.client_networks import client_network
-from .token_buckets import TokenBuckets
+from ..gateways.token_buckets import TokenBuckets
 
 _BURST_SECONDS = 2
 

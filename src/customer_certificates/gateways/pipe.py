@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import OperationalError, errors
-from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus
 
 from . import loop
+from .libpq import DONE, OUTDATED, Values, connection_lost, send_prepared
 from .prepared import IdentifiedStatement, Prepared, Row
 from .watch import Watch
 
-_BINARY = 1
-_DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
-# What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
-_OUTDATED = errors.InvalidSqlStatementName | errors.FeatureNotSupported
 _MOST_IN_BATCH = 64
 _LOOK_SECONDS = 0.1
 
@@ -103,14 +99,14 @@ class Pipe:
     def _put(self, read: _Read) -> None:
         statement = read.statement
         try:
-            parameters = self._dumped(statement.parameters)
+            parameters = self._values.dumped(statement.parameters)
         except Exception as error:
             # A value that the driver cannot send.
             _fail(read, error)
             return
         read.results = 2
         scope = self._scope
-        identity = self._dumped(scope.parameters({"tenant": str(statement.tenant)}))
+        identity = self._values.dumped(scope.parameters({"tenant": str(statement.tenant)}))
         self._put_one(read, scope.name, scope.sql, identity)
         self._put_one(read, statement.name, statement.sql, parameters)
         self._in_flight.append(read)
@@ -123,7 +119,7 @@ class Pipe:
             self._fresh.append(name)
             self._libpq.send_prepare(prepared, sql.encode())
             read.results += 1
-        self._libpq.send_query_prepared(prepared, parameters, None, _BINARY)
+        send_prepared(self._libpq, prepared, parameters)
 
     def _flush(self) -> None:
         if self._libpq.flush():
@@ -164,10 +160,9 @@ class Pipe:
         for read in batch:
             mine = results[at : at + read.results]
             at += read.results
-            wrong = next((one for one in mine if one.status not in _DONE), None)
+            wrong = next((one for one in mine if one.status not in DONE), None)
             if wrong is None:
-                self._transformer.set_pgresult(mine[-1])
-                rows = self._transformer.load_rows(0, mine[-1].ntuples, tuple)
+                rows = self._values.rows(mine[-1])
                 if not read.rows.done():
                     read.rows.set_result(rows)
                 continue
@@ -178,7 +173,7 @@ class Pipe:
                 self._alone.append(read)
                 continue
             error = errors.error_from_result(wrong)
-            if isinstance(error, _OUTDATED) and not read.was_outdated:
+            if isinstance(error, OUTDATED) and not read.was_outdated:
                 self._names.clear()
                 read.was_outdated = True
                 self._alone.append(read)
@@ -198,7 +193,7 @@ class Pipe:
         self._opening = None
         self._connection, self._libpq = connection, connection.pgconn
         self._descriptor = self._libpq.socket
-        self._transformer = Transformer(connection)
+        self._values = Values(connection)
         self._names, self._fresh, self._results = {}, [], []
         self._libpq.enter_pipeline_mode()
         self._loop.add_reader(self._descriptor, self._readable)
@@ -232,15 +227,12 @@ class Pipe:
             self._waiting.clear()
         for read in lost:
             if read.was_lost or not may_repeat or self._watch.hangs:
-                _fail(read, OperationalError("the connection to the server was lost"))
+                _fail(read, connection_lost())
             else:
                 read.was_lost = True
                 self._waiting.append(read)
         if self._waiting or self._alone:
             self._schedule()
-
-    def _dumped(self, values: list[Any]) -> Any:
-        return self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
 
 
 def _fail(read: _Read, error: Exception) -> None:

@@ -8,7 +8,6 @@ import psycopg
 from psycopg import Error as Error
 from psycopg import IntegrityError as IntegrityError
 from psycopg import OperationalError, errors
-from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 from sqlalchemy import URL, Engine, Select, Text, bindparam, event, func, true
@@ -17,11 +16,11 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import Dialect
 
 from . import loop
+from .libpq import DONE, OUTDATED, Values, connection_lost, send_prepared
 from .pipe import Pipe as Pipe
 from .prepared import Row, Sent, Tenant
 from .sql import EVENTS_CHANNEL
 
-_BINARY = 1
 _READY = {
     (True, False): Ready.R,
     (False, True): Ready.W,
@@ -34,10 +33,7 @@ _LOOK_SECONDS = 1.0
 # The server's log is its own affair.
 has_log_file = False
 has_one_writer = False
-_DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
-# What was prepared is no longer there (a pooler's doing), or no longer fits (a migration's).
-_OUTDATED = errors.InvalidSqlStatementName | errors.FeatureNotSupported
 # No statement of ours takes a tenth of this; one that does is stuck behind a lock or a sick disk.
 _SESSION = {
     "statement_timeout": "5s",
@@ -95,7 +91,7 @@ def configure(engine: Engine) -> None:
 
 def is_passing(error: BaseException | None) -> bool:
     """Whether the same statement may succeed later: timeouts, deadlocks, a server going down."""
-    return isinstance(error, OperationalError | errors.ReadOnlySqlTransaction | _OUTDATED)
+    return isinstance(error, OperationalError | errors.ReadOnlySqlTransaction | OUTDATED)
 
 
 def lift_timeouts(connection: Any, _record: object) -> None:
@@ -170,7 +166,7 @@ class Runner:
         self.descriptor = descriptor(connection)
         self._connection = connection
         self._libpq = connection.pgconn
-        self._transformer = Transformer(connection)
+        self._values = Values(connection)
         self._names: dict[str, bytes] = {}
         self._prepared = 0
 
@@ -213,7 +209,7 @@ class Runner:
     ) -> list[list[Row]]:
         libpq = self._libpq
         # A value that the driver cannot send is found before anything is sent.
-        dumped = [self._dumped(values) for _, _, values in statements]
+        dumped = [self._values.dumped(values) for _, _, values in statements]
         fresh: list[str] = []
         places: list[int] = []
         count = 0
@@ -227,7 +223,7 @@ class Runner:
                 prepared = self._send_prepare(name, sql)
                 fresh.append(name)
                 count += 1
-            libpq.send_query_prepared(prepared, values, None, _BINARY)
+            send_prepared(libpq, prepared, values)
             places.append(count)
             count += 1
         if after:
@@ -236,11 +232,11 @@ class Runner:
         results = self._results(ExecStatus.PIPELINE_SYNC)
         libpq.exit_pipeline_mode()
         for result in results:
-            if result.status not in _DONE:
+            if result.status not in DONE:
                 for name in fresh:
                     self._names.pop(name, None)
                 raise self._failed(result)
-        return [self._rows(results[place]) for place in places]
+        return [self._values.rows(results[place]) for place in places]
 
     def _results(self, last: ExecStatus | None) -> list[Any]:
         """The results up to the one with the status `last`, or up to the end."""
@@ -259,7 +255,7 @@ class Runner:
             elif result is not None or last is None:
                 return results
             elif libpq.status == ConnStatus.BAD:
-                raise OperationalError("the connection to the server was lost")
+                raise connection_lost()
 
     def _command(self, command: bytes) -> None:
         self._libpq.send_query(command)
@@ -269,16 +265,9 @@ class Runner:
 
     def _failed(self, result: Any) -> Exception:
         error = _error(self._libpq, result)
-        if isinstance(error, _OUTDATED):
+        if isinstance(error, OUTDATED):
             self._names.clear()
         return error
-
-    def _dumped(self, values: list[Any]) -> Any:
-        return self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
-
-    def _rows(self, result: Any) -> list[Row]:
-        self._transformer.set_pgresult(result)
-        return self._transformer.load_rows(0, result.ntuples, tuple)
 
     def _send_prepare(self, name: str, sql: str) -> bytes:
         self._prepared += 1
@@ -289,5 +278,5 @@ class Runner:
 
 def _error(libpq: Any, result: Any) -> Exception:
     if libpq.status == ConnStatus.BAD:
-        return OperationalError("the connection to the server was lost")
+        return connection_lost()
     return errors.error_from_result(result)

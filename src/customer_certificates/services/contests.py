@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import BigInteger, DateTime, bindparam, delete, or_, select, update
 from sqlalchemy.orm import aliased
 
-from ..gateways.database import EVERYBODY, Database, Transaction
+from ..gateways.database import Database, Transaction
 from ..models import HostnameChallenge, HostnameClaim
 from .hostname_notices import HostnameNotices
+from .removal import remove_in_batches
 
 # So long a user can see that a challenge has expired.
 _KEPT = timedelta(days=30)
-_REMOVED_AT_ONCE = 1000
 _TIME = DateTime(timezone=True)
 
 
@@ -65,14 +65,7 @@ class Contests:
 
         Their random parts are never used again: each challenge has new ones.
         """
-        number = 0
-        while True:
-            values = {"before": self._now() - _KEPT, "limit": _REMOVED_AT_ONCE}
-            with self._database.begin(EVERYBODY) as session:
-                removed = session.run(self._remove, **values)
-            number += len(removed)
-            if len(removed) < _REMOVED_AT_ONCE:
-                return number
+        return remove_in_batches(self._database, self._remove, before=self._now() - _KEPT)
 
 
 def _removal() -> Any:

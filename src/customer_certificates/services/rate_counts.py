@@ -10,8 +10,7 @@ from sqlalchemy.dialects import postgresql
 from ..gateways.database import EVERYBODY, Database, Transaction
 from ..gateways.prepared import Prepared, Row
 from ..models import RateCount
-
-_REMOVED_AT_ONCE = 1000
+from .removal import remove_in_batches
 
 
 class Rate(NamedTuple):
@@ -72,13 +71,7 @@ class RateCounts:
 
     def clean(self) -> int:
         """Removes counts whose window is over; returns how many. Raises Unavailable."""
-        number = 0
-        while True:
-            with self._database.begin(EVERYBODY) as session:
-                removed = session.run(self._remove, now=self._now(), limit=_REMOVED_AT_ONCE)
-            number += len(removed)
-            if len(removed) < _REMOVED_AT_ONCE:
-                return number
+        return remove_in_batches(self._database, self._remove, now=self._now())
 
     def _additions(
         self, rates: Sequence[Rate], now: datetime

@@ -10,19 +10,19 @@ import msgspec
 from sqlalchemy import BigInteger, bindparam, delete, func, select, update
 
 from ..errors import Conflict, Finding, Invalid
-from ..gateways.database import EVERYBODY, Database, Locked, Transaction
+from ..gateways.database import Database, Locked, Transaction
 from ..gateways.prepared import Row
 from ..gateways.sql import replacing
 from ..models import KeptAnswer, User
 from .callers import Caller
 from .quota_limits import require
+from .removal import remove_in_batches
 
 T = TypeVar("T")
 
 KEPT_FOR = timedelta(hours=24)
-# Each request with a key removes so many that are older; `clean` removes them by the thousand.
+# Each request with a key removes so many that are older; `clean` removes all of them.
 _REMOVED_AT_ONCE = 4
-_REMOVED_BY_CLEAN = 1000
 
 
 class Reply(NamedTuple):
@@ -120,15 +120,7 @@ class Repeats:
 
     def clean(self) -> int:
         """Removes all that is older than 24 hours, and says how many they were."""
-        number = 0
-        while True:
-            with self._database.begin(EVERYBODY) as session:
-                removed = session.run(
-                    self._remove, expired=self._expired(), limit=_REMOVED_BY_CLEAN
-                )
-            number += len(removed)
-            if len(removed) < _REMOVED_BY_CLEAN:
-                return number
+        return remove_in_batches(self._database, self._remove, expired=self._expired())
 
     def hold(self, name: bytes) -> Callable[[], None]:
         """Has one request alone carry it out, until what is given is called. Raises Conflict where

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -136,11 +135,9 @@ class TraefikSelection:
             for fingerprint in fingerprints.values()
             if fingerprint in self._common_names
         }
-        # Threads do this at once: each step by itself leaves it whole.
         self._common_names.update(found)
         while len(self._common_names) > _MOST_REMEMBERED:
-            with suppress(KeyError):
-                self._common_names.popitem(last=False)
+            self._common_names.popitem(last=False)
         return result | found
 
 

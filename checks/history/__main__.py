@@ -56,7 +56,7 @@ def main(
 
 
 def table(report: Report) -> str:
-    """What was done and found, a line each."""
+    """The report as text: a line for each count."""
     outcome = report.outcome
     statuses = ", ".join(f"{number} x {name}" for name, number in sorted(outcome.statuses.items()))
     kinds = ", ".join(f"{number} x {name}" for name, number in sorted(report.faults.items()))

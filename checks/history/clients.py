@@ -73,7 +73,7 @@ class Clients:
         return int(self._number.value)
 
     def total(self) -> Outcome:
-        """What became of all lives that have ended. Raises RuntimeError if a client failed."""
+        """The outcome of all lives that have ended. Raises RuntimeError if a client failed."""
         if self._failure:
             raise RuntimeError(self._failure)
         with self._lock:
@@ -130,7 +130,7 @@ def _live(
     busy: Any,
     number: Any,
 ) -> None:
-    """A client process: lives until it is told to end."""
+    """Runs lives in a client process until the checker stops it."""
     lock = Lock()
 
     def add(count: int) -> None:

@@ -35,7 +35,7 @@ class Problem(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct):
-    """What became of one or more lives."""
+    """The outcome of one or more lives: counts, and the problems that were found."""
 
     lives: int = 0
     reads: int = 0
@@ -60,7 +60,7 @@ class Outcome(msgspec.Struct):
 
 
 class Plan(msgspec.Struct):
-    """What a life needs to know; written down, so that it can be ended later."""
+    """The parameters of a life. They are stored, so that a later run can finish the life."""
 
     number: int
     seed: int

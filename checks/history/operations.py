@@ -1,4 +1,4 @@
-"""What clients do and see: writes and reads of one user, and the state that they act on."""
+"""Operations of clients: writes and reads of one user, and the state that they act on."""
 
 from collections.abc import Mapping
 from functools import lru_cache

@@ -35,7 +35,7 @@ class Goal(msgspec.Struct, frozen=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What runs. `kinds` are the faults; () means all that are possible."""
+    """The settings of a run. `kinds` are the kinds of faults; () means all possible ones."""
 
     backend: Backend = "postgresql"
     services: int = 2

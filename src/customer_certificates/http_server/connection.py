@@ -88,7 +88,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport: Any = transport
-        # What is left unsent calls `pause_writing`. With 0, uvloop's TLS calls it for nothing.
+        # The loop calls `pause_writing` for any unsent byte. With 0, uvloop calls it for TLS even
+        # if it has sent all of them.
         transport.set_write_buffer_limits(high=1)
         self.peer = transport.get_extra_info("peername")[0]
         server = self._server

@@ -40,7 +40,7 @@ class HttpServer:
         most_body_bytes: int,
         on_cut: Callable[[str], None],
     ) -> None:
-        """`on_cut` is told why a connection was cut: `slow` or `scarce`."""
+        """`on_cut` is called with the reason when a connection is cut: `slow` or `scarce`."""
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time

@@ -43,8 +43,7 @@ class Challenges:
         *,
         at_once: int,
     ) -> None:
-        """`at_once` is how many callers may wait for a check: it takes seconds, and others need
-        the threads as well."""
+        """`at_once` is how many callers may wait for a check at once: it takes seconds."""
         self._database = database
         self._checks = checks
         self._proving = proving

@@ -1,4 +1,4 @@
-"""Hashing off the request threads: slow on purpose, so it waits in a queue of its own."""
+"""Hashes passwords in a thread: it is slow on purpose, so requests wait for it in a queue."""
 
 import os
 import sys

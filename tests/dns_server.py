@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import dns.exception
@@ -16,6 +17,7 @@ import dns.update
 from customer_certificates.config import ResolverAddress
 from customer_certificates.gateways.dns import Dns
 
+from .parallel import NUMBER
 from .servers import Server, free_port
 
 # Names of tests are in the first. The others are domains on the same server, which is 127.0.0.1.
@@ -58,6 +60,14 @@ zone:
   - domain: another.test
   - domain: broken.test
 """
+
+
+_NUMBERS = count(1)
+
+
+def unused_label() -> str:
+    """A label for a name that no other test uses: the processes of a run share the server."""
+    return f"t{NUMBER}-{next(_NUMBERS)}"
 
 
 def knot_program() -> str | None:

@@ -1,7 +1,5 @@
 """Lookups on a real server, and what a bad one answers."""
 
-from itertools import count
-
 import dns.message
 import dns.rrset
 import pytest
@@ -9,16 +7,13 @@ from dns.message import Message
 
 from customer_certificates.gateways.dns import Dns, Edge, LookupFailed
 
-from ..dns_server import BROKEN_ZONE, OTHER_ZONE, DnsServer
+from ..dns_server import BROKEN_ZONE, OTHER_ZONE, DnsServer, unused_label
 from .resolver_stub import ResolverStub
-
-_NUMBERS = count(1)
 
 
 @pytest.fixture
 def name() -> str:
-    """A name that no other test of this module uses."""
-    return f"a{next(_NUMBERS)}.lookups.example"
+    return f"{unused_label()}.lookups.example"
 
 
 def texts(client: Dns, name: str) -> list[tuple[bytes, ...]]:
@@ -179,8 +174,7 @@ def test_addresses_on_which_resolvers_agree(dns_server: DnsServer, name: str) ->
 
 @pytest.mark.parametrize("by", ["name", "address", "address of the name"])
 def test_a_name_leads_to_the_edge(dns_server: DnsServer, name: str, by: str) -> None:
-    number = next(_NUMBERS)
-    edge, address = f"edge{number}.example", f"198.51.100.{number}"
+    edge, address = f"edge.{name}", "198.51.100.1"
     if by != "address":
         dns_server.set(edge, "A", address)
     if by == "name":

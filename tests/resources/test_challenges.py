@@ -1,7 +1,6 @@
 """Challenges over HTTP; which record proves what is tests/services/test_challenges.py's."""
 
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import pytest
@@ -11,10 +10,8 @@ from falcon.testing import TestClient
 from customer_certificates.app import Application, create_app
 
 from ..conftest import Backend
-from ..dns_server import DnsServer
+from ..dns_server import DnsServer, unused_label
 from . import refusal
-
-_NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +35,8 @@ def asking(_asking: Application, engine: sa.Engine) -> TestClient:
 
 
 @pytest.fixture
-def name(backend: Backend) -> str:
-    return f"h{next(_NUMBERS)}-{backend.name}.example"
+def name() -> str:
+    return f"{unused_label()}.example"
 
 
 def path_of(user_id: int, hostname: str) -> str:

@@ -6,7 +6,6 @@ Each test has names of its own: all share the DNS server.
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any, NamedTuple
 
 import dns.message
@@ -34,7 +33,7 @@ from customer_certificates.services.passwords import Passwords
 from customer_certificates.services.users import Users
 
 from ..conftest import Backend
-from ..dns_server import BROKEN_ZONE, OTHER_ZONE, THIRD_ZONE, DnsServer
+from ..dns_server import BROKEN_ZONE, OTHER_ZONE, THIRD_ZONE, DnsServer, unused_label
 from ..factories import CHEAPEST_HASHES
 from ..gateways.receiver import Received, Receiver
 from ..gateways.resolver_stub import ResolverStub
@@ -42,7 +41,6 @@ from ..ownership import hostnames_on
 from ..tables import add_users
 from .challenge_parts import DOMAIN, Parts
 
-_NUMBERS = count(1)
 HOUR = timedelta(hours=1)
 ZONES = (OTHER_ZONE, THIRD_ZONE)
 EDGE = "198.51.100.10"
@@ -109,9 +107,9 @@ def users(engine: sa.Engine) -> list[int]:
 
 
 @pytest.fixture
-def name(backend: Backend) -> str:
+def name() -> str:
     """A hostname that no other test uses."""
-    return f"www.c{next(_NUMBERS)}-{backend.name}.example"
+    return f"www.{unused_label()}.example"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import psutil
 import psycopg
 import redis
 
+from tests.servers import Server
 from tests.watchdog import kill_family
 
 from .stack import Stack
@@ -72,6 +73,21 @@ def _service_kill(stack: Stack, choices: random.Random) -> str:
     return f"service {number} with all its processes, and started again"
 
 
+def _kill(server: Server, choices: random.Random) -> None:
+    """Kills all processes of the server, and starts it again a moment later."""
+    server.kill()
+    time.sleep(choices.uniform(*_SHORT_SECONDS))
+    server.start()
+
+
+def _pause(server: Server, seconds: float) -> str:
+    """Stops all processes of the server for some time."""
+    server.pause()
+    time.sleep(seconds)
+    server.resume()
+    return f"for {seconds:.1f} s"
+
+
 def _postgresql_restart(stack: Stack, choices: random.Random) -> str:
     assert stack.postgresql
     stack.postgresql.stop()
@@ -81,19 +97,13 @@ def _postgresql_restart(stack: Stack, choices: random.Random) -> str:
 
 def _postgresql_kill(stack: Stack, choices: random.Random) -> str:
     assert stack.postgresql
-    stack.postgresql.kill()
-    time.sleep(choices.uniform(*_SHORT_SECONDS))
-    stack.postgresql.start()
+    _kill(stack.postgresql, choices)
     return "all its processes, and started again"
 
 
 def _postgresql_pause(stack: Stack, choices: random.Random) -> str:
     assert stack.postgresql
-    seconds = choices.uniform(*_LONG_SECONDS)
-    stack.postgresql.pause()
-    time.sleep(seconds)
-    stack.postgresql.resume()
-    return f"for {seconds:.1f} s"
+    return _pause(stack.postgresql, choices.uniform(*_LONG_SECONDS))
 
 
 def _connections_cut(stack: Stack, choices: random.Random) -> str:
@@ -133,19 +143,13 @@ def _sqlite_lock(stack: Stack, choices: random.Random) -> str:
 
 def _redis_kill(stack: Stack, choices: random.Random) -> str:
     assert stack.redis
-    stack.redis.kill()
-    time.sleep(choices.uniform(*_SHORT_SECONDS))
-    stack.redis.start()
+    _kill(stack.redis, choices)
     return "and started again, empty"
 
 
 def _redis_pause(stack: Stack, choices: random.Random) -> str:
     assert stack.redis
-    seconds = choices.uniform(*_LONG_SECONDS) / 3
-    stack.redis.pause()
-    time.sleep(seconds)
-    stack.redis.resume()
-    return f"for {seconds:.1f} s"
+    return _pause(stack.redis, choices.uniform(*_LONG_SECONDS) / 3)
 
 
 def _redis_flush(stack: Stack, choices: random.Random) -> str:

@@ -23,7 +23,8 @@ from ..ownership import hostnames_on
 from ..tables import dump
 from . import base64_of, codes, key_der, refusal, self_signed, store
 from .conftest import Apps, Clock
-from .test_feed import Reader, id_of
+from .feed_reader import Reader
+from .test_feed import id_of
 from .test_resolve import public, resolved
 from .test_serving import item, report
 
@@ -96,7 +97,7 @@ def test_one_that_is_not_valid_yet_waits_and_takes_over(
     engine: sa.Engine,
     stored_keys: StoredKeys,
 ) -> None:
-    reader = Reader(enforcing)
+    reader = Reader(enforcing, engine)
     reader.read()
     answer = put(enforcing, certificate, future())
     start = clock.now + 5 * DAY
@@ -586,7 +587,7 @@ def test_a_hostname_that_is_anothers_by_then_stops_the_cutover(
     else:
         path, left = store(enforcing, owner, both, activate_at=at(clock.now + 5 * DAY)), False
     store(enforcing, stranger, public(SHOP), active=True)
-    reader = Reader(enforcing)
+    reader = Reader(enforcing, engine)
     reader.read()
     clock.now += 5 * DAY
     assert (run(), run()) == (0, 0)

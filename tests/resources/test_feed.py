@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from falcon.testing import Result, TestClient
+from falcon.testing import TestClient
 
 from customer_certificates.gateways.changes import Changes
 from customer_certificates.models import PrivateKey, User
@@ -16,72 +16,25 @@ from ..conftest import Backend
 from ..credentials import bearer, make_token
 from ..pki import authority
 from ..pki.authority import a_leaf
-from ..tables import wait_until_settled
 from . import an_upload_of, base64_of, der_of, key_der, pem, refusal, self_signed, store
 from .conftest import Clock
+from .feed_reader import FEED, Reader
 from .test_resolve import DAY, WWW, add, public
 from .test_terminators import LONG, reads
-
-FEED = "/terminators/feed"
-
-
-class Reader:
-    """What an agent does: it takes page after page, and remembers where it is."""
-
-    engine: sa.Engine | None = None
-
-    def __init__(self, client: TestClient, **params: Any) -> None:
-        self.client = client
-        self.params = params
-        self.cursor = ""
-        self.resets = 0
-
-    def ask(self, **params: Any) -> Result:
-        since = {"since": self.cursor} if self.cursor else {}
-        return self.client.simulate_get(FEED, params={**since, **self.params, **params})
-
-    def page(self, **params: Any) -> dict[str, Any]:
-        answer = self.ask(**params)
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["Cache-Control"] == "no-store"
-        page: dict[str, Any] = answer.json
-        assert page.keys() == {"cursor", "more", "reset", "changes"}
-        self.cursor = page["cursor"]
-        self.resets += page["reset"]
-        return page
-
-    def read(self) -> list[tuple[int, int | None]]:
-        """All there is, once settled: ids with versions, None where it is to be served no more."""
-        if self.engine is not None:
-            wait_until_settled(self.engine)
-        changes, more = [], True
-        while more:
-            page = self.page()
-            changes += page["changes"]
-            more = page["more"]
-        for change in changes:
-            if not change["active"]:
-                shown = {"certificate_id", "user_id", "active", "event_id", "reserved_hostnames"}
-                assert change.keys() <= shown
-        return [(one["certificate_id"], one.get("version")) for one in changes]
-
-
-@pytest.fixture(autouse=True)
-def _settling(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readers wait for the transactions of this test's database."""
-    monkeypatch.setattr(Reader, "engine", engine)
 
 
 def id_of(path: str) -> int:
     return int(path.rpartition("/")[2])
 
 
-def test_an_entry_has_all_that_is_served(reporting: TestClient, owner: int) -> None:
+def test_an_entry_has_all_that_is_served(
+    reporting: TestClient, owner: int, engine: sa.Engine
+) -> None:
     middle = authority.an_authority("Middle", "Root")
     leaf = a_leaf("Middle", WWW, hostnames=[WWW, "*.example.com"])
     path = store(reporting, owner, an_upload_of(leaf, middle), active=True)
     shown = reporting.simulate_get(path).json
-    (entry,) = Reader(reporting).page()["changes"]
+    (entry,) = Reader(reporting, engine).page()["changes"]
 
     key = load_pem_private_key(entry.pop("private_key_pem").encode(), None)
     assert der_of(key) == key_der(WWW)
@@ -98,12 +51,12 @@ def test_an_entry_has_all_that_is_served(reporting: TestClient, owner: int) -> N
 
 
 def test_a_snapshot_comes_in_pages_and_is_followed_by_changes(
-    reporting: TestClient, owner: int, stranger: int
+    reporting: TestClient, owner: int, stranger: int, engine: sa.Engine
 ) -> None:
     ids = [add(reporting, user, self_signed(WWW)) for user in (owner,) * 3]
     ids += [add(reporting, stranger, self_signed("www.example.org"))]
     add(reporting, owner, self_signed(WWW), active=False)
-    reader = Reader(reporting, limit=2)
+    reader = Reader(reporting, engine, limit=2)
 
     first = reader.page()
     assert (first["reset"], first["more"]) == (True, True)
@@ -119,7 +72,7 @@ def test_a_snapshot_comes_in_pages_and_is_followed_by_changes(
 def test_each_change_goes_out_once(
     reporting: TestClient, owner: int, stranger: int, engine: sa.Engine
 ) -> None:
-    reader = Reader(reporting)
+    reader = Reader(reporting, engine)
     assert (reader.read(), reader.resets) == ([], 1)
 
     path = store(reporting, owner, self_signed(WWW))
@@ -149,8 +102,10 @@ def test_each_change_goes_out_once(
     assert reader.resets == 1
 
 
-def test_several_changes_of_one_certificate_are_one(reporting: TestClient, owner: int) -> None:
-    reader = Reader(reporting)
+def test_several_changes_of_one_certificate_are_one(
+    reporting: TestClient, owner: int, engine: sa.Engine
+) -> None:
+    reader = Reader(reporting, engine)
     reader.read()
     path = store(reporting, owner, self_signed(WWW), active=True)
     other = add(reporting, owner, self_signed("shop.example.com"))
@@ -165,10 +120,10 @@ def test_several_changes_of_one_certificate_are_one(reporting: TestClient, owner
 
 
 def test_many_changes_come_in_pages(
-    reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch
+    reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch, engine: sa.Engine
 ) -> None:
     monkeypatch.setattr(feed, "_MOST_CHANGES", 2)
-    reader = Reader(reporting)
+    reader = Reader(reporting, engine)
     reader.read()
     ids = [add(reporting, owner, self_signed(f"{n}.example.com")) for n in range(5)]
 
@@ -178,11 +133,11 @@ def test_many_changes_come_in_pages(
 
 
 def test_a_page_of_large_certificates_ends_sooner(
-    reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch
+    reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch, engine: sa.Engine
 ) -> None:
     ids = [add(reporting, owner, self_signed(f"{n}.example.com")) for n in range(3)]
     monkeypatch.setattr(feed, "_MOST_BYTES", 1)
-    reader = Reader(reporting)
+    reader = Reader(reporting, engine)
 
     assert [len(reader.page()["changes"]) for _ in range(3)] == [1, 1, 1]
     assert (reader.read(), reader.resets) == ([], 1)
@@ -194,10 +149,10 @@ def test_a_page_of_large_certificates_ends_sooner(
     ["x", "0", "0" * 16, f"{'0' * 16}.1.1.1", f"{'0' * 16}.1.{'9' * 19}.1", "\x00", "é", "%20"],
 )
 def test_a_cursor_that_is_none_begins_a_snapshot(
-    reporting: TestClient, owner: int, since: str
+    reporting: TestClient, owner: int, since: str, engine: sa.Engine
 ) -> None:
     certificate_id = add(reporting, owner, self_signed(WWW))
-    reader = Reader(reporting)
+    reader = Reader(reporting, engine)
     reader.cursor = since
     page = reader.page()
 
@@ -209,7 +164,7 @@ def test_a_cursor_of_another_time_begins_a_snapshot(
     reporting: TestClient, owner: int, clock: Clock, engine: sa.Engine
 ) -> None:
     add(reporting, owner, self_signed(WWW, end=900 * DAY))
-    reader = Reader(reporting)
+    reader = Reader(reporting, engine)
     reader.read()
 
     clock.now += 88 * DAY
@@ -241,7 +196,7 @@ def test_what_cannot_be_served_is_not_sent(
             .values(sealed=b"CCK1" + bytes(100))
         )
     early = add(reporting, owner, public(start=DAY))
-    reader = Reader(reporting)
+    reader = Reader(reporting, engine)
     # The names of the others are kept from other users.
     assert reader.read() == [(early, 1), (expired, None), (without_key, None)]
     assert [detail["keys"] for _, _, detail in reads(engine)] == [[[early, 1]]]
@@ -259,7 +214,7 @@ def test_who_read_which_keys_is_recorded_for_each_user(
 ) -> None:
     mine = [add(reporting, owner, self_signed(f"{n}.example.com")) for n in range(2)]
     (theirs,) = [add(reporting, stranger, self_signed("www.example.org"))]
-    Reader(reporting).read()
+    Reader(reporting, engine).read()
 
     assert [
         (chain, path, detail["door"], detail["keys"]) for chain, path, detail in reads(engine)
@@ -274,7 +229,7 @@ def test_a_terminator_is_sent_what_is_within_its_reach(
 ) -> None:
     def reader(**reach: Any) -> Reader:
         token = make_token(engine, "terminator", **reach)
-        return Reader(TestClient(closed.app, headers=bearer(token)))
+        return Reader(TestClient(closed.app, headers=bearer(token)), engine)
 
     by_user = reader(user_ids=f"[{owner}]")
     by_name = reader(hostnames=f'["{WWW}"]')
@@ -300,7 +255,7 @@ def test_a_terminator_learns_nothing_of_names_beyond_its_reach(
     reporting: TestClient, closed: TestClient, owner: int, stranger: int, engine: sa.Engine
 ) -> None:
     token = make_token(engine, "terminator", hostnames=f'["{WWW}"]')
-    reader = Reader(TestClient(closed.app, headers=bearer(token)))
+    reader = Reader(TestClient(closed.app, headers=bearer(token)), engine)
     names = [WWW, "*.example.com", "shop.example.com"]
     both = add(reporting, owner, public(WWW, hostnames=names, **LONG))
     (entry,) = reader.page()["changes"]
@@ -334,7 +289,7 @@ class Waiting:
         self._thread.start()
 
     def _wait(self, reader: Reader, seconds: int) -> None:
-        self.page = reader.page(wait=seconds)
+        self.page = reader.page_now(wait=seconds)
 
     def answered(self) -> dict[str, Any]:
         self._thread.join(30)
@@ -342,8 +297,10 @@ class Waiting:
         return self.page
 
 
-def test_who_waits_is_told_when_something_changes(reporting: TestClient, owner: int) -> None:
-    reader = Reader(reporting)
+def test_who_waits_is_told_when_something_changes(
+    reporting: TestClient, owner: int, engine: sa.Engine
+) -> None:
+    reader = Reader(reporting, engine)
     reader.read()
     waiting = Waiting(reader)
     certificate_id = add(reporting, owner, self_signed(WWW))
@@ -353,7 +310,7 @@ def test_who_waits_is_told_when_something_changes(reporting: TestClient, owner: 
 
 
 def test_who_waits_holds_up_nobody(
-    reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch
+    reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch, engine: sa.Engine
 ) -> None:
     """More of them than requests are worked on at once."""
     begun = threading.Semaphore(0)
@@ -364,7 +321,7 @@ def test_who_waits_holds_up_nobody(
         wait(self, *given)
 
     monkeypatch.setattr(Changes, "wait", told)
-    readers = [Reader(reporting) for _ in range(8)]
+    readers = [Reader(reporting, engine) for _ in range(8)]
     for reader in readers:
         reader.read()
     waiting = [Waiting(reader) for reader in readers]
@@ -380,7 +337,7 @@ def test_what_is_held_back_by_an_older_transaction_is_not_passed_over(
     backend: Backend, reporting: TestClient, owner: int, stranger: int, engine: sa.Engine
 ) -> None:
     """Two transactions end in another order than they began: neither's event may be lost."""
-    reader = Reader(reporting)
+    reader = Reader(reporting, engine)
     reader.read()
     if backend.name == "sqlite":
         # There one follows the other.
@@ -390,6 +347,6 @@ def test_what_is_held_back_by_an_older_transaction_is_not_passed_over(
     with engine.begin() as older:
         older.execute(sa.update(User).where(User.id == stranger).values(name="renamed"))
         certificate_id = add(reporting, owner, self_signed(WWW))
-        assert reader.page()["changes"] == []
+        assert reader.page_now()["changes"] == []
         waiting = Waiting(reader)
     assert [one["certificate_id"] for one in waiting.answered()["changes"]] == [certificate_id]

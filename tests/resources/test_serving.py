@@ -13,7 +13,8 @@ from ..credentials import bearer, make_token
 from ..pki import authority
 from . import refusal, self_signed, store
 from .conftest import Clock
-from .test_feed import Reader, id_of
+from .feed_reader import Reader
+from .test_feed import id_of
 from .test_resolve import DAY, WWW
 from .test_terminators import LONG
 
@@ -167,9 +168,9 @@ def test_a_terminator_speaks_of_what_is_within_its_reach(
 
 
 def test_an_operator_sees_which_terminator_lags(
-    reporting: TestClient, owner: int, clock: Clock
+    reporting: TestClient, owner: int, clock: Clock, engine: sa.Engine
 ) -> None:
-    reader = Reader(reporting)
+    reader = Reader(reporting, engine)
     reader.read()
     early = reader.cursor
     happened = clock.now = authority.NOW + timedelta(minutes=1)

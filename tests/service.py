@@ -130,11 +130,16 @@ class Service:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that answer requests."""
-        return [one for one in self._children() if not _tells(one)]
+        return [one for one in self._children() if not _tells(one) and not _is_template(one)]
 
     def telling(self) -> list[psutil.Process]:
         """The process that tells webhooks; none while it is being replaced."""
         return [one for one in self._children() if _tells(one)]
+
+    def nurseries(self) -> list[psutil.Process]:
+        """The processes that fork the children which examine, one for each worker."""
+        (template,) = (one for one in self._children() if _is_template(one))
+        return template.children()
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
@@ -173,6 +178,12 @@ def _tells(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return "work" in process.cmdline()
     # It has just ended: whoever kills workers waits for that.
+    return False
+
+
+def _is_template(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "fork_nurseries" in " ".join(process.cmdline())
     return False
 
 

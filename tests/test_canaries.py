@@ -155,7 +155,7 @@ class Story:
             self._provoke_a_defect(client)
 
     def crash(self) -> None:
-        """Kills workers, and a child that examines, in the middle of a request with secrets."""
+        """Kills nurseries and workers in the middle of a request with secrets."""
         number = self._home.rpartition("/")[2]
         row = f"SELECT id FROM users WHERE id = {number} FOR UPDATE"
         for crash in _CRASHES:
@@ -164,9 +164,9 @@ class Story:
                 with held(self._backend, row):
                     lost = threads.submit(client.post, self._path, json=self._sealed)
                     until(lambda: waits(self._backend, self._engine))
+                    for nursery in self._service.nurseries():
+                        nursery.send_signal(crash)
                     for worker in self._service.workers():
-                        for child in worker.children():
-                            child.send_signal(crash)
                         worker.send_signal(crash)
                         psutil.wait_procs([worker], 30)
                     with pytest.raises(httpx.TransportError):

@@ -70,7 +70,7 @@ def test_no_process_of_the_service_can_be_dumped(
             user = client.post("/users", json=a_user()).headers["Location"]
             client.post(f"{user}/certificates", json=an_upload()).raise_for_status()
         workers = service.workers()
-        nurseries = [one for worker in workers for one in worker.children()]
+        nurseries = service.nurseries()
         children = [one for nursery in nurseries for one in nursery.children()]
         assert workers
         assert children

@@ -24,6 +24,7 @@ import uvloop
 from . import beside
 from .config import Config, share_metrics
 from .gateways.admin_server import AdminServer
+from .gateways.nursery import prepare_to_fork
 from .gateways.tls_files import Served, TlsFileError
 from .http_server import HttpServer
 from .resources.payloads import LARGEST_BODY_BYTES
@@ -52,6 +53,7 @@ def serve(config: Config) -> None:
     CC_TLS_… cannot be used.
     """
     _limit_arenas()
+    prepare_to_fork(f"{__package__}.pki.examination")
     # What is imported before the workers are forked, they share; what the garbage collector has
     # no need to look at, they do not copy.
     import_module(f"{__package__}.app")

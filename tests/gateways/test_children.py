@@ -94,7 +94,7 @@ def test_each_request_has_the_whole_cpu_time(pool: Pool) -> None:
     child = pool.run(b"pid")
 
     for _ in range(3):
-        assert pool.run(b"work_for 0.15") == child
+        assert pool.run(b"work_for 0.1") == child
 
 
 @pytest.mark.parametrize("request_", [b"work_for 0.15", b"count_for_ever"])
@@ -172,9 +172,17 @@ def test_children_killed_from_outside_are_replaced_unnoticed(pool: Pool) -> None
     assert pool.endings == {"died": 2}
 
 
-def test_a_nursery_killed_from_outside_is_replaced_unnoticed(pool: Pool) -> None:
+@pytest.mark.parametrize("with_template", [False, True])
+def test_a_nursery_killed_from_outside_is_replaced_unnoticed(
+    pool: Pool, with_template: bool
+) -> None:
     pids = pool.pids()
-    pool.nursery().kill()
+    nursery = pool.nursery()
+    template = nursery.parent()
+    assert template
+    if with_template:
+        template.kill()
+    nursery.kill()
 
     _until(lambda: not any(map(_lives, pids)))
     with ThreadPoolExecutor(2) as threads:
@@ -239,13 +247,19 @@ def test_requests_are_still_answered_while_the_service_is_told_to_stop(
     assert not pool.endings
 
 
+def test_nurseries_share_one_template(pool: Pool) -> None:
+    with closing(Pool()) as other:
+        assert pool.nursery().parent() == other.nursery().parent()
+        assert pool.nursery() != other.nursery()
+
+
 def test_no_process_outlives_close(impatient: None) -> None:
     pool = Pool()
     pids = pool.pids()
 
     pool.close()
 
-    assert not any(map(psutil.pid_exists, pids))
+    _until(lambda: not any(map(_lives, pids)))
     with pytest.raises(Unavailable):
         pool.run(b"echo 1")
 

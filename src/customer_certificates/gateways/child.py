@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from importlib import import_module
 from time import process_time
 
@@ -29,37 +30,81 @@ _MEMORY_BYTES = 256 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _NICENESS = 5
+# A worker sends all that a nursery has to know at once.
+_TELL_SECONDS = 5
 
 
-def main(descriptor: int, module: str, name: str, cpu_seconds: float) -> None:
-    """The nursery: prepares the work once, then forks and reaps children as it is ordered to.
+def fork_nurseries(descriptor: int, module: str) -> None:
+    """The template: imports `module`, then forks a nursery for each socket that it is sent.
 
-    `descriptor` is its channel. First comes the data to prepare with, and is answered by what went
-    wrong (nothing: ready). Then orders: 0 and the child's pipe, answered by the child's id (or the
-    negative errno), or a child's id, answered by the status that it ended with. It lives, and its
-    children with it, until the channel is closed, which the kernel does for a worker that is
-    killed.
+    `descriptor` is its channel, which any number of processes may send sockets on. It lives until
+    the last of these has closed the channel, which the kernel does for one that is killed.
     """
-    # A service that is told to stop still answers the requests under way, and needs them for it.
+    # A service that is told to stop still answers the requests under way, and needs children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Those who send nothing costly are answered first.
     os.nice(_NICENESS)
+    # The kernel reaps nurseries.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # A nursery's work imports it as well, and its worker is told what is wrong with it.
+    with suppress(Exception):
+        import_module(module)
     with socket.socket(fileno=descriptor) as channel:
-        try:
-            work: Work = getattr(import_module(module), name)(receive(channel))
-        except Exception:
-            send(channel, traceback.format_exc().encode())
-            return
-        # What the children share with the nursery, their garbage collection is not to copy.
-        gc.collect()
-        gc.freeze()
+        while True:
+            order, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+            if not order:
+                break
+            for given in descriptors:
+                # Its worker may have ended, and is told by the end of the socket what else fails.
+                with socket.socket(fileno=given) as nursery, suppress(OSError, EOFError):
+                    _fork_nursery(nursery, channel)
+
+
+def _fork_nursery(channel: socket.socket, others: socket.socket) -> None:
+    """Forks a process that has prepared its work, and obeys on `channel`.
+
+    First come the module and the name of the function that prepares, the CPU seconds of a request,
+    and the data to prepare with. That is answered with the nursery's process id, or with 0 and what
+    went wrong.
+    """
+    channel.settimeout(_TELL_SECONDS)
+    module, name, cpu_seconds, data = receive(channel).split(b" ", 3)
+    try:
+        work = _prepared(module.decode(), name.decode(), data)
+    except Exception:
+        send(channel, ORDER.pack(0) + traceback.format_exc().encode())
+        return
+    # What is here, the garbage collections of processes that are forked are not to copy.
+    gc.collect()
+    gc.freeze()
+    if os.fork():
+        return
+    try:
+        others.close()
+        channel.settimeout(None)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _keep_quiet()
-        send(channel, b"")
-        _obey(channel, work, cpu_seconds)
+        send(channel, ORDER.pack(os.getpid()))
+        _obey(channel, work, float(cpu_seconds))
+    finally:
+        os._exit(0)
+
+
+@lru_cache(maxsize=4)
+def _prepared(module: str, name: str, data: bytes) -> Work:
+    """Returns the same work for each worker of a service."""
+    work: Work = getattr(import_module(module), name)(data)
+    return work
 
 
 def _obey(channel: socket.socket, work: Work, cpu_seconds: float) -> None:
+    """The nursery: forks and reaps children as it is ordered to.
+
+    Orders are 0 and the child's pipe, answered by the child's id (or the negative errno), or a
+    child's id, answered by the status that it ended with. It lives, and its children with it,
+    until the channel is closed, which the kernel does for a worker that is killed.
+    """
     children: set[int] = set()
     while True:
         order, descriptors, _, _ = socket.recv_fds(channel, ORDER.size, 1)

@@ -67,13 +67,8 @@ class Terminator:
         return fingerprint(x509.load_pem_x509_certificate(ended.stdout))
 
     def wait_for(self, hostname: str | None, expected: str) -> None:
-        """Returns once it serves `expected` for `hostname`, ten times in a row: one that was
-        reloaded may have old processes that still accept connections for a moment."""
-
-        def is_served(found: str | None) -> bool:
-            return found == expected and all(self.served(hostname) == expected for _ in range(9))
-
-        self._wait(hostname, is_served)
+        """Returns once it serves `expected` for `hostname`, ten times in a row."""
+        self._wait(hostname, lambda found: found == expected, in_a_row=10)
 
     def wait_for_any(self, hostname: str) -> None:
         """Returns once it serves something for `hostname`."""
@@ -84,13 +79,16 @@ class Terminator:
         self._wait(hostname, lambda _: self.shown_by_openssl(hostname) == expected)
 
     def wait_for_end(self, hostname: str, *before: str) -> None:
-        """Returns once it serves none of `before` for `hostname`."""
-        self._wait(hostname, lambda found: found not in before)
+        """Returns once it serves none of `before` for `hostname`, ten times in a row."""
+        self._wait(hostname, lambda found: found not in before, in_a_row=10)
 
-    def _wait(self, hostname: str | None, is_so: Callable[[str | None], bool]) -> None:
+    def _wait(
+        self, hostname: str | None, is_so: Callable[[str | None], bool], in_a_row: int = 1
+    ) -> None:
+        # One that was reloaded may have old processes that accept connections for a moment.
         patience = threading.Event()
         for _ in range(600):
-            if is_so(found := self.served(hostname)):
+            if all(is_so(found := self.served(hostname)) for _ in range(in_a_row)):
                 return
             patience.wait(0.05)
         raise AssertionError(f"{found} is still served for {hostname}")

@@ -36,11 +36,13 @@ def not_on_this_backend(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
 
 def not_this_combination(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     """The items that are run with `--all` only: the mark `one_combination` keeps one combination of
-    parameters for each generated case, in turn."""
-    cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    the other parameters for each value of the parameter that it names, in turn."""
+    cases: defaultdict[tuple[str, object], list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("one_combination"):
-            cases[item.nodeid.rpartition("[")[0]].append(item)
+        mark = item.get_closest_marker("one_combination")
+        if mark and isinstance(item, pytest.Function):
+            case = item.callspec.params[mark.args[0]]
+            cases[item.nodeid.partition("[")[0], case].append(item)
     for turn, combinations in enumerate(cases.values()):
         kept = combinations[turn % len(combinations)]
         yield from (item for item in combinations if item is not kept)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
 import sqlalchemy as sa
 
 from customer_certificates.models import Certificate
@@ -12,6 +13,8 @@ from customer_certificates.models import Certificate
 from . import hostile
 from .factories import a_pair, a_user, an_upload
 from .service import Service
+
+pytestmark = pytest.mark.one_backend
 
 
 def post_all_at_once(

@@ -188,6 +188,7 @@ def test_the_file_is_current() -> None:
     assert run("openapi", {}).stdout == written.read_text(), "It is not: make swagger.yaml"
 
 
+@pytest.mark.one_backend
 def test_every_route_is_described(client: TestClient) -> None:
     served = {
         (plain_template(route.path), method.method.lower())
@@ -219,6 +220,7 @@ def test_every_field_is_described() -> None:
     assert silent == []
 
 
+@pytest.mark.one_backend
 def test_the_examples_work_as_they_are(client: TestClient) -> None:
     user = client.simulate_post("/users", json=example("NewUser"))
     assert user.status_code == 201
@@ -230,6 +232,7 @@ def test_the_examples_work_as_they_are(client: TestClient) -> None:
     assert client.simulate_patch(active, json=example("Activation")).status_code == 202
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("refusal", "headers", "body"),
     [
@@ -252,6 +255,7 @@ def test_refusals_are_as_in_the_example(
     assert {name: answer[name] for name in KIND} == {name: shown[name] for name in KIND}
 
 
+@pytest.mark.one_backend
 def test_a_certificate_comes_in_one_form(client: TestClient, owner: int) -> None:
     """As text with its key, or as a file that has both: what is described is what is taken."""
     parts = {"body": "PEM", "private_key": "QUJD", "pkcs12": "QUJD"}

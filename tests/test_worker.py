@@ -161,6 +161,7 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     }
 
 
+@pytest.mark.one_backend
 def test_serving_tells_within_a_second_and_stops_in_good_order(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -195,6 +196,7 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
         service.kill()
 
 
+@pytest.mark.one_backend
 def test_a_worker_by_itself_counts_and_drains(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:

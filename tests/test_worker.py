@@ -100,7 +100,7 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     pytestconfig: pytest.Config,
 ) -> None:
     is_long = pytestconfig.getoption("--long")
-    number, kills = (100_000, 100) if is_long else (900, 3)
+    number, kills = (100_000, 100) if is_long else (600, 3)
     receiver.answer = failing(0.3)
     users = add_users(engine, 5)
     add_webhook(engine, None, url=receiver.url, configured=True)

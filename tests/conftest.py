@@ -83,7 +83,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="run also the tests marked one_backend on both backends"
     )
-    parser.addoption("--pkis", type=int, default=250, help="compare so many random PKIs (250)")
+    parser.addoption("--pkis", type=int, default=100, help="compare so many random PKIs (100)")
     parser.addoption("--first-pki", type=int, default=0, help="begin at this seed (0)")
 
 
@@ -118,8 +118,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for processes that start, or stop."""
-    return min(os.cpu_count() or 1, 4) + 1
+    """Two more than there are cores, five at most: many tests wait for processes that start or
+    stop, or for time-outs."""
+    return min((os.cpu_count() or 1) + 2, 5)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,6 +1,6 @@
-"""The application as it is, with everything that its libraries can log. `python -m tests.debug_app`
-serves it."""
+"""The application as it is, with everything that its libraries can log, and a report of crashes."""
 
+import faulthandler
 import logging
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -22,10 +22,9 @@ def make_app(config: Config) -> "Application":
     return made
 
 
-def main() -> None:
+def serve() -> None:
+    """Serves it."""
+    # As PYTHONFAULTHANDLER does where Python starts; the workers are forked from this process.
+    faulthandler.enable()
     with patch.object(server, "make_app", make_app), server.metrics_folder():
         server.serve(Config.from_environ())
-
-
-if __name__ == "__main__":
-    main()

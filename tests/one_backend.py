@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from zlib import crc32
 
 import pytest
 
@@ -10,21 +11,25 @@ def not_on_this_backend(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     """The items that are run with `--all` only.
 
     With a name, the mark keeps the backend of that name. Without one, it keeps each combination of
-    the other parameters on one backend or the other, as on a chessboard.
+    the other parameters on one backend or the other, as on a chessboard. The test's name decides
+    which backend is first, so that tests without other parameters are shared out, too.
     """
     # Of each test and parameter: its values, in the order in which they come.
     values: defaultdict[tuple[str, ...], list[object]] = defaultdict(list)
     for item in items:
         mark = item.get_closest_marker("one_backend")
-        if mark is None or not isinstance(item, pytest.Function):
+        if mark is None or item.get_closest_marker("both_backends"):
+            continue
+        if not isinstance(item, pytest.Function) or not _has_backend(item):
             continue
         if mark.args:
             if item.callspec.params["backend"] not in mark.args:
                 yield item
             continue
-        place = 0
+        test = item.nodeid.partition("[")[0]
+        place = crc32(test.encode())
         for names in _parameters(item):
-            known = values[item.nodeid.partition("[")[0], *names]
+            known = values[test, *names]
             # The objects are the same ones on both backends; some cannot be compared.
             value = tuple(id(item.callspec.params[name]) for name in names)
             if value not in known:
@@ -36,14 +41,20 @@ def not_on_this_backend(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
 
 def not_this_combination(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     """The items that are run with `--all` only: the mark `one_combination` keeps one combination of
-    parameters for each generated case, in turn."""
-    cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    the other parameters for each value of the parameter that it names, in turn."""
+    cases: defaultdict[tuple[str, object], list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("one_combination"):
-            cases[item.nodeid.rpartition("[")[0]].append(item)
+        mark = item.get_closest_marker("one_combination")
+        if mark and isinstance(item, pytest.Function):
+            case = item.callspec.params[mark.args[0]]
+            cases[item.nodeid.partition("[")[0], case].append(item)
     for turn, combinations in enumerate(cases.values()):
         kept = combinations[turn % len(combinations)]
         yield from (item for item in combinations if item is not kept)
+
+
+def _has_backend(item: pytest.Function) -> bool:
+    return hasattr(item, "callspec") and "backend" in item.callspec.params
 
 
 def _parameters(item: pytest.Function) -> list[tuple[str, ...]]:

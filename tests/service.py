@@ -23,17 +23,18 @@ from customer_certificates.cli import main
 from customer_certificates.client.sync import publishing
 from customer_certificates.supervisor import Supervisor
 
-from . import broken_caches, moved_clock
+from . import broken_caches, debug_app, moved_clock
 from .servers import free_port
 from .watchdog import kill_family, watch
 
 COMMAND = str(Path(sys.executable).with_name("customer-certificates"))
-_PROGRAMS = {
-    "customer-certificates": main,
-    "alembic": alembic,
+# Services that are not as users have them.
+_CHANGED = {
     "broken-cache": broken_caches.serve,
+    "debug-app": debug_app.serve,
     "moved-clock": moved_clock.serve,
 }
+_PROGRAMS = {"customer-certificates": main, "alembic": alembic, **_CHANGED}
 START_SECONDS = 120
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
@@ -241,7 +242,7 @@ def _command(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     # Here it is that of the fork; the first is the default of a process that a user starts.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
-    if "serve" in words or words[0] in ("broken-cache", "moved-clock"):
+    if "serve" in words or words[0] in _CHANGED:
         # It chose when it was imported, before `serve` had named the workers' common folder.
         prometheus_values.ValueClass = prometheus_values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Agents would wait between one reload of a server and the next.

@@ -101,7 +101,7 @@ class Terminator:
 
         def ask() -> None:
             # Breathing in between: clients at full speed would take the processor from servers.
-            while not ended.wait(0.005):
+            while not ended.wait(0.02):
                 seen.append(self.served(hostname))
 
         clients = [threading.Thread(target=ask) for _ in range(2)]

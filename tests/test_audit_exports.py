@@ -19,6 +19,8 @@ from customer_certificates.services.audit_exports import hash_of_file
 
 from .conftest import Backend
 
+pytestmark = pytest.mark.one_backend
+
 
 class Exports:
     """A folder with an export of an earlier version, and three that chain to each other."""
@@ -139,7 +141,6 @@ def go_back(exports: Exports) -> None:
     file.write_text(exports.head(2, later) + "\n")
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("tamper", "told"),
     [
@@ -176,6 +177,7 @@ def test_an_export_that_died_before_it_was_recorded_is_followed(exports: Exports
     assert faults(exports.verify()) == []
 
 
+@pytest.mark.both_backends
 def test_exports_of_several_hosts_at_once_follow_each_other(exports: Exports) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: export_heads(exports.config, exports.folder), range(4)))

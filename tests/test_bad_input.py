@@ -15,6 +15,8 @@ from .examples import examples
 from .resources import refusal
 from .tables import add_certificates, add_users, dump
 
+pytestmark = pytest.mark.one_backend
+
 FIELDS = ["name", "email", "password", "private_key", "body", "active", "notify", "unknown", ""]
 ROUTES = [
     ("POST", "/users"),
@@ -91,6 +93,7 @@ def test_any_json_as_a_body(
     judge(send(client, writing, json.dumps(content)), engine, before)
 
 
+@pytest.mark.both_backends
 @inputs
 @given(content=objects)
 def test_any_json_with_characters_as_they_are(

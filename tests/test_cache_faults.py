@@ -62,6 +62,7 @@ def store(valkey: Server) -> Iterator[Any]:
         yield client
 
 
+@pytest.mark.one_backend
 def test_without_redis_at_the_start_the_service_serves_until_there_is_one(
     started_service: Service, own_valkey: Server
 ) -> None:

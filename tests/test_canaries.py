@@ -4,7 +4,6 @@ import base64
 import secrets
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -85,7 +84,7 @@ def debugged(backend: Backend, engine: sa.Engine, folder: Path) -> Iterator[Serv
             "CC_WORKERS": "1",
         },
         folder / f"debugged-{backend.name}.log",
-        [sys.executable, "-m", "tests.debug_app"],
+        ["debug-app"],
     )
     yield service
     service.stop()

@@ -64,6 +64,9 @@ class Loop:
             app.stop_waiting()
             await server.drain(1)
             running.set_debug(False)
+            # The callback that turns it off is timed still. To close takes as long as children take
+            # to end.
+            await asyncio.sleep(0)
             app.close()
 
 

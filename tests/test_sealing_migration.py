@@ -71,12 +71,6 @@ class Older:
                 for name in tables.tables:
                     off = f"ALTER TABLE {name} SET (autovacuum_enabled = false)"
                     connection.execute(sa.text(off))
-        if empty.url.startswith("postgresql"):
-            # Statistics are made when a test says so.
-            with self.engine.begin() as connection:
-                for table in ("certificates", "certificate_versions"):
-                    off = f"ALTER TABLE {table} SET (autovacuum_enabled = off)"
-                    connection.execute(sa.text(off))
         with self.engine.begin() as connection:
             self._connection, self._tables = connection, tables.tables
             users = [self._add("users", **_user(number)) for number in range(2)]
@@ -220,10 +214,9 @@ def snapshot(engine: sa.Engine) -> Iterator[None]:
         yield
 
 
+@pytest.mark.one_backend("postgresql")
 def test_a_transaction_that_began_before_keeps_no_key(older: Older, backend: Backend) -> None:
     """Unless it has read the tables: then it is waited for."""
-    if backend.name == "sqlite":
-        return
     with snapshot(older.engine):
         ended = run("migrate", older.settings)
 
@@ -231,10 +224,9 @@ def test_a_transaction_that_began_before_keeps_no_key(older: Older, backend: Bac
         require_sealed(older, backend)
 
 
+@pytest.mark.one_backend("postgresql")
 def test_statistics_keep_no_key(older: Older, backend: Backend) -> None:
     """PostgreSQL has values of each column in them."""
-    if backend.name == "sqlite":
-        return
     with older.engine.begin() as connection:
         connection.execute(sa.text("ANALYZE"))
     with snapshot(older.engine):

@@ -213,6 +213,7 @@ def test_nobody_is_let_in(
     assert cast.dump() == before
 
 
+@pytest.mark.one_backend
 def test_whoever_has_not_the_secret_is_not_told_what_became_of_the_token(
     cast: Cast, subtests: pytest.Subtests
 ) -> None:
@@ -310,6 +311,7 @@ def test_a_token_without_the_scope_is_told_which(
     assert cast.dump() == before
 
 
+@pytest.mark.one_backend
 def test_what_is_not_users_is_closed_to_users(cast: Cast, subtests: pytest.Subtests) -> None:
     headers = bearer(cast.token())
     for route in [route for route in CLOSED if route not in OF_USERS]:
@@ -319,6 +321,7 @@ def test_what_is_not_users_is_closed_to_users(cast: Cast, subtests: pytest.Subte
             assert all(kind in answer.json["detail"] for kind in route.needed)
 
 
+@pytest.mark.one_backend
 def test_terminators_get_nothing_else(cast: Cast, subtests: pytest.Subtests) -> None:
     headers = bearer(make_token(cast.engine, "terminator"))
     for route in [route for route in CLOSED if route not in OF_TERMINATORS]:
@@ -326,6 +329,7 @@ def test_terminators_get_nothing_else(cast: Cast, subtests: pytest.Subtests) -> 
             assert refusal(cast.ask(route, headers)) == (403, "forbidden", {})
 
 
+@pytest.mark.one_backend
 def test_a_password_opens_nothing(cast: Cast, subtests: pytest.Subtests) -> None:
     headers = {"Authorization": "Basic YUBiLmM6cGFzc3dvcmQ="}
     for route in CLOSED:
@@ -355,6 +359,7 @@ def test_terminators_are_let_in(route: Route, cast: Cast) -> None:
     assert answer.status_code in {200, 204, 400, 422}
 
 
+@pytest.mark.one_backend
 def test_operators_get_no_keys(cast: Cast, subtests: pytest.Subtests) -> None:
     headers = bearer(make_token(cast.engine, "operator"))
     for route in [route for route in CLOSED if route not in OF_OPERATORS]:
@@ -372,6 +377,7 @@ def test_operators_are_let_in(route: Route, cast: Cast) -> None:
     assert answer.status_code in {200, 201, 202, 204, 400, 422} | missing
 
 
+@pytest.mark.one_backend
 def test_what_is_open_to_anybody_is_known(cast: Cast) -> None:
     anybodys = [route for route in ROUTES if not route.security]
 
@@ -422,6 +428,7 @@ class Silent:
         raise AssertionError("it was asked")
 
 
+@pytest.mark.one_backend
 def test_what_does_not_say_who_may_ask_is_closed(backend: Backend, cast: Cast) -> None:
     app = create_app(backend.closed())
     app.add_route("/silent", Silent())

@@ -151,6 +151,7 @@ def terminator(
         yield terminator
 
 
+@pytest.mark.one_backend
 def test_traefik_serves_nobodys_certificate_for_anothers_name(
     service: Service, customer: Customer, tmp_path: Path
 ) -> None:
@@ -238,6 +239,7 @@ def test_what_no_server_can_load_changes_nothing_for_others(
         assert terminator.served(bad["hostnames"][0]) != bad["fingerprint_sha256"]
 
 
+@pytest.mark.one_backend
 def test_caddy_serves_an_address_to_clients_that_send_no_name(
     customer: Customer, service: Service, tmp_path: Path
 ) -> None:
@@ -264,6 +266,7 @@ def test_what_has_expired_is_served_no_more(terminator: Terminator, customer: Cu
     assert terminator.served(WWW) not in (brief, longer)
 
 
+@pytest.mark.one_backend
 def test_who_waits_for_a_change_does_not_hold_up_the_end(
     backend: Backend, engine: sa.Engine, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from .factories import a_user
 from .service import Service
 from .tables import NOTHING, dump
 
+pytestmark = pytest.mark.one_backend
+
 HOST = b"Host: localhost\r\n"
 CLOSE = b"Connection: close\r\n"
 JSON = b"Content-Type: application/json\r\n"

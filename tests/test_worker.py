@@ -100,7 +100,7 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     pytestconfig: pytest.Config,
 ) -> None:
     is_long = pytestconfig.getoption("--long")
-    number, kills = (100_000, 100) if is_long else (900, 3)
+    number, kills = (100_000, 100) if is_long else (600, 3)
     receiver.answer = failing(0.3)
     users = add_users(engine, 5)
     add_webhook(engine, None, url=receiver.url, configured=True)
@@ -161,6 +161,7 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     }
 
 
+@pytest.mark.one_backend
 def test_serving_tells_within_a_second_and_stops_in_good_order(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -195,6 +196,7 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
         service.kill()
 
 
+@pytest.mark.one_backend
 def test_a_worker_by_itself_counts_and_drains(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -372,6 +372,7 @@ def test_a_hostname_of_somebody_else_is_named(imports: Imports, tmp_path: Path) 
     assert told[1][-1] == "1 uploaded, 1 not active."
 
 
+@pytest.mark.one_backend
 def test_many_are_uploaded_at_once(imports: Imports, tmp_path: Path) -> None:
     sites = [issued(f"{number}.example.com") for number in range(40)]
 

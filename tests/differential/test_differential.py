@@ -67,6 +67,7 @@ def test_openssl_says_the_same(
     assert not found, "\n".join(found)
 
 
+@pytest.mark.one_backend
 def test_the_route_answers_what_was_found(
     backend: Backend, engine: Engine, roots: Roots, pytestconfig: pytest.Config, tmp_path: Path
 ) -> None:

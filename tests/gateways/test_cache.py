@@ -207,6 +207,7 @@ def test_without_a_key_no_page_goes_to_redis_or_comes_from_it(
     assert redis.dbsize() == 1
 
 
+@pytest.mark.one_backend
 def test_a_list_that_was_forged_in_redis_is_read_from_the_database(
     backend: Backend, client: TestClient, owner: int, valkey: Server, redis: Any
 ) -> None:

@@ -260,7 +260,7 @@ def test_time_is_linear(part: str, head: str) -> None:
 
         return min(once() for _ in range(2))
 
-    assert seconds(128 * 1024) < 24 * seconds(16 * 1024) + 0.01
+    assert seconds(64 * 1024) < 24 * seconds(8 * 1024) + 0.005
 
 
 @settings(max_examples=50)

@@ -14,6 +14,8 @@ from ..tables import dump
 from . import refusal
 from .test_request_log import lines
 
+pytestmark = pytest.mark.one_backend
+
 # What an upload answers; whoever reads the certificate is told the same and more.
 UPLOADED = {
     "id",
@@ -38,7 +40,6 @@ def certificate(client: TestClient, owner: int) -> str:
     return str(answer.headers["Location"])
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("active", [True, False])
 def test_a_certificate_is_uploaded(client: TestClient, owner: int, active: bool) -> None:
     upload = an_upload(active=active)
@@ -73,7 +74,6 @@ def test_a_key_is_stored_in_one_form_whatever_it_came_in(
     assert list(stored_keys().values()) == [a_pair().key_der]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("key", [b"\x00", b"\xff\xfe\xfd", bytes(range(256)), b"?" * 16_384])
 def test_what_is_no_key_is_stored_as_it_came(
     client: TestClient, stored_keys: StoredKeys, owner: int, key: bytes
@@ -85,7 +85,7 @@ def test_what_is_no_key_is_stored_as_it_came(
     assert list(stored_keys().values()) == [key]
 
 
-@pytest.mark.one_backend
+@pytest.mark.both_backends
 @pytest.mark.parametrize(
     "body",
     ["x", " \r\n\t", "–— ‮ é é 👩‍💻", "\u2028\x7f\x1f", "\ufeffBOM", "x" * 16_384, '"\\u0000"'],
@@ -115,7 +115,6 @@ def test_a_list_is_filtered_by_active(client: TestClient, owner: int, stranger: 
         assert (answer.status_code, answer.json) == (200, some)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("value", ["", "True", "1", "0", "yes", "null", "true ", "true,false"])
 def test_active_is_true_or_false(client: TestClient, owner: int, value: str) -> None:
     answer = client.simulate_get(f"/users/{owner}/certificates", params={"active": value})
@@ -136,7 +135,6 @@ def test_a_certificate_is_activated_and_deactivated(
         assert client.simulate_get(f"/users/{owner}/certificates").json == [listed(expected)]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("body", [{"active": True}, {"active": True, "notify": False}])
 def test_activating_what_is_active_changes_nothing(
     client: TestClient, engine: sa.Engine, owner: int, certificate: str, body: dict[str, Any]
@@ -182,6 +180,7 @@ def test_a_certificate_is_deleted(
     assert refusal(gone) == (404, "not-found", {})
 
 
+@pytest.mark.both_backends
 def test_a_deleted_certificates_id_is_no_others(
     client: TestClient, owner: int, certificate: str
 ) -> None:
@@ -192,7 +191,6 @@ def test_a_deleted_certificates_id_is_no_others(
     assert answer.json["id"] > deleted
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("method", "suffix", "body"),
     [
@@ -231,7 +229,6 @@ def test_anothers_certificate_is_as_one_that_is_not_there(
     )
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_list_of_nobody_is_not_there(
     client: TestClient, engine: sa.Engine, owner: int, method: str

@@ -13,6 +13,8 @@ from ..conftest import Backend
 from ..dns_server import DnsServer, unused_label
 from . import refusal
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture(scope="module")
 def _asking(backend: Backend, dns_server: DnsServer) -> Iterator[Application]:

@@ -10,6 +10,8 @@ from ..pki.authority import a_leaf, an_authority
 from ..tables import dump
 from . import an_upload_of, base64_of, codes, key_der, pem, refusal, self_signed, store
 
+pytestmark = pytest.mark.one_backend
+
 WWW, SHOP, NEW = "www.example.com", "shop.example.com", "new.example.com"
 NO_CHANGE: dict[str, list[Any]] = {
     "gained": [],
@@ -65,6 +67,7 @@ def test_what_cannot_be_read_is_no_certificate(reporting: TestClient, owner: int
     assert codes(checked["findings"]) >= {"pem_invalid", "key_invalid"}
 
 
+@pytest.mark.both_backends
 def test_nothing_is_stored(apps: Any, engine: sa.Engine, owner: int) -> None:
     """No intermediate either, nor a claim."""
     issuing = an_authority("Issuing", "Root")
@@ -193,7 +196,6 @@ def test_only_the_users_own_is_replaced(reporting: TestClient, owner: int, stran
     assert refusal(nobody) == (404, "not-found", {})
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("value", ["", "0", "-1", "x", "1.0", str(2**63)])
 def test_what_is_replaced_is_named_by_its_id(reporting: TestClient, owner: int, value: str) -> None:
     answer = reporting.simulate_post(

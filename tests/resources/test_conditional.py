@@ -8,6 +8,8 @@ from ..factories import a_user, an_upload
 from ..tables import NOTHING, add_users, dump
 from . import refusal
 
+pytestmark = pytest.mark.one_backend
+
 OTHER = '"5d41402abc4b2a76b9719d911017c592"'
 
 
@@ -39,7 +41,6 @@ def place(request: pytest.FixtureRequest, owner: int, certificate: str) -> Place
     }[request.param]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
     "header",
@@ -57,7 +58,6 @@ def test_what_a_client_has_already_is_not_sent_again(
     assert answer.headers["X-Request-Id"]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "header", ["{other}", 'W/{other}, "x"', "", ",", '"*"', '"{bare}x"', '"', "é", "{bare},"]
 )
@@ -71,7 +71,6 @@ def test_what_a_client_has_not_is_sent(client: TestClient, place: Place, header:
     assert answer.headers["ETag"] == tag
 
 
-@pytest.mark.one_backend
 def test_a_tag_is_strong_and_names_one_state(client: TestClient, place: Place) -> None:
     method, path, body = place.change
     before = client.simulate_get(place.path)
@@ -86,7 +85,6 @@ def test_a_tag_is_strong_and_names_one_state(client: TestClient, place: Place) -
     assert after.text != before.text
 
 
-@pytest.mark.one_backend
 def test_copies_are_asked_about_before_they_are_used(client: TestClient, place: Place) -> None:
     assert client.simulate_get(place.path).headers["Cache-Control"] == "private, no-cache"
 
@@ -149,7 +147,6 @@ def write(request: pytest.FixtureRequest, owner: int, certificate: str) -> Write
     }[request.param]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("header", ["{tag}", "*", "{other}, {tag}", 'W/"x",{tag}'])
 def test_a_write_that_expects_what_is_there_is_carried_out(
     client: TestClient, write: Write, header: str
@@ -159,7 +156,6 @@ def test_a_write_that_expects_what_is_there_is_carried_out(
     assert write.send(client, header.format(tag=tag, other=OTHER)).status_code < 300
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("header", ["{other}", "W/{tag}", "", '"*"', 'W/{tag}, "x"', "é", '"'])
 def test_a_write_that_expects_another_state_is_refused(
     client: TestClient, engine: sa.Engine, write: Write, header: str
@@ -172,7 +168,6 @@ def test_a_write_that_expects_another_state_is_refused(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 def test_a_write_is_refused_once_the_state_has_moved_on(
     client: TestClient, engine: sa.Engine, write: Write
 ) -> None:
@@ -187,7 +182,6 @@ def test_a_write_is_refused_once_the_state_has_moved_on(
     assert write.send(client, now).status_code < 300
 
 
-@pytest.mark.one_backend
 def test_a_write_to_what_is_not_there_is_not_found(
     client: TestClient, engine: sa.Engine, write: Write, owner: int
 ) -> None:
@@ -198,6 +192,7 @@ def test_a_write_to_what_is_not_there_is_not_found(
     assert dump(engine) == NOTHING
 
 
+@pytest.mark.both_backends
 def test_only_the_first_of_two_writes_from_one_state_is_carried_out(
     client: TestClient, owner: int
 ) -> None:

@@ -28,6 +28,8 @@ from .test_feed import id_of
 from .test_resolve import public, resolved
 from .test_serving import item, report
 
+pytestmark = pytest.mark.one_backend
+
 WWW, SHOP = "www.example.com", "shop.example.com"
 DAY = timedelta(days=1)
 ALLOWED = {"allow_lost_hostnames": True}
@@ -132,6 +134,7 @@ def test_one_that_is_not_valid_yet_waits_and_takes_over(
     assert ("certificate.cut_over", "done") in [tuple(row) for row in rows]
 
 
+@pytest.mark.both_backends
 def test_a_list_that_was_cached_shows_each_step(
     enforcing: TestClient, owner: int, certificate: str, clock: Clock, run: Run
 ) -> None:
@@ -271,7 +274,6 @@ def test_what_waits_for_its_activation_follows_a_rollback(
     assert reporting.simulate_get(path).json["active"]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("activate_at", ["2026-06-01T12:00:00Z", "2020-01-01T00:00:00Z"])
 def test_a_time_that_has_passed_is_refused(
     enforcing: TestClient, owner: int, certificate: str, engine: sa.Engine, activate_at: str
@@ -286,7 +288,6 @@ def test_a_time_that_has_passed_is_refused(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "activate_at", ["2026-06-02", "2026-06-02T12:00:00", "tomorrow", 1, True, "0001-01-01T00:00+14"]
 )
@@ -306,7 +307,6 @@ def test_to_be_active_now_and_later_is_a_contradiction(
     assert refusal(answer) == (422, "invalid", {"activate_at": "conflicting_fields"})
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(("start", "days"), [(5, 4), (5, 81), (-5, 90)])
 def test_it_must_be_valid_at_that_time(
     enforcing: TestClient,
@@ -339,7 +339,6 @@ BAD: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("way", ["replaced", "rolled back"])
 @pytest.mark.parametrize("bad", BAD)
 def test_what_no_server_is_given_does_not_take_over(
@@ -366,7 +365,6 @@ def test_what_no_server_is_given_does_not_take_over(
     assert served(reporting) == []
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("bad", BAD)
 def test_what_is_not_served_may_be_replaced_with_anything(
     reporting: TestClient, owner: int, bad: str
@@ -675,6 +673,7 @@ def test_whoever_has_many_keeps_nobody_waiting(
     assert enforcing.simulate_get(path).json["active"]
 
 
+@pytest.mark.both_backends
 def test_two_workers_make_each_cutover_once(
     enforcing: TestClient, owner: int, clock: Clock, database: Database, engine: sa.Engine
 ) -> None:
@@ -707,6 +706,7 @@ class _Dies(Audit):
         raise RuntimeError("killed")
 
 
+@pytest.mark.both_backends
 def test_a_worker_that_dies_in_between_has_done_nothing(
     enforcing: TestClient,
     certificate: str,
@@ -752,6 +752,7 @@ def test_its_owner_is_not_told_that_it_ends_where_another_version_takes_over(
     assert covered() == [False]
 
 
+@pytest.mark.both_backends
 def test_the_index_finds_what_is_due(certificate: str, engine: sa.Engine) -> None:
     query = "SELECT id FROM certificates WHERE activate_at <= '2026-01-01'"
     with engine.connect() as connection:
@@ -788,7 +789,6 @@ def _deactivate(client: TestClient, path: str, allow: bool | None = None) -> Res
 WAYS = pytest.mark.parametrize("remove", [_delete, _deactivate])
 
 
-@pytest.mark.one_backend
 @WAYS
 def test_a_name_that_is_served_is_not_taken_away_unless_that_is_allowed(
     reporting: TestClient, reported: str, engine: sa.Engine, remove: Any
@@ -804,7 +804,6 @@ def test_a_name_that_is_served_is_not_taken_away_unless_that_is_allowed(
     assert remove(reporting, reported, True).status_code in (202, 204)
 
 
-@pytest.mark.one_backend
 @WAYS
 @pytest.mark.parametrize(
     ("other", "active", "lost"),
@@ -832,7 +831,6 @@ def test_another_certificate_that_is_served_keeps_a_name(
     assert sorted(one["detail"].partition(" ")[0] for one in errors) == lost
 
 
-@pytest.mark.one_backend
 @WAYS
 def test_only_a_live_terminator_that_serves_it_counts(
     reporting: TestClient, owner: int, clock: Clock, remove: Any
@@ -853,6 +851,7 @@ def test_only_a_live_terminator_that_serves_it_counts(
     assert remove(reporting, path).status_code in (202, 204)
 
 
+@pytest.mark.both_backends
 def test_of_two_that_are_taken_away_at_once_one_stays(reporting: TestClient, owner: int) -> None:
     paths = [store(reporting, owner, public(), active=True) for _ in range(2)]
     report(reporting, served=[item(reporting, path) for path in paths])

@@ -6,6 +6,8 @@ from importlib.resources import files
 import pytest
 from falcon.testing import TestClient
 
+pytestmark = pytest.mark.one_backend
+
 PAGE = files("customer_certificates.resources") / "docs_page"
 TYPES = {
     "/docs": "text/html; charset=utf-8",
@@ -17,7 +19,6 @@ TYPES = {
 }
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("path", TYPES)
 def test_it_is_served_from_here(path: str, client: TestClient) -> None:
     answer = client.simulate_get(path)
@@ -50,7 +51,6 @@ def test_the_style_sheet_loads_nothing(client: TestClient) -> None:
     assert set(re.findall(r"url\([\"']?(.{5})", style)) == {"data:"}
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("path", [path for path in TYPES if path.startswith("/docs")])
 def test_the_browser_is_told_to_load_nothing_from_elsewhere(path: str, client: TestClient) -> None:
     headers = client.simulate_get(path).headers
@@ -81,7 +81,6 @@ def test_a_browser_that_has_it_is_not_sent_it_again(client: TestClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["README.md", "LICENSE", "none.js", "..%2Fdocumentation.py"])
 def test_nothing_else_is_served(name: str, client: TestClient) -> None:
     assert client.simulate_get(f"/docs/{name}").status_code == 404

@@ -33,6 +33,8 @@ from ..tables import add_users, dump
 from . import refusal
 from .test_request_log import lines
 
+pytestmark = pytest.mark.one_backend
+
 URL = MAIL["CC_PUBLIC_URL"]
 SENDER = Address("Certificates", "certificates", "service.example")
 HOUR = timedelta(hours=1)
@@ -198,7 +200,6 @@ def test_a_token_is_stored_and_logged_nowhere(
     assert token not in service.log.read_text()
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("path", [UNKNOWN, "/email-verifications/%00%F0%9F%92%A9", UNKNOWN[:-1]])
 def test_a_link_that_is_not_valid_says_so(closed: TestClient, path: str) -> None:
     for method in ("GET", "POST"):
@@ -254,6 +255,7 @@ def test_a_link_verifies_no_later_address(
     assert not is_verified(user)
 
 
+@pytest.mark.both_backends
 def test_a_link_that_was_made_while_the_address_changed_is_not_valid(
     closed: TestClient,
     worker: Worker,
@@ -308,6 +310,7 @@ def test_a_registration_that_fails_queues_nothing(
     assert queued(engine) == 0
 
 
+@pytest.mark.both_backends
 def test_a_worker_that_dies_loses_no_mail(
     closed: TestClient,
     worker: Worker,
@@ -337,6 +340,7 @@ def test_a_worker_that_dies_loses_no_mail(
     assert closed.simulate_post(second).status_code == 404
 
 
+@pytest.mark.both_backends
 def test_no_mail_is_lost_with_a_dead_server(
     worker: Worker, register: Callable[..., str], engine: sa.Engine
 ) -> None:
@@ -427,6 +431,7 @@ def test_a_network_causes_ten_mails_an_hour(registering: TestClient, engine: sa.
     assert queued(engine) == 11
 
 
+@pytest.mark.both_backends
 def test_many_at_once_are_no_more_than_one_after_the_other(
     database: Database, engine: sa.Engine
 ) -> None:

@@ -10,6 +10,8 @@ from ..factories import a_user, an_upload
 from ..tables import NOTHING, add_certificates, dump
 from . import PROBLEM, refusal
 
+pytestmark = pytest.mark.one_backend
+
 NO_IDS = [
     "0",
     "01",
@@ -112,7 +114,6 @@ def test_a_problem_with_fields_in_whole(client: TestClient) -> None:
     )
 
 
-@pytest.mark.one_backend
 def test_every_route_is_the_same_with_a_trailing_slash(
     client: TestClient, engine: sa.Engine, route: str
 ) -> None:
@@ -142,7 +143,6 @@ def test_writes_have_trailing_slashes_too(client: TestClient) -> None:
     assert client.simulate_delete(f"{user}/").status_code == 204
 
 
-@pytest.mark.one_backend
 def test_other_methods_are_refused_and_told_which_are_not(
     client: TestClient, engine: sa.Engine, template: str, route: str
 ) -> None:
@@ -158,7 +158,6 @@ def test_other_methods_are_refused_and_told_which_are_not(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 def test_options_are_told(client: TestClient, template: str, route: str) -> None:
     answer = client.simulate_options(route)
 
@@ -166,7 +165,6 @@ def test_options_are_told(client: TestClient, template: str, route: str) -> None
     assert set(answer.headers["Allow"].split(", ")) - {"OPTIONS"} == ALLOWED[template]
 
 
-@pytest.mark.one_backend
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
 @pytest.mark.parametrize(
     "method", ["FOO", "get", "WEBSOCKET", "A" * 1000, "!#$%&'*+-.^_`|~", "PROPFIND"]
@@ -179,7 +177,6 @@ def test_methods_that_nobody_knows_are_refused(client: TestClient, method: str) 
     assert answer.headers["X-Request-Id"]
 
 
-@pytest.mark.one_backend
 def test_head_is_get_without_a_body(client: TestClient, template: str, route: str) -> None:
     if "HEAD" not in ALLOWED[template] or template == "/metrics":
         route = "/users/9223372036854775807"
@@ -193,7 +190,6 @@ def test_head_is_get_without_a_body(client: TestClient, template: str, route: st
     assert dict(head.headers) == dict(get.headers)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", "/user", "/users/1/nothing", "//", "/%00", "/é", "/docs/nothing.js"]
 )
@@ -205,7 +201,6 @@ def test_nothing_is_there(client: TestClient, path: str) -> None:
     assert kind in ("not-found", "route-not-found")
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("no_id", NO_IDS)
 def test_what_is_no_id_is_not_there(
     client: TestClient, engine: sa.Engine, owner: int, no_id: str
@@ -232,7 +227,6 @@ def test_what_is_no_id_is_not_there(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("spelling", ["0{}", "+{}", "{}.0", "%20{}", "{}%20", "{}%00", "{}%0A"])
 def test_an_id_is_written_in_one_way_only(
     client: TestClient, owner: int, certificate: int, spelling: str
@@ -256,7 +250,6 @@ def test_the_largest_id_is_an_id(client: TestClient, owner: int) -> None:
             assert refusal(answer) == (404, "not-found", {})
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "request_id", ["a", "0", "5f0c2a9be1d34478", "a.b_c:d/e+f=g-h", "x" * 128, string.digits * 12]
 )
@@ -266,7 +259,6 @@ def test_a_sane_request_id_is_kept(client: TestClient, request_id: str) -> None:
         assert answer.headers["X-Request-Id"] == request_id
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "request_id",
     ["", " ", "a b", "a\tb", "é", "\x7f", "x" * 129, '"a"', "a,b", "<script>", "{}", "a;b", "a\\b"],
@@ -350,7 +342,6 @@ def send(client: TestClient, writing: tuple[str, str], body: bytes | str) -> Any
     )
 
 
-@pytest.mark.one_backend
 def test_what_is_no_json_object_is_a_400(
     client: TestClient, engine: sa.Engine, writing: tuple[str, str]
 ) -> None:
@@ -361,7 +352,6 @@ def test_what_is_no_json_object_is_a_400(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("start", ["[", '{"a":', '{"name":[', "[{", '{"name":{"a":'])
 def test_deep_nesting_is_a_400(
     client: TestClient, engine: sa.Engine, writing: tuple[str, str], start: str
@@ -375,7 +365,6 @@ def test_deep_nesting_is_a_400(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "number", ["1" * 1000, "-" + "1" * 5000, "1e999", "-1e999999999", "0." + "1" * 5000, "1e-9999"]
 )
@@ -396,7 +385,6 @@ def test_an_absurd_number_is_a_value_like_others(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("method", "path", "good", "missing"),
     [
@@ -454,7 +442,6 @@ def test_a_flood_of_unknown_fields_is_not_answered_in_full(client: TestClient) -
     assert "19900 more" in answer.json["errors"][-1]["detail"]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("field", "value", "code"),
     [
@@ -521,7 +508,6 @@ def test_a_wrong_value_of_a_user_is_a_422(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("field", "value", "code"),
     [
@@ -561,7 +547,6 @@ def test_a_wrong_value_of_a_certificate_is_a_422(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("field", ["active", "notify"])
 @pytest.mark.parametrize("value", NO_FLAGS)
 def test_a_wrong_value_of_an_activation_is_a_422(
@@ -575,7 +560,6 @@ def test_a_wrong_value_of_an_activation_is_a_422(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("field", ["id", "Name", "name ", "", "\x00", "é", "x" * 5000, "__proto__"])
 def test_an_unknown_field_is_a_422(
     client: TestClient, engine: sa.Engine, writing: tuple[str, str], field: str
@@ -626,7 +610,6 @@ def test_a_field_given_twice_leaves_no_doubt(client: TestClient, engine: sa.Engi
     assert client.simulate_get(answer.headers["Location"]).json["name"] == "Ada"
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("excess", [1, 1000, 2**20])
 def test_more_than_256_kib_is_a_413(
     client: TestClient, engine: sa.Engine, writing: tuple[str, str], excess: int

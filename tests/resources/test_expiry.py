@@ -17,6 +17,8 @@ from ..factories import a_pair, an_upload
 from ..tables import add_certificates, add_users
 from . import refusal
 
+pytestmark = pytest.mark.one_backend
+
 DAY = timedelta(days=1)
 
 
@@ -79,7 +81,6 @@ def test_it_is_listed_in_pages(client: TestClient, engine: sa.Engine, user: int)
     assert seen == [in_order[:2], in_order[2:4], in_order[4:]]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("within", ["30", "d", "-1d", "1.5d", "10000d", "30h", "³d"])
 def test_within_is_a_number_of_days(client: TestClient, user: int, within: str) -> None:
     answer = client.simulate_get(f"/users/{user}/expiring", params={"within": within})
@@ -136,7 +137,6 @@ def test_a_put_is_carried_out_once(client: TestClient, user: int) -> None:
     assert answers[1].headers["idempotency-replayed"] == "true"
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("body", "status"),
     [

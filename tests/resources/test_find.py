@@ -49,6 +49,7 @@ def test_a_certificate_is_found_by_a_name_that_it_is_for(
     assert found(reporting, owner, hostname="com") == []
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("sought", "name"),
     [
@@ -73,6 +74,7 @@ def test_a_name_is_found_however_it_is_written(
     assert found(reporting, owner, hostname=sought) == [certificate]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("sought", ["a b", "'; --", "*", "*.*", "%", "_", "é" * 200, ".", "\n"])
 def test_what_is_no_name_finds_nothing(reporting: TestClient, owner: int, sought: str) -> None:
     add(reporting, owner, self_signed(WWW))
@@ -236,6 +238,7 @@ WRONG = {
 }
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
 )

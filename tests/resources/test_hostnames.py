@@ -17,6 +17,8 @@ from ..pki import authority
 from ..tables import add_users, dump
 from . import an_upload_of, base64_of, codes, pem, refusal, self_signed, store
 
+pytestmark = pytest.mark.one_backend
+
 WWW, SHOP = "www.example.com", "shop.example.com"
 
 
@@ -127,7 +129,6 @@ def test_activating_what_is_active_claims_nothing_anew(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("end", ["deactivated", "deleted", "user deleted"])
 def test_a_name_is_free_again_when_its_certificate_is(
     reporting: TestClient, engine: sa.Engine, owner: int, stranger: int, end: str
@@ -144,7 +145,6 @@ def test_a_name_is_free_again_when_its_certificate_is(
     assert claims(engine) == {WWW: owner}
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(("first", "second"), [("*.example.com", WWW), (WWW, "*.example.com")])
 def test_an_unproven_name_is_not_claimed_beneath_or_above_anothers(
     reporting: TestClient, engine: sa.Engine, owner: int, stranger: int, first: str, second: str
@@ -158,7 +158,6 @@ def test_an_unproven_name_is_not_claimed_beneath_or_above_anothers(
     store(reporting, owner, self_signed(second), active=True)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -240,7 +239,7 @@ def test_a_certificate_that_is_not_active_is_replaced_without_a_claim(
 ORDERS = [[[WWW], [WWW]], [[WWW, SHOP], [SHOP, WWW]], [[SHOP, WWW, "a.example"], [WWW, SHOP]]]
 
 
-@pytest.mark.one_backend
+@pytest.mark.both_backends
 @pytest.mark.parametrize("way", ["activate", "upload", "replace"])
 @pytest.mark.parametrize("orders", ORDERS)
 def test_of_two_users_at_once_exactly_one_gets_the_names(
@@ -281,6 +280,7 @@ def _claiming(
     return lambda: client.simulate_put(certificate, json=upload | {"allow_lost_hostnames": True})
 
 
+@pytest.mark.both_backends
 def test_names_change_hands_while_others_are_claimed_without_an_error(
     reporting: TestClient, engine: sa.Engine, owner: int, stranger: int
 ) -> None:
@@ -312,6 +312,7 @@ def test_names_change_hands_while_others_are_claimed_without_an_error(
         assert {name for name, whose in held.items() if whose == user_id} == set(names)
 
 
+@pytest.mark.both_backends
 def test_a_users_own_writes_at_once_leave_the_claims_right(
     reporting: TestClient, engine: sa.Engine, owner: int
 ) -> None:
@@ -327,6 +328,7 @@ def test_a_users_own_writes_at_once_leave_the_claims_right(
     assert claims(engine) == {WWW: owner, SHOP: owner}
 
 
+@pytest.mark.both_backends
 def test_a_user_is_deleted_while_another_waits_for_its_names(
     reporting: TestClient, engine: sa.Engine, stranger: int
 ) -> None:

@@ -16,6 +16,8 @@ from ..tables import add_users, dump
 from . import refusal
 from .conftest import Clock
 
+pytestmark = pytest.mark.one_backend
+
 KEY = {"Idempotency-Key": "9f2c7a52-0f0e-4c5e-9a55-3a1d1f0f7f10"}
 DAY = timedelta(hours=24)
 KEPT = ("Location", "ETag", "Content-Type", "Cache-Control")
@@ -72,6 +74,7 @@ def test_a_repeated_write_is_answered_as_it_was(
     assert number_of(engine, AuditEntry) == recorded
 
 
+@pytest.mark.both_backends
 def test_another_request_with_the_key_is_refused(
     client: TestClient, engine: sa.Engine, owner: int
 ) -> None:
@@ -147,6 +150,7 @@ def test_an_answer_is_kept_for_24_hours(reporting: TestClient, clock: Clock, own
     assert upload(reporting, owner).json == anew.json
 
 
+@pytest.mark.both_backends
 def test_what_is_too_old_is_removed_bit_by_bit(
     reporting: TestClient, engine: sa.Engine, database: Database, clock: Clock, owner: int
 ) -> None:

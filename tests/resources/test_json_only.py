@@ -8,8 +8,9 @@ from ..factories import a_user
 from ..tables import NOTHING, dump
 from . import refusal
 
+pytestmark = pytest.mark.one_backend
 
-@pytest.mark.one_backend
+
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -28,7 +29,6 @@ def test_json_is_read(client: TestClient, content_type: str) -> None:
     assert answer.status_code == 201
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -72,7 +72,6 @@ def test_where_there_is_no_body_there_is_none_to_declare(client: TestClient, own
     assert client.simulate_delete(f"/users/{owner}").status_code == 204
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "accept",
     [
@@ -96,7 +95,6 @@ def test_json_is_answered(client: TestClient, owner: int, accept: str | None) ->
     assert answer.headers["Content-Type"] == "application/json"
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "accept",
     [
@@ -121,7 +119,6 @@ def test_where_no_json_is_accepted_nothing_is_done(
     assert dump(engine) == NOTHING
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("accept", "content_type"),
     [
@@ -150,7 +147,6 @@ def test_a_problem_is_declared_as_the_client_can_read_it(
     assert answer.status_code == (406 if accept == "text/html" and path != "/nothing" else 404)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("path", ["/metrics", "/docs"])
 @pytest.mark.parametrize("accept", ["text/html", "text/plain", "application/xml", "*/*"])
 def test_other_clients_are_exempt(client: TestClient, path: str, accept: str) -> None:

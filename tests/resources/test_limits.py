@@ -10,6 +10,8 @@ from customer_certificates.gateways.token_buckets import TokenBuckets
 from ..conftest import Backend
 from . import refusal
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture(scope="module")
 def limited(backend: Backend) -> Iterator[TestClient]:

@@ -11,6 +11,8 @@ from ..factories import a_user, an_upload
 from ..tables import add_certificates, add_users
 from . import refusal
 
+pytestmark = pytest.mark.one_backend
+
 LARGEST = 2**63 - 1
 
 
@@ -66,7 +68,6 @@ def test_an_empty_list_is_a_bare_array(client: TestClient, path: str) -> None:
     assert "Link" not in answer.headers
 
 
-@pytest.mark.one_backend
 def test_a_page_has_a_hundred_items_unless_it_is_told_otherwise(
     client: TestClient, path: str, add: Callable[[int], list[int]]
 ) -> None:
@@ -77,7 +78,6 @@ def test_a_page_has_a_hundred_items_unless_it_is_told_otherwise(
     assert next_of(answer) == f"{path}?after={added[99]}"
 
 
-@pytest.mark.one_backend
 def test_a_page_has_a_thousand_items_at_most(
     client: TestClient, path: str, add: Callable[[int], list[int]]
 ) -> None:
@@ -109,7 +109,6 @@ def test_following_the_links_gives_every_item_once(
     assert found == added
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("trailing", ["", "/"])
 def test_no_link_where_nothing_follows(
     client: TestClient, path: str, add: Callable[[int], list[int]], trailing: str
@@ -123,6 +122,7 @@ def test_no_link_where_nothing_follows(
     assert (ids(beyond), next_of(beyond)) == ([], None)
 
 
+@pytest.mark.both_backends
 def test_items_added_during_a_walk_come_once_and_lose_none(
     client: TestClient, owner: int, stranger: int
 ) -> None:
@@ -139,6 +139,7 @@ def test_items_added_during_a_walk_come_once_and_lose_none(
     assert len(added) == 6
 
 
+@pytest.mark.both_backends
 def test_users_registered_during_a_walk_come_once_and_lose_none(client: TestClient) -> None:
     added = [client.simulate_post("/users", json=a_user()).json["id"] for _ in range(3)]
     more = iter(range(2))
@@ -151,6 +152,7 @@ def test_users_registered_during_a_walk_come_once_and_lose_none(client: TestClie
     assert len(added) == 4
 
 
+@pytest.mark.both_backends
 def test_items_deleted_during_a_walk_hide_no_others(client: TestClient, owner: int) -> None:
     path = f"/users/{owner}/certificates"
     added = [client.simulate_post(path, json=an_upload()).json["id"] for _ in range(6)]
@@ -225,7 +227,6 @@ NO_WHOLE_NUMBERS = [
 ]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("value", [*NO_WHOLE_NUMBERS, "0", "1001", str(2**64), "9" * 1000])
 def test_limit_is_a_whole_number_up_to_a_thousand(
     client: TestClient, path: str, value: str
@@ -235,7 +236,6 @@ def test_limit_is_a_whole_number_up_to_a_thousand(
     assert refusal(answer) == (422, "invalid", {"limit": "invalid_parameter"})
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("value", [*NO_WHOLE_NUMBERS, str(2**63), str(2**64), "9" * 1000])
 def test_after_is_an_id_or_zero(client: TestClient, path: str, value: str) -> None:
     answer = client.simulate_get(path, params={"after": value})
@@ -268,7 +268,6 @@ def test_users_are_found_by_email(client: TestClient, owner: int, stranger: int)
     assert ids(client.simulate_get("/users")) == [owner, stranger]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("email", ["", "ada", "a@b@c", "a b@c", "a@\x00", "x" * 300 + "@x.de"])
 def test_what_is_no_email_finds_nobody(client: TestClient, email: str) -> None:
     answer = client.simulate_get("/users", params={"email": email})

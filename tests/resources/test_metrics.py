@@ -7,6 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ..factories import a_user, an_upload
 from ..service import Service
 
+pytestmark = pytest.mark.one_backend
+
 Samples = Counter[tuple[str, frozenset[tuple[str, str]]]]
 
 
@@ -77,6 +79,7 @@ def test_what_clients_invent_makes_no_new_series(client: TestClient) -> None:
     assert requests(ask(client), "other", "/users", 400) >= 21
 
 
+@pytest.mark.both_backends
 def test_pages_are_counted_by_where_they_were_found(client: TestClient, owner: int) -> None:
     path = f"/users/{owner}/certificates"
     client.simulate_post(path, json=an_upload())

@@ -11,6 +11,8 @@ from ..factories import a_user
 from ..tables import NOTHING, dump
 from . import refusal
 
+pytestmark = pytest.mark.one_backend
+
 PERMITTED: list[tuple[str, dict[str, str]]] = [
     ("127.0.0.1", {"Host": "localhost"}),
     ("127.0.0.1", {"Host": "localhost:9000"}),
@@ -87,7 +89,6 @@ def door(backend: Backend) -> Iterator[TestClient]:
     app.close()
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(("peer", "headers"), PERMITTED)
 def test_permitted(door: TestClient, peer: str, headers: dict[str, str]) -> None:
     answer = door.simulate_get("/livez", remote_addr=peer, headers=headers)
@@ -96,7 +97,6 @@ def test_permitted(door: TestClient, peer: str, headers: dict[str, str]) -> None
     assert answer.headers["CC-Mode"] == "open"
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(("peer", "headers"), FORBIDDEN)
 def test_forbidden(door: TestClient, peer: str, headers: dict[str, str]) -> None:
     answer = door.simulate_get("/livez", remote_addr=peer, headers=headers)
@@ -104,7 +104,6 @@ def test_forbidden(door: TestClient, peer: str, headers: dict[str, str]) -> None
     assert refusal(answer) == (403, "forbidden", {})
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("path", ["/users", "/metrics", "/docs", "/healthcheck", "/nothing"])
 def test_no_route_is_exempt(door: TestClient, path: str) -> None:
     answer = door.simulate_get(path, remote_addr="8.8.8.8", headers={"Host": "localhost"})

@@ -36,6 +36,8 @@ from . import an_upload_of, base64_of, codes, der_of, key_der, pem, refusal, sel
 from .conftest import Clock
 from .test_hostnames import WWW, activate, at_once, claims
 
+pytestmark = pytest.mark.one_backend
+
 WILD = "*.example.com"
 DAY = timedelta(days=1)
 
@@ -82,7 +84,6 @@ def events_of(engine: sa.Engine, user_id: int) -> list[tuple[str, Any]]:
         return [(kind, json.loads(names or "null")) for kind, names in rows]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(("victims", "attackers"), [(WILD, WWW), (WWW, WILD), (WWW, WWW)])
 def test_a_self_signed_certificate_takes_no_name_above_beneath_or_beside_a_proven_one(
     reporting: TestClient,
@@ -153,7 +154,6 @@ def test_a_certificate_of_a_public_ca_displaces_unproven_claims_only(
     assert proofs(engine) == {WWW: (stranger, "public_ca")}
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("key", ["none", "another's"])
 def test_a_victims_public_certificate_proves_nothing_without_its_key(
     reporting: TestClient, engine: sa.Engine, owner: int, stranger: int, key: str
@@ -167,7 +167,6 @@ def test_a_victims_public_certificate_proves_nothing_without_its_key(
     assert proofs(engine) == {WWW: (owner, "none"), "b.example.com": (stranger, "none")}
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "faults",
     [
@@ -291,7 +290,7 @@ def test_a_user_cannot_claim_reserved_names_and_an_operator_grants_them(
     }
 
 
-@pytest.mark.one_backend
+@pytest.mark.both_backends
 @pytest.mark.parametrize("orders", [(WWW, WILD), (WILD, WWW), (WWW, WWW)])
 def test_two_users_at_once_never_both_get_overlapping_names(
     reporting: TestClient, engine: sa.Engine, orders: tuple[str, str]
@@ -311,6 +310,7 @@ def test_two_users_at_once_never_both_get_overlapping_names(
             reporting.simulate_delete(f"/users/{user_id}")
 
 
+@pytest.mark.both_backends
 def test_users_who_take_names_from_each_other_at_once_do_not_deadlock(
     reporting: TestClient, engine: sa.Engine
 ) -> None:
@@ -451,7 +451,6 @@ def test_a_name_is_activated_again_without_the_finding_about_its_loss(
     assert "hostname_released" not in codes(reporting.simulate_get(path).json["findings"])
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["*.example.com", "2001:db8::1", "WWW.Example.COM."])
 def test_an_operator_grants_finds_and_releases_a_hostname(
     closed: TestClient, engine: sa.Engine, owner: int, stranger: int, name: str
@@ -540,7 +539,6 @@ def test_a_user_sees_its_names_in_pages_and_gives_up_what_is_not_in_use(
     assert sorted(claims(engine)) == ["a.example.com", "c.example.com", "d.example.net"]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("hostname", [WWW, "nobodys.example.com"])
 def test_a_user_who_gives_up_a_name_does_not_learn_of_others(
     reporting: TestClient, owner: int, stranger: int, hostname: str

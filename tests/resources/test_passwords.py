@@ -16,6 +16,8 @@ from ..tables import dump
 from . import refusal
 from .test_tokens import Account, make, operator
 
+pytestmark = pytest.mark.one_backend
+
 __all__ = ["operator"]
 
 NEW = "vexing hyphen marmalade"
@@ -156,6 +158,7 @@ def test_a_change_that_is_refused_revokes_nothing(
     assert opens(text)
 
 
+@pytest.mark.both_backends
 def test_no_token_is_made_with_a_password_that_was_changed_meanwhile(
     closed: TestClient,
     operator: dict[str, str],

@@ -30,6 +30,8 @@ from .conftest import Apps, Clock
 from .test_cutovers import at, future
 from .test_resolve import DAY, public
 
+pytestmark = pytest.mark.one_backend
+
 TEXT = {"body": "test body", "private_key": base64_of(b"test private key")}
 WEBHOOK = {"url": "https://hooks.example.com/"}
 OPERATORS = "Ask an operator of this service to raise it."
@@ -125,7 +127,6 @@ def test_an_operator_sets_limits_and_the_audit_says_so(
     ]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "body", [{"certificate": 1}, {"tokens": -1}, {"tokens": "1"}, {"tokens": 2**53}]
 )
@@ -332,6 +333,7 @@ def test_idempotency_records(closed: TestClient, engine: sa.Engine) -> None:
     assert change(9).status_code == 200
 
 
+@pytest.mark.both_backends
 def test_a_user_with_no_room_for_a_record_can_be_deleted(
     closed: TestClient, engine: sa.Engine
 ) -> None:
@@ -343,7 +345,6 @@ def test_a_user_with_no_room_for_a_record_can_be_deleted(
     assert closed.simulate_delete(f"/users/{owner}", headers={**mine, **key}).status_code == 204
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("limited", [True, False])
 def test_terminator_names(
     closed: TestClient, engine: sa.Engine, limited: bool, monkeypatch: pytest.MonkeyPatch
@@ -454,6 +455,7 @@ def test_a_registration_that_fails_does_not_count(
     assert register(registering, "192.0.2.9").status_code == 201
 
 
+@pytest.mark.both_backends
 def test_counters_are_right_whatever_is_done(
     reporting: TestClient,
     owner: int,

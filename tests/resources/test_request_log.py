@@ -12,6 +12,8 @@ from customer_certificates.gateways.request_lines import RequestLine, RequestLin
 from ..factories import a_user, an_upload
 from ..service import Service
 
+pytestmark = pytest.mark.one_backend
+
 WAIT_SECONDS = 20
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -15,6 +15,8 @@ from ..pki.authority import a_leaf, an_authority
 from . import an_upload_of, base64_of, der_of, key_der, refusal, self_signed, store
 from .conftest import Clock
 
+pytestmark = pytest.mark.one_backend
+
 DAY = timedelta(days=1)
 WWW = "www.example.com"
 ROOT = an_authority("Root", "Root")
@@ -140,7 +142,6 @@ def test_each_key_type_has_its_winner(reporting: TestClient, owner: int) -> None
     assert winners(reporting, key_type="ed25519") == []
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("hostname", ["WWW.Example.COM", "www.example.com.", "ｗww.example.com"])
 def test_a_name_may_be_written_in_many_ways(
     reporting: TestClient, owner: int, hostname: str
@@ -159,7 +160,6 @@ def test_a_name_of_nobodys_has_no_winner(reporting: TestClient, owner: int) -> N
         assert (shown["winners"], shown["others"]) == ([], [])
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("hostname", ["", ".", "a" * 300, "a b", "a.-example", "a\x00b", "\udcff"])
 def test_what_is_no_hostname_is_refused(reporting: TestClient, hostname: str) -> None:
     for query in (
@@ -207,7 +207,6 @@ def rsa(hostname: str = WWW, **faults: Any) -> dict[str, Any]:
     )
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("end", [90 * DAY, -DAY])
 def test_the_owner_of_a_name_is_served_whatever_others_have_for_it(
     reporting: TestClient, owner: int, stranger: int, end: timedelta
@@ -227,7 +226,6 @@ def test_the_owner_of_a_name_is_served_whatever_others_have_for_it(
     assert winners(reporting) == [wildcard]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("theirs", [WWW, "*.example.com"])
 def test_however_much_others_have_for_a_name_its_owner_is_served(
     reporting: TestClient,

@@ -17,6 +17,8 @@ from .conftest import Clock
 from .test_resolve import DAY, WWW, public, resolved, winners
 from .test_terminators import CADDY, TRAEFIK
 
+pytestmark = pytest.mark.one_backend
+
 ORIGINAL = {"body": "test body", "private_key": base64_of(b"test key")}
 
 
@@ -64,7 +66,6 @@ def served(client: TestClient) -> tuple[list[str], int, int]:
     return sent, len(pairs), caddy.status_code
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("kind", UNLOADABLE)
 def test_what_servers_cannot_load_is_stored_and_given_to_none(
     reporting: TestClient, enforcing: TestClient, owner: int, kind: str
@@ -86,7 +87,6 @@ def test_what_servers_cannot_load_is_stored_and_given_to_none(
     assert (refused.status_code, "not_servable" in codes(refused.json["errors"])) == (422, True)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("kind", UNLOADABLE)
 def test_another_certificate_is_served_beside_it(
     reporting: TestClient, owner: int, kind: str
@@ -100,7 +100,6 @@ def test_another_certificate_is_served_beside_it(
     assert winners(reporting) == [shown["id"]]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("upload", "reason"),
     [
@@ -121,7 +120,6 @@ def test_anything_may_be_stored_and_activated_as_the_first_version_did(
     assert served(apps.reporting) == ([], 0, 204)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("upload", [ORIGINAL, *UNLOADABLE.values()], ids=["original", *UNLOADABLE])
 def test_where_uploads_are_enforced_it_cannot_be_activated(
     apps: Any, owner: int, upload: dict[str, Any]
@@ -140,7 +138,6 @@ def chain_of(**dates: timedelta) -> dict[str, Any]:
     return an_upload_of(a_leaf("Issuing"), an_authority("Issuing", "Root", **dates))
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("dates", "reason"),
     [
@@ -184,7 +181,6 @@ def test_it_is_served_for_as_long_as_its_chain_is_valid(
     assert not entry["active"]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7", "127.0.0.1"])
 def test_caddy_is_given_what_is_for_the_address_it_was_reached_at(
     reporting: TestClient, owner: int, address: str

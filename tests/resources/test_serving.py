@@ -18,6 +18,8 @@ from .test_feed import id_of
 from .test_resolve import DAY, WWW
 from .test_terminators import LONG
 
+pytestmark = pytest.mark.one_backend
+
 REPORTS = "/terminators/reports"
 
 

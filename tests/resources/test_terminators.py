@@ -23,6 +23,8 @@ from . import an_upload_of, base64_of, der_of, key_der, pem, refusal, self_signe
 from .conftest import Clock
 from .test_resolve import DAY, WWW, add, public, rsa
 
+pytestmark = pytest.mark.one_backend
+
 CADDY, ASK, TRAEFIK = "/terminators/caddy", "/terminators/caddy/ask", "/terminators/traefik"
 LONG = {"end": 9000 * DAY}
 MODERN = {"signature_schemes": "403,804,401", "cipher_suites": "1301,1302,c02b"}
@@ -67,7 +69,6 @@ def test_caddy_is_given_the_chain_and_its_key(reporting: TestClient, owner: int)
     assert handed(asked(reporting, **MODERN)) == ([leaf, middle], key_der(WWW))
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("certified", "name"),
     [
@@ -99,7 +100,6 @@ def test_a_chain_without_a_last_line_end_is_not_glued_to_its_key(
     assert len(handed(asked(reporting))[0]) == 1
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("hello", "is_rsa"), [(MODERN, False), (ONLY_RSA, True), (OLD, True), ({}, False)]
 )
@@ -123,6 +123,7 @@ def test_who_takes_none_of_the_kinds_is_given_what_there_is(
     assert handed(asked(reporting, **ONLY_RSA))[1] == key_der(WWW)
 
 
+@pytest.mark.both_backends
 def test_a_renewal_is_served_at_once(reporting: TestClient, owner: int) -> None:
     first, second = a_leaf("Root", WWW), a_leaf("Root", WWW)
     path = store(reporting, owner, an_upload_of(first), active=True)
@@ -151,7 +152,6 @@ def test_what_is_not_to_be_served_is_not_ours(
     assert is_silent(asked(reporting))
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "fault",
     [
@@ -170,6 +170,7 @@ def test_what_is_opaque_or_without_its_key_is_never_handed_out(
     assert reads(engine) == []
 
 
+@pytest.mark.both_backends
 def test_a_key_that_was_tampered_with_is_not_handed_out(
     reporting: TestClient, owner: int, engine: sa.Engine
 ) -> None:
@@ -181,7 +182,6 @@ def test_a_key_that_was_tampered_with_is_not_handed_out(
     assert reads(engine) == []
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "name",
     [
@@ -195,7 +195,6 @@ def test_a_name_that_is_none_is_not_ours(reporting: TestClient, owner: int, name
     assert is_silent(asked(reporting, name))
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "query",
     [
@@ -212,7 +211,6 @@ def test_no_query_is_refused(reporting: TestClient, owner: int, query: str) -> N
     assert is_silent(reporting.simulate_get(CADDY, query_string=query))
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "name", ["WWW.EXAMPLE.COM", "www.example.com.", "ＷＷＷ.example.com", "wWw.eXample.com"]
 )
@@ -222,6 +220,7 @@ def test_a_name_may_be_written_in_many_ways(reporting: TestClient, owner: int, n
     assert handed(asked(reporting, name))
 
 
+@pytest.mark.both_backends
 def test_of_very_many_for_one_name_the_winner_is_served(reporting: TestClient, owner: int) -> None:
     ends = [20, 30, 70, 10, 40, 60, 50, 25, 35, 45]
     leaves = {days: a_leaf("Root", WWW, end=days * DAY) for days in ends}
@@ -247,6 +246,7 @@ def test_caddy_learns_whether_a_name_is_ours(
     assert refusal(reporting.simulate_get(ASK, params={"domain": "a.example.com"}))[0] == 404
 
 
+@pytest.mark.both_backends
 def test_that_a_key_was_read_is_recorded_once_an_hour(
     reporting: TestClient, owner: int, stranger: int, engine: sa.Engine, clock: Clock
 ) -> None:
@@ -318,6 +318,7 @@ def test_traefik_is_given_what_is_served(reporting: TestClient, owner: int, stra
     assert all(one.keys() == {"certFile", "keyFile"} for one in pairs)
 
 
+@pytest.mark.both_backends
 @pytest.mark.parametrize("change", ["replace", "delete", "replace all the time"])
 def test_traefik_misses_nothing_that_changes_while_it_asks(
     reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch, change: str
@@ -489,7 +490,6 @@ def test_caddy_may_be_known_by_its_address(lenient: TestClient, peer: str, statu
         assert status_of(CADDY, **{name: "10.1.2.3"}) == 401
 
 
-@pytest.mark.one_backend
 def test_no_address_that_a_proxy_names_is_let_in_without_a_token(
     backend: Backend, reporting: TestClient, owner: int, engine: sa.Engine
 ) -> None:
@@ -523,7 +523,6 @@ def test_a_token_in_the_path_is_off_by_default(
     assert lenient.simulate_get(f"/terminators/{operator}/caddy", params=query).status_code == 403
 
 
-@pytest.mark.one_backend
 def test_beyond_its_share_caddy_is_answered_204(
     backend: Backend, reporting: TestClient, owner: int, engine: sa.Engine
 ) -> None:

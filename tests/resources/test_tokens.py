@@ -23,6 +23,8 @@ from ..tables import add_users, dump
 from . import refusal
 from .test_audit import put_in_the_way
 
+pytestmark = pytest.mark.one_backend
+
 READ = {"name": "laptop", "scopes": ["certificates:read"]}
 _addresses = itertools.count(1)
 
@@ -90,7 +92,6 @@ def test_a_secret_is_shown_once_and_stored_nowhere(
     assert tokens.digest(parts.secret).hex() not in listed
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(("days", "status"), [(1, 201), (365, 201), (0, 422), (366, 422)])
 def test_a_token_is_good_for_a_year_at_most(
     closed: TestClient, ada: Account, days: int, status: int
@@ -115,7 +116,6 @@ def lifetime(made: Result) -> timedelta:
     return expires - created
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("content", "status", "fields"),
     [
@@ -170,7 +170,6 @@ def test_operators_make_tokens_of_every_kind(
     assert (every.json["user_ids"], every.json["hostnames"]) == (None, None)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("content", "status", "fields"),
     [
@@ -326,7 +325,6 @@ def test_without_an_entry_there_is_no_token_and_none_is_revoked(
     assert [(token["id"], token["revoked_at"]) for token in kept] == [(made["id"], None)]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("password", ["wrong", "", "x" * 2000, "\x00", "\ud7ff"])
 def test_a_wrong_password_makes_nothing(closed: TestClient, ada: Account, password: str) -> None:
     answer = sign_in(closed, ada.email, password)
@@ -335,7 +333,6 @@ def test_a_wrong_password_makes_nothing(closed: TestClient, ada: Account, passwo
     assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("email", ["nobody@example.com", "nobody", "\x00@x", "x" * 300 + "@x", ""])
 def test_nobodys_email_is_answered_as_a_wrong_password(
     closed: TestClient, ada: Account, email: str
@@ -345,7 +342,6 @@ def test_nobodys_email_is_answered_as_a_wrong_password(
     assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("credentials", ["", "?", "QQ==", "Og", "/w==", "é", "YTpi YTpi"])
 def test_what_is_no_basic_is_refused(closed: TestClient, credentials: str) -> None:
     answer = make(closed, {"Authorization": f"Basic {credentials}"})
@@ -371,6 +367,7 @@ def most(closed: TestClient, backend: Backend) -> int:
     return 10
 
 
+@pytest.mark.both_backends
 def test_too_many_failures_close_an_account(closed: TestClient, ada: Account, most: int) -> None:
     for _ in range(3):
         assert sign_in(closed, ada.email, ada.password).status_code == 201
@@ -382,6 +379,7 @@ def test_too_many_failures_close_an_account(closed: TestClient, ada: Account, mo
     assert 1 <= int(answer.headers["Retry-After"]) <= 900
 
 
+@pytest.mark.both_backends
 def test_too_many_failures_close_an_address(
     closed: TestClient, ada: Account, operator: dict[str, str], most: int
 ) -> None:
@@ -396,7 +394,6 @@ def test_too_many_failures_close_an_address(
     assert answer.status_code == 200
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("registration", ["operators", "open"])
 def test_who_registers_users(
     backend: Backend, engine: sa.Engine, operator: dict[str, str], registration: str

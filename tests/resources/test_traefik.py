@@ -18,6 +18,8 @@ from .conftest import Clock
 from .test_resolve import DAY, WWW, add, public
 from .test_terminators import LONG, TRAEFIK
 
+pytestmark = pytest.mark.one_backend
+
 WILD, SHOP = "*.example.com", "shop.example.com"
 
 

@@ -28,6 +28,8 @@ from ..tables import add_certificates, dump
 from . import an_upload_of, base64_of, codes, key_der, pem, refusal, self_signed, store
 from .conftest import Clock
 
+pytestmark = pytest.mark.one_backend
+
 WWW = "www.example.com"
 DAY = timedelta(days=1)
 SECRET = b"correct horse"
@@ -105,7 +107,6 @@ def test_all_that_is_understood_is_shown(enforcing: TestClient, owner: int) -> N
     assert {**in_list, "serving": []} == certificate.json
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("trust", TRUSTS)
 def test_it_is_told_whom_a_chain_leads_to(reporting: TestClient, owner: int, trust: str) -> None:
     certificate = shown(reporting, owner, an_upload_of(*TRUSTS[trust]))
@@ -152,7 +153,6 @@ def test_text_around_certificates_is_not_stored(
         assert {size for row in sizes for size in row} == {len(pem(leaf))}
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("field", ["body", "chain", "private_key", "pkcs12"])
 def test_a_large_text_that_cannot_be_read_is_not_stored(
     reporting: TestClient, owner: int, engine: sa.Engine, field: str
@@ -170,7 +170,6 @@ def test_a_large_text_that_cannot_be_read_is_not_stored(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("start", "end", "active", "status"),
     [
@@ -214,7 +213,6 @@ def test_what_the_first_version_stored_is_shown_as_unread(
     assert certificate["subject"] is certificate["not_after"] is certificate["chain_pem"] is None
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("code", FAULTY)
 def test_an_error_is_stored_with_what_has_it_where_uploads_are_reported(
     reporting: TestClient, owner: int, code: str
@@ -229,7 +227,6 @@ def test_an_error_is_stored_with_what_has_it_where_uploads_are_reported(
     assert certificate["body"] == FAULTY[code]["body"]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("code", FAULTY)
 def test_an_error_is_refused_and_nothing_stored_where_uploads_are_enforced(
     apps: Any, engine: sa.Engine, owner: int, code: str
@@ -431,7 +428,6 @@ def test_an_encrypted_key_is_stored_as_any_other_and_its_passphrase_is_not(
     assert SECRET.decode() not in str(row)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("written", "code"),
     [
@@ -461,7 +457,6 @@ def test_a_key_need_not_be_in_standard_base64(
     assert list(stored_keys().values()) == [key_der(WWW)]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("key", "algorithm"),
     [

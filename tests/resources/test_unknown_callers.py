@@ -16,6 +16,8 @@ from customer_certificates.app import Application
 from ..credentials import bearer, make_token
 from ..tables import add_users
 
+pytestmark = pytest.mark.one_backend
+
 PUBLIC = {"/healthcheck", "/livez"}
 # The secret is in the link.
 BY_LINK = "/email-verifications/{verification_token}"
@@ -88,7 +90,6 @@ def by_spelling(paths: list[str]) -> Iterator[tuple[str, str]]:
         yield from itertools.product(("GET", "OPTIONS"), spellings(path))
 
 
-@pytest.mark.one_backend
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
 @pytest.mark.parametrize(
     ("requests_to", "statuses"), [(by_method, {401}), (by_spelling, {401, 404})]

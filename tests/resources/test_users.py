@@ -13,6 +13,8 @@ from ..factories import a_user, an_upload
 from ..tables import dump
 from . import refusal
 
+pytestmark = pytest.mark.one_backend
+
 SAME = [
     ("ada@example.com", "ADA@Example.COM"),
     ("straße@example.com", "STRASSE@EXAMPLE.COM"),
@@ -58,7 +60,7 @@ def test_a_user_is_registered(client: TestClient) -> None:
     assert before <= datetime.fromisoformat(created_at) <= datetime.now(UTC)
 
 
-@pytest.mark.one_backend
+@pytest.mark.both_backends
 @pytest.mark.parametrize(
     "name", ["A", "Ада Лавлейс", "👩‍💻", "O'Brien; DROP TABLE users", '"\\/', " A ", "x" * 200]
 )
@@ -68,7 +70,7 @@ def test_names_come_back_as_they_came(client: TestClient, name: str) -> None:
     assert client.simulate_get(user).json["name"] == name
 
 
-@pytest.mark.one_backend
+@pytest.mark.both_backends
 @pytest.mark.parametrize(("first", "second"), SAME)
 def test_an_email_in_another_case_is_the_same(
     client: TestClient, engine: sa.Engine, first: str, second: str
@@ -85,7 +87,6 @@ def test_an_email_in_another_case_is_the_same(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(("first", "second"), DIFFERENT)
 def test_another_email_is_another(client: TestClient, first: str, second: str) -> None:
     client.simulate_post("/users", json=a_user(email=first))
@@ -96,7 +97,6 @@ def test_another_email_is_another(client: TestClient, first: str, second: str) -
     assert [user["id"] for user in found.json] == [answer.json["id"]]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "changes",
     [
@@ -139,6 +139,7 @@ def test_an_email_is_free_again(client: TestClient, owner: int, stranger: int) -
     assert client.simulate_post("/users", json=a_user(email=email)).status_code == 201
 
 
+@pytest.mark.both_backends
 def test_a_user_is_deleted_with_every_certificate(
     client: TestClient, engine: sa.Engine, owner: int, stranger: int
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_user_is_deleted_with_every_certificate(
     assert [row[0] for row in left["certificates"]] == [kept]
 
 
+@pytest.mark.both_backends
 def test_a_deleted_users_id_is_no_others(client: TestClient, owner: int) -> None:
     client.simulate_delete(f"/users/{owner}")
 
@@ -188,7 +190,6 @@ def columns_of_users(engine: sa.Engine) -> list[str]:
     return [column["name"] for column in sa.inspect(engine).get_columns("users")]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("password", ["x", "\x00", "пароль 👩‍💻", "x" * 1024, " ", "\n"])
 def test_any_text_is_a_password(client: TestClient, password: str) -> None:
     assert client.simulate_post("/users", json=a_user(password=password)).status_code == 201

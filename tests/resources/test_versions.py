@@ -18,6 +18,8 @@ from ..tables import dump
 from . import an_upload_of, base64_of, codes, key_der, pem, refusal, self_signed, store
 from .conftest import Clock
 
+pytestmark = pytest.mark.one_backend
+
 WWW, SHOP = "www.example.com", "shop.example.com"
 DAY = timedelta(days=1)
 ALLOWED = {"allow_lost_hostnames": True}
@@ -90,7 +92,6 @@ def test_a_list_shows_what_a_certificate_was_replaced_with(
         tag = again.headers["ETag"]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("way", ["replaced", "rolled back"])
 def test_a_list_is_told_when_what_a_certificate_is_now_ends(
     reporting: TestClient, clock: Clock, owner: int, way: str
@@ -137,7 +138,6 @@ def test_the_same_certificate_with_the_right_key_is_another_version(
     assert list(stored_keys().values()) == [key_der("another"), key_der(WWW)]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("body", [None, "no certificate at all"], ids=["certificate", "text"])
 def test_another_key_is_another_version_though_neither_is_the_right_one(
     reporting: TestClient, owner: int, body: str | None
@@ -204,7 +204,6 @@ def test_hostnames_are_not_lost_unless_that_is_allowed(
     assert (answer.status_code, answer.json["hostnames"]) == (200, [SHOP])
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -251,6 +250,7 @@ def test_the_last_five_versions_are_kept_newest_first(
     assert len(dump(engine)["private_keys"]) == 5
 
 
+@pytest.mark.both_backends
 def test_versions_go_with_their_certificate(
     reporting: TestClient, engine: sa.Engine, certificate: str
 ) -> None:
@@ -295,7 +295,6 @@ def test_going_back_twice_changes_nothing_more(
     assert dump(engine) == before
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("version", [3, 7, 2**31 - 1])
 def test_there_is_no_going_back_to_what_never_was(
     reporting: TestClient, engine: sa.Engine, certificate: str, version: int
@@ -317,7 +316,6 @@ def test_there_is_no_going_back_to_what_is_kept_no_more(
     assert roll_back(reporting, certificate, 2).status_code == 200
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("version", [0, -1, 2**31, 1.5, "1", None, True])
 def test_a_version_is_a_positive_number(
     reporting: TestClient, certificate: str, version: Any
@@ -354,6 +352,7 @@ def test_what_has_expired_is_gone_back_to_only_where_errors_are_reported(
     assert roll_back(apps.reporting, certificate, 1).json["status"] == "expired"
 
 
+@pytest.mark.both_backends
 def test_replacements_at_once_come_one_after_the_other(
     reporting: TestClient, engine: sa.Engine, owner: int, certificate: str
 ) -> None:
@@ -372,6 +371,7 @@ def test_replacements_at_once_come_one_after_the_other(
     assert all(bodies[one["version"]] == one["body"] for one in kept[:4])
 
 
+@pytest.mark.both_backends
 def test_of_replacements_that_expect_the_same_state_one_is_carried_out(
     reporting: TestClient, certificate: str
 ) -> None:

@@ -12,6 +12,8 @@ from customer_certificates.models import Delivery, WebhookSecret
 
 from . import refusal, self_signed, store
 
+pytestmark = pytest.mark.one_backend
+
 HOOK = {"url": "https://hooks.example.com/certificates"}
 
 

@@ -90,6 +90,7 @@ def test_a_day_verifies(day: Day) -> None:
     assert verification.run(None, day.heads) == Report(len(CHAINS), ENTRIES + 20)
 
 
+@pytest.mark.one_backend
 def test_a_chain_longer_than_one_look_verifies(
     day: Day, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_chain_longer_than_one_look_verifies(
     assert (fault.chain, fault.seq) == (9, 1000)
 
 
+@pytest.mark.one_backend
 def test_only_what_has_changed_is_signed_again(day: Day) -> None:
     last = day.now
     day.now += timedelta(minutes=10)
@@ -119,6 +121,7 @@ def test_only_what_has_changed_is_signed_again(day: Day) -> None:
     assert (head.chain, head.at) == (7, day.now.isoformat(timespec="microseconds")[:-6] + "Z")
 
 
+@pytest.mark.one_backend
 def test_a_head_that_is_not_signed_is_told(day: Day) -> None:
     head = day.heads[0]
     lines = [
@@ -305,6 +308,7 @@ def test_tampering_is_found(
     assert verification.run(None, day.heads) == Report(len(CHAINS), ENTRIES)
 
 
+@pytest.mark.one_backend
 def test_what_cannot_even_be_read_is_a_fault(day: Day, engine: sa.Engine) -> None:
     """SQLite lets anything be put into any column."""
     with engine.begin() as connection:

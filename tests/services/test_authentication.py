@@ -158,6 +158,7 @@ def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Eng
         door.users.get(2**62, door.caller(operator, 2**62).about)
 
 
+@pytest.mark.one_backend
 def test_an_address_that_is_known_costs_what_one_that_is_not_does(
     door: Door, statements: Counter
 ) -> None:
@@ -182,6 +183,7 @@ def test_an_address_that_is_known_costs_what_one_that_is_not_does(
     assert (len(known[0]) > 0, known[1]) == (True, 1)
 
 
+@pytest.mark.one_backend
 def test_an_account_is_open_again_after_a_quarter_of_an_hour(door: Door) -> None:
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     for number in range(5):
@@ -213,6 +215,7 @@ def test_many_at_once_are_no_more_than_one_after_the_other(door: Door) -> None:
         assert sum(pool.map(guess, range(_PLACES))) == 5
 
 
+@pytest.mark.one_backend
 def test_what_was_not_looked_at_is_no_failure(door: Door) -> None:
     """There was no room for another password; that says nothing of this one."""
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
@@ -243,6 +246,7 @@ def test_what_others_of_the_network_kept_from_being_looked_at_is_no_failure(door
     assert door.sign_in("ada@example.com", "x") == user_id
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

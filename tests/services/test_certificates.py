@@ -275,6 +275,7 @@ def test_uploads_go_on_after_refused_requests(
     assert len(ids(listing, owner, ALL)) == 5
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [
@@ -313,6 +314,7 @@ def test_a_page_ends_early_where_much_is_pending(listing: Listing, engine: sa.En
     assert [len(page) for page in pages(listing, owner, ALL)] == [4, 4, 1]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 8])
 def test_a_page_ends_at_its_limit_or_its_size_whichever_comes_first(
     listing: Listing, engine: sa.Engine, limit: int

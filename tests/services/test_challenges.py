@@ -41,6 +41,8 @@ from ..ownership import hostnames_on
 from ..tables import add_users
 from .challenge_parts import DOMAIN, Parts
 
+pytestmark = pytest.mark.one_backend
+
 HOUR = timedelta(hours=1)
 ZONES = (OTHER_ZONE, THIRD_ZONE)
 EDGE = "198.51.100.10"
@@ -283,7 +285,6 @@ def test_a_disagreeing_resolver_keeps_from_proof(make: Make, users: list[int], n
     assert f"resolver {other.address} answered without records" in view.checks[0].detail
 
 
-@pytest.mark.one_backend
 def test_a_silent_resolver_keeps_from_proof(make: Make, users: list[int], name: str) -> None:
     with ResolverStub() as silent:
         view = make(resolvers=[silent.address], seconds=0.3).prove(users[0], name)
@@ -442,6 +443,7 @@ def test_whether_a_name_leads_to_the_edge_is_recorded(
 # Who gets a name that is another's.
 
 
+@pytest.mark.both_backends
 @pytest.mark.parametrize("proof", ["none", "public_ca"])
 def test_a_challenge_takes_a_name_from_weaker_claims(
     parts: Parts, users: list[int], name: str, engine: sa.Engine, proof: str
@@ -601,6 +603,7 @@ def test_a_contest_ends_with_the_challengers_challenge(
         assert events(engine, user_id)[-2:] == ["hostname.contested", "hostname.contest_closed"]
 
 
+@pytest.mark.both_backends
 @pytest.mark.parametrize("deleted", [0, 1])
 def test_a_contest_ends_with_the_user_who_is_deleted(
     parts: Parts,
@@ -623,6 +626,7 @@ def test_a_contest_ends_with_the_user_who_is_deleted(
     assert events(engine, left)[-2:] == ["hostname.contested", last]
 
 
+@pytest.mark.both_backends
 def test_challenges_that_are_over_are_deleted_after_a_month(
     parts: Parts, users: list[int], name: str, clock: Clock, engine: sa.Engine
 ) -> None:
@@ -723,6 +727,7 @@ def test_a_challenge_expires_without_a_worker(
     assert parts.challenges.get(users[0], name).state == "expired"
 
 
+@pytest.mark.both_backends
 def test_two_workers_do_not_check_the_same(
     make: Make, users: list[int], name: str, clock: Clock
 ) -> None:
@@ -743,6 +748,7 @@ def test_two_workers_do_not_check_the_same(
     assert other.work() == 1
 
 
+@pytest.mark.both_backends
 def test_a_worker_that_is_late_does_not_undo_anothers_work(
     make: Make, users: list[int], name: str, clock: Clock, engine: sa.Engine
 ) -> None:
@@ -762,6 +768,7 @@ def test_a_worker_that_is_late_does_not_undo_anothers_work(
     assert owner_of(engine, name) == (users[0], "challenge")
 
 
+@pytest.mark.both_backends
 def test_many_challenges_of_one_user_keep_nobody_waiting(
     parts: Parts, users: list[int], name: str, clock: Clock
 ) -> None:

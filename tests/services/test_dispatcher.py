@@ -36,6 +36,8 @@ from ..receiver import Receiver
 from ..tables import CALLER, add_users
 from .challenge_parts import ROOTS
 
+pytestmark = pytest.mark.one_backend
+
 WAIT_SECONDS = 30
 
 
@@ -218,6 +220,7 @@ def test_who_hears_of_what(told: Told) -> None:
     assert [status for _, status, _ in told.statuses(operators.id)] == ["delivered"] * 2
 
 
+@pytest.mark.both_backends
 @pytest.mark.usefixtures("hasty")
 def test_order_is_kept_for_a_certificate_and_others_do_not_wait(told: Told) -> None:
     failures = iter([500, 503, 429])
@@ -429,6 +432,7 @@ def test_a_range_is_told_again_and_what_was_before_the_endpoint_too(told: Told) 
     assert certificate_1 == [events[0], events[2]]
 
 
+@pytest.mark.both_backends
 def test_what_is_asked_for_out_of_its_turn_waits_for_it(told: Told) -> None:
     """And nobody takes it for late meanwhile."""
     webhook = told.webhook()
@@ -453,6 +457,7 @@ def test_what_is_asked_for_out_of_its_turn_waits_for_it(told: Told) -> None:
     told.wait(lambda: told.receiver.ids()[3:] == [events[0], events[2]])
 
 
+@pytest.mark.both_backends
 def test_a_worker_that_died_keeps_others_from_nothing(told: Told) -> None:
     webhook = told.webhook()
     events = [told.happen(1), told.happen(1)]
@@ -467,6 +472,7 @@ def test_a_worker_that_died_keeps_others_from_nothing(told: Told) -> None:
     assert [status for _, status, _ in told.statuses(webhook)]
 
 
+@pytest.mark.both_backends
 def test_what_was_left_behind_at_a_resumption_is_found(told: Told) -> None:
     told.webhook()
     left = told.happen()
@@ -477,6 +483,7 @@ def test_what_was_left_behind_at_a_resumption_is_found(told: Told) -> None:
     told.wait(lambda: told.receiver.ids() == [left])
 
 
+@pytest.mark.both_backends
 def test_events_are_kept_for_90_days_and_their_deliveries_with_them(told: Told) -> None:
     webhook, pages = told.webhook(), EventPages(told.database, told.clock)
     told.happen()

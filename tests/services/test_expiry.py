@@ -18,6 +18,8 @@ from customer_certificates.services.revisions import Revisions
 
 from ..tables import CALLER, add_certificates, add_users
 
+pytestmark = pytest.mark.one_backend
+
 END = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
@@ -264,6 +266,7 @@ def test_one_that_never_ends_is_never_told_of(calendar: Calendar) -> None:
     assert calendar.due(certificate) == never - 30 * DAY
 
 
+@pytest.mark.both_backends
 def test_workers_at_once_tell_once(calendar: Calendar, engine: sa.Engine) -> None:
     users = [calendar.user, *add_users(engine, 4)]
     for calendar.user in users:
@@ -278,6 +281,7 @@ def test_workers_at_once_tell_once(calendar: Calendar, engine: sa.Engine) -> Non
     assert len(calendar.told) == len(set(calendar.told)) == 25
 
 
+@pytest.mark.both_backends
 def test_what_fails_is_done_by_the_next(
     calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +309,7 @@ def test_more_than_one_run_looks_at_is_left_to_the_next(
     assert [len(calendar.at(30)) for _ in range(3)] == [500, 1, 0]
 
 
+@pytest.mark.both_backends
 def test_the_due_ones_are_found_by_their_index(calendar: Calendar, engine: sa.Engine) -> None:
     add_certificates(engine, calendar.user, 300, expiry_due=None)
     explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"

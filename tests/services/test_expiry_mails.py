@@ -31,6 +31,8 @@ from ..factories import a_pair
 from ..servers import free_port
 from ..tables import add_certificates, add_users
 
+pytestmark = pytest.mark.one_backend
+
 END = datetime(2027, 3, 1, 14, 5, tzinfo=UTC)
 SENDER = Address("Certificates", "certificates", "service.example")
 NAME = "mail.example"
@@ -319,6 +321,7 @@ def test_what_is_put_off_for_ever_is_given_up(office: Office, post: Post) -> Non
     assert (notice.mail_due, notice.mail_error) == (None, "452 Full")
 
 
+@pytest.mark.both_backends
 def test_no_letter_is_lost_with_a_dead_server(office: Office, post: Post) -> None:
     for number in range(25):
         office.add(f"{number}.example")
@@ -333,6 +336,7 @@ def test_no_letter_is_lost_with_a_dead_server(office: Office, post: Post) -> Non
     assert len({letter["Message-ID"] for letter in post.letters}) == 25
 
 
+@pytest.mark.both_backends
 def test_a_worker_that_dies_leaves_its_letters(office: Office, post: Post) -> None:
     office.add("www.example.com")
     office.tell()

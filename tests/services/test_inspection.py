@@ -14,6 +14,8 @@ from customer_certificates.services.uploads import CertificateMaterial
 
 from ..tables import NOW
 
+pytestmark = pytest.mark.one_backend
+
 
 class Ending:
     """Children that end at each request in the same way."""

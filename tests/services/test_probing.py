@@ -23,6 +23,8 @@ from customer_certificates.services.serving import ServingStates
 from ..factories import Pair, a_pair, an_upload
 from ..servers import free_port
 
+pytestmark = pytest.mark.one_backend
+
 
 def now() -> datetime:
     return datetime.now(UTC)

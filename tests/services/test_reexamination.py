@@ -79,6 +79,7 @@ def test_it_is_understood_and_active_names_are_claimed(
     assert not set(after) & set(revisions)
 
 
+@pytest.mark.one_backend
 def test_no_key_is_lost_that_could_not_be_examined(
     backend: Backend, engine: sa.Engine, stored_keys: StoredKeys
 ) -> None:
@@ -93,6 +94,7 @@ def test_no_key_is_lost_that_could_not_be_examined(
     assert "key_too_costly" in column(engine, Certificate.findings)[0]
 
 
+@pytest.mark.one_backend
 @pytest.mark.usefixtures("two_users")
 def test_it_is_done_once(backend: Backend, engine: sa.Engine) -> None:
     examine_unread(backend.config())
@@ -113,6 +115,7 @@ def test_migrate_does_it_and_says_so(backend: Backend, engine: sa.Engine) -> Non
     assert "opaque" in column(engine, Certificate.trust)
 
 
+@pytest.mark.one_backend
 def test_when_certificates_of_earlier_versions_can_be_served_is_found_out(
     backend: Backend, client: TestClient, engine: sa.Engine
 ) -> None:

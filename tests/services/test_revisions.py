@@ -25,6 +25,8 @@ from customer_certificates.services.views import Tags, status_of
 from ..conftest import Backend
 from ..tables import NOW, add_certificates, add_users, dump
 
+pytestmark = pytest.mark.one_backend
+
 ALL = CertificateFilter(None, None, None, None, None, None, after=0, limit=1000)
 DAY, INSTANT = timedelta(days=1), timedelta(microseconds=1)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -201,6 +203,7 @@ def test_what_a_clock_ahead_stores_ends_in_time_for_a_clock_behind(
     assert ahead.statuses(owner) == ["expired", "expired"]
 
 
+@pytest.mark.both_backends
 def test_readers_at_the_instant_of_a_change_agree(
     servers: tuple[Server, Server], engine: sa.Engine, owner: int
 ) -> None:
@@ -244,6 +247,7 @@ def test_a_user_of_the_first_version_is_looked_at_once(
     assert dump(engine) == stored
 
 
+@pytest.mark.both_backends
 def test_a_user_of_the_first_version_can_store_before_anybody_reads(
     server: Server, engine: sa.Engine
 ) -> None:
@@ -255,6 +259,7 @@ def test_a_user_of_the_first_version_can_store_before_anybody_reads(
     assert server.statuses(owner) == ["expired"]
 
 
+@pytest.mark.both_backends
 def test_noticing_a_change_is_paid_for_once(
     server: Server, owner: int, count: Callable[[Callable[[], object]], int]
 ) -> None:

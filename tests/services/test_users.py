@@ -24,6 +24,8 @@ from ..ownership import hostnames_on
 from ..tables import CALLER, NOW, add_certificates, add_users, dump
 from .test_passwords import WAIT_SECONDS, SlowPassword
 
+pytestmark = pytest.mark.one_backend
+
 HASHES = PasswordHashes(CHEAPEST_HASHES)
 
 
@@ -95,6 +97,7 @@ def test_the_older_systems_hash_is_replaced_when_its_owner_signs_in(
     assert hash_of(engine, user_id) == made
 
 
+@pytest.mark.both_backends
 def test_a_password_changed_meanwhile_stays(users: Users, engine: sa.Engine) -> None:
     """While the old one is being checked, and before its better hash would be stored."""
     user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
@@ -140,6 +143,7 @@ def test_a_refused_change_changes_nothing(users: Users, engine: sa.Engine) -> No
     assert dump(engine) == before
 
 
+@pytest.mark.both_backends
 def test_a_user_goes_with_every_certificate(users: Users, engine: sa.Engine) -> None:
     owner, stranger = add_users(engine, 2)
     add_certificates(engine, owner, 20)

@@ -4,10 +4,13 @@ It speaks as much HTTP as it is asked; it answers 200 unless a test says otherwi
 """
 
 import asyncio
+import math
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from threading import Thread
 from typing import NamedTuple
 
@@ -38,6 +41,12 @@ class Receiver:
         """`answer` gives the status and more headers, each with its end, for a path."""
         self.received: list[Received] = []
         self.answer = answer or (lambda _path: (200, ""))
+        # After how many seconds a path is answered; infinity: not before `release`.
+        self.delay: Callable[[str], float] = lambda _path: 0
+        # Of each path, how many requests wait for their answers, and how many did at most.
+        self.waiting: Counter[str] = Counter()
+        self.most_waiting: Counter[str] = Counter()
+        self._held: list[Callable[[], None]] = []
         self.open: set[asyncio.Transport] = set()
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(
@@ -60,6 +69,33 @@ class Receiver:
             for transport in self.open:
                 transport.abort()
             await asyncio.sleep(0)
+
+    def release(self) -> None:
+        """Answers what waits, and delays nothing any more."""
+        self.delay = lambda _path: 0
+        self._loop.call_soon_threadsafe(self._answer_held)
+
+    def later(self, path: str, answer: Callable[[], None]) -> None:
+        """Calls `answer` when the path is to be answered."""
+
+        def answer_now() -> None:
+            self.waiting[path] -= 1
+            answer()
+
+        self.waiting[path] += 1
+        self.most_waiting[path] = max(self.most_waiting[path], self.waiting[path])
+        seconds = self.delay(path)
+        if seconds == math.inf:
+            self._held.append(answer_now)
+        elif seconds:
+            self._loop.call_later(seconds, answer_now)
+        else:
+            answer_now()
+
+    def _answer_held(self) -> None:
+        held, self._held = self._held, []
+        for answer in held:
+            answer()
 
     def ids(self, path: str = "/") -> list[int]:
         """The events that were taken at a path, in the order in which they came."""
@@ -101,6 +137,5 @@ class _Connection(asyncio.Protocol):
         body = rest[: int(length[1])]
         self._receiver.received.append(Received(path, headers, body, status, time.time()))
         if status:
-            self._transport.write(
-                f"HTTP/1.1 {status} \r\n{more}Content-Length: 2\r\n\r\nok".encode()
-            )
+            answer = f"HTTP/1.1 {status} \r\n{more}Content-Length: 2\r\n\r\nok".encode()
+            self._receiver.later(path, partial(self._transport.write, answer))

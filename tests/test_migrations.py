@@ -45,7 +45,7 @@ from .tables import add_certificates, add_users
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0018"
+_HEAD = "0019"
 _numbers = itertools.count()
 
 
@@ -454,6 +454,29 @@ def test_what_users_store_already_is_counted(at_head: Empty) -> None:
     assert {tuple(row) for row in counted} == {(one, 2, 4, 2, stored), (two, 0, 0, 0, 0)}
     with closing(Database(at_head.url, Metrics(None), threads=1)) as database:
         assert Usage(database).recount() == 0
+
+
+def test_hostnames_know_whether_their_certificates_are_active(at_head: Empty) -> None:
+    engine = migration_engine(at_head.url)
+    (owner,) = add_users(engine, 1)
+    active, inactive = (
+        add_certificates(engine, owner, 1, active=active)[0] for active in (True, False)
+    )
+    with engine.begin() as connection:
+        connection.execute(
+            sa.insert(CertificateHostname),
+            [
+                {"user_id": owner, "hostname": "a.example", "certificate_id": one}
+                for one in (active, inactive)
+            ],
+        )
+    engine.dispose()
+    at_head.downgrade("0018")
+    at_head.upgrade("head")
+
+    rows = "SELECT certificate_id FROM certificate_hostnames WHERE {} active"
+    assert at_head.rows(rows.format("")) == [active]
+    assert at_head.rows(rows.format("NOT")) == [inactive]
 
 
 def test_alembic_finds_the_database_through_the_settings(

@@ -59,7 +59,13 @@ class Clock:
 class Told:
     """Everything that has to do with telling, and the receiver that is told."""
 
-    def __init__(self, database: Database, engine: sa.Engine, master_keys: MasterKeys) -> None:
+    def __init__(
+        self,
+        database: Database,
+        engine: sa.Engine,
+        master_keys: MasterKeys,
+        attempt_seconds: float = 2.0,
+    ) -> None:
         self.clock = Clock()
         self.database, self.engine = database, engine
         self.receiver = Receiver()
@@ -68,7 +74,7 @@ class Told:
             allowed=[ip_network("127.0.0.0/8")],
             own=[],
             roots_pem=ROOTS,
-            seconds=2.0,
+            seconds=attempt_seconds,
         )
         self.events, self.audit = Events(database, self.clock), Audit(database, self.clock)
         self.secrets = WebhookSecrets(database, master_keys, self.clock)
@@ -102,6 +108,13 @@ class Told:
             thread.join(WAIT_SECONDS)
             assert not thread.is_alive()
         self.running.clear()
+
+    def close(self) -> None:
+        """Stops everything."""
+        self.rest()
+        self.outbound.close()
+        self.secrets.close()
+        self.receiver.close()
 
     def webhook(self, path: str = "/", user_id: int | None = None, **more: Any) -> int:
         """An endpoint of the owner's, unless another's is asked for."""
@@ -147,10 +160,7 @@ class Told:
 def told(database: Database, engine: sa.Engine, master_keys: MasterKeys) -> Iterator[Told]:
     told = Told(database, engine, master_keys)
     yield told
-    told.rest()
-    told.outbound.close()
-    told.secrets.close()
-    told.receiver.close()
+    told.close()
 
 
 @pytest.fixture

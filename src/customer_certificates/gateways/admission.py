@@ -81,6 +81,33 @@ class Slots:
         """Whether the request that asks holds a slot."""
         return self._has_one.get()
 
+    def try_acquire(self, tenant: str | None) -> bool:
+        """Takes a slot for `tenant` if it may have one at once; returns whether it has."""
+        with self._lock:
+            lane = self._lane(tenant)
+            has_one = self._hold_if_free(lane)
+            self._forget(lane)
+            return has_one
+
+    def acquire_later(self, tenant: str | None) -> Future[bool]:
+        """Returns a future that is done when a slot was taken for `tenant`.
+
+        For callers that do not wait, and that bound how many slots they ask for.
+        """
+        place: Future[bool] = Future()
+        with self._lock:
+            lane = self._lane(tenant)
+            if self._hold_if_free(lane):
+                place.set_result(True)
+            else:
+                self._append(lane, place)
+        return place
+
+    def release(self, tenant: str | None) -> None:
+        """Gives back a slot that was taken for `tenant`."""
+        with self._lock:
+            self._give_back(self._lanes[tenant])
+
     @contextmanager
     def one(self) -> Iterator[None]:
         """Holds a slot in the block; a request that holds one already needs no other.
@@ -102,13 +129,12 @@ class Slots:
             yield
         finally:
             self._has_one.reset(token)
-            self._give_back(lane)
+            self.release(lane.tenant)
 
     def _take(self) -> _Lane:
         with self._lock:
-            lane = self._lanes.setdefault(tenant := TENANT.get(), _Lane(tenant))
-            if self._free and self._may_hold(lane):
-                self._hold(lane)
+            lane = self._lane(TENANT.get())
+            if self._hold_if_free(lane):
                 return lane
             is_behind_own = bool(lane.held or lane.waiting)
             place = self._line_up(lane)
@@ -118,7 +144,7 @@ class Slots:
             has_come = self._leave(lane, place)
         except BaseException:
             if self._leave(lane, place):
-                self._give_back(lane)
+                self.release(lane.tenant)
             raise
         if not has_come:
             raise self._refusal(is_behind_own)
@@ -131,10 +157,13 @@ class Slots:
             self._forget(lane)
             raise self._refusal(is_full)
         place: Future[bool] = Future()
+        self._append(lane, place)
+        return place
+
+    def _append(self, lane: _Lane, place: Future[bool]) -> None:
         lane.waiting.append(place)
         self._waiting += 1
         self._give_turn(lane)
-        return place
 
     def _make_room(self, lane: _Lane) -> bool:
         """Refuses the last request of the longest lane, unless `lane` is about as long."""
@@ -158,17 +187,25 @@ class Slots:
             return False
 
     def _give_back(self, lane: _Lane) -> None:
-        with self._lock:
-            self._free += 1
-            lane.held -= 1
-            self._give_turn(lane)
-            while self._free and self._turns:
-                following = self._turns.popleft()
-                self._waiting -= 1
-                self._hold(following)
-                following.waiting.popleft().set_result(True)
-                self._give_turn(following)
-            self._forget(lane)
+        self._free += 1
+        lane.held -= 1
+        self._give_turn(lane)
+        while self._free and self._turns:
+            following = self._turns.popleft()
+            self._waiting -= 1
+            self._hold(following)
+            following.waiting.popleft().set_result(True)
+            self._give_turn(following)
+        self._forget(lane)
+
+    def _lane(self, tenant: str | None) -> _Lane:
+        return self._lanes.setdefault(tenant, _Lane(tenant))
+
+    def _hold_if_free(self, lane: _Lane) -> bool:
+        if not self._free or not self._may_hold(lane):
+            return False
+        self._hold(lane)
+        return True
 
     def _hold(self, lane: _Lane) -> None:
         self._free -= 1

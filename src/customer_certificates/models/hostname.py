@@ -2,17 +2,33 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, Text, text
+from sqlalchemy import DDL, Boolean, ForeignKey, Identity, Index, Integer, Text, event, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
 
 
 class CertificateHostname(Base):
-    """A certificate, active or not, is for this hostname; by it the certificate is found."""
+    """A certificate, active or not, is for this hostname; by it the certificate is found.
+
+    A trigger keeps `active` as the certificate has it. It may be true of a certificate that is not:
+    it says only where to look.
+    """
 
     __tablename__ = "certificate_hostnames"
-    __table_args__ = (Index(None, "certificate_id"), Index(None, "hostname"))
+    __table_args__ = (
+        Index(None, "certificate_id"),
+        Index(None, "hostname", "certificate_id"),
+        # Anybody may upload any number of certificates for a name that are not active.
+        Index(
+            "ix_certificate_hostnames_user_id_hostname_active",
+            "user_id",
+            "hostname",
+            "certificate_id",
+            postgresql_where=text("active"),
+            sqlite_where=text("active = 1"),
+        ),
+    )
 
     user_id: Mapped[int] = mapped_column(
         Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
@@ -21,6 +37,29 @@ class CertificateHostname(Base):
     certificate_id: Mapped[int] = mapped_column(
         Id, ForeignKey("certificates.id", ondelete="CASCADE"), primary_key=True
     )
+    active: Mapped[bool] = mapped_column(Boolean, server_default=true())
+
+
+_FOLLOW = "UPDATE certificate_hostnames SET active = NEW.active WHERE certificate_id = NEW.id;"
+for _dialect, _statement in (
+    (
+        "sqlite",
+        "CREATE TRIGGER certificates_active AFTER UPDATE OF active ON certificates "
+        f"WHEN NEW.active <> OLD.active BEGIN {_FOLLOW} END",
+    ),
+    (
+        "postgresql",
+        "CREATE FUNCTION certificates_active() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN {_FOLLOW} RETURN NULL; END $$",
+    ),
+    (
+        "postgresql",
+        "CREATE TRIGGER certificates_active AFTER UPDATE OF active ON certificates FOR EACH ROW "
+        "WHEN (NEW.active <> OLD.active) EXECUTE FUNCTION certificates_active()",
+    ),
+):
+    _ddl = DDL(_statement).execute_if(dialect=_dialect)  # type: ignore[no-untyped-call]
+    event.listen(CertificateHostname.__table__, "after_create", _ddl)
 
 
 class HostnameClaim(Base):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Select, Text, and_, bindparam, case, select
+from sqlalchemy import BigInteger, Select, Text, and_, bindparam, case, select, union
 
 from ..gateways.database import Database
 from ..gateways.prepared import Row
@@ -17,7 +17,8 @@ from .hostname_claims import OF_CLAIM, names_of
 _MOST_WITH_CHAINS = 8
 # Of a certificate that is replaced all the time, no version is found for which it was chosen.
 _MOST_LOOKS = 3
-_MOST = 10_000
+# So many of the newest certificates for a name are looked at.
+_MOST = 200
 
 # What is read of a certificate to decide whether it is served.
 DECIDING = (
@@ -52,6 +53,14 @@ OWNED_NAMES = (
 )
 
 
+_LIMIT: Any = bindparam("limit", type_=BigInteger)
+_NAMES: list[Any] = [bindparam("hostname", type_=Text), bindparam("wildcard", type_=Text)]
+
+
+# Those of who owns the very name first, then the newest.
+_ORDER = (case((HostnameClaim.hostname == _NAMES[0], 0), else_=1), Certificate.id.desc())
+
+
 class Found(NamedTuple):
     """A certificate that is a candidate."""
 
@@ -75,39 +84,24 @@ class Candidates:
     """Reads the candidates for a hostname, whosever they are."""
 
     def __init__(self, database: Database) -> None:
-        names = [bindparam("hostname", type_=Text), bindparam("wildcard", type_=Text)]
-        limit = bindparam("limit", type_=BigInteger)
-
-        def named(*columns: Any) -> Select[Any]:
-            return (
-                select(CertificateHostname.hostname, HostnameClaim.hostname, *columns)
-                .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
-                .outerjoin(HostnameClaim, OF_CLAIM)
-                .where(CertificateHostname.hostname.in_(names))
-                .limit(limit)
-            )
-
-        self._deciding = database.prepare(
-            named(*DECIDING)
+        self._found = database.prepare(
+            _deciding([*_newest(served=True), *_newest(served=False)])
             .outerjoin(PrivateKey, OF_KEY)
             .order_by(
                 Certificate.active.desc(),
                 # First those that settle whose the hostname is: whatever others have, and however
                 # much of it, the limit must not cut these off.
                 HostnameClaim.hostname.is_(None),
-                case((CertificateHostname.hostname == names[0], 0), else_=1),
-                Certificate.id.desc(),
+                *_ORDER,
             ),
             tenant=None,
             by_key=True,
         )
+        self._served = database.prepare(
+            _serving().outerjoin(PrivateKey, OF_KEY).order_by(*_ORDER), tenant=None, by_key=True
+        )
         self._serving = database.prepare(
-            # A name that the user does not own decides nothing.
-            _with_keys(named(*DECIDING, *SERVING)).where(
-                Certificate.active, HostnameClaim.hostname.is_not(None)
-            ),
-            tenant=None,
-            by_key=True,
+            _with_keys(_serving(*SERVING)).limit(_LIMIT), tenant=None, by_key=True
         )
         self._those = database.prepare(
             _with_keys(select(Certificate.hostnames, OWNED_NAMES, *DECIDING, *SERVING))
@@ -120,17 +114,14 @@ class Candidates:
         """Those of them that are active, by id."""
         return servables(self._those(ids=ids_as_json(certificate_ids)))
 
-    def of(self, hostname: str, most: int = _MOST) -> list[Found]:
-        """The candidates, about `most` at most: active ones first, of them those of owners of the
+    def of(self, hostname: str) -> list[Found]:
+        """The candidates, some hundreds at most: active ones first, of them those of owners of the
         name first, then those of owners of the wildcard; the newest of them first."""
-        rows = self._deciding(hostname=hostname, wildcard=wildcard_of(hostname), limit=most)
-        by_id: dict[int, list[Row]] = {}
-        for row in rows:
-            by_id.setdefault(row[2], []).append(row)
-        return [
-            Found(_candidate(those, lambda name: (name,)), those[0][2 + _FINGERPRINT])
-            for those in by_id.values()
-        ]
+        return _found(self._found(**_named(hostname), limit=_MOST))
+
+    def served(self, hostname: str) -> list[Found]:
+        """Of the candidates those that are active, and whose users own the name or the wildcard."""
+        return _found(self._served(**_named(hostname), limit=_MOST))
 
     def servable(
         self, hostname: str, choose: Callable[[list[Candidate]], Candidate | None]
@@ -140,19 +131,71 @@ class Candidates:
         One statement reads all of them with their chains and keys; where somebody has very many
         for one name, they are decided among without those.
         """
-        wildcard = wildcard_of(hostname)
-        rows = self._serving(hostname=hostname, wildcard=wildcard, limit=_MOST_WITH_CHAINS)
+        rows = self._serving(**_named(hostname), limit=_MOST_WITH_CHAINS)
         if len(rows) < _MOST_WITH_CHAINS:
             found = servables(rows, lambda name: (name,))
             return _the_one(found, choose([one.candidate for one in found]))
         for _ in range(_MOST_LOOKS):
-            chosen = choose([one.candidate for one in self.of(hostname)])
+            chosen = choose([one.candidate for one in self.served(hostname)])
             if chosen is None:
                 break
             # In between, another version may have come, which nobody has chosen.
             if one := _the_one(self.with_keys([chosen.certificate_id]), chosen):
                 return one
         return None
+
+
+def _named(hostname: str) -> dict[str, str]:
+    return {"hostname": hostname, "wildcard": wildcard_of(hostname)}
+
+
+def _newest(*, served: bool) -> list[Select[Any]]:
+    """Finds the newest certificates for two names: all, or those of the owner that are active. Each
+    is read from the end of an index, however many others there are."""
+    found: list[Select[Any]] = []
+    for name in _NAMES:
+        newest = select(CertificateHostname.hostname, CertificateHostname.certificate_id).where(
+            CertificateHostname.hostname == name
+        )
+        if served:
+            owner = select(HostnameClaim.user_id).where(HostnameClaim.hostname == name)
+            newest = newest.where(
+                CertificateHostname.user_id == owner.scalar_subquery(), CertificateHostname.active
+            )
+        newest = newest.order_by(CertificateHostname.certificate_id.desc()).limit(_LIMIT)
+        # SQLite takes no limit in a part of a UNION.
+        found.append(select(*newest.subquery().c))
+    return found
+
+
+def _deciding(found: Iterable[Select[Any]], *columns: Any) -> Select[Any]:
+    """The rows of the certificates `found`: the name, again if it is owned, DECIDING, `columns`."""
+    names = union(*found).subquery()
+    is_owned = and_(
+        HostnameClaim.hostname == names.c.hostname, HostnameClaim.user_id == Certificate.user_id
+    )
+    return (
+        select(names.c.hostname, HostnameClaim.hostname, *DECIDING, *columns)
+        .join(Certificate, Certificate.id == names.c.certificate_id)
+        .outerjoin(HostnameClaim, is_owned)
+    )
+
+
+def _serving(*columns: Any) -> Select[Any]:
+    """The same of those that are active and whose users own the name."""
+    return _deciding(_newest(served=True), *columns).where(
+        Certificate.active, HostnameClaim.hostname.is_not(None)
+    )
+
+
+def _found(rows: Iterable[Row]) -> list[Found]:
+    by_id: dict[int, list[Row]] = {}
+    for row in rows:
+        by_id.setdefault(row[2], []).append(row)
+    return [
+        Found(_candidate(those, lambda name: (name,)), those[0][2 + _FINGERPRINT])
+        for those in by_id.values()
+    ]
 
 
 def _the_one(found: Iterable[Servable], chosen: Candidate | None) -> Servable | None:

@@ -15,6 +15,7 @@ class CertificateHostnames:
     def __init__(self, database: Database) -> None:
         names = items_of(bindparam("hostnames", type_=Text))
         user_id: Any = bindparam("user_id", type_=BigInteger)
+        certificate_id: Any = bindparam("certificate_id", type_=BigInteger)
         # The newest certificate of a user whose row is locked is the one just inserted.
         newest = (
             select(Certificate.id)
@@ -23,20 +24,18 @@ class CertificateHostnames:
             .limit(1)
             .scalar_subquery()
         )
-        columns = ["user_id", "hostname", "certificate_id"]
-        self.record_newest = database.prepare(
-            insert(CertificateHostname).from_select(columns, select(user_id, names.c.value, newest))
-        )
-        self._record = database.prepare(
-            insert(CertificateHostname).from_select(
-                columns,
-                select(user_id, names.c.value, bindparam("certificate_id", type_=BigInteger)),
+
+        def recorded(of: Any) -> Any:
+            active = select(Certificate.active).where(Certificate.id == of).scalar_subquery()
+            return insert(CertificateHostname).from_select(
+                ["user_id", "hostname", "certificate_id", "active"],
+                select(user_id, names.c.value, of, active),
             )
-        )
+
+        self.record_newest = database.prepare(recorded(newest))
+        self._record = database.prepare(recorded(certificate_id))
         self._forget = database.prepare(
-            delete(CertificateHostname).where(
-                CertificateHostname.certificate_id == bindparam("certificate_id")
-            )
+            delete(CertificateHostname).where(CertificateHostname.certificate_id == certificate_id)
         )
 
     def replace(

@@ -3,52 +3,90 @@
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from threading import Lock
+from time import monotonic
 
 from ..errors import Unavailable
+from ..gateways.admission import Slots
 from ..gateways.alarms import Alarm
 from ..gateways.metrics import Metrics
-from .deliveries import Deliveries, Run
+from .deliveries import Deliveries, Endpoint, Run
 from .disabling import Disabling
-from .sending import LONGEST_FAILING, Sending, Sent
+from .sending import LONGEST_FAILING, SLOW_SECONDS, Sending, Sent
 
-_THREADS = 64
-# How many requests an endpoint gets at once; one, while the last one had no answer at all: those
-# that hang for 15 s must not have all threads.
+# Two pools of senders, so that endpoints that answer slowly do not keep the others waiting. One
+# tenant has at most half of each.
+_QUICK_SENDERS = 64
+_SLOW_SENDERS = 64
+# How many requests an endpoint gets at once. It begins with one, and gets one more for each answer.
 _AT_ONCE = 16
-# So many subjects of an endpoint's are claimed at once; and again, when half of them are done.
-_CLAIMED = 64
+# So many seconds all requests of an endpoint may take together: one that needs 2.5 s gets two.
+_SECONDS_AT_ONCE = 5.0
+# So many subjects of an endpoint's are claimed for each of those (one, if it is slow), and again
+# when half of them are done.
+_CLAIMED_FOR_EACH = 4
 _SETTLED_AT_ONCE = 256
 _LOOK_AGAIN_SECONDS = 1.0
+_MOVE_AT_LEAST_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
 
 
 class _Lane:
-    """What this worker has of one endpoint's: runs that wait, and how many threads send."""
+    """What this worker has of one endpoint's: runs that wait, and how many senders they have."""
 
-    def __init__(self) -> None:
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
         self.waiting: deque[Run] = deque()
         self.claimed = 0
-        self.threads = 0
-        self.answers = True
+        # Senders that were asked for, and those that send.
+        self.asked = 0
+        self.sending = 0
+        self._seconds = 0.0
+        self._answers = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its requests are for the slow senders."""
+        return self._seconds > SLOW_SECONDS
 
     @property
     def at_once(self) -> int:
-        return _AT_ONCE if self.answers else 1
+        """How many requests it gets at once."""
+        most = min(_AT_ONCE, 1 + self._answers)
+        return min(most, max(1, int(_SECONDS_AT_ONCE / self._seconds))) if self._seconds else most
 
     @property
     def room(self) -> int:
         """How many more to claim; none until it is worth it."""
-        most = _CLAIMED if self.answers else 1
+        most = self.at_once * (1 if self.is_slow else _CLAIMED_FOR_EACH)
         return most - self.claimed if self.claimed <= most // 2 else 0
+
+    def learn(self, sent: Sent) -> None:
+        """Takes note of how long the endpoint took. One quick answer does not make it quick."""
+        if sent.seconds is not None:
+            self._seconds = max(sent.seconds, self._seconds / 2)
+            self._answers = self._answers + 1 if sent.answered else 0
+
+
+class _Sender:
+    """A run that is being sent, and the pool whose slot it holds."""
+
+    __slots__ = ("begun", "lane", "pool", "run")
+
+    def __init__(self, lane: _Lane, pool: Slots, run: Run) -> None:
+        self.lane = lane
+        self.pool = pool
+        self.run = run
+        self.begun = monotonic()
 
 
 class Dispatcher:
-    """Endpoints do not wait for one another, nor certificates of one endpoint: whatever is due has
-    a thread, up to what each endpoint gets at once."""
+    """Certificates of one endpoint do not wait for one another, and tenants get senders by turns:
+    a slow endpoint delays its own deliveries (docs/decisions/0038)."""
 
     def __init__(
         self,
@@ -66,8 +104,17 @@ class Dispatcher:
         self._metrics = metrics
         self._now = now
         self._look_seconds = look_seconds
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sending")
+        self._quick, self._slow = (
+            Slots(size, metrics.refused_busy, waiting_of_one=0)
+            for size in (_QUICK_SENDERS, _SLOW_SENDERS)
+        )
+        self._threads = ThreadPoolExecutor(
+            _QUICK_SENDERS + _SLOW_SENDERS, thread_name_prefix="sending"
+        )
+        self._is_closed = False
         self._lanes: dict[int, _Lane] = {}
+        self._senders: set[_Sender] = set()
+        # Held while slots are taken and given back, too.
         self._lock = Lock()
         self._sent: deque[Sent] = deque()
         self._wake = Alarm()
@@ -88,7 +135,7 @@ class Dispatcher:
             self._wake.clear()
             try:
                 self._settle()
-                seconds = self._claim()
+                seconds = min(self._claim(), self._move_slow())
             except Unavailable as error:
                 _log.warning("deliveries wait: %s", error.detail)
                 seconds = _LOOK_AGAIN_SECONDS
@@ -108,7 +155,7 @@ class Dispatcher:
                 seconds = min(seconds, (endpoint.due - now).total_seconds())
                 continue
             oldest = min(oldest, endpoint.due)
-            if room := self._lanes.setdefault(endpoint.id, _Lane()).room:
+            if room := self._lane(endpoint).room:
                 wanted.append((endpoint, room))
         self._metrics.delivery_lag.set((now - oldest).total_seconds())
         if wanted:
@@ -117,36 +164,78 @@ class Dispatcher:
                 self._start(run)
         return seconds
 
+    def _lane(self, endpoint: Endpoint) -> _Lane:
+        lane = self._lanes.get(endpoint.id)
+        if lane is None:
+            user_id = endpoint.user_id
+            tenant = "operator" if user_id is None else f"user {user_id}"
+            lane = self._lanes[endpoint.id] = _Lane(tenant)
+        return lane
+
     def _start(self, run: Run) -> None:
         lane = self._lanes[run.endpoint.id]
         with self._lock:
             lane.waiting.append(run)
             lane.claimed += 1
-            if lane.threads >= lane.at_once:
-                return
-            lane.threads += 1
-        self._threads.submit(self._send_from, lane)
+            self._ask(lane)
 
-    def _send_from(self, lane: _Lane) -> None:
-        """Sends what waits in a lane until nothing does, or too many threads do that."""
-        while True:
-            with self._lock:
-                if not lane.waiting or self._stopping or lane.threads > lane.at_once:
-                    lane.threads -= 1
-                    return
-                run = lane.waiting.popleft()
-            try:
-                sent = self._sending.send(run)
-            except Exception:
-                # The lease ends by itself, and then it is tried again.
-                _log.exception("a delivery to webhook %s failed unexpectedly", run.endpoint.id)
-                with self._lock:
-                    lane.claimed -= 1
-                continue
-            if sent.answered is not None:
-                lane.answers = sent.answered
-            self._sent.append(sent)
-            self._wake.set()
+    def _ask(self, lane: _Lane) -> None:
+        """Asks for senders for what waits in a lane. To be called under the lock."""
+        while lane.asked < len(lane.waiting) and lane.asked + lane.sending < lane.at_once:
+            lane.asked += 1
+            pool = self._slow if lane.is_slow else self._quick
+            pool.acquire_later(lane.tenant).add_done_callback(partial(self._begin, lane, pool))
+
+    def _begin(self, lane: _Lane, pool: Slots, _: Future[bool]) -> None:
+        # A slot comes when another is released, which is under the lock.
+        if not self._is_closed:
+            self._threads.submit(self._send_one, lane, pool)
+
+    def _send_one(self, lane: _Lane, pool: Slots) -> None:
+        """Sends the first run that waits in a lane, and gives the slot back."""
+        with self._lock:
+            lane.asked -= 1
+            if not lane.waiting or self._stopping:
+                pool.release(lane.tenant)
+                return
+            lane.sending += 1
+            sender = _Sender(lane, pool, lane.waiting.popleft())
+            self._senders.add(sender)
+        sent = self._send(sender.run)
+        with self._lock:
+            if sent is None:
+                lane.claimed -= 1
+            else:
+                lane.learn(sent)
+                self._sent.append(sent)
+            lane.sending -= 1
+            self._senders.discard(sender)
+            self._ask(lane)
+            sender.pool.release(lane.tenant)
+        self._wake.set()
+
+    def _send(self, run: Run) -> Sent | None:
+        try:
+            return self._sending.send(run)
+        except Exception:
+            # The lease ends by itself, and then it is tried again.
+            _log.exception("a delivery to webhook %s failed unexpectedly", run.endpoint.id)
+            return None
+
+    def _move_slow(self) -> float:
+        """Gives what takes long a slow sender instead of a quick one, if one is free. Returns in
+        how many seconds to look again."""
+        slow, first = monotonic() - SLOW_SECONDS, float("inf")
+        with self._lock:
+            for sender in self._senders:
+                if sender.pool is self._slow:
+                    continue
+                if sender.begun > slow:
+                    first = min(first, sender.begun - slow)
+                elif self._slow.try_acquire(sender.lane.tenant):
+                    sender.pool = self._slow
+                    self._quick.release(sender.lane.tenant)
+        return max(first, _MOVE_AT_LEAST_SECONDS)
 
     def _settle(self) -> None:
         """Stores how the runs stand that have been sent."""
@@ -171,9 +260,13 @@ class Dispatcher:
             self._disabling.disable(endpoint, "It has taken nothing for days.", before)
 
     def _drain(self) -> None:
+        with self._lock:
+            self._is_closed = True
         self._threads.shutdown()
         given_back = [
-            Sent(run, [], False, None) for lane in self._lanes.values() for run in lane.waiting
+            Sent(run, [], False, False, None)
+            for lane in self._lanes.values()
+            for run in lane.waiting
         ]
         self._sent.extend(given_back)
         try:

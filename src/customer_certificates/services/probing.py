@@ -87,7 +87,7 @@ class Probing:
         return {name: found for name in names if name and (found := self._winner(name))}
 
     def _winner(self, name: str) -> tuple[Found, str | None] | None:
-        found = {one.candidate.certificate_id: one for one in self._candidates.of(name)}
+        found = {one.candidate.certificate_id: one for one in self._candidates.served(name)}
         candidates = [one.candidate for one in found.values()]
         winners = decide(name, candidates, self._now()).winners
         winner = best(name, winners)

@@ -17,9 +17,6 @@ from .views import NOT_SERVABLE_REASON, SERVABLE
 
 KeyType = Literal["ecdsa", "rsa", "ed25519"]
 
-# All that are active, and the newest of the others.
-_MOST_SHOWN = 200
-
 _FOR_ADDRESSES = (
     "Clients send no name (SNI) for an IP address, so a server chooses by the address that it was"
     " reached at. Caddy does if it sends local_ip, and Traefik does. nginx and HAProxy serve it"
@@ -83,7 +80,10 @@ class Resolved(msgspec.Struct):
     winners: Annotated[
         list[Winner], Meta(description="One for each type of key; none: nothing is served.")
     ]
-    others: Annotated[list[Other], Meta(description="All active ones, and the newest of the rest.")]
+    others: Annotated[
+        list[Other],
+        Meta(description="The owner's active ones, then the newest others; some hundreds at most."),
+    ]
     note: Annotated[
         str | None,
         Meta(description="For an IP address: which servers can serve its certificate."),
@@ -100,7 +100,7 @@ class Resolving:
     def resolve(self, caller: Caller, hostname: str, key_type: KeyType | None) -> Resolved:
         """For `hostname`, normalised; a terminator is told of what is within its reach alone."""
         now, reach = self._now(), caller.reach
-        found = self._candidates.of(hostname, _MOST_SHOWN) if reach.has_name(hostname) else []
+        found = self._candidates.of(hostname) if reach.has_name(hostname) else []
         fingerprints = {one.candidate.certificate_id: one.fingerprint_sha256 for one in found}
         # The owner is settled among all users, before the reach hides some of them.
         winners, losers = decide(hostname, [one.candidate for one in found], now, key_type)

@@ -30,6 +30,8 @@ _DEFECT = "The service failed at sending this, which is a defect of the service.
 _KEPT_ATTEMPTS = 50
 # An attempt takes 15 s; what is left of a lease must be enough for it, and for storing it.
 LEAST_LEFT = timedelta(seconds=20)
+# An attempt that takes longer is slow. Its run ends then.
+SLOW_SECONDS = 1.0
 _HEADERS = {
     "content-type": "application/json",
     "user-agent": f"customer-certificates/{__version__}",
@@ -58,12 +60,14 @@ class AttemptView(msgspec.Struct):
 
 class Sent(NamedTuple):
     """What came of a run. `is_gone`: the endpoint says that it is no more. `answered`: whether the
-    last attempt had an answer, whatever it was; None: there was no attempt."""
+    last attempt had an answer, whatever it was; `seconds`: how long the longest one took (None:
+    there was no attempt)."""
 
     run: Run
     outcomes: Sequence[Outcome]
     is_gone: bool
-    answered: bool | None
+    answered: bool
+    seconds: float | None
 
 
 class Sending:
@@ -85,7 +89,8 @@ class Sending:
     def send(self, run: Run) -> Sent:
         """Sends the deliveries of a run, each once the one before it has arrived."""
         outcomes: list[Outcome] = []
-        is_gone, answered = False, None
+        is_gone = answered = False
+        seconds: float | None = None
         signed_with = self._signed_with(run)
         for delivery in run.deliveries:
             at = self._now()
@@ -94,11 +99,13 @@ class Sending:
             attempt, retry_after = self._attempt(run, delivery, signed_with, at)
             answered = attempt.status is not None
             is_gone = attempt.status == _GONE
+            seconds = max(attempt.seconds, seconds or 0)
             outcomes.append(_outcome(delivery, attempt, retry_after, self._now()))
             self._metrics.delivery(outcomes[-1].status, attempt.seconds)
-            if outcomes[-1].status != "delivered":
+            if outcomes[-1].status != "delivered" or attempt.seconds > SLOW_SECONDS:
+                # What is behind it comes again: others have their turn with the sender.
                 break
-        return Sent(run, outcomes, is_gone, answered)
+        return Sent(run, outcomes, is_gone, answered, seconds)
 
     def _signed_with(self, run: Run) -> list[str]:
         if run.endpoint.configured:

@@ -79,7 +79,7 @@ class Terminators:
 
     def require_served(self, caller: Caller, hostname: str) -> None:
         """Raises NotFound where nothing is served for `hostname`."""
-        now, found = self._now(), self._candidates.of(hostname)
+        now, found = self._now(), self._candidates.served(hostname)
         candidates = [one.candidate for one in found]
         if not (
             caller.reach.has_name(hostname)

@@ -13,7 +13,7 @@ from .targets import Address
 
 Resolve = Callable[[str], Sequence[str]]
 
-_MOST_AT_ONCE = 128
+_MOST_AT_ONCE = 256
 
 
 def system_addresses(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import traceback
 from argparse import ArgumentParser
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,12 +46,27 @@ def main() -> None:
         )
         contenders = Contenders(folder, stack, base)
         bench = Bench(contenders, report, options.users, options.certificates)
+        failed = []
         for name in wanted:
-            print(f"{name}: load average {os.getloadavg()[0]:.1f}", flush=True)
-            SECTIONS[name](bench)
+            if not _measure(name, bench):
+                failed.append(name)
+            if options.readme:
+                # Now, as the last ones take long.
+                write_readme(_README, report)
     print(f"\n{report.markdown()}")
-    if options.readme:
-        write_readme(_README, report)
+    if failed:
+        raise SystemExit(f"Not measured, see above: {', '.join(failed)}.")
+
+
+def _measure(name: str, bench: Bench) -> bool:
+    """Whether it was measured. What fails does not cost the figures of the others."""
+    print(f"{name}: load average {os.getloadavg()[0]:.1f}", flush=True)
+    try:
+        SECTIONS[name](bench)
+    except Exception:
+        traceback.print_exc()
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -45,10 +45,11 @@ def _slow_senders(url: str) -> Iterator[None]:
 
         def send() -> None:
             for client in clients:
-                client.sendall(_HEAD)
+                with suppress(OSError):
+                    client.sendall(_HEAD)
             while not ended.wait(_PAUSE_SECONDS):
                 for client in clients:
-                    # The service may have cut it.
+                    # The service may have cut the connection.
                     with suppress(OSError):
                         client.sendall(b" ")
 

@@ -37,6 +37,8 @@ _CERTIFICATE = {
     "user_id": "n",
     "active": "true",
     "body": "%(body)s",
+    "served_pem": "''",
+    # Its name in revisions before 0020.
     "chain_pem": "%(body)s",
     "trust": "'public'",
     "hostnames": """concat('["n', n, '.example.com"]')""",

@@ -19,8 +19,6 @@ from tests.pki import authority
 
 _ROOT, _ISSUER = "Example Root X1", "Example Issuing CA E1"
 _SCT_LIST = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
-# Two signed timestamps with their frame.
-_SCT_BYTES = 244
 _DOMAIN_VALIDATED = ObjectIdentifier("2.23.140.1.2.1")
 _URL = "http://e1.example.org"
 
@@ -66,9 +64,21 @@ class Authority:
 
 
 def _timestamps() -> x509.UnrecognizedExtension:
-    # An octet string in the extension's own.
-    content = b"\x04\x81" + bytes([_SCT_BYTES - 3]) + os.urandom(_SCT_BYTES - 3)
-    return x509.UnrecognizedExtension(_SCT_LIST, content)
+    """Signed timestamps of two logs (RFC 6962, 3.3), with random ids and signatures."""
+    timestamp = int(datetime.now(UTC).timestamp() * 1000).to_bytes(8, "big")
+    timestamps = b"".join(
+        _vector(
+            b"\0" + os.urandom(32) + timestamp + _vector(b"") + b"\4\3" + _vector(os.urandom(71))
+        )
+        for _ in range(2)
+    )
+    listed = _vector(timestamps)
+    # A DER octet string.
+    return x509.UnrecognizedExtension(_SCT_LIST, b"\x04\x81" + bytes([len(listed)]) + listed)
+
+
+def _vector(content: bytes) -> bytes:
+    return len(content).to_bytes(2, "big") + content
 
 
 _EXTENSIONS: list[tuple[x509.ExtensionType, bool]] = [

@@ -77,6 +77,7 @@ def _length_of_answer(url: str, work: Workload, headers: Mapping[str, str], body
             url + work.target.replace("%d", str(work.users[1])),
             content=body if work.method == "POST" else None,
             headers={"Content-Type": "application/json", **headers},
+            timeout=60,
         ).raise_for_status()
     except httpx.HTTPError as error:
         raise RuntimeError(f"{url} failed at {work.title}: {error}") from error

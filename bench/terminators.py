@@ -30,7 +30,7 @@ _NAMES = (1, 1000)
 _RESOLVE = replace(RESOLVE, users=_NAMES)
 _CADDY = replace(CADDY, users=_NAMES, sql=USER)
 _COLUMNS = (
-    "user_id, active, body, chain_pem, trust, hostnames, subject, issuer, serial, not_before,"
+    "user_id, active, body, served_pem, trust, hostnames, subject, issuer, serial, not_before,"
     " not_after, key_algorithm, signature_algorithm, fingerprint_sha256, spki_sha256, created_at"
 )
 

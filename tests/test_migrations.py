@@ -29,6 +29,7 @@ from customer_certificates.gateways.database import Database, migration_engine
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.schema import SchemaError, head, migrate, require_head
 from customer_certificates.models import (
+    AS_BODY,
     Base,
     CertificateHostname,
     CertificateVersion,
@@ -45,7 +46,7 @@ from .tables import add_certificates, add_users
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0018"
+_HEAD = "0020"
 _numbers = itertools.count()
 
 
@@ -425,7 +426,7 @@ def test_what_users_store_already_is_counted(at_head: Empty) -> None:
     texts: dict[str, Any] = {
         "body": "Prüfkörper",
         "chain": "é",
-        "chain_pem": "PEM",
+        "served_pem": "PEM",
         "subject": "CN=ü",
     }
     first, second = add_certificates(engine, one, 2, hostnames='["a.example"]', **texts)
@@ -454,6 +455,40 @@ def test_what_users_store_already_is_counted(at_head: Empty) -> None:
     assert {tuple(row) for row in counted} == {(one, 2, 4, 2, stored), (two, 0, 0, 0, 0)}
     with closing(Database(at_head.url, Metrics(None), threads=1)) as database:
         assert Usage(database).recount() == 0
+
+
+def test_what_is_served_as_it_was_uploaded_is_stored_once(at_head: Empty) -> None:
+    engine = migration_engine(at_head.url)
+    (owner,) = add_users(engine, 1)
+    texts = {AS_BODY: "Prüfkörper", "another": "another", None: None}
+    for served_pem in texts:
+        (one,) = add_certificates(engine, owner, 1, body="Prüfkörper", served_pem=served_pem)
+        with engine.begin() as connection:
+            version = {"certificate_id": one, "version": 2, "body": "Prüfkörper"}
+            connection.execute(sa.insert(CertificateVersion), {**version, "served_pem": served_pem})
+    with closing(Database(at_head.url, Metrics(None), threads=1)) as database:
+        Usage(database).recount()
+    stored = _stored(engine)
+
+    at_head.downgrade("0018")
+    tables = ("certificates", "certificate_versions")
+    for table in tables:
+        chains = at_head.rows(f"SELECT chain_pem FROM {table} ORDER BY id")
+        assert chains == [*texts.values()], table
+    twice = 2 * len("Prüfkörper".encode())
+    assert at_head.rows("SELECT stored_bytes FROM users") == [stored + twice]
+    at_head.upgrade("head")
+
+    for table in tables:
+        served = at_head.rows(f"SELECT served_pem FROM {table} ORDER BY id")
+        assert served == [*texts], table
+    assert _stored(engine) == stored
+    engine.dispose()
+
+
+def _stored(engine: sa.Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(sa.select(User.stored_bytes)).scalar_one())
 
 
 def test_alembic_finds_the_database_through_the_settings(

@@ -75,6 +75,7 @@ class Empty:
             url = url.set(database=name)
             self.settings["CC_DATABASE_URL"] = url.render_as_string(hide_password=False)
         self.url = Config.from_environ({"CC_ENV": "tst", **self.settings}).database_url
+        self._owner_url = self.url
         self.file = data / "customer-certificates.sqlite3"
 
     def execute(self, *statements: str) -> None:
@@ -93,6 +94,22 @@ class Empty:
         engine.dispose()
         return found
 
+    def give_to_an_owner(self) -> None:
+        """Has a role migrate it that owns its tables and is no superuser, as in production: it is
+        subject to row-level security."""
+        if not self.is_postgresql:
+            return
+        url = sa.make_url(self.url)
+        role = f"{url.database}_owner"
+        self.execute(
+            f"DROP ROLE IF EXISTS {role}",
+            f"CREATE ROLE {role} LOGIN PASSWORD '{role}'",
+            f"ALTER SCHEMA public OWNER TO {role}",
+            _GIVE_TABLES.format(role=role),
+        )
+        owner = url.set(username=role, password=role)
+        self._owner_url = owner.render_as_string(hide_password=False)
+
     def upgrade(self, revision: str) -> None:
         """Brings it up to a revision."""
         command.upgrade(self._alembic(), revision)
@@ -102,7 +119,7 @@ class Empty:
         command.downgrade(self._alembic(), revision)
 
     def _alembic(self) -> AlembicConfig:
-        return AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": self.url})
+        return AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": self._owner_url})
 
     def alembic(
         self, *arguments: str, project: Path = _ROOT, succeeds: bool = True
@@ -123,6 +140,14 @@ class Empty:
         engine.dispose()
         return sorted(tuple(_lines(value) for value in row) for row in found)
 
+
+_GIVE_TABLES = """
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE 'ALTER TABLE ' || name || ' OWNER TO {role}';
+    END LOOP;
+END $$
+"""
 
 AtRevision = Callable[[str], Empty]
 
@@ -443,7 +468,8 @@ def test_what_users_store_already_is_counted(at_head: Empty) -> None:
         }
         for kind, rows in contents.items():
             connection.execute(sa.insert(kind), rows)
-    at_head.downgrade("0013")
+    at_head.give_to_an_owner()
+    at_head.downgrade("0016")
     at_head.upgrade("head")
 
     with engine.connect() as connection:
@@ -469,6 +495,7 @@ def test_what_is_served_as_it_was_uploaded_is_stored_once(at_head: Empty) -> Non
     with closing(Database(at_head.url, Metrics(None), threads=1)) as database:
         Usage(database).recount()
     stored = _stored(engine)
+    at_head.give_to_an_owner()
 
     at_head.downgrade("0018")
     tables = ("certificates", "certificate_versions")

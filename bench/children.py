@@ -22,7 +22,7 @@ from tests.pki import authority
 from tests.servers import Server
 
 from . import load, services
-from .workloads import WORKLOADS
+from .workloads import ONE_USER
 
 _CALLS = 300
 _HOSTILE_AT_ONCE = 20
@@ -73,7 +73,7 @@ def _sound_uploads() -> Iterator[tuple[str, float, bytes, bytes]]:
 
 def under_attack(server: Server, rounds: int, seconds: int) -> str:
     """p99 of reads, and the memory of all processes, with and without hostile uploads; by turns."""
-    read = WORKLOADS[0]
+    read = ONE_USER
     quiet, attacked, memory = [], [], []
     refused: list[int] = []
     before = services.memory(server)[1]

@@ -1,62 +1,63 @@
 """What it costs a read that its credentials are checked."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 from customer_certificates.gateways.database import migration_engine
-from customer_certificates.gateways.master_keys import make
 from tests.credentials import bearer, make_token
 from tests.servers import Server
 
-from . import load, services
-from .load import Result
-from .workloads import WORKLOADS, Workload
+from . import load
+from .contenders import Ours
+from .pairs import lost_in_pairs
+from .workloads import CERTIFICATE, LONG_LIST, ONE_USER, SHORT_LIST
 
-_MOST_LOST = 0.15
-_SECONDS = 2
-_READS = [work for work in WORKLOADS if work.method == "GET"]
-Ask = Callable[[Workload, int], Result]
+_READS = (ONE_USER, SHORT_LIST, LONG_LIST, CERTIFICATE)
 
 
-def start_closed(folder: Path, database: str, cache: str) -> Server:
-    """This service with the profile prd. What a caller may ask is counted, but never too much."""
-    make(folder / "master-key")
+@contextmanager
+def closed(ours: Ours, more: dict[str, str] | None = None) -> Iterator[Server]:
+    """The service with the profile prd. What a caller may ask is counted, but never too much."""
     settings = {
         "CC_ENV": "prd",
         "CC_HOSTNAME_PROOF": "preferred",
-        "CC_MASTER_KEY": f"file:{folder / 'master-key'}",
+        "CC_MASTER_KEY": f"file:{ours.var / 'master-key'}",
         "CC_RATE_LIMIT": "1000000",
+        **(more or {}),
     }
-    return services.start_ours(folder, database, cache, settings)
+    server = ours.start(ours.closed_database, settings)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
-def cost(opened: Server, closed: Server, database: str, rounds: int) -> str:
-    """How many reads are lost where `closed`, on `database`, checks a token, and `opened` none.
-
-    What a machine does besides changes from one second to the next. So the two are measured in
-    turn, each first in every second pair, and a pair is compared with itself.
-    """
-    engine = migration_engine(database.replace("postgresql://", "postgresql+psycopg://"))
-    headers = bearer(make_token(engine, "operator"))
-    engine.dispose()
-    asks: list[Ask] = [
-        partial(load.wrk, opened.url),
-        partial(load.wrk, closed.url, headers=headers),
-    ]
-    return "\n".join(_line(work, asks, rounds) for work in _READS)
-
-
-def _line(work: Workload, asks: list[Ask], rounds: int) -> str:
-    for ask in asks:
-        ask(work, _SECONDS)
-    lost = []
-    for pair in range(2 * rounds):
-        turn = [0, 1] if pair % 2 else [1, 0]
-        rates = {which: asks[which](work, _SECONDS).per_second for which in turn}
-        lost.append(1 - rates[1] / rates[0])
-    return (
-        f"{work.title}: with credentials checked {median(lost):.0%} fewer reads "
-        f"(to be at most {_MOST_LOST:.0%}; pairs {min(lost):.0%} to {max(lost):.0%})"
+def headers(ours: Ours) -> dict[str, str]:
+    """Those of a request that shows an operator's token."""
+    engine = migration_engine(
+        ours.closed_database.replace("postgresql://", "postgresql+psycopg://")
     )
+    made = bearer(make_token(engine, "operator"))
+    engine.dispose()
+    return made
+
+
+def cost(ours: Ours, rounds: int) -> tuple[float, list[str]]:
+    """Per cent of reads that are lost where a token is checked, as the median over all kinds of
+    reads; and a line for each kind."""
+    lines, medians = [], []
+    with closed(ours) as checking:
+        asks = (
+            partial(load.wrk, ours.server.url),
+            partial(load.wrk, checking.url, headers=headers(ours)),
+        )
+        for work in _READS:
+            lost = lost_in_pairs(work, asks, rounds)
+            medians.append(median(lost))
+            lines.append(
+                f"{work.title}: with credentials checked {median(lost):.0f} % fewer reads "
+                f"(pairs {min(lost):.0f} to {max(lost):.0f} %)"
+            )
+    return median(medians), lines

@@ -1,6 +1,8 @@
 """What the database sees of the service: how many statements a read sends, and a list's plan."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -9,44 +11,62 @@ from sqlalchemy import make_url
 
 from tests.servers import a_role_that_owns_nothing
 
-from .services import start_ours
+from .contenders import Ours
+from .credentials import closed, headers
 
-_OPTIONS = {
-    "log_statement": "all",
+_LOG_STATEMENTS = {"log_statement": "all"}
+_LOG_PLANS = {
     "session_preload_libraries": "auto_explain",
     "auto_explain.log_min_duration": "0",
     "auto_explain.log_analyze": "on",
     "auto_explain.log_buffers": "on",
 }
+_ONE_PROCESS = {"CC_WORKERS": "1"}
 _WARM_READS = 10
 
 
-def observe(folder: Path, database: str, log: Path, target: str) -> tuple[float, str]:
-    """Has a fresh service read `target`: statements of a warm read, and the plan of the cold one.
+def statements_of(ours: Ours, log: Path, target: str) -> int:
+    """How many statements a fresh service with credentials sends for each warm read of `target`.
 
     `log` is the log of the database server. One process, so that the second read is warm.
     """
-    role = make_url(a_role_that_owns_nothing(database)).username
-    with psycopg.connect(database, autocommit=True) as owner:
-        # For its sessions from now on; the role itself may not.
-        for name, value in _OPTIONS.items():
-            owner.execute(f"ALTER ROLE {role} SET {name} = '{value}'".encode())
-    service = start_ours(folder, database, "", {"CC_WORKERS": "1"})
+    _set_options(ours.closed_database, _LOG_STATEMENTS)
+    with closed(ours, _ONE_PROCESS) as service:
+        url, sent = service.url + target, headers(ours)
+        _logged(log, url, 1, sent)
+        warm = _logged(log, url, _WARM_READS, sent)
+    # What says whose rows are to be seen goes along with every statement.
+    sent_statements = re.findall("LOG:  (?:statement|execute)(?!.*set_config)(.*)", warm)
+    # Periodic jobs send some as well, but none as often.
+    return sum(number // _WARM_READS for number in Counter(sent_statements).values())
+
+
+def plan_of(ours: Ours, log: Path, target: str) -> str:
+    """The plan by which a fresh service, without credentials, reads `target`."""
+    _set_options(ours.database, _LOG_PLANS)
+    service = ours.start(settings=_ONE_PROCESS)
     try:
         cold = _logged(log, service.url + target, 1)
-        warm = _logged(log, service.url + target, _WARM_READS)
     finally:
         service.stop()
     plan = re.findall(r"plan:\n((?:\t.*\n)+)", cold)[-1]
     _query, first_node, nodes = re.split(r"^(.*\(cost=)", plan, maxsplit=1, flags=re.MULTILINE)
-    # What says whose rows are to be seen goes along with every statement.
-    statements = re.findall("LOG:  (?:statement|execute)(?!.*set_config)", warm)
-    return len(statements) / _WARM_READS, first_node + nodes
+    return first_node + nodes
 
 
-def _logged(log: Path, url: str, reads: int) -> str:
+def _set_options(database: str, options: Mapping[str, str]) -> None:
+    """For sessions of the service's role from now on; the role itself may not."""
+    role = make_url(a_role_that_owns_nothing(database)).username
+    name = make_url(database).database
+    with psycopg.connect(database, autocommit=True) as owner:
+        for option, value in options.items():
+            statement = f"ALTER ROLE {role} IN DATABASE {name} SET {option} = '{value}'"
+            owner.execute(statement.encode())
+
+
+def _logged(log: Path, url: str, reads: int, sent: Mapping[str, str] = {}) -> str:
     """What the database server logs while `url` is read."""
     start = log.stat().st_size
     for _ in range(reads):
-        httpx.get(url).raise_for_status()
+        httpx.get(url, headers=sent, timeout=60).raise_for_status()
     return log.read_bytes()[start:].decode()

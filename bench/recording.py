@@ -1,6 +1,8 @@
 """What recording an event adds to an activation: with events and without, by turns."""
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,6 +14,7 @@ from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Call, Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.models import Delivery
 from customer_certificates.pki.examination import Examiner
 from customer_certificates.pki.name_policy import NamePolicy
 from customer_certificates.services.audit import Audit
@@ -32,6 +35,8 @@ from .clock import now
 
 _CALLER = Caller("open", "bench", "127.0.0.1")
 _AT_ONCE = 50
+# Whose certificates, and through which use cases.
+_Case = tuple[Certificates, int, list[int]]
 
 
 class _NoEvents(Events):
@@ -43,41 +48,81 @@ def cost(database: Database, engine: sa.Engine, master_keys: MasterKeys, rounds:
     """A line that says how long an activation takes with events and without: without HTTP, and
     without waiting for the disk, which would make the difference smaller."""
     (user_id,) = add_users(engine, 1)
-    certificate_ids = add_certificates(
-        engine, user_id, _AT_ONCE, active=False, hostnames='["www.example.com"]'
-    )
-    roots = Path(certifi.where()).read_bytes()
-    children = Children(Examiner, roots, size=1, count=Metrics(None).child_ended)
-    intermediates = Intermediates(database)
-    both = [
-        Certificates(
-            database,
-            Inspection(children, intermediates, now, enforce=False),
-            intermediates,
-            Hostnames(database, now, OwnershipRules(NamePolicy(), proof_required=False)),
-            Revisions(database, now),
-            Audit(database, now),
-            events,
-            DataKeys(database, master_keys, now),
-            PrivateKeys(database),
-            now,
-        )
-        for events in (_NoEvents(database, now), Events(database, now))
-    ]
-    took: list[list[float]] = [[], []]
-    for turn in range(rounds + 1):
-        for certificate_id in certificate_ids:
-            for which in (0, 1) if turn % 2 else (1, 0):
-                began = time.perf_counter()
-                for active in (True, False):
-                    both[which].set_active(
-                        _CALLER, user_id, certificate_id, Activation(active), None
-                    )
-                if turn:
-                    took[which].append((time.perf_counter() - began) / 2)
-    children.close()
-    without, with_events = (median(times) * 1e6 for times in took)
+    ids = _add_certificates(engine, user_id)
+    with _examiners() as children:
+        cases = [
+            (_certificates(database, master_keys, children, events), user_id, ids)
+            for events in (_NoEvents(database, now), Events(database, now))
+        ]
+        without, with_events = _by_turns(cases, engine, rounds)
     return (
         f"an activation: {without:,.0f} µs without events, {with_events:,.0f} µs with: "
         f"{(with_events / without - 1) * 100:+.1f} %"
     )
+
+
+def cost_of_an_endpoint(
+    database: Database,
+    engine: sa.Engine,
+    master_keys: MasterKeys,
+    users: Sequence[int],
+    rounds: int,
+) -> float:
+    """Per cent that an activation takes longer for the second of two users, who has an endpoint,
+    than for the first, who has none."""
+    with _examiners() as children:
+        certificates = _certificates(database, master_keys, children, Events(database, now))
+        cases = [(certificates, user, _add_certificates(engine, user)) for user in users]
+        unheard, heard = _by_turns(cases, engine, rounds)
+    return (heard / unheard - 1) * 100
+
+
+def _add_certificates(engine: sa.Engine, user_id: int) -> list[int]:
+    names = f'["www.user{user_id}.example.com"]'
+    return add_certificates(engine, user_id, _AT_ONCE, active=False, hostnames=names)
+
+
+@contextmanager
+def _examiners() -> Iterator[Children]:
+    roots = Path(certifi.where()).read_bytes()
+    children = Children(Examiner, roots, size=1, count=Metrics(None).child_ended)
+    try:
+        yield children
+    finally:
+        children.close()
+
+
+def _certificates(
+    database: Database, master_keys: MasterKeys, children: Children, events: Events
+) -> Certificates:
+    intermediates = Intermediates(database)
+    return Certificates(
+        database,
+        Inspection(children, intermediates, now, enforce=False),
+        intermediates,
+        Hostnames(database, now, OwnershipRules(NamePolicy(), proof_required=False)),
+        Revisions(database, now),
+        Audit(database, now),
+        events,
+        DataKeys(database, master_keys, now),
+        PrivateKeys(database),
+        now,
+    )
+
+
+def _by_turns(cases: Sequence[_Case], engine: sa.Engine, rounds: int) -> list[float]:
+    """The median microseconds of an activation in each of two cases, measured in alternation."""
+    took: list[list[float]] = [[], []]
+    for turn in range(rounds + 1):
+        for place in range(_AT_ONCE):
+            for which in (0, 1) if (turn + place) % 2 else (1, 0):
+                certificates, user_id, ids = cases[which]
+                began = time.perf_counter()
+                for active in (True, False):
+                    certificates.set_active(_CALLER, user_id, ids[place], Activation(active), None)
+                if turn:
+                    took[which].append((time.perf_counter() - began) / 2)
+        with engine.begin() as connection:
+            # As if a worker had sent them, and had tidied up.
+            connection.execute(sa.delete(Delivery))
+    return [median(times) * 1e6 for times in took]

@@ -1,4 +1,4 @@
-"""The three HTTP services that are compared, each started as its documentation says."""
+"""The HTTP services that are compared, each started as its documentation says."""
 
 import os
 import socket
@@ -10,38 +10,48 @@ from pathlib import Path
 
 from tests.servers import Server, a_role_that_owns_nothing, free_port
 
+from .revisions import THIS, Revision
+
 _ROOT = Path(__file__).parent.parent
 _SCRIPTS = Path(sys.executable).parent
 
 
-def migrate(database: str) -> None:
-    """Creates the tables in an empty database."""
+def migrate(database: str, revision: Revision = THIS) -> None:
+    """Creates the tables of `revision` in an empty database."""
+    settings = {
+        "CC_DATABASE_OWNER_URL": database,
+        "CC_DATABASE_URL": a_role_that_owns_nothing(database),
+    }
     subprocess.run(
-        [str(_SCRIPTS / "customer-certificates"), "migrate"],
+        [str(revision.scripts / "customer-certificates"), "migrate"],
         check=True,
-        env={
-            **os.environ,
-            "CC_DATABASE_OWNER_URL": database,
-            "CC_DATABASE_URL": a_role_that_owns_nothing(database),
-        },
+        cwd=revision.sources,
+        env={**os.environ, **revision.settings(settings)},
     )
 
 
-def start_ours(folder: Path, database: str, cache: str, settings: Mapping[str, str] = {}) -> Server:
-    """This service as shipped, log and metrics on: 2 processes of 4 threads."""
+def start_ours(
+    folder: Path,
+    database: str,
+    cache: str,
+    settings: Mapping[str, str] = {},
+    revision: Revision = THIS,
+) -> Server:
+    """This service as shipped, log and metrics on, with two workers."""
     port = free_port()
+    given = {
+        "CC_ENV": "lcl",
+        "CC_PORT": str(port),
+        "CC_DATA_DIR": str(folder / "var"),
+        "CC_DATABASE_URL": a_role_that_owns_nothing(database),
+        "CC_CACHE_URL": cache,
+        **settings,
+    }
     return _start(
-        folder / "ours.log",
+        folder / f"{revision.name}.log",
         port,
-        "customer-certificates serve",
-        {
-            "CC_ENV": "lcl",
-            "CC_PORT": str(port),
-            "CC_DATA_DIR": str(folder / "var"),
-            "CC_DATABASE_URL": a_role_that_owns_nothing(database),
-            "CC_CACHE_URL": cache,
-            **settings,
-        },
+        f"{revision.scripts / 'customer-certificates'} serve",
+        revision.settings(given),
     )
 
 
@@ -51,21 +61,24 @@ def start_fastapi(folder: Path, database: str) -> Server:
     return _start(
         folder / "fastapi.log",
         port,
-        "uvicorn bench.fastapi_peer:app --workers 2 --loop uvloop --http httptools "
-        f"--no-access-log --port {port}",
-        {"PEER_DATABASE_URL": database.replace("postgresql://", "postgresql+asyncpg://")},
+        f"{_SCRIPTS / 'uvicorn'} bench.fastapi_peer:app --workers 2 --loop uvloop "
+        f"--http httptools --no-access-log --port {port}",
+        {
+            "PEER_DATABASE_URL": database.replace("postgresql://", "postgresql+asyncpg://"),
+            "PYTHONPATH": str(_ROOT),
+        },
     )
 
 
 def start_falcon(folder: Path) -> Server:
-    """A route that does nothing, on our server with our processes and threads."""
+    """A route that does nothing, on granian with two processes of four threads."""
     port = free_port()
     return _start(
         folder / "falcon.log",
         port,
-        "granian bench.falcon_peer:app --interface wsgi --workers 2 --blocking-threads 4 "
-        f"--port {port}",
-        {},
+        f"{_SCRIPTS / 'granian'} bench.falcon_peer:app --interface wsgi --workers 2 "
+        f"--blocking-threads 4 --port {port}",
+        {"PYTHONPATH": str(_ROOT)},
     )
 
 
@@ -82,11 +95,10 @@ def _start(log: Path, port: int, command: str, settings: Mapping[str, str]) -> S
             return True
         return False
 
-    program, *arguments = command.split()
     return Server(
         f"http://127.0.0.1:{port}",
-        [str(_SCRIPTS / program), *arguments],
+        command.split(),
         log,
         listens,
-        {"env": {**os.environ, "PYTHONPATH": str(_ROOT), **settings}},
+        {"env": {**os.environ, **settings}},
     )

@@ -34,6 +34,7 @@ from tests.tables import add_users
 
 from . import recording
 from .clock import now
+from .figures import ENDPOINT, Figure
 
 EVENTS = 10_000
 RATE = 1_000
@@ -45,19 +46,23 @@ _ROUNDS = 5
 
 def main() -> None:
     """Prints what it measures, on a server of its own."""
+    figures: dict[Figure, float] = {}
     with tempfile.TemporaryDirectory(prefix="telling-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
         server = start_postgresql(folder / "postgresql", durable=True)
         try:
-            for line in lines(server.url, folder):
+            for line in lines(server.url, folder, figures):
                 print(line, flush=True)
+            for figure, value in figures.items():
+                print(f"{figure.title}: {value:.1f} {figure.unit}")
         finally:
             server.stop()
 
 
-def lines(server: str, folder: Path) -> Iterator[str]:
-    """What is measured, line by line, on a database of its own; `server` is its owner's URL."""
+def lines(server: str, folder: Path, figures: dict[Figure, float]) -> Iterator[str]:
+    """What is measured, line by line, on a database of its own; `server` is its owner's URL. The
+    cost of an endpoint goes into `figures`."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("CREATE DATABASE telling")
     owner = server.removesuffix("postgres") + "telling"
@@ -79,6 +84,11 @@ def lines(server: str, folder: Path) -> Iterator[str]:
     with _process("receive") as receiver:
         assert receiver.stdout
         address = receiver.stdout.readline().decode().strip()
+        pair = add_users(engine, 2)
+        _add_webhook(database, config, address, pair[1])
+        figures[ENDPOINT] = recording.cost_of_an_endpoint(
+            database, engine, master_keys, pair, _ROUNDS
+        )
         _add_webhook(database, config, address)
         yield f"{recording.cost(database, engine, master_keys, _ROUNDS)}, told to one endpoint"
         events = Events(database, now)
@@ -122,11 +132,12 @@ def _as_they_happen(took: float, receipts: list[tuple[float, float]]) -> str:
     )
 
 
-def _add_webhook(database: Database, config: Config, url: str) -> None:
+def _add_webhook(database: Database, config: Config, url: str, user_id: int | None = None) -> None:
+    """A user's endpoint, or one that hears of all users."""
     secrets = WebhookSecrets(database, master_keys_of(config), now)
     with database.begin("*") as session:
         webhook = Webhook(
-            user_id=None,
+            user_id=user_id,
             url=url,
             events='["*"]',
             description="",

@@ -4,11 +4,11 @@ python -m bench.terminators --certificates 1000 1000000
 """
 
 import hashlib
-import os
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -18,28 +18,19 @@ from typing import Any
 import httpx
 import psycopg
 
-from customer_certificates.crypto.blob import DataKey, Place
-from customer_certificates.crypto.seal import seal
-from customer_certificates.crypto.secret import Secret
-from customer_certificates.gateways.master_keys import file
-from customer_certificates.services.data_keys import associated_of
-from tests.factories import a_pair
 from tests.servers import Server, start_postgresql, start_valkey
 
 from . import data, load, services
 from .load import Result
-from .workloads import USER, Workload
+from .workloads import CADDY, RESOLVE, USER
 
 _USERS = 1000
-_PAIR = a_pair()
 # These are asked for, and lie far from one another among all others.
 _NAMES = (1, 1000)
-_RESOLVE = Workload("resolve", "GET", "/resolve?hostname=n%d.example.com", _NAMES, 1, USER, 0, 0.25)
-_CADDY = Workload(
-    "Caddy", "GET", "/terminators/caddy?server_name=n%d.example.com", _NAMES, 1, USER, 0, 0.25
-)
+_RESOLVE = replace(RESOLVE, users=_NAMES)
+_CADDY = replace(CADDY, users=_NAMES, sql=USER)
 _COLUMNS = (
-    "user_id, active, body, chain_pem, trust, hostnames, subject, issuer, serial, not_before,"
+    "user_id, active, body, served_pem, trust, hostnames, subject, issuer, serial, not_before,"
     " not_after, key_algorithm, signature_algorithm, fingerprint_sha256, spki_sha256, created_at"
 )
 
@@ -111,38 +102,20 @@ def _follow(url: str) -> None:
 
 def fill(folder: Path, url: str, number: int) -> None:
     """Stores `number` active certificates with their keys, of 1,000 users at most."""
-    var = folder / "var"
-    var.mkdir(mode=0o700)
-    file.make(var / "master-key")
-    master_key = file.FileMasterKey(var / "master-key")
     users = min(_USERS, number)
     now = datetime.now(UTC)
-    data_keys = {user: Secret(os.urandom(32)) for user in range(1, users + 1)}
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(data.USERS, [1, users])
-        with _copy(
-            connection, "user_keys (user_id, version, wrapped, master_key_id, created_at)"
-        ) as copy:
-            for user, key in data_keys.items():
-                wrapped = master_key.wrap(key, associated_of(user, 1))
-                copy.write_row((user, 1, wrapped, master_key.id, now))
-        with _copy(connection, f"certificates ({_COLUMNS})") as copy:
+        data_keys = data.add_data_keys(connection, folder / "var", 1, users)
+        with data.copy_into(connection, f"certificates ({_COLUMNS})") as copy:
             for row in _certificates(number, users, now):
                 copy.write_row(row)
-        connection.execute(
-            "INSERT INTO certificate_hostnames (user_id, hostname, certificate_id)"
-            " SELECT user_id, hostnames::json->>0, id FROM certificates"
-        )
-        with _copy(connection, "private_keys (certificate_id, version, sealed)") as copy:
-            for number_of, user in _numbered(number, users):
-                place = Place(user, number_of, 1)
-                sealed = seal(Secret(_PAIR.key_der), DataKey(1, data_keys[user]), place)
-                copy.write_row((number_of, 1, sealed))
+        data.add_names(connection, 1, users)
+        into = "private_keys (certificate_id, version, sealed)"
+        with data.copy_into(connection, into) as copy:
+            for one, user in _numbered(number, users):
+                copy.write_row((one, 1, data.seal_for(user, one, data_keys[user])))
         connection.execute("VACUUM (ANALYZE)")
-
-
-def _copy(connection: psycopg.Connection, into: str) -> Any:
-    return connection.cursor().copy(f"COPY {into} FROM STDIN")
 
 
 def _numbered(number: int, users: int) -> Iterator[tuple[int, int]]:
@@ -157,7 +130,7 @@ def _certificates(number: int, users: int, now: datetime) -> Iterator[tuple[Any,
         digest = hashlib.sha256(str(one).encode()).hexdigest()
         names = f'["{name}.example.com"]'
         yield (
-            *(user, True, "", _PAIR.body, "public", names, "CN=www.example.com"),
+            *(user, True, "", data.BODY, "public", names, "CN=www.example.com"),
             *("CN=Some Authority,O=Some Organisation,C=US", "5" * 36, now, ends),
             *("ECDSA-P-256", "ecdsa-with-SHA256", digest, digest, now),
         )

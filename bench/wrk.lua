@@ -10,7 +10,7 @@ function init(args)
     wrk.headers["Content-Type"] = "application/json"
   end
   for user = args[3], args[4] do
-    table.insert(requests, wrk.format(method, string.format(path, user), nil, body))
+    table.insert(requests, wrk.format(method, (path:gsub("%%d", user)), nil, body))
   end
 end
 

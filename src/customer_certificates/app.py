@@ -387,7 +387,7 @@ def _routes(
         *webhook_routes("", "", webhooks, redelivery, OPERATORS),
         (user + "/certificates", CertificatesResource(certificates, listing)),
         (user + "/certificates/check", CheckResource(certificates)),
-        (certificate, CertificateResource(certificates, versions, serving)),
+        (certificate, CertificateResource(certificates, versions)),
         (certificate + "/active", ActiveResource(certificates)),
         (certificate + "/versions", VersionsResource(versions)),
         (certificate + "/rollback", RollbackResource(versions)),

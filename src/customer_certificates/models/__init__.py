@@ -2,7 +2,7 @@
 
 from .audit import AuditEntry, AuditExport, AuditHead
 from .base import Base
-from .certificate import CONTENT, Certificate, CertificateVersion
+from .certificate import AS_BODY, CONTENT, Certificate, CertificateVersion
 from .challenge import HostnameChallenge, HostnameTransfer
 from .delivery import PENDING, Delivery
 from .email_verification import EmailVerification, EmailVerificationLink
@@ -22,6 +22,7 @@ from .user_key import UserKey
 from .webhook import Webhook, WebhookSecret
 
 __all__ = [
+    "AS_BODY",
     "CONTENT",
     "NEVER",
     "PENDING",

@@ -4,26 +4,34 @@ from datetime import datetime
 
 from sqlalchemy import (
     Boolean,
+    ColumnElement,
     ForeignKey,
     Identity,
     Index,
     Integer,
     Text,
     UniqueConstraint,
+    case,
+    literal_column,
     text,
 )
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import LONG_AGO, Base, Id, Time
+
+# `Content.served_pem` where `body` is to be served as it is: it is not stored twice.
+AS_BODY = ""
 
 
 class Content:
     """What one version of a certificate consists of.
 
     `body` and `chain` are the certificates that came, in PEM, or the texts as they came if
-    something in them could not be read. `chain_pem` is what should be served (None: nothing could
-    be understood). `findings` and `hostnames` are JSON. `updated_at` is None where nothing was
-    before it. The private key is not part of it: it has a table of its own.
+    something in them could not be read. `served_pem` is what should be served: AS_BODY if it is
+    `body`, as usual, and None if nothing could be understood; `chain_pem` gives it. `findings` and
+    `hostnames` are JSON. `updated_at` is None where nothing was before it. The private key is not
+    part of it: it has a table of its own.
 
     The certificate can be served from `serve_not_before` to `serve_not_after`: then all of
     `chain_pem` is valid. None: not known, the certificate's own dates hold. `not_servable` is the
@@ -37,7 +45,7 @@ class Content:
 
     body: Mapped[str] = mapped_column(Text)
     chain: Mapped[str | None] = mapped_column(Text)
-    chain_pem: Mapped[str | None] = mapped_column(Text)
+    served_pem: Mapped[str | None] = mapped_column(Text)
     trust: Mapped[str] = mapped_column(Text, server_default="opaque")
     findings: Mapped[str] = mapped_column(Text, server_default="[]")
     subject: Mapped[str | None] = mapped_column(Text)
@@ -55,6 +63,16 @@ class Content:
     serve_not_after: Mapped[datetime | None] = mapped_column(Time)
     not_servable: Mapped[str | None] = mapped_column(Text)
     proves_hostnames: Mapped[bool | None] = mapped_column(Boolean)
+
+    @hybrid_property
+    def chain_pem(self) -> str | None:
+        """What should be served, in PEM."""
+        return self.body if self.served_pem == AS_BODY else self.served_pem
+
+    @chain_pem.inplace.expression
+    @classmethod
+    def _chain_pem(cls) -> ColumnElement[str | None]:
+        return case((cls.served_pem == literal_column("''", Text), cls.body), else_=cls.served_pem)
 
 
 CONTENT = tuple(Content.__annotations__)

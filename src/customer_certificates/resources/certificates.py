@@ -12,7 +12,6 @@ from ..services.certificates import Certificates
 from ..services.listing import CertificateFilter, Listing
 from ..services.repeats import Reply
 from ..services.rights import users
-from ..services.serving import ServingStates
 from ..services.uploads import Activation, CertificateCheck, CertificateUpload, Replacement
 from ..services.versions import Versions
 from ..services.views import (
@@ -196,12 +195,9 @@ class CheckResource:
 class CertificateResource:
     """One of a user's certificates."""
 
-    def __init__(
-        self, certificates: Certificates, versions: Versions, serving: ServingStates
-    ) -> None:
+    def __init__(self, certificates: Certificates, versions: Versions) -> None:
         self._certificates = certificates
         self._versions = versions
-        self._serving = serving
 
     @operation(
         "Show a certificate",
@@ -211,8 +207,7 @@ class CertificateResource:
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        view = self._certificates.get(user_id, certificate_id)
-        tag, body = detailed(view, self._serving.of(user_id, certificate_id))
+        tag, body = detailed(*self._certificates.get(user_id, certificate_id))
         conditional.send(resp, tag, None if conditional.known(req).admit(tag) else body)
 
     on_head = on_get

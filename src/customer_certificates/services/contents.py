@@ -1,5 +1,6 @@
 """What is stored of an upload that was examined, and the row that it is stored in."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from ..errors import NotFound
-from ..models import CONTENT, Certificate, User
+from ..models import AS_BODY, CONTENT, Certificate, User
 from ..pki.material import Examined
 
 _NOTHING = dict.fromkeys(CONTENT)
@@ -21,7 +22,7 @@ def content_of(examined: Examined, updated_at: datetime | None = None) -> dict[s
         **leaf,
         "body": examined.body,
         "chain": examined.chain,
-        "chain_pem": examined.chain_pem,
+        "served_pem": AS_BODY if examined.chain_pem == examined.body else examined.chain_pem,
         "trust": examined.trust,
         "findings": msgspec.json.encode(examined.findings).decode(),
         "hostnames": msgspec.json.encode(leaf.get("hostnames", ())).decode(),
@@ -31,6 +32,12 @@ def content_of(examined: Examined, updated_at: datetime | None = None) -> dict[s
         "not_servable": examined.not_servable,
         "proves_hostnames": examined.proves_hostnames,
     }
+
+
+def chain_pem_of(content: Mapping[str, Any]) -> str | None:
+    """What the columns CONTENT say is to be served."""
+    served: str | None = content["body" if content["served_pem"] == AS_BODY else "served_pem"]
+    return served
 
 
 def locked_certificate(session: Session, user_id: int, certificate_id: int) -> Certificate:

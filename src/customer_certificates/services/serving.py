@@ -19,7 +19,6 @@ from .events import CertificateState, Events
 from .hostname_claims import as_json, names_of
 from .quota_limits import DEFAULTS, exceeded, require
 from .repeats import ANY_NUMBER, Once
-from .views import ServingView
 
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
@@ -178,21 +177,6 @@ class ServingStates:
         )
         self._verify = database.prepare(update(Serving).where(*this), ("verified",))
         self._drop = database.prepare(update(Serving).where(*this), ("serves",))
-        self._of_certificate = database.prepare(
-            select(Terminator.name, Serving.version, Serving.since, Serving.verified)
-            .join(Terminator, Terminator.id == Serving.terminator_id)
-            .where(
-                Serving.certificate_id == bindparam("certificate_id"),
-                Serving.user_id == bindparam("user_id"),
-                Serving.serves,
-            )
-            .order_by(Terminator.name)
-        )
-
-    def of(self, user_id: int, certificate_id: int) -> list[ServingView]:
-        """Who serves a user's certificate, by name."""
-        rows = self._of_certificate(user_id=user_id, certificate_id=certificate_id)
-        return [ServingView(*row) for row in rows]
 
     def take(self, caller: Caller, report: Report, once: Once = ANY_NUMBER) -> None:
         """Remembers a report. What is not within the caller's reach, or is no certificate any more,

@@ -18,7 +18,7 @@ from ..models import Certificate, CertificateHostname, CertificateVersion, Priva
 from .quota_limits import Quota, require
 
 # The columns of a certificate, or of a version, that may be large.
-_TEXTS = ("body", "chain", "chain_pem", "findings", "hostnames", "subject", "issuer")
+_TEXTS = ("body", "chain", "served_pem", "findings", "hostnames", "subject", "issuer")
 
 
 class Use(NamedTuple):

@@ -19,6 +19,7 @@ from .candidates import candidate_of_certificate
 from .contents import (
     certificate_not_found,
     certificate_path,
+    chain_pem_of,
     content_of,
     locked_certificate,
 )
@@ -330,12 +331,14 @@ class Versions:
     ) -> bool:
         """A request that is repeated must not make another version. The same certificate may come
         with another key, and what could not be read as another text."""
-        same = ["fingerprint_sha256", "chain_pem"]
+        same = ["fingerprint_sha256"]
         if row.fingerprint_sha256 is None:
             same += ["body", "chain"]
         certificate_id = row.id if isinstance(row, Certificate) else row.certificate_id
-        return all(getattr(row, name) == content[name] for name in same) and (
-            self._private_keys.is_stored(session, keys, certificate_id, row.version, key)
+        return (
+            row.chain_pem == chain_pem_of(content)
+            and all(getattr(row, name) == content[name] for name in same)
+            and self._private_keys.is_stored(session, keys, certificate_id, row.version, key)
         )
 
     def _record(

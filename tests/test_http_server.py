@@ -12,6 +12,7 @@ import pytest
 from customer_certificates.gateways import loop
 from customer_certificates.http_server import HttpServer
 from customer_certificates.http_server import connection as connections
+from customer_certificates.http_server import server as servers
 
 _WAIT_SECONDS = 30
 _LARGE = b"x" * 2**20
@@ -137,6 +138,8 @@ def test_idle_connections_make_room_where_connections_are_scarce(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "_SPARE_SECONDS", 0)
+    monkeypatch.setattr(servers, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(servers, "_RETRY_SECONDS", 0.05)
 
     async def main() -> None:
         async with Server(most=16) as server:

@@ -161,7 +161,7 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     }
 
 
-@pytest.mark.one_backend
+@pytest.mark.one_backend("sqlite")
 def test_serving_tells_within_a_second_and_stops_in_good_order(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -188,8 +188,7 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
             )
             (inside,) = service.telling()
             client.delete(f"/users/{owner}")
-            if backend.name == "sqlite":
-                wait(lambda: keys_in_files(engine) == 0)
+            wait(lambda: keys_in_files(engine) == 0)
         assert service.stop() == 0
         assert not inside.is_running()
     finally:

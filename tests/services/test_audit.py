@@ -308,7 +308,6 @@ def test_tampering_is_found(
     assert verification.run(None, day.heads) == Report(len(CHAINS), ENTRIES)
 
 
-@pytest.mark.one_backend
 def test_what_cannot_even_be_read_is_a_fault(day: Day, engine: sa.Engine) -> None:
     """SQLite lets anything be put into any column."""
     with engine.begin() as connection:

@@ -26,7 +26,8 @@ from .tables import add_users
 
 pytestmark = pytest.mark.one_backend("sqlite")
 _WAIT_SECONDS = 60
-_CROWD = 48
+# More than may wait; with `--long` fewer, which go on and on.
+_CROWD, _LONG_CROWD = 48, 8
 # With `--long`: so many requests of the other tenant, and one in so many seconds.
 _PACED = 100
 _PACE_SECONDS = 0.1
@@ -95,20 +96,22 @@ class Crowd:
         self._stopping = Event()
         if not is_long:
             self._stopping.set()
-        # Somebody was refused, so everything that this tenant may have is in use.
-        self._refused = Event()
-        self._senders = [threads.submit(self._send) for _ in range(_CROWD)]
+        self._has_begun = Event()
+        number = _LONG_CROWD if is_long else _CROWD
+        self._senders = [threads.submit(self._send) for _ in range(number)]
 
     def _send(self) -> list[httpx.Response]:
         answers: list[httpx.Response] = []
         while not answers or not self._stopping.is_set():
             answers.append(self._attack())
-            if answers[-1].status_code == 429:
-                self._refused.set()
+            if answers[-1].status_code == 429 or len(answers) == 2:
+                self._has_begun.set()
         return answers
 
-    def await_refusal(self) -> None:
-        assert self._refused.wait(_WAIT_SECONDS), "no request of the attack was refused"
+    def await_begin(self) -> None:
+        """Waits until a request is refused, since the tenant has everything that it may have; with
+        `--long` until one was carried out and the next was sent."""
+        assert self._has_begun.wait(_WAIT_SECONDS), "no request of the attack was refused"
 
     def stop(self) -> list[httpx.Response]:
         """Returns all answers."""
@@ -122,11 +125,12 @@ def served_beside(attack: Ask, victim: Ask, *, success: int, is_long: bool) -> l
     quiet = paced(victim) if is_long else []
     with ThreadPoolExecutor(_CROWD) as threads:
         crowd = Crowd(attack, threads, is_long=is_long)
-        crowd.await_refusal()
+        crowd.await_begin()
         loud = paced(victim) if is_long else [(0.0, victim()) for _ in range(4)]
         answers = crowd.stop()
     statuses = [answer.status_code for answer in answers]
-    assert {*statuses} == {success, 429}
+    assert success in statuses
+    assert {*statuses} <= {success, 429}
     assert all(int(one.headers["Retry-After"]) >= 1 for one in answers if one.status_code == 429)
     if is_long:
         before, beside = p99(quiet), p99(loud)

@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Text, bindparam, func, select, update
 
-from customer_certificates.errors import Unavailable
+from customer_certificates.errors import TooManyRequests, Unavailable
 from customer_certificates.gateways import loop
+from customer_certificates.gateways.admission import TENANT
 from customer_certificates.gateways.database import Call, ConstraintBroken, Database
 from customer_certificates.gateways.prepared import Row
 from customer_certificates.models import User
@@ -128,6 +129,51 @@ def test_one_that_waits_for_a_lock_waits_alone(
     assert answers == [[[(user_id,)]] * 3 for user_id in others]
     assert last == [[(users[0],)]] * 3
     assert stored(engine) == dict.fromkeys(users, ("new", True))
+
+
+def test_those_of_one_tenant_that_wait_for_a_row_leave_slots_to_others(
+    renaming: Renaming, database: Database, users: list[int], engine: sa.Engine
+) -> None:
+    """Each of them waits with a connection of its own; those that may not are refused."""
+    mine, other, *_ = users
+
+    def rename() -> list[list[Row]]:
+        TENANT.set("mine")
+        return renaming.of(mine)()
+
+    def change_another() -> None:
+        TENANT.set("other")
+        with database.begin(other) as session:
+            session.execute(update(User).where(User.id == other).values(name="new"))
+
+    async def main() -> list[Any]:
+        with engine.connect() as holder, holder.begin():
+            holder.execute(select(User.id).where(User.id == mine).with_for_update())
+            tasks = [asyncio.create_task(loop.spawn(rename)) for _ in range(120)]
+            while not await asyncio.to_thread(waits_for_lock, engine):
+                pass
+            for _ in range(4):
+                await loop.spawn(change_another)
+            answered = [task.exception() for task in tasks if task.done()]
+        return answered + await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = asyncio.run(asyncio.wait_for(main(), 2 * _WAIT_SECONDS))
+
+    refused = [answer for answer in answers if isinstance(answer, TooManyRequests)]
+    # The same 40 before the row is free, and in the end.
+    assert len(refused) == 80
+    assert len(answers) == 160
+    assert answers.count([[(mine,)]] * 3) == 80
+
+
+def waits_for_lock(engine: sa.Engine) -> bool:
+    """Whether two transactions of the database wait for a lock."""
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with engine.connect() as connection:
+        return bool(connection.execute(waiting).scalar_one() >= 2)
 
 
 def test_if_the_connection_is_lost_nobody_is_told_that_it_was_committed(

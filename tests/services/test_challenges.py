@@ -4,6 +4,7 @@ Each test has names of its own: all share the DNS server.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.errors import Conflict, NotFound, TooManyRequests
+from customer_certificates.gateways.admission import TENANT
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import (
@@ -291,6 +293,33 @@ def test_a_silent_resolver_keeps_from_proof(make: Make, users: list[int], name: 
 
     assert (view.state, results(view)["txt"]) == ("pending", "unclear")
     assert "did not answer in time" in view.checks[0].detail
+
+
+@pytest.mark.one_backend
+def test_a_tenant_whose_resolver_is_silent_keeps_nobody_else_from_a_check(
+    make: Make, users: list[int], name: str
+) -> None:
+    one, other, _ = users
+
+    def verify(user_id: int, hostname: str) -> ChallengeView:
+        TENANT.set(f"user {user_id}")
+        return parts.verify(user_id, hostname)
+
+    def await_query(hostname: str) -> None:
+        while not any(hostname in str(query.question) for query in [*silent.queries]):
+            wait([first], 0.01)
+
+    with ResolverStub() as silent, ThreadPoolExecutor(3) as threads:
+        parts = make(resolvers=[silent.address], seconds=2.0)
+        for user_id, hostname in ((one, f"a.{name}"), (one, f"b.{name}"), (other, f"c.{name}")):
+            parts.create(user_id, hostname)
+        first = threads.submit(verify, one, f"a.{name}")
+        await_query(f"a.{name}")
+        with pytest.raises(TooManyRequests):
+            threads.submit(verify, one, f"b.{name}").result()
+        last = threads.submit(verify, other, f"c.{name}")
+
+        assert {first.result().state, last.result().state} == {"pending"}
 
 
 def test_a_broken_zone_keeps_from_proof(parts: Parts, users: list[int]) -> None:

@@ -44,6 +44,11 @@ Call = tuple[Prepared, dict[str, Any]]
 _HANG_SECONDS = 7.0
 # To connect takes milliseconds, or seconds if the server does not answer.
 _CONNECTING = loop.Threads("connecting", 4)
+# So many requests of one tenant wait for each slot that it may hold.
+_WAITING_OF_ONE = 32
+# So many jobs are in the groups, and of one tenant half as many: a group takes 16.
+_GROUPED = 32
+_GROUPED_WAITING_OF_ONE = 4
 # As long as a PostgreSQL session waits for a row (lock_timeout).
 _LOCK_SECONDS = 3.0
 
@@ -146,8 +151,14 @@ class Database:
         scope = self._driver.scope()
         self._scope = None if scope is None else self.prepare(scope, tenant=None)
         writers = 1 if self._driver.has_one_writer else threads
-        self._transactions = Slots(writers, metrics.refused_busy)
-        self._reads = Slots(threads, metrics.refused_busy)
+        self._transactions, self._reads, self._grouped = (
+            Slots(size, metrics.refused_busy, waiting_of_one=waiting)
+            for size, waiting in (
+                (writers, _WAITING_OF_ONE),
+                (threads, _WAITING_OF_ONE),
+                (_GROUPED, _GROUPED_WAITING_OF_ONE),
+            )
+        )
         self._held_names: HeldNames | None = self._driver.held_names(make_url(url))
         self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
         self._pipe: Any = None
@@ -230,12 +241,15 @@ class Database:
         tenant: Tenant,
         first: Sequence[Call],
         then: Callable[[list[list[Row]]], Sequence[Call]],
+        *,
+        is_long: bool = False,
     ) -> list[list[Row]]:
         """One transaction as a whole: `first`, and what `then` makes of the rows of `first`.
 
         On PostgreSQL each makes one trip, and transactions of several users may be committed
-        together; `then` may be called again. Gives the rows of all; raises as `run_together` does,
-        and what `then` raises, where nothing was changed.
+        together; `then` may be called again. One that `is_long` is committed alone, so that the
+        others do not wait for it. Gives the rows of all; raises as `run_together` does, and what
+        `then` raises, where nothing was changed.
         """
         calls: list[Call] = []
 
@@ -252,7 +266,8 @@ class Database:
             and loop.is_inside()
             and not self._transactions.held
         ):
-            rows = self._groups.run(Job(tenant, scope, _sent(first), rest))
+            with self._grouped.one():
+                rows = self._groups.run(Job(tenant, scope, _sent(first), rest), is_long=is_long)
             return _converted(calls, rows)
         sent = scope + _sent(first)
         rows = self._transact(

@@ -1,9 +1,9 @@
 """Transactions of several users as one: what waits together is committed together."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any
 
 from . import loop
@@ -23,7 +23,7 @@ class OutcomeUnknown(Exception):  # noqa: N818 - whether it is an error is what 
 class Job:
     """The transaction of one user: `first`, and what `then` makes of its rows."""
 
-    __slots__ = ("_scope", "first", "rows", "tenant", "then")
+    __slots__ = ("_scope", "context", "first", "rows", "tenant", "then")
 
     def __init__(self, tenant: int, scope: list[Sent], first: list[Sent], then: Then) -> None:
         """`scope` are the statements that set the identity; each trip begins with them."""
@@ -31,6 +31,8 @@ class Job:
         self._scope = scope
         self.first = scope + first
         self.then = then
+        # Of the request: if the job runs by itself, it counts for the request's tenant.
+        self.context = copy_context()
         self.rows: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
 
     def rest(self, rows: Rows) -> list[Sent]:
@@ -56,7 +58,8 @@ class Groups:
 
     The next group leaves when the one before was committed; nobody is answered before that. If
     anything in a group fails, the group is rolled back, and each job runs by itself. No group waits
-    long for a lock: a job that would runs by itself, and waits there.
+    long for a lock: a job that would runs by itself, and waits there. So does each other job of its
+    user meanwhile, since it would wait for the same row.
     """
 
     def __init__(
@@ -65,13 +68,18 @@ class Groups:
         """`transact` runs a group, and raises OutcomeUnknown if its commit may have been carried
         out; `alone` runs one job. `lock_timeout` bounds how long a group waits for a lock."""
         self._transact = transact
-        self._alone = alone
+        self._transact_alone = alone
+        # How many jobs of a user run by themselves.
+        self._alone: Counter[int] = Counter()
         self._lock_timeout = lock_timeout
         self._waiting: deque[Job] = deque()
         self._serving: asyncio.Task[None] | None = None
 
-    def run(self, job: Job) -> Rows:
-        """Returns the rows of `job`, once they are committed. To be called in a greenlet."""
+    def run(self, job: Job, *, is_long: bool) -> Rows:
+        """Returns the rows of `job`, once they are committed; if it `is_long`, it is in no group.
+        To be called in a greenlet."""
+        if is_long or job.tenant in self._alone:
+            return self._run_by_itself(job)
         self._waiting.append(job)
         if self._serving is None:
             # Not in the context of the request that happens to be the first.
@@ -85,7 +93,7 @@ class Groups:
             jobs = self._take()
             if not await self._run_together(jobs):
                 for job in jobs:
-                    task = asyncio.create_task(self._run_alone(job))
+                    task = asyncio.create_task(self._run_alone(job), context=job.context)
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
         self._serving = None
@@ -140,12 +148,21 @@ class Groups:
 
     async def _run_alone(self, job: Job) -> None:
         try:
-            rows = await loop.spawn(self._alone, job.run_alone)
+            rows = await loop.spawn(self._run_by_itself, job)
         except Exception as error:
             _fail(job, error)
         else:
             if not job.rows.done():
                 job.rows.set_result(rows)
+
+    def _run_by_itself(self, job: Job) -> Rows:
+        self._alone[job.tenant] += 1
+        try:
+            return self._transact_alone(job.run_alone)
+        finally:
+            self._alone[job.tenant] -= 1
+            if not self._alone[job.tenant]:
+                del self._alone[job.tenant]
 
 
 def _fail(job: Job, error: Any) -> None:

@@ -3,12 +3,12 @@
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from threading import BoundedSemaphore
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from ..errors import Conflict, Finding, NotFound, TooManyRequests
+from ..gateways.admission import TENANT, Slots
 from ..gateways.database import Database, Transaction
 from ..models import HostnameChallenge, HostnameClaim, User
 from ..pki.ownership import Decision
@@ -43,7 +43,8 @@ class Challenges:
         *,
         at_once: int,
     ) -> None:
-        """`at_once` is how many callers may wait for a check at once: it takes seconds."""
+        """`at_once` is how many callers may wait for a check at once, half of them of one tenant:
+        it takes seconds."""
         self._database = database
         self._checks = checks
         self._proving = proving
@@ -51,7 +52,7 @@ class Challenges:
         self._policy = rules.policy
         self._audit = audit
         self._now = now
-        self._turns = BoundedSemaphore(at_once)
+        self._turns = Slots(at_once, lambda: None, waiting_of_one=0)
 
     def create(self, caller: Caller, user_id: int, hostname: str) -> tuple[ChallengeView, bool]:
         """Returns the challenge for the hostname, and whether it is a new one: one that is not
@@ -122,12 +123,12 @@ class Challenges:
             try:
                 self._proving.prove(caller, target_of(challenge))
             finally:
-                self._turns.release()
+                self._turns.release(TENANT.get())
         return self.get(user_id, hostname)
 
     def _require_turn(self, user_id: int, hostname: str) -> None:
         """Raises TooManyRequests; if not, the turn is to be given back."""
-        if not self._turns.acquire(blocking=False):
+        if not self._turns.try_acquire(TENANT.get()):
             raise TooManyRequests(
                 "Too many hostnames are being checked at once. Retry after the delay in "
                 "Retry-After; the service also checks by itself.",
@@ -138,7 +139,7 @@ class Challenges:
             wait = self._limits.take(hostname, user_id)
         finally:
             if wait is not None:
-                self._turns.release()
+                self._turns.release(TENANT.get())
         if wait is not None:
             raise TooManyRequests(
                 f"The domain of {hostname}, or its DNS servers, were queried too often. "

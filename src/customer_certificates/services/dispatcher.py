@@ -154,8 +154,10 @@ class Dispatcher:
             if endpoint.due > now:
                 seconds = min(seconds, (endpoint.due - now).total_seconds())
                 continue
-            oldest = min(oldest, endpoint.due)
-            if room := self._lane(endpoint).room:
+            lane = self._lane(endpoint)
+            if not lane.is_slow:
+                oldest = min(oldest, endpoint.due)
+            if room := lane.room:
                 wanted.append((endpoint, room))
         self._metrics.delivery_lag.set((now - oldest).total_seconds())
         if wanted:

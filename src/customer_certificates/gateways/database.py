@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Event
 from types import ModuleType
 from typing import Any, TypeVar
@@ -162,11 +162,11 @@ class Database:
         self._held_names: HeldNames | None = self._driver.held_names(make_url(url))
         self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
         self._pipe: Any = None
-        self._groups: Groups | None = None
+        bounds: list[Call] = []
         if self._scope:
-            timeout = self.prepare(self._driver.short_lock_timeout(), tenant=None)
-            self._groups = Groups(self._transact_group, self._transact, _sent([(timeout, {})])[0])
+            bounds = [(self.prepare(self._driver.short_lock_timeout(), tenant=None), {})]
             self._pipe = self._driver.Pipe(self._raw_connection, self._scope, self._watch)
+        self._groups = Groups(self._transact_group, self._transact, _sent(bounds))
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
 
@@ -246,8 +246,8 @@ class Database:
     ) -> list[list[Row]]:
         """One transaction as a whole: `first`, and what `then` makes of the rows of `first`.
 
-        On PostgreSQL each makes one trip, and transactions of several users may be committed
-        together; `then` may be called again. One that `is_long` is committed alone, so that the
+        On PostgreSQL each makes one trip. Transactions of several users may be committed together;
+        `then` may be called again. One that `is_long` is committed alone, so that the
         others do not wait for it. Gives the rows of all; raises as `run_together` does, and what
         `then` raises, where nothing was changed.
         """
@@ -260,12 +260,7 @@ class Database:
             return _sent(more)
 
         scope = self._scoped(tenant)
-        if (
-            self._groups
-            and tenant != EVERYBODY
-            and loop.is_inside()
-            and not self._transactions.held
-        ):
+        if tenant != EVERYBODY and loop.is_inside() and not self._transactions.held:
             with self._grouped.one():
                 rows = self._groups.run(Job(tenant, scope, _sent(first), rest), is_long=is_long)
             return _converted(calls, rows)
@@ -358,8 +353,11 @@ class Database:
 
     def _transact_group(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
         self._require_answering()
+        # PostgreSQL serves one group beside the other transactions, SQLite one writer.
+        slot = self._transactions.one() if self._driver.has_one_writer else nullcontext()
         try:
-            return self._run_transaction(run)
+            with slot:
+                return self._run_transaction(run)
         except self._driver.Error as error:
             if self._driver.may_have_committed(error):
                 raise OutcomeUnknown from _unavailable(committing=True)

@@ -63,15 +63,16 @@ class Groups:
     """
 
     def __init__(
-        self, transact: Callable[[Run], Rows], alone: Callable[[Run], Rows], lock_timeout: Sent
+        self, transact: Callable[[Run], Rows], alone: Callable[[Run], Rows], bounds: list[Sent]
     ) -> None:
         """`transact` runs a group, and raises OutcomeUnknown if its commit may have been carried
-        out; `alone` runs one job. `lock_timeout` bounds how long a group waits for a lock."""
+        out; `alone` runs one job. `bounds` are statements that bound how long a group waits for
+        a lock."""
         self._transact = transact
         self._transact_alone = alone
         # How many jobs of a user run by themselves.
         self._alone: Counter[int] = Counter()
-        self._lock_timeout = lock_timeout
+        self._bounds = bounds
         self._waiting: deque[Job] = deque()
         self._serving: asyncio.Task[None] | None = None
 
@@ -115,7 +116,7 @@ class Groups:
 
     async def _run_together(self, jobs: list[Job]) -> bool:
         """Whether the jobs were answered; if not, nothing was changed."""
-        first = [self._lock_timeout]
+        first = [*self._bounds]
         starts: list[int] = []
         for job in jobs:
             starts.append(len(first))

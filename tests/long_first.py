@@ -8,14 +8,18 @@ from .parallel import COUNT
 
 # Modules whose tests start processes, wait for time-outs or search at random, for seconds each.
 _LONG = {
+    "test_audit_commands",
     "test_cache_faults",
     "test_canaries",
+    "test_checks",
     "test_claim_proofs",
+    "test_database",
     "test_database_faults",
     "test_differential",
     "test_fairness",
     "test_fuzzing",
     "test_history",
+    "test_hostile_keys",
     "test_https",
     "test_idempotency",
     "test_keys",

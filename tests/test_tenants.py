@@ -225,8 +225,9 @@ def test_whoever_has_not_the_secret_is_not_told_what_became_of_the_token(
             assert "not known" in cast.ask(route, unknown).json["detail"]
 
 
-@of(ABOUT_A_USER)
-def test_another_user_is_answered_as_one_that_is_not_there(route: Route, cast: Cast) -> None:
+def test_another_user_is_answered_as_one_that_is_not_there(
+    cast: Cast, subtests: pytest.Subtests
+) -> None:
     before = cast.dump()
     webhook_id, event_id = cast.foreign_webhook
     foreign: dict[str, Any] = {
@@ -236,53 +237,74 @@ def test_another_user_is_answered_as_one_that_is_not_there(route: Route, cast: C
         "event_id": event_id,
     }
     headers = bearer(cast.token())
-    answer = cast.ask(route, headers, **foreign)
-
-    assert refusal(answer) == (404, "not-found", {})
-    assert cast.dump() == before
+    answers = {}
+    for route in ABOUT_A_USER:
+        with subtests.test(str(route)):
+            answers[route.method, route.path] = answer = cast.ask(route, headers, **foreign)
+            assert refusal(answer) == (404, "not-found", {})
+            assert cast.dump() == before
     _delete(cast, cast.stranger)
-    missing = cast.ask(route, headers, **foreign)
-    assert _answered(missing) == _answered(answer)
+    for route in ABOUT_A_USER:
+        with subtests.test(f"{route}, deleted"):
+            missing = cast.ask(route, headers, **foreign)
+            assert _answered(missing) == _answered(answers[route.method, route.path])
 
 
-@of([route for route in ABOUT_A_USER if "{certificate_id}" in route.path])
 def test_another_users_certificate_is_answered_as_one_that_is_not_there(
-    route: Route, cast: Cast
+    cast: Cast, subtests: pytest.Subtests
 ) -> None:
     """Asked for as if it were one's own, with all that its owner would send."""
     before = cast.dump()
     headers = bearer(cast.token())
+    routes = [route for route in ABOUT_A_USER if "{certificate_id}" in route.path]
 
-    def ask() -> Result:
+    def ask(route: Route) -> Result:
         path = route.path.format(user_id=cast.owner, certificate_id=cast.foreign_certificate)
         more = {"json": WANTED[str(route)]} if str(route) in WANTED else {}
         return cast.client.simulate_request(
             route.method, path, headers={"X-Request-Id": "the-same", **headers}, **more
         )
 
-    answer = ask()
-    assert refusal(answer) == (404, "not-found", {})
-    assert cast.dump() == before
+    answers = {}
+    for route in routes:
+        with subtests.test(str(route)):
+            answers[route.method, route.path] = answer = ask(route)
+            assert refusal(answer) == (404, "not-found", {})
+            assert cast.dump() == before
     _delete(cast, cast.stranger)
-    assert _answered(ask()) == _answered(answer)
+    for route in routes:
+        with subtests.test(f"{route}, deleted"):
+            assert _answered(ask(route)) == _answered(answers[route.method, route.path])
 
 
-@of([route for route in ABOUT_A_USER if "webhook_id" in route.path])
 def test_another_users_webhook_is_answered_as_one_that_is_not_there(
-    route: Route, cast: Cast
+    cast: Cast, subtests: pytest.Subtests
 ) -> None:
-    for webhook_id, event_id in (cast.foreign_webhook, cast.operators_webhook):
-        before = cast.dump()
-        headers = bearer(cast.token())
+    before = cast.dump()
+    headers = bearer(cast.token())
+    routes = [route for route in ABOUT_A_USER if "webhook_id" in route.path]
+    for owners, (webhook_id, event_id) in {
+        "a stranger's": cast.foreign_webhook,
+        "the operators'": cast.operators_webhook,
+    }.items():
         ids: dict[str, Any] = {"webhook_id": webhook_id, "event_id": event_id}
-        sent = '{"after": 0}' if route.path.endswith("/replay") else "{}"
-        answer = cast.ask(route, headers, sent=sent, **ids)
 
-        assert refusal(answer) == (404, "not-found", {})
-        assert cast.dump() == before
+        def ask(route: Route, ids: dict[str, Any] = ids) -> Result:
+            sent = '{"after": 0}' if route.path.endswith("/replay") else "{}"
+            return cast.ask(route, headers, sent=sent, **ids)
+
+        answers = {}
+        for route in routes:
+            with subtests.test(f"{route}, {owners}"):
+                answers[route.method, route.path] = answer = ask(route)
+                assert refusal(answer) == (404, "not-found", {})
+                assert cast.dump() == before
         with cast.engine.begin() as connection:
             connection.execute(sa.delete(Webhook).where(Webhook.id == webhook_id))
-        assert _answered(cast.ask(route, headers, sent=sent, **ids)) == _answered(answer)
+        before = cast.dump()
+        for route in routes:
+            with subtests.test(f"{route}, {owners}, deleted"):
+                assert _answered(ask(route)) == _answered(answers[route.method, route.path])
 
 
 def test_another_users_token_is_answered_as_one_that_is_not_there(cast: Cast) -> None:

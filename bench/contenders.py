@@ -9,6 +9,7 @@ from pathlib import Path
 from shutil import copytree
 
 import psycopg
+from psycopg import sql
 
 from tests.servers import Server, start_postgresql, start_valkey
 
@@ -106,9 +107,13 @@ class Contenders:
         for name in ("fastapi", "pgbench"):
             # Nobody is connected to the one that is copied.
             self._execute(f"CREATE DATABASE {name} TEMPLATE ours_closed")
-        with psycopg.connect(self._url("fastapi"), autocommit=True) as connection:
-            # Written plainly, a service keeps the key in the row.
-            connection.execute("ALTER TABLE certificates ADD COLUMN private_key bytea")
+        for name in ("fastapi", "pgbench"):
+            with psycopg.connect(self._url(name), autocommit=True) as connection:
+                # Written plainly, a service keeps the text that it was sent, and the key beside it.
+                statement = "ALTER TABLE certificates ALTER COLUMN body TYPE text USING {}"
+                connection.execute(sql.SQL(statement).format(data.BODY))
+                connection.execute("ALTER TABLE certificates ADD COLUMN private_key bytea")
+                connection.execute("VACUUM (ANALYZE)")
         return self._url("fastapi"), self._url("pgbench")
 
     def _url(self, database: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import ssl
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ from .workloads import SERVED, WORKLOADS
 
 _PAIR = a_pair()
 BODY = _PAIR.body
+# As PostgreSQL stores it.
+STORED_BODY = ssl.PEM_cert_to_DER_cert(BODY)
 PRIVATE_KEY = hashlib.shake_128(b"key").digest(138)
 REVISION = bytes(16)
 UPLOAD = json.dumps({"private_key": _PAIR.private_key, "body": BODY})
@@ -38,7 +41,7 @@ _CERTIFICATE = {
     "active": "true",
     "body": "%(body)s",
     "served_pem": "''",
-    # Its name in revisions before 0020.
+    # Its name before migration 0020, which changed the types, too.
     "chain_pem": "%(body)s",
     "trust": "'public'",
     "hostnames": """concat('["n', n, '.example.com"]')""",
@@ -160,5 +163,10 @@ def _add_certificates(
     )
     connection.execute(
         statement.encode(),
-        {"body": BODY, "number": certificates, "first": first, "last": last},
+        {
+            "body": STORED_BODY if "served_pem" in there else BODY,
+            "number": certificates,
+            "first": first,
+            "last": last,
+        },
     )

@@ -24,7 +24,8 @@ from .leaves import Authority
 from .revisions import THIS, Revision, check_out
 
 CERTIFICATES = 10_000
-_USERS = 1000
+# Of a user.
+_CERTIFICATES_EACH = 10
 _SENDERS = 8
 _SIZES = """
 SELECT c.relname, i.relname, pg_relation_size(i.oid)
@@ -78,13 +79,14 @@ def sizes(
     roots = folder / "disk-roots.pem"
     roots.write_text(authority.root)
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(data.USERS, [1, _USERS])
+        users = max(1, number // _CERTIFICATES_EACH)
+        connection.execute(data.USERS, [1, users])
         before = _measure(connection)
         own = folder / name
         own.mkdir()
         service = services.start_ours(own, database, cache, {"CC_ROOTS": str(roots)}, revision)
         try:
-            _upload(service.url, authority.uploads(number))
+            _upload(service.url, authority.uploads(number), users)
         finally:
             service.stop()
         after = _measure(connection)
@@ -96,7 +98,7 @@ def _measure(connection: psycopg.Connection) -> dict[tuple[str, str], int]:
     return {(table, name): int(size) for table, name, size in connection.execute(_SIZES.encode())}
 
 
-def _upload(url: str, uploads: Iterator[str]) -> None:
+def _upload(url: str, uploads: Iterator[str], users: int) -> None:
     """Sends them, a few at once, as those of one user after the other's."""
     with httpx.Client(
         base_url=url, timeout=60, headers={"Content-Type": "application/json"}
@@ -104,7 +106,7 @@ def _upload(url: str, uploads: Iterator[str]) -> None:
 
         def send(numbered: tuple[int, str]) -> None:
             place, body = numbered
-            path = f"/users/{place % _USERS + 1}/certificates"
+            path = f"/users/{place % users + 1}/certificates"
             answer = client.post(path, content=body).raise_for_status().json()
             if answer["trust"] != "public" or not answer["active"]:
                 raise RuntimeError(f"This is not a certificate as a public CA's: {answer}")

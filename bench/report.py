@@ -38,7 +38,8 @@ class Report:
         load = f"{min(self.loads):.1f} to {max(self.loads):.1f}" if self.loads else "not known"
         return (
             f"Medians of {self.rounds} rounds of {self.seconds} s on {self.cores} cores, which the "
-            f"load generator and the databases share; load average before a round: {load}.\n"
+            f"load generator and the databases share; load average before a round: {load}."
+            f"{f' The earlier revision is {self.base}.' if self.base else ''}\n"
         )
 
     def _requests(self) -> str:
@@ -73,15 +74,17 @@ class Report:
         return cells
 
     def _others(self) -> str:
-        base = [f" {self.base} |", " --- |"] if self.base else ["", ""]
-        lines = [f"| figure | measured | at most |{base[0]}", f"| --- | --- | --- |{base[1]}"]
+        lines = [
+            "| figure | measured | at most | earlier revision |",
+            "| --- | --- | --- | --- |",
+        ]
         for figure in FIGURES:
             measured = _value(figure, self.figures.get(figure))
-            line = f"| {figure.title} | {measured} | {_value(figure, figure.most)} |"
-            if self.base:
-                value = self.base_figures.get(figure)
-                line += f" {'' if value is None else _value(figure, value)} |"
-            lines.append(line)
+            value = self.base_figures.get(figure)
+            base = "" if value is None else _value(figure, value)
+            lines.append(
+                f"| {figure.title} | {measured} | {_value(figure, figure.most)} | {base} |"
+            )
         return "\n".join(lines) + "\n"
 
 
@@ -91,9 +94,18 @@ def rate(runs: Sequence[Result]) -> float:
 
 
 def write_readme(path: Path, report: Report) -> None:
-    """Puts the tables between the marks."""
-    before, _, after = _parts(path.read_text())
-    path.write_text(f"{before}{_BEGIN}{report.markdown()}{_END}{after}")
+    """Puts the tables between the marks. What this run did not measure stays as it is there."""
+    before, present, after = _parts(path.read_text())
+    rows = {_title(line): line for line in present.splitlines()}
+    lines = [
+        rows.get(_title(line), line) if _NOT_MEASURED in line else line
+        for line in report.markdown().splitlines()
+    ]
+    if not report.results and present:
+        # How the requests were measured, and beside which revision.
+        lines[0] = present.splitlines()[0]
+    content = "".join(f"{line}\n" for line in lines)
+    path.write_text(f"{before}{_BEGIN}{content}{_END}{after}")
 
 
 def readme_rows(text: str) -> list[str]:
@@ -107,6 +119,10 @@ def rows() -> list[str]:
     """What `readme_rows` is to be."""
     requests = [work.title for work in WORKLOADS]
     return ["request", *requests, "figure", *(figure.title for figure in FIGURES)]
+
+
+def _title(line: str) -> str:
+    return line.split("|")[1].strip() if line.startswith("|") else line
 
 
 def _parts(text: str) -> tuple[str, str, str]:

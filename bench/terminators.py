@@ -130,7 +130,7 @@ def _certificates(number: int, users: int, now: datetime) -> Iterator[tuple[Any,
         digest = hashlib.sha256(str(one).encode()).hexdigest()
         names = f'["{name}.example.com"]'
         yield (
-            *(user, True, "", data.BODY, "public", names, "CN=www.example.com"),
+            *(user, True, b"", data.STORED_BODY, "public", names, "CN=www.example.com"),
             *("CN=Some Authority,O=Some Organisation,C=US", "5" * 36, now, ends),
             *("ECDSA-P-256", "ecdsa-with-SHA256", digest, digest, now),
         )

@@ -16,6 +16,8 @@ def test_the_bench_writes_nothing_but_its_own_part_of_the_readme(tmp_path: Path)
     text = README.read_text()
     written.write_text(text)
     write_readme(written, Report())
+    written_before = written.read_text()
+    assert written_before == text  # Nothing was measured.
     begin, end = "<!-- written by make bench -->", "<!-- end of what make bench writes -->"
     before, _, after = written.read_text().partition(begin)
     assert before == text.partition(begin)[0]

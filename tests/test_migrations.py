@@ -31,15 +31,18 @@ from customer_certificates.gateways.schema import SchemaError, head, migrate, re
 from customer_certificates.models import (
     AS_BODY,
     Base,
+    Certificate,
     CertificateHostname,
     CertificateVersion,
     PrivateKey,
     User,
+    stored_size,
 )
 from customer_certificates.pki.verification import name_hash
 from customer_certificates.services.usage import COUNTERS, Usage
 
 from .conftest import Backend
+from .factories import a_pair
 from .pki.authority import an_authority, name_of
 from .service import run, run_forked
 from .tables import add_certificates, add_users
@@ -506,39 +509,64 @@ def test_hostnames_know_whether_their_certificates_are_active(at_head: Empty) ->
     assert at_head.rows(rows.format("NOT")) == [inactive]
 
 
-def test_what_is_served_as_it_was_uploaded_is_stored_once(at_head: Empty) -> None:
+def test_what_is_stored_of_certificates_is_read_as_it_was_sent(at_head: Empty) -> None:
+    """Whether they are stored in DER, as a text, or once for body and chain_pem."""
     engine = migration_engine(at_head.url)
     (owner,) = add_users(engine, 1)
-    texts = {AS_BODY: "Prüfkörper", "another": "another", None: None}
-    for served_pem in texts:
-        (one,) = add_certificates(engine, owner, 1, body="Prüfkörper", served_pem=served_pem)
-        with engine.begin() as connection:
-            version = {"certificate_id": one, "version": 2, "body": "Prüfkörper"}
-            connection.execute(sa.insert(CertificateVersion), {**version, "served_pem": served_pem})
+    one, other = a_pair().body, a_pair("another.example.com").body
+    texts = [
+        *("Prüfkörper", one, one + other, one.replace("\n", "\r\n"), one.rstrip(), f" {one}"),
+        *(f"{one}-----END CERTIFICATE-----\n", one + "more", one.replace("\n", "", 2)),
+        *(_in_pem("AAAA"), _in_pem("AAA"), _in_pem("MIIA"), _in_pem("A=AA"), _in_pem("")),
+    ]
+    for body in texts:
+        for served_pem in (AS_BODY, other, None):
+            columns: dict[str, Any] = {"body": body, "chain": body, "served_pem": served_pem}
+            (certificate_id,) = add_certificates(engine, owner, 1, **columns)
+            with engine.begin() as connection:
+                version = {"certificate_id": certificate_id, "version": 2, **columns}
+                connection.execute(sa.insert(CertificateVersion), version)
+    expected = [(body, body, chain) for body in texts for chain in (body, other, None)]
+    assert _contents(engine) == [expected, expected]
     with closing(Database(at_head.url, Metrics(None), threads=1)) as database:
         Usage(database).recount()
-    stored = _stored(engine)
     at_head.give_to_an_owner()
 
     at_head.downgrade("0018")
-    tables = ("certificates", "certificate_versions")
-    for table in tables:
-        chains = at_head.rows(f"SELECT chain_pem FROM {table} ORDER BY id")
-        assert chains == [*texts.values()], table
-    twice = 2 * len("Prüfkörper".encode())
-    assert at_head.rows("SELECT stored_bytes FROM users") == [stored + twice]
+    for table in ("certificates", "certificate_versions"):
+        for column, place in (("body", 0), ("chain", 1), ("chain_pem", 2)):
+            found = at_head.rows(f"SELECT {column} FROM {table} ORDER BY id")
+            assert found == [row[place] for row in expected], (table, column)
     at_head.upgrade("head")
 
-    for table in tables:
-        served = at_head.rows(f"SELECT served_pem FROM {table} ORDER BY id")
-        assert served == [*texts], table
-    assert _stored(engine) == stored
+    assert _contents(engine) == [expected, expected]
     engine.dispose()
+    if at_head.is_postgresql:
+        sizes = at_head.rows("SELECT octet_length(body) FROM certificates ORDER BY id")
+        assert sizes[::3] == [stored_size(text) for text in texts]
+    assert at_head.rows("SELECT count(*) FROM certificates WHERE length(served_pem) = 0") == [
+        len(texts)
+    ]
+    with closing(Database(at_head.url, Metrics(None), threads=1)) as database:
+        assert Usage(database).recount() == 0
 
 
-def _stored(engine: sa.Engine) -> int:
+def _in_pem(text: str) -> str:
+    return f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"
+
+
+def _contents(engine: sa.Engine) -> list[list[tuple[Any, ...]]]:
+    """Body, chain and chain_pem of all certificates, and of all their versions."""
     with engine.connect() as connection:
-        return int(connection.execute(sa.select(User.stored_bytes)).scalar_one())
+        return [
+            [
+                tuple(row)
+                for row in connection.execute(
+                    sa.select(kind.body, kind.chain, kind.chain_pem).order_by(kind.id)
+                )
+            ]
+            for kind in (Certificate, CertificateVersion)
+        ]
 
 
 def test_alembic_finds_the_database_through_the_settings(
@@ -634,7 +662,7 @@ def test_a_table_is_rebuilt_without_losing_what_refers_to_it(at_head: Empty, pro
 
     engine = migration_engine(at_head.url)
     with engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT body FROM certificates").all() == [("b",)]
+        assert connection.execute(sa.select(Certificate.body)).all() == [("b",)]
     engine.dispose()
 
 

@@ -151,7 +151,7 @@ def test_a_limited_token_is_not_told_of_others_names(
     assert is_placeholder(served)
 
 
-@pytest.mark.parametrize(("limit", "most"), [("MOST_ACTIVE", 1), ("MOST_CHAIN_BYTES", 1000)])
+@pytest.mark.parametrize(("limit", "most"), [("MOST_ACTIVE", 1), ("MOST_CHAIN_BYTES", 700)])
 def test_too_many_certificates_for_one_configuration_are_refused(
     reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:

@@ -12,6 +12,7 @@ from .hostname import CertificateHostname, HostnameClaim, HostnameNotice
 from .intermediate import Intermediate
 from .kept_answer import KeptAnswer
 from .key_deletion import KeyDeletions
+from .pem_text import stored_size
 from .private_key import PrivateKey, UnsealedKey
 from .rate_count import RateCount
 from .service_state import ServiceLatch, ServiceSecret, ServiceState
@@ -60,4 +61,5 @@ __all__ = [
     "WebhookSecret",
     "email_key",
     "new_revision",
+    "stored_size",
 ]

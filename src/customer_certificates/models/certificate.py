@@ -12,13 +12,14 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     case,
-    literal_column,
+    literal,
     text,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import LONG_AGO, Base, Id, Time
+from .pem_text import PemText
 
 # `Content.served_pem` where `body` is to be served as it is: it is not stored twice.
 AS_BODY = ""
@@ -43,9 +44,9 @@ class Content:
     may still be inserting rows.
     """
 
-    body: Mapped[str] = mapped_column(Text)
-    chain: Mapped[str | None] = mapped_column(Text)
-    served_pem: Mapped[str | None] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(PemText)
+    chain: Mapped[str | None] = mapped_column(PemText)
+    served_pem: Mapped[str | None] = mapped_column(PemText)
     trust: Mapped[str] = mapped_column(Text, server_default="opaque")
     findings: Mapped[str] = mapped_column(Text, server_default="[]")
     subject: Mapped[str | None] = mapped_column(Text)
@@ -72,7 +73,7 @@ class Content:
     @chain_pem.inplace.expression
     @classmethod
     def _chain_pem(cls) -> ColumnElement[str | None]:
-        return case((cls.served_pem == literal_column("''", Text), cls.body), else_=cls.served_pem)
+        return case((cls.served_pem == literal(AS_BODY, PemText), cls.body), else_=cls.served_pem)
 
 
 CONTENT = tuple(Content.__annotations__)

@@ -14,7 +14,14 @@ from ..crypto.secret import Secret
 from ..gateways.database import Database, Transaction
 from ..gateways.prepared import Row
 from ..gateways.sql import bytes_of, number_of_items
-from ..models import Certificate, CertificateHostname, CertificateVersion, PrivateKey, User
+from ..models import (
+    Certificate,
+    CertificateHostname,
+    CertificateVersion,
+    PrivateKey,
+    User,
+    stored_size,
+)
 from .quota_limits import Quota, require
 
 # The columns of a certificate, or of a version, that may be large.
@@ -48,7 +55,7 @@ _parameters = tuple(f"more_{name}" for name in Use._fields)
 
 def of_new(content: Mapping[str, Any], hostnames: int, key: Secret) -> Use:
     """Returns the use of a new certificate with this content, number of hostnames, and key."""
-    texts = sum(len(content[name].encode()) for name in _TEXTS if content[name])
+    texts = sum(stored_size(content[name]) for name in _TEXTS if content[name])
     sealed = HEADER.size + len(key.reveal()) + TAG_BYTES
     return Use(1, hostnames, 0, texts + sealed)
 

@@ -224,9 +224,14 @@ def test_if_too_many_wait_the_longest_queue_makes_room() -> None:
     assert crowd.served == ["b", "a"]
 
 
-@pytest.mark.parametrize(("holder", "reason"), [("a", TooManyRequests), ("b", Unavailable)])
-def test_a_request_that_waits_too_long_is_told_for_whom(holder: str, reason: type[Refusal]) -> None:
-    slots = Slots(1, Refused(), wait_seconds=0, waiting_of_one=8)
+@pytest.mark.parametrize(
+    ("holder", "may_hang", "reason"),
+    [("a", False, TooManyRequests), ("b", False, Unavailable), ("a", True, Unavailable)],
+)
+def test_a_request_that_waits_too_long_is_told_for_whom(
+    holder: str, may_hang: bool, reason: type[Refusal]
+) -> None:
+    slots = Slots(1, Refused(), wait_seconds=0, waiting_of_one=8, may_hang=may_hang)
     with ThreadPoolExecutor(1) as threads:
         with as_tenant(holder), slots.one(), pytest.raises(reason):
             threads.submit(ask_as, "a", slots).result(_LONG)

@@ -44,18 +44,23 @@ class Slots:
         wait_seconds: float = _WAIT_SECONDS,
         places: int | None = None,
         waiting_of_one: int | None = None,
+        may_hang: bool = False,
     ) -> None:
         """`places` requests may hold one of `size` slots or wait for one (64 for each slot if it is
         not given), `wait_seconds` at most; `on_refusal` is called for each that is refused.
 
         If `waiting_of_one` is given, one tenant may hold half of the slots (at least one), and so
         many of its requests may wait for each of these.
+
+        `may_hang`: those that hold a slot may be held up by others, so it is not the fault of a
+        tenant if its own requests keep it waiting for too long.
         """
         self._most_waiting = _MOST_WAITING * size if places is None else max(0, places - size)
         self._free = size if places is None else min(size, places)
         self._wait_seconds = wait_seconds
         self._on_refusal = on_refusal
         self._is_shared = waiting_of_one is not None
+        self._may_hang = may_hang
         self._most_of_one = max(1, size // 2) if self._is_shared else size
         self._waiting_of_one = (waiting_of_one or 0) * self._most_of_one
         self._lanes: dict[str | None, _Lane] = {}
@@ -114,7 +119,7 @@ class Slots:
 
         Raises TooManyRequests if too many requests of the tenant wait, or if it has waited too long
         behind other requests of the tenant; Unavailable if too many wait in all, or it has waited
-        too long behind other tenants.
+        too long behind other tenants, or for what may hang.
         """
         if self._has_one.get():
             yield
@@ -147,7 +152,8 @@ class Slots:
                 self.release(lane.tenant)
             raise
         if not has_come:
-            raise self._refusal(is_behind_own)
+            is_late = not place.done()
+            raise self._refusal(is_behind_own and not (is_late and self._may_hang))
         return lane
 
     def _line_up(self, lane: _Lane) -> Future[bool]:

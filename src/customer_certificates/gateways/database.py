@@ -152,7 +152,7 @@ class Database:
         self._scope = None if scope is None else self.prepare(scope, tenant=None)
         writers = 1 if self._driver.has_one_writer else threads
         self._transactions, self._reads, self._grouped = (
-            Slots(size, metrics.refused_busy, waiting_of_one=waiting)
+            Slots(size, metrics.refused_busy, waiting_of_one=waiting, may_hang=True)
             for size, waiting in (
                 (writers, _WAITING_OF_ONE),
                 (threads, _WAITING_OF_ONE),

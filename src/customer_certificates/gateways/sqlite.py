@@ -28,7 +28,8 @@ _SETTINGS = (
     "foreign_keys = ON",
     "secure_delete = ON",
 )
-# A transaction waits here for writers of other processes, and for the disk.
+# A transaction waits here for writers of other processes, and for the disk. Those that are prepared
+# as a whole run here from begin to commit.
 _THREADS = Threads("sqlite", 2)
 # The write-ahead log keeps earlier versions of pages.
 has_log_file = True
@@ -166,7 +167,15 @@ class Runner:
     def run_in_two_trips(
         self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
     ) -> list[list[Row]]:
-        """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
+        """The rows of `first`, and of what `then` makes of them; all of them one transaction.
+
+        It runs in a thread: one with many rows would block the event loop.
+        """
+        return _THREADS.run(self._run_transaction, first, then)
+
+    def _run_transaction(
+        self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
+    ) -> list[list[Row]]:
         self._connection.begin()
         try:
             rows = [self.run(*statement) for statement in first]

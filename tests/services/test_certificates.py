@@ -258,6 +258,30 @@ def test_no_use_case_asks_once_for_each_row(
     }
 
 
+@pytest.mark.one_backend("postgresql")
+def test_names_are_claimed_while_statistics_are_those_of_empty_tables(
+    certificates: Certificates, engine: sa.Engine
+) -> None:
+    """PostgreSQL makes them anew from time to time: many certificates may come in between."""
+    # Of a table that never had a row, it assumes that there are some.
+    (gone,) = add_users(engine, 1)
+    add_certificates(engine, gone, 100)
+    certificates.upload(CALLER, gone, sent(CertificateUpload, "a.example", active=True), None)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM users"))
+        tables = "certificates, certificate_hostnames, hostname_claims"
+        connection.execute(sa.text(f"ANALYZE {tables}"))
+    (owner,) = add_users(engine, 1)
+    add_certificates(engine, owner, 500)
+    names = [f"{place}.example.com" for place in range(50)]
+
+    uploaded = certificates.upload(
+        CALLER, owner, sent(CertificateUpload, *names, active=True), None
+    )
+
+    assert uploaded.active
+
+
 def test_uploads_go_on_after_refused_requests(
     certificates: Certificates, listing: Listing, engine: sa.Engine
 ) -> None:

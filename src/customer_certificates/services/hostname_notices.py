@@ -51,14 +51,17 @@ class HostnameNotices:
             .where(HostnameClaim.hostname.in_(those))
         )
         other, other_name = aliased(Certificate), aliased(CertificateHostname)
+        # Looked up by its id: joined, all certificates may be read for each name.
+        is_active = (
+            select(other.active).where(other.id == other_name.certificate_id).scalar_subquery()
+        )
         is_one_of_several = (
-            select(other.id)
-            .join(other_name, other_name.certificate_id == other.id)
+            select(other_name.hostname)
             .where(
                 other_name.hostname == CertificateHostname.hostname,
                 other_name.user_id == user_id,
-                other.id != CertificateHostname.certificate_id,
-                other.active,
+                other_name.certificate_id != CertificateHostname.certificate_id,
+                is_active,
             )
             .correlate(CertificateHostname)
             .exists()
@@ -100,7 +103,12 @@ class HostnameNotices:
 
 
 def _events_about(certificate_ids: Any) -> Any:
-    """Adds an event, which agents alone read, for each active certificate with one of the ids."""
+    """Adds an event, which agents alone read, for each active certificate with one of the ids.
+
+    The ids are found once. PostgreSQL's statistics may still be those of empty tables: it would
+    then find the ids anew for each certificate there is.
+    """
+    ids = certificate_ids.cte("those").prefix_with("MATERIALIZED")
     as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
     columns = ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *as_they_are]
     changed = select(
@@ -112,5 +120,5 @@ def _events_about(certificate_ids: Any) -> Any:
         true(),
         false(),
         *(getattr(Certificate, name) for name in as_they_are),
-    ).where(Certificate.active, Certificate.id.in_(certificate_ids))
+    ).where(Certificate.active, Certificate.id.in_(select(ids.c.certificate_id)))
     return insert(Event).from_select(columns, changed).returning(announce())

@@ -141,7 +141,7 @@ def add_names(connection: psycopg.Connection, first: int, last: int) -> None:
 
 
 def _add_served(connection: psycopg.Connection, var: Path) -> None:
-    """What is needed so that the certificates of SERVED are served."""
+    """Adds hostname claims and private keys, so that the certificates of SERVED are served."""
     add_names(connection, *SERVED)
     keys = add_data_keys(connection, var, *SERVED)
     ids = connection.execute(

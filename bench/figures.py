@@ -1,4 +1,4 @@
-"""What is measured besides requests, with the most that each may be."""
+"""The figures that are not rates of requests, each with its upper bound."""
 
 from dataclasses import dataclass
 

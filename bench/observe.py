@@ -35,7 +35,7 @@ def statements_of(ours: Ours, log: Path, target: str) -> int:
         url, sent = service.url + target, headers(ours)
         _logged(log, url, 1, sent)
         warm = _logged(log, url, _WARM_READS, sent)
-    # What says whose rows are to be seen goes along with every statement.
+    # Every statement is sent with one that sets the tenant, which is not counted.
     sent_statements = re.findall("LOG:  (?:statement|execute)(?!.*set_config)(.*)", warm)
     # Periodic jobs send some as well, but none as often.
     return sum(number // _WARM_READS for number in Counter(sent_statements).values())

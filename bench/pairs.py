@@ -1,7 +1,7 @@
 """Two services compared in pairs of runs.
 
-What a machine does besides changes from one second to the next. So the two are measured in turn,
-each first in every second pair, and a pair is compared with itself.
+The load of a machine changes from one second to the next. So the two services are measured in turn,
+each first in every second pair, and only the runs of one pair are compared.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What was measured, as Markdown; README has it between two marks."""
+"""Writes the measured figures as Markdown tables, between two marks in README."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -116,7 +116,7 @@ def readme_rows(text: str) -> list[str]:
 
 
 def rows() -> list[str]:
-    """What `readme_rows` is to be."""
+    """The rows that `readme_rows` must return."""
     requests = [work.title for work in WORKLOADS]
     return ["request", *requests, "figure", *(figure.title for figure in FIGURES)]
 

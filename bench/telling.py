@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def lines(server: str, folder: Path, figures: dict[Figure, float]) -> Iterator[str]:
-    """What is measured, line by line, on a database of its own; `server` is its owner's URL. The
+    """Measures on a database of its own and yields result lines; `server` is its owner's URL. The
     cost of an endpoint goes into `figures`."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("CREATE DATABASE telling")

@@ -20,6 +20,7 @@ from . import hostile
 from .conftest import Backend
 from .credentials import bearer, make_token
 from .factories import a_user, an_upload
+from .latencies import require_fair
 from .resources import self_signed
 from .service import Service
 from .tables import add_users
@@ -133,10 +134,8 @@ def served_beside(attack: Ask, victim: Ask, *, success: int, is_long: bool) -> l
     assert {*statuses} <= {success, 429}
     assert all(int(one.headers["Retry-After"]) >= 1 for one in answers if one.status_code == 429)
     if is_long:
-        before, beside = p99(quiet), p99(loud)
-        carried_out = statuses.count(success)
-        print(f"p99 {before:.3f} s, in the attack {beside:.3f} s; {carried_out} carried out")
-        assert beside <= 3 * before + 0.05
+        print(f"{statuses.count(success)} requests of the attack were carried out")
+        require_fair(*([seconds for seconds, _ in one] for one in (quiet, loud)))
     return [answer.status_code for _, answer in loud]
 
 
@@ -146,15 +145,11 @@ def paced(victim: Ask) -> list[tuple[float, httpx.Response]]:
     pace = Event()
     for _ in range(_PACED):
         before = time.monotonic()
-        answers.append((0.0, victim()))
+        answer = victim()
         took = time.monotonic() - before
-        answers[-1] = (took, answers[-1][1])
+        answers.append((took, answer))
         pace.wait(max(0.0, _PACE_SECONDS - took))
     return answers
-
-
-def p99(answers: list[tuple[float, httpx.Response]]) -> float:
-    return sorted(seconds for seconds, _ in answers)[int(0.99 * len(answers)) - 1]
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ from .ownership import hostnames_on
 from .pki import authority
 from .pki.authority import a_leaf
 from .resources import an_upload_of, base64_of, codes, der_of, pem
-from .tables import add_users, wait_until_settled
+from .resources.feed_reader import Reader
+from .tables import add_users
 from .traefik_choice import is_placeholder, may_serve
 
 DAY = timedelta(days=1)
@@ -124,7 +125,7 @@ class Ownership(RuleBasedStateMachine):
         self.users = add_users(self.world.engine, 3)
         self.certificates: list[Stored] = []
         self.claims: dict[str, Claim] = {}
-        self.cursor = ""
+        self.reader = Reader(self.client, self.world.engine)
         self.known: dict[int, list[Candidate]] = {}
 
     def teardown(self) -> None:
@@ -359,16 +360,14 @@ class Ownership(RuleBasedStateMachine):
 
     def follow(self) -> None:
         """Takes what the feed has, as an agent does."""
-        wait_until_settled(self.world.engine)
         more = True
         while more:
-            since = {"since": self.cursor} if self.cursor else {}
-            page = self.client.simulate_get("/terminators/feed", params=since).json
+            page = self.reader.page()
             if page["reset"]:
                 self.known.clear()
             for entry in page["changes"]:
                 self.known[entry["certificate_id"]] = candidates_of(entry)
-            self.cursor, more = page["cursor"], page["more"]
+            more = page["more"]
 
 
 @cache

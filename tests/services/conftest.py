@@ -42,7 +42,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
     together = postgresql.Runner.run_together
 
     def told_together(self: Any, sent: list[tuple[str, str, list[Any]]]) -> Any:
-        # What says whose rows are to be seen is sent along with every statement.
+        # Every statement is sent with one that sets the tenant, which is not counted.
         note(*(sql for _name, sql, _parameters in sent if "set_config" not in sql))
         return together(self, sent)
 

@@ -11,6 +11,7 @@ from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.services import dispatcher
 
+from ..latencies import require_fair
 from ..tables import add_users
 from .test_dispatcher import WAIT_SECONDS, Told
 
@@ -42,7 +43,7 @@ def waiting(told: Told, user_id: int) -> int:
 
 
 def lags(told: Told, number: int) -> list[float]:
-    """How long deliveries to the quick endpoint take, in ascending order."""
+    """How many seconds each delivery to the quick endpoint takes."""
     committed: dict[int, float] = {}
     before = len(told.receiver.ids("/quick"))
     for certificate in range(1, number + 1):
@@ -50,7 +51,7 @@ def lags(told: Told, number: int) -> list[float]:
     told.wait(lambda: len(told.receiver.ids("/quick")) == before + number)
     arrived = [one for one in [*told.receiver.received] if one.path == "/quick"][before:]
     assert {one.id for one in arrived} == {*committed}
-    return sorted(one.at - committed[one.id] for one in arrived)
+    return [one.at - committed[one.id] for one in arrived]
 
 
 def test_slow_endpoints_of_one_tenant_delay_no_delivery_of_another(
@@ -75,9 +76,7 @@ def test_slow_endpoints_of_one_tenant_delay_no_delivery_of_another(
     told.receiver.release()
     told.wait(lambda: len(told.receiver.received) == 40 * _WEBHOOKS + 2 * number)
     if is_long:
-        before, after = (one[int(0.99 * number) - 1] for one in (quiet, beside))
-        print(f"p99 {before:.3f} s, beside slow endpoints {after:.3f} s")
-        assert after <= 3 * before + 0.05
+        require_fair(quiet, beside)
 
 
 def test_slow_endpoints_of_many_tenants_delay_no_delivery_of_another(

@@ -30,7 +30,7 @@ _MEMORY_BYTES = 256 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _NICENESS = 5
-# A worker sends all that a nursery has to know at once.
+# A worker sends its whole order at once.
 _TELL_SECONDS = 5
 
 
@@ -40,14 +40,14 @@ def fork_nurseries(descriptor: int, module: str) -> None:
     `descriptor` is its channel, which any number of processes may send sockets on. It lives until
     the last of these has closed the channel, which the kernel does for one that is killed.
     """
-    # A service that is told to stop still answers the requests under way, and needs children.
+    # A service that receives SIGTERM finishes its requests first. They need children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Those who send nothing costly are answered first.
+    # Requests that need no child get the CPU first.
     os.nice(_NICENESS)
     # The kernel reaps nurseries.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    # A nursery's work imports it as well, and its worker is told what is wrong with it.
+    # If the import fails, `_prepared` repeats it, and the worker gets the traceback.
     with suppress(Exception):
         import_module(module)
     with socket.socket(fileno=descriptor) as channel:
@@ -56,7 +56,7 @@ def fork_nurseries(descriptor: int, module: str) -> None:
             if not order:
                 break
             for given in descriptors:
-                # Its worker may have ended, and is told by the end of the socket what else fails.
+                # The worker may have ended. If a fork fails, the worker reads the socket's end.
                 with socket.socket(fileno=given) as nursery, suppress(OSError, EOFError):
                     _fork_nursery(nursery, channel)
 
@@ -75,7 +75,7 @@ def _fork_nursery(channel: socket.socket, others: socket.socket) -> None:
     except Exception:
         send(channel, ORDER.pack(0) + traceback.format_exc().encode())
         return
-    # What is here, the garbage collections of processes that are forked are not to copy.
+    # Garbage collections in forked processes must not copy these objects.
     gc.collect()
     gc.freeze()
     if os.fork():

@@ -2,7 +2,7 @@
 
 from .audit import AuditEntry, AuditExport, AuditHead
 from .base import Base
-from .certificate import AS_BODY, CONTENT, Certificate, CertificateVersion
+from .certificate import AS_BODY, CONTENT, Certificate, CertificateVersion, served_text
 from .challenge import HostnameChallenge, HostnameTransfer
 from .delivery import PENDING, Delivery
 from .email_verification import EmailVerification, EmailVerificationLink
@@ -61,5 +61,6 @@ __all__ = [
     "WebhookSecret",
     "email_key",
     "new_revision",
+    "served_text",
     "stored_size",
 ]

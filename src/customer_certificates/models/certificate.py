@@ -25,6 +25,11 @@ from .pem_text import PemText
 AS_BODY = ""
 
 
+def served_text(body: str, served_pem: str | None) -> str | None:
+    """Returns the certificates that terminators serve, in PEM, from the stored columns."""
+    return body if served_pem == AS_BODY else served_pem
+
+
 class Content:
     """What one version of a certificate consists of.
 
@@ -67,8 +72,8 @@ class Content:
 
     @hybrid_property
     def chain_pem(self) -> str | None:
-        """What should be served, in PEM."""
-        return self.body if self.served_pem == AS_BODY else self.served_pem
+        """The certificates that terminators serve, in PEM."""
+        return served_text(self.body, self.served_pem)
 
     @chain_pem.inplace.expression
     @classmethod

@@ -1,6 +1,5 @@
 """What is stored of an upload that was examined, and the row that it is stored in."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -32,12 +31,6 @@ def content_of(examined: Examined, updated_at: datetime | None = None) -> dict[s
         "not_servable": examined.not_servable,
         "proves_hostnames": examined.proves_hostnames,
     }
-
-
-def chain_pem_of(content: Mapping[str, Any]) -> str | None:
-    """What the columns CONTENT say is to be served."""
-    served: str | None = content["body" if content["served_pem"] == AS_BODY else "served_pem"]
-    return served
 
 
 def locked_certificate(session: Session, user_id: int, certificate_id: int) -> Certificate:

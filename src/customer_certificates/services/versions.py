@@ -10,7 +10,7 @@ from sqlalchemy import Select, Text, bindparam, cast, literal, null, select, uni
 from ..crypto.secret import Secret
 from ..errors import Conflict, Finding, NotFound
 from ..gateways.database import Call, Database, Transaction
-from ..models import Certificate, CertificateVersion
+from ..models import Certificate, CertificateVersion, served_text
 from ..pki.material import Examined
 from ..pki.ownership import Evidence
 from .audit import Audit, Outcome
@@ -19,7 +19,6 @@ from .candidates import candidate_of_certificate
 from .contents import (
     certificate_not_found,
     certificate_path,
-    chain_pem_of,
     content_of,
     locked_certificate,
 )
@@ -336,7 +335,7 @@ class Versions:
             same += ["body", "chain"]
         certificate_id = row.id if isinstance(row, Certificate) else row.certificate_id
         return (
-            row.chain_pem == chain_pem_of(content)
+            row.chain_pem == served_text(content["body"], content["served_pem"])
             and all(getattr(row, name) == content[name] for name in same)
             and self._private_keys.is_stored(session, keys, certificate_id, row.version, key)
         )

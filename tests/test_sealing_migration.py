@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from secrets import token_bytes
+from time import monotonic, sleep
 from typing import Any
 from unittest.mock import patch
 
@@ -34,6 +35,13 @@ _KILLS: dict[str, tuple[object, str, int]] = {
     "before the second batch": (Database, "run_in_two_trips", 2),
     "before the files are written anew": (keys, "overwrite_freed", 1),
 }
+# Whether it is on, or one that began before is at work here.
+_AUTOVACUUM = """
+    SELECT current_setting('autovacuum')::boolean OR EXISTS (
+        SELECT 1 FROM pg_stat_activity
+        WHERE backend_type = 'autovacuum worker' AND datname = current_database()
+    )
+"""
 
 
 def migrate_until_killed(kill: str) -> None:
@@ -214,10 +222,32 @@ def snapshot(engine: sa.Engine) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def no_autovacuum(engine: sa.Engine) -> Iterator[None]:
+    """During the block, the server replaces no statistics, not even those of its own tables. The
+    rows that it replaces would stay as long as an older transaction."""
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+
+        def turn(setting: str) -> None:
+            connection.execute(sa.text(f"ALTER SYSTEM {setting}"))
+            connection.execute(sa.text("SELECT pg_reload_conf()"))
+
+        turn("SET autovacuum = off")
+        try:
+            deadline = monotonic() + 60
+            while connection.scalar(sa.text(_AUTOVACUUM)):
+                assert monotonic() < deadline
+                sleep(0.01)
+            yield
+        finally:
+            turn("RESET autovacuum")
+
+
 @pytest.mark.one_backend("postgresql")
 def test_a_transaction_that_began_before_keeps_no_key(older: Older, backend: Backend) -> None:
     """Unless it has read the tables: then it is waited for."""
-    with snapshot(older.engine):
+    with no_autovacuum(older.engine), snapshot(older.engine):
         ended = run("migrate", older.settings)
 
         assert ended.returncode == 0, ended.stderr

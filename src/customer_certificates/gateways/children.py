@@ -197,6 +197,13 @@ class Children:
             _log.error("No child can be started: %s", error or "it ends at once")
 
     def _start(self) -> _Child:
+        try:
+            return self._fork()
+        except (OSError, EOFError):
+            # Somebody has killed the nursery, or the process that it would be forked out of.
+            return self._fork()
+
+    def _fork(self) -> _Child:
         if self._nursery is None:
             self._nursery = Nursery(self._prepare, self._data, cpu_seconds=_CPU_SECONDS)
         nursery = self._nursery

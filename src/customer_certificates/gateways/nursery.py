@@ -117,12 +117,8 @@ class _Template:
 
     def fork(self, channel: socket.socket, module: str) -> None:
         """Has a nursery forked that obeys the other end of `channel`. Raises OSError."""
-        try:
-            _send_descriptor(self.start(module), channel)
-        except BrokenPipeError:
-            # Somebody has killed it.
-            self.forget()
-            _send_descriptor(self.start(module), channel)
+        # One byte with a descriptor is sent as a whole, whichever processes send at once.
+        socket.send_fds(self.start(module), [b"1"], [channel.fileno()])
 
     def forget(self) -> None:
         """Ends the process if this one started it; the next nursery is forked out of another."""
@@ -144,11 +140,6 @@ def prepare_to_fork(module: str) -> None:
     processes which this one forks share it. If it cannot be started, each of them tries again."""
     with suppress(OSError):
         _template.start(module)
-
-
-def _send_descriptor(channel: socket.socket, sent: socket.socket) -> None:
-    # One byte with a descriptor is sent as a whole, whichever processes send at once.
-    socket.send_fds(channel, [b"1"], [sent.fileno()])
 
 
 def _started(module: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:

@@ -14,7 +14,7 @@ from schemathesis.pytest.lazy import get_all_tests
 
 from customer_certificates.app import description
 
-from .examples import examples
+from .examples import examples, phases_of_made_up_requests
 from .factories import a_user, an_upload
 
 
@@ -25,7 +25,12 @@ def send_all(
     answer is one that is described."""
     stock = _Stock(client)
 
-    @settings(max_examples=examples(1), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        max_examples=examples(1),
+        phases=phases_of_made_up_requests(),
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     def send(case: schemathesis.Case) -> None:
         stock.aim(case)
         url = "http://localhost:9000"

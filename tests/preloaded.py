@@ -7,7 +7,11 @@ import gc
 
 from sqlalchemy.orm import configure_mappers
 
+from customer_certificates.gateways.nursery import prepare_to_fork
+
 # A command's first query would do it.
 configure_mappers()
 gc.collect()
 gc.freeze()
+# All commands that are forked share this one: to start it takes more than to start a worker.
+prepare_to_fork("customer_certificates.pki.examination")

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,10 +18,11 @@ import psutil
 from alembic.config import main as alembic
 from prometheus_client import values as prometheus_values
 
-from customer_certificates import beside
+from customer_certificates import server
 from customer_certificates.cli import main
 from customer_certificates.client.sync import publishing
-from customer_certificates.supervisor import Supervisor
+from customer_certificates.gateways import nursery
+from customer_certificates.supervisor import Supervisor, Work
 
 from . import broken_caches, debug_app, moved_clock
 from .servers import free_port
@@ -131,15 +132,16 @@ class Service:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that answer requests."""
-        return [one for one in self._children() if not _tells(one) and not _is_template(one)]
+        return self._children("cc-worker")
 
     def telling(self) -> list[psutil.Process]:
         """The process that tells webhooks; none while it is being replaced."""
-        return [one for one in self._children() if _tells(one)]
+        return self._children("cc-background")
 
     def nurseries(self) -> list[psutil.Process]:
-        """The processes that fork the children which examine, one for each worker."""
-        (template,) = (one for one in self._children() if _is_template(one))
+        """The processes that fork the children which examine, one for each worker. The service is
+        one that does not share its template."""
+        (template,) = (one for one in self._first().children() if _is_template(one))
         return template.children()
 
     def stop(self) -> int:
@@ -157,8 +159,11 @@ class Service:
         self._temporary.cleanup()
         atexit.unregister(self.kill)
 
-    def _children(self) -> list[psutil.Process]:
-        return psutil.Process(self.popen.pid).children()
+    def _children(self, name: str) -> list[psutil.Process]:
+        return [one for one in self._first().children() if _has_name(one, name)]
+
+    def _first(self) -> psutil.Process:
+        return psutil.Process(self.popen.pid)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -175,9 +180,9 @@ class Service:
                     return
 
 
-def _tells(process: psutil.Process) -> bool:
+def _has_name(process: psutil.Process, name: str) -> bool:
     with suppress(psutil.NoSuchProcess):
-        return "work" in process.cmdline()
+        return bool(process.name() == name)
     # It has just ended: whoever kills workers waits for that.
     return False
 
@@ -242,19 +247,22 @@ def _command(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     # Here it is that of the fork; the first is the default of a process that a user starts.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
+    if words[0] in _CHANGED:
+        # What is killed of it is its own.
+        nursery._template = nursery._Template()
     if "serve" in words or words[0] in _CHANGED:
         # It chose when it was imported, before `serve` had named the workers' common folder.
         prometheus_values.ValueClass = prometheus_values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Agents would wait between one reload of a server and the next.
     publishing.PAUSE_SECONDS = 0.1
     if not delivers:
-        beside.delivering = _nothing
+        server.__dict__["Supervisor"] = _WithoutBackground
     program()
 
 
-@contextmanager
-def _nothing(server: Supervisor) -> Iterator[None]:
-    yield
+class _WithoutBackground(Supervisor):
+    def __init__(self, work: Work, **options: Any) -> None:
+        super().__init__(work, **{**options, "background": None})
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

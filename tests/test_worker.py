@@ -25,16 +25,18 @@ from falcon.testing import TestClient
 from standardwebhooks import Webhook as Verifier
 
 from customer_certificates.app import create_app
+from customer_certificates.config import Config
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import Delivery, KeyDeletions, User
 from customer_certificates.services.events import CertificateState, Events
+from customer_certificates.worker import work
 
 from . import hasty_worker
 from .conftest import Backend
 from .factories import a_user, an_upload
 from .receiver import Receiver, failing
 from .servers import free_port
-from .service import COMMAND, Forked, Service, environment, run
+from .service import COMMAND, Forked, Service, environment, run_forked
 from .services.test_expiry_mails import Post
 from .tables import add_users, add_webhook
 
@@ -218,13 +220,17 @@ def test_a_worker_by_itself_counts_and_drains(
         worker.kill()
 
 
+def _work_for_nobody() -> None:
+    """In a process of its own, whose parent is not the one that it is to work for."""
+    parent = subprocess.Popen(["true"])
+    parent.wait()
+    work(Config.from_environ(), parent_pid=parent.pid)
+
+
 def test_a_worker_ends_whose_parent_ended_before_it_asked(
     backend: Backend, engine: sa.Engine
 ) -> None:
-    parent = subprocess.Popen(["true"])
-    parent.wait()
-
-    ended = run(f"work --parent-pid {parent.pid}", backend.settings)
+    ended = run_forked([COMMAND, "work"], backend.settings, program=_work_for_nobody)
 
     assert (ended.returncode, ended.stderr) == (0, "")
 

@@ -1,10 +1,8 @@
-"""What runs beside the workers while they serve: commands in processes of their own.
+"""The export of the audit's heads while the service runs: a command in a process of its own.
 
-They are started anew and not forked from the first process: so they inherit no socket, and it holds
-no connection that workers would inherit.
+It is started anew and not forked from the first process: so it inherits no socket.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +14,6 @@ from .supervisor import Supervisor
 from .terminal import say
 
 _EXPORT_SECONDS = 600
-_AGAIN_SECONDS = 1
-_END_SECONDS = 25
 _COMMAND = [sys.executable, "-c", f"from {__package__}.cli import main; main()"]
 
 
@@ -51,30 +47,3 @@ def exports(config: Config, server: Supervisor) -> Iterator[None]:
     if thread.ident:
         thread.join()
     export()
-
-
-@contextmanager
-def delivering(server: Supervisor) -> Iterator[None]:
-    """Has a process tell others of events while it is served (`work`), another where it dies."""
-    command = [*_COMMAND, "work", "--parent-pid", str(os.getpid())]
-    stopped = Event()
-    running: list[subprocess.Popen[bytes]] = []
-
-    def keep_running() -> None:
-        while not stopped.is_set():
-            try:
-                with server.forking:
-                    running[:] = [subprocess.Popen(command)]  # noqa: S603
-                running[0].wait()
-            except OSError as error:
-                say(f"the worker that tells others cannot be started: {error.strerror}")
-            stopped.wait(_AGAIN_SECONDS)
-
-    thread = Thread(target=keep_running, name="delivering", daemon=True)
-    server.on_startup(thread.start)
-    yield
-    stopped.set()
-    if thread.ident:
-        for process in running:
-            process.terminate()
-        thread.join(_END_SECONDS)

@@ -70,9 +70,7 @@ def serve() -> None:
 
 
 @app.command()
-def work(
-    parent_pid: Annotated[int | None, typer.Option("--parent-pid", hidden=True)] = None,
-) -> None:
+def work() -> None:
     """Tell webhooks of events, and clean up; `serve` has one such worker already.
 
     Any number of them may run, on any number of hosts.
@@ -85,7 +83,7 @@ def work(
     config = _config()
     try:
         require_head(config.database_url)
-        run(config, parent_pid=parent_pid)
+        run(config)
     except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -542,20 +543,25 @@ def _hostname(text: str) -> str:
 
 
 def _roots(text: str) -> bytes:
-    # Here, and not for every command: it takes longer to import than the rest.
-    from cryptography import x509
-
     try:
         pem = Path(text).read_bytes()
-        with warnings.catch_warnings():
-            # Some of the public's own roots have serial numbers that RFC 5280 forbids.
-            warnings.simplefilter("ignore")
-            x509.load_pem_x509_certificates(pem)
+        _require_certificates(pem)
     except OSError as error:
         raise ValueError(f"names a file that cannot be read: {error}.") from None
     except ValueError as error:
         raise ValueError(f"names a file without usable certificates: {text}: {error}.") from None
     return pem
+
+
+@lru_cache(maxsize=4)
+def _require_certificates(pem: bytes) -> None:
+    # Here, and not for every command: it takes longer to import than the rest.
+    from cryptography import x509
+
+    with warnings.catch_warnings():
+        # Some of the public's own roots have serial numbers that RFC 5280 forbids.
+        warnings.simplefilter("ignore")
+        x509.load_pem_x509_certificates(pem)
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,6 +58,7 @@ def serve(config: Config) -> None:
     # What is imported before the workers are forked, they share; what the garbage collector has
     # no need to look at, they do not copy.
     import_module(f"{__package__}.app")
+    import_module(f"{__package__}.worker")
     gc.collect()
     gc.freeze()
     served = Served(config.tls) if config.tls else None
@@ -64,14 +66,19 @@ def serve(config: Config) -> None:
     def work(listener: socket.socket, tell_ready: Callable[[], None]) -> None:
         _work(listener, served, tell_ready)
 
-    server = Supervisor(work, workers=config.workers, drain_seconds=_DRAIN_SECONDS)
+    server = Supervisor(
+        work,
+        workers=config.workers,
+        drain_seconds=_DRAIN_SECONDS,
+        background=partial(_run_background_worker, os.getpid()),
+    )
     if served:
         _renew(server, served)
     server.on_startup(lambda: _announce(config))
     _require_free(config.host, config.port, "CC_PORT or CC_HOST")
     if config.admin_address:
         _require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
-    with beside.delivering(server), beside.exports(config, server):
+    with beside.exports(config, server):
         server.serve(config.host, config.port)
 
 
@@ -127,6 +134,22 @@ def make_app(config: Config) -> "Application":
 
     configure_logging()
     return create_app(config)
+
+
+def _run_background_worker(parent_pid: int) -> None:
+    """The process that does what no request waits for, until it is told to end."""
+    from .errors import Unavailable
+    from .gateways.master_keys import MasterKeyError
+    from .gateways.schema import SchemaError, require_head
+    from .worker import work
+
+    config = Config.from_environ()
+    try:
+        require_head(config.database_url)
+        work(config, parent_pid=parent_pid)
+    except (SchemaError, MasterKeyError, Unavailable) as error:
+        # Another one tries in a second.
+        say(str(error))
 
 
 def _work(listener: socket.socket, served: Served | None, tell_ready: Callable[[], None]) -> None:

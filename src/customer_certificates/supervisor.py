@@ -1,5 +1,9 @@
-"""The first process's work: it starts workers, replaces those that die, and reloads all of them."""
+"""The first process's work: it starts workers, replaces those that die, and reloads all of them.
 
+Beside them it keeps one background process running, which serves nobody.
+"""
+
+import ctypes
 import os
 import signal
 import socket
@@ -10,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
+from typing import Never
 
 from .gateways.alarms import Alarm
 from .terminal import say
@@ -24,6 +29,9 @@ _LOOK_SECONDS = 0.1
 _AGAIN_SECONDS = 1
 # A worker that drains has a moment to end what else it has.
 _GRACE_SECONDS = 5
+# The background process finishes what it is sending.
+_BACKGROUND_END_SECONDS = 25
+_PR_SET_NAME = 15
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 # Serves on the socket, and calls the function once it is ready. It returns when it is told to end
@@ -48,8 +56,18 @@ class Supervisor:
     not become ready, the old ones go on.
     """
 
-    def __init__(self, work: Work, *, workers: int, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        work: Work,
+        *,
+        workers: int,
+        drain_seconds: float,
+        background: Callable[[], object] | None = None,
+    ) -> None:
+        """`background` is run in a process of its own, which is told to end (SIGTERM) once the
+        workers have ended. Another is started if it ends earlier."""
         self._work = work
+        self._background = background
         self._places = workers
         self._drain_seconds = drain_seconds
         self._alarm = Alarm()
@@ -60,6 +78,7 @@ class Supervisor:
         self._leaving: list[_Worker] = []
         self._fresh_until = 0.0
         self._again: dict[int, float] = {}
+        self._beside: _Worker | None = None
         self._on_startup: list[Callable[[], None]] = []
         self._on_reload: list[Callable[[], None]] = []
         # A worker has all descriptors that are open when it is forked: a pipe to another process
@@ -87,11 +106,13 @@ class Supervisor:
         try:
             for place in range(self._places):
                 self._serving[place] = self._start(place)
+            self._start_beside()
             for call in self._on_startup:
                 call()
             while not self._is_ending:
                 self._look()
-                self._alarm.wait(_LOOK_SECONDS if self._fresh or self._again else None)
+                is_waiting = self._fresh or self._again or (self._beside and self._beside.has_ended)
+                self._alarm.wait(_LOOK_SECONDS if is_waiting else None)
                 self._alarm.clear()
         finally:
             self._end()
@@ -121,6 +142,9 @@ class Supervisor:
             if since <= monotonic():
                 del self._again[place]
                 self._serving[place] = self._start(place)
+        beside = self._beside
+        if beside and _has_ended(beside) and beside.started + _AGAIN_SECONDS <= monotonic():
+            self._start_beside()
 
     def _begin_reload(self) -> None:
         for call in self._on_reload:
@@ -145,55 +169,84 @@ class Supervisor:
             _tell(self._leaving, signal.SIGUSR1)
 
     def _start(self, place: int) -> _Worker:
-        sys.stdout.flush()
         ready, tell = os.pipe()
         os.set_blocking(ready, False)
-        with self.forking:
-            # A signal that comes before the worker has handlers of its own waits until it has them.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-            try:
-                pid = os.fork()
-                if not pid:
-                    self._become_worker(place, ready, tell)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(tell)
-        return _Worker(pid, ready, monotonic())
 
-    def _become_worker(self, place: int, ready: int, tell: int) -> None:
-        """Never returns."""
-        code = 1
-        try:
+        def work() -> None:
             os.close(ready)
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             own = self._listeners[place]
             for listener in self._listeners:
                 # Otherwise connections would wait for a worker that does not accept them.
                 if listener is not own:
                     listener.close()
             self._work(own, lambda: _tell_ready(tell))
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+
+        pid = self._fork("cc-worker", work)
+        os.close(tell)
+        return _Worker(pid, ready, monotonic())
+
+    def _start_beside(self) -> None:
+        if self._background:
+            pid = self._fork("cc-background", self._be_beside)
+            self._beside = _Worker(pid, None, monotonic())
+
+    def _be_beside(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        # Nothing has begun that a signal could interrupt.
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        if self._background:
+            self._background()
+
+    def _fork(self, name: str, run: Callable[[], None]) -> int:
+        """Runs it in a process of its own, which `ps -o comm` shows as `name`. Each signal has its
+        default there, but SIGHUP, which is ignored; all are blocked until `run` unblocks them."""
+        sys.stdout.flush()
+        with self.forking:
+            # A signal that comes before the process has handlers of its own waits for them.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            try:
+                pid = os.fork()
+                if not pid:
+                    _run_and_exit(name, run)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
 
     def _end(self) -> None:
         """Ends all workers; each finishes the requests in progress first."""
         for listener in self._listeners:
             listener.close()
         workers = [*self._serving.values(), *self._fresh.values(), *self._leaving]
-        _tell(workers, signal.SIGTERM)
-        until = monotonic() + self._drain_seconds + _GRACE_SECONDS
-        while workers := [worker for worker in workers if not _has_ended(worker)]:
+        self._end_all(workers, self._drain_seconds + _GRACE_SECONDS)
+        self._end_all([self._beside] if self._beside else [], _BACKGROUND_END_SECONDS)
+
+    def _end_all(self, processes: list[_Worker], seconds: float) -> None:
+        _tell(processes, signal.SIGTERM)
+        until = monotonic() + seconds
+        while processes := [process for process in processes if not _has_ended(process)]:
             if monotonic() > until:
-                _tell(workers, signal.SIGKILL)
+                _tell(processes, signal.SIGKILL)
             self._alarm.wait(_LOOK_SECONDS)
             self._alarm.clear()
+
+
+def _run_and_exit(name: str, run: Callable[[], None]) -> Never:
+    code = 1
+    try:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        run()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _listen(host: str, port: int, places: int) -> list[socket.socket]:

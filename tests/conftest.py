@@ -40,6 +40,9 @@ from .shared_servers import SharedServers
 from .slowest import Slowest
 from .tables import remove_latches
 
+# A collection looks at all that SQLAlchemy and Hypothesis keep, which is much.
+_GC_THRESHOLDS = (20_000, 20, 20)
+
 StoredKeys = Callable[[], dict[tuple[int, int], bytes]]
 
 
@@ -104,6 +107,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         gc.enable()
 
 
@@ -311,9 +315,22 @@ def stranger(client: TestClient) -> int:
     return int(client.simulate_post("/users", json=a_user()).json["id"])
 
 
+@pytest.fixture(scope="session")
+def _database(backend: Backend) -> Iterator[Database]:
+    database = Database(backend.database_url, Metrics(None), threads=4)
+    yield database
+    database.close()
+
+
 @pytest.fixture
-def database(backend: Backend, engine: sa.Engine) -> Iterator[Database]:
+def database(_database: Database, engine: sa.Engine) -> Database:
     """The gateway, for what is tested without HTTP."""
+    return _database
+
+
+@pytest.fixture
+def fresh_database(backend: Backend, engine: sa.Engine) -> Iterator[Database]:
+    """The gateway without a connection."""
     database = Database(backend.database_url, Metrics(None), threads=4)
     yield database
     database.close()

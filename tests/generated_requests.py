@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from schemathesis.pytest.lazy import get_all_tests
 
 from customer_certificates.app import description
 
-from .examples import examples, phases_of_made_up_requests
+from .examples import examples, is_sampled, phases_of_made_up_requests
 from .factories import a_user, an_upload
 
 
@@ -22,8 +23,10 @@ def send_all(
     method: str, path: str, client: TestClient, headers: Callable[[], dict[str, str]]
 ) -> None:
     """Sends requests for one operation to the application of `client`, and requires that each
-    answer is one that is described."""
+    answer is one that is described. Without `--long` these are some of those that cover the
+    schema."""
     stock = _Stock(client)
+    number = count()
 
     @settings(
         max_examples=examples(1),
@@ -32,6 +35,8 @@ def send_all(
         suppress_health_check=[HealthCheck.too_slow],
     )
     def send(case: schemathesis.Case) -> None:
+        if not is_sampled(next(number)):
+            return
         stock.aim(case)
         url = "http://localhost:9000"
         response = case.call_and_validate(base_url=url, app=client.app, headers=headers())

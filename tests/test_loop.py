@@ -146,11 +146,13 @@ def test_a_change_is_heard_by_all_that_wait_for_it(
     _require_no_slow_callback(backend, caplog, hear)
 
 
-def test_the_first_transactions_of_a_process_may_begin_at_once(database: Database) -> None:
+def test_the_first_transactions_of_a_process_may_begin_at_once(
+    fresh_database: Database,
+) -> None:
     """SQLAlchemy holds a lock while an engine connects for the first time."""
 
     def transact() -> int:
-        with database.begin(EVERYBODY) as session:
+        with fresh_database.begin(EVERYBODY) as session:
             return int(session.scalar(sa.select(sa.literal(1))) or 0)
 
     async def main() -> list[int]:

@@ -54,6 +54,12 @@ def users(engine: sa.Engine) -> list[int]:
         return list(connection.scalars(select(User.id)))
 
 
+@pytest.fixture
+def database(fresh_database: Database) -> Database:
+    """A pipe belongs to one event loop, and each test has one of its own."""
+    return fresh_database
+
+
 def whose(database: Database) -> Prepared:
     """Asks for all rows, and names a user only as the one who asks."""
     asking = bindparam("user_id", type_=BigInteger)

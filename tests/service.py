@@ -244,7 +244,7 @@ def _command(
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     if "serve" in words or words[0] in _CHANGED:
         # It chose when it was imported, before `serve` had named the workers' common folder.
-        prometheus_values.ValueClass = prometheus_values.MultiProcessValue()  # type: ignore[no-untyped-call]
+        prometheus_values.ValueClass = prometheus_values.MultiProcessValue()
     # Agents would wait between one reload of a server and the next.
     publishing.PAUSE_SECONDS = 0.1
     if not delivers:

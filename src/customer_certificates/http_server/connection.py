@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         self._since = server.now()
         server.opened(self)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._phase, self._last, self._deaf = "closing", True, True
         self._unread_since = None
         self._requests.clear()

@@ -84,7 +84,8 @@ class Query:
             return None
         try:
             # An unencoded plus sign of the zone comes as a blank.
-            return msgspec.convert(text.replace(" ", "+"), _Time).astimezone(UTC)
+            time: datetime = msgspec.convert(text.replace(" ", "+"), _Time)
+            return time.astimezone(UTC)
         except (msgspec.ValidationError, OverflowError):
             self._blame(name, "a time like 2026-12-24T00:00:00Z")
             return None

@@ -166,7 +166,7 @@ class _Question:
                 return
             if len(aliases) > 1:
                 raise self._failure(f"several CNAME records at {_text(self._names[-1])}")
-            self._reach(aliases[0].target)
+            self._reach(next(iter(aliases)).target)
 
     def _values(self, response: QueryMessage) -> tuple[bytes, ...]:
         found = response.get_rrset(response.answer, self._names[-1], dns.rdataclass.IN, self._kind)

@@ -301,7 +301,7 @@ class Connection(asyncio.Protocol):
             answer = await answered(self._server.app, environ, request.body)
         except Exception:
             _log.exception("A request failed")
-            answer = "500 Internal Server Error", [], b""
+            answer = "500 Internal Server Error", list[tuple[str, str]](), b""
         self._task = None
         if self._transport.is_closing():
             # The client has gone.

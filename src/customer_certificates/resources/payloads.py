@@ -170,7 +170,7 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
         raise Malformed("The body must be a JSON object.") from None
     except ValueError as error:
         raise Malformed(f"The body is not JSON: {error}.") from None
-    missing, findings = [], []
+    missing, findings = list[Finding](), list[Finding]()
     values: dict[str, object] = dict.fromkeys(content)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, field in fields.items():

@@ -1,7 +1,7 @@
 # `make run` serves, `make test` tests. Both make their own environment from the lock file; a machine
 # needs git, make and Python 3.11 or newer, no more.
 .DEFAULT_GOAL := help
-.PHONY: help run migrate test check quick-check format bench swagger.yaml clean
+.PHONY: help run migrate test check format bench swagger.yaml clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,23 +24,13 @@ run: .venv/run.stamp ## serve on 127.0.0.1:9000, with SQLite under ./var (CC_…
 migrate: .venv/run.stamp ## bring the database's schema to this version's
 	@$(BIN)/customer-certificates migrate
 
-# Types take half a minute of one core. They are checked beside the tests, which sometimes leave one
-# idle; what is found is printed after the tests.
-TYPES = .cache/types.log
+test: check ## everything that must hold, on SQLite and on PostgreSQL with Redis
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
-test: quick-check ## everything that must hold, on SQLite and on PostgreSQL with Redis
-	@mkdir -p $(dir $(TYPES))
-	@nice $(BIN)/mypy >$(TYPES) 2>&1 & types=$$!; \
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS); tests=$$?; \
-	wait $$types; types=$$?; echo "mypy:"; cat $(TYPES); \
-	test $$tests -eq 0 && test $$types -eq 0
-
-check: quick-check ## format, lint, types, import rules
-	$(BIN)/mypy
-
-quick-check: .venv/dev.stamp
+check: .venv/dev.stamp ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/pyrefly check
 	$(BIN)/lint-imports --no-cache
 
 format: .venv/dev.stamp ## put the code into form
@@ -54,7 +44,7 @@ bench: .venv/dev.stamp ## measure what README quotes, beside FastAPI, OpenBao an
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## remove the environment and every cache, but no data
-	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .cache .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 
 .venv/run.stamp: uv.lock pyproject.toml $(BIN)/python
 	@$(SYNC) --no-dev

@@ -38,7 +38,7 @@ def cost(rounds: int) -> str:
         children = Children(Examiner, roots, size=2, count=lambda _: None)
         examiner = Examiner(roots)
         children.run(request)
-        there, here = [], []
+        there, here = list[float](), list[float]()
         for _ in range(rounds):
             there.append(_milliseconds(children.run, request))
             here.append(_milliseconds(examiner, request))
@@ -74,7 +74,7 @@ def _sound_uploads() -> Iterator[tuple[str, float, bytes, bytes]]:
 def under_attack(server: Server, rounds: int, seconds: int) -> str:
     """p99 of reads, and the memory of all processes, with and without hostile uploads; by turns."""
     read = ONE_USER
-    quiet, attacked, memory = [], [], []
+    quiet, attacked, memory = list[float](), list[float](), list[float]()
     refused: list[int] = []
     before = services.memory(server)[1]
     for _ in range(rounds):

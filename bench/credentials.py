@@ -47,7 +47,7 @@ def headers(ours: Ours) -> dict[str, str]:
 def cost(ours: Ours, rounds: int) -> tuple[float, list[str]]:
     """Per cent of reads that are lost where a token is checked, as the median over all kinds of
     reads; and a line for each kind."""
-    lines, medians = [], []
+    lines, medians = list[str](), list[float]()
     with closed(ours) as checking:
         asks = (
             partial(load.wrk, ours.server.url),

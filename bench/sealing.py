@@ -21,7 +21,7 @@ def cost(rounds: int) -> str:
     for kind in ("P-256", "RSA-2048"):
         key = Secret(a_pair(key=kind).key_der)
         blob = seal(key, data_key, place)
-        sealing, opening = [], []
+        sealing, opening = list[float](), list[float]()
         for _ in range(rounds):
             sealing.append(_microseconds(partial(seal, key, data_key, place)))
             opening.append(_microseconds(partial(unseal, blob, {1: data_key.key}, place)))

@@ -11,6 +11,7 @@ import schemathesis
 from falcon.testing import TestClient
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import load_all_checks
+from schemathesis.core.result import Ok
 from schemathesis.pytest.lazy import get_all_tests
 
 from customer_certificates.app import description
@@ -34,7 +35,7 @@ def send_all(
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
-    def send(case: schemathesis.Case) -> None:
+    def send(case: schemathesis.Case[Any]) -> None:
         if not is_sampled(next(number)):
             return
         stock.aim(case)
@@ -45,6 +46,7 @@ def send_all(
     load_all_checks()
     operation = _schema(_expected(path)).include(method=method, path=path)
     (made,) = get_all_tests(schema=operation, test_func=send, settings=None, given_kwargs=None)
+    assert isinstance(made, Ok)
     _, send_them = made.ok()
     send_them()
 
@@ -108,7 +110,7 @@ class _Stock:
         self._client = client
         self._ids = self._new()
 
-    def aim(self, case: schemathesis.Case) -> None:
+    def aim(self, case: schemathesis.Case[Any]) -> None:
         """Makes a request with odd ids one about what is there; no generated id would be."""
         for name, living in self._ids.items():
             wanted = case.path_parameters.get(name)
@@ -121,7 +123,7 @@ class _Stock:
         # To JSON Schema 1.0 is an integer; here it is not.
         case.body = _whole(case.body)
 
-    def look_after(self, case: schemathesis.Case, response: schemathesis.Response) -> None:
+    def look_after(self, case: schemathesis.Case[Any], response: schemathesis.Response) -> None:
         """Makes new ones if the request deleted any."""
         if case.method == "DELETE" and response.status_code < 400:
             self._ids = self._new()

@@ -252,7 +252,7 @@ def _command(
         nursery._template = nursery._Template()
     if "serve" in words or words[0] in _CHANGED:
         # It chose when it was imported, before `serve` had named the workers' common folder.
-        prometheus_values.ValueClass = prometheus_values.MultiProcessValue()  # type: ignore[no-untyped-call]
+        prometheus_values.ValueClass = prometheus_values.MultiProcessValue()
     # Agents would wait between one reload of a server and the next.
     publishing.PAUSE_SECONDS = 0.1
     if not delivers:
@@ -262,7 +262,8 @@ def _command(
 
 class _WithoutBackground(Supervisor):
     def __init__(self, work: Work, **options: Any) -> None:
-        super().__init__(work, **{**options, "background": None})
+        options["background"] = None
+        super().__init__(work, **options)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

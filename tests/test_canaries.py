@@ -159,7 +159,7 @@ class Story:
         row = f"SELECT id FROM users WHERE id = {number} FOR UPDATE"
         for crash in _CRASHES:
             with self._client() as client, ThreadPoolExecutor(1) as threads:
-                until(lambda client=client: _answers(client))  # type: ignore[misc]
+                until(lambda client=client: _answers(client))
                 with held(self._backend, row):
                     lost = threads.submit(client.post, self._path, json=self._sealed)
                     until(lambda: waits(self._backend, self._engine))

@@ -145,7 +145,7 @@ def test_postgresql_is_killed_under_load_and_comes_back(
                 refused = [owner.refused for owner in owners]
                 postgresql.kill()
                 _within_time(
-                    lambda refused=refused: (  # type: ignore[misc]
+                    lambda refused=refused: (
                         any(call.done() for call in calls)
                         or all(o.refused > n for o, n in zip(owners, refused, strict=True))
                     )

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -79,7 +80,7 @@ def test_a_role_with_another_password_is_named_and_nothing_is_changed(
 @pytest.mark.parametrize("by", ["migrate", "alembic"])
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 def test_a_database_that_cannot_store_all_of_unicode_is_refused(
-    encoding: str, by: str, owner_url: str, tmp_path: Path
+    encoding: LiteralString, by: str, owner_url: str, tmp_path: Path
 ) -> None:
     name = f"roles_{encoding}".lower()
     with psycopg.connect(owner_url, autocommit=True) as server:

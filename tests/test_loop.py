@@ -175,6 +175,7 @@ def _require_no_slow_callback(
     backend: Backend, caplog: pytest.LogCaptureFixture, scenario: Callable[[httpx.Client], None]
 ) -> None:
     """A callback that blocks does so each time. The machine's pauses come at random."""
+    slow: list[str] = []
     for _ in range(_RUNS):
         caplog.clear()
         with caplog.at_level(logging.WARNING, "asyncio"), Loop(backend) as client, client:

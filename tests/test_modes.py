@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
 from customer_certificates.crypto import tokens
 from customer_certificates.gateways.database import migration_engine, shown_url
@@ -109,7 +110,7 @@ def test_the_role_of_the_service_cannot_unlock_a_database(
         return
     _enter(backend, asks_credentials=True)
     service = migration_engine(backend.database_url)
-    with pytest.raises(sa.exc.DBAPIError), service.begin() as connection:
+    with pytest.raises(DBAPIError), service.begin() as connection:
         connection.exec_driver_sql(attack)
 
     with pytest.raises(ModeError, match="was served with credentials"):
@@ -139,7 +140,7 @@ def test_the_role_of_the_service_cannot_change_the_secret_of_the_database(
             "UPDATE service_secrets SET value = ''",
             "DELETE FROM service_secrets",
         ):
-            with pytest.raises(sa.exc.DBAPIError), service.begin() as connection:
+            with pytest.raises(DBAPIError), service.begin() as connection:
                 connection.exec_driver_sql(attack)
 
 

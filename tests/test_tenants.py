@@ -182,7 +182,7 @@ def _unknown_scheme(cast: Cast) -> dict[str, str]:
     return {"Authorization": f"Token {cast.token().text}"}
 
 
-NOBODY = {
+NOBODY: dict[Callable[[Cast], dict[str, str]], str] = {
     _nothing: "Send ",
     _garbage: "no token",
     _not_ascii: "no token",

@@ -127,7 +127,7 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     workers = [Worker(backend, log, hasty_worker.main, **settings) for _ in range(2)]
     for _ in range(kills):
         enough = len(receiver.received) + number // (2 * kills)
-        wait(lambda enough=enough: len(receiver.received) > enough or not pending(engine))  # type: ignore[misc]
+        wait(lambda enough=enough: len(receiver.received) > enough or not pending(engine))
         time.sleep(random.random() * 0.2)
         victim = workers.pop(random.randrange(2))
         victim.kill()

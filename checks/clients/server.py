@@ -81,7 +81,7 @@ class Servers:
 
 
 class _Server(ThreadingHTTPServer):
-    def handle_error(self, *_: object) -> None:
+    def handle_error(self, *_: object, **__: object) -> None:
         """Prints nothing: a client that refuses a certificate is what is looked for."""
 
 
@@ -95,7 +95,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.content)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_: object, **__: object) -> None:
         """Prints nothing: the browser at the page reports."""
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 import psutil
 import psycopg
@@ -120,7 +120,10 @@ def _slow_commits(stack: Stack, choices: random.Random) -> str:
     """As on a slow disk: PostgreSQL waits before it flushes a commit."""
     assert stack.postgresql
     seconds = choices.uniform(1, 3)
-    settings = {"commit_delay": _SLOW_COMMIT, "commit_siblings": "0"}
+    settings: dict[LiteralString, LiteralString] = {
+        "commit_delay": _SLOW_COMMIT,
+        "commit_siblings": "0",
+    }
     with psycopg.connect(stack.postgresql.url, autocommit=True) as connection:
         for name, value in settings.items():
             connection.execute(f"ALTER SYSTEM SET {name} = {value}")

@@ -256,7 +256,7 @@ def outcome_of(
 ) -> Outcome:
     """The verdict on the history of one user, whose clients have ended."""
     statuses: Counter[str] = Counter()
-    problems = []
+    problems: list[Problem] = []
     for client in clients:
         statuses += client.http.statuses
         client.http.close()

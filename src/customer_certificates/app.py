@@ -148,7 +148,7 @@ def description() -> dict[str, Any]:
     return openapi.document(_routes(*[nothing] * 20))
 
 
-class Application(falcon.App):  # type: ignore[type-arg]
+class Application(falcon.App[falcon.Request, falcon.Response]):
     """The WSGI application; `close` ends what it holds open, `stop_waiting` answers those who wait
     for something to change, `on_cut` counts a client's connection that was cut.
 
@@ -158,7 +158,7 @@ class Application(falcon.App):  # type: ignore[type-arg]
     # Falcon would refuse WEBSOCKET before any middleware sees it, and so without a request id.
     _META_METHODS = frozenset()
 
-    close: Callable[[], None]
+    close: Callable[[], object]
     on_cut: Callable[[str], None]
     stop_waiting: Callable[[], None]
     admin: "Application"

@@ -164,7 +164,7 @@ class Supervisor:
             self._leaving = fresh
         elif all(_is_ready(worker) for worker in fresh):
             self._leaving = list(self._serving.values())
-            self._serving, self._fresh = self._fresh, {}
+            self._serving, self._fresh = self._fresh, dict[int, _Worker]()
             self._again = {}
             _tell(self._leaving, signal.SIGUSR1)
 

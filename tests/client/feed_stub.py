@@ -122,13 +122,13 @@ def a_feed(earlier: FeedStub | None = None, port: int = 0) -> Iterator[FeedStub]
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_: object, **__: object) -> None:
             pass
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True  # they may be waiting for a change that does not come
 
-        def handle_error(self, *_: object) -> None:
+        def handle_error(self, *_: object, **__: object) -> None:
             """An agent that ended while it waited."""
 
     with Server(("127.0.0.1", port), Handler) as server:

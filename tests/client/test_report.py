@@ -2,12 +2,13 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from customer_certificates.client import report
 from customer_certificates.client.collect import Candidate, Collected, LeftOut, collect
-from customer_certificates.client.upload import Result
+from customer_certificates.client.upload import Outcome, Result
 from customer_certificates.client.wording import SafeConsole
 from customer_certificates.errors import Finding
 
@@ -27,10 +28,10 @@ def candidate(tmp_path: Path) -> Candidate:
 
 
 def shown(
-    results: list[Result], left_out: tuple[LeftOut, ...] = (), *, width: int = 200, **options: bool
+    results: list[Result], left_out: tuple[LeftOut, ...] = (), *, width: int = 200, **options: Any
 ) -> str:
     file = io.StringIO()
-    console = SafeConsole(file=file, width=width, highlight=False, **options)  # type: ignore[arg-type]
+    console = SafeConsole(file=file, width=width, highlight=False, **options)
     passed_over = ((Path("archive"), "older versions"),)
     report.show(console, Collected((), left_out, passed_over), results, NOW)
     return file.getvalue()
@@ -100,9 +101,9 @@ def test_nothing_that_was_read_reaches_the_terminal_as_a_command(candidate: Cand
     ],
 )
 def test_what_counts_as_a_failure(
-    candidate: Candidate, outcome: str, problem: str, failed: bool
+    candidate: Candidate, outcome: Outcome, problem: str, failed: bool
 ) -> None:
-    result = Result(candidate, outcome, problem=problem)  # type: ignore[arg-type]
+    result = Result(candidate, outcome, problem=problem)
 
     assert report.has_failed(Collected((), ()), [result]) == failed
 

@@ -42,4 +42,4 @@ def _made_by_openssl(
         subprocess.run(["openssl", *command], check=True, capture_output=True, timeout=60)
     private_key = load_pem_private_key(key.read_bytes(), None)
     certificate = x509.load_pem_x509_certificate(leaf.read_bytes())
-    return certificate, private_key  # type: ignore[return-value]
+    return certificate, private_key  # pyrefly: ignore[bad-return]

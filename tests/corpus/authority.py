@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -169,7 +170,7 @@ class Draft:
         return sequence(content, SIGNATURES[algorithm], bits(_sign(by, algorithm, content)))
 
     def but(self, **changes: object) -> "Draft":
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)
@@ -280,11 +281,11 @@ def draft_leaf(
     return Draft(name(hostname), by.name, spki, tuple(one for one in wanted if one), start, end)
 
 
-def leaf(hostname: str = WWW, **faults: object) -> bytes:
+def leaf(hostname: str = WWW, **faults: Any) -> bytes:
     """As `draft_leaf`, signed."""
     by = faults.get("by") or intermediate()
     assert isinstance(by, Authority)
-    return draft_leaf(hostname, **faults).signed(by.key)  # type: ignore[arg-type]
+    return draft_leaf(hostname, **faults).signed(by.key)
 
 
 def _usual_signature(key: Signer) -> str:

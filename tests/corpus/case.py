@@ -39,7 +39,7 @@ class Case:
     key: bool = True
 
     def but(self, **changes: object) -> "Case":
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, **changes)
 
     def write(self, folder: Path = CASES) -> None:
         """As JSON, to be read by people too; what is empty is left out."""

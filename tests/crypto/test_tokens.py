@@ -54,7 +54,7 @@ def test_every_character_that_is_changed_is_noticed() -> None:
         tokens.write("user", 0, SECRET),
         tokens.write("user", 10**19, SECRET),
         tokens.write("user", 1, SECRET[1:]),
-        tokens.write("owner", 1, SECRET),  # type: ignore[arg-type]
+        tokens.write("owner", 1, SECRET),  # pyrefly: ignore[bad-argument-type]
         "x" * 100_000,
     ],
 )

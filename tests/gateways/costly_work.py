@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 _MEGABYTE = 1024 * 1024
 _hoard: list[bytes] = []
@@ -41,7 +42,7 @@ def pid(_: bytes) -> bytes:
     return str(os.getpid()).encode()
 
 
-def count_for_ever(_: bytes) -> bytes:
+def count_for_ever(_: bytes) -> NoReturn:
     while True:
         pass
 
@@ -57,7 +58,7 @@ def work_for(seconds: bytes) -> bytes:
     return pid(b"")
 
 
-def fill_memory(_: bytes) -> bytes:
+def fill_memory(_: bytes) -> NoReturn:
     filled = []
     while True:
         filled.append(bytes(_MEGABYTE))

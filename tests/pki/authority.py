@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -94,16 +95,16 @@ def issue(
     return builder.sign(signer, hashes.SHA256())
 
 
-def an_authority(subject: str, by: str, **faults: object) -> x509.Certificate:
+def an_authority(subject: str, by: str, **faults: Any) -> x509.Certificate:
     """An authority's certificate, valid for years, as `issue` makes it."""
-    usual = {"ca": True, "start": timedelta(days=-300), "end": timedelta(days=3000)}
-    return issue(subject, by, **{**usual, **faults})  # type: ignore[arg-type]
+    usual: dict[str, Any] = {"ca": True, "start": timedelta(days=-300), "end": timedelta(days=3000)}
+    return issue(subject, by, **(usual | faults))
 
 
-def a_leaf(by: str, hostname: str = "www.example.com", **faults: object) -> x509.Certificate:
+def a_leaf(by: str, hostname: str = "www.example.com", **faults: Any) -> x509.Certificate:
     """A server's certificate without a fault, but for those given, as `issue` makes it."""
-    usual = {"hostnames": [hostname], "purposes": [ExtendedKeyUsageOID.SERVER_AUTH]}
-    return issue(hostname, by, **{**usual, **faults})  # type: ignore[arg-type]
+    usual: dict[str, Any] = {"hostnames": [hostname], "purposes": [ExtendedKeyUsageOID.SERVER_AUTH]}
+    return issue(hostname, by, **(usual | faults))
 
 
 def signed_weakly(certificate: x509.Certificate, digest: hashes.HashAlgorithm) -> x509.Certificate:

@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["customer_certificates"]):
 from ..corpus.case import CASES, ROOTS, Case, read
 
 # What costs is refused sooner: a fuzzer is to try much in little time.
-costs.MOST_ITERATIONS = 5_000
+costs.MOST_ITERATIONS = 5_000  # pyrefly: ignore[bad-assignment]
 costs.MOST_SCRYPT_WORK = 2**14
 _PASSPHRASE = "Passphrase-canary-7f3a9c"
 _NOW = datetime(2026, 11, 24, tzinfo=UTC)

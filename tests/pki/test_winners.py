@@ -253,7 +253,9 @@ def test_the_order_in_which_they_come_says_nothing(given: list[Candidate], rando
         assert one.active
         assert one.has_key
         assert one.trust != "opaque"
-        assert one.not_before <= NOW <= one.not_after  # type: ignore[operator]
+        assert one.not_before
+        assert one.not_after
+        assert one.not_before <= NOW <= one.not_after
         assert why_not_servable(one, NOW) is None
     named = [one for one in given if {WWW, WILDCARD} & {*one.hostnames}]
     assert len(winners) + len(losers) == len(named)

@@ -295,7 +295,7 @@ def test_tokens_that_open_nothing_do_not_pile_up(closed: TestClient, engine: sa.
     operator = bearer(make_token(engine, "operator"))
     valid = make_token(engine, user_id=owner).id
     with engine.begin() as connection:
-        row = dict(connection.execute(sa.select(Token).where(Token.id == valid)).mappings().one())
+        row = connection.execute(sa.select(Token).where(Token.id == valid)).one()._asdict()
         del row["id"]
         row["revoked_at"] = row["created_at"]
         revoked = sa.insert(Token).returning(Token.id)
@@ -379,7 +379,7 @@ def test_terminator_names(
 def _report_names(engine: sa.Engine, number: int) -> None:
     """Has the token that has reported report so many other names."""
     with engine.begin() as connection:
-        row = connection.execute(sa.select(Terminator)).mappings().one()
+        row = connection.execute(sa.select(Terminator)).one()._asdict()
         rows = [{**row, "name": f"other-{place}"} for place in range(number)]
         for one in rows:
             del one["id"]

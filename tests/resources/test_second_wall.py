@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from falcon.testing import Result, TestClient
+from sqlalchemy.exc import ProgrammingError
 
 from customer_certificates.app import create_app
 from customer_certificates.gateways.database import EVERYBODY, Database
@@ -89,10 +90,10 @@ def unfiltered(
         return made
 
     def locked(session: Any, user_id: int, certificate_id: int) -> Certificate:
-        found = session.get(Certificate, certificate_id)
+        found: Certificate | None = session.get(Certificate, certificate_id)
         if found is None:
             raise contents.certificate_not_found(user_id, certificate_id)
-        return found  # type: ignore[no-any-return]
+        return found
 
     monkeypatch.setattr(Database, "prepare", prepared)
     for module in (certificates, versions):
@@ -184,7 +185,7 @@ def test_no_table_is_forgotten(backend: Backend, engine: sa.Engine) -> None:
 def test_what_was_recorded_cannot_be_changed(backend: Backend, database: Database) -> None:
     if backend.name == "postgresql":
         for statement in ("UPDATE audit SET action = ''", "DELETE FROM audit"):
-            with pytest.raises(sa.exc.ProgrammingError), database.begin(EVERYBODY) as session:
+            with pytest.raises(ProgrammingError), database.begin(EVERYBODY) as session:
                 session.execute(sa.text(statement))
 
 

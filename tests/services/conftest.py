@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from customer_certificates.gateways import postgresql, sqlite
 from customer_certificates.gateways.prepared import Sent
@@ -66,9 +67,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
             if not sql.startswith("BEGIN"):
                 note(sql)
 
-        sa.event.listen(sa.Engine, "before_cursor_execute", told)
+        event.listen(sa.Engine, "before_cursor_execute", told)
         yield
-        sa.event.remove(sa.Engine, "before_cursor_execute", told)
+        event.remove(sa.Engine, "before_cursor_execute", told)
 
     def during(work: Callable[[], Any]) -> list[str]:
         asked.clear()

@@ -150,7 +150,7 @@ class Tampering:
         self._chain = chance.choice(CHAINS)
         self._of_chain = AuditEntry.chain == self._chain
         self._rows = [
-            dict(row._mapping)
+            row._asdict()
             for row in connection.execute(ROWS.where(self._of_chain).order_by(AuditEntry.seq))
         ]
 
@@ -295,7 +295,7 @@ def test_tampering_is_found(
     A thousand of them with `--long`.
     """
     count = 1000 if pytestconfig.getoption("--long") else 150
-    verification = AuditVerification(Inside(connection))  # type: ignore[arg-type]
+    verification = AuditVerification(Inside(connection))  # pyrefly: ignore[bad-argument-type]
     missed = []
     for number in range(count):
         way, chains = Tampering(connection, random.Random(number)).run()

@@ -140,7 +140,7 @@ def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Eng
 
     def about(token: Made, user_id: int | None) -> int | None:
         known = door.caller(token, user_id).about
-        return known and known.id
+        return known.id if known else None
 
     assert [about(own, user_id) for user_id in (owner, stranger, None, 2**62)] == [
         owner,

@@ -144,7 +144,8 @@ def pages(listing: Listing, user_id: int, wanted: CertificateFilter) -> list[lis
 
 
 def an_upload(**changes: Any) -> CertificateUpload:
-    return CertificateUpload(**{"private_key": "a2V5", "body": "PEM", **changes})
+    fields: dict[str, Any] = {"private_key": "a2V5", "body": "PEM"}
+    return CertificateUpload(**(fields | changes))
 
 
 def sent(kind: type[Material], *hostnames: str, **changes: Any) -> Material:

@@ -41,18 +41,13 @@ class Calendar:
         self, *names: str, days: float = 90, end: datetime = END, active: bool = True, **more: Any
     ) -> int:
         """A certificate that lives so many days up to its end."""
-        (made,) = add_certificates(
-            self.engine,
-            self.user,
-            1,
-            **{
-                "active": active,
-                "not_before": end - days * DAY,
-                "not_after": end,
-                "hostnames": json.dumps(names),
-                **more,
-            },
-        )
+        columns: dict[str, Any] = {
+            "active": active,
+            "not_before": end - days * DAY,
+            "not_after": end,
+            "hostnames": json.dumps(names),
+        }
+        (made,) = add_certificates(self.engine, self.user, 1, **(columns | more))
         rows = [{"user_id": self.user, "hostname": name, "certificate_id": made} for name in names]
         if rows:
             with self.engine.begin() as connection:
@@ -207,7 +202,8 @@ def test_nothing_is_told_where_others_take_over(
 )
 def test_who_does_not_take_over(calendar: Calendar, other: dict[str, Any]) -> None:
     certificate = calendar.add("a.example")
-    calendar.add("a.example", **{"end": END + 60 * DAY, **other})
+    usual: dict[str, Any] = {"end": END + 60 * DAY}
+    calendar.add("a.example", **(usual | other))
 
     assert (certificate, "30d") in calendar.at(30)
 

@@ -41,7 +41,7 @@ def users(database: Database) -> Iterator[Users]:
 
 def signed_in(users: Users, email: str, password: str) -> int | None:
     found = users.sign_in(email, password)
-    return found and found.user_id
+    return found.user_id if found else None
 
 
 def set_hash(engine: sa.Engine, user_id: int, made: str) -> None:

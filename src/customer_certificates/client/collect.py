@@ -111,7 +111,7 @@ def newest_only(collected: Collected) -> Collected:
 def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[LeftOut]]:
     keys = _by_public_key(contents)
     issuers = Issuers(one for each in contents for one in each.certificates)
-    candidates, left_out = [], []
+    candidates, left_out = list[Candidate](), list[LeftOut]()
     for holders in _by_leaf(contents):
         best, leaf = holders[0]
         is_named = any(holder.file.is_named for holder, _ in holders)
@@ -161,7 +161,7 @@ def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Cert
 
 def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
     """What is broken, or a private key that no certificate is for."""
-    left_out = []
+    left_out: list[LeftOut] = []
     for each in contents:
         path, is_named = each.file.path, each.file.is_named
         left_out += [LeftOut(path, problem, True) for problem in dict.fromkeys(each.problems)]

@@ -13,7 +13,7 @@ from .answers import Refused, Unreachable
 from .api import Api
 from .collect import collect, newest_only
 from .server_url import is_private
-from .upload import UploadOptions, upload_all
+from .upload import Result, UploadOptions, upload_all
 from .wording import console
 
 
@@ -36,7 +36,7 @@ def run(
     collected = collect(paths, passphrases, now)
     if options.replace:
         collected = newest_only(collected)
-    results = []
+    results: list[Result] = []
     if collected.candidates:
         with Api(server, user_id, token) as api:
             try:

@@ -138,7 +138,7 @@ def _reason_to_pass(folder: Path, root: Path) -> str | None:
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """The entries of `folder`, last name first, as they are taken from the end; older versions."""
     names = sorted(os.listdir(folder), reverse=True)
-    older = []
+    older: list[str] = []
     if "cert.pem" in names and (folder / "cert.pem").is_symlink():
         older = [name for name in names if _DATED.fullmatch(name)]
     return [folder / name for name in names if name not in older], [folder / name for name in older]

@@ -13,5 +13,5 @@ def is_common(password: str) -> bool:
 @cache
 def _listed() -> str:
     """One text: a set of its lines would be ten times as large in each process."""
-    path = files(__package__) / "common_passwords" / "passwords.txt"
+    path = files("customer_certificates.crypto") / "common_passwords" / "passwords.txt"
     return "\n" + path.read_text("utf-8")

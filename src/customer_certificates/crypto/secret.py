@@ -1,7 +1,7 @@
 """The one type in which private keys, data keys and master keys are held in memory."""
 
 from hmac import compare_digest
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 
 class Secret:
@@ -12,7 +12,7 @@ class Secret:
     """
 
     __slots__ = ("_value",)
-    __hash__ = None  # type: ignore[assignment] # what has a hash is kept as a key of something
+    __hash__: ClassVar[None] = None  # what has a hash is kept as a key of something
 
     def __init__(self, value: bytes) -> None:
         self._value = value

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cachetools import LRUCache
 from dogpile.cache import make_region, register_backend
-from dogpile.cache.api import NO_VALUE, CacheBackend, CantDeserializeException
+from dogpile.cache.api import NO_VALUE, CacheBackend, CantDeserializeException, NoValueType
 
 from ..errors import Unavailable
 from .metrics import Metrics
@@ -49,17 +49,18 @@ class Pages:
         self._key: bytes | None = None
         self._process = make_region().configure("customer_certificates.process")
         self._breaker = RedisBreaker(metrics) if url else None
+        self._redis = make_region(serializer=self._pack, deserializer=self._unpack)
         if self._breaker and url:
-            self._redis = make_region(serializer=self._pack, deserializer=self._unpack).configure(
+            self._redis.configure(
                 "dogpile.cache.redis", arguments=redis_arguments(url), wrap=[self._breaker]
             )
 
     def get(self, name: str) -> Page | None:
         """The page kept under `name`, wherever it is found."""
-        page = self._process.get(name)
+        page: Page | NoValueType | None = self._process.get(name)
         if page is not NO_VALUE:
             self._metrics.process_hits.inc()
-            return page  # type: ignore[no-any-return]
+            return page
         if self._breaker and self._has_key():
             page = self._from_redis(name)
             if page:
@@ -93,7 +94,7 @@ class Pages:
 
     def _from_redis(self, name: str) -> Page | None:
         try:
-            page = self._redis.get(name)
+            page: Page | NoValueType = self._redis.get(name)
         except (ValueError, LookupError, TypeError, RecursionError):
             self._metrics.cache_forgeries.inc()
             return None
@@ -102,7 +103,7 @@ class Pages:
         if page.name != name:
             self._metrics.cache_forgeries.inc()
             return None
-        return page  # type: ignore[no-any-return]
+        return page
 
     def _has_key(self) -> bool:
         """Whether pages can be authenticated: the key comes from the database, once."""
@@ -155,6 +156,4 @@ class _ProcessBackend(CacheBackend):
             self._pages.pop(key, None)
 
 
-register_backend(  # type: ignore[no-untyped-call]
-    "customer_certificates.process", __name__, _ProcessBackend.__name__
-)
+register_backend("customer_certificates.process", __name__, _ProcessBackend.__name__)

@@ -152,10 +152,10 @@ class Pipe:
             self._lose()
 
     def _end_batch(self) -> None:
-        batch, self._in_flight = self._in_flight, []
-        results, self._results = self._results, []
+        batch, self._in_flight = self._in_flight, list[_Read]()
+        results, self._results = self._results, list[Any]()
         self._watch.end(self)
-        fresh, self._fresh = self._fresh, []
+        fresh, self._fresh = self._fresh, list[str]()
         at = 0
         for read in batch:
             mine = results[at : at + read.results]
@@ -194,7 +194,9 @@ class Pipe:
         self._connection, self._libpq = connection, connection.pgconn
         self._descriptor = self._libpq.socket
         self._values = Values(connection)
-        self._names, self._fresh, self._results = {}, [], []
+        self._names = {}
+        self._fresh = []
+        self._results = []
         self._libpq.enter_pipeline_mode()
         self._loop.add_reader(self._descriptor, self._readable)
         self._look(connection)
@@ -220,7 +222,7 @@ class Pipe:
             self._loop.remove_writer(self._descriptor)
             self._connection.close()
             self._connection = None
-        lost, self._in_flight = self._in_flight, []
+        lost, self._in_flight = self._in_flight, list[_Read]()
         if not may_repeat:
             lost += [*self._alone, *self._waiting]
             self._alone.clear()

@@ -103,15 +103,15 @@ def lift_timeouts(connection: Any, _record: object) -> None:
 
 def prepared_dialect() -> Dialect:
     """Statements in the form that libpq prepares, with parameters $1, $2, …"""
-    return PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    return PGDialect_psycopg(paramstyle="numeric_dollar")
 
 
-def scope() -> Select[tuple[str]]:
+def scope() -> Select[str]:
     """What, sent before a statement in one pipeline, says whose rows are to be seen by it."""
     return select_of(func.set_config("cc.tenant", bindparam("tenant", type_=Text), true()))
 
 
-def short_lock_timeout() -> Select[tuple[str]]:
+def short_lock_timeout() -> Select[str]:
     """What, sent first in a transaction of several users, keeps it from waiting for a lock."""
     return select_of(func.set_config("lock_timeout", "100ms", true()))
 

@@ -68,10 +68,10 @@ def items_of(json: SQLColumnExpression[str]) -> TableValuedAlias:
     return _items(json).table_valued(column("value", Text))
 
 
-def ids_of(name: str) -> Select[tuple[int]]:
+def ids_of(name: str) -> Select[int]:
     """The ids in the parameter `name`, which is what `ids_as_json` gives."""
     items = items_of(bindparam(name, type_=Text))
-    return select(items.c.value.cast(BigInteger))
+    return select(items.c.value.cast(BigInteger()))
 
 
 def ids_as_json(ids: Iterable[int]) -> str:

@@ -149,7 +149,7 @@ def may_have_committed(error: object) -> bool:
 class Runner:
     """The driver itself keeps each statement prepared."""
 
-    descriptor = None
+    descriptor: int | None = None
 
     def __init__(self, connection: WaitingConnection) -> None:
         self._connection = connection

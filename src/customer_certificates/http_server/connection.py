@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         self._since = server.now()
         server.opened(self)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._phase, self._last, self._deaf = "closing", True, True
         self._unread_since = None
         self._requests.clear()
@@ -301,7 +301,7 @@ class Connection(asyncio.Protocol):
             answer = await answered(self._server.app, environ, request.body)
         except Exception:
             _log.exception("A request failed")
-            answer = "500 Internal Server Error", [], b""
+            answer = "500 Internal Server Error", list[tuple[str, str]](), b""
         self._task = None
         if self._transport.is_closing():
             # The client has gone.

@@ -173,7 +173,7 @@ class HttpServer:
                 ssl=self._tls,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS if self._tls else None,
             )
-        except (OSError, TimeoutError):
+        except OSError:
             with suppress(OSError):
                 accepted.close()
 

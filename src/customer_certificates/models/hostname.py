@@ -58,7 +58,7 @@ for _dialect, _statement in (
         "WHEN (NEW.active <> OLD.active) EXECUTE FUNCTION certificates_active()",
     ),
 ):
-    _ddl = DDL(_statement).execute_if(dialect=_dialect)  # type: ignore[no-untyped-call]
+    _ddl = DDL(_statement).execute_if(dialect=_dialect)
     event.listen(CertificateHostname.__table__, "after_create", _ddl)
 
 

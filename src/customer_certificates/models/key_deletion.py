@@ -33,5 +33,5 @@ for _column in (
 ):
     for _name, _event in (("deleted", "DELETE"), ("updated", f"UPDATE OF {_column.name}")):
         _statement = _COUNT.format(table=_column.table.name, name=_name, event=_event)
-        _trigger = DDL(_statement).execute_if(dialect="sqlite")  # type: ignore[no-untyped-call]
+        _trigger = DDL(_statement).execute_if(dialect="sqlite")
         event.listen(_column.table, "after_create", _trigger)

@@ -43,7 +43,7 @@ for _name, _event in (("deleted", "DELETE"), ("updated", "UPDATE")):
     event.listen(
         ServiceLatch.__table__,
         "after_create",
-        DDL(  # type: ignore[no-untyped-call]
+        DDL(
             f"CREATE TRIGGER service_latches_{_name} BEFORE {_event} ON service_latches BEGIN "
             "SELECT RAISE(ABORT, 'A latch stays as it is.'); END"
         ).execute_if(dialect="sqlite"),

@@ -338,7 +338,7 @@ def _public_key(spki: bytes) -> tuple[CertificatePublicKeyTypes | None, bool]:
         # The library warns of kinds that it will not know for long.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return load_der_public_key(spki), True  # type: ignore[return-value]
+            return load_der_public_key(spki), True  # pyrefly: ignore[bad-return]
     except UnsupportedAlgorithm:
         return None, True
     except MemoryError:

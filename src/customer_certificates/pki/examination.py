@@ -202,7 +202,7 @@ def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding],
 
 
 def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate], list[Finding]]:
-    found, findings = [], []
+    found, findings = list[Certificate](), list[Finding]()
     number = 0
     for block in blocks:
         if block.label in CERTIFICATE_LABELS:

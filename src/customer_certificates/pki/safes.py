@@ -61,7 +61,7 @@ def read_file(data: bytes) -> File:
     if kind != _DATA:
         raise NotBer("it is protected by a public key, not by a passphrase")
     content = value.octets()
-    bags, sealed = Bags(), []
+    bags, sealed = Bags(), list[Sealed]()
     for info in _sequence(ber.only(content), 0):
         kind, value = _content(info)
         if kind == _DATA:
@@ -78,7 +78,7 @@ def read_bags(safe_contents: bytes) -> Bags:
 
     Revocation lists, secrets and what is not known are left out.
     """
-    certificates, keys, sealed = [], [], []
+    certificates, keys, sealed = list[bytes](), list[bytes](), list[Sealed]()
     for kind, value in _bags(ber.only(safe_contents), _DEEPEST):
         if kind == _CERTIFICATE:
             certificate_kind, held = _content(value)

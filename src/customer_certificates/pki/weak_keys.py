@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from badkeys import utils  # type: ignore[import-untyped]
-from badkeys.allkeys.block import blocklist  # type: ignore[import-untyped]
-from badkeys.rsakeys import (  # type: ignore[import-untyped]
+from badkeys import utils
+from badkeys.allkeys.block import blocklist
+from badkeys.rsakeys import (
     fermat,
     roca,
     rsabias,

@@ -120,7 +120,7 @@ def decide(
     an exact name beats a wildcard; then the greater trust wins, then the later end, then the newer
     id. Candidates that are not for the name are passed over.
     """
-    losers, groups = [], dict[str, list[Candidate]]()
+    losers, groups = list[Loser](), dict[str, list[Candidate]]()
     names = {hostname, wildcard_of(hostname)}
     matching = [one for one in candidates if not names.isdisjoint(one.hostnames)]
     owner = owner_of(hostname, matching)

@@ -55,7 +55,7 @@ class DocsResource:
     speaks_json = False
 
     def __init__(self) -> None:
-        page = files(__package__) / "docs_page"
+        page = files("customer_certificates.resources") / "docs_page"
         self._files = {path.name: path for path in page.iterdir() if _suffix(path.name) in _TYPES}
 
     @operation("The description of the API, for people", {}, allow=OPERATORS)

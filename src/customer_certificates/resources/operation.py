@@ -113,7 +113,7 @@ def operation(
             asks_database,
             allow,
         )
-        responder.__operation__ = described  # type: ignore[attr-defined]
+        responder.__operation__ = described  # pyrefly: ignore[missing-attribute]
         return responder
 
     return describe

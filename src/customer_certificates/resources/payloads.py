@@ -84,7 +84,8 @@ class Query:
             return None
         try:
             # An unencoded plus sign of the zone comes as a blank.
-            return msgspec.convert(text.replace(" ", "+"), _Time).astimezone(UTC)
+            time: datetime = msgspec.convert(text.replace(" ", "+"), _Time)
+            return time.astimezone(UTC)
         except (msgspec.ValidationError, OverflowError):
             self._blame(name, "a time like 2026-12-24T00:00:00Z")
             return None
@@ -169,7 +170,7 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
         raise Malformed("The body must be a JSON object.") from None
     except ValueError as error:
         raise Malformed(f"The body is not JSON: {error}.") from None
-    missing, findings = [], []
+    missing, findings = list[Finding](), list[Finding]()
     values: dict[str, object] = dict.fromkeys(content)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, field in fields.items():

@@ -60,7 +60,7 @@ class AuditHeads:
 
 def heads_of(lines: Iterable[str], verifier: Verifier) -> tuple[list[SignedHead], list[str]]:
     """The heads in these lines, and those lines that nobody with the key has signed."""
-    heads, unsigned = [], []
+    heads, unsigned = list[SignedHead](), list[str]()
     for line in lines:
         try:
             head = msgspec.json.decode(line, type=SignedHead)

@@ -49,7 +49,7 @@ class AuditVerification:
 
     def __init__(self, database: Database) -> None:
         chain: Any = cast(bindparam("chain", type_=BigInteger), BigInteger)
-        limit = bindparam("limit", type_=BigInteger)
+        limit = bindparam("limit", type_=BigInteger())
         one = select(chain.label("chain")).subquery()
         entries = (
             select(*(getattr(AuditEntry, name) for name in _COLUMNS))

@@ -149,10 +149,10 @@ def _named(hostname: str) -> dict[str, str]:
     return {"hostname": hostname, "wildcard": wildcard_of(hostname)}
 
 
-def _newest(*, served: bool) -> list[Select[Any]]:
+def _newest(*, served: bool) -> list[Select[*tuple[Any, ...]]]:
     """Finds the newest certificates for two names: all, or those of the owner that are active. Each
     is read from the end of an index, however many others there are."""
-    found: list[Select[Any]] = []
+    found: list[Select[*tuple[Any, ...]]] = []
     for name in _NAMES:
         newest = select(CertificateHostname.hostname, CertificateHostname.certificate_id).where(
             CertificateHostname.hostname == name
@@ -168,7 +168,7 @@ def _newest(*, served: bool) -> list[Select[Any]]:
     return found
 
 
-def _deciding(found: Iterable[Select[Any]], *columns: Any) -> Select[Any]:
+def _deciding(found: Iterable[Select[*tuple[Any, ...]]], *columns: Any) -> Select[*tuple[Any, ...]]:
     """The rows of the certificates `found`: the name, again if it is owned, DECIDING, `columns`."""
     names = union(*found).subquery()
     is_owned = and_(
@@ -181,7 +181,7 @@ def _deciding(found: Iterable[Select[Any]], *columns: Any) -> Select[Any]:
     )
 
 
-def _serving(*columns: Any) -> Select[Any]:
+def _serving(*columns: Any) -> Select[*tuple[Any, ...]]:
     """The same of those that are active and whose users own the name."""
     return _deciding(_newest(served=True), *columns).where(
         Certificate.active, HostnameClaim.hostname.is_not(None)
@@ -260,12 +260,12 @@ def candidate_of_certificate(one: Certificate) -> Candidate:
         names_of(one.hostnames),
         one.not_before,
         one.not_after,
-        one.trust,  # type: ignore[arg-type]
+        one.trust,  # pyrefly: ignore[bad-argument-type]
         one.key_algorithm and key_type_of(one.key_algorithm),
         True,
         one.serve_not_before,
         one.serve_not_after,
-        one.not_servable,  # type: ignore[arg-type]
+        one.not_servable,  # pyrefly: ignore[bad-argument-type]
     )
 
 

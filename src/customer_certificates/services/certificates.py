@@ -387,7 +387,7 @@ class Certificates:
         def view(rows: list[list[Row]]) -> UploadView:
             made = _uploaded(user_id, sent, examined, rows[2][0][0], rows[1], now)
             if pending:
-                made.pending = msgspec.Raw(pending.encode())  # type: ignore[assignment]
+                made.pending = msgspec.Raw(pending.encode())  # pyrefly: ignore[bad-assignment]
             return made
 
         try:

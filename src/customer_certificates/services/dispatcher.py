@@ -148,7 +148,7 @@ class Dispatcher:
 
     def _claim(self) -> float:
         """Claims what there is room for, and says in how many seconds to look again."""
-        now, wanted, seconds = self._now(), [], self._look_seconds
+        now, wanted, seconds = self._now(), list[tuple[Endpoint, int]](), self._look_seconds
         oldest = now
         for endpoint in self._deliveries.busy():
             if endpoint.due > now:

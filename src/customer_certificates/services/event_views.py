@@ -67,9 +67,9 @@ def event_view(row: Sequence[Any]) -> EventView:
         data.certificate_id = certificate_id
         data.version = version
         data.active = active
-        data.hostnames = msgspec.Raw(hostnames.encode())  # type: ignore[assignment] # JSON already
+        data.hostnames = msgspec.Raw(hostnames.encode())  # pyrefly: ignore[bad-assignment] # JSON already
         data.not_after = not_after
         data.fingerprint_sha256 = fingerprint
     elif hostnames is not None:
-        data.hostnames = msgspec.Raw(hostnames.encode())  # type: ignore[assignment] # JSON already
+        data.hostnames = msgspec.Raw(hostnames.encode())  # pyrefly: ignore[bad-assignment] # JSON already
     return EventView(event_id, kind, at, data)

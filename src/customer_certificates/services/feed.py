@@ -139,7 +139,7 @@ class Feed:
             ),
             tenant=None,
         )
-        limit = bindparam("limit", type_=BigInteger)
+        limit = bindparam("limit", type_=BigInteger())
         position = bindparam("xid", type_=BigInteger), bindparam("id", type_=BigInteger)
         self._events = database.prepare(
             select(Event.xid, Event.id, Event.certificate_id, Event.user_id)

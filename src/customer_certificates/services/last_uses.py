@@ -23,8 +23,8 @@ class LastUses:
         self._pending: dict[int, datetime] = {}
         self._written: dict[int, datetime] = {}
         self._closing = Event()
-        used: object = bindparam("used", type_=DateTime(timezone=True))
-        before: object = bindparam("before", type_=DateTime(timezone=True))
+        used = bindparam("used", type_=DateTime(timezone=True))
+        before = bindparam("before", type_=DateTime(timezone=True))
         self._write = database.prepare(
             update(Token)
             .where(

@@ -110,11 +110,11 @@ def shown(content: Mapping[str, Any], version: int, at: datetime) -> str:
         PendingView(
             version,
             at,
-            msgspec.Raw(content["hostnames"].encode()),  # type: ignore[arg-type]
+            msgspec.Raw(content["hostnames"].encode()),  # pyrefly: ignore[bad-argument-type]
             content["not_before"],
             content["not_after"],
             content["fingerprint_sha256"],
-            msgspec.Raw(content["findings"].encode()),  # type: ignore[arg-type]
+            msgspec.Raw(content["findings"].encode()),  # pyrefly: ignore[bad-argument-type]
         )
     ).decode()
 

@@ -96,7 +96,7 @@ class Probing:
         return found[winner.certificate_id], winner.key_type if len(winners) > 1 else None
 
     def _look(self, address: ProbeAddress, winners: dict[str, tuple[Found, str | None]]) -> None:
-        served, errors = {}, []
+        served, errors = dict[int, Reported](), list[str]()
         for name, ((candidate, fingerprint), key_type) in winners.items():
             try:
                 seen = self._probe(address.host, address.port, name, key_type)

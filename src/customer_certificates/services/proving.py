@@ -144,7 +144,7 @@ class Proving:
             except Conflict:
                 self._settle(caller, target, checked, None, is_refused=True)
                 raise
-        self._settle(caller, target, checked, None)
+        self._settle(caller, target, checked, None)  # pyrefly: ignore[unbound-name]
 
     def _incumbent(self, target: Target) -> _Incumbent:
         claim = self._claim_of(target.hostname)

@@ -148,7 +148,7 @@ def _other(hostname: str, loser: Loser, now: datetime) -> Other:
         _WHY[reason].format(
             **one._asdict(), to=to and to.certificate_id, its_trust=to and to.trust
         ),
-        to and to.certificate_id,
+        to.certificate_id if to else None,
         not_servable is None,
         not_servable,
     )

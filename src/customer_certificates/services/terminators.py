@@ -98,7 +98,9 @@ class Terminators:
         the same, byte for byte. Raises Unavailable, or Conflict if there are too many.
         """
         read: dict[tuple[int, int], Servable] = {}
-        for _ in range(_MOST_LOOKS):
+        looks = 0
+        while True:
+            looks += 1
             selection = self._selection.of(caller.reach, self._now())
             winners = selection.certificates
             tag = _tag(winners, selection.placeholders(winners))
@@ -108,10 +110,11 @@ class Terminators:
             # it out would end its service until the next poll.
             chosen = [one.this_version for one in winners]
             unread = [number for number, version in chosen if (number, version) not in read]
-            if not unread:
+            if unread:
+                found = self._candidates.with_keys(unread)
+                read.update((one.candidate.this_version, one) for one in found)
+            if not unread or looks == _MOST_LOOKS:
                 break
-            found = self._candidates.with_keys(unread)
-            read.update((one.candidate.this_version, one) for one in found)
         servable = [read[one] for one in chosen if one in read and read[one].candidate.has_key]
         pairs = self._served_keys.hand_out(caller, "traefik", servable)
         # The candidates of the selection have all their names, which Traefik serves them for.

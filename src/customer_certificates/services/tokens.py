@@ -246,7 +246,7 @@ class Tokens:
 def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
     """The hostnames as they are compared. Raises Malformed or Invalid where fields do not fit the
     kind, with all of them."""
-    missing, findings = [], []
+    missing, findings = list[Finding](), list[Finding]()
     if new.kind == "user":
         if not new.scopes:
             missing.append(_required("scopes", f"at least one of {', '.join(SCOPES)}"))

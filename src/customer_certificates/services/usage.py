@@ -157,7 +157,7 @@ class Usage:
         return 0
 
 
-def _measured(certificates: Select[Any]) -> Select[*tuple[Any, ...]]:
+def _measured(certificates: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     """The statement that measures these certificates (ids): a row with the columns of Use."""
 
     def number(of: Any) -> Any:

@@ -18,7 +18,7 @@ from .feed import Feed
 from .folder import Folder
 from .mirror import Mirror
 from .publishing import Publisher
-from .state import State
+from .state import Placed, State
 from .trouble import Trouble
 
 _LONGEST_WAIT_SECONDS = 30.0
@@ -215,9 +215,9 @@ class Agent:
         is_due = problems != self._reported_problems or time.monotonic() > self._report_at
         while True:
             unconfirmed = self._publisher.unconfirmed()
-            served, dropped = (
-                ([], []) if unconfirmed is None else self._state.unreported(unconfirmed)
-            )
+            served, dropped = list[Placed](), list[int]()
+            if unconfirmed is not None:
+                served, dropped = self._state.unreported(unconfirmed)
             if not served and not dropped and not is_due:
                 return
             self._feed.report(

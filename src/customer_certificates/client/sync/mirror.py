@@ -232,7 +232,7 @@ class Mirror:
             decision = decide(name, self._state.candidates(name), now)
             after = {kind: one.certificate_id for kind, one in decision.winners.items()}
             if not self._layout.can_serve(name):
-                after = {}
+                after.clear()
             others = [one.candidate for one in decision.losers if one.reason == "other_owner"]
             if others and not after:
                 kept_free.add(name)

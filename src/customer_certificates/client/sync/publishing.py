@@ -159,7 +159,7 @@ class Told(Publisher):
     def _tell(self, paths: list[str]) -> None:
         """New certificates first: no name is without one for a moment."""
         served, others = list[tuple[str, str]](), list[tuple[str, str]]()
-        failures, failed = [], set[int]()
+        failures, failed = list[str](), set[int]()
         for path in paths:
             line = crt_list_line(f"{self._root}/{path}", self._state.filters_at(path))
             (served if line else others).append((path, line))

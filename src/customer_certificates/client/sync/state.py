@@ -552,7 +552,7 @@ class State:
             " WHERE certificate_id NOT IN (SELECT value FROM json_each(?)) LIMIT 500",
             json.dumps([*without]),
         )
-        served, dropped = [], []
+        served, dropped = list[Placed](), list[int]()
         for number in [row[0] for row in rows]:
             placed = self.placed(number) if self.is_served(number) else None
             if placed:

@@ -101,10 +101,10 @@ class Dns:
             return self._resolvers
         # Read each time: the file changes when a machine changes its network.
         try:
-            found = dns.resolver.Resolver().nameservers
+            found = [str(one) for one in dns.resolver.Resolver().nameservers]
         except dns.resolver.NoResolverConfiguration:
-            found = []
-        addresses = [str(one) for one in found if _is_address(str(one))]
+            found = list[str]()
+        addresses = [one for one in found if _is_address(one)]
         if not addresses:
             raise LookupFailed("The system has no DNS resolver. Set CC_DNS_RESOLVERS.")
         return [ResolverAddress(one, 53) for one in addresses[:_MOST_SYSTEM_RESOLVERS]]
@@ -166,7 +166,7 @@ class _Question:
                 return
             if len(aliases) > 1:
                 raise self._failure(f"several CNAME records at {_text(self._names[-1])}")
-            self._reach(aliases[0].target)
+            self._reach(next(iter(aliases)).target)
 
     def _values(self, response: QueryMessage) -> tuple[bytes, ...]:
         found = response.get_rrset(response.answer, self._names[-1], dns.rdataclass.IN, self._kind)

@@ -1,7 +1,6 @@
 """A master key in a file that nobody but the service's own account may read."""
 
 import base64
-import binascii
 import os
 import stat
 from hmac import digest
@@ -137,7 +136,7 @@ def _decoded(content: bytes, path: Path) -> bytes:
     text = content.decode("ascii", "replace").strip()
     try:
         key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-    except (ValueError, binascii.Error):
+    except ValueError:
         key = b""
     if not text.startswith(_PREFIX) or len(key) != _KEY_BYTES:
         raise MasterKeyError(

@@ -83,8 +83,8 @@ def _is_framed_once(response: HTTPResponse) -> bool:
     """Whether there is one opinion about where the body ends (RFC 9112, 6.3)."""
     if response.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
         return True
-    lengths = response.headers.get_all("Content-Length", [])
-    encodings = response.headers.get_all("Transfer-Encoding", [])
+    lengths = response.headers.get_all("Content-Length", ())
+    encodings = response.headers.get_all("Transfer-Encoding", ())
     return len(lengths) + len(encodings) == 1 and response.chunked == bool(encodings)
 
 

@@ -50,7 +50,7 @@ class Lookups:
             answer.cancel()
             raise
         except socket.gaierror:
-            addresses = []
+            addresses = list[Address]()
         if not addresses:
             raise TargetUnreachable(f"The name {name} has no address.")
         return addresses

@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 # Compiled now, so that every start of a command and of the service is a second faster.
 SYNC = $(UV) sync --frozen --inexact --quiet --compile-bytecode
 PYTEST_ARGS ?=
-# A process for each core and two more; they share the servers. `-n 0` in PYTEST_ARGS makes it
+# A process for each core and one more; they share the servers. `-n 0` in PYTEST_ARGS makes it
 # this one alone.
 IN_PARALLEL = --numprocesses=auto --dist=worksteal
 

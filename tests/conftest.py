@@ -122,9 +122,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores, five at most: many tests wait for processes that start or
-    stop, or for time-outs."""
-    return min((os.cpu_count() or 1) + 2, 5)
+    """One more than there are cores, five at most: many tests wait for processes that start or
+    stop, or for time-outs. Each one collects all tests and has servers of its own, which takes as
+    long as what two more would gain."""
+    return min((os.cpu_count() or 1) + 1, 5)
 
 
 @pytest.hookimpl(tryfirst=True)

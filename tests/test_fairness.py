@@ -5,11 +5,12 @@ service.
 """
 
 import base64
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, get_native_id
 from typing import Any
 
 import httpx
@@ -127,7 +128,7 @@ def served_beside(
     """The statuses of a victim's requests during an attack. Each request of the attack was carried
     out, with the status `success`, or refused for its own sake."""
     quiet = paced(victim, number) if is_long else []
-    with ThreadPoolExecutor(_CROWD) as threads:
+    with ThreadPoolExecutor(_CROWD, initializer=_leave_the_cpu_to_others) as threads:
         crowd = Crowd(attack, threads, is_long=is_long)
         crowd.await_begin()
         loud = paced(victim, number) if is_long else [(0.0, victim()) for _ in range(4)]
@@ -140,6 +141,11 @@ def served_beside(
         print(f"{statuses.count(success)} requests of the attack were carried out")
         require_fair(*([seconds for seconds, _ in one] for one in (quiet, loud)))
     return [answer.status_code for _, answer in loud]
+
+
+def _leave_the_cpu_to_others() -> None:
+    """The clients of an attack are on other machines, and take no CPU time from the service."""
+    os.setpriority(os.PRIO_PROCESS, get_native_id(), 19)
 
 
 def paced(victim: Ask, number: int) -> list[tuple[float, httpx.Response]]:

@@ -17,6 +17,10 @@ from .watch import Watch
 
 _MOST_IN_BATCH = 64
 _LOOK_SECONDS = 0.1
+# A read by key has one good plan, by indexes, whatever its parameters and the statistics are. With
+# the default, PostgreSQL plans some of them again at each execution, which takes longer than the
+# execution.
+_BY_KEY = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
 
 
 @dataclass(slots=True, eq=False)
@@ -184,7 +188,7 @@ class Pipe:
 
     async def _open(self) -> None:
         try:
-            connection = await self._loop.run_in_executor(None, self._connect)
+            connection = await self._loop.run_in_executor(None, self._connected)
         except Exception as error:
             self._opening = None
             while self._waiting or self._alone:
@@ -201,6 +205,12 @@ class Pipe:
         self._loop.add_reader(self._descriptor, self._readable)
         self._look(connection)
         self._send()
+
+    def _connected(self) -> Any:
+        connection = self._connect()
+        connection.execute(_BY_KEY)
+        connection.commit()
+        return connection
 
     def _look(self, connection: Any) -> None:
         """Notices a reset. When a peer resets a connection, libuv calls the reader once more, which

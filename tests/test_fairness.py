@@ -128,7 +128,9 @@ def served_beside(
     """The statuses of a victim's requests during an attack. Each request of the attack was carried
     out, with the status `success`, or refused for its own sake."""
     quiet = paced(victim, number) if is_long else []
-    with ThreadPoolExecutor(_CROWD, initializer=_leave_the_cpu_to_others) as threads:
+    # Times are compared: clients of an attack, on other machines, would take no CPU time from them.
+    initializer = _leave_the_cpu_to_others if is_long else None
+    with ThreadPoolExecutor(_CROWD, initializer=initializer) as threads:
         crowd = Crowd(attack, threads, is_long=is_long)
         crowd.await_begin()
         loud = paced(victim, number) if is_long else [(0.0, victim()) for _ in range(4)]
@@ -144,7 +146,6 @@ def served_beside(
 
 
 def _leave_the_cpu_to_others() -> None:
-    """The clients of an attack are on other machines, and take no CPU time from the service."""
     os.setpriority(os.PRIO_PROCESS, get_native_id(), 19)
 
 

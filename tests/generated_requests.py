@@ -66,7 +66,7 @@ def _without_security() -> dict[str, Any]:
 def _expected(path: str) -> list[str]:
     """The statuses of answers to what the schema admits.
 
-    What is valid may be refused for what is stored: 412 is added to the usual ones.
+    The service may refuse a valid request because of stored data, so 412 is one of them.
     """
     if path == "/users/{user_id}/email-verification":
         # A user causes three mails an hour.

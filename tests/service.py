@@ -248,7 +248,7 @@ def _command(
     # Here it is that of the fork; the first is the default of a process that a user starts.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     if words[0] in _CHANGED:
-        # What is killed of it is its own.
+        # Tests kill its sandbox, so it must not share the template.
         nursery._template = nursery._Template()
     if "serve" in words or words[0] in _CHANGED:
         # It chose when it was imported, before `serve` had named the workers' common folder.

@@ -77,12 +77,11 @@ def work() -> None:
     """
     from .errors import Unavailable
     from .gateways.master_keys import MasterKeyError
-    from .gateways.schema import SchemaError, require_head
+    from .gateways.schema import SchemaError
     from .worker import work as run
 
     config = _config()
     try:
-        require_head(config.database_url)
         run(config)
     except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)

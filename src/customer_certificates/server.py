@@ -137,18 +137,16 @@ def make_app(config: Config) -> "Application":
 
 
 def _run_background_worker(parent_pid: int) -> None:
-    """The process that does what no request waits for, until it is told to end."""
+    """Runs the background worker in this process until SIGTERM, or until the parent ends."""
     from .errors import Unavailable
     from .gateways.master_keys import MasterKeyError
-    from .gateways.schema import SchemaError, require_head
+    from .gateways.schema import SchemaError
     from .worker import work
 
-    config = Config.from_environ()
     try:
-        require_head(config.database_url)
-        work(config, parent_pid=parent_pid)
+        work(Config.from_environ(), parent_pid=parent_pid)
     except (SchemaError, MasterKeyError, Unavailable) as error:
-        # Another one tries in a second.
+        # The supervisor starts another worker in a second.
         say(str(error))
 
 

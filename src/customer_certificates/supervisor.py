@@ -64,8 +64,8 @@ class Supervisor:
         drain_seconds: float,
         background: Callable[[], object] | None = None,
     ) -> None:
-        """`background` is run in a process of its own, which is told to end (SIGTERM) once the
-        workers have ended. Another is started if it ends earlier."""
+        """`background` runs in its own process. The supervisor starts another if it ends, and sends
+        it SIGTERM after all workers have ended."""
         self._work = work
         self._background = background
         self._places = workers
@@ -186,17 +186,18 @@ class Supervisor:
         return _Worker(pid, ready, monotonic())
 
     def _start_beside(self) -> None:
-        if self._background:
-            pid = self._fork("cc-background", self._be_beside)
-            self._beside = _Worker(pid, None, monotonic())
+        background = self._background
+        if not background:
+            return
 
-    def _be_beside(self) -> None:
-        for listener in self._listeners:
-            listener.close()
-        # Nothing has begun that a signal could interrupt.
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        if self._background:
-            self._background()
+        def run() -> None:
+            for listener in self._listeners:
+                listener.close()
+            # Nothing has begun that a signal could interrupt.
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+            background()
+
+        self._beside = _Worker(self._fork("cc-background", run), None, monotonic())
 
     def _fork(self, name: str, run: Callable[[], None]) -> int:
         """Runs it in a process of its own, which `ps -o comm` shows as `name`. Each signal has its

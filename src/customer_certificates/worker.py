@@ -1,4 +1,4 @@
-"""The process that does what no request waits for: it tells others of events, and cleans up."""
+"""The background worker: delivers webhooks, sends notices, and purges old records."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ from .gateways.database import Database
 from .gateways.log_format import configure_logging
 from .gateways.metrics import Metrics
 from .gateways.outbound import Outbound
+from .gateways.schema import require_head
 from .gateways.smtp import Mailer
 from .gateways.tls_probe import served
 from .keys import master_keys_of
@@ -61,9 +62,9 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
     """Works until SIGTERM or SIGINT; then what is being sent is finished.
 
     The process `parent_pid`, if given, started this one; this one ends when that one has ended.
-    The schema must be at head.
-    Raises MasterKeyError, Unavailable.
+    Raises SchemaError unless the schema is at head; MasterKeyError, Unavailable.
     """
+    require_head(config.database_url)
     configure_logging()
     metrics = Metrics(config.metrics_folder)
     master_keys = master_keys_of(config)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 
 def keys(engine: sa.Engine) -> list[str]:
-    """What is committed. A transaction of the engine would wait for the one writer."""
+    """Returns the committed keys, over its own connection: the engine waits for the writer."""
     with closing(sqlite3.connect(str(engine.url.database))) as connection:
         return [key for (key,) in connection.execute("SELECT email_key FROM users ORDER BY id")]
 

@@ -94,7 +94,8 @@ def worker(database: Database) -> Worker:
 @pytest.fixture
 def operator(engine: sa.Engine) -> dict[str, str]:
     """The headers of an operator's request."""
-    return bearer(make_token(engine, "operator"))
+    # The service records a use a moment later, unless it has recorded one within the minute.
+    return bearer(make_token(engine, "operator", last_used_at=datetime.now(UTC)))
 
 
 @pytest.fixture
@@ -133,11 +134,6 @@ def queued(engine: sa.Engine) -> int:
         return int(connection.execute(waiting).scalar_one())
 
 
-def stored(engine: sa.Engine) -> dict[str, object]:
-    """Everything in the database but tokens: when one was used is recorded a moment later."""
-    return {table: rows for table, rows in dump(engine).items() if table != "tokens"}
-
-
 def is_page(answer: Result) -> bool:
     """Whether it is a page that loads nothing, runs nothing, and is neither kept nor named."""
     headers = answer.headers
@@ -160,14 +156,14 @@ def test_a_link_verifies_an_address(
     user = register(email="o'ada&co@example.com")
     link = worker.link()
     assert worker.post.recipients == ["o'ada&co@example.com"]
-    before = stored(engine)
+    before = dump(engine)
 
     # Scanners follow links, and follow them twice.
     shown = [closed.simulate_get(link), closed.simulate_head(link), closed.simulate_get(link)]
     assert [answer.status_code for answer in shown] == [200, 200, 200]
     assert is_page(shown[0])
     assert "o&#x27;ada&amp;co@example.com" in shown[0].text
-    assert stored(engine) == before
+    assert dump(engine) == before
     assert not is_verified(user)
 
     answer = closed.simulate_post(link)

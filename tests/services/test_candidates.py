@@ -85,7 +85,7 @@ def test_uploads_that_are_not_active_do_not_slow_the_choice(
 def test_whether_it_is_active_is_known_of_each_hostname(
     database: Database, engine: sa.Engine
 ) -> None:
-    """Whoever changes the certificate."""
+    """A trigger copies the flag, also if SQL changes the certificate behind the service."""
     (owner,) = add_users(engine, 1)
     with engine.begin() as connection:
         connection.execute(sa.insert(HostnameClaim), {"hostname": _NAME, "user_id": owner})

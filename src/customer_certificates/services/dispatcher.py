@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Lane:
-    """What this worker has of one endpoint's: runs that wait, and how many senders they have."""
+    """The runs of one endpoint that this worker has claimed, and the senders that they use."""
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant

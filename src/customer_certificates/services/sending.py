@@ -103,7 +103,7 @@ class Sending:
             outcomes.append(_outcome(delivery, attempt, retry_after, self._now()))
             self._metrics.delivery(outcomes[-1].status, attempt.seconds)
             if outcomes[-1].status != "delivered" or attempt.seconds > SLOW_SECONDS:
-                # What is behind it comes again: others have their turn with the sender.
+                # The deliveries behind it are claimed again, so other endpoints get the sender.
                 break
         return Sent(run, outcomes, is_gone, answered, seconds)
 

@@ -9,7 +9,7 @@ from sqlalchemy import DateTime, text
 
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import migration_engine
-from customer_certificates.gateways.schema import SchemaError, grant, require_utf8
+from customer_certificates.gateways.database.schema import SchemaError, grant, require_utf8
 from customer_certificates.models import Base
 
 # Any number: two migrations that start at once must ask for the same lock.

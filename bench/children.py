@@ -13,9 +13,9 @@ import certifi
 import httpx
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from customer_certificates.gateways.children import Children
+from customer_certificates.gateways.sandbox.pool import Children
 from customer_certificates.pki.examination import Examiner, Request, encode
-from customer_certificates.pki.material import Material
+from customer_certificates.pki.submission import Material
 from tests import hostile
 from tests.factories import a_pair
 from tests.pki import authority

@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 
-from customer_certificates.crypto.blob import DataKey, Place
 from customer_certificates.crypto.seal import seal
+from customer_certificates.crypto.sealed_format import DataKey, Place
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.gateways.master_keys import file
-from customer_certificates.services.data_keys import associated_of
+from customer_certificates.services.keys.data_keys import associated_of
 from tests.factories import a_pair
 
 from .workloads import SERVED, WORKLOADS

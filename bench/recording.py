@@ -10,25 +10,25 @@ from typing import Any
 import certifi
 import sqlalchemy as sa
 
-from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.database import Call, Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.gateways.sandbox.pool import Children
 from customer_certificates.models import Delivery
 from customer_certificates.pki.examination import Examiner
-from customer_certificates.pki.name_policy import NamePolicy
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.callers import Caller
-from customer_certificates.services.certificates import Certificates
-from customer_certificates.services.data_keys import DataKeys
-from customer_certificates.services.events import Events
-from customer_certificates.services.hostname_ownership import OwnershipRules
-from customer_certificates.services.hostnames import Hostnames
-from customer_certificates.services.inspection import Inspection
-from customer_certificates.services.intermediates import Intermediates
-from customer_certificates.services.private_keys import PrivateKeys
+from customer_certificates.pki.names.policy import NamePolicy
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.certificates.intermediates import Intermediates
+from customer_certificates.services.certificates.requests import Activation
+from customer_certificates.services.certificates.service import Certificates
+from customer_certificates.services.certificates.validation import Inspection
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.hostnames.changes import OwnershipRules
+from customer_certificates.services.hostnames.ownership import Hostnames
+from customer_certificates.services.keys.data_keys import DataKeys
+from customer_certificates.services.keys.private_keys import PrivateKeys
+from customer_certificates.services.principal import Caller
 from customer_certificates.services.revisions import Revisions
-from customer_certificates.services.uploads import Activation
 from tests.tables import add_certificates, add_users
 
 from .clock import now

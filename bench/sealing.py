@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-from customer_certificates.crypto.blob import DataKey, Place
 from customer_certificates.crypto.seal import seal
+from customer_certificates.crypto.sealed_format import DataKey, Place
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.crypto.unseal import unseal
 from tests.factories import a_pair

@@ -20,14 +20,14 @@ import msgspec
 import psycopg
 import sqlalchemy as sa
 
+from customer_certificates.composition.keys import master_keys_of
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import Call, Database, migration_engine
+from customer_certificates.gateways.database.schema import migrate
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.schema import migrate
-from customer_certificates.keys import master_keys_of
 from customer_certificates.models import Webhook
-from customer_certificates.services.events import CertificateState, Events
-from customer_certificates.services.webhook_secrets import WebhookSecrets
+from customer_certificates.services.events.log import CertificateState, Events
+from customer_certificates.services.webhooks.secrets import WebhookSecrets
 from tests.receiver import Receiver
 from tests.servers import a_role_that_owns_nothing, start_postgresql
 from tests.tables import add_users
@@ -213,7 +213,7 @@ def _receive() -> None:
 
 
 def _work() -> None:
-    from customer_certificates.worker import work
+    from customer_certificates.background.worker import work
 
     work(Config.from_environ())
 

@@ -17,8 +17,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from customer_certificates.cli.terminators import sync
 from customer_certificates.client.sync.status import Status
-from customer_certificates.client.terminator_commands import sync
 
 from .servers import Server, free_port
 from .service import COMMAND, Forked, environment

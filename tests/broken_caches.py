@@ -19,14 +19,14 @@ from sqlalchemy import make_url
 from customer_certificates import app
 from customer_certificates.cli import main
 from customer_certificates.config import Config
-from customer_certificates.gateways.cache import Page
+from customer_certificates.gateways.cache.page_cache import Page
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.services.callers import Caller, KnownUser
-from customer_certificates.services.certificates import Certificates
-from customer_certificates.services.listing import CertificateFilter, Listing
-from customer_certificates.services.users import Users
-from customer_certificates.services.versions import Versions
-from customer_certificates.services.views import Tags, tag_of_revision
+from customer_certificates.services.certificates.listing import CertificateFilter, Listing
+from customer_certificates.services.certificates.service import Certificates
+from customer_certificates.services.certificates.versions.service import Versions
+from customer_certificates.services.certificates.views import Tags, tag_of_revision
+from customer_certificates.services.principal import Caller, KnownUser
+from customer_certificates.services.users.users import Users
 
 _HOLD_SECONDS = 0.03
 _CALL_SECONDS = 0.05

@@ -15,14 +15,13 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import Application, create_app
+from customer_certificates.composition.keys import master_keys_of
 from customer_certificates.config import Config
-from customer_certificates.gateways import sqlite
-from customer_certificates.gateways.children import Children
-from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.database import Database, sqlite
+from customer_certificates.gateways.database.schema import migrate
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.schema import migrate
-from customer_certificates.keys import master_keys_of
+from customer_certificates.gateways.sandbox.pool import Children
 from customer_certificates.pki.examination import Examiner
 
 from .dns_server import DnsServer, knot_program, start_knot

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from customer_certificates.crypto import tokens
-from customer_certificates.crypto.tokens import TokenKind
+from customer_certificates.crypto import token_format as tokens
+from customer_certificates.crypto.token_format import TokenKind
 from customer_certificates.models import Token
-from customer_certificates.services.rights import SCOPES
+from customer_certificates.services.access.permissions import SCOPES
 
 DAY = timedelta(days=1)
 

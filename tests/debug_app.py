@@ -5,9 +5,9 @@ import logging
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from customer_certificates import server
 from customer_certificates.config import Config
-from customer_certificates.server import make_app as server_make_app
+from customer_certificates.server import main as server
+from customer_certificates.server.main import make_app as server_make_app
 
 if TYPE_CHECKING:
     from customer_certificates.app import Application

@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 
+from customer_certificates.background.worker import work
 from customer_certificates.config import Config
-from customer_certificates.services import deliveries, sending
-from customer_certificates.worker import work
+from customer_certificates.services.webhooks import queue as deliveries
+from customer_certificates.services.webhooks import sender as sending
 
 
 def main() -> None:

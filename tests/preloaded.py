@@ -7,7 +7,7 @@ import gc
 
 from sqlalchemy.orm import configure_mappers
 
-from customer_certificates.gateways.nursery import prepare_to_fork
+from customer_certificates.gateways.sandbox.fork_server import prepare_to_fork
 
 # A command's first query would do it.
 configure_mappers()

@@ -18,11 +18,11 @@ import psutil
 from alembic.config import main as alembic
 from prometheus_client import values as prometheus_values
 
-from customer_certificates import server
 from customer_certificates.cli import main
 from customer_certificates.client.sync import publishing
-from customer_certificates.gateways import nursery
-from customer_certificates.supervisor import Supervisor, Work
+from customer_certificates.gateways.sandbox import fork_server as nursery
+from customer_certificates.server import main as server
+from customer_certificates.server.supervisor import Supervisor, Work
 
 from . import broken_caches, debug_app, moved_clock
 from .servers import free_port
@@ -41,7 +41,7 @@ _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
     [
         f"customer_certificates.{room}"
-        for room in ("app", "cli", "client.syncing", "maintenance", "server", "worker")
+        for room in ("app", "background.worker", "cli", "client.sync.command", "server.main")
     ]
     # Typer imports the first one when it reads arguments, and the second one for its help.
     + ["typer._adapters", "typer.rich_utils", __name__, f"{__package__}.preloaded"]

@@ -22,7 +22,7 @@ from customer_certificates.models import (
     email_key,
     new_revision,
 )
-from customer_certificates.services.callers import Caller
+from customer_certificates.services.principal import Caller
 
 from .factories import a_user
 

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
-from customer_certificates.crypto.signatures import Signer, new_key
-from customer_certificates.gateways.audit_files import private_key
+from customer_certificates.crypto.ed25519 import Signer, new_key
+from customer_certificates.gateways.files.audit_files import private_key
 
 from .conftest import Backend
 from .factories import a_user

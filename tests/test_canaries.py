@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from customer_certificates.crypto import tokens
+from customer_certificates.crypto import token_format as tokens
 
 from .conftest import Backend
 from .credentials import bearer, make_token

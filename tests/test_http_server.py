@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from customer_certificates.gateways import loop
-from customer_certificates.http_server import HttpServer
-from customer_certificates.http_server import connection as connections
-from customer_certificates.http_server import server as servers
+from customer_certificates.server import connection as connections
+from customer_certificates.server import listener as servers
+from customer_certificates.server.listener import HttpServer
 
 _WAIT_SECONDS = 30
 _LARGE = b"x" * 2**20

@@ -16,9 +16,9 @@ import httpx
 import pytest
 from cryptography import x509
 
+from customer_certificates.gateways.database.schema import migrate
 from customer_certificates.gateways.master_keys import make
-from customer_certificates.gateways.schema import migrate
-from customer_certificates.gateways.tls_files import TlsFileError, read_pair
+from customer_certificates.server.tls_files import TlsFileError, read_pair
 
 from .factories import Pair, a_pair
 from .service import Service, run

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.gateways.held_names import HeldNames
+from customer_certificates.gateways.files.file_locks import HeldNames
 from customer_certificates.models import KeptAnswer
 
 from .conftest import Backend

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from customer_certificates.app import create_app
 from customer_certificates.gateways import loop
 from customer_certificates.gateways.database import EVERYBODY, Database
-from customer_certificates.http_server import HttpServer
+from customer_certificates.server.listener import HttpServer
 
 from .conftest import Backend
 from .factories import a_user, an_upload

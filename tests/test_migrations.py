@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import Database, migration_engine
+from customer_certificates.gateways.database.schema import SchemaError, head, migrate, require_head
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.schema import SchemaError, head, migrate, require_head
 from customer_certificates.models import (
     AS_BODY,
     Base,
@@ -38,8 +38,8 @@ from customer_certificates.models import (
     User,
     stored_size,
 )
-from customer_certificates.pki.verification import name_hash
-from customer_certificates.services.usage import COUNTERS, Usage
+from customer_certificates.pki.chain.verification import name_hash
+from customer_certificates.services.quotas.usage import COUNTERS, Usage
 
 from .conftest import Backend
 from .factories import a_pair

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
-from customer_certificates.crypto import tokens
+from customer_certificates.crypto import token_format as tokens
 from customer_certificates.gateways.database import migration_engine, shown_url
-from customer_certificates.gateways.modes import ModeError, enter_mode
+from customer_certificates.gateways.database.modes import ModeError, enter_mode
 from customer_certificates.models import ServiceLatch, ServiceSecret
 
 from .client.trees import write

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import description
-from customer_certificates.resources.openapi import plain_template
+from customer_certificates.web.openapi import plain_template
 
 from .conftest import Backend
 from .credentials import bearer, make_token

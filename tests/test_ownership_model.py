@@ -23,8 +23,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from customer_certificates.app import create_app
 from customer_certificates.errors import Conflict, NotFound
 from customer_certificates.gateways.database import Database
-from customer_certificates.pki.winners import Candidate, decide
-from customer_certificates.services.hostnames import Hostnames
+from customer_certificates.pki.selection import Candidate, decide
+from customer_certificates.services.hostnames.ownership import Hostnames
 
 from .conftest import Backend
 from .ownership import hostnames_on

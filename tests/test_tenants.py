@@ -11,10 +11,10 @@ from falcon import Request, Response
 from falcon.testing import Result, TestClient
 
 from customer_certificates.app import create_app, description
-from customer_certificates.crypto import tokens
+from customer_certificates.crypto import token_format as tokens
 from customer_certificates.models import NEVER, Token, User, Webhook
-from customer_certificates.services.pending_versions import shown
-from customer_certificates.services.rights import SCOPES
+from customer_certificates.services.access.permissions import SCOPES
+from customer_certificates.services.certificates.versions.pending import shown
 
 from .conftest import Backend
 from .credentials import Made, bearer, make_token

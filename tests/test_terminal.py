@@ -13,9 +13,9 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from customer_certificates.client import syncing
+from customer_certificates.client.sync import command as syncing
 from customer_certificates.client.sync.status import Status
-from customer_certificates.client.wording import console
+from customer_certificates.client.text import console
 from customer_certificates.gateways.log_format import configure_logging
 from customer_certificates.terminal import escaped, escaped_lines, note, say, show
 
@@ -32,14 +32,14 @@ ENCODABLE = HOSTILE.replace("\udcff", "")
 _WRITERS = {"print", "echo", "secho", "print_json", "Console", "SafeConsole", "StreamHandler"}
 _ALLOWED = {
     "terminal.py": {"print", "stderr"},
-    "client/wording.py": {"SafeConsole", "stdout", "stderr"},
+    "client/text.py": {"SafeConsole", "stdout", "stderr"},
     "gateways/log_format.py": {"StreamHandler", "stderr"},
     # Routes, addresses and numbers, none of which a client can make up.
     "gateways/request_lines.py": {"stdout"},
     # What a WSGI environment names; Falcon writes nothing there.
-    "http_server/requests.py": {"stderr"},
+    "server/request.py": {"stderr"},
     # Flushed before a process is forked.
-    "supervisor.py": {"stdout", "stderr"},
+    "server/supervisor.py": {"stdout", "stderr"},
 }
 
 

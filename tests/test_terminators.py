@@ -17,9 +17,9 @@ from cryptography import x509
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.pki.placeholders import placeholder
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.cutovers import Cutovers
-from customer_certificates.services.events import Events
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.certificates.versions.cutovers import Cutovers
+from customer_certificates.services.events.log import Events
 
 from .agents import EDGES, start_edge
 from .client.unloadable import KINDS, unloadable

@@ -25,11 +25,11 @@ from falcon.testing import TestClient
 from standardwebhooks import Webhook as Verifier
 
 from customer_certificates.app import create_app
+from customer_certificates.background.worker import work
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import Delivery, KeyDeletions, User
-from customer_certificates.services.events import CertificateState, Events
-from customer_certificates.worker import work
+from customer_certificates.services.events.log import CertificateState, Events
 
 from . import hasty_worker
 from .conftest import Backend

@@ -14,9 +14,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from customer_certificates.pki.chains import Roots
+from customer_certificates.pki.chain.completion import Roots
 from customer_certificates.pki.examination import examine
-from customer_certificates.pki.material import Material
+from customer_certificates.pki.submission import Material
 from tests.corpus.keys import pkcs8
 from tests.differential.generator import pem
 

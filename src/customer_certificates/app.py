@@ -8,33 +8,31 @@ from typing import Any
 import falcon
 from falcon.routing.converters import BaseConverter
 
+from .composition.examinations import roots_of
+from .composition.keys import master_keys_of
+from .composition.ownership import ownership_rules
+from .composition.proofs import proofs_of
 from .config import Config
 from .errors import Refusal
-from .examinations import roots_of
-from .gateways import modes
-from .gateways.cache import Pages
-from .gateways.changes import Changes
-from .gateways.children import Children
-from .gateways.counters import Counters
-from .gateways.database import Database
+from .gateways.cache.counters import Counters
+from .gateways.cache.page_cache import Pages
+from .gateways.database import Database, modes
+from .gateways.database.changes import Changes
 from .gateways.metrics import Metrics
-from .gateways.outbound import Outbound
+from .gateways.outbound_http import Outbound
 from .gateways.request_lines import RequestLines
-from .keys import master_keys_of
+from .gateways.sandbox.pool import Children
+from .middleware.access_log import RequestLog
 from .middleware.authentication import Authenticated
+from .middleware.client_address import Peer
 from .middleware.idempotency import Idempotency
 from .middleware.json_only import JsonOnly
-from .middleware.limits import Limits, LimitsOfRefused
-from .middleware.open_mode import OpenMode
-from .middleware.peer import Peer
+from .middleware.loopback_only import OpenMode
+from .middleware.rate_limit import Limits, LimitsOfRefused
 from .middleware.refused import Refused
-from .middleware.request_log import RequestLog
 from .middleware.tenants import Tenants
-from .ownership import ownership_rules
 from .pki.examination import examiner_of
-from .pki.names import normalise
-from .proofs import proofs_of
-from .resources import openapi, problems, replies
+from .pki.names.hostnames import normalise
 from .resources.audit import AuditResource, UserAuditResource
 from .resources.certificates import (
     ActiveResource,
@@ -43,14 +41,10 @@ from .resources.certificates import (
     CheckResource,
 )
 from .resources.challenges import ChallengeResource, VerifyResource
-from .resources.documentation import DocsResource, OpenApiResource
-from .resources.email_verification import (
-    EmailVerificationLinkResource,
-    UserEmailVerificationResource,
-)
+from .resources.docs import DocsResource, OpenApiResource
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
-from .resources.healthcheck import HealthcheckResource, LivezResource
+from .resources.health import HealthcheckResource, LivezResource
 from .resources.hostnames import (
     HostnameResource,
     HostnamesResource,
@@ -58,9 +52,7 @@ from .resources.hostnames import (
     UserHostnamesResource,
 )
 from .resources.metrics import MetricsResource
-from .resources.payloads import LARGEST_ID
-from .resources.quotas import QuotasResource
-from .resources.resolve import ResolveResource
+from .resources.resolver import ResolveResource
 from .resources.terminators import (
     CaddyAskResource,
     CaddyResource,
@@ -70,50 +62,58 @@ from .resources.terminators import (
     TerminatorsResource,
     TraefikResource,
 )
-from .resources.tokens import TokenResource, TokensResource
-from .resources.users import UserResource, UsersResource
+from .resources.users.email_verification import (
+    EmailVerificationLinkResource,
+    UserEmailVerificationResource,
+)
+from .resources.users.quotas import QuotasResource
+from .resources.users.tokens import TokenResource, TokensResource
+from .resources.users.users import UserResource, UsersResource
 from .resources.versions import PendingResource, RollbackResource, VersionsResource
 from .resources.webhooks import webhook_routes
-from .services.address_verification import AddressVerification
-from .services.attempts import Attempts
-from .services.audit import Audit
-from .services.audit_pages import AuditPages
-from .services.authentication import Authentication
-from .services.candidates import Candidates
-from .services.certificates import Certificates
-from .services.challenges import Challenges
-from .services.data_keys import DataKeys
-from .services.database_secret import DatabaseSecret
-from .services.email_verifications import EmailVerifications
-from .services.event_pages import EventPages
-from .services.events import Events
-from .services.expiring import Expiring
-from .services.feed import Feed
+from .services.access.authentication import Authentication
+from .services.access.login_throttle import Attempts
+from .services.access.permissions import OPERATORS
+from .services.access.permissions import users as of_users
+from .services.access.token_usage import LastUses
+from .services.access.tokens import Tokens
+from .services.audit.listing import AuditPages
+from .services.audit.log import Audit
+from .services.certificates.candidates import Candidates
+from .services.certificates.intermediates import Intermediates
+from .services.certificates.listing import Listing
+from .services.certificates.service import Certificates
+from .services.certificates.validation import Inspection
+from .services.certificates.versions.service import Versions
+from .services.challenges.service import Challenges
+from .services.events.listing import EventPages
+from .services.events.log import Events
+from .services.expiry.upcoming import Expiring
 from .services.health import Health
-from .services.hostname_owners import HostnameOwners
-from .services.hostnames import Hostnames
-from .services.inspection import Inspection
-from .services.intermediates import Intermediates
-from .services.last_uses import LastUses
-from .services.listing import Listing
-from .services.passwords import Passwords
-from .services.private_keys import PrivateKeys
-from .services.quotas import Quotas
-from .services.redelivery import Redelivery
-from .services.repeats import Repeats, Replayed
-from .services.resolving import Resolving
+from .services.hostnames.owners import HostnameOwners
+from .services.hostnames.ownership import Hostnames
+from .services.idempotency import Repeats, Replayed
+from .services.keys.data_keys import DataKeys
+from .services.keys.database_secret import DatabaseSecret
+from .services.keys.private_keys import PrivateKeys
 from .services.revisions import Revisions
-from .services.rights import OPERATORS
-from .services.rights import users as of_users
-from .services.served_keys import ServedKeys
-from .services.serving import ServingStates
-from .services.terminator_pages import TerminatorPages
-from .services.terminators import Terminators
-from .services.tokens import Tokens
-from .services.users import Users
-from .services.versions import Versions
-from .services.webhook_secrets import WebhookSecrets
-from .services.webhooks import Webhooks
+from .services.terminators.exports import Terminators
+from .services.terminators.feed import Feed
+from .services.terminators.key_release import ServedKeys
+from .services.terminators.listing import TerminatorPages
+from .services.terminators.reports import ServingStates
+from .services.terminators.resolver import Resolving
+from .services.users.address_verification import AddressVerification
+from .services.users.email_verifications import EmailVerifications
+from .services.users.password_hashing import Passwords
+from .services.users.quotas import Quotas
+from .services.users.users import Users
+from .services.webhooks.endpoints import Webhooks
+from .services.webhooks.redelivery import Redelivery
+from .services.webhooks.secrets import WebhookSecrets
+from .web import openapi, problems
+from .web import responses as replies
+from .web.request_parsing import LARGEST_ID
 
 _HEALTH = ("/healthcheck", "/livez")
 # So many requests at once wait for a password to be hashed; others are refused.

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from customer_certificates.client import api
+from customer_certificates.client.api import client as api
 
 # These become another account, which only root can.
 collect_ignore = [] if os.geteuid() == 0 else ["test_second_account.py"]

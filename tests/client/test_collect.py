@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, pkcs7
 
-from customer_certificates.client.collect import Candidate, Collected, collect
+from customer_certificates.client.importing.pairing import Candidate, Collected, collect
 
 from ..corpus.sealed import (
     PASSPHRASE,

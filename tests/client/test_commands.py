@@ -9,12 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from customer_certificates.client.commands import (
-    import_certificates,
-    inspect_files,
-    list_expiring,
-)
-from customer_certificates.client.terminator_commands import probe, sync
+from customer_certificates.cli.certificates import import_certificates, inspect_files, list_expiring
+from customer_certificates.cli.terminators import probe, sync
 
 from .stub import a_stub
 from .trees import issued, write

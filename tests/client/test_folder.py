@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from customer_certificates.client.sync.directory import UntrustedError
-from customer_certificates.client.sync.folder import Folder, FolderError
+from customer_certificates.client.sync.files.directory import UntrustedError
+from customer_certificates.client.sync.files.folder import Folder, FolderError
 from customer_certificates.client.sync.state import State
 
 from ..agents import typed

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from customer_certificates.client import inspect
+from customer_certificates.client.inspecting import command as inspect
 
 from .trees import NOW, Issued, an_authority, issued, write
 

@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from customer_certificates.cli.terminators import probe
 from customer_certificates.client.probe import Address, read_address
-from customer_certificates.client.terminator_commands import probe
 
 from ..agents import Edge, start_edge
 from ..factories import a_pair, a_user, an_upload

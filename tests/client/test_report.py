@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from customer_certificates.client import report
-from customer_certificates.client.collect import Candidate, Collected, LeftOut, collect
-from customer_certificates.client.upload import Outcome, Result
-from customer_certificates.client.wording import SafeConsole
+from customer_certificates.client.importing import summary as report
+from customer_certificates.client.importing.pairing import Candidate, Collected, LeftOut, collect
+from customer_certificates.client.importing.upload import Outcome, Result
+from customer_certificates.client.text import SafeConsole
 from customer_certificates.errors import Finding
 
 from .trees import NOW, issued, write

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from customer_certificates.client.sync.folder import Folder, FolderError
+from customer_certificates.client.sync.files.folder import Folder, FolderError
 
 from ..accounts import SERVER, SERVER_GROUP, as_server
 from ..agents import typed

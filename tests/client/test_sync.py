@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from customer_certificates.client import syncing
-from customer_certificates.client.syncing import Wish
-from customer_certificates.client.terminator_commands import default_name
+from customer_certificates.cli.terminators import default_name
+from customer_certificates.client.sync import command as syncing
+from customer_certificates.client.sync.command import Wish
 
 from ..agents import RunningAgent, typed
 from ..pki.authority import NOW, a_leaf, ec_key, issue, rsa_key

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from customer_certificates.client import importing
-from customer_certificates.client.answers import Unreachable
-from customer_certificates.client.api import Api
-from customer_certificates.client.collect import Candidate, collect
-from customer_certificates.client.connection import seconds_of
-from customer_certificates.client.upload import Result, UploadOptions, upload_all
+from customer_certificates.client.api.client import Api
+from customer_certificates.client.api.connection import seconds_of
+from customer_certificates.client.api.responses import Unreachable
+from customer_certificates.client.importing import command as importing
+from customer_certificates.client.importing.pairing import Candidate, collect
+from customer_certificates.client.importing.upload import Result, UploadOptions, upload_all
 
 from ..factories import a_user
 from ..service import Service, run

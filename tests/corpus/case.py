@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from customer_certificates.errors import Severity
-from customer_certificates.pki.material import Material, Trust
+from customer_certificates.pki.submission import Material, Trust
 
 from .authority import NOW, WWW
 from .keys import ec_key, pkcs8

@@ -3,8 +3,8 @@
 import base64
 from collections.abc import Iterator
 
-from customer_certificates.pki import ber
-from customer_certificates.pki.material import Material
+from customer_certificates.pki.asn1 import ber
+from customer_certificates.pki.submission import Material
 
 from .authority import WWW, intermediate, leaf, root
 from .case import Case, Expected, error, info, key_pem, pem

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from customer_certificates.crypto.blob import CannotOpen, DataKey, Place
 from customer_certificates.crypto.seal import seal
+from customer_certificates.crypto.sealed_format import CannotOpen, DataKey, Place
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.crypto.unseal import unseal
 

@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from customer_certificates.crypto import tokens
-from customer_certificates.crypto.tokens import TokenKind
+from customer_certificates.crypto import token_format as tokens
+from customer_certificates.crypto.token_format import TokenKind
 
 SECRET = "0" * 42 + "z"
 # Known from outside: the form that scanners for lost secrets are told.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from customer_certificates.pki.material import Examined
-from customer_certificates.pki.path import MOST_DEPTH
+from customer_certificates.pki.chain.path import MOST_DEPTH
+from customer_certificates.pki.submission import Examined
 
 from .generator import Pki
 from .openssl import verify

@@ -13,11 +13,11 @@ from falcon.testing import TestClient
 from sqlalchemy import Engine
 
 from customer_certificates.app import create_app
-from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.pki.chains import Roots
+from customer_certificates.gateways.sandbox.pool import Children
+from customer_certificates.pki.chain.completion import Roots
 from customer_certificates.pki.examination import Examiner, Request, decode, encode, examine
-from customer_certificates.pki.material import Material
+from customer_certificates.pki.submission import Material
 
 from ..conftest import Backend
 from ..factories import a_user

@@ -10,8 +10,8 @@ import pytest
 
 from customer_certificates.errors import Refusal, TooManyRequests, Unavailable
 from customer_certificates.gateways import loop
-from customer_certificates.gateways.admission import TENANT, Slots
-from customer_certificates.gateways.budgets import CpuBudget
+from customer_certificates.gateways.admission.budgets import CpuBudget
+from customer_certificates.gateways.admission.limiter import TENANT, Slots
 
 _LONG = 30.0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from customer_certificates.gateways.alarms import Alarm
+from customer_certificates.gateways.signals import Alarm
 
 
 @pytest.fixture

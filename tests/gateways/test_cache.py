@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from customer_certificates.app import create_app
-from customer_certificates.gateways.cache import Page, Pages
+from customer_certificates.gateways.cache.page_cache import Page, Pages
 from customer_certificates.gateways.metrics import Metrics
 
 from ..conftest import Backend

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from customer_certificates.errors import TooManyRequests, Unavailable
-from customer_certificates.gateways import children as module
-from customer_certificates.gateways.children import Children, TooCostly
+from customer_certificates.gateways.sandbox import pool as module
+from customer_certificates.gateways.sandbox.pool import Children, TooCostly
 
 from .costly_work import prepare, prepare_where_there_is
 from .test_admission import as_tenant

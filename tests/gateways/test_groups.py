@@ -10,9 +10,9 @@ from sqlalchemy import BigInteger, Text, bindparam, func, select, update
 
 from customer_certificates.errors import TooManyRequests, Unavailable
 from customer_certificates.gateways import loop
-from customer_certificates.gateways.admission import TENANT
+from customer_certificates.gateways.admission.limiter import TENANT
 from customer_certificates.gateways.database import Call, ConstraintBroken, Database
-from customer_certificates.gateways.prepared import Row
+from customer_certificates.gateways.database.prepared import Row
 from customer_certificates.models import User
 
 from .test_pipe import together, users, whose

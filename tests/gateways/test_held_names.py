@@ -7,12 +7,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from customer_certificates.gateways.held_names import HeldNames
+from customer_certificates.gateways.files.file_locks import HeldNames
 
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from customer_certificates.gateways.held_names import HeldNames
+from customer_certificates.gateways.files.file_locks import HeldNames
 assert HeldNames(Path(sys.argv[1])).hold("name", 0)
 print("held", flush=True)
 time.sleep(60)

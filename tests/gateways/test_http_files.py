@@ -8,7 +8,11 @@ from time import sleep
 import pytest
 
 from customer_certificates.gateways.http_files import MOST_BYTES, FileMissing, HttpFiles
-from customer_certificates.gateways.outbound import Outbound, TargetForbidden, TargetUnreachable
+from customer_certificates.gateways.outbound_http import (
+    Outbound,
+    TargetForbidden,
+    TargetUnreachable,
+)
 
 from ..factories import a_pair
 from .receiver import Received, Receiver

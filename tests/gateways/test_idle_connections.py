@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from customer_certificates.gateways.outbound import idle
-from customer_certificates.gateways.outbound.idle import IdleConnections, Way
+from customer_certificates.gateways.outbound_http import idle_connections as idle
+from customer_certificates.gateways.outbound_http.idle_connections import IdleConnections, Way
 
 HERE = Way("https", "a.example", 443, "192.0.2.1")
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from customer_certificates.gateways.outbound import (
+from customer_certificates.gateways.outbound_http import (
     Answer,
     Outbound,
     TargetForbidden,
     TargetUnreachable,
 )
-from customer_certificates.gateways.outbound.addresses import is_of_this_machine
-from customer_certificates.gateways.outbound.lookups import system_addresses
+from customer_certificates.gateways.outbound_http.blocked_addresses import is_of_this_machine
+from customer_certificates.gateways.outbound_http.resolver import system_addresses
 
 from ..factories import a_pair
 from .forbidden_targets import FORBIDDEN

@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, Text, bindparam, cast, func, select
 from customer_certificates.errors import Unavailable
 from customer_certificates.gateways import loop
 from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.database.prepared import IdentifiedStatement, Prepared
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.prepared import IdentifiedStatement, Prepared
 from customer_certificates.models import User
 
 from ..servers import free_port

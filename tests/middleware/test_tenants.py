@@ -7,9 +7,9 @@ import pytest
 from falcon import Request, Response
 from falcon.testing import TestClient
 
-from customer_certificates.gateways.admission import TENANT
+from customer_certificates.gateways.admission.limiter import TENANT
 from customer_certificates.middleware.tenants import Tenants
-from customer_certificates.services.callers import Caller
+from customer_certificates.services.principal import Caller
 
 V4, V6 = "192.0.2.1", "2001:db8::1"
 

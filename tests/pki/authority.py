@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from customer_certificates.pki.certificates import Certificate, read
+from customer_certificates.pki.x509.certificate import Certificate, read
 
 # When the tests take place: nothing in them reads the clock.
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -13,9 +13,16 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["customer_certificates"]):
-    from customer_certificates.pki import certificates, costs, examination, keys, names, pem, pkcs12
-    from customer_certificates.pki.material import Material
-    from customer_certificates.pki.roots import Roots
+    from customer_certificates.pki import examination
+    from customer_certificates.pki.chain.trust_store import Roots
+    from customer_certificates.pki.keys import cost_limits as costs
+    from customer_certificates.pki.keys import pkcs12
+    from customer_certificates.pki.keys.loading import pkcs8
+    from customer_certificates.pki.keys.reading import read_key
+    from customer_certificates.pki.names import hostnames as names
+    from customer_certificates.pki.pem import reader as pem
+    from customer_certificates.pki.submission import Material
+    from customer_certificates.pki.x509 import certificate as certificates
 
 from ..corpus.case import CASES, ROOTS, Case, read
 
@@ -34,10 +41,10 @@ def _pem(data: bytes) -> None:
 
 
 def _key(data: bytes) -> None:
-    read = keys.read_key(data, _PASSPHRASE)
+    read = read_key(data, _PASSPHRASE)
     assert read.key or read.findings
     if read.key:
-        assert keys.pkcs8(read.key)
+        assert pkcs8(read.key)
 
 
 def _pkcs12(data: bytes) -> None:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from customer_certificates.pki.ber import INTEGER, OCTET_STRING, OID, SEQUENCE, encode
+from customer_certificates.pki.asn1.ber import INTEGER, OCTET_STRING, OID, SEQUENCE, encode
 
 PBES2, PBKDF2 = "2a864886f70d01050d", "2a864886f70d01050c"
 SCRYPT, PBMAC1 = "2b06010401da47040b", "2a864886f70d01050e"

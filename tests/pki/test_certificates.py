@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from OpenSSL import crypto
 
 from customer_certificates.errors import Finding
-from customer_certificates.pki import der
-from customer_certificates.pki.certificates import (
+from customer_certificates.pki.asn1 import der
+from customer_certificates.pki.x509.certificate import (
     Certificate,
     RawExtension,
     leaf_view,

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from customer_certificates.errors import Finding
-from customer_certificates.pki.certificates import Certificate, read
-from customer_certificates.pki.chains import Chain, Roots, build
-from customer_certificates.pki.verification import Anchors, name_hash
+from customer_certificates.pki.chain.completion import Chain, Roots, build
+from customer_certificates.pki.chain.verification import Anchors, name_hash
+from customer_certificates.pki.x509.certificate import Certificate, read
 
 from ..corpus import authority as corpus
 from ..corpus.case import pem

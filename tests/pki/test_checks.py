@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from customer_certificates.errors import Finding
-from customer_certificates.pki.certificates import Certificate, read
-from customer_certificates.pki.chain_checks import check_chain
-from customer_certificates.pki.checks import check_leaf
-from customer_certificates.pki.material import Trust
+from customer_certificates.pki.lint.chain import check_chain
+from customer_certificates.pki.lint.leaf import check_leaf
+from customer_certificates.pki.submission import Trust
+from customer_certificates.pki.x509.certificate import Certificate, read
 
 from ..corpus.authority import Authority, draft_authority
 from ..corpus.keys import dsa_key, ec_key, spki_of

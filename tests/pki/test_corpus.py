@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from customer_certificates.gateways.children import Children
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.pki import certificates, examination
+from customer_certificates.gateways.sandbox.pool import Children
+from customer_certificates.pki import examination
 from customer_certificates.pki.examination import Examiner, Request
-from customer_certificates.pki.keys import spki_of
-from customer_certificates.pki.material import Examined
-from customer_certificates.pki.pem import read_pem
+from customer_certificates.pki.keys.public_keys import spki_of
+from customer_certificates.pki.pem.reader import read_pem
+from customer_certificates.pki.submission import Examined
+from customer_certificates.pki.x509 import certificate as certificates
 
 from ..corpus.case import CASES, ROOTS, Case, read
 

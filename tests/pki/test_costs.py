@@ -3,8 +3,8 @@ import base64
 import pytest
 
 from customer_certificates.errors import Finding
-from customer_certificates.pki.keys import read_key
-from customer_certificates.pki.pkcs12 import read_pkcs12
+from customer_certificates.pki.keys.pkcs12 import read_pkcs12
+from customer_certificates.pki.keys.reading import read_key
 
 from . import made_by_hand as made
 from . import made_by_openssl

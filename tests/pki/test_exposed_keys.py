@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from customer_certificates.pki.exposed_keys import has_private_key
-from customer_certificates.pki.pem import read_pem
+from customer_certificates.pki.keys.exposed_keys import has_private_key
+from customer_certificates.pki.pem.reader import read_pem
 
 from ..corpus.case import key_pem, pem
 from ..corpus.keys import pkcs8, rsa_key

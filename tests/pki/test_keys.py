@@ -20,15 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from customer_certificates.errors import Finding
-from customer_certificates.pki.keys import (
-    PrivateKey,
-    key_algorithm,
-    mismatch,
-    pkcs8,
-    read_key,
-    spki_of,
-    weakness,
-)
+from customer_certificates.pki.keys.loading import pkcs8
+from customer_certificates.pki.keys.public_keys import PrivateKey, key_algorithm, mismatch, spki_of
+from customer_certificates.pki.keys.reading import read_key
+from customer_certificates.pki.keys.weak_keys import weakness
 
 from . import made_by_openssl as made
 from .made_by_hand import an_rsa_key, der_of, pkcs8_rsa, rsa_key, rsa_numbers
@@ -345,7 +340,7 @@ def test_a_key_in_the_blocklist_is_found(tmp_path: Path, damaged: bool) -> None:
     (folder / "blocklist.dat").write_bytes(b"" if damaged else entry)
     (folder / "badkeysdata.json").write_text('{"blocklists": [{"id": 7, "name": "leaked"}]}')
     asked = (
-        "import sys; from customer_certificates.pki.keys import *;"
+        "import sys; from customer_certificates.pki.keys.reading import *;"
         "key = read_key(sys.stdin.buffer.read(), None).key;"
         "print([one.detail for one in weakness(key.public_key())])"
     )

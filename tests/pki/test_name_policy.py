@@ -2,7 +2,7 @@
 
 import pytest
 
-from customer_certificates.pki.name_policy import NamePolicy
+from customer_certificates.pki.names.policy import NamePolicy
 
 POLICY = NamePolicy(
     ["platform.example.org", "*.internal.example.org"], ["edge.example.net", "192.0.2.99"]

@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customer_certificates.pki.extensions import GeneralName
-from customer_certificates.pki.names import MOST_HOSTNAMES, covers, hostnames_of, normalise
+from customer_certificates.pki.asn1.extensions import GeneralName
+from customer_certificates.pki.names.hostnames import (
+    MOST_HOSTNAMES,
+    covers,
+    hostnames_of,
+    normalise,
+)
 
 
 @pytest.mark.parametrize(

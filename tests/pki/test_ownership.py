@@ -9,8 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from customer_certificates.pki.name_policy import NamePolicy
-from customer_certificates.pki.ownership import (
+from customer_certificates.pki.names.ownership import (
     NONE,
     UNPROVEN,
     Claim,
@@ -22,6 +21,7 @@ from customer_certificates.pki.ownership import (
     decide,
     public_ca,
 )
+from customer_certificates.pki.names.policy import NamePolicy
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from customer_certificates.pki.exposed_keys import has_private_key
-from customer_certificates.pki.pem import read_pem
+from customer_certificates.pki.keys.exposed_keys import has_private_key
+from customer_certificates.pki.pem.reader import read_pem
 
 from . import made_by_openssl as made
 

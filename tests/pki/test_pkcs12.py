@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from customer_certificates.errors import Finding
-from customer_certificates.pki.keys import pkcs8, read_key
-from customer_certificates.pki.pkcs12 import read_keystore, read_pkcs12
+from customer_certificates.pki.keys.loading import pkcs8
+from customer_certificates.pki.keys.pkcs12 import read_keystore, read_pkcs12
+from customer_certificates.pki.keys.reading import read_key
 
 from . import made_by_hand as by_hand
 from . import made_by_openssl as made

@@ -2,7 +2,7 @@
 
 import pytest
 
-from customer_certificates.pki.registrable import registrable_domain
+from customer_certificates.pki.names.registrable import registrable_domain
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customer_certificates.pki.winners import (
+from customer_certificates.pki.selection import (
     Candidate,
     best,
     decide,

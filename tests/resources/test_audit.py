@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from falcon.testing import Result, TestClient
 
 from customer_certificates.models import AuditEntry
-from customer_certificates.services.audit_chain import GENESIS
+from customer_certificates.services.audit.hash_chain import GENESIS
 
 from ..factories import a_pair, a_user, an_upload
 from ..tables import NOW, dump
@@ -119,7 +119,7 @@ def test_requests_that_change_nothing_do_not_fill_the_audit(
     client: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that change something always have their entry."""
-    monkeypatch.setattr("customer_certificates.services.audit.MOST_WITHOUT_CHANGE", 3)
+    monkeypatch.setattr("customer_certificates.services.audit.log.MOST_WITHOUT_CHANGE", 3)
     user = f"/users/{owner}"
     before = len(entries(client, f"{user}/audit"))
     for _ in range(5):

@@ -134,7 +134,7 @@ def test_nothing_is_there_before_it_is_asked_for(asking: TestClient, owner: int,
 def test_too_many_checks_are_refused_for_a_while(
     asking: TestClient, owner: int, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("customer_certificates.services.challenge_limits.MOST_OF_DOMAIN", 0)
+    monkeypatch.setattr("customer_certificates.services.challenges.limits.MOST_OF_DOMAIN", 0)
     asking.simulate_post(path_of(owner, name))
 
     refused = asking.simulate_post(f"{path_of(owner, name)}/verify")

@@ -12,9 +12,9 @@ from falcon.testing import Result, TestClient
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import AuditEntry, Certificate, Event
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.cutovers import Cutovers
-from customer_certificates.services.events import Events
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.certificates.versions.cutovers import Cutovers
+from customer_certificates.services.events.log import Events
 
 from ..conftest import StoredKeys
 from ..credentials import bearer, make_token

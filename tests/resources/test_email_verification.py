@@ -18,10 +18,10 @@ from customer_certificates.config import SmtpServer
 from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.smtp import Mailer
 from customer_certificates.models import EmailVerification, EmailVerificationLink, User
-from customer_certificates.services.address_verification import AddressVerification
-from customer_certificates.services.callers import Caller
-from customer_certificates.services.mail_queue import Outgoing
-from customer_certificates.services.verification_mails import VerificationMails
+from customer_certificates.services.email.queue import Outgoing
+from customer_certificates.services.email.verification_links import VerificationMails
+from customer_certificates.services.principal import Caller
+from customer_certificates.services.users.address_verification import AddressVerification
 
 from ..conftest import MAIL, Backend
 from ..credentials import bearer, make_token

@@ -10,8 +10,8 @@ from falcon.testing import TestClient
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import CertificateHostname, User
-from customer_certificates.services.events import Events
-from customer_certificates.services.expiry import Expiry
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.expiry.notifier import Expiry
 
 from ..factories import a_pair, an_upload
 from ..tables import add_certificates, add_users

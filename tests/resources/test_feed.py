@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from falcon.testing import TestClient
 
-from customer_certificates.gateways.changes import Changes
+from customer_certificates.gateways.database.changes import Changes
 from customer_certificates.models import PrivateKey, User
-from customer_certificates.services import feed
+from customer_certificates.services.terminators import feed
 
 from ..conftest import Backend
 from ..credentials import bearer, make_token

@@ -9,7 +9,7 @@ from falcon.testing import Result, TestClient
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import AuditEntry, KeptAnswer
-from customer_certificates.services.repeats import Repeats
+from customer_certificates.services.idempotency import Repeats
 
 from ..factories import a_user, an_upload
 from ..tables import add_users, dump

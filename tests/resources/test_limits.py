@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import create_app
-from customer_certificates.gateways.token_buckets import TokenBuckets
+from customer_certificates.gateways.admission.token_buckets import TokenBuckets
 
 from ..conftest import Backend
 from . import refusal

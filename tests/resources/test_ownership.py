@@ -21,11 +21,11 @@ from customer_certificates.models import (
     HostnameNotice,
     Webhook,
 )
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.cutovers import Cutovers
-from customer_certificates.services.events import Events
-from customer_certificates.services.hostname_notice_delivery import HostnameNoticeDelivery
-from customer_certificates.services.quota_limits import DEFAULTS
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.certificates.versions.cutovers import Cutovers
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.hostnames.notice_delivery import HostnameNoticeDelivery
+from customer_certificates.services.quotas.limits import DEFAULTS
 from customer_certificates.services.revisions import Revisions
 
 from ..credentials import bearer, make_token
@@ -394,7 +394,7 @@ def test_a_notice_that_fails_keeps_no_other_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many fail: here, all that are read at once."""
-    delivery = "customer_certificates.services.hostname_notice_delivery"
+    delivery = "customer_certificates.services.hostnames.notice_delivery"
     monkeypatch.setattr(f"{delivery}._MOST_IN_A_RUN", 1)
     for hostname in ("a.example.com", "b.example.com"):
         store(reporting, stranger, self_signed(hostname), active=True)

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
-from customer_certificates.services.authentication import Authentication
-from customer_certificates.services.callers import Caller
+from customer_certificates.services.access.authentication import Authentication
+from customer_certificates.services.principal import Caller
 
 from ..credentials import bearer
 from ..factories import a_user

@@ -7,7 +7,7 @@ import pytest
 from falcon import Request, Response, testing
 
 from customer_certificates.errors import Forbidden
-from customer_certificates.middleware.peer import Peer
+from customer_certificates.middleware.client_address import Peer
 
 PROXIES = [ipaddress.ip_network(text) for text in ("10.0.0.0/24", "2001:db8::/64")]
 FOR, PROTO, HOST = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"

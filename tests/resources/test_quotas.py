@@ -14,11 +14,11 @@ from falcon.testing import Result, TestClient
 from customer_certificates.app import create_app
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import AuditEntry, KeptAnswer, Terminator, Token, User
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.cutovers import Cutovers
-from customer_certificates.services.events import Events
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.certificates.versions.cutovers import Cutovers
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.quotas.usage import COUNTERS, Usage
 from customer_certificates.services.rate_counts import RateCounts
-from customer_certificates.services.usage import COUNTERS, Usage
 
 from ..conftest import Backend
 from ..credentials import bearer, make_token

@@ -235,7 +235,7 @@ def test_however_much_others_have_for_a_name_its_owner_is_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """So many certificates at most are looked at: those that decide come first."""
-    monkeypatch.setattr("customer_certificates.services.candidates._MOST", 2)
+    monkeypatch.setattr("customer_certificates.services.certificates.candidates._MOST", 2)
     mine = add(reporting, owner, public(), active=False)
     for number in range(3):
         add(reporting, stranger, public(theirs, end=(90 + number) * DAY), grant_hostnames=True)

@@ -13,10 +13,12 @@ from sqlalchemy.exc import ProgrammingError
 
 from customer_certificates.app import create_app
 from customer_certificates.gateways.database import EVERYBODY, Database
-from customer_certificates.gateways.prepared import Prepared
-from customer_certificates.gateways.schema import SchemaError, require_walled
+from customer_certificates.gateways.database.prepared import Prepared
+from customer_certificates.gateways.database.schema import SchemaError, require_walled
 from customer_certificates.models import Base, Certificate
-from customer_certificates.services import certificates, contents, versions
+from customer_certificates.services.certificates import contents
+from customer_certificates.services.certificates import service as certificates
+from customer_certificates.services.certificates.versions import service as versions
 
 from ..conftest import Backend
 from ..tables import dump

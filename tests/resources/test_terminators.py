@@ -13,7 +13,7 @@ from falcon.testing import Result, TestClient
 
 from customer_certificates.app import Application, create_app
 from customer_certificates.models import AuditEntry, PrivateKey
-from customer_certificates.services.candidates import Candidates, Servable
+from customer_certificates.services.certificates.candidates import Candidates, Servable
 
 from ..conftest import Backend
 from ..credentials import bearer, make_token

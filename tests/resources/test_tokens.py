@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from falcon.testing import Result, TestClient
 
 from customer_certificates.app import create_app
-from customer_certificates.crypto import tokens
+from customer_certificates.crypto import token_format as tokens
 from customer_certificates.models import Token
-from customer_certificates.services.rights import SCOPES
+from customer_certificates.services.access.permissions import SCOPES
 
 from ..conftest import Backend
 from ..credentials import bearer, make_token

@@ -155,7 +155,9 @@ def test_a_limited_token_is_not_told_of_others_names(
 def test_too_many_certificates_for_one_configuration_are_refused(
     reporting: TestClient, owner: int, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
-    monkeypatch.setattr(f"customer_certificates.services.traefik_selection.{limit}", most)
+    monkeypatch.setattr(
+        f"customer_certificates.services.terminators.traefik_selection.{limit}", most
+    )
     add(reporting, owner, an_upload_of(a_leaf("Root", WWW)))
     configuration(reporting)
     add(reporting, owner, an_upload_of(a_leaf("Root", SHOP)))

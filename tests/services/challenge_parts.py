@@ -8,21 +8,21 @@ from customer_certificates.config import ResolverAddress
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.dns import Dns, Edge
 from customer_certificates.gateways.http_files import HttpFiles
-from customer_certificates.gateways.outbound import Outbound
-from customer_certificates.pki.name_policy import NamePolicy
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.callers import Caller
-from customer_certificates.services.challenge_checks import Checks
-from customer_certificates.services.challenge_limits import CheckLimits
-from customer_certificates.services.challenge_rounds import ChallengeRounds
-from customer_certificates.services.challenge_views import ChallengeView
-from customer_certificates.services.challenges import Challenges
-from customer_certificates.services.contests import Contests
-from customer_certificates.services.events import Events
-from customer_certificates.services.hostname_notice_delivery import HostnameNoticeDelivery
-from customer_certificates.services.hostname_ownership import OwnershipRules
-from customer_certificates.services.hostnames import Hostnames
-from customer_certificates.services.proving import Proving
+from customer_certificates.gateways.outbound_http import Outbound
+from customer_certificates.pki.names.policy import NamePolicy
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.challenges.checks import Checks
+from customer_certificates.services.challenges.contests import Contests
+from customer_certificates.services.challenges.limits import CheckLimits
+from customer_certificates.services.challenges.proving import Proving
+from customer_certificates.services.challenges.rounds import ChallengeRounds
+from customer_certificates.services.challenges.service import Challenges
+from customer_certificates.services.challenges.views import ChallengeView
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.hostnames.changes import OwnershipRules
+from customer_certificates.services.hostnames.notice_delivery import HostnameNoticeDelivery
+from customer_certificates.services.hostnames.ownership import Hostnames
+from customer_certificates.services.principal import Caller
 from customer_certificates.services.revisions import Revisions
 
 from ..dns_server import DnsServer

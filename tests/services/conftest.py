@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from customer_certificates.gateways import postgresql, sqlite
-from customer_certificates.gateways.prepared import Sent
+from customer_certificates.gateways.database import postgresql, sqlite
+from customer_certificates.gateways.database.prepared import Sent
 
 Counter = Callable[[Callable[[], Any]], list[str]]
 

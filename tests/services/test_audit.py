@@ -9,14 +9,14 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.crypto.signatures import Signer, Verifier, new_key
+from customer_certificates.crypto.ed25519 import Signer, Verifier, new_key
 from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.models import AuditEntry, AuditHead
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.audit_chain import GENESIS, Entry, hash_of
-from customer_certificates.services.audit_heads import AuditHeads, SignedHead, heads_of
-from customer_certificates.services.audit_verification import AuditVerification, Report
-from customer_certificates.services.callers import Caller
+from customer_certificates.services.audit.hash_chain import GENESIS, Entry, hash_of
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.audit.signed_heads import AuditHeads, SignedHead, heads_of
+from customer_certificates.services.audit.verification import AuditVerification, Report
+from customer_certificates.services.principal import Caller
 
 from ..tables import CALLER, NOW
 
@@ -94,7 +94,7 @@ def test_a_day_verifies(day: Day) -> None:
 def test_a_chain_longer_than_one_look_verifies(
     day: Day, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("customer_certificates.services.audit.MOST_WITHOUT_CHANGE", 1000)
+    monkeypatch.setattr("customer_certificates.services.audit.log.MOST_WITHOUT_CHANGE", 1000)
     for number in range(1000):
         day.record(9, number)
     verification = AuditVerification(day.database)

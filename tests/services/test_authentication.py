@@ -14,24 +14,24 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.errors import NotFound, TooManyRequests, Unauthenticated, Unavailable
-from customer_certificates.gateways.admission import TENANT
-from customer_certificates.gateways.cache import Pages
-from customer_certificates.gateways.counters import Counters
+from customer_certificates.gateways.admission.limiter import TENANT
+from customer_certificates.gateways.cache.counters import Counters
+from customer_certificates.gateways.cache.page_cache import Pages
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.services import passwords
-from customer_certificates.services.address_verification import AddressVerification
-from customer_certificates.services.attempts import Attempts
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.authentication import Authentication
-from customer_certificates.services.callers import Caller
-from customer_certificates.services.events import Events
-from customer_certificates.services.last_uses import LastUses
-from customer_certificates.services.listing import CertificateFilter, Listing
-from customer_certificates.services.passwords import Passwords
+from customer_certificates.services.access.authentication import Authentication
+from customer_certificates.services.access.login_throttle import Attempts
+from customer_certificates.services.access.token_usage import LastUses
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.certificates.listing import CertificateFilter, Listing
+from customer_certificates.services.certificates.views import Tags
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.principal import Caller
 from customer_certificates.services.revisions import Revisions
-from customer_certificates.services.users import NewUser, Users
-from customer_certificates.services.views import Tags
+from customer_certificates.services.users import password_hashing as passwords
+from customer_certificates.services.users.address_verification import AddressVerification
+from customer_certificates.services.users.password_hashing import Passwords
+from customer_certificates.services.users.users import NewUser, Users
 
 from ..credentials import Made, make_token
 from ..factories import CHEAPEST_HASHES

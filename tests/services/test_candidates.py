@@ -6,9 +6,9 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.gateways.database import Database
-from customer_certificates.gateways.prepared import Prepared
+from customer_certificates.gateways.database.prepared import Prepared
 from customer_certificates.models import Certificate, CertificateHostname, HostnameClaim
-from customer_certificates.services.candidates import Candidates
+from customer_certificates.services.certificates.candidates import Candidates
 
 from ..tables import add_certificates, add_users
 

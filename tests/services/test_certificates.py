@@ -11,26 +11,16 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.errors import NotFound, PreconditionFailed
-from customer_certificates.gateways.cache import Pages
-from customer_certificates.gateways.children import Children
+from customer_certificates.gateways.cache.page_cache import Pages
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.gateways.sandbox.pool import Children
 from customer_certificates.models import CONTENT, NEVER
-from customer_certificates.services.address_verification import AddressVerification
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.certificates import Certificates
-from customer_certificates.services.data_keys import DataKeys
-from customer_certificates.services.events import Events
-from customer_certificates.services.hostnames import Hostnames
-from customer_certificates.services.inspection import Inspection
-from customer_certificates.services.intermediates import Intermediates
-from customer_certificates.services.listing import CertificateFilter, Listing
-from customer_certificates.services.passwords import Passwords
-from customer_certificates.services.pending_versions import shown
-from customer_certificates.services.private_keys import PrivateKeys
-from customer_certificates.services.revisions import Revisions
-from customer_certificates.services.uploads import (
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.certificates.intermediates import Intermediates
+from customer_certificates.services.certificates.listing import CertificateFilter, Listing
+from customer_certificates.services.certificates.requests import (
     Activation,
     CertificateCheck,
     CertificateMaterial,
@@ -38,9 +28,19 @@ from customer_certificates.services.uploads import (
     Replacement,
     Rollback,
 )
-from customer_certificates.services.users import NewUser, UserChanges, Users
-from customer_certificates.services.versions import Versions
-from customer_certificates.services.views import Tags
+from customer_certificates.services.certificates.service import Certificates
+from customer_certificates.services.certificates.validation import Inspection
+from customer_certificates.services.certificates.versions.pending import shown
+from customer_certificates.services.certificates.versions.service import Versions
+from customer_certificates.services.certificates.views import Tags
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.hostnames.ownership import Hostnames
+from customer_certificates.services.keys.data_keys import DataKeys
+from customer_certificates.services.keys.private_keys import PrivateKeys
+from customer_certificates.services.revisions import Revisions
+from customer_certificates.services.users.address_verification import AddressVerification
+from customer_certificates.services.users.password_hashing import Passwords
+from customer_certificates.services.users.users import NewUser, UserChanges, Users
 
 from ..factories import CHEAPEST_HASHES
 from ..ownership import hostnames_on

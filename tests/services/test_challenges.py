@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.errors import Conflict, NotFound, TooManyRequests
-from customer_certificates.gateways.admission import TENANT
+from customer_certificates.gateways.admission.limiter import TENANT
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import (
@@ -25,14 +25,14 @@ from customer_certificates.models import (
     HostnameNotice,
     User,
 )
-from customer_certificates.services import challenge_limits
-from customer_certificates.services.address_verification import AddressVerification
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.callers import Caller
-from customer_certificates.services.challenge_views import ChallengeView
-from customer_certificates.services.events import Events
-from customer_certificates.services.passwords import Passwords
-from customer_certificates.services.users import Users
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.challenges import limits as challenge_limits
+from customer_certificates.services.challenges.views import ChallengeView
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.principal import Caller
+from customer_certificates.services.users.address_verification import AddressVerification
+from customer_certificates.services.users.password_hashing import Passwords
+from customer_certificates.services.users.users import Users
 
 from ..conftest import Backend
 from ..dns_server import BROKEN_ZONE, OTHER_ZONE, THIRD_ZONE, DnsServer, unused_label

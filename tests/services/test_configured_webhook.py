@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import Webhook
-from customer_certificates.services.configured_webhook import configure_webhook
+from customer_certificates.services.webhooks.managed_endpoint import configure_webhook
 
 from ..tables import NOW
 

@@ -14,8 +14,8 @@ from customer_certificates.errors import NotFound, Unavailable
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.models import User, UserKey
-from customer_certificates.services.at_hand import AtHand, Present
-from customer_certificates.services.data_keys import DataKeys
+from customer_certificates.services.keys.data_keys import DataKeys
+from customer_certificates.services.keys.secret_cache import AtHand, Present
 
 from ..tables import NOW, add_users, dump
 

@@ -16,21 +16,22 @@ from customer_certificates.errors import Conflict
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.outbound import Outbound
+from customer_certificates.gateways.outbound_http import Outbound
 from customer_certificates.models import Delivery, Event, User, Webhook, WebhookSecret
-from customer_certificates.services import dispatcher, sending
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.deliveries import Deliveries
-from customer_certificates.services.disabling import Disabling
-from customer_certificates.services.dispatcher import Dispatcher
-from customer_certificates.services.event_pages import EventPages
-from customer_certificates.services.events import CertificateState, Events
-from customer_certificates.services.redelivery import Redelivery, Replay
-from customer_certificates.services.sending import Sending
-from customer_certificates.services.stragglers import Stragglers
-from customer_certificates.services.webhook_secrets import WebhookSecrets
-from customer_certificates.services.webhook_views import NewWebhook, WebhookChanges
-from customer_certificates.services.webhooks import Webhooks
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.events.listing import EventPages
+from customer_certificates.services.events.log import CertificateState, Events
+from customer_certificates.services.webhooks import dispatcher
+from customer_certificates.services.webhooks import sender as sending
+from customer_certificates.services.webhooks.disabling import Disabling
+from customer_certificates.services.webhooks.dispatcher import Dispatcher
+from customer_certificates.services.webhooks.endpoints import Webhooks
+from customer_certificates.services.webhooks.queue import Deliveries
+from customer_certificates.services.webhooks.redelivery import Redelivery, Replay
+from customer_certificates.services.webhooks.secrets import WebhookSecrets
+from customer_certificates.services.webhooks.sender import Sending
+from customer_certificates.services.webhooks.stuck_deliveries import Stragglers
+from customer_certificates.services.webhooks.views import NewWebhook, WebhookChanges
 
 from ..receiver import Receiver
 from ..tables import CALLER, add_users
@@ -389,7 +390,9 @@ def test_who_answers_gone_is_told_no_more(told: Told) -> None:
 def test_who_takes_nothing_for_days_is_told_no_more(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("customer_certificates.services.dispatcher.LONGEST_FAILING", timedelta())
+    monkeypatch.setattr(
+        "customer_certificates.services.webhooks.dispatcher.LONGEST_FAILING", timedelta()
+    )
     webhook = told.webhook()
     told.receiver.answer = lambda _path: (500, "")
     told.happen()

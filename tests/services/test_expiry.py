@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import Certificate, CertificateHostname, Event, ExpiryNotice
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.events import Events
-from customer_certificates.services.expiring import Expiring, ExpirySettings
-from customer_certificates.services.expiry import Expiry
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.expiry.notifier import Expiry
+from customer_certificates.services.expiry.upcoming import Expiring, ExpirySettings
 from customer_certificates.services.revisions import Revisions
 
 from ..tables import CALLER, add_certificates, add_users
@@ -299,7 +299,7 @@ def test_what_fails_is_done_by_the_next(
 def test_more_than_one_run_looks_at_is_left_to_the_next(
     calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("customer_certificates.services.expiry._LOOKS_IN_A_RUN", 500)
+    monkeypatch.setattr("customer_certificates.services.expiry.notifier._LOOKS_IN_A_RUN", 500)
     add_certificates(calendar.engine, calendar.user, 501, not_before=END - 90 * DAY, not_after=END)
 
     assert [len(calendar.at(30)) for _ in range(3)] == [500, 1, 0]

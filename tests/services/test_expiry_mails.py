@@ -21,11 +21,11 @@ from customer_certificates.config import SmtpServer
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.smtp import Mailer, MailRefused
 from customer_certificates.models import Certificate, ExpiryNotice, User
-from customer_certificates.services.address_verification import AddressVerification
-from customer_certificates.services.events import Events
-from customer_certificates.services.expiry import Expiry
-from customer_certificates.services.expiry_mails import ExpiryMails
-from customer_certificates.services.users import locked_user
+from customer_certificates.services.email.expiry_notices import ExpiryMails
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.expiry.notifier import Expiry
+from customer_certificates.services.users.address_verification import AddressVerification
+from customer_certificates.services.users.users import locked_user
 
 from ..factories import a_pair
 from ..servers import free_port

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from customer_certificates.errors import Invalid, Unavailable
-from customer_certificates.gateways.children import TooCostly
 from customer_certificates.gateways.database import Database
-from customer_certificates.services.inspection import Inspection
-from customer_certificates.services.intermediates import Intermediates
-from customer_certificates.services.uploads import CertificateMaterial
+from customer_certificates.gateways.sandbox.pool import TooCostly
+from customer_certificates.services.certificates.intermediates import Intermediates
+from customer_certificates.services.certificates.requests import CertificateMaterial
+from customer_certificates.services.certificates.validation import Inspection
 
 from ..tables import NOW
 

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import create_app
+from customer_certificates.composition.keys import rewrap
 from customer_certificates.gateways.database import EVERYBODY, Database, migration_engine
 from customer_certificates.gateways.master_keys import make
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.keys import rewrap
 from customer_certificates.models import PrivateKey, UserKey, WebhookSecret
-from customer_certificates.services.key_erasure import KeyErasure
+from customer_certificates.services.keys.erasure import KeyErasure
 
 from ..conftest import Backend
 from ..resources import self_signed

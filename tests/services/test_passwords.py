@@ -11,7 +11,7 @@ from customer_certificates.config import LEAST_PASSWORD_COST
 from customer_certificates.crypto.passwords import PasswordHashes
 from customer_certificates.errors import Unavailable
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.services.passwords import Passwords
+from customer_certificates.services.users.password_hashing import Passwords
 
 WAIT_SECONDS = 30
 # <linux/prctl.h>, <linux/capability.h>
@@ -92,7 +92,7 @@ def test_a_place_is_free_again_after_a_failure(passwords: Passwords) -> None:
 
 _AT_A_HIGHER_NICENESS = f"""
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.services.passwords import Passwords
+from customer_certificates.services.users.password_hashing import Passwords
 
 passwords = Passwords({LEAST_PASSWORD_COST}, Metrics(None), waiting=1)
 assert passwords.check(passwords.hash("correct horse"), "correct horse") == (True, None)

@@ -14,11 +14,11 @@ from falcon.testing import TestClient
 from customer_certificates.config import ProbeAddress
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.tls_probe import served
-from customer_certificates.services.audit import Audit
-from customer_certificates.services.candidates import Candidates
-from customer_certificates.services.events import Events
-from customer_certificates.services.probing import Probing
-from customer_certificates.services.serving import ServingStates
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.certificates.candidates import Candidates
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.terminators.probe_job import Probing
+from customer_certificates.services.terminators.reports import ServingStates
 
 from ..factories import Pair, a_pair, an_upload
 from ..servers import free_port

@@ -14,13 +14,13 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.gateways.cache import Pages
+from customer_certificates.gateways.cache.page_cache import Pages
 from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import Certificate
-from customer_certificates.services.listing import CertificateFilter, Listing
+from customer_certificates.services.certificates.listing import CertificateFilter, Listing
+from customer_certificates.services.certificates.views import Tags, status_of
 from customer_certificates.services.revisions import DATES, Revisions
-from customer_certificates.services.views import Tags, status_of
 
 from ..conftest import Backend
 from ..tables import NOW, add_certificates, add_users, dump

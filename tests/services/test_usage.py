@@ -6,7 +6,7 @@ from falcon.testing import TestClient
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import User
-from customer_certificates.services.usage import COUNTERS, Usage
+from customer_certificates.services.quotas.usage import COUNTERS, Usage
 
 from ..factories import an_upload
 from .conftest import Counter

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
-from customer_certificates.services import dispatcher
+from customer_certificates.services.webhooks import dispatcher
 
 from ..latencies import require_fair
 from ..tables import add_users

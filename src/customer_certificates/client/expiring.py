@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..terminal import escaped
-from .answers import Ending, Refused, Unreachable
-from .api import Api
-from .wording import console, counted, day, first_of
+from .api.client import Api
+from .api.responses import Ending, Refused, Unreachable
+from .text import console, counted, day, first_of
 
 _SOON_DAYS = 7
 

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from ..gateways.tls_probe import ProbeFailure, served
 from ..terminal import escaped
-from .answers import Lost, Refused, Unreachable
-from .connection import Connection
-from .wording import NONE, console
+from .api.connection import Connection
+from .api.responses import Lost, Refused, Unreachable
+from .text import NONE, console
 
 _SHOWN = 16
 _STYLES = {"served": "green", "lags": "red", "fails": "red"}

@@ -4,7 +4,7 @@ import os
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .blob import HEADER, MAGIC, NONCE, SUITE, DataKey, Place, associated, derive
+from .sealed_format import HEADER, MAGIC, NONCE, SUITE, DataKey, Place, associated, derive
 from .secret import Secret
 
 

@@ -6,7 +6,17 @@ from hmac import compare_digest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .blob import HEADER, MAGIC, NONCE, SUITE, TAG_BYTES, CannotOpen, Place, associated, derive
+from .sealed_format import (
+    HEADER,
+    MAGIC,
+    NONCE,
+    SUITE,
+    TAG_BYTES,
+    CannotOpen,
+    Place,
+    associated,
+    derive,
+)
 from .secret import Secret
 
 

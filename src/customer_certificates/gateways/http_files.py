@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from urllib.parse import urljoin
 
 from .loop import Threads
-from .outbound import Outbound, Page, TargetForbidden, TargetUnreachable
-from .outbound.targets import Address, Target, read
+from .outbound_http import Outbound, Page, TargetForbidden, TargetUnreachable
+from .outbound_http.url import Address, Target, read
 
 MOST_BYTES = 4096
 _MOST_REDIRECTS = 3

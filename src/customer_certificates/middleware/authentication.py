@@ -7,10 +7,10 @@ from typing import Any
 from falcon import Request, Response
 
 from ..errors import Forbidden, Unauthenticated
-from ..services.authentication import Authentication
-from ..services.callers import Caller
-from ..services.rights import OPERATORS, Rights, require
-from .networks import Network, Networks, is_forwarded
+from ..services.access.authentication import Authentication
+from ..services.access.permissions import OPERATORS, Rights, require
+from ..services.principal import Caller
+from .ip_networks import Network, Networks, is_forwarded
 
 _BEARER = 'Bearer realm="customer-certificates"'
 _BASIC = 'Basic realm="customer-certificates", charset="UTF-8"'

@@ -6,7 +6,7 @@ from typing import Any
 from falcon import Request, Response
 
 from ..errors import Finding, Invalid
-from ..services.repeats import ANY_NUMBER, Repeats
+from ..services.idempotency import ANY_NUMBER, Repeats
 
 _KEY = re.compile("[!-~]{1,255}")
 _METHODS = frozenset(["POST", "PUT", "PATCH", "DELETE"])

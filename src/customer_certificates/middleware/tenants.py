@@ -4,9 +4,9 @@ from typing import Any
 
 from falcon import Request, Response
 
-from ..gateways.admission import TENANT
-from ..gateways.client_networks import client_network
-from ..services.callers import Caller
+from ..gateways.admission.client_networks import client_network
+from ..gateways.admission.limiter import TENANT
+from ..services.principal import Caller
 
 
 class Tenants:

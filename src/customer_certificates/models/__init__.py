@@ -4,13 +4,14 @@ from .audit import AuditEntry, AuditExport, AuditHead
 from .base import Base
 from .certificate import AS_BODY, CONTENT, Certificate, CertificateVersion, served_text
 from .challenge import HostnameChallenge, HostnameTransfer
+from .data_key import UserKey
 from .delivery import PENDING, Delivery
 from .email_verification import EmailVerification, EmailVerificationLink
 from .event import Event
 from .expiry_notice import ExpiryNotice
 from .hostname import CertificateHostname, HostnameClaim, HostnameNotice
+from .idempotency_record import KeptAnswer
 from .intermediate import Intermediate
-from .kept_answer import KeptAnswer
 from .key_deletion import KeyDeletions
 from .pem_text import stored_size
 from .private_key import PrivateKey, UnsealedKey
@@ -19,7 +20,6 @@ from .service_state import ServiceLatch, ServiceSecret, ServiceState
 from .terminator import Serving, Terminator
 from .token import Token
 from .user import NEVER, User, email_key, new_revision
-from .user_key import UserKey
 from .webhook import Webhook, WebhookSecret
 
 __all__ = [

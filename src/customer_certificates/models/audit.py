@@ -13,7 +13,7 @@ class AuditEntry(Base):
 
     `chain` is the id of the user whose record this is, or 0; `seq` counts from 1 in each chain.
     `object` is the path of what it is about; `detail` is canonical JSON. `hash` covers every other
-    column (services/audit_chain.py), so there is no column of which nobody would notice a change.
+    column, so no change goes unnoticed (services/audit/hash_chain.py).
     """
 
     __tablename__ = "audit"

@@ -91,8 +91,9 @@ class Certificate(Content, Base):
     ends; None: never, as long as nothing changes. What an earlier version of the service inserts is
     looked at soon.
 
-    At `activate_at` the worker makes a cutover (services/cutovers.py): to the version `version` + 1
-    among its CertificateVersions if there is one; otherwise the certificate becomes active. None:
+    At `activate_at` the worker makes a cutover (services/certificates/versions/cutovers.py): to the
+    version `version` + 1 among its CertificateVersions if there is one; otherwise the certificate
+    becomes active. None:
     no cutover is scheduled. `pending` is what the API shows of it (JSON, views.PendingView).
     """
 

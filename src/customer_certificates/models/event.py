@@ -14,8 +14,8 @@ class Event(Base):
 
     `id` counts in the order in which a user's events happened. Those of different users may become
     visible in another order; whoever reads all of them goes by (`xid`, `id`), up to the oldest
-    transaction that has not ended (gateways/sql.py). `xid` is None on SQLite, where one transaction
-    follows another.
+    transaction that has not ended (gateways/database/sql_functions.py). `xid` is None on SQLite,
+    where one transaction follows another.
 
     What follows `at` is how things stood then, as far as it is about a certificate; `hostnames` is
     JSON. `notify` says whether anybody was to be told.

@@ -63,7 +63,7 @@ for _dialect, _statement in (
 
 
 class HostnameClaim(Base):
-    """A user claims this hostname, so no other user can serve it (pki/ownership.py).
+    """A user claims this hostname, so no other user can serve it (pki/names/ownership.py).
 
     `wildcard` is the one that covers an exact name; None: there is none. `proof` says how control
     of the name was proven: operator, challenge, public_ca or none; of the proof by a certificate

@@ -4,8 +4,8 @@ from sqlalchemy import DDL, BigInteger, Integer, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base
+from .data_key import UserKey
 from .private_key import PrivateKey, UnsealedKey
-from .user_key import UserKey
 from .webhook import WebhookSecret
 
 

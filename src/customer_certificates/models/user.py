@@ -40,7 +40,7 @@ class User(Base):
     is told of it. `email_verified_at`: when `email` was verified; None: it is not verified, and no
     notice is mailed to it.
 
-    The four counters say how much the user stores (services/usage.py); each transaction that
+    The four counters say how much the user stores (services/quotas/usage.py); each transaction that
     changes that changes them. `quotas` is a JSON object: limits that an operator has set in place
     of the defaults (None: none).
     """

@@ -8,17 +8,24 @@ import msgspec
 
 from ..crypto.secret import Secret
 from ..errors import Finding, Severity, capped
-from . import certificates, chain_checks, chains, checks, keys
-from .certificates import Certificate
-from .chains import Roots
-from .checks import is_for_servers
-from .exposed_keys import has_private_key
-from .keys import KeyRead, PrivateKey
-from .material import Examined, Intermediate, Material, NotServable
-from .pem import CERTIFICATE_LABELS, Block, read_pem
-from .pkcs12 import Pkcs12Read, read_pkcs12
+from .chain import completion as chains
+from .chain.completion import Roots
+from .chain.verification import name_hash
+from .keys import public_keys
+from .keys.exposed_keys import has_private_key
+from .keys.loading import pkcs8
+from .keys.pkcs12 import Pkcs12Read, read_pkcs12
+from .keys.public_keys import PrivateKey, spki_of
+from .keys.reading import KeyRead, read_key
+from .keys.weak_keys import weak_primes, weakness
+from .lint import chain as chain_checks
+from .lint import leaf as checks
+from .lint.leaf import is_for_servers
+from .pem.reader import CERTIFICATE_LABELS, Block, read_pem
 from .servability import check_servable, needed_of
-from .verification import name_hash
+from .submission import Examined, Intermediate, Material, NotServable
+from .x509 import certificate as certificates
+from .x509.certificate import Certificate
 
 # A text, or a key, of which something could not be read is stored as it came up to this size.
 MOST_UNREAD_BYTES = 16 * 1024
@@ -82,9 +89,7 @@ def examine(
     """
     sent = _read(material)
     findings = list(sent.findings)
-    private_key = Secret(
-        keys.pkcs8(sent.key) if sent.key else material.private_key or material.pkcs12
-    )
+    private_key = Secret(pkcs8(sent.key) if sent.key else material.private_key or material.pkcs12)
     field = "pkcs12" if material.pkcs12 else "body"
     key_field = "pkcs12" if material.pkcs12 else "private_key"
     leaf, doubts = _choose_leaf(sent.certificates, sent.key, field, is_all=sent.is_all)
@@ -95,7 +100,7 @@ def examine(
         return Examined(_in_order(findings), "opaque", sent.body, private_key, chain=sent.chain)
     not_servable: NotServable | None = "no_key"
     if sent.key and leaf.public_key:
-        mismatch = keys.mismatch(sent.key, leaf.public_key, key_field)
+        mismatch = public_keys.mismatch(sent.key, leaf.public_key, key_field)
         findings += [mismatch] if mismatch else []
         not_servable = "no_key" if mismatch else None
     others = [one for one in sent.certificates if one is not leaf]
@@ -109,10 +114,10 @@ def examine(
         unloadable = check_servable(chain.served, None if not_servable else sent.key)
         findings += unloadable
         not_servable = "not_loadable" if unloadable else not_servable
-    weak = keys.weakness(leaf.public_key, key_field) if leaf.public_key else ()
+    weak = weakness(leaf.public_key, key_field) if leaf.public_key else ()
     if sent.key and not weak:
         # Nothing shows in the public key; the private one says how its primes were made.
-        weak = keys.weak_primes(sent.key, key_field)
+        weak = weak_primes(sent.key, key_field)
     findings += weak
     verified = chain.trust in ("public", "private")
     needed = needed_of(chain.served, roots)
@@ -166,7 +171,7 @@ def _read(material: Material) -> _Sent:
         blocks = [Block("CERTIFICATE", der) for der in key_read.certificates]
         found, findings = _certificates(blocks, "pkcs12")
     else:
-        key_read = keys.read_key(material.private_key, material.passphrase)
+        key_read = read_key(material.private_key, material.passphrase)
         found, findings, body = _read_text(material.body, "body")
     if material.chain.strip():
         in_chain, faults, chain = _read_text(material.chain, "chain")
@@ -232,7 +237,7 @@ def _choose_leaf(
     only one that is no authority's. Unless `is_all` that there was, it may be one of the others.
     """
     distinct = list({one.fingerprint: one for one in reversed(found)}.values())[::-1]
-    spki = keys.spki_of(key.public_key()) if key else None
+    spki = spki_of(key.public_key()) if key else None
     ends = [one for one in distinct if not one.is_ca]
     with_key = [one for one in distinct if spki and one.key_spki == spki]
     candidates = with_key or ends

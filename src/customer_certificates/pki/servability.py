@@ -7,11 +7,11 @@ from itertools import takewhile
 from OpenSSL import SSL, crypto
 
 from ..errors import Finding
-from .certificates import Certificate
-from .costs import NEW_KEY, unusable
-from .public_keys import EXPLICIT_CURVE, PrivateKey, key_algorithm
-from .roots import Roots
-from .wording import shown
+from .chain.trust_store import Roots
+from .keys.cost_limits import NEW_KEY, unusable
+from .keys.public_keys import EXPLICIT_CURVE, PrivateKey, key_algorithm
+from .text import shown
+from .x509.certificate import Certificate
 
 # As Debian's and Red Hat's builds have it. Set here, because the level of another build may differ.
 _CIPHERS = b"DEFAULT:@SECLEVEL=2"

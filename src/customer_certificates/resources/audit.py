@@ -3,13 +3,14 @@
 from falcon import Request, Response
 
 from ..errors import Invalid, NotFound
-from ..services.audit_chain import NOBODY
-from ..services.audit_pages import AuditPages
-from ..services.audit_views import AuditView
-from ..services.rights import OPERATORS, users
-from ..services.views import encode
-from . import pages, payloads
-from .operation import LIMIT, Answer, Parameter, operation
+from ..services.access.permissions import OPERATORS, users
+from ..services.audit.hash_chain import NOBODY
+from ..services.audit.listing import AuditPages
+from ..services.audit.views import AuditView
+from ..services.certificates.views import encode
+from ..web import pagination as pages
+from ..web import request_parsing as payloads
+from ..web.operations import LIMIT, Answer, Parameter, operation
 
 _AFTER = Parameter(
     "after",

@@ -7,14 +7,18 @@ from falcon import Request, Response
 from msgspec import Meta
 
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
-from ..pki.material import Trust
-from ..services.certificates import Certificates
-from ..services.listing import CertificateFilter, Listing
-from ..services.repeats import Reply
-from ..services.rights import users
-from ..services.uploads import Activation, CertificateCheck, CertificateUpload, Replacement
-from ..services.versions import Versions
-from ..services.views import (
+from ..pki.submission import Trust
+from ..services.access.permissions import users
+from ..services.certificates.listing import CertificateFilter, Listing
+from ..services.certificates.requests import (
+    Activation,
+    CertificateCheck,
+    CertificateUpload,
+    Replacement,
+)
+from ..services.certificates.service import Certificates
+from ..services.certificates.versions.service import Versions
+from ..services.certificates.views import (
     CertificateDetail,
     CertificateView,
     CheckView,
@@ -23,8 +27,20 @@ from ..services.views import (
     detailed,
     encode,
 )
-from . import conditional, pages, payloads, replies
-from .operation import (
+from ..services.idempotency import Reply
+from ..web import (
+    etags as conditional,
+)
+from ..web import (
+    pagination as pages,
+)
+from ..web import (
+    request_parsing as payloads,
+)
+from ..web import (
+    responses as replies,
+)
+from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
     IF_MATCH,

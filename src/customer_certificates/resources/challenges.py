@@ -3,11 +3,11 @@
 from falcon import Request, Response
 
 from ..errors import Conflict, NotFound, TooManyRequests
-from ..services.challenge_views import ChallengeView
-from ..services.challenges import Challenges
-from ..services.rights import users
-from ..services.views import encode
-from .operation import Answer, operation
+from ..services.access.permissions import users
+from ..services.certificates.views import encode
+from ..services.challenges.service import Challenges
+from ..services.challenges.views import ChallengeView
+from ..web.operations import Answer, operation
 
 _SHOWN = Answer("The records to set, and how the challenge stands.", ChallengeView)
 

@@ -3,12 +3,13 @@
 from falcon import Request, Response
 
 from ..errors import Invalid, NotFound
-from ..services.event_pages import EventPages
-from ..services.event_views import EventView
-from ..services.rights import users
-from ..services.views import encode
-from . import pages, payloads
-from .operation import AFTER, LIMIT, Answer, operation
+from ..services.access.permissions import users
+from ..services.certificates.views import encode
+from ..services.events.listing import EventPages
+from ..services.events.views import EventView
+from ..web import pagination as pages
+from ..web import request_parsing as payloads
+from ..web.operations import AFTER, LIMIT, Answer, operation
 
 
 class EventsResource:

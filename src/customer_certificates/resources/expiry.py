@@ -5,10 +5,21 @@ from datetime import timedelta
 from falcon import Request, Response
 
 from ..errors import Invalid, NotFound, PreconditionFailed
-from ..services.expiring import Expiring, ExpiringView, ExpirySettings
-from ..services.rights import WHOLE_USER, users
-from . import conditional, pages, payloads, replies
-from .operation import (
+from ..services.access.permissions import WHOLE_USER, users
+from ..services.expiry.upcoming import Expiring, ExpiringView, ExpirySettings
+from ..web import (
+    etags as conditional,
+)
+from ..web import (
+    pagination as pages,
+)
+from ..web import (
+    request_parsing as payloads,
+)
+from ..web import (
+    responses as replies,
+)
+from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
     IF_MATCH,

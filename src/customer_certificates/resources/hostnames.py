@@ -3,11 +3,12 @@
 from falcon import Request, Response
 
 from ..errors import Conflict, Invalid, NotFound
-from ..services.hostname_owners import HostnameGrant, HostnameOwners, HostnameView
-from ..services.rights import OPERATORS, users
-from ..services.views import encode
-from . import pages, payloads
-from .operation import LIMIT, Answer, Parameter, operation
+from ..services.access.permissions import OPERATORS, users
+from ..services.certificates.views import encode
+from ..services.hostnames.owners import HostnameGrant, HostnameOwners, HostnameView
+from ..web import pagination as pages
+from ..web import request_parsing as payloads
+from ..web.operations import LIMIT, Answer, Parameter, operation
 
 _AFTER = Parameter(
     "after",

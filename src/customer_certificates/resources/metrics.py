@@ -3,8 +3,8 @@
 from falcon import Request, Response
 
 from ..gateways.metrics import Metrics
-from ..services.rights import OPERATORS
-from .operation import operation
+from ..services.access.permissions import OPERATORS
+from ..web.operations import operation
 
 
 class MetricsResource:

@@ -8,15 +8,26 @@ from msgspec import Meta
 
 from ..errors import Conflict, Invalid, NotFound
 from ..pki.client_hello import key_types
-from ..pki.names import address_of, server_name
-from ..services.feed import Feed, FeedPage
-from ..services.rights import CADDY, OPERATORS, TERMINATORS
-from ..services.serving import Report, ServingStates
-from ..services.terminator_pages import TerminatorPages, TerminatorView
-from ..services.terminators import Terminators, TraefikConfiguration
-from ..services.views import encode
-from . import conditional, pages, payloads, replies
-from .operation import (
+from ..pki.names.hostnames import address_of, server_name
+from ..services.access.permissions import CADDY, OPERATORS, TERMINATORS
+from ..services.certificates.views import encode
+from ..services.terminators.exports import Terminators, TraefikConfiguration
+from ..services.terminators.feed import Feed, FeedPage
+from ..services.terminators.listing import TerminatorPages, TerminatorView
+from ..services.terminators.reports import Report, ServingStates
+from ..web import (
+    etags as conditional,
+)
+from ..web import (
+    pagination as pages,
+)
+from ..web import (
+    request_parsing as payloads,
+)
+from ..web import (
+    responses as replies,
+)
+from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,

@@ -3,12 +3,14 @@
 from falcon import Request, Response
 
 from ..errors import Conflict, NotFound, PreconditionFailed
-from ..services.rights import users
-from ..services.uploads import Rollback
-from ..services.versions import Versions
-from ..services.views import CertificateView, encode
-from . import conditional, payloads, replies
-from .operation import IDEMPOTENCY_KEY, IF_MATCH, Answer, operation
+from ..services.access.permissions import users
+from ..services.certificates.requests import Rollback
+from ..services.certificates.versions.service import Versions
+from ..services.certificates.views import CertificateView, encode
+from ..web import etags as conditional
+from ..web import request_parsing as payloads
+from ..web import responses as replies
+from ..web.operations import IDEMPOTENCY_KEY, IF_MATCH, Answer, operation
 
 
 class VersionsResource:

@@ -3,11 +3,12 @@
 from falcon import Request, Response
 
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
-from ..services.redelivery import DeliveryView, Redelivery, Replay, ReplayView, Status
-from ..services.repeats import Reply
-from ..services.rights import Rights
-from ..services.views import encode
-from ..services.webhook_views import (
+from ..services.access.permissions import Rights
+from ..services.certificates.views import encode
+from ..services.idempotency import Reply
+from ..services.webhooks.endpoints import Webhooks
+from ..services.webhooks.redelivery import DeliveryView, Redelivery, Replay, ReplayView, Status
+from ..services.webhooks.views import (
     NewWebhook,
     NewWebhookView,
     SecretView,
@@ -15,10 +16,20 @@ from ..services.webhook_views import (
     WebhookChanges,
     WebhookView,
 )
-from ..services.webhooks import Webhooks
-from . import conditional, pages, payloads, replies
-from .openapi import Route
-from .operation import (
+from ..web import (
+    etags as conditional,
+)
+from ..web import (
+    pagination as pages,
+)
+from ..web import (
+    request_parsing as payloads,
+)
+from ..web import (
+    responses as replies,
+)
+from ..web.openapi import Route
+from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
     IF_MATCH,

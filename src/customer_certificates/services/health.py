@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ..errors import Unavailable
-from ..gateways.cache import Pages
+from ..gateways.cache.page_cache import Pages
 from ..gateways.database import Database
 
 

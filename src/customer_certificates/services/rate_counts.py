@@ -8,9 +8,9 @@ from sqlalchemy import BigInteger, DateTime, bindparam, case, delete, select
 from sqlalchemy.dialects import postgresql
 
 from ..gateways.database import EVERYBODY, Database, Transaction
-from ..gateways.prepared import Prepared, Row
+from ..gateways.database.prepared import Prepared, Row
 from ..models import RateCount
-from .removal import remove_in_batches
+from .batched_deletes import remove_in_batches
 
 
 class Rate(NamedTuple):

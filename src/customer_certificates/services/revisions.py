@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import DateTime, and_, bindparam, case, func, select, update
 
 from ..gateways.database import Database, Transaction
-from ..gateways.prepared import Prepared
+from ..gateways.database.prepared import Prepared
 from ..models import NEVER, Certificate, User, new_revision
-from .callers import KnownUser
-from .usage import RETURNED, Use, added, counters_with_more
-from .users import locked_user, user_not_found
+from .principal import KnownUser
+from .quotas.usage import RETURNED, Use, added, counters_with_more
+from .users.users import locked_user, user_not_found
 
 _INSTANT = timedelta(microseconds=1)
 # The columns of a certificate at which its status, or whether it can be served, changes.

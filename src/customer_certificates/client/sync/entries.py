@@ -5,8 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-from ...pki.material import Trust
-from ...pki.names import normalise
+from ...pki.names.hostnames import normalise
+from ...pki.submission import Trust
 
 _Id = Annotated[int, msgspec.Meta(ge=1)]
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9]{1,20}\Z")]

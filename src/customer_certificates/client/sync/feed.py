@@ -6,8 +6,8 @@ from threading import Thread
 from types import NoneType
 from typing import TypeVar
 
-from ..answers import Refused
-from ..connection import Connection
+from ..api.connection import Connection
+from ..api.responses import Refused
 from .entries import Page
 from .state import Placed
 

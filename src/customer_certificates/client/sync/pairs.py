@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from ...pki.public_keys import EXPLICIT_CURVE
+from ...pki.keys.public_keys import EXPLICIT_CURVE
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
 # How OpenSSL says that the key is of another type or size than the certificate's.

@@ -5,12 +5,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 
-from . import commands
-from .commands import PublishingFailure
-from .folder import Folder
-from .haproxy import certificate_of, crt_list_line
-from .listing import Listing
-from .runtime import Runtime, RuntimeFailure
+from . import hooks as commands
+from .files.folder import Folder
+from .formats.haproxy import certificate_of, crt_list_line
+from .formats.listing import Listing
+from .hooks import PublishingFailure
+from .runtime_api import Runtime, RuntimeFailure
 from .state import State
 
 # From here on, reading everything again is less work for HAProxy than being told of each.

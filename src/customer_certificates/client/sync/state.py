@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
-from ...pki.material import Trust
-from ...pki.names import wildcard_of
-from ...pki.winners import Candidate
+from ...pki.names.hostnames import wildcard_of
+from ...pki.selection import Candidate
+from ...pki.submission import Trust
 from .entries import Entry
 
 _SCHEMA = """

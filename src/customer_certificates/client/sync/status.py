@@ -9,10 +9,10 @@ from secrets import token_hex
 import msgspec
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from .directory import Directory
-from .folder import Folder
-from .trouble import Trouble
-from .trusted_path import open_of_anyone
+from .files.directory import Directory
+from .files.folder import Folder
+from .files.trusted_path import open_of_anyone
+from .retry import Trouble
 
 STATUS_FILE = "status.json"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from threading import Lock
 from time import monotonic
 
-from ..outbound.deadline import Deadline
-from ..outbound.targets import Address
+from ..outbound_http.deadline import Deadline
+from ..outbound_http.url import Address
 from .lookups import Dns
 
 _KEPT_SECONDS = 300.0

@@ -18,8 +18,8 @@ from dns.rdatatype import RdataType
 
 from ...config import ResolverAddress
 from ..loop import Threads
-from ..outbound.deadline import Deadline
-from ..outbound.targets import Address
+from ..outbound_http.deadline import Deadline
+from ..outbound_http.url import Address
 
 LOOKUP_SECONDS = 5.0
 # RFC 9715: what fits into a packet on every path. More comes over TCP, 64 KiB at most.

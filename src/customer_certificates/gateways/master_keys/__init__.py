@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...config import MasterKeyAddress
+from .base import MasterKey, MasterKeyError, WrongMasterKey
 from .file import FileMasterKey, make
-from .master_key import MasterKey, MasterKeyError, WrongMasterKey
 
 __all__ = ["MasterKey", "MasterKeyError", "MasterKeys", "WrongMasterKey", "make"]
 

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ...crypto.secret import Secret
 from ...errors import Unavailable
-from .master_key import THREADS, MasterKeyError, WrongMasterKey
+from .base import THREADS, MasterKeyError, WrongMasterKey
 
 _SETTINGS = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
 _WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}

@@ -10,8 +10,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ...crypto.secret import Secret
-from ..safe_folders import fault_of_folder, fault_of_path
-from .master_key import MasterKeyError, WrongMasterKey
+from ..files.safe_folders import fault_of_folder, fault_of_path
+from .base import MasterKeyError, WrongMasterKey
 
 _PREFIX = "customer-certificates-master-key-1:"
 _KEY_BYTES, _NONCE_BYTES = 32, 12

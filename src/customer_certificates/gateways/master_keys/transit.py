@@ -7,7 +7,7 @@ import httpx
 
 from ...crypto.secret import Secret
 from ...errors import Unavailable
-from .master_key import THREADS, MasterKeyError, WrongMasterKey
+from .base import THREADS, MasterKeyError, WrongMasterKey
 
 _TIMEOUT_SECONDS = 5.0
 

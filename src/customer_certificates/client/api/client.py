@@ -1,0 +1,185 @@
+"""The service as its clients reach it: requests that are sent again where that is safe."""
+
+import random
+import threading
+from collections.abc import Collection
+from contextlib import suppress
+from types import NoneType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+from ...pki.selection import key_type_of
+from .connection import Connection
+from .responses import Checked, Ending, Lost, Refused, Stored, Unreachable
+
+T = TypeVar("T")
+
+AT_ONCE = 8
+_ATTEMPTS = 5
+_PAGE = 1000
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+class Api:
+    """The certificates of one user. Safe to use from several threads."""
+
+    def __init__(self, server: str, user_id: int, token: str | None = None) -> None:
+        """`server` is the service's URL; `token` is shown where it asks for one."""
+        self._user = f"/users/{user_id}"
+        self._certificates = f"{self._user}/certificates"
+        self._stopped = threading.Event()
+        self._reason = ""
+        self._connection = Connection(server, token, AT_ONCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def stop(self, reason: str) -> None:
+        """Has every request from now on, and every wait for one, fail for `reason`."""
+        self._reason = self._reason or reason
+        self._stopped.set()
+
+    def require_user(self) -> None:
+        """Raises Unreachable at once where there is no service; Refused where no such user."""
+        try:
+            self._send(dict[str, Any], "GET", self._user)
+        except Lost as lost:
+            raise Unreachable(lost.detail) from None
+
+    def find(self, fingerprint: str) -> Stored | None:
+        """The certificate whose SHA-256 is `fingerprint`; where there are several, the first that
+        is active. Raises Refused, Unreachable."""
+        path = f"{self._certificates}?fingerprint={fingerprint}"
+        # Looked at here as well: a service that knows no such parameter would list them all.
+        found = [
+            one
+            for one in self._ask(list[Stored], "GET", path)
+            if one.fingerprint_sha256 == fingerprint
+        ]
+        return min(found, key=_active_first, default=None)
+
+    def find_predecessor(self, hostnames: Collection[str], key_type: str) -> Stored | None:
+        """The certificate for exactly `hostnames` with a key of `key_type` (`rsa`, `ecdsa`, …);
+        of several, the first that is active. Raises Refused, Unreachable."""
+        for_all = set(hostnames)
+        if not for_all:
+            return None
+        name = quote(min(for_all), safe="")
+        path = f"{self._certificates}?hostname={name}&limit={_PAGE}&after="
+        found: list[Stored] = []
+        # A page of large certificates ends before its limit.
+        while page := self._ask(list[Stored], "GET", f"{path}{found[-1].id if found else 0}"):
+            found += page
+        same = [
+            one
+            for one in found
+            if set(one.hostnames) == for_all and key_type_of(one.key_algorithm or "") == key_type
+        ]
+        return min(same, key=_active_first, default=None)
+
+    def replace(self, certificate_id: int, fingerprint: str, payload: dict[str, Any]) -> Stored:
+        """Makes `payload` the next version of a certificate: once, however many answers are lost.
+
+        Raises Refused, Unreachable.
+        """
+        failed = 0
+        while True:
+            try:
+                path = f"{self._certificates}/{certificate_id}"
+                return self._send(Stored, "PUT", path, payload)
+            except Lost as lost:
+                failed += 1
+                self._pause(failed, lost)
+                if found := self.find(fingerprint):
+                    return found
+
+    def expiring(self, days: int) -> list[Ending]:
+        """The active certificates that end in so many days, or have ended, by their end. Raises
+        Refused, Unreachable."""
+        found: list[Ending] = []
+        while True:
+            after = found[-1].id if found else 0
+            path = f"{self._user}/expiring?within={days}d&limit={_PAGE}&after={after}"
+            page = self._ask(list[Ending], "GET", path)
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+    def check(self, payload: dict[str, Any], replaces: int | None = None) -> Checked:
+        """The answer to an upload, or to replacing the certificate `replaces`; nothing is stored.
+
+        Raises Refused, Unreachable.
+        """
+        query = f"?replaces={replaces}" if replaces else ""
+        return self._ask(Checked, "POST", f"{self._certificates}/check{query}", payload)
+
+    def activate(self, certificate_id: int) -> None:
+        """Has it served. Raises Refused, Unreachable."""
+        path = f"{self._certificates}/{certificate_id}/active"
+        self._ask(Stored, "PATCH", path, {"active": True})
+
+    def upload(self, fingerprint: str, payload: dict[str, Any]) -> Stored:
+        """The certificate as it was stored: once, however many answers are lost on the way.
+
+        Raises Refused, Unreachable.
+        """
+        failed = 0
+        while True:
+            try:
+                made = self._send(Stored, "POST", self._certificates, payload)
+            except Lost as lost:
+                failed += 1
+                self._pause(failed, lost)
+                # The answer was lost, but not what it answered.
+                if found := self.find(fingerprint):
+                    return found
+            else:
+                return self._without_twin(made, fingerprint) if failed else made
+
+    def _without_twin(self, made: Stored, fingerprint: str) -> Stored:
+        """`made`, unless an earlier attempt was carried out after we had looked for it."""
+        first = self.find(fingerprint) or made
+        if first.id != made.id:
+            with suppress(Refused):
+                self._ask(NoneType, "DELETE", f"{self._certificates}/{made.id}")
+        return first
+
+    def _ask(
+        self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None
+    ) -> T:
+        """For what may be carried out twice."""
+        failed = 0
+        while True:
+            try:
+                return self._send(kind, method, path, payload)
+            except Lost as lost:
+                failed += 1
+                self._pause(failed, lost)
+
+    def _send(
+        self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None
+    ) -> T:
+        if self._stopped.is_set():
+            raise Unreachable(self._reason)
+        return self._connection.send(kind, method, path, payload)
+
+    def _pause(self, failed: int, lost: Lost) -> None:
+        """Waits before the next attempt. Raises Unreachable where there shall be none."""
+        if failed == _ATTEMPTS:
+            if lost.is_down:
+                self.stop(lost.detail)
+            raise Unreachable(f"{lost.detail} ({failed} attempts)")
+        seconds = lost.retry_after
+        if seconds is None:
+            # Not all at the same moment.
+            seconds = _FIRST_PAUSE_SECONDS * 2**failed * random.uniform(0.5, 1)  # noqa: S311
+        if self._stopped.wait(min(seconds, _LONGEST_PAUSE_SECONDS)):
+            raise Unreachable(self._reason)
+
+
+def _active_first(one: Stored) -> tuple[bool, int]:
+    return not one.active, one.id

@@ -1,0 +1,236 @@
+"""What one file holds: certificates and private keys, in whatever form."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from ...errors import Finding
+from ...pki.asn1.ber import NotBer
+from ...pki.asn1.pkcs7 import read_pkcs7
+from ...pki.keys.loading import pkcs8
+from ...pki.keys.pkcs12 import Keystore, read_keystore
+from ...pki.keys.public_keys import PrivateKey
+from ...pki.keys.reading import KeyRead, read_key, unwrapped
+from ...pki.pem.markers import is_pem
+from ...pki.pem.reader import CERTIFICATE_LABELS, PKCS7_LABELS, Block, read_blocks
+from ...pki.x509 import certificate as certificates
+from ...pki.x509.certificate import Certificate
+from .scan import LARGEST_FILE_BYTES, File, is_expected
+
+T = TypeVar("T", KeyRead, Keystore)
+
+# What findings call it: they were worded for the fields of an upload.
+_FIELD = "the file"
+_LOCKED = {"key_encrypted", "passphrase_wrong"}
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+# Without a byte order mark, every other octet of PEM in UTF-16 is zero.
+_DASHES = {"-----".encode(name): name for name in _BYTE_ORDER_MARKS.values()}
+_UTF16_SEARCHED = 4096
+# JKS and JCEKS.
+_JAVA_KEYSTORES = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
+_JAVA_HINT = (
+    "it is a Java keystore (JKS), which is not read; convert it: keytool -importkeystore"
+    " -srckeystore store.jks -destkeystore store.p12 -deststoretype PKCS12"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A private key as it stands in a file, and opened, or None where that did not succeed."""
+
+    data: bytes
+    opened: PrivateKey | None
+    passphrase: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What `file` holds. `data` is all of it, `passphrase` what opened it if it is PKCS#12.
+
+    `certificates` are in the order of the file. `problems` say why something could not be read.
+    """
+
+    file: File
+    data: bytes = b""
+    is_pem: bool = False
+    is_pkcs12: bool = False
+    passphrase: str | None = None
+    certificates: tuple[Certificate, ...] = ()
+    keys: tuple[HeldKey, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def opened_keys(self) -> list[PrivateKey]:
+        """The private keys that could be read."""
+        return [key.opened for key in self.keys if key.opened]
+
+
+def look_into(file: File, passphrases: Sequence[str]) -> Contents:
+    """What `file` holds; encrypted parts are tried with each of `passphrases`."""
+    try:
+        data = _read(file)
+    except OSError as error:
+        problem = f"it cannot be read: {error.strerror}"
+        is_told = file.is_named or is_expected(file.path)
+        return Contents(file, problems=(problem,) if is_told else ())
+    if data.startswith(_JAVA_KEYSTORES):
+        return Contents(file, data, problems=(_JAVA_HINT,))
+    data = _as_utf8(data)
+    data = unwrapped(data) or data
+    if is_pem(data):
+        return _pem(Contents(file, data, is_pem=True), passphrases)
+    if data.startswith(b"\x30"):
+        return _der(Contents(file, data), passphrases)
+    return Contents(file, data)
+
+
+def is_nothing(contents: Contents) -> bool:
+    """Whether there is nothing in it that concerns certificates, not even a broken one."""
+    return not (contents.certificates or contents.keys or contents.problems)
+
+
+def _read(file: File) -> bytes:
+    """Raises OSError. What became a pipe since it was looked at does not keep us waiting."""
+    with open(os.open(file.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            return b""
+        data: bytes = opened.read(LARGEST_FILE_BYTES)
+        return data
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """`data` in UTF-8 if it is text in UTF-16, as some Windows programs write it."""
+    encoding = _BYTE_ORDER_MARKS.get(data[:2])
+    for dashes, name in _DASHES.items():
+        # In one byte order, the octets of the other stand at odd places.
+        if encoding is None and data.find(dashes, 0, _UTF16_SEARCHED) % 2 == 0:
+            encoding = name
+    return data.decode(encoding, "replace").encode() if encoding else data
+
+
+def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
+    text = contents.data.decode("utf-8", "replace")
+    read = read_blocks(text, _FIELD)
+    ders, problems = _ders(read.blocks)
+    blocks = [block.der for block in read.blocks if block.label in CERTIFICATE_LABELS]
+    found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
+    problems += _errors(one for one in found if isinstance(one, Finding))
+    # A request or a public key that cannot be read is nobody's loss.
+    if blocks or any(label in CERTIFICATE_LABELS or _is_key(label) for label in read.broken):
+        problems += _errors(read.findings)
+    keys = []
+    for block in read.blocks:
+        if _is_key(block.label):
+            data = block.to_pem().encode()
+            read_as, passphrase = _unlock(partial(read_key, data), passphrases)
+            keys.append(HeldKey(data, read_as.key, passphrase))
+            problems += _problems(read_as, passphrases)
+    return replace(
+        contents,
+        is_pem=ders == blocks,
+        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        keys=tuple(keys),
+        problems=tuple(problems),
+    )
+
+
+def _ders(blocks: Iterable[Block]) -> tuple[list[bytes], list[str]]:
+    """The certificates in `blocks`, those of PKCS#7 bundles too; and which bundles cannot be read.
+
+    Windows (certutil -encode) puts CERTIFICATE around a bundle as well.
+    """
+    ders: list[bytes] = []
+    problems: list[str] = []
+    for block in blocks:
+        if block.label in (*CERTIFICATE_LABELS, *PKCS7_LABELS):
+            try:
+                ders += read_pkcs7(block.der)
+            except NotBer as error:
+                if block.label in CERTIFICATE_LABELS:
+                    ders.append(block.der)
+                else:
+                    problems.append(f"its PKCS#7 bundle cannot be read: {error}")
+    return ders, problems
+
+
+def _is_key(label: str) -> bool:
+    # An OpenSSH key is nobody's TLS key.
+    return label.endswith("PRIVATE KEY") and not label.startswith("OPENSSH")
+
+
+def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
+    """DER does not say what it is: it is tried as each."""
+    certificate = certificates.read(contents.data, _FIELD, 1)
+    if isinstance(certificate, Certificate):
+        return replace(contents, certificates=(certificate,))
+    key, passphrase = _unlock(partial(read_key, contents.data), passphrases)
+    if key.key or _is_locked(key):
+        return replace(
+            contents,
+            keys=(HeldKey(contents.data, key.key, passphrase),),
+            problems=tuple(_problems(key, passphrases)),
+        )
+    with suppress(NotBer):
+        return _bundle(contents, read_pkcs7(contents.data))
+    store, passphrase = _unlock(partial(read_keystore, contents.data), passphrases)
+    found = [certificates.read(der, _FIELD, n) for n, der in enumerate(store.certificates, 1)]
+    if not (found or store.keys or _is_locked(store)):
+        # Much begins as DER does.
+        problem = "it is neither a certificate, nor a private key, nor a PKCS#12 or PKCS#7 file"
+        return replace(contents, problems=(problem,) if is_expected(contents.file.path) else ())
+    return replace(
+        contents,
+        is_pkcs12=True,
+        passphrase=passphrase,
+        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        keys=tuple(HeldKey(pkcs8(key), key, None) for key in store.keys),
+        problems=(
+            *_problems(store, passphrases),
+            *_errors(one for one in found if isinstance(one, Finding)),
+        ),
+    )
+
+
+def _bundle(contents: Contents, ders: Sequence[bytes]) -> Contents:
+    """The certificates of a PKCS#7 bundle, which has no private keys."""
+    found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
+    return replace(
+        contents,
+        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        problems=tuple(_errors(one for one in found if isinstance(one, Finding))),
+    )
+
+
+def _unlock(read: Callable[[str | None], T], passphrases: Sequence[str]) -> tuple[T, str | None]:
+    """What `read` makes of it with the passphrase that opens it, and that passphrase."""
+    result, used = read(None), None
+    if not _is_locked(result):
+        return result, None
+    for passphrase in passphrases:
+        opened = read(passphrase)
+        if not _is_locked(opened):
+            result, used = opened, passphrase
+        # A wrong one may by chance turn it into something that is no key.
+        if opened.key if isinstance(opened, KeyRead) else opened.keys:
+            break
+    return result, used
+
+
+def _is_locked(read: KeyRead | Keystore) -> bool:
+    return any(finding.code in _LOCKED for finding in read.findings)
+
+
+def _problems(read: KeyRead | Keystore, passphrases: Sequence[str]) -> list[str]:
+    if not _is_locked(read):
+        return _errors(read.findings)
+    if passphrases:
+        return ["it is encrypted, and none of the passphrases opens it"]
+    return ["it is encrypted; --passphrase-file names a file with its passphrase"]
+
+
+def _errors(findings: Iterable[Finding]) -> list[str]:
+    return [finding.detail for finding in findings if finding.severity == "error"]

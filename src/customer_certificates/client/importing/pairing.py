@@ -1,0 +1,182 @@
+"""What can be uploaded of what is under some paths: certificates with their private keys."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fnmatch import fnmatch
+from pathlib import Path
+
+from ...pki.keys.public_keys import PrivateKey, spki_of
+from ...pki.x509.certificate import Certificate, title
+from .file_contents import Contents, is_nothing, look_into
+from .issuers import Issuers
+from .scan import File, is_expected, walk
+
+# The keys of accounts with an authority, which belong to no certificate: certbot's and lego's
+# folder accounts, acme.sh's and dehydrated's files; and the copies that certbot once kept of keys.
+_OTHER_KEYS = (
+    "*/accounts/*",
+    "*/account.key",
+    "*/account_key.pem",
+    "*/users/*",
+    "*_key-certbot.pem",
+)
+_NOTHING = "it holds neither a certificate nor a private key"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A certificate that can be uploaded. `chain` are its issuers, the nearest first.
+
+    `files`: the one with the fullest chain first, then the one with the key.
+    """
+
+    files: tuple[Path, ...]
+    certificate: Certificate
+    chain: tuple[Certificate, ...]
+    private_key: PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What cannot be uploaded, and why, in words. `is_failure`: it is broken, locked or not to be
+    read, or its path was named outright."""
+
+    path: Path
+    reason: str
+    is_failure: bool
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Everything that was found.
+
+    `passed_over`: files and folders that were skipped on purpose, with reasons. `others` counts the
+    files in folders that have nothing to do with certificates.
+    """
+
+    candidates: tuple[Candidate, ...]
+    left_out: tuple[LeftOut, ...]
+    passed_over: tuple[tuple[Path, str], ...] = ()
+    others: int = 0
+
+
+def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) -> Collected:
+    """What is under `paths`, files and folders; `passphrases` are tried on what is encrypted.
+
+    A certificate that has expired by `now` is left out, unless its file was named outright.
+    """
+    walked = walk(paths)
+    contents = [look_into(file, passphrases) for file in walked.files]
+    candidates, left_out = _pair(contents, now)
+    left_out += [LeftOut(one.path, one.reason, True) for one in walked.obstacles]
+    unrelated = [one for one in contents if is_nothing(one) and not one.file.is_named]
+    # Requests and parameters, say, which stand beside certificates, are PEM too.
+    named = [
+        (one.file.path, _NOTHING)
+        for one in unrelated
+        if is_expected(one.file.path) and not one.is_pem
+    ]
+    return Collected(
+        tuple(sorted(candidates, key=lambda one: one.files)),
+        tuple(sorted(left_out, key=lambda one: one.path)),
+        tuple(sorted([*walked.passed_over, *named])),
+        walked.others + len(unrelated) - len(named),
+    )
+
+
+def newest_only(collected: Collected) -> Collected:
+    """Without the certificates that are older than another one for the same hostnames and with the
+    same type of key: they would replace each other."""
+    newest: dict[tuple[frozenset[str], type[PrivateKey]], Candidate] = {}
+    for one in sorted(collected.candidates, key=lambda one: one.certificate.not_after):
+        if one.certificate.hostnames:
+            newest[frozenset(one.certificate.hostnames), type(one.private_key)] = one
+    kept = [
+        one
+        for one in collected.candidates
+        if not one.certificate.hostnames or one in newest.values()
+    ]
+    reason = "a newer certificate for the same hostnames was found"
+    older = [
+        LeftOut(one.files[0], reason, False, one.certificate)
+        for one in collected.candidates
+        if one not in kept
+    ]
+    left_out = sorted([*collected.left_out, *older], key=lambda one: one.path)
+    return replace(collected, candidates=tuple(kept), left_out=tuple(left_out))
+
+
+def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[LeftOut]]:
+    keys = _by_public_key(contents)
+    issuers = Issuers(one for each in contents for one in each.certificates)
+    candidates, left_out = list[Candidate](), list[LeftOut]()
+    for holders in _by_leaf(contents):
+        best, leaf = holders[0]
+        is_named = any(holder.file.is_named for holder, _ in holders)
+        found = keys.get(leaf.key_spki or b"")
+        if found is None:
+            name = leaf.hostnames[0] if leaf.hostnames else title(leaf)
+            reason = f"no private key for {name} among the files"
+            left_out.append(LeftOut(best.file.path, reason, is_named, leaf))
+        elif leaf.not_after <= now and not is_named:
+            reason = f"expired on {leaf.not_after:%Y-%m-%d}"
+            left_out.append(LeftOut(best.file.path, reason, False, leaf))
+        else:
+            key_file, key = min(found, key=lambda held: _distance(held[0], best.file.path))
+            files = dict.fromkeys([best.file.path, key_file])
+            candidates.append(Candidate(tuple(files), leaf, issuers.chain(leaf), key))
+    left_out += _unused(contents, {one.key_spki for each in contents for one in each.certificates})
+    return candidates, left_out
+
+
+def is_leaf(certificate: Certificate) -> bool:
+    """Whether it may be served first: self-signed ones for a hostname are often authorities too."""
+    return not certificate.is_ca or bool(certificate.hostnames)
+
+
+def _by_public_key(contents: Sequence[Contents]) -> dict[bytes, list[tuple[Path, PrivateKey]]]:
+    """By public key: the files with the private key, which may be kept in several."""
+    found: dict[bytes, list[tuple[Path, PrivateKey]]] = {}
+    for each in contents:
+        for key in each.opened_keys:
+            found.setdefault(spki_of(key.public_key()), []).append((each.file.path, key))
+    return found
+
+
+def _distance(file: Path, other: Path) -> int:
+    return 0 if file == other else 1 if file.parent == other.parent else 2
+
+
+def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Certificate]]]:
+    """For each certificate: where it was found, the file with most certificates first."""
+    holders: dict[bytes, list[tuple[Contents, Certificate]]] = {}
+    for each in contents:
+        for one in filter(is_leaf, each.certificates):
+            holders.setdefault(one.der, []).append((each, one))
+    for found in holders.values():
+        yield sorted(found, key=lambda pair: -len(pair[0].certificates))
+
+
+def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
+    """What is broken, or a private key that no certificate is for."""
+    left_out: list[LeftOut] = []
+    for each in contents:
+        path, is_named = each.file.path, each.file.is_named
+        left_out += [LeftOut(path, problem, True) for problem in dict.fromkeys(each.problems)]
+        reasons = []
+        if any(spki_of(key.public_key()) not in spkis for key in each.opened_keys) and (
+            is_named or not _is_other_key(each.file)
+        ):
+            reasons.append("no certificate for this private key among the files")
+        if is_named and is_nothing(each):
+            reasons.append(_NOTHING)
+        left_out += [LeftOut(path, reason, is_named) for reason in reasons]
+    return left_out
+
+
+def _is_other_key(file: File) -> bool:
+    # As seen from the folder that was named: it may itself be in somebody's folder `accounts`.
+    place = f"/{file.path.relative_to(file.root).as_posix()}"
+    return any(fnmatch(place, pattern) for pattern in _OTHER_KEYS)

@@ -1,0 +1,170 @@
+"""What became of each certificate, for somebody at a terminal."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from ...errors import Finding
+from ...pki.x509.certificate import Certificate
+from ...terminal import escaped
+from ..text import NONE, console, day, first_of, places
+from .pairing import Collected, LeftOut
+from .upload import Result
+
+# Below this a table of five columns folds words in the middle.
+_NARROW_COLUMNS = 90
+_NOT_ACTIVE = "not active"
+_STYLES = {
+    "uploaded": "green",
+    "renewed": "green",
+    "scheduled": "green",
+    "already there": "green",
+    "newer is there": "yellow",
+    "would be uploaded": "green",
+    "would be renewed": "green",
+    "skipped": "yellow",
+    _NOT_ACTIVE: "red",
+    "refused": "red",
+    "failed": "red",
+    "error": "red",
+    "warning": "yellow",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    files: str
+    names: str
+    expires: str
+    trust: str
+    outcome: str
+    more: str
+    is_not_active: bool
+    notes: tuple[tuple[str, str], ...]
+
+
+def with_progress(results: Iterable[Result], total: int) -> list[Result]:
+    """All of `results`, with a bar on standard error while they come, where that is a terminal."""
+    terminal = console(errors=True)
+    columns = (TextColumn("Certificates"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=terminal, transient=True, disable=not terminal.is_terminal
+    ) as bar:
+        return list(bar.track(results, total=total))
+
+
+def show(terminal: Console, collected: Collected, results: Sequence[Result], now: datetime) -> None:
+    """Prints a row for each, what was found about each, and a summary."""
+    rows = [_row_of(result, now) for result in results]
+    rows += [_row_left_out(one, now) for one in collected.left_out]
+    rows.sort(key=lambda row: row.files)
+    if rows:
+        terminal.print(_table(rows) if terminal.width >= _NARROW_COLUMNS else _list(rows))
+    for row in rows:
+        if row.notes:
+            terminal.print(Text(row.files, "bold"))
+            for severity, note in row.notes:
+                style = _STYLES.get(severity, "")
+                terminal.print(Text.assemble("  ", (severity, style), "  ", note))
+    for path, reason in collected.passed_over:
+        terminal.print(Text(f"Skipped: {escaped(str(path))} ({escaped(reason)})", "dim"))
+    if collected.others:
+        files = (
+            "1 other file holds"
+            if collected.others == 1
+            else f"{collected.others} other files hold"
+        )
+        terminal.print(Text(f"{files} neither certificates nor private keys.", "dim"))
+    if any(row.notes for row in rows) or collected.passed_over or collected.others:
+        terminal.print()
+    terminal.print(Text(_summary(rows, is_empty=not results)))
+
+
+def has_failed(collected: Collected, results: Sequence[Result]) -> bool:
+    """Whether anything is not as it was asked for."""
+    return (
+        not results
+        or any(result.is_failure for result in results)
+        or any(one.is_failure for one in collected.left_out)
+    )
+
+
+def _row_of(result: Result, now: datetime) -> _Row:
+    is_not_active = result.certificate_id is not None and bool(result.problem)
+    more = f"#{result.certificate_id}" if result.certificate_id else ""
+    more += f", {_NOT_ACTIVE}" if is_not_active else ", active" if result.is_active else ""
+    notes = [_note(finding) for finding in result.findings if finding.severity != "info"]
+    if result.problem:
+        notes.insert(0, ("error", escaped(result.problem)))
+    return _Row(
+        places(result.candidate.files),
+        *_about(result.candidate.certificate, now),
+        escaped(result.trust or NONE),
+        result.outcome,
+        more,
+        is_not_active,
+        tuple(notes),
+    )
+
+
+def _row_left_out(one: LeftOut, now: datetime) -> _Row:
+    outcome, severity = ("failed", "error") if one.is_failure else ("skipped", "skipped")
+    notes = ((severity, escaped(one.reason)),)
+    return _Row(places((one.path,)), *_about(one.certificate, now), NONE, outcome, "", False, notes)
+
+
+def _about(certificate: Certificate | None, now: datetime) -> tuple[str, str]:
+    """Its names, and when it expires."""
+    if certificate is None:
+        return NONE, NONE
+    return first_of(certificate.hostnames), day(certificate.not_after, now)
+
+
+def _note(finding: Finding) -> tuple[str, str]:
+    return finding.severity, escaped(f"{finding.detail} {finding.hint}")
+
+
+def _outcome(row: _Row) -> Text:
+    style = _STYLES[_NOT_ACTIVE if row.is_not_active else row.outcome]
+    return Text.assemble((row.outcome, style), f" {row.more}" if row.more else "")
+
+
+def _table(rows: Sequence[_Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("files", overflow="fold")
+    table.add_column("hostnames", overflow="fold")
+    for heading in ("expires", "trust", "outcome"):
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        texts = [Text(text) for text in (row.files, row.names, row.expires, row.trust)]
+        table.add_row(*texts, _outcome(row))
+    return table
+
+
+def _list(rows: Sequence[_Row]) -> Text:
+    """The same for a terminal that is too narrow for a table."""
+    return Text("\n").join(
+        Text.assemble(
+            (row.files, "bold"),
+            f"\n  {row.names}\n  expires {row.expires}, trust {row.trust}\n  ",
+            _outcome(row),
+            "\n",
+        )
+        for row in rows
+    )
+
+
+def _summary(rows: Sequence[_Row], *, is_empty: bool) -> str:
+    outcomes = Counter(row.outcome for row in rows)
+    outcomes[_NOT_ACTIVE] = sum(row.is_not_active for row in rows)
+    counts = [f"{outcomes[outcome]} {outcome}" for outcome in _STYLES if outcomes[outcome]]
+    sentences = [", ".join(counts)] if counts else []
+    sentences += ["There is nothing to upload"] if is_empty else []
+    return ". ".join(sentences) + "."

@@ -1,0 +1,190 @@
+"""Certificates on their way into the service, several at once."""
+
+import base64
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ...errors import Finding
+from ...pki.keys.loading import pkcs8
+from ...pki.keys.public_keys import key_algorithm
+from ...pki.selection import key_type_of
+from ...pki.x509.certificate import pem_of
+from ..api.client import AT_ONCE, Api
+from ..api.responses import Hostnames, Refused, Stored, Unreachable
+from .pairing import Candidate
+
+Outcome = Literal[
+    "uploaded",
+    "renewed",
+    "scheduled",
+    "already there",
+    "newer is there",
+    "would be uploaded",
+    "would be renewed",
+    "refused",
+    "failed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOptions:
+    """`dry_run`: only ask what the service would answer. `activate`: have each certificate served.
+    `replace`: renew the stored certificate for the same hostnames instead of adding another."""
+
+    dry_run: bool = False
+    activate: bool = False
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one certificate.
+
+    `certificate_id`, `trust`: as the service has them, where it does. `findings` are the service's.
+    `problem`: why it is not as it was asked for, in words, or nothing.
+    """
+
+    candidate: Candidate
+    outcome: Outcome
+    certificate_id: int | None = None
+    trust: str | None = None
+    findings: tuple[Finding, ...] = ()
+    is_active: bool = False
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it is not as it was asked for."""
+        return self.outcome in ("refused", "failed") or bool(self.problem)
+
+    problem: str = ""
+
+
+def upload_all(
+    api: Api, candidates: Sequence[Candidate], options: UploadOptions
+) -> Generator[Result, None, None]:
+    """Uploads what is not there yet, and yields what became of each, as it does."""
+    take = _check if options.dry_run else _upload
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = [pool.submit(_guarded, take, api, one, options) for one in candidates]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            # Ctrl-C: what is under way is finished, nothing else is begun.
+            api.stop("It was interrupted.")
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _guarded(
+    take: Callable[[Api, Candidate, UploadOptions], Result],
+    api: Api,
+    candidate: Candidate,
+    options: UploadOptions,
+) -> Result:
+    try:
+        return take(api, candidate, options)
+    except Refused as refused:
+        return Result(candidate, "refused", findings=refused.findings, problem=refused.detail)
+    except Unreachable as unreachable:
+        return Result(candidate, "failed", problem=unreachable.detail)
+
+
+def _upload(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
+    fingerprint = candidate.certificate.fingerprint
+    there = api.find(fingerprint)
+    predecessor = _predecessor(api, candidate) if options.replace and not there else None
+    if there:
+        result = _stored(candidate, there, "already there")
+    elif predecessor and _is_newer(predecessor, candidate):
+        return _stored(candidate, predecessor, "newer is there")
+    elif predecessor:
+        renewed = api.replace(predecessor.id, fingerprint, _payload(candidate))
+        result = _renewed(candidate, renewed)
+    else:
+        result = _stored(candidate, api.upload(fingerprint, _payload(candidate)), "uploaded")
+    if options.activate and not result.is_active and result.certificate_id:
+        return _activated(api, result, result.certificate_id)
+    return result
+
+
+def _predecessor(api: Api, candidate: Candidate) -> Stored | None:
+    """The stored certificate that `candidate` renews."""
+    leaf = candidate.certificate
+    key_type = key_type_of(key_algorithm(candidate.private_key.public_key()))
+    return api.find_predecessor(leaf.hostnames, key_type)
+
+
+def _is_newer(stored: Stored, candidate: Candidate) -> bool:
+    """An older copy, from a backup say, must not take the place of the present one."""
+    return stored.not_after is not None and stored.not_after >= candidate.certificate.not_after
+
+
+def _activated(api: Api, result: Result, certificate_id: int) -> Result:
+    # Not asked for with the upload: a hostname that is another's must not lose us the upload.
+    try:
+        api.activate(certificate_id)
+    except Refused as refused:
+        findings = (*refused.findings, *result.findings)
+        return replace(result, findings=findings, problem=f"not active: {refused.detail}")
+    except Unreachable as unreachable:
+        return replace(result, problem=f"not active: {unreachable.detail}")
+    return replace(result, is_active=True)
+
+
+def _check(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
+    if there := api.find(candidate.certificate.fingerprint):
+        return _stored(candidate, there, "already there")
+    predecessor = _predecessor(api, candidate) if options.replace else None
+    if predecessor and _is_newer(predecessor, candidate):
+        return _stored(candidate, predecessor, "newer is there")
+    checked = api.check(_payload(candidate), predecessor.id if predecessor else None)
+    problem = _why_inactive(checked.hostnames) if options.activate else ""
+    would_be: Outcome = "would be renewed" if predecessor else "would be uploaded"
+    return Result(
+        candidate,
+        would_be if checked.accepted else "refused",
+        predecessor.id if predecessor else None,
+        trust=checked.trust,
+        findings=checked.findings,
+        problem=problem,
+    )
+
+
+def _why_inactive(hostnames: Hostnames) -> str:
+    """Why the certificate would not be activated; empty: it would be."""
+    reasons = {
+        "another user has": hostnames.taken,
+        "no proof of control of": hostnames.unproven,
+        "reserved:": hostnames.reserved,
+    }
+    found = [f"{reason} {', '.join(names)}" for reason, names in reasons.items() if names]
+    return f"would not be active: {'; '.join(found)}" if found else ""
+
+
+def _stored(candidate: Candidate, stored: Stored, outcome: Outcome) -> Result:
+    return Result(
+        candidate, outcome, stored.id, stored.trust, stored.findings, is_active=stored.active
+    )
+
+
+def _renewed(candidate: Candidate, stored: Stored) -> Result:
+    """The result of a renewal; the service may serve it later, as it is not valid yet."""
+    result = _stored(candidate, stored, "renewed")
+    pending = stored.pending
+    if pending and pending.fingerprint_sha256 == candidate.certificate.fingerprint:
+        result = replace(result, outcome="scheduled", trust=None, findings=pending.findings)
+    return result
+
+
+def _payload(candidate: Candidate) -> dict[str, Any]:
+    """The upload. Written anew, so that no key that stood beside a certificate is shown with it."""
+    payload = {
+        "body": pem_of(candidate.certificate.der),
+        "private_key": base64.b64encode(pkcs8(candidate.private_key)).decode(),
+    }
+    if candidate.chain:
+        payload["chain"] = "".join(pem_of(one.der) for one in candidate.chain)
+    return payload

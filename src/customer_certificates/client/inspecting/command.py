@@ -1,0 +1,90 @@
+"""The command `inspect`: what certificates are, without a service."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import certifi
+import msgspec
+
+from ...errors import Finding
+from ...pki.chain.completion import Roots
+from ...pki.examination import examine
+from ...pki.submission import Examined, Leaf, Trust
+from ...terminal import escaped, note, show
+from ..importing.file_contents import look_into
+from ..importing.scan import walk
+from ..text import console
+from .grouping import Subject, subjects_in
+from .rendering import describe
+
+
+class Inspected(msgspec.Struct):
+    """What is printed for programs. Nothing of a private key is in it."""
+
+    files: list[str]
+    trust: Trust
+    certificate: Leaf | None
+    chain_pem: str | None
+    findings: tuple[Finding, ...]
+
+
+def run(
+    files: Sequence[Path],
+    key: Path | None,
+    passphrases: Sequence[str],
+    now: datetime,
+    *,
+    as_json: bool,
+) -> int:
+    """The exit code: 0, or 1 where a finding is an error or a file cannot be read."""
+    walked = walk([*files, *([key] if key else [])])
+    for obstacle in walked.obstacles:
+        note(escaped(f"{obstacle.path}: {obstacle.reason}"))
+    # What is named as both is looked at as a certificate, and its own key with it.
+    key = None if key in files else key
+    looked_into = [look_into(file, passphrases) for file in walked.files]
+    contents = [one for one in looked_into if one.data.strip() or one.problems]
+    empty = [one for one in looked_into if one not in contents]
+    for one in empty:
+        note(escaped(f"{one.file.path}: it is empty"))
+    roots = Roots.from_pem(certifi.contents().encode())
+    inspected = [(subject, _examine(subject, roots, now)) for subject in subjects_in(contents, key)]
+    if as_json:
+        _print_json(inspected)
+    else:
+        terminal = console()
+        for number, (subject, examined) in enumerate(inspected):
+            if number:
+                terminal.print()
+            terminal.print(describe(subject, examined, now))
+    return int(
+        bool(walked.obstacles or empty)
+        or any(finding.severity == "error" for _, one in inspected for finding in one.findings)
+    )
+
+
+def _examine(subject: Subject, roots: Roots, now: datetime) -> Examined:
+    """Without what is said of parts that nobody gave us."""
+    examined = examine(subject.material, now, roots)
+    missing = set()
+    if not (subject.material.private_key or subject.material.pkcs12):
+        missing.add("private_key")
+    if not (subject.material.body or subject.material.pkcs12):
+        missing.add("body")
+    findings = tuple(one for one in examined.findings if one.field not in missing)
+    return msgspec.structs.replace(examined, findings=findings)
+
+
+def _print_json(inspected: Sequence[tuple[Subject, Examined]]) -> None:
+    answer = [
+        Inspected(
+            [escaped(str(path)) for path in subject.files],
+            examined.trust,
+            examined.leaf,
+            examined.chain_pem,
+            examined.findings,
+        )
+        for subject, examined in inspected
+    ]
+    show(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())

@@ -1,0 +1,115 @@
+"""Which of the files that somebody wants explained belong together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...pki.keys.public_keys import spki_of
+from ...pki.submission import Material
+from ...pki.x509.certificate import Certificate, pem_of
+from ..importing.file_contents import Contents, HeldKey
+from ..importing.issuers import Issuers
+from ..importing.pairing import is_leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is examined as one, and the files that it is in."""
+
+    files: tuple[Path, ...]
+    material: Material
+
+
+def subjects_in(contents: Sequence[Contents], key: Path | None) -> list[Subject]:
+    """One for each certificate, with its chain and key; and one for each file that fits nowhere.
+
+    A private key that fits nowhere is examined with the first certificate that has none, so that
+    the mismatch is explained; the one in the file `key` with the first certificate at all events.
+    """
+    issuers = Issuers(one for each in contents for one in each.certificates)
+    key_files = [one for one in contents if _is_key_file(one, key)]
+    mains = _mains([one for one in contents if one not in key_files])
+    pairs = [(main, _holder_for(main, key_files)) for main in mains]
+    fitting = [holder for _, holder in pairs]
+    spare = [one for one in key_files if one not in fitting]
+    spare.sort(key=lambda one: one.file.path != key)
+    subjects = []
+    for main, holder in pairs:
+        is_asked_for = bool(spare) and spare[0].file.path == key
+        chosen = spare.pop(0) if spare and (is_asked_for or not holder) else holder
+        subjects.append(_subject(main, chosen, issuers))
+    for one in spare:
+        held = _first_key(one)
+        material = Material(private_key=held.data, passphrase=held.passphrase)
+        subjects.append(Subject((one.file.path,), material))
+    return subjects
+
+
+def _is_key_file(contents: Contents, key: Path | None) -> bool:
+    return contents.file.path == key or (
+        not contents.certificates
+        and not contents.is_pkcs12
+        and (bool(contents.keys) or b"PRIVATE KEY-----" in contents.data)
+    )
+
+
+def _mains(contents: Sequence[Contents]) -> list[Contents]:
+    """The files to explain: of those with the same certificate, the one with the most others."""
+    mains = []
+    covered: set[bytes] = set()
+    for each in sorted(contents, key=lambda one: -len(one.certificates)):
+        leaves = {one.der for one in each.certificates if is_leaf(one)}
+        if leaves - covered or not each.certificates:
+            mains.append(each)
+        covered |= leaves
+    # Authorities' certificates are there to complete a chain; without any, they are the subject.
+    if not covered:
+        mains = list(contents)
+    return [one for one in contents if one in mains]
+
+
+def _holder_for(main: Contents, key_files: Sequence[Contents]) -> Contents | None:
+    """The file with the private key; `main` itself also where its own could not be opened."""
+    holders = (one for one in (main, *key_files) if _fitting_key(one, main))
+    return next(holders, main if main.keys else None)
+
+
+def _fitting_key(holder: Contents, main: Contents) -> HeldKey | None:
+    """The private key in `holder` that one of the certificates in `main` is for."""
+    wanted = {one.key_spki for one in main.certificates}
+    for key in holder.keys:
+        if key.opened and spki_of(key.opened.public_key()) in wanted:
+            return key
+    return None
+
+
+def _subject(main: Contents, holder: Contents | None, issuers: Issuers) -> Subject:
+    files = tuple(dict.fromkeys([main.file.path, (holder or main).file.path]))
+    if main.is_pkcs12 and holder in (main, None):
+        return Subject(files, Material(pkcs12=main.data, passphrase=main.passphrase))
+    inside = {one.der for one in main.certificates}
+    beside: dict[bytes, Certificate] = {}
+    for leaf in filter(is_leaf, main.certificates):
+        beside |= {one.der: one for one in issuers.chain(leaf) if one.der not in inside}
+    key = (_fitting_key(holder, main) or _first_key(holder)) if holder else None
+    return Subject(
+        files,
+        Material(
+            body=_body(main),
+            chain="".join(pem_of(der) for der in beside),
+            private_key=key.data if key else b"",
+            passphrase=key.passphrase if key else None,
+        ),
+    )
+
+
+def _first_key(holder: Contents) -> HeldKey:
+    # A file that is said to have a key may have none that was recognised.
+    return holder.keys[0] if holder.keys else HeldKey(holder.data, None, None)
+
+
+def _body(main: Contents) -> str:
+    """The certificates as they came; written anew where there is more in the file than those."""
+    if main.certificates and (main.keys or not main.is_pem):
+        return "".join(pem_of(one.der) for one in main.certificates)
+    return main.data.decode("utf-8", "replace")

@@ -1,0 +1,85 @@
+"""A certificate in words: what it is, and what is wrong with it."""
+
+from datetime import datetime
+
+from cryptography import x509
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ...errors import Finding, Severity
+from ...pki.submission import Examined, Leaf
+from ...terminal import escaped
+from ..text import NONE, distance, places
+from .grouping import Subject
+
+_STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+_TRUST = {
+    "public": "public: the chain leads to a root that browsers trust",
+    "private": "private: the chain leads to a root of somebody's own",
+    "self_signed": "self-signed: it vouches for itself, and no browser trusts it",
+    "incomplete": "incomplete: the certificate of an issuer is missing",
+    "opaque": "opaque: no certificate could be read",
+}
+
+
+def describe(subject: Subject, examined: Examined, now: datetime) -> RenderableType:
+    """What to print of one certificate."""
+    parts: list[RenderableType] = [Text(places(subject.files), "bold")]
+    if examined.leaf:
+        parts.append(Padding.indent(_facts(examined, examined.leaf, now), 2))
+    if examined.leaf and examined.findings:
+        parts.append(Text())
+    parts += [Padding.indent(_finding(finding), 2) for finding in examined.findings]
+    if not examined.findings:
+        parts.append(Text("  Nothing is wrong with it.", "green"))
+    return Group(*parts)
+
+
+def _facts(examined: Examined, leaf: Leaf, now: datetime) -> Table:
+    facts = {
+        "subject": [leaf.subject or NONE],
+        "issuer": [leaf.issuer or NONE],
+        "names": [", ".join(leaf.hostnames) or NONE],
+        "valid": [
+            f"{leaf.not_before:%Y-%m-%d} to {leaf.not_after:%Y-%m-%d}, {_validity(leaf, now)}"
+        ],
+        "key": [leaf.key_algorithm],
+        "signature": [leaf.signature_algorithm],
+        "serial": [leaf.serial],
+        "SHA-256": [leaf.fingerprint_sha256],
+        "to serve": _served(examined.chain_pem or ""),
+        "trust": [_TRUST[examined.trust]],
+    }
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, lines in facts.items():
+        table.add_row(name, Text("\n".join(escaped(line) for line in lines)))
+    return table
+
+
+def _validity(leaf: Leaf, now: datetime) -> str:
+    if now < leaf.not_before:
+        return f"begins {distance(leaf.not_before, now)}"
+    return f"{'expired' if leaf.not_after < now else 'expires'} {distance(leaf.not_after, now)}"
+
+
+def _served(chain_pem: str) -> list[str]:
+    """The chain, a line for each certificate, the leaf first."""
+    if not chain_pem:
+        return [NONE]
+    chain = x509.load_pem_x509_certificates(chain_pem.encode())
+    return [
+        f"{number}. {one.subject.rfc4514_string() or NONE}" for number, one in enumerate(chain, 1)
+    ]
+
+
+def _finding(finding: Finding) -> Text:
+    """What is wrong, and below it what to do about it."""
+    return Text.assemble(
+        (f"{finding.severity} {finding.code}", _STYLES[finding.severity]),
+        f"\n  {escaped(finding.detail)}",
+        (f"\n  → {escaped(finding.hint)}", "dim"),
+    )

@@ -1,0 +1,162 @@
+"""The command `sync`: a folder is kept equal to what should be served."""
+
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.text import Text
+
+from ...terminal import escaped, say
+from ..api.server_url import is_private
+from ..text import console
+from . import status
+from .feed import Feed
+from .files.directory import UntrustedError
+from .files.folder import Folder, FolderError, is_kept
+from .formats.haproxy import Haproxy
+from .formats.layout import Layout
+from .formats.listing import Listing
+from .formats.nginx import Nginx
+from .formats.pem import Pem
+from .loop import Agent, Identity, Parts
+from .publishing import Files, Publisher, Told
+from .reconciler import Damaged, Mirror
+from .runtime_api import Runtime
+from .state import State
+
+_LAYOUTS: dict[str, type[Layout]] = {"nginx": Nginx, "haproxy": Haproxy, "pem": Pem}
+
+
+class Wish(NamedTuple):
+    """What an agent shall do: see the command's options."""
+
+    format: str
+    out: Path
+    server: str
+    name: str
+    check: str | None
+    reload: str | None
+    runtime: Path | None
+    group: str | None
+    metrics: Path | None
+
+
+def run(
+    wish: Wish,
+    read_token: Callable[[], str | None],
+    now: Callable[[], datetime],
+    *,
+    once: bool,
+) -> int:
+    """The exit code: 0 after SIGTERM or Ctrl-C, or where everything is served; 1 where it is not;
+    2 where the folder cannot be kept."""
+    if not is_private(wish.server):
+        say(f"warning: private keys come from {escaped(wish.server)} without TLS.")
+    root = wish.out.absolute()
+    try:
+        with ExitStack() as stack:
+            folder = Folder(root, wish.group)
+            stack.callback(folder.close)
+            state = State(folder.state_file())
+            stack.callback(state.close)
+            feed = Feed(wish.server, read_token)
+            stack.callback(feed.close)
+            agent = _agent(wish, folder, state, feed, now)
+            if once:
+                return int(not agent.run_once())
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: agent.stop())
+            agent.run()
+    except (FolderError, UntrustedError, ValueError) as error:
+        say(str(error))
+        return 2
+    except (OSError, sqlite3.Error) as error:
+        say(f"{root}: {error}")
+        return 2
+    return 0
+
+
+def _agent(
+    wish: Wish,
+    folder: Folder,
+    state: State,
+    feed: Feed,
+    now: Callable[[], datetime],
+) -> Agent:
+    """Raises ValueError, OSError, sqlite3.Error where the folder will not do."""
+    _claim(state, folder.root, wish)
+    _grant(state, folder)
+    layout = _LAYOUTS[wish.format](folder, state)
+    mirror = Mirror(folder, state, layout, tells_a_server=wish.runtime is not None)
+
+    def refuse(certificate_id: int, reason: str) -> None:
+        mirror.refuse(certificate_id, reason, now())
+
+    listing = Listing(folder, state, layout, wish.check, refuse)
+    listing.recover()
+    try:
+        mirror.prepare(now())
+    except Damaged as damaged:
+        say(str(damaged))
+    publisher: Publisher
+    publisher = files = Files(state, listing, wish.reload)
+    if wish.runtime:
+        runtime = Runtime(wish.runtime, str(folder.root / layout.listing))
+        fallback = files if wish.reload else None
+        publisher = Told(state, listing, runtime, folder, refuse, fallback)
+    parts = Parts(feed, state, mirror, publisher)
+    identity = Identity(wish.name, wish.format, wish.server)
+    return Agent(identity, parts, folder, wish.metrics, now)
+
+
+def _claim(state: State, root: Path, wish: Wish) -> None:
+    """A folder is for one format; of another service nothing that was read counts."""
+    kept_for = state.fact("format")
+    if kept_for not in ("", wish.format):
+        raise ValueError(f"{root} is kept for {kept_for}; {wish.format} needs another folder.")
+    with state.transaction():
+        if state.fact("server") != wish.server:
+            state.note("cursor", "")
+        state.note("format", wish.format)
+        state.note("server", wish.server)
+
+
+def _grant(state: State, folder: Folder) -> None:
+    """Another group than before, or none, may read the files that are there."""
+    before = f"group {folder.access}"
+    if state.fact("access") != before:
+        folder.grant_access()
+        with state.transaction():
+            state.note("access", before)
+
+
+def show_status(folder: Path) -> int:
+    """Prints how the agent of `folder` is doing; the exit code: 1 where that is not well."""
+    try:
+        found = status.read(folder)
+    except (OSError, ValueError) as error:
+        say(f"No agent has left word of itself: {error}")
+        return 1
+    terminal = console()
+    is_running = is_kept(folder)
+    heard = f"heard {_second(found.heard_at)}" if found.heard_at else "not heard yet"
+    process = f"by process {found.process}" if is_running else "by an agent that runs no more"
+    lines = {
+        "terminator": f"{found.terminator} ({found.format})",
+        "service": f"{found.server}, {heard}",
+        "served": f"{found.served} of {found.certificates} certificates, {found.hostnames} names",
+        "said": f"{_second(found.at)} {process}",
+    }
+    for name, value in lines.items():
+        terminal.print(Text(f"{name:12}{escaped(value)}"))
+    for problem in found.problems:
+        terminal.print(Text(f"{'problem':12}{escaped(problem)}", "red"))
+    return int(not (found.is_current and is_running))
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

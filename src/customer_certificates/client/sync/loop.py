@@ -1,0 +1,272 @@
+"""The loop: hear what changed, write it, have it served, report it; and what fails, again."""
+
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from ...terminal import say
+from ..api.responses import Lost, Refused, Unreachable
+from . import status
+from .feed import Feed
+from .files.folder import Folder
+from .hooks import PublishingFailure
+from .publishing import Publisher
+from .reconciler import Mirror
+from .retry import Trouble
+from .state import Placed, State
+
+_LONGEST_WAIT_SECONDS = 30.0
+_STATUS_SECONDS = 10.0
+# What serves is on this machine: it may be asked often whether it is there again.
+_LONGEST_UNSERVED_SECONDS = 10.0
+# The service learns so often how far an agent has followed the feed, if nothing else.
+_REPORT_SECONDS = 60.0
+_LONGEST_PROBLEM = 1000
+_MOST_REFUSALS = 50
+
+
+class Parts(NamedTuple):
+    """What an agent is made of."""
+
+    feed: Feed
+    state: State
+    mirror: Mirror
+    publisher: Publisher
+
+
+class Identity(NamedTuple):
+    """What an agent calls itself, what it writes, and where its service is."""
+
+    terminator: str
+    format: str
+    server: str
+
+
+class _Stopped(BaseException):
+    """It was told to end while it waited."""
+
+
+class Agent:
+    """One thread runs it; `stop` is for a signal's handler in the same thread."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        parts: Parts,
+        folder: Folder,
+        metrics: Path | None,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._identity = identity
+        self._feed, self._state, self._mirror, self._publisher = parts
+        self._folder = folder
+        self._metrics = metrics
+        self._now = now
+        self._following = Trouble("Following the feed")
+        self._timing = Trouble("Keeping time")
+        self._publishing = Trouble("Having it served", _LONGEST_UNSERVED_SECONDS)
+        self._clearing = Trouble("Removing old files")
+        self._reporting = Trouble("Reporting")
+        self._noting = Trouble("Writing the status")
+        self._troubles = (
+            self._following,
+            self._timing,
+            self._publishing,
+            self._clearing,
+            self._reporting,
+            self._noting,
+        )
+        self._has_more = self._is_news = True
+        self._heard_at: datetime | None = None
+        self._counts: tuple[int, int, int] | None = None
+        self._reported_problems: list[str] = []
+        self._report_at = -math.inf
+        self._noted: status.Status | None = None
+        self._noted_at = -math.inf
+        self._is_stopped = self._is_waiting = False
+
+    def run(self) -> None:
+        """Returns after `stop`."""
+        self._say_refusals()
+        try:
+            while not self._is_stopped:
+                self._listen()
+                self._catch_up()
+        except _Stopped:
+            pass
+
+    def run_once(self) -> bool:
+        """Whether what the service says is served, by now; what fails is not tried again."""
+        self._say_refusals()
+        while self._has_more and not self._following:
+            self._attempt(self._following, lambda: self._follow(0))
+        self._catch_up()
+        return not self._problems() and self._publisher.due_in() is None
+
+    def stop(self) -> None:
+        """Ends `run`: at once where it waits, else once it has done what it is doing."""
+        self._is_stopped = True
+        if self._is_waiting:
+            raise _Stopped
+
+    def _say_refusals(self) -> None:
+        """Repeats what an earlier process found."""
+        for refusal in self._refusals():
+            say(refusal)
+
+    def _problems(self) -> list[str]:
+        """Errors, and the certificates that are left out."""
+        return [str(one) for one in self._troubles if one] + self._refusals()
+
+    def _refusals(self) -> list[str]:
+        """The certificates that are left out; of very many, some and their number."""
+        refusals = [str(one) for one in self._state.refusals(_MOST_REFUSALS)]
+        if others := self._state.count_refusals() - len(refusals):
+            refusals.append(f"{others} other certificates are left out.")
+        return refusals
+
+    def _listen(self) -> None:
+        """Hears of changes until something else is to be done."""
+        seconds = self._idle_seconds()
+        if self._following.seconds:
+            self._wait(min(self._following.seconds, max(seconds, 0.05)))
+            return
+        self._is_news, began = False, time.monotonic()
+        self._attempt(self._following, lambda: self._follow(int(seconds)))
+        if not (self._is_news or self._has_more or self._following):
+            # It was not asked to wait, or has as many who wait as it can have.
+            self._wait(max(0.0, min(seconds, 1.0) - (time.monotonic() - began)))
+
+    def _catch_up(self) -> None:
+        """Does whatever does not come from the service."""
+        self._attempt(self._timing, self._keep_time)
+        if not self._has_more or self._following:
+            if self._mirror.is_publishable():
+                self._attempt(self._publishing, self._publisher.publish)
+            if self._publisher.is_listed():
+                self._attempt(self._clearing, lambda: self._mirror.clear(self._now()))
+            self._attempt(self._reporting, self._report)
+        self._attempt(self._noting, self._note_status)
+
+    def _idle_seconds(self) -> float:
+        """How long nothing but the service can give it anything to do."""
+        if self._has_more and not self._following:
+            return 0.0
+        now = self._now()
+        seconds = [_LONGEST_WAIT_SECONDS]
+        seconds += [trouble.seconds for trouble in self._troubles if trouble]
+        if moment := self._state.next_change(now):
+            seconds.append((moment - now).total_seconds())
+        due_in = self._publisher.due_in()
+        if due_in is not None and not self._publishing:
+            seconds.append(due_in)
+        elif (due := self._state.next_leftover()) and not self._publishing:
+            seconds.append(max(due - now.timestamp(), 1.0))
+        return max(min(seconds), 0.0)
+
+    def _attempt(self, trouble: Trouble, action: Callable[[], None]) -> None:
+        """Does it, unless it failed a moment ago."""
+        if trouble.seconds:
+            return
+        try:
+            action()
+        except Lost as lost:
+            trouble.begin(lost.detail, lost.retry_after)
+        except (Refused, Unreachable) as refused:
+            trouble.begin(refused.detail)
+        except PublishingFailure as failure:
+            trouble.begin(str(failure))
+        except FileNotFoundError as error:
+            self._mirror.read_again()
+            trouble.begin(f"{error.filename} is missing: everything is read again")
+        except (OSError, sqlite3.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            trouble.begin(f"{self._folder.root}: {reason or error}")
+        else:
+            trouble.end()
+
+    def _follow(self, wait: int) -> None:
+        cursor = self._state.fact("cursor")
+        with self._waiting():
+            page = self._feed.page(cursor, wait)
+        self._heard_at = self._now()
+        if self._following:
+            # It is the same service that did not take the last report.
+            self._reporting.try_again()
+        if page.changes or page.reset or page.cursor != cursor:
+            self._mirror.apply(page, self._now())
+            self._counts = None
+        self._has_more = page.more
+        self._is_news = bool(page.changes)
+
+    def _keep_time(self) -> None:
+        if self._mirror.keep_time(self._now()):
+            self._counts = None
+
+    def _report(self) -> None:
+        """Nothing is said to be served before it is."""
+        problems = [one[:_LONGEST_PROBLEM] for one in self._problems()]
+        is_due = problems != self._reported_problems or time.monotonic() > self._report_at
+        while True:
+            unconfirmed = self._publisher.unconfirmed()
+            served, dropped = list[Placed](), list[int]()
+            if unconfirmed is not None:
+                served, dropped = self._state.unreported(unconfirmed)
+            if not served and not dropped and not is_due:
+                return
+            self._feed.report(
+                self._identity.terminator,
+                self._identity.format,
+                self._state.fact("cursor"),
+                served,
+                dropped,
+                problems,
+                self._state.instance,
+            )
+            self._reported_problems, is_due = problems, False
+            self._report_at = time.monotonic() + _REPORT_SECONDS
+            with self._state.transaction():
+                self._state.reported([*(one.id for one in served), *dropped])
+
+    def _note_status(self) -> None:
+        self._counts = self._counts or self._state.counts()
+        certificates, served, hostnames = self._counts
+        problems = tuple(self._problems())
+        is_done = not self._has_more and self._publisher.due_in() is None
+        now = self._now()
+        found = status.Status(
+            *self._identity,
+            process=os.getpid(),
+            at=now,
+            heard_at=self._heard_at,
+            is_current=is_done and not problems,
+            certificates=certificates,
+            served=served,
+            hostnames=hostnames,
+            next_change=self._state.next_change(now),
+            problems=problems,
+        )
+        is_news = self._noted is None or not found.says_the_same_as(self._noted)
+        if is_news or time.monotonic() > self._noted_at + _STATUS_SECONDS:
+            status.write(self._folder, self._metrics, found, self._troubles)
+            self._noted, self._noted_at = found, time.monotonic()
+
+    def _wait(self, seconds: float) -> None:
+        with self._waiting():
+            time.sleep(seconds)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        self._is_waiting = True
+        try:
+            if self._is_stopped:
+                raise _Stopped
+            yield
+        finally:
+            self._is_waiting = False

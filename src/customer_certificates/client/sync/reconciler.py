@@ -1,0 +1,303 @@
+"""A folder brought to what the feed says and what the time is."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+from ...pki.selection import decide
+from ...terminal import say
+from .entries import Entry, Page
+from .files.folder import Folder
+from .formats.layout import Layout, Settled
+from .pairs import load_errors
+from .state import Placed, State
+
+# Whoever had looked up a path before it was given up may open it for so long: HAProxy, say, which
+# reads a long crt-list while it starts.
+_LEFT_SECONDS = 60.0
+
+
+class Damaged(Exception):  # noqa: N818 - it is found, not made
+    """Files are missing that were there."""
+
+
+class Mirror:
+    """Files and state go forward together: a change is in both, or will be made again."""
+
+    def __init__(
+        self, folder: Folder, state: State, layout: Layout, *, tells_a_server: bool
+    ) -> None:
+        """With `tells_a_server`, paths that change are queued for a running server."""
+        self._folder = folder
+        self._state = state
+        self._layout = layout
+        self._tells_a_server = tells_a_server
+
+    def prepare(self, now: datetime) -> None:
+        """Makes the folder ready. Raises OSError, sqlite3.Error; ValueError where it will not do;
+        Damaged where the feed has to be read from its beginning."""
+        self._layout.prepare()
+        self._folder.switch()
+        with self._state.transaction():
+            if not self._state.fact("clock"):
+                self._note_clock(now)
+                self._state.note("is_first", "yes")
+            if not self._folder.exists(self._layout.listing):
+                self._note_due(Settled(winners=True, names=True))
+        if not all(self._folder.exists(path) for path in self._state.paths()):
+            self.read_again()
+            raise Damaged("Files are missing: everything is read again.")
+
+    def read_again(self) -> None:
+        """Has the feed read from its beginning; until it is there, everything stays as it is."""
+        with self._state.transaction():
+            self._state.note("cursor", "")
+
+    def is_publishable(self) -> bool:
+        """Whether the listing may be written. One that is there stays until the first snapshot is
+        complete: it names what is served, and the state does not yet."""
+        is_first = bool(self._state.fact("is_first"))
+        return not (is_first and self._folder.exists(self._layout.listing))
+
+    def apply(self, page: Page, now: datetime) -> None:
+        """Takes a page of the feed. Raises OSError, sqlite3.Error; then nothing was taken.
+
+        A version that a server cannot load is not written. The version before it stays.
+        """
+        reasons = self._load_errors(page.changes)
+        with self._state.transaction():
+            if page.reset:
+                self._state.note("snapshot", str(self._snapshot() + 1))
+                self._state.note("is_snapshot", "yes")
+                self._state.admit_unknown()
+            names, entries, gone = set[str](), dict[int, Entry](), set[int]()
+            for entry in page.changes:
+                number = entry.certificate_id
+                names.update(self._reserve(entry, is_refused=entry in reasons))
+                if reason := reasons.get(entry):
+                    self._state.name_again(number, self._snapshot())
+                    self._refuse(
+                        number, entry.version, entry.fingerprint_sha256 or "", reason, entry.names
+                    )
+                    continue
+                if self._is_version_before_kept(entry):
+                    self._state.name_again(number, self._snapshot())
+                    continue
+                names.update(self._state.hostnames_of(number))
+                if entry.is_served:
+                    names.update(entry.names)
+                    self._take(entry, now)
+                    entries[number] = entry
+                    gone.discard(number)
+                else:
+                    entries.pop(number, None)
+                    gone.add(number)
+            if self._state.fact("is_snapshot") and not page.more:
+                stale = self._state.not_named_since(self._snapshot())
+                gone.update(stale)
+                for number in stale:
+                    names.update(self._state.hostnames_of(number))
+                names.update(self._state.release_not_named_since(self._snapshot()))
+                self._state.note("is_snapshot", "")
+                if self._state.fact("is_first"):
+                    # A listing that an earlier state left may say anything.
+                    self._state.note("is_first", "")
+                    self._note_due(Settled(winners=True, names=True))
+            self._drop(gone, now)
+            self._settle(names, entries, gone, now)
+            self._state.note("cursor", page.cursor)
+
+    def refuse(self, certificate_id: int, reason: str, now: datetime) -> None:
+        """Leaves a version of a certificate out: the server refuses it. The version before stays
+        if the server accepted that and its file is still there.
+
+        Raises as `apply` does.
+        """
+        with self._state.transaction():
+            if placed := self._state.placed(certificate_id):
+                names = {*self._state.hostnames_of(certificate_id)}
+                self._refuse(certificate_id, placed.version, placed.fingerprint, reason, names)
+                if self._put_back(placed, now):
+                    names.update(self._state.hostnames_of(certificate_id))
+                self._settle(names, {}, {certificate_id}, now)
+
+    def _put_back(self, refused: Placed, now: datetime) -> bool:
+        path = self._state.accepted_path(refused.id)
+        # If both have one path, the file is the refused version.
+        if path is None or path == refused.path or not self._folder.exists(path):
+            return False
+        self._state.put_back(refused.id, self._snapshot())
+        self._state.keep([path])
+        self._leave([refused.path], now)
+        self._note_due(Settled(contents=True))
+        return True
+
+    def keep_time(self, now: datetime) -> bool:
+        """Serves what has become valid, and no longer what has expired; whether there was any.
+
+        Raises as `apply` does.
+        """
+        noted = datetime.fromisoformat(self._state.fact("clock"))
+        # A clock that was put back makes what had expired valid again.
+        names = self._state.names_changed_between(min(noted, now), max(noted, now))
+        if names:
+            with self._state.transaction():
+                self._settle(names, {}, set(), now)
+                self._note_clock(now)
+        return bool(names)
+
+    def clear(self, now: datetime) -> None:
+        """Removes what nothing has led to for a while. Raises OSError, sqlite3.Error."""
+        paths = self._state.leftovers(now.timestamp())
+        for path in paths:
+            self._folder.remove(path)
+        if paths:
+            with self._state.transaction():
+                self._state.keep(paths)
+
+    def _load_errors(self, changes: Iterable[Entry]) -> dict[Entry, str]:
+        """Why a server cannot load them, of those that it cannot load.
+
+        Pairs in the folder were tested before.
+        """
+        new = [one for one in changes if one.is_served and not self._is_placed(one)]
+        reasons = zip(new, load_errors(one.pem for one in new), strict=True)
+        found = (
+            (entry, error or self._layout.names_error(entry.names)) for entry, error in reasons
+        )
+        return {entry: error for entry, error in found if error}
+
+    def _is_placed(self, entry: Entry) -> bool:
+        placed = self._state.placed(entry.certificate_id)
+        return bool(
+            placed
+            and (placed.version, placed.fingerprint) == (entry.version, entry.fingerprint_sha256)
+        )
+
+    def _is_version_before_kept(self, entry: Entry) -> bool:
+        """Whether the server refused this version, so that the one before it stayed."""
+        number, fingerprint = entry.certificate_id, entry.fingerprint_sha256 or ""
+        return bool(
+            entry.is_served
+            and self._state.is_refused(number, entry.version, fingerprint)
+            and self._state.placed(number)
+            and not self._is_placed(entry)
+        )
+
+    def _refuse(
+        self, number: int, version: int, fingerprint: str, reason: str, names: Iterable[str]
+    ) -> None:
+        if refusal := self._state.refuse(number, version, fingerprint, reason, names):
+            say(str(refusal))
+
+    def _reserve(self, entry: Entry, *, is_refused: bool) -> set[str]:
+        """Records which names other users must not be served for because of a certificate that is
+        not served itself; the names for which that may have changed."""
+        after = set(entry.reserved_names) if is_refused or not entry.is_served else set()
+        before = self._state.reserve(entry.certificate_id, entry.user_id, after, self._snapshot())
+        return after.union(before)
+
+    def _snapshot(self) -> int:
+        return int(self._state.fact("snapshot") or 0)
+
+    def _take(self, entry: Entry, now: datetime) -> None:
+        before = self._state.placed(entry.certificate_id)
+        if not self._state.is_refused(
+            entry.certificate_id, entry.version, entry.fingerprint_sha256 or ""
+        ):
+            self._state.admit([entry.certificate_id])
+        self._state.put(entry, before.path if before else "", self._snapshot(), now)
+
+    def _drop(self, certificate_ids: Collection[int], now: datetime) -> None:
+        self._state.admit(certificate_ids)
+        for number in certificate_ids:
+            if placed := self._state.placed(number):
+                self._state.forget(number)
+                self._state.drop_accepted(number)
+                self._leave([placed.path], now)
+
+    def _settle(
+        self,
+        names: Iterable[str],
+        entries: Mapping[int, Entry],
+        gone: Iterable[int],
+        now: datetime,
+    ) -> None:
+        """Decides anew who is served for `names`, and puts all that follows from it in place."""
+        settled = Settled()
+        touched = {*entries, *gone}
+        kept_free = set[str]()
+        winners = {below: dict[str, int]() for name in names for below in self._concerned(name)}
+        for name in winners:
+            before = self._state.winners(name)
+            decision = decide(name, self._state.candidates(name), now)
+            after = {kind: one.certificate_id for kind, one in decision.winners.items()}
+            if not self._layout.can_serve(name):
+                after.clear()
+            others = [one.candidate for one in decision.losers if one.reason == "other_owner"]
+            if others and not after:
+                kept_free.add(name)
+            is_new = self._state.set_kept_free(name, name in kept_free)
+            if before != after or is_new:
+                self._state.set_winners(name, before, after)
+                touched.update(before.values(), after.values())
+                # Wildcards above it, of other users, may be for it no more.
+                touched.update(one.certificate_id for one in others)
+                settled.winners = True
+                settled.names |= is_new or bool(before) != bool(after)
+            winners[name] = after
+        try:
+            placed = {number: self._place(number, entries.get(number), now) for number in touched}
+            for name, served in winners.items():
+                found = {k: placed.get(one) or self._state.placed(one) for k, one in served.items()}
+                left = self._layout.point(
+                    name,
+                    {k: one for k, one in found.items() if one},
+                    keeps_free=name in kept_free,
+                )
+                self._leave(left, now)
+            settled.contents = any(self._state.is_served(number) for number in entries)
+            self._note_due(settled)
+            self._state.to_report(touched)
+            self._state.note_unchecked(touched)
+            self._folder.switch()
+        except BaseException:
+            self._folder.forget()
+            raise
+
+    def _concerned(self, name: str) -> Iterable[str]:
+        """`name`, and the names below it that it may be served for."""
+        return (name, *self._state.names_below(name)) if name.startswith("*.") else (name,)
+
+    def _place(self, number: int, entry: Entry | None, now: datetime) -> Placed | None:
+        """Puts a certificate's file where it belongs now; None where there is no such certificate
+        any more."""
+        placed = self._state.placed(number)
+        if placed is None:
+            return None
+        path = self._layout.path(placed, lambda: self._state.filters_of(number))
+        if entry:
+            self._folder.write(path, entry.pem)
+        elif path != placed.path:
+            self._folder.link(placed.path, path)
+        if path != placed.path:
+            self._state.move(number, path)
+            self._state.keep([path])
+            if placed.path:
+                self._leave([placed.path], now)
+        if self._tells_a_server:
+            self._state.queue([path])
+        return placed._replace(path=path)
+
+    def _leave(self, paths: Collection[str], now: datetime) -> None:
+        self._state.leave(paths, now.timestamp() + _LEFT_SECONDS)
+        if self._tells_a_server:
+            self._state.queue(paths)
+
+    def _note_due(self, settled: Settled) -> None:
+        if self._layout.is_listing_due(settled):
+            self._state.note("listing_due", "yes")
+        if self._layout.is_reload_due(settled):
+            self._state.note("reload_due", "yes")
+
+    def _note_clock(self, now: datetime) -> None:
+        self._state.note("clock", now.isoformat())

@@ -1,0 +1,55 @@
+"""Limits of the CPU time that each tenant uses."""
+
+import math
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+
+from ...errors import TooManyRequests
+from .limiter import TENANT
+from .token_buckets import TokenBuckets
+
+
+class CpuBudget:
+    """CPU time: each tenant has `seconds` of it, and gets as much again in a minute.
+
+    The time is known only after the work, so a tenant may owe some; it waits then. Work for no
+    tenant is not counted.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        on_refusal: Callable[[], None],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`on_refusal` is called for each request that is refused."""
+        self._seconds = seconds
+        self._rate = seconds / 60
+        self._on_refusal = on_refusal
+        self._clock = clock
+        self._buckets = TokenBuckets(self._rate, seconds)
+        self._lock = Lock()
+
+    def require(self) -> None:
+        """Raises TooManyRequests if the tenant has used up its budget."""
+        tenant = TENANT.get()
+        if tenant is None:
+            return
+        with self._lock:
+            left = self._buckets.left(tenant, self._clock())
+        if left <= 0:
+            self._on_refusal()
+            raise TooManyRequests(
+                f"Your certificates and keys took more than {self._seconds:g} seconds of CPU time "
+                "a minute. Retry after the delay in Retry-After.",
+                retry_after=math.floor(-left / self._rate) + 1,
+            )
+
+    def spend(self, seconds: float) -> None:
+        """Counts CPU time that the tenant has used."""
+        tenant = TENANT.get()
+        if tenant is None:
+            return
+        with self._lock:
+            self._buckets.spend(tenant, seconds, self._clock())

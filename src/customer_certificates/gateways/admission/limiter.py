@@ -1,0 +1,239 @@
+"""Who gets something scarce, and who is refused: the one place where requests wait for others."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Lock
+
+from ...errors import Refusal, TooManyRequests, Unavailable
+from .. import loop
+
+# For whom the work is done: a user, or the network of a client that nobody knows. None: no request
+# (commands, the process `work`), and no limit of one tenant.
+TENANT: ContextVar[str | None] = ContextVar("tenant", default=None)
+
+_MOST_WAITING = 64
+_WAIT_SECONDS = 5.0
+
+
+class _Lane:
+    """The requests of one tenant: how many hold slots, and those that wait, in their order."""
+
+    __slots__ = ("held", "tenant", "waiting")
+
+    def __init__(self, tenant: str | None) -> None:
+        self.tenant = tenant
+        self.held = 0
+        # Set to whether it gets a slot.
+        self.waiting: deque[Future[bool]] = deque()
+
+
+class Slots:
+    """A number of slots, each for one request at a time.
+
+    Tenants that wait are served by turns. Of one tenant, the first to wait is the first served.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        on_refusal: Callable[[], None],
+        *,
+        wait_seconds: float = _WAIT_SECONDS,
+        places: int | None = None,
+        waiting_of_one: int | None = None,
+        may_hang: bool = False,
+    ) -> None:
+        """`places` requests may hold one of `size` slots or wait for one (64 for each slot if it is
+        not given), `wait_seconds` at most; `on_refusal` is called for each that is refused.
+
+        If `waiting_of_one` is given, one tenant may hold half of the slots (at least one), and so
+        many of its requests may wait for each of these.
+
+        `may_hang`: those that hold a slot may be held up by others, so it is not the fault of a
+        tenant if its own requests keep it waiting for too long.
+        """
+        self._most_waiting = _MOST_WAITING * size if places is None else max(0, places - size)
+        self._free = size if places is None else min(size, places)
+        self._wait_seconds = wait_seconds
+        self._on_refusal = on_refusal
+        self._is_shared = waiting_of_one is not None
+        self._may_hang = may_hang
+        self._most_of_one = max(1, size // 2) if self._is_shared else size
+        self._waiting_of_one = (waiting_of_one or 0) * self._most_of_one
+        self._lanes: dict[str | None, _Lane] = {}
+        # The lanes that may have the next slot, in the order in which they get it.
+        self._turns: deque[_Lane] = deque()
+        self._waiting = 0
+        # Never held across a wait.
+        self._lock = Lock()
+        self._has_one: ContextVar[bool] = ContextVar("has_one", default=False)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return self._waiting
+
+    @property
+    def tenants(self) -> int:
+        """How many tenants hold a slot or wait for one; of others nothing is remembered."""
+        return len(self._lanes)
+
+    @property
+    def held(self) -> bool:
+        """Whether the request that asks holds a slot."""
+        return self._has_one.get()
+
+    def try_acquire(self, tenant: str | None) -> bool:
+        """Takes a slot for `tenant` if it may have one at once; returns whether it has."""
+        with self._lock:
+            lane = self._lane(tenant)
+            has_one = self._hold_if_free(lane)
+            self._forget(lane)
+            return has_one
+
+    def acquire_later(self, tenant: str | None) -> Future[bool]:
+        """Returns a future that is done when a slot was taken for `tenant`.
+
+        For callers that do not wait, and that bound how many slots they ask for.
+        """
+        place: Future[bool] = Future()
+        with self._lock:
+            lane = self._lane(tenant)
+            if self._hold_if_free(lane):
+                place.set_result(True)
+            else:
+                self._append(lane, place)
+        return place
+
+    def release(self, tenant: str | None) -> None:
+        """Gives back a slot that was taken for `tenant`."""
+        with self._lock:
+            self._give_back(self._lanes[tenant])
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Holds a slot in the block; a request that holds one already needs no other.
+
+        Raises TooManyRequests if too many requests of the tenant wait, or if it has waited too long
+        behind other requests of the tenant; Unavailable if too many wait in all, or it has waited
+        too long behind other tenants, or for what may hang.
+        """
+        if self._has_one.get():
+            yield
+            return
+        try:
+            lane = self._take()
+        except Refusal:
+            self._on_refusal()
+            raise
+        token = self._has_one.set(True)
+        try:
+            yield
+        finally:
+            self._has_one.reset(token)
+            self.release(lane.tenant)
+
+    def _take(self) -> _Lane:
+        with self._lock:
+            lane = self._lane(TENANT.get())
+            if self._hold_if_free(lane):
+                return lane
+            is_behind_own = bool(lane.held or lane.waiting)
+            place = self._line_up(lane)
+        try:
+            has_come = loop.result(place, self._wait_seconds)
+        except TimeoutError:
+            has_come = self._leave(lane, place)
+        except BaseException:
+            if self._leave(lane, place):
+                self.release(lane.tenant)
+            raise
+        if not has_come:
+            is_late = not place.done()
+            raise self._refusal(is_behind_own and not (is_late and self._may_hang))
+        return lane
+
+    def _line_up(self, lane: _Lane) -> Future[bool]:
+        """Returns a place in the lane. Raises TooManyRequests, Unavailable."""
+        is_full = self._is_limited(lane) and len(lane.waiting) >= self._waiting_of_one
+        if is_full or (self._waiting >= self._most_waiting and not self._make_room(lane)):
+            self._forget(lane)
+            raise self._refusal(is_full)
+        place: Future[bool] = Future()
+        self._append(lane, place)
+        return place
+
+    def _append(self, lane: _Lane, place: Future[bool]) -> None:
+        lane.waiting.append(place)
+        self._waiting += 1
+        self._give_turn(lane)
+
+    def _make_room(self, lane: _Lane) -> bool:
+        """Refuses the last request of the longest lane, unless `lane` is about as long."""
+        longest = max(self._lanes.values(), key=lambda one: len(one.waiting))
+        if len(longest.waiting) <= len(lane.waiting) + 1:
+            return False
+        longest.waiting.pop().set_result(False)
+        self._waiting -= 1
+        return True
+
+    def _leave(self, lane: _Lane, place: Future[bool]) -> bool:
+        """Gives the place up; returns whether the slot has come, at the last moment."""
+        with self._lock:
+            if place.done():
+                return place.result()
+            lane.waiting.remove(place)
+            self._waiting -= 1
+            if not lane.waiting and lane in self._turns:
+                self._turns.remove(lane)
+            self._forget(lane)
+            return False
+
+    def _give_back(self, lane: _Lane) -> None:
+        self._free += 1
+        lane.held -= 1
+        self._give_turn(lane)
+        while self._free and self._turns:
+            following = self._turns.popleft()
+            self._waiting -= 1
+            self._hold(following)
+            following.waiting.popleft().set_result(True)
+            self._give_turn(following)
+        self._forget(lane)
+
+    def _lane(self, tenant: str | None) -> _Lane:
+        return self._lanes.setdefault(tenant, _Lane(tenant))
+
+    def _hold_if_free(self, lane: _Lane) -> bool:
+        if not self._free or not self._may_hold(lane):
+            return False
+        self._hold(lane)
+        return True
+
+    def _hold(self, lane: _Lane) -> None:
+        self._free -= 1
+        lane.held += 1
+
+    def _give_turn(self, lane: _Lane) -> None:
+        if lane.waiting and self._may_hold(lane) and lane not in self._turns:
+            self._turns.append(lane)
+
+    def _may_hold(self, lane: _Lane) -> bool:
+        return not self._is_limited(lane) or lane.held < self._most_of_one
+
+    def _is_limited(self, lane: _Lane) -> bool:
+        return self._is_shared and lane.tenant is not None
+
+    def _forget(self, lane: _Lane) -> None:
+        if not lane.held and not lane.waiting:
+            self._lanes.pop(lane.tenant, None)
+
+    def _refusal(self, is_own_fault: bool) -> Refusal:
+        if self._is_shared and is_own_fault and TENANT.get() is not None:
+            return TooManyRequests(
+                "Too many of your requests are waiting just now. Send fewer at once.", retry_after=1
+            )
+        return Unavailable("Too many requests are waiting just now.", retry_after=1)

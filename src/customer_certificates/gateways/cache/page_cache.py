@@ -1,0 +1,159 @@
+"""Pages of lists, kept under names that contain the revision they show.
+
+Nothing here is ever invalidated: a page is a function of its name, and old names age out. So a
+cache that is cold, flushed, cut off or dead costs time and nothing else.
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from hmac import compare_digest
+from threading import Lock
+from typing import Any, NamedTuple
+
+from cachetools import LRUCache
+from dogpile.cache import make_region, register_backend
+from dogpile.cache.api import NO_VALUE, CacheBackend, CantDeserializeException, NoValueType
+
+from ...errors import Unavailable
+from ..metrics import Metrics
+from .circuit_breaker import RedisBreaker, redis_arguments
+
+_PROCESS_BYTES = 16 * 2**20
+_LARGEST_PAGE_BYTES = 2 * 2**20
+_ENTRY_OVERHEAD_BYTES = 500
+
+
+class Page(NamedTuple):
+    """One page of a list: the name it is kept under, the id that the next page is `after` (None
+    on the last page), and the JSON of its answer."""
+
+    name: str
+    next_after: int | None
+    body: bytes
+
+
+class Pages:
+    """Looks in this process first, then in Redis.
+
+    A page in Redis has a MAC over its name and content, so that nobody else can write one.
+    """
+
+    def __init__(
+        self, url: str | None, metrics: Metrics, key: Callable[[], bytes | None] = lambda: None
+    ) -> None:
+        """`url` names a Redis; None leaves the cache of this process alone. `key` gives the key of
+        the MACs, and may raise Unavailable; without a key no page goes to Redis or comes from it.
+        """
+        self._metrics = metrics
+        self._find_key = key
+        self._key: bytes | None = None
+        self._process = make_region().configure("customer_certificates.process")
+        self._breaker = RedisBreaker(metrics) if url else None
+        self._redis = make_region(serializer=self._pack, deserializer=self._unpack)
+        if self._breaker and url:
+            self._redis.configure(
+                "dogpile.cache.redis", arguments=redis_arguments(url), wrap=[self._breaker]
+            )
+
+    def get(self, name: str) -> Page | None:
+        """The page kept under `name`, wherever it is found."""
+        page: Page | NoValueType | None = self._process.get(name)
+        if page is not NO_VALUE:
+            self._metrics.process_hits.inc()
+            return page
+        if self._breaker and self._has_key():
+            page = self._from_redis(name)
+            if page:
+                self._metrics.redis_hits.inc()
+                self._process.set(name, page)
+                return page
+        self._metrics.misses.inc()
+        return None
+
+    def put(self, page: Page) -> None:
+        """Keeps `page`, if it is not so large that it would drive out many others."""
+        if len(page.body) > _LARGEST_PAGE_BYTES:
+            return
+        self._process.set(page.name, page)
+        if self._breaker and self._has_key():
+            self._redis.set(page.name, page)
+
+    @property
+    def redis(self) -> RedisBreaker | None:
+        """The Redis behind its breaker, for what else is kept there."""
+        return self._breaker
+
+    def is_up(self) -> bool:
+        """Whether Redis answers; true where none is configured."""
+        return self._breaker is None or self._breaker.is_up()
+
+    def close(self) -> None:
+        """Ends the watch over Redis."""
+        if self._breaker:
+            self._breaker.close()
+
+    def _from_redis(self, name: str) -> Page | None:
+        try:
+            page: Page | NoValueType = self._redis.get(name)
+        except (ValueError, LookupError, TypeError, RecursionError):
+            self._metrics.cache_forgeries.inc()
+            return None
+        if page is NO_VALUE:
+            return None
+        if page.name != name:
+            self._metrics.cache_forgeries.inc()
+            return None
+        return page
+
+    def _has_key(self) -> bool:
+        """Whether pages can be authenticated: the key comes from the database, once."""
+        if self._key is None:
+            try:
+                self._key = self._find_key()
+            except Unavailable:
+                return False
+        return self._key is not None
+
+    def _pack(self, page: Page) -> bytes:
+        content = b"%b\n%d\n%b" % (page.name.encode(), page.next_after or 0, page.body)
+        return b"%b\n%b" % (self._mac(content), content)
+
+    def _unpack(self, data: bytes) -> Page:
+        try:
+            mac, _, content = data.partition(b"\n")
+            # Before anything of the content is read.
+            if not compare_digest(mac, self._mac(content)):
+                raise ValueError("this service did not write it")
+            name, next_after, body = content.split(b"\n", 2)
+            return Page(name.decode(), int(next_after) or None, body)
+        except ValueError as error:
+            self._metrics.cache_forgeries.inc()
+            raise CantDeserializeException from error
+
+    def _mac(self, content: bytes) -> bytes:
+        return blake2b(content, key=self._key or b"", digest_size=32).hexdigest().encode()
+
+
+class _ProcessBackend(CacheBackend):
+    """The least recently used pages go first, and all of them are bounded in bytes."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self._lock = Lock()
+        self._pages: LRUCache[str, Any] = LRUCache(
+            _PROCESS_BYTES, getsizeof=lambda value: len(value.payload.body) + _ENTRY_OVERHEAD_BYTES
+        )
+
+    def get(self, key: str) -> Any:
+        with self._lock:
+            return self._pages.get(key, NO_VALUE)
+
+    def set(self, key: str, value: Any) -> None:
+        with self._lock:
+            self._pages[key] = value
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._pages.pop(key, None)
+
+
+register_backend("customer_certificates.process", __name__, _ProcessBackend.__name__)

@@ -1,0 +1,557 @@
+"""The database: transactions for what writes, prepared statements for what must be fast."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from threading import Event
+from types import ModuleType
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    URL,
+    Engine,
+    NullPool,
+    column,
+    create_engine,
+    event,
+    literal,
+    make_url,
+    select,
+    table,
+)
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import PoolProxiedConnection as PoolProxied
+
+from ...errors import Unavailable
+from .. import loop
+from ..admission.limiter import Slots
+from ..files.file_locks import HeldNames
+from ..metrics import Metrics
+from . import postgresql, sqlite
+from .group_commit import Groups, Job, OutcomeUnknown
+from .hang_watchdog import Watch, has_ended
+from .prepared import EVERYBODY, IdentifiedStatement, Prepared, Row, Runner, Sent, Statement, Tenant
+
+T = TypeVar("T")
+# A statement, and its parameters by name.
+Call = tuple[Prepared, dict[str, Any]]
+
+# More than the server itself allows a statement (5 s): it has the first word.
+_HANG_SECONDS = 7.0
+# To connect takes milliseconds, or seconds if the server does not answer.
+_CONNECTING = loop.Threads("connecting", 4)
+# So many requests of one tenant wait for each slot that it may hold.
+_WAITING_OF_ONE = 32
+# So many jobs are in the groups, and of one tenant half as many: a group takes 16.
+_GROUPED = 32
+_GROUPED_WAITING_OF_ONE = 4
+# As long as a PostgreSQL session waits for a row (lock_timeout).
+_LOCK_SECONDS = 3.0
+
+
+class ConstraintBroken(Exception):  # noqa: N818
+    """A constraint of the schema was against a change; nothing was changed."""
+
+
+class Locked(Exception):  # noqa: N818
+    """Another transaction holds what this one needs, and did not end in time."""
+
+
+class Transaction(Session):
+    """SQLAlchemy's session of one use case, which can run prepared statements as well."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        driver: ModuleType,
+        runner_of: Callable[[PoolProxied], Runner],
+        scope: Prepared | None,
+    ) -> None:
+        """`scope` is the statement that sets the tenant (None: there is no row-level security)."""
+        super().__init__(engine, expire_on_commit=False)
+        self._driver = driver
+        self._runner_of = runner_of
+        self._scope = scope
+        self._tenant: Tenant = EVERYBODY
+
+    def enter(self, tenant: Tenant) -> None:
+        """Begins the transaction, as the tenant's."""
+        self._tenant = tenant
+        self._runner_of(self.connection().connection).begin(tenant)
+
+    @contextmanager
+    def across_tenants(self) -> Iterator[None]:
+        """Statements in the block see the rows of all users (row-level security).
+
+        An exception in the block must end the transaction.
+        """
+        if self._scope is None or self._tenant == EVERYBODY:
+            yield
+            return
+        self.run(self._scope, tenant=EVERYBODY)
+        yield
+        self.run(self._scope, tenant=str(self._tenant))
+
+    def run(self, prepared: Prepared, **values: Any) -> list[Row]:
+        """The rows of `prepared`, run in this transaction."""
+        rows = self._runner().run(prepared.name, prepared.sql, prepared.parameters(values))
+        return prepared.rows(rows)
+
+    def run_together(self, *statements: tuple[Prepared, dict[str, Any]]) -> list[list[Row]]:
+        """The rows of each of some statements that need nothing of one another.
+
+        On PostgreSQL all of them make one trip to the server. Raises ConstraintBroken where a
+        constraint of the schema is against one of them; the transaction cannot go on then.
+        """
+        sent = [(made.name, made.sql, made.parameters(values)) for made, values in statements]
+        try:
+            rows = self._runner().run_together(sent)
+        except self._driver.IntegrityError as error:
+            raise ConstraintBroken from error
+        return [made.rows(given) for (made, _), given in zip(statements, rows, strict=True)]
+
+    def run_if_free(self, prepared: Prepared, **values: Any) -> list[Row]:
+        """As `run`. Raises Locked where another transaction is in the way for too long."""
+        try:
+            return self.run(prepared, **values)
+        except self._driver.Error as error:
+            if self._driver.is_lock_timeout(error):
+                raise Locked from error
+            raise
+
+    def _runner(self) -> Runner:
+        return self._runner_of(self.connection().connection)
+
+
+class Database:
+    """`begin` opens the transaction of one use case; `prepare` makes a statement that is fast.
+
+    Reads and writes go to the same primary server: a replica could answer with the past.
+    """
+
+    def __init__(self, url: str, metrics: Metrics, *, threads: int) -> None:
+        """`url` is SQLAlchemy's; `threads` is how many transactions this process has at once, and
+        how many reads that are not by a key."""
+        self._driver, self._engine = _engine(
+            url, pool_size=threads, max_overflow=0, pool_timeout=5, pool_use_lifo=True
+        )
+        _, self._connector = _engine(url, poolclass=NullPool)
+        self._is_initialized = False
+        self._metrics = metrics
+        self._dialect: Dialect = self._driver.prepared_dialect()
+        self._idle: deque[Runner] = deque()
+        self._prepared = 0
+        # A table's row, not a constant: SQLite answers that without its file.
+        version = table("alembic_version", column("version_num"))
+        self._ping = self.prepare(select(version.c.version_num), tenant=None, by_key=True)
+        scope = self._driver.scope()
+        self._scope = None if scope is None else self.prepare(scope, tenant=None)
+        writers = 1 if self._driver.has_one_writer else threads
+        self._transactions, self._reads, self._grouped = (
+            Slots(size, metrics.refused_busy, waiting_of_one=waiting, may_hang=True)
+            for size, waiting in (
+                (writers, _WAITING_OF_ONE),
+                (threads, _WAITING_OF_ONE),
+                (_GROUPED, _GROUPED_WAITING_OF_ONE),
+            )
+        )
+        self._held_names: HeldNames | None = self._driver.held_names(make_url(url))
+        self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
+        self._pipe: Any = None
+        bounds: list[Call] = []
+        if self._scope:
+            bounds = [(self.prepare(self._driver.short_lock_timeout(), tenant=None), {})]
+            self._pipe = self._driver.Pipe(self._raw_connection, self._scope, self._watch)
+        self._groups = Groups(self._transact_group, self._transact, _sent(bounds))
+        event.listen(self._engine, "checkout", self._checked_out)
+        event.listen(self._engine, "checkin", self._checked_in)
+
+    @contextmanager
+    def begin(self, tenant: Tenant) -> Iterator[Transaction]:
+        """One use case's transaction, committed at the end of the block, or rolled back.
+
+        It sees the rows of `tenant` alone, whatever its statements ask for (on PostgreSQL).
+
+        Raises Unavailable where the database cannot do it now; broken constraints come as
+        SQLAlchemy's IntegrityError.
+        """
+        self._require_answering()
+        committing = False
+        try:
+            self._initialize()
+            with (
+                self._transactions.one(),
+                Transaction(self._engine, self._driver, self._runner_of, self._scope) as session,
+                session.begin(),
+            ):
+                session.enter(tenant)
+                yield session
+                committing = True
+        except IntegrityError:
+            raise
+        except PoolTimeoutError as error:
+            raise _unavailable() from error
+        except DBAPIError as error:
+            if error.connection_invalidated or self._driver.is_passing(error.orig):
+                raise _unavailable(committing) from error
+            raise
+        except self._driver.Error as error:
+            if self._driver.is_passing(error):
+                raise _unavailable(committing) from error
+            raise
+
+    def prepare(
+        self,
+        statement: Statement,
+        columns: Sequence[str] | None = None,
+        *,
+        tenant: str | None = "user_id",
+        by_key: bool = False,
+    ) -> Prepared:
+        """`statement` made ready for the fast way; `columns` are those that an insert fills.
+
+        `by_key`: it is a read that always takes less than a millisecond, as by a primary key. Reads
+        of this kind share a connection, where a slow one would delay all others.
+
+        `tenant` names the parameter that is the id of the user whose rows alone it sees when it is
+        called by itself (on PostgreSQL); with None it sees all.
+        """
+        self._prepared += 1
+        name = f"cc_{self._prepared}"
+        return Prepared(self._read, name, statement, self._dialect, columns, tenant, by_key)
+
+    def run_together(self, tenant: Tenant, *statements: Call) -> list[list[Row]]:
+        """One use case's transaction as a whole: statements that need nothing of one another.
+
+        On PostgreSQL all of them make one trip, where `begin` makes one for each and two more.
+        Gives the rows of each. Raises Unavailable where the database cannot do it now,
+        ConstraintBroken where a constraint of the schema is against it; then nothing was changed.
+        """
+        scope = self._scoped(tenant)
+        sent = scope + _sent(statements)
+        rows = self._transact(lambda connection: connection.run_together(sent))
+        return _converted(statements, rows[len(scope) :])
+
+    def run_in_two_trips(
+        self,
+        tenant: Tenant,
+        first: Sequence[Call],
+        then: Callable[[list[list[Row]]], Sequence[Call]],
+        *,
+        is_long: bool = False,
+    ) -> list[list[Row]]:
+        """One transaction as a whole: `first`, and what `then` makes of the rows of `first`.
+
+        On PostgreSQL each makes one trip. Transactions of several users may be committed together;
+        `then` may be called again. One that `is_long` is committed alone, so that the
+        others do not wait for it. Gives the rows of all; raises as `run_together` does, and what
+        `then` raises, where nothing was changed.
+        """
+        calls: list[Call] = []
+
+        def rest(rows: list[list[Row]]) -> list[Sent]:
+            more = then(_converted(first, rows))
+            # It may be called again, after a group was rolled back.
+            calls[:] = [*first, *more]
+            return _sent(more)
+
+        scope = self._scoped(tenant)
+        if tenant != EVERYBODY and loop.is_inside() and not self._transactions.held:
+            with self._grouped.one():
+                rows = self._groups.run(Job(tenant, scope, _sent(first), rest), is_long=is_long)
+            return _converted(calls, rows)
+        sent = scope + _sent(first)
+        rows = self._transact(
+            lambda connection: connection.run_in_two_trips(
+                sent, lambda rows: rest(rows[len(scope) :])
+            )
+        )
+        return _converted(calls, rows[len(scope) :])
+
+    def hold(self, name: str) -> Callable[[], None]:
+        """Has one request alone hold `name`, until what is given is called, where a row that its
+        transaction claims would not have others wait for this one alone (on SQLite).
+
+        Raises Locked where another request holds it and does not let go, Unavailable.
+        """
+        if self._held_names is None:
+            return _nothing
+        try:
+            let_go = self._held_names.hold(name, _LOCK_SECONDS)
+        except OSError as error:
+            raise _unavailable() from error
+        if let_go is None:
+            raise Locked
+        return let_go
+
+    def ping(self) -> None:
+        """Raises Unavailable where the database does not answer."""
+        try:
+            self._ping()
+        except self._driver.Error as error:
+            raise _unavailable() from error
+
+    def listen(self, heard: Callable[[], None], closing: Event) -> None:
+        """Calls `heard` when events were announced (`sql.announce`), and once at its beginning,
+        until `closing` is set; on a connection of its own.
+
+        On PostgreSQL the server says so. SQLite's file is looked at ten times a second. Raises
+        Unavailable where the database does not answer.
+        """
+        try:
+            connection = self._connector.raw_connection()
+            try:
+                self._driver.listen(connection.dbapi_connection, heard, closing)
+            finally:
+                connection.invalidate()
+        except (DBAPIError, self._driver.Error) as error:
+            raise _unavailable() from error
+
+    @property
+    def has_log_file(self) -> bool:
+        """Whether `truncate_log` does anything."""
+        return bool(self._driver.has_log_file)
+
+    def truncate_log(self) -> bool:
+        """Empties SQLite's write-ahead log, which has deleted rows until then; False while another
+        connection is in the way. Raises Unavailable.
+        """
+        try:
+            connection = self._connector.raw_connection()
+            try:
+                return bool(self._driver.truncate_log(connection.dbapi_connection))
+            finally:
+                connection.invalidate()
+        except (DBAPIError, self._driver.Error) as error:
+            raise _unavailable() from error
+
+    def close(self) -> None:
+        """Closes every connection that is not in use."""
+        self._watch.close()
+        if self._pipe:
+            self._pipe.close()
+        self._forget_connections()
+
+    def _transact(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+        self._require_answering()
+        with self._transactions.one():
+            return self._transact_now(run)
+
+    def _transact_now(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+        try:
+            return self._run_transaction(run)
+        except self._driver.IntegrityError as error:
+            raise ConstraintBroken from error
+        except self._driver.Error as error:
+            if self._driver.is_passing(error):
+                raise _unavailable(self._driver.may_have_committed(error)) from error
+            raise
+
+    def _transact_group(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+        self._require_answering()
+        # PostgreSQL serves one group beside the other transactions, SQLite one writer.
+        slot = self._transactions.one() if self._driver.has_one_writer else nullcontext()
+        try:
+            with slot:
+                return self._run_transaction(run)
+        except self._driver.Error as error:
+            if self._driver.may_have_committed(error):
+                raise OutcomeUnknown from _unavailable(committing=True)
+            raise
+
+    def _run_transaction(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+        connection = self._idle_connection()
+        while connection and has_ended(connection.descriptor):
+            self._discard(connection)
+            connection = self._idle_connection()
+        connection = connection or self._connect()
+        self._metrics.transactions.inc()
+        try:
+            return self._running(connection, run, connection)
+        finally:
+            self._metrics.transactions.dec()
+
+    def _read(self, statement: IdentifiedStatement, by_key: bool) -> list[Row]:
+        self._require_answering()
+        if self._pipe and by_key and loop.is_inside():
+            return self._read_in_pipe(statement)
+        with self._reads.one():
+            return self._read_alone(statement)
+
+    def _read_in_pipe(self, statement: IdentifiedStatement) -> list[Row]:
+        try:
+            rows: list[Row] = self._pipe.read(statement)
+        except DBAPIError as error:
+            # It could not connect.
+            raise _unavailable() from error
+        except self._driver.Error as error:
+            if self._driver.is_passing(error):
+                raise _unavailable() from error
+            raise
+        return rows
+
+    def _read_alone(self, statement: IdentifiedStatement) -> list[Row]:
+        name, sql, parameters = statement.name, statement.sql, statement.parameters
+        scope = self._scoped(statement.tenant)
+        while True:
+            idle = self._idle_connection()
+            connection = idle or self._connect()
+            try:
+                if not scope:
+                    return self._running(connection, connection.run, name, sql, parameters)
+                sent = [*scope, (name, sql, parameters)]
+                return self._running(connection, connection.run_together, sent)[-1]
+            except self._driver.Error as error:
+                if not self._driver.is_passing(error):
+                    raise
+                # One that lay idle may have died unnoticed; a read may be asked again.
+                if not (idle and self._driver.is_lost(error)) or self._watch.hangs:
+                    raise _unavailable() from error
+
+    def _scoped(self, tenant: Tenant) -> list[tuple[str, str, list[Any]]]:
+        """What is to be sent before statements that are to see the rows of `tenant`."""
+        scope = self._scope
+        if scope is None:
+            return []
+        return [(scope.name, scope.sql, scope.parameters({"tenant": str(tenant)}))]
+
+    def _running(self, connection: Runner, run: Callable[..., T], *arguments: Any) -> T:
+        """What `run` gives, under watch. A connection goes on being used after a server's no; after
+        anything else it may be broken, or in the middle of something."""
+        self._watch.begin(connection, connection.descriptor)
+        usable = False
+        try:
+            given = run(*arguments)
+            usable = True
+        except self._driver.Error as error:
+            usable = not self._driver.is_lost(error)
+            raise
+        finally:
+            if usable:
+                self._watch.end(connection)
+                self._idle.append(connection)
+            else:
+                self._discard(connection)
+        return given
+
+    def _idle_connection(self) -> Runner | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _connect(self) -> Runner:
+        try:
+            connection = _CONNECTING.run(self._raw_connection)
+        except (DBAPIError, self._driver.Error) as error:
+            raise _unavailable() from error
+        self._metrics.read_connections.inc()
+        runner: Runner = self._driver.Runner(connection)
+        return runner
+
+    def _initialize(self) -> None:
+        """SQLAlchemy holds a lock while an engine connects for the first time, so it does so in a
+        thread: of two greenlets that wait for a lock, neither would go on. Raises DBAPIError."""
+        if not self._is_initialized:
+            _CONNECTING.run(lambda: self._engine.connect().close())
+            self._is_initialized = True
+
+    def _raw_connection(self) -> Any:
+        """Returns a new connection of the driver. Raises DBAPIError, or the driver's error."""
+        connection = self._connector.raw_connection()
+        connection.detach()
+        return connection.dbapi_connection
+
+    def _discard(self, connection: Runner) -> None:
+        self._watch.end(connection)
+        self._metrics.read_connections.dec()
+        connection.close()
+
+    def _runner_of(self, connection: PoolProxied) -> Runner:
+        runner: Runner | None = connection.info.get("runner")
+        if runner is None:
+            runner = connection.info["runner"] = self._driver.Runner(connection.dbapi_connection)
+        return runner
+
+    def _checked_out(self, connection: Any, record: Any, _proxy: object) -> None:
+        descriptor = self._driver.descriptor(connection)
+        if has_ended(descriptor):
+            raise InvalidatePoolError
+        self._metrics.transactions.inc()
+        record.info["counted"] = True
+        self._watch.begin(record, descriptor)
+
+    def _checked_in(self, _connection: object, record: Any) -> None:
+        # One that could not be opened is checked in without having been checked out.
+        if record.info.pop("counted", False):
+            self._metrics.transactions.dec()
+        self._watch.end(record)
+
+    def _require_answering(self) -> None:
+        if self._watch.hangs:
+            raise _unavailable()
+
+    def _forget_connections(self) -> None:
+        while self._idle:
+            self._discard(self._idle.pop())
+        self._engine.dispose()
+
+    def _answers(self) -> bool:
+        try:
+            with self._connector.connect() as connection:
+                connection.execute(select(literal(1)))
+        except DBAPIError:
+            return False
+        return True
+
+
+def _nothing() -> None:
+    """There is nothing to let go of."""
+
+
+def _sent(calls: Sequence[Call]) -> list[Sent]:
+    return [(made.name, made.sql, made.parameters(values)) for made, values in calls]
+
+
+def _converted(calls: Sequence[Call], rows: list[list[Row]]) -> list[list[Row]]:
+    return [made.rows(given) for (made, _), given in zip(calls, rows, strict=True)]
+
+
+def shown_url(url: str) -> str:
+    """The address of a database without its password, and without options that may have one."""
+    parsed = make_url(url)
+    place = {name: of for name, of in parsed.query.items() if name in ("host", "port")}
+    return URL.create(
+        parsed.get_backend_name(),
+        parsed.username,
+        # In a password that was not escaped, an @ seems to begin the host.
+        host=parsed.host and parsed.host.rpartition("@")[2],
+        port=parsed.port,
+        database=parsed.database,
+        query=place,
+    ).render_as_string()
+
+
+def migration_engine(url: str) -> Engine:
+    """An engine for `alembic/env.py`: a migration may take longer than any request's statement."""
+    driver, engine = _engine(url, poolclass=NullPool)
+    event.listen(engine, "connect", driver.lift_timeouts)
+    return engine
+
+
+def _engine(url: str, **options: Any) -> tuple[ModuleType, Engine]:
+    parsed = make_url(url)
+    driver = postgresql if parsed.get_backend_name() == "postgresql" else sqlite
+    engine = create_engine(
+        parsed, connect_args=driver.connect_arguments(parsed), hide_parameters=True, **options
+    )
+    driver.configure(engine)
+    return driver, engine
+
+
+def _unavailable(committing: bool = False) -> Unavailable:
+    outcome = "whether it was carried out is not known" if committing else "nothing was changed"
+    return Unavailable(f"The database does not answer; {outcome}.", retry_after=1)

@@ -1,0 +1,171 @@
+"""Transactions of several users as one: what waits together is committed together."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import Any
+
+from .. import loop
+from .prepared import Row, Runner, Sent
+
+_MOST = 16
+
+Rows = list[list[Row]]
+Then = Callable[[Rows], list[Sent]]
+Run = Callable[[Runner], Rows]
+
+
+class OutcomeUnknown(Exception):  # noqa: N818 - whether it is an error is what is not known
+    """The connection was lost, perhaps after the commit had been carried out."""
+
+
+class Job:
+    """The transaction of one user: `first`, and what `then` makes of its rows."""
+
+    __slots__ = ("_scope", "context", "first", "rows", "tenant", "then")
+
+    def __init__(self, tenant: int, scope: list[Sent], first: list[Sent], then: Then) -> None:
+        """`scope` are the statements that set the identity; each trip begins with them."""
+        self.tenant = tenant
+        self._scope = scope
+        self.first = scope + first
+        self.then = then
+        # Of the request: if the job runs by itself, it counts for the request's tenant.
+        self.context = copy_context()
+        self.rows: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
+
+    def rest(self, rows: Rows) -> list[Sent]:
+        """The second trip, after `rows` of the first one. May raise."""
+        return self._scope + self.then(rows[len(self._scope) :])
+
+    def run_alone(self, runner: Runner) -> Rows:
+        """Runs the job as a transaction of its own; gives the rows without those of the scope."""
+        return self._own(runner.run_in_two_trips(self.first, self.rest))
+
+    def _own(self, rows: Rows) -> Rows:
+        count = len(self._scope)
+        return rows[count : len(self.first)] + rows[len(self.first) + count :]
+
+    def succeed(self, rows: Rows) -> None:
+        """Gives the request its rows."""
+        if not self.rows.done():
+            self.rows.set_result(self._own(rows))
+
+
+class Groups:
+    """Runs jobs in groups, one group at a time, each in one transaction, in the order of the users.
+
+    The next group leaves when the one before was committed; nobody is answered before that. If
+    anything in a group fails, the group is rolled back, and each job runs by itself. No group waits
+    long for a lock: a job that would runs by itself, and waits there. So does each other job of its
+    user meanwhile, since it would wait for the same row.
+    """
+
+    def __init__(
+        self, transact: Callable[[Run], Rows], alone: Callable[[Run], Rows], bounds: list[Sent]
+    ) -> None:
+        """`transact` runs a group, and raises OutcomeUnknown if its commit may have been carried
+        out; `alone` runs one job. `bounds` are statements that bound how long a group waits for
+        a lock."""
+        self._transact = transact
+        self._transact_alone = alone
+        # How many jobs of a user run by themselves.
+        self._alone: Counter[int] = Counter()
+        self._bounds = bounds
+        self._waiting: deque[Job] = deque()
+        self._serving: asyncio.Task[None] | None = None
+
+    def run(self, job: Job, *, is_long: bool) -> Rows:
+        """Returns the rows of `job`, once they are committed; if it `is_long`, it is in no group.
+        To be called in a greenlet."""
+        if is_long or job.tenant in self._alone:
+            return self._run_by_itself(job)
+        self._waiting.append(job)
+        if self._serving is None:
+            # Not in the context of the request that happens to be the first.
+            running = asyncio.get_running_loop()
+            self._serving = running.create_task(self._serve(), context=Context())
+        return loop.wait_for(job.rows)
+
+    async def _serve(self) -> None:
+        tasks: set[asyncio.Task[None]] = set()
+        while self._waiting:
+            jobs = self._take()
+            if not await self._run_together(jobs):
+                for job in jobs:
+                    task = asyncio.create_task(self._run_alone(job), context=job.context)
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+        self._serving = None
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _take(self) -> list[Job]:
+        """The first job of each user, in the order of users."""
+        taken: dict[int, Job] = {}
+        later: list[Job] = []
+        while self._waiting and len(taken) < _MOST:
+            job = self._waiting.popleft()
+            if job.tenant in taken:
+                later.append(job)
+            else:
+                taken[job.tenant] = job
+        self._waiting.extendleft(reversed(later))
+        return [taken[tenant] for tenant in sorted(taken)]
+
+    async def _run_together(self, jobs: list[Job]) -> bool:
+        """Whether the jobs were answered; if not, nothing was changed."""
+        first = [*self._bounds]
+        starts: list[int] = []
+        for job in jobs:
+            starts.append(len(first))
+            first += job.first
+        rests: list[list[Sent]] = []
+
+        def rest(rows: Rows) -> list[Sent]:
+            rests[:] = [
+                job.rest(rows[start : start + len(job.first)])
+                for job, start in zip(jobs, starts, strict=True)
+            ]
+            return [sent for one in rests for sent in one]
+
+        def run(runner: Runner) -> Rows:
+            return runner.run_in_two_trips(first, rest)
+
+        try:
+            rows = await loop.spawn(self._transact, run)
+        except OutcomeUnknown as error:
+            for job in jobs:
+                _fail(job, error.__cause__ or error)
+            return True
+        except Exception:
+            return False
+        at = len(first)
+        for job, start, more in zip(jobs, starts, rests, strict=True):
+            job.succeed(rows[start : start + len(job.first)] + rows[at : at + len(more)])
+            at += len(more)
+        return True
+
+    async def _run_alone(self, job: Job) -> None:
+        try:
+            rows = await loop.spawn(self._run_by_itself, job)
+        except Exception as error:
+            _fail(job, error)
+        else:
+            if not job.rows.done():
+                job.rows.set_result(rows)
+
+    def _run_by_itself(self, job: Job) -> Rows:
+        self._alone[job.tenant] += 1
+        try:
+            return self._transact_alone(job.run_alone)
+        finally:
+            self._alone[job.tenant] -= 1
+            if not self._alone[job.tenant]:
+                del self._alone[job.tenant]
+
+
+def _fail(job: Job, error: Any) -> None:
+    if not job.rows.done():
+        job.rows.set_exception(error)

@@ -1,0 +1,51 @@
+"""Whether a database has been served with credentials: from then on it is not served without."""
+
+from datetime import datetime
+
+from sqlalchemy import DateTime, Text, column, select, table
+
+from . import migration_engine
+from .sql_functions import insert_new
+
+_LATCHES = table("service_latches", column("name", Text), column("since", DateTime(timezone=True)))
+_WITH_CREDENTIALS = "served_with_credentials"
+_MARKED = select(_LATCHES.c.since).where(_LATCHES.c.name == _WITH_CREDENTIALS)
+
+
+class ModeError(Exception):
+    """The database is not to be served in this mode. The message says why, and what to do."""
+
+
+def enter_mode(url: str, *, asks_credentials: bool, now: datetime) -> None:
+    """Marks a database that is served with credentials. The schema must be at head.
+
+    Raises ModeError where it would be served without credentials although it is marked.
+    """
+    engine = migration_engine(url)
+    with engine.begin() as connection:
+        is_marked = connection.execute(_MARKED).first() is not None
+        if is_marked and not asks_credentials:
+            raise ModeError(
+                "The database was served with credentials (profile prd), so it is not served "
+                "without. Set CC_ENV=prd, or use another database."
+            )
+        if asks_credentials and not is_marked:
+            # Another process may do the same at this moment.
+            connection.execute(insert_new(_LATCHES).values(name=_WITH_CREDENTIALS, since=now))
+    engine.dispose()
+
+
+def require_credentials(url: str, profile: str, *, asks_credentials: bool) -> None:
+    """Raises ModeError if tokens open nothing, as the database is served without credentials."""
+    if asks_credentials:
+        return
+    engine = migration_engine(url)
+    with engine.begin() as connection:
+        is_marked = connection.execute(_MARKED).first() is not None
+    engine.dispose()
+    if not is_marked:
+        raise ModeError(
+            f"The profile {profile} asks for no credentials, so a token for this database opens "
+            "nothing. None was made. Set CC_ENV=prd, CC_DATABASE_URL and CC_MASTER_KEY as the "
+            "service that asks for tokens has them, and run this again."
+        )

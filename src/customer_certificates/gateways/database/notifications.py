@@ -1,0 +1,41 @@
+"""Events are heard of as they are committed, in a thread of its own (Database.listen)."""
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+
+from ...errors import Unavailable
+
+Listen = Callable[[Callable[[], None], Event], None]
+
+_RETRY_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Announcements:
+    """Calls `heard` when something was announced; and whenever it begins to listen, as something
+    may have been missed."""
+
+    def __init__(self, listen: Listen, heard: Callable[[], None]) -> None:
+        """`listen(heard, closing)` calls `heard` until `closing`; it raises Unavailable where it
+        cannot go on."""
+        self._listen = listen
+        self._heard = heard
+        self._closing = Event()
+        Thread(target=self._run, name="announcements", daemon=True).start()
+
+    def close(self) -> None:
+        """Listens no more, within a second."""
+        self._closing.set()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._listen(self._heard, self._closing)
+            except Unavailable:
+                _log.warning("Announcements are not heard: the database does not answer")
+                self._closing.wait(_RETRY_SECONDS)
+            except Exception:
+                _log.exception("Announcements are not heard")
+                self._closing.wait(_RETRY_SECONDS)

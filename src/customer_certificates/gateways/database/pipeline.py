@@ -1,0 +1,252 @@
+"""One connection for the fast reads of all requests: what waits together is sent together."""
+
+import asyncio
+import select
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import OperationalError, errors
+from psycopg.pq import ConnStatus, ExecStatus
+
+from .. import loop
+from .hang_watchdog import Watch
+from .libpq import DONE, OUTDATED, Values, connection_lost, send_prepared
+from .prepared import IdentifiedStatement, Prepared, Row
+
+_MOST_IN_BATCH = 64
+_LOOK_SECONDS = 0.1
+# A read by key has one good plan, by indexes, whatever its parameters and the statistics are. With
+# the default, PostgreSQL plans some of them again at each execution, which takes longer than the
+# execution.
+_BY_KEY = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
+
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    statement: IdentifiedStatement
+    rows: asyncio.Future[list[Row]]
+    was_lost: bool = False
+    was_outdated: bool = False
+    results: int = 0
+
+
+class Pipe:
+    """Sends statements in batches, in libpq's pipeline mode with one sync each: the next batch
+    leaves when the one before has returned.
+
+    Each statement follows the one that sets its identity. A statement that fails aborts those
+    behind it in its batch; each of them is sent again, alone. If the connection is lost, each read
+    is sent once more on a new one. For statements by key: a slow one delays all others.
+    """
+
+    def __init__(self, connect: Callable[[], Any], scope: Prepared, watch: Watch) -> None:
+        """`connect` opens a connection of psycopg, and may block; `scope` is the statement that
+        sets the identity."""
+        self._connect = connect
+        self._scope = scope
+        self._watch = watch
+        self._waiting: deque[_Read] = deque()
+        self._alone: deque[_Read] = deque()
+        self._in_flight: list[_Read] = []
+        self._results: list[Any] = []
+        self._connection: Any = None
+        self._descriptor = -1
+        self._names: dict[str, bytes] = {}
+        self._fresh: list[str] = []
+        self._made = 0
+        self._is_scheduled = False
+        self._opening: asyncio.Task[None] | None = None
+
+    def read(self, statement: IdentifiedStatement) -> list[Row]:
+        """Returns the rows of `statement`. To be called in a greenlet. Errors are psycopg's."""
+        self._loop = asyncio.get_running_loop()
+        rows: asyncio.Future[list[Row]] = self._loop.create_future()
+        self._waiting.append(_Read(statement, rows))
+        self._schedule()
+        return loop.wait_for(rows)
+
+    def close(self) -> None:
+        """Closes the connection; what waits for it fails."""
+        self._lose(may_repeat=False)
+
+    def _schedule(self) -> None:
+        if not self._in_flight and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        self._is_scheduled = False
+        if self._in_flight or not (self._waiting or self._alone):
+            return
+        if self._connection is None:
+            if self._opening is None:
+                self._opening = self._loop.create_task(self._open())
+            return
+        count = 1 if self._alone else min(len(self._waiting), _MOST_IN_BATCH)
+        queue = self._alone or self._waiting
+        batch = [queue.popleft() for _ in range(count)]
+        try:
+            for read in batch:
+                self._put(read)
+            if not self._in_flight:
+                self._schedule()
+                return
+            self._libpq.pipeline_sync()
+            self._watch.begin(self, self._descriptor)
+            self._flush()
+        except OperationalError:
+            self._in_flight = batch
+            self._lose()
+
+    def _put(self, read: _Read) -> None:
+        statement = read.statement
+        try:
+            parameters = self._values.dumped(statement.parameters)
+        except Exception as error:
+            # A value that the driver cannot send.
+            _fail(read, error)
+            return
+        read.results = 2
+        scope = self._scope
+        identity = self._values.dumped(scope.parameters({"tenant": str(statement.tenant)}))
+        self._put_one(read, scope.name, scope.sql, identity)
+        self._put_one(read, statement.name, statement.sql, parameters)
+        self._in_flight.append(read)
+
+    def _put_one(self, read: _Read, name: str, sql: str, parameters: Any) -> None:
+        prepared = self._names.get(name)
+        if prepared is None:
+            self._made += 1
+            prepared = self._names[name] = f"{name}_p{self._made}".encode()
+            self._fresh.append(name)
+            self._libpq.send_prepare(prepared, sql.encode())
+            read.results += 1
+        send_prepared(self._libpq, prepared, parameters)
+
+    def _flush(self) -> None:
+        if self._libpq.flush():
+            self._loop.add_writer(self._descriptor, self._writable)
+
+    def _writable(self) -> None:
+        try:
+            if not self._libpq.flush():
+                self._loop.remove_writer(self._descriptor)
+        except OperationalError:
+            self._lose()
+
+    def _readable(self) -> None:
+        try:
+            libpq = self._libpq
+            libpq.consume_input()
+            while self._in_flight and not libpq.is_busy():
+                result = libpq.get_result()
+                if result is None:
+                    if libpq.status == ConnStatus.BAD:
+                        break
+                elif result.status == ExecStatus.PIPELINE_SYNC:
+                    self._end_batch()
+                else:
+                    self._results.append(result)
+        except OperationalError:
+            self._lose()
+            return
+        if libpq.status == ConnStatus.BAD:
+            self._lose()
+
+    def _end_batch(self) -> None:
+        batch, self._in_flight = self._in_flight, list[_Read]()
+        results, self._results = self._results, list[Any]()
+        self._watch.end(self)
+        fresh, self._fresh = self._fresh, list[str]()
+        at = 0
+        for read in batch:
+            mine = results[at : at + read.results]
+            at += read.results
+            wrong = next((one for one in mine if one.status not in DONE), None)
+            if wrong is None:
+                rows = self._values.rows(mine[-1])
+                if not read.rows.done():
+                    read.rows.set_result(rows)
+                continue
+            # Of what was to be prepared in this batch, nobody knows whether it was.
+            for name in fresh:
+                self._names.pop(name, None)
+            if wrong.status == ExecStatus.PIPELINE_ABORTED:
+                self._alone.append(read)
+                continue
+            error = errors.error_from_result(wrong)
+            if isinstance(error, OUTDATED) and not read.was_outdated:
+                self._names.clear()
+                read.was_outdated = True
+                self._alone.append(read)
+            else:
+                _fail(read, error)
+        if self._alone or self._waiting:
+            self._schedule()
+
+    async def _open(self) -> None:
+        try:
+            connection = await self._loop.run_in_executor(None, self._connected)
+        except Exception as error:
+            self._opening = None
+            while self._waiting or self._alone:
+                _fail((self._alone or self._waiting).popleft(), error)
+            return
+        self._opening = None
+        self._connection, self._libpq = connection, connection.pgconn
+        self._descriptor = self._libpq.socket
+        self._values = Values(connection)
+        self._names = {}
+        self._fresh = []
+        self._results = []
+        self._libpq.enter_pipeline_mode()
+        self._loop.add_reader(self._descriptor, self._readable)
+        self._look(connection)
+        self._send()
+
+    def _connected(self) -> Any:
+        connection = self._connect()
+        connection.execute(_BY_KEY)
+        connection.commit()
+        return connection
+
+    def _look(self, connection: Any) -> None:
+        """Notices a reset. When a peer resets a connection, libuv calls the reader once more, which
+        may read only what came before, and never again (`uv__poll_io` in src/unix/poll.c)."""
+        if self._connection is not connection:
+            return
+        poll = select.poll()
+        # Errors are reported whatever is asked for.
+        poll.register(self._descriptor, 0)
+        if poll.poll(0):
+            self._readable()
+        self._loop.call_later(_LOOK_SECONDS, self._look, connection)
+
+    def _lose(self, *, may_repeat: bool = True) -> None:
+        """Closes the connection; repeats what was in flight if it was not repeated before."""
+        self._watch.end(self)
+        if self._connection is not None:
+            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_writer(self._descriptor)
+            self._connection.close()
+            self._connection = None
+        lost, self._in_flight = self._in_flight, list[_Read]()
+        if not may_repeat:
+            lost += [*self._alone, *self._waiting]
+            self._alone.clear()
+            self._waiting.clear()
+        for read in lost:
+            if read.was_lost or not may_repeat or self._watch.hangs:
+                _fail(read, connection_lost())
+            else:
+                read.was_lost = True
+                self._waiting.append(read)
+        if self._waiting or self._alone:
+            self._schedule()
+
+
+def _fail(read: _Read, error: Exception) -> None:
+    if not read.rows.done():
+        read.rows.set_exception(error)

@@ -1,0 +1,282 @@
+"""What only PostgreSQL needs: how to connect, and libpq's prepared statements."""
+
+from collections.abc import Callable
+from threading import Event
+from typing import Any
+
+import psycopg
+from psycopg import Error as Error
+from psycopg import IntegrityError as IntegrityError
+from psycopg import OperationalError, errors
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.waiting import Ready, Wait
+from sqlalchemy import URL, Engine, Select, Text, bindparam, event, func, true
+from sqlalchemy import select as select_of
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.engine.interfaces import Dialect
+
+from .. import loop
+from .libpq import DONE, OUTDATED, Values, connection_lost, send_prepared
+from .pipeline import Pipe as Pipe
+from .prepared import Row, Sent, Tenant
+from .sql_functions import EVENTS_CHANNEL
+
+_READY = {
+    (True, False): Ready.R,
+    (False, True): Ready.W,
+    (True, True): Ready.RW,
+    (False, False): Ready.NONE,
+}
+_CONNECTING = loop.Threads("connecting", 4)
+# So soon what listens sees that it is to end.
+_LOOK_SECONDS = 1.0
+# The server's log is its own affair.
+has_log_file = False
+has_one_writer = False
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+# No statement of ours takes a tenth of this; one that does is stuck behind a lock or a sick disk.
+_SESSION = {
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "10s",
+    "timezone": "UTC",
+}
+_CONNECTION: dict[str, Any] = {
+    "application_name": "customer-certificates",
+    # Otherwise that of the database, and with SQL_ASCII psycopg gives bytes instead of text.
+    "client_encoding": "utf8",
+    "connect_timeout": "3",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+    # After a failover, the server that was the primary must not be read from.
+    "target_session_attrs": "read-write",
+    "tcp_user_timeout": "5000",
+    # What psycopg prepares by itself it drops after a rollback with DEALLOCATE ALL, and ours too.
+    "prepare_threshold": None,
+}
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """psycopg's and libpq's parameters, less those that `url` sets itself."""
+    return {name: value for name, value in _CONNECTION.items() if name not in url.query}
+
+
+class WaitingConnection(psycopg.Connection[Any]):
+    """A connection that waits for its server without blocking the event loop."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Runs what psycopg has to exchange with the server, and returns its result."""
+        if not loop.is_inside() or timeout is not None:
+            return super().wait(gen, interval, timeout)
+        try:
+            wanted = next(gen)
+            while True:
+                ready = loop.until_ready(
+                    self.pgconn.socket, read=bool(wanted & Wait.R), write=bool(wanted & Wait.W)
+                )
+                wanted = gen.send(_READY[ready])
+        except StopIteration as end:
+            return end.value
+
+
+def configure(engine: Engine) -> None:
+    """Has the engine open connections that do not block the event loop."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, words: Any, names: Any) -> Any:
+        return _CONNECTING.run(WaitingConnection.connect, *words, **names)
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Whether the same statement may succeed later: timeouts, deadlocks, a server going down."""
+    return isinstance(error, OperationalError | errors.ReadOnlySqlTransaction | OUTDATED)
+
+
+def lift_timeouts(connection: Any, _record: object) -> None:
+    """Lets the statements of a new connection take as long as they need, but not block others; and
+    see everybody's rows."""
+    connection.execute("SET statement_timeout = 0; SET lock_timeout = '10s'; SET cc.tenant = '*'")
+    connection.commit()
+
+
+def prepared_dialect() -> Dialect:
+    """Statements in the form that libpq prepares, with parameters $1, $2, …"""
+    return PGDialect_psycopg(paramstyle="numeric_dollar")
+
+
+def scope() -> Select[str]:
+    """What, sent before a statement in one pipeline, says whose rows are to be seen by it."""
+    return select_of(func.set_config("cc.tenant", bindparam("tenant", type_=Text), true()))
+
+
+def short_lock_timeout() -> Select[str]:
+    """What, sent first in a transaction of several users, keeps it from waiting for a lock."""
+    return select_of(func.set_config("lock_timeout", "100ms", true()))
+
+
+def held_names(url: URL) -> None:
+    """None: whoever waits for a row waits for the one who has it."""
+
+
+def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
+    """Calls `heard` at each announcement, and once when it hears them, until `closing` is set."""
+    connection.autocommit = True
+    connection.execute(f"LISTEN {EVENTS_CHANNEL}")
+    heard()
+    while not closing.is_set():
+        for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
+            heard()
+
+
+def truncate_log(connection: object) -> bool:
+    """True: there is no log to truncate from here."""
+    return True
+
+
+def descriptor(connection: Any) -> int:
+    """The socket of a connection."""
+    return int(connection.pgconn.socket)
+
+
+def is_lost(error: Any) -> bool:
+    """Whether `error` is the end of the connection, and not an answer on it."""
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+
+
+def is_lock_timeout(error: Any) -> bool:
+    """Whether `error` is the end of waiting for another transaction."""
+    return isinstance(error, errors.LockNotAvailable)
+
+
+def may_have_committed(error: Any) -> bool:
+    """Whether a commit that met `error` may have been carried out: the server did not say no."""
+    return error.sqlstate is None
+
+
+class Runner:
+    """Prepares each statement on one connection at its first use.
+
+    It speaks to libpq directly: a row by its key costs half of what a cursor's costs, an insert
+    within a transaction a quarter of what SQLAlchemy's costs.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.descriptor = descriptor(connection)
+        self._connection = connection
+        self._libpq = connection.pgconn
+        self._values = Values(connection)
+        self._names: dict[str, bytes] = {}
+        self._prepared = 0
+
+    def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
+        """The rows of the statement. Errors are psycopg's."""
+        return self._run_all([(name, sql, parameters)])[0]
+
+    def run_together(self, statements: list[Sent]) -> list[list[Row]]:
+        """The rows of each statement, all of them in one trip to the server.
+
+        What is sent in libpq's pipeline mode up to one sync is a transaction by itself, unless it
+        is within another.
+        """
+        return self._run_all(statements)
+
+    def run_in_two_trips(
+        self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
+    ) -> list[list[Row]]:
+        """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
+        try:
+            rows = self._run_all(first, before=b"BEGIN")
+            return rows + self._run_all(then(rows), after=b"COMMIT")
+        except BaseException:
+            if self._libpq.transaction_status in _OPEN:
+                self._command(b"ROLLBACK")
+            raise
+
+    def begin(self, tenant: Tenant) -> None:
+        """Begins a transaction of `tenant`, in one trip. psycopg, which would begin one at its own
+        first statement, commits ours as its own."""
+        if self._libpq.transaction_status == TransactionStatus.IDLE:
+            self._command(f"BEGIN; SET LOCAL cc.tenant = '{tenant}'".encode())
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()
+
+    def _run_all(
+        self, statements: list[Sent], before: bytes | None = None, after: bytes | None = None
+    ) -> list[list[Row]]:
+        libpq = self._libpq
+        # A value that the driver cannot send is found before anything is sent.
+        dumped = [self._values.dumped(values) for _, _, values in statements]
+        fresh: list[str] = []
+        places: list[int] = []
+        count = 0
+        libpq.enter_pipeline_mode()
+        if before:
+            libpq.send_query_params(before, None)
+            count += 1
+        for (name, sql, _), values in zip(statements, dumped, strict=True):
+            prepared = self._names.get(name)
+            if prepared is None:
+                prepared = self._send_prepare(name, sql)
+                fresh.append(name)
+                count += 1
+            send_prepared(libpq, prepared, values)
+            places.append(count)
+            count += 1
+        if after:
+            libpq.send_query_params(after, None)
+        libpq.pipeline_sync()
+        results = self._results(ExecStatus.PIPELINE_SYNC)
+        libpq.exit_pipeline_mode()
+        for result in results:
+            if result.status not in DONE:
+                for name in fresh:
+                    self._names.pop(name, None)
+                raise self._failed(result)
+        return [self._values.rows(results[place]) for place in places]
+
+    def _results(self, last: ExecStatus | None) -> list[Any]:
+        """The results up to the one with the status `last`, or up to the end."""
+        libpq = self._libpq
+        while libpq.flush():
+            loop.until_ready(self.descriptor, write=True)
+            libpq.consume_input()
+        results: list[Any] = []
+        while True:
+            while libpq.is_busy():
+                loop.until_ready(self.descriptor)
+                libpq.consume_input()
+            result = libpq.get_result()
+            if result is not None and result.status != last:
+                results.append(result)
+            elif result is not None or last is None:
+                return results
+            elif libpq.status == ConnStatus.BAD:
+                raise connection_lost()
+
+    def _command(self, command: bytes) -> None:
+        self._libpq.send_query(command)
+        for result in self._results(None):
+            if result.status != ExecStatus.COMMAND_OK:
+                raise _error(self._libpq, result)
+
+    def _failed(self, result: Any) -> Exception:
+        error = _error(self._libpq, result)
+        if isinstance(error, OUTDATED):
+            self._names.clear()
+        return error
+
+    def _send_prepare(self, name: str, sql: str) -> bytes:
+        self._prepared += 1
+        prepared = self._names[name] = f"{name}_{self._prepared}".encode()
+        self._libpq.send_prepare(prepared, sql.encode())
+        return prepared
+
+
+def _error(libpq: Any, result: Any) -> Exception:
+    if libpq.status == ConnStatus.BAD:
+        return connection_lost()
+    return errors.error_from_result(result)

@@ -1,0 +1,266 @@
+"""The schema of the database: where it stands, and where the migrations would bring it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from . import migration_engine
+
+if TYPE_CHECKING:
+    from alembic.config import Config as AlembicConfig
+
+_TO_RUN = "Run: customer-certificates migrate (or: alembic upgrade head)"
+# Changes that leave the tables that held private keys as they are. PostgreSQL rewrites the tables.
+_SAME_TIME = "updated_at TYPE timestamptz USING updated_at + interval '0'"
+_REWRITES = {
+    "certificates": _SAME_TIME,
+    "certificate_versions": _SAME_TIME,
+    "unsealed_keys": "private_key TYPE bytea USING private_key || ''::bytea",
+}
+_MAY_VACUUM = """
+    SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()
+"""
+_DEAD_STATISTICS = "SELECT pg_stat_get_dead_tuples('pg_catalog.pg_statistic'::regclass)"
+# Transactions of a moment, such as autovacuum's, end in so many seconds.
+_WAITS = (0.1, 0.4, 1.5, 4.0, 8.0)
+
+
+class SchemaError(Exception):
+    """The database cannot be used as it is. The message says what to do."""
+
+
+def migrate(owner_url: str, service_url: str) -> None:
+    """Brings the schema to head, and lets the role of `service_url` use it.
+
+    Raises SchemaError where the database cannot be used.
+    """
+    # Here, as all other commands and the service do without: it is a tenth of their imports.
+    from alembic import command
+    from alembic.util import CommandError
+
+    try:
+        command.upgrade(_alembic(owner_url, service_url), "head")
+    except SchemaError:
+        raise
+    except (DBAPIError, OSError) as error:
+        raise SchemaError(_unusable(error)) from error
+    except CommandError as error:
+        raise SchemaError(
+            f"The database cannot be migrated, perhaps because it is a newer version's: {error}."
+        ) from error
+
+
+def require_head(url: str) -> None:
+    """Raises SchemaError unless the schema is exactly what the migrations end in."""
+    try:
+        with migration_engine(url).connect() as connection:
+            require_utf8(connection)
+            tables = inspect(connection).get_table_names()
+            current = _current(connection) if "alembic_version" in tables else []
+    except (DBAPIError, OSError) as error:
+        hint = f". Was it never migrated? {_TO_RUN}" if _is_refused_login(error, url) else ""
+        raise SchemaError(_unusable(error) + hint) from error
+    if current != [head()]:
+        found = f"at revision {', '.join(current) or 'none'}" if tables else "empty"
+        raise SchemaError(
+            f"The database is {found}; this version needs revision {head()}. " + _TO_RUN
+        )
+
+
+def head() -> str:
+    """The revision of the newest migration, as the files' names have it: a date and the revision.
+
+    Alembic would run all migrations' modules to say so.
+    """
+    newest = max(path.name for path in (_scripts() / "versions").glob("*.py"))
+    return newest.split("_")[1]
+
+
+def _current(connection: Connection) -> list[str]:
+    return list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+
+
+def require_utf8(connection: Connection) -> None:
+    """Raises SchemaError unless the database stores all of Unicode."""
+    if connection.dialect.name != "postgresql":
+        return
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise SchemaError(
+            f"The database has the encoding {encoding}; this service needs UTF8. Create another "
+            "one: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def overwrite_freed(url: str, patience: Callable[[float], object] = time.sleep) -> str | None:
+    """Rewrites the files that held private keys before they were sealed.
+
+    Returns a sentence about what is left to do, None if nothing is. Raises SchemaError if another
+    transaction is in the way; it may be called again.
+    """
+    engine = migration_engine(url)
+    try:
+        if engine.dialect.name == "postgresql":
+            with engine.connect() as connection:
+                outside = connection.execution_options(isolation_level="AUTOCOMMIT")
+                return _rewrite(outside, patience)
+        raw = engine.raw_connection()
+        driver: Any = raw.dbapi_connection
+        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            driver.execute(statement)
+        raw.close()
+        return None
+    except DBAPIError as error:
+        raise SchemaError(
+            f"The files that held private keys cannot be rewritten: {_reason(error)}. End other"
+            " connections to the database, and run migrate again."
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _rewrite(connection: Connection, patience: Callable[[float], object]) -> str | None:
+    # VACUUM FULL copies deleted rows that an older snapshot may still see. ALTER TABLE copies the
+    # visible rows only, into new files, whatever snapshots there are.
+    for table, change in _REWRITES.items():
+        connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {change}"))
+    # The statistics have values of the columns. Those rows were deleted with the columns.
+    if not connection.scalar(text(_MAY_VACUUM)):
+        return (
+            "Statistics of earlier versions may have private keys. As the owner of the database,"
+            " run: VACUUM FULL pg_statistic"
+        )
+    for wait in (*_WAITS, None):
+        connection.execute(text("VACUUM pg_catalog.pg_statistic"))
+        # Rows that an older snapshot may still see stay.
+        if not connection.scalar(text(_DEAD_STATISTICS)):
+            connection.execute(text("VACUUM FULL pg_catalog.pg_statistic"))
+            return None
+        if wait is not None:
+            patience(wait)
+    raise SchemaError(
+        "Statistics of earlier versions may have private keys, and cannot be removed while an older"
+        " transaction is open in this database. End it (pg_stat_activity), and run migrate again."
+    )
+
+
+def require_walled(url: str) -> None:
+    """Raises SchemaError where row-level security does not hold for the role of `url`."""
+    engine = migration_engine(url)
+    if engine.dialect.name != "postgresql":
+        return
+    try:
+        with engine.connect() as connection:
+            role, passes = connection.execute(
+                text(
+                    "SELECT current_user, rolsuper OR rolbypassrls FROM pg_roles"
+                    " WHERE rolname = current_user"
+                )
+            ).one()
+    except DBAPIError as error:
+        raise SchemaError(_unusable(error)) from error
+    if passes:
+        raise SchemaError(
+            f"The role {role} of CC_DATABASE_URL may see every row, whatever the policies of the"
+            " tables say: it is a superuser, or has BYPASSRLS. Use a role that owns nothing, and"
+            " migrate with another one (CC_DATABASE_OWNER_URL)."
+        )
+
+
+def grant(connection: Connection, service_url: str) -> None:
+    """Lets the role of `service_url` read and write what `connection`'s role owns.
+
+    Creates the role if it does not exist. Raises SchemaError if the role exists and the server
+    refuses its password.
+    """
+    url = make_url(service_url)
+    role = url.username
+    if role is None or connection.scalar(text("SELECT current_user")) == role:
+        return
+    if not connection.scalar(
+        text("SELECT true FROM pg_roles WHERE rolname = :role"), {"role": role}
+    ):
+        making = text(
+            "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L',"
+            " CAST(:role AS text), CAST(:password AS text))"
+        )
+        statement = connection.scalar(making, {"role": role, "password": url.password})
+        # As it is: a password may have what SQLAlchemy takes for a parameter.
+        driver: Any = connection.connection.driver_connection
+        driver.execute(statement)
+    else:
+        _require_login(service_url, role)
+    to = connection.dialect.identifier_preparer.quote(role)
+    schema = connection.dialect.identifier_preparer.quote(
+        str(connection.scalar(text("SELECT current_schema()")))
+    )
+    for rights, on in (
+        ("USAGE", f"SCHEMA {schema}"),
+        ("SELECT, INSERT, UPDATE, DELETE", f"ALL TABLES IN SCHEMA {schema}"),
+        ("USAGE", f"ALL SEQUENCES IN SCHEMA {schema}"),
+    ):
+        connection.execute(text(f"GRANT {rights} ON {on} TO {to}"))
+    # What was recorded stays as it is, and what the schema is, the owner says.
+    for rights, table in (
+        ("INSERT, UPDATE, DELETE", "alembic_version"),
+        ("UPDATE, DELETE", "audit"),
+        ("UPDATE, DELETE", "service_latches"),
+        ("INSERT, UPDATE, DELETE", "service_secrets"),
+        ("DELETE", "audit_exports"),
+    ):
+        if inspect(connection).has_table(table):
+            connection.execute(text(f"REVOKE {rights} ON {table} FROM {to}"))
+
+
+def _require_login(url: str, role: str) -> None:
+    try:
+        migration_engine(url).connect().close()
+    except DBAPIError as error:
+        # Other refusals may hold for this machine alone, from which the service need not connect.
+        if _is_refused_login(error, url):
+            raise SchemaError(
+                f"The role {role} exists already, but not with the password of CC_DATABASE_URL"
+                f" ({_reason(error)}). Nothing was changed. Put the role's own password into"
+                f" CC_DATABASE_URL, or change it: ALTER ROLE {role} PASSWORD '…'"
+            ) from error
+
+
+def _is_refused_login(error: DBAPIError | OSError, url: str) -> bool:
+    """Whether the server refused the role of `url`, or its password.
+
+    libpq gives no code for this, only a message in the server's language, with the role's name.
+    """
+    role = make_url(url).username
+    reason = str(error)
+    return bool(role) and str(role) in reason and "pg_hba.conf" not in reason
+
+
+def _alembic(owner_url: str, service_url: str) -> "AlembicConfig":
+    from alembic.config import Config as AlembicConfig
+
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+    config.attributes["database_url"] = owner_url
+    config.attributes["service_url"] = service_url
+    return config
+
+
+def _scripts() -> Path:
+    """The migrations: beside this package where it is installed, above it in a checkout."""
+    package = Path(__file__).parents[2]
+    installed = package / "alembic"
+    return installed if installed.is_dir() else package.parents[1] / "alembic"
+
+
+def _unusable(error: DBAPIError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"The database's file cannot be used: {error.strerror}: {error.filename}"
+    return f"The database of CC_DATABASE_URL cannot be used: {_reason(error)}"
+
+
+def _reason(error: DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0]

@@ -1,0 +1,241 @@
+"""One attempt to send something to a target."""
+
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from http.client import HTTPException
+from typing import NoReturn
+
+from ...config import Network
+from .blocked_addresses import AddressRules
+from .deadline import Deadline, Incoming
+from .errors import TargetForbidden, TargetUnreachable
+from .idle_connections import IdleConnections, Way
+from .resolver import Lookups, Resolve, system_addresses
+from .responses import Answer, Page, read_body, read_head, read_page, retry_after
+from .url import LOOPBACK, Address, Target, read
+
+ATTEMPT_SECONDS = 15.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Outbound:
+    """Sends to where customers say, from any number of threads.
+
+    A target's name is resolved once in each attempt, all its addresses are looked at, and the
+    connection leads to one that was; TLS is still for the name. No redirect is followed, no proxy
+    of the environment's is asked.
+    """
+
+    def __init__(
+        self,
+        *,
+        https_only: bool,
+        allowed: Sequence[Network],
+        own: Sequence[Network],
+        roots_pem: bytes,
+        resolve: Resolve = system_addresses,
+        now: Callable[[], datetime] = _now,
+        seconds: float = ATTEMPT_SECONDS,
+    ) -> None:
+        """`allowed` are ranges that are let through though they are not public, `own` addresses of
+        the service besides those of this machine; `roots_pem` says whose certificates are trusted;
+        `resolve` gives a name's addresses; `seconds` is how long an attempt may take."""
+        self._https_only = https_only
+        self._rules = AddressRules(allowed, own)
+        self._roots_pem = roots_pem
+        self._lookups = Lookups(resolve)
+        self._idle = IdleConnections()
+        self._now = now
+        self._seconds = seconds
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # Made at the first use: to read the roots takes tens of milliseconds.
+        context = ssl.create_default_context(cadata=self._roots_pem.decode())
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def check(self, url: str) -> None:
+        """Raises TargetForbidden for what can be said of `url` without resolving its name."""
+        self._read(url)
+
+    def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """The answer to a POST of `body`, whatever its status.
+
+        Raises TargetForbidden, and TargetUnreachable where no status came within the time.
+        """
+        deadline = Deadline(self._seconds)
+        target = self._read(url)
+        request = _request(target, headers, body)
+        try:
+            return self._exchange(request, self._ways(target, deadline), deadline)
+        except (OSError, HTTPException) as error:
+            self._say(error)
+
+    def deadline(self) -> Deadline:
+        """A new deadline, for requests that share one."""
+        return Deadline(self._seconds)
+
+    def get(
+        self, url: str, most_bytes: int, addresses: Sequence[Address], deadline: Deadline
+    ) -> Page:
+        """The response to a GET, and at most `most_bytes` of its body.
+
+        `addresses`, if there are any, are those of the URL's host: it is not resolved again.
+        Raises TargetForbidden, and TargetUnreachable if no response came in time.
+        """
+        target = self._read(url)
+        try:
+            ways = self._ways(target, deadline, addresses)
+            connection, _ = self._connect(ways, deadline)
+            with connection:
+                connection.settimeout(deadline.left)
+                connection.sendall(_get(target))
+                incoming = Incoming(connection, deadline)
+                return read_page(read_head(incoming), most_bytes)
+        except (OSError, HTTPException) as error:
+            self._say(error)
+
+    def close(self) -> None:
+        """Closes the connections that wait for another request."""
+        self._idle.close()
+
+    def _read(self, url: str) -> Target:
+        target = read(url)
+        if self._https_only and target.scheme != "https":
+            raise TargetForbidden(
+                "The URL does not begin with https://.", "Have the receiver speak HTTPS."
+            )
+        if target.address is not None:
+            self._permit([target.address])
+        elif target.is_localhost:
+            self._permit([LOOPBACK])
+        return target
+
+    def _permit(self, addresses: Sequence[Address]) -> None:
+        """Raises TargetForbidden where one of `addresses` may not be sent to."""
+        for address in addresses:
+            kind = self._rules.why_not(address)
+            if kind is not None:
+                # Not which: nobody is to learn from here what internal names stand for.
+                raise TargetForbidden(
+                    f"The URL's host has an address that is {kind}.",
+                    "Name a receiver on the public Internet; or ask the service's operator.",
+                )
+
+    def _ways(
+        self, target: Target, deadline: Deadline, addresses: Sequence[Address] = ()
+    ) -> list[Way]:
+        """The ways to the target, in the order in which to try them; all may be gone."""
+        if target.address is not None:
+            addresses = [target.address]
+        else:
+            addresses = addresses or self._lookups.addresses(target.host, deadline)
+            self._permit(addresses)
+        return [Way(target.scheme, target.host, target.port, str(one)) for one in addresses]
+
+    def _exchange(self, request: bytes, ways: Sequence[Way], deadline: Deadline) -> Answer:
+        for way in ways:
+            waiting = self._idle.take(way)
+            if waiting is not None:
+                try:
+                    return self._ask(waiting, way, request, deadline)
+                except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+                    # The other side closed it just then. If it has read the request all the same,
+                    # it knows the second by its id.
+                    break
+        connection, way = self._connect(ways, deadline)
+        return self._ask(connection, way, request, deadline)
+
+    def _connect(self, ways: Sequence[Way], deadline: Deadline) -> tuple[socket.socket, Way]:
+        """A connection on the first way that leads there. Raises OSError where none does."""
+        for tried, way in enumerate(ways, start=1):
+            try:
+                # One that swallows packets leaves time for the others.
+                connection = socket.create_connection(
+                    (way.address, way.port), deadline.left / (len(ways) - tried + 1)
+                )
+            except OSError:
+                if tried == len(ways):
+                    raise
+            else:
+                return self._secured(connection, way, deadline), way
+        raise AssertionError("no way at all")
+
+    def _secured(self, connection: socket.socket, way: Way, deadline: Deadline) -> socket.socket:
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if way.scheme == "http":
+                return connection
+            connection.settimeout(deadline.left)
+            return self._tls.wrap_socket(connection, server_hostname=way.host)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _ask(
+        self, connection: socket.socket, way: Way, request: bytes, deadline: Deadline
+    ) -> Answer:
+        is_good = False
+        try:
+            connection.settimeout(deadline.left)
+            connection.sendall(request)
+            incoming = Incoming(connection, deadline)
+            response = read_head(incoming)
+            beginning, is_good = read_body(response, incoming)
+            again = retry_after(response.getheader("Retry-After"), self._now)
+            return Answer(response.status, again, beginning, deadline.spent)
+        finally:
+            if is_good:
+                self._idle.keep(way, connection)
+            else:
+                connection.close()
+
+    def _say(self, error: Exception) -> NoReturn:
+        """Raises TargetUnreachable: what happened, in words."""
+        match error:
+            case TimeoutError():
+                detail = f"No answer came within {self._seconds:g} seconds."
+            case ssl.SSLCertVerificationError():
+                detail = f"Its certificate is not accepted: {error.verify_message}."
+            case ssl.SSLError():
+                detail = f"TLS failed: {error.reason}."
+            case HTTPException():
+                detail = "It was closed before an answer in HTTP had come."
+            case OSError():
+                detail = f"The connection failed: {error.strerror}."
+            case _:
+                detail = "No answer came."
+        raise TargetUnreachable(detail) from error
+
+
+def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The request as it is sent (RFC 9112)."""
+    lines = [
+        f"POST {target.path} HTTP/1.1",
+        f"Host: {target.authority}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        f"Content-Length: {len(body)}",
+        "\r\n",
+    ]
+    return "\r\n".join(lines).encode("ascii") + body
+
+
+def _get(target: Target) -> bytes:
+    """A GET as it is sent; the response is to come as it is stored, and then nothing more."""
+    lines = [
+        f"GET {target.path} HTTP/1.1",
+        f"Host: {target.authority}",
+        "Accept: text/plain, */*",
+        "Accept-Encoding: identity",
+        "User-Agent: customer-certificates",
+        "Connection: close",
+        "\r\n",
+    ]
+    return "\r\n".join(lines).encode("ascii")

@@ -1,0 +1,73 @@
+"""Names become addresses, within a time: the system's own resolver may take half a minute."""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Lock, Semaphore, Thread
+
+from .deadline import Deadline
+from .errors import TargetUnreachable
+from .url import Address
+
+Resolve = Callable[[str], Sequence[str]]
+
+_MOST_AT_ONCE = 256
+
+
+def system_addresses(name: str) -> list[str]:
+    """What the system says: /etc/hosts, DNS, whatever it is set up to ask."""
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+class Lookups:
+    """Asks `resolve`, each time anew.
+
+    A look-up cannot be stopped, so threads make them. Those of concurrent.futures would keep the
+    process from ending as long as one of them waits.
+    """
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._asked: SimpleQueue[tuple[str, Future[list[Address]]]] = SimpleQueue()
+        self._waiting = Semaphore(0)
+        self._lock = Lock()
+        self._threads = 0
+
+    def addresses(self, name: str, deadline: Deadline) -> list[Address]:
+        """All addresses of `name`, in the order in which to try them.
+
+        Raises TargetUnreachable where there are none, TimeoutError after the deadline.
+        """
+        answer: Future[list[Address]] = Future()
+        self._asked.put((name, answer))
+        self._have_one_answer()
+        try:
+            addresses = answer.result(timeout=deadline.left)
+        except TimeoutError:
+            answer.cancel()
+            raise
+        except socket.gaierror:
+            addresses = list[Address]()
+        if not addresses:
+            raise TargetUnreachable(f"The name {name} has no address.")
+        return addresses
+
+    def _have_one_answer(self) -> None:
+        """One thread more, if all are busy and there may be more."""
+        with self._lock:
+            if not self._waiting.acquire(blocking=False) and self._threads < _MOST_AT_ONCE:
+                self._threads += 1
+                Thread(target=self._answer, name="lookup", daemon=True).start()
+
+    def _answer(self) -> None:
+        while True:
+            name, answer = self._asked.get()
+            if answer.set_running_or_notify_cancel():
+                try:
+                    answer.set_result([ipaddress.ip_address(one) for one in self._resolve(name)])
+                except Exception as error:
+                    answer.set_exception(error)
+            self._waiting.release()

@@ -1,0 +1,256 @@
+"""A pool of processes that may be killed: what is done in them cannot hurt this one."""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from signal import SIGKILL, SIGPROF
+from time import monotonic
+from typing import Literal
+
+from ...errors import Unavailable
+from .. import loop
+from ..admission.budgets import CpuBudget
+from ..admission.limiter import Slots
+from .fork_server import Nursery
+from .framing import READ_BYTES, Incoming, framed
+from .process import CPU, DONE, OUT_OF_MEMORY, Work
+
+Ending = Literal["cpu", "memory", "crash", "late", "died"]
+
+_CPU_SECONDS = 2.0
+_CPU_SECONDS_A_MINUTE = 30.0
+_WAITING_OF_ONE = 32
+_ANSWER_SECONDS = 10.0
+_START_SECONDS = 10.0
+_RETRY_SECONDS = 1.0
+# To start and to end a child takes milliseconds.
+_THREADS = loop.Threads("children", 2)
+
+_log = logging.getLogger(__name__)
+
+
+class TooCostly(Exception):  # noqa: N818 - it says something of the request, not of the pool
+    """The request used up a child: its 2 s of CPU, or, twice, its memory, or it crashed two."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Child:
+    nursery: Nursery
+    number: int
+    pipe: socket.socket
+
+
+class Children:
+    """Pre-started processes, each for one request at a time, each to be killed if need be.
+
+    A child has 2 s of CPU a request and 256 MiB of address space. It has no environment, can open
+    no file and no socket, and ends with this process, however that ends.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[bytes], Work],
+        data: bytes,
+        *,
+        size: int,
+        count: Callable[[Ending], None],
+        on_refusal: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Starts `size` children, in the background.
+
+        As many requests are here at once, of one tenant half as many; others wait for them, for
+        five seconds at most. A tenant has 30 s of CPU a minute. `on_refusal` is called for each
+        request that is refused for one of these.
+
+        `prepare`, a function at the top of a module, is called with `data` once before children
+        are forked, and returns what each does with a request. It has to load whatever that will
+        need, as children can open nothing. `count` is called for each child that ended.
+        """
+        self._prepare = prepare
+        self._data = data
+        self._count = count
+        self._nursery: Nursery | None = None
+        # The last used is the next: its memory is warm.
+        self._idle: list[_Child] = []
+        self._slots = Slots(size, on_refusal, waiting_of_one=_WAITING_OF_ONE)
+        self._budget = CpuBudget(_CPU_SECONDS_A_MINUTE, on_refusal)
+        self._births = threading.Lock()
+        self._missing = size
+        self._not_before = 0.0
+        self._closed = False
+        self._begun: Future[None] = Future()
+        threading.Thread(target=self._begin, name="children", daemon=True).start()
+
+    def run(self, request: bytes) -> bytes:
+        """What the work answers to `request`.
+
+        Raises TooCostly where the request is to blame for the end of a child; TooManyRequests where
+        the tenant has too many requests here or used too much CPU; Unavailable where no child is
+        free, or two died for other reasons, or 10 s have passed; RuntimeError, which
+        says where but not with what, where the work raised something.
+        """
+        if self._has_begun():
+            with self._slots.one():
+                self._budget.require()
+                for is_last in (False, True):
+                    self._start_missing()
+                    # There is one for each slot, unless it could not be started.
+                    if not self._idle:
+                        break
+                    answer = self._ask(self._idle.pop(), request, is_last)
+                    if answer is not None:
+                        return answer
+        raise Unavailable("Keys and certificates cannot be examined just now.", retry_after=1)
+
+    def close(self) -> None:
+        """Ends all children; requests under way become Unavailable."""
+        with self._births:
+            self._closed = True
+            if self._nursery:
+                self._nursery.close()
+        while self._idle:
+            self._idle.pop().pipe.close()
+
+    def _has_begun(self) -> bool:
+        with suppress(TimeoutError):
+            loop.result(self._begun, _START_SECONDS)
+        return self._begun.done()
+
+    def _ask(self, child: _Child, request: bytes, is_last: bool) -> bytes | None:
+        """The answer, or None where the child died for what may not be the request's fault."""
+        try:
+            answer = _exchanged(child.pipe, request)
+        except TimeoutError:
+            # Not for its CPU: that would have ended it. The machine is busy, or it was stopped.
+            self._replace(child, "late")
+            raise Unavailable("The examination took too long.", retry_after=1) from None
+        except (OSError, EOFError):
+            ending = self._replace(child)
+            # Memory may have been short, and badly used, since an earlier request.
+            if ending == "cpu" or (is_last and ending in ("memory", "crash")):
+                self._budget.spend(_CPU_SECONDS)
+                raise TooCostly(ending) from None
+            return None
+        except BaseException:
+            self._replace(child, "died")
+            raise
+        self._idle.append(child)
+        (microseconds,), answer = CPU.unpack(answer[: CPU.size]), answer[CPU.size :]
+        self._budget.spend(min(microseconds / 1e6, _CPU_SECONDS))
+        if answer[:1] == DONE:
+            return answer[1:]
+        raise RuntimeError(f"In a child: {answer[1:].decode()}")
+
+    def _replace(self, child: _Child, known: Ending | None = None) -> Ending:
+        """Ends a child and starts another; the request waits for it, as it has lost anyway."""
+        return _THREADS.run(self._replace_now, child, known)
+
+    def _replace_now(self, child: _Child, known: Ending | None) -> Ending:
+        child.pipe.close()
+        with self._births:
+            status = self._end(child)
+            ending = known or _ending(status)
+            if not self._closed:
+                self._count(ending)
+                _log.warning("A child has ended and is replaced: %s", ending)
+            self._missing += 1
+            self._fill()
+        return ending
+
+    def _end(self, child: _Child) -> int:
+        try:
+            return child.nursery.end(child.number)
+        except (OSError, EOFError):
+            # The nursery has gone, and its children with it.
+            self._forget(child.nursery)
+            return -SIGKILL
+
+    def _begin(self) -> None:
+        with self._births:
+            self._fill()
+        self._begun.set_result(None)
+
+    def _start_missing(self) -> None:
+        """Where they could not be started before, one request in a second tries again."""
+        if self._missing and monotonic() >= self._not_before:
+            _THREADS.run(self._fill_unless_another_does)
+
+    def _fill_unless_another_does(self) -> None:
+        if self._births.acquire(False):
+            try:
+                self._fill()
+            finally:
+                self._births.release()
+
+    def _fill(self) -> None:
+        """Starts the children that are missing. To be called with the births locked."""
+        try:
+            while self._missing and not self._closed:
+                self._idle.append(self._start())
+                self._missing -= 1
+        except (OSError, EOFError, RuntimeError) as error:
+            self._not_before = monotonic() + _RETRY_SECONDS
+            _log.error("No child can be started: %s", error or "it ends at once")
+
+    def _start(self) -> _Child:
+        try:
+            return self._fork()
+        except (OSError, EOFError):
+            # Somebody has killed the nursery, or the process that it would be forked out of.
+            return self._fork()
+
+    def _fork(self) -> _Child:
+        if self._nursery is None:
+            self._nursery = Nursery(self._prepare, self._data, cpu_seconds=_CPU_SECONDS)
+        nursery = self._nursery
+        try:
+            number, pipe = nursery.start()
+        except (OSError, EOFError):
+            self._forget(nursery)
+            raise
+        pipe.setblocking(False)
+        return _Child(nursery, number, pipe)
+
+    def _forget(self, nursery: Nursery) -> None:
+        nursery.close()
+        if self._nursery is nursery:
+            self._nursery = None
+
+
+def _exchanged(pipe: socket.socket, request: bytes) -> bytes:
+    """The answer to `request`. Raises TimeoutError, OSError or EOFError."""
+    until = monotonic() + _ANSWER_SECONDS
+    rest = memoryview(framed(request))
+    while rest:
+        try:
+            rest = rest[pipe.send(rest) :]
+        except BlockingIOError:
+            _wait(pipe, until, write=True)
+    incoming = Incoming()
+    while True:
+        try:
+            message = incoming.add(pipe.recv(READ_BYTES))
+        except BlockingIOError:
+            _wait(pipe, until)
+        else:
+            if message is not None:
+                return message
+
+
+def _wait(pipe: socket.socket, until: float, *, write: bool = False) -> None:
+    left = max(0.0, until - monotonic())
+    if not any(loop.until_ready(pipe.fileno(), read=not write, write=write, seconds=left)):
+        raise TimeoutError
+
+
+def _ending(status: int) -> Ending:
+    if status == -SIGPROF:
+        return "cpu"
+    if status == OUT_OF_MEMORY:
+        return "memory"
+    # The other signals it brings upon itself; SIGKILL comes from elsewhere.
+    return "crash" if status < 0 and status != -SIGKILL else "died"

@@ -1,0 +1,201 @@
+"""What runs in the children's own processes: the nursery that forks them, and the child itself."""
+
+import ctypes
+import errno
+import gc
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from importlib import import_module
+from time import process_time
+
+from .framing import receive, send
+
+Work = Callable[[bytes], bytes]
+
+ORDER = struct.Struct("!q")
+# Before each answer: the microseconds of CPU that it took.
+CPU = struct.Struct("!I")
+OUT_OF_MEMORY = 3
+DONE, DEFECT = b"+", b"-"
+
+_MEMORY_BYTES = 256 * 1024 * 1024
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_NICENESS = 5
+# A worker sends its whole order at once.
+_TELL_SECONDS = 5
+
+
+def fork_nurseries(descriptor: int, module: str) -> None:
+    """The template: imports `module`, then forks a nursery for each socket that it is sent.
+
+    `descriptor` is its channel, which any number of processes may send sockets on. It lives until
+    the last of these has closed the channel, which the kernel does for one that is killed.
+    """
+    # A service that receives SIGTERM finishes its requests first. They need children.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Requests that need no child get the CPU first.
+    os.nice(_NICENESS)
+    # The kernel reaps nurseries.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # If the import fails, `_prepared` repeats it, and the worker gets the traceback.
+    with suppress(Exception):
+        import_module(module)
+    with socket.socket(fileno=descriptor) as channel:
+        while True:
+            order, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+            if not order:
+                break
+            for given in descriptors:
+                # The worker may have ended. If a fork fails, the worker reads the socket's end.
+                with socket.socket(fileno=given) as nursery, suppress(OSError, EOFError):
+                    _fork_nursery(nursery, channel)
+
+
+def _fork_nursery(channel: socket.socket, others: socket.socket) -> None:
+    """Forks a process that has prepared its work, and obeys on `channel`.
+
+    First come the module and the name of the function that prepares, the CPU seconds of a request,
+    and the data to prepare with. That is answered with the nursery's process id, or with 0 and what
+    went wrong.
+    """
+    channel.settimeout(_TELL_SECONDS)
+    module, name, cpu_seconds, data = receive(channel).split(b" ", 3)
+    try:
+        work = _prepared(module.decode(), name.decode(), data)
+    except Exception:
+        send(channel, ORDER.pack(0) + traceback.format_exc().encode())
+        return
+    # Garbage collections in forked processes must not copy these objects.
+    gc.collect()
+    gc.freeze()
+    if os.fork():
+        return
+    try:
+        others.close()
+        channel.settimeout(None)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _keep_quiet()
+        send(channel, ORDER.pack(os.getpid()))
+        _obey(channel, work, float(cpu_seconds))
+    finally:
+        os._exit(0)
+
+
+@lru_cache(maxsize=4)
+def _prepared(module: str, name: str, data: bytes) -> Work:
+    """Returns the same work for each worker of a service."""
+    work: Work = getattr(import_module(module), name)(data)
+    return work
+
+
+def _obey(channel: socket.socket, work: Work, cpu_seconds: float) -> None:
+    """The nursery: forks and reaps children as it is ordered to.
+
+    Orders are 0 and the child's pipe, answered by the child's id (or the negative errno), or a
+    child's id, answered by the status that it ended with. It lives, and its children with it,
+    until the channel is closed, which the kernel does for a worker that is killed.
+    """
+    children: set[int] = set()
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(channel, ORDER.size, 1)
+        if not order:
+            break
+        if descriptors:
+            answer = _fork(channel, descriptors[0], work, cpu_seconds)
+            os.close(descriptors[0])
+            if answer > 0:
+                children.add(answer)
+        else:
+            (child,) = ORDER.unpack(order)
+            answer = _end(child)
+            children.discard(child)
+        channel.sendall(ORDER.pack(answer))
+    for child in children:
+        _end(child)
+
+
+def _fork(channel: socket.socket, descriptor: int, work: Work, cpu_seconds: float) -> int:
+    nursery = os.getpid()
+    try:
+        child = os.fork()
+    except OSError as error:
+        return -(error.errno or errno.EAGAIN)
+    if child:
+        return child
+    code = 1
+    try:
+        channel.close()
+        _limit(nursery)
+        # Held here until the exit: who reads its end is to find what the process ended with.
+        pipe = socket.socket(fileno=descriptor)
+        _live(pipe, work, cpu_seconds)
+        code = 0
+    except MemoryError:
+        code = OUT_OF_MEMORY
+    finally:
+        os._exit(code)
+
+
+def _end(child: int) -> int:
+    # One that ended by itself waits here to be reaped: its id cannot be a stranger's by now.
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _keep_quiet() -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    os.close(nothing)
+
+
+def _limit(nursery: int) -> None:
+    """It ends with the nursery, opens no file and no socket, and has 256 MiB in all."""
+    if sys.platform == "linux":
+        control = ctypes.CDLL(None).prctl
+        control(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        control(_PR_SET_DUMPABLE, 0)
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    if os.getppid() != nursery:
+        os._exit(0)
+    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+        resource.setrlimit(limit, (0, 0))
+
+
+def _live(pipe: socket.socket, work: Work, cpu_seconds: float) -> None:
+    """Answers requests until the worker closes its end of the pipe."""
+    with suppress(EOFError):
+        while True:
+            request = receive(pipe)
+            # Unlike RLIMIT_CPU, which counts whole seconds, it is exact; the kernel ends the
+            # process, whatever holds the interpreter.
+            signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+            begun = process_time()
+            try:
+                answer = DONE + work(request)
+            except MemoryError:
+                raise
+            except BaseException as defect:
+                answer = DEFECT + _place(defect)
+            # What is left is not for reading the next.
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            send(pipe, CPU.pack(int(1e6 * (process_time() - begun))) + answer)
+
+
+def _place(defect: BaseException) -> bytes:
+    """What was raised and where, without its message: that may quote a private key."""
+    lines = [
+        f"  {frame.f_code.co_filename}:{number} in {frame.f_code.co_qualname}"
+        for frame, number in traceback.walk_tb(defect.__traceback__)
+    ]
+    return "\n".join([type(defect).__qualname__, *lines]).encode()

@@ -1,0 +1,56 @@
+"""Where a request comes from: the connection's other end, or whom a named proxy speaks for."""
+
+from collections.abc import Sequence
+
+from falcon import Request, Response
+
+from ..errors import Forbidden
+from .ip_networks import Network, Networks, address_of, is_loopback
+
+_HEALTH = ("/healthcheck", "/livez")
+
+
+class Peer:
+    """Sets `req.context.peer`. Of proxies that are not named no header counts."""
+
+    def __init__(self, proxies: Sequence[Network]) -> None:
+        """`proxies` are those whose X-Forwarded-… headers count; without any, nothing changes."""
+        self._proxies = Networks(proxies)
+
+    def process_request(self, req: Request, resp: Response) -> None:
+        """Raises Forbidden where proxies are named and it came over plain HTTP all the same."""
+        peer = req.remote_addr
+        if self._proxies:
+            peer = self._behind_proxy(req, peer)
+        req.context.peer = peer
+
+    def _behind_proxy(self, req: Request, peer: str) -> str:
+        env = req.env
+        if peer not in self._proxies:
+            if env["wsgi.url_scheme"] != "https" and not is_loopback(peer):
+                raise Forbidden("Use HTTPS: this address is for the proxies in front of it.")
+            return peer
+        protocols = env.get("HTTP_X_FORWARDED_PROTO")
+        if protocols is None:
+            if req.path in _HEALTH and req.method in ("GET", "HEAD"):
+                # A load balancer asks for itself: no client, no token, no secret.
+                return peer
+            raise Forbidden(
+                "Use HTTPS: the proxy did not say that the client used it. Have it set "
+                "X-Forwarded-Proto."
+            )
+        # Several proxies, or a client and a proxy, make several values: none may be plain HTTP.
+        if any(one.strip().lower() != "https" for one in protocols.split(",")):
+            raise Forbidden("Use HTTPS: what you sent could be read on its way.")
+        # Each proxy adds to the right; what the client sent itself is on the left.
+        if host := env.get("HTTP_X_FORWARDED_HOST"):
+            env["HTTP_HOST"] = host.rpartition(",")[2].strip()
+        env["wsgi.url_scheme"] = "https"
+        for hop in reversed(env.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+            address = address_of(hop.strip())
+            if address is None:
+                break
+            peer = str(address)
+            if peer not in self._proxies:
+                break
+        return peer

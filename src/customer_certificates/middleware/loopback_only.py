@@ -1,0 +1,64 @@
+"""Without credentials, only this machine is served."""
+
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from falcon import Request, Response
+
+from ..errors import Forbidden
+from ..services.principal import Caller
+from .ip_networks import Network, Networks, is_forwarded, is_loopback
+
+
+class OpenMode:
+    """Lets in loopback peers and trusted ones, and through them no web page of another site."""
+
+    def __init__(self, trusted_peers: Sequence[Network]) -> None:
+        """`trusted_peers` may ask as well as the loopback's."""
+        trusted = Networks(trusted_peers)
+        self._is_trusted = lru_cache(1024)(lambda peer: is_loopback(peer) or peer in trusted)
+
+    def process_request(self, req: Request, resp: Response) -> None:
+        """Says who asks. Raises Forbidden where it may not be this machine's own user."""
+        resp.set_header("CC-Mode", "open")
+        env = req.env
+        if not self._is_trusted(req.remote_addr):
+            raise Forbidden(
+                "This service asks for no credentials and so serves only its own machine. "
+                "CC_TRUSTED_PEERS lists the peers that may ask as well."
+            )
+        if is_forwarded(env):
+            raise Forbidden("A service without credentials is not served through a proxy.")
+        host = env.get("HTTP_HOST", "")
+        # A foreign name that resolves to 127.0.0.1 must not open the door (DNS rebinding).
+        if not _is_local(host):
+            raise Forbidden("The Host header must name this machine: localhost, or an address.")
+        site = env.get("HTTP_SEC_FETCH_SITE", "none")
+        # A form of a page of ours that sends no Referer (Referrer-Policy) has the origin "null".
+        is_own_form = env.get("HTTP_ORIGIN") == "null" and site == "same-origin"
+        if "HTTP_ORIGIN" in env and not (is_own_form or _is_same_origin(env["HTTP_ORIGIN"], host)):
+            raise Forbidden("A page of another origin may not ask.")
+        if site not in ("none", "same-origin"):
+            raise Forbidden("A page of another site may not ask.")
+        req.context.caller = Caller("open", req.context.request_id, req.remote_addr)
+
+
+@lru_cache(1024)
+def _is_local(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_same_origin(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False

@@ -1,0 +1,115 @@
+"""Rate limits: a share for each token, or for each client address if there is no token.
+
+An IPv6 client is its /64 network.
+
+Each worker gives its part of what a caller may have, by its own count. Answers say what is left
+(RateLimit, RateLimit-Policy: draft-ietf-httpapi-ratelimit-headers).
+"""
+
+import math
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from falcon import Request, Response
+
+from ..errors import TooManyRequests
+from ..gateways.admission.client_networks import client_network
+from ..gateways.admission.token_buckets import TokenBuckets
+
+_BURST_SECONDS = 2
+
+
+class _Shares:
+    def __init__(self, rate: int, workers: int, clock: Callable[[], float]) -> None:
+        self.limited = rate > 0
+        self._share = max(1, rate // workers)
+        self._size = self._share * _BURST_SECONDS
+        self._buckets = TokenBuckets(self._share, self._size)
+        self._policy = f";q={self._size};w={_BURST_SECONDS}"
+        self._clock = clock
+        self._lock = Lock()
+
+    def take(self, name: str, key: object) -> float:
+        """How many are left after this one; less than 0: it is one too many."""
+        with self._lock:
+            return self._buckets.take((name, key), self._clock())
+
+    def is_used_up(self, name: str, key: object) -> float | None:
+        """What is missing for one more, less than 0, or None."""
+        with self._lock:
+            left = self._buckets.left((name, key), self._clock())
+        return left - 1 if left < 1 else None
+
+    def say(self, resp: Response, name: str, left: float) -> None:
+        """Tells the caller what is left to it."""
+        resp.set_header("RateLimit-Policy", f'"{name}"{self._policy}')
+        full_again = math.ceil((self._size - left) / self._share)
+        resp.set_header("RateLimit", f'"{name}";r={max(0, int(left))};t={full_again}')
+
+    def refusal(self, left: float) -> TooManyRequests:
+        """For one for which `left` is missing."""
+        return TooManyRequests(
+            "Rate limit exceeded. Retry after the delay in Retry-After.",
+            retry_after=max(1, math.ceil(-left / self._share)),
+        )
+
+
+class Limits:
+    """What is asked by those who may: after it is known who they are."""
+
+    def __init__(self, rate: int, *, workers: int, clock: Callable[[], float] = monotonic) -> None:
+        """`rate` is in requests a second, 0 for no limit."""
+        self._shares = _Shares(rate, workers, clock)
+
+    def process_resource(
+        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
+    ) -> None:
+        """Raises TooManyRequests where the caller's share is used up; a resource that is
+        `is_silent_beyond_limits` is not asked then, and 204 answered for it."""
+        caller = req.context.get("caller")
+        if not self._shares.limited or not caller:
+            return
+        req.context.is_counted = True
+        name, key = (
+            ("token", caller.token_id) if caller.token_id else ("peer", client_network(caller.peer))
+        )
+        left = self._shares.take(name, key)
+        self._shares.say(resp, name, left)
+        if left < 0 and getattr(resource, "is_silent_beyond_limits", False):
+            resp.status = 204
+            resp.complete = True
+        elif left < 0:
+            raise self._shares.refusal(left)
+
+
+class LimitsOfRefused:
+    """What is refused before it is known who asks: a wrong token, a path that is not there.
+
+    It counts for its peer, in a share of its own. Whoever has used that up is refused before
+    anything else is looked at, whatever its token: guessing costs the service no statement.
+    """
+
+    def __init__(self, rate: int, *, workers: int, clock: Callable[[], float] = monotonic) -> None:
+        """`rate` is in requests a second, 0 for no limit."""
+        self._shares = _Shares(rate, workers, clock)
+
+    def process_request(self, req: Request, resp: Response) -> None:
+        """Raises TooManyRequests where too much was refused to the peer already."""
+        if not self._shares.limited:
+            return
+        req.context.is_counted = False
+        missing = self._shares.is_used_up("peer", client_network(req.context.peer))
+        if missing is not None:
+            req.context.is_counted = True
+            self._shares.say(resp, "peer", missing)
+            raise self._shares.refusal(missing)
+
+    def process_response(
+        self, req: Request, resp: Response, resource: object, req_succeeded: bool
+    ) -> None:
+        """Counts what came no further, unless it was the service's own fault."""
+        if not req.context.get("is_counted", True) and resp.status_code < 500:
+            left = self._shares.take("peer", client_network(req.context.peer))
+            self._shares.say(resp, "peer", left)

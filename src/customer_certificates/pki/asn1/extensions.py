@@ -1,0 +1,370 @@
+"""Extensions of certificates (RFC 5280, 4.2): as they stand, and those that decide something."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cryptography.x509 import ObjectIdentifier
+
+from ...errors import Severity
+from . import der
+from .der import NotDer, Part
+
+SUBJECT_ALT_NAME = "2.5.29.17"
+_SUBJECT_KEY, _KEY_USAGE, _BASIC_CONSTRAINTS = "2.5.29.14", "2.5.29.15", "2.5.29.19"
+NAME_CONSTRAINTS = "2.5.29.30"
+_DISTRIBUTION_POINTS, _AUTHORITY_KEY, _PURPOSES = "2.5.29.31", "2.5.29.35", "2.5.29.37"
+
+_ISSUER_NAMES, _FRESHEST_CRL, _SUBJECT_ACCESS = "2.5.29.18", "2.5.29.46", "1.3.6.1.5.5.7.1.11"
+POLICY_CONSTRAINTS = "2.5.29.36"
+_TLS_FEATURES = "1.3.6.1.5.5.7.1.24"
+# Chromium and Safari refuse public certificates without timestamps, which servers may send, too.
+_TIMESTAMPS = "1.3.6.1.4.1.11129.2.4.2"
+_NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
+
+_AUTHORITY_KEY_IDENTIFIER = 0x80
+_DNS_NAME, _IP_ADDRESS = 0x82, 0x87
+_NETSCAPE_SERVER = 0x40
+_MOST_PATH_LENGTH = 255
+# Certificates of real use have some ten; there may be a finding for each.
+_MOST_EXTENSIONS = 100
+
+
+class RawExtension(NamedTuple):
+    """An extension as it stands: the DER that its OCTET STRING holds."""
+
+    critical: bool
+    value: bytes
+
+
+class Oddity(NamedTuple):
+    """An oddity of one extension: a sentence, and whether clients refuse it.
+
+    error: at least one does. warning: some do without the extension. info: none.
+    """
+
+    oid: str
+    text: str
+    severity: Severity
+    is_unread: bool = False
+
+
+class KeyUsage(NamedTuple):
+    """RFC 5280, 4.2.1.3, in the order of its bits."""
+
+    digital_signature: bool
+    content_commitment: bool
+    key_encipherment: bool
+    data_encipherment: bool
+    key_agreement: bool
+    key_cert_sign: bool
+    crl_sign: bool
+    encipher_only: bool
+    decipher_only: bool
+
+
+class GeneralName(NamedTuple):
+    """A name of subjectAltName: its tag ([2] DNS is 0x82, [7] IP address 0x87) and its content."""
+
+    tag: int
+    content: bytes
+
+
+@dataclass(slots=True)
+class Extensions:
+    """The extensions of one certificate: what those decide that could be read, and what is odd.
+
+    `raw` has all of them by OID, in order; of one that is there twice, the first.
+    """
+
+    raw: dict[str, RawExtension] = field(default_factory=dict)
+    is_ca: bool = False
+    path_length: int | None = None
+    key_usage: KeyUsage | None = None
+    eku: frozenset[ObjectIdentifier] | None = None
+    is_netscape_server: bool = True
+    tls_features: frozenset[int] = frozenset()
+    aki: bytes | None = None
+    ski: bytes | None = None
+    alternative_names: tuple[GeneralName, ...] = ()
+    oddities: list[Oddity] = field(default_factory=list)
+
+
+def read_extensions(data: bytes, at: int, end: int) -> Extensions:
+    """The extensions whose SEQUENCE is from `at` to `end` of `data`.
+
+    Raises NotDer where they are no list of extensions: what one of them holds may be anything.
+    """
+    tag, start, stop = der.part_at(data, at, end)
+    if tag != der.SEQUENCE or stop != end:
+        raise NotDer("it has another type")
+    made = Extensions()
+    found = der.parts(data, start, stop)
+    if len(found) > _MOST_EXTENSIONS:
+        raise NotDer(f"there are more than {_MOST_EXTENSIONS}")
+    for _, inner_start, inner_stop in found:
+        inner = der.parts(data, inner_start, inner_stop)
+        _add(made, data, inner)
+    for oid, extension in made.raw.items():
+        if reading := _READINGS.get(oid):
+            _try(reading, made, oid, extension.value)
+    return made
+
+
+def _add(made: Extensions, data: bytes, inner: list[Part]) -> None:
+    if not 2 <= len(inner) <= 3 or inner[-1][0] != der.OCTET_STRING:
+        raise NotDer("an extension lacks its value")
+    oid = der.oid(data, inner[0])
+    critical = len(inner) == 3 and der.boolean(data, inner[1])
+    if len(inner) == 3 and data[inner[1][1]] != 0xFF:
+        text = "writes whether it is critical in a way that is no DER"
+        made.oddities.append(Oddity(oid, text, "error"))
+    if oid in made.raw:
+        made.oddities.append(Oddity(oid, "is there twice; the first one was read", "error"))
+        return
+    _, start, stop = inner[-1]
+    made.raw[oid] = RawExtension(critical, data[start:stop])
+
+
+def _try(
+    reading: Callable[[Extensions, bytes], None], made: Extensions, oid: str, value: bytes
+) -> None:
+    try:
+        reading(made, value)
+    except NotDer as error:
+        severity: Severity = "error"
+        if oid == _TIMESTAMPS:
+            severity = "warning"
+        elif oid in _READ_BY_NOBODY:
+            severity = "info"
+        made.oddities.append(Oddity(oid, f"cannot be read ({error})", severity, True))
+
+
+def _basic_constraints(made: Extensions, value: bytes) -> None:
+    inner = der.members(value)
+    is_ca = False
+    if inner and inner[0][0] == der.BOOLEAN:
+        is_ca = der.boolean(value, inner[0])
+        _note_boolean(made, value[inner[0][1]])
+        del inner[0]
+    if len(inner) > 1:
+        raise NotDer("it has too many parts")
+    if inner:
+        made.path_length = der.integer(value, inner[0])
+        if made.path_length < 0:
+            made.path_length = None
+            raise NotDer("its path length is negative")
+        if made.path_length > _MOST_PATH_LENGTH:
+            text = f"has a path length above {_MOST_PATH_LENGTH}, which browsers do not read"
+            made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "error"))
+        if not is_ca:
+            text = "has a path length, though it is not a certificate authority's"
+            made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "info"))
+    made.is_ca = is_ca
+
+
+def _note_boolean(made: Extensions, octet: int) -> None:
+    """DER leaves FALSE out, and writes TRUE as 255."""
+    if octet == 0:
+        text = "has CA:FALSE written out, which DER leaves out"
+        made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "info"))
+    elif octet != 0xFF:
+        text = "has CA:TRUE written in a way that is no DER"
+        made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "error"))
+
+
+def _key_usage(made: Extensions, value: bytes) -> None:
+    start, stop = der.whole(value, der.BIT_STRING)
+    if stop == start or value[start] > 7:
+        raise NotDer("it is no BIT STRING")
+    unused = (1 << value[start]) - 1
+    if value[stop - 1] & unused and stop - start > 1:
+        text = "has bits set that are not in use; browsers refuse that"
+        made.oddities.append(Oddity(_KEY_USAGE, text, "error"))
+    octets = value[start + 1 : stop - 1] + bytes([value[stop - 1] & ~unused & 0xFF])
+    bits = int.from_bytes(octets[:2].ljust(2, b"\0"))
+    usage = KeyUsage(*(bool(bits & 0x8000 >> place) for place in range(9)))
+    if (usage.encipher_only or usage.decipher_only) and not usage.key_agreement:
+        text = "has encipherOnly or decipherOnly without keyAgreement, which means nothing"
+        made.oddities.append(Oddity(_KEY_USAGE, text, "info"))
+    made.key_usage = usage
+
+
+def _purposes(made: Extensions, value: bytes) -> None:
+    inner = der.members(value)
+    if not inner:
+        raise NotDer("it is empty")
+    made.eku = frozenset(_identifier(der.oid(value, part)) for part in inner)
+
+
+def _identifier(dotted: str) -> ObjectIdentifier:
+    try:
+        return ObjectIdentifier(dotted)
+    except ValueError:
+        raise NotDer("an OBJECT IDENTIFIER is too large") from None
+
+
+def _authority_key(made: Extensions, value: bytes) -> None:
+    for tag, start, stop in der.members(value):
+        if tag == _AUTHORITY_KEY_IDENTIFIER:
+            made.aki = value[start:stop]
+
+
+def _subject_key(made: Extensions, value: bytes) -> None:
+    start, stop = der.whole(value, der.OCTET_STRING)
+    made.ski = value[start:stop]
+
+
+def _alternative_names(made: Extensions, value: bytes) -> None:
+    made.alternative_names = tuple(
+        GeneralName(tag, value[start:stop]) for tag, start, stop in der.members(value)
+    )
+
+
+def _policies(_: Extensions, value: bytes) -> None:
+    """Qualifiers may be of any kind: no client looks at them."""
+    policies = set()
+    for inner in _sequences(value):
+        if not 1 <= len(inner) <= 2:
+            raise NotDer("a policy has not one or two parts")
+        policy = der.oid(value, inner[0])
+        if policy in policies:
+            raise NotDer("a policy is there twice")
+        policies.add(policy)
+
+
+def _access(_: Extensions, value: bytes) -> None:
+    for inner in _sequences(value):
+        if len(inner) != 2:
+            raise NotDer("an access description has not two parts")
+        der.oid(value, inner[0])
+
+
+def _distribution_points(_: Extensions, value: bytes) -> None:
+    _sequences(value)
+
+
+def _name_constraints(_: Extensions, value: bytes) -> None:
+    inner = der.members(value)
+    if not inner:
+        raise NotDer("it is empty")
+    for tag, start, stop in inner:
+        if tag not in (0xA0, 0xA1) or start == stop:
+            raise NotDer("it has neither permitted nor excluded names")
+        for tree, at, end in der.parts(value, start, stop):
+            subtree = der.parts(value, at, end) if tree == der.SEQUENCE else []
+            if len(subtree) != 1:
+                # The minimum of a subtree may only be left out, and so may its maximum.
+                raise NotDer("one of its names is missing, or has a minimum or maximum")
+            _check_subtree(value, subtree[0])
+
+
+def _check_subtree(value: bytes, name: Part) -> None:
+    """Chromium reads the names of nameConstraints, and refuses those that are none."""
+    tag, start, stop = name
+    octets = value[start:stop]
+    if tag == _DNS_NAME and not octets.isascii():
+        raise NotDer("a DNS name is not ASCII")
+    if tag == _IP_ADDRESS:
+        half = len(octets) // 2
+        mask = int.from_bytes(octets[half:])
+        gap = (1 << 8 * half) - 1 - mask
+        if len(octets) not in (8, 32) or gap & (gap + 1):
+            raise NotDer("an IP address is not followed by its mask")
+
+
+def _mappings(_: Extensions, value: bytes) -> None:
+    for inner in _sequences(value):
+        if len(inner) != 2:
+            raise NotDer("a mapping has not two parts")
+        for part in inner:
+            der.oid(value, part)
+
+
+def _some_members(_: Extensions, value: bytes) -> None:
+    if not der.members(value):
+        raise NotDer("it is empty")
+
+
+def _inhibit_any(_: Extensions, value: bytes) -> None:
+    if der.integer(value, (der.INTEGER, *der.whole(value, der.INTEGER))) < 0:
+        raise NotDer("it is negative")
+
+
+def _tls_features(made: Extensions, value: bytes) -> None:
+    made.tls_features = frozenset(der.integer(value, part) for part in der.members(value))
+
+
+def _netscape_type(made: Extensions, value: bytes) -> None:
+    start, stop = der.whole(value, der.BIT_STRING)
+    if stop - start < 2:
+        raise NotDer("it is empty")
+    made.is_netscape_server = bool(value[start + 1] & _NETSCAPE_SERVER)
+
+
+def _timestamps(_: Extensions, value: bytes) -> None:
+    """RFC 6962, 3.3: a list of lengths and bytes within the OCTET STRING."""
+    at, end = der.whole(value, der.OCTET_STRING)
+    at += 2
+    if at >= end or int.from_bytes(value[at - 2 : at]) != end - at:
+        raise NotDer("its length is wrong")
+    while at < end:
+        length = int.from_bytes(value[at : at + 2])
+        at += 2 + length
+        if not length or at > end:
+            raise NotDer("the length of a timestamp is wrong")
+
+
+def _sequences(value: bytes) -> list[list[Part]]:
+    """The parts of each SEQUENCE in the SEQUENCE that `value` is, of which there must be one."""
+    inner = der.members(value)
+    if not inner or any(tag != der.SEQUENCE for tag, _, _ in inner):
+        raise NotDer("it is not a list")
+    return [der.parts(value, start, stop) for _, start, stop in inner]
+
+
+_READINGS: Mapping[str, Callable[[Extensions, bytes], None]] = {
+    _SUBJECT_KEY: _subject_key,
+    _KEY_USAGE: _key_usage,
+    SUBJECT_ALT_NAME: _alternative_names,
+    _ISSUER_NAMES: _some_members,
+    _BASIC_CONSTRAINTS: _basic_constraints,
+    NAME_CONSTRAINTS: _name_constraints,
+    _DISTRIBUTION_POINTS: _distribution_points,
+    "2.5.29.32": _policies,
+    "2.5.29.33": _mappings,
+    _AUTHORITY_KEY: _authority_key,
+    POLICY_CONSTRAINTS: _some_members,
+    _PURPOSES: _purposes,
+    _FRESHEST_CRL: _distribution_points,
+    "2.5.29.54": _inhibit_any,
+    "1.3.6.1.5.5.7.1.1": _access,  # authorityInfoAccess
+    _SUBJECT_ACCESS: _access,  # subjectInfoAccess
+    _TLS_FEATURES: _tls_features,
+    _NETSCAPE_TYPE: _netscape_type,
+    _TIMESTAMPS: _timestamps,
+}
+
+_READ_BY_NOBODY = frozenset({_ISSUER_NAMES, _FRESHEST_CRL, _SUBJECT_ACCESS})
+
+NAMES = {
+    _SUBJECT_KEY: "subjectKeyIdentifier",
+    _KEY_USAGE: "keyUsage",
+    SUBJECT_ALT_NAME: "subjectAltName",
+    _ISSUER_NAMES: "issuerAltName",
+    _BASIC_CONSTRAINTS: "basicConstraints",
+    NAME_CONSTRAINTS: "nameConstraints",
+    _DISTRIBUTION_POINTS: "cRLDistributionPoints",
+    "2.5.29.32": "certificatePolicies",
+    "2.5.29.33": "policyMappings",
+    _AUTHORITY_KEY: "authorityKeyIdentifier",
+    POLICY_CONSTRAINTS: "policyConstraints",
+    _PURPOSES: "extendedKeyUsage",
+    _FRESHEST_CRL: "freshestCRL",
+    "2.5.29.54": "inhibitAnyPolicy",
+    "1.3.6.1.5.5.7.1.1": "authorityInfoAccess",
+    _SUBJECT_ACCESS: "subjectInfoAccess",
+    _TLS_FEATURES: "tlsFeature",
+    _NETSCAPE_TYPE: "Netscape's certificate type",
+    _TIMESTAMPS: "the list of signed certificate timestamps",
+}

@@ -1,0 +1,76 @@
+"""Rules for CA certificates that clients apply and OpenSSL cannot be asked for here."""
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from ..x509.certificate import Certificate
+from .verification import name_hash, subject_hash
+
+# A signature by a larger RSA key takes milliseconds to verify.
+_MOST_RSA_BITS = 8192
+_MOST_RSA_EXPONENT_BITS = 33
+# CA/Browser Forum, Baseline Requirements 6.1.5.
+LEAST_RSA_BITS = 2048
+
+_WEAK_HASHES = {"md5", "sha1"}
+
+# What OpenSSL, Chrome and Firefox all accept.
+_SOUND_HASHES = {"sha256", "sha384", "sha512"}
+_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
+_EDWARDS = {"1.3.101.112", "1.3.101.113"}
+
+
+def is_self_issued(certificate: Certificate) -> bool:
+    """Whether subject and issuer are the same name (RFC 5280, 7.1)."""
+    return certificate.subject == certificate.issuer or (
+        subject_hash(certificate.der) == name_hash(certificate.issuer)
+    )
+
+
+def may_issue_for_servers(authority: Certificate) -> bool:
+    """Whether the purposes (extendedKeyUsage) of `authority` include TLS servers."""
+    return authority.eku is None or ExtendedKeyUsageOID.SERVER_AUTH in authority.eku
+
+
+def matches_key(child: Certificate, issuer: Certificate) -> bool:
+    """Whether the key identifiers do not contradict the link (RFC 5280, 4.2.1.1)."""
+    return child.aki is None or issuer.ski is None or child.aki == issuer.ski
+
+
+def has_weak_signature(certificate: Certificate) -> bool:
+    """Whether it was signed with MD5 or SHA-1, for which collisions can be made (RFC 9155)."""
+    return certificate.digest is not None and certificate.digest.name in _WEAK_HASHES
+
+
+def has_accepted_signature(certificate: Certificate) -> bool:
+    """Whether browsers accept the algorithm that it was signed with, or its issuer's key is known
+    to be one that they refuse."""
+    if certificate.digest is None:
+        return certificate.signature_oid in _EDWARDS
+    return certificate.digest.name in _SOUND_HASHES
+
+
+def is_key_refused(authority: Certificate) -> bool:
+    """Whether browsers refuse signatures by a key of its kind, of whatever size."""
+    match authority.public_key:
+        case RSAPublicKey():
+            return False
+        case EllipticCurvePublicKey(curve=curve):
+            return curve.name not in _CURVES
+    return True
+
+
+def too_few_bits(certificate: Certificate) -> int | None:
+    """The bits of its key if that is an RSA key which clients no longer accept."""
+    key = certificate.public_key
+    return key.key_size if isinstance(key, RSAPublicKey) and key.key_size < LEAST_RSA_BITS else None
+
+
+def is_affordable(issuer: Certificate) -> bool:
+    """Whether verifying a signature by its key costs no more than usual."""
+    key = issuer.public_key
+    if not isinstance(key, RSAPublicKey):
+        return key is not None
+    exponent_bits = key.public_numbers().e.bit_length()
+    return key.key_size <= _MOST_RSA_BITS and exponent_bits <= _MOST_RSA_EXPONENT_BITS

@@ -1,0 +1,89 @@
+"""One link of a path: whether OpenSSL takes a certificate for the issuer of another."""
+
+from typing import NamedTuple
+
+from ..x509.certificate import Certificate, title
+from .authorities import is_affordable
+from .refusals import sentence
+from .verification import (
+    BAD_SIGNATURE,
+    NAME_CONSTRAINTS,
+    NO_ISSUER,
+    RESOURCES,
+    Anchors,
+    Fault,
+    without_key_identifier,
+)
+
+_MAY_NOT_SIGN = 32
+
+
+class Link(NamedTuple):
+    """`fault` says why the link does not hold; it is None if the link holds or was not tried.
+
+    `is_missing`: another certificate of the issuer's name might be the issuer. `is_mismatched`: the
+    link holds, but the key identifiers differ, so OpenSSL does not follow it.
+    """
+
+    holds: bool
+    fault: str | None = None
+    is_missing: bool = False
+    is_mismatched: bool = False
+
+
+class Links:
+    """Verifies links, each once, and no more than `most` of them."""
+
+    def __init__(self, most: int = 50) -> None:
+        self._left = most
+        self._known: dict[tuple[str, str], Link] = {}
+
+    def between(self, child: Certificate, issuer: Certificate) -> Link:
+        """Whether `issuer`, whose name is that of the issuer of `child`, signed it."""
+        if not is_affordable(issuer):
+            return Link(False, f"{title(issuer)} has a key that clients do not take")
+        link = child.fingerprint, issuer.fingerprint
+        if link not in self._known:
+            self._left -= 1
+            if self._left < 0:
+                return Link(False)
+            self._known[link] = _verify(child, issuer)
+        return self._known[link]
+
+
+def _verify(child: Certificate, issuer: Certificate) -> Link:
+    fault = _fault(child.der, issuer.der)
+    if fault is None:
+        return Link(True)
+    if fault.number in NO_ISSUER:
+        if issuer.key_usage and not issuer.key_usage.key_cert_sign:
+            return Link(False, sentence(Fault(_MAY_NOT_SIGN, 1), [child, issuer]))
+        if child.is_signed_by(issuer):
+            return _although_signed(child, issuer)
+    if fault.number in BAD_SIGNATURE | NO_ISSUER:
+        return _not_signed(child, issuer)
+    return Link(False, sentence(fault, [child, issuer]))
+
+
+def _although_signed(child: Certificate, issuer: Certificate) -> Link:
+    """Why OpenSSL does not take `issuer`, whose key signed `child`, for its issuer."""
+    is_malformed = any(
+        one.code == "extension_malformed" and one.severity == "error" for one in child.findings
+    )
+    rest = _fault(without_key_identifier(child.der), issuer.der)
+    # Without its key identifier the child is another certificate, so its signature is wrong.
+    if rest and rest.number in BAD_SIGNATURE and not is_malformed:
+        return Link(True, is_mismatched=True)
+    whose = f"{title(child)}, or of its issuer {title(issuer)}"
+    return Link(False, f"OpenSSL cannot use an extension of {whose}")
+
+
+def _fault(child: bytes, issuer: bytes) -> Fault | None:
+    """The fault of the link itself; the leaf's names and addresses are compared later."""
+    fault = Anchors([issuer], partial=True).fault(child, ignore_critical=True)
+    return None if fault and fault.number in NAME_CONSTRAINTS | {RESOURCES} else fault
+
+
+def _not_signed(child: Certificate, issuer: Certificate) -> Link:
+    fault = f"{title(issuer)} has the issuer's name, and its key did not sign {title(child)}"
+    return Link(False, fault, is_missing=True)

@@ -1,0 +1,170 @@
+"""All paths from a leaf, if OpenSSL refuses the first: the best one, with every fault of it.
+
+OpenSSL tries one issuer for each certificate, and reports one fault. Here it is asked for each link
+by itself, then for the lower parts of each path and for the whole.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+
+from ..submission import Trust
+from ..text import moment
+from ..x509.certificate import Certificate, title
+from .authorities import is_self_issued, matches_key, may_issue_for_servers
+from .links import Link, Links
+from .path import MOST_DEPTH, Path
+from .refusals import ends_at, sentence
+from .trust_store import Roots
+from .verification import CRITICAL_EXTENSION, NO_ISSUER, Anchors, Fault, is_self_signed, name_hash
+
+# Both are far above what honest chains need, and bound what a hostile one costs.
+_MOST_STEPS = 200
+_MOST_VERIFIED = 16
+
+_Mismatch = tuple[Certificate, Certificate] | None
+
+
+class PathSearch:
+    """Paths through a pool of certificates, for one leaf."""
+
+    def __init__(self, pool: Sequence[Certificate], roots: Roots, at: datetime) -> None:
+        """Of certificates with the same name, the first in `pool` is preferred."""
+        self._pool: dict[str, list[Certificate]] = {}
+        for one in pool:
+            self._pool.setdefault(name_hash(one.subject), []).append(one)
+        self._roots = roots
+        self._at = at
+        self._links = Links()
+        self._verifications = _MOST_VERIFIED
+
+    def best(self, leaf: Certificate) -> Path:
+        """The best path from `leaf`."""
+        best = Path((leaf,), "incomplete", is_missing=True)
+        for path in islice(self._walk([leaf], None), _MOST_STEPS):
+            if self._worth(path) > self._worth(best):
+                best = path
+            if path.trust == "public" and self._is_valid(path):
+                break
+        if is_self_issued(leaf) and len(best.certificates) == 1 and not best.faults:
+            fault = f"{title(leaf)} names itself as its issuer, and its own key did not sign it"
+            return Path((leaf,), "incomplete", faults=(fault,))
+        return best
+
+    def _walk(self, path: list[Certificate], mismatch: _Mismatch) -> Iterator[Path]:
+        """Every path that begins with `path`, the likeliest first."""
+        last = path[-1]
+        goes_on = False
+        for root in self._roots.named(last.issuer):
+            link = self._links.between(last, root)
+            goes_on |= link.holds
+            if link.holds:
+                yield self._verified(path, root, "public", mismatch or _mismatch(link, last, root))
+            else:
+                yield _broken(path, link)
+        if len(path) > MOST_DEPTH:
+            fault = f"it is longer than {MOST_DEPTH} certificates"
+            yield Path(tuple(path), "incomplete", faults=(fault,))
+            return
+        issuers = self._issuers(path)
+        for issuer in issuers:
+            link = self._links.between(last, issuer)
+            goes_on |= link.holds
+            found = mismatch or _mismatch(link, last, issuer)
+            if not link.holds:
+                yield _broken(path, link)
+            elif is_self_issued(issuer) and is_self_signed(issuer.der):
+                yield self._verified(path, issuer, "private", found)
+            else:
+                yield from self._walk([*path, issuer], found)
+        if not goes_on:
+            yield Path(tuple(path), "incomplete", is_missing=True, mismatch=mismatch)
+
+    def _issuers(self, path: list[Certificate]) -> list[Certificate]:
+        """Certificates of the issuer's name, the likeliest first; none twice in a path."""
+        last = path[-1]
+        passed = {(one.subject, one.spki) for one in path}
+        found = [
+            one
+            for one in self._pool.get(name_hash(last.issuer), ())
+            if (one.subject, one.spki) not in passed
+        ]
+        found.sort(key=lambda one: (not matches_key(last, one), not one.is_valid(self._at)))
+        return found
+
+    def _verified(
+        self, path: list[Certificate], root: Certificate, trust: Trust, mismatch: _Mismatch
+    ) -> Path:
+        """`path` with every fault that it has between the leaf and `root`."""
+        self._verifications -= 1
+        if self._verifications < 0:
+            return Path(tuple(path), "incomplete")
+        whole = [*path, root]
+        found = _faults(whole, is_private=trust == "private", is_mismatched=mismatch is not None)
+        faults = [sentence(one, whole) for one in found if one.number != CRITICAL_EXTENSION]
+        ends = [end for one in found if (end := ends_at(one)) is not None]
+        for depth, authority in enumerate(whole[1:], 1):
+            if not may_issue_for_servers(authority):
+                faults.append(
+                    f"{title(authority)} may not issue certificates for servers (extendedKeyUsage)"
+                )
+                ends.append(depth)
+        if not root.is_valid(self._at):
+            faults.append(_not_in_force(root))
+        if not found and not faults and mismatch is None:
+            return Path(tuple(path), trust, root, is_rooted=True)
+        kept = tuple(path[: min(ends, default=len(path))])
+        return Path(
+            kept,
+            "incomplete",
+            None if faults else root,
+            tuple(dict.fromkeys(faults)),
+            mismatch=mismatch,
+            is_rooted=True,
+        )
+
+    def _worth(self, path: Path) -> tuple[int, bool, int, bool, bool]:
+        """Of two paths that lead nowhere, the one that goes further; then the one with a reason."""
+        return (
+            {"public": 2, "private": 1}.get(path.trust, 0),
+            path.is_rooted,
+            len(path.certificates),
+            bool(path.faults),
+            self._is_valid(path),
+        )
+
+    def _is_valid(self, path: Path) -> bool:
+        return all(one.is_valid(self._at) for one in path.certificates)
+
+
+def _faults(whole: Sequence[Certificate], *, is_private: bool, is_mismatched: bool) -> list[Fault]:
+    """The faults that OpenSSL finds in `whole`, leaf first and root last, dates aside.
+
+    Each lower part is verified by itself, so that a fault further up hides none.
+    """
+    ders = [one.der for one in whole]
+    root = Anchors(ders[-1:], check_self_signature=is_private)
+    first = root.fault(ders[0], ders[1:-1])
+    if first is None:
+        return []
+    found: list[Fault | None] = [first] if first.number == CRITICAL_EXTENSION else []
+    for place in range(1, len(ders) - 1):
+        part = Anchors([ders[place]], partial=True)
+        found.append(part.fault(ders[0], ders[1:place], ignore_critical=True))
+    found.append(root.fault(ders[0], ders[1:-1], ignore_critical=True))
+    faults = dict.fromkeys(one for one in found if one)
+    return [one for one in faults if not (is_mismatched and one.number in NO_ISSUER)]
+
+
+def _mismatch(link: Link, child: Certificate, issuer: Certificate) -> _Mismatch:
+    return (child, issuer) if link.is_mismatched else None
+
+
+def _broken(path: Sequence[Certificate], link: Link) -> Path:
+    faults = (link.fault,) if link.fault else ()
+    return Path(tuple(path), "incomplete", faults=faults, is_missing=link.is_missing)
+
+
+def _not_in_force(root: Certificate) -> str:
+    span = f"from {moment(root.not_before)} to {moment(root.not_after)}"
+    return f"the root {title(root)} is valid {span} only"

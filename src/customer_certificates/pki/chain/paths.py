@@ -1,0 +1,55 @@
+"""The best path from a leaf to a root: built and verified by OpenSSL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ..submission import Trust
+from ..x509.certificate import Certificate
+from .authorities import is_affordable, is_self_issued, may_issue_for_servers
+from .path import MOST_DEPTH, Path
+from .path_search import PathSearch
+from .trust_store import Roots
+from .verification import Anchors, is_self_signed
+
+
+def find(
+    leaf: Certificate,
+    sent: Sequence[Certificate],
+    known: Sequence[Certificate],
+    roots: Roots,
+    at: datetime,
+) -> Path:
+    """The best path from `leaf` at the time `at`: to a public root, else to a root among `sent`,
+    else as far as it goes. Certificates in `sent` are preferred to those in `known`."""
+    if is_self_issued(leaf) and is_affordable(leaf) and is_self_signed(leaf.der):
+        return Path((leaf,), "self_signed", leaf)
+    pool = [one for one in (*sent, *known) if is_affordable(one)]
+    return (
+        _without_fault(roots.verify(leaf, pool, at), "public")
+        or _without_fault(_verify_privately(leaf, pool, at), "private")
+        # OpenSSL reports the first fault of the first path only.
+        or PathSearch([*sent, *known], roots, at).best(leaf)
+    )
+
+
+def _verify_privately(
+    leaf: Certificate, pool: Sequence[Certificate], at: datetime
+) -> tuple[Certificate, ...] | None:
+    """The path that OpenSSL finds to a self-signed certificate in `pool`, both ends included."""
+    own = [one.der for one in pool if is_self_issued(one)]
+    if not own:
+        return None
+    anchors = Anchors(own, check_self_signature=True)
+    answer = anchors.path(leaf.der, [one.der for one in pool], at=at)
+    if answer is None:
+        return None
+    known = {one.der: one for one in pool}
+    return (leaf, *(known[der] for der in answer[1:]))
+
+
+def _without_fault(whole: tuple[Certificate, ...] | None, trust: Trust) -> Path | None:
+    """The path that OpenSSL verified, unless clients refuse it for what OpenSSL was not asked."""
+    if whole is None or not all(map(may_issue_for_servers, whole[1:])):
+        return None
+    *path, root = whole
+    return Path(tuple(path), trust, root) if len(path) <= MOST_DEPTH + 1 else None

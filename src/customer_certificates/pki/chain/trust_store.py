@@ -1,0 +1,117 @@
+"""The roots that the public trusts."""
+
+import warnings
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ..asn1.extensions import NAME_CONSTRAINTS
+from ..x509.certificate import Certificate, read
+from .verification import Anchors, name_hash
+
+_MOST_REMEMBERED = 256
+
+# nameConstraints, and the addresses and numbers of autonomous systems of RFC 3779.
+_COMPARED_WITH_LEAVES = {NAME_CONSTRAINTS, "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8"}
+
+_Key = tuple[bytes, bytes | None, tuple[str, ...]]
+
+
+class _Upper(NamedTuple):
+    """The upper part of a path that was verified: its lowest authority may be an anchor itself."""
+
+    anchor: Anchors
+    fingerprints: tuple[str, ...]
+    root: Certificate
+    not_before: datetime
+    not_after: datetime
+
+
+class Roots:
+    """Roots by their names. Made once: what it verified makes the next chains cheaper."""
+
+    def __init__(
+        self,
+        certificates: Sequence[x509.Certificate],
+        proving: Sequence[x509.Certificate] | None = None,
+    ) -> None:
+        """`certificates` are trusted whatever they contain; those that cannot be read are not.
+        Those in `proving` prove hostnames (None: all do)."""
+        self._by_subject: dict[str, list[Certificate]] = {}
+        self._roots: dict[bytes, Certificate] = {}
+        for number, certificate in enumerate(certificates, 1):
+            root = read(certificate.public_bytes(Encoding.DER), "roots", number)
+            if isinstance(root, Certificate):
+                self._by_subject.setdefault(name_hash(root.subject), []).append(root)
+                self._roots[root.der] = root
+        self._proving = (
+            frozenset(self._roots)
+            if proving is None
+            else frozenset(one.public_bytes(Encoding.DER) for one in proving)
+        )
+        self._anchors = Anchors(list(self._roots))
+        self._uppers: dict[_Key, _Upper] = {}
+
+    @classmethod
+    def from_pem(cls, pem: bytes, proving_pem: bytes | None = None) -> "Roots":
+        """The roots in `pem`; those that are in `proving_pem` too prove hostnames (None: all do).
+
+        Raises ValueError if there is none, or one is broken.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            proving = None if proving_pem is None else x509.load_pem_x509_certificates(proving_pem)
+            return cls(x509.load_pem_x509_certificates(pem), proving)
+
+    def proves_hostnames(self, root: Certificate) -> bool:
+        """Whether a certificate under `root` proves control of its hostnames."""
+        return root.der in self._proving
+
+    def named(self, subject: bytes) -> Sequence[Certificate]:
+        """The roots of the name `subject` (DER)."""
+        return self._by_subject.get(name_hash(subject), ())
+
+    def verify(
+        self, leaf: Certificate, others: Sequence[Certificate], at: datetime
+    ) -> tuple[Certificate, ...] | None:
+        """The path that OpenSSL finds from `leaf` through `others` to a root, both included.
+
+        None if OpenSSL refuses it at the time `at`.
+        """
+        key = (leaf.issuer, leaf.aki, tuple(one.fingerprint for one in others))
+        upper = self._uppers.get(key)
+        # Authorities issue many leaves: their own signatures need not be verified each time.
+        if upper and upper.not_before <= at <= upper.not_after:
+            if upper.anchor.fault(leaf.der, at=at):
+                return None
+            sent = {one.fingerprint: one for one in others}
+            return (leaf, *(sent[one] for one in upper.fingerprints), upper.root)
+        answer = self._anchors.path(leaf.der, [one.der for one in others], at=at)
+        if answer is None:
+            return None
+        known = {one.der: one for one in others}
+        above = [known.get(der) or self._roots[der] for der in answer[1:]]
+        # Another chain need not have an intermediate that is among the roots.
+        is_sent = all(one.der in known for one in above[:-1])
+        if len(above) > 1 and is_sent and not any(map(_constrains_leaves, above)):
+            self._remember(key, above)
+        return (leaf, *above)
+
+    def _remember(self, key: _Key, above: Sequence[Certificate]) -> None:
+        if len(self._uppers) >= _MOST_REMEMBERED:
+            self._uppers.clear()
+        self._uppers[key] = _Upper(
+            Anchors([above[0].der], partial=True),
+            tuple(one.fingerprint for one in above[:-1]),
+            above[-1],
+            max(one.not_before for one in above),
+            min(one.not_after for one in above),
+        )
+
+
+def _constrains_leaves(authority: Certificate) -> bool:
+    """Whether an extension of `authority` is compared with each leaf beneath it."""
+    return not _COMPARED_WITH_LEAVES.isdisjoint(authority.extensions)

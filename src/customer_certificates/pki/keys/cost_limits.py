@@ -1,0 +1,116 @@
+"""What a key would cost, or why it is not worth loading: told before anything costly is done."""
+
+from collections.abc import Iterable
+
+from ...errors import Finding
+from ..asn1.pbe import Encryption, Mac, Scrypt
+from .formats import Plain
+
+# One input may have several things encrypted; these are for all of them.
+MOST_ITERATIONS = 1_000_000
+MOST_SCRYPT_OCTETS = 32 * 1024 * 1024
+# N·r·p of RFC 7914; OpenSSL's own is 2**17, which takes some 50 ms.
+MOST_SCRYPT_WORK = 2**20
+
+FEWEST_RSA_BITS, MOST_RSA_BITS = 512, 4096
+RSA_BITS = (2048, 3072, MOST_RSA_BITS)
+LARGEST_EXPONENT = 2**32
+
+_ENCRYPT_ANEW = "Encrypt it anew with usual costs, or not at all: "
+
+
+def too_costly(sealed: Iterable[Encryption | Mac], field: str) -> Finding | None:
+    """`key_too_costly` if deriving all keys of `sealed` from a passphrase costs too much.
+
+    Every derivation counts: PKCS#12's old ciphers take one for the key and one for the IV, and a
+    key that is longer than the hash takes the iterations once for each block.
+    """
+    iterations = work = memory = 0
+    for one in sealed:
+        derivation = one.derivation
+        iterations += one.rounds
+        if isinstance(derivation, Scrypt):
+            # RFC 7914, 5: the vector V has N blocks of 128 · r octets.
+            memory = max(memory, 128 * derivation.n * derivation.r)
+            work += derivation.n * derivation.r * derivation.p
+    if iterations > MOST_ITERATIONS:
+        what = f"needs {_figure(iterations)} iterations; at most {MOST_ITERATIONS:,} are done"
+    elif memory > MOST_SCRYPT_OCTETS:
+        what = (
+            f"needs {_figure(memory // 2**20)} MiB of memory (scrypt);"
+            f" at most {MOST_SCRYPT_OCTETS // 2**20} are given"
+        )
+    elif work > MOST_SCRYPT_WORK:
+        what = f"has the scrypt cost N·r·p = {_figure(work)}; at most {MOST_SCRYPT_WORK:,} is done"
+    else:
+        return None
+    if field == "pkcs12":
+        command = "openssl pkcs12 -in old.p12 -nodes | openssl pkcs12 -export -out new.p12"
+    else:
+        command = "openssl pkey -in key.pem -out plain.pem"
+    return Finding(
+        "key_too_costly", field, f"To decrypt {field} {what}.", f"{_ENCRYPT_ANEW}{command}"
+    )
+
+
+def not_worth_loading(key: Plain, field: str) -> Finding | None:
+    """`key_invalid` where no TLS server can use such a key, `key_weak` where its RSA numbers would
+    cost much and protect nobody."""
+    if not key.usable:
+        return unusable(key.name, field)
+    if key.rsa is None:
+        return None
+    bits = key.rsa.n.bit_length()
+    if key.rsa.n < 1:
+        return None
+    if not FEWEST_RSA_BITS <= bits <= MOST_RSA_BITS:
+        return rsa_size(bits, field)
+    return rsa_exponent(key.rsa.e, field)
+
+
+def unusable(algorithm: str, field: str) -> Finding:
+    """`key_invalid` of a key of an algorithm that serves no TLS."""
+    if algorithm.startswith("unknown"):
+        detail = f"The algorithm of the key is {algorithm}."
+    elif algorithm == "RSASSA-PSS":
+        detail = "The key is for RSASSA-PSS alone; browsers accept no such certificates."
+    else:
+        detail = f"{algorithm} keys cannot serve TLS."
+    return Finding("key_invalid", field, detail, NEW_KEY)
+
+
+def rsa_size(bits: int, field: str) -> Finding | None:
+    """`key_weak` where an RSA modulus of `bits` is none that authorities certify."""
+    if bits in RSA_BITS:
+        return None
+    return Finding(
+        "key_weak",
+        field,
+        f"The RSA key has {_figure(bits)} bits; 2048, 3072 and 4096 are accepted.",
+        NEW_KEY,
+    )
+
+
+def rsa_exponent(e: int, field: str) -> Finding | None:
+    """`key_weak` where an RSA public exponent is not odd and above 3 and below 2**32."""
+    if 3 < e < LARGEST_EXPONENT and e % 2:
+        return None
+    shown = f"is {e}" if abs(e) < 2**64 else f"has {e.bit_length()} bits"
+    return Finding(
+        "key_weak",
+        field,
+        f"The public exponent of the RSA key {shown}; 65537 is usual,"
+        " odd numbers above 3 and below 2^32 are accepted.",
+        NEW_KEY,
+    )
+
+
+NEW_KEY = (
+    "Make a new key, and have a certificate issued for it:"
+    " openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
+)
+
+
+def _figure(number: int) -> str:
+    """`number` for people; those that would fill pages are not written out."""
+    return f"{number:,}" if number < 10**15 else f"more than {10**15:,}"

@@ -1,0 +1,105 @@
+"""Public keys: what they are called, and whether a private key belongs to one."""
+
+import hashlib
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificatePublicKeyTypes,
+    PublicKeyTypes,
+)
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ...errors import Finding
+
+PrivateKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+
+# What cryptography calls a curve, and what its certificates' owners do (FIPS 186-5).
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_NAMES = {
+    "DH": "Diffie-Hellman",
+    "MLDSA44": "ML-DSA-44",
+    "MLDSA65": "ML-DSA-65",
+    "MLDSA87": "ML-DSA-87",
+}
+_PROOF = b"customer-certificates: does this key belong to this certificate?"
+# The OID id-ecPublicKey, followed by a SEQUENCE: a named curve would be an OID.
+EXPLICIT_CURVE = bytes.fromhex("06072a8648ce3d020130")
+
+
+def key_algorithm(public_key: PublicKeyTypes) -> str:
+    """What `public_key` is, as "RSA-2048", "ECDSA-P-256", "ECDSA-secp256k1" or "Ed25519"."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return f"RSA-{public_key.key_size}"
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return f"ECDSA-{_CURVES.get(public_key.curve.name, public_key.curve.name)}"
+    name = type(public_key).__name__.removesuffix("PublicKey")
+    return _NAMES.get(name, name)
+
+
+def spki_of(public_key: PublicKeyTypes) -> bytes:
+    """The DER of the SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) of `public_key`."""
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def mismatch(
+    key: PrivateKey, leaf_public_key: CertificatePublicKeyTypes, field: str = "private_key"
+) -> Finding | None:
+    """`key_mismatch` where the certificate with `leaf_public_key` is not one for `key`.
+
+    The public keys are compared as SPKI. Then the private key is proven to belong to its public
+    key, because a file can name another one. Never raises.
+    """
+    public_key = key.public_key()
+    mine, its = spki_of(public_key), spki_of(leaf_public_key)
+    if mine != its:
+        return Finding(
+            "key_mismatch",
+            field,
+            f"The private key ({_described(public_key, mine)}) is not the key of the certificate"
+            f" ({_described(leaf_public_key, its)}).",
+            "Send the key with which this certificate was requested; compare:"
+            " openssl pkey -in key.pem -pubout; openssl x509 -in cert.pem -noout -pubkey",
+        )
+    try:
+        _prove(key, leaf_public_key)
+    except MemoryError:
+        raise
+    except Exception:  # a private key can be made wrong in as many ways as the library raises
+        return Finding(
+            "key_mismatch",
+            field,
+            f"The private key names the certificate's public key ({_described(public_key, mine)}),"
+            " but does not belong to it: it is damaged.",
+            "Take the key from where it was made, or a backup.",
+        )
+    return None
+
+
+def _prove(key: PrivateKey, public_key: CertificatePublicKeyTypes) -> None:
+    """Raises an exception if `key` is not the private key of `public_key`."""
+    match key, public_key:
+        case rsa.RSAPrivateKey(), rsa.RSAPublicKey():
+            made = key.sign(_PROOF, padding.PKCS1v15(), SHA256())
+            public_key.verify(made, _PROOF, padding.PKCS1v15(), SHA256())
+        case ec.EllipticCurvePrivateKey(), ec.EllipticCurvePublicKey():
+            # A third of what it costs to sign and to verify.
+            number = key.private_numbers().private_value
+            if ec.derive_private_key(number, key.curve).public_key() != public_key:
+                raise InvalidSignature
+        case ed25519.Ed25519PrivateKey(), ed25519.Ed25519PublicKey():
+            public_key.verify(key.sign(_PROOF), _PROOF)
+        case ed448.Ed448PrivateKey(), ed448.Ed448PublicKey():
+            public_key.verify(key.sign(_PROOF), _PROOF)
+        case _:
+            raise InvalidSignature
+
+
+def _described(public_key: PublicKeyTypes, spki: bytes) -> str:
+    return f"{key_algorithm(public_key)}, SPKI SHA-256 {hashlib.sha256(spki).hexdigest()[:16]}…"

@@ -1,0 +1,104 @@
+"""A private key, read from whatever form people have it in."""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...errors import Finding
+from ..asn1.pbe import Encryption
+from ..pem.markers import is_pem
+from ..pem.reader import Block, read_blocks
+from ..text import listed
+from . import cost_limits as costs
+from . import findings as told
+from .formats import Plain
+from .loading import form_or_fault, load
+from .public_keys import PrivateKey, key_algorithm, spki_of
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRead:
+    """The key that was read, None where there is none to be had, and what was found."""
+
+    key: PrivateKey | None
+    findings: tuple[Finding, ...]
+
+
+def read_key(data: bytes, passphrase: str | None, field: str = "private_key") -> KeyRead:
+    """The private key in `data`, PEM or DER; never raises.
+
+    PKCS#8 (RFC 5958, RFC 7468), PKCS#1 (RFC 8017), SEC 1 (RFC 5915), each also encrypted; in PEM
+    also with other blocks around it. Findings: `key_invalid`, `key_encrypted`, `passphrase_wrong`,
+    `key_too_costly`, `key_weak` (not loaded for its size), `pem_invalid`, and as information
+    `base64_twice`, `newlines_escaped`, `passphrase_unused`. A key may come with findings.
+    """
+    findings: list[Finding] = []
+    decoded = unwrapped(data)
+    if decoded is not None:
+        data = decoded
+        findings.append(told.base64_twice(field))
+    blocks, faults = _key_blocks(data, field)
+    findings += faults
+    forms = [form_or_fault(block, field) for block in blocks]
+    sealed = [form for form in forms if isinstance(form, Encryption)]
+    if too_costly := costs.too_costly(sealed, field):
+        return KeyRead(None, (*findings, too_costly))
+    loaded = [
+        form if isinstance(form, Finding) else load(block, form, passphrase, field)
+        for block, form in zip(blocks, forms, strict=True)
+    ]
+    if passphrase and forms and all(isinstance(form, Plain) for form in forms):
+        findings.append(told.passphrase_unused(field))
+    return KeyRead(*the_one(loaded, findings, field))
+
+
+def the_one(
+    loaded: Iterable[PrivateKey | Finding], findings: Iterable[Finding], field: str
+) -> tuple[PrivateKey | None, tuple[Finding, ...]]:
+    """The key of those `loaded`, unless they are different ones, and all findings."""
+    keys: dict[bytes, PrivateKey] = {}
+    told_of = list(findings)
+    for one in loaded:
+        if isinstance(one, Finding):
+            told_of.append(one)
+        else:
+            keys[spki_of(one.public_key())] = one
+    if len(keys) > 1:
+        names = [key_algorithm(key.public_key()) for key in keys.values()]
+        told_of.append(told.several(names, field))
+        return None, tuple(told_of)
+    return next(iter(keys.values()), None), tuple(told_of)
+
+
+def unarmoured(data: bytes) -> bytes | None:
+    """What `data` stands for if it is base64, with or without line ends; None if it is not."""
+    try:
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except ValueError:
+        return None
+
+
+def unwrapped(data: bytes) -> bytes | None:
+    """The DER or PEM that `data` is in base64; None if it is DER, PEM or anything else."""
+    if data[:1] == b"\x30" or is_pem(data):
+        return None
+    decoded = unarmoured(data)
+    if decoded and (decoded[:1] == b"\x30" or is_pem(decoded)):
+        return decoded
+    return None
+
+
+def _key_blocks(data: bytes, field: str) -> tuple[tuple[Block, ...], tuple[Finding, ...]]:
+    if not data.strip():
+        return (), (told.invalid(f"{field} is empty.", told.GET_IT_AGAIN, field),)
+    if not is_pem(data):
+        return (Block("", data),), ()
+    read = read_blocks(data.decode("utf-8", "replace"), field)
+    # What stands there twice costs once.
+    blocks = tuple(dict.fromkeys(one for one in read.blocks if one.label.endswith("PRIVATE KEY")))
+    if blocks or any(finding.severity == "error" for finding in read.findings):
+        return blocks, read.findings
+    labels = list(dict.fromkeys(block.label for block in read.blocks))
+    found = f", but {listed(labels)}" if labels else ""
+    missing = told.invalid(f"{field} has no private key in it{found}.", told.GET_IT_AGAIN, field)
+    return (), (*read.findings, missing)

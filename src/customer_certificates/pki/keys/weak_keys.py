@@ -1,0 +1,168 @@
+"""Keys that others can break, or that no browser accepts."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from badkeys import utils
+from badkeys.allkeys.block import blocklist
+from badkeys.rsakeys import (
+    fermat,
+    roca,
+    rsabias,
+    rsainvalid,
+    rsapoly,
+    sharedprimes,
+    smalld,
+    smallfactors,
+)
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ...errors import Finding
+from .cost_limits import FEWEST_RSA_BITS, MOST_RSA_BITS, NEW_KEY, rsa_exponent, rsa_size, unusable
+from .public_keys import PrivateKey, key_algorithm
+
+_Check = Callable[..., Any]
+
+# The first that finds something is told: the others would say the same of the same numbers.
+_RSA_CHECKS: dict[str, tuple[_Check, str]] = {
+    "smallfactors": (smallfactors, "its modulus has a small factor, so it is damaged or broken"),
+    "fermat": (fermat, "its two primes are so close that it is factored at once (Fermat)"),
+    "sharedprimes": (sharedprimes, "one of its primes is that of other, published keys"),
+    "roca": (roca, "it was made by a faulty chip and can be factored (ROCA, CVE-2017-15361)"),
+    "rsapoly": (rsapoly, "its modulus has a pattern of zeros by which it is factored"),
+    "rsabias": (rsabias, "its modulus is not random: far too many bits are alike"),
+    "smalld": (smalld, "its private exponent is so small that it is found at once (Wiener)"),
+    "rsainvalid": (rsainvalid, "its numbers make no RSA key"),
+}
+# Some software makes primes whose lengths differ by a bit or two.
+_MOST_BITS_APART = 16
+_SOUND = ("secp256r1", "secp384r1")
+
+
+def _prepared_blocklist() -> _Check | None:
+    """badkeys' blocklist, its files opened, or None where they are not installed.
+
+    badkeys would end the process where one is missing, and look for them at every use.
+    """
+    folder = utils._cachedir()
+    if not all(
+        os.path.exists(os.path.join(folder, name)) for name in ("badkeysdata.json", "blocklist.dat")
+    ):
+        return None
+    try:
+        blocklist(0)
+    except (Exception, SystemExit):  # files that are damaged, or not ours to read
+        return None
+    ready: _Check = blocklist
+    return ready
+
+
+_BLOCKLIST = _prepared_blocklist()
+# These read a file, or compute a large product, at their first use, and a child can open none.
+for _bits in (512, 768, 1024, 2048, MOST_RSA_BITS):
+    sharedprimes((1 << _bits) - 1)
+smallfactors(MOST_RSA_BITS)
+
+
+def weakness(public_key: PublicKeyTypes, field: str = "private_key") -> tuple[Finding, ...]:
+    """What is wrong with the key pair of `public_key`, as far as that shows; never raises.
+
+    `key_weak`, for P-521, Ed25519 and Ed448 as a warning; `key_invalid` if its algorithm cannot
+    serve TLS.
+    """
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return _rsa_weakness(public_key, field)
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        findings = () if public_key.curve.name in _SOUND else (_curve(public_key, field),)
+        return findings + _compromised(public_key.public_numbers().x, field)
+    if isinstance(public_key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        refused = _refused_by("Chrome and Firefox", key_algorithm(public_key), field)
+        return (refused, *_compromised(int.from_bytes(raw), field))
+    return (unusable(key_algorithm(public_key), field),)
+
+
+def weak_primes(key: PrivateKey, field: str = "private_key") -> tuple[Finding, ...]:
+    """`key_weak` if `key` is RSA and one of its primes can be found; never raises.
+
+    FIPS 186-5, A.1.1: both primes are random and of one length.
+    """
+    if not isinstance(key, rsa.RSAPrivateKey):
+        return ()
+    numbers = key.private_numbers()
+    shorter, longer = sorted((numbers.p.bit_length(), numbers.q.bit_length()))
+    if longer - shorter > _MOST_BITS_APART:
+        what = f"its primes have {shorter} and {longer} bits; they must have the same length"
+    elif _has_pattern(numbers.p) or _has_pattern(numbers.q):
+        what = "one of its primes is not random: most of its bytes are alike"
+    else:
+        return ()
+    return (Finding("key_weak", field, f"The RSA key can be broken: {what}.", NEW_KEY),)
+
+
+def _has_pattern(number: int) -> bool:
+    """Whether few different bytes make up `number`: of random ones nearly all differ."""
+    octets = number.to_bytes(-(-number.bit_length() // 8))
+    counts = Counter(octets)
+    return max(counts.values()) > len(octets) / 4 or len(counts) < len(octets) / 4
+
+
+def _rsa_weakness(public_key: rsa.RSAPublicKey, field: str) -> tuple[Finding, ...]:
+    numbers = public_key.public_numbers()
+    bits = numbers.n.bit_length()
+    findings = [rsa_size(bits, field), rsa_exponent(numbers.e, field)]
+    # The checks of a modulus of any size would take any time.
+    if FEWEST_RSA_BITS <= bits <= MOST_RSA_BITS:
+        findings.append(_broken(numbers, field))
+    told = tuple(finding for finding in findings if finding)
+    return told + _compromised(numbers.n, field)
+
+
+def _broken(numbers: rsa.RSAPublicNumbers, field: str) -> Finding | None:
+    for check, what in _RSA_CHECKS.values():
+        found = check(numbers.n, e=numbers.e)
+        # A modulus whose upper half was chosen for its looks is odd, but no easier to factor.
+        if found and found.get("subtest") != "vanity":
+            return Finding("key_weak", field, f"The RSA key can be broken: {what}.", NEW_KEY)
+    return None
+
+
+def _compromised(number: int, field: str) -> tuple[Finding, ...]:
+    found = _BLOCKLIST(number) if _BLOCKLIST else None
+    if not found:
+        return ()
+    return (
+        Finding(
+            "key_weak",
+            field,
+            f"The private key is public knowledge (badkeys' list «{found['subtest']}»).",
+            NEW_KEY,
+        ),
+    )
+
+
+def _curve(public_key: ec.EllipticCurvePublicKey, field: str) -> Finding:
+    name = key_algorithm(public_key).removeprefix("ECDSA-")
+    if name == "P-521":
+        return _refused_by("Chrome", name, field)
+    return Finding(
+        "key_weak",
+        field,
+        f"The key is on the curve {name}; browsers accept P-256 and P-384.",
+        NEW_KEY,
+    )
+
+
+def _refused_by(browsers: str, algorithm: str, field: str) -> Finding:
+    return Finding(
+        "key_weak",
+        field,
+        f"Certificates with {algorithm} keys are refused by {browsers}; clients that use OpenSSL"
+        " accept them.",
+        NEW_KEY,
+        "warning",
+    )

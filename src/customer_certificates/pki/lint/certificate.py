@@ -1,0 +1,157 @@
+"""Checks for any certificate of a chain, leaf or not."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from cryptography.x509.oid import ExtensionOID
+
+from ...errors import Finding, Severity
+from ..asn1.signatures import algorithm_name
+from ..chain.authorities import has_accepted_signature, has_weak_signature
+from ..text import moment
+from ..x509.certificate import Certificate, title
+
+_WITH_SHA_256 = "Have it issued again with a SHA-256, SHA-384 or SHA-512 signature."
+_STATUS_REQUEST = 5
+_POISON = "1.3.6.1.4.1.11129.2.4.3"
+
+# Critical extensions that Chrome, Firefox and OpenSSL all process.
+_PROCESSED = {
+    one.dotted_string
+    for one in (
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.POLICY_MAPPINGS,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+    )
+}
+# Critical extensions that OpenSSL processes, and Chrome does not (see docs/clients.md): CRL
+# distribution points, Netscape's certificate type, resources of RFC 3779, id-pkix-ocsp-nocheck.
+_PROCESSED_BY_OPENSSL = {
+    "2.5.29.31",
+    "2.16.840.1.113730.1.1",
+    "1.3.6.1.5.5.7.1.7",
+    "1.3.6.1.5.5.7.1.8",
+    "1.3.6.1.5.5.7.48.1.5",
+}
+_NAMES = {
+    "2.5.29.14": "subjectKeyIdentifier",
+    "2.5.29.31": "cRLDistributionPoints",
+    "2.5.29.35": "authorityKeyIdentifier",
+    "1.3.6.1.5.5.7.1.1": "authorityInfoAccess",
+}
+
+
+def expired(certificate: Certificate, now: datetime) -> Finding:
+    """`expired`: the end of `certificate` is before `now`."""
+    return Finding(
+        "expired",
+        certificate.field,
+        f"{title(certificate)} expired on {moment(certificate.not_after)},"
+        f" {days(now - certificate.not_after)} ago.",
+        "Renew it and send the new one; for a CA's certificate, send the current one.",
+    )
+
+
+def not_yet_valid(certificate: Certificate, now: datetime, severity: Severity) -> Finding:
+    """`not_yet_valid`: the start of `certificate` is after `now`."""
+    return Finding(
+        "not_yet_valid",
+        certificate.field,
+        f"{title(certificate)} is valid from {moment(certificate.not_before)} on,"
+        f" in {days(certificate.not_before - now)}.",
+        "Activate it no sooner than that, or have the clock of its CA checked.",
+        severity,
+    )
+
+
+def weak_signature(certificate: Certificate) -> Iterator[Finding]:
+    """`signature_weak` if its digest is MD5 or SHA-1; `signature_unsupported` if browsers do not
+    accept its algorithm."""
+    if certificate.digest and has_weak_signature(certificate):
+        yield Finding(
+            "signature_weak",
+            certificate.field,
+            f"{title(certificate)} is signed with {certificate.digest.name.upper()}, which can be"
+            " forged.",
+            _WITH_SHA_256,
+        )
+    elif not has_accepted_signature(certificate):
+        algorithm = algorithm_name(certificate.signature_oid, certificate.digest)
+        yield Finding(
+            "signature_unsupported",
+            certificate.field,
+            f"{title(certificate)} is signed with {algorithm}, which browsers do not accept.",
+            _WITH_SHA_256,
+        )
+    elif certificate.has_odd_signature_parameters:
+        yield Finding(
+            "signature_unsupported",
+            certificate.field,
+            f"{title(certificate)} has parameters for ECDSA signatures, which have none; Chrome"
+            " refuses it.",
+            _WITH_SHA_256,
+        )
+
+
+def tls_features(certificate: Certificate) -> Iterator[Finding]:
+    """TLS features (RFC 7633) that the certificate demands of servers; Firefox enforces them."""
+    if certificate.tls_features - {_STATUS_REQUEST}:
+        yield Finding(
+            "tls_feature_unknown",
+            certificate.field,
+            f"{title(certificate)} demands a TLS feature other than OCSP stapling: Firefox"
+            " refuses it.",
+            "Have it issued again without the extension tlsFeature.",
+        )
+    elif certificate.tls_features:
+        yield Finding(
+            "must_staple",
+            certificate.field,
+            f"{title(certificate)} demands OCSP stapling: Firefox refuses it from a server that"
+            " staples no response.",
+            "Have the server staple, or have it issued again without the extension tlsFeature.",
+            "warning",
+        )
+
+
+def unhandled_extensions(certificate: Certificate, field: str) -> Iterator[Finding]:
+    """A finding for each critical extension that a client does not process (RFC 5280, 4.2)."""
+    for dotted in _critical(certificate):
+        if dotted == _POISON:
+            yield Finding(
+                "precertificate",
+                field,
+                f"{title(certificate)} is a precertificate (RFC 6962): it was made for"
+                " Certificate Transparency logs, and every client refuses it.",
+                "Send the certificate that your CA issued after it, with the same serial number.",
+            )
+        elif dotted not in _PROCESSED:
+            by_openssl = dotted in _PROCESSED_BY_OPENSSL
+            name = f"{_NAMES[dotted]} ({dotted})" if dotted in _NAMES else dotted
+            clients = "Browsers refuse" if by_openssl else "Clients refuse"
+            yield Finding(
+                "extension_critical",
+                field,
+                f"{clients} {title(certificate)}: they do not process its extension {name}, which"
+                " is marked critical.",
+                "Have it issued again without the extension, or with the extension not critical.",
+            )
+
+
+def days(span: timedelta) -> str:
+    """`span` in days, or hours if there is no whole day."""
+    if span.days == 0:
+        hours = span.seconds // 3600
+        return f"{hours} hour{'s' * (hours != 1)}"
+    return f"{span.days} day{'s' * (span.days != 1)}"
+
+
+def _critical(certificate: Certificate) -> list[str]:
+    """The OIDs of its critical extensions."""
+    return [oid for oid, extension in certificate.extensions.items() if extension.critical]

@@ -1,0 +1,130 @@
+"""Checks of the certificates above a leaf, now and until it expires."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import pairwise
+
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
+
+from ...errors import Finding
+from ..asn1.extensions import POLICY_CONSTRAINTS
+from ..chain.authorities import LEAST_RSA_BITS, is_key_refused, too_few_bits
+from ..chain.verification import POLICY_REQUIRED, Anchors
+from ..keys.public_keys import key_algorithm
+from ..text import moment
+from ..x509.certificate import Certificate, title
+from .certificate import expired, not_yet_valid, tls_features, unhandled_extensions, weak_signature
+
+_BY_ANOTHER = "Have your certificate issued by a CA with an RSA, P-256 or P-384 key."
+# Firefox follows no more.
+_MOST_AUTHORITIES = 6
+
+
+def check_chain(
+    leaf: Certificate,
+    authorities: Sequence[Certificate],
+    root: Certificate | None,
+    now: datetime,
+) -> tuple[Finding, ...]:
+    """Faults, at the time `now` (UTC), of the `authorities` that are served with `leaf`,
+    and with the `root` that they lead to."""
+    findings = [
+        finding
+        for authority in authorities
+        for finding in (
+            *_validity(leaf, authority, now),
+            *weak_signature(authority),
+            *_key(authority, authority.field),
+            *unhandled_extensions(authority, authority.field),
+            *tls_features(authority),
+        )
+    ]
+    if root and root is not leaf:
+        findings += [*_key(root, leaf.field), *unhandled_extensions(root, leaf.field)]
+    if len(authorities) > _MOST_AUTHORITIES:
+        findings.append(_too_long(leaf, len(authorities)))
+    findings += _names(leaf, authorities)
+    if root and any(POLICY_CONSTRAINTS in one.extensions for one in (*authorities, root)):
+        findings += _policies(leaf, authorities, root)
+    return tuple(findings)
+
+
+def _too_long(leaf: Certificate, count: int) -> Finding:
+    return Finding(
+        "chain_too_long",
+        leaf.field,
+        f"There are {count} intermediates; Firefox follows {_MOST_AUTHORITIES}.",
+        "Have your certificate issued by an authority that is nearer to the root.",
+    )
+
+
+def _policies(
+    leaf: Certificate, authorities: Sequence[Certificate], root: Certificate
+) -> Iterator[Finding]:
+    anchor = Anchors([root.der], partial=True, check_policies=True)
+    fault = anchor.fault(leaf.der, [one.der for one in authorities])
+    if fault and fault.number == POLICY_REQUIRED:
+        yield Finding(
+            "policy_missing",
+            leaf.field,
+            "An authority requires a certificate policy (policyConstraints) that the certificates"
+            " beneath it do not have. Chrome refuses the chain.",
+            "Have it issued again with a policy that its authorities permit.",
+        )
+
+
+def _names(leaf: Certificate, authorities: Sequence[Certificate]) -> Iterator[Finding]:
+    for child, issuer in pairwise((leaf, *authorities)):
+        if child.issuer != issuer.subject:
+            yield Finding(
+                "issuer_name_differs",
+                child.field,
+                f"The issuer of {title(child)} is written in another way than the subject of"
+                f" {title(issuer)} (type of text, case or spaces). Firefox does not find the"
+                " issuer; other clients do.",
+                "Have it issued again with the name as its issuer's certificate has it.",
+                "warning",
+            )
+
+
+def _validity(leaf: Certificate, authority: Certificate, now: datetime) -> Iterator[Finding]:
+    if now > authority.not_after:
+        yield expired(authority, now)
+        return
+    if now < authority.not_before:
+        # If the leaf begins later still, the chain is good when it is needed.
+        is_in_time = authority.not_before <= leaf.not_before
+        yield not_yet_valid(authority, now, "warning" if is_in_time else "error")
+    if authority.not_after < leaf.not_after:
+        yield Finding(
+            "chain_expires_first",
+            authority.field,
+            f"{title(authority)} expires on {moment(authority.not_after)}, before the certificate"
+            f" that it belongs to, on {moment(leaf.not_after)}.",
+            "Replace the chain, or renew the certificate, before that.",
+            "warning",
+        )
+
+
+def _key(authority: Certificate, field: str) -> Iterator[Finding]:
+    if bits := too_few_bits(authority):
+        yield Finding(
+            "key_weak",
+            field,
+            f"{title(authority)} has an RSA key of {bits:,} bits; clients accept"
+            f" {LEAST_RSA_BITS:,} and more.",
+            _BY_ANOTHER,
+        )
+    elif is_key_refused(authority):
+        key = authority.public_key
+        is_edwards = isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
+        kind = key_algorithm(key) if key else authority.key_oid
+        yield Finding(
+            "key_weak",
+            field,
+            f"{title(authority)} has a key of the kind {kind}; browsers refuse certificates that"
+            " such a key signed.",
+            _BY_ANOTHER,
+            # As for a leaf: clients that use OpenSSL accept these.
+            "warning" if is_edwards else "error",
+        )

@@ -1,0 +1,197 @@
+"""Rules by which users claim hostnames. No I/O.
+
+A claim covers exactly its name. An unproven claim never stands under, above or beside another
+user's claim; proven claims of different users may stand above and beneath each other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from .hostnames import address_of, wildcard_of
+from .policy import NamePolicy
+
+# How control of a name was proven: granted by an operator, by a challenge that the service checked
+# itself, by a certificate that a public CA issued for it, or not at all.
+Proof = Literal["operator", "challenge", "public_ca", "none"]
+
+OPERATOR, CHALLENGE, PUBLIC_CA, LAPSED, NONE = 4, 3, 2, 1, 0
+_STRENGTHS: dict[Proof, int] = {
+    "operator": OPERATOR,
+    "challenge": CHALLENGE,
+    "public_ca": PUBLIC_CA,
+    "none": NONE,
+}
+
+
+class Evidence(NamedTuple):
+    """A proof for all names of a request, good from `since` to `until`; None: without end."""
+
+    proof: Proof = "none"
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def strength(self, at: datetime) -> int:
+        """Returns how strong the proof is at the time `at`."""
+        strength = _STRENGTHS[self.proof]
+        return LAPSED if strength and self.until is not None and self.until < at else strength
+
+
+UNPROVEN = Evidence()
+
+
+class Claim(NamedTuple):
+    """A user's claim of a name."""
+
+    hostname: str
+    user_id: int
+    evidence: Evidence
+
+
+class Existing(NamedTuple):
+    """The claims that matter to a request.
+
+    `claims`: by hostname, those of the names and of the wildcards that cover them. `beneath`: by
+    wildcard, claims of other users for names that it covers: all unproven ones and, if the request
+    proves nothing, one of any proof.
+    """
+
+    claims: Mapping[str, Claim] = {}
+    beneath: Mapping[str, Sequence[Claim]] = {}
+
+
+@dataclass(slots=True)
+class Decision:
+    """The result of a request. It is refused if any of the last five lists has a name.
+
+    `write` are names whose claims are stored with the proof of the request, `new` the names that
+    the user did not have; `release` are other users' claims to delete. `contested` are claims with
+    a challenge of their own.
+    """
+
+    write: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
+    release: list[Claim] = field(default_factory=list)
+    forbidden: list[str] = field(default_factory=list)
+    reserved: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
+    contested: list[Claim] = field(default_factory=list)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the request must change nothing."""
+        return bool(
+            self.forbidden or self.reserved or self.taken or self.unproven or self.contested
+        )
+
+
+def covering(hostname: str) -> str | None:
+    """Returns the wildcard that covers `hostname`; None: there is none."""
+    wildcard = wildcard_of(hostname)
+    return None if wildcard == hostname or address_of(hostname) else wildcard
+
+
+def public_ca(
+    *,
+    proves_hostnames: bool | None,
+    not_servable: str | None,
+    not_before: datetime | None,
+    serve_not_before: datetime | None,
+    serve_not_after: datetime | None,
+    at: datetime,
+) -> Evidence:
+    """Returns what a stored certificate proves at the time `at`.
+
+    Certificates are public: without the private key they prove nothing.
+    """
+    if not proves_hostnames or not_servable is not None:
+        return UNPROVEN
+    if serve_not_before is None or serve_not_after is None:
+        return UNPROVEN
+    if not serve_not_before <= at <= serve_not_after:
+        return UNPROVEN
+    return Evidence("public_ca", not_before, serve_not_after)
+
+
+def decide(
+    user_id: int,
+    hostnames: Iterable[str],
+    evidence: Evidence,
+    existing: Existing,
+    policy: NamePolicy,
+    at: datetime,
+    *,
+    proof_required: bool,
+) -> Decision:
+    """Returns the result if the user claims `hostnames` with `evidence` at the time `at`."""
+    decision = Decision()
+    released: dict[str, Claim] = {}
+    for name in dict.fromkeys(hostnames):
+        present = existing.claims.get(name)
+        mine = present if present and present.user_id == user_id else None
+        proof = strongest(evidence, mine.evidence if mine else UNPROVEN, at)
+        strength = proof.strength(at)
+        if restriction := _restriction(policy, name, mine, evidence):
+            (decision.forbidden if restriction == "forbidden" else decision.reserved).append(name)
+            continue
+        others = [one for one in _others(user_id, name, existing) if one is not present]
+        other = None if mine else present
+        if other:
+            held = other.evidence.strength(at)
+            if strength == CHALLENGE == held:
+                decision.contested.append(other)
+                continue
+            if not _displaces(strength, held):
+                decision.taken.append(name)
+                continue
+        # A claim from before proofs were asked for stays as it is.
+        if strength == NONE and not mine:
+            if others:
+                decision.taken.append(name)
+                continue
+            if proof_required:
+                decision.unproven.append(name)
+                continue
+        if strength > NONE:
+            unproven = [one for one in others if one.evidence.strength(at) == NONE]
+            released |= {one.hostname: one for one in ([other] if other else []) + unproven}
+        if mine is None:
+            decision.new.append(name)
+        if mine is None or mine.evidence != proof:
+            decision.write.append(name)
+    decision.release = list(released.values())
+    return decision
+
+
+def _restriction(
+    policy: NamePolicy, name: str, mine: Claim | None, evidence: Evidence
+) -> str | None:
+    """A claim that the user has already is kept, whatever the policy says now."""
+    if mine:
+        return None
+    restriction = policy.restriction(name)
+    return None if restriction == "reserved" and evidence.proof == "operator" else restriction
+
+
+def _displaces(mine: int, others: int) -> bool:
+    """Whether a claim of the same name gives way. What has lapsed displaces nothing."""
+    return mine >= PUBLIC_CA and (mine > others or mine == OPERATOR)
+
+
+def _others(user_id: int, name: str, existing: Existing) -> list[Claim]:
+    """Claims of other users above and beneath `name`."""
+    wildcard = covering(name)
+    above = existing.claims.get(wildcard) if wildcard else None
+    found = [*([above] if above else []), *existing.beneath.get(name, ())]
+    return [one for one in found if one.user_id != user_id]
+
+
+def strongest(new: Evidence, old: Evidence, at: datetime) -> Evidence:
+    """Returns the stronger proof; of two that are equally strong the one that lasts longer."""
+    if new.strength(at) != old.strength(at):
+        return max(new, old, key=lambda one: one.strength(at))
+    if new.until is None or old.until is None:
+        return old
+    return max(old, new, key=lambda one: one.until or at)

@@ -1,0 +1,25 @@
+"""Names that Traefik serves a certificate for beyond its subjectAltName."""
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from .hostnames import normalise
+
+
+def common_names(chain_pem: str) -> frozenset[str] | None:
+    """The common names of the leaf that Traefik matches, normalized.
+
+    Traefik takes the common name for a hostname, splits it at commas, and reads `*` in it as any
+    number of wildcard labels. Names with `*` are therefore in the result as they stand, unless they
+    are wildcards of the usual form. None: the subject cannot be read.
+    """
+    leaf_pem = chain_pem.partition("-----END CERTIFICATE-----")
+    try:
+        leaf = x509.load_pem_x509_certificate("".join(leaf_pem[:2]).encode())
+        values = [one.value for one in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except ValueError:
+        return None
+    texts = [one if isinstance(one, str) else one.decode("latin-1") for one in values]
+    pieces = [piece.strip().lower() for text in texts for piece in text.split(",")]
+    names = [normalise(piece) or (piece if "*" in piece else None) for piece in pieces]
+    return frozenset(name for name in names if name)

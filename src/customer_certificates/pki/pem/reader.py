@@ -1,0 +1,240 @@
+"""Text with PEM blocks in it (RFC 7468, RFC 1421), as people really have it."""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, replace
+
+from ...errors import Finding
+from ..asn1 import ber
+from ..text import listed, shown
+from .markers import QUOTES, Mark, is_pem, marks, plain_text
+
+MOST_BLOCKS = 100
+CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
+PKCS7_LABELS = ("PKCS7", "CMS", "PKCS #7 SIGNED DATA")
+
+# The two headers of encrypted keys have no blanks in them: what follows may be on the same line.
+_HEADER = re.compile(
+    r"[\s\"'`]*+"
+    r"(?:(?P<known>Proc-Type|DEK-Info):[ \t]*+(?P<value>[^\s\"'`]+)|[A-Za-z0-9-]{1,64}:[^\n]*)"
+)
+_WITHOUT_QUOTES = dict.fromkeys(map(ord, QUOTES))
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
+_COPY = "Copy the file whole, from its -----BEGIN to its -----END lines, unchanged."
+_WANTED = (
+    "Send the certificate as its authority gave it to you, in PEM: -----BEGIN CERTIFICATE-----."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One PEM block: its label, its DER, and its encryption headers (RFC 1421, 4.6)."""
+
+    label: str
+    der: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def to_pem(self) -> str:
+        """The block as RFC 7468 and RFC 1421 write it."""
+        text = base64.b64encode(self.der).decode()
+        lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+        head = [f"{name}: {value}" for name, value in self.headers]
+        marked = [f"-----BEGIN {self.label}-----", *head, *([""] if head else [])]
+        return "\n".join([*marked, *lines, f"-----END {self.label}-----", ""])
+
+
+@dataclass(frozen=True, slots=True)
+class PemRead:
+    """The blocks that could be read, in the order in which they stand, and what was wrong.
+
+    `broken` are the labels of the blocks that could not be read, `rest` is the text without those
+    that could.
+    """
+
+    blocks: tuple[Block, ...]
+    findings: tuple[Finding, ...]
+    broken: tuple[str, ...] = ()
+    rest: str = ""
+
+    @property
+    def has_other_text(self) -> bool:
+        """Whether `rest` has more than blanks and quotes."""
+        return bool(self.rest.translate(_WITHOUT_QUOTES).strip())
+
+
+def read_pem(text: str, field: str) -> PemRead:
+    """The blocks in `text`, which should hold certificates; never raises.
+
+    Understood are any line ends, indentation, quotes, characters that do not show, text around the
+    blocks, and newlines escaped twice (finding `newlines_escaped`). `pem_invalid` is found of each
+    block that is broken, and of a text that has no certificate in it; at most 100 blocks are read.
+    A TRUSTED CERTIFICATE is cut down to the certificate in it. `field` is what findings call the
+    text.
+    """
+    read = read_blocks(text, field)
+    has_certificate = any(block.label in CERTIFICATE_LABELS for block in read.blocks)
+    if has_certificate or any(finding.severity == "error" for finding in read.findings):
+        return read
+    return replace(read, findings=(*read.findings, _no_certificate(text, read.blocks, field)))
+
+
+def read_blocks(text: str, field: str) -> PemRead:
+    """As `read_pem`, of a text that need not hold a certificate, or anything."""
+    text, is_escaped = plain_text(text)
+    blocks: list[Block] = []
+    findings = [_newlines_escaped(field)] if is_escaped else []
+    broken: list[str] = []
+    rest: list[str] = []
+    number = at = 0
+    opened: Mark | None = None
+
+    def report(mark: Mark, what: str) -> None:
+        broken.append(mark.label)
+        findings.append(_broken(number, mark, what, field))
+
+    for mark in marks(text):
+        if opened and mark.is_begin:
+            report(opened, "has no END line.")
+        elif opened:
+            block = _closed(opened, mark, text)
+            if isinstance(block, Block):
+                blocks.append(block)
+                rest.append(text[at : opened.start])
+                at = mark.end
+            else:
+                report(opened, block)
+            opened = None
+            continue
+        if number == MOST_BLOCKS:
+            if mark.is_begin:
+                findings.append(_too_many(field))
+                opened = None
+                break
+            continue
+        number += 1
+        if mark.is_begin:
+            opened = mark
+        else:
+            report(mark, "has no BEGIN line.")
+    if opened:
+        report(opened, "has no END line.")
+    rest.append(text[at:])
+    return PemRead(tuple(blocks), tuple(findings), tuple(broken), "\n".join(rest))
+
+
+def _broken(number: int, mark: Mark, what: str, field: str) -> Finding:
+    where = f"Block {number} of {field} («{shown(mark.label)}», line {mark.line})"
+    return Finding("pem_invalid", field, f"{where} {what}", _COPY)
+
+
+def _closed(begin: Mark, end: Mark, text: str) -> Block | str:
+    if begin.label != end.label:
+        return f"ends as another: END {shown(end.label)}, line {end.line}."
+    return _block(begin.label, text[begin.end : end.start])
+
+
+def _block(label: str, content: str) -> Block | str:
+    """The block that was found, or what is wrong with it."""
+    headers, content = _headers(content)
+    # The blanks between words are what became of lost newlines.
+    encoded = "".join(content.split())
+    stranger = _NOT_BASE64.search(encoded)
+    if stranger and stranger[0] in QUOTES:
+        encoded = encoded.translate(_WITHOUT_QUOTES)
+        stranger = _NOT_BASE64.search(encoded)
+    if not encoded:
+        return "is empty."
+    if stranger:
+        return f"is not base64: it has the character «{shown(stranger[0])}» in it."
+    try:
+        der = base64.b64decode(encoded, validate=True)
+        if label == "TRUSTED CERTIFICATE":
+            # OpenSSL writes what it trusts the certificate for behind it.
+            der = bytes(ber.first(der).encoded)
+    except binascii.Error:
+        return "is not base64: something is missing, or was added, at its end."
+    except ber.NotBer as error:
+        return f"holds no certificate: {error}."
+    return Block(label, der, headers)
+
+
+def _headers(content: str) -> tuple[tuple[tuple[str, str], ...], str]:
+    """The encryption headers at the top of a block, and what follows them.
+
+    The blank line that ends them may be missing.
+    """
+    if ":" not in content:
+        return (), content
+    headers: list[tuple[str, str]] = []
+    at = 0
+    while header := _HEADER.match(content, at):
+        if header["known"]:
+            headers.append((header["known"], header["value"]))
+        at = header.end()
+    return tuple(headers), content[at:]
+
+
+def _newlines_escaped(field: str) -> Finding:
+    return Finding(
+        "newlines_escaped",
+        field,
+        f"The newlines of {field} were escaped twice; they were taken for newlines.",
+        "Let a JSON library write the request, from the file as it is; it escapes newlines once.",
+        "info",
+    )
+
+
+def _too_many(field: str) -> Finding:
+    return Finding(
+        "pem_invalid",
+        field,
+        f"{field} has more than {MOST_BLOCKS} PEM blocks; the rest was not read.",
+        "Send one certificate and the intermediates above it, not a whole store.",
+    )
+
+
+def _no_certificate(text: str, blocks: tuple[Block, ...], field: str) -> Finding:
+    labels = list(dict.fromkeys(block.label for block in blocks))
+    detail, hint = f"{field} has no PEM block in it.", _WANTED
+    if any(label.endswith("CERTIFICATE REQUEST") for label in labels):
+        detail = f"{field} is a certificate request (CSR), not a certificate."
+        hint = "Send what the authority answered the request with."
+    elif any(label in PKCS7_LABELS for label in labels):
+        detail = f"{field} is PKCS#7, which is not read."
+        hint = "Take the certificates out: openssl pkcs7 -in chain.p7b -print_certs -out chain.pem"
+    elif any(label.endswith("PRIVATE KEY") for label in labels):
+        detail = f"{field} is a private key, not a certificate."
+        hint = "Send the certificate here, and the key as base64 in private_key."
+    elif labels:
+        detail = f"{field} has no certificate in it, but {listed(labels)}."
+    elif not text.strip():
+        detail = f"{field} is empty."
+    else:
+        detail, hint = _unarmoured(text, field) or (detail, hint)
+    return Finding("pem_invalid", field, detail, hint)
+
+
+def _unarmoured(text: str, field: str) -> tuple[str, str] | None:
+    """What a text without any block is, where that can be told, and what to do."""
+    if text.lstrip().startswith("0\x82") or text.startswith("0\ufffd"):
+        return (
+            f"{field} looks like DER, which is binary and does not survive as text.",
+            "Convert it: openssl x509 -inform der -in cert.der -out cert.pem",
+        )
+    try:
+        decoded = base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        return None
+    if is_pem(decoded):
+        return (
+            f"{field} is base64 of PEM.",
+            f"Send {field} as the PEM text itself; only private_key and pkcs12 are in base64.",
+        )
+    if decoded[:1] == b"\x30":
+        return (
+            f"{field} looks like base64 of DER, without BEGIN and END lines.",
+            "Put -----BEGIN CERTIFICATE----- in a line above it and -----END CERTIFICATE----- below"
+            ", or: openssl x509 -inform der -in cert.der -out cert.pem",
+        )
+    return None

@@ -1,0 +1,80 @@
+"""/openapi.json, and the page at /docs that lets a person try the API"""
+
+from collections.abc import Callable
+from functools import cached_property
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from falcon import HTTPRouteNotFound, Request, Response
+
+from ..services.access.permissions import OPERATORS
+from ..services.certificates.views import tag_of
+from ..web import etags as conditional
+from ..web.operations import operation
+
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "png": "image/png",
+}
+# Swagger UI sets styles on elements, and its style sheet has its pictures in data: URLs.
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class OpenApiResource:
+    """The description of the API, for programs.
+
+    It is made at the first request: a quarter of a worker's start would go into it, and few ask.
+    """
+
+    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
+        self._document = document
+
+    @cached_property
+    def _body(self) -> bytes:
+        return msgspec.json.encode(self._document())
+
+    @operation("The description of the API, for programs", {}, allow=OPERATORS)
+    def on_get(self, _req: Request, resp: Response) -> None:
+        resp.data = self._body
+
+    on_head = on_get
+
+
+class DocsResource:
+    """The description of the API, for people. All that the page loads comes from here.
+
+    Files are read when they are asked for: few ask, and 2 MB stay free in every process.
+    """
+
+    speaks_json = False
+
+    def __init__(self) -> None:
+        page = files("customer_certificates.resources") / "docs_page"
+        self._files = {path.name: path for path in page.iterdir() if _suffix(path.name) in _TYPES}
+
+    @operation("The description of the API, for people", {}, allow=OPERATORS)
+    def on_get(self, req: Request, resp: Response, name: str = "index.html") -> None:
+        path = self._files.get(name)
+        if path is None:
+            raise HTTPRouteNotFound()
+        content = path.read_bytes()
+        tag = tag_of(content)
+        resp.set_header("Content-Security-Policy", _POLICY)
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        if conditional.known(req).admit(tag):
+            conditional.send(resp, tag, None)
+        else:
+            conditional.send(resp, tag, content)
+            resp.content_type = _TYPES[_suffix(name)]
+
+    on_head = on_get
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition(".")[2]

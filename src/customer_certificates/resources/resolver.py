@@ -1,0 +1,50 @@
+"""/resolve"""
+
+from falcon import Request, Response
+
+from ..errors import Invalid
+from ..services.access.permissions import OBSERVERS
+from ..services.certificates.views import encode
+from ..services.terminators.resolver import KeyType, Resolved, Resolving
+from ..web import request_parsing as payloads
+from ..web.operations import Answer, Parameter, operation
+
+_HOSTNAME = Parameter(
+    "hostname",
+    "query",
+    "A DNS name or an IP address.",
+    {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
+    required=True,
+)
+_KEY_TYPE = Parameter(
+    "key_type",
+    "query",
+    "Only the winner with a key of this type.",
+    {"type": "string", "enum": ["ecdsa", "rsa", "ed25519"]},
+)
+
+
+class ResolveResource:
+    """What is served for a hostname."""
+
+    def __init__(self, resolving: Resolving) -> None:
+        self._resolving = resolving
+
+    @operation(
+        "Say which certificate is served for a hostname",
+        {200: Answer("What is served now, and why nothing else.", Resolved)},
+        description="Only what is active, valid now and has its key is served. Of those, an exact "
+        "name beats a wildcard; then the greater trust wins, the later end, the newer id.",
+        parameters=[_HOSTNAME, _KEY_TYPE],
+        refusals=[Invalid],
+        allow=OBSERVERS,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = payloads.Query(req)
+        hostname = query.hostname("hostname")
+        key_type = query.choice("key_type", KeyType)
+        query.check()
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = encode(self._resolving.resolve(req.context.caller, hostname, key_type))
+
+    on_head = on_get

@@ -1,0 +1,79 @@
+"""/tokens and /tokens/{token_id}"""
+
+from falcon import Request, Response
+
+from ...errors import Conflict, Invalid, NotFound, TooManyRequests
+from ...services.access.permissions import PASSWORD, users
+from ...services.access.tokens import NewToken, NewTokenView, Tokens, TokenView
+from ...services.certificates.views import encode
+from ...web import pagination as pages
+from ...web import request_parsing as payloads
+from ...web.operations import AFTER, LIMIT, Answer, Parameter, operation
+
+_USER_ID = Parameter(
+    "user_id",
+    "query",
+    "Only this user's tokens; a user is shown no others in any case.",
+    {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+)
+
+
+class TokensResource:
+    """What lets machines and people in."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    @operation(
+        "Make a token",
+        {201: Answer("Made. The token is shown this once.", NewTokenView, headers=("Location",))},
+        description="With an e-mail address and a password (HTTP Basic) a user makes its own "
+        "tokens; an operator's token makes tokens of every kind.",
+        body=NewToken,
+        refusals=[Conflict, TooManyRequests],
+        allow=PASSWORD,
+    )
+    def on_post(self, req: Request, resp: Response) -> None:
+        made = self._tokens.create(req.context.caller, payloads.read(req, NewToken))
+        resp.status = 201
+        resp.location = f"/tokens/{made.id}"
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = encode(made)
+
+    @operation(
+        "List tokens",
+        {200: Answer("Tokens, by id, without their secrets.", list[TokenView], headers=("Link",))},
+        description="A user is shown its own, an operator all.",
+        parameters=[_USER_ID, LIMIT, AFTER],
+        refusals=[Invalid],
+        allow=users(),
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = payloads.Query(req)
+        after, limit = pages.wanted(query)
+        user_id = query.whole("user_id", 0, 1) or None
+        query.check()
+        tokens, next_after = self._tokens.page(req.context.caller, user_id, after, limit)
+        pages.link_next(req, resp, next_after)
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = encode(tokens)
+
+    on_head = on_get
+
+
+class TokenResource:
+    """One token."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    @operation(
+        "Revoke a token",
+        {204: Answer("It opens nothing from the next request on.")},
+        description="A token revokes itself; other tokens of its user, if it has every scope.",
+        refusals=[NotFound],
+        allow=users(),
+    )
+    def on_delete(self, req: Request, resp: Response, token_id: int) -> None:
+        self._tokens.revoke(req.context.caller, token_id)
+        resp.status = 204

@@ -1,0 +1,143 @@
+"""/users and /users/{user_id}"""
+
+from typing import Annotated
+
+import msgspec
+from falcon import Request, Response
+from msgspec import Meta
+
+from ...errors import Conflict, Invalid, NotFound, PreconditionFailed, TooManyRequests
+from ...services.access.permissions import OPERATORS, REGISTRATION, WHOLE_USER, users
+from ...services.certificates.views import UserView, encode
+from ...services.idempotency import Reply
+from ...services.users.users import Email, NewUser, UserChanges, Users
+from ...web import (
+    etags as conditional,
+)
+from ...web import (
+    pagination as pages,
+)
+from ...web import (
+    request_parsing as payloads,
+)
+from ...web import (
+    responses as replies,
+)
+from ...web.operations import (
+    AFTER,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    LIMIT,
+    NOT_MODIFIED,
+    Answer,
+    Parameter,
+    operation,
+)
+
+_EMAIL = Parameter(
+    "email",
+    "query",
+    "Only the user with this e-mail address; case is not compared.",
+    msgspec.json.schema(Email),
+)
+
+
+class Created(msgspec.Struct):
+    """The id of what was stored."""
+
+    id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
+
+
+class UsersResource:
+    """All users."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+
+    @operation(
+        "Register a user",
+        {201: Answer("Registered.", Created, headers=("Location",))},
+        body=NewUser,
+        parameters=[IDEMPOTENCY_KEY],
+        description="Without credentials (`CC_REGISTRATION=open`), 20 users may register from one "
+        "address (IPv6: /64 network) in 24 hours.",
+        refusals=[Conflict, TooManyRequests],
+        allow=REGISTRATION,
+    )
+    def on_post(self, req: Request, resp: Response) -> None:
+        new = payloads.read(req, NewUser)
+        once = replies.once(req, _registered)
+        user_id = self._users.register(req.context.caller, new, once)
+        replies.send(resp, _registered(user_id))
+
+    @operation(
+        "List users",
+        {
+            200: Answer("Users, by id.", list[UserView], headers=("ETag", "Link")),
+            304: NOT_MODIFIED,
+        },
+        parameters=[_EMAIL, LIMIT, AFTER, IF_NONE_MATCH],
+        refusals=[Invalid],
+        allow=OPERATORS,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = payloads.Query(req)
+        after, limit = pages.wanted(query)
+        email = query.text("email", Email, "an e-mail address")
+        query.check()
+        found, next_after = self._users.page(email, after, limit)
+        pages.link_next(req, resp, next_after)
+        conditional.answer(req, resp, found)
+
+    on_head = on_get
+
+
+class UserResource:
+    """One user."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+
+    @operation(
+        "Show a user",
+        {200: Answer("The user.", UserView, headers=("ETag",)), 304: NOT_MODIFIED},
+        parameters=[IF_NONE_MATCH],
+        refusals=[NotFound],
+        allow=users(),
+    )
+    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        conditional.answer(req, resp, self._users.get(user_id, req.context.caller.about))
+
+    on_head = on_get
+
+    @operation(
+        "Change a user",
+        {200: Answer("The user as it is now.", UserView, headers=("ETag",))},
+        body=UserChanges,
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        refusals=[NotFound, Conflict, PreconditionFailed],
+        allow=WHOLE_USER,
+    )
+    def on_patch(self, req: Request, resp: Response, user_id: int) -> None:
+        changes = payloads.read(req, UserChanges)
+        once = replies.once(req, replies.shown)
+        expected = conditional.expected(req)
+        view = self._users.change(req.context.caller, user_id, changes, expected, once)
+        replies.send(resp, replies.shown(view))
+
+    @operation(
+        "Delete a user with every certificate and key",
+        {204: Answer("Gone.")},
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        refusals=[NotFound, PreconditionFailed],
+        allow=WHOLE_USER,
+    )
+    def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
+        once = replies.once(req, replies.gone)
+        self._users.delete(req.context.caller, user_id, conditional.expected(req), once)
+        resp.status = 204
+
+
+def _registered(user_id: int) -> Reply:
+    return Reply(201, encode(Created(user_id)), f"/users/{user_id}")

@@ -1,0 +1,336 @@
+"""One client's connection: its requests are parsed, answered in order, and timed."""
+
+import asyncio
+import logging
+from collections import deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
+
+import httptools
+
+from ..middleware.refused import STATUS
+from .request import Answer, BadTarget, Environ, add_header, add_target, answered, environ_for
+
+if TYPE_CHECKING:
+    from .listener import HttpServer
+
+Phase = Literal["idle", "head", "body", "closing"]
+
+_HEAD_BYTES = 32 * 1024
+_MOST_HEADERS = 100
+# So much is parsed at a time: it bounds how many pipelined requests are held.
+_SLICE_BYTES = 4096
+# Longer than proxies keep an idle connection (nginx: 60 s), so that they close it, and not we.
+_IDLE_SECONDS = 65
+_HEAD_SECONDS = 10
+_SPARE_SECONDS = 5
+_BODY_SECONDS = 10
+_BODY_BYTES_A_SECOND = 1024
+_UNREAD_SECONDS = 30
+_UNREAD_BYTES_A_SECOND = 1024
+# A client that still sends when it is refused gets the answer before the connection is reset.
+_CLOSING_SECONDS = 2
+_CLOSING_BYTES = 8 * 2**20
+_WITHOUT_BODY = ("204", "304")
+# Of a request that could not be parsed.
+_FALLBACK = {"REQUEST_METHOD": "UNKNOWN", "PATH_INFO": "/", "QUERY_STRING": ""}
+
+_log = logging.getLogger(__name__)
+
+
+class _Request:
+    """A request to answer; `refused`: it is answered with this status."""
+
+    __slots__ = ("body", "environ", "keep_alive", "refused")
+
+    def __init__(
+        self, environ: Environ, body: bytes, *, keep_alive: bool, refused: HTTPStatus | None = None
+    ) -> None:
+        self.environ = environ
+        self.body = body
+        self.keep_alive = keep_alive
+        self.refused = refused
+
+
+class Connection(asyncio.Protocol):
+    """Reads one request at a time; the next one is parsed after the answer was taken."""
+
+    def __init__(self, server: "HttpServer") -> None:
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._phase: Phase = "idle"
+        self._since = 0.0
+        self._busy = False
+        self._requests: deque[_Request] = deque()
+        self._unparsed = b""
+        # No request follows; nothing more is read; the client may still be sending; it has ended.
+        self._last = self._deaf = self._is_cut_short = self._has_ended = False
+        self._unread_since: float | None = None
+        self._unread = 0
+        self._task: asyncio.Task[None] | None = None
+        self._environ: Environ = {}
+        self._common: Environ = {}
+        self._target = b""
+        self._body = bytearray()
+        self._head_bytes = self._headers = self._received = 0
+        self._dispatched = False
+        self.peer = ""
+
+    # Called by the loop.
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport: Any = transport
+        # The loop calls `pause_writing` for any unsent byte. With 0, uvloop calls it for TLS even
+        # if it has sent all of them.
+        transport.set_write_buffer_limits(high=1)
+        self.peer = transport.get_extra_info("peername")[0]
+        server = self._server
+        scheme = "https" if server.is_tls else "http"
+        self._common = environ_for(server.host, server.port, scheme, self.peer)
+        self._since = server.now()
+        server.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._phase, self._last, self._deaf = "closing", True, True
+        self._unread_since = None
+        self._requests.clear()
+        self._unparsed = b""
+        self._server.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            self._received += len(data)
+            if self._received > _CLOSING_BYTES:
+                self._transport.abort()
+        elif self._busy:
+            self._unparsed += data
+            self._transport.pause_reading()
+        else:
+            self._parse(data)
+
+    def eof_received(self) -> bool:
+        self._has_ended = True
+        if self._phase in ("head", "body") and not self._deaf:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        self._last = True
+        # With TLS there is no half of a connection.
+        return (self._busy or self._unread_since is not None) and not self._server.is_tls
+
+    def pause_writing(self) -> None:
+        self._unread_since = self._server.now()
+        self._unread = self._transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        self._unread_since = None
+        if self._busy and self._task is None:
+            self._next()
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        self._phase, self._since = "head", self._server.now()
+        self._environ, self._target = self._common.copy(), b""
+        self._body, self._head_bytes, self._headers, self._received = bytearray(), 0, 0, 0
+        self._dispatched = False
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += 1
+        if self._headers <= _MOST_HEADERS:
+            add_header(self._environ, name, value)
+
+    def on_headers_complete(self) -> None:
+        environ = self._environ
+        if self._headers > _MOST_HEADERS:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return
+        version = self._parser.get_http_version()
+        if version == "1.0":
+            environ["SERVER_PROTOCOL"] = "HTTP/1.0"
+        elif version != "1.1":
+            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            return
+        try:
+            add_target(environ, self._parser.get_method(), self._target)
+        except BadTarget:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+            return
+        self._phase, self._since = "body", self._server.now()
+        if int(environ.get("CONTENT_LENGTH") or 0) > self._server.most_body_bytes:
+            self._dispatch(keep_alive=False, is_complete=False)
+        elif environ.get("HTTP_EXPECT", "").lower() == "100-continue" and not self._busy:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        if self._dispatched:
+            return
+        self._received += len(body)
+        self._body += body
+        if self._received > self._server.most_body_bytes:
+            self._dispatch(keep_alive=False, is_complete=False)
+
+    def on_message_complete(self) -> None:
+        if not self._dispatched:
+            self._dispatch(keep_alive=self._parser.should_keep_alive(), is_complete=True)
+        self._phase, self._since = "idle", self._server.now()
+        self._environ = {}
+
+    # Called by the server.
+
+    def is_spare(self, now: float) -> bool:
+        """Whether the client has sent no request, or taken no answer, for five seconds."""
+        if self._unread_since is not None:
+            return now - self._unread_since >= _SPARE_SECONDS
+        return not self._busy and now - self._since >= _SPARE_SECONDS
+
+    @property
+    def unread(self) -> int:
+        """How many bytes of answers the client has not taken."""
+        return 0 if self._unread_since is None else int(self._transport.get_write_buffer_size())
+
+    def look(self, now: float) -> None:
+        """Cuts the connection if the client is too slow."""
+        if self._unread_since is not None:
+            unread, seconds = self.unread, now - self._unread_since
+            if seconds >= _UNREAD_SECONDS:
+                if self._unread - unread < seconds * _UNREAD_BYTES_A_SECOND:
+                    self.cut("slow")
+                self._unread_since, self._unread = now, unread
+        elif self._busy:
+            return
+        elif self._phase == "closing":
+            if now - self._since > _CLOSING_SECONDS:
+                self._transport.abort()
+        elif self._phase == "idle":
+            if now - self._since > _IDLE_SECONDS:
+                self._transport.close()
+        else:
+            is_head = self._phase == "head"
+            seconds = now - self._since
+            if seconds >= (_HEAD_SECONDS if is_head else _BODY_SECONDS) and (
+                is_head or self._received < seconds * _BODY_BYTES_A_SECOND
+            ):
+                self._server.on_cut("slow")
+                self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+
+    def cut(self, reason: str) -> None:
+        """Ends the connection at once."""
+        self._server.on_cut(reason)
+        self._transport.abort()
+
+    def end_if_idle(self) -> None:
+        """Ends the connection if no request has begun on it."""
+        if self._phase == "idle" and not self._busy:
+            self._transport.close()
+
+    def _parse(self, data: bytes) -> None:
+        """Feeds the parser until a request is complete; keeps the rest for later."""
+        start = 0
+        while start < len(data) and not self._busy and not self._deaf:
+            piece = data[start : start + _SLICE_BYTES] if len(data) > _SLICE_BYTES else data
+            start += len(piece)
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserUpgrade:
+                # Answered as an ordinary request; what follows would be of another protocol.
+                self._last = self._deaf = True
+                return
+            except httptools.HttpParserError:
+                if not self._deaf:
+                    self._refuse(HTTPStatus.BAD_REQUEST)
+                return
+            if self._phase == "head":
+                self._head_bytes += len(piece)
+                if self._head_bytes > _HEAD_BYTES:
+                    self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if start < len(data) and not self._deaf:
+            self._unparsed = data[start:]
+            self._transport.pause_reading()
+
+    def _dispatch(self, *, keep_alive: bool, is_complete: bool) -> None:
+        self._dispatched = True
+        self._deaf = not keep_alive
+        self._is_cut_short = not is_complete
+        self._add(_Request(self._environ, bytes(self._body), keep_alive=keep_alive))
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answers with an error, as the last answer."""
+        self._dispatched = self._deaf = self._is_cut_short = True
+        environ = self._environ or self._common
+        self._add(_Request(environ, b"", keep_alive=False, refused=status))
+
+    def _add(self, request: _Request) -> None:
+        self._requests.append(request)
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        """Answers the next request, once there is one."""
+        self._busy = False
+        while not self._requests and self._unparsed and not self._deaf:
+            unparsed, self._unparsed = self._unparsed, b""
+            # May call this method.
+            self._parse(unparsed)
+            if self._busy:
+                return
+        if self._requests:
+            self._busy = True
+            request = self._requests.popleft()
+            self._task = self._server.start(self._answer(request))
+        elif self._last:
+            self._end()
+        else:
+            self._since = self._server.now()
+            self._transport.resume_reading()
+
+    async def _answer(self, request: _Request) -> None:
+        environ = request.environ
+        if request.refused:
+            environ = _FALLBACK | environ | {STATUS: int(request.refused)}
+        try:
+            answer = await answered(self._server.app, environ, request.body)
+        except Exception:
+            _log.exception("A request failed")
+            answer = "500 Internal Server Error", list[tuple[str, str]](), b""
+        self._task = None
+        if self._transport.is_closing():
+            # The client has gone.
+            return
+        self._last = self._last or not request.keep_alive or self._server.is_leaving
+        try:
+            encoded = self._encoded(environ, answer)
+        except ValueError:
+            _log.exception("An answer cannot be sent")
+            self._transport.abort()
+            return
+        self._transport.write(encoded)
+        self._server.bound_unread(self)
+        if self._unread_since is None:
+            self._next()
+
+    def _encoded(self, environ: Environ, answer: Answer) -> bytes:
+        status, headers, body = answer
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        if lines.count("\n") != len(headers):
+            raise ValueError("a header has several lines")
+        known = lines.lower()
+        if "content-length:" not in known and not status.startswith(_WITHOUT_BODY):
+            lines += f"content-length: {len(body)}\r\n"
+        if self._last and "connection: close" not in known:
+            lines += "connection: close\r\n"
+        elif not self._last and environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+            lines += "connection: keep-alive\r\n"
+        head = f"HTTP/1.1 {status}\r\n{lines}date: {self._server.date}\r\n\r\n".encode("latin-1")
+        return head if environ.get("REQUEST_METHOD") == "HEAD" else head + body
+
+    def _end(self) -> None:
+        """Closes; a client that is still sending has two seconds to read the answer."""
+        if self._has_ended or not self._is_cut_short:
+            self._transport.close()
+            return
+        self._phase, self._since, self._received = "closing", self._server.now(), 0
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()

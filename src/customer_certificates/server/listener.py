@@ -1,0 +1,187 @@
+"""Accepts connections for one worker, within bounds, and ends them in good order."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from email.utils import formatdate
+from typing import Any
+
+from .connection import Connection
+from .request import WsgiApp
+
+_HANDSHAKE_SECONDS = 10
+_LOOK_SECONDS = 1
+# Clients of one address may leave so much of their answers unread.
+_MOST_UNREAD_BYTES = 8 * 2**20
+# After these a process that has no descriptor left tries again.
+_RETRY_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class HttpServer:
+    """Serves a WSGI application on a listening socket, in the running event loop.
+
+    It accepts no more than `most_connections`. If three quarters of them are open, clients with
+    most connections lose those on which nothing happens, until half are open.
+    """
+
+    def __init__(
+        self,
+        app: WsgiApp,
+        listener: socket.socket,
+        *,
+        tls: ssl.SSLContext | None,
+        most_connections: int,
+        most_body_bytes: int,
+        on_cut: Callable[[str], None],
+    ) -> None:
+        """`on_cut` is called with the reason when a connection is cut: `slow` or `scarce`."""
+        self.app = app
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
+        self.host, self.port = listener.getsockname()[:2]
+        self.most_body_bytes = most_body_bytes
+        self.on_cut = on_cut
+        self.is_leaving = False
+        self.date = formatdate(usegmt=True)
+        self._listener: socket.socket | None = listener
+        self._tls = tls
+        self.is_tls = tls is not None
+        self._most = most_connections
+        self._connections: dict[Connection, None] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
+        self._is_accepting = False
+        listener.setblocking(False)
+        self._accept_more()
+        self._look()
+
+    def leave(self) -> None:
+        """Accepts no more; each answer is its connection's last (RFC 9112, 9.6)."""
+        self.is_leaving = True
+        if self._listener:
+            self._pause()
+            self._listener.close()
+            self._listener = None
+
+    async def drain(self, seconds: float) -> None:
+        """Ends idle connections, and returns when all others have ended, or after `seconds`."""
+        self.leave()
+        until = self.now() + seconds
+        while self._is_busy and self.now() < until:
+            for connection in list(self._connections):
+                connection.end_if_idle()
+            await asyncio.sleep(0.02)
+
+    async def rest(self, seconds: float, ending: asyncio.Event) -> None:
+        """Returns when all connections have ended by themselves, after `seconds`, or when `ending`
+        is set."""
+        until = self.now() + seconds
+        while self._is_busy and self.now() < until and not ending.is_set():
+            await asyncio.sleep(0.05)
+
+    @property
+    def _is_busy(self) -> bool:
+        # A request whose client has gone is carried out all the same.
+        return bool(self._connections or self._opening or self._answering)
+
+    # Called by connections.
+
+    def start(self, answer: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begins to answer a request."""
+        task = self.loop.create_task(answer)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        return task
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is ready for requests."""
+        self._connections[connection] = None
+
+    def closed(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._connections.pop(connection, None)
+        self._accept_more()
+
+    def bound_unread(self, connection: Connection) -> None:
+        """Cuts connections of the same client while too much of their answers is unread."""
+        if not connection.unread:
+            return
+        others = [one for one in self._connections if one.peer == connection.peer and one.unread]
+        total = sum(one.unread for one in others)
+        # The oldest come first.
+        for one in others:
+            if total <= _MOST_UNREAD_BYTES:
+                break
+            if one is not connection:
+                total -= one.unread
+                one.cut("slow")
+
+    def _shed(self, now: float) -> None:
+        open_of = Counter(one.peer for one in self._connections)
+        spare = [one for one in self._connections if one.is_spare(now)]
+        # Of equals, the oldest go first.
+        spare.sort(key=lambda one: -open_of[one.peer])
+        for one in spare[: len(self._connections) - self._most // 2]:
+            one.cut("scarce")
+
+    def _accept_more(self) -> None:
+        has_room = len(self._connections) + len(self._opening) < self._most
+        if self._listener and has_room and not self._is_accepting:
+            self._is_accepting = True
+            self.loop.add_reader(self._listener, self._accept)
+
+    def _pause(self) -> None:
+        if self._listener and self._is_accepting:
+            self._is_accepting = False
+            self.loop.remove_reader(self._listener)
+
+    def _accept(self) -> None:
+        if self._listener is None:
+            return
+        while len(self._connections) + len(self._opening) < self._most:
+            try:
+                accepted, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # No descriptor or no memory is left.
+                _log.error("No connection can be accepted: %s", error.strerror)
+                self._pause()
+                self.loop.call_later(_RETRY_SECONDS, self._accept_more)
+                return
+            task = self.loop.create_task(self._open(accepted))
+            self._opening.add(task)
+            task.add_done_callback(self._has_opened)
+        self._pause()
+
+    def _has_opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        self._accept_more()
+
+    async def _open(self, accepted: socket.socket) -> None:
+        # A client that breaks off, or fails at the handshake, is no error of ours.
+        try:
+            await self.loop.connect_accepted_socket(
+                lambda: Connection(self),
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS if self._tls else None,
+            )
+        except OSError:
+            with suppress(OSError):
+                accepted.close()
+
+    def _look(self) -> None:
+        self.date = formatdate(usegmt=True)
+        now = self.now()
+        for connection in list(self._connections):
+            connection.look(now)
+        if len(self._connections) > self._most * 3 // 4:
+            self._shed(now)
+        self.loop.call_later(_LOOK_SECONDS, self._look)

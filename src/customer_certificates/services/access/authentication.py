@@ -1,0 +1,156 @@
+"""Who asks: a token or a password in, a Caller out."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, bindparam, case, select
+
+from ...crypto import token_format as tokens
+from ...errors import TooManyRequests, Unauthenticated, Unavailable
+from ...gateways.database import EVERYBODY, Database
+from ...models import Token, User
+from ..audit.hash_chain import NOBODY
+from ..audit.log import Audit, Outcome
+from ..principal import Caller, KnownUser, Reach
+from ..users.users import Email, Password, SignedIn, Users
+from .login_throttle import Attempts
+from .permissions import SCOPES
+from .token_usage import LastUses
+
+_NOBODYS = bytes(32)
+
+
+class Authentication:
+    """A token's row is read at each request: revoked, it opens nothing from then on, anywhere."""
+
+    def __init__(
+        self,
+        database: Database,
+        users: Users,
+        attempts: Attempts,
+        last_uses: LastUses,
+        audit: Audit,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._users = users
+        self._attempts = attempts
+        self._last_uses = last_uses
+        self._audit = audit
+        self._now = now
+        self._token = database.prepare(_token_and_user(), tenant=None, by_key=True)
+
+    def token(self, text: str, about: int | None, request_id: str, peer: str) -> Caller:
+        """Whoever has the token `text`, who asks about the user `about`, if it is about one.
+
+        One statement reads the token's row and that user's, unless the token is another user's.
+        Raises Unauthenticated.
+        """
+        parts = tokens.read(text)
+        if parts is None:
+            raise Unauthenticated("This is no token, or it was not copied as a whole.")
+        rows = self._token(id=parts.id, about=about)
+        if not rows:
+            tokens.matches(_NOBODYS, parts.secret)
+            raise _unknown()
+        secret_sha256, kind, user_id, scopes, expires_at, revoked_at, last_used_at = rows[0][:7]
+        user_ids, hostnames, *user = rows[0][7:]
+        if not tokens.matches(bytes(secret_sha256), parts.secret) or kind != parts.kind:
+            raise _unknown()
+        now = self._now()
+        if revoked_at is not None:
+            raise Unauthenticated(f"This token was revoked on {revoked_at:%Y-%m-%d}.")
+        if expires_at <= now:
+            raise Unauthenticated(
+                f"This token expired on {expires_at:%Y-%m-%d}. Make another with POST /tokens."
+            )
+        self._last_uses.note(parts.id, last_used_at, now)
+        known = KnownUser(*user) if user[0] is not None else None
+        return Caller(
+            kind,
+            request_id,
+            peer,
+            parts.id,
+            user_id,
+            frozenset(scopes.split()),
+            about=known,
+            reach=_reach(user_ids, hostnames),
+        )
+
+    def password(self, email: str, password: str, request_id: str, peer: str) -> Caller:
+        """The user who has this e-mail address and password. Unknown and known ones cost the same.
+
+        Raises Unauthenticated, TooManyRequests, Unavailable.
+        """
+        attempt = self._attempts.begin(email, peer)
+        try:
+            signed_in = self._user(email, password)
+        except (TooManyRequests, Unavailable):
+            self._attempts.take_back(attempt)
+            raise
+        if signed_in is None:
+            nobody = Caller("anybody", request_id, peer)
+            self._record(nobody, NOBODY, "refused")
+            raise Unauthenticated("There is no user with this e-mail address and password.")
+        self._attempts.take_back(attempt)
+        caller = Caller(
+            "user",
+            request_id,
+            peer,
+            user_id=signed_in.user_id,
+            scopes=frozenset(SCOPES),
+            password_hash=signed_in.password_hash,
+        )
+        self._record(caller, signed_in.user_id, "done")
+        return caller
+
+    def _record(self, caller: Caller, chain: int, outcome: Outcome) -> None:
+        with self._database.begin(chain or EVERYBODY) as session:
+            self._audit.record(session, caller, "user.sign_in", chain, None, outcome=outcome)
+
+    def _user(self, email: str, password: str) -> SignedIn | None:
+        try:
+            msgspec.convert((email, password), tuple[Email, Password])
+        except msgspec.ValidationError:
+            # Nobody could have registered so.
+            return None
+        return self._users.sign_in(email, password)
+
+
+def _token_and_user() -> Any:
+    """The row of a token; beside it that of the user whom the request is about, which is not
+    looked up at all where the token is another user's."""
+    about = bindparam("about", type_=BigInteger)
+    admitted = case((Token.user_id.is_(None), about), (Token.user_id == about, about))
+    return (
+        select(
+            Token.secret_sha256,
+            Token.kind,
+            Token.user_id,
+            Token.scopes,
+            Token.expires_at,
+            Token.revoked_at,
+            Token.last_used_at,
+            Token.user_ids,
+            Token.hostnames,
+            *(getattr(User, name) for name in KnownUser._fields),
+        )
+        .outerjoin_from(Token, User, User.id == admitted)
+        .where(Token.id == bindparam("id"))
+    )
+
+
+@lru_cache(256)
+def _reach(user_ids: str | None, hostnames: str | None) -> Reach:
+    """Of two columns that have JSON."""
+    return Reach(
+        None if user_ids is None else msgspec.json.decode(user_ids, type=frozenset[int]),
+        None if hostnames is None else msgspec.json.decode(hostnames, type=frozenset[str]),
+    )
+
+
+def _unknown() -> Unauthenticated:
+    return Unauthenticated("This token is not known here.")

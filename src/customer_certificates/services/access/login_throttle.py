@@ -1,0 +1,51 @@
+"""How often signing in has failed lately, by account and by address."""
+
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import blake2b
+
+from ...errors import TooManyRequests
+from ...gateways.admission.client_networks import client_network
+from ...gateways.cache.counters import Count, Counters
+from ...models import email_key
+
+_WINDOW_SECONDS = 15 * 60
+_MOST_FAILURES = 10
+# Each process counts for itself then, and there may be several.
+_MOST_FAILURES_ALONE = 5
+
+Attempt = dict[str, Count]
+
+
+class Attempts:
+    """Every attempt is counted before the password is looked at, and taken back if it was right: so
+    many at once are no more than one after the other."""
+
+    def __init__(self, counters: Counters, now: Callable[[], datetime]) -> None:
+        self._counters = counters
+        self._now = now
+
+    def begin(self, email: str, peer: str) -> Attempt:
+        """Counts an attempt, as if it had failed.
+
+        Raises TooManyRequests where too many have failed for this account or from this address.
+        """
+        attempt = {}
+        for name in (f"peer:{client_network(peer)}", f"account:{_digest(email_key(email))}"):
+            count = attempt[name] = self._counters.add(name, _WINDOW_SECONDS, self._now())
+            if count.number > (_MOST_FAILURES if count.shared else _MOST_FAILURES_ALONE):
+                raise TooManyRequests(
+                    "Signing in has failed too often for this account or from this address.",
+                    retry_after=count.seconds_left,
+                )
+        return attempt
+
+    def take_back(self, attempt: Attempt) -> None:
+        """It was no failure after all."""
+        for name, count in attempt.items():
+            self._counters.take_back(name, count)
+
+
+def _digest(email: str) -> str:
+    """Whoever reads Redis does not learn who has signed in."""
+    return blake2b(email.encode(), digest_size=16).hexdigest()

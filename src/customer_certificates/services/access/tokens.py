@@ -1,0 +1,338 @@
+"""Tokens: made and shown once, listed, revoked."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+)
+
+from ...crypto import token_format as tokens
+from ...crypto.token_format import TokenKind
+from ...errors import Conflict, Finding, Forbidden, Invalid, Malformed, NotFound
+from ...gateways.database import EVERYBODY, Database, Transaction
+from ...gateways.database.prepared import Row
+from ...models import Token, User
+from ...pki.names.hostnames import normalise
+from ..audit.hash_chain import NOBODY
+from ..audit.log import Audit, Outcome
+from ..principal import Caller
+from ..quotas.limits import require_of
+from ..users.users import Name, locked_user
+from .permissions import SCOPES, Scope
+
+_ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+_Time = Annotated[datetime, Meta(tz=True)]
+_Name = Annotated[Name, Meta(description="What it is for.", examples=["backup of the web server"])]
+_Kind = Annotated[
+    TokenKind,
+    Meta(
+        description="user: for one user's own certificates. operator: for users and everything but "
+        "keys. terminator: for the machines that serve TLS.",
+        examples=["user"],
+    ),
+]
+_Scopes = Annotated[
+    list[Scope],
+    Meta(description="What a user's token is for; the other kinds have none."),
+]
+# So many tokens of a user that have expired or were revoked are kept, the newest.
+_DEAD = 100
+_SHOWN = (
+    "id",
+    "kind",
+    "user_id",
+    "name",
+    "scopes",
+    "user_ids",
+    "hostnames",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "revoked_at",
+    "by_password",
+)
+
+
+class NewToken(msgspec.Struct, forbid_unknown_fields=True):
+    """A token to make."""
+
+    name: _Name
+    kind: _Kind = "user"
+    scopes: Annotated[_Scopes, Meta(examples=[["certificates:read"]])] = []
+    expires_in_days: Annotated[
+        int, Meta(ge=1, le=365, description="How long it is good for.", examples=[90])
+    ] = 90
+    user_id: Annotated[
+        _ID | None,
+        Meta(description="Whose it is to be, where an operator makes a user's.", examples=[None]),
+    ] = None
+    user_ids: Annotated[
+        Annotated[list[_ID], Meta(min_length=1, max_length=1000)] | None,
+        Meta(description="Which users a terminator serves; null: all.", examples=[None]),
+    ] = None
+    hostnames: Annotated[
+        Annotated[list[str], Meta(min_length=1, max_length=1000)] | None,
+        Meta(description="Which hostnames a terminator serves; null: all.", examples=[None]),
+    ] = None
+
+
+class TokenView(msgspec.Struct):
+    """A token, without its secret."""
+
+    id: Annotated[int, Meta(ge=1, description="The token's id; it is in its text.", examples=[1])]
+    kind: _Kind
+    user_id: Annotated[int | None, Meta(description="Whose it is, where it is a user's.")]
+    name: Annotated[str, Meta(description="What it is for.")]
+    scopes: _Scopes
+    user_ids: Annotated[
+        list[int] | None, Meta(description="Which users a terminator serves; null: all.")
+    ]
+    hostnames: Annotated[
+        list[str] | None, Meta(description="Which hostnames a terminator serves; null: all.")
+    ]
+    created_at: Annotated[_Time, Meta(description="When it was made.")]
+    expires_at: Annotated[_Time, Meta(description="When it ceases to be good.")]
+    last_used_at: Annotated[
+        _Time | None, Meta(description="When it was last used, to the minute; null: never.")
+    ]
+    revoked_at: Annotated[_Time | None, Meta(description="When it was revoked; null: it was not.")]
+    by_password: Annotated[
+        bool,
+        Meta(description="Made with the user's password: a change of the password revokes it."),
+    ]
+
+
+class NewTokenView(TokenView):
+    """A token that was just made."""
+
+    token: Annotated[
+        str,
+        Meta(
+            description="To be sent as Authorization: Bearer …; shown this once.",
+            examples=["ccert_user_1_…"],
+        ),
+    ]
+
+
+class Tokens:
+    """The use cases that have to do with tokens."""
+
+    def __init__(self, database: Database, audit: Audit, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._audit = audit
+        self._now = now
+        shown = [getattr(Token, name) for name in _SHOWN]
+        of_user: Any = bindparam("user_id", type_=BigInteger)
+        self._page = database.prepare(
+            select(*shown)
+            .where(
+                or_(of_user.is_(None), Token.user_id == of_user),
+                Token.id > bindparam("after"),
+            )
+            .order_by(Token.id)
+            .limit(bindparam("limit", type_=BigInteger)),
+            tenant=None,
+        )
+
+    def create(self, caller: Caller, new: NewToken) -> NewTokenView:
+        """Makes what `new` says, for `caller`, or for whom `caller` may make tokens.
+
+        Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user asks for another's, or
+        for another kind), Conflict (there are no credentials to make a token of, the password was
+        changed meanwhile, or the user has as many tokens as the quota allows).
+        """
+        if caller.kind == "open":
+            raise Conflict(
+                "This service asks for no credentials, so it makes no tokens: none is needed."
+            )
+        if caller.kind == "user" and (
+            new.kind != "user" or new.user_id not in (None, caller.user_id)
+        ):
+            raise Forbidden("An e-mail address and a password make tokens of that user alone.")
+        user_id = caller.user_id if caller.kind == "user" else new.user_id
+        hostnames = _checked(new, user_id)
+        secret, now = tokens.new_secret(), self._now()
+        values = {
+            "kind": new.kind,
+            "user_id": user_id,
+            "name": new.name,
+            "scopes": " ".join(scope for scope in SCOPES if scope in new.scopes),
+            "user_ids": _json(new.user_ids and sorted({*new.user_ids})),
+            "hostnames": _json(hostnames),
+            "secret_sha256": tokens.digest(secret),
+            "created_at": now,
+            "expires_at": now + timedelta(days=new.expires_in_days),
+            "by_password": caller.password_hash is not None,
+        }
+        with (
+            self._audit.of_refusals(caller, "token.create", user_id or NOBODY, None),
+            self._database.begin(EVERYBODY) as session,
+        ):
+            if caller.password_hash is not None:
+                _require_same_password(session, caller)
+            _require_users(session, user_id, new.user_ids or [])
+            if user_id is not None:
+                _require_room(session, user_id, now)
+            token_id = session.execute(
+                insert(Token).values(values).returning(Token.id)
+            ).scalar_one()
+            detail = {"kind": new.kind, "scopes": values["scopes"], "days": new.expires_in_days}
+            self._audit.record(
+                session,
+                caller,
+                "token.create",
+                user_id or NOBODY,
+                f"/tokens/{token_id}",
+                detail=detail,
+            )
+        view = _view((token_id, *(values.get(name) for name in _SHOWN[1:])))
+        text = tokens.write(new.kind, token_id, secret)
+        return NewTokenView(**msgspec.structs.asdict(view), token=text)
+
+    def page(
+        self, caller: Caller, user_id: int | None, after: int, limit: int
+    ) -> tuple[list[TokenView], int | None]:
+        """At most `limit` tokens by id, from the first one after `after`: a user's own; to others
+        all, or those of the user `user_id`. And the id that the next page is after, None on the
+        last page."""
+        whose = caller.user_id if caller.kind == "user" else user_id
+        rows = self._page(user_id=whose, after=after, limit=limit + 1)
+        views = [_view(row) for row in rows[:limit]]
+        return views, views[-1].id if len(rows) > limit else None
+
+    def revoke(self, caller: Caller, token_id: int) -> None:
+        """It opens nothing from now on; nothing changes where it was revoked already.
+
+        Raises NotFound, also where it is not the caller's, and Forbidden: what is not good for
+        everything revokes itself alone.
+        """
+        if caller.kind == "user" and token_id != caller.token_id:
+            missing = [scope for scope in SCOPES if scope not in caller.scopes]
+            if missing:
+                raise Forbidden(
+                    "A token revokes itself; others it revokes only with every scope. "
+                    f"This one lacks {', '.join(missing)}."
+                )
+        with self._database.begin(EVERYBODY) as session:
+            token = session.get(Token, token_id, with_for_update=True)
+            if token is None or (caller.kind == "user" and token.user_id != caller.user_id):
+                raise NotFound(f"There is no token {token_id}.")
+            outcome: Outcome = "unchanged" if token.revoked_at else "done"
+            token.revoked_at = token.revoked_at or self._now()
+            session.flush()
+            self._audit.record(
+                session,
+                caller,
+                "token.revoke",
+                token.user_id or NOBODY,
+                f"/tokens/{token_id}",
+                outcome=outcome,
+            )
+
+
+def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
+    """The hostnames as they are compared. Raises Malformed or Invalid where fields do not fit the
+    kind, with all of them."""
+    missing, findings = list[Finding](), list[Finding]()
+    if new.kind == "user":
+        if not new.scopes:
+            missing.append(_required("scopes", f"at least one of {', '.join(SCOPES)}"))
+        if user_id is None:
+            missing.append(_required("user_id", "the id of the user whose it is to be"))
+    else:
+        findings += [_unfit(name, new) for name in ("scopes", "user_id") if getattr(new, name)]
+    if new.kind != "terminator":
+        findings += [_unfit(name, new) for name in ("user_ids", "hostnames") if getattr(new, name)]
+    names = [(hostname, normalise(hostname)) for hostname in new.hostnames or ()]
+    findings += [
+        Finding("invalid_value", "hostnames", f"{name[:100]!r} is no hostname.", "Correct it.")
+        for name, normal in names
+        if normal is None
+    ]
+    if missing:
+        raise Malformed("The token cannot be made so.", errors=missing + findings)
+    if findings:
+        raise Invalid("The token cannot be made so.", errors=findings)
+    return sorted({normal for _, normal in names if normal}) or None
+
+
+def is_valid(now: Any) -> ColumnElement[bool]:
+    """Whether a token opens anything at the time `now`."""
+    return and_(Token.revoked_at.is_(None), Token.expires_at > now)
+
+
+def _require_room(session: Transaction, user_id: int, now: datetime) -> None:
+    """Locks the user's row. Raises Conflict if one more token exceeds the user's quota.
+
+    Tokens that open nothing any more are only kept so that their holders can be told why.
+    """
+    locked_user(session, user_id)
+    of_user = Token.user_id == user_id
+    valid = session.execute(select(func.count()).where(of_user, is_valid(now))).scalar_one()
+    require_of(session, user_id, "tokens", valid + 1)
+    dead = select(Token.id).where(of_user, not_(is_valid(now))).order_by(Token.id.desc())
+    session.execute(
+        delete(Token)
+        .where(Token.id.in_(dead.offset(_DEAD)))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _required(field: str, what: str) -> Finding:
+    return Finding("required", field, f"{field} is missing.", f"Send {what}.")
+
+
+def _unfit(field: str, new: NewToken) -> Finding:
+    return Finding(
+        "unfit", field, f"A token of the kind {new.kind} has no {field}.", "Leave it out."
+    )
+
+
+def _require_same_password(session: Transaction, caller: Caller) -> None:
+    """Raises Conflict if the password was changed after it let `caller` in: the change has revoked
+    the tokens that were there, and must not miss this one."""
+    user = session.get(User, caller.user_id, with_for_update=True)
+    if user is None or user.password_hash != caller.password_hash:
+        raise Conflict("The password was changed meanwhile. Sign in with the new one.")
+
+
+def _require_users(session: Transaction, user_id: int | None, served: list[int]) -> None:
+    wanted = {*served} if user_id is None else {user_id}
+    found = set(session.scalars(select(User.id).where(User.id.in_(wanted)))) if wanted else set()
+    if missing := sorted(wanted - found):
+        field = "user_ids" if user_id is None else "user_id"
+        raise Invalid(
+            "The token cannot be made so.",
+            errors=[
+                Finding("unknown_user", field, f"There is no user {missing[0]}.", "Correct it.")
+            ],
+        )
+
+
+def _view(row: Row) -> TokenView:
+    values = dict(zip(_SHOWN, row, strict=True))
+    return TokenView(
+        **{
+            **values,
+            "scopes": values["scopes"].split(),
+            "user_ids": values["user_ids"] and msgspec.json.decode(values["user_ids"]),
+            "hostnames": values["hostnames"] and msgspec.json.decode(values["hostnames"]),
+        }
+    )
+
+
+def _json(values: list[int] | list[str] | None) -> str | None:
+    return msgspec.json.encode(values).decode() if values else None

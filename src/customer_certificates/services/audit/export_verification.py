@@ -1,0 +1,134 @@
+"""Whether the exports in a folder are all there, and as they were written. Pure."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ...crypto.ed25519 import Verifier
+from ...gateways.files.audit_files import HeadFile
+from .exports import Export, Recorded, export_of, hash_of_file
+from .hash_chain import GENESIS
+from .signed_heads import SignedHead, heads_of
+from .verification import Fault
+
+# Clocks of hosts differ; exports of earlier versions have no number that puts them in order.
+_ALLOWANCE = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class Exported:
+    """The content of files with heads; `series` are those that some file is of."""
+
+    heads: list[SignedHead] = field(default_factory=list)
+    unsigned: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    series: set[str] = field(default_factory=set)
+
+
+def read_exports(
+    found: Mapping[str, tuple[bool, Sequence[HeadFile]]],
+    verifier: Verifier,
+    recorded: Mapping[str, Recorded],
+) -> Exported:
+    """The heads in files and folders, and what is wrong with those files.
+
+    `found` says for each path whether it is a folder, and which files are there. Of a folder, all
+    exports must be there, up to the newest one that the database recorded.
+    """
+    result = Exported()
+    for path, (is_folder, files) in found.items():
+        exports = []
+        for file in files:
+            export = export_of(file, verifier)
+            body = export.body if export else file.content
+            heads, unsigned = heads_of(body.decode().splitlines(), verifier)
+            result.heads += heads
+            result.unsigned += unsigned
+            if export:
+                exports.append(export)
+                result.faults += _lines_at_fault(export)
+                result.series.add(export.manifest.series)
+        if is_folder:
+            if not files:
+                result.faults.append(f"{path} has no heads: they were removed, or never exported.")
+            result.faults += _faults_of_folder(files, exports, recorded)
+    return result
+
+
+def gone_back(heads: Iterable[SignedHead]) -> list[Fault]:
+    """Heads with fewer entries than a head of the same chain that was signed before."""
+    faults = []
+    most: dict[int, SignedHead] = {}
+    waiting: deque[SignedHead] = deque()
+    for head in sorted(heads, key=lambda one: one.at):
+        limit = datetime.fromisoformat(head.at) - _ALLOWANCE
+        while waiting and datetime.fromisoformat(waiting[0].at) <= limit:
+            before = waiting.popleft()
+            if before.chain not in most or most[before.chain].seq < before.seq:
+                most[before.chain] = before
+        other = most.get(head.chain)
+        if other and head.seq < other.seq:
+            what = (
+                f"A head goes back: it was signed at {head.at}, and {other.seq} entries were "
+                f"there at {other.at}."
+            )
+            faults.append(Fault(head.chain, head.seq, what))
+        waiting.append(head)
+    return faults
+
+
+def _lines_at_fault(export: Export) -> Iterator[str]:
+    manifest = export.manifest
+    if hash_of_file(export.body) != manifest.lines_sha256:
+        here = export.body.count(b"\n")
+        yield (
+            f"{export.name}: its lines are not those that were written "
+            f"({here} are there, {manifest.lines} were written)."
+        )
+
+
+def _faults_of_folder(
+    files: Sequence[HeadFile], exports: Iterable[Export], recorded: Mapping[str, Recorded]
+) -> Iterator[str]:
+    hashes = {file.name: hash_of_file(file.content) for file in files}
+    by_series: dict[str, dict[int, Export]] = {}
+    for export in exports:
+        of_series = by_series.setdefault(export.manifest.series, {})
+        other = of_series.setdefault(export.manifest.number, export)
+        if other.hash != export.hash:
+            yield f"{export.name}: {other.name} has the same number, {export.manifest.number}."
+    for series, of_series in by_series.items():
+        yield from _faults_of_series(series, of_series, hashes, recorded.get(series))
+
+
+def _faults_of_series(
+    series: str,
+    exports: Mapping[int, Export],
+    hashes: Mapping[str, str],
+    recorded: Recorded | None,
+) -> Iterator[str]:
+    newest = max(exports)
+    missing = [number for number in range(1, newest) if number not in exports]
+    if missing:
+        listed = ", ".join(map(str, missing[:10])) + (" …" if len(missing) > 10 else "")
+        yield f"Exports are missing from series {series}: numbers {listed}."
+    for number, export in sorted(exports.items()):
+        before = exports.get(number - 1)
+        expected = before.hash if before else GENESIS if number == 1 else None
+        if expected and export.manifest.previous != expected:
+            yield f"{export.name}: the export before it is not the one that it followed."
+        for name, made in export.manifest.earlier.items():
+            if name not in hashes:
+                yield f"{name} is missing: it was there before {export.name}."
+            elif hashes[name] != made:
+                yield f"{name} was changed after {export.name} was written."
+    if recorded is None:
+        yield f"The database knows nothing of series {series}: it is another one, or was put back."
+    elif recorded.number > newest:
+        yield (
+            f"The newest exports are missing from series {series}: the database recorded number "
+            f"{recorded.number}, and {newest} is the newest here."
+        )
+    elif recorded.number in exports and exports[recorded.number].hash != recorded.hash:
+        yield f"{exports[recorded.number].name} is not the export that the database recorded."

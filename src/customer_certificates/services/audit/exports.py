@@ -1,0 +1,169 @@
+"""Exports of the audit's heads: files that chain to each other, each with a signed first line."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from hashlib import sha256
+from secrets import token_hex
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import bindparam, select, update
+
+from ...crypto.ed25519 import Signer, Verifier
+from ...gateways.database import EVERYBODY, Database
+from ...gateways.database.sql_functions import insert_or_lock
+from ...gateways.files.audit_files import HeadFile
+from ...models import AuditExport
+from .hash_chain import GENESIS, canonical, time_of
+
+_SIGNED = "cc/audit-export/v2\n"
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first line of an export.
+
+    `series` is the exports into one folder, `number` counts them from 1. `previous` is the SHA-256
+    of the file before. `lines` and `lines_sha256` are of what follows the first line. The first
+    export has in `earlier` the SHA-256 of each file that was in the folder before.
+    """
+
+    series: str
+    number: int
+    at: str
+    previous: str
+    earlier: Mapping[str, str]
+    lines: int
+    lines_sha256: str
+    signature: str
+
+
+class Recorded(NamedTuple):
+    """The newest export of a series, as the database knows it."""
+
+    number: int
+    hash: str
+
+
+class AuditExports:
+    """Numbers the exports of a series, one after the other in the cluster."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = database.prepare(
+            insert_or_lock(AuditExport, AuditExport.series).returning(
+                AuditExport.number, AuditExport.hash
+            ),
+            ("series", "number", "hash", "at"),
+        )
+        self._record = database.prepare(
+            update(AuditExport)
+            .where(AuditExport.series == bindparam("of_series"))
+            .values(number=bindparam("number"), hash=bindparam("hash"), at=bindparam("at"))
+            .returning(AuditExport.series)
+        )
+        self._all = database.prepare(
+            select(AuditExport.series, AuditExport.number, AuditExport.hash), tenant=None
+        )
+
+    def recorded(self) -> dict[str, Recorded]:
+        """The newest export of each series."""
+        return {series: Recorded(*rest) for series, *rest in self._all()}
+
+    def add(
+        self,
+        signer: Signer,
+        lines: Iterable[str],
+        at: datetime,
+        files: Callable[[], list[HeadFile]],
+        earlier: Callable[[], list[HeadFile]],
+        write: Callable[[bytes], Any],
+    ) -> Any:
+        """Has `write` write the next export, and gives what it gives.
+
+        `files` gives the newest files in the folder, `earlier` all of them. A process that dies
+        before the database records the file leaves a file that the next export follows.
+        """
+        body = "".join(f"{line}\n" for line in lines).encode()
+        verifier = Verifier(signer.public_pem)
+        newest = newest_export(files(), verifier)
+        series = newest.manifest.series if newest else token_hex(16)
+        values = {"series": series, "number": 0, "hash": GENESIS, "at": at}
+        with self._database.begin(EVERYBODY) as session:
+            ((number, previous),) = session.run(self._lock, **values)
+            # Again, as another host may have added one before this one had the lock.
+            newest = newest_export(files(), verifier, series)
+            if newest and newest.manifest.number > number:
+                number, previous = newest.manifest.number, newest.hash
+            before = earlier() if number == 0 else []
+            manifest = Manifest(
+                series,
+                number + 1,
+                time_of(at),
+                previous,
+                {file.name: hash_of_file(file.content) for file in before},
+                body.count(b"\n"),
+                hash_of_file(body),
+                "",
+            )
+            signature = signer.sign(signed_content(manifest))
+            first = canonical(
+                msgspec.structs.asdict(msgspec.structs.replace(manifest, signature=signature))
+            )
+            content = f"{first}\n".encode() + body
+            written = write(content)
+            session.run(
+                self._record,
+                of_series=series,
+                number=number + 1,
+                hash=hash_of_file(content),
+                at=at,
+            )
+        return written
+
+
+class Export(NamedTuple):
+    """A file with a signed first line."""
+
+    name: str
+    hash: str
+    manifest: Manifest
+    body: bytes
+
+
+def export_of(file: HeadFile, verifier: Verifier) -> Export | None:
+    """The file as an export; None if it begins with no line that this key has signed."""
+    first, _, body = file.content.partition(b"\n")
+    try:
+        manifest = msgspec.json.decode(first, type=Manifest)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if not verifier.holds(manifest.signature, signed_content(manifest)):
+        return None
+    return Export(file.name, hash_of_file(file.content), manifest, body)
+
+
+def newest_export(
+    files: Iterable[HeadFile], verifier: Verifier, series: str | None = None
+) -> Export | None:
+    """The newest export of `series`, by default of the series of the first file that is one."""
+    found: Export | None = None
+    for file in files:
+        export = export_of(file, verifier)
+        if export is None or export.manifest.series != (series or export.manifest.series):
+            continue
+        series = export.manifest.series
+        if found is None or export.manifest.number > found.manifest.number:
+            found = export
+    return found
+
+
+def hash_of_file(content: bytes) -> str:
+    """SHA-256, in hexadecimal."""
+    return sha256(content).hexdigest()
+
+
+def signed_content(manifest: Manifest) -> bytes:
+    """Returns the signed bytes: all members except the signature."""
+    members = msgspec.structs.asdict(manifest)
+    del members["signature"]
+    return (_SIGNED + canonical(members)).encode()

@@ -1,0 +1,44 @@
+"""The audit as it is shown."""
+
+from sqlalchemy import BigInteger, bindparam, literal, or_, select
+
+from ...gateways.database import Database
+from ...models import AuditEntry, AuditHead, User
+from ..users.users import user_not_found
+from .hash_chain import NOBODY
+from .views import SHOWN, AuditView, audit_view
+
+
+class AuditPages:
+    """Reads the entries of a chain, oldest first."""
+
+    def __init__(self, database: Database) -> None:
+        self._page = database.prepare(
+            select(*(getattr(AuditEntry, name) for name in SHOWN))
+            .where(AuditEntry.chain == bindparam("chain"), AuditEntry.seq > bindparam("after"))
+            .order_by(AuditEntry.seq)
+            .limit(bindparam("limit", type_=BigInteger)),
+            tenant="chain",
+        )
+        chain = bindparam("chain", type_=BigInteger)
+        self._is_known = database.prepare(
+            select(literal(True)).where(
+                or_(
+                    select(AuditHead.chain).where(AuditHead.chain == chain).exists(),
+                    select(User.id).where(User.id == chain).exists(),
+                )
+            ),
+            tenant="chain",
+        )
+
+    def page(self, chain: int, after: int, limit: int) -> tuple[list[AuditView], int | None]:
+        """At most `limit` entries by `seq`, from the first one after `after`; and the `seq` that
+        the next page is after, None on the last page. The record of a user outlives the user.
+
+        Raises NotFound where there never was one.
+        """
+        rows = self._page(chain=chain, after=after, limit=limit + 1)
+        if not rows and chain != NOBODY and not self._is_known(chain=chain):
+            raise user_not_found(chain)
+        views = [audit_view(row) for row in rows[:limit]]
+        return views, views[-1].seq if len(rows) > limit else None

@@ -1,0 +1,189 @@
+"""The record of who did what, written in the transaction that it records."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, insert, literal, select, true, update
+
+from ...errors import Conflict, PreconditionFailed
+from ...gateways.database import EVERYBODY, Call, Database, Transaction
+from ...gateways.database.prepared import Row
+from ...gateways.database.sql_functions import insert_or_lock, items_of
+from ...models import AuditEntry, AuditHead
+from ..principal import Caller
+from ..rate_counts import Rate, RateCounts
+from .hash_chain import GENESIS, Entry, canonical, hash_of
+
+# Entries an hour for each chain and kind of caller about requests that were refused, or changed
+# nothing.
+MOST_WITHOUT_CHANGE = 100
+
+Outcome = Literal["done", "unchanged", "refused"]
+
+
+class Audit:
+    """Each user has a chain of entries of its own, so that users do not wait for one another.
+
+    What writes records one entry; what is refused for what is stored (a conflict, or a state that
+    has moved on) is recorded in a transaction of its own. What is refused for its form, or because
+    there is no such thing, touches nothing and is not. What changes nothing is recorded so often
+    an hour at most (MOST_WITHOUT_CHANGE): a user must not fill the database with it.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        self._lock = database.prepare(
+            insert_or_lock(AuditHead, AuditHead.chain).returning(AuditHead.seq, AuditHead.hash),
+            ("chain", "seq", "hash", "at"),
+        )
+        self._rates = RateCounts(database, now)
+        self._lock_many = database.prepare(_lock_many())
+        self._move_many = database.prepare(_move_many())
+        self._add = database.prepare(insert(AuditEntry), (*Entry._fields, "hash"))
+        self._move = database.prepare(
+            update(AuditHead).where(AuditHead.chain == bindparam("of_chain")),
+            ("seq", "hash", "at"),
+        )
+
+    def record(
+        self,
+        session: Transaction,
+        caller: Caller,
+        action: str,
+        chain: int,
+        object_path: str | None,
+        *,
+        outcome: Outcome = "done",
+        detail: Mapping[str, Any] | None = None,
+        also: Sequence[Call] = (),
+    ) -> None:
+        """Adds an entry to the chain: the id of the user whose business it is, or
+        audit_chain.NOBODY.
+
+        To be called last in a transaction: it locks the chain until the end of that; statements of
+        the transaction that need nothing of it, `also`, make the same trip. `detail` has never a
+        secret: no key, password, passphrase, token, nor a body.
+        """
+        if outcome != "done" and self._is_over_limit(session, caller, chain):
+            if also:
+                session.run_together(*also)
+            return
+        lock, start = self.head(chain)
+        head = session.run(lock, **start)
+        session.run_together(
+            *also,
+            *self.entry(head, caller, action, chain, object_path, outcome=outcome, detail=detail),
+        )
+
+    def _is_over_limit(self, session: Transaction, caller: Caller, chain: int) -> bool:
+        # What operators ask for is counted by itself: a user's requests do not hide it.
+        name = f"audit {chain} {caller.kind}"
+        rate = Rate(name, timedelta(hours=1), MOST_WITHOUT_CHANGE)
+        return self._rates.add(session, [rate]) is not None
+
+    def head(self, chain: int) -> Call:
+        """The statement that locks a chain, and gives what `entry` goes on from."""
+        start = {"chain": chain, "seq": 0, "hash": GENESIS, "at": self._now()}
+        return self._lock, start
+
+    def heads(self, chains: Sequence[int]) -> Call:
+        """The statement that locks many chains, in the order given: a row with the chain, and what
+        `entry` goes on from, for each."""
+        return self._lock_many, {"chains": _texts(chains), "at": self._now()}
+
+    def moved(self, chains: Sequence[int]) -> Call:
+        """The statement that moves the heads of many chains on by the one entry that each was
+        given; `entry` has the statement for it first, and needs no other then."""
+        return self._move_many, {"chains": _texts(chains)}
+
+    def entry(
+        self,
+        head: list[Row],
+        caller: Caller,
+        action: str,
+        chain: int,
+        object_path: str | None,
+        *,
+        outcome: Outcome = "done",
+        detail: Mapping[str, Any] | None = None,
+    ) -> list[Call]:
+        """The statements that add an entry to a chain whose `head` was just locked; what they say
+        is as in `record`."""
+        ((seq, last_hash),) = head
+        at = self._now()
+        entry = Entry(
+            chain,
+            seq + 1,
+            at,
+            caller.kind,
+            caller.token_id,
+            caller.user_id,
+            action,
+            object_path,
+            outcome,
+            caller.request_id,
+            caller.peer,
+            canonical(detail or {}),
+            last_hash,
+        )
+        made = hash_of(entry)
+        return [
+            (self._add, {**entry._asdict(), "hash": made}),
+            (self._move, {"of_chain": chain, "seq": entry.seq, "hash": made, "at": at}),
+        ]
+
+    @contextmanager
+    def of_refusals(
+        self, caller: Caller, action: str, chain: int, object_path: str | None
+    ) -> Iterator[None]:
+        """Records that what is done in the block was refused for what is stored.
+
+        Raises what the block raises, or Unavailable where that cannot be recorded.
+        """
+        try:
+            yield
+        except (Conflict, PreconditionFailed) as refusal:
+            if refusal.retry_after is not None:
+                # The same request is being carried out; that one is recorded.
+                raise
+            errors = (one for one in refusal.errors if one.severity == "error")
+            reasons = {finding.code for finding in errors} or {"precondition_failed"}
+            detail = {"reasons": sorted(reasons)}
+            with self._database.begin(chain or EVERYBODY) as session:
+                self.record(
+                    session, caller, action, chain, object_path, outcome="refused", detail=detail
+                )
+            raise
+
+
+def _lock_many() -> Any:
+    chains = items_of(bindparam("chains", type_=Text))
+    number = chains.c.value.cast(BigInteger)
+    at = bindparam("at", type_=DateTime(timezone=True))
+    start = select(number, literal(0, BigInteger), literal(GENESIS), at).where(true())
+    return (
+        insert_or_lock(AuditHead, AuditHead.chain)
+        .from_select(["chain", "seq", "hash", "at"], start.order_by(number))
+        .returning(AuditHead.chain, AuditHead.seq, AuditHead.hash)
+    )
+
+
+def _move_many() -> Any:
+    """Each head to the entry that follows it."""
+    chains = items_of(bindparam("chains", type_=Text))
+    return (
+        update(AuditHead)
+        .values(seq=AuditEntry.seq, hash=AuditEntry.hash, at=AuditEntry.at)
+        .where(
+            AuditHead.chain.in_(select(chains.c.value.cast(BigInteger))),
+            AuditEntry.chain == AuditHead.chain,
+            AuditEntry.seq == AuditHead.seq + 1,
+        )
+    )
+
+
+def _texts(chains: Sequence[int]) -> str:
+    return canonical([str(one) for one in chains])

@@ -1,0 +1,79 @@
+"""Signed heads: what a chain ended in when it was exported, for keeping elsewhere.
+
+Whoever can write to the database can write a chain anew with hashes that fit. Whoever cannot also
+write to where the heads are kept is found out by them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from sqlalchemy import BigInteger, bindparam, select
+
+from ...crypto.ed25519 import Signer, Verifier
+from ...gateways.database import Database
+from ...models import AuditHead
+from .hash_chain import canonical, time_of
+
+_SIGNED = "cc/audit-head/v1\n"
+_BATCH = 1000
+# A change that was under way during an export has a time from before it.
+_UNDER_WAY = timedelta(minutes=1)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SignedHead(msgspec.Struct, frozen=True):
+    """At the time `at` the chain ended in the entry `seq`, with this hash."""
+
+    chain: int
+    seq: int
+    hash: str
+    at: str
+    signature: str
+
+
+class AuditHeads:
+    """Signs what is to be exported."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._page = database.prepare(
+            select(AuditHead.chain, AuditHead.seq, AuditHead.hash)
+            .where(AuditHead.chain > bindparam("after"), AuditHead.at >= bindparam("since"))
+            .order_by(AuditHead.chain)
+            .limit(bindparam("limit", type_=BigInteger)),
+            tenant=None,
+        )
+
+    def signed(self, signer: Signer, last: datetime | None) -> Iterator[str]:
+        """A line for each chain with entries since `last`; for all of them where that is None."""
+        at = time_of(self._now())
+        since = last - _UNDER_WAY if last else _LONG_AGO
+        after = -1
+        while rows := self._page(after=after, since=since, limit=_BATCH):
+            for after, seq, made in rows:
+                head = SignedHead(after, seq, made, at, "")
+                signature = signer.sign(_content(head))
+                signed = msgspec.structs.replace(head, signature=signature)
+                yield canonical(msgspec.structs.asdict(signed))
+
+
+def heads_of(lines: Iterable[str], verifier: Verifier) -> tuple[list[SignedHead], list[str]]:
+    """The heads in these lines, and those lines that nobody with the key has signed."""
+    heads, unsigned = list[SignedHead](), list[str]()
+    for line in lines:
+        try:
+            head = msgspec.json.decode(line, type=SignedHead)
+        except msgspec.DecodeError:
+            unsigned.append(line)
+            continue
+        if verifier.holds(head.signature, _content(head)):
+            heads.append(head)
+        else:
+            unsigned.append(line)
+    return heads, unsigned
+
+
+def _content(head: SignedHead) -> bytes:
+    members = {"chain": head.chain, "seq": head.seq, "hash": head.hash, "at": head.at}
+    return (_SIGNED + canonical(members)).encode()

@@ -1,0 +1,163 @@
+"""Whether the audit is as it was written."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, bindparam, cast, select, true
+
+from ...gateways.database import Database
+from ...gateways.database.prepared import Row
+from ...models import AuditEntry, AuditHead
+from .hash_chain import GENESIS, Entry, hash_of
+from .signed_heads import SignedHead
+
+_BATCH = 1000
+_COLUMNS = (*Entry._fields, "hash")
+# Clocks differ, and an entry has the time at which it was made, not at which it was committed.
+_ALLOWANCE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first place at which a chain is not as it was written."""
+
+    chain: int
+    seq: int
+    what: str
+
+
+@dataclass(slots=True)
+class Report:
+    """`chains` and `entries` say how much was looked at."""
+
+    chains: int = 0
+    entries: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+
+class _Broken(Exception):  # noqa: N818
+    def __init__(self, seq: int, what: str) -> None:
+        super().__init__(seq, what)
+        self.seq = seq
+        self.what = what
+
+
+class AuditVerification:
+    """Reads chains from their beginning. May run while the service serves."""
+
+    def __init__(self, database: Database) -> None:
+        chain: Any = cast(bindparam("chain", type_=BigInteger), BigInteger)
+        limit = bindparam("limit", type_=BigInteger())
+        one = select(chain.label("chain")).subquery()
+        entries = (
+            select(*(getattr(AuditEntry, name) for name in _COLUMNS))
+            .where(AuditEntry.chain == chain, AuditEntry.seq > bindparam("after"))
+            .order_by(AuditEntry.seq)
+            .limit(limit)
+            .subquery()
+        )
+        # In one statement, or an entry that is added between two would look like a fault.
+        self._page = database.prepare(
+            select(AuditHead.seq, AuditHead.hash, AuditHead.at, entries)
+            .select_from(one)
+            .outerjoin(AuditHead, AuditHead.chain == one.c.chain)
+            .outerjoin(entries, true())
+            .order_by(entries.c.seq),
+            tenant=None,
+        )
+        both = [
+            select(
+                select(column)
+                .where(column > bindparam("after", type_=BigInteger))
+                .distinct()
+                .order_by(column)
+                .limit(limit)
+                .subquery()
+            )
+            for column in (AuditHead.chain, AuditEntry.chain)
+        ]
+        union = both[0].union(both[1]).subquery()
+        self._chains = database.prepare(
+            select(union.c.chain).order_by(union.c.chain).limit(limit), tenant=None
+        )
+
+    def run(self, chain: int | None, heads: Iterable[SignedHead]) -> Report:
+        """Looks at one chain, or at all; `heads` are what was signed of them, all checked."""
+        signed: dict[int, dict[int, SignedHead]] = {}
+        report = Report()
+        for head in heads:
+            of_chain = signed.setdefault(head.chain, {})
+            other = of_chain.setdefault(head.seq, head)
+            if other.hash != head.hash and chain in (None, head.chain):
+                what = "Two heads with different hashes were signed for it."
+                report.faults.append(Fault(head.chain, head.seq, what))
+            if other.at < head.at:
+                of_chain[head.seq] = head
+        chains = self._all(signed) if chain is None else [chain]
+        for number in chains:
+            report.chains += 1
+            try:
+                report.entries += self._read(number, signed.get(number, {}))
+            except _Broken as broken:
+                report.faults.append(Fault(number, broken.seq, broken.what))
+        return report
+
+    def _all(self, signed: Iterable[int]) -> Iterator[int]:
+        """Those in the database, by number, then those of which only a head is left."""
+        left = set(signed)
+        after = -1
+        while rows := self._chains(after=after, limit=_BATCH):
+            for (after,) in rows:
+                left.discard(after)
+                yield after
+        yield from sorted(left)
+
+    def _read(self, chain: int, signed: dict[int, SignedHead]) -> int:
+        """The number of its entries. Raises _Broken."""
+        seq, last_hash, last_at = 0, GENESIS, None
+        newest = signed[max(signed)] if signed else None
+        while True:
+            try:
+                rows = self._page(chain=chain, after=seq, limit=_BATCH)
+                head, entries = rows[0][:3], [row[3:] for row in rows if row[3] is not None]
+                for row in entries:
+                    last_at = _require_next(row, seq, last_hash)
+                    seq, last_hash = seq + 1, row[-1]
+                    _require_signed(seq, last_hash, last_at, signed, newest)
+            except (ValueError, TypeError, AttributeError):
+                raise _Broken(seq + 1, "The entry cannot be read.") from None
+            if len(entries) < _BATCH:
+                break
+        if newest and newest.seq > seq:
+            raise _Broken(
+                seq + 1, f"Entries are missing: {newest.seq} were there when it was signed."
+            )
+        if head != ((seq, last_hash, last_at) if seq else (None, None, None)):
+            raise _Broken(seq, "The chain does not end where its head says.")
+        return seq
+
+
+def _require_next(row: Row, seq: int, last_hash: str) -> datetime:
+    entry, made = Entry(*row[:-1]), row[-1]
+    if entry.seq != seq + 1:
+        raise _Broken(seq + 1, "The entry is missing.")
+    if entry.prev_hash != last_hash:
+        raise _Broken(entry.seq, "It does not follow on the entry before.")
+    if hash_of(entry) != made:
+        raise _Broken(entry.seq, "The entry was changed.")
+    return entry.at
+
+
+def _require_signed(
+    seq: int,
+    made: str,
+    at: datetime,
+    signed: dict[int, SignedHead],
+    newest: SignedHead | None,
+) -> None:
+    if seq in signed and signed[seq].hash != made:
+        raise _Broken(seq, "It is not what was signed: the chain was written anew.")
+    if newest and seq > newest.seq and at < datetime.fromisoformat(newest.at) - _ALLOWANCE:
+        raise _Broken(seq, "It says that it is older than a signed head that does not have it.")

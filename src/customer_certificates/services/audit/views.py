@@ -1,0 +1,78 @@
+"""What the outside is shown of an entry of the audit."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from ...gateways.database.prepared import Row
+from .hash_chain import Entry, time_of
+
+_HASH = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
+
+# The columns of a row that `audit_view` reads, in its order.
+SHOWN = (*Entry._fields, "hash")
+_AT, _DETAIL = SHOWN.index("at"), SHOWN.index("detail")
+
+
+class AuditView(msgspec.Struct):
+    """One entry of the audit. Its hash covers all other members; see docs/audit.md."""
+
+    chain: Annotated[
+        int, Meta(ge=0, description="The user's id; 0: it belongs to no user.", examples=[1])
+    ]
+    seq: Annotated[int, Meta(ge=1, description="1, 2, 3, … without a gap.", examples=[1])]
+    at: Annotated[
+        str,
+        Meta(
+            description="When, always with six digits of a second.",
+            examples=["2026-11-25T09:30:00.000000Z"],
+            extra_json_schema={"format": "date-time"},
+        ),
+    ]
+    actor_kind: Annotated[
+        str,
+        Meta(
+            description="Who: a token's kind, `open` for anybody whom a service without "
+            "credentials lets in, `command` for the command line.",
+            examples=["open"],
+        ),
+    ]
+    actor_token_id: Annotated[
+        int | None, Meta(description="With which token, if any.", examples=[None])
+    ]
+    actor_user_id: Annotated[
+        int | None, Meta(description="The user whose token it was.", examples=[None])
+    ]
+    action: Annotated[str, Meta(description="What was asked for.", examples=["certificate.upload"])]
+    object: Annotated[
+        str | None,
+        Meta(description="The path of what it is about.", examples=["/users/1/certificates/1"]),
+    ]
+    outcome: Annotated[
+        str,
+        Meta(
+            description="done; unchanged: it was so already; refused: for what is stored.",
+            examples=["done"],
+        ),
+    ]
+    request_id: Annotated[
+        str, Meta(description="The request's X-Request-Id.", examples=["5f0c2a9be1d34478"])
+    ]
+    peer: Annotated[str, Meta(description="Where it came from.", examples=["127.0.0.1"])]
+    detail: Annotated[dict[str, Any], Meta(description="More of it.", examples=[{"active": True}])]
+    prev_hash: Annotated[
+        str, Meta(description="`hash` of the entry before; 64 zeros for none.", examples=["0" * 64])
+    ]
+    hash: Annotated[
+        str, Meta(description="SHA-256 over all that is above, in hexadecimal.", examples=[_HASH])
+    ]
+
+
+def audit_view(row: Row) -> AuditView:
+    """The entry of a row with the columns SHOWN."""
+    values = list(row)
+    values[_AT] = time_of(values[_AT])
+    # JSON already.
+    values[_DETAIL] = msgspec.Raw(values[_DETAIL].encode())
+    return AuditView(*values)

@@ -1,0 +1,52 @@
+"""What is stored of an upload that was examined, and the row that it is stored in."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from ...errors import NotFound
+from ...models import AS_BODY, CONTENT, Certificate, User
+from ...pki.submission import Examined
+
+_NOTHING = dict.fromkeys(CONTENT)
+
+
+def content_of(examined: Examined, updated_at: datetime | None = None) -> dict[str, Any]:
+    """The columns CONTENT for what was examined; `updated_at` is None for a first version."""
+    leaf = msgspec.structs.asdict(examined.leaf) if examined.leaf else {}
+    return {
+        **_NOTHING,
+        **leaf,
+        "body": examined.body,
+        "chain": examined.chain,
+        "served_pem": AS_BODY if examined.chain_pem == examined.body else examined.chain_pem,
+        "trust": examined.trust,
+        "findings": msgspec.json.encode(examined.findings).decode(),
+        "hostnames": msgspec.json.encode(leaf.get("hostnames", ())).decode(),
+        "updated_at": updated_at,
+        "serve_not_before": examined.serve_not_before,
+        "serve_not_after": examined.serve_not_after,
+        "not_servable": examined.not_servable,
+        "proves_hostnames": examined.proves_hostnames,
+    }
+
+
+def locked_certificate(session: Session, user_id: int, certificate_id: int) -> Certificate:
+    """The certificate, read under the lock of its user's row. Raises NotFound."""
+    if session.get(User, user_id, with_for_update=True):
+        certificate = session.get(Certificate, certificate_id)
+        if certificate and certificate.user_id == user_id:
+            return certificate
+    raise certificate_not_found(user_id, certificate_id)
+
+
+def certificate_path(user_id: int, certificate_id: int) -> str:
+    """Where it is."""
+    return f"/users/{user_id}/certificates/{certificate_id}"
+
+
+def certificate_not_found(user_id: int, certificate_id: int) -> NotFound:
+    """The refusal for a certificate that is not there, or another user's."""
+    return NotFound(f"User {user_id} has no certificate {certificate_id}.")

@@ -1,0 +1,45 @@
+"""A certificate and what serves it, read in one statement."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, and_, bindparam, case, func, select
+
+from ...gateways.database.prepared import Row
+from ...models import Certificate, Serving, Terminator
+from .views import SHOWN, CertificateView, ServingView, certificate_view
+
+# Only the first row has them: many terminators may serve one certificate.
+_LARGE = ("findings", "hostnames", "body", "chain", "chain_pem", "pending")
+
+
+def with_serving() -> Select[*tuple[Any, ...]]:
+    """The statement: a row for each terminator that serves the certificate `certificate_id` of the
+    user `user_id`, by name, or one row if none does."""
+    place = func.row_number().over(order_by=Terminator.name)
+    columns = [
+        case((place == 1, getattr(Certificate, name)))
+        if name in _LARGE
+        else getattr(Certificate, name)
+        for name in SHOWN
+    ]
+    served = and_(Serving.certificate_id == Certificate.id, Serving.user_id == Certificate.user_id)
+    return (
+        select(*columns, Terminator.name, Serving.version, Serving.since, Serving.verified)
+        .select_from(Certificate)
+        .outerjoin(Serving, and_(served, Serving.serves))
+        .outerjoin(Terminator, Terminator.id == Serving.terminator_id)
+        .where(
+            Certificate.id == bindparam("certificate_id"),
+            Certificate.user_id == bindparam("user_id"),
+        )
+        .order_by(place)
+    )
+
+
+def detail_of(rows: Sequence[Row], as_of: datetime) -> tuple[CertificateView, list[ServingView]]:
+    """Those of the rows that `with_serving` gives, if there is one at least."""
+    size = len(SHOWN)
+    serving = [ServingView(*row[size:]) for row in rows if row[size] is not None]
+    return certificate_view(rows[0][:size], as_of), serving

@@ -1,0 +1,68 @@
+"""Fields that hold a file: base64 as people have it, or PEM as it is."""
+
+import base64
+import re
+
+from ...errors import Finding
+from ...pki.pem.markers import is_pem, plain_text
+
+_URL_SAFE = str.maketrans("-_", "+/")
+# Line ends (escaped ones too), blanks and quotes.
+_BETWEEN = re.compile(r"(?<!\\)\\++[rn]|[\s\"'`]+")
+
+
+def decode_field(text: str, field: str) -> tuple[bytes, tuple[Finding, ...]]:
+    """The bytes that `text` stands for, and how it was understood.
+
+    Taken are base64 (RFC 4648, 4), and with an info finding the PEM text itself, or base64 with the
+    URL-safe alphabet, line breaks or without padding. Raises ValueError for anything else; its
+    message quotes nothing.
+    """
+    try:
+        return base64.b64decode(text, validate=True), ()
+    except ValueError:
+        pass
+    # A lone surrogate is no character of any key.
+    data = text.encode("utf-8", "replace")
+    if is_pem(data):
+        return data, (_taken_as_pem(field),)
+    plain, _ = plain_text(text)
+    encoded = _BETWEEN.sub("", plain).translate(_URL_SAFE).rstrip("=")
+    try:
+        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
+        data = b""
+    if not data:
+        raise ValueError(f"{field} is neither base64 nor PEM") from None
+    return data, (_unusual(field),)
+
+
+def not_decodable(field: str) -> Finding:
+    """`invalid_value`, where `decode_field` raises."""
+    return Finding(
+        "invalid_value",
+        field,
+        f"{field} is neither base64 nor PEM.",
+        "Send the base64 of the whole file: base64 -w0 FILE",
+    )
+
+
+def _taken_as_pem(field: str) -> Finding:
+    return Finding(
+        "pem_not_encoded",
+        field,
+        f"{field} is PEM text, not base64; it was taken as it is.",
+        "No action needed. The usual form is the base64 of the file: base64 -w0 FILE",
+        "info",
+    )
+
+
+def _unusual(field: str) -> Finding:
+    return Finding(
+        "base64_unusual",
+        field,
+        f"{field} is base64 with the URL-safe alphabet, with line breaks or without its padding;"
+        " it was decoded.",
+        "No action needed. The usual form is one line of standard base64: base64 -w0 FILE",
+        "info",
+    )

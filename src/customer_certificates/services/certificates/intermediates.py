@@ -1,0 +1,60 @@
+"""Authorities' certificates that came with uploads, kept to complete the chains of others."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import bindparam, or_, select
+
+from ...gateways.database import Database
+from ...gateways.database.prepared import Prepared
+from ...gateways.database.sql_functions import insert_new
+from ...models import Intermediate
+from ...pki.submission import Examined
+
+# Authorities renew an intermediate under the same name; more of them than this is somebody's game.
+_MOST_CANDIDATES = 8
+
+
+class Intermediates:
+    """Those of public chains complete anybody's chain, all others only their own user's: whose
+    they are is nobody else's business."""
+
+    def __init__(self, database: Database) -> None:
+        self._insert = database.prepare(
+            insert_new(Intermediate),
+            ("user_id", "subject_hash", "fingerprint_sha256", "der"),
+        )
+        self._find = database.prepare(
+            select(Intermediate.der)
+            .where(
+                Intermediate.subject_hash == bindparam("subject_hash"),
+                or_(
+                    Intermediate.user_id.is_(None),
+                    Intermediate.user_id == bindparam("user_id"),
+                ),
+            )
+            .order_by(Intermediate.id.desc())
+            .limit(_MOST_CANDIDATES)
+        )
+
+    def find(self, user_id: int, subject_hash: str, known: Collection[bytes]) -> list[bytes]:
+        """Certificates (DER) with that hash of the subject, newest first, without the `known`."""
+        rows = self._find(user_id=user_id, subject_hash=subject_hash)
+        return [der for (der,) in rows if der not in known]
+
+    def keep(self, user_id: int, examined: Examined) -> list[tuple[Prepared, dict[str, Any]]]:
+        """The statements that keep those of a chain that are new; always in the same order, so
+        that two transactions do not wait for one another."""
+        owner = None if examined.trust == "public" else user_id
+        return [
+            (
+                self._insert,
+                {
+                    "user_id": owner,
+                    "subject_hash": one.subject_hash,
+                    "fingerprint_sha256": one.fingerprint_sha256,
+                    "der": one.der,
+                },
+            )
+            for one in sorted(examined.intermediates, key=lambda one: one.fingerprint_sha256)
+        ]

@@ -1,0 +1,204 @@
+"""Lists of certificates: filtered, in pages, and never older than the last write."""
+
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    func,
+    select,
+    true,
+)
+
+from ...gateways.cache.page_cache import Page, Pages
+from ...gateways.database import Database
+from ...gateways.database.prepared import Prepared, Row
+from ...gateways.database.sql_functions import likely, size_of
+from ...models import Certificate, CertificateHostname, User
+from ...pki.names.hostnames import normalise, wildcard_of
+from ...pki.submission import Trust
+from ..principal import KnownUser
+from ..revisions import Revisions
+from ..users.users import user_not_found
+from .views import SHOWN, CertificateView, Status, Tags, certificate_view, encode, tag_of_revision
+
+# A page ends early once its texts are this large (in bytes; SQLite counts characters): a thousand
+# certificates of the largest size would be a quarter of a gigabyte.
+_PAGE_SIZE = 4 * 2**20
+_BODY = SHOWN.index("body")
+# The texts that may be as large, where there are any.
+_LARGE_OR_NULL = ("chain", "chain_pem", "pending")
+
+
+class CertificateFilter(NamedTuple):
+    """Which of a user's certificates: those for which all hold that is not None, by id from the
+    first one after `after`, at most `limit` of them.
+
+    A certificate is found by `hostname` where it is for that name, or for the wildcard that covers
+    it.
+    """
+
+    active: bool | None
+    hostname: str | None
+    expires_before: datetime | None
+    status: Status | None
+    fingerprint: str | None
+    trust: Trust | None
+    after: int
+    limit: int
+
+
+class Listing:
+    """The pages of users' lists, from a cache where that is possible."""
+
+    def __init__(self, database: Database, pages: Pages, revisions: Revisions) -> None:
+        self._database = database
+        self._pages = pages
+        self._revisions = revisions
+        # A statement of its own for each set of conditions: an index serves only those that are
+        # there, and one on the active ones only a condition without a parameter.
+        self._page = cache(self._prepare)
+
+    def page(
+        self,
+        user_id: int,
+        wanted: CertificateFilter,
+        known: Tags,
+        about: KnownUser | None = None,
+    ) -> tuple[str, Page | None]:
+        """The tag of the user's list as it stands, and the page; None where `known` has the tag.
+
+        One statement asks the primary for the revision, unless it came with what let the request
+        in, as `about`; the page is a function of it, so it can
+        come from any cache. On a miss, one more statement reads revision and rows together: two
+        would let a write fall between them. Raises NotFound.
+        """
+        tag = tag_of_revision(self._revisions.current(user_id, about))
+        if known and known.admit(tag):
+            return tag, None
+        page = self._pages.get(_page_name(user_id, tag, wanted))
+        if page is None:
+            tag, page = self._read_page(user_id, wanted)
+            self._pages.put(page)
+        return tag, page
+
+    def _read_page(self, user_id: int, wanted: CertificateFilter) -> tuple[str, Page]:
+        name, wildcard = _names(wanted.hostname)
+        values = {**wanted._asdict(), "hostname": name, "wildcard": wildcard}
+        given = frozenset(field for field in _COMPARED if values[field] is not None)
+        statement = self._page(wanted.active, wanted.status, given)
+        rows = statement(**{**values, "user_id": user_id, "limit": wanted.limit + 1})
+        if not rows:
+            raise user_not_found(user_id)
+        tag = tag_of_revision(rows[0][0])
+        views = _views(rows[: wanted.limit])
+        next_after = views[-1].id if views and len(rows) > len(views) else None
+        return tag, Page(_page_name(user_id, tag, wanted), next_after, encode(views))
+
+    def _prepare(
+        self, active: bool | None, status: Status | None, given: frozenset[str]
+    ) -> Prepared:
+        conditions = [_COMPARED[field] for field in sorted(given)]
+        if active is not None:
+            conditions.append(_ACTIVE if active else ~_ACTIVE)
+        if status is not None:
+            conditions.append(_STATUSES[status])
+        return self._database.prepare(_page_of(conditions))
+
+
+_ACTIVE: ColumnElement[bool] = Certificate.__table__.c.active
+_USER_ID = bindparam("user_id", type_=BigInteger)
+_COMPARED: dict[str, ColumnElement[bool]] = {
+    "hostname": Certificate.id.in_(
+        select(CertificateHostname.certificate_id).where(
+            CertificateHostname.user_id == _USER_ID,
+            CertificateHostname.hostname.in_(
+                [bindparam("hostname", type_=Text), bindparam("wildcard", type_=Text)]
+            ),
+        )
+    ),
+    "expires_before": Certificate.not_after
+    < bindparam("expires_before", type_=DateTime(timezone=True)),
+    "fingerprint": Certificate.fingerprint_sha256 == bindparam("fingerprint", type_=Text),
+    "trust": Certificate.trust == bindparam("trust", type_=Text),
+}
+
+
+def _statuses() -> dict[Status, ColumnElement[bool]]:
+    """What `views.status_of` says, in SQL."""
+    as_of = select(User.statuses_as_of).where(User.id == _USER_ID).scalar_subquery()
+    begun = func.coalesce(Certificate.not_before <= as_of, true())
+    unended = func.coalesce(Certificate.not_after >= as_of, true())
+    return {
+        "active": and_(Certificate.active, begun, unended),
+        "inactive": and_(~Certificate.active, begun, unended),
+        "expired": Certificate.not_after < as_of,
+        "not_yet_valid": and_(Certificate.not_before > as_of, unended),
+    }
+
+
+_STATUSES = _statuses()
+
+
+def _page_of(conditions: list[ColumnElement[bool]]) -> Select[*tuple[Any, ...]]:
+    """The revision of a user and a page of its certificates, in one statement.
+
+    A certificate that the page has no room for comes without its texts, and says by that that more
+    follow.
+    """
+    columns = {name: getattr(Certificate, name) for name in SHOWN}
+    size: Any = size_of(Certificate.body)
+    for name in _LARGE_OR_NULL:
+        size += func.coalesce(size_of(columns[name]), 0)
+    before = func.sum(size).over(order_by=Certificate.id) - size
+    for name in ("body", *_LARGE_OR_NULL):
+        columns[name] = case((before < _PAGE_SIZE, columns[name])).label(name)
+    page = (
+        select(*columns.values())
+        .where(
+            Certificate.user_id == _USER_ID,
+            likely(Certificate.id > bindparam("after", type_=BigInteger)),
+            *conditions,
+        )
+        .order_by(Certificate.id)
+        .limit(bindparam("limit", type_=BigInteger))
+        .subquery()
+    )
+    return (
+        select(User.certificates_revision, User.statuses_as_of, page)
+        .select_from(User)
+        .outerjoin(page, true())
+        .where(User.id == _USER_ID)
+        .order_by(page.c.id)
+    )
+
+
+def _views(rows: list[Row]) -> list[CertificateView]:
+    views = []
+    for _revision, as_of, *row in rows:
+        if row[_BODY] is None:
+            break
+        views.append(certificate_view(row, as_of))
+    return views
+
+
+def _names(hostname: str | None) -> tuple[str | None, str | None]:
+    """The name as certificates have it, and the wildcard that covers it."""
+    if hostname is None:
+        return None, None
+    # An IPv6 address may come as it stands in a URL.
+    hostname = hostname.removeprefix("[").removesuffix("]")
+    name = normalise(hostname) or hostname
+    return name, wildcard_of(name)
+
+
+def _page_name(user_id: int, tag: str, wanted: CertificateFilter) -> str:
+    return f"cc:certificates:{user_id}:{tag}:{tuple(wanted)!r}"

@@ -1,0 +1,199 @@
+"""What a certificate is uploaded as."""
+
+from collections.abc import Container, Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from ...errors import Finding
+from ...pki.submission import Material
+from .encoded_fields import decode_field, not_decodable
+
+_PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
+_FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"
+_BASE64 = f"({_FOUR})*({_FOUR}|[A-Za-z0-9+/_-]{{2}}(==)?|[A-Za-z0-9+/_-]{{3}}=?)(\\r?\\n)*"
+_FILE = {"pattern": f"^{_BASE64}$|-----BEGIN"}
+# Sent as base64, or a key as PEM.
+_FILES = ("private_key", "pkcs12")
+_NO_NUL = r"^[^\x00]*$"
+
+Body = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        pattern=_NO_NUL,
+        description="The certificate in PEM, alone or with its chain, in any order.",
+        examples=[_PEM],
+    ),
+]
+Chain = Annotated[
+    str,
+    Meta(
+        pattern=_NO_NUL,
+        description="The intermediates in PEM, where body has the certificate alone.",
+        examples=[_PEM],
+    ),
+]
+PrivateKey = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="Base64 of the key in PEM or DER: PKCS#8 (encrypted too), PKCS#1 or SEC1. "
+        "The PEM text itself is taken too, and base64 that is URL-safe, has line breaks or lacks "
+        "its padding; a finding then says so.",
+        examples=["LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCg=="],
+        extra_json_schema=_FILE,
+    ),
+]
+Pkcs12 = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="Base64 of a PKCS#12 file (.p12, .pfx), in place of body and private_key.",
+        examples=["MIIKPwIBAzCCCfUGCSqGSIb3DQ=="],
+        extra_json_schema=_FILE,
+    ),
+]
+Passphrase = Annotated[
+    Annotated[str, Meta(max_length=1024)] | None,
+    Meta(
+        description="What the key or the PKCS#12 file is encrypted with. Not stored.",
+        examples=["correct horse battery staple"],
+    ),
+]
+
+ActivateAt = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None,
+    Meta(
+        description="When it is to be served: a time in the future, at which it is valid.",
+        examples=["2026-12-24T00:00:00Z"],
+    ),
+]
+
+
+class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A certificate and its private key, as its owner has them: body and private_key, or pkcs12."""
+
+    # JSON Schema's words for it: one of these sets of fields must be there.
+    alternatives: ClassVar = (("body", "private_key"), ("pkcs12",))
+
+    body: Body = ""
+    chain: Chain = ""
+    private_key: PrivateKey = ""
+    pkcs12: Pkcs12 = ""
+    passphrase: Passphrase = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(***)"
+
+    def __post_init__(self) -> None:
+        sent = {name: getattr(self, name) for name in ("body", *_FILES)}
+        if self.faults({name: value for name, value in sent.items() if value}):
+            raise ValueError("body and private_key, or pkcs12")
+
+    @staticmethod
+    def faults(sent: Mapping[str, object]) -> list[Finding]:
+        """Faults of these fields together: one is missing, one too many, or cannot be
+        decoded. A field of a wrong type is None in `sent`."""
+        return [*_wrong_set(sent), *_undecodable(sent)]
+
+    def material(self) -> Material:
+        """What is to be examined."""
+        private_key, of_key = decode_field(self.private_key, "private_key")
+        pkcs12, of_file = decode_field(self.pkcs12, "pkcs12")
+        return Material(
+            self.body, self.chain, private_key, pkcs12, self.passphrase, (*of_key, *of_file)
+        )
+
+
+def _undecodable(sent: Mapping[str, object]) -> Iterator[Finding]:
+    for name in _FILES:
+        value = sent.get(name)
+        if isinstance(value, str):
+            try:
+                decode_field(value, name)
+            except ValueError:
+                yield not_decodable(name)
+
+
+def _wrong_set(names: Container[str]) -> list[Finding]:
+    if "pkcs12" not in names:
+        return [
+            Finding(
+                "required",
+                name,
+                f"{name} is missing.",
+                f"Send {name}; or, with neither body nor private_key, a PKCS#12 file as "
+                "pkcs12; see /docs.",
+            )
+            for name in ("body", "private_key")
+            if name not in names
+        ]
+    return [
+        Finding(
+            "conflicting_fields",
+            name,
+            f"{name} was sent as well as pkcs12, which has both certificate and key.",
+            "Send one or the other.",
+        )
+        for name in ("body", "private_key")
+        if name in names
+    ]
+
+
+GrantHostnames = Annotated[
+    bool,
+    Meta(
+        description="Grant the certificate's hostnames to the user, as if control of them was "
+        "proven (operators only)."
+    ),
+]
+
+
+class CertificateUpload(CertificateMaterial, kw_only=True):
+    """A certificate to store."""
+
+    active: Annotated[bool, Meta(description="Whether it is to be served at once.")] = False
+    activate_at: ActivateAt = None
+    grant_hostnames: GrantHostnames = False
+
+
+class Replacement(CertificateMaterial, kw_only=True):
+    """What a certificate is to be replaced with."""
+
+    allow_lost_hostnames: Annotated[
+        bool,
+        Meta(description="Replace it even if hostnames are then without a working certificate."),
+    ] = False
+    activate_at: ActivateAt = None
+    grant_hostnames: GrantHostnames = False
+
+
+class CertificateCheck(Replacement, kw_only=True):
+    """What is to be checked: the payload of an upload or of a replacement, as it is."""
+
+    active: Annotated[bool, Meta(description="Not looked at.")] = False
+
+
+class Rollback(msgspec.Struct, forbid_unknown_fields=True):
+    """The version that is to be served again."""
+
+    version: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Which.", examples=[1])]
+    allow_lost_hostnames: Annotated[
+        bool,
+        Meta(description="Roll back even if hostnames are then without a working certificate."),
+    ] = False
+
+
+class Activation(msgspec.Struct, forbid_unknown_fields=True):
+    """Whether a certificate is to be served."""
+
+    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    notify: Annotated[bool, Meta(description="Whether other systems are to be told.")] = True
+    allow_lost_hostnames: Annotated[
+        bool,
+        Meta(description="Deactivate it even if hostnames are then without a certificate."),
+    ] = False
+    grant_hostnames: GrantHostnames = False

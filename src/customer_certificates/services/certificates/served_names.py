@@ -1,0 +1,88 @@
+"""Hostnames that terminators serve are not taken off the air by mistake."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, select
+
+from ...errors import Conflict, Finding
+from ...gateways.database import Database, Transaction
+from ...gateways.database.sql_functions import items_of
+from ...models import Certificate, CertificateHostname, PrivateKey, Serving, Terminator
+from ...pki.names.hostnames import wildcard_of
+from ..hostnames.claims import as_json, names_of
+from ..hostnames.preview import lost
+from .candidates import DECIDING, OF_KEY, candidate_of
+from .versions.renewal_rules import is_served
+
+# A terminator that has not reported for longer is not live.
+_LIVE = timedelta(hours=24)
+
+
+class ServedNames:
+    """Tells which hostnames only one certificate keeps on the air."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._now = now
+        certificate_id: Any = bindparam("certificate_id", type_=BigInteger)
+        self._is_reported = database.prepare(
+            select(Serving.version)
+            .join(Terminator, Terminator.id == Serving.terminator_id)
+            .where(
+                Serving.certificate_id == certificate_id,
+                Serving.serves,
+                Terminator.seen_at >= bindparam("live", type_=DateTime(timezone=True)),
+            )
+            .limit(1)
+        )
+        names = items_of(bindparam("hostnames", type_=Text))
+        self._others = database.prepare(
+            select(CertificateHostname.hostname, *DECIDING)
+            .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
+            .outerjoin(PrivateKey, OF_KEY)
+            .where(
+                CertificateHostname.user_id == bindparam("user_id", type_=BigInteger),
+                CertificateHostname.hostname.in_(select(names.c.value)),
+                Certificate.active,
+                Certificate.id != certificate_id,
+            )
+        )
+
+    def require_kept(
+        self, session: Transaction, certificate: Certificate, field: str, *, allowed: bool
+    ) -> None:
+        """Raises Conflict if a live terminator serves this active certificate and no other one
+        is served for one of its hostnames, unless that is `allowed`."""
+        if allowed or not certificate.active:
+            return
+        live = self._now() - _LIVE
+        if not session.run(self._is_reported, certificate_id=certificate.id, live=live):
+            return
+        if names := self._only_here(session, certificate):
+            raise Conflict(
+                "A TLS terminator serves this certificate, and no other certificate has all its "
+                "hostnames; nothing was changed.",
+                errors=[_lost(name, field) for name in names],
+            )
+
+    def _only_here(self, session: Transaction, certificate: Certificate) -> list[str]:
+        names = names_of(certificate.hostnames)
+        rows = session.run(
+            self._others,
+            user_id=certificate.user_id,
+            certificate_id=certificate.id,
+            hostnames=as_json([*{*names, *map(wildcard_of, names)}]),
+        )
+        now = self._now()
+        kept = [name for name, *row in rows if is_served(candidate_of(tuple(row), (name,)), now)]
+        return lost(names, kept)
+
+
+def _lost(name: str, field: str) -> Finding:
+    return Finding(
+        "hostnames_lost",
+        field,
+        f"{name} is served with this certificate, and no other active certificate has it.",
+        "Activate another certificate for it first, or set allow_lost_hostnames to true.",
+    )

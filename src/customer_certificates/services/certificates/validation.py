@@ -1,0 +1,109 @@
+"""Uploads are examined, outside this process, before anything is stored."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from ...crypto.secret import Secret
+from ...errors import Finding, Invalid
+from ...gateways.sandbox.pool import Children, TooCostly
+from ...pki.examination import Request, decode, encode
+from ...pki.submission import Examined, Material
+from .intermediates import Intermediates
+from .requests import CertificateMaterial
+
+# A chain that lacks more intermediates than this, one after the other, is not a web server's.
+_LONGEST_COMPLETION = 4
+# Uploads that could not be examined to the end, that would show a private key in lists, or that are
+# large texts without certificates.
+_NEVER_STORED = {"key_too_costly", "key_in_body", "examination_failed", "unreadable_too_long"}
+_FAILED = Finding(
+    "examination_failed",
+    "body",
+    "The service failed at reading this, which is a defect of the service.",
+    "Send it in another form (the certificate alone, the key as PKCS#8), and tell the operator.",
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Inspection:
+    """What was sent is understood, and its chain completed with intermediates seen before."""
+
+    def __init__(
+        self,
+        children: Children,
+        intermediates: Intermediates,
+        now: Callable[[], datetime],
+        *,
+        enforce: bool,
+    ) -> None:
+        """`enforce`: what has an error is refused; otherwise it is stored with its findings."""
+        self._children = children
+        self._intermediates = intermediates
+        self._now = now
+        self.enforces = enforce
+
+    def examine(self, user_id: int, sent: CertificateMaterial) -> Examined:
+        """What `sent` is. Raises Unavailable."""
+        return self._examined(user_id, sent.material())
+
+    def examine_chain(self, user_id: int, chain_pem: str) -> Examined:
+        """Examines a stored chain, without its key. Raises Unavailable."""
+        return self._examined(user_id, Material(chain_pem))
+
+    def accepts(self, examined: Examined) -> bool:
+        """Whether it would be stored."""
+        return not any(
+            finding.code in _NEVER_STORED or (self.enforces and finding.severity == "error")
+            for finding in examined.findings
+        )
+
+    def require(self, examined: Examined) -> None:
+        """Raises Invalid with everything that was found, where it is not accepted."""
+        if not self.accepts(examined):
+            errors = sum(finding.severity == "error" for finding in examined.findings)
+            raise Invalid(
+                f"The certificate cannot be accepted: {errors} error{'s' if errors > 1 else ''} "
+                "found; nothing was stored.",
+                errors=examined.findings,
+            )
+
+    def _examined(self, user_id: int, material: Material) -> Examined:
+        now = self._now()
+        known: list[bytes] = []
+        examined = self._run(material, now, known)
+        for _ in range(_LONGEST_COMPLETION):
+            if examined.missing_issuer is None:
+                break
+            found = self._intermediates.find(user_id, examined.missing_issuer, known)
+            if not found:
+                break
+            known += found
+            examined = self._run(material, now, known)
+        return examined
+
+    def _run(self, material: Material, now: datetime, known: list[bytes]) -> Examined:
+        try:
+            return decode(self._children.run(encode(Request(material, now, tuple(known)))))
+        except TooCostly:
+            return _unread(material, _ended("pkcs12" if material.pkcs12 else "private_key"))
+        except RuntimeError as defect:
+            # Of ours or of a library's; its text has nothing of what was sent.
+            _log.error("An examination failed. %s", defect)
+            return _unread(material, _FAILED)
+
+
+def _unread(material: Material, why: Finding) -> Examined:
+    private_key = Secret(material.private_key or material.pkcs12)
+    return Examined((why,), "opaque", material.body, private_key)
+
+
+def _ended(field: str) -> Finding:
+    return Finding(
+        "key_too_costly",
+        field,
+        "Reading this took more than 2 seconds of CPU time or 256 MiB of memory.",
+        "Send an ordinary key (RSA of 2048 to 4096 bits, ECDSA P-256 or P-384) and certificate; "
+        "if the key is encrypted, decrypt it first.",
+    )

@@ -1,0 +1,193 @@
+"""Scheduled cutovers are made when their time has come (docs/decisions/0035)."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import DateTime, bindparam, func, select
+
+from ....errors import Conflict, Finding, NotFound
+from ....gateways.database import Database, Transaction
+from ....models import Certificate
+from ...audit.log import Audit
+from ...events.log import Events, EventType, state_of
+from ...hostnames.findings import without_hostname_findings
+from ...hostnames.ownership import Hostnames, evidence_of_row
+from ...keys.private_keys import PrivateKeys
+from ...principal import Caller
+from ...quotas.usage import Usage
+from ...revisions import Revisions
+from ..contents import certificate_path, locked_certificate
+from .pending import PendingVersions, content_of_row, pending_state
+from .renewal_rules import candidate_of_content, require_served_at
+from .store import VersionStore
+
+_MOST_IN_A_RUN = 500
+_LONGEST_RUN = timedelta(seconds=10)
+_WORKER = Caller("command", "work", "")
+_ACTION = "certificate.cut_over"
+
+_log = logging.getLogger(__name__)
+
+
+class Cutovers:
+    """Makes each cutover in a transaction of its own, under the lock of the user's row: another
+    worker, or this one after a crash, finds done what is done."""
+
+    def __init__(
+        self,
+        database: Database,
+        hostnames: Hostnames,
+        audit: Audit,
+        events: Events,
+        now: Callable[[], datetime],
+    ) -> None:
+        private_keys = PrivateKeys(database)
+        self._database = database
+        self._hostnames = hostnames
+        self._revisions = Revisions(database, now)
+        self._store = VersionStore(database, self._hostnames, self._revisions, private_keys, now)
+        self._pending = PendingVersions(private_keys)
+        self._usage = Usage(database)
+        self._audit = audit
+        self._events = events
+        self._now = now
+        # One of each user's first: whoever has many of them keeps nobody else waiting.
+        turn = func.row_number().over(
+            partition_by=Certificate.user_id, order_by=(Certificate.activate_at, Certificate.id)
+        )
+        due = (
+            select(Certificate.user_id, Certificate.id, Certificate.activate_at, turn.label("turn"))
+            .where(Certificate.activate_at <= bindparam("now", type_=DateTime(timezone=True)))
+            .subquery()
+        )
+        self._due = database.prepare(
+            select(due.c.user_id, due.c.id)
+            .order_by(due.c.turn, due.c.activate_at, due.c.id)
+            .limit(_MOST_IN_A_RUN),
+            tenant=None,
+        )
+
+    def run(self) -> int:
+        """Makes cutovers that are due; says how many. What is left is the next run's. Raises
+        Unavailable."""
+        now = self._now()
+        end, made = now + _LONGEST_RUN, 0
+        for user_id, certificate_id in self._due(now=now):
+            if self._now() > end:
+                break
+            try:
+                made += self._cut_over(user_id, certificate_id)
+            except NotFound:
+                continue
+            except Exception:
+                # One that fails must not keep those behind it waiting; it stays due.
+                _log.exception("The cutover of certificate %s failed", certificate_id)
+        return made
+
+    def _cut_over(self, user_id: int, certificate_id: int) -> bool:
+        pending = None
+        try:
+            with self._database.begin(user_id) as session:
+                certificate = locked_certificate(session, user_id, certificate_id)
+                if not self._is_due(certificate):
+                    return False
+                pending = certificate.pending
+                self._perform(session, certificate)
+                return True
+        except Conflict as refusal:
+            self._give_up(user_id, certificate_id, pending, refusal)
+            return False
+
+    def _is_due(self, certificate: Certificate) -> bool:
+        return certificate.activate_at is not None and certificate.activate_at <= self._now()
+
+    def _perform(self, session: Transaction, certificate: Certificate) -> None:
+        """Raises Conflict if what is to take over would not be served now, or if the user cannot
+        have a hostname now."""
+        now = self._now()
+        waiting = self._pending.find(session, certificate)
+        stored = self._usage.measure(session, certificate.id)
+        content = content_of_row(waiting or certificate)
+        require_served_at(candidate_of_content(content, certificate), now, ())
+        kind: EventType
+        if waiting:
+            kind = "certificate.replaced"
+            self._pending.release(session, certificate)
+            self._store.put(session, certificate, {**content, "updated_at": now})
+        else:
+            kind = "certificate.activated"
+            certificate.active = True
+            certificate.findings = without_hostname_findings(certificate.findings)
+            certificate.watch_expiry(now)
+            session.flush()
+            self._hostnames.claim(
+                session,
+                certificate.user_id,
+                certificate.hostnames,
+                evidence_of_row(certificate, now),
+            )
+            self._revisions.replace(session, certificate.user_id)
+        certificate.activate_at = certificate.pending = None
+        session.flush()
+        self._usage.settle(session, certificate.user_id, certificate.id, stored, enforce=False)
+        self._record(session, certificate, kind)
+
+    def _give_up(
+        self, user_id: int, certificate_id: int, pending: str | None, refusal: Conflict
+    ) -> None:
+        """The present version stays; a finding of it and an event say why."""
+        with self._database.begin(user_id) as session:
+            certificate = locked_certificate(session, user_id, certificate_id)
+            if certificate.pending != pending or not self._is_due(certificate):
+                return
+            failed = pending_state(certificate)
+            stored = self._usage.measure(session, certificate_id)
+            self._pending.remove(session, certificate)
+            failure = _failure(failed.version, refusal)
+            findings = msgspec.json.decode(certificate.findings, type=list[Finding])
+            # Only the last failure: the list must not grow with each.
+            findings = [one for one in findings if one.code != failure.code] + [failure]
+            certificate.findings = msgspec.json.encode(findings).decode()
+            certificate.watch_expiry(self._now())
+            session.flush()
+            self._usage.settle(session, user_id, certificate_id, stored, enforce=False)
+            self._revisions.replace(session, user_id)
+            told = self._events.calls("certificate.cutover_failed", user_id, failed)
+            self._audit.record(
+                session,
+                _WORKER,
+                _ACTION,
+                user_id,
+                certificate_path(user_id, certificate_id),
+                outcome="refused",
+                detail={"reasons": sorted({finding.code for finding in refusal.errors})},
+                also=told,
+            )
+
+    def _record(self, session: Transaction, certificate: Certificate, kind: EventType) -> None:
+        user_id = certificate.user_id
+        self._audit.record(
+            session,
+            _WORKER,
+            _ACTION,
+            user_id,
+            certificate_path(user_id, certificate.id),
+            detail={
+                "version": certificate.version,
+                "fingerprint_sha256": certificate.fingerprint_sha256,
+            },
+            also=self._events.calls(kind, user_id, state_of(certificate)),
+        )
+
+
+def _failure(version: int, refusal: Conflict) -> Finding:
+    reasons = " ".join(finding.detail for finding in refusal.errors)
+    return Finding(
+        "cutover_failed",
+        "activate_at",
+        f"Version {version} was to be served, and could not be. {reasons}",
+        "Correct that, and upload the certificate again.",
+        "warning",
+    )

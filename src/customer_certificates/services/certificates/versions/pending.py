@@ -1,0 +1,146 @@
+"""Scheduled cutovers: the version that waits, its key, and what is shown of it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, insert, select, update
+
+from ....crypto.secret import Secret
+from ....errors import NotFound
+from ....gateways.database import Transaction
+from ....models import CONTENT, Certificate, CertificateVersion
+from ...events.log import CertificateState
+from ...keys.data_keys import UserKeys
+from ...keys.private_keys import PrivateKeys
+from ..views import PendingView
+
+
+class PendingVersions:
+    """Schedules cutovers within the transaction of a use case that has locked the certificate.
+
+    A version that waits has the number after the present one, and its key is sealed for that. So
+    the cutover itself needs no key.
+    """
+
+    def __init__(self, private_keys: PrivateKeys) -> None:
+        self._private_keys = private_keys
+
+    def find(self, session: Transaction, certificate: Certificate) -> CertificateVersion | None:
+        """The version that waits; None: there is none, though `activate_at` may be set."""
+        if certificate.activate_at is None:
+            return None
+        return session.scalars(
+            select(CertificateVersion).where(*_next_of(certificate))
+        ).one_or_none()
+
+    def activation(self, session: Transaction, certificate: Certificate) -> datetime | None:
+        """When the certificate, as it is, becomes active; None: never, or another version waits."""
+        return None if self.find(session, certificate) else certificate.activate_at
+
+    def put(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate: Certificate,
+        content: Mapping[str, Any],
+        key: Secret,
+        at: datetime,
+    ) -> None:
+        """Has `content` take over at `at`, in place of what waited before."""
+        self.remove(session, certificate)
+        version = certificate.version + 1
+        session.execute(
+            insert(CertificateVersion).values(
+                certificate_id=certificate.id, version=version, **content
+            )
+        )
+        self._private_keys.add(session, keys, certificate.id, version, key)
+        _show(certificate, content, version, at)
+        session.flush()
+
+    def remove(self, session: Transaction, certificate: Certificate) -> None:
+        """Cancels the cutover. What waits is deleted with its key."""
+        if self.find(session, certificate):
+            self.release(session, certificate)
+            self._private_keys.remove(session, certificate.id, certificate.version + 1)
+        certificate.activate_at = certificate.pending = None
+        session.flush()
+
+    def release(self, session: Transaction, certificate: Certificate) -> None:
+        """Deletes the version that waits; its key stays, for the version that it is to become."""
+        session.execute(
+            delete(CertificateVersion)
+            .where(*_next_of(certificate))
+            .execution_options(synchronize_session=False)
+        )
+
+    def make_room(self, session: Transaction, keys: UserKeys, certificate: Certificate) -> None:
+        """Gives the version that waits the number after the next one."""
+        waiting = self.find(session, certificate)
+        if waiting is None or certificate.activate_at is None:
+            return
+        version = waiting.version
+        key = self._private_keys.open(session, keys, certificate.id, version)
+        session.execute(
+            update(CertificateVersion)
+            .where(*_next_of(certificate))
+            .values(version=version + 1)
+            .execution_options(synchronize_session=False)
+        )
+        self._private_keys.add(session, keys, certificate.id, version + 1, key)
+        self._private_keys.remove(session, certificate.id, version)
+        _show(certificate, content_of_row(waiting), version + 1, certificate.activate_at)
+
+
+def schedule_activation(certificate: Certificate, at: datetime) -> None:
+    """Has the certificate, as it is, become active at `at`."""
+    _show(certificate, content_of_row(certificate), certificate.version, at)
+
+
+def content_of_row(row: Certificate | CertificateVersion) -> dict[str, Any]:
+    """The columns CONTENT of a row."""
+    return {name: getattr(row, name) for name in CONTENT}
+
+
+def shown(content: Mapping[str, Any], version: int, at: datetime) -> str:
+    """The JSON of the PendingView of a version that is to be served from `at` on."""
+    return msgspec.json.encode(
+        PendingView(
+            version,
+            at,
+            msgspec.Raw(content["hostnames"].encode()),  # pyrefly: ignore[bad-argument-type]
+            content["not_before"],
+            content["not_after"],
+            content["fingerprint_sha256"],
+            msgspec.Raw(content["findings"].encode()),  # pyrefly: ignore[bad-argument-type]
+        )
+    ).decode()
+
+
+def pending_state(certificate: Certificate) -> CertificateState:
+    """How the version that is to take over stands, for an event; it is not active yet."""
+    if certificate.pending is None:
+        raise NotFound(f"No cutover of certificate {certificate.id} is scheduled.")
+    view = msgspec.json.decode(certificate.pending, type=PendingView)
+    return CertificateState(
+        certificate.id,
+        view.version,
+        False,
+        msgspec.json.encode(view.hostnames).decode(),
+        view.not_after,
+        view.fingerprint_sha256,
+    )
+
+
+def _show(certificate: Certificate, content: Mapping[str, Any], version: int, at: datetime) -> None:
+    certificate.activate_at = at
+    certificate.pending = shown(content, version, at)
+
+
+def _next_of(certificate: Certificate) -> tuple[Any, ...]:
+    return (
+        CertificateVersion.certificate_id == certificate.id,
+        CertificateVersion.version == certificate.version + 1,
+    )

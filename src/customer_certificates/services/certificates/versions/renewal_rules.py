@@ -1,0 +1,209 @@
+"""When a new version may take over from the present one, and what a refusal says. No I/O."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ....errors import Conflict, Finding, Invalid
+from ....models import Certificate
+from ....pki.selection import Candidate, key_type_of, why_not_servable
+from ...hostnames.claims import names_of
+from ...hostnames.preview import lost
+from ..servability import explained
+from ..views import PendingView
+
+_OVERRIDE = 'or send "allow_lost_hostnames": true to do it anyway.'
+_CANCEL = f"Cancel the cutover first, {_OVERRIDE}"
+
+
+def candidate_of_content(content: Mapping[str, Any], certificate: Certificate | None) -> Candidate:
+    """A candidate with the columns CONTENT, whose key is stored with it; `certificate` is the one
+    that has them or is to have them, None for a new one."""
+    algorithm = content["key_algorithm"]
+    return Candidate(
+        certificate.id if certificate else 0,
+        certificate.user_id if certificate else 0,
+        certificate.version if certificate else 1,
+        certificate.active if certificate else False,
+        names_of(content["hostnames"]),
+        content["not_before"],
+        content["not_after"],
+        content["trust"],
+        algorithm and key_type_of(algorithm),
+        True,
+        content["serve_not_before"],
+        content["serve_not_after"],
+        content["not_servable"],
+    )
+
+
+def requested_time(activate_at: datetime | None, now: datetime, *, active: bool) -> datetime | None:
+    """`activate_at` in UTC. Raises Invalid if it is not in the future, or comes with `active`."""
+    if activate_at is None:
+        return None
+    try:
+        at = activate_at.astimezone(UTC)
+    except OverflowError:
+        at = None
+    findings = []
+    if at is None or at <= now:
+        findings.append(
+            Finding(
+                "invalid_value",
+                "activate_at",
+                f"activate_at must be in the future; it is {_time(now)} now.",
+                "Send a later time, or leave it out.",
+            )
+        )
+    if active:
+        findings.append(
+            Finding(
+                "conflicting_fields",
+                "activate_at",
+                '"active": true activates the certificate at once, activate_at later.',
+                "Send one or the other.",
+            )
+        )
+    if findings:
+        raise Invalid("activate_at cannot be accepted; nothing was stored.", errors=findings)
+    return at
+
+
+def require_served_at(
+    new: Candidate, at: datetime, findings: Sequence[Finding], field: str = "activate_at"
+) -> None:
+    """Raises Conflict, with all `findings` about it, if `new` would not be served at `at`."""
+    if errors := _not_served_at(new, at, field):
+        raise Conflict(
+            "The certificate would not be served at that time; nothing was changed.",
+            errors=[*errors, *findings],
+        )
+
+
+def require_takeover(
+    present: Candidate,
+    new: Candidate,
+    start: datetime,
+    now: datetime,
+    findings: Iterable[Finding],
+    field: str,
+    *,
+    allowed: bool,
+) -> None:
+    """Raises Conflict if hostnames would be without a working certificate because `new` takes over
+    from `present` at `start`, unless that is `allowed`. All `findings` about `new` come with it.
+
+    A scheduled version must be servable at `start` in any case.
+    """
+    errors: list[Finding] = []
+    if not allowed:
+        errors += [_lost(name, field) for name in lost(present.hostnames, new.hostnames)]
+    is_protected = is_served(present, now, start)
+    if start > now or (is_protected and not allowed):
+        errors += _not_served_at(new, start, field)
+    if is_protected and not allowed and (end := present.served_until) and start > end:
+        errors.append(_gap(end, start, field))
+    if errors:
+        raise Conflict(
+            "The new certificate cannot take over from the present one; nothing was changed.",
+            errors=[*errors, *findings],
+        )
+
+
+def require_pending_keeps(
+    certificate: Certificate, content: Mapping[str, Any], *, allowed: bool
+) -> None:
+    """Raises Conflict if the pending version lacks hostnames that a rollback to `content` brings
+    back, or takes over only after `content` has expired, unless that is `allowed`."""
+    if allowed or certificate.pending is None:
+        return
+    view = msgspec.json.decode(certificate.pending, type=PendingView)
+    if view.version == certificate.version:
+        return
+    agreed = lost(names_of(certificate.hostnames), view.hostnames)
+    names = lost(names_of(content["hostnames"]), view.hostnames)
+    errors = [
+        Finding(
+            "hostnames_lost",
+            "version",
+            f"{name} is a name of that version, and not of the pending one.",
+            _CANCEL,
+        )
+        for name in names
+        if name not in agreed
+    ]
+    end = candidate_of_content(content, certificate).served_until
+    if certificate.active and end and view.activate_at > end:
+        errors.append(
+            Finding(
+                "present_expires_first",
+                "version",
+                f"That version is good until {_time(end)}, and the pending one takes over at "
+                f"{_time(view.activate_at)}: nothing would be served in between.",
+                _CANCEL,
+            )
+        )
+    if errors:
+        raise Conflict(
+            "The pending version cannot take over from that one; nothing was changed.",
+            errors=errors,
+        )
+
+
+def is_served(one: Candidate, now: datetime, until: datetime | None = None) -> bool:
+    """Whether servers are given it now, or at some time `until` then, as far as it depends on `one`
+    alone."""
+    begin = max(now, one.served_from or now)
+    return one.active and begin <= (until or now) and why_not_servable(one, begin) is None
+
+
+def start_of(
+    new: Candidate, activate_at: datetime | None, now: datetime, *, allowed: bool
+) -> datetime:
+    """When `new` takes over: at the time that was asked for, or as soon as it is valid. What no
+    server can be given even then takes over at once, if that is `allowed`."""
+    if activate_at:
+        return activate_at
+    start = max(now, new.served_from or now)
+    return now if allowed and why_not_servable(new, start) else start
+
+
+def _not_served_at(new: Candidate, at: datetime, field: str) -> list[Finding]:
+    reason = why_not_servable(new, at)
+    if reason is None:
+        return []
+    return [
+        Finding(
+            "would_not_be_served",
+            field,
+            f"TLS servers would not be given it at {_time(at)}. {explained(new, reason)}",
+            "Choose another time, or another certificate."
+            if field == "activate_at"
+            else f"Choose one that can be served then, {_OVERRIDE}",
+        )
+    ]
+
+
+def _gap(end: datetime, start: datetime, field: str) -> Finding:
+    return Finding(
+        "present_expires_first",
+        field,
+        f"The present certificate is good until {_time(end)}, and the new one takes over at "
+        f"{_time(start)}: nothing would be served in between.",
+        f"Send a certificate that takes over earlier, {_OVERRIDE}",
+    )
+
+
+def _lost(name: str, field: str) -> Finding:
+    return Finding(
+        "hostnames_lost",
+        field,
+        f"{name} is a name of the present certificate, and not of the new one.",
+        f"Send a certificate for all of them, {_OVERRIDE}",
+    )
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

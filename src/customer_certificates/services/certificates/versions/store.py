@@ -1,0 +1,88 @@
+"""The next version of a certificate is stored, and the last five are kept."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from ....gateways.database import Database, Transaction
+from ....models import CONTENT, Certificate, CertificateVersion
+from ....pki.names.ownership import Evidence
+from ...hostnames.ownership import Hostnames, evidence_of_row
+from ...keys.private_keys import PrivateKeys
+from ...revisions import DATES, Revisions
+
+# The present one among them.
+KEPT = 5
+
+
+class VersionStore:
+    """Does within a transaction what every replacement has in common."""
+
+    def __init__(
+        self,
+        database: Database,
+        hostnames: Hostnames,
+        revisions: Revisions,
+        private_keys: PrivateKeys,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._hostnames = hostnames
+        self._revisions = revisions
+        self._private_keys = private_keys
+        self._now = now
+        certificate_id: Any = bindparam("certificate_id")
+        kept = ("version", *CONTENT)
+        self._keep = database.prepare(
+            insert(CertificateVersion).from_select(
+                ["certificate_id", *kept],
+                select(Certificate.id, *(getattr(Certificate, name) for name in kept)).where(
+                    Certificate.id == certificate_id
+                ),
+            )
+        )
+        self._drop = database.prepare(
+            delete(CertificateVersion).where(
+                CertificateVersion.certificate_id == certificate_id,
+                CertificateVersion.version <= bindparam("version"),
+            )
+        )
+
+    def put(
+        self,
+        session: Transaction,
+        certificate: Certificate,
+        content: Mapping[str, Any],
+        granted: Evidence | None = None,
+    ) -> None:
+        """Makes `content` the next version of a certificate that is locked. The key of that version
+        is stored by the caller. If an operator has `granted` the hostnames, that proves them.
+
+        Raises Conflict if the user cannot have a hostname.
+        """
+        user_id, certificate_id = certificate.user_id, certificate.id
+        before = certificate.hostnames
+        session.run(self._keep, certificate_id=certificate_id)
+        certificate.version += 1
+        for name, value in content.items():
+            setattr(certificate, name, value)
+        certificate.watch_expiry(self._now())
+        session.flush()
+        dropped = certificate.version - KEPT
+        session.run(self._drop, certificate_id=certificate_id, version=dropped)
+        self._private_keys.drop(session, certificate_id, dropped)
+        self._hostnames.of_certificates.replace(
+            session, user_id, certificate_id, certificate.hostnames
+        )
+        if certificate.active:
+            evidence = granted or evidence_of_row(certificate, self._now())
+            self._hostnames.claim(
+                session, user_id, certificate.hostnames, evidence, no_longer=before
+            )
+        elif granted:
+            self._hostnames.claim(session, user_id, certificate.hostnames, granted)
+        statement, values = self._revisions.added(
+            user_id, {name: getattr(certificate, name) for name in DATES}
+        )
+        session.run(statement, **values)

@@ -1,0 +1,365 @@
+"""What the outside is shown of a row, as bytes, and the entity tags that name those bytes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ...errors import Finding, PreconditionFailed
+from ...models import Certificate
+from ...pki.selection import Candidate, NotServableReason, why_not_servable
+from ...pki.submission import (
+    FINGERPRINT,
+    HOSTNAMES,
+    ISSUER,
+    KEY_ALGORITHM,
+    NOT_AFTER,
+    NOT_BEFORE,
+    SERIAL,
+    SIGNATURE_ALGORITHM,
+    SPKI,
+    SUBJECT,
+    Examined,
+    Leaf,
+    NotServable,
+    Trust,
+)
+from ..hostnames.preview import HostnameChanges
+
+# Part of every tag and of every cached page's name: raise it when what a list shows changes, so
+# that neither a client nor another version of the service takes the old form for the new.
+REPRESENTATION = 3
+
+Status = Literal["active", "inactive", "expired", "not_yet_valid"]
+
+encode = msgspec.json.Encoder().encode
+
+_PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
+
+SERVABLE = Meta(
+    description="Whether a server may be given it at this time, if it is active.", examples=[True]
+)
+NOT_SERVABLE_REASON = Meta(
+    description="Why not, for programs; `findings` say more. opaque: it could not be read. no_key:"
+    " it has no private key that can be used. not_loadable: TLS servers cannot load it with its"
+    " key. chain_expired, chain_not_yet_valid: an intermediate is not valid at this time."
+)
+_Trust = Annotated[
+    Trust,
+    Meta(
+        description="public: its chain leads to a root that browsers trust. private: to a root "
+        "that was sent along. self_signed: it is its own issuer. incomplete: an issuer is "
+        "missing. opaque: it could not be read.",
+        examples=["public"],
+    ),
+]
+_Hostnames = Annotated[list[str], HOSTNAMES]
+_NotBefore = Annotated[datetime | None, NOT_BEFORE]
+_NotAfter = Annotated[datetime | None, NOT_AFTER]
+_Fingerprint = Annotated[str | None, FINGERPRINT]
+_ChainPem = Annotated[
+    str | None,
+    Meta(
+        description="What is to be served: the leaf first, then its intermediates in order.",
+        examples=[_PEM],
+    ),
+]
+
+
+class UserView(msgspec.Struct, kw_only=False):
+    """A user, without anything secret."""
+
+    id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
+    name: Annotated[str, Meta(description="What to call the user.", examples=["Ada Lovelace"])]
+    email: Annotated[str, Meta(description="As it was last written.", examples=["ada@example.com"])]
+    email_verified: Annotated[
+        bool,
+        Meta(
+            description="Whether the address is known to be the user's; no notice is mailed to it "
+            "before.",
+            examples=[False],
+        ),
+    ]
+    created_at: Annotated[
+        datetime,
+        Meta(tz=True, description="When it was registered.", examples=["2026-11-23T09:30:00Z"]),
+    ]
+
+
+class PendingView(msgspec.Struct):
+    """A scheduled cutover: this version will be served from `activate_at` on."""
+
+    version: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="The version that takes over; the present one, if that becomes active.",
+            examples=[2],
+        ),
+    ]
+    activate_at: Annotated[
+        datetime, Meta(tz=True, description="When.", examples=["2026-12-24T00:00:00Z"])
+    ]
+    hostnames: _Hostnames
+    not_before: _NotBefore
+    not_after: _NotAfter
+    fingerprint_sha256: _Fingerprint
+    findings: Annotated[list[Finding], Meta(description="What was found when it was uploaded.")]
+
+
+_Pending = Annotated[
+    PendingView | None, Meta(description="The scheduled cutover; null: none is scheduled.")
+]
+
+
+class CertificateView(msgspec.Struct):
+    """A certificate, without its private key; what could not be understood of it is null."""
+
+    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
+    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
+    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    status: Annotated[
+        Status,
+        Meta(
+            description="expired or not_yet_valid where its dates say so; else as `active`.",
+            examples=["active"],
+        ),
+    ]
+    servable: Annotated[bool, SERVABLE]
+    not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
+    version: Annotated[
+        int, Meta(ge=1, description="1, and one more each time it is replaced.", examples=[1])
+    ]
+    trust: _Trust
+    hostnames: _Hostnames
+    subject: Annotated[str | None, SUBJECT]
+    issuer: Annotated[str | None, ISSUER]
+    serial: Annotated[str | None, SERIAL]
+    not_before: _NotBefore
+    not_after: _NotAfter
+    key_algorithm: Annotated[str | None, KEY_ALGORITHM]
+    signature_algorithm: Annotated[str | None, SIGNATURE_ALGORITHM]
+    fingerprint_sha256: _Fingerprint
+    spki_sha256: Annotated[str | None, SPKI]
+    findings: Annotated[
+        list[Finding],
+        Meta(description="What was found when it was uploaded; `status` says what holds now."),
+    ]
+    body: Annotated[
+        str,
+        Meta(
+            description="The certificates that were uploaded, in PEM and in their order. If "
+            "something could not be read: the text as it was uploaded, up to 16 KiB.",
+            examples=[_PEM],
+        ),
+    ]
+    chain: Annotated[
+        str | None,
+        Meta(description="The same of the chain, if it was uploaded apart.", examples=[None]),
+    ]
+    chain_pem: _ChainPem
+    pending: _Pending
+    created_at: Annotated[
+        datetime,
+        Meta(tz=True, description="When it was uploaded.", examples=["2026-11-23T09:30:00Z"]),
+    ]
+    updated_at: Annotated[
+        datetime,
+        Meta(tz=True, description="When this version was.", examples=["2026-11-23T09:30:00Z"]),
+    ]
+
+
+class ServingView(msgspec.Struct):
+    """Who serves a certificate."""
+
+    terminator: Annotated[str, Meta(description="What it is called.", examples=["edge-1"])]
+    version: Annotated[int, Meta(ge=1, description="The version that it serves.", examples=[1])]
+    since: Annotated[
+        datetime,
+        Meta(tz=True, description="When it first said so.", examples=["2026-11-25T09:30:00Z"]),
+    ]
+    verified: Annotated[
+        bool | None, Meta(description="Whether a probe was served it; null: none has asked.")
+    ]
+
+
+class CertificateDetail(CertificateView):
+    """A certificate, and what serves it."""
+
+    serving: Annotated[
+        list[ServingView], Meta(description="By which terminators it is served, as they report.")
+    ]
+
+
+class UploadView(msgspec.Struct):
+    """A certificate that was stored, and what was found in it."""
+
+    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
+    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
+    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    servable: Annotated[bool, SERVABLE]
+    not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
+    trust: _Trust
+    hostnames: _Hostnames
+    not_before: _NotBefore
+    not_after: _NotAfter
+    fingerprint_sha256: _Fingerprint
+    findings: Annotated[list[Finding], Meta(description="All that was found, errors first.")]
+    pending: _Pending = None
+
+
+class CheckView(msgspec.Struct):
+    """What would be stored, and what activating it would change."""
+
+    accepted: Annotated[bool, Meta(description="Whether an upload of it would be stored.")]
+    servable: Annotated[bool, SERVABLE]
+    not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
+    trust: _Trust
+    certificate: Annotated[
+        Leaf | None, Meta(description="What it is; null where it could not be read.")
+    ]
+    chain_pem: _ChainPem
+    findings: Annotated[list[Finding], Meta(description="All that was found, errors first.")]
+    hostnames: Annotated[
+        HostnameChanges, Meta(description="What activating it would change for its hostnames.")
+    ]
+
+
+# Of the columns below, those that are not shown as they are.
+_SERVING = ("serve_not_before", "serve_not_after", "not_servable")
+# The columns of a row that `certificate_view` reads, in its order.
+SHOWN = (
+    "id",
+    "user_id",
+    "active",
+    "version",
+    "trust",
+    "hostnames",
+    "subject",
+    "issuer",
+    "serial",
+    "not_before",
+    "not_after",
+    "key_algorithm",
+    "signature_algorithm",
+    "fingerprint_sha256",
+    "spki_sha256",
+    "findings",
+    "body",
+    "chain",
+    "chain_pem",
+    "pending",
+    "created_at",
+    "updated_at",
+    *_SERVING,
+)
+_Dates = tuple[datetime | None, datetime | None]
+_TRUST = SHOWN.index("trust")
+_HOSTNAMES, _FINDINGS = SHOWN.index("hostnames"), SHOWN.index("findings")
+_PENDING = SHOWN.index("pending")
+_NOT_BEFORE, _NOT_AFTER = SHOWN.index("not_before"), SHOWN.index("not_after")
+
+
+def certificate_view(row: Sequence[Any], as_of: datetime) -> CertificateView:
+    """The certificate of a row with the columns SHOWN, and the status that it has at `as_of`."""
+    *values, serve_not_before, serve_not_after, not_servable = row
+    # JSON already.
+    values[_HOSTNAMES] = msgspec.Raw(values[_HOSTNAMES].encode())
+    values[_FINDINGS] = msgspec.Raw(values[_FINDINGS].encode())
+    if pending := values[_PENDING]:
+        values[_PENDING] = msgspec.Raw(pending.encode())
+    values[-1] = values[-1] or values[-2]
+    begin, end = row[_NOT_BEFORE], row[_NOT_AFTER]
+    window = (serve_not_before, serve_not_after)
+    reason = not_servable_reason(row[_TRUST], (begin, end), window, not_servable, as_of)
+    values[3:3] = [status_of(row[2], begin, end, as_of), reason is None, reason]
+    return CertificateView(*values)
+
+
+def not_servable_reason(
+    trust: Trust,
+    valid: _Dates,
+    served: _Dates,
+    not_servable: NotServable | None,
+    as_of: datetime,
+) -> NotServableReason | None:
+    """Why no server may be given a certificate at `as_of`; None: one may."""
+    candidate = Candidate(0, 0, 0, True, (), *valid, trust, None, True, *served, not_servable)
+    return why_not_servable(candidate, as_of)
+
+
+def reason_of(examined: Examined, as_of: datetime) -> NotServableReason | None:
+    """The same of what was uploaded."""
+    leaf = examined.leaf
+    valid = (leaf.not_before, leaf.not_after) if leaf else (None, None)
+    served = (examined.serve_not_before, examined.serve_not_after)
+    return not_servable_reason(examined.trust, valid, served, examined.not_servable, as_of)
+
+
+def view_of(certificate: Certificate, as_of: datetime) -> CertificateView:
+    """The same of a certificate that is being changed."""
+    return certificate_view([getattr(certificate, name) for name in SHOWN], as_of)
+
+
+def status_of(
+    active: bool, not_before: datetime | None, not_after: datetime | None, as_of: datetime
+) -> Status:
+    """What a certificate is at `as_of`; it is valid through the instant `not_after`."""
+    if not_after and as_of > not_after:
+        return "expired"
+    if not_before and as_of < not_before:
+        return "not_yet_valid"
+    return "active" if active else "inactive"
+
+
+class Tags(frozenset[str]):
+    """The entity tags of an `If-Match` or `If-None-Match` header; `*` stands for any."""
+
+    def admit(self, tag: str) -> bool:
+        """Whether `tag` is among them."""
+        return "*" in self or tag in self
+
+    def admit_content(self, tag: str) -> bool:
+        """Whether `tag` is, or one of `detailed` that begins with it."""
+        return self.admit(tag) or any(one.partition("-")[0] == tag for one in self)
+
+
+def tag_of(body: bytes) -> str:
+    """The entity tag of a representation that is named by its content."""
+    return blake2b(body, digest_size=16).hexdigest()
+
+
+def detailed(view: CertificateView, serving: list[ServingView]) -> tuple[str, bytes]:
+    """The entity tag and the bytes of a certificate with what serves it.
+
+    The tag is that of the certificate alone, and another for what is reported of it: whoever
+    changes the certificate (If-Match) is not refused because of a report.
+    """
+    content = encode(view)
+    tag = tag_of(content)
+    if serving:
+        tag += f"-{tag_of(encode(serving))}"
+    return tag, encode(CertificateDetail(**msgspec.structs.asdict(view), serving=serving))
+
+
+def tag_of_revision(revision: bytes) -> str:
+    """The entity tag of a list that is named by its revision."""
+    return f"{REPRESENTATION}-{revision.hex()}"
+
+
+def require(expected: Tags | None, tag: str) -> None:
+    """Raises PreconditionFailed where the caller expected another state than `tag` names."""
+    if expected is not None and not expected.admit(tag):
+        raise PreconditionFailed(
+            "It has changed since it was read (If-Match names another state). "
+            "Read it again, then decide."
+        )
+
+
+def require_view(expected: Tags | None, view: Any) -> None:
+    """`require` for a representation that is named by its content; free where none is expected."""
+    if expected is not None and not expected.admit_content(tag := tag_of(encode(view))):
+        require(expected, tag)

@@ -1,0 +1,281 @@
+"""Checks whether a challenge's records can be seen: in DNS, or as a file over HTTP.
+
+Nothing here touches the database: a check takes seconds, and no transaction may wait for it.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from ...gateways.dns import Answer, Dns, Edge, LookupFailed
+from ...gateways.http_files import FileMissing, HttpFiles, TargetForbidden, TargetUnreachable
+from ...gateways.outbound_http.deadline import Deadline
+from ...gateways.outbound_http.url import Address
+
+LABEL = "_customer-certificates"
+WELL_KNOWN = "/.well-known/customer-certificates/"
+_PREFIX = "customer-certificates="
+_VALUE = re.compile(rf"{_PREFIX}[0-9a-f]{{32}}".encode())
+# RFC 1035, in characters: 255 octets with the lengths of labels and the root.
+_MOST_CHARACTERS = 253
+
+Method = Literal["txt", "cname", "http"]
+Result = Literal["found", "missing", "unclear", "not_accepted"]
+
+
+class Seen(msgspec.Struct):
+    """The result of a check by one method."""
+
+    method: Annotated[Method, Meta(description="How.", examples=["txt"])]
+    result: Annotated[
+        Result,
+        Meta(
+            description="found: it proves the name. missing: it is not there. unclear: a resolver "
+            "or the web server gave no usable answer, or resolvers disagree. not_accepted: this "
+            "method proves nothing for this name now.",
+            examples=["missing"],
+        ),
+    ]
+    detail: Annotated[
+        str,
+        Meta(
+            description="What was seen, for people.",
+            examples=[
+                "No TXT record at _customer-certificates.www.example.com; resolver 9.9.9.9 "
+                "answered NXDOMAIN."
+            ],
+        ),
+    ]
+
+
+class Tokens(NamedTuple):
+    """The random parts of a challenge."""
+
+    txt_token: str
+    cname_label: str
+    http_token: str
+
+
+class DnsRecord(msgspec.Struct):
+    """A TXT record to set."""
+
+    name: Annotated[
+        str, Meta(description="Where.", examples=["_customer-certificates.www.example.com"])
+    ]
+    value: Annotated[
+        str,
+        Meta(
+            description="Its text.",
+            examples=["customer-certificates=0f8fad5bd9cb469fa16570867728950e"],
+        ),
+    ]
+
+
+class AliasRecord(msgspec.Struct):
+    """A CNAME record to set."""
+
+    name: Annotated[
+        str, Meta(description="Where.", examples=["_customer-certificates.www.example.com"])
+    ]
+    target: Annotated[
+        str,
+        Meta(
+            description="Where it points.",
+            examples=["7c9e6679742540de944be07fc1f90ae7.challenges.example.net"],
+        ),
+    ]
+
+
+class WebFile(msgspec.Struct):
+    """A file to serve over plain HTTP."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="Where.",
+            examples=[f"http://www.example.com{WELL_KNOWN}16fd2706-8baf-433b-82eb-8c7fada847da"],
+        ),
+    ]
+    body: Annotated[str, Meta(description="The whole file; white space around it is ignored.")]
+
+
+class Records(NamedTuple):
+    """The records of a challenge; each of them alone proves the name. None: not for this name."""
+
+    txt: DnsRecord | None
+    cname: AliasRecord | None
+    http: WebFile | None
+
+
+class Checked(NamedTuple):
+    """`resolves_to_edge` is None if that is not known."""
+
+    seen: tuple[Seen, ...]
+    resolves_to_edge: bool | None
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether one method has proven the name."""
+        return any(one.result == "found" for one in self.seen)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is certain that no method proves the name."""
+        return all(one.result in ("missing", "not_accepted") for one in self.seen)
+
+
+class Checks:
+    """Looks up, and reads files. Safe to use from any number of threads."""
+
+    def __init__(
+        self, dns: Dns, edge: Edge, files: HttpFiles, challenge_domain: str | None
+    ) -> None:
+        self._dns = dns
+        self._edge = edge
+        self._files = files
+        self._domain = challenge_domain
+
+    def records(self, hostname: str, tokens: Tokens) -> Records:
+        """The records that prove `hostname`."""
+        name = f"{LABEL}.{hostname.removeprefix('*.')}"
+        txt = cname = http = None
+        if ip_address(hostname) is None and len(name) <= _MOST_CHARACTERS:
+            txt = DnsRecord(name, f"{_PREFIX}{tokens.txt_token}")
+            if self._domain:
+                cname = AliasRecord(name, f"{tokens.cname_label}.{self._domain}")
+        if not hostname.startswith("*."):
+            url = self._files.url(hostname, f"{WELL_KNOWN}{tokens.http_token}")
+            # A server that repeats the path in its answer does not know the second part.
+            http = WebFile(url, f"{tokens.http_token}.{tokens.txt_token}")
+        return Records(txt, cname, http)
+
+    def check(self, hostname: str, tokens: Tokens, *, http_refused: str | None) -> Checked:
+        """Looks for the records, one method after the other until one is found.
+
+        `http_refused` says why a file is not accepted; None: it is.
+        """
+        records = self.records(hostname, tokens)
+        deadline = self._dns.deadline()
+        seen: list[Seen] = []
+        if records.txt:
+            seen.append(self._txt(records.txt, deadline))
+        if records.cname and not _is_found(seen):
+            seen.append(self._cname(records.cname, deadline))
+        place = self._place(hostname, deadline, wanted=records.http and not _is_found(seen))
+        if records.http and not _is_found(seen):
+            seen.append(self._http(hostname, records.http, place, http_refused))
+        return Checked(tuple(seen), place.is_edge)
+
+    def _txt(self, record: DnsRecord, deadline: Deadline) -> Seen:
+        expected = record.value.encode()
+        try:
+            answers = self._dns.ask(record.name, "TXT", deadline)
+        except LookupFailed as error:
+            return Seen("txt", "unclear", f"The TXT record at {record.name}: {error.detail}")
+        return _judged("txt", record.name, expected, answers)
+
+    def _cname(self, record: AliasRecord, deadline: Deadline) -> Seen:
+        try:
+            answers = self._dns.ask(record.name, "CNAME", deadline)
+        except LookupFailed as error:
+            return Seen("cname", "unclear", f"The CNAME record at {record.name}: {error.detail}")
+        return _judged("cname", record.name, record.target.encode(), answers)
+
+    def _place(self, hostname: str, deadline: Deadline, *, wanted: object) -> "_Place":
+        """Returns the addresses of the name, if `wanted` or if edge targets are set."""
+        if not (wanted or self._edge.is_known):
+            return _Place((), None, None)
+        address = ip_address(hostname)
+        try:
+            if address is not None:
+                known = agreed = frozenset([address])
+                names = frozenset[str]()
+            else:
+                names, known, agreed = self._dns.addresses(hostname, deadline)
+            is_edge = self._edge.has(names, known, deadline) if self._edge.is_known else None
+        except LookupFailed as error:
+            return _Place((), None, Seen("http", "unclear", error.detail))
+        why = None
+        if not known:
+            why = Seen("http", "missing", f"{hostname} has no address.")
+        elif not agreed:
+            why = Seen("http", "unclear", f"The resolvers disagree about {hostname}'s addresses.")
+        return _Place(tuple(sorted(agreed, key=str)), is_edge, why)
+
+    def _http(
+        self, hostname: str, file: WebFile, place: "_Place", http_refused: str | None
+    ) -> Seen:
+        if place.is_edge:
+            http_refused = (
+                f"{hostname} leads to the servers of this service, so a file there proves nothing."
+                " Use the TXT record."
+            )
+        if http_refused:
+            return Seen("http", "not_accepted", http_refused)
+        if place.why_not:
+            return place.why_not
+        path = file.url.partition("//")[2].partition("/")[2]
+        try:
+            body = self._files.read(hostname, f"/{path}", place.addresses)
+        except FileMissing as error:
+            return Seen("http", "missing", f"No file at {file.url}: {error.detail}.")
+        except TargetForbidden as error:
+            return Seen("http", "not_accepted", f"{file.url} was not read. {error.detail}")
+        except TargetUnreachable as error:
+            return Seen("http", "unclear", f"{file.url} could not be read. {error.detail}")
+        if body.strip() != file.body.encode():
+            return Seen("http", "missing", f"The file at {file.url} has other content.")
+        return Seen("http", "found", f"The file at {file.url} is there.")
+
+
+class _Place(NamedTuple):
+    """The addresses of a name. `why_not`: the reason why no file can be read there."""
+
+    addresses: tuple[Address, ...]
+    is_edge: bool | None
+    why_not: Seen | None
+
+
+def ip_address(hostname: str) -> Address | None:
+    """The IP address that a normalized hostname is; None if it is a name."""
+    try:
+        return ipaddress.ip_address(hostname)
+    except ValueError:
+        return None
+
+
+def _is_found(seen: Sequence[Seen]) -> bool:
+    return bool(seen) and seen[-1].result == "found"
+
+
+def _judged(method: Method, name: str, expected: bytes, answers: Sequence[Answer]) -> Seen:
+    """Returns the result of all resolvers' answers: each must show the record."""
+    kind = method.upper()
+    lacking = [answer for answer in answers if expected not in answer.values]
+    if not lacking:
+        return Seen(method, "found", f"The {kind} record at {name} is there.")
+    detail = _lack(kind, name, lacking[0])
+    if len(lacking) == len(answers):
+        return Seen(method, "missing", detail)
+    shown = next(answer.resolver for answer in answers if expected in answer.values)
+    return Seen(method, "unclear", f"{detail} Resolver {shown} shows the record. Wait, or correct.")
+
+
+def _lack(kind: str, name: str, answer: Answer) -> str:
+    if answer.outcome == "nxdomain":
+        return f"No {kind} record at {name}; resolver {answer.resolver} answered NXDOMAIN."
+    if not answer.values:
+        return f"No {kind} record at {name}; resolver {answer.resolver} answered without records."
+    count = len(answer.values)
+    records = f"{count} {kind} record{'s' if count > 1 else ''}"
+    # Values of other services are none of the caller's business.
+    ours = [value.decode() for value in answer.values if _VALUE.fullmatch(value)][:3]
+    instead = f" It showed {', '.join(ours)}." if ours else ""
+    return (
+        f"Resolver {answer.resolver} answered {records} at {name}, none of them the expected one."
+        + instead
+    )

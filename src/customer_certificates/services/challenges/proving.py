@@ -1,0 +1,405 @@
+"""Results of challenge checks: the hostname is claimed, contested, or neither.
+
+Checks come first, transactions after them: none waits for DNS. A transaction finds out whether all
+is as it was when the check began, and if not, the check is made again.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import DateTime, Text, bindparam, func, insert, select, update
+
+from ...errors import Conflict, Finding
+from ...gateways.database import Database, Transaction
+from ...models import HostnameChallenge, HostnameClaim, HostnameTransfer
+from ...pki.names.ownership import CHALLENGE, LAPSED, UNPROVEN, Claim, covering
+from ..audit.log import Audit
+from ..hostnames.claims import HostnameClaims
+from ..hostnames.notices import HostnameNotices, NoticeKind
+from ..hostnames.ownership import Hostnames
+from ..principal import Caller
+from ..users.users import locked_user
+from .checks import Checked, Checks, Tokens
+from .views import tokens_of
+
+RECHECKED = timedelta(days=7)
+CONTESTED = timedelta(hours=72)
+_MOST_TRANSFERS = 3
+_TRANSFERS_IN = timedelta(days=30)
+# A claim that changes between a check and its transaction has the check made again.
+_MOST_ROUNDS = 3
+
+_TIME = DateTime(timezone=True)
+
+
+class Target(NamedTuple):
+    """A challenge as it was read before a check. `leased_until`: a worker is at it."""
+
+    id: int
+    user_id: int
+    hostname: str
+    tokens: Tokens
+    leased_until: datetime | None = None
+
+
+class _Incumbent(NamedTuple):
+    """Whose the name is as the check begins, and whether a repeated check has seen that user's
+    challenge fail."""
+
+    claim: Claim | None
+    has_failed: bool
+
+
+class _Changed(Exception):  # noqa: N818 - it ends a transaction that is tried again
+    """The name is another user's than it was when the check began."""
+
+
+class Proving:
+    """Checks challenges, and claims the hostnames that they prove."""
+
+    def __init__(
+        self,
+        database: Database,
+        checks: Checks,
+        hostnames: Hostnames,
+        audit: Audit,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._checks = checks
+        self._hostnames = hostnames
+        self._claims = HostnameClaims(database)
+        self._notices = HostnameNotices(database, now)
+        self._audit = audit
+        self._now = now
+        hostname: Any = bindparam("hostname", type_=Text)
+        self._tokens = database.prepare(
+            select(
+                HostnameChallenge.txt_token,
+                HostnameChallenge.cname_label,
+                HostnameChallenge.http_token,
+            ).where(
+                HostnameChallenge.hostname == hostname,
+                HostnameChallenge.user_id == bindparam("user_id"),
+            ),
+            tenant=None,
+        )
+        self._transfers = database.prepare(
+            select(func.count()).where(
+                HostnameTransfer.hostname == hostname,
+                HostnameTransfer.at > bindparam("since", type_=_TIME),
+            ),
+            tenant=None,
+        )
+        self._add_transfer = database.prepare(
+            insert(HostnameTransfer), ("hostname", "from_user_id", "to_user_id", "at")
+        )
+        self._checked = database.prepare(
+            update(HostnameClaim)
+            .where(
+                HostnameClaim.hostname == bindparam("of_hostname"),
+                HostnameClaim.user_id == bindparam("user_id"),
+            )
+            .values(
+                checked_at=bindparam("at", type_=_TIME),
+                check_failures=0,
+                next_check_at=bindparam("next", type_=_TIME),
+                resolves_to_edge=bindparam("edge"),
+            )
+        )
+
+    def check(self, user_id: int, hostname: str, tokens: Tokens) -> Checked:
+        """Looks for the records of a challenge. Raises Unavailable."""
+        return self._checks.check(
+            hostname, tokens, http_refused=self.http_refused(user_id, hostname)
+        )
+
+    def http_refused(self, user_id: int, hostname: str) -> str | None:
+        """Why a file does not prove `hostname`; None: it does."""
+        wildcard = covering(hostname)
+        above = self._claim_of(wildcard) if wildcard else None
+        if above and above.user_id != user_id and above.evidence.strength(self._now()) >= LAPSED:
+            return (
+                f"{hostname} lies under another user's wildcard, so a file there proves nothing. "
+                "Use the TXT record."
+            )
+        return None
+
+    def prove(self, caller: Caller, target: Target) -> None:
+        """Checks a challenge, and stores what follows. Nothing is stored of one that was deleted
+        or renewed meanwhile, or that another worker is at.
+
+        Raises Conflict (the hostname is proven, and cannot be claimed), Unavailable.
+        """
+        for _ in range(_MOST_ROUNDS):
+            checked = self.check(target.user_id, target.hostname, target.tokens)
+            incumbent = self._incumbent(target) if checked.is_proven else None
+            try:
+                self._settle(caller, target, checked, incumbent)
+                return
+            except _Changed:
+                continue
+            except Conflict:
+                self._settle(caller, target, checked, None, is_refused=True)
+                raise
+        self._settle(caller, target, checked, None)  # pyrefly: ignore[unbound-name]
+
+    def _incumbent(self, target: Target) -> _Incumbent:
+        claim = self._claim_of(target.hostname)
+        if claim is None or claim.user_id == target.user_id or claim.evidence.proof != "challenge":
+            return _Incumbent(claim, has_failed=False)
+        rows = self._tokens(hostname=target.hostname, user_id=claim.user_id)
+        if not rows:
+            return _Incumbent(claim, has_failed=True)
+        checked = self.check(claim.user_id, target.hostname, Tokens(*rows[0]))
+        return _Incumbent(claim, checked.is_gone)
+
+    def _settle(
+        self,
+        caller: Caller,
+        target: Target,
+        checked: Checked,
+        incumbent: _Incumbent | None,
+        *,
+        is_refused: bool = False,
+    ) -> None:
+        """Stores what a check has seen. `incumbent` is None if the hostname is not to be claimed,
+        or cannot be (`is_refused`).
+
+        Raises _Changed, Conflict.
+        """
+        now = self._now()
+        with self._database.begin(target.user_id) as session:
+            locked_user(session, target.user_id)
+            challenge = session.get(HostnameChallenge, target.id, with_for_update=True)
+            if challenge is None or not _is_still(challenge, target):
+                return
+            challenge.last_checked_at = now
+            challenge.last_result = msgspec.json.encode(checked.seen).decode()
+            challenge.resolves_to_edge = checked.resolves_to_edge
+            if target.leased_until:
+                challenge.attempts += 1
+                challenge.next_check_at = next_check(challenge, now)
+            if incumbent is None:
+                self._settle_unproven(session, caller, challenge, now, is_refused)
+            else:
+                self._settle_proven(session, caller, challenge, checked, incumbent, now)
+
+    def _settle_unproven(
+        self,
+        session: Transaction,
+        caller: Caller,
+        challenge: HostnameChallenge,
+        now: datetime,
+        is_refused: bool,
+    ) -> None:
+        if challenge.state == "contesting" and (is_refused or challenge.expires_at <= now):
+            lost = "An operator has decided." if is_refused else "The challenger's record is gone."
+            self._close(session, challenge, lost)
+            self._record(session, caller, challenge, "challenge.close")
+
+    def _settle_proven(
+        self,
+        session: Transaction,
+        caller: Caller,
+        challenge: HostnameChallenge,
+        checked: Checked,
+        incumbent: _Incumbent,
+        now: datetime,
+    ) -> None:
+        user_id, hostname = challenge.user_id, challenge.hostname
+        self._require_unchanged(session, user_id, hostname, incumbent.claim)
+        is_decided = challenge.expires_at <= now
+        has_failed = incumbent.has_failed and (challenge.state != "contesting" or is_decided)
+        if _is_displaced(incumbent.claim, user_id, now, has_failed=has_failed):
+            self._count_transfer(session, hostname, incumbent.claim, user_id, now)
+        outcome = self._hostnames.claim_proven(
+            session, user_id, hostname, "challenge", now, incumbent_failed=has_failed
+        )
+        if outcome.result == "contested":
+            self._contest(session, caller, challenge, outcome.other, now)
+            return
+        was_verified = challenge.state == "verified"
+        challenge.state, challenge.next_check_at = "verified", None
+        session.flush()
+        session.run(
+            self._checked,
+            of_hostname=hostname,
+            user_id=user_id,
+            at=now,
+            next=now + RECHECKED,
+            edge=checked.resolves_to_edge,
+        )
+        if not was_verified or outcome.result == "taken_over":
+            method = next(one.method for one in checked.seen if one.result == "found")
+            self._notices.add(session, user_id, [hostname], "verified", method)
+            self._record(session, caller, challenge, "challenge.verify", method=method)
+
+    def _require_unchanged(
+        self, session: Transaction, user_id: int, hostname: str, before: Claim | None
+    ) -> None:
+        """Raises _Changed if the claim of the name is another than `before`."""
+        self._claims.lock(session, [hostname])
+        existing = self._claims.existing(session, user_id, [hostname], UNPROVEN)
+        if existing.claims.get(hostname) != before:
+            raise _Changed
+
+    def _count_transfer(
+        self,
+        session: Transaction,
+        hostname: str,
+        claim: Claim | None,
+        user_id: int,
+        now: datetime,
+    ) -> None:
+        """Raises Conflict if the name has changed hands too often."""
+        if claim is None:
+            return
+        with session.across_tenants():
+            ((number,),) = session.run(
+                self._transfers, hostname=hostname, since=now - _TRANSFERS_IN
+            )
+        if number >= _MOST_TRANSFERS:
+            raise _too_many_transfers(hostname)
+        session.run(
+            self._add_transfer,
+            hostname=hostname,
+            from_user_id=claim.user_id,
+            to_user_id=user_id,
+            at=now,
+        )
+
+    def _contest(
+        self,
+        session: Transaction,
+        caller: Caller,
+        challenge: HostnameChallenge,
+        other: int | None,
+        now: datetime,
+    ) -> None:
+        """Both challenges stand: the contest begins, goes on, or ends."""
+        if challenge.state != "contesting":
+            challenge.state = "contesting"
+            challenge.expires_at = challenge.next_check_at = now + CONTESTED
+            reason = "Two users have proven control by a challenge."
+            self._tell(session, challenge, other, "contested", reason)
+            self._record(session, caller, challenge, "challenge.contest")
+        elif challenge.expires_at <= now:
+            self._close(session, challenge, "Both records still stand.", other)
+            self._record(session, caller, challenge, "challenge.close")
+
+    def withdraw(self, session: Transaction, caller: Caller, challenge: HostnameChallenge) -> None:
+        """Ends the contest, if there is one, of a locked challenge that is about to be deleted."""
+        if challenge.state == "contesting":
+            self._close(session, challenge, "The challenger has deleted the challenge.")
+            self._record(session, caller, challenge, "challenge.close")
+
+    def _close(
+        self,
+        session: Transaction,
+        challenge: HostnameChallenge,
+        reason: str,
+        other: int | None = None,
+    ) -> None:
+        """Ends a contest in favor of the user who has the name."""
+        challenge.state, challenge.next_check_at = "expired", None
+        if other is None:
+            claim = self._claim_of(challenge.hostname)
+            other = claim.user_id if claim else None
+        self._tell(session, challenge, other, "contest_closed", reason)
+
+    def _tell(
+        self,
+        session: Transaction,
+        challenge: HostnameChallenge,
+        other: int | None,
+        kind: NoticeKind,
+        reason: str,
+    ) -> None:
+        """Has both parties notified, and with them the operators."""
+        session.flush()
+        names = [challenge.hostname]
+        self._notices.add(session, challenge.user_id, names, kind, reason)
+        if other is not None and other != challenge.user_id:
+            with session.across_tenants():
+                self._notices.add(session, other, names, kind, reason)
+
+    def _claim_of(self, hostname: str) -> Claim | None:
+        return self._claims.present(0, [hostname], UNPROVEN).claims.get(hostname)
+
+    def _record(
+        self,
+        session: Transaction,
+        caller: Caller,
+        challenge: HostnameChallenge,
+        action: str,
+        **detail: str,
+    ) -> None:
+        session.flush()
+        path = challenge_path(challenge.user_id, challenge.hostname)
+        self._audit.record(session, caller, action, challenge.user_id, path, detail=detail)
+
+
+_MINUTE = timedelta(minutes=1)
+# After the first checks; from then on as after the last.
+_PAUSES = (_MINUTE, 5 * _MINUTE, 15 * _MINUTE, 60 * _MINUTE, 240 * _MINUTE)
+
+
+def next_check(challenge: HostnameChallenge, now: datetime) -> datetime | None:
+    """When a worker checks a challenge next; it looks at an expired one for the last time."""
+    if challenge.state not in ("pending", "contesting"):
+        return None
+    pause = _PAUSES[min(challenge.attempts, len(_PAUSES) - 1)]
+    if challenge.state == "contesting":
+        return challenge.expires_at
+    return min(now + pause, challenge.expires_at)
+
+
+def challenge_path(user_id: int, hostname: str) -> str:
+    """Returns the path of a challenge, for the audit."""
+    return f"/users/{user_id}/hostnames/{hostname}/challenge"
+
+
+def target_of(challenge: HostnameChallenge, leased_until: datetime | None = None) -> Target:
+    """A challenge as a check needs it."""
+    return Target(
+        challenge.id,
+        challenge.user_id,
+        challenge.hostname,
+        tokens_of(challenge),
+        leased_until,
+    )
+
+
+def _is_still(challenge: HostnameChallenge, target: Target) -> bool:
+    """Whether a challenge is the one that was checked, and nobody else's business now."""
+    return (
+        tokens_of(challenge) == target.tokens
+        and challenge.state in ("pending", "contesting", "verified")
+        and target.leased_until in (None, challenge.next_check_at)
+    )
+
+
+def _is_displaced(claim: Claim | None, user_id: int, now: datetime, *, has_failed: bool) -> bool:
+    """Whether a challenge takes a proven name from another user."""
+    if claim is None or claim.user_id == user_id:
+        return False
+    strength = claim.evidence.strength(now)
+    return LAPSED <= strength < CHALLENGE or (strength == CHALLENGE and has_failed)
+
+
+def _too_many_transfers(hostname: str) -> Conflict:
+    return Conflict(
+        "The hostname was transferred too often; nothing was changed.",
+        errors=[
+            Finding(
+                "hostname_taken",
+                "hostname",
+                f"Challenges have taken {hostname} from one user to another {_MOST_TRANSFERS} "
+                f"times within {_TRANSFERS_IN.days} days.",
+                f"Ask an operator to decide: PUT /hostnames/{hostname}.",
+            )
+        ],
+    )

@@ -1,0 +1,256 @@
+"""Challenges: users prove control of hostnames by records that they set (docs/hostnames.md)."""
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+
+from ...errors import Conflict, Finding, NotFound, TooManyRequests
+from ...gateways.admission.limiter import TENANT, Slots
+from ...gateways.database import Database, Transaction
+from ...models import HostnameChallenge, HostnameClaim, User
+from ...pki.names.ownership import Decision
+from ..audit.log import Audit
+from ..hostnames.changes import OwnershipRules
+from ..hostnames.refusals import require_allowed
+from ..principal import Caller
+from ..quotas.limits import require_of
+from ..users.users import locked_user, user_not_found
+from .checks import Checks, Tokens
+from .limits import CheckLimits
+from .proving import Proving, challenge_path, next_check, target_of
+from .views import ChallengeView, challenge_view, state_at, tokens_of
+
+LASTS = timedelta(hours=72)
+_TOKEN_BYTES = 16
+_BUSY_SECONDS = 5
+
+
+class Challenges:
+    """The use cases of challenges."""
+
+    def __init__(
+        self,
+        database: Database,
+        checks: Checks,
+        proving: Proving,
+        limits: CheckLimits,
+        rules: OwnershipRules,
+        audit: Audit,
+        now: Callable[[], datetime],
+        *,
+        at_once: int,
+    ) -> None:
+        """`at_once` is how many callers may wait for a check at once, half of them of one tenant:
+        it takes seconds."""
+        self._database = database
+        self._checks = checks
+        self._proving = proving
+        self._limits = limits
+        self._policy = rules.policy
+        self._audit = audit
+        self._now = now
+        self._turns = Slots(at_once, lambda: None, waiting_of_one=0)
+
+    def create(self, caller: Caller, user_id: int, hostname: str) -> tuple[ChallengeView, bool]:
+        """Returns the challenge for the hostname, and whether it is a new one: one that is not
+        over is kept.
+
+        Raises NotFound (no such user), Conflict (an operator must grant the name, no record can
+        prove it, or too many challenges are pending).
+        """
+        path = challenge_path(user_id, hostname)
+        with (
+            self._audit.of_refusals(caller, "challenge.create", user_id, path),
+            self._database.begin(user_id) as session,
+        ):
+            locked_user(session, user_id)
+            challenge = _found(session, user_id, hostname)
+            is_owner = _is_owner(session, user_id, hostname)
+            now = self._now()
+            is_new = challenge is None or (
+                state_at(challenge, is_owner=is_owner, now=now) == "expired"
+            )
+            if challenge is None or is_new:
+                self._require_possible(user_id, hostname, is_owner=is_owner)
+                _require_quota(session, user_id, now)
+                challenge = _renewed(session, challenge, user_id, hostname, now)
+            self._audit.record(
+                session,
+                caller,
+                "challenge.create",
+                user_id,
+                path,
+                outcome="done" if is_new else "unchanged",
+            )
+        return self._view(challenge, is_owner=is_owner), is_new
+
+    def get(self, user_id: int, hostname: str) -> ChallengeView:
+        """Returns the challenge. Raises NotFound."""
+        with self._database.begin(user_id) as session:
+            challenge = _required(session, user_id, hostname)
+            is_owner = _is_owner(session, user_id, hostname)
+        return self._view(challenge, is_owner=is_owner)
+
+    def delete(self, caller: Caller, user_id: int, hostname: str) -> None:
+        """Removes the challenge; its records prove nothing from then on. Raises NotFound."""
+        with self._database.begin(user_id) as session:
+            locked_user(session, user_id)
+            challenge = _required(session, user_id, hostname)
+            self._proving.withdraw(session, caller, challenge)
+            session.delete(challenge)
+            session.flush()
+            path = challenge_path(user_id, hostname)
+            self._audit.record(session, caller, "challenge.delete", user_id, path)
+
+    def verify(self, caller: Caller, user_id: int, hostname: str) -> ChallengeView:
+        """Checks the challenge now, claims the hostname if it is proven, and returns the challenge
+        as it stands then.
+
+        Raises NotFound, TooManyRequests, Conflict (the challenge has expired, or the name cannot
+        be claimed though it is proven).
+        """
+        path = challenge_path(user_id, hostname)
+        with self._audit.of_refusals(caller, "challenge.verify", user_id, path):
+            with self._database.begin(user_id) as session:
+                challenge = _required(session, user_id, hostname)
+                is_owner = _is_owner(session, user_id, hostname)
+            if state_at(challenge, is_owner=is_owner, now=self._now()) == "expired":
+                raise _expired(hostname)
+            self._require_turn(user_id, hostname)
+            try:
+                self._proving.prove(caller, target_of(challenge))
+            finally:
+                self._turns.release(TENANT.get())
+        return self.get(user_id, hostname)
+
+    def _require_turn(self, user_id: int, hostname: str) -> None:
+        """Raises TooManyRequests; if not, the turn is to be given back."""
+        if not self._turns.try_acquire(TENANT.get()):
+            raise TooManyRequests(
+                "Too many hostnames are being checked at once. Retry after the delay in "
+                "Retry-After; the service also checks by itself.",
+                retry_after=_BUSY_SECONDS,
+            )
+        wait: int | None = _BUSY_SECONDS
+        try:
+            wait = self._limits.take(hostname, user_id)
+        finally:
+            if wait is not None:
+                self._turns.release(TENANT.get())
+        if wait is not None:
+            raise TooManyRequests(
+                f"The domain of {hostname}, or its DNS servers, were queried too often. "
+                "Retry after the delay in Retry-After; the service also checks by itself.",
+                retry_after=wait,
+            )
+
+    def _require_possible(self, user_id: int, hostname: str, *, is_owner: bool) -> None:
+        restriction = None if is_owner else self._policy.restriction(hostname)
+        if restriction == "forbidden":
+            require_allowed(Decision(forbidden=[hostname]), user_id, "hostname")
+        if restriction == "reserved":
+            require_allowed(Decision(reserved=[hostname]), user_id, "hostname")
+        if not any(self._checks.records(hostname, Tokens("", "", ""))):
+            raise Conflict(
+                f"{hostname} is too long for a challenge: no DNS record can prove it. "
+                "Ask an operator to grant it."
+            )
+
+    def _view(self, challenge: HostnameChallenge, *, is_owner: bool) -> ChallengeView:
+        refused = self._proving.http_refused(challenge.user_id, challenge.hostname)
+        return challenge_view(
+            challenge,
+            self._checks.records(challenge.hostname, tokens_of(challenge)),
+            http_refused=refused is not None,
+            is_owner=is_owner,
+            now=self._now(),
+        )
+
+
+def _found(session: Transaction, user_id: int, hostname: str) -> HostnameChallenge | None:
+    return session.execute(
+        select(HostnameChallenge).where(
+            HostnameChallenge.user_id == user_id, HostnameChallenge.hostname == hostname
+        )
+    ).scalar_one_or_none()
+
+
+def _required(session: Transaction, user_id: int, hostname: str) -> HostnameChallenge:
+    challenge = _found(session, user_id, hostname)
+    if challenge is None:
+        if session.get(User, user_id) is None:
+            raise user_not_found(user_id)
+        raise NotFound(f"User {user_id} has no challenge for {hostname}.")
+    return challenge
+
+
+def _is_owner(session: Transaction, user_id: int, hostname: str) -> bool:
+    """Whether the user has proven the name, or was granted it."""
+    claim = select(HostnameClaim.hostname).where(
+        HostnameClaim.hostname == hostname,
+        HostnameClaim.user_id == user_id,
+        HostnameClaim.proof.in_(["challenge", "operator"]),
+    )
+    return session.execute(claim).first() is not None
+
+
+def is_pending(now: Any) -> ColumnElement[bool]:
+    """In SQL: whether a challenge has neither ended nor expired at the time `now`."""
+    state = HostnameChallenge.state
+    # A list of parameters (IN) cannot be prepared.
+    return and_(or_(state == "pending", state == "contesting"), HostnameChallenge.expires_at > now)
+
+
+def _require_quota(session: Transaction, user_id: int, now: datetime) -> None:
+    """Raises Conflict if the user has too many pending challenges."""
+    pending = select(func.count()).where(HostnameChallenge.user_id == user_id, is_pending(now))
+    used = session.execute(pending).scalar_one() + 1
+    require_of(session, user_id, "pending_challenges", used)
+
+
+def _expired(hostname: str) -> Conflict:
+    return Conflict(
+        "The challenge has expired.",
+        errors=[
+            Finding(
+                "challenge_expired",
+                "hostname",
+                f"The challenge for {hostname} has expired, or the hostname was released.",
+                "POST the challenge again, and set the new records.",
+            )
+        ],
+    )
+
+
+def _renewed(
+    session: Transaction,
+    challenge: HostnameChallenge | None,
+    user_id: int,
+    hostname: str,
+    now: datetime,
+) -> HostnameChallenge:
+    """A challenge with new random parts, in place of `challenge`."""
+    if challenge is not None:
+        session.delete(challenge)
+        session.flush()
+    fresh = HostnameChallenge(
+        user_id=user_id,
+        hostname=hostname,
+        **_tokens(),
+        state="pending",
+        created_at=now,
+        expires_at=now + LASTS,
+        attempts=0,
+    )
+    fresh.next_check_at = next_check(fresh, now)
+    session.add(fresh)
+    session.flush()
+    return fresh
+
+
+def _tokens() -> dict[str, Any]:
+    names = ("txt_token", "cname_label", "http_token")
+    return {name: secrets.token_hex(_TOKEN_BYTES) for name in names}

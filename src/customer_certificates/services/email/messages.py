@@ -1,0 +1,141 @@
+"""What a letter about a certificate's end says."""
+
+from datetime import datetime, timedelta
+from email.errors import HeaderParseError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from typing import NamedTuple
+
+import idna
+
+from ..hostnames.claims import names_of
+
+_SHOWN_NAMES = 20
+_DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
+
+
+class Subject(NamedTuple):
+    """Whom and what a letter is about; `hostnames` is JSON."""
+
+    user_id: int
+    name: str
+    email: str
+    certificate_id: int
+    version: int
+    threshold: str
+    hostnames: str
+    not_after: datetime
+    fingerprint_sha256: str | None
+
+
+def address_of(email: str) -> str:
+    """An e-mail address as servers take it: an international domain in ASCII (RFC 5891)."""
+    local, _, domain = email.rpartition("@")
+    try:
+        return f"{local}@{idna.encode(domain).decode()}"
+    except idna.IDNAError:
+        return email
+
+
+def letter(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
+    """The letter to a certificate's owner, as things stand `now`."""
+    names = [_readable(name) for name in names_of(subject.hostnames)] or [
+        f"certificate {subject.certificate_id}"
+    ]
+    when = _when(subject.not_after - now)
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = recipient(_display_name(subject.name), address_of(subject.email))
+    message["Subject"] = f"{names[0]}{more}: the certificate {when}"
+    message["Date"] = now
+    # The same however often it is sent, so that a mailbox may know it again.
+    told = f"{subject.certificate_id}-{subject.version}-{subject.threshold}"
+    message["Message-ID"] = f"<expiry-{told}@{sender.domain}>"
+    message["List-Id"] = f"<certificate-expiry.{sender.domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(_text(subject, names, when, now), cte="quoted-printable")
+    return message
+
+
+def recipient(name: str, address: str) -> Address:
+    """The value of a To header."""
+    try:
+        return Address(name, addr_spec=address)
+    except (HeaderParseError, ValueError):
+        # Its local part would have to be in quotes.
+        local, _, domain = address.rpartition("@")
+        return Address(name, local, domain)
+
+
+def _text(subject: Subject, names: list[str], when: str, now: datetime) -> str:
+    shown = [f"    {name}" for name in names[:_SHOWN_NAMES]]
+    if len(names) > _SHOWN_NAMES:
+        shown.append(f"    and {len(names) - _SHOWN_NAMES} more")
+    end = subject.not_after
+    date = f"{end:%A}, {end.day} {end:%B %Y, at %H:%M} UTC"
+    path = f"/users/{subject.user_id}/certificates/{subject.certificate_id}"
+    over = end < now
+    return "\n".join(
+        [
+            f"Hello {_clean(subject.name)},",
+            "",
+            "the certificate for",
+            "",
+            *shown,
+            "",
+            f"{when}: {'it ended' if over else 'it ends'} on {date}.",
+            "Browsers warn of these names now, and most people turn back."
+            if over
+            else "From then on browsers warn of these names, and most people turn back.",
+            "",
+            "What to do: get a new certificate for the same names, and put it in the place of this",
+            f"one with PUT {path}",
+            "It is served at once. If the names are no longer in use, deactivate the certificate:",
+            f"PATCH {path}/active",
+            "",
+            f"Certificate {subject.certificate_id} of user {subject.user_id}, "
+            f"version {subject.version}",
+            *([f"SHA-256 {subject.fingerprint_sha256}"] if subject.fingerprint_sha256 else []),
+            "",
+            "You are told as the owner of the account that it belongs to. When you are told can be",
+            f"set with PUT /users/{subject.user_id}/expiry",
+            "",
+        ]
+    )
+
+
+def _when(left: timedelta) -> str:
+    if left < timedelta(0):
+        return "has expired"
+    if left >= 1.5 * _DAY:
+        return f"expires in {round(left / _DAY)} days"
+    hours = round(left / _HOUR)
+    if hours > 1:
+        return f"expires in {hours} hours"
+    return "expires within the hour" if hours < 1 else "expires in an hour"
+
+
+def _readable(name: str) -> str:
+    """A hostname, and before it what an international one reads like."""
+    name = _clean(name)
+    try:
+        labels = [idna.decode(part) if part[:4] == "xn--" else part for part in name.split(".")]
+    except (idna.IDNAError, UnicodeError):
+        return name
+    read = _clean(".".join(labels))
+    return name if read == name else f"{read} ({name})"
+
+
+def _display_name(name: str) -> str:
+    """`name` for a header. The email package decodes encoded words (RFC 2047) in it, and some
+    versions then write the line ends in them as they are (CVE-2024-6923)."""
+    return _clean(name).replace("=?", "= ?")
+
+
+def _clean(text: str) -> str:
+    """`text` in one line, without what turns or hides other characters."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )

@@ -1,0 +1,224 @@
+"""Mails that wait in a table are handed to the mail server: at least once, whatever dies."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, select, update
+from sqlalchemy.orm import aliased
+
+from ...gateways.database import EVERYBODY, Database
+from ...gateways.smtp import MailDelayed, Mailer, MailRefused
+
+T = TypeVar("T")
+
+_CLAIMED_AT_ONCE = 4
+# Other jobs wait meanwhile.
+_LONGEST_RUN = timedelta(seconds=10)
+# More than sending a batch takes, which is a bit more than two minutes for a mail at the worst.
+_LEASE = timedelta(minutes=10)
+# While the server takes no mail at all, however long that is.
+_PAUSE = timedelta(minutes=5)
+_FIRST_WAIT = timedelta(minutes=1)
+_LONGEST_WAIT = timedelta(hours=6)
+# A mail that the server defers again and again is given up after about two weeks.
+_MOST_TRIES = 60
+
+_log = logging.getLogger(__name__)
+
+
+class Queued(NamedTuple, Generic[T]):
+    """A mail that was claimed: the key of its row, the attempts so far, and what it is about."""
+
+    key: int
+    tries: int
+    subject: T
+
+
+class Outgoing(NamedTuple):
+    """A mail, and the address to hand to the server."""
+
+    message: EmailMessage
+    address: str
+
+
+class Obstacle(NamedTuple):
+    """Why a mail is not sent now; `again`: when to look at it next, None: never."""
+
+    reason: str
+    again: timedelta | None = None
+
+
+class MailQueue(ABC, Generic[T]):
+    """Rows with `mail_due`, `mail_tries`, `mail_error` and `mailed_at`.
+
+    A row whose `mail_due` has come is claimed by putting that off. If a worker dies, the row is
+    claimed again.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        mailer: Mailer,
+        now: Callable[[], datetime],
+        key: Any,
+        *more: Any,
+    ) -> None:
+        """`key` is the table's key, an integer column. `more` are the columns of a subject; the
+        statement is completed by `joined`."""
+        self._database = database
+        self._mailer = mailer
+        self._now = now
+        table = key.class_
+        due = table.mail_due
+        self._claim = database.prepare(_claim(table, key), tenant=None)
+        shown = select(key.label("mail_key"), table.mail_tries, *more)
+        self._load = database.prepare(
+            self.joined(shown).where(due == time_parameter("until")).order_by(key), tenant=None
+        )
+        self._settle = database.prepare(
+            update(table)
+            .where(key == bindparam("key", type_=BigInteger), due == time_parameter("until"))
+            .values(
+                mail_due=time_parameter("due"),
+                mail_tries=bindparam("tries", type_=BigInteger),
+                mail_error=bindparam("error", type_=Text),
+                mailed_at=time_parameter("at"),
+            ),
+            tenant=None,
+        )
+
+    @abstractmethod
+    def joined(self, shown: Any) -> Any:
+        """The select `shown`, with the tables joined that it needs."""
+
+    @abstractmethod
+    def read(self, columns: Sequence[Any]) -> T:
+        """The subject in a row's columns."""
+
+    @abstractmethod
+    def obstacle(self, subject: T) -> Obstacle | None:
+        """Why its mail is not to be sent."""
+
+    @abstractmethod
+    def compose(self, subject: T, now: datetime) -> Outgoing:
+        """The mail as things stand `now`."""
+
+    @abstractmethod
+    def name(self, subject: T) -> str:
+        """Returns the name of a mail in the log; never an address."""
+
+    def send(self) -> int:
+        """Sends mails that are due; returns how many the server took. Raises Unavailable."""
+        taken, end = 0, self._now() + _LONGEST_RUN
+        while True:
+            until = self._now() + _LEASE
+            batch = self._claimed(until)
+            for queued in batch:
+                try:
+                    taken += self._try(queued, until)
+                except MailDelayed as delayed:
+                    _log.warning("the mail server takes no letters: %s", delayed.detail)
+                    self._put_off(batch[batch.index(queued) :], until, delayed.detail)
+                    return taken
+            if len(batch) < _CLAIMED_AT_ONCE or self._now() >= end:
+                return taken
+
+    def _claimed(self, until: datetime) -> list[Queued[T]]:
+        claimed, loaded = self._database.run_together(
+            EVERYBODY,
+            (self._claim, {"now": self._now(), "until": until}),
+            (self._load, {"until": until}),
+        )
+        return [
+            Queued(key, tries, self.read(columns))
+            for key, tries, *columns in loaded
+            # Not another worker's, which was at it at the same microsecond.
+            if (key,) in claimed
+        ]
+
+    def _try(self, queued: Queued[T], until: datetime) -> bool:
+        """Whether the server took the mail. Raises MailDelayed where it takes none at all."""
+        now = self._now()
+        obstacle = self.obstacle(queued.subject)
+        if obstacle is not None:
+            again = None if obstacle.again is None else now + obstacle.again
+            self._store(queued, until, due=again, error=obstacle.reason)
+            return False
+        try:
+            self._mailer.send(*self.compose(queued.subject, now))
+        except MailRefused as refused:
+            self._give_up(queued, until, refused.detail)
+            return False
+        except Exception as error:
+            if isinstance(error, MailDelayed):
+                if error.is_for_all:
+                    raise
+                delayed = error
+            else:
+                # One mail's defect is not to keep others from being sent.
+                _log.exception("a letter %s failed", self.name(queued.subject))
+                delayed = MailDelayed("It could not be written.", is_for_all=False)
+            tries = queued.tries + 1
+            if tries >= _MOST_TRIES:
+                self._give_up(queued, until, delayed.detail)
+                return False
+            wait = min(_FIRST_WAIT * 4 ** min(queued.tries, 9), _LONGEST_WAIT)
+            self._store(queued, until, due=now + wait, tries=tries, error=delayed.detail)
+            return False
+        self._store(queued, until, tries=queued.tries + 1, mailed_at=now)
+        return True
+
+    def _give_up(self, queued: Queued[T], until: datetime, detail: str) -> None:
+        _log.warning("no letter %s: %s", self.name(queued.subject), detail)
+        self._store(queued, until, tries=queued.tries + 1, error=detail)
+
+    def _put_off(self, those: Sequence[Queued[T]], until: datetime, detail: str) -> None:
+        for queued in those:
+            self._store(queued, until, due=self._now() + _PAUSE, error=detail)
+
+    def _store(
+        self,
+        queued: Queued[T],
+        until: datetime,
+        *,
+        due: datetime | None = None,
+        tries: int | None = None,
+        error: str | None = None,
+        mailed_at: datetime | None = None,
+    ) -> None:
+        """Stores the result of an attempt, unless another worker has claimed the row since."""
+        values = {
+            "key": queued.key,
+            "until": until,
+            "due": due,
+            "tries": queued.tries if tries is None else tries,
+            "error": error,
+            "at": mailed_at,
+        }
+        self._database.run_together(EVERYBODY, (self._settle, values))
+
+
+def time_parameter(name: str) -> Any:
+    """A parameter that is a time."""
+    return bindparam(name, type_=DateTime(timezone=True))
+
+
+def _claim(table: Any, key: Any) -> Any:
+    waiting = aliased(table)
+    due = (
+        select(getattr(waiting, key.key))
+        .where(waiting.mail_due <= time_parameter("now"))
+        .order_by(waiting.mail_due)
+        .limit(_CLAIMED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    return (
+        update(table)
+        .where(key.in_(due), table.mail_due <= time_parameter("now"))
+        .values(mail_due=time_parameter("until"))
+        .returning(key)
+    )

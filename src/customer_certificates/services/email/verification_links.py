@@ -1,0 +1,146 @@
+"""Mails with a link that verifies an address, handed to the mail server (docs/expiry.md)."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, bindparam, delete, insert, select
+from sqlalchemy.orm import aliased
+
+from ...crypto.link_tokens import digest_of, new_link_token
+from ...gateways.database import EVERYBODY, Database
+from ...gateways.smtp import Mailer
+from ...models import EmailVerification, EmailVerificationLink, User
+from .messages import address_of, recipient
+from .queue import MailQueue, Obstacle, Outgoing, time_parameter
+
+LINK_LIFETIME = timedelta(hours=24)
+# Links that a user has at most: a mail may have left although its worker died, or heard no answer.
+_MOST_LINKS = 3
+
+
+class _Address(NamedTuple):
+    user_id: int
+    email: str
+    is_verified: bool
+
+
+class VerificationMails(MailQueue[_Address]):
+    """Each attempt makes a link of its own, and stores a digest of its token before it sends it:
+    the token itself is nowhere but in the mail."""
+
+    def __init__(
+        self, database: Database, mailer: Mailer, public_url: str, now: Callable[[], datetime]
+    ) -> None:
+        """Links begin with `public_url`."""
+        super().__init__(
+            database,
+            mailer,
+            now,
+            EmailVerification.user_id,
+            User.email,
+            User.email_verified_at.is_not(None),
+            EmailVerification.user_id.label("owner_id"),
+        )
+        self._public_url = public_url
+        # Most of the time none is due, and a read is cheaper than a claim.
+        self._due = database.prepare(
+            select(EmailVerification.user_id)
+            .where(EmailVerification.mail_due <= time_parameter("now"))
+            .limit(1),
+            tenant=None,
+        )
+        self._add = database.prepare(
+            insert(EmailVerificationLink), ("token_sha256", "user_id", "email", "expires_at")
+        )
+        self._keep_newest = database.prepare(_keep_newest())
+        self._clean = database.prepare(
+            delete(EmailVerificationLink).where(
+                EmailVerificationLink.expires_at <= time_parameter("now")
+            ),
+            tenant=None,
+        )
+
+    def run(self) -> int:
+        """Sends mails that are due; returns how many the server took. Raises Unavailable."""
+        return self.send() if self._due(now=self._now()) else 0
+
+    def clean(self) -> None:
+        """Removes links that have expired. Raises Unavailable."""
+        self._database.run_together(EVERYBODY, (self._clean, {"now": self._now()}))
+
+    def joined(self, shown: Any) -> Any:
+        """With the user."""
+        return shown.join(User, User.id == EmailVerification.user_id)
+
+    def read(self, columns: Sequence[Any]) -> _Address:
+        """The address in a row's columns."""
+        email, is_verified, user_id = columns
+        return _Address(user_id, email, bool(is_verified))
+
+    def obstacle(self, subject: _Address) -> Obstacle | None:
+        """Whether a link is needed at all."""
+        return Obstacle("The address is verified already.") if subject.is_verified else None
+
+    def compose(self, subject: _Address, now: datetime) -> Outgoing:
+        """The mail with a new link."""
+        token = new_link_token()
+        user_id = subject.user_id
+        link = {
+            "token_sha256": digest_of(token),
+            "user_id": user_id,
+            "email": subject.email,
+            "expires_at": now + LINK_LIFETIME,
+        }
+        self._database.run_together(
+            user_id,
+            (self._keep_newest, {"user_id": user_id}),
+            (self._add, link),
+        )
+        return Outgoing(self._message(subject, token, now), address_of(subject.email))
+
+    def name(self, subject: _Address) -> str:
+        """The user."""
+        return f"to user {subject.user_id} that verifies its address"
+
+    def _message(self, subject: _Address, token: str, now: datetime) -> EmailMessage:
+        """Nothing in it is the user's but the address: the reader may be a stranger, to whom
+        somebody wants to send a text of their own."""
+        sender = self._mailer.sender
+        message = EmailMessage()
+        message["From"] = sender
+        message["To"] = recipient("", address_of(subject.email))
+        message["Subject"] = "Verify your email address"
+        message["Date"] = now
+        message["Message-ID"] = f"<verify-{digest_of(token).hex()[:32]}@{sender.domain}>"
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(
+            "Somebody gave this address to a service that manages TLS certificates,\n"
+            f"{self._public_url}\n"
+            "\n"
+            "To receive its notices, such as of certificates that expire, open this link and\n"
+            "confirm that the address is yours:\n"
+            "\n"
+            f"{self._public_url}/email-verifications/{token}\n"
+            "\n"
+            "The link expires in 24 hours. If you did not ask for this, ignore this mail:\n"
+            "no notices are sent to an address that was not confirmed.\n",
+            cte="quoted-printable",
+        )
+        return message
+
+
+def _keep_newest() -> Any:
+    """Removes all links of a user but the newest ones, so that another can be added."""
+    kept = aliased(EmailVerificationLink)
+    user_id: Any = bindparam("user_id", type_=BigInteger)
+    newest = (
+        select(kept.token_sha256)
+        .where(kept.user_id == user_id)
+        .order_by(kept.expires_at.desc())
+        .limit(_MOST_LINKS - 1)
+    )
+    return delete(EmailVerificationLink).where(
+        EmailVerificationLink.user_id == user_id, EmailVerificationLink.token_sha256.not_in(newest)
+    )

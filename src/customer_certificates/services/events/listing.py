@@ -1,0 +1,81 @@
+"""Events as they are shown, and how long they are kept."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, bindparam, delete, func, literal, or_, select
+
+from ...gateways.database import EVERYBODY, Database
+from ...models import Delivery, Event, User, Webhook
+from ..users.users import user_not_found
+from .log import HOSTNAMES_CHANGED
+from .views import SHOWN, EventView, event_view
+
+KEPT_FOR = timedelta(days=90)
+_REMOVED_AT_ONCE = 1000
+
+
+class EventPages:
+    """Reads a user's events, oldest first, and removes what is too old."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        user_id: Any = bindparam("user_id", type_=BigInteger)
+        self._page = database.prepare(
+            select(*(getattr(Event, name) for name in SHOWN))
+            .where(
+                Event.user_id == user_id,
+                Event.id > bindparam("after"),
+                Event.type != HOSTNAMES_CHANGED,
+            )
+            .order_by(Event.id)
+            .limit(bindparam("limit", type_=BigInteger))
+        )
+        self._is_known = database.prepare(
+            select(literal(True)).where(
+                or_(
+                    select(Event.id).where(Event.user_id == user_id).exists(),
+                    select(User.id).where(User.id == user_id).exists(),
+                )
+            )
+        )
+        # Ids are given in the order of time, or near enough: there is no index by time.
+        oldest = select(Event.id, Event.at).order_by(Event.id).limit(_REMOVED_AT_ONCE).subquery()
+        self._last_old = database.prepare(
+            select(func.max(oldest.c.id)).where(oldest.c.at < bindparam("end")), tenant=None
+        )
+        last: Any = bindparam("last", type_=BigInteger)
+        self._remove_deliveries = database.prepare(
+            delete(Delivery).where(
+                # Named, so that the index is of use.
+                Delivery.webhook_id.in_(select(Webhook.id)),
+                Delivery.event_id <= last,
+            )
+        )
+        self._remove = database.prepare(delete(Event).where(Event.id <= last).returning(Event.id))
+
+    def page(self, user_id: int, after: int, limit: int) -> tuple[list[EventView], int | None]:
+        """At most `limit` events by id, from the first one after `after`; and the id that the next
+        page is after, None on the last page. They outlive their user.
+
+        Raises NotFound where there is neither such a user nor an event of it.
+        """
+        rows = self._page(user_id=user_id, after=after, limit=limit + 1)
+        if not rows and not self._is_known(user_id=user_id):
+            raise user_not_found(user_id)
+        views = [event_view(row) for row in rows[:limit]]
+        return views, views[-1].id if len(rows) > limit else None
+
+    def clean(self) -> int:
+        """Removes what is older than 90 days, and its deliveries; says how many events."""
+        number = 0
+        while True:
+            ((last,),) = self._last_old(end=self._now() - KEPT_FOR)
+            if last is None:
+                return number
+            _, removed = self._database.run_together(
+                EVERYBODY, (self._remove_deliveries, {"last": last}), (self._remove, {"last": last})
+            )
+            number += len(removed)

@@ -1,0 +1,224 @@
+"""What others are told of, recorded in the transaction that makes it so (docs/events.md)."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Text,
+    bindparam,
+    case,
+    false,
+    func,
+    insert,
+    literal,
+    select,
+)
+
+from ...gateways.database import Call, Database, Transaction
+from ...gateways.database.sql_functions import announce, items_of, this_transaction
+from ...models import PENDING, Certificate, Delivery, Event, Webhook
+from ..hostnames.claims import as_json
+
+EventType = Literal[
+    "certificate.created",
+    "certificate.activated",
+    "certificate.deactivated",
+    "certificate.replaced",
+    "certificate.rolled_back",
+    "certificate.scheduled",
+    "certificate.schedule_canceled",
+    "certificate.cutover_failed",
+    "certificate.deleted",
+    "certificate.expiring",
+    "certificate.expired",
+    "certificate.served",
+    "hostname.released",
+    "hostname.transferred",
+    "hostname.contested",
+    "hostname.contest_closed",
+    "hostname.proof_missing",
+    "hostname.verified",
+    "user.email_verified",
+    "user.password_changed",
+    "user.deleted",
+    "webhook.disabled",
+    "webhook.test",
+]
+EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
+# Only the feed reads it: certificates of the user are served for other names now, because of what
+# another user did.
+HOSTNAMES_CHANGED = "certificate.hostnames_changed"
+
+_COLUMNS = (
+    "user_id",
+    "type",
+    "at",
+    "certificate_id",
+    "version",
+    "active",
+    "hostnames",
+    "not_after",
+    "fingerprint_sha256",
+    "webhook_id",
+    "notify",
+)
+_NOTHING: dict[str, Any] = dict.fromkeys(_COLUMNS)
+
+
+class CertificateState(NamedTuple):
+    """How a certificate stands; `hostnames` is JSON."""
+
+    id: int
+    version: int
+    active: bool
+    hostnames: str
+    not_after: datetime | None
+    fingerprint_sha256: str | None
+
+
+def state_of(certificate: Certificate) -> CertificateState:
+    """How a certificate stands whose row is at hand."""
+    return CertificateState(*(getattr(certificate, name) for name in CertificateState._fields))
+
+
+class Events:
+    """An event is a row, and with it come the deliveries to the endpoints that hear of it: both are
+    there when the transaction is, so nothing is lost between the two.
+
+    The transaction must have locked the row of the user whom it is about: that lock puts a user's
+    events in order.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._insert = database.prepare(
+            insert(Event).values(xid=this_transaction()).returning(Event.id, announce()),
+            _COLUMNS,
+        )
+        self._deactivate = database.prepare(_deactivated())
+        self._fan_out = database.prepare(_fan_out())
+
+    def deactivated_with_user(self, user_id: int) -> Call:
+        """The statement that records of each active certificate of a user that it is active no
+        more, which only the log is told: for who is about to delete the user."""
+        return self._deactivate, {"user_id": user_id, "at": self._now()}
+
+    def record(
+        self,
+        session: Transaction,
+        kind: EventType,
+        user_id: int,
+        certificate: CertificateState | None = None,
+        *,
+        notify: bool = True,
+    ) -> None:
+        """Adds an event of the user's; where it is not to `notify` anybody, nobody is told."""
+        session.run_together(*self.calls(kind, user_id, certificate, notify=notify))
+
+    def record_test(self, session: Transaction, user_id: int, webhook_id: int) -> int:
+        """Adds an event that was asked for to try an endpoint, and gives its id; nobody is told."""
+        calls = self.calls("webhook.test", user_id, notify=False, webhook_id=webhook_id)
+        ((event_id, _),) = session.run_together(*calls)[0]
+        return int(event_id)
+
+    def calls(
+        self,
+        kind: EventType,
+        user_id: int,
+        certificate: CertificateState | None = None,
+        *,
+        notify: bool = True,
+        webhook_id: int | None = None,
+        hostname: str | None = None,
+    ) -> list[Call]:
+        """The statements of `record`, for a transaction that sends them with others of its own."""
+        now = self._now()
+        values = {
+            **_NOTHING,
+            "user_id": user_id,
+            "type": kind,
+            "at": now,
+            "webhook_id": webhook_id,
+            "hostnames": hostname and as_json([hostname]),
+            "notify": notify,
+        }
+        if certificate is not None:
+            values |= certificate._asdict()
+            values["certificate_id"] = values.pop("id")
+        calls: list[Call] = [(self._insert, values)]
+        if notify:
+            subject = certificate.id if certificate is not None else -user_id
+            told = {"user_id": user_id, "type": kind, "subject": subject, "now": now}
+            calls.append((self._fan_out, told))
+        return calls
+
+
+def _deactivated() -> Any:
+    """An event for each active certificate of a user."""
+    as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
+    return insert(Event).from_select(
+        ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *as_they_are],
+        select(
+            this_transaction(),
+            Certificate.user_id,
+            literal("certificate.deactivated"),
+            bindparam("at", type_=DateTime(timezone=True)),
+            Certificate.id,
+            false(),
+            false(),
+            *(getattr(Certificate, name) for name in as_they_are),
+        ).where(Certificate.user_id == bindparam("user_id"), Certificate.active),
+    )
+
+
+def _fan_out() -> Any:
+    """A delivery of the user's newest event to each endpoint that hears of it.
+
+    It is due at once, unless another of the same subject is before it. The lock on the last of
+    those makes a worker that is settling it wait, or is waited for: either this sees that it is
+    settled, or the worker sees what waits behind it.
+    """
+    user_id: Any = bindparam("user_id", type_=BigInteger)
+    kind = bindparam("type", type_=Text)
+    subject: Any = bindparam("subject", type_=BigInteger)
+    # Another user's transaction may have added a HOSTNAMES_CHANGED after it.
+    newest = (
+        select(func.max(Event.id))
+        .where(Event.user_id == user_id, Event.type == kind)
+        .scalar_subquery()
+    )
+    wanted = items_of(Webhook.events)
+    hears = select(wanted.c.value).where(wanted.c.value.in_([literal("*"), kind])).exists()
+    # In the order of their ids: two transactions that lock must do so in the same order.
+    hooks = (
+        select(Webhook.id, Webhook.state)
+        .where(
+            (Webhook.user_id == user_id) | Webhook.user_id.is_(None),
+            Webhook.state != "disabled",
+            hears,
+        )
+        .order_by(Webhook.id)
+        .subquery()
+    )
+    before = (
+        select(Delivery.event_id)
+        .where(
+            Delivery.webhook_id == hooks.c.id,
+            Delivery.subject == subject,
+            Delivery.status == PENDING,
+        )
+        .order_by(Delivery.event_id.desc())
+        .limit(1)
+        .with_for_update(read=True)
+        .correlate(hooks)
+        .exists()
+    )
+    now = bindparam("now", type_=DateTime(timezone=True))
+    due = case((~before & (hooks.c.state == "active"), now))
+    return insert(Delivery).from_select(
+        ["webhook_id", "event_id", "user_id", "subject", "due"],
+        select(hooks.c.id, newest, user_id, subject, due),
+    )

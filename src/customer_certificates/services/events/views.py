@@ -1,0 +1,75 @@
+"""What the outside is shown of an event: the same to whoever reads and to whoever is told."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from .log import EventType
+
+_ID = Annotated[int, Meta(ge=1)]
+_Time = Annotated[datetime, Meta(tz=True)]
+
+# The columns of a row that `event_view` reads, in its order.
+SHOWN = (
+    "id",
+    "type",
+    "at",
+    "user_id",
+    "certificate_id",
+    "version",
+    "active",
+    "hostnames",
+    "not_after",
+    "fingerprint_sha256",
+    "webhook_id",
+)
+
+
+class EventData(msgspec.Struct, omit_defaults=True):
+    """What it is about, and how that stood then. Never a key, never a certificate's text."""
+
+    user_id: Annotated[
+        _ID | UnsetType, Meta(description="Whose it is; not there where it is no user's.")
+    ] = UNSET
+    certificate_id: Annotated[_ID | UnsetType, Meta(description="The certificate's id.")] = UNSET
+    version: Annotated[int | UnsetType, Meta(description="Which version of it.")] = UNSET
+    active: Annotated[bool | UnsetType, Meta(description="Whether it is to be served.")] = UNSET
+    hostnames: Annotated[list[str] | UnsetType, Meta(description="What it is for.")] = UNSET
+    not_after: Annotated[
+        _Time | UnsetType | None, Meta(description="When it ceases to be valid; null: not known.")
+    ] = UNSET
+    fingerprint_sha256: Annotated[
+        str | UnsetType | None, Meta(description="SHA-256 of its DER; null: not known.")
+    ] = UNSET
+    webhook_id: Annotated[_ID | UnsetType, Meta(description="The endpoint's id.")] = UNSET
+
+
+class EventView(msgspec.Struct):
+    """Something that happened, as GET shows it and as webhooks are sent it."""
+
+    id: Annotated[int, Meta(ge=1, description="Greater than those before it.", examples=[1])]
+    type: Annotated[
+        EventType, Meta(description="What happened.", examples=["certificate.activated"])
+    ]
+    timestamp: Annotated[_Time, Meta(description="When.", examples=["2026-11-25T09:30:00Z"])]
+    data: Annotated[EventData, Meta(description="What it is about, and how that stood then.")]
+
+
+def event_view(row: Sequence[Any]) -> EventView:
+    """The event of a row with the columns SHOWN."""
+    event_id, kind, at, user_id, certificate_id, version, active, hostnames, *rest = row
+    not_after, fingerprint, webhook_id = rest
+    data = EventData(user_id=user_id or UNSET, webhook_id=webhook_id or UNSET)
+    if certificate_id is not None:
+        data.certificate_id = certificate_id
+        data.version = version
+        data.active = active
+        data.hostnames = msgspec.Raw(hostnames.encode())  # pyrefly: ignore[bad-assignment] # JSON already
+        data.not_after = not_after
+        data.fingerprint_sha256 = fingerprint
+    elif hostnames is not None:
+        data.hostnames = msgspec.Raw(hostnames.encode())  # pyrefly: ignore[bad-assignment] # JSON already
+    return EventView(event_id, kind, at, data)

@@ -1,0 +1,186 @@
+"""What ends soon, and when a user wants to be told of it."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import BigInteger, DateTime, bindparam, literal, select, tuple_, update
+from sqlalchemy.orm import aliased
+
+from ...gateways.database import Database
+from ...models import Certificate, User
+from ...models.expiry_threshold import FORM
+from ...pki.submission import FINGERPRINT, HOSTNAMES, NOT_AFTER
+from ..audit.log import Audit
+from ..certificates.views import Tags, require_view
+from ..hostnames.claims import names_of
+from ..idempotency import ANY_NUMBER, Once
+from ..principal import Caller
+from ..revisions import Revisions
+from ..users.users import locked_user, user_not_found
+from .coverage import is_covered
+
+Threshold = Annotated[
+    str,
+    Meta(
+        pattern=FORM,
+        description="Days (1d to 999d) before the end, or percent (1% to 99%) of the certificate's "
+        "life before it.",
+        examples=["30d"],
+    ),
+]
+
+
+class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
+    """When to tell of a certificate's end."""
+
+    thresholds: Annotated[
+        Annotated[list[Threshold], Meta(max_length=10)] | None,
+        Meta(
+            description="Empty: only of the end itself. null: the usual ones, which are 30d, 14d, "
+            "7d and 1d, or 33% and 10% where a certificate lives less than 60 days.",
+            examples=[["30d", "10%"]],
+        ),
+    ]
+
+
+class ExpiringView(msgspec.Struct):
+    """An active certificate that ends soon, or has ended."""
+
+    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[3])]
+    version: Annotated[int, Meta(ge=1, description="Which version of it.", examples=[1])]
+    hostnames: Annotated[list[str], HOSTNAMES]
+    not_after: Annotated[datetime, NOT_AFTER]
+    fingerprint_sha256: Annotated[str | None, FINGERPRINT]
+    days_left: Annotated[
+        int, Meta(description="Whole days until its end; negative after it.", examples=[12])
+    ]
+    covered: Annotated[
+        bool,
+        Meta(
+            description="Other active certificates, which end later, have all its hostnames: "
+            "nobody is told of its end.",
+            examples=[False],
+        ),
+    ]
+
+
+class Expiring:
+    """The use cases."""
+
+    def __init__(
+        self, database: Database, revisions: Revisions, audit: Audit, now: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._revisions = revisions
+        self._audit = audit
+        self._now = now
+        self._page = database.prepare(_page())
+        self._thresholds = database.prepare(
+            select(User.expiry_thresholds).where(User.id == bindparam("user_id"))
+        )
+
+    def page(
+        self, user_id: int, within: timedelta, after: int, limit: int
+    ) -> tuple[list[ExpiringView], int | None]:
+        """At most `limit` of the user's active certificates that end `within` that time or have
+        ended, by their end, from the first one behind the certificate `after` (0: from the first);
+        and the id that the next page is after, None on the last page. Raises NotFound."""
+        self._revisions.current(user_id)
+        now = self._now()
+        rows = self._page(user_id=user_id, until=now + within, after=after, limit=limit + 1)
+        views = [_view(row, now) for row in rows[:limit]]
+        return views, views[-1].id if len(rows) > limit else None
+
+    def settings(self, user_id: int) -> ExpirySettings:
+        """When the user is told. Raises NotFound."""
+        rows = self._thresholds(user_id=user_id)
+        if not rows:
+            raise user_not_found(user_id)
+        return _settings(rows[0][0])
+
+    def set(
+        self,
+        caller: Caller,
+        user_id: int,
+        wanted: ExpirySettings,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
+    ) -> ExpirySettings:
+        """The settings as they are now; certificates are looked at soon, under these. Raises
+        NotFound, PreconditionFailed."""
+        path = f"/users/{user_id}/expiry"
+        with (
+            self._audit.of_refusals(caller, "user.change", user_id, path),
+            self._database.begin(user_id) as session,
+        ):
+            once.claim(session)
+            user = locked_user(session, user_id)
+            require_view(expected, _settings(user.expiry_thresholds))
+            thresholds = None
+            if wanted.thresholds is not None:
+                thresholds = msgspec.json.encode(list(dict.fromkeys(wanted.thresholds))).decode()
+            changes = user.expiry_thresholds != thresholds
+            if changes:
+                user.expiry_thresholds = thresholds
+                session.execute(
+                    update(Certificate)
+                    .where(Certificate.user_id == user_id, Certificate.active)
+                    .values(expiry_due=self._now())
+                    .execution_options(synchronize_session=False)
+                )
+            self._audit.record(
+                session,
+                caller,
+                "user.change",
+                user_id,
+                path,
+                outcome="done" if changes else "unchanged",
+                detail={"fields": ["thresholds"]},
+            )
+            return once.keep(session, _settings(thresholds))
+
+
+def _settings(text: str | None) -> ExpirySettings:
+    return ExpirySettings(None if text is None else msgspec.json.decode(text, type=list[str]))
+
+
+def _page() -> Any:
+    before = aliased(Certificate)
+    user_id: Any = bindparam("user_id", type_=BigInteger)
+    after: Any = bindparam("after", type_=BigInteger)
+    place = tuple_(Certificate.not_after, Certificate.id)
+    last = select(before.not_after).where(before.id == after, before.user_id == user_id)
+    return (
+        select(
+            Certificate.id,
+            Certificate.version,
+            Certificate.hostnames,
+            Certificate.not_after,
+            Certificate.fingerprint_sha256,
+            is_covered(),
+        )
+        .where(
+            Certificate.user_id == user_id,
+            Certificate.active,
+            Certificate.not_after <= bindparam("until", type_=DateTime(timezone=True)),
+            (after == literal(0)) | (place > tuple_(last.scalar_subquery(), after)),
+        )
+        .order_by(Certificate.not_after, Certificate.id)
+        .limit(bindparam("limit", type_=BigInteger))
+    )
+
+
+def _view(row: Any, now: datetime) -> ExpiringView:
+    certificate_id, version, hostnames, not_after, fingerprint, covered = row
+    return ExpiringView(
+        certificate_id,
+        version,
+        list(names_of(hostnames)),
+        not_after,
+        fingerprint,
+        (not_after - now).days,
+        bool(covered),
+    )

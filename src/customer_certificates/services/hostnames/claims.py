@@ -1,0 +1,251 @@
+"""Statements that read and write hostname claims. pki/names/ownership.py has the rules."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from zlib import crc32
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Text,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+)
+
+from ...gateways.database import Database, Transaction
+from ...gateways.database.prepared import Prepared, Row
+from ...gateways.database.sql_functions import advisory_lock, from_first_dot, items_of, replacing
+from ...models import Certificate, CertificateHostname, HostnameClaim, User
+from ...pki.names.hostnames import wildcard_of
+from ...pki.names.ownership import Claim, Evidence, Existing, covering
+
+# So many transactions at most claim names at the same time (PostgreSQL).
+_ZONES = 64
+_TIME = DateTime(timezone=True)
+_CLAIM = (
+    HostnameClaim.hostname,
+    HostnameClaim.user_id,
+    HostnameClaim.proof,
+    HostnameClaim.proven_at,
+    HostnameClaim.proof_until,
+)
+# The claim of the user of a certificate on a name of it.
+OF_CLAIM = and_(
+    HostnameClaim.hostname == CertificateHostname.hostname,
+    HostnameClaim.user_id == CertificateHostname.user_id,
+)
+
+
+class HostnameClaims:
+    """Reads and writes claims within a transaction.
+
+    A name and the wildcard that covers it are in the same zone. A transaction locks the zones of
+    its names in ascending order before it reads claims, so two users cannot claim a name and its
+    wildcard at the same moment. It never locks another user's row in `users`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        names = items_of(bindparam("hostnames", type_=Text))
+        those = select(names.c.value)
+        user_id: Any = bindparam("user_id", type_=BigInteger)
+        others = HostnameClaim.user_id != user_id
+        self._lock = database.prepare(select(advisory_lock(names.c.value)).select_from(names))
+        named = select(*_CLAIM).where(HostnameClaim.hostname.in_(those))
+        self._named = database.prepare(named, tenant=None)
+        beneath = HostnameClaim.wildcard.in_(those), others
+        self._unproven_beneath = database.prepare(
+            select(*_CLAIM, HostnameClaim.wildcard).where(*beneath, HostnameClaim.proof == "none")
+        )
+        first = select(func.min(HostnameClaim.hostname)).where(*beneath)
+        self._one_beneath = database.prepare(
+            select(*_CLAIM, HostnameClaim.wildcard).where(
+                HostnameClaim.hostname.in_(first.group_by(HostnameClaim.wildcard))
+            )
+        )
+        self._number = database.prepare(_number(user_id))
+        self._number_unproven = database.prepare(_number(user_id, HostnameClaim.proof == "none"))
+        self._all_of_user = database.prepare(
+            select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
+        )
+        self._write = database.prepare(_write(names.c.value, user_id))
+        mine = HostnameClaim.user_id == user_id, HostnameClaim.hostname.in_(those)
+        self._release_others = database.prepare(
+            delete(HostnameClaim).where(others, HostnameClaim.hostname.in_(those))
+        )
+        self._release = database.prepare(delete(HostnameClaim).where(*mine))
+        in_use = (
+            select(CertificateHostname.hostname)
+            .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
+            .where(
+                CertificateHostname.user_id == user_id,
+                CertificateHostname.hostname == HostnameClaim.hostname,
+                Certificate.active,
+            )
+            .correlate(HostnameClaim)
+            .exists()
+        )
+        self._free = database.prepare(
+            delete(HostnameClaim)
+            .where(
+                *mine,
+                or_(HostnameClaim.proof == "none", HostnameClaim.proof == "public_ca"),
+                ~in_use,
+            )
+            .returning(HostnameClaim.hostname)
+        )
+        self._in_use = database.prepare(select(HostnameClaim.hostname).where(*mine, in_use))
+
+    def lock(self, session: Transaction, hostnames: Iterable[str]) -> None:
+        """Locks the zones of `hostnames` until the transaction ends. Call it once in a transaction,
+        with all names: a second call could be a deadlock."""
+        zones = sorted({crc32(wildcard_of(name).encode()) % _ZONES for name in hostnames})
+        session.run(self._lock, hostnames=as_json([str(zone) for zone in zones]))
+
+    def existing(
+        self, session: Transaction, user_id: int, hostnames: Sequence[str], evidence: Evidence
+    ) -> Existing:
+        """Returns the claims that matter if the user claims `hostnames` with `evidence`."""
+        return self._read(session.run, user_id, hostnames, evidence)
+
+    def present(self, user_id: int, hostnames: Sequence[str], evidence: Evidence) -> Existing:
+        """As `existing`, outside a transaction."""
+        return self._read(Prepared.__call__, user_id, hostnames, evidence)
+
+    def number(
+        self, session: Transaction, user_id: int, *, unproven: bool
+    ) -> tuple[int, str | None]:
+        """Returns how many claims the user has, or how many `unproven` ones, and the column
+        `users.quotas`."""
+        statement = self._number_unproven if unproven else self._number
+        ((number, quotas),) = session.run(statement, user_id=user_id)
+        return number, quotas
+
+    def _read(
+        self,
+        run: Callable[..., list[Row]],
+        user_id: int,
+        hostnames: Sequence[str],
+        evidence: Evidence,
+    ) -> Existing:
+        """`run` is given a statement and its parameters, and returns the rows."""
+        named, wildcards = _looked_up(hostnames)
+        claims = run(self._named, hostnames=as_json(named))
+        below: list[Row] = []
+        if wildcards:
+            beneath = self._one_beneath if evidence.proof == "none" else self._unproven_beneath
+            below = run(beneath, user_id=user_id, hostnames=as_json(wildcards))
+        return _existing(claims, below)
+
+    def all_of(self, session: Transaction, user_id: int) -> list[str]:
+        """Returns all hostnames that the user claims."""
+        return [name for (name,) in session.run(self._all_of_user, user_id=user_id)]
+
+    def write(
+        self,
+        session: Transaction,
+        user_id: int,
+        hostnames: Iterable[str],
+        evidence: Evidence,
+        now: datetime,
+    ) -> set[str]:
+        """Stores the user's claims of `hostnames`. Returns those that are the user's then."""
+        by_kind: dict[bool, list[str]] = {}
+        for name in hostnames:
+            by_kind.setdefault(covering(name) is not None, []).append(name)
+        written: set[str] = set()
+        for is_covered, names in by_kind.items():
+            rows = session.run(
+                self._write,
+                user_id=user_id,
+                hostnames=as_json(names),
+                is_covered=is_covered,
+                proof=evidence.proof,
+                proven_at=evidence.since,
+                proof_until=evidence.until,
+                now=now,
+            )
+            written.update(name for (name,) in rows)
+        return written
+
+    def release_others(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> None:
+        """Deletes the claims of `hostnames` that are not the user's; across tenants."""
+        session.run(self._release_others, user_id=user_id, hostnames=as_json(hostnames))
+
+    def release(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> None:
+        """Deletes the user's claims of `hostnames`, whatever proves them."""
+        session.run(self._release, user_id=user_id, hostnames=as_json(hostnames))
+
+    def free(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> list[str]:
+        """Deletes the claims of `hostnames` that last only as long as the user has an active
+        certificate for the name. Returns the hostnames of those claims."""
+        rows = session.run(self._free, user_id=user_id, hostnames=as_json(hostnames))
+        return [name for (name,) in rows]
+
+    def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
+        """Whether the user claims the name and has an active certificate for it."""
+        return bool(session.run(self._in_use, user_id=user_id, hostnames=as_json([hostname])))
+
+
+def as_json(hostnames: Sequence[str]) -> str:
+    """Names as the statements take them."""
+    return msgspec.json.encode(hostnames).decode()
+
+
+def names_of(hostnames: str) -> list[str]:
+    """Names that a row has as JSON."""
+    return msgspec.json.decode(hostnames, type=list[str])
+
+
+def _write(name: Any, user_id: Any) -> Any:
+    columns = ["hostname", "user_id", "wildcard", "proof", "claimed_at", "proven_at", "proof_until"]
+    is_covered: Any = bindparam("is_covered", type_=Boolean)
+    values = select(
+        name,
+        user_id,
+        case((is_covered, literal("*", Text) + from_first_dot(name)), else_=null()),
+        bindparam("proof", type_=Text),
+        bindparam("now", type_=_TIME),
+        bindparam("proven_at", type_=_TIME),
+        bindparam("proof_until", type_=_TIME),
+    ).where(true())
+    proof = (HostnameClaim.proof, HostnameClaim.proven_at, HostnameClaim.proof_until)
+    written = replacing(
+        HostnameClaim, HostnameClaim.hostname, proof, where=HostnameClaim.user_id == user_id
+    )
+    return written.from_select(columns, values.order_by(name)).returning(HostnameClaim.hostname)
+
+
+def _number(user_id: Any, *more: Any) -> Any:
+    """In SQL: how many claims the user has, and the user's quotas."""
+    number = select(func.count()).where(HostnameClaim.user_id == user_id, *more)
+    return select(number.scalar_subquery(), User.quotas).where(User.id == user_id)
+
+
+def _looked_up(hostnames: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names whose claims are read, and the wildcards beneath which claims are read."""
+    above = [wildcard for name in hostnames if (wildcard := covering(name))]
+    wildcards = [name for name in hostnames if name.startswith("*.")]
+    return [*dict.fromkeys([*hostnames, *above])], wildcards
+
+
+def _existing(claims: Iterable[Row], below: Iterable[Row]) -> Existing:
+    beneath: dict[str, list[Claim]] = {}
+    for *row, wildcard in below:
+        beneath.setdefault(wildcard, []).append(_claim(row))
+    return Existing({row[0]: _claim(row) for row in claims}, beneath)
+
+
+def _claim(row: Sequence[Any]) -> Claim:
+    hostname, user_id, proof, proven_at, proof_until = row
+    return Claim(hostname, user_id, Evidence(proof, proven_at, proof_until))

@@ -1,0 +1,41 @@
+"""Findings of certificates about the ownership of their hostnames."""
+
+import msgspec
+
+from ...errors import Finding
+
+RELEASED, CONTESTED, PROOF_MISSING = (
+    "hostname_released",
+    "hostname_contested",
+    "hostname_proof_missing",
+)
+_CODES = {RELEASED, CONTESTED, PROOF_MISSING}
+# Of one certificate.
+_MOST = 100
+
+
+def without_hostname_findings(findings: str, hostname: str | None = None) -> str:
+    """Returns findings (JSON) without those about ownership: of `hostname`, or of all hostnames."""
+    if not any(code in findings for code in _CODES):
+        return findings
+    kept = [one for one in _decoded(findings) if not _is_about(one, hostname)]
+    return _encoded(kept)
+
+
+def with_hostname_finding(findings: str, finding: Finding, hostname: str) -> str:
+    """Returns findings (JSON) with `finding`, which replaces others about the same hostname."""
+    kept = [one for one in _decoded(findings) if not _is_about(one, hostname)]
+    about_names = sum(one.code in _CODES for one in kept)
+    return _encoded([*kept, finding] if about_names < _MOST else kept)
+
+
+def _is_about(finding: Finding, hostname: str | None) -> bool:
+    return finding.code in _CODES and hostname in (None, finding.detail.partition(" ")[0])
+
+
+def _decoded(findings: str) -> list[Finding]:
+    return msgspec.json.decode(findings, type=list[Finding])
+
+
+def _encoded(findings: list[Finding]) -> str:
+    return msgspec.json.encode(findings).decode()

@@ -1,0 +1,163 @@
+"""The worker's part of the outbox: users are notified of what happened to their hostnames."""
+
+import logging
+from typing import Any
+
+from sqlalchemy import BigInteger, bindparam, delete, select
+from sqlalchemy.orm import load_only
+
+from ...errors import Finding, Unavailable
+from ...gateways.database import Database, Transaction
+from ...models import Certificate, CertificateHostname, HostnameClaim, HostnameNotice, User
+from ..audit.log import Audit
+from ..events.log import Events
+from ..principal import Caller
+from ..revisions import Revisions
+from .findings import (
+    CONTESTED,
+    PROOF_MISSING,
+    RELEASED,
+    with_hostname_finding,
+    without_hostname_findings,
+)
+from .notices import NoticeKind
+
+_MOST_IN_A_RUN = 500
+_WORKER = Caller("command", "work", "")
+_CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_MISSING}
+# After these, earlier findings about the hostname no longer hold.
+_GOOD_NEWS = ("contest_closed", "verified")
+_DETAILS = {
+    "released": "{name} is no longer the user's hostname: {why}.",
+    "contested": "{name} is contested: another user has proven control of it, too.",
+    "proof_missing": "{name} has lost the proof of control that its challenge had.",
+}
+_WHY = {
+    "operator": "an operator has released it",
+    "public_ca": "another user has a certificate of a public CA for it",
+    "challenge": "another user has proven control of it",
+    "none": "another user has proven control of an overlapping name",
+    "user": "the user has released it",
+}
+_HINT = (
+    "Prove control by a challenge (POST /users/{user_id}/hostnames/{name}/challenge), "
+    "or ask an operator."
+)
+
+_log = logging.getLogger(__name__)
+
+
+class HostnameNoticeDelivery:
+    """Handles each row of the outbox in a transaction of its user: event, deliveries, findings of
+    active certificates, audit. A row is deleted in the same transaction, so it is handled once."""
+
+    def __init__(
+        self, database: Database, revisions: Revisions, audit: Audit, events: Events
+    ) -> None:
+        self._database = database
+        self._revisions = revisions
+        self._audit = audit
+        self._events = events
+        self._waiting = database.prepare(
+            select(HostnameNotice.id, HostnameNotice.user_id)
+            .where(HostnameNotice.id > bindparam("after", type_=BigInteger))
+            .order_by(HostnameNotice.id)
+            .limit(_MOST_IN_A_RUN),
+            tenant=None,
+        )
+        notice_id: Any = bindparam("notice_id", type_=BigInteger)
+        self._take = database.prepare(
+            delete(HostnameNotice)
+            .where(HostnameNotice.id == notice_id)
+            .returning(HostnameNotice.hostname, HostnameNotice.kind, HostnameNotice.reason)
+        )
+
+    def run(self) -> int:
+        """Notifies users; returns how many notices were handled. Raises Unavailable."""
+        number = after = 0
+        while rows := self._waiting(after=after):
+            number += sum(self._handle(notice_id, user_id) for notice_id, user_id in rows)
+            # Those that have failed wait for the next run; they keep none behind them waiting.
+            after = rows[-1][0]
+        return number
+
+    def _handle(self, notice_id: int, user_id: int) -> bool:
+        try:
+            with self._database.begin(user_id) as session:
+                user = session.get(User, user_id, with_for_update=True)
+                # Another worker may have handled it, and the user may be gone.
+                rows = session.run(self._take, notice_id=notice_id)
+                if user and rows:
+                    self._notify(session, user_id, *rows[0])
+        except Unavailable as error:
+            # Perhaps for this user alone, whose row is locked.
+            _log.warning("Notice %s about a hostname waits: %s", notice_id, error.detail)
+            return False
+        except Exception:
+            # One notice that fails must not keep others waiting; it stays in the outbox.
+            _log.exception("Notice %s about a hostname failed", notice_id)
+            return False
+        return True
+
+    def _notify(
+        self, session: Transaction, user_id: int, hostname: str, kind: NoticeKind, reason: str
+    ) -> None:
+        if kind in _CODES and not (kind == "released" and _has(session, user_id, hostname)):
+            self._change_findings(
+                session, user_id, hostname, _finding(user_id, hostname, kind, reason)
+            )
+        elif kind in _GOOD_NEWS and _has(session, user_id, hostname):
+            self._change_findings(session, user_id, hostname, None)
+        event_type: Any = f"hostname.{kind}"
+        self._audit.record(
+            session,
+            _WORKER,
+            event_type,
+            user_id,
+            f"/users/{user_id}/hostnames/{hostname}",
+            detail={"hostname": hostname, "reason": reason},
+            also=self._events.calls(event_type, user_id, hostname=hostname),
+        )
+
+    def _change_findings(
+        self, session: Transaction, user_id: int, hostname: str, finding: Finding | None
+    ) -> None:
+        """Has active certificates for the hostname have this finding about it; None: none."""
+        certificates = session.scalars(
+            select(Certificate)
+            # A user may have thousands for one name.
+            .options(load_only(Certificate.findings))
+            .join(CertificateHostname, CertificateHostname.certificate_id == Certificate.id)
+            .where(
+                CertificateHostname.user_id == user_id,
+                CertificateHostname.hostname == hostname,
+                Certificate.active,
+            )
+        ).all()
+        for certificate in certificates:
+            before = certificate.findings
+            certificate.findings = (
+                with_hostname_finding(before, finding, hostname)
+                if finding
+                else without_hostname_findings(before, hostname)
+            )
+        has_changed = any(session.is_modified(certificate) for certificate in certificates)
+        session.flush()
+        if has_changed:
+            self._revisions.replace(session, user_id)
+
+
+def _finding(user_id: int, hostname: str, kind: NoticeKind, reason: str) -> Finding:
+    return Finding(
+        _CODES[kind],
+        "hostnames",
+        _DETAILS[kind].format(name=hostname, why=_WHY.get(reason, reason)),
+        _HINT.format(user_id=user_id, name=hostname),
+        "warning",
+    )
+
+
+def _has(session: Transaction, user_id: int, hostname: str) -> bool:
+    """Whether the user has the name again."""
+    claim = session.get(HostnameClaim, hostname)
+    return claim is not None and claim.user_id == user_id

@@ -1,0 +1,124 @@
+"""The outbox: users are notified of what other users' actions did to their hostnames."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, false, insert, literal, select, true
+from sqlalchemy.orm import aliased
+
+from ...gateways.database import Database, Transaction
+from ...gateways.database.sql_functions import announce, items_of, this_transaction
+from ...models import Certificate, CertificateHostname, Event, HostnameClaim, HostnameNotice
+from ..events.log import HOSTNAMES_CHANGED
+from .claims import OF_CLAIM, as_json
+
+# released: the name is no longer the user's. transferred: it is the user's now, and was another
+# user's, or was granted. contested: another user proved control of it as well; contest_closed: it
+# stays with the user who has it. proof_missing: its proof has vanished. verified: a challenge has
+# proven it, or its proof is there again.
+NoticeKind = Literal[
+    "released", "transferred", "contested", "contest_closed", "proof_missing", "verified"
+]
+
+
+class HostnameNotices:
+    """Writes, in the transaction that changes claims, notices for users and agents.
+
+    The rows of other users are not locked: the worker does the rest in a transaction of theirs.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._now = now
+        names = items_of(bindparam("hostnames", type_=Text))
+        those = select(names.c.value)
+        user_id: Any = bindparam("user_id", type_=BigInteger)
+        self._add = database.prepare(
+            insert(HostnameNotice).from_select(
+                ["user_id", "hostname", "kind", "reason", "at"],
+                select(
+                    user_id,
+                    names.c.value,
+                    bindparam("kind", type_=Text),
+                    bindparam("reason", type_=Text),
+                    bindparam("at", type_=DateTime(timezone=True)),
+                ).where(true()),
+            )
+        )
+        served = (
+            select(CertificateHostname.certificate_id)
+            .join(HostnameClaim, OF_CLAIM)
+            .where(HostnameClaim.hostname.in_(those))
+        )
+        other, other_name = aliased(Certificate), aliased(CertificateHostname)
+        # Looked up by its id: joined, all certificates may be read for each name.
+        is_active = (
+            select(other.active).where(other.id == other_name.certificate_id).scalar_subquery()
+        )
+        is_one_of_several = (
+            select(other_name.hostname)
+            .where(
+                other_name.hostname == CertificateHostname.hostname,
+                other_name.user_id == user_id,
+                other_name.certificate_id != CertificateHostname.certificate_id,
+                is_active,
+            )
+            .correlate(CertificateHostname)
+            .exists()
+        )
+
+        gained = served.where(HostnameClaim.user_id == user_id, is_one_of_several)
+        self._resend = database.prepare(_events_about(served))
+        self._resend_gained = database.prepare(_events_about(gained))
+
+    def add(
+        self,
+        session: Transaction,
+        user_id: int,
+        hostnames: Iterable[str],
+        kind: NoticeKind,
+        reason: str,
+    ) -> None:
+        """Has the worker notify the user; across tenants if it is another user."""
+        session.run(
+            self._add,
+            user_id=user_id,
+            hostnames=as_json(list(hostnames)),
+            kind=kind,
+            reason=reason,
+            at=self._now(),
+        )
+
+    def resend(self, session: Transaction, hostnames: Sequence[str]) -> None:
+        """Has the feed send again the active certificates that are served for claims of
+        `hostnames`; across tenants."""
+        session.run(self._resend, hostnames=as_json(hostnames), at=self._now())
+
+    def resend_gained(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> None:
+        """Has the feed send again the user's certificates for `hostnames`, which the user has just
+        claimed, if there are several: those that were active before were not served for them."""
+        session.run(
+            self._resend_gained, user_id=user_id, hostnames=as_json(hostnames), at=self._now()
+        )
+
+
+def _events_about(certificate_ids: Any) -> Any:
+    """Adds an event, which agents alone read, for each active certificate with one of the ids.
+
+    The ids are found once. PostgreSQL's statistics may still be those of empty tables: it would
+    then find the ids anew for each certificate there is.
+    """
+    ids = certificate_ids.cte("those").prefix_with("MATERIALIZED")
+    as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
+    columns = ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *as_they_are]
+    changed = select(
+        this_transaction(),
+        Certificate.user_id,
+        literal(HOSTNAMES_CHANGED),
+        bindparam("at", type_=DateTime(timezone=True)),
+        Certificate.id,
+        true(),
+        false(),
+        *(getattr(Certificate, name) for name in as_they_are),
+    ).where(Certificate.active, Certificate.id.in_(select(ids.c.certificate_id)))
+    return insert(Event).from_select(columns, changed).returning(announce())

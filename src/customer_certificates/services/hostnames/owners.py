@@ -1,0 +1,188 @@
+"""Owners of hostnames: listed, granted by operators, released."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import BigInteger, Select, Text, bindparam, select
+
+from ...errors import Conflict, Finding
+from ...gateways.database import EVERYBODY, Database, Transaction
+from ...gateways.database.prepared import Row
+from ...gateways.database.sql_functions import items_of
+from ...models import Certificate, CertificateHostname, HostnameClaim, User
+from ...pki.names.ownership import Proof, covering
+from ..audit.log import Audit
+from ..principal import Caller
+from ..users.users import locked_user, user_not_found
+from .claims import as_json
+from .ownership import Hostnames
+
+_Time = Annotated[datetime, Meta(tz=True)]
+
+
+class HostnameView(msgspec.Struct):
+    """A hostname, and the user who owns it."""
+
+    hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
+    user_id: Annotated[int, Meta(ge=1, description="The owner.", examples=[1])]
+    proof: Annotated[Proof, Meta(description="How control was proven.", examples=["public_ca"])]
+    claimed_at: Annotated[
+        _Time | None, Meta(description="Since when the user owns it; null: not recorded.")
+    ]
+    proven_at: Annotated[
+        _Time | None, Meta(description="Since when control is proven; null: it is not.")
+    ]
+    proof_until: Annotated[
+        _Time | None, Meta(description="When the proof expires; null: it does not.")
+    ]
+    checked_at: Annotated[
+        _Time | None, Meta(description="The last check of a challenge; null: there was none.")
+    ]
+    in_use: Annotated[bool, Meta(description="Whether the owner has an active certificate for it.")]
+    resolves_to_edge: Annotated[
+        bool | None,
+        Meta(description="Whether it resolves to CC_EDGE_TARGETS; null: not known."),
+    ]
+
+
+class HostnameGrant(msgspec.Struct, forbid_unknown_fields=True):
+    """The user to whom a hostname is granted."""
+
+    user_id: Annotated[int, Meta(ge=1, le=2**63 - 1, description="The user.", examples=[1])]
+
+
+class HostnameOwners:
+    """The use cases of ownership that activate nothing."""
+
+    def __init__(
+        self, database: Database, hostnames: Hostnames, audit: Audit, now: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._hostnames = hostnames
+        self._audit = audit
+        self._now = now
+        names = items_of(bindparam("hostnames", type_=Text))
+        user_id: Any = bindparam("user_id", type_=BigInteger)
+        claims = _views().order_by(HostnameClaim.hostname)
+        named = claims.where(HostnameClaim.hostname.in_(select(names.c.value)))
+        self._named = database.prepare(named, tenant=None)
+        page = claims.where(HostnameClaim.hostname > bindparam("after", type_=Text)).limit(
+            bindparam("limit", type_=BigInteger)
+        )
+        self._page = database.prepare(page, tenant=None)
+        self._page_of_user = database.prepare(page.where(HostnameClaim.user_id == user_id))
+        self._user = database.prepare(select(User.id).where(User.id == user_id))
+
+    def page(
+        self, user_id: int | None, after: str, limit: int
+    ) -> tuple[list[HostnameView], str | None]:
+        """Returns at most `limit` hostnames (of the user, if given) that sort after `after`, and
+        the hostname that the next page is after, None on the last page. Raises NotFound."""
+        if user_id is None:
+            rows = self._page(after=after, limit=limit + 1)
+        else:
+            rows = self._page_of_user(user_id=user_id, after=after, limit=limit + 1)
+            if not rows and not self._user(user_id=user_id):
+                raise user_not_found(user_id)
+        views = _shown(rows[:limit])
+        return views, views[-1].hostname if len(rows) > limit else None
+
+    def find(self, hostname: str) -> list[HostnameView]:
+        """Returns who owns `hostname` and who owns the wildcard that covers it."""
+        wildcard = covering(hostname)
+        names = [hostname, wildcard] if wildcard else [hostname]
+        return _shown(self._named(hostnames=as_json(names)))
+
+    def grant(self, caller: Caller, hostname: str, user_id: int) -> HostnameView:
+        """Grants `hostname` to the user, and releases it for another user who has it.
+
+        Raises NotFound (no such user), Conflict (nobody can have that name).
+        """
+        action, path = "hostname.grant", f"/hostnames/{hostname}"
+        with (
+            self._audit.of_refusals(caller, action, user_id, path),
+            self._database.begin(user_id) as session,
+        ):
+            locked_user(session, user_id)
+            outcome = self._hostnames.claim_proven(
+                session, user_id, hostname, "operator", self._now()
+            )
+            detail = {"hostname": hostname, "result": outcome.result}
+            self._audit.record(session, caller, action, user_id, path, detail=detail)
+            # Within the transaction: after it the hostname may be released.
+            (view,) = _shown(session.run(self._named, hostnames=as_json([hostname])))
+            return view
+
+    def release(self, caller: Caller, hostname: str) -> None:
+        """Releases `hostname` of any user, even if it is in use. Raises NotFound."""
+        with self._database.begin(EVERYBODY) as session:
+            owner = self._hostnames.release(session, None, hostname, "operator")
+            self._record_release(session, caller, owner, hostname)
+
+    def give_up(self, caller: Caller, user_id: int, hostname: str) -> None:
+        """Releases a hostname of the user. Raises NotFound, or Conflict: an active certificate of
+        the user is for it."""
+        path = f"/users/{user_id}/hostnames/{hostname}"
+        with (
+            self._audit.of_refusals(caller, "hostname.release", user_id, path),
+            self._database.begin(user_id) as session,
+        ):
+            locked_user(session, user_id)
+            if self._hostnames.is_in_use(session, user_id, hostname):
+                raise _in_use(hostname)
+            self._hostnames.release(session, user_id, hostname, "user")
+            self._record_release(session, caller, user_id, hostname)
+
+    def _record_release(
+        self, session: Transaction, caller: Caller, owner: int, hostname: str
+    ) -> None:
+        path = f"/users/{owner}/hostnames/{hostname}"
+        detail = {"hostname": hostname}
+        self._audit.record(session, caller, "hostname.release", owner, path, detail=detail)
+
+
+def _views() -> Select[*tuple[Any, ...]]:
+    """A row for each claim, as _shown takes it."""
+    in_use = (
+        select(CertificateHostname.hostname)
+        .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
+        .where(
+            CertificateHostname.user_id == HostnameClaim.user_id,
+            CertificateHostname.hostname == HostnameClaim.hostname,
+            Certificate.active,
+        )
+        .correlate(HostnameClaim)
+        .exists()
+    )
+    return select(
+        HostnameClaim.hostname,
+        HostnameClaim.user_id,
+        HostnameClaim.proof,
+        HostnameClaim.claimed_at,
+        HostnameClaim.proven_at,
+        HostnameClaim.proof_until,
+        HostnameClaim.checked_at,
+        in_use.label("in_use"),
+        HostnameClaim.resolves_to_edge,
+    )
+
+
+def _shown(rows: Sequence[Row]) -> list[HostnameView]:
+    return [HostnameView(*row) for row in rows]
+
+
+def _in_use(hostname: str) -> Conflict:
+    return Conflict(
+        "An active certificate is for this hostname; nothing was changed.",
+        errors=[
+            Finding(
+                "hostname_in_use",
+                "hostname",
+                f"{hostname} is a hostname of an active certificate of the user.",
+                "Deactivate or replace the certificate first.",
+            )
+        ],
+    )

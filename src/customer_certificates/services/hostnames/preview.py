@@ -1,0 +1,114 @@
+"""Changes of hostnames that an activation would make, as `check` shows them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import BigInteger, Text, bindparam, select
+
+from ...gateways.database import Database
+from ...gateways.database.sql_functions import items_of
+from ...models import Certificate, CertificateHostname
+from ...pki.names.hostnames import wildcard_of
+from ...pki.names.ownership import Decision
+from .claims import as_json
+
+_Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
+
+
+class Served(msgspec.Struct):
+    """A hostname, and the active certificates that are for it."""
+
+    hostname: Annotated[str, Meta(description="The name.", examples=["www.example.com"])]
+    certificate_ids: Annotated[list[int], Meta(description="By id.", examples=[[3]])]
+
+
+class HostnameChanges(msgspec.Struct):
+    """The changes that activating a certificate would make."""
+
+    gained: Annotated[
+        _Hostnames, Meta(description="No active certificate of the user is for these yet.")
+    ]
+    lost: Annotated[
+        _Hostnames, Meta(description="Of the certificate that it replaces, and not covered by it.")
+    ]
+    moved: Annotated[
+        list[Served], Meta(description="Other active certificates of the user are for these.")
+    ]
+    taken: Annotated[
+        _Hostnames,
+        Meta(description="These are another user's: 409 `hostname_taken`."),
+    ]
+    unproven: Annotated[
+        _Hostnames,
+        Meta(description="Control of these is not proven: 409 `hostname_unproven`."),
+    ]
+    reserved: Annotated[
+        _Hostnames,
+        Meta(description="An operator must grant these: 409 `hostname_reserved`."),
+    ]
+    taken_over: Annotated[
+        _Hostnames,
+        Meta(description="Other users have these without proof, and would lose them."),
+    ]
+
+
+class Replaced(NamedTuple):
+    """A certificate that is to be replaced: its id, whether it is active, and its hostnames."""
+
+    id: int
+    active: bool
+    hostnames: Sequence[str]
+
+
+class ServedHostnames:
+    """Reads which active certificates of a user are for hostnames."""
+
+    def __init__(self, database: Database) -> None:
+        names = items_of(bindparam("hostnames", type_=Text))
+        user_id: Any = bindparam("user_id", type_=BigInteger)
+        self._served = database.prepare(
+            select(CertificateHostname.hostname, Certificate.id)
+            .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
+            .where(
+                CertificateHostname.user_id == user_id,
+                Certificate.active,
+                CertificateHostname.hostname.in_(select(names.c.value)),
+            )
+            .order_by(CertificateHostname.hostname, Certificate.id)
+        )
+
+    def changes(
+        self,
+        user_id: int,
+        hostnames: Sequence[str],
+        replaced: Replaced | None,
+        decision: Decision,
+    ) -> HostnameChanges:
+        """Returns what `decision` about `hostnames` means for the user's certificates."""
+        ids: dict[str, list[int]] = {}
+        for name, certificate_id in self._served(user_id=user_id, hostnames=as_json(hostnames)):
+            if replaced is None or certificate_id != replaced.id:
+                ids.setdefault(name, []).append(certificate_id)
+        taken = [*decision.taken, *(one.hostname for one in decision.contested)]
+        reserved = [*decision.reserved, *decision.forbidden]
+        kept = {
+            *(*taken, *decision.unproven, *reserved, *ids),
+            *(replaced.hostnames if replaced and replaced.active else ()),
+        }
+        return HostnameChanges(
+            gained=[name for name in hostnames if name not in kept],
+            lost=lost(replaced.hostnames, hostnames) if replaced else [],
+            moved=[Served(name, those) for name, those in ids.items()],
+            taken=sorted(taken),
+            unproven=decision.unproven,
+            reserved=reserved,
+            taken_over=[one.hostname for one in decision.release],
+        )
+
+
+def lost(before: Iterable[str], after: Iterable[str]) -> list[str]:
+    """The names of `before` that no name of `after` covers."""
+    kept = set(after)
+    return [name for name in before if name not in kept and wildcard_of(name) not in kept]

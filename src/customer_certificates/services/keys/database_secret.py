@@ -1,0 +1,34 @@
+"""Keys derived from the secret that the database has of its own, one for each purpose."""
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from sqlalchemy import select
+
+from ...gateways.database import Database
+from ...models import ServiceSecret
+
+_KEY_BYTES = 32
+_CACHED_PAGES = b"cc/cached-pages/v1"
+
+
+class DatabaseSecret:
+    """Derives keys that protect data outside the database. A database reader has them, too."""
+
+    def __init__(self, database: Database) -> None:
+        self._find = database.prepare(
+            select(ServiceSecret.value).where(ServiceSecret.name == "database"), tenant=None
+        )
+
+    def key_of_cached_pages(self) -> bytes | None:
+        """The key that authenticates pages in Redis; None if the secret was removed.
+
+        Raises Unavailable.
+        """
+        return self._derived(_CACHED_PAGES)
+
+    def _derived(self, purpose: bytes) -> bytes | None:
+        rows = self._find()
+        if not rows:
+            return None
+        # The secret is uniformly random, so the first half of HKDF has nothing to extract.
+        return HKDFExpand(SHA256(), _KEY_BYTES, purpose).derive(bytes(rows[0][0]))

@@ -1,0 +1,90 @@
+"""Private keys: sealed into their table, and the only door by which one comes out of it."""
+
+from hmac import compare_digest
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from ...crypto.seal import seal
+from ...crypto.sealed_format import CannotOpen, Place
+from ...crypto.secret import Secret
+from ...crypto.unseal import unseal
+from ...gateways.database import Call, Database, Transaction
+from ...models import PrivateKey
+from .data_keys import UserKeys
+
+
+class PrivateKeys:
+    """What is done with private keys within a transaction, with data keys got before it."""
+
+    def __init__(self, database: Database) -> None:
+        self._insert = database.prepare(insert(PrivateKey), ("certificate_id", "version", "sealed"))
+        certificate_id: Any = bindparam("certificate_id")
+        version: Any = bindparam("version")
+        of_certificate = PrivateKey.certificate_id == certificate_id
+        self._sealed = database.prepare(
+            select(PrivateKey.sealed).where(of_certificate, PrivateKey.version == version)
+        )
+        self._remove = database.prepare(
+            delete(PrivateKey).where(of_certificate, PrivateKey.version == version)
+        )
+        self._drop = database.prepare(
+            delete(PrivateKey).where(of_certificate, PrivateKey.version <= version)
+        )
+
+    def added(self, keys: UserKeys, certificate_id: int, version: int, key: Secret) -> Call:
+        """The statement that stores `key` for this version of the user's certificate, sealed."""
+        sealed = seal(key, keys.newest, Place(keys.user_id, certificate_id, version))
+        return self._insert, {
+            "certificate_id": certificate_id,
+            "version": version,
+            "sealed": sealed,
+        }
+
+    def add(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate_id: int,
+        version: int,
+        key: Secret,
+    ) -> None:
+        """Stores `key` for this version of the user's certificate, sealed."""
+        statement, values = self.added(keys, certificate_id, version, key)
+        session.run(statement, **values)
+
+    def open(
+        self, session: Transaction, keys: UserKeys, certificate_id: int, version: int
+    ) -> Secret:
+        """The key of a version that is stored. Raises CannotOpen where it was tampered with."""
+        ((sealed,),) = session.run(self._sealed, certificate_id=certificate_id, version=version)
+        return self.opened(sealed, keys, certificate_id, version)
+
+    @staticmethod
+    def opened(sealed: bytes, keys: UserKeys, certificate_id: int, version: int) -> Secret:
+        """The key of a version, of what is stored. Raises CannotOpen."""
+        place = Place(keys.user_id, certificate_id, version)
+        return unseal(bytes(sealed), keys.by_version, place)
+
+    def is_stored(
+        self,
+        session: Transaction,
+        keys: UserKeys,
+        certificate_id: int,
+        version: int,
+        key: Secret,
+    ) -> bool:
+        """Whether `key` is that of a version that is stored; one that cannot be opened is not."""
+        try:
+            stored = self.open(session, keys, certificate_id, version)
+        except CannotOpen:
+            return False
+        return compare_digest(stored.reveal(), key.reveal())
+
+    def remove(self, session: Transaction, certificate_id: int, version: int) -> None:
+        """Removes the key of this version alone."""
+        session.run(self._remove, certificate_id=certificate_id, version=version)
+
+    def drop(self, session: Transaction, certificate_id: int, version: int) -> None:
+        """Removes the keys of this version and of all before it."""
+        session.run(self._drop, certificate_id=certificate_id, version=version)

@@ -1,0 +1,190 @@
+"""How much users store: counted in their rows, by the transaction that changes it.
+
+An upload adds to the counters in the statement that locks the user's row. Everything else measures
+the certificate before and after its change.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, bindparam, func, literal, select, update
+
+from ...crypto.sealed_format import HEADER, TAG_BYTES
+from ...crypto.secret import Secret
+from ...gateways.database import Database, Transaction
+from ...gateways.database.prepared import Row
+from ...gateways.database.sql_functions import bytes_of, number_of_items
+from ...models import (
+    Certificate,
+    CertificateHostname,
+    CertificateVersion,
+    PrivateKey,
+    User,
+    stored_size,
+)
+from .limits import Quota, require
+
+# The columns of a certificate, or of a version, that may be large.
+_TEXTS = ("body", "chain", "served_pem", "findings", "hostnames", "subject", "issuer")
+
+
+class Use(NamedTuple):
+    """How much is stored: of a user, or of one certificate with all its versions.
+
+    `hostnames` counts a name once for each certificate. The names of a pending version count, too:
+    so its cutover never needs more than there is. `versions` are the earlier and pending ones.
+    `stored_bytes` are those of texts and sealed keys.
+    """
+
+    certificates: int = 0
+    hostnames: int = 0
+    versions: int = 0
+    stored_bytes: int = 0
+
+    def minus(self, other: "Use") -> "Use":
+        """Returns the difference between this and `other`."""
+        return Use(*(mine - its for mine, its in zip(self, other, strict=True)))
+
+
+COUNTERS = (User.certificate_count, User.hostname_count, User.version_count, User.stored_bytes)
+_QUOTAS: tuple[Quota, ...] = ("certificates", "hostnames", "versions", "stored_bytes")
+# What the statements that add to the counters return of the user's row, for `require_room`.
+RETURNED = (*COUNTERS, User.quotas)
+_parameters = tuple(f"more_{name}" for name in Use._fields)
+
+
+def of_new(content: Mapping[str, Any], hostnames: int, key: Secret) -> Use:
+    """Returns the use of a new certificate with this content, number of hostnames, and key."""
+    texts = sum(stored_size(content[name]) for name in _TEXTS if content[name])
+    sealed = HEADER.size + len(key.reveal()) + TAG_BYTES
+    return Use(1, hostnames, 0, texts + sealed)
+
+
+def counters_with_more() -> dict[Any, Any]:
+    """The values of an update of a user's row that adds the parameters of `added`."""
+    return {
+        column: column + bindparam(name, type_=column.type)
+        for column, name in zip(COUNTERS, _parameters, strict=True)
+    }
+
+
+def added(more: Use) -> dict[str, int]:
+    """The parameters of `counters_with_more`."""
+    return dict(zip(_parameters, more, strict=True))
+
+
+def require_room(row: Row, more: Use) -> None:
+    """Raises Conflict if a quota is exceeded that `more` adds to.
+
+    `row` has the columns RETURNED of the user's row, with `more` added.
+    """
+    *used, quotas = row
+    for quota, number, grown in zip(_QUOTAS, used, more, strict=True):
+        if grown > 0:
+            require(quotas, quota, number)
+
+
+class Usage:
+    """Keeps users' counters right where certificates are changed, and counts them anew."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        certificate_id: Any = bindparam("certificate_id")
+        self._of_certificate = database.prepare(
+            _measured(select(Certificate.id).where(Certificate.id == certificate_id))
+        )
+        this = User.id == bindparam("user_id")
+        self._add = database.prepare(
+            update(User).where(this).values(counters_with_more()).returning(*RETURNED)
+        )
+        self._counted = database.prepare(select(*COUNTERS).where(this).with_for_update())
+        self._of_user = database.prepare(
+            _measured(select(Certificate.id).where(Certificate.user_id == bindparam("user_id")))
+        )
+        self._users = database.prepare(
+            select(User.id).where(User.id > bindparam("after")).order_by(User.id).limit(1000),
+            tenant=None,
+        )
+
+    def measure(self, session: Transaction, certificate_id: int) -> Use:
+        """How much the certificate and its versions take; nothing if it does not exist."""
+        session.flush()
+        return Use(*session.run(self._of_certificate, certificate_id=certificate_id)[0])
+
+    def settle(
+        self,
+        session: Transaction,
+        user_id: int,
+        certificate_id: int,
+        before: Use,
+        *,
+        enforce: bool = True,
+    ) -> None:
+        """Counts what a change of the certificate, which took `before`, has added or freed.
+
+        The user's row must be locked. With `enforce`, raises Conflict if a quota is exceeded that
+        the change has added to.
+        """
+        more = self.measure(session, certificate_id).minus(before)
+        if any(more):
+            (row,) = session.run(self._add, user_id=user_id, **added(more))
+            if enforce:
+                require_room(row, more)
+
+    def settle_deletion(self, session: Transaction, user_id: int, before: Use) -> None:
+        """Counts that a certificate, which took `before`, was deleted with all its versions."""
+        session.run(self._add, user_id=user_id, **added(Use().minus(before)))
+
+    def recount(self) -> int:
+        """Counts anew what every user stores; returns how many counters were wrong.
+
+        They are right by themselves. An earlier version of the service that still runs during an
+        upgrade does not count.
+        """
+        number = after = 0
+        while users := self._users(after=after):
+            for (after,) in users:
+                number += self._recount(after)
+        return number
+
+    def _recount(self, user_id: int) -> int:
+        with self._database.begin(user_id) as session:
+            for row in session.run(self._counted, user_id=user_id):
+                more = Use(*session.run(self._of_user, user_id=user_id)[0]).minus(Use(*row))
+                if any(more):
+                    session.run(self._add, user_id=user_id, **added(more))
+                return sum(map(bool, more))
+        return 0
+
+
+def _measured(certificates: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """The statement that measures these certificates (ids): a row with the columns of Use."""
+
+    def number(of: Any) -> Any:
+        return select(func.count()).where(of.in_(certificates)).scalar_subquery()
+
+    def total(of: Any, *columns: Any) -> Any:
+        size = sum((func.coalesce(bytes_of(one), 0) for one in columns), start=literal(0))
+        return (
+            select(func.coalesce(func.sum(size), 0)).where(of.in_(certificates)).scalar_subquery()
+        )
+
+    pending_names = (
+        select(func.coalesce(func.sum(number_of_items(CertificateVersion.hostnames)), 0))
+        .join(Certificate, Certificate.id == CertificateVersion.certificate_id)
+        .where(
+            Certificate.id.in_(certificates), CertificateVersion.version == Certificate.version + 1
+        )
+        .scalar_subquery()
+    )
+    return select(
+        number(Certificate.id),
+        number(CertificateHostname.certificate_id) + pending_names,
+        number(CertificateVersion.certificate_id),
+        total(Certificate.id, *(getattr(Certificate, name) for name in _TEXTS))
+        + total(
+            CertificateVersion.certificate_id,
+            *(getattr(CertificateVersion, name) for name in _TEXTS),
+        )
+        + total(PrivateKey.certificate_id, PrivateKey.sealed),
+    )

@@ -1,0 +1,151 @@
+"""What serves TLS is given certificates with their keys: one by name, or all of them."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ...crypto.secret import Secret
+from ...errors import NotFound
+from ...gateways.database import Database
+from ...pki.placeholders import placeholder
+from ...pki.selection import Candidate, best, decide
+from ..certificates.candidates import Candidates, Servable
+from ..certificates.views import encode, tag_of
+from ..principal import Caller, Reach
+from .key_release import ServedKeys
+from .traefik_selection import TraefikSelection
+
+# A certificate that is replaced at each look is left out. It must not hold up all others.
+_MOST_LOOKS = 5
+
+
+class TraefikPair(msgspec.Struct, rename="camel"):
+    """A certificate of Traefik's: where its files may be named, their content may stand."""
+
+    cert_file: Annotated[str, Meta(description="The chain, in PEM.")]
+    key_file: Annotated[str, Meta(description="The private key, in PEM (PKCS#8).")]
+
+
+class TraefikTls(msgspec.Struct):
+    """Traefik's certificates."""
+
+    certificates: Annotated[list[TraefikPair], Meta(description="By id.")]
+
+
+class TraefikConfiguration(msgspec.Struct):
+    """Traefik's dynamic configuration: nothing but certificates."""
+
+    tls: Annotated[TraefikTls, Meta(description="What it serves with.")]
+
+
+class Terminators:
+    """Keys go to callers whose rights were looked at, and are recorded (ServedKeys)."""
+
+    def __init__(
+        self,
+        database: Database,
+        candidates: Candidates,
+        served_keys: ServedKeys,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._candidates = candidates
+        self._selection = TraefikSelection(database)
+        self._served_keys = served_keys
+        self._now = now
+
+    def bundle(
+        self, caller: Caller, hostname: str, key_types: frozenset[str] | None
+    ) -> Secret | None:
+        """What is served for `hostname` (normalised) as PEM, chain first and then its key: of the
+        `key_types` that the client takes, where there is such a one. None: nothing is.
+
+        Raises Unavailable.
+        """
+        if not caller.reach.has_name(hostname):
+            return None
+        now = self._now()
+
+        def choose(candidates: list[Candidate]) -> Candidate | None:
+            return _chosen(hostname, candidates, caller.reach, now, key_types)
+
+        chosen = self._candidates.servable(hostname, choose)
+        for one, key in self._served_keys.hand_out(caller, "caddy", [chosen] if chosen else []):
+            chain = one.chain_pem.encode()
+            return Secret(chain + b"\n" * (not chain.endswith(b"\n")) + key.reveal())
+        return None
+
+    def require_served(self, caller: Caller, hostname: str) -> None:
+        """Raises NotFound where nothing is served for `hostname`."""
+        now, found = self._now(), self._candidates.served(hostname)
+        candidates = [one.candidate for one in found]
+        if not (
+            caller.reach.has_name(hostname)
+            and _chosen(hostname, candidates, caller.reach, now, None)
+        ):
+            raise NotFound(f"No certificate is served for {hostname}.")
+
+    def configuration(
+        self, caller: Caller, is_known: Callable[[str], bool]
+    ) -> tuple[str, Secret | None]:
+        """Traefik's dynamic configuration, with its entity tag; None where `is_known` says of the
+        tag that the caller has it already: then no key is read.
+
+        It has the certificates that are the best for one of their names, and placeholders for names
+        that a wildcard of another user would be served for. As long as they are the same, it is
+        the same, byte for byte. Raises Unavailable, or Conflict if there are too many.
+        """
+        read: dict[tuple[int, int], Servable] = {}
+        looks = 0
+        while True:
+            looks += 1
+            selection = self._selection.of(caller.reach, self._now())
+            winners = selection.certificates
+            tag = _tag(winners, selection.placeholders(winners))
+            if is_known(tag):
+                return tag, None
+            # A request may replace or deactivate a certificate between the two statements. To leave
+            # it out would end its service until the next poll.
+            chosen = [one.this_version for one in winners]
+            unread = [number for number, version in chosen if (number, version) not in read]
+            if unread:
+                found = self._candidates.with_keys(unread)
+                read.update((one.candidate.this_version, one) for one in found)
+            if not unread or looks == _MOST_LOOKS:
+                break
+        servable = [read[one] for one in chosen if one in read and read[one].candidate.has_key]
+        pairs = self._served_keys.hand_out(caller, "traefik", servable)
+        # The candidates of the selection have all their names, which Traefik serves them for.
+        handed_out = {one.candidate.this_version for one, _ in pairs}
+        given = [one for one in winners if one.this_version in handed_out]
+        placeholders = selection.placeholders(given)
+        return _tag(given, placeholders), _configuration(pairs, placeholders)
+
+
+def _chosen(
+    hostname: str,
+    candidates: list[Candidate],
+    reach: Reach,
+    now: datetime,
+    key_types: frozenset[str] | None,
+) -> Candidate | None:
+    # The owner is settled among all users, before the reach hides some of them.
+    winners = {
+        key_type: one
+        for key_type, one in decide(hostname, candidates, now).winners.items()
+        if reach.has_user(one.user_id)
+    }
+    # Where the client takes none of what there is, it says so itself.
+    return best(hostname, winners, key_types) or best(hostname, winners)
+
+
+def _tag(certificates: list[Candidate], placeholders: list[str]) -> str:
+    return tag_of(encode([[one.this_version for one in certificates], placeholders]))
+
+
+def _configuration(pairs: list[tuple[Servable, Secret]], placeholders: list[str]) -> Secret:
+    certificates = [TraefikPair(one.chain_pem, key.reveal().decode()) for one, key in pairs]
+    certificates += [TraefikPair(*placeholder(name)) for name in placeholders]
+    return Secret(encode(TraefikConfiguration(TraefikTls(certificates))))

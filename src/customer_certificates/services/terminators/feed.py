@@ -1,0 +1,388 @@
+"""The feed: what is to be served, and each change of it, with keys (docs/terminators/feed.md).
+
+It reads the log of events in the order of (`xid`, `id`), up to the oldest transaction that has not
+ended: what is read so can have nothing put in before it later. An event only says which certificate
+to look at; what is sent is how that stands.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from threading import BoundedSemaphore
+from time import monotonic
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import BigInteger, and_, bindparam, func, or_, select
+
+from ...crypto.secret import Secret
+from ...gateways.database import Database
+from ...gateways.database.changes import Changes
+from ...gateways.database.sql_functions import (
+    follows,
+    ids_as_json,
+    ids_of,
+    lineage,
+    oldest_transaction,
+    size_of,
+)
+from ...gateways.metrics import Metrics
+from ...models import Certificate, Event, ServiceState
+from ...pki.names.hostnames import wildcard_of
+from ...pki.selection import Candidate, why_not_servable
+from ...pki.submission import FINGERPRINT, Trust
+from ..certificates.candidates import Candidates, Servable
+from ..certificates.views import encode
+from ..events.log import HOSTNAMES_CHANGED
+from ..hostnames.claims import names_of
+from ..principal import Caller, Reach
+from .feed_cursors import Cursor, read
+from .key_release import ServedKeys
+
+# Events are kept for 90 days; whoever was away for longer may have missed some.
+_KEPT = timedelta(days=89)
+_MOST_CHANGES = 100
+_MOST_COUNTED = 1000
+_MOST_BYTES = 4 * 2**20
+# So soon it is looked again at what another transaction still holds back.
+_HELD_SECONDS = 0.05
+# The row of service_state that tells this database from another of the same cluster.
+BEGAN = "feed"
+
+
+class FeedEntry(msgspec.Struct, omit_defaults=True):
+    """How a certificate stands. If it is not `active`, terminators must stop serving it, and only
+    its ids are there, and the names that it keeps from others."""
+
+    certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
+    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
+    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    event_id: Annotated[
+        int | None, Meta(description="The event after which it stands so; in a snapshot: none.")
+    ] = None
+    version: Annotated[int | None, Meta(description="Which version of it.")] = None
+    hostnames: Annotated[
+        list[str] | None,
+        Meta(description="The names, wildcards and addresses of it that its user owns."),
+    ] = None
+    not_before: Annotated[
+        datetime | None, Meta(description="To be served from here: all of its chain is valid.")
+    ] = None
+    not_after: Annotated[
+        datetime | None, Meta(description="To be served to here: all of its chain is valid.")
+    ] = None
+    trust: Annotated[Trust | None, Meta(description="As a certificate has it.")] = None
+    key_type: Annotated[str | None, Meta(description="ecdsa, rsa, ed25519, …")] = None
+    fingerprint_sha256: Annotated[str | None, FINGERPRINT] = None
+    chain_pem: Annotated[str | None, Meta(description="What is to be served, in PEM.")] = None
+    private_key_pem: Annotated[str | None, Meta(description="Its key, in PEM (PKCS#8).")] = None
+    reserved_hostnames: Annotated[
+        list[str] | None,
+        Meta(
+            description="Its user owns these, and has activated the certificate for them, but it "
+            "cannot be served. Another user's wildcard must not be served for them."
+        ),
+    ] = None
+
+
+class FeedPage(msgspec.Struct):
+    """A part of the feed."""
+
+    cursor: Annotated[str, Meta(description="What to send as `since` next.")]
+    more: Annotated[bool, Meta(description="There is more at once.")]
+    reset: Annotated[
+        bool,
+        Meta(
+            description="A snapshot begins: when its last page (the first without `more`) is "
+            "there, what was not in it is to be served no more."
+        ),
+    ]
+    changes: Annotated[list[FeedEntry], Meta(description="In the order in which they happened.")]
+
+
+class Lag(NamedTuple):
+    """How many changes a reader has not read, 1,000 at most, and when the first of them happened;
+    None where it has to begin anew."""
+
+    behind: int | None
+    since: datetime | None
+
+
+class _Head(NamedTuple):
+    """Where the log is now: `xid` is the oldest transaction that has not ended, `id` the last
+    event of a database that has no such numbers."""
+
+    epoch: str
+    xid: int
+    id: int
+
+
+class Feed:
+    """Gives the feed in pages to terminators, each what is within its reach."""
+
+    def __init__(
+        self,
+        database: Database,
+        candidates: Candidates,
+        served_keys: ServedKeys,
+        changes: Changes,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        *,
+        waiting: int,
+    ) -> None:
+        """`waiting` requests at most wait for a change; others are answered at once."""
+        self._candidates = candidates
+        self._served_keys = served_keys
+        self._log_changes = changes
+        self._metrics = metrics
+        self._now = now
+        self._waiting = BoundedSemaphore(waiting)
+        began = select(ServiceState.since).where(ServiceState.name == BEGAN).scalar_subquery()
+        self._head = database.prepare(
+            select(
+                lineage(), began, oldest_transaction(), select(func.max(Event.id)).scalar_subquery()
+            ),
+            tenant=None,
+        )
+        limit = bindparam("limit", type_=BigInteger())
+        position = bindparam("xid", type_=BigInteger), bindparam("id", type_=BigInteger)
+        self._events = database.prepare(
+            select(Event.xid, Event.id, Event.certificate_id, Event.user_id)
+            .where(follows(Event.xid, Event.id, *position), _CHANGES)
+            .order_by(Event.xid, Event.id)
+            .limit(limit),
+            tenant=None,
+        )
+        self._unread = database.prepare(
+            select(Event.at)
+            .where(follows(Event.xid, Event.id, *position), _CHANGES)
+            .order_by(Event.xid, Event.id)
+            .limit(limit),
+            tenant=None,
+        )
+        page = (
+            select(Certificate.id, size_of(Certificate.chain_pem))
+            .where(
+                Certificate.id > bindparam("after", type_=BigInteger),
+                Certificate.active,
+                Certificate.chain_pem.is_not(None),
+            )
+            .order_by(Certificate.id)
+            .limit(limit)
+        )
+        self._history = database.prepare(
+            select(Event.certificate_id, Event.type, Event.hostnames).where(
+                Event.user_id.in_(ids_of("user_ids")),
+                Event.certificate_id.in_(ids_of("ids")),
+                Event.hostnames.is_not(None),
+            ),
+            tenant=None,
+        )
+        self._page = database.prepare(page, tenant=None)
+        self._page_of_users = database.prepare(
+            page.where(Certificate.user_id.in_(ids_of("user_ids"))), tenant=None
+        )
+
+    def page(
+        self,
+        caller: Caller,
+        since: str,
+        wait: float,
+        limit: int,
+    ) -> Secret:
+        """The encoded FeedPage after `since`, with at most `limit` changes; where there is none
+        yet, what comes within `wait` seconds.
+
+        A cursor that is none, of another database, or too old to be sure that nothing was missed,
+        begins a snapshot. Raises Unavailable.
+        """
+        until = monotonic() + wait
+        cursor = read(since)
+        while True:
+            heard = self._log_changes.count()
+            head = self._read_head()
+            if cursor is None or not self._holds(cursor, head):
+                cursor = self._cursor(head, after=0)
+                return self._snapshot(caller, cursor, limit, reset=True)
+            if cursor.after is not None:
+                return self._snapshot(caller, cursor, limit, reset=False)
+            page, is_held = self._changes(caller, cursor, head, min(limit, _MOST_CHANGES))
+            left = until - monotonic()
+            if page.changes or page.more or left <= 0 or not self._waiting.acquire(blocking=False):
+                return Secret(encode(page))
+            try:
+                with self._metrics.feed_waiting.track_inprogress():
+                    self._log_changes.wait(heard, min(left, _HELD_SECONDS) if is_held else left)
+            finally:
+                self._waiting.release()
+            if self._log_changes.has_ended:
+                return Secret(encode(page))
+            cursor = read(page.cursor)
+
+    def lags(self, cursors: Sequence[str | None]) -> list[Lag]:
+        """How far those who have these cursors are behind."""
+        head = self._read_head()
+        return [self._lag(read(text or ""), head) for text in cursors]
+
+    def _lag(self, cursor: Cursor | None, head: _Head) -> Lag:
+        if cursor is None or cursor.after is not None or not self._holds(cursor, head):
+            return Lag(None, None)
+        rows = self._unread(xid=cursor.xid, id=cursor.id, limit=_MOST_COUNTED)
+        return Lag(len(rows), rows[0][0] if rows else None)
+
+    def _read_head(self) -> _Head:
+        ((line, began, oldest, last_id),) = self._head()
+        epoch = sha256(f"{line}/{began}".encode()).hexdigest()[:16]
+        return _Head(epoch, oldest or 0, last_id or 0)
+
+    def _cursor(self, head: _Head, after: int | None = None) -> Cursor:
+        """Where the log is now."""
+        last_id = 0 if head.xid else head.id
+        return Cursor(head.epoch, int(self._now().timestamp()), head.xid, last_id, after)
+
+    def _holds(self, cursor: Cursor, head: _Head) -> bool:
+        oldest = (self._now() - _KEPT).timestamp()
+        is_past = cursor.xid <= head.xid if head.xid else cursor.id <= head.id
+        return cursor.epoch == head.epoch and cursor.second > oldest and is_past
+
+    def _snapshot(self, caller: Caller, cursor: Cursor, limit: int, *, reset: bool) -> Secret:
+        user_ids = caller.reach.user_ids
+        if user_ids is None:
+            rows = self._page(after=cursor.after, limit=limit)
+        else:
+            users = ids_as_json(user_ids)
+            rows = self._page_of_users(after=cursor.after, limit=limit, user_ids=users)
+        ids = _within(_MOST_BYTES, rows)
+        more = len(ids) < len(rows) or len(rows) == limit
+        entries = self._entries(caller, self._candidates.with_keys(ids), {})
+        following = cursor._replace(after=ids[-1] if more else None)
+        return Secret(encode(FeedPage(str(following), more, reset, entries)))
+
+    def _changes(
+        self, caller: Caller, cursor: Cursor, head: _Head, limit: int
+    ) -> tuple[FeedPage, bool]:
+        """The page, and whether there are events that another transaction still holds back."""
+        rows = self._events(xid=cursor.xid, id=cursor.id, limit=limit)
+        settled = [row for row in rows if (row[0] < head.xid if row[0] else row[1] <= head.id)]
+        more = len(settled) == limit
+        following = self._cursor(head)
+        if more:
+            following = following._replace(xid=settled[-1][0] or 0, id=settled[-1][1])
+        changed = {
+            certificate_id: (event_id, user_id) for _, event_id, certificate_id, user_id in settled
+        }
+        found = self._candidates.with_keys(changed) if changed else []
+        events = {certificate_id: event_id for certificate_id, (event_id, _) in changed.items()}
+        entries = self._entries(caller, found, events)
+        named = {entry.certificate_id for entry in entries}
+        gone = {
+            certificate_id: user_id
+            for certificate_id, (_, user_id) in changed.items()
+            if certificate_id not in named and caller.reach.has_user(user_id)
+        }
+        entries += [
+            FeedEntry(certificate_id, gone[certificate_id], False, events[certificate_id])
+            for certificate_id in self._known(caller.reach, gone)
+        ]
+        entries.sort(key=lambda entry: entry.event_id or 0)
+        return FeedPage(str(following), more, False, entries), len(settled) < len(rows)
+
+    def _entries(
+        self, caller: Caller, found: Iterable[Servable], events: dict[int, int]
+    ) -> list[FeedEntry]:
+        """Those that are or will be served, with their keys; those that cannot be served and
+        reserve names."""
+        now, reach = self._now(), caller.reach
+        mine = [
+            one
+            for one in found
+            if one.candidate.owned_hostnames
+            and reach.has_certificate(one.candidate.user_id, one.candidate.owned_hostnames)
+        ]
+        served, others = list[Servable](), list[Candidate]()
+        for one in mine:
+            if _is_to_be_served(one.candidate, now):
+                served.append(one)
+            else:
+                others.append(one.candidate)
+        entries = [
+            _entry(one, key, reach, events.get(one.candidate.certificate_id))
+            for one, key in self._served_keys.hand_out(caller, "feed", served)
+        ]
+        for other in others:
+            event_id = events.get(other.certificate_id)
+            entry = FeedEntry(other.certificate_id, other.user_id, False, event_id)
+            entry.reserved_hostnames = [
+                name for name in _names(other, reach) if not name.startswith("*.")
+            ]
+            if entry.reserved_hostnames:
+                entries.append(entry)
+        return entries
+
+    def _known(self, reach: Reach, gone: Mapping[int, int]) -> list[int]:
+        """Those of the certificates (with their users) that a terminator may have been sent.
+
+        The log tells for which names each was, as long as it goes back to its upload.
+        """
+        if reach.hostnames is None or not gone:
+            return [*gone]
+        rows = self._history(ids=ids_as_json(gone), user_ids=ids_as_json({*gone.values()}))
+        created = {row[0] for row in rows if row[1] == "certificate.created"}
+        within = {row[0] for row in rows if any(reach.names_of(names_of(row[2])))}
+        return [one for one in gone if one in within or one not in created]
+
+
+# What may change what is served. Nothing else is done to a certificate that is active.
+_OF_ACTIVE = (
+    "certificate.activated",
+    "certificate.replaced",
+    "certificate.rolled_back",
+    HOSTNAMES_CHANGED,
+)
+_CHANGES = or_(
+    Event.type == "certificate.deactivated",
+    and_(or_(*(Event.type == kind for kind in _OF_ACTIVE)), Event.active.is_(True)),
+)
+
+
+def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:
+    """The ids of the first rows whose sizes are `most` together; of one at least."""
+    ids: list[int] = []
+    for certificate_id, size in rows:
+        if ids and size > most:
+            break
+        ids.append(certificate_id)
+        most -= size
+    return ids
+
+
+def _is_to_be_served(one: Candidate, now: datetime) -> bool:
+    """Now, or when its time has come."""
+    return why_not_servable(one, max(now, one.served_from or now)) is None
+
+
+def _names(one: Candidate, reach: Reach) -> list[str]:
+    """Its names that its user owns and that are within `reach`, wildcards that cover one too."""
+    wildcards = {wildcard_of(name) for name in reach.hostnames or ()}
+    return sorted(name for name in one.owned_hostnames if reach.has_name(name) or name in wildcards)
+
+
+def _entry(one: Servable, key: Secret, reach: Reach, event_id: int | None) -> FeedEntry:
+    candidate = one.candidate
+    return FeedEntry(
+        candidate.certificate_id,
+        candidate.user_id,
+        True,
+        event_id,
+        candidate.version,
+        _names(candidate, reach),
+        candidate.served_from,
+        candidate.served_until,
+        candidate.trust,
+        candidate.key_type,
+        one.fingerprint_sha256,
+        one.chain_pem,
+        key.reveal().decode(),
+    )

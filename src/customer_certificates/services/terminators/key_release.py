@@ -1,0 +1,130 @@
+"""Private keys are handed out to what serves TLS: after that was recorded, and never before."""
+
+import base64
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from ...crypto.sealed_format import CannotOpen
+from ...crypto.secret import Secret
+from ...gateways.database import EVERYBODY, Call, Database
+from ...gateways.database.prepared import Row
+from ..audit.hash_chain import time_of
+from ..audit.log import Audit
+from ..certificates.candidates import Servable
+from ..certificates.contents import certificate_path
+from ..keys.data_keys import DataKeys
+from ..keys.private_keys import PrivateKeys
+from ..principal import Caller
+
+Door = Literal["caddy", "traefik", "feed"]
+
+# For so long a key may be handed to the same terminator again by this process under one record,
+# where it comes back for it.
+_RECORDED_FOR = timedelta(hours=1)
+_COMES_BACK: set[Door] = {"caddy", "traefik"}
+# 250 bytes each.
+_MOST_REMEMBERED = 20_000
+
+_log = logging.getLogger(__name__)
+
+
+class ServedKeys:
+    """The door by which keys leave.
+
+    An entry of the audit, in the chain of the keys' user, says to whom which of them may be handed
+    until when; it is committed before any of them is. A terminator that asks at each handshake
+    would otherwise cost a flushed write for each (docs/decisions/0030).
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        data_keys: DataKeys,
+        private_keys: PrivateKeys,
+        audit: Audit,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._data_keys = data_keys
+        self._private_keys = private_keys
+        self._audit = audit
+        self._now = now
+        self._recorded: OrderedDict[tuple[Any, int, int], datetime] = OrderedDict()
+
+    def hand_out(
+        self, caller: Caller, door: Door, servable: Sequence[Servable]
+    ) -> list[tuple[Servable, Secret]]:
+        """Each certificate with its key in PEM (PKCS#8); one whose key was tampered with is left
+        out. Raises Unavailable where a key cannot be opened just now, or not be recorded."""
+        opened = []
+        for one in servable:
+            certificate_id, user_id, version = one.candidate[:3]
+            keys = self._data_keys.unwrapped(user_id, one.data_keys)
+            try:
+                key = self._private_keys.opened(one.sealed, keys, certificate_id, version)
+            except CannotOpen as reason:
+                _log.error("The key of certificate %s cannot be opened. %s", certificate_id, reason)
+            else:
+                opened.append((one, _pem(key)))
+        self._record(caller, door, [one for one, _ in opened])
+        return opened
+
+    def _record(self, caller: Caller, door: Door, handed: Iterable[Servable]) -> None:
+        now = self._now()
+        until = now + _RECORDED_FOR if door in _COMES_BACK else now
+        who = (caller.kind, caller.token_id or caller.peer, door)
+        of_user: dict[int, list[tuple[int, int]]] = {}
+        for one in handed:
+            certificate_id, user_id, version = one.candidate[:3]
+            if self._recorded.get((who, certificate_id, version), now) <= now:
+                of_user.setdefault(user_id, []).append((certificate_id, version))
+        if not of_user:
+            return
+        # In one order, so that two that lock the same chains do not wait for one another.
+        users = sorted(of_user)
+
+        def entries(heads: list[list[Row]]) -> list[Call]:
+            added = [
+                self._audit.entry(
+                    [(seq, last_hash)],
+                    caller,
+                    "key.read",
+                    user_id,
+                    _path(user_id, of_user[user_id]),
+                    detail={"door": door, "keys": of_user[user_id], "until": time_of(until)},
+                )[0]
+                for user_id, seq, last_hash in heads[0]
+            ]
+            return [*added, self._audit.moved(users)]
+
+        self._database.run_in_two_trips(EVERYBODY, [self._audit.heads(users)], entries)
+        if until > now:
+            for keys in of_user.values():
+                for certificate_id, version in keys:
+                    self._remember((who, certificate_id, version), until)
+
+    def _remember(self, name: tuple[Any, int, int], until: datetime) -> None:
+        # Threads do this at once: each step by itself leaves it whole.
+        self._recorded.pop(name, None)
+        self._recorded[name] = until
+        if len(self._recorded) > _MOST_REMEMBERED:
+            with suppress(KeyError):
+                self._recorded.popitem(last=False)
+
+
+def _path(user_id: int, keys: Sequence[tuple[int, int]]) -> str:
+    if len(keys) == 1:
+        return certificate_path(user_id, keys[0][0])
+    return f"/users/{user_id}/certificates"
+
+
+def _pem(key: Secret) -> Secret:
+    """A key in PKCS#8, as RFC 7468 writes it."""
+    text = base64.b64encode(key.reveal())
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    marks = b"-----BEGIN PRIVATE KEY-----", b"-----END PRIVATE KEY-----"
+    return Secret(b"\n".join([marks[0], *lines, marks[1], b""]))

@@ -1,0 +1,65 @@
+"""Terminators as they are shown: which one lags."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import BigInteger, bindparam, select
+
+from ...gateways.database import Database
+from ...models import Terminator
+from ..hostnames.claims import names_of
+from .feed import Feed
+
+
+class TerminatorView(msgspec.Struct):
+    """What serves TLS, and how far it is."""
+
+    id: Annotated[int, Meta(ge=1, description="Its id.", examples=[1])]
+    name: Annotated[str, Meta(description="What it calls itself.", examples=["edge-1"])]
+    format: Annotated[str, Meta(description="What it serves with.", examples=["nginx"])]
+    seen_at: Annotated[datetime, Meta(tz=True, description="When it last reported.")]
+    behind: Annotated[
+        int | None,
+        Meta(
+            description="How many changes it has not followed yet, 1,000 at most; null: it has to "
+            "begin anew, or does not say."
+        ),
+    ]
+    behind_since: Annotated[datetime | None, Meta(description="When the first of them happened.")]
+    errors: Annotated[list[str], Meta(description="What it said that it cannot do.")]
+
+
+class TerminatorPages:
+    """Reads who has reported, and asks the feed how far each has read."""
+
+    def __init__(self, database: Database, feed: Feed) -> None:
+        self._feed = feed
+        self._page = database.prepare(
+            select(
+                Terminator.id,
+                Terminator.name,
+                Terminator.format,
+                Terminator.seen_at,
+                Terminator.cursor,
+                Terminator.errors,
+            )
+            .where(Terminator.id > bindparam("after"))
+            .order_by(Terminator.id)
+            .limit(bindparam("limit", type_=BigInteger)),
+            tenant=None,
+        )
+
+    def page(self, after: int, limit: int) -> tuple[list[TerminatorView], int | None]:
+        """At most `limit` terminators by id, from the first one after `after`; and the id that the
+        next page is after, None on the last page."""
+        rows = self._page(after=after, limit=limit + 1)
+        lags = self._feed.lags([row[4] for row in rows[:limit]])
+        views = [
+            TerminatorView(terminator_id, name, kind, seen_at, *lag, names_of(errors))
+            for (terminator_id, name, kind, seen_at, _, errors), lag in zip(
+                rows, lags, strict=False
+            )
+        ]
+        return views, views[-1].id if len(rows) > limit else None

@@ -1,0 +1,158 @@
+"""Says which certificate is served for a hostname, and why the others are not."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ...pki.names.hostnames import address_of, wildcard_of
+from ...pki.selection import Candidate, Loser, NotServableReason, Reason, decide, why_not_servable
+from ...pki.submission import FINGERPRINT, NOT_AFTER, NOT_BEFORE, Trust
+from ..certificates.candidates import Candidates
+from ..certificates.servability import WHY
+from ..certificates.views import NOT_SERVABLE_REASON, SERVABLE
+from ..principal import Caller
+
+KeyType = Literal["ecdsa", "rsa", "ed25519"]
+
+_FOR_ADDRESSES = (
+    "Clients send no name (SNI) for an IP address, so a server chooses by the address that it was"
+    " reached at. Caddy does if it sends local_ip, and Traefik does. nginx and HAProxy serve it"
+    " only as a listener's default certificate. See docs/terminators."
+)
+_WHY: dict[Reason, str] = {
+    **WHY,
+    "inactive": "It is not active.",
+    "other_owner": "Its user does not own the hostname.",
+    "other_key_type": "It has a key of another type.",
+    "less_exact": "It is for a wildcard, and certificate {to} for the very name.",
+    "less_trusted": "Certificate {to} is trusted by more ({its_trust}; this one: {trust}).",
+    "ends_sooner": "Certificate {to} is valid for longer.",
+    "older": "Certificate {to} is as good, and newer.",
+}
+
+
+class Winner(msgspec.Struct):
+    """What is served to those who take a key of its type."""
+
+    key_type: Annotated[str, Meta(description="Type of its key.", examples=["ecdsa"])]
+    certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
+    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
+    version: Annotated[int, Meta(ge=1, description="Which version of it.", examples=[1])]
+    matches: Annotated[
+        str,
+        Meta(description="The name of it that matches, a wildcard perhaps.", examples=["*.a.org"]),
+    ]
+    trust: Annotated[Trust, Meta(description="As a certificate has it.", examples=["public"])]
+    not_before: Annotated[datetime | None, NOT_BEFORE]
+    not_after: Annotated[datetime | None, NOT_AFTER]
+    fingerprint_sha256: Annotated[str | None, FINGERPRINT]
+
+
+class Other(msgspec.Struct):
+    """A certificate that is for the name, and is not served."""
+
+    certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[2])]
+    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
+    version: Annotated[int, Meta(ge=1, description="Which version of it.", examples=[1])]
+    key_type: Annotated[str | None, Meta(description="Type of its key; null: not known.")]
+    matches: Annotated[str, Meta(description="The name of it that matches.")]
+    reason: Annotated[
+        Reason, Meta(description="Why it is not served, for programs.", examples=["expired"])
+    ]
+    detail: Annotated[
+        str, Meta(description="The same for people.", examples=["It expired on 2026-11-01."])
+    ]
+    lost_to: Annotated[
+        int | None, Meta(description="The certificate that is served in its place, if any.")
+    ]
+    servable: Annotated[bool, SERVABLE]
+    not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
+
+
+class Resolved(msgspec.Struct):
+    """What is served for a hostname at an instant."""
+
+    hostname: Annotated[str, Meta(description="As certificates have it.", examples=["www.a.org"])]
+    at: Annotated[datetime, Meta(tz=True, description="When it was decided.")]
+    winners: Annotated[
+        list[Winner], Meta(description="One for each type of key; none: nothing is served.")
+    ]
+    others: Annotated[
+        list[Other],
+        Meta(description="The owner's active ones, then the newest others; some hundreds at most."),
+    ]
+    note: Annotated[
+        str | None,
+        Meta(description="For an IP address: which servers can serve its certificate."),
+    ]
+
+
+class Resolving:
+    """Decides as terminators do (pki/selection.py)."""
+
+    def __init__(self, candidates: Candidates, now: Callable[[], datetime]) -> None:
+        self._candidates = candidates
+        self._now = now
+
+    def resolve(self, caller: Caller, hostname: str, key_type: KeyType | None) -> Resolved:
+        """For `hostname`, normalised; a terminator is told of what is within its reach alone."""
+        now, reach = self._now(), caller.reach
+        found = self._candidates.of(hostname) if reach.has_name(hostname) else []
+        fingerprints = {one.candidate.certificate_id: one.fingerprint_sha256 for one in found}
+        # The owner is settled among all users, before the reach hides some of them.
+        winners, losers = decide(hostname, [one.candidate for one in found], now, key_type)
+        return Resolved(
+            hostname,
+            now,
+            [
+                _winner(hostname, one, fingerprints[one.certificate_id])
+                for _, one in sorted(winners.items())
+                if reach.has_user(one.user_id)
+            ],
+            [
+                _other(hostname, loser, now)
+                for loser in losers
+                if reach.has_user(loser.candidate.user_id)
+            ],
+            _FOR_ADDRESSES if address_of(hostname) else None,
+        )
+
+
+def _winner(hostname: str, one: Candidate, fingerprint: str | None) -> Winner:
+    return Winner(
+        one.key_type or "",
+        one.certificate_id,
+        one.user_id,
+        one.version,
+        _match(hostname, one),
+        one.trust,
+        one.not_before,
+        one.not_after,
+        fingerprint,
+    )
+
+
+def _other(hostname: str, loser: Loser, now: datetime) -> Other:
+    one, reason, to = loser
+    not_servable = why_not_servable(one, now)
+    return Other(
+        one.certificate_id,
+        one.user_id,
+        one.version,
+        one.key_type,
+        _match(hostname, one),
+        reason,
+        _WHY[reason].format(
+            **one._asdict(), to=to and to.certificate_id, its_trust=to and to.trust
+        ),
+        to.certificate_id if to else None,
+        not_servable is None,
+        not_servable,
+    )
+
+
+def _match(hostname: str, one: Candidate) -> str:
+    return hostname if hostname in (one.owned_hostnames or one.hostnames) else wildcard_of(hostname)

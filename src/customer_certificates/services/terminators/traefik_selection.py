@@ -1,0 +1,164 @@
+"""The certificates that Traefik is given. It serves each of them for every name that it has."""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, bindparam, select
+
+from ...errors import Conflict
+from ...gateways.database import Database
+from ...gateways.database.sql_functions import ids_as_json, ids_of, size_of
+from ...models import Certificate, PrivateKey
+from ...pki.names.hostnames import wildcard_of
+from ...pki.names.traefik import common_names
+from ...pki.selection import Candidate, best, decide
+from ..certificates.candidates import DECIDING, OF_KEY, OWNED_NAMES, candidate_of
+from ..hostnames.claims import names_of
+from ..principal import Reach
+
+# Traefik fetches the configuration as a whole, every few seconds. Each request reads all active
+# certificates without their chains, and a process has the whole answer in memory.
+MOST_ACTIVE = 50_000
+MOST_CHAIN_BYTES = 64 << 20
+# 150 bytes each.
+_MOST_REMEMBERED = 2 * MOST_ACTIVE
+_FINGERPRINT = DECIDING.index(Certificate.fingerprint_sha256)
+_CommonNames = frozenset[str] | None
+
+
+class Selection(NamedTuple):
+    """The certificates to give to Traefik, by id. `owners` has the owner of each name within the
+    caller's reach that has an active certificate."""
+
+    certificates: list[Candidate]
+    owners: Mapping[str, int]
+
+    def placeholders(self, given: Iterable[Candidate]) -> list[str]:
+        """The names for which Traefik, given the certificates `given`, would serve a wildcard of a
+        user who does not own the name."""
+        covered, wildcards = set[str](), dict[str, int]()
+        for one in given:
+            covered.update(one.hostnames)
+            wildcards.update((name, one.user_id) for name in one.hostnames if name[:2] == "*.")
+        return sorted(
+            name
+            for name, owner in self.owners.items()
+            if name not in covered and wildcards.get(wildcard_of(name), owner) != owner
+        )
+
+
+class TraefikSelection:
+    """Chooses certificates by the owners of names.
+
+    Traefik cannot leave a name out of a certificate. So a certificate is left out as a whole if it
+    has a name that its user does not own, or a common name that is another user's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        active = (
+            select(Certificate.hostnames, OWNED_NAMES, size_of(Certificate.chain_pem), *DECIDING)
+            .outerjoin(PrivateKey, OF_KEY)
+            .where(Certificate.active)
+            .order_by(Certificate.id)
+            .limit(bindparam("limit", type_=BigInteger))
+        )
+        self._active = database.prepare(active, tenant=None)
+        self._active_of_users = database.prepare(
+            active.where(Certificate.user_id.in_(ids_of("user_ids"))), tenant=None
+        )
+        self._chains = database.prepare(
+            select(Certificate.fingerprint_sha256, Certificate.chain_pem).where(
+                Certificate.id.in_(ids_of("ids")), Certificate.chain_pem.is_not(None)
+            ),
+            tenant=None,
+        )
+        # By fingerprint, so an entry is right for good.
+        self._common_names: OrderedDict[str, _CommonNames] = OrderedDict()
+
+    def of(self, reach: Reach, now: datetime) -> Selection:
+        """The certificates within `reach` that are the best for one of their names.
+
+        Raises Conflict if there are too many.
+        """
+        limit = MOST_ACTIVE + 1
+        if reach.user_ids is None:
+            rows = self._active(limit=limit)
+        else:
+            rows = self._active_of_users(limit=limit, user_ids=ids_as_json(reach.user_ids))
+        if len(rows) == limit:
+            raise _too_many(f"{MOST_ACTIVE:,} active certificates")
+        candidates, sizes, fingerprints = list[Candidate](), dict[int, int](), dict[int, str]()
+        owners: dict[str, int] = {}
+        for hostnames, owned_names, size, *row in rows:
+            owned = names_of(owned_names)
+            candidate = candidate_of(tuple(row), names_of(hostnames), owned)
+            candidates.append(candidate)
+            owners.update(dict.fromkeys(owned, candidate.user_id))
+            sizes[candidate.certificate_id] = size or 0
+            if row[_FINGERPRINT]:
+                fingerprints[candidate.certificate_id] = row[_FINGERPRINT]
+        common_names = self._names(fingerprints)
+        by_name: dict[str, list[Candidate]] = {}
+        for one in candidates:
+            fingerprint = fingerprints.get(one.certificate_id, "")
+            if _is_its_users_alone(one, common_names.get(fingerprint), owners):
+                # A limited token gets no key for being the best for a name of somebody else's.
+                for name in reach.names_of(one.owned_hostnames):
+                    by_name.setdefault(name, []).append(one)
+        chosen = {
+            winner.certificate_id: winner
+            for name, those in by_name.items()
+            if (winner := best(name, decide(name, those, now).winners))
+            and winner.user_id == owners.get(name, winner.user_id)
+        }
+        if sum(sizes[number] for number in chosen) > MOST_CHAIN_BYTES:
+            raise _too_many(f"{MOST_CHAIN_BYTES >> 20} MiB of certificates")
+        within = {name: owner for name, owner in owners.items() if reach.has_name(name)}
+        return Selection([chosen[number] for number in sorted(chosen)], within)
+
+    def _names(self, fingerprints: Mapping[int, str]) -> Mapping[str, _CommonNames]:
+        unread = {
+            number: fingerprint
+            for number, fingerprint in fingerprints.items()
+            if fingerprint not in self._common_names
+        }
+        found: dict[str, _CommonNames] = {}
+        numbers = [*unread]
+        for start in range(0, len(numbers), 1000):
+            those = ids_as_json(numbers[start : start + 1000])
+            for fingerprint, chain_pem in self._chains(ids=those):
+                found[fingerprint] = common_names(chain_pem)
+        result = {
+            fingerprint: self._common_names[fingerprint]
+            for fingerprint in fingerprints.values()
+            if fingerprint in self._common_names
+        }
+        self._common_names.update(found)
+        while len(self._common_names) > _MOST_REMEMBERED:
+            self._common_names.popitem(last=False)
+        return result | found
+
+
+def _is_its_users_alone(one: Candidate, common: _CommonNames, owners: Mapping[str, int]) -> bool:
+    """Whether Traefik serves the certificate for names of its user only."""
+    owned: Collection[str] = one.owned_hostnames
+    if common is None or any(name not in owned for name in one.hostnames):
+        return False
+    return all(
+        name in owned
+        or (
+            "*" not in name
+            and owners.get(name, one.user_id) == one.user_id
+            and owners.get(wildcard_of(name), one.user_id) == one.user_id
+        )
+        for name in common
+    )
+
+
+def _too_many(limit: str) -> Conflict:
+    return Conflict(
+        f"There are more than {limit}, too many for one configuration. Limit the token to users,"
+        " or use the feed."
+    )

@@ -1,0 +1,143 @@
+"""What the first version stored unread is examined, once."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import and_, bindparam, select
+
+from ...crypto.secret import Secret
+from ...errors import Conflict
+from ...gateways.database import Database
+from ...gateways.database.prepared import Prepared
+from ...models import Certificate, UnsealedKey
+from ..audit.log import Audit
+from ..certificates.contents import certificate_path, content_of, locked_certificate
+from ..certificates.requests import CertificateMaterial
+from ..certificates.validation import Inspection
+from ..hostnames.ownership import Hostnames, evidence_of
+from ..keys.data_keys import DataKeys, UserKeys
+from ..principal import Caller
+from ..revisions import Revisions
+from .seal_plaintext_keys import UnsealedKeys
+
+_BATCH = 100
+
+
+class Reexamination:
+    """Brings certificates that were stored unread to what an upload makes of them."""
+
+    def __init__(
+        self,
+        database: Database,
+        inspection: Inspection,
+        hostnames: Hostnames,
+        revisions: Revisions,
+        audit: Audit,
+        data_keys: DataKeys,
+        unsealed_keys: UnsealedKeys,
+        caller: Caller,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`caller` is who runs the command that examines."""
+        self._database = database
+        self._inspection = inspection
+        self._hostnames = hostnames
+        self._revisions = revisions
+        self._audit = audit
+        self._caller = caller
+        self._now = now
+        self._data_keys = data_keys
+        self._unsealed_keys = unsealed_keys
+        self._unread = _unread(database)
+
+    @staticmethod
+    def is_due(database: Database) -> bool:
+        """Whether anything is unread."""
+        return bool(_unread(database)(after=0))
+
+    def run(self) -> int:
+        """Examines all that is unread, by id, and gives how many they were. May be stopped and
+        started again."""
+        number = after = 0
+        while rows := self._unread(after=after):
+            for after, user_id, body, private_key in rows:
+                self._examine(user_id, after, body, bytes(private_key))
+            number += len(rows)
+        return number
+
+    def _examine(self, user_id: int, certificate_id: int, body: str, private_key: bytes) -> None:
+        sent = CertificateMaterial(body=body, private_key=base64.b64encode(private_key).decode())
+        examined = self._inspection.examine(user_id, sent)
+        content, key = content_of(examined), examined.private_key
+        keys = self._data_keys.stored(user_id)
+        try:
+            self._put(keys, certificate_id, content, key, claim=True)
+        except Conflict as taken:
+            # Both were active before anybody asked whose the name is: the first one keeps it, and
+            # what is served does not change behind anybody's back.
+            findings = msgspec.json.decode(content["findings"]) + [
+                msgspec.to_builtins(replace(finding, severity="warning"))
+                for finding in taken.errors
+            ]
+            content["findings"] = msgspec.json.encode(findings).decode()
+            self._put(keys, certificate_id, content, key, claim=False)
+
+    def _put(
+        self,
+        keys: UserKeys,
+        certificate_id: int,
+        content: dict[str, Any],
+        key: Secret,
+        *,
+        claim: bool,
+    ) -> None:
+        user_id = keys.user_id
+        with self._database.begin(user_id) as session:
+            certificate = locked_certificate(session, user_id, certificate_id)
+            for name, value in content.items():
+                setattr(certificate, name, value)
+            session.flush()
+            self._hostnames.of_certificates.replace(
+                session, user_id, certificate_id, certificate.hostnames
+            )
+            if certificate.active and claim:
+                self._hostnames.claim_active(
+                    session,
+                    user_id,
+                    certificate.hostnames,
+                    evidence_of(content, self._now()),
+                )
+            statement, values = self._revisions.added(user_id, content)
+            session.run(statement, **values)
+            version = certificate.version
+            for call in self._unsealed_keys.replaced(keys, certificate_id, version, key):
+                session.run(call[0], **call[1])
+            path = certificate_path(user_id, certificate_id)
+            self._audit.record(session, self._caller, "certificate.examine", user_id, path)
+
+
+def _unread(database: Database) -> Prepared:
+    """What was examined and could not be read has a finding that says so."""
+    return database.prepare(
+        select(Certificate.id, Certificate.user_id, Certificate.body, UnsealedKey.private_key)
+        .join_from(
+            Certificate,
+            UnsealedKey,
+            and_(
+                UnsealedKey.certificate_id == Certificate.id,
+                UnsealedKey.version == Certificate.version,
+            ),
+        )
+        .where(
+            Certificate.id > bindparam("after"),
+            Certificate.trust == "opaque",
+            Certificate.findings == "[]",
+        )
+        .order_by(Certificate.id)
+        .limit(_BATCH),
+        tenant=None,
+    )

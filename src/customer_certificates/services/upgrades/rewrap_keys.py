@@ -1,0 +1,163 @@
+"""What one master key wraps is taken to another, while requests are served."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import and_, bindparam, func, select, tuple_, update
+
+from ...gateways.database import EVERYBODY, Call, Database
+from ...gateways.database.prepared import Row
+from ...gateways.master_keys import MasterKeys
+from ...models import UserKey, WebhookSecret
+from ..audit.hash_chain import NOBODY
+from ..audit.log import Audit
+from ..keys import data_keys
+from ..principal import Caller
+from ..webhooks import secrets as webhook_secrets
+
+_BATCH = 100
+
+
+class Rewrapping:
+    """Users' data keys and webhooks' secrets stay the same, so that nothing is sealed anew and no
+    receiver is to be told; only what wraps them changes."""
+
+    def __init__(self, database: Database, master_keys: MasterKeys, audit: Audit) -> None:
+        self._current = master_keys.current.id
+        self._all = (
+            _Wrapped(
+                database, master_keys, audit, UserKey, UserKey.user_id, data_keys.associated_of
+            ),
+            _Wrapped(
+                database,
+                master_keys,
+                audit,
+                WebhookSecret,
+                WebhookSecret.webhook_id,
+                webhook_secrets.associated_of,
+            ),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How many of them each master key wraps, the current one first."""
+        found: Counter[str] = Counter()
+        for wrapped in self._all:
+            found.update(wrapped.counts())
+        return {self._current: found.pop(self._current, 0), **dict(sorted(found.items()))}
+
+    def unknown(self) -> str | None:
+        """A master key that wraps some of them and is not among those given, if there is one."""
+        return next(filter(None, (wrapped.unknown() for wrapped in self._all)), None)
+
+    def run(self, caller: Caller, told: Callable[[int], None]) -> int:
+        """Has the current master key wrap all of them; gives how many it did not wrap before.
+
+        Each batch is a transaction of its own, with its entry in the audit, so it may be killed and
+        run again. `told` is called with the number done after each. Raises WrongMasterKey,
+        Unavailable.
+        """
+        done = 0
+        for wrapped in self._all:
+            for number in wrapped.exchanged(caller):
+                done += number
+                told(done)
+        return done
+
+
+class _Wrapped:
+    """A table of what master keys wrap: each row has an owner's id and a version."""
+
+    def __init__(
+        self,
+        database: Database,
+        master_keys: MasterKeys,
+        audit: Audit,
+        table: type[UserKey | WebhookSecret],
+        owner: Any,
+        associated_of: Callable[[int, int], bytes],
+    ) -> None:
+        self._database = database
+        self._master_keys = master_keys
+        self._audit = audit
+        self._table = table
+        self._associated_of = associated_of
+        self._counts = database.prepare(
+            select(table.master_key_id, func.count()).group_by(table.master_key_id),
+            tenant=None,
+        )
+        self._unknown = database.prepare(
+            select(table.master_key_id)
+            .where(and_(*(table.master_key_id != one for one in master_keys.ids)))
+            .limit(1),
+            tenant=None,
+        )
+        place = (owner, table.version)
+        self._others = database.prepare(
+            select(*place, table.wrapped, table.master_key_id)
+            .where(
+                tuple_(*place) > tuple_(bindparam("owner"), bindparam("version")),
+                table.master_key_id != bindparam("current"),
+            )
+            .order_by(*place)
+            .limit(_BATCH),
+            tenant=None,
+        )
+        # Where the row is another one by now, or has gone, nothing happens.
+        self._exchange = database.prepare(
+            update(table)
+            .where(
+                owner == bindparam("of_owner"),
+                table.version == bindparam("of_version"),
+                table.wrapped == bindparam("before"),
+            )
+            .values(wrapped=bindparam("after"), master_key_id=bindparam("current"))
+            .returning(table.version)
+        )
+
+    def counts(self) -> dict[str, int]:
+        return dict(self._counts())
+
+    def unknown(self) -> str | None:
+        rows = self._unknown()
+        return rows[0][0] if rows else None
+
+    def exchanged(self, caller: Caller) -> Iterator[int]:
+        """Has the current master key wrap all, by batches; how many it did not wrap before."""
+        owner, version = 0, 0
+        current = self._master_keys.current
+        while rows := self._others(owner=owner, version=version, current=current.id):
+            yield self._exchange_all(caller, rows)
+            owner, version, *_ = rows[-1]
+
+    def _exchange_all(self, caller: Caller, rows: list[Row]) -> int:
+        calls: list[Call] = [(self._exchange, self._rewrapped(row)) for row in rows]
+        done = 0
+
+        def recorded(exchanged: list[list[Row]]) -> Sequence[Call]:
+            nonlocal done
+            *each, head = exchanged
+            done = sum(map(len, each))
+            detail = {
+                "table": self._table.__tablename__,
+                "number": done,
+                "first": rows[0][0],
+                "last": rows[-1][0],
+                "master_key": self._master_keys.current.id,
+            }
+            return self._audit.entry(head, caller, "keys.rewrap", NOBODY, None, detail=detail)
+
+        self._database.run_in_two_trips(EVERYBODY, [*calls, self._audit.head(NOBODY)], recorded)
+        return done
+
+    def _rewrapped(self, row: Row) -> dict[str, object]:
+        owner, version, wrapped, master_key_id = row
+        current, associated = self._master_keys.current, self._associated_of(owner, version)
+        secret = self._master_keys.of(master_key_id).unwrap(bytes(wrapped), associated)
+        return {
+            "of_owner": owner,
+            "of_version": version,
+            "before": wrapped,
+            "after": current.wrap(secret, associated),
+            "current": current.id,
+        }

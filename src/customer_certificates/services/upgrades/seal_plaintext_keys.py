@@ -1,0 +1,123 @@
+"""Keys that revision 0002 stored as they were are sealed, once."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import bindparam, delete, select
+
+from ...crypto.secret import Secret
+from ...gateways.database import EVERYBODY, Call, ConstraintBroken, Database
+from ...gateways.database.prepared import Row
+from ...gateways.database.sql_functions import insert_new
+from ...models import Certificate, ServiceState, UnsealedKey
+from ..audit.hash_chain import NOBODY
+from ..audit.log import Audit
+from ..keys.data_keys import DataKeys, UserKeys
+from ..keys.private_keys import PrivateKeys
+from ..principal import Caller
+
+_BATCH = 100
+_REMAINS = "keys_to_be_overwritten"
+
+
+class UnsealedKeys:
+    """Seals what the migration left for it. May be stopped and started again."""
+
+    def __init__(
+        self,
+        database: Database,
+        data_keys: DataKeys,
+        private_keys: PrivateKeys,
+        audit: Audit,
+        caller: Caller,
+    ) -> None:
+        """`caller` is who runs the command that seals."""
+        self._database = database
+        self._data_keys = data_keys
+        self._private_keys = private_keys
+        self._audit = audit
+        self._caller = caller
+        row = (UnsealedKey.certificate_id, UnsealedKey.version)
+        self._next = database.prepare(
+            select(*row, Certificate.user_id, UnsealedKey.private_key)
+            .join_from(UnsealedKey, Certificate, Certificate.id == UnsealedKey.certificate_id)
+            .order_by(*row)
+            .limit(_BATCH),
+            tenant=None,
+        )
+        self._forget = database.prepare(
+            delete(UnsealedKey).where(
+                UnsealedKey.certificate_id == bindparam("certificate_id"),
+                UnsealedKey.version == bindparam("version"),
+            )
+        )
+
+    @staticmethod
+    def are_there(database: Database) -> bool:
+        """Whether any key is not sealed."""
+        return bool(database.prepare(select(UnsealedKey.version).limit(1), tenant=None)())
+
+    def run(self) -> int:
+        """Seals all; gives how many they were."""
+        number = 0
+        while rows := self._next():
+            calls = [
+                call
+                for certificate_id, version, user_id, key in rows
+                for call in self.replaced(
+                    self._data_keys.stored(user_id), certificate_id, version, Secret(bytes(key))
+                )
+            ]
+            # Where another process was first, or a certificate has gone, the next look tells.
+            with suppress(ConstraintBroken):
+                self._database.run_in_two_trips(
+                    EVERYBODY, [*calls, self._audit.head(NOBODY)], partial(self._recorded, rows)
+                )
+                number += len(rows)
+        return number
+
+    def _recorded(self, sealed: list[Row], done: list[list[Row]]) -> Sequence[Call]:
+        detail = {
+            "number": len(sealed),
+            "first_certificate": sealed[0][0],
+            "last_certificate": sealed[-1][0],
+        }
+        return self._audit.entry(done[-1], self._caller, "keys.seal", NOBODY, None, detail=detail)
+
+    def replaced(
+        self, keys: UserKeys, certificate_id: int, version: int, key: Secret
+    ) -> tuple[Call, Call]:
+        """The statements that store `key`, sealed, in place of the one that is not."""
+        forget = (self._forget, {"certificate_id": certificate_id, "version": version})
+        return self._private_keys.added(keys, certificate_id, version, key), forget
+
+
+class Remains:
+    """What the database's files may still have of keys that are sealed by now. It is remembered
+    from before the first is sealed until the files were written anew, whatever comes between."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        of_remains = ServiceState.name == bindparam("of_name")
+        self._find = database.prepare(select(ServiceState.since).where(of_remains), tenant=None)
+        self._remember = database.prepare(
+            insert_new(ServiceState).returning(ServiceState.name), ("name", "since")
+        )
+        self._forget = database.prepare(delete(ServiceState).where(of_remains))
+
+    def expect(self) -> None:
+        """To be called before any key is sealed."""
+        if UnsealedKeys.are_there(self._database):
+            values = {"name": _REMAINS, "since": self._now()}
+            self._database.run_together(EVERYBODY, (self._remember, values))
+
+    def are_there(self) -> bool:
+        """Whether there may be any."""
+        return bool(self._find(of_name=_REMAINS))
+
+    def are_gone(self) -> None:
+        """The files were written anew."""
+        self._database.run_together(EVERYBODY, (self._forget, {"of_name": _REMAINS}))

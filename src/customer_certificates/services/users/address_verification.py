@@ -1,0 +1,161 @@
+"""Whether a user's address is verified, and which mails wait for that.
+
+The transaction of each method must have locked the row of the user.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    bindparam,
+    case,
+    delete,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.orm import aliased
+
+from ...gateways.admission.client_networks import client_network
+from ...gateways.database import Database, Transaction
+from ...gateways.database.sql_functions import replacing
+from ...models import EmailVerification, EmailVerificationLink, ExpiryNotice, User, email_key
+from ..principal import Caller
+from ..rate_counts import Rate, RateCounts
+
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+# How many verification mails a user, an address and a client network can cause in that time.
+_LIMITS = (
+    ("address", _HOUR, 3),
+    ("address", _DAY, 5),
+    ("network", _HOUR, 10),
+    ("network", _DAY, 50),
+    ("user", _HOUR, 3),
+    ("user", _DAY, 10),
+)
+# Operators register users for everybody, through one address.
+_LIMITED_BY_NETWORK = ("anybody", "user")
+
+
+class AddressVerification:
+    """The statements about one user's address. Invariant: a notice has `mail_due` only while its
+    user's address is verified; otherwise it is held."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime], *, by_mail: bool) -> None:
+        """`by_mail`: links can be mailed. Otherwise only operators verify addresses."""
+        self.by_mail = by_mail
+        self._now = now
+        self._counts = RateCounts(database, now)
+        self._queue = database.prepare(
+            replacing(
+                EmailVerification,
+                EmailVerification.user_id,
+                [
+                    getattr(EmailVerification, name)
+                    for name in ("requested_at", "mail_due", "mail_tries", "mail_error")
+                ],
+            ),
+            ("user_id", "requested_at", "mail_due", "mail_tries", "mail_error"),
+        )
+        user_id: Any = bindparam("user_id", type_=BigInteger)
+        self._forget = [
+            database.prepare(delete(table).where(table.user_id == user_id))
+            for table in (EmailVerification, EmailVerificationLink)
+        ]
+        self._hold = database.prepare(
+            update(ExpiryNotice)
+            .where(ExpiryNotice.user_id == user_id, ExpiryNotice.mail_due.is_not(None))
+            .values(mail_due=None, mail_held=True)
+        )
+        self._release = database.prepare(_release())
+
+    def queue(self, session: Transaction, caller: Caller, user: User) -> int | None:
+        """Queues a mail with a link to the user's address, unless too many were caused already.
+
+        Returns None, or the seconds until `caller` can cause another one.
+        """
+        wait = self._counts.add(session, _rates(caller, user))
+        if wait is not None:
+            return wait
+        now = self._now()
+        session.run(
+            self._queue,
+            user_id=user.id,
+            requested_at=now,
+            mail_due=now,
+            mail_tries=0,
+            mail_error=None,
+        )
+        return None
+
+    def set_verified(self, session: Transaction, user: User) -> None:
+        """Marks the address as verified: mails that were held are sent."""
+        user.email_verified_at = now = self._now()
+        session.flush()
+        self._forget_links(session, user.id)
+        session.run(self._release, user_id=user.id, now=now)
+
+    def set_unverified(self, session: Transaction, user: User) -> None:
+        """Marks the address as not verified: mails are held, links are void."""
+        user.email_verified_at = None
+        session.flush()
+        self._forget_links(session, user.id)
+        session.run(self._hold, user_id=user.id)
+
+    def _forget_links(self, session: Transaction, user_id: int) -> None:
+        session.run_together(*((statement, {"user_id": user_id}) for statement in self._forget))
+
+
+def _rates(caller: Caller, user: User) -> list[Rate]:
+    """The limits of a mail, always in the same order."""
+    names = {
+        "address": _address_digest(user.email),
+        "network": client_network(caller.peer),
+        "user": str(user.id),
+    }
+    return [
+        Rate(f"mail/{kind}/{int(window.total_seconds())}/{names[kind]}", window, most)
+        for kind, window, most in _LIMITS
+        if kind != "network" or caller.kind in _LIMITED_BY_NETWORK
+    ]
+
+
+def _address_digest(email: str) -> str:
+    """Of the address without `+tag`: one mailbox has any number of those."""
+    local, _, domain = email_key(email).rpartition("@")
+    mailbox = f"{local.partition('+')[0] or local}@{domain}"
+    return blake2b(mailbox.encode(), digest_size=16).hexdigest()
+
+
+def _release() -> Any:
+    """Of several notices about a version of a certificate, only the last is mailed."""
+    later = aliased(ExpiryNotice)
+    is_last = ~(
+        select(later.id)
+        .where(
+            later.certificate_id == ExpiryNotice.certificate_id,
+            later.version == ExpiryNotice.version,
+            later.id > ExpiryNotice.id,
+        )
+        .correlate(ExpiryNotice)
+        .exists()
+    )
+    return (
+        update(ExpiryNotice)
+        .where(
+            ExpiryNotice.user_id == bindparam("user_id", type_=BigInteger), ExpiryNotice.mail_held
+        )
+        .values(
+            mail_held=False,
+            mail_due=case((is_last, bindparam("now", type_=DateTime(timezone=True)))),
+            mail_error=case(
+                (is_last, ExpiryNotice.mail_error),
+                else_=literal("A later notice was mailed instead."),
+            ),
+        )
+    )

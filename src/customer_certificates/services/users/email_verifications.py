@@ -1,0 +1,171 @@
+"""Email addresses are verified: by a link that is mailed to them, or by an operator."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import DateTime, bindparam, select
+
+from ...crypto.link_tokens import digest_of
+from ...errors import Conflict, Finding, TooManyRequests
+from ...gateways.database import Database
+from ...models import EmailVerificationLink, User
+from ..audit.log import Audit
+from ..certificates.views import Tags, UserView, require_view
+from ..events.log import Events
+from ..idempotency import ANY_NUMBER, Once
+from ..principal import Caller
+from .address_verification import AddressVerification
+from .users import locked_user, view_of_user
+
+_VERIFY = "user.verify_email"
+_SEND = "user.send_verification"
+
+
+class AddressState(msgspec.Struct, forbid_unknown_fields=True):
+    """Whether the user's address is verified."""
+
+    verified: Annotated[
+        bool,
+        Meta(
+            description="true: notices are mailed to the present address. false: they wait until "
+            "it is verified.",
+            examples=[True],
+        ),
+    ]
+
+
+class EmailVerifications:
+    """The use cases."""
+
+    def __init__(
+        self,
+        database: Database,
+        verification: AddressVerification,
+        audit: Audit,
+        events: Events,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._verification = verification
+        self._audit = audit
+        self._events = events
+        self._now = now
+        # A link verifies the address that it was mailed to, and no later one.
+        self._find = database.prepare(
+            select(User.id, User.email)
+            .join(EmailVerificationLink, EmailVerificationLink.user_id == User.id)
+            .where(
+                EmailVerificationLink.token_sha256 == bindparam("token_sha256"),
+                EmailVerificationLink.expires_at > bindparam("now", type_=DateTime(timezone=True)),
+                EmailVerificationLink.email == User.email,
+            ),
+            tenant=None,
+        )
+
+    def send(self, caller: Caller, user_id: int, once: Once = ANY_NUMBER) -> None:
+        """Queues another mail with a link.
+
+        Raises NotFound, Conflict (verified already, or no mail can be sent), TooManyRequests.
+        """
+        path = f"/users/{user_id}/email-verification"
+        with (
+            self._audit.of_refusals(caller, _SEND, user_id, path),
+            self._database.begin(user_id) as session,
+        ):
+            once.claim(session)
+            user = locked_user(session, user_id)
+            if user.email_verified_at is not None:
+                raise _conflict(
+                    "email_already_verified",
+                    "The address is verified already.",
+                    "Nothing: notices are mailed to it.",
+                )
+            if not self._verification.by_mail:
+                raise _conflict(
+                    "email_not_configured",
+                    "This service cannot mail links.",
+                    "Ask an operator to verify the address, or to set CC_SMTP_URL, CC_MAIL_FROM "
+                    "and CC_PUBLIC_URL.",
+                )
+            wait = self._verification.queue(session, caller, user)
+            if wait is not None:
+                raise TooManyRequests(
+                    "Too many verification mails were requested. Retry after the delay in "
+                    "Retry-After.",
+                    retry_after=wait,
+                )
+            self._audit.record(session, caller, _SEND, user_id, path)
+            once.keep(session, None)
+
+    def set(
+        self,
+        caller: Caller,
+        user_id: int,
+        wanted: AddressState,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
+    ) -> UserView:
+        """Stores what an operator knows of the address, and gives the user as it is then.
+
+        Raises NotFound, PreconditionFailed.
+        """
+        path = f"/users/{user_id}/email-verification"
+        with (
+            self._audit.of_refusals(caller, _VERIFY, user_id, path),
+            self._database.begin(user_id) as session,
+        ):
+            once.claim(session)
+            user = locked_user(session, user_id)
+            require_view(expected, view_of_user(user))
+            changes = wanted.verified != (user.email_verified_at is not None)
+            if changes and wanted.verified:
+                self._verification.set_verified(session, user)
+                self._events.record(session, "user.email_verified", user_id)
+            elif changes:
+                self._verification.set_unverified(session, user)
+            self._audit.record(
+                session,
+                caller,
+                _VERIFY,
+                user_id,
+                path,
+                outcome="done" if changes else "unchanged",
+                detail={"by": "operator", "verified": wanted.verified},
+            )
+            return once.keep(session, view_of_user(user))
+
+    def address(self, token: str) -> str | None:
+        """The address that the link with `token` verifies; None: the link is not valid."""
+        rows = self._find(token_sha256=digest_of(token), now=self._now())
+        return str(rows[0][1]) if rows else None
+
+    def confirm(self, caller: Caller, token: str) -> str | None:
+        """The address that the link with `token` has verified; None: the link is not valid."""
+        values = {"token_sha256": digest_of(token), "now": self._now()}
+        rows = self._find(**values)
+        if not rows:
+            return None
+        user_id: int = rows[0][0]
+        with self._database.begin(user_id) as session:
+            user = session.get(User, user_id, with_for_update=True)
+            # It may have been used, or the address changed, before the row was locked.
+            if user is None or not session.run(self._find, **values):
+                return None
+            self._verification.set_verified(session, user)
+            self._events.record(session, "user.email_verified", user_id)
+            self._audit.record(
+                session,
+                caller,
+                _VERIFY,
+                user_id,
+                f"/users/{user_id}",
+                detail={"by": "link", "verified": True},
+            )
+            return user.email
+
+
+def _conflict(code: str, detail: str, hint: str) -> Conflict:
+    return Conflict(detail, errors=[Finding(code, "email", detail, hint)])

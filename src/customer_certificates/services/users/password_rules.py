@@ -1,0 +1,32 @@
+"""Which passwords the profile `prd` accepts."""
+
+from ...crypto.password_list import is_common
+from ...errors import Finding, Invalid
+
+SHORTEST = 8
+
+
+def require_strong(password: str, name: str, email: str) -> None:
+    """Raises Invalid if `password` is short, common, or equal to what is known of the user."""
+    findings = []
+    if len(password.strip()) < SHORTEST:
+        findings.append(
+            _finding("password_too_short", f"The password has fewer than {SHORTEST} characters.")
+        )
+    elif is_common(password):
+        findings.append(_finding("password_too_common", "The password is one of the commonest."))
+    if _plain(password) in {_plain(name), _plain(email), _plain(email.rpartition("@")[0])}:
+        findings.append(
+            _finding("password_is_known", "The password is the user's name or e-mail address.")
+        )
+    if findings:
+        raise Invalid("The password cannot be accepted.", errors=findings)
+
+
+def _plain(text: str) -> str:
+    return text.strip().casefold()
+
+
+def _finding(code: str, detail: str) -> Finding:
+    hint = f"Use another one, of {SHORTEST} characters or more: several random words, for example."
+    return Finding(code, "password", detail, hint)

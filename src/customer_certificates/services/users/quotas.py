@@ -1,0 +1,183 @@
+"""Quotas of users: shown with what is used, and set by operators."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import DateTime, bindparam, func, select
+
+from ...gateways.database import Database
+from ...gateways.database.prepared import Row
+from ...models import HostnameChallenge, HostnameClaim, KeptAnswer, Terminator, Token, User, Webhook
+from ..access.tokens import is_valid
+from ..audit.log import Audit
+from ..certificates.views import Tags, require_view
+from ..challenges.service import is_pending
+from ..idempotency import ANY_NUMBER, KEPT_FOR, Once
+from ..principal import Caller
+from ..quotas.limits import DEFAULTS, QUOTAS, Quota, overrides_of
+from ..quotas.usage import COUNTERS
+from .users import locked_user, user_not_found
+
+_Limit = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+_Override = Annotated[
+    _Limit | None,
+    Meta(description="The limit of this user; null, or left out: the default.", examples=[None]),
+]
+
+
+class QuotaLimits(msgspec.Struct, forbid_unknown_fields=True):
+    """The limits that a user has in place of the defaults. What is left out has its default."""
+
+    certificates: _Override = None
+    stored_bytes: _Override = None
+    versions: _Override = None
+    hostnames: _Override = None
+    unproven_hostnames: _Override = None
+    pending_challenges: _Override = None
+    tokens: _Override = None
+    webhooks: _Override = None
+    idempotency_records: _Override = None
+    terminator_names: _Override = None
+
+
+class QuotaView(msgspec.Struct):
+    """One quota of a user."""
+
+    limit: Annotated[_Limit, Meta(description="How many the user may have.", examples=[10000])]
+    used: Annotated[int, Meta(ge=0, description="How many the user has.", examples=[12])]
+    default: Annotated[
+        _Limit, Meta(description="The limit, unless an operator sets another.", examples=[10000])
+    ]
+
+
+class QuotasView(msgspec.Struct):
+    """All quotas of a user."""
+
+    certificates: Annotated[QuotaView, Meta(description="Certificates.")]
+    stored_bytes: Annotated[
+        QuotaView,
+        Meta(description="Bytes of certificates, findings and sealed keys, with all versions."),
+    ]
+    versions: Annotated[
+        QuotaView, Meta(description="Earlier and pending versions of all certificates.")
+    ]
+    hostnames: Annotated[
+        QuotaView,
+        Meta(description="Hostnames of certificates; a name counts for each certificate."),
+    ]
+    unproven_hostnames: Annotated[
+        QuotaView, Meta(description="Claimed hostnames without a proof of control.")
+    ]
+    pending_challenges: Annotated[QuotaView, Meta(description="Challenges that are pending.")]
+    tokens: Annotated[QuotaView, Meta(description="Tokens that are neither expired nor revoked.")]
+    webhooks: Annotated[QuotaView, Meta(description="Webhooks.")]
+    idempotency_records: Annotated[
+        QuotaView,
+        Meta(description="Requests of the user with an Idempotency-Key in the last 24 hours."),
+    ]
+    terminator_names: Annotated[
+        QuotaView,
+        Meta(description="Terminators that report with tokens limited to this user alone."),
+    ]
+
+
+class Quotas:
+    """The use cases of quotas."""
+
+    def __init__(self, database: Database, audit: Audit, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._audit = audit
+        self._now = now
+        self._state = database.prepare(_state())
+
+    def of(self, user_id: int) -> QuotasView:
+        """The user's quotas, and what is used of them. Raises NotFound."""
+        rows = self._state(user_id=user_id, **self._times())
+        if not rows:
+            raise user_not_found(user_id)
+        return _view(rows[0])
+
+    def set(
+        self,
+        caller: Caller,
+        user_id: int,
+        wanted: QuotaLimits,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
+    ) -> QuotasView:
+        """Replaces the user's limits; returns the quotas as they are then. Nothing is removed if
+        more is used than a limit allows. Raises NotFound, PreconditionFailed."""
+        path = f"/users/{user_id}/quotas"
+        action = "user.set_quotas"
+        with (
+            self._audit.of_refusals(caller, action, user_id, path),
+            self._database.begin(user_id) as session,
+        ):
+            once.claim(session)
+            user = locked_user(session, user_id)
+            (row,) = session.run(self._state, user_id=user_id, **self._times())
+            require_view(expected, _view(row))
+            limits = {
+                name: limit
+                for name, limit in msgspec.structs.asdict(wanted).items()
+                if limit is not None
+            }
+            changes = limits != overrides_of(user.quotas)
+            quotas = msgspec.json.encode(limits).decode() if limits else None
+            user.quotas = quotas
+            session.flush()
+            self._audit.record(
+                session,
+                caller,
+                action,
+                user_id,
+                path,
+                outcome="done" if changes else "unchanged",
+                detail={"limits": limits},
+            )
+            return once.keep(session, _view((quotas, *row[1:])))
+
+    def _times(self) -> dict[str, datetime]:
+        now = self._now()
+        return {"now": now, "expired": now - KEPT_FOR}
+
+
+def _state() -> Any:
+    """The statement that reads what was set, and what is used of each of QUOTAS, in their order."""
+    user_id: Any = bindparam("user_id")
+
+    def number(of: Any, *more: Any) -> Any:
+        return select(func.count()).where(of.user_id == user_id, *more).scalar_subquery()
+
+    now = bindparam("now", type_=DateTime(timezone=True))
+    expired = bindparam("expired", type_=DateTime(timezone=True))
+    certificates, hostnames, versions, stored_bytes = COUNTERS
+    used: dict[Quota, Any] = {
+        "certificates": certificates,
+        "stored_bytes": stored_bytes,
+        "versions": versions,
+        "hostnames": hostnames,
+        "unproven_hostnames": number(HostnameClaim, HostnameClaim.proof == "none"),
+        "pending_challenges": number(HostnameChallenge, is_pending(now)),
+        "tokens": number(Token, is_valid(now)),
+        "webhooks": number(Webhook),
+        "idempotency_records": number(KeptAnswer, KeptAnswer.kept_at > expired),
+        "terminator_names": number(Terminator),
+    }
+    return select(User.quotas, *(used[quota].label(quota) for quota in QUOTAS)).where(
+        User.id == user_id
+    )
+
+
+def _view(row: Row) -> QuotasView:
+    quotas, *used = row
+    overrides = overrides_of(quotas)
+    return QuotasView(
+        **{
+            quota: QuotaView(overrides.get(quota, DEFAULTS[quota]), max(number, 0), DEFAULTS[quota])
+            for quota, number in zip(QUOTAS, used, strict=True)
+        }
+    )

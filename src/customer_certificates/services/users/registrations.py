@@ -1,0 +1,54 @@
+"""How many users may register from one client network, where anybody may register."""
+
+from datetime import timedelta
+
+from ...errors import Finding, TooManyRequests
+from ...gateways.admission.client_networks import client_network
+from ...gateways.database import Transaction
+from ..rate_counts import Rate, RateCounts
+
+_WINDOW = timedelta(hours=24)
+_MOST = 20
+
+
+class Registrations:
+    """Counts registrations without credentials, by client network."""
+
+    def __init__(self, counts: RateCounts) -> None:
+        self._counts = counts
+
+    def require_room(self, peer: str) -> None:
+        """Raises TooManyRequests if the network of `peer` has used up its registrations.
+
+        To be called before anything is spent on one more; `add` decides.
+        """
+        _require(self._counts.wait(_rate(peer)))
+
+    def add(self, session: Transaction, peer: str) -> None:
+        """Counts a registration from `peer`, if the transaction is committed.
+
+        Raises TooManyRequests if it is one too many.
+        """
+        _require(self._counts.add(session, [_rate(peer)]))
+
+
+def _rate(peer: str) -> Rate:
+    return Rate(f"register/{client_network(peer)}", _WINDOW, _MOST)
+
+
+def _require(wait: int | None) -> None:
+    if wait is not None:
+        raise TooManyRequests(
+            f"Quota exceeded: {_MOST} users may register from one address (IPv6: /64 network) in "
+            "24 hours. Retry after the delay in Retry-After, or ask an operator of this service "
+            "to register the user.",
+            errors=[
+                Finding(
+                    "quota_exceeded",
+                    "registrations",
+                    f"{_MOST} users have registered from this address or /64 network.",
+                    "Retry later, or ask an operator of this service to register the user.",
+                )
+            ],
+            retry_after=wait,
+        )

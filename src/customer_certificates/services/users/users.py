@@ -1,0 +1,379 @@
+"""Users: registered, shown, changed, deleted with all that is theirs."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy import BigInteger, DateTime, bindparam, delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ...errors import Conflict, Finding, NotFound
+from ...gateways.database import EVERYBODY, Database, Transaction
+from ...models import NEVER, Token, User, email_key, new_revision
+from ..audit.hash_chain import NOBODY
+from ..audit.log import Audit
+from ..certificates.views import Tags, UserView, require_view
+from ..challenges.contests import Contests
+from ..events.log import Events
+from ..hostnames.ownership import Hostnames
+from ..idempotency import ANY_NUMBER, Once
+from ..principal import Caller, KnownUser
+from ..rate_counts import RateCounts
+from .address_verification import AddressVerification
+from .password_hashing import Passwords
+from .password_rules import require_strong
+from .registrations import Registrations
+
+# RFC 5322, 3.4.1, with RFC 6531: dot-atoms, so that nothing in an address needs quotes or ends it.
+# Characters that are not seen, or that turn others around, are no part of one.
+_NOT_IN_A_WORD = (
+    r"\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff()<>\[\]:;@\\,.\""
+)
+_WORD = f"[^{_NOT_IN_A_WORD}]+"
+_LABEL = f"(?!-)[^{_NOT_IN_A_WORD}!#$%&'*+/=?^_`{{|}}~]+(?<!-)"
+
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\S\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$(?!\n)",
+        description="What to call the user; not blank, no control characters.",
+        examples=["Ada Lovelace"],
+    ),
+]
+Email = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        pattern=rf"^{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*$(?!\n)",
+        description="Unique among users; compared without case.",
+        examples=["ada@example.com"],
+    ),
+]
+Password = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        description="Stored only as a hash, and returned by no route. In the profile prd it has at "
+        "least 8 characters, is not one of the commonest passwords, and not the name or address.",
+        examples=["correct horse battery staple"],
+    ),
+]
+
+
+class NewUser(msgspec.Struct, forbid_unknown_fields=True):
+    """A user to register."""
+
+    name: Name
+    email: Email
+    password: Password
+
+
+class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
+    """What to change of a user; what is left out stays."""
+
+    name: Name | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    password: Annotated[
+        Password | UnsetType,
+        Meta(description="Its change revokes all tokens that were made with the password."),
+    ] = UNSET
+    keep_tokens: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="true: a change of the password revokes no token. Without a password it "
+            "has no effect.",
+            examples=[False],
+        ),
+    ] = UNSET
+
+
+class SignedIn(NamedTuple):
+    """A user who has shown the password, and the hash that it was compared with."""
+
+    user_id: int
+    password_hash: str
+
+
+class Users:
+    """The use cases that have to do with users."""
+
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        hostnames: Hostnames,
+        audit: Audit,
+        events: Events,
+        verification: AddressVerification,
+        now: Callable[[], datetime],
+        *,
+        strong_passwords: bool = False,
+    ) -> None:
+        """`strong_passwords`: new passwords must keep the rules of `prd` (password_rules.py)."""
+        self._database = database
+        self._passwords = passwords
+        self._hostnames = hostnames
+        self._audit = audit
+        self._events = events
+        self._verification = verification
+        self._strong_passwords = strong_passwords
+        self._now = now
+        self._contests = Contests(database, now)
+        self._registrations = Registrations(RateCounts(database, now))
+        self._revoke = database.prepare(
+            update(Token)
+            .where(
+                Token.user_id == bindparam("user_id", type_=BigInteger),
+                Token.by_password,
+                Token.revoked_at.is_(None),
+                Token.expires_at > bindparam("now", type_=DateTime(timezone=True)),
+            )
+            .values(revoked_at=bindparam("now", type_=DateTime(timezone=True)))
+            .returning(Token.id)
+        )
+        shown = (User.id, User.name, User.email, User.email_verified_at, User.created_at)
+        self._by_id = database.prepare(
+            select(*shown).where(User.id == bindparam("user_id")), by_key=True
+        )
+        some = select(*shown).order_by(User.id).limit(bindparam("limit", type_=BigInteger))
+        self._after = database.prepare(some.where(User.id > bindparam("after")), tenant=None)
+        self._by_email = database.prepare(
+            some.where(User.email_key == bindparam("email_key"), User.id > bindparam("after")),
+            tenant=None,
+        )
+        self._login = database.prepare(
+            select(User.id, User.password_hash).where(User.email_key == bindparam("email_key")),
+            tenant=None,
+        )
+
+    def register(self, caller: Caller, new: NewUser, once: Once = ANY_NUMBER) -> int:
+        """Stores `new` and gives its id.
+
+        Raises Invalid (the password), Conflict where the e-mail is another user's, or
+        TooManyRequests if a caller without credentials has registered too many.
+        """
+        if self._strong_passwords:
+            require_strong(new.password, new.name, new.email)
+        is_limited = caller.kind == "anybody"
+        if is_limited:
+            self._registrations.require_room(caller.peer)
+        now = self._now()
+        user = User(
+            name=new.name,
+            email=new.email,
+            email_key=email_key(new.email),
+            password_hash=self._passwords.hash(new.password),
+            certificates_revision=new_revision(),
+            statuses_as_of=now,
+            statuses_change_at=NEVER,
+            created_at=now,
+        )
+        with self._audit.of_refusals(caller, "user.register", NOBODY, None):
+            try:
+                with self._database.begin(EVERYBODY) as session:
+                    once.claim(session)
+                    if is_limited:
+                        self._registrations.add(session, caller.peer)
+                    session.add(user)
+                    session.flush()
+                    detail = self._queue_verification(session, caller, user)
+                    path = f"/users/{user.id}"
+                    self._audit.record(
+                        session, caller, "user.register", user.id, path, detail=detail
+                    )
+                    return once.keep(session, user.id)
+            except IntegrityError as error:
+                raise _email_taken() from error
+
+    def get(self, user_id: int, known: KnownUser | None = None) -> UserView:
+        """The user; `known` is its row, where it came with what let the request in.
+
+        Raises NotFound.
+        """
+        if known is not None:
+            return _view(
+                known.id, known.name, known.email, known.email_verified_at, known.created_at
+            )
+        rows = self._by_id(user_id=user_id)
+        if not rows:
+            raise user_not_found(user_id)
+        return _view(*rows[0])
+
+    def page(self, email: str | None, after: int, limit: int) -> tuple[list[UserView], int | None]:
+        """At most `limit` users by id, from the first one after `after`, only those with `email`
+        where it is given; and the id that the next page is after, None on the last page."""
+        if email is None:
+            rows = self._after(after=after, limit=limit + 1)
+        else:
+            rows = self._by_email(email_key=email_key(email), after=after, limit=limit + 1)
+        views = [_view(*row) for row in rows[:limit]]
+        return views, views[-1].id if len(rows) > limit else None
+
+    def change(
+        self,
+        caller: Caller,
+        user_id: int,
+        changes: UserChanges,
+        expected: Tags | None,
+        once: Once = ANY_NUMBER,
+    ) -> UserView:
+        """Stores `changes` and gives the user as it is then.
+
+        A new password revokes the tokens that were made with the old one, the caller's among them.
+        Raises NotFound, PreconditionFailed, Invalid (the password), or Conflict where the e-mail is
+        another user's.
+        """
+        password_hash = None
+        if changes.password is not UNSET:
+            known = self.get(user_id)
+            if self._strong_passwords:
+                require_strong(
+                    changes.password,
+                    known.name if changes.name is UNSET else changes.name,
+                    known.email if changes.email is UNSET else changes.email,
+                )
+            password_hash = self._passwords.hash(changes.password)
+        path = f"/users/{user_id}"
+        with self._audit.of_refusals(caller, "user.change", user_id, path):
+            try:
+                with self._database.begin(user_id) as session:
+                    once.claim(session)
+                    user = locked_user(session, user_id)
+                    require_view(expected, view_of_user(user))
+                    if changes.name is not UNSET:
+                        user.name = changes.name
+                    moves = changes.email is not UNSET and changes.email != user.email
+                    if changes.email is not UNSET:
+                        user.email, user.email_key = changes.email, email_key(changes.email)
+                    if password_hash:
+                        user.password_hash = password_hash
+                    changed = session.is_modified(user)
+                    session.flush()
+                    detail: dict[str, object] = {"fields": _sent(changes)}
+                    if moves:
+                        self._verification.set_unverified(session, user)
+                        detail |= self._queue_verification(session, caller, user)
+                    if password_hash:
+                        detail["tokens_revoked"] = self._password_changed(
+                            session, user_id, keep_tokens=changes.keep_tokens is True
+                        )
+                    self._audit.record(
+                        session,
+                        caller,
+                        "user.change",
+                        user_id,
+                        path,
+                        outcome="done" if changed else "unchanged",
+                        detail=detail,
+                    )
+                    return once.keep(session, view_of_user(user))
+            except IntegrityError as error:
+                raise _email_taken() from error
+
+    def delete(
+        self, caller: Caller, user_id: int, expected: Tags | None, once: Once = ANY_NUMBER
+    ) -> None:
+        """Removes the user with every certificate and key. Raises NotFound, PreconditionFailed."""
+        path = f"/users/{user_id}"
+        with (
+            self._audit.of_refusals(caller, "user.delete", user_id, path),
+            self._database.begin(user_id) as session,
+        ):
+            once.claim(session)
+            require_view(expected, view_of_user(locked_user(session, user_id)))
+            self._contests.end_with_user(session, user_id)
+            self._hostnames.release_all(session, user_id)
+            statement, values = self._events.deactivated_with_user(user_id)
+            session.run(statement, **values)
+            session.execute(delete(User).where(User.id == user_id))
+            told = self._events.calls("user.deleted", user_id)
+            self._audit.record(session, caller, "user.delete", user_id, path, also=told)
+            once.keep(session, None)
+
+    def sign_in(self, email: str, password: str) -> SignedIn | None:
+        """The user with this e-mail and password, or None.
+
+        An outdated hash, such as the older system's bcrypt, is replaced on the way.
+        """
+        rows = self._login(email_key=email_key(email))
+        if not rows:
+            # It must not be told from the time that there is no such user.
+            self._passwords.hash(password)
+            return None
+        user_id, made = rows[0]
+        matches, better = self._passwords.check(made, password)
+        if better:
+            with self._database.begin(user_id) as session:
+                user = locked_user(session, user_id)
+                # The password may have been changed while this one was being hashed.
+                if user.password_hash == made:
+                    user.password_hash = made = better
+        return SignedIn(user_id, made) if matches else None
+
+    def _password_changed(self, session: Transaction, user_id: int, *, keep_tokens: bool) -> int:
+        """Revokes the tokens that were made with the password; returns how many."""
+        self._events.record(session, "user.password_changed", user_id)
+        if keep_tokens:
+            return 0
+        return len(session.run(self._revoke, user_id=user_id, now=self._now()))
+
+    def _queue_verification(
+        self, session: Transaction, caller: Caller, user: User
+    ) -> dict[str, object]:
+        """Queues the mail that verifies the address of `user`; returns what the audit says of it.
+
+        A limit keeps the mail from being sent, but not the user from being stored.
+        """
+        if not self._verification.by_mail:
+            return {}
+        wait = self._verification.queue(session, caller, user)
+        return {"verification_mail": "queued" if wait is None else "limited"}
+
+
+def locked_user(session: Session, user_id: int) -> User:
+    """The user's row, locked until the transaction ends: it puts a user's writes in order."""
+    user = session.get(User, user_id, with_for_update=True)
+    if user is None:
+        raise user_not_found(user_id)
+    return user
+
+
+def user_not_found(user_id: int) -> NotFound:
+    """The refusal for a user that is not there."""
+    return NotFound(f"There is no user {user_id}.")
+
+
+def _sent(changes: UserChanges) -> list[str]:
+    """Their names, never their values."""
+    return [name for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET]
+
+
+def view_of_user(user: User) -> UserView:
+    """The view of a user whose row is at hand."""
+    return _view(user.id, user.name, user.email, user.email_verified_at, user.created_at)
+
+
+def _view(
+    user_id: int, name: str, email: str, email_verified_at: datetime | None, created_at: datetime
+) -> UserView:
+    return UserView(user_id, name, email, email_verified_at is not None, created_at)
+
+
+def _email_taken() -> Conflict:
+    return Conflict(
+        "Another user has this e-mail address.",
+        errors=[
+            Finding(
+                "email_taken",
+                "email",
+                "Another user has this e-mail address (case is not compared).",
+                "Use another address, or look the user up with GET /users?email=….",
+            )
+        ],
+    )

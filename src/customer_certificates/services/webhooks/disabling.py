@@ -1,0 +1,88 @@
+"""An endpoint that is gone, or has failed for too long, is not told any more."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import DateTime, bindparam, null, or_, select, update
+
+from ...gateways.database import EVERYBODY, Call, Database
+from ...models import PENDING, Delivery, User, Webhook
+from ..audit.hash_chain import NOBODY
+from ..audit.log import Audit
+from ..events.log import Events
+from ..principal import Caller
+from .queue import Endpoint
+
+_WORKER = Caller("command", "work", "")
+
+
+class Disabling:
+    """What waits for an endpoint becomes dead letters; others who hear of its user are told."""
+
+    def __init__(
+        self, database: Database, audit: Audit, events: Events, now: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._audit = audit
+        self._events = events
+        self._now = now
+        webhook_id: Any = bindparam("of_webhook")
+        before: Any = bindparam("before", type_=DateTime(timezone=True))
+        self._disable = database.prepare(
+            update(Webhook)
+            .where(
+                Webhook.id == webhook_id,
+                Webhook.state != "disabled",
+                # What a worker saw may be over: it goes to another place, or it works again.
+                Webhook.url == bindparam("of_url"),
+                or_(before.is_(None), Webhook.failing_since <= before),
+            )
+            .values(state="disabled", reason=bindparam("why"))
+            .returning(Webhook.id)
+        )
+        self._give_up = database.prepare(
+            update(Delivery)
+            .where(Delivery.webhook_id == webhook_id, Delivery.status == PENDING)
+            .values({Delivery.status: "dead", Delivery.due: null(), Delivery.lease: null()})
+        )
+
+    def disable(
+        self, endpoint: Endpoint, reason: str, failing_before: datetime | None = None
+    ) -> None:
+        """Nothing happens where it is disabled already, has gone, or leads elsewhere by now; nor
+        where it has not been failing since `failing_before`, if that is given. Raises Unavailable.
+        """
+        user_id = endpoint.user_id
+        with self._database.begin(EVERYBODY) as session:
+            if user_id is not None:
+                session.execute(select(User.id).where(User.id == user_id).with_for_update())
+            if not session.run(
+                self._disable,
+                of_webhook=endpoint.id,
+                of_url=endpoint.url,
+                before=failing_before,
+                why=reason,
+            ):
+                return
+            session.run(self._give_up, of_webhook=endpoint.id)
+            path = webhook_path(user_id, endpoint.id)
+            # A chain's lock puts in order what no user's does: it comes before the event.
+            told: list[Call] = self._events.calls(
+                "webhook.disabled", user_id or NOBODY, webhook_id=endpoint.id
+            )
+            detail = {"reason": reason}
+            self._audit.record(
+                session,
+                _WORKER,
+                "webhook.disable",
+                user_id or NOBODY,
+                path,
+                detail=detail,
+                also=told,
+            )
+
+
+def webhook_path(user_id: int | None, webhook_id: int) -> str:
+    """Where it is."""
+    return f"{'' if user_id is None else f'/users/{user_id}'}/webhooks/{webhook_id}"

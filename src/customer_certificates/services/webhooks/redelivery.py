@@ -1,0 +1,286 @@
+"""What an endpoint was told, and how that went; and the same once more."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import (
+    BigInteger,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from ...errors import NotFound
+from ...gateways.database import Database
+from ...gateways.database.prepared import Row
+from ...gateways.database.sql_functions import insert_new, items_of
+from ...models import PENDING, Delivery, Event, Webhook
+from ..audit.hash_chain import NOBODY
+from ..audit.log import Audit
+from ..events.log import EventType
+from ..idempotency import ANY_NUMBER, Once
+from ..principal import Caller
+from .disabling import webhook_path
+from .endpoints import Webhooks, locked_webhook, require_active, tenant_of
+from .queue import first_pending
+from .sender import AttemptView
+
+Status = Literal["pending", "delivered", "dead"]
+_STATUSES: tuple[Status | None, ...] = (None, "pending", "delivered", "dead")
+_MOST_REPLAYED = 10_000
+_Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class DeliveryView(msgspec.Struct):
+    """One event for one endpoint."""
+
+    event_id: Annotated[int, Meta(ge=1, description="The event's id.", examples=[1])]
+    type: Annotated[EventType, Meta(description="What happened.")]
+    certificate_id: Annotated[int | None, Meta(description="The certificate, if it is about one.")]
+    status: Annotated[
+        Status,
+        Meta(
+            description="pending: to be sent, or sent again. dead: given up.",
+            examples=["delivered"],
+        ),
+    ]
+    next_attempt_at: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="When it is sent next; null: not again, or not before another one."),
+    ]
+    attempts: Annotated[list[AttemptView], Meta(description="All of them, the first one first.")]
+
+
+class Replay(msgspec.Struct, forbid_unknown_fields=True):
+    """Which events are to be told again."""
+
+    after: Annotated[_Id, Meta(description="Events with a greater id,", examples=[0])]
+    until: Annotated[
+        _Id | None, Meta(description="up to this one; null: to the last.", examples=[None])
+    ] = None
+
+
+class ReplayView(msgspec.Struct):
+    """What is being told again."""
+
+    count: Annotated[int, Meta(ge=0, description="How many events.", examples=[3])]
+    last: Annotated[
+        int | None,
+        Meta(
+            description="The last of them, where there are more: 10,000 are replayed at once. "
+            "Ask again with it as `after`. null: these were all.",
+            examples=[None],
+        ),
+    ]
+
+
+class Redelivery:
+    """The use cases of deliveries; `user_id` is whose endpoint it is, None for an operator's.
+
+    What is told again keeps its `webhook-id`, and its place: what is about the same certificate
+    and came later waits for it.
+    """
+
+    def __init__(
+        self, database: Database, webhooks: Webhooks, audit: Audit, now: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._webhooks = webhooks
+        self._audit = audit
+        self._now = now
+        self._pages = {status: database.prepare(_page(status)) for status in _STATUSES}
+        of_webhook: Any = Delivery.webhook_id == bindparam("webhook_id")
+        anew: dict[Any, Any] = {
+            Delivery.status: "pending",
+            Delivery.tries: 0,
+            Delivery.due: null(),
+            Delivery.lease: null(),
+        }
+        in_range = (
+            Delivery.event_id > bindparam("after", type_=BigInteger),
+            Delivery.event_id <= bindparam("until", type_=BigInteger),
+        )
+        self._again = database.prepare(
+            update(Delivery)
+            .where(of_webhook, *in_range, Delivery.status != PENDING)
+            .values(anew)
+            .returning(Delivery.event_id)
+        )
+        self._end = database.prepare(_end())
+        self._missing = database.prepare(_missing())
+        first = first_pending(Delivery.webhook_id, Delivery.subject)
+        free = (of_webhook, Delivery.status == PENDING, Delivery.lease.is_(None))
+        # What has now others before it waits for them, and is not late meanwhile.
+        self._hold_back = database.prepare(
+            update(Delivery)
+            .where(*free, Delivery.due.is_not(None), Delivery.event_id != first)
+            .values({Delivery.due: null()})
+        )
+        let_go = (
+            update(Delivery)
+            .where(*free, Delivery.due.is_(None), Delivery.event_id == first)
+            .values({Delivery.due: bindparam("next")})
+        )
+        self._let_go = database.prepare(let_go)
+        self._let_one_go = database.prepare(
+            let_go.where(Delivery.event_id == bindparam("event_id", type_=BigInteger))
+        )
+
+    def page(
+        self, user_id: int | None, webhook_id: int, status: Status | None, after: int, limit: int
+    ) -> tuple[list[DeliveryView], int | None]:
+        """At most `limit` deliveries by event, from the first one after `after`; and the event
+        that the next page is after, None on the last page. Raises NotFound."""
+        self._webhooks.get(user_id, webhook_id)
+        values = {"webhook_id": webhook_id, "after": after, "limit": limit + 1}
+        (rows,) = self._database.run_together(tenant_of(user_id), (self._pages[status], values))
+        views = [_view(row) for row in rows[:limit]]
+        return views, views[-1].event_id if len(rows) > limit else None
+
+    def redeliver(
+        self,
+        caller: Caller,
+        user_id: int | None,
+        webhook_id: int,
+        event_id: int,
+        once: Once = ANY_NUMBER,
+    ) -> None:
+        """Has the event be told to the endpoint once more, on a schedule of its own; one that is
+        pending is sent at once, unless it waits for another. Raises NotFound, Conflict (the
+        endpoint is not active)."""
+        now = self._now()
+        with self._database.begin(tenant_of(user_id)) as session:
+            once.claim(session)
+            webhook = locked_webhook(session, user_id, webhook_id)
+            delivery = session.get(Delivery, (webhook_id, event_id), with_for_update=True)
+            if delivery is None:
+                raise NotFound(f"Webhook {webhook_id} has no delivery of event {event_id}.")
+            require_active(webhook)
+            if delivery.lease is None:
+                delivery.status, delivery.tries, delivery.due = "pending", 0, None
+                session.flush()
+                session.run(self._hold_back, webhook_id=webhook_id)
+                session.run(self._let_one_go, webhook_id=webhook_id, event_id=event_id, next=now)
+            self._audit.record(
+                session,
+                caller,
+                "webhook.redeliver",
+                user_id or NOBODY,
+                webhook_path(user_id, webhook_id),
+                detail={"event_id": event_id},
+            )
+            once.keep(session, None)
+
+    def replay(
+        self,
+        caller: Caller,
+        user_id: int | None,
+        webhook_id: int,
+        wanted: Replay,
+        once: Once = ANY_NUMBER,
+    ) -> ReplayView:
+        """Has the events of a range be told to the endpoint that it hears of, once more or for the
+        first time. Raises NotFound, Conflict (the endpoint is not active)."""
+        until = 2**63 - 1 if wanted.until is None else wanted.until
+        bounds = {"webhook_id": webhook_id, "after": wanted.after, "until": until}
+        with self._database.begin(tenant_of(user_id)) as session:
+            once.claim(session)
+            require_active(locked_webhook(session, user_id, webhook_id))
+            # One more than are replayed says that there are more.
+            found = [row[0] for row in session.run(self._end, **bounds, limit=_MOST_REPLAYED + 1)]
+            bounds["until"] = last = found[:_MOST_REPLAYED][-1] if found else wanted.after
+            session.run(self._again, **bounds)
+            session.run(self._missing, **bounds)
+            session.run(self._hold_back, webhook_id=webhook_id)
+            session.run(self._let_go, webhook_id=webhook_id, next=self._now())
+            count = min(len(found), _MOST_REPLAYED)
+            self._audit.record(
+                session,
+                caller,
+                "webhook.replay",
+                user_id or NOBODY,
+                webhook_path(user_id, webhook_id),
+                detail={"after": wanted.after, "until": last, "count": count},
+            )
+            view = ReplayView(count, last if len(found) > _MOST_REPLAYED else None)
+            return once.keep(session, view)
+
+
+def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
+    conditions = []
+    if status:
+        # Not a parameter: see PENDING.
+        conditions.append(Delivery.status == literal_column(f"'{status}'", Text))
+    due = case((Delivery.status == PENDING, Delivery.due), else_=null())
+    return (
+        select(
+            Delivery.event_id,
+            Event.type,
+            Event.certificate_id,
+            Delivery.status,
+            due,
+            Delivery.attempts,
+        )
+        .join(Event, Event.id == Delivery.event_id)
+        .where(
+            Delivery.webhook_id == bindparam("webhook_id"),
+            Delivery.event_id > bindparam("after"),
+            *conditions,
+        )
+        .order_by(Delivery.event_id)
+        .limit(bindparam("limit", type_=BigInteger))
+    )
+
+
+def _heard() -> Any:
+    """The events of a range that an endpoint hears of."""
+    wanted = items_of(Webhook.events)
+    hears = select(wanted.c.value).where(wanted.c.value.in_(["*", Event.type])).exists()
+    return and_(
+        Webhook.id == bindparam("webhook_id", type_=BigInteger),
+        or_(Webhook.user_id.is_(None), Webhook.user_id == Event.user_id),
+        Event.id > bindparam("after", type_=BigInteger),
+        Event.id <= bindparam("until", type_=BigInteger),
+        Event.notify,
+        hears,
+    )
+
+
+def _end() -> Any:
+    return (
+        select(Event.id)
+        .select_from(Event)
+        .join(Webhook, _heard())
+        .order_by(Event.id)
+        .limit(bindparam("limit", type_=BigInteger))
+    )
+
+
+def _missing() -> Any:
+    """A delivery of each of them that the endpoint has none of yet."""
+    subject = func.coalesce(Event.certificate_id, -Event.user_id)
+    return insert_new(Delivery).from_select(
+        ["webhook_id", "event_id", "user_id", "subject"],
+        select(Webhook.id, Event.id, Event.user_id, subject)
+        .select_from(Event)
+        .join(Webhook, _heard())
+        .where(Event.id > 0),
+    )
+
+
+def _view(row: Row) -> DeliveryView:
+    event_id, kind, certificate_id, status, due, attempts = row
+    # JSON already.
+    made: Any = msgspec.Raw(attempts.encode())
+    return DeliveryView(event_id, kind, certificate_id, status, due, made)

@@ -1,0 +1,117 @@
+"""What webhooks' messages are signed with: wrapped by a master key in the database, at hand for
+minutes where they are used."""
+
+import logging
+import struct
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, or_, select, update
+
+from ...crypto.secret import Secret
+from ...crypto.webhook_signatures import new_secret
+from ...errors import Unavailable
+from ...gateways.database import Call, Database, Transaction
+from ...gateways.master_keys import MasterKeys, WrongMasterKey
+from ...models import WebhookSecret
+from ..keys.secret_cache import AtHand, present_in
+
+# While one secret replaces another, both sign.
+BOTH_SIGN_FOR = timedelta(hours=24)
+_SECRET = b"cc/webhook-secret/v1"
+_IDS = struct.Struct(">QI")
+
+_log = logging.getLogger(__name__)
+
+
+class WebhookSecrets:
+    """Makes them, and opens them for whoever signs."""
+
+    def __init__(
+        self, database: Database, master_keys: MasterKeys, now: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._master_keys = master_keys
+        self._now = now
+        self._at_hand = AtHand(present_in(database, WebhookSecret.webhook_id))
+        webhook_id: Any = bindparam("webhook_id")
+        self._of = database.prepare(
+            select(WebhookSecret.version, WebhookSecret.wrapped, WebhookSecret.master_key_id)
+            .where(
+                WebhookSecret.webhook_id == webhook_id,
+                or_(WebhookSecret.ends_at.is_(None), WebhookSecret.ends_at > bindparam("now")),
+            )
+            .order_by(WebhookSecret.version.desc()),
+            tenant=None,
+        )
+        self._newest = database.prepare(
+            select(func.coalesce(func.max(WebhookSecret.version), 0)).where(
+                WebhookSecret.webhook_id == webhook_id
+            ),
+            tenant=None,
+        )
+        self._end = database.prepare(
+            update(WebhookSecret)
+            .where(WebhookSecret.webhook_id == webhook_id, WebhookSecret.ends_at.is_(None))
+            .values(ends_at=bindparam("end")),
+        )
+        self._insert = database.prepare(
+            insert(WebhookSecret),
+            ("webhook_id", "version", "wrapped", "master_key_id", "created_at", "ends_at"),
+        )
+
+    def add(self, session: Transaction, webhook_id: int) -> str:
+        """A new secret for an endpoint whose row is locked or new; those before it sign for 24
+        hours more. Raises Unavailable."""
+        now, text = self._now(), new_secret()
+        ((version,),) = session.run(self._newest, webhook_id=webhook_id)
+        version += 1
+        master_key = self._master_keys.current
+        wrapped = master_key.wrap(Secret(text.encode()), associated_of(webhook_id, version))
+        session.run(self._end, webhook_id=webhook_id, end=now + BOTH_SIGN_FOR)
+        session.run(
+            self._insert,
+            webhook_id=webhook_id,
+            version=version,
+            wrapped=wrapped,
+            master_key_id=master_key.id,
+            created_at=now,
+            ends_at=None,
+        )
+        return text
+
+    def rows(self, webhook_id: int) -> Call:
+        """The statement that reads what `opened` opens."""
+        return self._of, {"webhook_id": webhook_id, "now": self._now()}
+
+    def opened(self, webhook_id: int, rows: list[Any]) -> list[Secret]:
+        """The secrets that sign, newest first. Raises Unavailable."""
+        return [self._opened(webhook_id, *row) for row in rows]
+
+    def close(self) -> None:
+        """Forgets what was unwrapped."""
+        self._at_hand.clear()
+
+    def _opened(self, webhook_id: int, version: int, wrapped: bytes, master_key_id: str) -> Secret:
+        name = (webhook_id, version, bytes(wrapped))
+        secret = self._at_hand.get(name)
+        if secret is None:
+            try:
+                master_key = self._master_keys.of(master_key_id)
+                secret = master_key.unwrap(bytes(wrapped), associated_of(webhook_id, version))
+            except WrongMasterKey:
+                _log.error(
+                    "The secret of webhook %s cannot be unwrapped; it was wrapped by %s. "
+                    "CC_MASTER_KEY or CC_MASTER_KEYS_RETIRING must name that key.",
+                    webhook_id,
+                    master_key_id,
+                )
+                raise Unavailable("The webhook's secret cannot be opened just now.") from None
+            self._at_hand.put(name, secret)
+        return secret
+
+
+def associated_of(webhook_id: int, version: int) -> bytes:
+    """What a wrapped secret is bound to."""
+    return _SECRET + _IDS.pack(webhook_id, version)

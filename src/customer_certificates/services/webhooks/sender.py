@@ -1,0 +1,173 @@
+"""Deliveries are sent: signed, one after another where order is kept, and judged by the answer."""
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from ... import __version__
+from ...crypto import webhook_signatures
+from ...gateways.metrics import Metrics
+from ...gateways.outbound_http import Answer, Outbound, TargetForbidden, TargetUnreachable
+from .queue import Claimed, Outcome, Run
+
+# What is waited after each attempt but the last, which Standard Webhooks proposes: three days.
+SCHEDULE = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+)
+_JITTER = 0.2
+# What the attempts of one delivery take at least: an endpoint that took nothing for so long, and
+# then another delivery is given up, is not told any more.
+LONGEST_FAILING = sum(SCHEDULE, timedelta()) * (1 - _JITTER)
+_GONE = 410
+_DEFECT = "The service failed at sending this, which is a defect of the service."
+# The last ones of a delivery that is sent again and again.
+_KEPT_ATTEMPTS = 50
+# An attempt takes 15 s; what is left of a lease must be enough for it, and for storing it.
+LEAST_LEFT = timedelta(seconds=20)
+# An attempt that takes longer is slow. Its run ends then.
+SLOW_SECONDS = 1.0
+_HEADERS = {
+    "content-type": "application/json",
+    "user-agent": f"customer-certificates/{__version__}",
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+_attempts = msgspec.json.Decoder(list[msgspec.Raw])
+_log = logging.getLogger(__name__)
+
+
+class AttemptView(msgspec.Struct):
+    """One time that it was sent."""
+
+    at: Annotated[datetime, Meta(tz=True, description="When.")]
+    status: Annotated[
+        int | None, Meta(description="The answer's status; null: there was none.", examples=[200])
+    ]
+    seconds: Annotated[float, Meta(description="How long it took.", examples=[0.031])]
+    error: Annotated[str | None, Meta(description="Why there was no answer; null: there was one.")]
+    answer: Annotated[
+        str, Meta(description="The beginning of the answer, a kilobyte at most.", examples=["ok"])
+    ]
+
+
+class Sent(NamedTuple):
+    """What came of a run. `is_gone`: the endpoint says that it is no more. `answered`: whether the
+    last attempt had an answer, whatever it was; `seconds`: how long the longest one took (None:
+    there was no attempt)."""
+
+    run: Run
+    outcomes: Sequence[Outcome]
+    is_gone: bool
+    answered: bool
+    seconds: float | None
+
+
+class Sending:
+    """Sends, from any number of threads."""
+
+    def __init__(
+        self,
+        outbound: Outbound,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        configured_secret: str | None,
+    ) -> None:
+        """`configured_secret` signs for the endpoint of CC_NOTIFY_URL."""
+        self._outbound = outbound
+        self._metrics = metrics
+        self._now = now
+        self._configured_secret = configured_secret
+
+    def send(self, run: Run) -> Sent:
+        """Sends the deliveries of a run, each once the one before it has arrived."""
+        outcomes: list[Outcome] = []
+        is_gone = answered = False
+        seconds: float | None = None
+        signed_with = self._signed_with(run)
+        for delivery in run.deliveries:
+            at = self._now()
+            if run.until - at < LEAST_LEFT:
+                break
+            attempt, retry_after = self._attempt(run, delivery, signed_with, at)
+            answered = attempt.status is not None
+            is_gone = attempt.status == _GONE
+            seconds = max(attempt.seconds, seconds or 0)
+            outcomes.append(_outcome(delivery, attempt, retry_after, self._now()))
+            self._metrics.delivery(outcomes[-1].status, attempt.seconds)
+            if outcomes[-1].status != "delivered" or attempt.seconds > SLOW_SECONDS:
+                # The deliveries behind it are claimed again, so other endpoints get the sender.
+                break
+        return Sent(run, outcomes, is_gone, answered, seconds)
+
+    def _signed_with(self, run: Run) -> list[str]:
+        if run.endpoint.configured:
+            return [self._configured_secret] if self._configured_secret else []
+        return [secret.reveal().decode() for secret in run.secrets]
+
+    def _attempt(
+        self, run: Run, delivery: Claimed, signed_with: Sequence[str], at: datetime
+    ) -> tuple[AttemptView, float | None]:
+        event = delivery.event
+        if delivery.tries == 0:
+            self._metrics.delivery_begins((at - event.timestamp).total_seconds())
+        body = _encode(event)
+        headers = webhook_signatures.headers(signed_with, message_id(event.id), at, body)
+        try:
+            answer = self._outbound.send(run.endpoint.url, {**_HEADERS, **headers}, body)
+        except (TargetForbidden, TargetUnreachable) as error:
+            seconds = round((self._now() - at).total_seconds(), 3)
+            return AttemptView(at, None, seconds, error.detail, ""), None
+        except Exception:
+            # Whatever it was, it counts as an attempt: nothing is sent for ever.
+            _log.exception("sending to webhook %s failed unexpectedly", run.endpoint.id)
+            seconds = round((self._now() - at).total_seconds(), 3)
+            return AttemptView(at, None, seconds, _DEFECT, ""), None
+        return _view(at, answer), answer.retry_after
+
+
+def message_id(event_id: int) -> str:
+    """What Standard Webhooks calls the message's id: the same however often it is sent."""
+    return f"evt_{event_id}"
+
+
+def wait_after(tries: int, retry_after: float | None) -> timedelta | None:
+    """How long to wait after the attempt number `tries`; None: it was the last."""
+    if tries > len(SCHEDULE):
+        return None
+    jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - nobody gains by guessing it
+    return max(SCHEDULE[tries - 1] * jitter, timedelta(seconds=retry_after or 0))
+
+
+def _view(at: datetime, answer: Answer) -> AttemptView:
+    # PostgreSQL has no NUL in a text.
+    beginning = answer.beginning.decode("utf-8", "replace").replace(
+        "\0", "\N{REPLACEMENT CHARACTER}"
+    )
+    return AttemptView(at, answer.status, round(answer.seconds, 3), None, beginning)
+
+
+def _outcome(
+    delivery: Claimed, attempt: AttemptView, retry_after: float | None, now: datetime
+) -> Outcome:
+    tries = delivery.tries + 1
+    attempts = _appended(delivery.attempts, attempt)
+    if attempt.status is not None and 200 <= attempt.status < 300:
+        return Outcome(delivery, "delivered", None, tries, attempts)
+    wait = None if attempt.status == _GONE else wait_after(tries, retry_after)
+    if wait is None:
+        return Outcome(delivery, "dead", None, tries, attempts)
+    return Outcome(delivery, "pending", now + wait, tries, attempts)
+
+
+def _appended(attempts: str, attempt: AttemptView) -> str:
+    """A JSON array with one more item, the oldest left out where there are many."""
+    items = _attempts.decode(attempts)[1 - _KEPT_ATTEMPTS :]
+    return _encode([*items, attempt]).decode()

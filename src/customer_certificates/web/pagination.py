@@ -1,0 +1,39 @@
+"""Lists in pages: `limit` and `after` going in, a Link to the next page coming out."""
+
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from falcon import Request, Response
+
+from .request_parsing import Query
+
+_DEFAULT_LIMIT = 100
+_LARGEST_LIMIT = 1000
+
+
+class Slice(NamedTuple):
+    """At most `limit` items, from the first one whose id is greater than `after`."""
+
+    after: int
+    limit: int
+
+
+def wanted(query: Query) -> Slice:
+    """The page that was asked for."""
+    return Slice(
+        after=query.whole("after", 0, 0),
+        limit=query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT),
+    )
+
+
+def wanted_by_hostname(query: Query) -> tuple[str, int]:
+    """Returns the hostname after which the page begins, and how many items it has at most."""
+    after = query.hostname("after") if query.has("after") else ""
+    return after, query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
+
+
+def link_next(req: Request, resp: Response, next_after: int | str | None) -> None:
+    """Sets the Link header (RFC 8288) where more items follow."""
+    if next_after is not None:
+        params = {**req.params, "after": str(next_after)}
+        resp.set_header("Link", f'<{req.path}?{urlencode(params, doseq=True)}>; rel="next"')

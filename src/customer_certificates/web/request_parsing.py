@@ -1,0 +1,213 @@
+"""What comes in: bodies and query parameters, read into typed values or refused as a whole."""
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args
+
+import msgspec
+from falcon import Request
+from msgspec import NODEFAULT, Meta
+
+from ..errors import Finding, Invalid, Malformed, TooLarge
+from ..pki.names.hostnames import normalise
+
+LARGEST_BODY_BYTES = 256 * 1024
+LARGEST_ID = 2**63 - 1
+T = TypeVar("T", bound=msgspec.Struct)
+_Time = Annotated[datetime, Meta(tz=True)]
+
+
+def read(req: Request, kind: type[T]) -> T:
+    """The body of `req` as a `kind`.
+
+    Raises TooLarge, Malformed (not JSON, not an object, a required field missing) or Invalid, with
+    every field that is to blame.
+    """
+    body = _body(req)
+    try:
+        decoded: T = _decoder(kind).decode(body)
+        return decoded
+    except (ValueError, RecursionError):
+        # The fast way stops at the first fault; the caller is told of all.
+        return _read_by_field(body, kind)
+
+
+class Query:
+    """The query parameters of `req`. `check` refuses all that was wrong with them, at once."""
+
+    def __init__(self, req: Request) -> None:
+        self._params = req.params
+        self._findings: list[Finding] = []
+
+    def whole(self, name: str, default: int, least: int, most: int = LARGEST_ID) -> int:
+        """A whole number from `least` to `most`."""
+        text = self._text(name)
+        if text is None:
+            return default
+        if text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most:
+            return int(text)
+        self._blame(name, f"a whole number from {least} to {most}")
+        return default
+
+    def days(self, name: str, default: int) -> int:
+        """A number of days like `30d`, 9999 at most."""
+        text = self._text(name)
+        if text is None:
+            return default
+        number = text.removesuffix("d")
+        if text.endswith("d") and number.isascii() and number.isdigit() and len(number) <= 4:
+            return int(number)
+        self._blame(name, "a number of days like 30d, 9999d at most")
+        return default
+
+    def flag(self, name: str) -> bool | None:
+        """`true`, `false`, or None where it is left out."""
+        text = self._text(name)
+        if text in (None, "true", "false"):
+            return None if text is None else text == "true"
+        self._blame(name, "true or false")
+        return None
+
+    def choice(self, name: str, kind: Any) -> Any:
+        """One of the values of the Literal `kind`, or None where it is left out."""
+        choices = get_args(kind)
+        text = self._text(name)
+        if text in (None, *choices):
+            return text
+        self._blame(name, f"one of {', '.join(choices)}")
+        return None
+
+    def time(self, name: str) -> datetime | None:
+        """A time in RFC 3339, or None where it is left out."""
+        text = self._text(name)
+        if text is None:
+            return None
+        try:
+            # An unencoded plus sign of the zone comes as a blank.
+            time: datetime = msgspec.convert(text.replace(" ", "+"), _Time)
+            return time.astimezone(UTC)
+        except (msgspec.ValidationError, OverflowError):
+            self._blame(name, "a time like 2026-12-24T00:00:00Z")
+            return None
+
+    def text(self, name: str, kind: Any, what: str) -> str | None:
+        """A text that the msgspec type `kind` admits; `what` says to a person what that is."""
+        text = self._text(name)
+        if text is None:
+            return None
+        try:
+            msgspec.convert(text, kind)
+        except msgspec.ValidationError:
+            self._blame(name, what)
+            return None
+        return text
+
+    def hostname(self, name: str) -> str:
+        """A hostname or an IP address that must be there, normalised."""
+        sent = self._params.get(name)
+        normal = normalise(sent) if isinstance(sent, str) else None
+        if normal is None:
+            self._blame(name, "a DNS name or an IP address")
+        return normal or ""
+
+    def has(self, name: str) -> bool:
+        """Whether the parameter was sent."""
+        return name in self._params
+
+    def check(self) -> None:
+        """Raises Invalid with everything that was found."""
+        if self._findings:
+            raise Invalid(_count(len(self._findings), "query parameter"), errors=self._findings)
+
+    def _text(self, name: str) -> str | None:
+        value: str | list[str] | None = self._params.get(name)
+        if isinstance(value, list):
+            self._blame(name, "given once")
+            return None
+        return value
+
+    def _blame(self, name: str, what: str) -> None:
+        self._findings.append(
+            Finding(
+                "invalid_parameter", name, f"{name} must be {what}.", "Correct it, or leave it out."
+            )
+        )
+
+
+@cache
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(kind)
+
+
+def _body(req: Request) -> bytes:
+    if (req.content_length or 0) > LARGEST_BODY_BYTES:
+        raise _too_large()
+    # Read to one byte past the limit, for a body whose length was not told beforehand.
+    body: bytes = req.stream.read(LARGEST_BODY_BYTES + 1)
+    if len(body) > LARGEST_BODY_BYTES:
+        raise _too_large()
+    # What was cut off may be JSON all the same; it is not what the client meant to send.
+    if len(body) < (req.content_length or 0):
+        raise Malformed("The body ends before its Content-Length.")
+    # Whether a request is a repetition is told from its bytes.
+    req.context.body = body
+    return body
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"The body is larger than {LARGEST_BODY_BYTES} bytes.")
+
+
+def _read_by_field(body: bytes, kind: type[T]) -> T:
+    try:
+        body.decode()
+        content = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except RecursionError:
+        raise Malformed("The body is JSON nested too deeply.") from None
+    except UnicodeDecodeError:
+        raise Malformed("The body is not UTF-8.") from None
+    except msgspec.ValidationError:
+        raise Malformed("The body must be a JSON object.") from None
+    except ValueError as error:
+        raise Malformed(f"The body is not JSON: {error}.") from None
+    missing, findings = list[Finding](), list[Finding]()
+    values: dict[str, object] = dict.fromkeys(content)
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, field in fields.items():
+        if name in content:
+            try:
+                values[name] = msgspec.json.decode(content[name], type=field.type)
+            except msgspec.ValidationError as error:
+                findings.append(_finding(name, str(error)))
+        elif field.default is NODEFAULT and field.default_factory is NODEFAULT:
+            missing.append(
+                Finding("required", name, f"{name} is missing.", f"Send {name}; see /docs.")
+            )
+    for finding in getattr(kind, "faults", _no_faults)(values):
+        (missing if finding.code == "required" else findings).append(finding)
+    hint = f"Leave it out; known fields are {', '.join(fields)}."
+    unknown = [name for name in content if name not in fields]
+    findings += [
+        Finding("unknown_field", name[:100], "There is no such field.", hint) for name in unknown
+    ]
+    all_findings = missing + findings
+    if not all_findings:
+        raise Invalid("A field is there twice, once with a value that cannot be accepted.")
+    refusal = Malformed if missing else Invalid
+    raise refusal(_count(len(all_findings), "field"), errors=all_findings)
+
+
+def _no_faults(_names: object) -> list[Finding]:
+    return []
+
+
+def _finding(name: str, message: str) -> Finding:
+    """msgspec says «Expected `str`, got `int` - at `$.x`»; the field is named beside it here."""
+    reason = message.partition(" - at ")[0]
+    code = "wrong_type" if ", got `" in reason else "invalid_value"
+    hint = f"See {name} in /docs for what is accepted."
+    return Finding(code, name, f"{reason}.", hint)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number > 1 else ''} cannot be accepted."

@@ -24,7 +24,7 @@ from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.services.certificates.listing import CertificateFilter, Listing
 from customer_certificates.services.certificates.service import Certificates
 from customer_certificates.services.certificates.versions.service import Versions
-from customer_certificates.services.certificates.views import Tags, tag_of_revision
+from customer_certificates.services.etags import Tags, tag_of_revision
 from customer_certificates.services.principal import Caller, KnownUser
 from customer_certificates.services.users.users import Users
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from customer_certificates.crypto import token_format as tokens
+from customer_certificates.crypto import token_format
 from customer_certificates.crypto.token_format import TokenKind
 from customer_certificates.models import Token
 from customer_certificates.services.access.permissions import SCOPES
@@ -32,20 +32,20 @@ def make_token(
 ) -> Made:
     """One that is good for a day; `scopes` count for a user's alone."""
     now = now or datetime.now(UTC)
-    secret = tokens.new_secret()
+    secret = token_format.new_secret()
     row = {
         "kind": kind,
         "user_id": user_id,
         "name": "for a test",
         "scopes": " ".join(scopes) if kind == "user" else "",
-        "secret_sha256": tokens.digest(secret),
+        "secret_sha256": token_format.digest(secret),
         "created_at": now - DAY,
         "expires_at": now + DAY,
         **columns,
     }
     with engine.begin() as connection:
         token_id = connection.execute(sa.insert(Token).values(row).returning(Token.id)).scalar_one()
-    return Made(token_id, tokens.write(kind, token_id, secret))
+    return Made(token_id, token_format.write(kind, token_id, secret))
 
 
 def bearer(token: Made | str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from customer_certificates.config import Config
-from customer_certificates.server import main as server
+from customer_certificates.server import main
 from customer_certificates.server.main import make_app as server_make_app
 
 if TYPE_CHECKING:
@@ -26,5 +26,5 @@ def serve() -> None:
     """Serves it."""
     # As PYTHONFAULTHANDLER does where Python starts; the workers are forked from this process.
     faulthandler.enable()
-    with patch.object(server, "make_app", make_app), server.metrics_folder():
-        server.serve(Config.from_environ())
+    with patch.object(main, "make_app", make_app), main.metrics_folder():
+        main.serve(Config.from_environ())

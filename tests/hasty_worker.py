@@ -4,15 +4,14 @@ from datetime import timedelta
 
 from customer_certificates.background.worker import work
 from customer_certificates.config import Config
-from customer_certificates.services.webhooks import queue as deliveries
-from customer_certificates.services.webhooks import sender as sending
+from customer_certificates.services.webhooks import queue, sender
 
 
 def main() -> None:
     """The command, in a process of its own."""
     # Ten attempts may all fail, of many events, where a third of them does.
-    sending.SCHEDULE = (timedelta(milliseconds=50),) * 100
+    sender.SCHEDULE = (timedelta(milliseconds=50),) * 100
     # What a worker had that was killed is to be had again soon.
-    sending.LEAST_LEFT = timedelta(seconds=1)
-    deliveries.LEASE = timedelta(seconds=3)
+    sender.LEAST_LEFT = timedelta(seconds=1)
+    queue.LEASE = timedelta(seconds=3)
     work(Config.from_environ())

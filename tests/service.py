@@ -20,7 +20,7 @@ from prometheus_client import values as prometheus_values
 
 from customer_certificates.cli import main
 from customer_certificates.client.sync import publishing
-from customer_certificates.gateways.sandbox import fork_server as nursery
+from customer_certificates.gateways.sandbox import fork_server
 from customer_certificates.server import main as server
 from customer_certificates.server.supervisor import Supervisor, Work
 
@@ -249,7 +249,7 @@ def _command(
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     if words[0] in _CHANGED:
         # Tests kill its sandbox, so it must not share the template.
-        nursery._template = nursery._Template()
+        fork_server._template = fork_server._Template()
     if "serve" in words or words[0] in _CHANGED:
         # It chose when it was imported, before `serve` had named the workers' common folder.
         prometheus_values.ValueClass = prometheus_values.MultiProcessValue()

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,15 @@ def test_there_are_no_other_rooms() -> None:
     folders = {path.name for path in SOURCE.iterdir() if path.is_dir()} - {"__pycache__"}
 
     assert folders == ROOMS
+
+
+def test_a_package_has_at_most_14_files() -> None:
+    """`models` has one file for each table."""
+    files = Counter(path.parent.relative_to(SOURCE).as_posix() for path in FILES)
+
+    assert {name: number for name, number in files.items() if number > 14} == {
+        "models": files["models"]
+    }
 
 
 def test_no_file_is_named_after_nothing() -> None:

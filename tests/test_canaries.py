@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from customer_certificates.crypto import token_format as tokens
+from customer_certificates.crypto import token_format
 
 from .conftest import Backend
 from .credentials import bearer, make_token
@@ -33,7 +33,7 @@ from .test_idempotency import held, until, waits
 
 _KEY = ec.generate_private_key(ec.SECP256R1())
 _PASSPHRASE = f"passphrase-{secrets.token_hex(16)}"
-_SECRET = tokens.new_secret()
+_SECRET = token_format.new_secret()
 CANARIES = {
     "key": _KEY.private_numbers().private_value.to_bytes(32),
     "password": f"password-{secrets.token_hex(16)}".encode(),
@@ -99,8 +99,8 @@ class Story:
         self._backend = backend
         self._engine = engine
         self.answers: list[httpx.Response] = []
-        made = make_token(engine, "operator", secret_sha256=tokens.digest(_SECRET))
-        self._operator = tokens.write("operator", made.id, _SECRET)
+        made = make_token(engine, "operator", secret_sha256=token_format.digest(_SECRET))
+        self._operator = token_format.write("operator", made.id, _SECRET)
         plain = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         encrypted = _KEY.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(CANARIES["passphrase"])
@@ -187,7 +187,7 @@ class Story:
         made = client.post("/tokens", json=wanted, auth=(email, password))
         self.made = made.json()["token"]
         misspelt = self._operator[:-1] + ("0" if self._operator[-1] != "0" else "1")
-        unknown = tokens.write("operator", 2**62, _SECRET)
+        unknown = token_format.write("operator", 2**62, _SECRET)
         for shown in (self.made, misspelt, unknown, password):
             self.answers.append(client.get(self._path, headers=bearer(shown)))
             self.answers.append(client.post("/tokens", json=wanted, headers=bearer(shown)))

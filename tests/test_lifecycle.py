@@ -94,7 +94,8 @@ def test_what_is_under_way_is_answered_before_the_service_ends(
         assert service.popen.poll() is None
         # The first process repeats the signal, and a terminal sends it to all of them.
         for worker in _alive(service) * 3:
-            worker.send_signal(number)
+            with suppress(psutil.NoSuchProcess):
+                worker.send_signal(number)
         file.execute("ROLLBACK")
 
         answer = locked_out.result()

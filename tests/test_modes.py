@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
-from customer_certificates.crypto import token_format as tokens
+from customer_certificates.crypto import token_format
 from customer_certificates.gateways.database import migration_engine, shown_url
 from customer_certificates.gateways.database.modes import ModeError, enter_mode
 from customer_certificates.models import ServiceLatch, ServiceSecret
@@ -176,7 +176,7 @@ def test_tokens_are_listed_and_revoked(production: dict[str, str], engine: sa.En
     name = "first\x1b[2J\x9b31m\u202e\x7f"
     text = run(f"token create --operator --name {name}", production).stdout.strip()
     other = make_token(engine, "operator")
-    parts = tokens.read(text)
+    parts = token_format.read(text)
     assert parts
 
     listed = run("token list", production).stdout
@@ -214,7 +214,7 @@ def test_no_token_is_made_for_an_open_database(
     # Of a database that was served with credentials, a token opens something.
     _enter(backend, asks_credentials=True)
     made = run("token create --operator", {**production, "CC_ENV": profile})
-    assert tokens.read(made.stdout.strip())
+    assert token_format.read(made.stdout.strip())
 
 
 @pytest.mark.one_backend
@@ -260,8 +260,8 @@ def test_only_operators_tokens_are_made_on_the_command_line(production: dict[str
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
-        (tokens.write("user", 7, "0" * 43), 0, "user token 7"),
-        (tokens.write("user", 7, "0" * 43)[:-1] + "~", 1, "no token"),
+        (token_format.write("user", 7, "0" * 43), 0, "user token 7"),
+        (token_format.write("user", 7, "0" * 43)[:-1] + "~", 1, "no token"),
         ("", 1, "no token"),
     ],
 )

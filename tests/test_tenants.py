@@ -11,7 +11,7 @@ from falcon import Request, Response
 from falcon.testing import Result, TestClient
 
 from customer_certificates.app import create_app, description
-from customer_certificates.crypto import token_format as tokens
+from customer_certificates.crypto import token_format
 from customer_certificates.models import NEVER, Token, User, Webhook
 from customer_certificates.services.access.permissions import SCOPES
 from customer_certificates.services.certificates.versions.pending import shown
@@ -152,17 +152,17 @@ def _not_ascii(_: Cast) -> dict[str, str]:
 
 
 def _another_secret(cast: Cast) -> dict[str, str]:
-    return bearer(tokens.write("user", cast.token().id, tokens.new_secret()))
+    return bearer(token_format.write("user", cast.token().id, token_format.new_secret()))
 
 
 def _another_kind(cast: Cast) -> dict[str, str]:
-    parts = tokens.read(cast.token().text)
+    parts = token_format.read(cast.token().text)
     assert parts
-    return bearer(tokens.write("operator", parts.id, parts.secret))
+    return bearer(token_format.write("operator", parts.id, parts.secret))
 
 
 def _never_made(_: Cast) -> dict[str, str]:
-    return bearer(tokens.write("operator", 2**62, tokens.new_secret()))
+    return bearer(token_format.write("operator", 2**62, token_format.new_secret()))
 
 
 def _misspelt(cast: Cast) -> dict[str, str]:
@@ -218,7 +218,7 @@ def test_whoever_has_not_the_secret_is_not_told_what_became_of_the_token(
     cast: Cast, subtests: pytest.Subtests
 ) -> None:
     ended = cast.token(expires_at=datetime.now(UTC), revoked_at=datetime.now(UTC))
-    unknown = bearer(tokens.write("user", ended.id, tokens.new_secret()))
+    unknown = bearer(token_format.write("user", ended.id, token_format.new_secret()))
 
     for route in CLOSED:
         with subtests.test(str(route)):

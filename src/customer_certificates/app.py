@@ -111,8 +111,7 @@ from .services.users.users import Users
 from .services.webhooks.endpoints import Webhooks
 from .services.webhooks.redelivery import Redelivery
 from .services.webhooks.secrets import WebhookSecrets
-from .web import openapi, problems
-from .web import responses as replies
+from .web import openapi, problems, responses
 from .web.request_parsing import LARGEST_ID
 
 _HEALTH = ("/healthcheck", "/livez")
@@ -315,7 +314,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
             Idempotency(Repeats(database, now)),
         ]
     )
-    app.add_error_handler(Replayed, replies.replay)
+    app.add_error_handler(Replayed, responses.replay)
     app.add_routes(all_routes)
     app.admin = Application(middleware=[RequestLog(lines, metrics, names), JsonOnly()])
     app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *own_routes])

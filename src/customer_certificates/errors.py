@@ -117,3 +117,8 @@ class TooManyRequests(Refusal):
 
 class Unavailable(Refusal):
     """The service cannot do its work just now; the same request may succeed later."""
+
+
+def user_not_found(user_id: int) -> NotFound:
+    """Returns the error for a user that does not exist."""
+    return NotFound(f"There is no user {user_id}.")

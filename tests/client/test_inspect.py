@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from customer_certificates.client.inspecting import command as inspect
+from customer_certificates.client.inspecting import command
 
 from .trees import NOW, Issued, an_authority, issued, write
 
@@ -48,7 +48,7 @@ class Inspections:
     ) -> None:
         paths = [self._folder / file for file in files]
         key_path = self._folder / key if key else None
-        self.code = inspect.run(paths, key_path, passphrases, NOW, as_json=as_json)
+        self.code = command.run(paths, key_path, passphrases, NOW, as_json=as_json)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from customer_certificates.client.importing import summary as report
+from customer_certificates.client.importing import summary
 from customer_certificates.client.importing.pairing import Candidate, Collected, LeftOut, collect
 from customer_certificates.client.importing.upload import Outcome, Result
 from customer_certificates.client.text import SafeConsole
@@ -33,7 +33,7 @@ def shown(
     file = io.StringIO()
     console = SafeConsole(file=file, width=width, highlight=False, **options)
     passed_over = ((Path("archive"), "older versions"),)
-    report.show(console, Collected((), left_out, passed_over), results, NOW)
+    summary.show(console, Collected((), left_out, passed_over), results, NOW)
     return file.getvalue()
 
 
@@ -105,17 +105,17 @@ def test_what_counts_as_a_failure(
 ) -> None:
     result = Result(candidate, outcome, problem=problem)
 
-    assert report.has_failed(Collected((), ()), [result]) == failed
+    assert summary.has_failed(Collected((), ()), [result]) == failed
 
 
 def test_halves_fail_only_if_they_were_named(candidate: Candidate) -> None:
     results = [Result(candidate, "uploaded")]
     for is_failure in (True, False):
         left_out = (LeftOut(Path("cert.pem"), "no private key", is_failure),)
-        assert report.has_failed(Collected((), left_out), results) == is_failure
+        assert summary.has_failed(Collected((), left_out), results) == is_failure
 
 
 def test_finding_nothing_is_a_failure() -> None:
     """Whoever names a folder expects something in it."""
-    assert report.has_failed(Collected((), ()), [])
+    assert summary.has_failed(Collected((), ()), [])
     assert shown([]).endswith("There is nothing to upload.\n")

@@ -10,7 +10,7 @@ import pytest
 from customer_certificates.client.api.client import Api
 from customer_certificates.client.api.connection import seconds_of
 from customer_certificates.client.api.responses import Unreachable
-from customer_certificates.client.importing import command as importing
+from customer_certificates.client.importing import command
 from customer_certificates.client.importing.pairing import Candidate, collect
 from customer_certificates.client.importing.upload import Result, UploadOptions, upload_all
 
@@ -192,7 +192,7 @@ class Imports:
         **options: bool,
     ) -> tuple[int, list[str]]:
         """The exit code, and the lines that were printed."""
-        code = importing.run(
+        code = command.run(
             [path],
             [],
             NOW,

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from customer_certificates.gateways.outbound_http import idle_connections as idle
+from customer_certificates.gateways.outbound_http import idle_connections
 from customer_certificates.gateways.outbound_http.idle_connections import IdleConnections, Way
 
 HERE = Way("https", "a.example", 443, "192.0.2.1")
@@ -82,7 +82,7 @@ def test_what_came_unasked_answers_nothing(pair: Pairs) -> None:
 
 def test_one_that_lay_too_long_is_not_used(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting, now = IdleConnections(), 100.0
-    monkeypatch.setattr(idle, "monotonic", lambda: now)
+    monkeypatch.setattr(idle_connections, "monotonic", lambda: now)
     old, older = pair()[0], pair()[0]
     waiting.keep(HERE, older)
     now += 31
@@ -96,7 +96,7 @@ def test_one_that_lay_too_long_is_not_used(pair: Pairs, monkeypatch: pytest.Monk
 
 
 def test_there_are_not_too_many(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle, "_MOST", 4)
+    monkeypatch.setattr(idle_connections, "_MOST", 4)
     waiting = IdleConnections()
     kept = [pair()[0] for _ in range(7)]
     for number, connection in enumerate(kept):

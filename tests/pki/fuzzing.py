@@ -15,20 +15,19 @@ import atheris
 with atheris.instrument_imports(include=["customer_certificates"]):
     from customer_certificates.pki import examination
     from customer_certificates.pki.chain.trust_store import Roots
-    from customer_certificates.pki.keys import cost_limits as costs
-    from customer_certificates.pki.keys import pkcs12
+    from customer_certificates.pki.keys import cost_limits, pkcs12
     from customer_certificates.pki.keys.loading import pkcs8
     from customer_certificates.pki.keys.reading import read_key
-    from customer_certificates.pki.names import hostnames as names
-    from customer_certificates.pki.pem import reader as pem
+    from customer_certificates.pki.names import hostnames
+    from customer_certificates.pki.pem import reader
     from customer_certificates.pki.submission import Material
-    from customer_certificates.pki.x509 import certificate as certificates
+    from customer_certificates.pki.x509 import certificate
 
 from ..corpus.case import CASES, ROOTS, Case, read
 
 # What costs is refused sooner: a fuzzer is to try much in little time.
-costs.MOST_ITERATIONS = 5_000  # pyrefly: ignore[bad-assignment]
-costs.MOST_SCRYPT_WORK = 2**14
+cost_limits.MOST_ITERATIONS = 5_000  # pyrefly: ignore[bad-assignment]
+cost_limits.MOST_SCRYPT_WORK = 2**14
 _PASSPHRASE = "Passphrase-canary-7f3a9c"
 _NOW = datetime(2026, 11, 24, tzinfo=UTC)
 _ROOTS = Roots.from_pem(ROOTS.read_bytes())
@@ -36,7 +35,7 @@ _BETWEEN = b"\0\0"
 
 
 def _pem(data: bytes) -> None:
-    for block in pem.read_pem(data.decode("utf-8", "replace"), "body").blocks:
+    for block in reader.read_pem(data.decode("utf-8", "replace"), "body").blocks:
         assert block.label
 
 
@@ -53,15 +52,15 @@ def _pkcs12(data: bytes) -> None:
 
 
 def _certificate(data: bytes) -> None:
-    read = certificates.read(data, "body", 1)
-    if isinstance(read, certificates.Certificate):
-        shown = certificates.leaf_view(read)
-        assert all(names.normalise(name) == name for name in shown.hostnames if name[0] != "*")
+    read = certificate.read(data, "body", 1)
+    if isinstance(read, certificate.Certificate):
+        shown = certificate.leaf_view(read)
+        assert all(hostnames.normalise(name) == name for name in shown.hostnames if name[0] != "*")
 
 
 def _name(data: bytes) -> None:
-    name = names.normalise(data.decode("utf-8", "replace"))
-    assert name is None or names.normalise(name) == name
+    name = hostnames.normalise(data.decode("utf-8", "replace"))
+    assert name is None or hostnames.normalise(name) == name
 
 
 def _whole(data: bytes) -> None:
@@ -81,7 +80,7 @@ def _wholes(case: Case) -> Iterator[bytes]:
 
 
 def _ders(case: Case) -> Iterator[bytes]:
-    for block in pem.read_blocks(case.material.body, "body").blocks:
+    for block in reader.read_blocks(case.material.body, "body").blocks:
         yield block.der
 
 

@@ -15,7 +15,7 @@ from customer_certificates.pki.examination import Examiner, Request
 from customer_certificates.pki.keys.public_keys import spki_of
 from customer_certificates.pki.pem.reader import read_pem
 from customer_certificates.pki.submission import Examined
-from customer_certificates.pki.x509 import certificate as certificates
+from customer_certificates.pki.x509 import certificate
 
 from ..corpus.case import CASES, ROOTS, Case, read
 
@@ -88,8 +88,8 @@ def key_was_read(case: Case, answer: Examined) -> bool:
         return False
     if answer.chain_pem and not any(one.code == "key_mismatch" for one in answer.findings):
         block = read_pem(answer.chain_pem, "body").blocks[0]
-        leaf = certificates.read(block.der, "body", 1)
-        assert isinstance(leaf, certificates.Certificate)
+        leaf = certificate.read(block.der, "body", 1)
+        assert isinstance(leaf, certificate.Certificate)
         # A malformed public key is nobody's.
         assert leaf.key_spki in (spki_of(key.public_key()), None)
     return True

@@ -340,7 +340,8 @@ def test_a_key_in_the_blocklist_is_found(tmp_path: Path, damaged: bool) -> None:
     (folder / "blocklist.dat").write_bytes(b"" if damaged else entry)
     (folder / "badkeysdata.json").write_text('{"blocklists": [{"id": 7, "name": "leaked"}]}')
     asked = (
-        "import sys; from customer_certificates.pki.keys.reading import *;"
+        "import sys; from customer_certificates.pki.keys.reading import read_key;"
+        "from customer_certificates.pki.keys.weak_keys import weakness;"
         "key = read_key(sys.stdin.buffer.read(), None).key;"
         "print([one.detail for one in weakness(key.public_key())])"
     )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from falcon.testing import Result, TestClient
 
 from customer_certificates.app import create_app
-from customer_certificates.crypto import token_format as tokens
+from customer_certificates.crypto import token_format
 from customer_certificates.models import Token
 from customer_certificates.services.access.permissions import SCOPES
 
@@ -82,14 +82,14 @@ def test_a_secret_is_shown_once_and_stored_nowhere(
     closed: TestClient, ada: Account, operator: dict[str, str], engine: sa.Engine
 ) -> None:
     text = make(closed, ada.basic).json["token"]
-    parts = tokens.read(text)
+    parts = token_format.read(text)
     assert parts
     listed = closed.simulate_get("/tokens", headers=bearer(text)).text
     listed += closed.simulate_get("/tokens", headers=operator).text
 
     assert parts.secret not in listed
     assert parts.secret not in str(dump(engine))
-    assert tokens.digest(parts.secret).hex() not in listed
+    assert token_format.digest(parts.secret).hex() not in listed
 
 
 @pytest.mark.parametrize(("days", "status"), [(1, 201), (365, 201), (0, 422), (366, 422)])

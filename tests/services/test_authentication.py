@@ -24,11 +24,11 @@ from customer_certificates.services.access.login_throttle import Attempts
 from customer_certificates.services.access.token_usage import LastUses
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.listing import CertificateFilter, Listing
-from customer_certificates.services.certificates.views import Tags
+from customer_certificates.services.etags import Tags
 from customer_certificates.services.events.log import Events
 from customer_certificates.services.principal import Caller
 from customer_certificates.services.revisions import Revisions
-from customer_certificates.services.users import password_hashing as passwords
+from customer_certificates.services.users import password_hashing
 from customer_certificates.services.users.address_verification import AddressVerification
 from customer_certificates.services.users.password_hashing import Passwords
 from customer_certificates.services.users.users import NewUser, Users
@@ -231,7 +231,7 @@ def test_what_others_of_the_network_kept_from_being_looked_at_is_no_failure(door
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     slow, network = SlowPassword(), copy_context()
     network.run(TENANT.set, "192.0.2.1")
-    with patch.object(passwords, "_WAITING_OF_ONE", 0):
+    with patch.object(password_hashing, "_WAITING_OF_ONE", 0):
         busy = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=_PLACES)
     with ThreadPoolExecutor(1) as threads, patch.object(door.users, "_passwords", busy):
         hashing = threads.submit(network.copy().run, busy.hash, slow)

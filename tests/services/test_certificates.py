@@ -32,7 +32,7 @@ from customer_certificates.services.certificates.service import Certificates
 from customer_certificates.services.certificates.validation import Inspection
 from customer_certificates.services.certificates.versions.pending import shown
 from customer_certificates.services.certificates.versions.service import Versions
-from customer_certificates.services.certificates.views import Tags
+from customer_certificates.services.etags import Tags
 from customer_certificates.services.events.log import Events
 from customer_certificates.services.hostnames.ownership import Hostnames
 from customer_certificates.services.keys.data_keys import DataKeys

@@ -26,7 +26,7 @@ from customer_certificates.models import (
     User,
 )
 from customer_certificates.services.audit.log import Audit
-from customer_certificates.services.challenges import limits as challenge_limits
+from customer_certificates.services.challenges import limits
 from customer_certificates.services.challenges.views import ChallengeView
 from customer_certificates.services.events.log import Events
 from customer_certificates.services.principal import Caller
@@ -882,7 +882,7 @@ def test_a_domain_is_asked_so_often_for_all_users(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever process asks; and again after some time."""
-    monkeypatch.setattr(challenge_limits, "MOST_OF_DOMAIN", 6)
+    monkeypatch.setattr(limits, "MOST_OF_DOMAIN", 6)
     one, other = make(), make()
     for user_id in (*users, late := add_users(engine, 1)[0]):
         one.create(user_id, name)
@@ -914,7 +914,7 @@ def test_a_user_does_not_use_up_the_checks_of_anothers_domain(
 ) -> None:
     """A third of the checks is for one user, however often that user tries."""
     attacker, victim, _ = users
-    monkeypatch.setattr(challenge_limits, limit, 6)
+    monkeypatch.setattr(limits, limit, 6)
     label = name.partition(".")[2].partition(".")[0]
     names = [one.format(name if limit == "MOST_OF_DOMAIN" else label) for one in hostnames]
     for hostname in names:
@@ -936,7 +936,7 @@ def test_a_dns_server_is_asked_so_often_for_all_domains(
     name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(challenge_limits, "MOST_OF_SERVER", 3)
+    monkeypatch.setattr(limits, "MOST_OF_SERVER", 3)
     names = [f"{name.partition('.')[2].partition('.')[0]}.{zone}" for zone in ZONES]
     for user_id, hostname in zip(users, (names[0], *names), strict=True):
         parts.create(user_id, hostname)
@@ -951,7 +951,7 @@ def test_a_dns_server_is_asked_so_often_for_all_domains(
 def test_a_worker_waits_until_a_domain_may_be_asked_again(
     parts: Parts, users: list[int], name: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(challenge_limits, "MOST_OF_DOMAIN", 0)
+    monkeypatch.setattr(limits, "MOST_OF_DOMAIN", 0)
     parts.create(users[0], name)
     clock.pass_by(timedelta(minutes=1))
     parts.work()

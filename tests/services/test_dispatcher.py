@@ -21,8 +21,7 @@ from customer_certificates.models import Delivery, Event, User, Webhook, Webhook
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.events.listing import EventPages
 from customer_certificates.services.events.log import CertificateState, Events
-from customer_certificates.services.webhooks import dispatcher
-from customer_certificates.services.webhooks import sender as sending
+from customer_certificates.services.webhooks import dispatcher, sender
 from customer_certificates.services.webhooks.disabling import Disabling
 from customer_certificates.services.webhooks.dispatcher import Dispatcher
 from customer_certificates.services.webhooks.endpoints import Webhooks
@@ -167,7 +166,7 @@ def told(database: Database, engine: sa.Engine, master_keys: MasterKeys) -> Iter
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow one another at once."""
-    monkeypatch.setattr(sending, "SCHEDULE", (timedelta(milliseconds=1),) * 9)
+    monkeypatch.setattr(sender, "SCHEDULE", (timedelta(milliseconds=1),) * 9)
 
 
 def test_an_event_arrives_signed_as_standard_webhooks_has_it(told: Told) -> None:
@@ -358,12 +357,12 @@ def test_retry_after_is_honoured(told: Told) -> None:
 
 
 def test_waits_are_as_the_schedule_says_give_or_take_a_fifth() -> None:
-    for tries, wanted in enumerate(sending.SCHEDULE, 1):
-        waits = [sending.wait_after(tries, None) for _ in range(50)]
+    for tries, wanted in enumerate(sender.SCHEDULE, 1):
+        waits = [sender.wait_after(tries, None) for _ in range(50)]
         assert all(wait and 0.8 * wanted <= wait <= 1.2 * wanted for wait in waits)
         assert len(set(waits)) > 1
-    assert sending.wait_after(10, None) is None
-    assert sending.wait_after(1, 1000.0) == timedelta(seconds=1000)
+    assert sender.wait_after(10, None) is None
+    assert sender.wait_after(1, 1000.0) == timedelta(seconds=1000)
 
 
 def test_who_answers_gone_is_told_no_more(told: Told) -> None:

@@ -24,8 +24,8 @@ from customer_certificates.models import Certificate, ExpiryNotice, User
 from customer_certificates.services.email.expiry_notices import ExpiryMails
 from customer_certificates.services.events.log import Events
 from customer_certificates.services.expiry.notifier import Expiry
+from customer_certificates.services.user_lock import locked_user
 from customer_certificates.services.users.address_verification import AddressVerification
-from customer_certificates.services.users.users import locked_user
 
 from ..factories import a_pair
 from ..servers import free_port

@@ -19,7 +19,8 @@ from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import Certificate
 from customer_certificates.services.certificates.listing import CertificateFilter, Listing
-from customer_certificates.services.certificates.views import Tags, status_of
+from customer_certificates.services.certificates.views import status_of
+from customer_certificates.services.etags import Tags
 from customer_certificates.services.revisions import DATES, Revisions
 
 from ..conftest import Backend

@@ -13,11 +13,12 @@ from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
 from customer_certificates.services.audit.log import Audit
-from customer_certificates.services.certificates.views import Tags, UserView
+from customer_certificates.services.etags import Tags
 from customer_certificates.services.events.log import Events
 from customer_certificates.services.users.address_verification import AddressVerification
 from customer_certificates.services.users.password_hashing import Passwords
 from customer_certificates.services.users.users import NewUser, UserChanges, Users
+from customer_certificates.services.users.views import UserView
 
 from ..factories import CHEAPEST_HASHES
 from ..ownership import hostnames_on

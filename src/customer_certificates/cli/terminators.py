@@ -88,16 +88,16 @@ def sync(
     away. Exits with 0 after SIGTERM; --once and --status exit with 1 where something is not served
     as it should be: also if a certificate is left out because the server cannot load it.
     """
-    from ..client.sync import command as syncing
+    from ..client.sync import command
 
     if show_status:
-        raise typer.Exit(syncing.show_status(out))
+        raise typer.Exit(command.show_status(out))
     if format is None:
         raise typer.BadParameter("is missing", param_hint="--format")
     require_private(server, "private keys and the token", insecure=insecure)
     if runtime and format != Format.HAPROXY:
         raise typer.BadParameter("only HAProxy has such a socket", param_hint="--runtime")
-    wish = syncing.Wish(
+    wish = command.Wish(
         format=format.value,
         out=out,
         server=server,
@@ -109,7 +109,7 @@ def sync(
         metrics=metrics,
     )
     read_token(token_file)
-    code = syncing.run(wish, lambda: _reread(token_file), lambda: datetime.now(UTC), once=once)
+    code = command.run(wish, lambda: _reread(token_file), lambda: datetime.now(UTC), once=once)
     raise typer.Exit(code)
 
 

@@ -1,8 +1,21 @@
 """Challenges by which users prove control of hostnames, and what they have led to."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    and_,
+    or_,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
@@ -46,6 +59,13 @@ class HostnameChallenge(Base):
     last_checked_at: Mapped[datetime | None] = mapped_column(Time)
     last_result: Mapped[str | None] = mapped_column(Text)
     resolves_to_edge: Mapped[bool | None] = mapped_column(Boolean)
+
+    @classmethod
+    def is_pending(cls, now: Any) -> ColumnElement[bool]:
+        """Returns the condition that a challenge has neither ended nor expired at `now`."""
+        # A list of parameters (IN) cannot be prepared.
+        is_open = or_(cls.state == "pending", cls.state == "contesting")
+        return and_(is_open, cls.expires_at > now)
 
 
 class HostnameTransfer(Base):

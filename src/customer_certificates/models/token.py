@@ -1,8 +1,19 @@
 """A token: what a machine or a person shows to be let in."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, LargeBinary, Text, false
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    Text,
+    and_,
+    false,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
@@ -33,3 +44,8 @@ class Token(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(Time)
     revoked_at: Mapped[datetime | None] = mapped_column(Time)
     by_password: Mapped[bool] = mapped_column(Boolean, server_default=false())
+
+    @classmethod
+    def is_valid(cls, now: Any) -> ColumnElement[bool]:
+        """Returns the condition that a token is neither revoked nor expired at `now`."""
+        return and_(cls.revoked_at.is_(None), cls.expires_at > now)

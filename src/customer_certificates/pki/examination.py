@@ -8,7 +8,7 @@ import msgspec
 
 from ..crypto.secret import Secret
 from ..errors import Finding, Severity, capped
-from .chain import completion as chains
+from .chain import completion
 from .chain.completion import Roots
 from .chain.verification import name_hash
 from .keys import public_keys
@@ -105,7 +105,7 @@ def examine(
         not_servable = "no_key" if mismatch else None
     others = [one for one in sent.certificates if one is not leaf]
     completing = [one for der in known if isinstance(one := _read_known(der), Certificate)]
-    chain = chains.build(leaf, others, completing, roots, now)
+    chain = completion.build(leaf, others, completing, roots, now)
     findings += chain.findings
     findings += checks.check_leaf(leaf, chain.trust, now)
     findings += chain_checks.check_chain(leaf, chain.served[1:], chain.root, now)
@@ -138,7 +138,7 @@ def examine(
     )
 
 
-def _proves_hostnames(leaf: Certificate, chain: chains.Chain, roots: Roots) -> bool:
+def _proves_hostnames(leaf: Certificate, chain: completion.Chain, roots: Roots) -> bool:
     """Whether a public CA issued `leaf` for servers. The chain was verified."""
     return (
         chain.trust == "public"

@@ -7,9 +7,8 @@ from ..services.access.permissions import OPERATORS, users
 from ..services.audit.hash_chain import NOBODY
 from ..services.audit.listing import AuditPages
 from ..services.audit.views import AuditView
-from ..services.certificates.views import encode
-from ..web import pagination as pages
-from ..web import request_parsing as payloads
+from ..services.etags import encode
+from ..web import pagination, request_parsing
 from ..web.operations import LIMIT, Answer, Parameter, operation
 
 _AFTER = Parameter(
@@ -61,9 +60,9 @@ class AuditResource:
 
 
 def _answer(audit: AuditPages, req: Request, resp: Response, chain: int) -> None:
-    query = payloads.Query(req)
-    after, limit = pages.wanted(query)
+    query = request_parsing.Query(req)
+    after, limit = pagination.wanted(query)
     query.check()
     entries, next_after = audit.page(chain, after, limit)
-    pages.link_next(req, resp, next_after)
+    pagination.link_next(req, resp, next_after)
     resp.data = encode(entries)

@@ -25,20 +25,14 @@ from ..services.certificates.views import (
     Status,
     UploadView,
     detailed,
-    encode,
 )
+from ..services.etags import encode
 from ..services.idempotency import Reply
 from ..web import (
-    etags as conditional,
-)
-from ..web import (
-    pagination as pages,
-)
-from ..web import (
-    request_parsing as payloads,
-)
-from ..web import (
-    responses as replies,
+    etags,
+    pagination,
+    request_parsing,
+    responses,
 )
 from ..web.operations import (
     AFTER,
@@ -136,11 +130,11 @@ class CertificatesResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        sent = payloads.read(req, CertificateUpload)
-        once = replies.once(req, _uploaded)
-        expected = conditional.expected(req)
+        sent = request_parsing.read(req, CertificateUpload)
+        once = responses.once(req, _uploaded)
+        expected = etags.expected(req)
         stored = self._certificates.upload(req.context.caller, user_id, sent, expected, once)
-        replies.send(resp, _uploaded(stored))
+        responses.send(resp, _uploaded(stored))
 
     @operation(
         "List a user's certificates",
@@ -163,7 +157,7 @@ class CertificatesResource:
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        query = payloads.Query(req)
+        query = request_parsing.Query(req)
         wanted = CertificateFilter(
             query.flag("active"),
             query.text("hostname", _Name, "a hostname"),
@@ -171,15 +165,13 @@ class CertificatesResource:
             query.choice("status", Status),
             _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal")),
             query.choice("trust", Trust),
-            *pages.wanted(query),
+            *pagination.wanted(query),
         )
         query.check()
-        tag, page = self._listing.page(
-            user_id, wanted, conditional.known(req), req.context.caller.about
-        )
+        tag, page = self._listing.page(user_id, wanted, etags.known(req), req.context.caller.about)
         if page:
-            pages.link_next(req, resp, page.next_after)
-        conditional.send(resp, tag, page.body if page else None)
+            pagination.link_next(req, resp, page.next_after)
+        etags.send(resp, tag, page.body if page else None)
 
     on_head = on_get
 
@@ -201,10 +193,10 @@ class CheckResource:
         allow=users("certificates:read"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        query = payloads.Query(req)
+        query = request_parsing.Query(req)
         replaces = query.whole("replaces", 0, 1) or None
         query.check()
-        sent = payloads.read(req, CertificateCheck)
+        sent = request_parsing.read(req, CertificateCheck)
         resp.data = encode(self._certificates.check(req.context.caller, user_id, sent, replaces))
 
 
@@ -224,7 +216,7 @@ class CertificateResource:
     )
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         tag, body = detailed(*self._certificates.get(user_id, certificate_id))
-        conditional.send(resp, tag, None if conditional.known(req).admit(tag) else body)
+        etags.send(resp, tag, None if etags.known(req).admit(tag) else body)
 
     on_head = on_get
 
@@ -251,13 +243,13 @@ class CertificateResource:
         allow=users("certificates:write"),
     )
     def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        sent = payloads.read(req, Replacement)
-        once = replies.once(req, replies.shown)
-        expected = conditional.expected(req)
+        sent = request_parsing.read(req, Replacement)
+        once = responses.once(req, responses.shown)
+        expected = etags.expected(req)
         view = self._versions.replace(
             req.context.caller, user_id, certificate_id, sent, expected, once
         )
-        replies.send(resp, replies.shown(view))
+        responses.send(resp, responses.shown(view))
 
     @operation(
         "Delete a certificate and its key",
@@ -269,11 +261,11 @@ class CertificateResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        query = payloads.Query(req)
+        query = request_parsing.Query(req)
         allowed = query.flag("allow_lost_hostnames") or False
         query.check()
-        once = replies.once(req, replies.gone)
-        expected = conditional.expected(req)
+        once = responses.once(req, responses.gone)
+        expected = etags.expected(req)
         self._certificates.delete(
             req.context.caller,
             user_id,
@@ -303,14 +295,14 @@ class ActiveResource:
         allow=users("certificates:write"),
     )
     def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        wanted = payloads.read(req, Activation)
+        wanted = request_parsing.read(req, Activation)
         reply = Reply(202, encode(Activated(certificate_id, wanted.active)))
-        once = replies.once(req, lambda _nothing: reply)
-        expected = conditional.expected(req)
+        once = responses.once(req, lambda _nothing: reply)
+        expected = etags.expected(req)
         self._certificates.set_active(
             req.context.caller, user_id, certificate_id, wanted, expected, once
         )
-        replies.send(resp, reply)
+        responses.send(resp, reply)
 
 
 def _uploaded(stored: UploadView) -> Reply:

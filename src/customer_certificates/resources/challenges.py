@@ -4,9 +4,9 @@ from falcon import Request, Response
 
 from ..errors import Conflict, NotFound, TooManyRequests
 from ..services.access.permissions import users
-from ..services.certificates.views import encode
 from ..services.challenges.service import Challenges
 from ..services.challenges.views import ChallengeView
+from ..services.etags import encode
 from ..web.operations import Answer, operation
 
 _SHOWN = Answer("The records to set, and how the challenge stands.", ChallengeView)

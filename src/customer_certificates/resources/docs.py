@@ -9,8 +9,8 @@ import msgspec
 from falcon import HTTPRouteNotFound, Request, Response
 
 from ..services.access.permissions import OPERATORS
-from ..services.certificates.views import tag_of
-from ..web import etags as conditional
+from ..services.etags import tag_of
+from ..web import etags
 from ..web.operations import operation
 
 _TYPES = {
@@ -67,10 +67,10 @@ class DocsResource:
         tag = tag_of(content)
         resp.set_header("Content-Security-Policy", _POLICY)
         resp.set_header("X-Content-Type-Options", "nosniff")
-        if conditional.known(req).admit(tag):
-            conditional.send(resp, tag, None)
+        if etags.known(req).admit(tag):
+            etags.send(resp, tag, None)
         else:
-            conditional.send(resp, tag, content)
+            etags.send(resp, tag, content)
             resp.content_type = _TYPES[_suffix(name)]
 
     on_head = on_get

@@ -4,11 +4,10 @@ from falcon import Request, Response
 
 from ..errors import Invalid, NotFound
 from ..services.access.permissions import users
-from ..services.certificates.views import encode
+from ..services.etags import encode
 from ..services.events.listing import EventPages
 from ..services.events.views import EventView
-from ..web import pagination as pages
-from ..web import request_parsing as payloads
+from ..web import pagination, request_parsing
 from ..web.operations import AFTER, LIMIT, Answer, operation
 
 
@@ -28,11 +27,11 @@ class EventsResource:
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        query = payloads.Query(req)
-        after, limit = pages.wanted(query)
+        query = request_parsing.Query(req)
+        after, limit = pagination.wanted(query)
         query.check()
         events, next_after = self._events.page(user_id, after, limit)
-        pages.link_next(req, resp, next_after)
+        pagination.link_next(req, resp, next_after)
         resp.data = encode(events)
 
     on_head = on_get

@@ -8,16 +8,10 @@ from ..errors import Invalid, NotFound, PreconditionFailed
 from ..services.access.permissions import WHOLE_USER, users
 from ..services.expiry.upcoming import Expiring, ExpiringView, ExpirySettings
 from ..web import (
-    etags as conditional,
-)
-from ..web import (
-    pagination as pages,
-)
-from ..web import (
-    request_parsing as payloads,
-)
-from ..web import (
-    responses as replies,
+    etags,
+    pagination,
+    request_parsing,
+    responses,
 )
 from ..web.operations import (
     AFTER,
@@ -60,13 +54,13 @@ class ExpiringResource:
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        query = payloads.Query(req)
-        after, limit = pages.wanted(query)
+        query = request_parsing.Query(req)
+        after, limit = pagination.wanted(query)
         within = timedelta(days=query.days("within", 30))
         query.check()
         found, next_after = self._expiring.page(user_id, within, after, limit)
-        pages.link_next(req, resp, next_after)
-        conditional.answer(req, resp, found)
+        pagination.link_next(req, resp, next_after)
+        etags.answer(req, resp, found)
 
     on_head = on_get
 
@@ -85,7 +79,7 @@ class ExpirySettingsResource:
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        conditional.answer(req, resp, self._expiring.settings(user_id))
+        etags.answer(req, resp, self._expiring.settings(user_id))
 
     on_head = on_get
 
@@ -100,8 +94,8 @@ class ExpirySettingsResource:
         allow=WHOLE_USER,
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
-        wanted = payloads.read(req, ExpirySettings)
-        once = replies.once(req, replies.shown)
-        expected = conditional.expected(req)
+        wanted = request_parsing.read(req, ExpirySettings)
+        once = responses.once(req, responses.shown)
+        expected = etags.expected(req)
         view = self._expiring.set(req.context.caller, user_id, wanted, expected, once)
-        replies.send(resp, replies.shown(view))
+        responses.send(resp, responses.shown(view))

@@ -4,10 +4,9 @@ from falcon import Request, Response
 
 from ..errors import Conflict, Invalid, NotFound
 from ..services.access.permissions import OPERATORS, users
-from ..services.certificates.views import encode
+from ..services.etags import encode
 from ..services.hostnames.owners import HostnameGrant, HostnameOwners, HostnameView
-from ..web import pagination as pages
-from ..web import request_parsing as payloads
+from ..web import pagination, request_parsing
 from ..web.operations import LIMIT, Answer, Parameter, operation
 
 _AFTER = Parameter(
@@ -39,11 +38,11 @@ class UserHostnamesResource:
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        query = payloads.Query(req)
-        after, limit = pages.wanted_by_hostname(query)
+        query = request_parsing.Query(req)
+        after, limit = pagination.wanted_by_hostname(query)
         query.check()
         views, next_after = self._owners.page(user_id, after, limit)
-        pages.link_next(req, resp, next_after)
+        pagination.link_next(req, resp, next_after)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(views)
 
@@ -82,8 +81,8 @@ class HostnamesResource:
         allow=OPERATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        query = payloads.Query(req)
-        after, limit = pages.wanted_by_hostname(query)
+        query = request_parsing.Query(req)
+        after, limit = pagination.wanted_by_hostname(query)
         hostname = query.hostname("hostname") if query.has("hostname") else None
         query.check()
         resp.set_header("Cache-Control", "no-store")
@@ -91,7 +90,7 @@ class HostnamesResource:
             resp.data = encode(self._owners.find(hostname))
             return
         views, next_after = self._owners.page(None, after, limit)
-        pages.link_next(req, resp, next_after)
+        pagination.link_next(req, resp, next_after)
         resp.data = encode(views)
 
     on_head = on_get
@@ -112,7 +111,7 @@ class HostnameResource:
         allow=OPERATORS,
     )
     def on_put(self, req: Request, resp: Response, hostname: str) -> None:
-        grant = payloads.read(req, HostnameGrant)
+        grant = request_parsing.read(req, HostnameGrant)
         resp.data = encode(self._owners.grant(req.context.caller, hostname, grant.user_id))
 
     @operation(

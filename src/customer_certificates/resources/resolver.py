@@ -4,9 +4,9 @@ from falcon import Request, Response
 
 from ..errors import Invalid
 from ..services.access.permissions import OBSERVERS
-from ..services.certificates.views import encode
+from ..services.etags import encode
 from ..services.terminators.resolver import KeyType, Resolved, Resolving
-from ..web import request_parsing as payloads
+from ..web import request_parsing
 from ..web.operations import Answer, Parameter, operation
 
 _HOSTNAME = Parameter(
@@ -40,7 +40,7 @@ class ResolveResource:
         allow=OBSERVERS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        query = payloads.Query(req)
+        query = request_parsing.Query(req)
         hostname = query.hostname("hostname")
         key_type = query.choice("key_type", KeyType)
         query.check()

@@ -10,22 +10,16 @@ from ..errors import Conflict, Invalid, NotFound
 from ..pki.client_hello import key_types
 from ..pki.names.hostnames import address_of, server_name
 from ..services.access.permissions import CADDY, OPERATORS, TERMINATORS
-from ..services.certificates.views import encode
+from ..services.etags import encode
 from ..services.terminators.exports import Terminators, TraefikConfiguration
 from ..services.terminators.feed import Feed, FeedPage
 from ..services.terminators.listing import TerminatorPages, TerminatorView
 from ..services.terminators.reports import Report, ServingStates
 from ..web import (
-    etags as conditional,
-)
-from ..web import (
-    pagination as pages,
-)
-from ..web import (
-    request_parsing as payloads,
-)
-from ..web import (
-    responses as replies,
+    etags,
+    pagination,
+    request_parsing,
+    responses,
 )
 from ..web.operations import (
     AFTER,
@@ -155,7 +149,7 @@ class CaddyAskResource:
         allow=CADDY,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        query = payloads.Query(req)
+        query = request_parsing.Query(req)
         hostname = query.hostname("domain")
         query.check()
         self._terminators.require_served(req.context.caller, hostname)
@@ -179,7 +173,7 @@ class FeedResource:
         allow=TERMINATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        query = payloads.Query(req)
+        query = request_parsing.Query(req)
         since = query.text("since", _Cursor, "a cursor that an answer had")
         wait = query.whole("wait", 0, 0, _LONGEST_WAIT)
         limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
@@ -206,8 +200,8 @@ class ReportsResource:
         allow=TERMINATORS,
     )
     def on_post(self, req: Request, resp: Response) -> None:
-        report = payloads.read(req, Report)
-        once = replies.once(req, replies.gone)
+        report = request_parsing.read(req, Report)
+        once = responses.once(req, responses.gone)
         self._serving.take(req.context.caller, report, once)
         resp.status = 204
 
@@ -227,11 +221,11 @@ class TerminatorsResource:
         allow=OPERATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        query = payloads.Query(req)
-        after, limit = pages.wanted(query)
+        query = request_parsing.Query(req)
+        after, limit = pagination.wanted(query)
         query.check()
         terminators, next_after = self._pages.page(after, limit)
-        pages.link_next(req, resp, next_after)
+        pagination.link_next(req, resp, next_after)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(terminators)
 
@@ -252,7 +246,7 @@ class TerminatorResource:
         allow=OPERATORS,
     )
     def on_delete(self, req: Request, resp: Response, terminator_id: int) -> None:
-        once = replies.once(req, replies.gone)
+        once = responses.once(req, responses.gone)
         self._serving.forget(req.context.caller, terminator_id, once)
         resp.status = 204
 
@@ -276,9 +270,9 @@ class TraefikResource:
         allow=TERMINATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        known = conditional.known(req)
+        known = etags.known(req)
         tag, configuration = self._terminators.configuration(req.context.caller, known.admit)
-        conditional.send(resp, tag, configuration.reveal() if configuration else None)
+        etags.send(resp, tag, configuration.reveal() if configuration else None)
         resp.set_header("Cache-Control", "no-store")
 
 

@@ -6,10 +6,9 @@ from ..errors import Conflict, NotFound, PreconditionFailed
 from ..services.access.permissions import users
 from ..services.certificates.requests import Rollback
 from ..services.certificates.versions.service import Versions
-from ..services.certificates.views import CertificateView, encode
-from ..web import etags as conditional
-from ..web import request_parsing as payloads
-from ..web import responses as replies
+from ..services.certificates.views import CertificateView
+from ..services.etags import encode
+from ..web import etags, request_parsing, responses
 from ..web.operations import IDEMPOTENCY_KEY, IF_MATCH, Answer, operation
 
 
@@ -57,13 +56,13 @@ class RollbackResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        wanted = payloads.read(req, Rollback)
-        once = replies.once(req, replies.shown)
-        expected = conditional.expected(req)
+        wanted = request_parsing.read(req, Rollback)
+        once = responses.once(req, responses.shown)
+        expected = etags.expected(req)
         view = self._versions.roll_back(
             req.context.caller, user_id, certificate_id, wanted, expected, once
         )
-        replies.send(resp, replies.shown(view))
+        responses.send(resp, responses.shown(view))
 
 
 class PendingResource:
@@ -82,7 +81,7 @@ class PendingResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        once = replies.once(req, replies.gone)
-        expected = conditional.expected(req)
+        once = responses.once(req, responses.gone)
+        expected = etags.expected(req)
         self._versions.cancel(req.context.caller, user_id, certificate_id, expected, once)
         resp.status = 204

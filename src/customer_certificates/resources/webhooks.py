@@ -4,7 +4,7 @@ from falcon import Request, Response
 
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
 from ..services.access.permissions import Rights
-from ..services.certificates.views import encode
+from ..services.etags import encode
 from ..services.idempotency import Reply
 from ..services.webhooks.endpoints import Webhooks
 from ..services.webhooks.redelivery import DeliveryView, Redelivery, Replay, ReplayView, Status
@@ -17,16 +17,10 @@ from ..services.webhooks.views import (
     WebhookView,
 )
 from ..web import (
-    etags as conditional,
-)
-from ..web import (
-    pagination as pages,
-)
-from ..web import (
-    request_parsing as payloads,
-)
-from ..web import (
-    responses as replies,
+    etags,
+    pagination,
+    request_parsing,
+    responses,
 )
 from ..web.openapi import Route
 from ..web.operations import (
@@ -78,7 +72,7 @@ def webhook_routes(
             allow=allow,
         )
         def on_post(self, req: Request, resp: Response, user_id: int | None = None) -> None:
-            new = payloads.read(req, NewWebhook)
+            new = request_parsing.read(req, NewWebhook)
             made = webhooks.create(req.context.caller, user_id, new)
             resp.status = 201
             resp.location = f"{req.path.rstrip('/')}/{made.id}"
@@ -93,11 +87,11 @@ def webhook_routes(
             allow=allow,
         )
         def on_get(self, req: Request, resp: Response, user_id: int | None = None) -> None:
-            query = payloads.Query(req)
-            after, limit = pages.wanted(query)
+            query = request_parsing.Query(req)
+            after, limit = pagination.wanted(query)
             query.check()
             found, next_after = webhooks.page(user_id, after, limit)
-            pages.link_next(req, resp, next_after)
+            pagination.link_next(req, resp, next_after)
             resp.data = encode(found)
 
         on_head = on_get
@@ -118,7 +112,7 @@ def webhook_routes(
         def on_get(
             self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
         ) -> None:
-            conditional.answer(req, resp, webhooks.get(user_id, webhook_id))
+            etags.answer(req, resp, webhooks.get(user_id, webhook_id))
 
         on_head = on_get
 
@@ -133,11 +127,11 @@ def webhook_routes(
         def on_patch(
             self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
         ) -> None:
-            changes = payloads.read(req, WebhookChanges)
-            once, expected = replies.once(req, replies.shown), conditional.expected(req)
+            changes = request_parsing.read(req, WebhookChanges)
+            once, expected = responses.once(req, responses.shown), etags.expected(req)
             caller = req.context.caller
             view = webhooks.change(caller, user_id, webhook_id, changes, expected, once)
-            replies.send(resp, replies.shown(view))
+            responses.send(resp, responses.shown(view))
 
         @operation(
             "Delete a webhook, and all that it was to be told",
@@ -149,7 +143,7 @@ def webhook_routes(
         def on_delete(
             self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
         ) -> None:
-            once, expected = replies.once(req, replies.gone), conditional.expected(req)
+            once, expected = responses.once(req, responses.gone), etags.expected(req)
             webhooks.delete(req.context.caller, user_id, webhook_id, expected, once)
             resp.status = 204
 
@@ -184,9 +178,9 @@ def webhook_routes(
         def on_post(
             self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
         ) -> None:
-            once = replies.once(req, _accepted)
+            once = responses.once(req, _accepted)
             view = webhooks.test(req.context.caller, user_id, webhook_id, once)
-            replies.send(resp, _accepted(view))
+            responses.send(resp, _accepted(view))
 
     class DeliveriesResource:
         """What an endpoint was told."""
@@ -202,12 +196,12 @@ def webhook_routes(
         def on_get(
             self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
         ) -> None:
-            query = payloads.Query(req)
+            query = request_parsing.Query(req)
             status = query.choice("status", Status)
-            after, limit = pages.wanted(query)
+            after, limit = pagination.wanted(query)
             query.check()
             found, next_after = redelivery.page(user_id, webhook_id, status, after, limit)
-            pages.link_next(req, resp, next_after)
+            pagination.link_next(req, resp, next_after)
             resp.data = encode(found)
 
         on_head = on_get
@@ -231,9 +225,9 @@ def webhook_routes(
             event_id: int,
             user_id: int | None = None,
         ) -> None:
-            once = replies.once(req, _accepted)
+            once = responses.once(req, _accepted)
             redelivery.redeliver(req.context.caller, user_id, webhook_id, event_id, once)
-            replies.send(resp, _accepted(None))
+            responses.send(resp, _accepted(None))
 
     class ReplayResource:
         """Events of a range once more."""
@@ -251,10 +245,10 @@ def webhook_routes(
         def on_post(
             self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
         ) -> None:
-            wanted = payloads.read(req, Replay)
-            once = replies.once(req, _accepted)
+            wanted = request_parsing.read(req, Replay)
+            once = responses.once(req, _accepted)
             view = redelivery.replay(req.context.caller, user_id, webhook_id, wanted, once)
-            replies.send(resp, _accepted(view))
+            responses.send(resp, _accepted(view))
 
     one = f"{above}/webhooks/{{webhook_id:id}}"
     routes: list[Route] = [

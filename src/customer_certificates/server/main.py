@@ -26,7 +26,7 @@ from ..config import Config, share_metrics
 from ..gateways.sandbox.fork_server import prepare_to_fork
 from ..terminal import note, say
 from ..web.request_parsing import LARGEST_BODY_BYTES
-from . import audit_exports as beside
+from . import audit_exports
 from .admin import AdminServer
 from .listener import HttpServer
 from .supervisor import Supervisor
@@ -78,7 +78,7 @@ def serve(config: Config) -> None:
     _require_free(config.host, config.port, "CC_PORT or CC_HOST")
     if config.admin_address:
         _require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
-    with beside.exports(config, server):
+    with audit_exports.exports(config, server):
         server.serve(config.host, config.port)
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from sqlalchemy import DateTime, and_, bindparam, case, func, select, update
 
+from ..errors import user_not_found
 from ..gateways.database import Database, Transaction
 from ..gateways.database.prepared import Prepared
 from ..models import NEVER, Certificate, User, new_revision
 from .principal import KnownUser
 from .quotas.usage import RETURNED, Use, added, counters_with_more
-from .users.users import locked_user, user_not_found
+from .user_lock import locked_user
 
 _INSTANT = timedelta(microseconds=1)
 # The columns of a certificate at which its status, or whether it can be served, changes.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from falcon import ETag, Request, Response
 
-from ..services.certificates.views import Tags, encode, tag_of
+from ..services.etags import Tags, encode, tag_of
 
 _NONE = Tags()
 

@@ -56,9 +56,9 @@ _TAGS = {
     "webhooks": "Endpoints that are told of events as they happen.",
     "challenges": "How users prove control of hostnames (docs/hostnames.md).",
     "tokens": "What lets machines and people in.",
-    "resolve": "Which certificate is served for a hostname.",
+    "resolver": "Which certificate is served for a hostname.",
     "terminators": "For what serves TLS: certificates with their keys (docs/terminators).",
-    "healthcheck": "For load balancers and supervisors.",
+    "health": "For load balancers and supervisors.",
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (
     Forbidden,

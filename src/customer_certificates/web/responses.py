@@ -5,9 +5,9 @@ from typing import Any
 
 from falcon import Request, Response
 
-from ..services.certificates.views import encode, tag_of
+from ..services.etags import encode, tag_of
 from ..services.idempotency import Once, Replayed, Reply
-from . import etags as conditional
+from . import etags
 
 
 def once(req: Request, reply: Callable[[Any], Reply]) -> Once:
@@ -39,7 +39,7 @@ def send(resp: Response, reply: Reply) -> None:
     if reply.location:
         resp.location = reply.location
     if reply.tag:
-        conditional.send(resp, reply.tag, reply.body)
+        etags.send(resp, reply.tag, reply.body)
     else:
         resp.data = reply.body
 

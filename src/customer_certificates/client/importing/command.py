@@ -12,7 +12,7 @@ from ..api.client import Api
 from ..api.responses import Refused, Unreachable
 from ..api.server_url import is_private
 from ..text import console
-from . import summary as report
+from . import summary
 from .pairing import collect, newest_only
 from .upload import Result, UploadOptions, upload_all
 
@@ -47,9 +47,9 @@ def run(
             uploads = upload_all(api, collected.candidates, options)
             try:
                 with closing(uploads):
-                    results = report.with_progress(uploads, len(collected.candidates))
+                    results = summary.with_progress(uploads, len(collected.candidates))
             except KeyboardInterrupt:
                 warnings.print("Interrupted. Run it again: what is there is not uploaded twice.")
                 return 130
-    report.show(console(), collected, results, now)
-    return int(report.has_failed(collected, results))
+    summary.show(console(), collected, results, now)
+    return int(summary.has_failed(collected, results))

@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 
-from . import hooks as commands
+from . import hooks
 from .files.folder import Folder
 from .formats.haproxy import certificate_of, crt_list_line
 from .formats.listing import Listing
@@ -76,7 +76,7 @@ class Files(Publisher):
     def publish_now(self) -> None:
         """The same, however short ago the last time was."""
         self._listing.publish()
-        commands.run(self._reload)
+        hooks.run(self._reload)
         self._note_done()
 
 

@@ -68,6 +68,16 @@ def items_of(json: SQLColumnExpression[str]) -> TableValuedAlias:
     return _items(json).table_valued(column("value", Text))
 
 
+def as_json(names: Sequence[str]) -> str:
+    """Returns names as a JSON array, which `items_of` takes."""
+    return json.encode(names).decode()
+
+
+def names_of(names: str) -> list[str]:
+    """Returns the names in a JSON array."""
+    return json.decode(names, type=list[str])
+
+
 def ids_of(name: str) -> Select[int]:
     """The ids in the parameter `name`, which is what `ids_as_json` gives."""
     items = items_of(bindparam(name, type_=Text))

@@ -21,7 +21,7 @@ from ..asn1.pbe import Encryption, UnknownAlgorithm, WrongPassphrase
 from ..asn1.safes import Sealed
 from ..pem.reader import Block
 from ..text import shown
-from . import cost_limits as costs
+from . import cost_limits
 from . import findings as told
 from .formats import NotAKey, Plain, form_of
 from .public_keys import PrivateKey, key_algorithm
@@ -127,7 +127,7 @@ def pkcs8(key: PrivateKeyTypes) -> bytes:
 
 
 def _loaded(form: Plain, field: str) -> PrivateKey | Finding:
-    if refused := costs.not_worth_loading(form, field):
+    if refused := cost_limits.not_worth_loading(form, field):
         return refused
     if form.rsa and (wrong := fault(form.rsa)):
         return told.damaged(wrong, field)
@@ -136,14 +136,14 @@ def _loaded(form: Plain, field: str) -> PrivateKey | Finding:
         key = load_der_private_key(form.der, None, unsafe_skip_rsa_key_validation=True)
     except UnsupportedAlgorithm:
         return told.invalid(
-            "The private key is on a curve that is not known.", costs.NEW_KEY, field
+            "The private key is on a curve that is not known.", cost_limits.NEW_KEY, field
         )
     except MemoryError:
         raise
     except Exception:  # whatever the library raises, it was the key's doing
         return told.damaged("its parts do not fit together, or some are missing", field)
     if not isinstance(key, PrivateKey):
-        return costs.unusable(key_algorithm(key.public_key()), field)
+        return cost_limits.unusable(key_algorithm(key.public_key()), field)
     return key
 
 

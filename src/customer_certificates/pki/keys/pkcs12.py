@@ -14,7 +14,7 @@ from ..asn1.pbe import Encryption, Mac, UnknownAlgorithm, WrongPassphrase
 from ..asn1.safes import Bags, File, Sealed
 from ..pem.markers import is_pem
 from ..text import shown
-from . import cost_limits as costs
+from . import cost_limits
 from . import findings as told
 from .loading import decrypted, load_plain, pkcs8
 from .public_keys import PrivateKey
@@ -148,7 +148,7 @@ class _TooCostly(Exception):  # noqa: N818 - it carries what is told
 
 
 def _refuse_costly(sealed: Sequence[Encryption | Mac]) -> None:
-    if finding := costs.too_costly(sealed, _FIELD):
+    if finding := cost_limits.too_costly(sealed, _FIELD):
         raise _TooCostly(finding)
 
 

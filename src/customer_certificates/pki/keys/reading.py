@@ -9,7 +9,7 @@ from ..asn1.pbe import Encryption
 from ..pem.markers import is_pem
 from ..pem.reader import Block, read_blocks
 from ..text import listed
-from . import cost_limits as costs
+from . import cost_limits
 from . import findings as told
 from .formats import Plain
 from .loading import form_or_fault, load
@@ -41,7 +41,7 @@ def read_key(data: bytes, passphrase: str | None, field: str = "private_key") ->
     findings += faults
     forms = [form_or_fault(block, field) for block in blocks]
     sealed = [form for form in forms if isinstance(form, Encryption)]
-    if too_costly := costs.too_costly(sealed, field):
+    if too_costly := cost_limits.too_costly(sealed, field):
         return KeyRead(None, (*findings, too_costly))
     loaded = [
         form if isinstance(form, Finding) else load(block, form, passphrase, field)

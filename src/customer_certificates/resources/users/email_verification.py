@@ -4,12 +4,10 @@ from falcon import Request, Response
 
 from ...errors import Conflict, NotFound, PreconditionFailed, TooManyRequests
 from ...services.access.permissions import ANYBODY, OPERATORS, WHOLE_USER
-from ...services.certificates.views import UserView
 from ...services.idempotency import Reply
 from ...services.users.email_verifications import AddressState, EmailVerifications
-from ...web import etags as conditional
-from ...web import request_parsing as payloads
-from ...web import responses as replies
+from ...services.users.views import UserView
+from ...web import etags, request_parsing, responses
 from ...web.operations import IDEMPOTENCY_KEY, IF_MATCH, Answer, operation
 from . import verification_page
 
@@ -33,7 +31,7 @@ class UserEmailVerificationResource:
         allow=WHOLE_USER,
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        once = replies.once(req, _queued)
+        once = responses.once(req, _queued)
         self._verifications.send(req.context.caller, user_id, once)
         resp.status = 202
 
@@ -48,11 +46,11 @@ class UserEmailVerificationResource:
         allow=OPERATORS,
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
-        wanted = payloads.read(req, AddressState)
-        once = replies.once(req, replies.shown)
-        expected = conditional.expected(req)
+        wanted = request_parsing.read(req, AddressState)
+        once = responses.once(req, responses.shown)
+        expected = etags.expected(req)
         view = self._verifications.set(req.context.caller, user_id, wanted, expected, once)
-        replies.send(resp, replies.shown(view))
+        responses.send(resp, responses.shown(view))
 
 
 class EmailVerificationLinkResource:

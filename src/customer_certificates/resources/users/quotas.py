@@ -5,9 +5,7 @@ from falcon import Request, Response
 from ...errors import NotFound, PreconditionFailed
 from ...services.access.permissions import OPERATORS, users
 from ...services.users.quotas import QuotaLimits, Quotas, QuotasView
-from ...web import etags as conditional
-from ...web import request_parsing as payloads
-from ...web import responses as replies
+from ...web import etags, request_parsing, responses
 from ...web.operations import (
     IDEMPOTENCY_KEY,
     IF_MATCH,
@@ -37,7 +35,7 @@ class QuotasResource:
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        conditional.answer(req, resp, self._quotas.of(user_id))
+        etags.answer(req, resp, self._quotas.of(user_id))
 
     on_head = on_get
 
@@ -52,8 +50,8 @@ class QuotasResource:
         allow=OPERATORS,
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
-        wanted = payloads.read(req, QuotaLimits)
-        once = replies.once(req, replies.shown)
-        expected = conditional.expected(req)
+        wanted = request_parsing.read(req, QuotaLimits)
+        once = responses.once(req, responses.shown)
+        expected = etags.expected(req)
         view = self._quotas.set(req.context.caller, user_id, wanted, expected, once)
-        replies.send(resp, replies.shown(view))
+        responses.send(resp, responses.shown(view))

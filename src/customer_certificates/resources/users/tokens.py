@@ -5,9 +5,8 @@ from falcon import Request, Response
 from ...errors import Conflict, Invalid, NotFound, TooManyRequests
 from ...services.access.permissions import PASSWORD, users
 from ...services.access.tokens import NewToken, NewTokenView, Tokens, TokenView
-from ...services.certificates.views import encode
-from ...web import pagination as pages
-from ...web import request_parsing as payloads
+from ...services.etags import encode
+from ...web import pagination, request_parsing
 from ...web.operations import AFTER, LIMIT, Answer, Parameter, operation
 
 _USER_ID = Parameter(
@@ -34,7 +33,7 @@ class TokensResource:
         allow=PASSWORD,
     )
     def on_post(self, req: Request, resp: Response) -> None:
-        made = self._tokens.create(req.context.caller, payloads.read(req, NewToken))
+        made = self._tokens.create(req.context.caller, request_parsing.read(req, NewToken))
         resp.status = 201
         resp.location = f"/tokens/{made.id}"
         resp.set_header("Cache-Control", "no-store")
@@ -49,12 +48,12 @@ class TokensResource:
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        query = payloads.Query(req)
-        after, limit = pages.wanted(query)
+        query = request_parsing.Query(req)
+        after, limit = pagination.wanted(query)
         user_id = query.whole("user_id", 0, 1) or None
         query.check()
         tokens, next_after = self._tokens.page(req.context.caller, user_id, after, limit)
-        pages.link_next(req, resp, next_after)
+        pagination.link_next(req, resp, next_after)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(tokens)
 

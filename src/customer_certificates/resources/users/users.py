@@ -8,20 +8,15 @@ from msgspec import Meta
 
 from ...errors import Conflict, Invalid, NotFound, PreconditionFailed, TooManyRequests
 from ...services.access.permissions import OPERATORS, REGISTRATION, WHOLE_USER, users
-from ...services.certificates.views import UserView, encode
+from ...services.etags import encode
 from ...services.idempotency import Reply
 from ...services.users.users import Email, NewUser, UserChanges, Users
+from ...services.users.views import UserView
 from ...web import (
-    etags as conditional,
-)
-from ...web import (
-    pagination as pages,
-)
-from ...web import (
-    request_parsing as payloads,
-)
-from ...web import (
-    responses as replies,
+    etags,
+    pagination,
+    request_parsing,
+    responses,
 )
 from ...web.operations import (
     AFTER,
@@ -66,10 +61,10 @@ class UsersResource:
         allow=REGISTRATION,
     )
     def on_post(self, req: Request, resp: Response) -> None:
-        new = payloads.read(req, NewUser)
-        once = replies.once(req, _registered)
+        new = request_parsing.read(req, NewUser)
+        once = responses.once(req, _registered)
         user_id = self._users.register(req.context.caller, new, once)
-        replies.send(resp, _registered(user_id))
+        responses.send(resp, _registered(user_id))
 
     @operation(
         "List users",
@@ -82,13 +77,13 @@ class UsersResource:
         allow=OPERATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        query = payloads.Query(req)
-        after, limit = pages.wanted(query)
+        query = request_parsing.Query(req)
+        after, limit = pagination.wanted(query)
         email = query.text("email", Email, "an e-mail address")
         query.check()
         found, next_after = self._users.page(email, after, limit)
-        pages.link_next(req, resp, next_after)
-        conditional.answer(req, resp, found)
+        pagination.link_next(req, resp, next_after)
+        etags.answer(req, resp, found)
 
     on_head = on_get
 
@@ -107,7 +102,7 @@ class UserResource:
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        conditional.answer(req, resp, self._users.get(user_id, req.context.caller.about))
+        etags.answer(req, resp, self._users.get(user_id, req.context.caller.about))
 
     on_head = on_get
 
@@ -120,11 +115,11 @@ class UserResource:
         allow=WHOLE_USER,
     )
     def on_patch(self, req: Request, resp: Response, user_id: int) -> None:
-        changes = payloads.read(req, UserChanges)
-        once = replies.once(req, replies.shown)
-        expected = conditional.expected(req)
+        changes = request_parsing.read(req, UserChanges)
+        once = responses.once(req, responses.shown)
+        expected = etags.expected(req)
         view = self._users.change(req.context.caller, user_id, changes, expected, once)
-        replies.send(resp, replies.shown(view))
+        responses.send(resp, responses.shown(view))
 
     @operation(
         "Delete a user with every certificate and key",
@@ -134,8 +129,8 @@ class UserResource:
         allow=WHOLE_USER,
     )
     def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
-        once = replies.once(req, replies.gone)
-        self._users.delete(req.context.caller, user_id, conditional.expected(req), once)
+        once = responses.once(req, responses.gone)
+        self._users.delete(req.context.caller, user_id, etags.expected(req), once)
         resp.status = 204
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import BigInteger, bindparam, case, select
 
-from ...crypto import token_format as tokens
+from ...crypto import token_format
 from ...errors import TooManyRequests, Unauthenticated, Unavailable
 from ...gateways.database import EVERYBODY, Database
 from ...models import Token, User
@@ -49,16 +49,16 @@ class Authentication:
         One statement reads the token's row and that user's, unless the token is another user's.
         Raises Unauthenticated.
         """
-        parts = tokens.read(text)
+        parts = token_format.read(text)
         if parts is None:
             raise Unauthenticated("This is no token, or it was not copied as a whole.")
         rows = self._token(id=parts.id, about=about)
         if not rows:
-            tokens.matches(_NOBODYS, parts.secret)
+            token_format.matches(_NOBODYS, parts.secret)
             raise _unknown()
         secret_sha256, kind, user_id, scopes, expires_at, revoked_at, last_used_at = rows[0][:7]
         user_ids, hostnames, *user = rows[0][7:]
-        if not tokens.matches(bytes(secret_sha256), parts.secret) or kind != parts.kind:
+        if not token_format.matches(bytes(secret_sha256), parts.secret) or kind != parts.kind:
             raise _unknown()
         now = self._now()
         if revoked_at is not None:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ...errors import Forbidden
+from ...errors import Forbidden, user_not_found
 from ..principal import Caller
-from ..users.users import user_not_found
 
 Scope = Literal["certificates:read", "certificates:write", "webhooks", "audit:read"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

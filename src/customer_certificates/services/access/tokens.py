@@ -8,8 +8,6 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
-    and_,
     bindparam,
     delete,
     func,
@@ -19,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 
-from ...crypto import token_format as tokens
+from ...crypto import token_format
 from ...crypto.token_format import TokenKind
 from ...errors import Conflict, Finding, Forbidden, Invalid, Malformed, NotFound
 from ...gateways.database import EVERYBODY, Database, Transaction
@@ -30,7 +28,8 @@ from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit, Outcome
 from ..principal import Caller
 from ..quotas.limits import require_of
-from ..users.users import Name, locked_user
+from ..user_lock import locked_user
+from ..users.users import Name
 from .permissions import SCOPES, Scope
 
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
@@ -164,7 +163,7 @@ class Tokens:
             raise Forbidden("An e-mail address and a password make tokens of that user alone.")
         user_id = caller.user_id if caller.kind == "user" else new.user_id
         hostnames = _checked(new, user_id)
-        secret, now = tokens.new_secret(), self._now()
+        secret, now = token_format.new_secret(), self._now()
         values = {
             "kind": new.kind,
             "user_id": user_id,
@@ -172,7 +171,7 @@ class Tokens:
             "scopes": " ".join(scope for scope in SCOPES if scope in new.scopes),
             "user_ids": _json(new.user_ids and sorted({*new.user_ids})),
             "hostnames": _json(hostnames),
-            "secret_sha256": tokens.digest(secret),
+            "secret_sha256": token_format.digest(secret),
             "created_at": now,
             "expires_at": now + timedelta(days=new.expires_in_days),
             "by_password": caller.password_hash is not None,
@@ -199,7 +198,7 @@ class Tokens:
                 detail=detail,
             )
         view = _view((token_id, *(values.get(name) for name in _SHOWN[1:])))
-        text = tokens.write(new.kind, token_id, secret)
+        text = token_format.write(new.kind, token_id, secret)
         return NewTokenView(**msgspec.structs.asdict(view), token=text)
 
     def page(
@@ -269,11 +268,6 @@ def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
     return sorted({normal for _, normal in names if normal}) or None
 
 
-def is_valid(now: Any) -> ColumnElement[bool]:
-    """Whether a token opens anything at the time `now`."""
-    return and_(Token.revoked_at.is_(None), Token.expires_at > now)
-
-
 def _require_room(session: Transaction, user_id: int, now: datetime) -> None:
     """Locks the user's row. Raises Conflict if one more token exceeds the user's quota.
 
@@ -281,9 +275,9 @@ def _require_room(session: Transaction, user_id: int, now: datetime) -> None:
     """
     locked_user(session, user_id)
     of_user = Token.user_id == user_id
-    valid = session.execute(select(func.count()).where(of_user, is_valid(now))).scalar_one()
+    valid = session.execute(select(func.count()).where(of_user, Token.is_valid(now))).scalar_one()
     require_of(session, user_id, "tokens", valid + 1)
-    dead = select(Token.id).where(of_user, not_(is_valid(now))).order_by(Token.id.desc())
+    dead = select(Token.id).where(of_user, not_(Token.is_valid(now))).order_by(Token.id.desc())
     session.execute(
         delete(Token)
         .where(Token.id.in_(dead.offset(_DEAD)))

@@ -2,9 +2,9 @@
 
 from sqlalchemy import BigInteger, bindparam, literal, or_, select
 
+from ...errors import user_not_found
 from ...gateways.database import Database
 from ...models import AuditEntry, AuditHead, User
-from ..users.users import user_not_found
 from .hash_chain import NOBODY
 from .views import SHOWN, AuditView, audit_view
 

@@ -7,11 +7,11 @@ from sqlalchemy import BigInteger, Select, Text, and_, bindparam, case, select, 
 
 from ...gateways.database import Database
 from ...gateways.database.prepared import Row
-from ...gateways.database.sql_functions import array_of, ids_as_json, ids_of
+from ...gateways.database.sql_functions import array_of, ids_as_json, ids_of, names_of
 from ...models import Certificate, CertificateHostname, HostnameClaim, PrivateKey, UserKey
 from ...pki.names.hostnames import wildcard_of
 from ...pki.selection import Candidate, key_type_of
-from ..hostnames.claims import OF_CLAIM, names_of
+from ..hostnames.claims import OF_CLAIM
 from ..keys.data_keys import WRAPPED
 
 _MOST_WITH_CHAINS = 8

@@ -18,6 +18,7 @@ from sqlalchemy import (
     true,
 )
 
+from ...errors import user_not_found
 from ...gateways.cache.page_cache import Page, Pages
 from ...gateways.database import Database
 from ...gateways.database.prepared import Prepared, Row
@@ -25,10 +26,10 @@ from ...gateways.database.sql_functions import likely, size_of
 from ...models import Certificate, CertificateHostname, User
 from ...pki.names.hostnames import normalise, wildcard_of
 from ...pki.submission import Trust
+from ..etags import Tags, encode, tag_of_revision
 from ..principal import KnownUser
 from ..revisions import Revisions
-from ..users.users import user_not_found
-from .views import SHOWN, CertificateView, Status, Tags, certificate_view, encode, tag_of_revision
+from .views import SHOWN, CertificateView, Status, certificate_view
 
 # A page ends early once its texts are this large (in bytes; SQLite counts characters): a thousand
 # certificates of the largest size would be a quarter of a gigabyte.

@@ -8,10 +8,9 @@ from sqlalchemy import BigInteger, DateTime, Text, bindparam, select
 
 from ...errors import Conflict, Finding
 from ...gateways.database import Database, Transaction
-from ...gateways.database.sql_functions import items_of
+from ...gateways.database.sql_functions import as_json, items_of, names_of
 from ...models import Certificate, CertificateHostname, PrivateKey, Serving, Terminator
 from ...pki.names.hostnames import wildcard_of
-from ..hostnames.claims import as_json, names_of
 from ..hostnames.preview import lost
 from .candidates import DECIDING, OF_KEY, candidate_of
 from .versions.renewal_rules import is_served

@@ -9,12 +9,13 @@ from sqlalchemy import bindparam, insert, select
 from ...errors import Finding
 from ...gateways.database import Call, ConstraintBroken, Database
 from ...gateways.database.prepared import Row
+from ...gateways.database.sql_functions import names_of
 from ...models import CONTENT, Certificate
 from ...pki.submission import Examined
 from ..access.permissions import require_may_grant
 from ..audit.log import Audit
+from ..etags import Tags, require, require_view, tag_of_revision
 from ..events.log import CertificateState, Events, state_of
-from ..hostnames.claims import names_of
 from ..hostnames.findings import without_hostname_findings
 from ..hostnames.ownership import Hostnames, evidence_of, evidence_of_row
 from ..hostnames.preview import Replaced
@@ -24,7 +25,7 @@ from ..keys.private_keys import PrivateKeys
 from ..principal import Caller
 from ..quotas.usage import Usage, of_new, require_room
 from ..revisions import Revisions
-from ..users.users import locked_user
+from ..user_lock import locked_user
 from .contents import certificate_not_found, certificate_path, content_of, locked_certificate
 from .details import detail_of, with_serving
 from .intermediates import Intermediates
@@ -34,18 +35,7 @@ from .served_names import ServedNames
 from .validation import Inspection
 from .versions.pending import PendingVersions, shown
 from .versions.renewal_rules import candidate_of_content, requested_time, require_served_at
-from .views import (
-    CertificateView,
-    CheckView,
-    ServingView,
-    Tags,
-    UploadView,
-    reason_of,
-    require,
-    require_view,
-    tag_of_revision,
-    view_of,
-)
+from .views import CertificateView, CheckView, ServingView, UploadView, reason_of, view_of
 
 # With more, an upload is committed alone: its transaction takes some hundred milliseconds.
 _MANY_HOSTNAMES = 100

@@ -1,14 +1,13 @@
-"""What the outside is shown of a row, as bytes, and the entity tags that name those bytes."""
+"""Certificates as clients see them."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from ...errors import Finding, PreconditionFailed
+from ...errors import Finding
 from ...models import Certificate
 from ...pki.selection import Candidate, NotServableReason, why_not_servable
 from ...pki.submission import (
@@ -27,15 +26,10 @@ from ...pki.submission import (
     NotServable,
     Trust,
 )
+from ..etags import encode, tag_of
 from ..hostnames.preview import HostnameChanges
 
-# Part of every tag and of every cached page's name: raise it when what a list shows changes, so
-# that neither a client nor another version of the service takes the old form for the new.
-REPRESENTATION = 3
-
 Status = Literal["active", "inactive", "expired", "not_yet_valid"]
-
-encode = msgspec.json.Encoder().encode
 
 _PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
 
@@ -67,26 +61,6 @@ _ChainPem = Annotated[
         examples=[_PEM],
     ),
 ]
-
-
-class UserView(msgspec.Struct, kw_only=False):
-    """A user, without anything secret."""
-
-    id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
-    name: Annotated[str, Meta(description="What to call the user.", examples=["Ada Lovelace"])]
-    email: Annotated[str, Meta(description="As it was last written.", examples=["ada@example.com"])]
-    email_verified: Annotated[
-        bool,
-        Meta(
-            description="Whether the address is known to be the user's; no notice is mailed to it "
-            "before.",
-            examples=[False],
-        ),
-    ]
-    created_at: Annotated[
-        datetime,
-        Meta(tz=True, description="When it was registered.", examples=["2026-11-23T09:30:00Z"]),
-    ]
 
 
 class PendingView(msgspec.Struct):
@@ -315,23 +289,6 @@ def status_of(
     return "active" if active else "inactive"
 
 
-class Tags(frozenset[str]):
-    """The entity tags of an `If-Match` or `If-None-Match` header; `*` stands for any."""
-
-    def admit(self, tag: str) -> bool:
-        """Whether `tag` is among them."""
-        return "*" in self or tag in self
-
-    def admit_content(self, tag: str) -> bool:
-        """Whether `tag` is, or one of `detailed` that begins with it."""
-        return self.admit(tag) or any(one.partition("-")[0] == tag for one in self)
-
-
-def tag_of(body: bytes) -> str:
-    """The entity tag of a representation that is named by its content."""
-    return blake2b(body, digest_size=16).hexdigest()
-
-
 def detailed(view: CertificateView, serving: list[ServingView]) -> tuple[str, bytes]:
     """The entity tag and the bytes of a certificate with what serves it.
 
@@ -343,23 +300,3 @@ def detailed(view: CertificateView, serving: list[ServingView]) -> tuple[str, by
     if serving:
         tag += f"-{tag_of(encode(serving))}"
     return tag, encode(CertificateDetail(**msgspec.structs.asdict(view), serving=serving))
-
-
-def tag_of_revision(revision: bytes) -> str:
-    """The entity tag of a list that is named by its revision."""
-    return f"{REPRESENTATION}-{revision.hex()}"
-
-
-def require(expected: Tags | None, tag: str) -> None:
-    """Raises PreconditionFailed where the caller expected another state than `tag` names."""
-    if expected is not None and not expected.admit(tag):
-        raise PreconditionFailed(
-            "It has changed since it was read (If-Match names another state). "
-            "Read it again, then decide."
-        )
-
-
-def require_view(expected: Tags | None, view: Any) -> None:
-    """`require` for a representation that is named by its content; free where none is expected."""
-    if expected is not None and not expected.admit_content(tag := tag_of(encode(view))):
-        require(expected, tag)

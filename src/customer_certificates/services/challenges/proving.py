@@ -20,7 +20,7 @@ from ..hostnames.claims import HostnameClaims
 from ..hostnames.notices import HostnameNotices, NoticeKind
 from ..hostnames.ownership import Hostnames
 from ..principal import Caller
-from ..users.users import locked_user
+from ..user_lock import locked_user
 from .checks import Checked, Checks, Tokens
 from .views import tokens_of
 

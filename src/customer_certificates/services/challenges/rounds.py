@@ -13,12 +13,11 @@ from sqlalchemy import DateTime, Text, bindparam, func, null, select, update
 from ...errors import Conflict, NotFound, Unavailable
 from ...gateways.database import EVERYBODY, Database, Transaction
 from ...gateways.database.prepared import Row
-from ...gateways.database.sql_functions import ids_as_json, ids_of, items_of
+from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, items_of
 from ...models import HostnameChallenge, HostnameClaim
-from ..hostnames.claims import as_json
 from ..hostnames.notices import HostnameNotices
 from ..principal import Caller
-from ..users.users import locked_user
+from ..user_lock import locked_user
 from .checks import Tokens
 from .limits import CheckLimits
 from .proving import RECHECKED, Proving, Target

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import func, select
 
-from ...errors import Conflict, Finding, NotFound, TooManyRequests
+from ...errors import Conflict, Finding, NotFound, TooManyRequests, user_not_found
 from ...gateways.admission.limiter import TENANT, Slots
 from ...gateways.database import Database, Transaction
 from ...models import HostnameChallenge, HostnameClaim, User
@@ -17,7 +17,7 @@ from ..hostnames.changes import OwnershipRules
 from ..hostnames.refusals import require_allowed
 from ..principal import Caller
 from ..quotas.limits import require_of
-from ..users.users import locked_user, user_not_found
+from ..user_lock import locked_user
 from .checks import Checks, Tokens
 from .limits import CheckLimits
 from .proving import Proving, challenge_path, next_check, target_of
@@ -197,16 +197,11 @@ def _is_owner(session: Transaction, user_id: int, hostname: str) -> bool:
     return session.execute(claim).first() is not None
 
 
-def is_pending(now: Any) -> ColumnElement[bool]:
-    """In SQL: whether a challenge has neither ended nor expired at the time `now`."""
-    state = HostnameChallenge.state
-    # A list of parameters (IN) cannot be prepared.
-    return and_(or_(state == "pending", state == "contesting"), HostnameChallenge.expires_at > now)
-
-
 def _require_quota(session: Transaction, user_id: int, now: datetime) -> None:
     """Raises Conflict if the user has too many pending challenges."""
-    pending = select(func.count()).where(HostnameChallenge.user_id == user_id, is_pending(now))
+    pending = select(func.count()).where(
+        HostnameChallenge.user_id == user_id, HostnameChallenge.is_pending(now)
+    )
     used = session.execute(pending).scalar_one() + 1
     require_of(session, user_id, "pending_challenges", used)
 

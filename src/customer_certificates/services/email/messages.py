@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import idna
 
-from ..hostnames.claims import names_of
+from ...gateways.database.sql_functions import names_of
 
 _SHOWN_NAMES = 20
 _DAY = timedelta(days=1)

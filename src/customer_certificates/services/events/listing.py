@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, delete, func, literal, or_, select
 
+from ...errors import user_not_found
 from ...gateways.database import EVERYBODY, Database
 from ...models import Delivery, Event, User, Webhook
-from ..users.users import user_not_found
 from .log import HOSTNAMES_CHANGED
 from .views import SHOWN, EventView, event_view
 

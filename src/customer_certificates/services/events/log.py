@@ -18,9 +18,8 @@ from sqlalchemy import (
 )
 
 from ...gateways.database import Call, Database, Transaction
-from ...gateways.database.sql_functions import announce, items_of, this_transaction
+from ...gateways.database.sql_functions import announce, as_json, items_of, this_transaction
 from ...models import PENDING, Certificate, Delivery, Event, Webhook
-from ..hostnames.claims import as_json
 
 EventType = Literal[
     "certificate.created",

@@ -9,17 +9,18 @@ from msgspec import Meta
 from sqlalchemy import BigInteger, DateTime, bindparam, literal, select, tuple_, update
 from sqlalchemy.orm import aliased
 
+from ...errors import user_not_found
 from ...gateways.database import Database
+from ...gateways.database.sql_functions import names_of
 from ...models import Certificate, User
 from ...models.expiry_threshold import FORM
 from ...pki.submission import FINGERPRINT, HOSTNAMES, NOT_AFTER
 from ..audit.log import Audit
-from ..certificates.views import Tags, require_view
-from ..hostnames.claims import names_of
+from ..etags import Tags, require_view
 from ..idempotency import ANY_NUMBER, Once
 from ..principal import Caller
 from ..revisions import Revisions
-from ..users.users import locked_user, user_not_found
+from ..user_lock import locked_user
 from .coverage import is_covered
 
 Threshold = Annotated[

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 from zlib import crc32
 
-import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -25,7 +24,13 @@ from sqlalchemy import (
 
 from ...gateways.database import Database, Transaction
 from ...gateways.database.prepared import Prepared, Row
-from ...gateways.database.sql_functions import advisory_lock, from_first_dot, items_of, replacing
+from ...gateways.database.sql_functions import (
+    advisory_lock,
+    as_json,
+    from_first_dot,
+    items_of,
+    replacing,
+)
 from ...models import Certificate, CertificateHostname, HostnameClaim, User
 from ...pki.names.hostnames import wildcard_of
 from ...pki.names.ownership import Claim, Evidence, Existing, covering
@@ -195,16 +200,6 @@ class HostnameClaims:
     def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
         """Whether the user claims the name and has an active certificate for it."""
         return bool(session.run(self._in_use, user_id=user_id, hostnames=as_json([hostname])))
-
-
-def as_json(hostnames: Sequence[str]) -> str:
-    """Names as the statements take them."""
-    return msgspec.json.encode(hostnames).decode()
-
-
-def names_of(hostnames: str) -> list[str]:
-    """Names that a row has as JSON."""
-    return msgspec.json.decode(hostnames, type=list[str])
 
 
 def _write(name: Any, user_id: Any) -> Any:

@@ -8,10 +8,10 @@ from sqlalchemy import BigInteger, DateTime, Text, bindparam, false, insert, lit
 from sqlalchemy.orm import aliased
 
 from ...gateways.database import Database, Transaction
-from ...gateways.database.sql_functions import announce, items_of, this_transaction
+from ...gateways.database.sql_functions import announce, as_json, items_of, this_transaction
 from ...models import Certificate, CertificateHostname, Event, HostnameClaim, HostnameNotice
 from ..events.log import HOSTNAMES_CHANGED
-from .claims import OF_CLAIM, as_json
+from .claims import OF_CLAIM
 
 # released: the name is no longer the user's. transferred: it is the user's now, and was another
 # user's, or was granted. contested: another user proved control of it as well; contest_closed: it

@@ -8,16 +8,15 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import BigInteger, Select, Text, bindparam, select
 
-from ...errors import Conflict, Finding
+from ...errors import Conflict, Finding, user_not_found
 from ...gateways.database import EVERYBODY, Database, Transaction
 from ...gateways.database.prepared import Row
-from ...gateways.database.sql_functions import items_of
+from ...gateways.database.sql_functions import as_json, items_of
 from ...models import Certificate, CertificateHostname, HostnameClaim, User
 from ...pki.names.ownership import Proof, covering
 from ..audit.log import Audit
 from ..principal import Caller
-from ..users.users import locked_user, user_not_found
-from .claims import as_json
+from ..user_lock import locked_user
 from .ownership import Hostnames
 
 _Time = Annotated[datetime, Meta(tz=True)]

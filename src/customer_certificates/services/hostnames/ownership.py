@@ -6,11 +6,11 @@ from typing import Any, Literal, NamedTuple
 
 from ...errors import NotFound
 from ...gateways.database import Database, Transaction
+from ...gateways.database.sql_functions import names_of
 from ...models import CONTENT, Certificate
 from ...pki.names.ownership import UNPROVEN, Claim, Evidence, public_ca, strongest
 from .certificate_hostnames import CertificateHostnames
 from .changes import OwnershipChanges, OwnershipRules, wildcards_above
-from .claims import names_of
 from .preview import HostnameChanges, Replaced, ServedHostnames
 from .refusals import require_allowed, taken
 

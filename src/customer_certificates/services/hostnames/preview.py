@@ -8,11 +8,10 @@ from msgspec import Meta
 from sqlalchemy import BigInteger, Text, bindparam, select
 
 from ...gateways.database import Database
-from ...gateways.database.sql_functions import items_of
+from ...gateways.database.sql_functions import as_json, items_of
 from ...models import Certificate, CertificateHostname
 from ...pki.names.hostnames import wildcard_of
 from ...pki.names.ownership import Decision
-from .claims import as_json
 
 _Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
 

@@ -15,13 +15,12 @@ from sqlalchemy import bindparam, select
 
 from ...crypto.sealed_format import DataKey
 from ...crypto.secret import Secret
-from ...errors import Unavailable
+from ...errors import Unavailable, user_not_found
 from ...gateways.database import Call, ConstraintBroken, Database
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_new
 from ...gateways.master_keys import MasterKeys, WrongMasterKey
 from ...models import UserKey
-from ..users.users import user_not_found
 from .secret_cache import AtHand, Present, present_in
 
 _KEY_BYTES = 32

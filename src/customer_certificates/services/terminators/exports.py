@@ -13,7 +13,7 @@ from ...gateways.database import Database
 from ...pki.placeholders import placeholder
 from ...pki.selection import Candidate, best, decide
 from ..certificates.candidates import Candidates, Servable
-from ..certificates.views import encode, tag_of
+from ..etags import encode, tag_of
 from ..principal import Caller, Reach
 from .key_release import ServedKeys
 from .traefik_selection import TraefikSelection

@@ -24,6 +24,7 @@ from ...gateways.database.sql_functions import (
     ids_as_json,
     ids_of,
     lineage,
+    names_of,
     oldest_transaction,
     size_of,
 )
@@ -33,9 +34,8 @@ from ...pki.names.hostnames import wildcard_of
 from ...pki.selection import Candidate, why_not_servable
 from ...pki.submission import FINGERPRINT, Trust
 from ..certificates.candidates import Candidates, Servable
-from ..certificates.views import encode
+from ..etags import encode
 from ..events.log import HOSTNAMES_CHANGED
-from ..hostnames.claims import names_of
 from ..principal import Caller, Reach
 from .feed_cursors import Cursor, read
 from .key_release import ServedKeys

@@ -8,8 +8,8 @@ from msgspec import Meta
 from sqlalchemy import BigInteger, bindparam, select
 
 from ...gateways.database import Database
+from ...gateways.database.sql_functions import names_of
 from ...models import Terminator
-from ..hostnames.claims import names_of
 from .feed import Feed
 
 

@@ -7,11 +7,11 @@ from sqlalchemy import BigInteger, DateTime, bindparam, select
 
 from ...config import ProbeAddress
 from ...gateways.database import Database
+from ...gateways.database.sql_functions import names_of
 from ...gateways.tls_probe import ProbeFailure
 from ...models import Certificate, Event
 from ...pki.selection import best, decide
 from ..certificates.candidates import Candidates, Found
-from ..hostnames.claims import names_of
 from ..principal import Caller
 from .reports import Report, Reported, ServingStates
 

@@ -10,12 +10,11 @@ from sqlalchemy import BigInteger, bindparam, delete, func, insert, or_, select,
 
 from ...errors import Conflict, NotFound
 from ...gateways.database import EVERYBODY, Call, Database, Transaction
-from ...gateways.database.sql_functions import ids_as_json, ids_of, replacing
+from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, names_of, replacing
 from ...models import Certificate, Serving, Terminator, Token, User
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..events.log import CertificateState, Events
-from ..hostnames.claims import as_json, names_of
 from ..idempotency import ANY_NUMBER, Once
 from ..principal import Caller
 from ..quotas.limits import DEFAULTS, exceeded, require

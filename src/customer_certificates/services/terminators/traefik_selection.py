@@ -9,13 +9,12 @@ from sqlalchemy import BigInteger, bindparam, select
 
 from ...errors import Conflict
 from ...gateways.database import Database
-from ...gateways.database.sql_functions import ids_as_json, ids_of, size_of
+from ...gateways.database.sql_functions import ids_as_json, ids_of, names_of, size_of
 from ...models import Certificate, PrivateKey
 from ...pki.names.hostnames import wildcard_of
 from ...pki.names.traefik import common_names
 from ...pki.selection import Candidate, best, decide
 from ..certificates.candidates import DECIDING, OF_KEY, OWNED_NAMES, candidate_of
-from ..hostnames.claims import names_of
 from ..principal import Reach
 
 # Traefik fetches the configuration as a whole, every few seconds. Each request reads all active

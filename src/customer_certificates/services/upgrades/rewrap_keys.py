@@ -14,7 +14,7 @@ from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..keys import data_keys
 from ..principal import Caller
-from ..webhooks import secrets as webhook_secrets
+from ..webhooks import secrets
 
 _BATCH = 100
 
@@ -35,7 +35,7 @@ class Rewrapping:
                 audit,
                 WebhookSecret,
                 WebhookSecret.webhook_id,
-                webhook_secrets.associated_of,
+                secrets.associated_of,
             ),
         )
 

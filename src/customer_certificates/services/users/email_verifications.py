@@ -13,12 +13,14 @@ from ...errors import Conflict, Finding, TooManyRequests
 from ...gateways.database import Database
 from ...models import EmailVerificationLink, User
 from ..audit.log import Audit
-from ..certificates.views import Tags, UserView, require_view
+from ..etags import Tags, require_view
 from ..events.log import Events
 from ..idempotency import ANY_NUMBER, Once
 from ..principal import Caller
+from ..user_lock import locked_user
 from .address_verification import AddressVerification
-from .users import locked_user, view_of_user
+from .users import view_of_user
+from .views import UserView
 
 _VERIFY = "user.verify_email"
 _SEND = "user.send_verification"

@@ -8,18 +8,17 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import DateTime, bindparam, func, select
 
+from ...errors import user_not_found
 from ...gateways.database import Database
 from ...gateways.database.prepared import Row
 from ...models import HostnameChallenge, HostnameClaim, KeptAnswer, Terminator, Token, User, Webhook
-from ..access.tokens import is_valid
 from ..audit.log import Audit
-from ..certificates.views import Tags, require_view
-from ..challenges.service import is_pending
+from ..etags import Tags, require_view
 from ..idempotency import ANY_NUMBER, KEPT_FOR, Once
 from ..principal import Caller
 from ..quotas.limits import DEFAULTS, QUOTAS, Quota, overrides_of
 from ..quotas.usage import COUNTERS
-from .users import locked_user, user_not_found
+from ..user_lock import locked_user
 
 _Limit = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 _Override = Annotated[
@@ -161,8 +160,8 @@ def _state() -> Any:
         "versions": versions,
         "hostnames": hostnames,
         "unproven_hostnames": number(HostnameClaim, HostnameClaim.proof == "none"),
-        "pending_challenges": number(HostnameChallenge, is_pending(now)),
-        "tokens": number(Token, is_valid(now)),
+        "pending_challenges": number(HostnameChallenge, HostnameChallenge.is_pending(now)),
+        "tokens": number(Token, Token.is_valid(now)),
         "webhooks": number(Webhook),
         "idempotency_records": number(KeptAnswer, KeptAnswer.kept_at > expired),
         "terminator_names": number(Terminator),

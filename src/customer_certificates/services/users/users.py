@@ -8,24 +8,25 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import BigInteger, DateTime, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
-from ...errors import Conflict, Finding, NotFound
+from ...errors import Conflict, Finding, user_not_found
 from ...gateways.database import EVERYBODY, Database, Transaction
 from ...models import NEVER, Token, User, email_key, new_revision
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
-from ..certificates.views import Tags, UserView, require_view
 from ..challenges.contests import Contests
+from ..etags import Tags, require_view
 from ..events.log import Events
 from ..hostnames.ownership import Hostnames
 from ..idempotency import ANY_NUMBER, Once
 from ..principal import Caller, KnownUser
 from ..rate_counts import RateCounts
+from ..user_lock import locked_user
 from .address_verification import AddressVerification
 from .password_hashing import Passwords
 from .password_rules import require_strong
 from .registrations import Registrations
+from .views import UserView
 
 # RFC 5322, 3.4.1, with RFC 6531: dot-atoms, so that nothing in an address needs quotes or ends it.
 # Characters that are not seen, or that turn others around, are no part of one.
@@ -334,19 +335,6 @@ class Users:
             return {}
         wait = self._verification.queue(session, caller, user)
         return {"verification_mail": "queued" if wait is None else "limited"}
-
-
-def locked_user(session: Session, user_id: int) -> User:
-    """The user's row, locked until the transaction ends: it puts a user's writes in order."""
-    user = session.get(User, user_id, with_for_update=True)
-    if user is None:
-        raise user_not_found(user_id)
-    return user
-
-
-def user_not_found(user_id: int) -> NotFound:
-    """The refusal for a user that is not there."""
-    return NotFound(f"There is no user {user_id}.")
 
 
 def _sent(changes: UserChanges) -> list[str]:

@@ -8,18 +8,18 @@ import msgspec
 from msgspec import UNSET
 from sqlalchemy import BigInteger, and_, bindparam, func, insert, null, or_, select, update
 
-from ...errors import Conflict, Finding, Invalid, NotFound
+from ...errors import Conflict, Finding, Invalid, NotFound, user_not_found
 from ...gateways.database import EVERYBODY, Database, Tenant, Transaction
 from ...gateways.outbound_http import Outbound, TargetForbidden
 from ...models import PENDING, Delivery, User, Webhook
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
-from ..certificates.views import Tags, require_view
+from ..etags import Tags, require_view
 from ..events.log import Events
 from ..idempotency import ANY_NUMBER, Once
 from ..principal import Caller
 from ..quotas.limits import DEFAULTS, exceeded, require_of
-from ..users.users import locked_user, user_not_found
+from ..user_lock import locked_user
 from .disabling import webhook_path
 from .queue import first_pending
 from .secrets import BOTH_SIGN_FOR, WebhookSecrets

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 
-from .. import hooks as commands
+from .. import hooks
 from ..files.folder import Folder
 from ..hooks import CommandFailed, PublishingFailure
 from ..state import State
@@ -123,7 +123,7 @@ class Listing:
 
     def _why_refused(self) -> str | None:
         try:
-            commands.run(self._check)
+            hooks.run(self._check)
         except CommandFailed as failure:
             return str(failure)
         return None

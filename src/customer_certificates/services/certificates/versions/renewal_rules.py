@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from ....errors import Conflict, Finding, Invalid
+from ....gateways.database.sql_functions import names_of
 from ....models import Certificate
 from ....pki.selection import Candidate, key_type_of, why_not_servable
-from ...hostnames.claims import names_of
 from ...hostnames.preview import lost
 from ..servability import explained
 from ..views import PendingView

@@ -15,6 +15,7 @@ from ....pki.names.ownership import Evidence
 from ....pki.submission import Examined
 from ...access.permissions import require_may_grant
 from ...audit.log import Audit, Outcome
+from ...etags import Tags, require_view
 from ...events.log import Events, EventType, state_of
 from ...hostnames.ownership import Hostnames, evidence_of, evidence_of_row
 from ...idempotency import ANY_NUMBER, Once
@@ -28,7 +29,7 @@ from ..contents import certificate_not_found, certificate_path, content_of, lock
 from ..intermediates import Intermediates
 from ..requests import Replacement, Rollback
 from ..validation import Inspection
-from ..views import SHOWN, CertificateView, Tags, certificate_view, require_view, view_of
+from ..views import SHOWN, CertificateView, certificate_view, view_of
 from .pending import PendingVersions, content_of_row, pending_state, schedule_activation
 from .renewal_rules import (
     candidate_of_content,

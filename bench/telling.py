@@ -20,7 +20,7 @@ import msgspec
 import psycopg
 import sqlalchemy as sa
 
-from customer_certificates.composition.keys import master_keys_of
+from customer_certificates.composition import Services
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import Call, Database, migration_engine
 from customer_certificates.gateways.database.schema import migrate
@@ -79,7 +79,7 @@ def lines(server: str, folder: Path, figures: dict[Figure, float]) -> Iterator[s
     # Who records is not what is measured, and does not wait for the disk.
     unsafe = f"{config.database_url}?options=-c%20synchronous_commit%3Doff"
     database = Database(unsafe, Metrics(None), threads=4)
-    master_keys = master_keys_of(config)
+    master_keys = Services(config).master_keys
     yield f"{recording.cost(database, engine, master_keys, _ROUNDS)}, told to nobody"
     with _process("receive") as receiver:
         assert receiver.stdout
@@ -134,7 +134,7 @@ def _as_they_happen(took: float, receipts: list[tuple[float, float]]) -> str:
 
 def _add_webhook(database: Database, config: Config, url: str, user_id: int | None = None) -> None:
     """A user's endpoint, or one that hears of all users."""
-    secrets = WebhookSecrets(database, master_keys_of(config), now)
+    secrets = WebhookSecrets(database, Services(config).master_keys, now)
     with database.begin("*") as session:
         webhook = Webhook(
             user_id=user_id,

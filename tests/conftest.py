@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import Application, create_app
-from customer_certificates.composition.keys import master_keys_of
+from customer_certificates.composition import Services
 from customer_certificates.config import Config
 from customer_certificates.gateways.database import Database, sqlite
 from customer_certificates.gateways.database.schema import migrate
@@ -73,7 +73,7 @@ class Backend:
     def named(self) -> dict[str, str]:
         """The database and the master key, as the profile prd wants them named."""
         config = self.config()
-        master_keys_of(config).close()  # makes it where there is none
+        Services(config).master_keys.close()  # creates the file if there is none
         master_key = config.data_dir / "master-key"
         return {"CC_DATABASE_URL": self.database_url, "CC_MASTER_KEY": f"file:{master_key}"}
 
@@ -345,7 +345,7 @@ def stored_keys(backend: Backend, engine: sa.Engine) -> StoredKeys:
 @pytest.fixture(scope="session")
 def master_keys(backend: Backend) -> MasterKeys:
     """The master keys that the services of this backend use."""
-    return master_keys_of(backend.config())
+    return Services(backend.config()).master_keys
 
 
 @pytest.fixture(scope="session")

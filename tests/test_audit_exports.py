@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
-from customer_certificates.composition.maintenance import Verified, export_heads, verify_audit
 from customer_certificates.config import Config
 from customer_certificates.crypto.ed25519 import Signer, new_key
+from customer_certificates.maintenance.audit import Verified, export_heads, verify_audit
 from customer_certificates.models import AuditExport, AuditHead
 from customer_certificates.services.audit.exports import hash_of_file
 from customer_certificates.services.audit.hash_chain import canonical, time_of

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.composition.keys import rewrap
 from customer_certificates.config import Config
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.gateways.master_keys import MasterKeys, make, open_master_keys
+from customer_certificates.maintenance.keys import rewrap
 from customer_certificates.models import UserKey
 from customer_certificates.services.keys.data_keys import associated_of
 

@@ -16,9 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates import cli
-from customer_certificates.composition import keys
 from customer_certificates.gateways.database import Database, migration_engine
 from customer_certificates.gateways.database.schema import SchemaError, overwrite_freed
+from customer_certificates.maintenance import keys
 from customer_certificates.models import NEVER
 
 from .conftest import Backend

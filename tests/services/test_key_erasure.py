@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import create_app
-from customer_certificates.composition.keys import rewrap
 from customer_certificates.gateways.database import EVERYBODY, Database, migration_engine
 from customer_certificates.gateways.master_keys import make
 from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.maintenance.keys import rewrap
 from customer_certificates.models import PrivateKey, UserKey, WebhookSecret
 from customer_certificates.services.keys.erasure import KeyErasure
 

@@ -9,7 +9,10 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
 from falcon.testing import TestClient
 
-from customer_certificates.composition.examinations import examine_serve_windows, examine_unread
+from customer_certificates.maintenance.stored_certificates import (
+    examine_serve_windows,
+    examine_unread,
+)
 from customer_certificates.models import Certificate, HostnameClaim, UnsealedKey, User
 
 from .. import hostile

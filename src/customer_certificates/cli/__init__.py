@@ -43,11 +43,11 @@ def serve() -> None:
     config = _config()
     with metrics_folder():
         from ..app import enter_mode
-        from ..composition.keys import KeysError, require_usable
         from ..errors import Unavailable
         from ..gateways.database.modes import ModeError
         from ..gateways.database.schema import SchemaError, require_head, require_walled
         from ..gateways.master_keys import MasterKeyError
+        from ..maintenance.keys import KeysError, require_usable
         from ..server.tls_files import TlsFileError
 
         try:
@@ -90,13 +90,17 @@ def work() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to this version: its schema (alembic upgrade head), then its content."""
-    from ..composition.examinations import examine_proofs, examine_serve_windows, examine_unread
-    from ..composition.keys import expect_remains, seal_unsealed
-    from ..composition.maintenance import count_usage
     from ..errors import Unavailable
     from ..gateways.database.schema import SchemaError
     from ..gateways.database.schema import migrate as run
     from ..gateways.master_keys import MasterKeyError
+    from ..maintenance.keys import expect_remains, seal_unsealed
+    from ..maintenance.records import count_usage
+    from ..maintenance.stored_certificates import (
+        examine_proofs,
+        examine_serve_windows,
+        examine_unread,
+    )
 
     config = _config()
     try:
@@ -208,7 +212,7 @@ def _config() -> Config:
 
 @contextmanager
 def _tokens(*, creates: bool = False) -> Iterator["Tokens"]:
-    from ..composition.maintenance import tokens_of
+    from ..composition import Services
     from ..errors import Refusal
     from ..gateways.database.modes import ModeError, require_credentials
     from ..gateways.database.schema import SchemaError, require_head
@@ -221,8 +225,8 @@ def _tokens(*, creates: bool = False) -> Iterator["Tokens"]:
             require_credentials(
                 config.database_url, config.profile, asks_credentials=config.asks_credentials
             )
-        with tokens_of(config) as service:
-            yield service
+        with Services.of_command(config, threads=1) as services:
+            yield services.tokens
     except (SchemaError, ModeError, Refusal) as error:
         _stop(error)
 

@@ -45,7 +45,7 @@ def rewrap(
 
     The service goes on meanwhile. Exits with 1 where some are left on another master key.
     """
-    from ..composition.keys import rewrap as run
+    from ..maintenance.keys import rewrap as run
 
     def told(done: int, of: int) -> None:
         if progress:
@@ -63,7 +63,7 @@ def status() -> None:
 
     Exits with 1 while some are on another than CC_MASTER_KEY: it cannot be retired yet.
     """
-    from ..composition.keys import counts
+    from ..maintenance.keys import counts
 
     with _explained():
         config = Config.from_environ()
@@ -82,9 +82,9 @@ def _show(counts: dict[str, int]) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    from ..composition.keys import KeysError
     from ..errors import Unavailable
     from ..gateways.master_keys import MasterKeyError
+    from ..maintenance.keys import KeysError
 
     try:
         yield

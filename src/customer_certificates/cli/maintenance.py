@@ -34,7 +34,7 @@ def verify(
     Without the heads that `audit export` writes, a chain that was written anew as a whole, or cut
     off together with its end, cannot be told from a good one.
     """
-    from ..composition.maintenance import verify_audit
+    from ..maintenance.audit import verify_audit
 
     with _configured() as config:
         tell_target(config)
@@ -65,7 +65,7 @@ def export(
 
     The first time all chains, afterwards those with entries since the newest export in DIR.
     """
-    from ..composition.maintenance import export_heads
+    from ..maintenance.audit import export_heads
 
     with _configured() as config:
         if not quiet:
@@ -78,7 +78,7 @@ def clean() -> None:
 
     Also counts again what each user stores, for the quotas, and corrects counters that are wrong.
     """
-    from ..composition.maintenance import clean as run
+    from ..maintenance.records import clean as run
 
     with _configured() as config:
         cleaned = run(config)

@@ -10,6 +10,7 @@ from ..errors import Forbidden, Unauthenticated
 from ..services.access.authentication import Authentication
 from ..services.access.permissions import OPERATORS, Rights, require
 from ..services.principal import Caller
+from ..web.operations import rights_of
 from .ip_networks import Network, Networks, is_forwarded
 
 _BEARER = 'Bearer realm="customer-certificates"'
@@ -46,7 +47,7 @@ class Authenticated:
         operation = getattr(responder, "__operation__", None)
         if operation is None:
             raise Forbidden("Nobody may do this: it is not said who may.")
-        rights: Rights = operation.allow
+        rights = rights_of(resource, operation)
         context = req.context
         if rights.anybody or (rights.registers and self._registration_is_open):
             context.caller = Caller("anybody", context.request_id, context.peer)
@@ -109,7 +110,9 @@ def _is_public(resource: object) -> bool:
         for name in dir(resource)
         if name.startswith("on_")
     )
-    return any(operation is not None and operation.allow.anybody for operation in operations)
+    return any(
+        operation is not None and rights_of(resource, operation).anybody for operation in operations
+    )
 
 
 def _email_and_password(credentials: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from falcon import Request, Response
 
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
-from ..services.access.permissions import Rights
+from ..services.access.permissions import OPERATORS, users
 from ..services.etags import encode
 from ..services.idempotency import Reply
 from ..services.webhooks.endpoints import Webhooks
@@ -22,7 +22,6 @@ from ..web import (
     request_parsing,
     responses,
 )
-from ..web.openapi import Route
 from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
@@ -47,222 +46,276 @@ _EVENTS_AFTER = Parameter(
     "Only deliveries of events with a greater id: the last `event_id` of the page before.",
     {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
 )
+_OF_USER = users("webhooks")
 
 
-def webhook_routes(
-    above: str, whose: str, webhooks: Webhooks, redelivery: Redelivery, allow: Rights
-) -> list[Route]:
-    """The routes of the webhooks below `above`: a user's, or operators'. `allow` says who may, and
-    operations are named after `whose` they are."""
+class WebhooksResource:
+    """Endpoints that are told of events."""
 
-    class WebhooksResource:
-        """Endpoints that are told of events."""
+    allow = OPERATORS
 
-        @operation(
-            "Make a webhook",
-            {
-                201: Answer(
-                    "Made. The secret is shown this once.", NewWebhookView, headers=("Location",)
-                )
-            },
-            description="Its messages are signed as Standard Webhooks has it; docs/events.md says "
-            "what they are and how they are delivered.",
-            body=NewWebhook,
-            refusals=[NotFound, Conflict],
-            allow=allow,
-        )
-        def on_post(self, req: Request, resp: Response, user_id: int | None = None) -> None:
-            new = request_parsing.read(req, NewWebhook)
-            made = webhooks.create(req.context.caller, user_id, new)
-            resp.status = 201
-            resp.location = f"{req.path.rstrip('/')}/{made.id}"
-            resp.set_header("Cache-Control", "no-store")
-            resp.data = encode(made)
+    def __init__(self, webhooks: Webhooks) -> None:
+        self._webhooks = webhooks
 
-        @operation(
-            "List webhooks",
-            {200: Answer("By id, without secrets.", list[WebhookView], headers=("Link",))},
-            parameters=[LIMIT, AFTER],
-            refusals=[NotFound, Invalid],
-            allow=allow,
-        )
-        def on_get(self, req: Request, resp: Response, user_id: int | None = None) -> None:
-            query = request_parsing.Query(req)
-            after, limit = pagination.wanted(query)
-            query.check()
-            found, next_after = webhooks.page(user_id, after, limit)
-            pagination.link_next(req, resp, next_after)
-            resp.data = encode(found)
+    @operation(
+        "Make a webhook",
+        {
+            201: Answer(
+                "Made. The secret is shown this once.", NewWebhookView, headers=("Location",)
+            )
+        },
+        description="Its messages are signed as Standard Webhooks has it; docs/events.md says "
+        "what they are and how they are delivered.",
+        body=NewWebhook,
+        refusals=[NotFound, Conflict],
+    )
+    def on_post(self, req: Request, resp: Response, user_id: int | None = None) -> None:
+        new = request_parsing.read(req, NewWebhook)
+        made = self._webhooks.create(req.context.caller, user_id, new)
+        resp.status = 201
+        resp.location = f"{req.path.rstrip('/')}/{made.id}"
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = encode(made)
 
-        on_head = on_get
+    @operation(
+        "List webhooks",
+        {200: Answer("By id, without secrets.", list[WebhookView], headers=("Link",))},
+        parameters=[LIMIT, AFTER],
+        refusals=[NotFound, Invalid],
+    )
+    def on_get(self, req: Request, resp: Response, user_id: int | None = None) -> None:
+        query = request_parsing.Query(req)
+        after, limit = pagination.wanted(query)
+        query.check()
+        found, next_after = self._webhooks.page(user_id, after, limit)
+        pagination.link_next(req, resp, next_after)
+        resp.data = encode(found)
 
-    class WebhookResource:
-        """One endpoint."""
+    on_head = on_get
 
-        @operation(
-            "Show a webhook",
-            {
-                200: Answer("The webhook.", WebhookView, headers=("ETag",)),
-                304: NOT_MODIFIED,
-            },
-            parameters=[IF_NONE_MATCH],
-            refusals=[NotFound],
-            allow=allow,
-        )
-        def on_get(
-            self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-        ) -> None:
-            etags.answer(req, resp, webhooks.get(user_id, webhook_id))
 
-        on_head = on_get
+class WebhookResource:
+    """One endpoint."""
 
-        @operation(
-            "Change a webhook; pause it, or have it go on",
-            {200: Answer("The webhook as it is now.", WebhookView, headers=("ETag",))},
-            body=WebhookChanges,
-            parameters=[IF_MATCH, IDEMPOTENCY_KEY],
-            refusals=[NotFound, Conflict, PreconditionFailed],
-            allow=allow,
-        )
-        def on_patch(
-            self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-        ) -> None:
-            changes = request_parsing.read(req, WebhookChanges)
-            once, expected = responses.once(req, responses.shown), etags.expected(req)
-            caller = req.context.caller
-            view = webhooks.change(caller, user_id, webhook_id, changes, expected, once)
-            responses.send(resp, responses.shown(view))
+    allow = OPERATORS
 
-        @operation(
-            "Delete a webhook, and all that it was to be told",
-            {204: Answer("Gone.")},
-            parameters=[IF_MATCH, IDEMPOTENCY_KEY],
-            refusals=[NotFound, Conflict, PreconditionFailed],
-            allow=allow,
-        )
-        def on_delete(
-            self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-        ) -> None:
-            once, expected = responses.once(req, responses.gone), etags.expected(req)
-            webhooks.delete(req.context.caller, user_id, webhook_id, expected, once)
-            resp.status = 204
+    def __init__(self, webhooks: Webhooks) -> None:
+        self._webhooks = webhooks
 
-    class WebhookSecretResource:
-        """What an endpoint's messages are signed with."""
+    @operation(
+        "Show a webhook",
+        {
+            200: Answer("The webhook.", WebhookView, headers=("ETag",)),
+            304: NOT_MODIFIED,
+        },
+        parameters=[IF_NONE_MATCH],
+        refusals=[NotFound],
+    )
+    def on_get(
+        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+    ) -> None:
+        etags.answer(req, resp, self._webhooks.get(user_id, webhook_id))
 
-        @operation(
-            "Exchange a webhook's secret",
-            {200: Answer("Exchanged. The new secret is shown this once.", SecretView)},
-            description="For 24 hours messages are signed with both.",
-            refusals=[NotFound, Conflict],
-            allow=allow,
-        )
-        def on_post(
-            self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-        ) -> None:
-            view = webhooks.new_secret(req.context.caller, user_id, webhook_id)
-            resp.set_header("Cache-Control", "no-store")
-            resp.data = encode(view)
+    on_head = on_get
 
-    class WebhookTestResource:
-        """Whether an endpoint works."""
+    @operation(
+        "Change a webhook; pause it, or have it go on",
+        {200: Answer("The webhook as it is now.", WebhookView, headers=("ETag",))},
+        body=WebhookChanges,
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        refusals=[NotFound, Conflict, PreconditionFailed],
+    )
+    def on_patch(
+        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+    ) -> None:
+        changes = request_parsing.read(req, WebhookChanges)
+        once, expected = responses.once(req, responses.shown), etags.expected(req)
+        caller = req.context.caller
+        view = self._webhooks.change(caller, user_id, webhook_id, changes, expected, once)
+        responses.send(resp, responses.shown(view))
 
-        @operation(
-            "Try a webhook",
-            {202: Answer("An event of the type webhook.test is on its way.", TestView)},
-            description="How it went is in the webhook's deliveries.",
-            parameters=[IDEMPOTENCY_KEY],
-            refusals=[NotFound, Conflict],
-            allow=allow,
-        )
-        def on_post(
-            self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-        ) -> None:
-            once = responses.once(req, _accepted)
-            view = webhooks.test(req.context.caller, user_id, webhook_id, once)
-            responses.send(resp, _accepted(view))
+    @operation(
+        "Delete a webhook, and all that it was to be told",
+        {204: Answer("Gone.")},
+        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        refusals=[NotFound, Conflict, PreconditionFailed],
+    )
+    def on_delete(
+        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+    ) -> None:
+        once, expected = responses.once(req, responses.gone), etags.expected(req)
+        self._webhooks.delete(req.context.caller, user_id, webhook_id, expected, once)
+        resp.status = 204
 
-    class DeliveriesResource:
-        """What an endpoint was told."""
 
-        @operation(
-            "List a webhook's deliveries",
-            {200: Answer("By event.", list[DeliveryView], headers=("Link",))},
-            description="Kept as long as their events. Dead letters have the status `dead`.",
-            parameters=[_STATUS, LIMIT, _EVENTS_AFTER],
-            refusals=[NotFound, Invalid],
-            allow=allow,
-        )
-        def on_get(
-            self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-        ) -> None:
-            query = request_parsing.Query(req)
-            status = query.choice("status", Status)
-            after, limit = pagination.wanted(query)
-            query.check()
-            found, next_after = redelivery.page(user_id, webhook_id, status, after, limit)
-            pagination.link_next(req, resp, next_after)
-            resp.data = encode(found)
+class WebhookSecretResource:
+    """What an endpoint's messages are signed with."""
 
-        on_head = on_get
+    allow = OPERATORS
 
-    class RedeliveryResource:
-        """One event once more."""
+    def __init__(self, webhooks: Webhooks) -> None:
+        self._webhooks = webhooks
 
-        @operation(
-            "Deliver an event to a webhook again",
-            {202: Answer("It is on its way.")},
-            description="With the same `webhook-id`. One that is pending is sent at once.",
-            parameters=[IDEMPOTENCY_KEY],
-            refusals=[NotFound, Conflict],
-            allow=allow,
-        )
-        def on_post(
-            self,
-            req: Request,
-            resp: Response,
-            webhook_id: int,
-            event_id: int,
-            user_id: int | None = None,
-        ) -> None:
-            once = responses.once(req, _accepted)
-            redelivery.redeliver(req.context.caller, user_id, webhook_id, event_id, once)
-            responses.send(resp, _accepted(None))
+    @operation(
+        "Exchange a webhook's secret",
+        {200: Answer("Exchanged. The new secret is shown this once.", SecretView)},
+        description="For 24 hours messages are signed with both.",
+        refusals=[NotFound, Conflict],
+    )
+    def on_post(
+        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+    ) -> None:
+        view = self._webhooks.new_secret(req.context.caller, user_id, webhook_id)
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = encode(view)
 
-    class ReplayResource:
-        """Events of a range once more."""
 
-        @operation(
-            "Deliver a range of events to a webhook again",
-            {202: Answer("They are on their way.", ReplayView)},
-            description="Those that it hears of: what it was told already, and what it was not, as "
-            "from before it was made.",
-            body=Replay,
-            parameters=[IDEMPOTENCY_KEY],
-            refusals=[NotFound, Conflict],
-            allow=allow,
-        )
-        def on_post(
-            self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-        ) -> None:
-            wanted = request_parsing.read(req, Replay)
-            once = responses.once(req, _accepted)
-            view = redelivery.replay(req.context.caller, user_id, webhook_id, wanted, once)
-            responses.send(resp, _accepted(view))
+class WebhookTestResource:
+    """Whether an endpoint works."""
 
-    one = f"{above}/webhooks/{{webhook_id:id}}"
-    routes: list[Route] = [
-        (f"{above}/webhooks", WebhooksResource()),
-        (one, WebhookResource()),
-        (f"{one}/secret", WebhookSecretResource()),
-        (f"{one}/test", WebhookTestResource()),
-        (f"{one}/deliveries", DeliveriesResource()),
-        (f"{one}/deliveries/{{event_id:id}}/redeliver", RedeliveryResource()),
-        (f"{one}/replay", ReplayResource()),
-    ]
-    for _, resource in routes:
-        type(resource).__name__ = whose + type(resource).__name__
-    return routes
+    allow = OPERATORS
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        self._webhooks = webhooks
+
+    @operation(
+        "Try a webhook",
+        {202: Answer("An event of the type webhook.test is on its way.", TestView)},
+        description="How it went is in the webhook's deliveries.",
+        parameters=[IDEMPOTENCY_KEY],
+        refusals=[NotFound, Conflict],
+    )
+    def on_post(
+        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+    ) -> None:
+        once = responses.once(req, _accepted)
+        view = self._webhooks.test(req.context.caller, user_id, webhook_id, once)
+        responses.send(resp, _accepted(view))
+
+
+class DeliveriesResource:
+    """What an endpoint was told."""
+
+    allow = OPERATORS
+
+    def __init__(self, redelivery: Redelivery) -> None:
+        self._redelivery = redelivery
+
+    @operation(
+        "List a webhook's deliveries",
+        {200: Answer("By event.", list[DeliveryView], headers=("Link",))},
+        description="Kept as long as their events. Dead letters have the status `dead`.",
+        parameters=[_STATUS, LIMIT, _EVENTS_AFTER],
+        refusals=[NotFound, Invalid],
+    )
+    def on_get(
+        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+    ) -> None:
+        query = request_parsing.Query(req)
+        status = query.choice("status", Status)
+        after, limit = pagination.wanted(query)
+        query.check()
+        found, next_after = self._redelivery.page(user_id, webhook_id, status, after, limit)
+        pagination.link_next(req, resp, next_after)
+        resp.data = encode(found)
+
+    on_head = on_get
+
+
+class RedeliveryResource:
+    """One event once more."""
+
+    allow = OPERATORS
+
+    def __init__(self, redelivery: Redelivery) -> None:
+        self._redelivery = redelivery
+
+    @operation(
+        "Deliver an event to a webhook again",
+        {202: Answer("It is on its way.")},
+        description="With the same `webhook-id`. One that is pending is sent at once.",
+        parameters=[IDEMPOTENCY_KEY],
+        refusals=[NotFound, Conflict],
+    )
+    def on_post(
+        self,
+        req: Request,
+        resp: Response,
+        webhook_id: int,
+        event_id: int,
+        user_id: int | None = None,
+    ) -> None:
+        once = responses.once(req, _accepted)
+        self._redelivery.redeliver(req.context.caller, user_id, webhook_id, event_id, once)
+        responses.send(resp, _accepted(None))
+
+
+class ReplayResource:
+    """Events of a range once more."""
+
+    allow = OPERATORS
+
+    def __init__(self, redelivery: Redelivery) -> None:
+        self._redelivery = redelivery
+
+    @operation(
+        "Deliver a range of events to a webhook again",
+        {202: Answer("They are on their way.", ReplayView)},
+        description="Those that it hears of: what it was told already, and what it was not, as "
+        "from before it was made.",
+        body=Replay,
+        parameters=[IDEMPOTENCY_KEY],
+        refusals=[NotFound, Conflict],
+    )
+    def on_post(
+        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+    ) -> None:
+        wanted = request_parsing.read(req, Replay)
+        once = responses.once(req, _accepted)
+        view = self._redelivery.replay(req.context.caller, user_id, webhook_id, wanted, once)
+        responses.send(resp, _accepted(view))
+
+
+class UserWebhooksResource(WebhooksResource):
+    """The same of a user's webhooks."""
+
+    allow = _OF_USER
+
+
+class UserWebhookResource(WebhookResource):
+    """The same of a user's webhooks."""
+
+    allow = _OF_USER
+
+
+class UserWebhookSecretResource(WebhookSecretResource):
+    """The same of a user's webhooks."""
+
+    allow = _OF_USER
+
+
+class UserWebhookTestResource(WebhookTestResource):
+    """The same of a user's webhooks."""
+
+    allow = _OF_USER
+
+
+class UserDeliveriesResource(DeliveriesResource):
+    """The same of a user's webhooks."""
+
+    allow = _OF_USER
+
+
+class UserRedeliveryResource(RedeliveryResource):
+    """The same of a user's webhooks."""
+
+    allow = _OF_USER
+
+
+class UserReplayResource(ReplayResource):
+    """The same of a user's webhooks."""
+
+    allow = _OF_USER
 
 
 def _accepted(view: object) -> Reply:

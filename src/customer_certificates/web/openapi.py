@@ -24,10 +24,11 @@ from ..errors import (
     UnsupportedMediaType,
 )
 from ..services.access.permissions import Rights
-from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter
+from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, rights_of
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
-Route = tuple[str, object]
+# A URI template and the class of its resource.
+Route = tuple[str, type]
 
 _DESCRIPTION = """\
 JSON goes in and JSON comes out; a trailing slash in a path means nothing.
@@ -134,7 +135,7 @@ _ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """The description of `routes`, each a URI template and its resource."""
+    """The description of `routes`, each a URI template and the class of its resource."""
     routes = list(routes)
     described = {
         "openapi": "3.1.0",
@@ -166,7 +167,7 @@ def plain_template(template: str) -> str:
     return re.sub(r"\{(\w+):\w+\}", r"{\1}", template)
 
 
-def _operations(resource: object) -> list[tuple[str, Operation]]:
+def _operations(resource: type) -> list[tuple[str, Operation]]:
     found = []
     for method in ("get", "post", "put", "patch", "delete"):
         responder = getattr(resource, f"on_{method}", None)
@@ -175,12 +176,11 @@ def _operations(resource: object) -> list[tuple[str, Operation]]:
     return found
 
 
-def _path(template: str, resource: object) -> dict[str, Any]:
-    kind = type(resource)
-    noun = kind.__name__.removesuffix("Resource")
-    tag = kind.__module__.rpartition(".")[2]
+def _path(template: str, resource: type) -> dict[str, Any]:
+    noun = resource.__name__.removesuffix("Resource")
+    tag = resource.__module__.rpartition(".")[2]
     path: dict[str, Any] = {
-        method: {"tags": [tag], "operationId": method + noun, **_described(operation)}
+        method: {"tags": [tag], "operationId": method + noun, **_described(resource, operation)}
         for method, operation in _operations(resource)
     }
     names = re.findall(r"\{(\w+)[:}]", template)
@@ -216,7 +216,8 @@ def _path_parameter(name: str) -> dict[str, Any]:
     }
 
 
-def _described(operation: Operation) -> dict[str, Any]:
+def _described(resource: type, operation: Operation) -> dict[str, Any]:
+    rights = rights_of(resource, operation)
     described: dict[str, Any] = {"summary": operation.summary}
     if operation.description:
         described["description"] = operation.description
@@ -224,12 +225,12 @@ def _described(operation: Operation) -> dict[str, Any]:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body:
         described["requestBody"] = {"required": True, "content": _content(operation.body)}
-    described["security"] = _security(operation.allow)
+    described["security"] = _security(rights)
     repeatable = IDEMPOTENCY_KEY in operation.parameters
     headers = ("Idempotency-Replayed",) if repeatable else ()
     refusals = {
         *operation.refusals,
-        *(() if operation.allow.anybody else (Unauthenticated,)),
+        *(() if rights.anybody else (Unauthenticated,)),
         *(_IF_REPEATABLE if repeatable else ()),
         *_ANY_REQUEST,
         *(_ANY_BODY if operation.body else ()),

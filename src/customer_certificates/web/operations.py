@@ -43,7 +43,7 @@ class Operation:
     parameters: tuple[Parameter, ...]
     refusals: tuple[type[Refusal], ...]
     asks_database: bool
-    allow: Rights
+    allow: Rights | None
 
 
 AFTER = Parameter(
@@ -89,7 +89,7 @@ def operation(
     summary: str,
     answers: dict[int, Answer],
     *,
-    allow: Rights,
+    allow: Rights | None = None,
     description: str = "",
     body: Any = None,
     parameters: Sequence[Parameter] = (),
@@ -98,8 +98,8 @@ def operation(
 ) -> Callable[[F], F]:
     """Describes the responder below it; changes nothing of it.
 
-    `allow` says who may ask, where the service asks for credentials. `refusals` are those of its
-    own: what any request or any body may meet is added to them.
+    `allow` says who may send the request; None: the resource's own `allow` does. `refusals` are
+    those of its own: what any request or any body may meet is added to them.
     """
 
     def describe(responder: F) -> F:
@@ -117,3 +117,11 @@ def operation(
         return responder
 
     return describe
+
+
+def rights_of(resource: object, operation: Operation) -> Rights:
+    """Returns who may send the request, as `operation` or `resource` (or its class) says."""
+    if operation.allow is not None:
+        return operation.allow
+    rights: Rights = resource.allow  # pyrefly: ignore[missing-attribute]
+    return rights

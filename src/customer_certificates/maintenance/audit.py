@@ -1,15 +1,13 @@
-"""What the commands do that look after a database: its audit, and what is kept too long."""
+"""Operations of the commands on the audit log."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
+from ..composition import Services
 from ..config import Config
 from ..crypto.ed25519 import Signer, Verifier, new_key
-from ..gateways.database import Database
 from ..gateways.database.schema import require_head
 from ..gateways.files.audit_files import (
     AuditFileError,
@@ -19,16 +17,10 @@ from ..gateways.files.audit_files import (
     read_heads,
     write_heads,
 )
-from ..gateways.metrics import Metrics
-from ..services.access.tokens import Tokens
 from ..services.audit.export_verification import Exported, gone_back, read_exports
 from ..services.audit.exports import AuditExports, newest_export
-from ..services.audit.log import Audit
 from ..services.audit.signed_heads import AuditHeads
 from ..services.audit.verification import AuditVerification, Report
-from ..services.idempotency import Repeats
-from ..services.quotas.usage import Usage
-from ..services.rate_counts import RateCounts
 
 # Hosts whose clocks differ name files in another order than they number them.
 _NEWEST = 20
@@ -58,7 +50,9 @@ def verify_audit(
     """
     found = Exported()
     other_series: list[str] = []
-    with _database(config) as database:
+    require_head(config.database_url)
+    with Services.of_command(config, threads=1) as services:
+        database = services.database
         if heads:
             verifier = _verifier(public_key) if public_key else Verifier(_signer(config).public_pem)
             recorded = AuditExports(database).recorded()
@@ -77,63 +71,20 @@ def export_heads(config: Config, folder: Path) -> Path:
     Raises SchemaError, Unavailable, AuditFileError.
     """
     signer = _signer(config)
-    with _database(config) as database:
-        at = _now()
+    require_head(config.database_url)
+    with Services.of_command(config, threads=1) as services:
+        database, at = services.database, services.now()
         last = newest_export(newest_files(folder, _NEWEST), Verifier(signer.public_pem))
         since = datetime.fromisoformat(last.manifest.at) if last else None
         path: Path = AuditExports(database).add(
             signer,
-            AuditHeads(database, _now).signed(signer, since),
+            AuditHeads(database, services.now).signed(signer, since),
             at,
             lambda: newest_files(folder, _NEWEST),
             lambda: all_files(folder),
             lambda content: write_heads(folder, at, content, signer.public_pem),
         )
         return path
-
-
-class Cleaned(NamedTuple):
-    """How many kept answers were removed, and how many counters of users were wrong."""
-
-    kept_answers: int
-    counters: int
-
-
-def clean(config: Config) -> Cleaned:
-    """Removes kept answers and rate counts that are too old, and counts anew what users store.
-
-    Raises SchemaError, Unavailable.
-    """
-    with _database(config) as database:
-        RateCounts(database, _now).clean()
-        return Cleaned(Repeats(database, _now).clean(), Usage(database).recount())
-
-
-def count_usage(config: Config) -> int:
-    """Counts anew what users store; returns how many counters were wrong. Raises SchemaError,
-    Unavailable."""
-    with _database(config) as database:
-        return Usage(database).recount()
-
-
-@contextmanager
-def tokens_of(config: Config) -> Iterator[Tokens]:
-    """Tokens, for the command line, which needs none itself: who has the database has all.
-
-    The schema must be at head.
-    """
-    with closing(Database(config.database_url, Metrics(None), threads=1)) as database:
-        yield Tokens(database, Audit(database, _now), _now)
-
-
-@contextmanager
-def _database(config: Config) -> Iterator[Database]:
-    require_head(config.database_url)
-    database = Database(config.database_url, Metrics(None), threads=1)
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def _signer(config: Config) -> Signer:
@@ -145,7 +96,3 @@ def _verifier(path: Path) -> Verifier:
         return Verifier(path.read_bytes())
     except (OSError, ValueError) as error:
         raise AuditFileError(f"{path} is no Ed25519 public key: {error}.") from error
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -1,18 +1,12 @@
-"""What the commands do with keys: the parts put together for each."""
+"""Operations of the commands on keys."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
 
+from ..composition import Services
 from ..config import Config
-from ..gateways.database import Database
 from ..gateways.database.schema import overwrite_freed
-from ..gateways.master_keys import MasterKeys, WrongMasterKey, open_master_keys
-from ..gateways.metrics import Metrics
-from ..services.audit.log import Audit
-from ..services.keys.data_keys import DataKeys
+from ..gateways.master_keys import WrongMasterKey
 from ..services.keys.erasure import KeyErasure
-from ..services.keys.private_keys import PrivateKeys
 from ..services.principal import Caller
 from ..services.upgrades.rewrap_keys import Rewrapping
 from ..services.upgrades.seal_plaintext_keys import Remains, UnsealedKeys
@@ -22,30 +16,26 @@ class KeysError(Exception):
     """The service cannot work with the keys as they are. The message says what to do."""
 
 
-def master_keys_of(config: Config) -> MasterKeys:
-    """The master keys that are configured. Raises MasterKeyError."""
-    return open_master_keys(config.master_key, config.master_keys_retiring, config.transit_token)
-
-
 def require_usable(config: Config) -> None:
     """Raises MasterKeyError where a master key cannot be used, KeysError where stored keys are not
     sealed or their master key is not given, Unavailable where the database does not answer."""
-    master_keys = master_keys_of(config)
-    with _database(config) as database:
-        if UnsealedKeys.are_there(database) or Remains(database, _now).are_there():
+    with Services.of_command(config) as services:
+        database, now = services.database, services.now
+        rewrapping = Rewrapping(database, services.master_keys, services.audit)
+        if UnsealedKeys.are_there(database) or Remains(database, now).are_there():
             raise KeysError(
                 "Private keys that an earlier version stored are not sealed yet, or not yet "
                 "overwritten. Run: customer-certificates migrate"
             )
-        unknown = Rewrapping(database, master_keys, Audit(database, _now)).unknown()
+        unknown = rewrapping.unknown()
     if unknown:
         raise _missing(unknown)
 
 
 def expect_remains(config: Config) -> None:
     """To be called before any key that an earlier version stored is sealed. Raises Unavailable."""
-    with _database(config) as database:
-        Remains(database, _now).expect()
+    with Services.of_command(config) as services:
+        Remains(services.database, services.now).expect()
 
 
 def seal_unsealed(config: Config, warn: Callable[[str], None]) -> int:
@@ -56,22 +46,25 @@ def seal_unsealed(config: Config, warn: Callable[[str], None]) -> int:
     Nothing is left of them in the database's files then, though an earlier run may have been
     killed before it came to that. Raises MasterKeyError, SchemaError, Unavailable.
     """
-    with _database(config) as database:
+    with Services.of_command(config) as services:
         number = 0
-        if UnsealedKeys.are_there(database):
-            data_keys = DataKeys(database, master_keys_of(config), _now)
-            audit, caller = Audit(database, _now), Caller("command", "migrate", "")
-            with closing(data_keys):
-                parts = (database, data_keys, PrivateKeys(database), audit, caller)
-                number = UnsealedKeys(*parts).run()
-        remains = Remains(database, _now)
-        if not remains.are_there():
+        if UnsealedKeys.are_there(services.database):
+            number = unsealed_keys(services).run()
+        if not Remains(services.database, services.now).are_there():
             return number
     if left := overwrite_freed(config.database_owner_url):
         warn(left)
-    with _database(config) as database:
-        Remains(database, _now).are_gone()
+    with Services.of_command(config) as services:
+        Remains(services.database, services.now).are_gone()
     return number
+
+
+def unsealed_keys(services: Services) -> UnsealedKeys:
+    """Returns the operation that seals the keys of an earlier version."""
+    caller = Caller("command", "migrate", "")
+    return UnsealedKeys(
+        services.database, services.data_keys, services.private_keys, services.audit, caller
+    )
 
 
 def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
@@ -80,8 +73,8 @@ def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
     `told` is called with how many are done, and how many there were to do. Raises MasterKeyError,
     KeysError, Unavailable.
     """
-    with _database(config) as database:
-        rewrapping = Rewrapping(database, master_keys_of(config), Audit(database, _now))
+    with Services.of_command(config) as services:
+        rewrapping = Rewrapping(services.database, services.master_keys, services.audit)
         _, *others = rewrapping.counts().values()
         caller = Caller("command", "keys rewrap", "")
         try:
@@ -89,23 +82,14 @@ def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
         except WrongMasterKey as error:
             raise _missing(str(error)) from None
         # If a reader is in the way now, the service's worker tries again.
-        KeyErasure(database).run()
+        KeyErasure(services.database).run()
         return rewrapping.counts()
 
 
 def counts(config: Config) -> dict[str, int]:
     """How many data keys each master key wraps, the current one first. Raises as `rewrap` does."""
-    with _database(config) as database:
-        return Rewrapping(database, master_keys_of(config), Audit(database, _now)).counts()
-
-
-@contextmanager
-def _database(config: Config) -> Iterator[Database]:
-    database = Database(config.database_url, Metrics(None), threads=2)
-    try:
-        yield database
-    finally:
-        database.close()
+    with Services.of_command(config) as services:
+        return Rewrapping(services.database, services.master_keys, services.audit).counts()
 
 
 def _missing(master_key_id: str) -> KeysError:
@@ -113,7 +97,3 @@ def _missing(master_key_id: str) -> KeysError:
         f"Data keys are wrapped by the master key {master_key_id}, which neither CC_MASTER_KEY "
         "nor CC_MASTER_KEYS_RETIRING names. Name it in one of them."
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

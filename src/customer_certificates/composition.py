@@ -1,0 +1,473 @@
+"""The composition root: builds each part of the service from the settings."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Protocol, Self, TypeVar
+from urllib.parse import urlsplit
+
+from .config import Config
+from .gateways.cache.counters import Counters
+from .gateways.cache.page_cache import Pages
+from .gateways.database import Database
+from .gateways.database.changes import Changes
+from .gateways.dns import Dns, Edge
+from .gateways.http_files import HttpFiles
+from .gateways.master_keys import MasterKeys, open_master_keys
+from .gateways.metrics import Metrics
+from .gateways.outbound_http import Outbound
+from .gateways.outbound_http.client import ATTEMPT_SECONDS
+from .gateways.sandbox.pool import Children
+from .gateways.smtp import Mailer
+from .pki.examination import TrustedRoots, encode, examiner_of
+from .pki.names.hostnames import normalise
+from .pki.names.policy import NamePolicy
+from .services.access.authentication import Authentication
+from .services.access.login_throttle import Attempts
+from .services.access.token_usage import LastUses
+from .services.access.tokens import Tokens
+from .services.audit.listing import AuditPages
+from .services.audit.log import Audit
+from .services.certificates.candidates import Candidates
+from .services.certificates.intermediates import Intermediates
+from .services.certificates.listing import Listing
+from .services.certificates.service import Certificates
+from .services.certificates.validation import Inspection
+from .services.certificates.versions.service import Versions
+from .services.challenges.checks import Checks
+from .services.challenges.limits import CheckLimits
+from .services.challenges.proving import Proving
+from .services.challenges.service import Challenges
+from .services.events.listing import EventPages
+from .services.events.log import Events
+from .services.expiry.upcoming import Expiring
+from .services.health import Health
+from .services.hostnames.changes import OwnershipRules
+from .services.hostnames.owners import HostnameOwners
+from .services.hostnames.ownership import Hostnames
+from .services.idempotency import Repeats
+from .services.keys.data_keys import DataKeys
+from .services.keys.database_secret import DatabaseSecret
+from .services.keys.private_keys import PrivateKeys
+from .services.revisions import Revisions
+from .services.terminators.exports import Terminators
+from .services.terminators.feed import Feed
+from .services.terminators.key_release import ServedKeys
+from .services.terminators.listing import TerminatorPages
+from .services.terminators.reports import ServingStates
+from .services.terminators.resolver import Resolving
+from .services.users.address_verification import AddressVerification
+from .services.users.email_verifications import EmailVerifications
+from .services.users.password_hashing import Passwords
+from .services.users.quotas import Quotas
+from .services.users.users import Users
+from .services.webhooks.endpoints import Webhooks
+from .services.webhooks.redelivery import Redelivery
+from .services.webhooks.secrets import WebhookSecrets
+
+# Requests that wait for a password to be hashed at the same time. Others are refused.
+_WAITING_PASSWORDS = 64
+_CHALLENGE_FILE_SECONDS = 5.0
+
+
+def utc_now() -> datetime:
+    """Returns the time, aware of its zone."""
+    return datetime.now(UTC)
+
+
+class _Closable(Protocol):
+    def close(self) -> object: ...
+
+
+_Part = TypeVar("_Part", bound=_Closable)
+
+
+class Services:
+    """The parts of one process. Each is built once, when it is first used.
+
+    `threads` bounds the database connections of the process. `close` closes the parts that were
+    built, in reverse order. Parts raise MasterKeyError if a master key cannot be used. No part
+    connects to a server when it is built.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        now: Callable[[], datetime] = utc_now,
+        *,
+        threads: int | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.config = config
+        self.now = now
+        self.metrics = metrics or Metrics(config.metrics_folder)
+        self._threads = threads or config.threads
+        self._opened = ExitStack()
+
+    @classmethod
+    def of_command(cls, config: Config, *, threads: int = 2) -> Self:
+        """Returns the parts of a command, which records no metrics."""
+        return cls(config, threads=threads, metrics=Metrics(None))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the parts that were built."""
+        self._opened.close()
+
+    def _closed_later(self, part: _Part) -> _Part:
+        self._opened.callback(part.close)
+        return part
+
+    # Gateways
+
+    @cached_property
+    def database(self) -> Database:
+        """The database of the service role."""
+        url = self.config.database_url
+        return self._closed_later(Database(url, self.metrics, threads=self._threads))
+
+    @cached_property
+    def page_cache(self) -> Pages:
+        """The cache of list pages."""
+        key = DatabaseSecret(self.database).key_of_cached_pages
+        return self._closed_later(Pages(self.config.cache_url, self.metrics, key))
+
+    @cached_property
+    def master_keys(self) -> MasterKeys:
+        """The master keys of the settings."""
+        config = self.config
+        keys = open_master_keys(
+            config.master_key, config.master_keys_retiring, config.transit_token
+        )
+        return self._closed_later(keys)
+
+    @cached_property
+    def sandbox(self) -> Children:
+        """The processes that read uploads."""
+        return self.sandbox_of(self.config.children)
+
+    def sandbox_of(self, size: int) -> Children:
+        """Returns a sandbox of `size` processes."""
+        roots = TrustedRoots(self.config.roots_pem, self.config.proving_roots_pem)
+        children = Children(
+            examiner_of,
+            encode(roots),
+            size=size,
+            count=self.metrics.child_ended,
+            on_refusal=self.metrics.refused_busy,
+        )
+        return self._closed_later(children)
+
+    @cached_property
+    def changes(self) -> Changes:
+        """Wakes requests that wait for a change of the feed."""
+        return self._closed_later(Changes(self.database.listen))
+
+    @cached_property
+    def outbound(self) -> Outbound:
+        """HTTP to webhooks."""
+        return self._closed_later(self._outbound(https_only=self.config.asks_credentials))
+
+    def _outbound(self, *, https_only: bool, seconds: float = ATTEMPT_SECONDS) -> Outbound:
+        config = self.config
+        return Outbound(
+            https_only=https_only,
+            allowed=config.webhook_allowed,
+            own=config.own_addresses,
+            roots_pem=config.roots_pem,
+            seconds=seconds,
+        )
+
+    @property
+    def mailer(self) -> Mailer | None:
+        """The mail server; None if none is configured."""
+        config = self.config
+        if config.smtp is None or config.mail_from is None:
+            return None
+        return Mailer(config.smtp, config.mail_from, config.roots_pem)
+
+    # Keys, audit and events
+
+    @cached_property
+    def data_keys(self) -> DataKeys:
+        """The key of each user, wrapped by a master key."""
+        return self._closed_later(DataKeys(self.database, self.master_keys, self.now))
+
+    @cached_property
+    def private_keys(self) -> PrivateKeys:
+        """Seals and unseals private keys."""
+        return PrivateKeys(self.database)
+
+    @cached_property
+    def webhook_secrets(self) -> WebhookSecrets:
+        """The secrets that sign webhooks."""
+        return self._closed_later(WebhookSecrets(self.database, self.master_keys, self.now))
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Writes the audit log."""
+        return Audit(self.database, self.now)
+
+    @cached_property
+    def audit_pages(self) -> AuditPages:
+        """Lists the audit log."""
+        return AuditPages(self.database)
+
+    @cached_property
+    def events(self) -> Events:
+        """Writes events and their deliveries."""
+        return Events(self.database, self.now)
+
+    @cached_property
+    def event_pages(self) -> EventPages:
+        """Lists and purges events."""
+        return EventPages(self.database, self.now)
+
+    @cached_property
+    def idempotency(self) -> Repeats:
+        """The responses to requests with an Idempotency-Key."""
+        return Repeats(self.database, self.now)
+
+    # Users and access
+
+    @cached_property
+    def passwords(self) -> Passwords:
+        """Hashes passwords in threads of its own."""
+        cost, waiting = self.config.password_cost, _WAITING_PASSWORDS
+        return self._closed_later(Passwords(cost, self.metrics, waiting=waiting))
+
+    @cached_property
+    def address_verification(self) -> AddressVerification:
+        """Records whether addresses are verified."""
+        return AddressVerification(self.database, self.now, by_mail=self.config.mails_links)
+
+    @cached_property
+    def users(self) -> Users:
+        """Registers, changes and deletes users."""
+        return Users(
+            self.database,
+            self.passwords,
+            self.hostnames,
+            self.audit,
+            self.events,
+            self.address_verification,
+            self.now,
+            strong_passwords=self.config.asks_credentials,
+        )
+
+    @cached_property
+    def email_verifications(self) -> EmailVerifications:
+        """Verifies addresses."""
+        return EmailVerifications(
+            self.database, self.address_verification, self.audit, self.events, self.now
+        )
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        """Shows and sets quotas."""
+        return Quotas(self.database, self.audit, self.now)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Creates, lists and revokes tokens."""
+        return Tokens(self.database, self.audit, self.now)
+
+    @cached_property
+    def authentication(self) -> Authentication:
+        """Identifies the caller of a request."""
+        attempts = Attempts(Counters(self.page_cache.redis), self.now)
+        usage = self._closed_later(LastUses(self.database))
+        return Authentication(self.database, self.users, attempts, usage, self.audit, self.now)
+
+    # Certificates and hostnames
+
+    @cached_property
+    def intermediates(self) -> Intermediates:
+        """Intermediates that were uploaded before."""
+        return Intermediates(self.database)
+
+    @cached_property
+    def validation(self) -> Inspection:
+        """Validates uploads in the sandbox."""
+        enforce = self.config.upload_checks == "enforce"
+        return Inspection(self.sandbox, self.intermediates, self.now, enforce=enforce)
+
+    @cached_property
+    def revisions(self) -> Revisions:
+        """The revision of each user's list."""
+        return Revisions(self.database, self.now)
+
+    @cached_property
+    def ownership_rules(self) -> OwnershipRules:
+        """The rules by which hostnames are claimed."""
+        config = self.config
+        own = (urlsplit(config.public_url or "").hostname, config.challenge_domain)
+        reserved = (*config.reserved_hostnames, *filter(None, own))
+        policy = NamePolicy(_normalized(reserved), _normalized(config.edge_targets))
+        return OwnershipRules(policy, config.hostname_proof == "required")
+
+    @cached_property
+    def hostnames(self) -> Hostnames:
+        """Claims and releases hostnames."""
+        return Hostnames(self.database, self.now, self.ownership_rules)
+
+    @cached_property
+    def hostname_owners(self) -> HostnameOwners:
+        """Shows and changes the owners of hostnames."""
+        return HostnameOwners(self.database, self.hostnames, self.audit, self.now)
+
+    @cached_property
+    def certificates(self) -> Certificates:
+        """Uploads, validates, activates and deletes certificates."""
+        return Certificates(
+            self.database,
+            self.validation,
+            self.intermediates,
+            self.hostnames,
+            self.revisions,
+            self.audit,
+            self.events,
+            self.data_keys,
+            self.private_keys,
+            self.now,
+        )
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Replaces certificates, now or later, and rolls back."""
+        return Versions(
+            self.database,
+            self.validation,
+            self.intermediates,
+            self.hostnames,
+            self.revisions,
+            self.audit,
+            self.events,
+            self.data_keys,
+            self.private_keys,
+            self.now,
+        )
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Lists certificates."""
+        return Listing(self.database, self.page_cache, self.revisions)
+
+    @cached_property
+    def expiring(self) -> Expiring:
+        """Lists certificates that expire soon."""
+        return Expiring(self.database, self.revisions, self.audit, self.now)
+
+    # Challenges
+
+    @cached_property
+    def dns(self) -> Dns:
+        """The DNS resolvers of the settings."""
+        return Dns(self.config.dns_resolvers)
+
+    @cached_property
+    def challenge_checks(self) -> Checks:
+        """Looks for the records and files of challenges."""
+        # Customers have no certificate yet when they prove a hostname.
+        files = HttpFiles(self._outbound(https_only=False, seconds=_CHALLENGE_FILE_SECONDS))
+        edge = Edge(self.dns, self.config.edge_targets)
+        return Checks(self.dns, edge, files, self.config.challenge_domain)
+
+    @cached_property
+    def check_limits(self) -> CheckLimits:
+        """Limits the checks of challenges."""
+        return CheckLimits(self.database, self.dns, self.now)
+
+    @cached_property
+    def proving(self) -> Proving:
+        """Turns the results of checks into claims."""
+        return Proving(self.database, self.challenge_checks, self.hostnames, self.audit, self.now)
+
+    @cached_property
+    def challenges(self) -> Challenges:
+        """Starts, checks and cancels challenges."""
+        return Challenges(
+            self.database,
+            self.challenge_checks,
+            self.proving,
+            self.check_limits,
+            self.ownership_rules,
+            self.audit,
+            self.now,
+            # Requests that wait for DNS at the same time. Others are refused.
+            at_once=self.config.threads // 2,
+        )
+
+    # Terminators
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """The certificates among which the service selects."""
+        return Candidates(self.database)
+
+    @cached_property
+    def key_release(self) -> ServedKeys:
+        """Releases private keys to terminators."""
+        return ServedKeys(self.database, self.data_keys, self.private_keys, self.audit, self.now)
+
+    @cached_property
+    def resolver(self) -> Resolving:
+        """Selects the certificate that is served for a hostname."""
+        return Resolving(self.candidates, self.now)
+
+    @cached_property
+    def terminators(self) -> Terminators:
+        """Exports certificates to Caddy and Traefik."""
+        return Terminators(self.database, self.candidates, self.key_release, self.now)
+
+    @cached_property
+    def feed(self) -> Feed:
+        """The feed of active certificates that agents follow."""
+        return Feed(
+            self.database,
+            self.candidates,
+            self.key_release,
+            self.changes,
+            self.metrics,
+            self.now,
+            waiting=self.config.most_connections // 2,
+        )
+
+    @cached_property
+    def terminator_reports(self) -> ServingStates:
+        """The certificates that terminators report to serve."""
+        return ServingStates(self.database, self.audit, self.events, self.now)
+
+    @cached_property
+    def terminator_pages(self) -> TerminatorPages:
+        """Lists terminators."""
+        return TerminatorPages(self.database, self.feed)
+
+    # Webhooks and health
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Creates, changes and deletes webhooks."""
+        return Webhooks(
+            self.database, self.outbound, self.webhook_secrets, self.audit, self.events, self.now
+        )
+
+    @cached_property
+    def redelivery(self) -> Redelivery:
+        """Lists deliveries and repeats them."""
+        return Redelivery(self.database, self.webhooks, self.audit, self.now)
+
+    @cached_property
+    def health(self) -> Health:
+        """Asks the database and the cache whether they work."""
+        return Health(self.database, self.page_cache)
+
+
+def _normalized(names: tuple[str, ...]) -> list[str]:
+    return [normalise(name) or name for name in names]

@@ -9,9 +9,10 @@ from .documents.session import PATH, ROOT, Session
 from .documents.steps import steps_of
 
 README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial" / "first-hour.md"
 
 
-@pytest.mark.parametrize("document", [README], ids=["README"])
+@pytest.mark.parametrize("document", [README, TUTORIAL], ids=["README", "first-hour"])
 def test_every_command_gives_the_printed_answer(document: Path, tmp_path: Path) -> None:
     _require_programs()
     folder, logs = tmp_path / "customer-certificates", tmp_path / "logs"
@@ -20,7 +21,8 @@ def test_every_command_gives_the_printed_answer(document: Path, tmp_path: Path) 
     session = Session(folder, logs)
     try:
         for step in steps_of(document):
-            session.run(step)
+            answer = session.run(step)
+            assert answer is None, f"{document}:{step.line}\n{answer}"
         assert session.new_files() <= _ignored_by_git()
     finally:
         session.close()

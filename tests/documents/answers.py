@@ -10,7 +10,7 @@ _VARIABLE = (
     (re.compile(r"\bccert_(operator|user|terminator)_(\d+)_\w+"), r"ccert_\1_\2_SECRET"),
     (re.compile(r"\bwhsec_[\w+/=]+"), "whsec_SECRET"),
     (re.compile(r"\b[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){7,}\b"), "HEX"),
-    (re.compile(r"\b[0-9a-fA-F]{20,}\b"), "HEX"),
+    (re.compile(r"\b[0-9a-fA-F]{16,}\b"), "HEX"),
 )
 
 

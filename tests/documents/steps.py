@@ -10,8 +10,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 MAIN = "main"
 _ANSWERS = ("json", "text")
@@ -30,6 +31,7 @@ class Step:
     terminal: str = MAIN
     commands: str | None = None
     answer: str | None = None
+    span: tuple[int, int] | None = None
     is_json: bool = False
     interrupts: bool = False
 
@@ -60,17 +62,20 @@ def _steps(text: str) -> Iterator[Step]:
                 typed = Step(line, name or MAIN, match["text"])
         elif language in _ANSWERS:
             if typed and not name:
-                yield Step(
-                    typed.line, typed.terminal, typed.commands, match["text"], language == "json"
-                )
+                yield replace(typed, **_answer(match))
                 typed = None
             elif name:
                 if typed:
                     yield typed
                     typed = None
-                yield Step(line, name, None, match["text"], language == "json")
+                yield Step(line, name, **_answer(match))
     if typed:
         yield typed
+
+
+def _answer(match: re.Match[str]) -> dict[str, Any]:
+    is_json = match["info"].startswith("json")
+    return {"answer": match["text"], "span": match.span("text"), "is_json": is_json}
 
 
 def _require_known(text: str, line: int) -> None:

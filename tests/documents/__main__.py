@@ -15,6 +15,11 @@ from .steps import steps_of
 _PEM = re.compile(r"(-----BEGIN CERTIFICATE-----)[^\"]+")
 
 
+def _is_complete(answer: str) -> bool:
+    """Returns whether the answer is printed in full. Only a person can shorten another one."""
+    return "…" not in answer.replace("-----BEGIN CERTIFICATE-----…", "")
+
+
 def main() -> None:
     """Without `--write` the document stays as it is."""
     path = Path(sys.argv[1])
@@ -30,7 +35,7 @@ def main() -> None:
                 answer = session.run(step)
                 if answer is not None:
                     print(f"{path}:{step.line}\n{answer}\n")
-                    if step.span:
+                    if step.span and _is_complete(step.answer or ""):
                         changes.append(
                             (
                                 step.span,

@@ -118,4 +118,5 @@ def _environment(folder: Path, ports: Mapping[str, str]) -> dict[str, str]:
         "TMPDIR": str(temporary),
         "CC_PORT": ports["9000"],
         "PYTHONUNBUFFERED": "1",
+        "CC_WORKERS": "1",
     }

@@ -60,6 +60,11 @@ class Session:
         """Returns the names that the commands made in the clone's first level."""
         return {path.name for path in self._folder.iterdir()} - self._before
 
+    def printed_commands(self, terminal: str) -> list[str]:
+        """Returns the curl commands that the programs in that terminal printed."""
+        lines = (self._logs / terminal).read_text().splitlines()
+        return [f"curl -s {line[7:]}" for line in lines if line.startswith("  curl ")]
+
     def close(self) -> None:
         """Ends all programs that the commands started."""
         for terminal in self._terminals.values():

@@ -40,7 +40,7 @@ format: .venv/dev.stamp ## put the code into form
 swagger.yaml: .venv/run.stamp ## write the description of the API anew
 	@$(BIN)/customer-certificates openapi > $@
 
-bench: .venv/dev.stamp ## measure what README quotes, beside FastAPI, OpenBao and pgbench
+bench: .venv/dev.stamp ## measure what docs/reference/performance.md shows, beside FastAPI, OpenBao and pgbench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## remove the environment and every cache, but no data

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from . import disk, load
 from .contenders import Contenders
-from .report import Report, write_readme
+from .report import Report, write_tables
 from .revisions import check_out
 from .sections import SECTIONS, USUAL, Bench
 
-_README = Path(__file__).parent.parent / "README.md"
+_TABLES = Path(__file__).parent.parent / "docs" / "reference" / "performance.md"
 
 
 def main() -> None:
@@ -21,7 +21,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each run in a round")
     parser.add_argument("--base", metavar="REV", help="measure this revision, too")
-    parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write the tables into docs/reference/performance.md"
+    )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="measure these alone")
     parser.add_argument(
         "--million", action="store_true", help="compare 1,000,000 certificates with 1,000 (long)"
@@ -50,9 +52,9 @@ def main() -> None:
         for name in wanted:
             if not _measure(name, bench):
                 failed.append(name)
-            if options.readme:
+            if options.write:
                 # Now, as the last ones take long.
-                write_readme(_README, report)
+                write_tables(_TABLES, report)
     print(f"\n{report.markdown()}")
     if failed:
         raise SystemExit(f"Not measured, see above: {', '.join(failed)}.")

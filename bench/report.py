@@ -1,4 +1,4 @@
-"""Writes the measured figures as Markdown tables, between two marks in README."""
+"""Writes the measured figures as Markdown tables, between two marks of a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -93,7 +93,7 @@ def rate(runs: Sequence[Result]) -> float:
     return median(run.per_second for run in runs)
 
 
-def write_readme(path: Path, report: Report) -> None:
+def write_tables(path: Path, report: Report) -> None:
     """Puts the tables between the marks. What this run did not measure stays as it is there."""
     before, present, after = _parts(path.read_text())
     rows = {_title(line): line for line in present.splitlines()}
@@ -108,7 +108,7 @@ def write_readme(path: Path, report: Report) -> None:
     path.write_text(f"{before}{_BEGIN}{content}{_END}{after}")
 
 
-def readme_rows(text: str) -> list[str]:
+def table_rows(text: str) -> list[str]:
     """The first cells of the tables' rows between the marks, their heads included."""
     lines = _parts(text)[1].splitlines()
     rows = [line.split("|")[1].strip() for line in lines if line.startswith("|")]
@@ -116,7 +116,7 @@ def readme_rows(text: str) -> list[str]:
 
 
 def rows() -> list[str]:
-    """The rows that `readme_rows` must return."""
+    """The rows that `table_rows` must return."""
     requests = [work.title for work in WORKLOADS]
     return ["request", *requests, "figure", *(figure.title for figure in FIGURES)]
 

@@ -1,4 +1,4 @@
-"""Prints what a webhook is told, once it is sure who said so: Standard Webhooks' library says that.
+"""Receives webhooks on port 9100, verifies them with Standard Webhooks' library, and prints them.
 
 python examples/receiver.py whsec_…
 """
@@ -10,10 +10,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Answers 204 to what is signed, 400 to all else."""
+    """Answers 204 to a signed message, 400 to any other."""
 
     def do_POST(self) -> None:
-        """One message; nothing that is not signed is believed."""
+        """Verifies the signature before it prints the event."""
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         try:
             event = Webhook(sys.argv[1]).verify(body, dict(self.headers))
@@ -24,6 +24,11 @@ class Receiver(BaseHTTPRequestHandler):
             self.send_response(204)
         self.end_headers()
 
+    def log_message(self, *_: object) -> None:
+        """Prints no line for a request."""
+
 
 if __name__ == "__main__":
-    HTTPServer(("127.0.0.1", 9100), Receiver).serve_forever()
+    server = HTTPServer(("127.0.0.1", 9100), Receiver)
+    print("Waiting for webhooks on http://127.0.0.1:9100/", flush=True)
+    server.serve_forever()

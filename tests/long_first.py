@@ -16,6 +16,7 @@ _LONG = {
     "test_database",
     "test_database_faults",
     "test_differential",
+    "test_documents",
     "test_fairness",
     "test_fuzzing",
     "test_history",

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeVar
@@ -38,6 +39,47 @@ _PASSWORD_COSTS = {
     "tst": LEAST_PASSWORD_COST,
     "prd": RFC_9106_LOW_MEMORY,
 }
+SETTINGS = (
+    "CC_ADMIN_ADDRESS",
+    "CC_AUDIT_EXPORT_DIR",
+    "CC_AUDIT_KEY",
+    "CC_BEHIND_PROXY",
+    "CC_CACHE_URL",
+    "CC_CHALLENGE_DOMAIN",
+    "CC_DATABASE_OWNER_URL",
+    "CC_DATABASE_URL",
+    "CC_DATA_DIR",
+    "CC_DNS_RESOLVERS",
+    "CC_EDGE_TARGETS",
+    "CC_ENV",
+    "CC_HOST",
+    "CC_HOSTNAME_PROOF",
+    "CC_MAIL_FROM",
+    "CC_MASTER_KEY",
+    "CC_MASTER_KEYS_RETIRING",
+    "CC_METRICS_PORT",
+    "CC_NOTIFY_SECRET",
+    "CC_NOTIFY_URL",
+    "CC_PORT",
+    "CC_PRIVATE_ROOTS_PROVE_NAMES",
+    "CC_PROBE_ADDRESSES",
+    "CC_PUBLIC_URL",
+    "CC_RATE_LIMIT",
+    "CC_REGISTRATION",
+    "CC_RESERVED_HOSTNAMES",
+    "CC_ROOTS",
+    "CC_SMTP_URL",
+    "CC_TERMINATOR_PEERS",
+    "CC_THREADS",
+    "CC_TLS_CERTIFICATE",
+    "CC_TLS_KEY",
+    "CC_TOKEN_IN_PATH",
+    "CC_TRANSIT_TOKEN",
+    "CC_TRUSTED_PEERS",
+    "CC_UPLOAD_CHECKS",
+    "CC_WEBHOOK_ALLOWED",
+    "CC_WORKERS",
+)
 
 
 class ConfigError(Exception):
@@ -166,6 +208,7 @@ class Config:
         Raises ConfigError for the first variable that cannot be used.
         """
         environ = os.environ if environ is None else environ
+        _require_known(environ)
         profile = _read(environ, "CC_ENV", _profile, environ.get("env") or "lcl")
         host = _read(environ, "CC_HOST", _host, "127.0.0.1")
         if profile == "prd":
@@ -318,6 +361,24 @@ def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T], defa
         return parse(text or default)
     except ValueError as error:
         raise ConfigError(f"{source} {error}") from None
+
+
+def _require_known(environ: Mapping[str, str]) -> None:
+    """Raises ConfigError if a variable has the settings' prefix but is not a setting."""
+    files = [f"{name}_FILE" for name in SETTINGS]
+    unknown = sorted(
+        name
+        for name in environ
+        if name.startswith("CC_") and name not in SETTINGS and name not in files
+    )
+    sentences = []
+    for name in unknown:
+        known = files if name.endswith("_FILE") else SETTINGS
+        nearest = get_close_matches(name, known, n=1)
+        advice = f"Did you mean {nearest[0]}?" if nearest else "Remove it."
+        sentences.append(f"{name} is not a setting. {advice}")
+    if sentences:
+        raise ConfigError(f"{' '.join(sentences)} docs/settings.md lists all settings.")
 
 
 def _tls(environ: Mapping[str, str]) -> tuple[Path, Path] | None:

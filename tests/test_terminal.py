@@ -82,7 +82,7 @@ def test_a_status_is_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     found = Status(ENCODABLE, ENCODABLE, ENCODABLE, 1, NOW, NOW, False, 0, 0, 0, None, (ENCODABLE,))
     (tmp_path / "status.json").write_bytes(msgspec.json.encode(found))
 
-    syncing.show_status(tmp_path)
+    syncing.show_status(tmp_path, as_json=False)
     printed = capsys.readouterr()
     assert printed.out.count("\\u202e") == 4
     assert (printed.out + printed.err).replace("\n", "").isprintable()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from threading import Thread
 from types import NoneType
 from typing import TypeVar
@@ -38,9 +39,15 @@ class _Ahead:
 class Feed:
     """One service's feed, read by one terminator."""
 
-    def __init__(self, server: str, read_token: Callable[[], str | None]) -> None:
-        """`read_token` is asked again once a token was refused: it may have been exchanged."""
+    def __init__(
+        self, server: str, read_token: Callable[[], str | None], *, ca: Path | None = None
+    ) -> None:
+        """Calls `read_token` again after the service rejects a token, which may have been rotated.
+
+        `ca` is a PEM file with the only CA certificates to trust, or None for the public ones.
+        """
         self._server = server
+        self._ca = ca
         self._read_token = read_token
         self._connection: Connection | None = None
         self._ahead: _Ahead | None = None
@@ -108,7 +115,8 @@ class Feed:
         )
 
     def _send(self, send: Callable[[Connection], T]) -> T:
-        self._connection = self._connection or Connection(self._server, self._read_token())
+        if self._connection is None:
+            self._connection = Connection(self._server, self._read_token(), ca=self._ca)
         try:
             return send(self._connection)
         except Refused:

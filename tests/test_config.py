@@ -351,7 +351,7 @@ def test_who_can_send_no_letters(sender: str) -> None:
     "given", [{"CC_SMTP_URL": "smtp://localhost"}, {"CC_MAIL_FROM": "a@b.example"}]
 )
 def test_letters_need_a_server_and_a_sender(given: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match="together"):
+    with pytest.raises(ConfigError, match="Set both or neither"):
         Config.from_environ(given)
 
 

@@ -186,7 +186,7 @@ def test_a_port_that_is_taken_is_named(running: Running, tmp_path: Path) -> None
 
             assert ended.returncode == 2
             assert len(ended.stderr.splitlines()) == 1, ended.stderr
-            assert f"port {port} " in ended.stderr
+            assert f"port {port}: " in ended.stderr
             assert "CC_PORT" in ended.stderr
 
 

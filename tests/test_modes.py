@@ -66,14 +66,14 @@ def test_the_first_token_opens_the_service(production: dict[str, str], tmp_path:
         imported = run(f"{command} --token-file {tmp_path / 'token'}", {})
         assert imported.returncode == 0, imported.stderr
     said = (tmp_path / "log").read_text()
-    assert "It asks for credentials (profile prd)" in said
+    assert "It requires authentication (profile prd)" in said
     assert made.stdout.strip() not in said
 
 
 def test_an_open_service_says_that_it_is(service: Service) -> None:
     with service.client() as client:
         assert client.get("/livez").headers["CC-Mode"] == "open"
-    assert "It is open (profile tst)" in service.log.read_text()
+    assert "It requires no authentication (profile tst)" in service.log.read_text()
 
 
 def test_a_database_that_was_served_with_credentials_is_not_served_without(

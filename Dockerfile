@@ -58,6 +58,14 @@ c.request('GET', '/healthcheck'); \
 sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["service-entrypoint"]
 CMD ["customer-certificates", "serve"]
+# docker build --build-arg VERSION=… --build-arg REVISION="$(git rev-parse HEAD)"
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Customer Certificates" \
+      org.opencontainers.image.description="Stores, validates and delivers customers' TLS certificates" \
+      org.opencontainers.image.licenses=MIT \
+      org.opencontainers.image.version=${VERSION} \
+      org.opencontainers.image.revision=${REVISION}
 
 
 FROM dependencies AS test

@@ -3,9 +3,18 @@
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import packages_distributions, requires
+from pathlib import Path
 
 import pytest
+import typer
+
+from customer_certificates.cli import app
+from customer_certificates.config import SETTINGS
+
+ROOT = Path(__file__).parent.parent
+UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
 
 _IMPORT_CLIENT = """
 import importlib, pkgutil, sys
@@ -54,3 +63,22 @@ def test_a_command_of_the_service_names_the_missing_extra(words: list[str]) -> N
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
     assert line.endswith("Install the service: pip install 'customer-certificates[server]'")
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_systemd_unit_names_existing_commands_and_settings(unit: Path) -> None:
+    text = unit.read_text()
+    commands = re.findall(r"^Exec\w+=\S+/customer-certificates (\w+)", text, re.MULTILINE)
+    settings = {name.removesuffix("_FILE") for name in re.findall(r"\bCC_[A-Z_]+", text)}
+
+    assert commands
+    known = typer.main.get_command(app).commands  # pyrefly: ignore[missing-attribute]
+    assert {*commands} <= {*known}
+    assert settings <= {*SETTINGS}
+
+
+def test_the_image_has_the_version_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    labels = (ROOT / "Dockerfile").read_text()
+
+    assert f"ARG VERSION={project['version']}\n" in labels

@@ -21,7 +21,7 @@ _OTHER_KEYS = (
     "*/users/*",
     "*_key-certbot.pem",
 )
-_NOTHING = "it holds neither a certificate nor a private key"
+_NOTHING = "the file holds neither a certificate nor a private key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def newest_only(collected: Collected) -> Collected:
         for one in collected.candidates
         if not one.certificate.hostnames or one in newest.values()
     ]
-    reason = "a newer certificate for the same hostnames was found"
+    reason = "there is a newer certificate for the same hostnames"
     older = [
         LeftOut(one.files[0], reason, False, one.certificate)
         for one in collected.candidates

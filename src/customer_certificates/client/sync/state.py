@@ -97,7 +97,7 @@ class Refusal(NamedTuple):
     def __str__(self) -> str:
         names = f" ({self.hostnames})" if self.hostnames else ""
         return (
-            f"Certificate {self.certificate_id}{names}, version {self.version}, is left out: "
+            f"Certificate {self.certificate_id}{names}, version {self.version}, is not served: "
             f"{self.reason}."
         )
 

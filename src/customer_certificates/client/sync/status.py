@@ -66,14 +66,14 @@ def _write_metrics(file: Path, status: Status, troubles: Iterable[Trouble]) -> N
         Gauge(f"customer_certificates_sync_{name}", text, registry=registry).set(value)
 
     heard = status.heard_at.timestamp() if status.heard_at else 0.0
-    gauge("current", "Whether what the service said is what is served.", status.is_current)
-    gauge("heard_timestamp_seconds", "When the service last answered.", heard)
-    gauge("certificates", "Certificates that are there.", status.certificates)
+    gauge("current", "Whether the server serves the current certificates.", status.is_current)
+    gauge("heard_timestamp_seconds", "Time of the last response of the service.", heard)
+    gauge("certificates", "Certificates in the folder.", status.certificates)
     gauge("served", "Certificates that are served.", status.served)
     gauge("hostnames", "Hostnames that are served.", status.hostnames)
     failures = Gauge(
         "customer_certificates_sync_failures",
-        "What failed since this process began.",
+        "Failures since the agent started.",
         ["doing"],
         registry=registry,
     )

@@ -85,7 +85,9 @@ def is_sent_by_clients(hostname: str) -> bool:
 def require_plain(root: Path) -> None:
     """Raises ValueError where `root` would have to be quoted in a configuration."""
     if not all(one.isascii() and (one.isalnum() or one in "/._-") for one in str(root)):
-        raise ValueError(f"{root} has characters that a configuration cannot name.")
+        raise ValueError(
+            f"{root} has characters that the configuration cannot contain. Choose another path."
+        )
 
 
 def placeholder() -> bytes:

@@ -30,7 +30,7 @@ CaFile = Annotated[
         exists=True,
         dir_okay=False,
         envvar="CUSTOMER_CERTIFICATES_CA",
-        help="CA certificates in PEM. Trust them, and no others, for the service's certificate.",
+        help="Trust only the CA certificates in this PEM file. By default, trust public CAs.",
     ),
 ]
 Insecure = Annotated[

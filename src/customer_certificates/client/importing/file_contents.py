@@ -1,4 +1,4 @@
-"""What one file holds: certificates and private keys, in whatever form."""
+"""Reads the certificates and private keys in a file, in any supported format."""
 
 import os
 import stat
@@ -70,7 +70,7 @@ class Contents:
 
 
 def look_into(file: File, passphrases: Sequence[str]) -> Contents:
-    """What `file` holds; encrypted parts are tried with each of `passphrases`."""
+    """Returns the content of `file`; tries each of `passphrases` on encrypted parts."""
     try:
         data = _read(file)
     except OSError as error:

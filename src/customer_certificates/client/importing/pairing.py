@@ -1,4 +1,4 @@
-"""What can be uploaded of what is under some paths: certificates with their private keys."""
+"""Pairs the certificates under some paths with their private keys, for an upload."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ class Collected:
 
 
 def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) -> Collected:
-    """What is under `paths`, files and folders; `passphrases` are tried on what is encrypted.
+    """Reads files and folders, and tries `passphrases` on encrypted content.
 
     A certificate that has expired by `now` is left out, unless its file was named outright.
     """
@@ -160,7 +160,7 @@ def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Cert
 
 
 def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
-    """What is broken, or a private key that no certificate is for."""
+    """Returns broken files, and private keys without a certificate."""
     left_out: list[LeftOut] = []
     for each in contents:
         path, is_named = each.file.path, each.file.is_named

@@ -25,7 +25,7 @@ _TRUST = {
 
 
 def describe(subject: Subject, examined: Examined, now: datetime) -> RenderableType:
-    """What to print of one certificate."""
+    """Returns the printed description of one certificate."""
     parts: list[RenderableType] = [Text(places(subject.files), "bold")]
     if examined.leaf:
         parts.append(Padding.indent(_facts(examined, examined.leaf, now), 2))
@@ -77,7 +77,7 @@ def _served(chain_pem: str) -> list[str]:
 
 
 def _finding(finding: Finding) -> Text:
-    """What is wrong, and below it what to do about it."""
+    """Returns the problem, and the remedy below it."""
     return Text.assemble(
         (f"{finding.severity} {finding.code}", _STYLES[finding.severity]),
         f"\n  {escaped(finding.detail)}",

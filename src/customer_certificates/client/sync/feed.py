@@ -18,7 +18,7 @@ _AT_ONCE = 500
 
 
 class _Ahead:
-    """What follows a cursor, asked for while what came before is being written."""
+    """Fetches the page after a cursor while the agent writes the page before."""
 
     def __init__(self, cursor: str, fetch: Callable[[str], Page]) -> None:
         self.cursor = cursor
@@ -59,8 +59,10 @@ class Feed:
         self._connection = None
 
     def page(self, cursor: str, wait: int) -> Page:
-        """What follows `cursor` (empty: everything), within `wait` seconds where there is nothing
-        yet. Raises Refused, Unreachable, Lost."""
+        """Returns the changes after `cursor`; an empty cursor returns everything.
+
+        Waits up to `wait` seconds for changes. Raises Refused, Unreachable, Lost.
+        """
         ahead, self._ahead = self._ahead, None
         # It is another cursor where what was read could not be written.
         page = ahead.take() if ahead and ahead.cursor == cursor else self._page(cursor, wait)

@@ -32,7 +32,7 @@ _MOST_REFUSALS = 50
 
 
 class Parts(NamedTuple):
-    """What an agent is made of."""
+    """The parts of an agent."""
 
     feed: Feed
     state: State
@@ -41,7 +41,7 @@ class Parts(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What an agent calls itself, what it writes, and where its service is."""
+    """An agent's name, its format, and the URL of its service."""
 
     terminator: str
     format: str

@@ -118,7 +118,7 @@ class Runtime:
             raise RuntimeFailure(f"HAProxy rejected {path}: {said[:300]}", is_refusal=is_refusal)
 
     def _ask(self, command: str) -> str:
-        """What HAProxy says to one command, which may have a payload."""
+        """Returns HAProxy's response to one command, which may have a payload."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(_SECONDS)

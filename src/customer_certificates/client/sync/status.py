@@ -1,4 +1,4 @@
-"""What an agent is doing, for people and for Prometheus."""
+"""An agent's status, for people and for Prometheus."""
 
 import os
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ STATUS_FILE = "status.json"
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How things stood at `at`.
+    """The agent's status at the time `at`.
 
-    `is_current`: what the service had said by `heard_at` is what is served. `problems` are what
-    keeps it from that. No `heard_at`: the service has not answered this process yet.
+    `is_current`: the server serves everything that the service sent by `heard_at`. `problems`
+    explain why not. `heard_at` is None until the service responds to this process.
     """
 
     terminator: str
@@ -54,7 +54,7 @@ def write(
 
 
 def read(folder: Path) -> Status:
-    """What was last written. Raises OSError, ValueError."""
+    """Returns the last written status. Raises OSError, ValueError."""
     with Directory.to_read(folder) as directory:
         return msgspec.json.decode(directory.read(STATUS_FILE), type=Status)
 

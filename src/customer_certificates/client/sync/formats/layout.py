@@ -43,7 +43,7 @@ class Layout(ABC):
 
     @abstractmethod
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:
-        """Where the file of a certificate that is served for `names()` belongs."""
+        """Returns the path for a certificate that is served for `names()`."""
 
     def can_serve(self, hostname: str) -> bool:
         """Whether the server can serve a certificate for `hostname`."""
@@ -73,7 +73,7 @@ class Layout(ABC):
 
 
 def certificate_path(name: str) -> str:
-    """Where a certificate's file is; `name` says which one it is."""
+    """Returns the path of a certificate's file; `name` identifies the file."""
     return f"certificates/{shard(name)}/{name}.pem"
 
 

@@ -15,7 +15,7 @@ RUN pip install --no-cache-dir --root-user-action=ignore uv==0.13.9
 WORKDIR /app
 # Only these two files decide what is installed: a change to the source leaves this layer alone.
 COPY pyproject.toml uv.lock ./
-RUN uv sync --frozen --no-dev --no-install-project
+RUN uv sync --extra server --frozen --no-dev --no-install-project
 
 
 FROM dependencies AS build
@@ -24,7 +24,7 @@ COPY alembic alembic
 COPY src src
 # A clone made under a umask like 077 keeps its modes: what root owns, the service must read.
 RUN chmod -R a+rX alembic.ini alembic src \
-    && uv sync --frozen --no-dev --no-editable \
+    && uv sync --extra server --frozen --no-dev --no-editable \
     && rm -f .venv/.lock
 
 
@@ -58,6 +58,14 @@ c.request('GET', '/healthcheck'); \
 sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["service-entrypoint"]
 CMD ["customer-certificates", "serve"]
+# docker build --build-arg VERSION=… --build-arg REVISION="$(git rev-parse HEAD)"
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Customer Certificates" \
+      org.opencontainers.image.description="Stores, validates and delivers customers' TLS certificates" \
+      org.opencontainers.image.licenses=MIT \
+      org.opencontainers.image.version=${VERSION} \
+      org.opencontainers.image.revision=${REVISION}
 
 
 FROM dependencies AS test
@@ -66,11 +74,11 @@ RUN apt-get update -qq \
     && sed '/^#/d; s/.* //' tests/programs.txt \
         | DEBIAN_FRONTEND=noninteractive xargs apt-get install -y -qq --no-install-recommends \
     && rm -rf /var/lib/apt/lists/*
-RUN uv sync --frozen --no-install-project
+RUN uv sync --extra server --frozen --no-install-project
 RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin tester \
     && chown tester:tester /app
 COPY --chown=tester:tester . .
-RUN uv sync --frozen
+RUN uv sync --extra server --frozen
 # Bytecode is written here: the processes of a run, and all that they start, import the same modules.
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE= \

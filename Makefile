@@ -1,14 +1,14 @@
 # `make run` serves, `make test` tests. Both make their own environment from the lock file; a machine
 # needs git, make and Python 3.11 or newer, no more.
 .DEFAULT_GOAL := help
-.PHONY: help run migrate test check format bench swagger.yaml clean
+.PHONY: help run migrate test check format bench dist swagger.yaml clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 # uv: the machine's own, or one that pip puts into the environment.
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 # Compiled now, so that every start of a command and of the service is a second faster.
-SYNC = $(UV) sync --frozen --inexact --quiet --compile-bytecode
+SYNC = $(UV) sync --extra server --frozen --inexact --quiet --compile-bytecode
 PYTEST_ARGS ?=
 # A process for each core and one more; they share the servers. `-n 0` in PYTEST_ARGS makes it
 # this one alone.
@@ -42,6 +42,11 @@ swagger.yaml: .venv/run.stamp ## write the description of the API anew
 
 bench: .venv/dev.stamp ## measure what docs/reference/performance.md shows, beside FastAPI, OpenBao and pgbench
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+dist: .venv/run.stamp ## build a wheel in ./dist
+	@rm -rf dist
+	@$(UV) build --quiet --wheel --out-dir dist
+	@ls dist/*.whl
 
 clean: ## remove the environment and every cache, but no data
 	rm -rf .venv .cache .hypothesis .pytest_cache .ruff_cache .import_linter_cache

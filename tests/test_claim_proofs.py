@@ -85,9 +85,7 @@ def test_existing_claims_get_the_proof_of_their_certificates(
     ended = run("migrate", settings)
     assert ended.returncode == 0, ended.stderr
     # Two versions of one, the inactive one and the stolen one: no other is of a public CA.
-    assert ended.stdout.splitlines() == [
-        "Certificates of an earlier version that were examined: 4."
-    ]
+    assert ended.stdout.splitlines() == ["Validated certificates from an earlier version: 4."]
     assert _claims(empty) == {
         "www.example.com": (owner, "*.example.com", "public_ca", True),
         "self.example.net": (owner, "*.example.net", "none", False),

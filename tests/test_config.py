@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from customer_certificates.config import (
     LEAST_PASSWORD_COST,
     RFC_9106_LOW_MEMORY,
+    SETTINGS,
     Config,
     ConfigError,
     SmtpServer,
@@ -38,6 +40,49 @@ def test_every_setting_is_documented() -> None:
     settings = set(re.findall(r'"(CC_[A-Z_]+)"', source))
     assert len(settings) > 30
     assert sorted(name for name in settings if f"`{name}`" not in documented) == []
+
+
+class RecordingEnviron(dict[str, str]):
+    """An environment that records which variables are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return super().get(key, default)
+
+
+def test_the_known_settings_are_those_that_are_read() -> None:
+    environ = RecordingEnviron()
+
+    Config.from_environ(environ)
+
+    read = {name for name in environ.read if name.startswith("CC_")}
+    assert {name.removesuffix("_FILE") for name in read} == {*SETTINGS}
+
+
+@pytest.mark.parametrize(
+    ("variable", "advice"),
+    [
+        ("CC_DATABSE_URL", "Did you mean CC_DATABASE_URL?"),
+        ("CC_DATABSE_URL_FILE", "Did you mean CC_DATABASE_URL_FILE?"),
+        ("CC_MASTERKEY", "Did you mean CC_MASTER_KEY?"),
+        ("CC_XYZ", "Remove it."),
+    ],
+)
+def test_an_unknown_setting_stops_the_start(variable: str, advice: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environ({"CC_ENV": "prd", variable: "hunter2"})
+
+    sentence = f"{variable} is not a setting. {advice}"
+    assert str(caught.value) == f"{sentence} docs/settings.md lists all settings."
+
+
+def test_all_unknown_settings_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"CC_HOSTS is not.*CC_PROT is not"):
+        Config.from_environ({"CC_PROT": "9000", "CC_HOSTS": "::1", "CCC": "", "env": "lcl"})
 
 
 def test_a_profile_is_named_by_either_variable() -> None:
@@ -306,7 +351,7 @@ def test_who_can_send_no_letters(sender: str) -> None:
     "given", [{"CC_SMTP_URL": "smtp://localhost"}, {"CC_MAIL_FROM": "a@b.example"}]
 )
 def test_letters_need_a_server_and_a_sender(given: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match="together"):
+    with pytest.raises(ConfigError, match="Set both or neither"):
         Config.from_environ(given)
 
 

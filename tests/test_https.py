@@ -123,9 +123,9 @@ def test_files_that_cannot_be_used_stop_the_start_with_one_line(
     other.chmod(0o600)
     wrong = [
         ("CC_TLS_KEY", "chmod 600", {"CC_TLS_KEY": str(open_to_all)}),
-        ("CC_TLS_KEY", "is not the key of", {"CC_TLS_KEY": str(other)}),
+        ("CC_TLS_KEY", "does not match the first certificate", {"CC_TLS_KEY": str(other)}),
         ("CC_TLS_KEY", "cannot be read", {"CC_TLS_KEY": str(tmp_path / "none.pem")}),
-        ("CC_TLS_KEY", "together", {"CC_TLS_KEY": ""}),
+        ("CC_TLS_KEY", "Set both or neither", {"CC_TLS_KEY": ""}),
         ("CC_TLS_CERTIFICATE", "no certificate", {"CC_TLS_CERTIFICATE": str(files[1])}),
         ("CC_TLS_CERTIFICATE", "cannot be read", {"CC_TLS_CERTIFICATE": str(tmp_path)}),
     ]
@@ -168,7 +168,7 @@ def test_a_renewed_pair_is_taken_up_without_losing_a_request(
     assert len(secure.workers()) == 2
 
     replace(files, FIRST, key_of=SECOND)
-    within_time(lambda: "is not the key of" in secure.log.read_text())
+    within_time(lambda: "does not match the first certificate" in secure.log.read_text())
     secure.workers()[0].kill()
     within_time(lambda: secure.log.read_text().count("ended unexpectedly") == 1)
     within_time(lambda: len(secure.workers()) == 2)

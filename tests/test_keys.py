@@ -1,5 +1,6 @@
 """The commands for keys, and the starts that are refused for them."""
 
+import json
 import os
 import shutil
 import signal
@@ -97,7 +98,9 @@ def test_all_data_keys_are_taken_to_another_master_key(
     """Killed in the middle, and run again."""
     plain = fill(engine, master_keys, number)
     keys = keys_of(backend, new)
-    assert run("keys status", new).returncode == 1
+    status = run("keys status --json", new)
+    assert [one["current"] for one in json.loads(status.stdout)] == [True, False]
+    assert status.returncode == 1
 
     rewrap_until_killed(new)
     assert rewrapped(engine, keys) == _BEFORE_THE_KILL
@@ -227,6 +230,6 @@ def test_init_makes_a_master_key_and_overwrites_none(backend: Backend, tmp_path:
     assert (made.returncode, made.stdout) == (0, f"CC_MASTER_KEY=file:{file}\n")
     assert before not in (made.stdout + made.stderr).encode()
     assert (again.returncode, file.read_bytes()) == (2, before)
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
     shutil.copy2(file, tmp_path / "copy")
     assert run("keys status", {**settings, "CC_MASTER_KEY": f"file:{tmp_path / 'copy'}"}).stdout

@@ -66,14 +66,14 @@ def test_the_first_token_opens_the_service(production: dict[str, str], tmp_path:
         imported = run(f"{command} --token-file {tmp_path / 'token'}", {})
         assert imported.returncode == 0, imported.stderr
     said = (tmp_path / "log").read_text()
-    assert "It asks for credentials (profile prd)" in said
+    assert "It requires authentication (profile prd)" in said
     assert made.stdout.strip() not in said
 
 
 def test_an_open_service_says_that_it_is(service: Service) -> None:
     with service.client() as client:
         assert client.get("/livez").headers["CC-Mode"] == "open"
-    assert "It is open (profile tst)" in service.log.read_text()
+    assert "It requires no authentication (profile tst)" in service.log.read_text()
 
 
 def test_a_database_that_was_served_with_credentials_is_not_served_without(
@@ -179,14 +179,18 @@ def test_tokens_are_listed_and_revoked(production: dict[str, str], engine: sa.En
     parts = token_format.read(text)
     assert parts
 
-    listed = run("token list", production).stdout
-    assert [json.loads(line)["id"] for line in listed.splitlines()] == [parts.id, other.id]
+    table, listed = (
+        run("token list", production).stdout,
+        run("token list --json", production).stdout,
+    )
+    assert [one["id"] for one in json.loads(listed)] == [parts.id, other.id]
     # No name acts upon the terminal, and the JSON has it as it is.
-    assert listed.replace("\n", "").isprintable()
-    assert json.loads(listed.splitlines()[0])["name"] == name
-    assert parts.secret not in listed
+    assert (table + listed).replace("\n", "").isprintable()
+    assert "first\\u001b[2J" in table
+    assert json.loads(listed)[0]["name"] == name
+    assert parts.secret not in table + listed
     assert run(f"token revoke {parts.id}", production).returncode == 0
-    first, second = map(json.loads, run("token list", production).stdout.splitlines())
+    first, second = json.loads(run("token list --json", production).stdout)
     assert first["revoked_at"]
     assert second["revoked_at"] is None
 
@@ -209,7 +213,7 @@ def test_no_token_is_made_for_an_open_database(
     assert (ended.returncode, ended.stdout) == (2, "")
     assert f"The profile {profile} asks for no credentials" in ended.stderr
     assert "Set CC_ENV=prd" in ended.stderr
-    assert run("token list", production).stdout == ""
+    assert run("token list", production).stdout == "There are no tokens.\n"
 
     # Of a database that was served with credentials, a token opens something.
     _enter(backend, asks_credentials=True)
@@ -261,8 +265,8 @@ def test_only_operators_tokens_are_made_on_the_command_line(production: dict[str
     ("text", "code", "says"),
     [
         (token_format.write("user", 7, "0" * 43), 0, "user token 7"),
-        (token_format.write("user", 7, "0" * 43)[:-1] + "~", 1, "no token"),
-        ("", 1, "no token"),
+        (token_format.write("user", 7, "0" * 43)[:-1] + "~", 1, "Malformed token"),
+        ("", 1, "Malformed token"),
     ],
 )
 def test_a_token_is_verified_without_a_database(text: str, code: int, says: str) -> None:

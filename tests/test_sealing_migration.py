@@ -192,8 +192,8 @@ def test_keys_are_sealed_byte_for_byte_and_nothing_is_left(older: Older, backend
 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == [
-        "Certificates of an earlier version that were examined: 1.",
-        f"Private keys of an earlier version that were sealed: {len(older.keys) - 1}.",
+        "Validated certificates from an earlier version: 1.",
+        f"Encrypted private keys from an earlier version: {len(older.keys) - 1}.",
     ]
     require_sealed(older, backend)
     again = run("migrate", older.settings)

@@ -13,7 +13,6 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from customer_certificates.client.sync import command
 from customer_certificates.client.sync.status import Status
 from customer_certificates.client.text import console
 from customer_certificates.gateways.log_format import configure_logging
@@ -82,7 +81,7 @@ def test_a_status_is_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     found = Status(ENCODABLE, ENCODABLE, ENCODABLE, 1, NOW, NOW, False, 0, 0, 0, None, (ENCODABLE,))
     (tmp_path / "status.json").write_bytes(msgspec.json.encode(found))
 
-    command.show_status(tmp_path)
+    command.show_status(tmp_path, as_json=False)
     printed = capsys.readouterr()
     assert printed.out.count("\\u202e") == 4
     assert (printed.out + printed.err).replace("\n", "").isprintable()

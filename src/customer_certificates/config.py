@@ -1,4 +1,4 @@
-"""Every setting of the service: read from the environment once, checked, and frozen."""
+"""The settings of the service: read from the environment once, validated, and frozen."""
 
 import base64
 import ipaddress
@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeVar
@@ -25,8 +26,8 @@ HostnameProof = Literal["required", "preferred"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
 
-# argon2id, as (KiB of memory, passes, lanes): RFC 9106's second recommendation, and the least that
-# OWASP's password storage sheet admits.
+# argon2id, as (KiB of memory, passes, lanes): RFC 9106's second recommendation, and the minimum of
+# OWASP's password storage cheat sheet.
 RFC_9106_LOW_MEMORY = (65536, 3, 4)
 LEAST_PASSWORD_COST = (19456, 2, 1)
 DEFAULT_RATE = 1000
@@ -38,16 +39,57 @@ _PASSWORD_COSTS = {
     "tst": LEAST_PASSWORD_COST,
     "prd": RFC_9106_LOW_MEMORY,
 }
+SETTINGS = (
+    "CC_ADMIN_ADDRESS",
+    "CC_AUDIT_EXPORT_DIR",
+    "CC_AUDIT_KEY",
+    "CC_BEHIND_PROXY",
+    "CC_CACHE_URL",
+    "CC_CHALLENGE_DOMAIN",
+    "CC_DATABASE_OWNER_URL",
+    "CC_DATABASE_URL",
+    "CC_DATA_DIR",
+    "CC_DNS_RESOLVERS",
+    "CC_EDGE_TARGETS",
+    "CC_ENV",
+    "CC_HOST",
+    "CC_HOSTNAME_PROOF",
+    "CC_MAIL_FROM",
+    "CC_MASTER_KEY",
+    "CC_MASTER_KEYS_RETIRING",
+    "CC_METRICS_PORT",
+    "CC_NOTIFY_SECRET",
+    "CC_NOTIFY_URL",
+    "CC_PORT",
+    "CC_PRIVATE_ROOTS_PROVE_NAMES",
+    "CC_PROBE_ADDRESSES",
+    "CC_PUBLIC_URL",
+    "CC_RATE_LIMIT",
+    "CC_REGISTRATION",
+    "CC_RESERVED_HOSTNAMES",
+    "CC_ROOTS",
+    "CC_SMTP_URL",
+    "CC_TERMINATOR_PEERS",
+    "CC_THREADS",
+    "CC_TLS_CERTIFICATE",
+    "CC_TLS_KEY",
+    "CC_TOKEN_IN_PATH",
+    "CC_TRANSIT_TOKEN",
+    "CC_TRUSTED_PEERS",
+    "CC_UPLOAD_CHECKS",
+    "CC_WEBHOOK_ALLOWED",
+    "CC_WORKERS",
+)
 
 
 class ConfigError(Exception):
-    """A setting cannot be used. The message says which, why, and what would do."""
+    """A setting is invalid. The message names it, and says why and what to do."""
 
 
 class MasterKeyAddress(NamedTuple):
-    """Where a master key is: a file's path, a URL that ends in a key's name, an ARN.
+    """The location of a master key: a file's path, a URL that ends in a key's name, or an ARN.
 
-    `may_be_made`: a file that is not there may be made, as a first start in `lcl` and `tst` does.
+    `may_be_made`: the first start creates a missing file, as in `lcl` and `tst`.
     """
 
     kind: Literal["file", "transit", "aws-kms"]
@@ -56,7 +98,7 @@ class MasterKeyAddress(NamedTuple):
 
 
 class ProbeAddress(NamedTuple):
-    """Where a terminator terminates TLS, and what it is called in reports."""
+    """The address of a TLS terminator, and its name in reports."""
 
     name: str
     host: str
@@ -64,7 +106,7 @@ class ProbeAddress(NamedTuple):
 
 
 class ResolverAddress(NamedTuple):
-    """Where a DNS resolver answers: an IP address and a port."""
+    """The IP address and the port of a DNS resolver."""
 
     address: str
     port: int
@@ -78,7 +120,7 @@ class ResolverAddress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """Which server takes letters, and how: TLS from the start, after STARTTLS, or none."""
+    """The mail server: with TLS from the start, with STARTTLS, or without TLS."""
 
     host: str
     port: int
@@ -91,8 +133,8 @@ class SmtpServer:
 class Config:
     """The settings of one process.
 
-    `database_url` is SQLAlchemy's form of the database's address, and `database_owner_url` the one
-    by which it is migrated: its role may own the tables, the service's need not. `cache_url` names
+    `database_url` is the database's URL for SQLAlchemy. Migrations use `database_owner_url`, whose
+    role owns the tables. `cache_url` names
     a Redis, or is None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes,
     lanes); `metrics_folder` is where the worker processes of one service share their counters;
     `roots_pem` has the certificates of the authorities that the public trusts, and only those that
@@ -100,22 +142,20 @@ class Config:
     without proof of control; operators alone grant `reserved_hostnames`, with all names beneath
     them, and `edge_targets`, the names and addresses of the servers that terminate TLS;
     `registration` says
-    who may register users, where credentials are asked for; `tls` names the files of the service's
-    own certificate and key, or is None for plain HTTP; `admin_address` is where what watches over
-    the service asks without credentials (host and port), or None; `behind_proxy` are the proxies
+    who may register users in prd; `tls` names the files of the service's
+    own certificate and key, or is None for plain HTTP; `admin_address` is the host and port
+    for monitoring without authentication, or None; `behind_proxy` are the proxies
     whose X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for
-    the default; `webhook_allowed` are ranges to which webhooks may lead though they are not public;
-    `terminator_peers` may ask as Caddy does without a token, and where `token_in_path` a token may
-    stand in the path for that; the worker looks at `probe_addresses` for what is served;
-    `notify_url` is told of all events, signed with `notify_secret`; `metrics_port` is where a
-    worker that runs by itself tells its counts, on `host` (None: nowhere); `smtp` takes
-    letters to users, from `mail_from` (None: there are none); links in them begin with
-    `public_url` (None: there are no links); `audit_key_pem` signs
-    what the audit's chains end in (None: a key in `data_dir` does), and they are exported into
-    `audit_export_dir` from time to time (None: they are not); `master_key` wraps data keys, those
-    `master_keys_retiring` still unwrap what they have wrapped; `dns_resolvers` answer DNS lookups
-    (none: the system's do), and `challenge_domain` is the one below which the CNAME records of
-    hostname challenges point (None: challenges have no CNAME record).
+    the default; `webhook_allowed` are non-public ranges that webhooks may use;
+    `terminator_peers` may use the Caddy endpoint without a token, and with `token_in_path` a token
+    may stand in its path; the worker probes `probe_addresses`; `notify_url` receives all events,
+    signed with `notify_secret`; a separate worker serves metrics at `metrics_port` on `host` (None:
+    it does not); `smtp` sends email to users, from `mail_from` (None: no email); links in them
+    begin with `public_url` (None: no links); `audit_key_pem` signs the audit log's heads (None: a
+    key in `data_dir` does), and the service exports them to `audit_export_dir` (None: it does
+    not); `master_key` wraps data keys, and `master_keys_retiring` unwrap older ones;
+    `dns_resolvers` answer DNS lookups (none: the system's do); the CNAME records of hostname
+    challenges point below `challenge_domain` (None: challenges have no CNAME record).
     """
 
     profile: Profile
@@ -161,11 +201,12 @@ class Config:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """The settings that `environ` (by default the process's own) asks for.
+        """Returns the settings in `environ`, by default the environment of the process.
 
-        Raises ConfigError for the first variable that cannot be used.
+        Raises ConfigError for the first invalid variable.
         """
         environ = os.environ if environ is None else environ
+        _require_known(environ)
         profile = _read(environ, "CC_ENV", _profile, environ.get("env") or "lcl")
         host = _read(environ, "CC_HOST", _host, "127.0.0.1")
         if profile == "prd":
@@ -175,7 +216,7 @@ class Config:
         mail_from = _read(environ, "CC_MAIL_FROM", _optional(_sender), "")
         if (smtp is None) != (mail_from is None):
             raise ConfigError(
-                "CC_SMTP_URL and CC_MAIL_FROM are set together or not at all: one is missing."
+                "Only one of CC_SMTP_URL and CC_MAIL_FROM is set. Set both or neither."
             )
         data_dir = _read(environ, "CC_DATA_DIR", _folder, "var")
         metrics_folder = environ.get("PROMETHEUS_MULTIPROC_DIR")
@@ -250,74 +291,92 @@ class Config:
 
     @property
     def asks_credentials(self) -> bool:
-        """Whether tokens are asked for; if not, only this machine and trusted peers are served."""
+        """Whether clients need a token. If not, only local and trusted clients are served."""
         return self.profile == "prd"
 
     @property
     def mails_links(self) -> bool:
-        """Whether users are mailed links that verify their addresses."""
+        """Whether users get emails with links that verify their addresses."""
         return self.smtp is not None and self.public_url is not None
 
     @property
     def own_addresses(self) -> tuple[Network, ...]:
-        """Where the service itself is asked, besides at the addresses of this machine."""
+        """The service's own addresses, besides those of this machine."""
         return (ipaddress.ip_network(self.host), *self.behind_proxy)
 
     @property
     def children(self) -> int:
-        """How many processes examine uploads for one worker: half as many as ask them to."""
+        """The number of processes that validate uploads for one worker: half of its threads."""
         return self.threads // 2
 
     @property
     def requests_a_second(self) -> int:
-        """How many each caller may make, 0 for no limit: an open service has none by itself."""
+        """The rate limit of each client; 0: no limit, the default without authentication."""
         if self.rate_limit is None:
             return DEFAULT_RATE if self.asks_credentials else 0
         return self.rate_limit
 
     @property
     def most_connections(self) -> int:
-        """How many connections one worker takes; each may have a request on its way."""
+        """The largest number of connections of one worker."""
         return 512
 
     @property
     def address(self) -> str:
-        """The URL at which a person on this machine reaches the service."""
+        """The URL of the service for users on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         scheme = "https" if self.tls else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 def share_metrics(folder: Path) -> None:
-    """Have every process started from here on count into `folder`.
+    """Makes every process that is started later write its metrics to `folder`.
 
-    prometheus-client reads this variable when it is imported, so it comes before that.
+    Call this before prometheus-client is imported, which reads the variable then.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 def uncounted() -> dict[str, str]:
-    """The environment of a process that does not count among the workers."""
+    """Returns the environment for a process whose metrics are not shared."""
     return {name: of for name, of in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
 
 
 def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T], default: str) -> T:
-    """The setting `name`, or what the file named by `name`_FILE holds, parsed."""
+    """Returns the parsed setting `name`, from the variable or from the file in `name`_FILE."""
     text, source = environ.get(name), name
     if path := environ.get(f"{name}_FILE"):
         if text:
-            raise ConfigError(f"{name} and {name}_FILE are both set. Keep one of them.")
+            raise ConfigError(f"{name} and {name}_FILE are both set. Remove one of them.")
         source = f"{name}_FILE={path}"
         try:
             text = Path(path).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{source} cannot be read: {error}.") from error
         if not text:
-            raise ConfigError(f"{source} is empty.")
+            raise ConfigError(f"{source} names an empty file. Write the setting to the file.")
     try:
         return parse(text or default)
     except ValueError as error:
         raise ConfigError(f"{source} {error}") from None
+
+
+def _require_known(environ: Mapping[str, str]) -> None:
+    """Raises ConfigError if a variable has the settings' prefix but is not a setting."""
+    files = [f"{name}_FILE" for name in SETTINGS]
+    unknown = sorted(
+        name
+        for name in environ
+        if name.startswith("CC_") and name not in SETTINGS and name not in files
+    )
+    sentences = []
+    for name in unknown:
+        known = files if name.endswith("_FILE") else SETTINGS
+        nearest = get_close_matches(name, known, n=1)
+        advice = f"Did you mean {nearest[0]}?" if nearest else "Remove it."
+        sentences.append(f"{name} is not a setting. {advice}")
+    if sentences:
+        raise ConfigError(f"{' '.join(sentences)} docs/settings.md lists all settings.")
 
 
 def _tls(environ: Mapping[str, str]) -> tuple[Path, Path] | None:
@@ -327,7 +386,7 @@ def _tls(environ: Mapping[str, str]) -> tuple[Path, Path] | None:
         return certificate, key
     if certificate or key:
         raise ConfigError(
-            "CC_TLS_CERTIFICATE and CC_TLS_KEY are set together or not at all: one is missing."
+            "Only one of CC_TLS_CERTIFICATE and CC_TLS_KEY is set. Set both or neither."
         )
     return None
 
@@ -344,7 +403,7 @@ def _profile(text: str) -> Profile:
     match text:
         case "lcl" | "tst" | "prd":
             return text
-    raise ValueError(f"names no profile: {text!r}. Profiles are lcl, tst and prd.")
+    raise ValueError(f"must be lcl, tst or prd, not {text!r}.")
 
 
 def _require_notify_secret(environ: Mapping[str, str]) -> None:
@@ -354,8 +413,8 @@ def _require_notify_secret(environ: Mapping[str, str]) -> None:
     )
     if url != secret:
         raise ConfigError(
-            "CC_NOTIFY_URL and CC_NOTIFY_SECRET are set together or not at all: one is missing. "
-            "A secret: echo whsec_$(openssl rand -base64 32)"
+            "Only one of CC_NOTIFY_URL and CC_NOTIFY_SECRET is set. Set both or neither. "
+            "To create a secret, run: echo whsec_$(openssl rand -base64 32)"
         )
 
 
@@ -363,7 +422,7 @@ def _public_url(profile: Profile) -> Callable[[str], str]:
     schemes = ("https",) if profile == "prd" else ("https", "http")
 
     def parse(text: str) -> str:
-        # The answers of urlsplit to what it cannot read may repeat a part of a password.
+        # An error of urlsplit may quote a part of a password.
         with suppress(ValueError):
             parts = urlsplit(text)
             path = parts.path.rstrip("/")
@@ -380,7 +439,7 @@ def _public_url(profile: Profile) -> Callable[[str], str]:
             ):
                 return f"{parts.scheme}://{parts.netloc}{path}"
         raise ValueError(
-            f"must be the URL at which users reach the service ({' or '.join(schemes)}), like "
+            f"must be the URL of the service for users ({' or '.join(schemes)}), like "
             "https://certificates.example.com, without a user, a query or a fragment."
         )
 
@@ -401,51 +460,52 @@ def _notify_secret(text: str) -> str:
         is_long_enough = False
     if encoded == text or not is_long_enough:
         raise ValueError(
-            "must be whsec_ and 24 to 64 bytes in base64, as Standard Webhooks has it: "
-            "echo whsec_$(openssl rand -base64 32)"
+            "must be whsec_ and 24 to 64 bytes in base64 (Standard Webhooks). "
+            "To create one, run: echo whsec_$(openssl rand -base64 32)"
         )
     return text
 
 
 def _require_production(environ: Mapping[str, str], host: str) -> None:
-    """Raises ConfigError where something is missing without which prd does not start."""
+    """Raises ConfigError if a setting that prd requires is missing."""
 
     def is_set(name: str) -> bool:
         return bool(environ.get(name) or environ.get(f"{name}_FILE"))
 
     if not is_set("CC_DATABASE_URL"):
         raise ConfigError(
-            "CC_DATABASE_URL is not set. The profile prd takes no database that was not named: "
-            "postgresql://user:password@host/name, or sqlite:////absolute/path on a single host."
+            "CC_DATABASE_URL is not set, and the profile prd has no default database. Set it to "
+            "postgresql://user:password@host/name, or to sqlite:////absolute/path on a single host."
         )
     if not is_set("CC_MASTER_KEY"):
         raise ConfigError(
-            "CC_MASTER_KEY is not set. The profile prd stores no private key that is not sealed."
+            "CC_MASTER_KEY is not set. The profile prd needs it to encrypt private keys. To create "
+            "one, run: customer-certificates keys init FILE"
         )
     tls = is_set("CC_TLS_CERTIFICATE") and is_set("CC_TLS_KEY")
     if not (tls or is_set("CC_BEHIND_PROXY") or ipaddress.ip_address(host).is_loopback):
         raise ConfigError(
             f"CC_HOST={host} would be served without TLS. In the profile prd, set "
-            "CC_TLS_CERTIFICATE and CC_TLS_KEY; or CC_BEHIND_PROXY, where a proxy has TLS; or "
-            "listen on 127.0.0.1."
+            "CC_TLS_CERTIFICATE and CC_TLS_KEY. If a proxy terminates TLS, set CC_BEHIND_PROXY. "
+            "Otherwise listen on 127.0.0.1."
         )
 
 
 def _require_no_overlap(terminators: Sequence[Network], proxies: Sequence[Network]) -> None:
-    """Raises ConfigError if an address is a proxy's and a terminator's."""
+    """Raises ConfigError if an address belongs to a proxy and to a terminator."""
     for terminator in terminators:
         for proxy in proxies:
             if terminator.version == proxy.version and terminator.overlaps(proxy):
                 raise ConfigError(
-                    f"CC_TERMINATOR_PEERS has {terminator}, and CC_BEHIND_PROXY has {proxy}. Every "
-                    "client of the proxy could fetch private keys without a token. Use a token "
-                    "for terminators behind the proxy."
+                    f"CC_TERMINATOR_PEERS has {terminator}, and CC_BEHIND_PROXY has {proxy}, which "
+                    "overlap. Every client of the proxy could fetch private keys without a token. "
+                    "Use a token for terminators behind the proxy."
                 )
 
 
 def _folder(text: str) -> Path:
     if "?" in text:
-        raise ValueError(f"cannot hold a question mark, which ends a path in a URL: {text!r}.")
+        raise ValueError(f"must not contain a question mark: {text!r}.")
     return Path(text).expanduser().absolute()
 
 
@@ -456,7 +516,7 @@ def _folder_if_any(text: str) -> Path | None:
 def _audit_key(text: str) -> bytes | None:
     if not text:
         return None
-    # Here, and not for every command: it takes longer to import than the rest.
+    # A slow import that most commands do not need.
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -467,7 +527,7 @@ def _audit_key(text: str) -> bytes | None:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(
-            "must be an Ed25519 private key in PEM, without a passphrase. To make one: "
+            "must be an Ed25519 private key in PEM, without a passphrase. To create one, run: "
             "openssl genpkey -algorithm ed25519"
         )
     return pem
@@ -480,7 +540,7 @@ def _host(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise ValueError(
-            f"is not an IP address to listen on: {text!r}. Try 127.0.0.1 or 0.0.0.0."
+            f"must be an IP address to listen on, like 127.0.0.1 or 0.0.0.0, not {text!r}."
         ) from None
 
 
@@ -498,7 +558,7 @@ def _registration(text: str) -> Registration:
     match text:
         case "operators" | "open":
             return text
-    raise ValueError(f"must be operators or open (anybody may register), not {text!r}.")
+    raise ValueError(f"must be operators or open (anyone may register), not {text!r}.")
 
 
 def _flag(text: str) -> bool:
@@ -512,7 +572,7 @@ def _upload_checks(text: str) -> UploadChecks:
         case "report" | "enforce":
             return text
     raise ValueError(
-        f"must be report (store with findings) or enforce (refuse errors), not {text!r}."
+        f"must be report (store with findings) or enforce (reject errors), not {text!r}."
     )
 
 
@@ -521,8 +581,8 @@ def _hostname_proof(text: str) -> HostnameProof:
         case "required" | "preferred":
             return text
     raise ValueError(
-        "must be required (a hostname is activated with proof of control only) or preferred "
-        f"(without proof too), not {text!r}."
+        "must be required (activate hostnames only with proof of control) or preferred "
+        f"(also without), not {text!r}."
     )
 
 
@@ -547,19 +607,23 @@ def _roots(text: str) -> bytes:
         pem = Path(text).read_bytes()
         _require_certificates(pem)
     except OSError as error:
-        raise ValueError(f"names a file that cannot be read: {error}.") from None
+        raise ValueError(
+            f"names a file that cannot be read: {error}. Check the path and its permissions."
+        ) from None
     except ValueError as error:
-        raise ValueError(f"names a file without usable certificates: {text}: {error}.") from None
+        raise ValueError(
+            f"names a file without usable certificates: {text}: {error}. Use certificates in PEM."
+        ) from None
     return pem
 
 
 @lru_cache(maxsize=4)
 def _require_certificates(pem: bytes) -> None:
-    # Here, and not for every command: it takes longer to import than the rest.
+    # A slow import that most commands do not need.
     from cryptography import x509
 
     with warnings.catch_warnings():
-        # Some of the public's own roots have serial numbers that RFC 5280 forbids.
+        # Some public root certificates have serial numbers that RFC 5280 forbids.
         warnings.simplefilter("ignore")
         x509.load_pem_x509_certificates(pem)
 
@@ -589,7 +653,7 @@ def _database_url(text: str) -> str:
 def _cache_url(text: str) -> str | None:
     if not text:
         return None
-    # The answers of urlsplit to what it cannot read may repeat a part of a password.
+    # An error of urlsplit may quote a part of a password.
     with suppress(ValueError):
         parts = urlsplit(text)
         number = parts.path.strip("/")
@@ -602,7 +666,7 @@ def _cache_url(text: str) -> str | None:
 
 
 def _smtp_server(text: str) -> SmtpServer:
-    # The answers of urlsplit to what it cannot read may repeat a part of a password.
+    # An error of urlsplit may quote a part of a password.
     with suppress(ValueError):
         parts = urlsplit(text)
         user, password = (
@@ -623,7 +687,7 @@ def _smtp_server(text: str) -> SmtpServer:
 
 
 def _sender(text: str) -> "Address":
-    # Here, and not for every command: it takes longer to import than the rest.
+    # A slow import that most commands do not need.
     from email.headerregistry import Address
     from email.utils import parseaddr
 
@@ -631,7 +695,8 @@ def _sender(text: str) -> "Address":
     user, _, domain = address.rpartition("@")
     if not (user and domain and address.isascii() and text.isprintable()):
         raise ValueError(
-            f"must look like certificates@example.com or Name <certificates@example.com>: {text!r}."
+            "must look like certificates@example.com or Name <certificates@example.com>, "
+            f"not {text!r}."
         )
     return Address(name, user, domain)
 
@@ -663,7 +728,7 @@ def _address(text: str) -> MasterKeyAddress:
 
 
 def _is_key_url(text: str) -> bool:
-    """Over HTTPS: who listens to data keys has them. On this machine nobody does."""
+    """Returns whether `text` is the URL of a key, over HTTPS except on this machine."""
     with suppress(ValueError):
         parts = urlsplit(text)
         is_safe = parts.scheme == "https" or (
@@ -711,7 +776,7 @@ def _resolvers(text: str) -> tuple[ResolverAddress, ...]:
 
 def _resolver(text: str) -> ResolverAddress:
     host, port = text, str(_DNS_PORT)
-    # An IPv6 address has colons of its own: with a port it is in brackets.
+    # An IPv6 address contains colons, so brackets enclose it before a port.
     if text.startswith("[") or text.count(":") == 1:
         host, _, port = text.rpartition(":") if not text.endswith("]") else (text, "", port)
     with suppress(ValueError):
@@ -726,7 +791,7 @@ def _resolver(text: str) -> ResolverAddress:
 def _domain(text: str) -> str:
     name = text.lower().removesuffix(".")
     label = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-    # A label of 32 characters and a dot go in front.
+    # The service prepends a label of 32 characters and a dot.
     if not re.fullmatch(rf"({label}\.)+(?![0-9]+$){label}", name) or len(name) > 253 - 33:
         raise ValueError(f"must be a domain name, like challenges.example.net, not {text!r}.")
     return name

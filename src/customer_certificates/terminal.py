@@ -25,6 +25,13 @@ def show(text: str, *, end: str = "\n") -> None:
     print(escaped_lines(text), end=end)
 
 
+def show_json(value: object) -> None:
+    """Prints the result of a command as JSON."""
+    import msgspec
+
+    show(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
 def note(text: str) -> None:
     """Prints something beside the result, on standard error."""
     print(escaped_lines(text), file=sys.stderr, flush=True)

@@ -1,11 +1,13 @@
 """A service that misbehaves on order."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -28,6 +30,7 @@ class Stub:
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[str] = []
+        self.authorizations: list[str | None] = []
         self.stored: list[dict[str, Any]] = []
         self.page = 1000
         self.before: Callable[[str, str], Answer | None] = lambda method, path: None
@@ -78,14 +81,15 @@ class Stub:
 
 
 @contextmanager
-def a_stub() -> Iterator[Stub]:
-    """A Stub that serves until the end of the block."""
+def a_stub(pair: Path | None = None) -> Iterator[Stub]:
+    """A Stub that serves until the end of the block; over HTTPS with the PEM file `pair`."""
     stub = Stub()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _handle(self) -> None:
+            stub.authorizations.append(self.headers.get("Authorization"))
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, headers, answer = stub.answer(
                 self.command, self.path, json.loads(body) if body else None
@@ -109,6 +113,13 @@ def a_stub() -> Iterator[Stub]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         stub.url = f"http://127.0.0.1:{server.server_port}"
+        if pair:
+            stub.url = f"https://localhost:{server.server_port}"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pair)
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

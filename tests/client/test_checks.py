@@ -121,7 +121,7 @@ def test_what_the_check_refuses_is_left_out(keeper: Keeper, format: str) -> None
     assert keeper.sync("bad.example") == 1
     assert "bad.example.com" not in keeper.listing
     assert all(f"n{n}.example.com" in keeper.listing for n in range(1, 16))
-    assert "Certificate 40 (bad.example.com), version 1, is left out: " in keeper.said
+    assert "Certificate 40 (bad.example.com), version 1, is not served: " in keeper.said
     assert "cannot load: bad.example" in keeper.said
     assert keeper.served == {*range(1, 16), 50, 51}
     assert "Certificate 40 " in keeper.feed.reports[-1]["errors"][0]
@@ -148,7 +148,7 @@ def test_the_version_before_is_served_while_a_renewal_is_refused(keeper: Keeper)
     keeper.feed.put(a(7, names[0], version=2), a(8, "other.example.com"))
 
     assert keeper.sync("/7-2-") == 1
-    assert "Certificate 7 (www.example.com), version 2, is left out: " in keeper.said
+    assert "Certificate 7 (www.example.com), version 2, is not served: " in keeper.said
     assert "other.example.com" in keeper.listing
     (line,) = (line for line in keeper.listing.splitlines() if "/7-" in line)
     assert "/7-1-" in line
@@ -184,7 +184,7 @@ def test_a_configuration_that_is_refused_anyway_is_said(keeper: Keeper, is_first
     keeper.feed.put(*many(12))
 
     assert keeper.sync("certificates") == 1  # in the path of the placeholder
-    assert "refused even without the certificates" in keeper.said
+    assert "rejects its configuration even without the certificates" in keeper.said
     assert keeper.asked == (2 if is_first else 3)
     assert before in keeper.listing
     assert "n1.example.com" not in keeper.listing
@@ -214,7 +214,7 @@ def test_a_configuration_that_breaks_during_the_search_blames_no_certificate(
     breaks.write_text(_BREAKS)
 
     assert keeper.sync(check=f"sh {breaks} {keeper.folder}") == 1
-    assert "left out" not in keeper.said
+    assert "is not served" not in keeper.said
     assert keeper.sync("n3.ex") == 1
     assert keeper.served == {*range(1, 13)} - {3}
 
@@ -226,7 +226,7 @@ def test_a_check_that_is_killed_blames_no_certificate(keeper: Keeper) -> None:
 
     assert keeper.sync(check=f"sh -c '{killed}'") == 1
     assert "was ended by signal 9" in keeper.said
-    assert "left out" not in keeper.said
+    assert "is not served" not in keeper.said
     assert keeper.sync() == 0
 
 
@@ -296,7 +296,9 @@ def test_what_haproxy_does_not_take_over_its_socket_is_left_out(
         edge.terminator.wait_for("www.example.com", of(www))
         edge.agent.wait_for(lambda status: len(status.problems) == 3)
         log = edge.agent.log.read_text()
-        assert "Certificate 1 (weak1.example.com), version 1, is left out: HAProxy does" in log
+        assert (
+            "Certificate 1 (weak1.example.com), version 1, is not served: HAProxy rejected" in log
+        )
         assert "tune.bufsize" in log
         crt_list = edge.agent.folder / "crt-list"
         wait_for(crt_list.read_text, lambda text: "www" in text, edge.agent.log)

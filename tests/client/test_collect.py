@@ -319,15 +319,15 @@ def test_encrypted_keys_need_a_passphrase(tmp_path: Path) -> None:
     wrong = reasons(collected(tmp_path, passphrases=["wrong"]))["key.pem"]
     right = collected(tmp_path, passphrases=["wrong", "secret"])
 
-    assert without == "it is encrypted; --passphrase-file names a file with its passphrase"
-    assert wrong == "it is encrypted, and none of the passphrases opens it"
+    assert without == "the file is encrypted; pass its passphrase with --passphrase-file"
+    assert wrong == "the file is encrypted, and no passphrase matches"
     assert ders(right) == {WWW.der}
 
 
 def test_a_locked_p12_says_so(tmp_path: Path) -> None:
     write(tmp_path, {"site.p12": WWW.pkcs12(b"secret")})
 
-    assert "it is encrypted" in reasons(collected(tmp_path))["site.p12"]
+    assert "the file is encrypted" in reasons(collected(tmp_path))["site.p12"]
 
 
 def test_what_is_broken_is_said_of_files_that_should_not_be(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_loops_and_links_that_lead_out_do_not_lead_astray(tmp_path: Path) -> Non
     found = collected(inside)
 
     assert ders(found) == {WWW.der}
-    assert reasons(found)["dead.pem"] == "the link leads nowhere"
+    assert reasons(found)["dead.pem"] == "the symbolic link is broken"
     assert set(reasons(found)) == {"dead.pem", "itself.key"}
     assert found.passed_over == ((inside / "elsewhere", f"a link to a folder outside {inside}"),)
 
@@ -382,7 +382,7 @@ def test_only_files_are_opened(tmp_path: Path) -> None:
 
     assert ders(found) == {WWW.der}
     assert found.left_out == ()
-    assert {one.reason for one in named.left_out} == {"it is neither a file nor a folder"}
+    assert {one.reason for one in named.left_out} == {"the path is neither a file nor a folder"}
     assert len(named.left_out) == 3
 
 
@@ -402,7 +402,7 @@ def test_what_may_not_be_read_is_said_and_the_rest_found(
     found = collected(tmp_path)
 
     assert ders(found) == {SHOP.der}
-    assert reasons(found) == {"live": "it cannot be read: Permission denied"}
+    assert reasons(found) == {"live": "cannot be read: Permission denied"}
 
 
 def test_files_that_may_not_be_read_are_told_if_they_should_be_certificates(
@@ -420,7 +420,7 @@ def test_files_that_may_not_be_read_are_told_if_they_should_be_certificates(
     found = collected(tmp_path)
 
     assert ders(found) == {SHOP.der}
-    assert reasons(found) == {"key.pem": "it cannot be read: Permission denied"}
+    assert reasons(found) == {"key.pem": "cannot be read: Permission denied"}
 
 
 def test_one_file_by_two_paths_is_one(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner
 
+from customer_certificates.cli import app as commands
 from customer_certificates.cli.certificates import import_certificates, inspect_files, list_expiring
 from customer_certificates.cli.terminators import probe, sync
 
@@ -104,17 +107,17 @@ def test_nothing_secret_goes_to_another_host_over_plain_http(
     code, _, said = typed(*words, "--server", server)
     allowed = typed(*words, "--server", server, "--insecure")
 
-    refusal = f"is plain HTTP to another host: anybody on the way could read {secrets}."
+    refusal = f"uses plain HTTP to another host. Anyone on the network path could read {secrets}."
     is_refused = refusal in " ".join(said.replace("│", " ").split())
     assert is_refused == (server in ELSEWHERE)
     assert code == 2 or not is_refused
-    assert "plain HTTP" not in allowed[2]
+    assert "uses plain HTTP" not in allowed[2]
     if server in ELSEWHERE and secrets != "the token":
         assert "warning: private keys " in allowed[2]
 
 
 def test_what_has_no_secret_may_go_over_plain_http() -> None:
-    assert "plain HTTP" not in typed("probe", "", "--server", ELSEWHERE[0])[2]
+    assert "uses plain HTTP" not in typed("probe", "", "--server", ELSEWHERE[0])[2]
 
 
 def ending(number: int, days: float, *, covered: bool = False) -> dict[str, Any]:
@@ -133,13 +136,13 @@ def ending(number: int, days: float, *, covered: bool = False) -> dict[str, Any]
 @pytest.mark.parametrize(
     ("those", "code", "said"),
     [
-        ([], 0, "0 certificates within 14 days."),
+        ([], 0, "0 certificates expire within 14 days."),
         (
             [ending(3, 12, covered=True)],
             0,
-            "1 certificate within 14 days, 1 of them covered by others.",
+            "1 certificate expires within 14 days. Replaced by others: 1.",
         ),
-        ([ending(3, -3), ending(4, 3)], 1, "2 certificates within 14 days."),
+        ([ending(3, -3), ending(4, 3)], 1, "2 certificates expire within 14 days."),
     ],
 )
 def test_what_ends_soon_is_a_table(those: list[dict[str, Any]], code: int, said: str) -> None:
@@ -169,7 +172,7 @@ def test_every_page_is_asked_for() -> None:
         stub.before = answer
         ended = typed("expiring", "--user", "1", "--server", stub.url)
 
-    assert ended[1].endswith("1001 certificates within 30 days.\n")
+    assert ended[1].endswith("1001 certificates expire within 30 days.\n")
     assert [path.rpartition("=")[2] for path in asked] == ["0", "1000"]
 
 
@@ -184,3 +187,89 @@ def test_who_cannot_be_asked_is_no_good_news() -> None:
     for within in ("soon", "14", "-1d", "99999d"):
         words = ["--user", "1", "--server", stub.url, "--within", within]
         assert typed("expiring", *words)[0] == 2
+
+
+def test_expiring_certificates_as_json() -> None:
+    with a_stub() as stub:
+        stub.before = lambda _method, _path: (200, {}, [ending(3, -3), ending(4, 3, covered=True)])
+        ended = typed("expiring", "--user", "1", "--json", "--server", stub.url)
+
+    assert ended[0] == 1
+    assert [(one["id"], one["covered"]) for one in json.loads(ended[1])] == [(3, False), (4, True)]
+
+
+def test_an_import_as_json(folder: Path) -> None:
+    with a_stub() as stub:
+        words = ["import", folder, "--user", "1", "--server", stub.url, "--json"]
+        ended = typed(*words, "--passphrase-file", folder / "passphrases")
+
+    (certificate,) = json.loads(ended[1])["certificates"]
+    assert ended[0] == 0
+    assert certificate["outcome"] == "uploaded"
+    assert certificate["certificate_id"]
+    assert certificate["hostnames"] == ["www.example.com"]
+
+
+def test_the_environment_names_the_service_and_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("secret-token\n")
+    with a_stub() as stub:
+        stub.before = lambda _method, _path: (200, {}, [])
+        monkeypatch.setenv("CUSTOMER_CERTIFICATES_URL", stub.url)
+        monkeypatch.setenv("CUSTOMER_CERTIFICATES_TOKEN_FILE", str(tmp_path / "token"))
+        ended = typed("expiring", "--user", "1")
+
+    assert ended[0] == 0
+    assert stub.authorizations == ["Bearer secret-token"]
+
+
+def test_a_rejected_token_names_the_option() -> None:
+    with a_stub() as stub:
+        stub.before = lambda _method, _path: (401, {}, {"detail": "A token is required."})
+        ended = typed("expiring", "--user", "1", "--server", stub.url)
+
+    assert ended[0] == 2
+    assert "A token is required. Pass a valid token with --token-file FILE." in ended[2]
+
+
+def test_a_private_ca_is_trusted_only_if_it_is_named(tmp_path: Path) -> None:
+    server = issued("localhost")
+    files = {
+        "ca.pem": server.issuers[-1].public_bytes(Encoding.PEM),
+        "pair.pem": server.pem + server.chain + server.key_pem,
+        "other.pem": WWW.pem,
+        "nothing.pem": "none",
+    }
+    write(tmp_path, files)
+    with a_stub(tmp_path / "pair.pem") as stub:
+        stub.before = lambda _method, _path: (200, {}, [])
+        words = ["expiring", "--user", "1", "--server", stub.url]
+        named = typed(*words, "--ca", tmp_path / "ca.pem")
+        unnamed = typed(*words)
+        other = typed(*words, "--ca", tmp_path / "other.pem")
+        nothing = typed(*words, "--ca", tmp_path / "nothing.pem")
+
+    assert (named[0], unnamed[0], other[0], nothing[0]) == (0, 2, 2, 2), named
+    assert "name its file with --ca" in unnamed[2]
+    assert "no usable certificates" in nothing[2]
+
+
+def test_the_version_is_printed() -> None:
+    result = CliRunner().invoke(commands, ["--version"])
+
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"customer-certificates {version('customer-certificates')}\n",
+    )
+
+
+def test_a_shell_completes_commands() -> None:
+    variables = {
+        "_CUSTOMER_CERTIFICATES_COMPLETE": "complete_bash",
+        "COMP_WORDS": "customer-certificates ins",
+        "COMP_CWORD": "1",
+    }
+    result = CliRunner().invoke(commands, [], prog_name="customer-certificates", env=variables)
+
+    assert result.stdout.split() == ["inspect"]

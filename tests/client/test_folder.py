@@ -95,7 +95,7 @@ def test_an_own_file_that_is_another_is_refused(
     assert keeper.sync() == 2
     said = capfd.readouterr().err
     assert f"{keeper.folder / name} " in said
-    assert "The agent did not make it so. Find out why, then delete it." in said
+    assert "The agent did not do this. Find out why, then delete it." in said
     assert victim.read_bytes() == _SECRET
 
 
@@ -158,9 +158,9 @@ def test_no_path_leads_out(tmp_path: Path, victim: Path, path: str) -> None:
         folder.write("a/b", b"")
         folder.switch()
         for act in (folder.remove, folder.read, folder.exists):
-            with pytest.raises(UntrustedError, match="is no path below this folder"):
+            with pytest.raises(UntrustedError, match="is not a path below this folder"):
                 act(path)
-        with pytest.raises(UntrustedError, match="is no path below this folder"):
+        with pytest.raises(UntrustedError, match="is not a path below this folder"):
             folder.symlink("a/b", path)
     assert victim.read_bytes() == _SECRET
 
@@ -174,7 +174,7 @@ def test_a_state_removes_nothing_elsewhere(
         database.execute("INSERT INTO leftovers VALUES ('../victims', 0), ('../victims/file', 0)")
 
     assert keeper.sync(NOW + LATER) == 1
-    assert "is no path below this folder" in capfd.readouterr().err
+    assert "is not a path below this folder" in capfd.readouterr().err
     assert victim.read_bytes() == _SECRET
 
 

@@ -1,5 +1,6 @@
 """Servers are asked what they serve, and what they should."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from customer_certificates.cli.terminators import probe
-from customer_certificates.client.probe import Address, read_address
+from customer_certificates.client.probe_address import Address, read_address
 
 from ..agents import Edge, start_edge
 from ..factories import a_pair, a_user, an_upload
@@ -54,6 +55,10 @@ def test_what_is_served_is_compared_with_what_should_be(service: Service, edge: 
             states = client.get(f"{path}/{number}").json()["serving"]
             assert {one["terminator"]: one["verified"] for one in states}[address] is True
 
+        code, shown, _ = probed(service, address, "--hostname", WWW, "--json")
+        assert code == 0
+        assert {one["expected"]["certificate_id"] for one in json.loads(shown)} == {*ids}
+
         edge.agent.kill()
         client.delete(f"{path}/{ids[0]}").raise_for_status()
         client.post(path, json=an_upload("*.example.com", active=True)).raise_for_status()
@@ -75,7 +80,7 @@ def test_who_does_not_answer_is_said(service: Service) -> None:
     assert "fails Connection refused" in shown
     code, shown, _ = probed(service, "127.0.0.1:1", "--hostname", "unknown.example.org")
     assert code == 1
-    assert "Nothing should be served for this name" in shown
+    assert "There is no active certificate for this hostname" in shown
 
 
 @pytest.mark.parametrize(
@@ -91,9 +96,32 @@ def test_addresses_are_written_as_usual(text: str, address: Address) -> None:
     assert read_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["", ":443", "a:b", "a:0", "a:65536", "[::1]:x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":443",
+        "a:b",
+        "a:0",
+        "a:65536",
+        "a:443443",
+        "[::1]:x",
+        "[::1",
+        "[a.example]:443",
+        "::g",
+        "999.1.1.1",
+        "192.0.2",
+        "a b",
+        "a-.example",
+        "a..example",
+        "a.example/path",
+        "https://a.example",
+        "user@a.example",
+        "münchen.example",
+    ],
+)
 def test_what_is_no_address_is_said(text: str) -> None:
     result = CliRunner().invoke(COMMANDS, [text])
 
     assert result.exit_code == 2
-    assert "is no address" in result.stderr
+    assert "is not an address" in result.stderr

@@ -96,6 +96,8 @@ def test_nothing_that_was_read_reaches_the_terminal_as_a_command(candidate: Cand
         ("already there", "", False),
         ("would be uploaded", "", False),
         ("uploaded", "not active: taken", True),
+        ("would be uploaded with errors", "", False),
+        ("would be refused", "", True),
         ("refused", "", True),
         ("failed", "", True),
     ],
@@ -118,4 +120,4 @@ def test_halves_fail_only_if_they_were_named(candidate: Candidate) -> None:
 def test_finding_nothing_is_a_failure() -> None:
     """Whoever names a folder expects something in it."""
     assert summary.has_failed(Collected((), ()), [])
-    assert shown([]).endswith("There is nothing to upload.\n")
+    assert shown([]).endswith("Nothing to upload.\n")

@@ -189,7 +189,10 @@ def test_a_group_of_others_cannot_be_given_files(host: Host) -> None:
     place = host.folder.parent / "theirs"
     place.mkdir()
     os.chown(place, SERVER, SERVER)
-    with as_server(), pytest.raises(FolderError, match="run the agent as root, or as an account"):
+    with (
+        as_server(),
+        pytest.raises(FolderError, match="Run the agent as root, or as a member of the group"),
+    ):
         Folder(place / "certificates", "root")
 
 
@@ -200,7 +203,7 @@ def test_a_folder_below_one_of_the_servers_account_is_refused(host: Host) -> Non
     os.chown(above, SERVER, SERVER)
 
     assert host.sync("--out", above / "certificates") == 2
-    assert f"{above} belongs to nobody, so that account could exchange {above}/" in host.said
+    assert f"{above} belongs to nobody, so that account could replace {above}/" in host.said
     assert list(above.iterdir()) == []
 
 

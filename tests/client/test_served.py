@@ -238,7 +238,7 @@ def test_haproxy_is_told_once_it_answers(edge: Fed) -> None:
     edge.feed.put(shop)
     crt_list = edge.agent.folder / "crt-list"
     edge.server.kill()
-    edge.agent.wait_for(lambda status: "does not answer" in "".join(status.problems))
+    edge.agent.wait_for(lambda status: "does not respond" in "".join(status.problems))
     wait_for(crt_list.read_text, lambda text: SHOP in text, edge.agent.log)
     edge.agent.kill()
     edge.server.start()

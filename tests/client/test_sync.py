@@ -317,7 +317,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
 
     with small_files():
         assert keeper.sync() == 1
-        assert f"{keeper.folder}: File too large. Trying again" in capfd.readouterr().err
+        assert f"{keeper.folder}: File too large.\n" in capfd.readouterr().err
     assert keeper.files() == {1: content(www)}
     assert list((keeper.folder / ".staging").iterdir()) == []
     assert keeper.sync() == 0
@@ -419,7 +419,7 @@ def test_a_folder_is_for_one_agent_and_one_format(
     assert f"Another agent (process {agent.process.pid}) keeps {keeper.folder}." in said
 
     assert keeper.sync(format="nginx") == 2
-    assert "is kept for pem; nginx needs another folder" in capfd.readouterr().err
+    assert "holds files for pem. Choose another folder for nginx." in capfd.readouterr().err
 
 
 def test_another_service_is_read_from_its_beginning(keeper: Keeper, feed: FeedStub) -> None:
@@ -489,22 +489,25 @@ def test_how_it_is_doing_can_be_asked(
     try:
         agent.wait_for(lambda status: status.is_current)
         well = typed("--out", folder, "--status")
+        as_json = typed("--out", folder, "--status", "--json")
     finally:
         agent.stop()
     ended = typed("--out", folder, "--status")
 
     assert [code for code, _, _ in (nobody, well, ended)] == [1, 0, 1]
-    assert "No agent has left word of itself" in nobody[2]
+    assert "No agent has written a status to" in nobody[2]
     assert "1 of 1 certificates, 1 names" in well[1]
-    assert "by an agent that runs no more" in ended[1]
+    status = json.loads(as_json[1])
+    assert (as_json[0], status["served"], status["is_running"]) == (0, 1, True)
+    assert "by an agent that is not running" in ended[1]
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--format", "pem", "--server", "localhost"], "'localhost' is no URL"),
-        ([], "is missing"),
-        (["--format", "nginx", "--runtime", "/run/x"], "only HAProxy"),
+        (["--format", "pem", "--server", "localhost"], "'localhost' is not a URL"),
+        ([], "The option is missing"),
+        (["--format", "nginx", "--runtime", "/run/x"], "Only HAProxy"),
         (["--format", "pem", "--group", "no-such-group"], "no group no-such-group"),
     ],
 )

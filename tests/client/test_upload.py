@@ -22,6 +22,7 @@ from .trees import NOW, issued, write
 
 WWW = issued("www.example.com", "example.com")
 SHOP = issued("shop.example.com")
+ERROR = {"code": "key_weak", "field": "private_key", "detail": "Too short.", "hint": "Renew."}
 LATER: Answer = (503, {"Retry-After": "0"}, {"detail": "Not now."})
 
 
@@ -118,7 +119,7 @@ def test_a_service_that_goes_away_is_not_waited_for_by_each(tmp_path: Path) -> N
 
     assert {result.outcome for result in results} == {"failed"}
     assert len(results) == 30
-    with Api(stub.url, 1) as api, pytest.raises(Unreachable, match="does not answer"):
+    with Api(stub.url, 1) as api, pytest.raises(Unreachable, match="does not respond"):
         api.require_user()
 
 
@@ -243,7 +244,30 @@ def test_a_dry_run_uploads_nothing(imports: Imports, tmp_path: Path) -> None:
     code, lines = imports(tmp_path, dry_run=True)
 
     assert (code, imports.list()) == (0, []), lines
-    assert lines[-1] == "1 would be uploaded."
+    assert lines[-1] == "1 would be uploaded with errors."
+    assert any(line.startswith("  error  ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "is_failure"),
+    [
+        ({"accepted": True, "findings": []}, "would be uploaded", False),
+        ({"accepted": True, "findings": [ERROR]}, "would be uploaded with errors", False),
+        ({"accepted": False, "findings": [ERROR]}, "would be refused", True),
+    ],
+)
+def test_a_dry_run_distinguishes_errors(
+    stub: Stub,
+    candidates: tuple[Candidate, ...],
+    answer: dict[str, Any],
+    outcome: str,
+    is_failure: bool,
+) -> None:
+    stub.before = lambda method, _path: (200, {}, answer) if method == "POST" else None
+
+    (result,) = upload(stub, candidates, dry_run=True)
+
+    assert (result.outcome, result.is_failure, stub.stored) == (outcome, is_failure, [])
 
 
 @pytest.mark.one_backend
@@ -272,7 +296,7 @@ def test_a_renewal_replaces_in_place(imports: Imports, tmp_path: Path) -> None:
     code, lines = imports(tmp_path / "2", replace=True)
     again = imports(tmp_path / "2", replace=True)
 
-    assert (foreseen[0], foreseen[1][-1]) == (0, "1 would be renewed.")
+    assert (foreseen[0], foreseen[1][-1]) == (0, "1 would be renewed with errors.")
     assert (code, lines[-1]) == (0, "1 renewed."), lines
     assert (again[0], again[1][-1]) == (0, "1 already there.")
     after = {one["id"]: one for one in imports.list()}
@@ -391,5 +415,5 @@ def test_without_a_service_or_a_user_it_says_so(imports: Imports, tmp_path: Path
     nobody = imports(tmp_path, user=987654321)
 
     assert (nowhere[0], nobody[0]) == (1, 1)
-    assert "http://127.0.0.1:1 does not answer" in nowhere[1][-1]
+    assert "http://127.0.0.1:1 does not respond" in nowhere[1][-1]
     assert "987654321" in nobody[1][-1]

@@ -113,7 +113,7 @@ def test_migrate_does_it_and_says_so(backend: Backend, engine: sa.Engine) -> Non
     second = run("migrate", backend.settings)
 
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
-    assert first.stdout == "Certificates of an earlier version that were examined: 3.\n"
+    assert first.stdout == "Validated certificates from an earlier version: 3.\n"
     assert second.stdout == ""
     assert "opaque" in column(engine, Certificate.trust)
 

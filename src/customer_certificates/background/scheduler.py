@@ -1,4 +1,4 @@
-"""What is done from time to time, once in the cluster: a plain list of jobs."""
+"""Periodic jobs that run once in the cluster."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -15,8 +15,10 @@ _log = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):
-    """`run` is called about `every` so often. It may be killed, and is run again then; two of it
-    may overlap where one takes longer than that."""
+    """A job that runs at the interval `every`.
+
+    A killed job runs again. Two runs may overlap if one takes longer than the interval.
+    """
 
     name: str
     every: timedelta
@@ -24,7 +26,7 @@ class Job(NamedTuple):
 
 
 def run_jobs(jobs: Sequence[Job], rota: Rota, stopped: Alarm) -> None:
-    """Does whatever is due and nobody else in the cluster has begun, until `stopped`."""
+    """Runs every due job that no other worker has started, until `stopped`."""
     while True:
         for job in jobs:
             if stopped.is_set():
@@ -33,7 +35,7 @@ def run_jobs(jobs: Sequence[Job], rota: Rota, stopped: Alarm) -> None:
                 if rota.take(job.name, job.every):
                     _log.info("%s: %s", job.name, job.run())
             except Unavailable as error:
-                _log.warning("%s waits: %s", job.name, error.detail)
+                _log.warning("%s is delayed: %s", job.name, error.detail)
             except Exception:
                 _log.exception("%s failed", job.name)
         if stopped.wait(_LOOK_SECONDS):
@@ -41,13 +43,15 @@ def run_jobs(jobs: Sequence[Job], rota: Rota, stopped: Alarm) -> None:
 
 
 def run_every_second(name: str, run: Callable[[], int], stopped: Alarm) -> None:
-    """Does what must not wait for other jobs, in every worker, until `stopped`; `run` says how much
-    it has done."""
+    """Calls `run` every second in every worker, until `stopped`.
+
+    `run` returns the number of items that it processed.
+    """
     while not stopped.wait(_SECOND):
         try:
             if number := run():
                 _log.info("%s: %s", name, number)
         except Unavailable as error:
-            _log.warning("%s wait: %s", name, error.detail)
+            _log.warning("%s is delayed: %s", name, error.detail)
         except Exception:
             _log.exception("%s failed", name)

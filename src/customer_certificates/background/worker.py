@@ -34,17 +34,17 @@ from ..services.webhooks.sender import Sending
 from ..services.webhooks.stuck_deliveries import Stragglers
 from .scheduler import Job, run_every_second, run_jobs
 
-# The dispatcher's, the jobs', the cutovers', the verification mails', the erasures', some for
-# challenges and one to spare.
+# Connections for the dispatcher, jobs, cutovers, verification emails, erasures and challenges, and
+# one spare.
 _DATABASE_CONNECTIONS = 10
 _LOOK_SECONDS = 1.0
 
 
 def work(config: Config, *, parent_pid: int | None = None) -> None:
-    """Works until SIGTERM or SIGINT; then what is being sent is finished.
+    """Works until SIGTERM or SIGINT, then finishes the deliveries in progress.
 
-    The process `parent_pid`, if given, started this one; this one ends when that one has ended.
-    Raises SchemaError unless the schema is at head; MasterKeyError, Unavailable.
+    Also ends after the process `parent_pid`, if given. Raises SchemaError unless the schema is at
+    head; MasterKeyError, Unavailable.
     """
     require_head(config.database_url)
     configure_logging()
@@ -146,7 +146,7 @@ def _verification_mails(services: Services) -> VerificationMails | None:
 
 
 def _stop_after(parent_pid: int, stop: Callable[[], None]) -> None:
-    """Stops this process when its parent has ended, which may be before this is called."""
+    """Stops this process after its parent has ended, even if that was before this call."""
     while os.getppid() == parent_pid:
         sleep(_LOOK_SECONDS)
     stop()

@@ -3,40 +3,59 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from ..config import Config, ConfigError
 from ..server.hardening import forbid_dumps
-from ..terminal import say, show
+from ..terminal import say, show, show_json
 from .certificates import import_certificates, inspect_files, list_expiring
 from .keys import app as key_commands
 from .maintenance import audit, clean
+from .options import AsJson
 from .target import tell_target
 from .terminators import probe, sync
 
 if TYPE_CHECKING:
-    from ..services.access.tokens import Tokens
+    from ..services.access.tokens import Tokens, TokenView
     from ..services.principal import Caller
 
 app = typer.Typer(
-    help="Takes customers' TLS certificates and keys over a JSON API, and knows which are active.",
+    help="Store, validate and deliver customers' TLS certificates.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
 tokens = typer.Typer(
-    help="Tokens: made, listed, revoked; who has the database needs none itself.",
+    help="Create, list and revoke API tokens (needs database access, not a token).",
     no_args_is_help=True,
 )
 app.add_typer(tokens, name="token")
 
 
+def _print_version(value: bool) -> None:
+    if value:
+        show(f"customer-certificates {version('customer-certificates')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that come before a command."""
+
+
 @app.command()
 def serve() -> None:
-    """Serve the API. The settings are CC_… variables; docs/settings.md lists them."""
+    """Serve the API. Configure it with CC_… environment variables (see docs/settings.md)."""
     from ..server.main import ListenError, metrics_folder
     from ..server.main import serve as run
 
@@ -71,9 +90,9 @@ def serve() -> None:
 
 @app.command()
 def work() -> None:
-    """Tell webhooks of events, and clean up; `serve` has one such worker already.
+    """Run a background worker: deliver webhooks, send expiry notices, purge old records.
 
-    Any number of them may run, on any number of hosts.
+    `serve` starts one background worker itself. You can run more of them, on any number of hosts.
     """
     from ..background.worker import work as run
     from ..errors import Unavailable
@@ -89,7 +108,7 @@ def work() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this version: its schema (alembic upgrade head), then its content."""
+    """Migrate the database to this version: first its schema, then its data."""
     from ..errors import Unavailable
     from ..gateways.database.schema import SchemaError
     from ..gateways.database.schema import migrate as run
@@ -115,14 +134,14 @@ def migrate() -> None:
     except (SchemaError, MasterKeyError, Unavailable) as error:
         _stop(error)
     if examined:
-        show(f"Certificates of an earlier version that were examined: {examined}.")
+        show(f"Validated certificates from an earlier version: {examined}.")
     if sealed:
-        show(f"Private keys of an earlier version that were sealed: {sealed}.")
+        show(f"Encrypted private keys from an earlier version: {sealed}.")
 
 
 @app.command()
 def openapi() -> None:
-    """Print the description of the API, OpenAPI 3.1 as YAML."""
+    """Print the OpenAPI 3.1 description of the API as YAML."""
     import yaml
 
     from ..app import description
@@ -143,17 +162,27 @@ app.command(no_args_is_help=True)(probe)
 @tokens.command("create")
 def create_token(
     operator: Annotated[
-        bool, typer.Option("--operator", help="Operators make all other tokens over the API.")
+        bool,
+        typer.Option(
+            "--operator",
+            help="Create an operator token. Operators create all other tokens through the API.",
+        ),
     ] = False,
-    name: Annotated[str, typer.Option(help="What it is for.")] = "made on the command line",
-    expires_in_days: Annotated[int, typer.Option(min=1, max=365)] = 90,
+    name: Annotated[
+        str, typer.Option(help="A note on the purpose of the token.")
+    ] = "created on the command line",
+    expires_in_days: Annotated[
+        int, typer.Option(metavar="DAYS", min=1, max=365, help="Days until the token expires.")
+    ] = 90,
 ) -> None:
-    """Make an operator's token, the first one for example, and print it: this once.
+    """Create an operator token and print it. The token cannot be shown again.
 
-    Refused where no token is asked for: the profiles lcl and tst.
+    Works only in the profile prd: the profiles lcl and tst require no tokens.
     """
     if not operator:
-        raise typer.BadParameter("only operators' tokens are made here", param_hint="--operator")
+        raise typer.BadParameter(
+            "The command creates operator tokens only. Pass --operator.", param_hint="--operator"
+        )
     from ..services.access.tokens import NewToken
 
     new = NewToken(name=name, kind="operator", expires_in_days=expires_in_days)
@@ -162,45 +191,58 @@ def create_token(
 
 
 @tokens.command("list")
-def list_tokens() -> None:
-    """Print all tokens, one JSON object a line, without their secrets."""
-    import msgspec
+def list_tokens(as_json: AsJson = False) -> None:
+    """List all tokens without their secrets."""
+    from .token_table import print_tokens
 
+    found: list[TokenView] = []
     after: int | None = 0
     with _tokens() as service:
         while after is not None:
             views, after = service.page(_command(), None, after, 1000)
-            for view in views:
-                show(msgspec.json.encode(view).decode())
+            found += views
+    if as_json:
+        show_json(found)
+    else:
+        print_tokens(found)
 
 
 @tokens.command("revoke")
 def revoke_token(token_id: Annotated[int, typer.Argument(metavar="ID", min=1)]) -> None:
-    """Revoke a token: it opens nothing from the next request on."""
+    """Revoke a token. The service rejects it from the next request on."""
     with _tokens() as service:
         service.revoke(_command(), token_id)
-    show(f"Token {token_id} is revoked.")
+    show(f"Revoked token {token_id}.")
 
 
 @tokens.command("verify")
 def verify_token() -> None:
-    """Say whether the token on standard input is whole, by its checksum. Asks nobody.
+    """Check the checksum of the token on standard input. Does not contact the service.
 
-    Exits with 1 where it is not.
+    Exits with 1 if the token is malformed.
     """
     from ..crypto.token_format import read
 
     parts = read(sys.stdin.readline().strip())
     if parts is None:
-        show("This is no token of Customer Certificates, or not a whole one.")
+        show("Malformed token. Check that you copied all of it.")
         raise typer.Exit(1)
-    show(f"This is {parts.kind} token {parts.id}; its checksum holds.")
+    show(f"Well-formed {parts.kind} token {parts.id}: the checksum is correct.")
 
 
 def main() -> None:
-    """The entry point of the command `customer-certificates`."""
+    """Runs the command `customer-certificates`."""
     forbid_dumps()
-    app()
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("customer_certificates"):
+            raise
+        say(
+            f"this command needs the Python package {error.name}, which is not installed. "
+            "Install the service: pip install 'customer-certificates[server]'"
+        )
+        sys.exit(2)
 
 
 def _config() -> Config:

@@ -1,10 +1,22 @@
-"""The commands for certificates that are there. What they need is imported when they run."""
+"""The client commands for certificates. Each imports its dependencies when it runs."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .options import (
+    LOCAL_SERVER,
+    AsJson,
+    CaFile,
+    Insecure,
+    Server,
+    TokenFile,
+    read_token,
+    require_ca,
+    require_private,
+)
 
 _Passphrases = Annotated[
     Path | None,
@@ -13,25 +25,12 @@ _Passphrases = Annotated[
         metavar="FILE",
         exists=True,
         dir_okay=False,
-        help="Passphrases of encrypted keys and PKCS#12 files, one a line, tried in turn.",
+        help="Passphrases for encrypted keys and PKCS#12 files, one per line.",
     ),
 ]
-_TokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-file",
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        help="The token to show, where the service asks for one.",
-    ),
+_User = Annotated[
+    int, typer.Option(metavar="ID", min=1, help="The ID of the user who owns the certificates.")
 ]
-_Server = Annotated[str, typer.Option(metavar="URL", help="Where the service is.")]
-Insecure = Annotated[
-    bool,
-    typer.Option("--insecure", help="Allow plain HTTP to another host: anybody on the way reads."),
-]
-_HERE = "http://localhost:9000"
 
 
 def import_certificates(
@@ -39,13 +38,14 @@ def import_certificates(
         list[Path],
         typer.Argument(metavar="PATH", exists=True, help="Files, or folders to search."),
     ],
-    user: Annotated[int, typer.Option(metavar="ID", min=1, help="Whose certificates they are.")],
-    server: _Server = _HERE,
+    user: _User,
+    server: Server = LOCAL_SERVER,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, upload nothing.")
+        bool,
+        typer.Option("--dry-run", help="Validate every certificate, but upload nothing."),
     ] = False,
     activate: Annotated[
-        bool, typer.Option("--activate", help="Have what is uploaded served at once.")
+        bool, typer.Option("--activate", help="Activate every uploaded certificate.")
     ] = False,
     replace: Annotated[
         bool,
@@ -55,19 +55,24 @@ def import_certificates(
         ),
     ] = False,
     passphrase_file: _Passphrases = None,
-    token_file: _TokenFile = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
     insecure: Insecure = False,
+    as_json: AsJson = False,
 ) -> None:
     """Upload the certificates and keys in files and folders.
 
     Reads the folders of certbot, acme.sh, lego, Caddy, dehydrated and getssl, and single PEM, DER,
-    PKCS#12 and PKCS#7 files. Certificates and keys are paired by public key. You can run it again:
-    a certificate is not uploaded twice. The exit code is 1 if anything failed.
+    PKCS#12 and PKCS#7 files. Pairs certificates and keys by public key. You can run the command
+    again: it never uploads a certificate twice.
+
+    Exits with 1 if anything failed or, with --dry-run, would fail.
     """
     from ..client.importing.command import run
     from ..client.importing.upload import UploadOptions
 
     require_private(server, "private keys and the token", insecure=insecure)
+    require_ca(ca)
     code = run(
         paths,
         _read_passphrases(passphrase_file),
@@ -76,33 +81,48 @@ def import_certificates(
         user_id=user,
         options=UploadOptions(dry_run=dry_run, activate=activate, replace=replace),
         token=read_token(token_file),
+        ca=ca,
+        as_json=as_json,
     )
     raise typer.Exit(code)
 
 
 def list_expiring(
-    user: Annotated[int, typer.Option(metavar="ID", min=1, help="Whose certificates they are.")],
+    user: _User,
     within: Annotated[
-        str, typer.Option(metavar="DAYS", help="In how many days they end, like 30d.")
+        str,
+        typer.Option(metavar="DAYS", help="List certificates that expire in this many days."),
     ] = "30d",
-    server: _Server = _HERE,
-    token_file: _TokenFile = None,
+    server: Server = LOCAL_SERVER,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
     insecure: Insecure = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say which active certificates end soon, or have ended.
+    """List active certificates that expire soon or have expired.
 
-    Exits with 1 where there are any whose hostnames no other certificate takes over, with 2 where
-    the service cannot be asked.
+    Exits with 1 if one of them has no replacement for its hostnames. Exits with 2 if the service
+    does not answer the request.
     """
     from ..client.expiring import run
 
     require_private(server, "the token", insecure=insecure or token_file is None)
+    require_ca(ca)
     days = within.removesuffix("d")
     if not (days.isascii() and days.isdigit() and len(days) <= 4):
-        raise typer.BadParameter(f"{within!r} is no number of days like 30d", param_hint="--within")
-    token = read_token(token_file)
-    now = datetime.now(UTC)
-    raise typer.Exit(run(now, int(days), server=server, user_id=user, token=token))
+        raise typer.BadParameter(
+            f"{within!r} is not a number of days. Use a value like 30d.", param_hint="--within"
+        )
+    code = run(
+        datetime.now(UTC),
+        int(days),
+        server=server,
+        user_id=user,
+        token=read_token(token_file),
+        ca=ca,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
 
 
 def inspect_files(
@@ -115,35 +135,23 @@ def inspect_files(
     key: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", exists=True, dir_okay=False, help="The private key that should fit."
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="The private key. Report an error if it does not match the certificate.",
         ),
     ] = None,
     passphrase_file: _Passphrases = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say what certificates are, and what is wrong with them.
+    """Describe certificates, and list the problems found in them.
 
-    Needs neither the service nor a network. Exits with 1 where an error is found.
+    Needs neither the service nor a network. Exits with 1 if there is an error.
     """
     from ..client.inspecting.command import run
 
     passphrases = _read_passphrases(passphrase_file)
     raise typer.Exit(run(files, key, passphrases, datetime.now(UTC), as_json=as_json))
-
-
-def require_private(server: str, secrets: str, *, insecure: bool) -> None:
-    """Refuses a URL to which `secrets` would go in clear, unless that is allowed (`insecure`)."""
-    from ..client.api.server_url import is_private, is_usable
-    from ..terminal import escaped
-
-    if not is_usable(server):
-        raise typer.BadParameter(f"{server!r} is no URL", param_hint="--server")
-    if not (insecure or is_private(server)):
-        raise typer.BadParameter(
-            f"{escaped(server)} is plain HTTP to another host: anybody on the way could read "
-            f"{secrets}. Use https://, or --insecure if nobody else is on that network.",
-            param_hint="--server",
-        )
 
 
 def _read_passphrases(file: Path | None) -> list[str]:
@@ -153,16 +161,3 @@ def _read_passphrases(file: Path | None) -> list[str]:
         return [line for line in file.read_text("utf-8").splitlines() if line]
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(str(error), param_hint="--passphrase-file") from None
-
-
-def read_token(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        # It becomes a part of a header.
-        token = file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(str(error), param_hint="--token-file") from None
-    if not token.isprintable() or not token:
-        raise typer.BadParameter("it is not one line with a token", param_hint="--token-file")
-    return token

@@ -1,4 +1,4 @@
-"""The commands that make and exchange master keys."""
+"""The commands that create and rotate master keys."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,42 +8,45 @@ from typing import Annotated
 import typer
 
 from ..config import Config, ConfigError
-from ..terminal import note, say, show
+from ..terminal import note, say, show, show_json
+from .options import AsJson
 from .target import tell_target
 
-app = typer.Typer(help="Make a master key, and take data keys from one to another.")
+app = typer.Typer(help="Create a master key, and rotate data keys to it.")
 
 
 @app.command()
 def init(
     path: Annotated[
-        Path | None, typer.Argument(help="The new file; by default the one of CC_MASTER_KEY.")
+        Path | None,
+        typer.Argument(help="The file to create. By default, the file of CC_MASTER_KEY."),
     ] = None,
 ) -> None:
-    """Make a master key in a new file, which only this account may read."""
+    """Create a master key in a new file that only this account can read."""
     from ..gateways.master_keys import make
 
     with _explained():
         address = Config.from_environ().master_key
         if path is None and address.kind != "file":
-            _stop(f"CC_MASTER_KEY is {address.kind}'s; name the file to make.")
+            _stop(f"CC_MASTER_KEY names a key in {address.kind}, not a file. Pass a path.")
         file = (path or Path(address.where)).absolute()
         if not make(file, by_default=path is None and address.may_be_made):
-            _stop(f"{file} is there already; a master key is not overwritten.")
+            _stop(f"{file} exists already. Choose another path: a master key is never overwritten.")
     show(f"CC_MASTER_KEY=file:{file}")
     note(
-        "Keep a copy of it apart from the database's backups: "
-        "without it no private key can be opened."
+        "Keep a copy of the file, apart from the backups of the database. Without the file, no "
+        "private key can be decrypted."
     )
 
 
 @app.command()
 def rewrap(
-    progress: Annotated[bool, typer.Option(help="Say how many are done.")] = False,
+    progress: Annotated[bool, typer.Option(help="Print the progress.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Have CC_MASTER_KEY wrap every data key. It may be stopped and run again.
+    """Rewrap every data key with CC_MASTER_KEY. You can stop the command and run it again.
 
-    The service goes on meanwhile. Exits with 1 where some are left on another master key.
+    The service keeps running. Exits with 1 if another master key still wraps data keys.
     """
     from ..maintenance.keys import rewrap as run
 
@@ -54,28 +57,36 @@ def rewrap(
     with _explained():
         config = Config.from_environ()
         tell_target(config)
-        _show(run(config, told))
+        _show(run(config, told), as_json=as_json)
 
 
 @app.command()
-def status() -> None:
+def status(as_json: AsJson = False) -> None:
     """Count the data keys that each master key wraps.
 
-    Exits with 1 while some are on another than CC_MASTER_KEY: it cannot be retired yet.
+    Exits with 1 if another key than CC_MASTER_KEY still wraps data keys. Do not retire it yet.
     """
     from ..maintenance.keys import counts
 
     with _explained():
         config = Config.from_environ()
         tell_target(config)
-        _show(counts(config))
+        _show(counts(config), as_json=as_json)
 
 
-def _show(counts: dict[str, int]) -> None:
+def _show(counts: dict[str, int], *, as_json: bool) -> None:
     (current, number), *others = counts.items()
-    show(f"{number} {current} (current)")
-    for master_key_id, left in others:
-        show(f"{left} {master_key_id}")
+    if as_json:
+        show_json(
+            [
+                {"master_key_id": key, "data_keys": wrapped, "current": key == current}
+                for key, wrapped in counts.items()
+            ]
+        )
+    else:
+        show(f"{number} {current} (current)")
+        for master_key_id, left in others:
+            show(f"{left} {master_key_id}")
     if others:
         raise typer.Exit(1)
 

@@ -1,24 +1,32 @@
-"""The commands that look after a database. What they need is imported when they run."""
+"""The commands that maintain a database. Each imports its dependencies when it runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..config import Config, ConfigError
-from ..terminal import say, show
+from ..terminal import say, show, show_json
+from .options import AsJson
 from .target import tell_target
 
-audit = typer.Typer(help="The record of who did what.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from ..maintenance.audit import Verified
+
+audit = typer.Typer(help="Verify and export the audit log.", no_args_is_help=True)
 
 
 @audit.command()
 def verify(
     user: Annotated[
         int | None,
-        typer.Option(metavar="ID", min=0, help="Only this user's chain; 0: what is nobody's."),
+        typer.Option(
+            metavar="ID",
+            min=0,
+            help="Verify only this user's chain. 0 is the chain of the service.",
+        ),
     ] = None,
     heads: Annotated[
         list[Path] | None,
@@ -26,34 +34,58 @@ def verify(
     ] = None,
     public_key: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, help="What signed them, if not this service."),
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            help="The public key of the heads, if another service signed them.",
+        ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Find whatever was changed in the audit, taken out of it or put into it; exit with 1 then.
+    """Find changed, removed or inserted entries in the audit log. Exits with 1 if there are any.
 
-    Without the heads that `audit export` writes, a chain that was written anew as a whole, or cut
-    off together with its end, cannot be told from a good one.
+    Pass the signed heads that `audit export` writes. Without them, the command cannot detect a
+    chain that was rewritten as a whole or truncated.
     """
     from ..maintenance.audit import verify_audit
 
     with _configured() as config:
         tell_target(config)
         found = verify_audit(config, user, heads or [], public_key)
-    for line in found.unsigned:
-        show(f"A head that was not signed with this key: {line[:200]}")
-    for what in found.exports:
-        show(what)
-    for series in found.other_series:
-        show(f"Not looked at: the database recorded exports of series {series} elsewhere.")
-    for fault in found.report.faults:
-        show(f"Chain {fault.chain}, seq {fault.seq}: {fault.what}")
     faults = len(found.report.faults) + len(found.unsigned) + len(found.exports)
-    show(
-        f"Chains: {found.report.chains}. Entries: {found.report.entries}. "
-        f"Signed heads: {found.heads}. Faults: {faults}."
-    )
+    if as_json:
+        show_json(_plain(found))
+    else:
+        for line in found.unsigned:
+            show(f"A head that this key did not sign: {line[:200]}")
+        for what in found.exports:
+            show(what)
+        for series in found.other_series:
+            show(f"Not verified: the exports of series {series}. Pass their folder with --heads.")
+        for fault in found.report.faults:
+            show(f"Chain {fault.chain}, seq {fault.seq}: {fault.what}")
+        show(
+            f"Chains: {found.report.chains}. Entries: {found.report.entries}. "
+            f"Signed heads: {found.heads}. Faults: {faults}."
+        )
     if faults:
         raise typer.Exit(1)
+
+
+def _plain(found: "Verified") -> dict[str, object]:
+    """Returns the JSON output for `found`."""
+    return {
+        "chains": found.report.chains,
+        "entries": found.report.entries,
+        "signed_heads": found.heads,
+        "faults": [
+            {"chain": fault.chain, "seq": fault.seq, "detail": fault.what}
+            for fault in found.report.faults
+        ],
+        "unsigned_heads": [line[:200] for line in found.unsigned],
+        "export_faults": list(found.exports),
+        "unverified_series": list(found.other_series),
+    }
 
 
 @audit.command()
@@ -61,9 +93,10 @@ def export(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")],
     quiet: Annotated[bool, typer.Option("--quiet", hidden=True)] = False,
 ) -> None:
-    """Write what the audit's chains end in, signed, and the public key beside it.
+    """Export the signed heads of the audit log's chains, with the public key.
 
-    The first time all chains, afterwards those with entries since the newest export in DIR.
+    The first export holds all chains. Later ones hold the chains with entries since the newest
+    export in DIR.
     """
     from ..maintenance.audit import export_heads
 
@@ -74,21 +107,18 @@ def export(
 
 
 def clean() -> None:
-    """Remove what was kept for long enough: answers to requests with an Idempotency-Key.
-
-    Also counts again what each user stores, for the quotas, and corrects counters that are wrong.
-    """
+    """Purge old idempotency records and rate counts, and correct the quota counters."""
     from ..maintenance.records import clean as run
 
     with _configured() as config:
         cleaned = run(config)
-    show(f"Kept answers that were removed: {cleaned.kept_answers}.")
-    show(f"Counters of users that were corrected: {cleaned.counters}.")
+    show(f"Purged idempotency records: {cleaned.kept_answers}.")
+    show(f"Corrected quota counters: {cleaned.counters}.")
 
 
 @contextmanager
 def _configured() -> Iterator[Config]:
-    """The settings. What is wrong with them, or with what they name, ends the command."""
+    """Yields the settings. Ends the command if a setting cannot be used."""
     from ..errors import Unavailable
     from ..gateways.database.schema import SchemaError
     from ..gateways.files.audit_files import AuditFileError

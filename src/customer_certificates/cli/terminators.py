@@ -1,4 +1,4 @@
-"""The commands for what serves TLS. What they need is imported when they run."""
+"""The client commands for TLS terminators. Each imports its dependencies when it runs."""
 
 import socket
 from datetime import UTC, datetime
@@ -9,26 +9,24 @@ from typing import Annotated
 
 import typer
 
-from .certificates import Insecure, read_token, require_private
+from .options import (
+    LOCAL_SERVER,
+    AsJson,
+    CaFile,
+    Insecure,
+    Server,
+    TokenFile,
+    read_token,
+    require_ca,
+    require_private,
+)
 
-_Server = Annotated[str, typer.Option(metavar="URL", help="Where the service is.")]
-_TokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-file",
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        help="A terminator's token, where the service asks for one. It is read again once refused.",
-    ),
-]
-_HERE = "http://localhost:9000"
 # The longest name that the service accepts.
 _LONGEST_NAME = 200
 
 
 class Format(StrEnum):
-    """For which kind of terminator."""
+    """The server software that reads the folder."""
 
     NGINX = "nginx"
     HAPROXY = "haproxy"
@@ -39,68 +37,87 @@ def sync(
     out: Annotated[
         Path,
         typer.Option(
-            metavar="DIR", file_okay=False, help="The folder; no other agent may have it."
+            metavar="DIR", file_okay=False, help="The folder to write. Only one agent may use it."
         ),
     ],
-    format: Annotated[Format | None, typer.Option(help="Who reads the folder.")] = None,  # noqa: A002
-    server: _Server = _HERE,
-    token_file: _TokenFile = None,
+    format: Annotated[  # noqa: A002
+        Format | None, typer.Option(help="The server software that reads the folder.")
+    ] = None,
+    server: Server = LOCAL_SERVER,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
     name: Annotated[
         str,
         typer.Option(
-            help="The name of this terminator in reports. No other agent may use it.",
+            help="The name of this terminator in reports. It must be unique.",
             show_default="host/format/folder",
         ),
     ] = "",
     reload: Annotated[
         str | None,
-        typer.Option(metavar="CMD", help="What has the server read its configuration again."),
+        typer.Option(metavar="CMD", help="The command that reloads the server."),
     ] = None,
     check: Annotated[
         str | None,
         typer.Option(
             metavar="CMD",
-            help="Checks the server's configuration before that. Must succeed.",
-            show_default="`nginx -t` for nginx, where there is a --reload",
+            help="The command that tests the configuration before a reload.",
+            show_default="nginx -t for nginx, with --reload",
         ),
     ] = None,
     runtime: Annotated[
         Path | None,
-        typer.Option(metavar="SOCKET", help="HAProxy's runtime socket: it is told, not reloaded."),
+        typer.Option(
+            metavar="SOCKET",
+            help="The runtime socket of HAProxy. Update HAProxy through it, without a reload.",
+        ),
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(metavar="GROUP", help="The group that may read the files: nginx's workers."),
+        typer.Option(metavar="GROUP", help="The group that may read the files."),
     ] = None,
     metrics: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Metrics for node_exporter's textfile collector."),
+        typer.Option(metavar="FILE", help="Write metrics for node_exporter's textfile collector."),
     ] = None,
     insecure: Insecure = False,
-    once: Annotated[bool, typer.Option("--once", help="Do what is to be done, then end.")] = False,
-    show_status: Annotated[
-        bool, typer.Option("--status", help="Say how the agent of DIR is doing, and end.")
+    once: Annotated[
+        bool, typer.Option("--once", help="Update the folder once, then exit. Do not retry.")
     ] = False,
+    show_status: Annotated[
+        bool, typer.Option("--status", help="Print the status of the agent of DIR, then exit.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Keep a folder equal to what should be served, for nginx, HAProxy or anything that reads PEM.
+    """Keep a folder up to date with the active certificates, for nginx, HAProxy or PEM readers.
 
-    Follows the service's feed, and the clock. What is in the folder stays while the service is
-    away. Exits with 0 after SIGTERM; --once and --status exit with 1 where something is not served
-    as it should be: also if a certificate is left out because the server cannot load it.
+    Follows the service's feed. Keeps the files while the service is unreachable. Exits with 0 after
+    SIGTERM.
+
+    --once and --status exit with 1 if a certificate is not served as it should be. This includes
+    certificates that the server cannot load. --json applies to --status.
     """
     from ..client.sync import command
 
     if show_status:
-        raise typer.Exit(command.show_status(out))
+        raise typer.Exit(command.show_status(out, as_json=as_json))
+    if as_json:
+        raise typer.BadParameter("Use --json together with --status.", param_hint="--json")
     if format is None:
-        raise typer.BadParameter("is missing", param_hint="--format")
+        raise typer.BadParameter(
+            "The option is missing. Use nginx, haproxy or pem.", param_hint="--format"
+        )
     require_private(server, "private keys and the token", insecure=insecure)
+    require_ca(ca)
     if runtime and format != Format.HAPROXY:
-        raise typer.BadParameter("only HAProxy has such a socket", param_hint="--runtime")
+        raise typer.BadParameter(
+            "Only HAProxy has a runtime socket. Use --format haproxy.", param_hint="--runtime"
+        )
     wish = command.Wish(
         format=format.value,
         out=out,
         server=server,
+        ca=ca,
         name=name or default_name(socket.gethostname(), format.value, out),
         check=check or ("nginx -t" if format == Format.NGINX and reload else None),
         reload=reload,
@@ -114,7 +131,7 @@ def sync(
 
 
 def default_name(host: str, format: str, folder: Path) -> str:  # noqa: A002
-    """The name of the agent that keeps `folder` for `format` on `host`."""
+    """Returns the name of the agent that writes `folder` for `format` on `host`."""
     words = "-".join(part for part in folder.absolute().parts if part != "/")
     name = f"{host}/{format}/{words}"
     if len(name) <= _LONGEST_NAME:
@@ -126,33 +143,41 @@ def default_name(host: str, format: str, folder: Path) -> str:  # noqa: A002
 def probe(
     addresses: Annotated[
         list[str],
-        typer.Argument(metavar="ADDRESS", help="Servers, as host, host:port or [address]:port."),
+        typer.Argument(metavar="ADDRESS", help="Servers, as host, host:port or [IPv6]:port."),
     ],
     hostname: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="What to ask them for; each for its own name if not."),
+        typer.Option(
+            metavar="NAME",
+            help="The hostname to request. By default, request each server's own name.",
+        ),
     ] = None,
-    server: _Server = _HERE,
-    token_file: _TokenFile = None,
+    server: Server = LOCAL_SERVER,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
     insecure: Insecure = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Ask servers over TLS what they serve, and compare it with what should be.
+    """Connect to servers over TLS, and compare their certificates with the expected ones.
 
-    For each type of key that there is a certificate with, where there are several. What was seen is
-    told to the service. Exits with 1 where anything else is served, or nothing.
+    Probes every key type if a hostname has certificates with several. Reports the results to the
+    service. Exits with 1 if a server does not serve an expected certificate.
     """
-    from ..client.probe import read_address, run
+    from ..client.probe import run
+    from ..client.probe_address import read_address
 
     require_private(server, "the token", insecure=insecure or token_file is None)
+    require_ca(ca)
     try:
         read = [read_address(one) for one in addresses]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="ADDRESS") from None
-    raise typer.Exit(run(read, hostname or (), server, read_token(token_file)))
+    token = read_token(token_file)
+    raise typer.Exit(run(read, hostname or (), server, token, ca=ca, as_json=as_json))
 
 
 def _reread(file: Path | None) -> str | None:
-    """The token, while the agent runs: what is wrong with its file may be over in a moment."""
+    """Returns the token for a running agent, which retries if the file is unusable."""
     from ..client.api.responses import Unreachable
 
     try:

@@ -1,13 +1,14 @@
-"""The command `expiring`: what ends soon, as a table."""
+"""The command `expiring`: lists certificates that expire soon."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..terminal import escaped
+from ..terminal import escaped, show_json
 from .api.client import Api
 from .api.responses import Ending, Refused, Unreachable
 from .text import console, counted, day, first_of
@@ -15,23 +16,35 @@ from .text import console, counted, day, first_of
 _SOON_DAYS = 7
 
 
-def run(now: datetime, days: int, *, server: str, user_id: int, token: str | None) -> int:
-    """The exit code: 1 where names lose their certificate within `days`, 2 where nobody says so."""
+def run(
+    now: datetime,
+    days: int,
+    *,
+    server: str,
+    user_id: int,
+    token: str | None,
+    ca: Path | None,
+    as_json: bool,
+) -> int:
+    """Returns the exit code: 1 if hostnames lose their certificate, 2 if the request fails."""
     try:
-        with Api(server, user_id, token) as api:
+        with Api(server, user_id, token, ca=ca) as api:
             found = api.expiring(days)
     except (Refused, Unreachable) as error:
         console(errors=True).print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
         return 2
+    uncovered = sum(not one.covered for one in found)
+    if as_json:
+        show_json(found)
+        return int(uncovered > 0)
     out = console()
     if found:
         out.print(_table(found, now))
-    open_ends = sum(not one.covered for one in found)
-    covered = (
-        f", {len(found) - open_ends} of them covered by others" if open_ends < len(found) else ""
-    )
-    out.print(f"{counted(len(found), 'certificate')} within {counted(days, 'day')}{covered}.")
-    return int(open_ends > 0)
+    covered = f" Replaced by others: {len(found) - uncovered}." if uncovered < len(found) else ""
+    number, period = counted(len(found), "certificate"), counted(days, "day")
+    verb = "expires" if len(found) == 1 else "expire"
+    out.print(f"{number} {verb} within {period}.{covered}")
+    return int(uncovered > 0)
 
 
 def _table(found: Sequence[Ending], now: datetime) -> Table:
@@ -39,13 +52,13 @@ def _table(found: Sequence[Ending], now: datetime) -> Table:
     table.add_column("id", justify="right", no_wrap=True)
     table.add_column("hostnames", overflow="fold")
     table.add_column("expires", no_wrap=True)
-    table.add_column("then", no_wrap=True)
+    table.add_column("replacement", no_wrap=True)
     for one in found:
         table.add_row(
             str(one.id),
             Text(first_of(one.hostnames)),
             Text(day(one.not_after, now), _style(one, now)),
-            "covered" if one.covered else Text("nothing", "red"),
+            "yes" if one.covered else Text("none", "red"),
         )
     return table
 

@@ -1,6 +1,7 @@
-"""The command `probe`: whether what should be served is what is served."""
+"""The command `probe`: compares the certificates that servers serve with the expected ones."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Literal, NamedTuple
 
@@ -10,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..gateways.tls_probe import ProbeFailure, served
-from ..terminal import escaped
+from ..terminal import escaped, show_json
 from .api.connection import Connection
 from .api.responses import Lost, Refused, Unreachable
+from .probe_address import Address
 from .text import NONE, console
 
 _SHOWN = 16
@@ -21,18 +23,8 @@ _LONGEST_ERROR = 1000
 _MOST_ERRORS = 100
 
 
-class Address(NamedTuple):
-    """Where a server terminates TLS."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
 class Winner(msgspec.Struct, frozen=True):
-    """What should be served to who takes keys of its type."""
+    """The certificate to serve to clients that accept its key type."""
 
     key_type: str
     certificate_id: int
@@ -41,14 +33,16 @@ class Winner(msgspec.Struct, frozen=True):
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """What should be served for a name."""
+    """The certificates to serve for a hostname."""
 
     winners: tuple[Winner, ...]
 
 
 class Seen(NamedTuple):
-    """What a server does for a name and a type of key. `winner` is what it should serve, if
-    anything; `detail` says what it does instead."""
+    """A server's behavior for a hostname and a key type.
+
+    `winner` is the expected certificate, if any. `detail` explains a difference.
+    """
 
     address: Address
     hostname: str
@@ -57,31 +51,21 @@ class Seen(NamedTuple):
     detail: str
 
 
-def read_address(text: str) -> Address:
-    """`host`, `host:port`, `[address]:port` or an IPv6 address; port 443 unless named.
-
-    Raises ValueError.
-    """
-    host, port = text, "443"
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") or port
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
-        raise ValueError(f"{text!r} is no address")
-    return Address(host, int(port))
-
-
 def run(
-    addresses: Sequence[Address], hostnames: Sequence[str], server: str, token: str | None
+    addresses: Sequence[Address],
+    hostnames: Sequence[str],
+    server: str,
+    token: str | None,
+    *,
+    ca: Path | None,
+    as_json: bool,
 ) -> int:
-    """The exit code: 0 where everything is served that should be, else 1.
+    """Returns the exit code: 0 if every server serves the expected certificates, otherwise 1.
 
-    Without `hostnames` each address is asked for its own name.
+    Without `hostnames`, requests each server's own name.
     """
     warnings = console(errors=True)
-    connection = Connection(server, token)
+    connection = Connection(server, token, ca=ca)
     try:
         seen = [
             one
@@ -89,7 +73,10 @@ def run(
             for hostname in hostnames or (address.host,)
             for one in _look(connection, address, hostname)
         ]
-        console().print(_table(seen))
+        if as_json:
+            show_json([_plain(one) for one in seen])
+        else:
+            console().print(_table(seen))
         for address in addresses:
             _report(connection, address, [one for one in seen if one.address == address])
     except (Refused, Unreachable, Lost) as error:
@@ -103,12 +90,20 @@ def run(
 def _look(connection: Connection, address: Address, hostname: str) -> list[Seen]:
     winners = connection.send(Resolved, "GET", "/resolve", params={"hostname": hostname}).winners
     if not winners:
-        return [Seen(address, hostname, None, "fails", "Nothing should be served for this name.")]
+        return [
+            Seen(
+                address,
+                hostname,
+                None,
+                "fails",
+                "There is no active certificate for this hostname.",
+            )
+        ]
     return [_compare(address, hostname, winner, len(winners) > 1) for winner in winners]
 
 
 def _compare(address: Address, hostname: str, winner: Winner, has_rivals: bool) -> Seen:
-    """Where it is the only winner, any client is to get it."""
+    """Compares what is served with `winner`; every client gets it if it has no rivals."""
     try:
         found = served(*address, hostname, winner.key_type if has_rivals else None)
     except ProbeFailure as failure:
@@ -118,9 +113,20 @@ def _compare(address: Address, hostname: str, winner: Winner, has_rivals: bool) 
     return Seen(address, hostname, winner, "lags", f"serves {found[:_SHOWN]}…")
 
 
+def _plain(one: Seen) -> dict[str, object]:
+    """Returns the JSON output for `one`."""
+    return {
+        "address": str(one.address),
+        "hostname": one.hostname,
+        "expected": one.winner,
+        "outcome": one.outcome,
+        "detail": one.detail,
+    }
+
+
 def _table(seen: Sequence[Seen]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("address", "hostname", "key", "should serve", "outcome"):
+    for heading in ("address", "hostname", "key", "expected", "outcome"):
         table.add_column(heading, overflow="fold")
     for one in seen:
         winner, key = NONE, NONE
@@ -137,7 +143,7 @@ def _table(seen: Sequence[Seen]) -> Table:
 
 
 def _report(connection: Connection, address: Address, seen: Sequence[Seen]) -> None:
-    """Tells the service what was seen to be served; a terminator is called by its address."""
+    """Reports the results to the service, under the address as the terminator's name."""
     verified = {
         one.winner.certificate_id: {
             "certificate_id": one.winner.certificate_id,

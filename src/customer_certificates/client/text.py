@@ -1,4 +1,4 @@
-"""How things are said in a terminal."""
+"""Text for a terminal."""
 
 import sys
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ from rich.segment import Segment
 
 from ..terminal import escaped, escaped_lines
 
-# Wide enough for any row: what reads a pipe is a program, or a pager that folds lines itself.
+# Wide enough for any row: a program or a pager at the end of a pipe folds lines itself.
 _UNFOLDED = 10_000
 NONE = "–"
 
 
 class SafeConsole(Console):
-    """Escapes whatever is printed, also where `escaped` was forgotten."""
+    """A console that escapes all text, even if a caller forgot `escaped`."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -30,41 +30,46 @@ class SafeConsole(Console):
 
 
 def console(*, errors: bool = False) -> SafeConsole:
-    """Standard output, or standard error: as wide as the terminal; where it is none, unfolded."""
+    """Returns standard output or error, as wide as the terminal; without one, lines do not fold."""
     is_terminal = (sys.stderr if errors else sys.stdout).isatty()
     width = None if is_terminal else _UNFOLDED
     return SafeConsole(stderr=errors, width=width, highlight=False, emoji=False)
 
 
 def places(files: tuple[Path, ...]) -> str:
-    """The paths, without a folder that was just named."""
+    """Returns the paths in one line, without repeating a folder."""
     said = [str(files[0])]
     for before, path in pairwise(files):
         said.append(path.name if path.parent == before.parent else str(path))
     return escaped(" + ".join(said))
 
 
+def path_text(path: Path) -> str:
+    """Returns `path` as text that JSON can hold."""
+    return escaped(str(path))
+
+
 def first_of(names: tuple[str, ...]) -> str:
-    """The first name, and how many more there are."""
+    """Returns the first name, and the number of others."""
     if not names:
         return NONE
     return escaped(names[0]) + (f" +{len(names) - 1}" if names[1:] else "")
 
 
 def day(moment: datetime, now: datetime) -> str:
-    """The day of `moment`, and how far it is from `now`."""
+    """Returns the day of `moment`, and the time between it and `now`."""
     return f"{moment:%Y-%m-%d} ({distance(moment, now)})"
 
 
 def distance(moment: datetime, now: datetime) -> str:
-    """How far `moment` is from `now`, in days or, below one, in hours."""
+    """Returns the time between `moment` and `now` in days, or in hours below two days."""
     seconds = (moment - now).total_seconds()
     amount = _amount(abs(seconds) / 3600)
     return f"{amount} ago" if seconds < 0 else f"in {amount}"
 
 
 def counted(number: int, thing: str) -> str:
-    """`1 file`, `2 files`."""
+    """Returns the number with its noun: `1 file`, `2 files`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 

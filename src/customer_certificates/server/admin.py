@@ -1,4 +1,4 @@
-"""A small HTTP server for those who watch over the service, beside the one for its clients."""
+"""A small HTTP server for monitoring, separate from the one for clients."""
 
 import socket
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ class AdminServer:
         Thread(target=self._server.serve_forever, name="admin", daemon=True).start()
 
     def close(self) -> None:
-        """Ends it; requests under way are not waited for."""
+        """Closes the server without waiting for requests in progress."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -45,11 +45,11 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that break off are no errors of ours."""
+        """Ignores clients that disconnect."""
 
 
 class _Handler(WSGIRequestHandler):
     timeout = _SECONDS
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        """The application writes its own lines."""
+        """Logs nothing: the application logs its requests."""

@@ -1,6 +1,6 @@
-"""The export of the audit's heads while the service runs: a command in a process of its own.
+"""Periodic exports of the audit log's heads, by a command in a separate process.
 
-It is started anew and not forked from the first process: so it inherits no socket.
+The process is not forked from the main process, so it inherits no socket.
 """
 
 import subprocess
@@ -19,8 +19,7 @@ _COMMAND = [sys.executable, "-c", "from customer_certificates.cli import main; m
 
 @contextmanager
 def exports(config: Config, server: Supervisor) -> Iterator[None]:
-    """Exports the audit's heads every ten minutes while it is served, and once more at the end,
-    by a process that ends each time."""
+    """Exports the audit log's heads every ten minutes, and once more at the end."""
     if not config.audit_export_dir:
         yield
         return
@@ -33,7 +32,10 @@ def exports(config: Config, server: Supervisor) -> Iterator[None]:
                 process = subprocess.Popen(command, env=uncounted(), stdout=subprocess.DEVNULL)  # noqa: S603
             process.wait()
         except OSError as error:
-            say(f"the audit's heads cannot be exported: {error.strerror}")
+            say(
+                f"cannot start the export of the audit log's heads: {error.strerror}. "
+                "Retrying in 10 minutes."
+            )
 
     def every_ten_minutes() -> None:
         export()

@@ -1,4 +1,4 @@
-"""The memory of a process that holds keys is not written to a disk when it crashes."""
+"""Prevents core dumps of processes that hold keys."""
 
 import ctypes
 import resource
@@ -8,8 +8,11 @@ _PR_SET_DUMPABLE = 4
 
 
 def forbid_dumps() -> None:
-    """For this process and those that it forks: no core file, and on Linux no look into its memory
-    by others of the same account (which also ends what core_pattern pipes to a collector)."""
+    """Disables core dumps for this process and its children.
+
+    On Linux, also prevents other processes of the account from reading the memory. This disables
+    collectors in core_pattern too.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)

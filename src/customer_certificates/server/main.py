@@ -1,4 +1,4 @@
-"""The process that starts the workers, watches them, and stops them in good order."""
+"""The main process of `serve`: starts, supervises and stops the workers."""
 
 import asyncio
 import ctypes
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..app import Application
 
 _DRAIN_SECONDS = 25
-# So long a worker that is replaced waits for its clients to send their next requests.
+# A replaced worker waits this long for the next requests on its open connections.
 _LEAVE_SECONDS = 10
 _M_ARENA_MAX = -8
 _LOOK_SECONDS = 1
@@ -44,19 +44,18 @@ _RENEWAL_SECONDS = 2
 
 
 class ListenError(Exception):
-    """The address is not to be had. The message says which variable to change."""
+    """The address cannot be used. The message names the variable to change."""
 
 
 def serve(config: Config) -> None:
-    """Serves until SIGTERM or SIGINT; then requests under way have 25 s to end.
+    """Serves until SIGTERM or SIGINT; then requests in progress have 25 s to finish.
 
-    Raises ListenError where the address cannot be listened on, TlsFileError where the files of
-    CC_TLS_… cannot be used.
+    Raises ListenError if the address cannot be used, TlsFileError if the TLS files cannot.
     """
     _limit_arenas()
     prepare_to_fork("customer_certificates.pki.examination")
-    # What is imported before the workers are forked, they share; what the garbage collector has
-    # no need to look at, they do not copy.
+    # Workers share the memory of modules that are imported before the fork. gc.freeze keeps the
+    # garbage collector from copying it.
     import_module("customer_certificates.app")
     import_module("customer_certificates.background.worker")
     gc.collect()
@@ -84,15 +83,17 @@ def serve(config: Config) -> None:
 
 @contextmanager
 def metrics_folder() -> Iterator[None]:
-    """A folder in which the workers share their counts; to be entered before anything counts."""
+    """Provides a folder for the workers' metrics. Enter it before metrics are imported."""
     with TemporaryDirectory(prefix="customer-certificates-", ignore_cleanup_errors=True) as folder:
         share_metrics(Path(folder))
         yield
 
 
 def _renew(server: Supervisor, served: Served) -> None:
-    """Serves what is in the files of CC_TLS_…, and what is in them later: they are looked at every
-    two seconds, and at a SIGHUP. What cannot be used is said, and the pair before goes on."""
+    """Serves the pair in the files of CC_TLS_…, and reloads it when they change.
+
+    Reads the files every two seconds and at SIGHUP. Logs an unusable pair, and keeps the old one.
+    """
 
     def take_up() -> None:
         pair = served.take_up(datetime.now(UTC))
@@ -103,7 +104,7 @@ def _renew(server: Supervisor, served: Served) -> None:
         try:
             take_up()
         except TlsFileError as error:
-            say(f"{error} The certificate before goes on being served.")
+            say(f"{error} The service keeps the previous certificate.")
 
     def look() -> None:
         seen = said = ""
@@ -112,13 +113,13 @@ def _renew(server: Supervisor, served: Served) -> None:
             wrong = ""
             try:
                 if served.differs(datetime.now(UTC)):
-                    say("the certificate was renewed: new workers take it up.")
+                    say("the TLS certificate was renewed. New workers load it.")
                     server.reload()
             except TlsFileError as error:
                 wrong = str(error)
-            # One file is renewed before the other: what is wrong is said when it stays so.
+            # The files do not change at once, so only an error that persists is logged.
             if wrong and wrong == seen != said:
-                say(f"{wrong} The certificate before goes on being served.")
+                say(f"{wrong} The service keeps the previous certificate.")
                 said = wrong
             seen = wrong
 
@@ -151,8 +152,8 @@ def _run_background_worker(parent_pid: int) -> None:
 
 
 def _work(listener: socket.socket, served: Served | None, tell_ready: Callable[[], None]) -> None:
-    """A worker process: serves on `listener` until it is told to end, or to leave."""
-    # Recorded before anything takes time: the first process may have ended by now.
+    """Runs a worker process: serves on `listener` until SIGTERM, SIGINT or SIGUSR1."""
+    # Recorded first: the main process may end at any time.
     parent = os.getppid()
     config = Config.from_environ()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -214,14 +215,14 @@ def _tls_context(served: Served | None) -> ssl.SSLContext | None:
 
 
 def _limit_arenas() -> None:
-    """glibc gives each thread an arena of its own; two are enough, and 16 MB smaller (measured)."""
+    """Limits glibc to two memory arenas, which saves 16 MB (measured)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_ARENA_MAX, 2)
 
 
 def _require_free(host: str, port: int, variables: str) -> None:
-    """Raises ListenError if the address is taken, also by another service of this kind."""
+    """Raises ListenError if the address is in use, also by another instance of the service."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -229,8 +230,8 @@ def _require_free(host: str, port: int, variables: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ListenError(
-                f"{host} port {port} cannot be listened on: {error.strerror}. "
-                f"Choose another with {variables}."
+                f"Cannot listen on {host} port {port}: {error.strerror}. "
+                f"Choose another address with {variables}."
             ) from None
 
 
@@ -238,8 +239,8 @@ def _warning_about_links(config: Config) -> str:
     if config.smtp is None or config.mails_links:
         return ""
     return (
-        "\nCC_PUBLIC_URL is not set: links that verify email addresses cannot be mailed. Notices "
-        "are mailed only to addresses that an operator verifies (docs/expiry.md)."
+        "\nCC_PUBLIC_URL is not set, so the service cannot send links that verify email addresses. "
+        "It sends notices only to addresses that an operator verifies (docs/expiry.md)."
     )
 
 
@@ -247,19 +248,19 @@ def _announce(config: Config) -> None:
     url = config.address
     if config.asks_credentials:
         note(
-            f"Customer Certificates listens on {url}. It asks for credentials (profile prd).\n"
-            "The first operator's token: customer-certificates token create --operator"
+            f"Customer Certificates listens on {url}. It requires authentication (profile prd).\n"
+            "Create the first operator token: customer-certificates token create --operator"
             f"{_warning_about_links(config)}"
         )
         return
     user = {"name": "Ada Lovelace", "email": "ada@example.com", "password": "correct horse"}
     body = shlex.quote(msgspec.json.encode(user).decode())
     note(
-        f"Customer Certificates listens on {url}. It is open (profile {config.profile}): it "
-        "asks for no credentials and so serves "
-        f"{'its CC_TRUSTED_PEERS and ' if config.trusted_peers else ''}this machine alone.\n"
+        f"Customer Certificates listens on {url}. It requires no authentication (profile "
+        f"{config.profile}), so it serves only this machine"
+        f"{' and CC_TRUSTED_PEERS' if config.trusted_peers else ''}.\n"
         f"Try it:\n"
         f"  curl {url}/users -H 'Content-Type: application/json' -d {body}\n"
         f"  curl {url}/users/1\n"
-        f"The API is described at {url}/docs"
+        f"API documentation: {url}/docs"
     )

@@ -1,6 +1,6 @@
-"""The first process's work: it starts workers, replaces those that die, and reloads all of them.
+"""The supervisor: starts workers, replaces failed ones, and reloads all of them.
 
-Beside them it keeps one background process running, which serves nobody.
+It also keeps one background process running, which serves no requests.
 """
 
 import ctypes
@@ -19,23 +19,23 @@ from typing import Never
 from ..gateways.signals import Alarm
 from ..terminal import say
 
-# Clients have to take some of an answer within this time, before the kernel gives them up.
+# The kernel closes a connection if the client reads nothing of a response for this long.
 _UNREAD_SECONDS = 30
-# What the kernel keeps of an answer that a client does not read.
+# The kernel buffers this much of a response that a client does not read.
 _SEND_BUFFER_BYTES = 128 * 1024
 _BACKLOG = 1024
 _START_SECONDS = 60
 _LOOK_SECONDS = 0.1
 _AGAIN_SECONDS = 1
-# A worker that drains has a moment to end what else it has.
+# A drained worker has this long to close its other resources.
 _GRACE_SECONDS = 5
-# The background process finishes what it is sending.
+# The background process has this long to finish deliveries in progress.
 _BACKGROUND_END_SECONDS = 25
 _PR_SET_NAME = 15
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
-# Serves on the socket, and calls the function once it is ready. It returns when it is told to end
-# (SIGTERM), or when it was told to leave (SIGUSR1) and its clients have left.
+# Serves on the socket, and calls the function once it is ready. Returns after SIGTERM, or after
+# SIGUSR1 once its clients have disconnected.
 Work = Callable[[socket.socket, Callable[[], None]], None]
 
 
@@ -43,17 +43,19 @@ Work = Callable[[socket.socket, Callable[[], None]], None]
 class _Worker:
     pid: int
     ready: int | None
-    """Where its readiness is read from, until it is ready."""
+    """The pipe that signals readiness; None once the worker is ready."""
     started: float
     has_ended: bool = False
 
 
 class Supervisor:
-    """Each place has a listening socket, which is the first process's and outlives its worker:
-    connections that nobody has accepted yet are the successor's.
+    """Supervises a fixed number of workers.
 
-    A reload (SIGHUP) starts new workers. Once all of them are ready, the old ones leave; if they do
-    not become ready, the old ones go on.
+    Each worker's listening socket belongs to the main process and outlives the worker. Its
+    successor accepts the connections that are still waiting.
+
+    A reload (SIGHUP) starts new workers. Once all of them are ready, the old ones drain. If the new
+    ones do not become ready, the old ones keep serving.
     """
 
     def __init__(
@@ -86,15 +88,15 @@ class Supervisor:
         self.forking = Lock()
 
     def on_startup(self, call: Callable[[], None]) -> None:
-        """Has `call` called once workers were started."""
+        """Calls `call` after the workers have started."""
         self._on_startup.append(call)
 
     def on_reload(self, call: Callable[[], None]) -> None:
-        """Has `call` called before workers are replaced."""
+        """Calls `call` before each reload."""
         self._on_reload.append(call)
 
     def reload(self, *_: object) -> None:
-        """Has all workers replaced; may be called from any thread."""
+        """Replaces all workers. Any thread may call this."""
         self._is_to_reload = True
         self._alarm.set()
 
@@ -134,9 +136,9 @@ class Supervisor:
         self._look_at_fresh()
         for place, worker in list(self._serving.items()):
             if _has_ended(worker):
-                say("a worker ended unexpectedly; another takes its place.")
+                say("a worker ended unexpectedly. Starting another one.")
                 del self._serving[place]
-                # One that does not last has no successor at once.
+                # Wait before a restart if the worker ended quickly.
                 self._again[place] = worker.started + _AGAIN_SECONDS
         for place, since in list(self._again.items()):
             if since <= monotonic():
@@ -153,12 +155,12 @@ class Supervisor:
         self._fresh_until = monotonic() + _START_SECONDS
 
     def _look_at_fresh(self) -> None:
-        """Has the new workers take over once all are ready."""
+        """Lets the new workers take over once all are ready."""
         fresh = list(self._fresh.values())
         if not fresh:
             return
         if monotonic() > self._fresh_until or any(_has_ended(worker) for worker in fresh):
-            say("new workers did not start; those that were there go on.")
+            say("the new workers did not start. The old ones keep serving.")
             self._fresh = {}
             _tell(fresh, signal.SIGKILL)
             self._leaving = fresh
@@ -193,7 +195,7 @@ class Supervisor:
         def run() -> None:
             for listener in self._listeners:
                 listener.close()
-            # Nothing has begun that a signal could interrupt.
+            # No work has begun yet, so a signal interrupts nothing.
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             background()
 

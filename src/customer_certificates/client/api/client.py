@@ -1,9 +1,10 @@
-"""The service as its clients reach it: requests that are sent again where that is safe."""
+"""The service's API for certificates. Retries requests if a retry is safe."""
 
 import random
 import threading
 from collections.abc import Collection
 from contextlib import suppress
+from pathlib import Path
 from types import NoneType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -24,13 +25,18 @@ _LONGEST_PAUSE_SECONDS = 30.0
 class Api:
     """The certificates of one user. Safe to use from several threads."""
 
-    def __init__(self, server: str, user_id: int, token: str | None = None) -> None:
-        """`server` is the service's URL; `token` is shown where it asks for one."""
+    def __init__(
+        self, server: str, user_id: int, token: str | None = None, *, ca: Path | None = None
+    ) -> None:
+        """Connects to the service's URL `server`, with `token` if given.
+
+        `ca` is a PEM file with the only CA certificates to trust, or None for the public ones.
+        """
         self._user = f"/users/{user_id}"
         self._certificates = f"{self._user}/certificates"
         self._stopped = threading.Event()
         self._reason = ""
-        self._connection = Connection(server, token, AT_ONCE)
+        self._connection = Connection(server, token, AT_ONCE, ca=ca)
 
     def __enter__(self) -> Self:
         return self
@@ -39,22 +45,24 @@ class Api:
         self._connection.close()
 
     def stop(self, reason: str) -> None:
-        """Has every request from now on, and every wait for one, fail for `reason`."""
+        """Makes every later request, and every wait for a retry, fail with `reason`."""
         self._reason = self._reason or reason
         self._stopped.set()
 
     def require_user(self) -> None:
-        """Raises Unreachable at once where there is no service; Refused where no such user."""
+        """Raises Unreachable at once if the service is down; Refused if the user does not exist."""
         try:
             self._send(dict[str, Any], "GET", self._user)
         except Lost as lost:
             raise Unreachable(lost.detail) from None
 
     def find(self, fingerprint: str) -> Stored | None:
-        """The certificate whose SHA-256 is `fingerprint`; where there are several, the first that
-        is active. Raises Refused, Unreachable."""
+        """Returns the certificate with the SHA-256 `fingerprint`; of several, the first active one.
+
+        Raises Refused, Unreachable.
+        """
         path = f"{self._certificates}?fingerprint={fingerprint}"
-        # Looked at here as well: a service that knows no such parameter would list them all.
+        # Compare again: a service without this parameter would list all certificates.
         found = [
             one
             for one in self._ask(list[Stored], "GET", path)
@@ -63,8 +71,10 @@ class Api:
         return min(found, key=_active_first, default=None)
 
     def find_predecessor(self, hostnames: Collection[str], key_type: str) -> Stored | None:
-        """The certificate for exactly `hostnames` with a key of `key_type` (`rsa`, `ecdsa`, …);
-        of several, the first that is active. Raises Refused, Unreachable."""
+        """Returns the certificate for exactly `hostnames` with a key of `key_type` (`rsa`, …).
+
+        Of several, returns the first active one. Raises Refused, Unreachable.
+        """
         for_all = set(hostnames)
         if not for_all:
             return None
@@ -82,7 +92,7 @@ class Api:
         return min(same, key=_active_first, default=None)
 
     def replace(self, certificate_id: int, fingerprint: str, payload: dict[str, Any]) -> Stored:
-        """Makes `payload` the next version of a certificate: once, however many answers are lost.
+        """Stores `payload` as a certificate's next version, once even if responses are lost.
 
         Raises Refused, Unreachable.
         """
@@ -98,8 +108,10 @@ class Api:
                     return found
 
     def expiring(self, days: int) -> list[Ending]:
-        """The active certificates that end in so many days, or have ended, by their end. Raises
-        Refused, Unreachable."""
+        """Returns the active certificates that expire within `days`, by expiry date.
+
+        Raises Refused, Unreachable.
+        """
         found: list[Ending] = []
         while True:
             after = found[-1].id if found else 0
@@ -110,7 +122,7 @@ class Api:
                 return found
 
     def check(self, payload: dict[str, Any], replaces: int | None = None) -> Checked:
-        """The answer to an upload, or to replacing the certificate `replaces`; nothing is stored.
+        """Validates an upload, or a replacement of `replaces`, without storing it.
 
         Raises Refused, Unreachable.
         """
@@ -118,12 +130,12 @@ class Api:
         return self._ask(Checked, "POST", f"{self._certificates}/check{query}", payload)
 
     def activate(self, certificate_id: int) -> None:
-        """Has it served. Raises Refused, Unreachable."""
+        """Activates a certificate. Raises Refused, Unreachable."""
         path = f"{self._certificates}/{certificate_id}/active"
         self._ask(Stored, "PATCH", path, {"active": True})
 
     def upload(self, fingerprint: str, payload: dict[str, Any]) -> Stored:
-        """The certificate as it was stored: once, however many answers are lost on the way.
+        """Stores a certificate once, even if responses are lost, and returns it.
 
         Raises Refused, Unreachable.
         """
@@ -134,14 +146,14 @@ class Api:
             except Lost as lost:
                 failed += 1
                 self._pause(failed, lost)
-                # The answer was lost, but not what it answered.
+                # The response was lost, but the upload was stored.
                 if found := self.find(fingerprint):
                     return found
             else:
                 return self._without_twin(made, fingerprint) if failed else made
 
     def _without_twin(self, made: Stored, fingerprint: str) -> Stored:
-        """`made`, unless an earlier attempt was carried out after we had looked for it."""
+        """Deletes `made` if an earlier attempt was stored after the search for it."""
         first = self.find(fingerprint) or made
         if first.id != made.id:
             with suppress(Refused):
@@ -151,7 +163,7 @@ class Api:
     def _ask(
         self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None
     ) -> T:
-        """For what may be carried out twice."""
+        """Sends a request that is safe to repeat."""
         failed = 0
         while True:
             try:
@@ -168,14 +180,14 @@ class Api:
         return self._connection.send(kind, method, path, payload)
 
     def _pause(self, failed: int, lost: Lost) -> None:
-        """Waits before the next attempt. Raises Unreachable where there shall be none."""
+        """Waits before the next attempt. Raises Unreachable after the last one."""
         if failed == _ATTEMPTS:
             if lost.is_down:
                 self.stop(lost.detail)
             raise Unreachable(f"{lost.detail} ({failed} attempts)")
         seconds = lost.retry_after
         if seconds is None:
-            # Not all at the same moment.
+            # Clients must not retry all at the same moment.
             seconds = _FIRST_PAUSE_SECONDS * 2**failed * random.uniform(0.5, 1)  # noqa: S311
         if self._stopped.wait(min(seconds, _LONGEST_PAUSE_SECONDS)):
             raise Unreachable(self._reason)

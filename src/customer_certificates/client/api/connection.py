@@ -1,10 +1,11 @@
-"""One service, as requests reach it: each is sent once, and what became of it is told apart."""
+"""HTTP connections to the service. Each request is sent once."""
 
 import ssl
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,14 +20,19 @@ T = TypeVar("T")
 class Connection:
     """Connections to a service, kept open between requests. Safe to use from several threads."""
 
-    def __init__(self, server: str, token: str | None = None, at_once: int = 1) -> None:
-        """`server` is the service's URL; `token` is shown where it asks for one; `at_once` is the
-        most connections."""
+    def __init__(
+        self, server: str, token: str | None = None, at_once: int = 1, *, ca: Path | None = None
+    ) -> None:
+        """Connects to the service's URL `server`, with `token` if given.
+
+        `at_once` limits the number of connections. `ca` is a PEM file with the only CA certificates
+        to trust, or None for the public ones. Raises OSError if `ca` cannot be used.
+        """
         is_https = urlsplit(server).scheme == "https"
         self._client = httpx.Client(
             base_url=server,
             # Plain HTTP needs no CA certificates, and reading them takes longer than a request.
-            verify=is_https or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            verify=tls_context(ca) if is_https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx.Timeout(30, connect=5),
             limits=httpx.Limits(max_connections=at_once),
             # A proxy would see keys that are sent without TLS, and be asked for its own localhost.
@@ -38,7 +44,7 @@ class Connection:
         )
 
     def close(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         self._client.close()
 
     def send(
@@ -51,7 +57,7 @@ class Connection:
         params: dict[str, str] | None = None,
         seconds: float = 30,
     ) -> T:
-        """What is answered, as a `kind`, within `seconds`. Raises Refused, Unreachable, Lost."""
+        """Returns the response as a `kind`, within `seconds`. Raises Refused, Unreachable, Lost."""
         try:
             response = self._client.request(
                 method,
@@ -61,12 +67,15 @@ class Connection:
                 timeout=httpx.Timeout(seconds, connect=5),
             )
         except httpx.TransportError as error:
-            detail = f"{self._client.base_url} does not answer: {error or type(error).__name__}"
+            detail = (
+                f"{self._client.base_url} does not respond: {error or type(error).__name__}"
+                f"{_advice(error)}"
+            )
             raise Lost(detail, is_down=isinstance(error, httpx.ConnectError)) from error
         if response.status_code in (
             HTTPStatus.TOO_MANY_REQUESTS,
             HTTPStatus.SERVICE_UNAVAILABLE,
-            # Of a proxy, while the service behind it starts again.
+            # A proxy sends these while the service behind it restarts.
             HTTPStatus.BAD_GATEWAY,
             HTTPStatus.GATEWAY_TIMEOUT,
         ):
@@ -77,8 +86,19 @@ class Connection:
         return read(response, kind)
 
 
+def tls_context(ca: Path | None) -> ssl.SSLContext | bool:
+    """Returns what httpx verifies certificates with. Raises OSError if `ca` cannot be used."""
+    return ssl.create_default_context(cafile=ca) if ca else True
+
+
+def _advice(error: httpx.TransportError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return ". If a private CA issued the service's certificate, name its file with --ca."
+    return ""
+
+
 def seconds_of(retry_after: str) -> float | None:
-    """A Retry-After header, which has seconds or a date."""
+    """Returns the delay in a Retry-After header, which holds seconds or a date."""
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after[:9])
     with suppress(ValueError, TypeError):

@@ -1,6 +1,7 @@
-"""What the service answers, and what it means for whoever asked."""
+"""Responses of the service, as types, and the errors that they become."""
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import TypeVar
 
 import httpx
@@ -11,8 +12,8 @@ from ...errors import Finding
 T = TypeVar("T")
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
-    """The service will not do it; `detail` and `findings` say why."""
+class Refused(Exception):  # noqa: N818
+    """The service rejected a request; `detail` and `findings` say why."""
 
     def __init__(self, detail: str, findings: tuple[Finding, ...]) -> None:
         super().__init__(detail)
@@ -20,8 +21,8 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
         self.findings = findings
 
 
-class Unreachable(Exception):  # noqa: N818 - nor is a silence
-    """There was no usable answer, and none is to be expected; `detail` says what there was."""
+class Unreachable(Exception):  # noqa: N818
+    """There is no usable response, and a retry would not help; `detail` says why."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -29,10 +30,10 @@ class Unreachable(Exception):  # noqa: N818 - nor is a silence
 
 
 class Lost(Exception):  # noqa: N818
-    """There was no usable answer, but another attempt may have one.
+    """There is no usable response, but a retry may succeed.
 
-    `retry_after`: the seconds after which it should be made, where the service said so. `is_down`:
-    nothing listens there.
+    `retry_after`: the delay in seconds that the service asked for, if any. `is_down`: nothing
+    accepts connections at the service's address.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A certificate as the service has it, as far as its clients need it."""
+    """A stored certificate, with the fields that the clients need."""
 
     id: int
     active: bool
@@ -66,7 +67,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """An active certificate that ends soon, or has ended. `covered`: others take over."""
+    """An active certificate that expires soon or has expired. `covered`: others replace it."""
 
     id: int
     hostnames: tuple[str, ...]
@@ -83,7 +84,7 @@ class Hostnames(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """What an upload would be answered."""
+    """The result of validating an upload without storing it."""
 
     accepted: bool
     trust: str | None = None
@@ -97,14 +98,24 @@ class _Problem(msgspec.Struct, frozen=True):
 
 
 def read(response: httpx.Response, kind: type[T]) -> T:
-    """What was answered, as a `kind`. Raises Refused, Unreachable."""
+    """Returns the response as a `kind`. Raises Refused, Unreachable."""
     try:
         if response.is_success:
             return msgspec.json.decode(response.content or b"null", type=kind)
         if response.is_client_error:
             problem = msgspec.json.decode(response.content, type=_Problem)
-            raise Refused(problem.detail, problem.errors)
+            raise Refused(_with_advice(response.status_code, problem.detail), problem.errors)
     except (ValueError, RecursionError):
         pass
     status = f"{response.status_code} {response.reason_phrase}"
-    raise Unreachable(f"{response.url} answers {status}, and not as this service does.")
+    raise Unreachable(
+        f"{response.url} responded with {status}, but not as this service does. "
+        "Check the URL of the service."
+    )
+
+
+def _with_advice(status: int, detail: str) -> str:
+    """Returns `detail`; of a 401, with the option that passes a token."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return f"{detail} Pass a valid token with --token-file FILE."
+    return detail

@@ -1,11 +1,11 @@
-"""Where the service is, and what that means for private keys on their way to it."""
+"""The service's URL, and whether private keys may be sent to it."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def is_usable(server: str) -> bool:
-    """Whether `server` is a URL that requests can be sent to."""
+    """Returns whether requests can be sent to the URL `server`."""
     try:
         parts = urlsplit(server)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -14,9 +14,9 @@ def is_usable(server: str) -> bool:
 
 
 def is_this_machine(server: str) -> bool:
-    """Whether requests to `server` stay on this machine."""
+    """Returns whether requests to `server` stay on this machine."""
     host = urlsplit(server).hostname or ""
-    # Not a name below it: some resolvers ask the DNS for those.
+    # Subdomains of localhost are excluded: some resolvers look them up in the DNS.
     if host == "localhost":
         return True
     try:
@@ -26,5 +26,5 @@ def is_this_machine(server: str) -> bool:
 
 
 def is_private(server: str) -> bool:
-    """Whether nobody on the way to `server` sees what is sent there."""
+    """Returns whether requests to `server` are encrypted or stay on this machine."""
     return urlsplit(server).scheme == "https" or is_this_machine(server)

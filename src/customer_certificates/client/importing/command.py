@@ -1,4 +1,4 @@
-"""The command `import`: what is there is found, uploaded, and reported."""
+"""The command `import`: finds certificates, uploads them, and reports the results."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.text import Text
 
-from ...terminal import escaped
+from ...terminal import escaped, show_json
 from ..api.client import Api
 from ..api.responses import Refused, Unreachable
 from ..api.server_url import is_private
 from ..text import console
-from . import summary
+from . import json_output, summary
 from .pairing import collect, newest_only
 from .upload import Result, UploadOptions, upload_all
 
@@ -26,19 +26,21 @@ def run(
     user_id: int,
     options: UploadOptions,
     token: str | None = None,
+    ca: Path | None = None,
+    as_json: bool = False,
 ) -> int:
-    """The exit code: 0 where everything is as it was asked for, 1 otherwise, 130 after Ctrl-C."""
+    """Returns the exit code: 0 if nothing failed, 1 otherwise, 130 after Ctrl-C."""
     warnings = console(errors=True)
     if not is_private(server):
         warnings.print(
-            Text(f"warning: private keys go to {escaped(server)} without TLS.", "yellow")
+            Text(f"warning: private keys are sent to {escaped(server)} without TLS.", "yellow")
         )
     collected = collect(paths, passphrases, now)
     if options.replace:
         collected = newest_only(collected)
     results: list[Result] = []
     if collected.candidates:
-        with Api(server, user_id, token) as api:
+        with Api(server, user_id, token, ca=ca) as api:
             try:
                 api.require_user()
             except (Refused, Unreachable) as error:
@@ -49,7 +51,12 @@ def run(
                 with closing(uploads):
                     results = summary.with_progress(uploads, len(collected.candidates))
             except KeyboardInterrupt:
-                warnings.print("Interrupted. Run it again: what is there is not uploaded twice.")
+                warnings.print(
+                    "Interrupted. Run the command again: it never uploads a certificate twice."
+                )
                 return 130
-    summary.show(console(), collected, results, now)
+    if as_json:
+        show_json(json_output.as_json(collected, results))
+    else:
+        summary.show(console(), collected, results, now)
     return int(summary.has_failed(collected, results))

@@ -1,4 +1,4 @@
-"""What one file holds: certificates and private keys, in whatever form."""
+"""Reads the certificates and private keys in a file, in any supported format."""
 
 import os
 import stat
@@ -33,7 +33,7 @@ _UTF16_SEARCHED = 4096
 # JKS and JCEKS.
 _JAVA_KEYSTORES = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
 _JAVA_HINT = (
-    "it is a Java keystore (JKS), which is not read; convert it: keytool -importkeystore"
+    "Java keystores (JKS) are not supported; convert the file with keytool -importkeystore"
     " -srckeystore store.jks -destkeystore store.p12 -deststoretype PKCS12"
 )
 
@@ -70,11 +70,11 @@ class Contents:
 
 
 def look_into(file: File, passphrases: Sequence[str]) -> Contents:
-    """What `file` holds; encrypted parts are tried with each of `passphrases`."""
+    """Returns the content of `file`; tries each of `passphrases` on encrypted parts."""
     try:
         data = _read(file)
     except OSError as error:
-        problem = f"it cannot be read: {error.strerror}"
+        problem = f"cannot be read: {error.strerror}"
         is_told = file.is_named or is_expected(file.path)
         return Contents(file, problems=(problem,) if is_told else ())
     if data.startswith(_JAVA_KEYSTORES):
@@ -153,7 +153,7 @@ def _ders(blocks: Iterable[Block]) -> tuple[list[bytes], list[str]]:
                 if block.label in CERTIFICATE_LABELS:
                     ders.append(block.der)
                 else:
-                    problems.append(f"its PKCS#7 bundle cannot be read: {error}")
+                    problems.append(f"the PKCS#7 bundle cannot be read: {error}")
     return ders, problems
 
 
@@ -180,7 +180,7 @@ def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
     found = [certificates.read(der, _FIELD, n) for n, der in enumerate(store.certificates, 1)]
     if not (found or store.keys or _is_locked(store)):
         # Much begins as DER does.
-        problem = "it is neither a certificate, nor a private key, nor a PKCS#12 or PKCS#7 file"
+        problem = "the file is not a certificate, a private key, a PKCS#12 or a PKCS#7 file"
         return replace(contents, problems=(problem,) if is_expected(contents.file.path) else ())
     return replace(
         contents,
@@ -228,8 +228,8 @@ def _problems(read: KeyRead | Keystore, passphrases: Sequence[str]) -> list[str]
     if not _is_locked(read):
         return _errors(read.findings)
     if passphrases:
-        return ["it is encrypted, and none of the passphrases opens it"]
-    return ["it is encrypted; --passphrase-file names a file with its passphrase"]
+        return ["the file is encrypted, and no passphrase matches"]
+    return ["the file is encrypted; pass its passphrase with --passphrase-file"]
 
 
 def _errors(findings: Iterable[Finding]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who issued a certificate, among the certificates that were found beside it."""
+"""Finds the issuers of a certificate among the certificates that were read."""
 
 from collections.abc import Iterable
 

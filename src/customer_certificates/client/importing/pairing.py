@@ -1,4 +1,4 @@
-"""What can be uploaded of what is under some paths: certificates with their private keys."""
+"""Pairs the certificates under some paths with their private keys, for an upload."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ _OTHER_KEYS = (
     "*/users/*",
     "*_key-certbot.pem",
 )
-_NOTHING = "it holds neither a certificate nor a private key"
+_NOTHING = "the file holds neither a certificate nor a private key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Collected:
 
 
 def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) -> Collected:
-    """What is under `paths`, files and folders; `passphrases` are tried on what is encrypted.
+    """Reads files and folders, and tries `passphrases` on encrypted content.
 
     A certificate that has expired by `now` is left out, unless its file was named outright.
     """
@@ -98,7 +98,7 @@ def newest_only(collected: Collected) -> Collected:
         for one in collected.candidates
         if not one.certificate.hostnames or one in newest.values()
     ]
-    reason = "a newer certificate for the same hostnames was found"
+    reason = "there is a newer certificate for the same hostnames"
     older = [
         LeftOut(one.files[0], reason, False, one.certificate)
         for one in collected.candidates
@@ -160,7 +160,7 @@ def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Cert
 
 
 def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
-    """What is broken, or a private key that no certificate is for."""
+    """Returns broken files, and private keys without a certificate."""
     left_out: list[LeftOut] = []
     for each in contents:
         path, is_named = each.file.path, each.file.is_named

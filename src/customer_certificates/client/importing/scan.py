@@ -110,9 +110,9 @@ def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -
         return entries
     seen.add(identity)
     if not stat.S_ISREG(status.st_mode):
-        reason = "it is neither a file nor a folder"
+        reason = "the path is neither a file nor a folder"
     elif status.st_size > LARGEST_FILE_BYTES:
-        reason = f"it is larger than {LARGEST_FILE_BYTES // 1024} KiB"
+        reason = f"the file is larger than {LARGEST_FILE_BYTES // 1024} KiB"
     else:
         walked.files.append(File(path, is_named, root))
         return []
@@ -146,5 +146,5 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def _reason(path: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError) and path.is_symlink():
-        return "the link leads nowhere"
-    return f"it cannot be read: {error.strerror}"
+        return "the symbolic link is broken"
+    return f"cannot be read: {error.strerror}"

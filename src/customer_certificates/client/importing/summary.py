@@ -1,4 +1,4 @@
-"""What became of each certificate, for somebody at a terminal."""
+"""The outcome for each certificate, as a table or a list."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from ..text import NONE, console, day, first_of, places
 from .pairing import Collected, LeftOut
 from .upload import Result
 
-# Below this a table of five columns folds words in the middle.
+# In a narrower terminal, a table of five columns breaks words.
 _NARROW_COLUMNS = 90
 _NOT_ACTIVE = "not active"
 _STYLES = {
@@ -29,6 +29,9 @@ _STYLES = {
     "newer is there": "yellow",
     "would be uploaded": "green",
     "would be renewed": "green",
+    "would be uploaded with errors": "yellow",
+    "would be renewed with errors": "yellow",
+    "would be refused": "red",
     "skipped": "yellow",
     _NOT_ACTIVE: "red",
     "refused": "red",
@@ -51,7 +54,7 @@ class _Row:
 
 
 def with_progress(results: Iterable[Result], total: int) -> list[Result]:
-    """All of `results`, with a bar on standard error while they come, where that is a terminal."""
+    """Returns all of `results`; shows a progress bar if standard error is a terminal."""
     terminal = console(errors=True)
     columns = (TextColumn("Certificates"), BarColumn(), MofNCompleteColumn())
     with Progress(
@@ -61,7 +64,7 @@ def with_progress(results: Iterable[Result], total: int) -> list[Result]:
 
 
 def show(terminal: Console, collected: Collected, results: Sequence[Result], now: datetime) -> None:
-    """Prints a row for each, what was found about each, and a summary."""
+    """Prints a row and the findings for each certificate, and a summary."""
     rows = [_row_of(result, now) for result in results]
     rows += [_row_left_out(one, now) for one in collected.left_out]
     rows.sort(key=lambda row: row.files)
@@ -88,7 +91,7 @@ def show(terminal: Console, collected: Collected, results: Sequence[Result], now
 
 
 def has_failed(collected: Collected, results: Sequence[Result]) -> bool:
-    """Whether anything is not as it was asked for."""
+    """Returns whether anything failed, or there was nothing to upload."""
     return (
         not results
         or any(result.is_failure for result in results)
@@ -121,7 +124,7 @@ def _row_left_out(one: LeftOut, now: datetime) -> _Row:
 
 
 def _about(certificate: Certificate | None, now: datetime) -> tuple[str, str]:
-    """Its names, and when it expires."""
+    """Returns the hostnames and the expiry date."""
     if certificate is None:
         return NONE, NONE
     return first_of(certificate.hostnames), day(certificate.not_after, now)
@@ -149,7 +152,7 @@ def _table(rows: Sequence[_Row]) -> Table:
 
 
 def _list(rows: Sequence[_Row]) -> Text:
-    """The same for a terminal that is too narrow for a table."""
+    """Returns the rows as a list, for a terminal that is too narrow for a table."""
     return Text("\n").join(
         Text.assemble(
             (row.files, "bold"),
@@ -166,5 +169,5 @@ def _summary(rows: Sequence[_Row], *, is_empty: bool) -> str:
     outcomes[_NOT_ACTIVE] = sum(row.is_not_active for row in rows)
     counts = [f"{outcomes[outcome]} {outcome}" for outcome in _STYLES if outcomes[outcome]]
     sentences = [", ".join(counts)] if counts else []
-    sentences += ["There is nothing to upload"] if is_empty else []
+    sentences += ["Nothing to upload"] if is_empty else []
     return ". ".join(sentences) + "."

@@ -1,4 +1,4 @@
-"""Certificates on their way into the service, several at once."""
+"""Uploads certificates, several at once."""
 
 import base64
 from collections.abc import Callable, Generator, Sequence
@@ -12,7 +12,7 @@ from ...pki.keys.public_keys import key_algorithm
 from ...pki.selection import key_type_of
 from ...pki.x509.certificate import pem_of
 from ..api.client import AT_ONCE, Api
-from ..api.responses import Hostnames, Refused, Stored, Unreachable
+from ..api.responses import Checked, Hostnames, Refused, Stored, Unreachable
 from .pairing import Candidate
 
 Outcome = Literal[
@@ -23,15 +23,24 @@ Outcome = Literal[
     "newer is there",
     "would be uploaded",
     "would be renewed",
+    "would be uploaded with errors",
+    "would be renewed with errors",
+    "would be refused",
     "refused",
     "failed",
 ]
 
 
+_FAILURES: tuple[Outcome, ...] = ("would be refused", "refused", "failed")
+
+
 @dataclass(frozen=True, slots=True)
 class UploadOptions:
-    """`dry_run`: only ask what the service would answer. `activate`: have each certificate served.
-    `replace`: renew the stored certificate for the same hostnames instead of adding another."""
+    """The options of an import.
+
+    `dry_run`: validate without storing. `activate`: activate each certificate. `replace`: renew the
+    stored certificate for the same hostnames instead of adding another.
+    """
 
     dry_run: bool = False
     activate: bool = False
@@ -40,10 +49,10 @@ class UploadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one certificate.
+    """The outcome for one certificate.
 
-    `certificate_id`, `trust`: as the service has them, where it does. `findings` are the service's.
-    `problem`: why it is not as it was asked for, in words, or nothing.
+    `certificate_id` and `trust` come from the service, if it stored the certificate. `findings` are
+    the service's. `problem` explains a failure; it is empty without one.
     """
 
     candidate: Candidate
@@ -55,8 +64,8 @@ class Result:
 
     @property
     def is_failure(self) -> bool:
-        """Whether it is not as it was asked for."""
-        return self.outcome in ("refused", "failed") or bool(self.problem)
+        """Whether the certificate is not stored or active as requested."""
+        return self.outcome in _FAILURES or bool(self.problem)
 
     problem: str = ""
 
@@ -64,7 +73,7 @@ class Result:
 def upload_all(
     api: Api, candidates: Sequence[Candidate], options: UploadOptions
 ) -> Generator[Result, None, None]:
-    """Uploads what is not there yet, and yields what became of each, as it does."""
+    """Uploads certificates that are not stored yet, and yields each outcome."""
     take = _check if options.dry_run else _upload
     with ThreadPoolExecutor(AT_ONCE) as pool:
         futures = [pool.submit(_guarded, take, api, one, options) for one in candidates]
@@ -72,8 +81,8 @@ def upload_all(
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
-            # Ctrl-C: what is under way is finished, nothing else is begun.
-            api.stop("It was interrupted.")
+            # After Ctrl-C, uploads in progress finish, and no other begins.
+            api.stop("The import was interrupted.")
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -111,19 +120,19 @@ def _upload(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
 
 
 def _predecessor(api: Api, candidate: Candidate) -> Stored | None:
-    """The stored certificate that `candidate` renews."""
+    """Returns the stored certificate that `candidate` renews."""
     leaf = candidate.certificate
     key_type = key_type_of(key_algorithm(candidate.private_key.public_key()))
     return api.find_predecessor(leaf.hostnames, key_type)
 
 
 def _is_newer(stored: Stored, candidate: Candidate) -> bool:
-    """An older copy, from a backup say, must not take the place of the present one."""
+    """Returns whether `stored` expires no earlier, so that an old backup never replaces it."""
     return stored.not_after is not None and stored.not_after >= candidate.certificate.not_after
 
 
 def _activated(api: Api, result: Result, certificate_id: int) -> Result:
-    # Not asked for with the upload: a hostname that is another's must not lose us the upload.
+    # A separate request: a hostname of another user must not make the upload fail.
     try:
         api.activate(certificate_id)
     except Refused as refused:
@@ -142,10 +151,9 @@ def _check(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
         return _stored(candidate, predecessor, "newer is there")
     checked = api.check(_payload(candidate), predecessor.id if predecessor else None)
     problem = _why_inactive(checked.hostnames) if options.activate else ""
-    would_be: Outcome = "would be renewed" if predecessor else "would be uploaded"
     return Result(
         candidate,
-        would_be if checked.accepted else "refused",
+        _foreseen(checked, is_renewal=predecessor is not None),
         predecessor.id if predecessor else None,
         trust=checked.trust,
         findings=checked.findings,
@@ -153,12 +161,21 @@ def _check(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
     )
 
 
+def _foreseen(checked: Checked, *, is_renewal: bool) -> Outcome:
+    """Returns the outcome of an upload with this result; a service may store one with errors."""
+    if not checked.accepted:
+        return "would be refused"
+    if any(finding.severity == "error" for finding in checked.findings):
+        return "would be renewed with errors" if is_renewal else "would be uploaded with errors"
+    return "would be renewed" if is_renewal else "would be uploaded"
+
+
 def _why_inactive(hostnames: Hostnames) -> str:
-    """Why the certificate would not be activated; empty: it would be."""
+    """Returns why the certificate would not be activated; an empty text if it would."""
     reasons = {
-        "another user has": hostnames.taken,
-        "no proof of control of": hostnames.unproven,
-        "reserved:": hostnames.reserved,
+        "another user owns": hostnames.taken,
+        "no proof of control over": hostnames.unproven,
+        "an operator must grant": hostnames.reserved,
     }
     found = [f"{reason} {', '.join(names)}" for reason, names in reasons.items() if names]
     return f"would not be active: {'; '.join(found)}" if found else ""
@@ -171,7 +188,7 @@ def _stored(candidate: Candidate, stored: Stored, outcome: Outcome) -> Result:
 
 
 def _renewed(candidate: Candidate, stored: Stored) -> Result:
-    """The result of a renewal; the service may serve it later, as it is not valid yet."""
+    """Returns the result of a renewal; the service schedules one that is not valid yet."""
     result = _stored(candidate, stored, "renewed")
     pending = stored.pending
     if pending and pending.fingerprint_sha256 == candidate.certificate.fingerprint:
@@ -180,7 +197,7 @@ def _renewed(candidate: Candidate, stored: Stored) -> Result:
 
 
 def _payload(candidate: Candidate) -> dict[str, Any]:
-    """The upload. Written anew, so that no key that stood beside a certificate is shown with it."""
+    """Returns the request body, encoded again, so that no other key in a file is sent."""
     payload = {
         "body": pem_of(candidate.certificate.der),
         "private_key": base64.b64encode(pkcs8(candidate.private_key)).decode(),

@@ -1,4 +1,4 @@
-"""The command `inspect`: what certificates are, without a service."""
+"""The command `inspect`: describes certificates without the service."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from ...errors import Finding
 from ...pki.chain.completion import Roots
 from ...pki.examination import examine
 from ...pki.submission import Examined, Leaf, Trust
-from ...terminal import escaped, note, show
+from ...terminal import escaped, note, show_json
 from ..importing.file_contents import look_into
 from ..importing.scan import walk
 from ..text import console
@@ -20,7 +20,7 @@ from .rendering import describe
 
 
 class Inspected(msgspec.Struct):
-    """What is printed for programs. Nothing of a private key is in it."""
+    """The JSON output. It never holds any part of a private key."""
 
     files: list[str]
     trust: Trust
@@ -37,17 +37,17 @@ def run(
     *,
     as_json: bool,
 ) -> int:
-    """The exit code: 0, or 1 where a finding is an error or a file cannot be read."""
+    """Returns the exit code: 1 if a finding is an error or a file cannot be read."""
     walked = walk([*files, *([key] if key else [])])
     for obstacle in walked.obstacles:
         note(escaped(f"{obstacle.path}: {obstacle.reason}"))
-    # What is named as both is looked at as a certificate, and its own key with it.
+    # A file given as both is inspected as a certificate, together with its key.
     key = None if key in files else key
     looked_into = [look_into(file, passphrases) for file in walked.files]
     contents = [one for one in looked_into if one.data.strip() or one.problems]
     empty = [one for one in looked_into if one not in contents]
     for one in empty:
-        note(escaped(f"{one.file.path}: it is empty"))
+        note(escaped(f"{one.file.path}: the file is empty"))
     roots = Roots.from_pem(certifi.contents().encode())
     inspected = [(subject, _examine(subject, roots, now)) for subject in subjects_in(contents, key)]
     if as_json:
@@ -65,7 +65,7 @@ def run(
 
 
 def _examine(subject: Subject, roots: Roots, now: datetime) -> Examined:
-    """Without what is said of parts that nobody gave us."""
+    """Examines a certificate. Leaves out findings about parts that were not given."""
     examined = examine(subject.material, now, roots)
     missing = set()
     if not (subject.material.private_key or subject.material.pkcs12):
@@ -87,4 +87,4 @@ def _print_json(inspected: Sequence[tuple[Subject, Examined]]) -> None:
         )
         for subject, examined in inspected
     ]
-    show(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+    show_json(answer)

@@ -14,7 +14,7 @@ from ..importing.pairing import is_leaf
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is examined as one, and the files that it is in."""
+    """Content that is examined together, and its files."""
 
     files: tuple[Path, ...]
     material: Material

@@ -17,15 +17,15 @@ from .grouping import Subject
 _STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _TRUST = {
     "public": "public: the chain leads to a root that browsers trust",
-    "private": "private: the chain leads to a root of somebody's own",
-    "self_signed": "self-signed: it vouches for itself, and no browser trusts it",
-    "incomplete": "incomplete: the certificate of an issuer is missing",
-    "opaque": "opaque: no certificate could be read",
+    "private": "private: the chain leads to a private root",
+    "self_signed": "self-signed: browsers do not trust the certificate",
+    "incomplete": "incomplete: an intermediate certificate is missing",
+    "opaque": "opaque: the certificate cannot be read",
 }
 
 
 def describe(subject: Subject, examined: Examined, now: datetime) -> RenderableType:
-    """What to print of one certificate."""
+    """Returns the printed description of one certificate."""
     parts: list[RenderableType] = [Text(places(subject.files), "bold")]
     if examined.leaf:
         parts.append(Padding.indent(_facts(examined, examined.leaf, now), 2))
@@ -33,7 +33,7 @@ def describe(subject: Subject, examined: Examined, now: datetime) -> RenderableT
         parts.append(Text())
     parts += [Padding.indent(_finding(finding), 2) for finding in examined.findings]
     if not examined.findings:
-        parts.append(Text("  Nothing is wrong with it.", "green"))
+        parts.append(Text("  No problems found.", "green"))
     return Group(*parts)
 
 
@@ -77,7 +77,7 @@ def _served(chain_pem: str) -> list[str]:
 
 
 def _finding(finding: Finding) -> Text:
-    """What is wrong, and below it what to do about it."""
+    """Returns the problem, and the remedy below it."""
     return Text.assemble(
         (f"{finding.severity} {finding.code}", _STYLES[finding.severity]),
         f"\n  {escaped(finding.detail)}",

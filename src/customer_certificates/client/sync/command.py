@@ -1,4 +1,4 @@
-"""The command `sync`: a folder is kept equal to what should be served."""
+"""The command `sync`: keeps a folder up to date with the active certificates."""
 
 import signal
 import sqlite3
@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from rich.text import Text
 
-from ...terminal import escaped, say
+from ...terminal import escaped, say, show_json
 from ..api.server_url import is_private
 from ..text import console
 from . import status
@@ -32,7 +33,7 @@ _LAYOUTS: dict[str, type[Layout]] = {"nginx": Nginx, "haproxy": Haproxy, "pem": 
 
 
 class Wish(NamedTuple):
-    """What an agent shall do: see the command's options."""
+    """The options of the command."""
 
     format: str
     out: Path
@@ -43,6 +44,7 @@ class Wish(NamedTuple):
     runtime: Path | None
     group: str | None
     metrics: Path | None
+    ca: Path | None = None
 
 
 def run(
@@ -52,10 +54,13 @@ def run(
     *,
     once: bool,
 ) -> int:
-    """The exit code: 0 after SIGTERM or Ctrl-C, or where everything is served; 1 where it is not;
-    2 where the folder cannot be kept."""
+    """Returns the exit code.
+
+    0: ended by SIGTERM or Ctrl-C, or everything is served. 1: something is not served. 2: the
+    folder cannot be used.
+    """
     if not is_private(wish.server):
-        say(f"warning: private keys come from {escaped(wish.server)} without TLS.")
+        say(f"warning: private keys are fetched from {escaped(wish.server)} without TLS.")
     root = wish.out.absolute()
     try:
         with ExitStack() as stack:
@@ -63,7 +68,7 @@ def run(
             stack.callback(folder.close)
             state = State(folder.state_file())
             stack.callback(state.close)
-            feed = Feed(wish.server, read_token)
+            feed = Feed(wish.server, read_token, ca=wish.ca)
             stack.callback(feed.close)
             agent = _agent(wish, folder, state, feed, now)
             if once:
@@ -87,7 +92,7 @@ def _agent(
     feed: Feed,
     now: Callable[[], datetime],
 ) -> Agent:
-    """Raises ValueError, OSError, sqlite3.Error where the folder will not do."""
+    """Raises ValueError, OSError, sqlite3.Error if the folder cannot be used."""
     _claim(state, folder.root, wish)
     _grant(state, folder)
     layout = _LAYOUTS[wish.format](folder, state)
@@ -114,10 +119,12 @@ def _agent(
 
 
 def _claim(state: State, root: Path, wish: Wish) -> None:
-    """A folder is for one format; of another service nothing that was read counts."""
+    """Checks the folder's format, and discards the cursor of another service."""
     kept_for = state.fact("format")
     if kept_for not in ("", wish.format):
-        raise ValueError(f"{root} is kept for {kept_for}; {wish.format} needs another folder.")
+        raise ValueError(
+            f"{root} holds files for {kept_for}. Choose another folder for {wish.format}."
+        )
     with state.transaction():
         if state.fact("server") != wish.server:
             state.note("cursor", "")
@@ -126,7 +133,7 @@ def _claim(state: State, root: Path, wish: Wish) -> None:
 
 
 def _grant(state: State, folder: Folder) -> None:
-    """Another group than before, or none, may read the files that are there."""
+    """Changes the group of existing files if --group changed."""
     before = f"group {folder.access}"
     if state.fact("access") != before:
         folder.grant_access()
@@ -134,28 +141,34 @@ def _grant(state: State, folder: Folder) -> None:
             state.note("access", before)
 
 
-def show_status(folder: Path) -> int:
-    """Prints how the agent of `folder` is doing; the exit code: 1 where that is not well."""
+def show_status(folder: Path, *, as_json: bool) -> int:
+    """Prints the status of the folder's agent. Returns the exit code: 1 if there is a problem."""
     try:
         found = status.read(folder)
     except (OSError, ValueError) as error:
-        say(f"No agent has left word of itself: {error}")
+        say(
+            f"No agent has written a status to {folder}: {error}. Check --out, and start the agent."
+        )
         return 1
-    terminal = console()
     is_running = is_kept(folder)
-    heard = f"heard {_second(found.heard_at)}" if found.heard_at else "not heard yet"
-    process = f"by process {found.process}" if is_running else "by an agent that runs no more"
+    exit_code = int(not (found.is_current and is_running))
+    if as_json:
+        show_json({**msgspec.structs.asdict(found), "is_running": is_running})
+        return exit_code
+    terminal = console()
+    heard = f"last response {_second(found.heard_at)}" if found.heard_at else "no response yet"
+    process = f"by process {found.process}" if is_running else "by an agent that is not running"
     lines = {
         "terminator": f"{found.terminator} ({found.format})",
         "service": f"{found.server}, {heard}",
         "served": f"{found.served} of {found.certificates} certificates, {found.hostnames} names",
-        "said": f"{_second(found.at)} {process}",
+        "updated": f"{_second(found.at)} {process}",
     }
     for name, value in lines.items():
         terminal.print(Text(f"{name:12}{escaped(value)}"))
     for problem in found.problems:
         terminal.print(Text(f"{'problem':12}{escaped(problem)}", "red"))
-    return int(not (found.is_current and is_running))
+    return exit_code
 
 
 def _second(moment: datetime) -> str:

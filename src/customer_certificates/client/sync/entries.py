@@ -1,4 +1,4 @@
-"""What the feed says of certificates."""
+"""The entries of the feed."""
 
 from datetime import datetime
 from typing import Annotated

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from threading import Thread
 from types import NoneType
 from typing import TypeVar
@@ -17,7 +18,7 @@ _AT_ONCE = 500
 
 
 class _Ahead:
-    """What follows a cursor, asked for while what came before is being written."""
+    """Fetches the page after a cursor while the agent writes the page before."""
 
     def __init__(self, cursor: str, fetch: Callable[[str], Page]) -> None:
         self.cursor = cursor
@@ -38,9 +39,15 @@ class _Ahead:
 class Feed:
     """One service's feed, read by one terminator."""
 
-    def __init__(self, server: str, read_token: Callable[[], str | None]) -> None:
-        """`read_token` is asked again once a token was refused: it may have been exchanged."""
+    def __init__(
+        self, server: str, read_token: Callable[[], str | None], *, ca: Path | None = None
+    ) -> None:
+        """Calls `read_token` again after the service rejects a token, which may have been rotated.
+
+        `ca` is a PEM file with the only CA certificates to trust, or None for the public ones.
+        """
         self._server = server
+        self._ca = ca
         self._read_token = read_token
         self._connection: Connection | None = None
         self._ahead: _Ahead | None = None
@@ -52,8 +59,10 @@ class Feed:
         self._connection = None
 
     def page(self, cursor: str, wait: int) -> Page:
-        """What follows `cursor` (empty: everything), within `wait` seconds where there is nothing
-        yet. Raises Refused, Unreachable, Lost."""
+        """Returns the changes after `cursor`; an empty cursor returns everything.
+
+        Waits up to `wait` seconds for changes. Raises Refused, Unreachable, Lost.
+        """
         ahead, self._ahead = self._ahead, None
         # It is another cursor where what was read could not be written.
         page = ahead.take() if ahead and ahead.cursor == cursor else self._page(cursor, wait)
@@ -108,7 +117,8 @@ class Feed:
         )
 
     def _send(self, send: Callable[[Connection], T]) -> T:
-        self._connection = self._connection or Connection(self._server, self._read_token())
+        if self._connection is None:
+            self._connection = Connection(self._server, self._read_token(), ca=self._ca)
         try:
             return send(self._connection)
         except Refused:

@@ -1,4 +1,4 @@
-"""The loop: hear what changed, write it, have it served, report it; and what fails, again."""
+"""The agent's loop: follow the feed, write files, reload the server, report, and retry."""
 
 import math
 import os
@@ -32,7 +32,7 @@ _MOST_REFUSALS = 50
 
 
 class Parts(NamedTuple):
-    """What an agent is made of."""
+    """The parts of an agent."""
 
     feed: Feed
     state: State
@@ -41,7 +41,7 @@ class Parts(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What an agent calls itself, what it writes, and where its service is."""
+    """An agent's name, its format, and the URL of its service."""
 
     terminator: str
     format: str
@@ -49,11 +49,11 @@ class Identity(NamedTuple):
 
 
 class _Stopped(BaseException):
-    """It was told to end while it waited."""
+    """Raised by `stop` while the agent waits."""
 
 
 class Agent:
-    """One thread runs it; `stop` is for a signal's handler in the same thread."""
+    """One thread runs the agent; a signal handler in the same thread calls `stop`."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class Agent:
         self._metrics = metrics
         self._now = now
         self._following = Trouble("Following the feed")
-        self._timing = Trouble("Keeping time")
-        self._publishing = Trouble("Having it served", _LONGEST_UNSERVED_SECONDS)
+        self._timing = Trouble("Applying scheduled changes")
+        self._publishing = Trouble("Reloading the server", _LONGEST_UNSERVED_SECONDS)
         self._clearing = Trouble("Removing old files")
         self._reporting = Trouble("Reporting")
         self._noting = Trouble("Writing the status")
@@ -102,7 +102,9 @@ class Agent:
             pass
 
     def run_once(self) -> bool:
-        """Whether what the service says is served, by now; what fails is not tried again."""
+        """Returns whether everything is served as it should be. Does not retry a failure."""
+        for trouble in self._troubles:
+            trouble.is_retried = False
         self._say_refusals()
         while self._has_more and not self._following:
             self._attempt(self._following, lambda: self._follow(0))
@@ -110,29 +112,29 @@ class Agent:
         return not self._problems() and self._publisher.due_in() is None
 
     def stop(self) -> None:
-        """Ends `run`: at once where it waits, else once it has done what it is doing."""
+        """Ends `run`: at once if the agent waits, otherwise after the current step."""
         self._is_stopped = True
         if self._is_waiting:
             raise _Stopped
 
     def _say_refusals(self) -> None:
-        """Repeats what an earlier process found."""
+        """Logs the certificates that an earlier process rejected."""
         for refusal in self._refusals():
             say(refusal)
 
     def _problems(self) -> list[str]:
-        """Errors, and the certificates that are left out."""
+        """Returns current errors, and the certificates that are not served."""
         return [str(one) for one in self._troubles if one] + self._refusals()
 
     def _refusals(self) -> list[str]:
-        """The certificates that are left out; of very many, some and their number."""
+        """Returns the certificates that are not served: some of them, and the number of others."""
         refusals = [str(one) for one in self._state.refusals(_MOST_REFUSALS)]
         if others := self._state.count_refusals() - len(refusals):
-            refusals.append(f"{others} other certificates are left out.")
+            refusals.append(f"{others} other certificates are not served.")
         return refusals
 
     def _listen(self) -> None:
-        """Hears of changes until something else is to be done."""
+        """Waits for changes until another action is due."""
         seconds = self._idle_seconds()
         if self._following.seconds:
             self._wait(min(self._following.seconds, max(seconds, 0.05)))
@@ -140,11 +142,11 @@ class Agent:
         self._is_news, began = False, time.monotonic()
         self._attempt(self._following, lambda: self._follow(int(seconds)))
         if not (self._is_news or self._has_more or self._following):
-            # It was not asked to wait, or has as many who wait as it can have.
+            # The request had no wait, or the service has too many waiting requests.
             self._wait(max(0.0, min(seconds, 1.0) - (time.monotonic() - began)))
 
     def _catch_up(self) -> None:
-        """Does whatever does not come from the service."""
+        """Runs every due action that does not wait for the service."""
         self._attempt(self._timing, self._keep_time)
         if not self._has_more or self._following:
             if self._mirror.is_publishable():
@@ -155,7 +157,7 @@ class Agent:
         self._attempt(self._noting, self._note_status)
 
     def _idle_seconds(self) -> float:
-        """How long nothing but the service can give it anything to do."""
+        """Returns the seconds until an action is due without news from the service."""
         if self._has_more and not self._following:
             return 0.0
         now = self._now()
@@ -171,7 +173,7 @@ class Agent:
         return max(min(seconds), 0.0)
 
     def _attempt(self, trouble: Trouble, action: Callable[[], None]) -> None:
-        """Does it, unless it failed a moment ago."""
+        """Runs `action`, unless its retry delay has not passed yet."""
         if trouble.seconds:
             return
         try:
@@ -184,7 +186,7 @@ class Agent:
             trouble.begin(str(failure))
         except FileNotFoundError as error:
             self._mirror.read_again()
-            trouble.begin(f"{error.filename} is missing: everything is read again")
+            trouble.begin(f"{error.filename} is missing, so all certificates are fetched again")
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else None
             trouble.begin(f"{self._folder.root}: {reason or error}")
@@ -197,7 +199,7 @@ class Agent:
             page = self._feed.page(cursor, wait)
         self._heard_at = self._now()
         if self._following:
-            # It is the same service that did not take the last report.
+            # The service works again, so it may accept the report too.
             self._reporting.try_again()
         if page.changes or page.reset or page.cursor != cursor:
             self._mirror.apply(page, self._now())
@@ -210,7 +212,7 @@ class Agent:
             self._counts = None
 
     def _report(self) -> None:
-        """Nothing is said to be served before it is."""
+        """Reports certificates as served only after the server loaded them."""
         problems = [one[:_LONGEST_PROBLEM] for one in self._problems()]
         is_due = problems != self._reported_problems or time.monotonic() > self._report_at
         while True:

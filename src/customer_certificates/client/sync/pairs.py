@@ -48,5 +48,5 @@ def load_error(pem: bytes) -> str | None:
 def _reason(error: Exception) -> str:
     reason = (getattr(error, "reason", None) or "").lower().replace("_", " ")
     if reason in _MISMATCHES:
-        return "the private key does not belong to the certificate"
+        return "the private key does not match the certificate"
     return reason or "the chain or the private key cannot be read"

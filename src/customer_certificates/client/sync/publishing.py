@@ -1,4 +1,4 @@
-"""What makes a server that runs serve what is in the folder."""
+"""Makes a running server serve the files in the folder."""
 
 import math
 import time
@@ -20,7 +20,7 @@ PAUSE_SECONDS = 2.0
 
 
 class Publisher(ABC):
-    """What is due is recorded, and stays due until it is done."""
+    """Publishes changes to a server; a recorded change stays due until it succeeds."""
 
     def __init__(self, state: State, listing: Listing) -> None:
         self._state = state

@@ -45,7 +45,7 @@ class Mirror:
                 self._note_due(Settled(winners=True, names=True))
         if not all(self._folder.exists(path) for path in self._state.paths()):
             self.read_again()
-            raise Damaged("Files are missing: everything is read again.")
+            raise Damaged("Files are missing, so the agent fetches all certificates again.")
 
     def read_again(self) -> None:
         """Has the feed read from its beginning; until it is there, everything stays as it is."""

@@ -1,4 +1,4 @@
-"""Something that fails for a while, and is tried again."""
+"""The retry state of an action that may fail for a while."""
 
 import random
 import time
@@ -10,12 +10,12 @@ _LONGEST_SECONDS = 60.0
 
 
 class Trouble:
-    """One thing that may fail: it is said when it does, and when that is over."""
+    """The retry state of one action. Logs when the action fails, and when it works again."""
 
     def __init__(self, what: str, longest: float = _LONGEST_SECONDS) -> None:
-        """`what` is being done, as «Writing files»; `longest` is the most seconds between two
-        attempts."""
+        """`what` names the action, as in "Writing files". `longest` is the longest retry delay."""
         self.what = what
+        self.is_retried = True
         self._longest = longest
         self.detail = ""
         self.failures = 0
@@ -30,28 +30,29 @@ class Trouble:
 
     @property
     def seconds(self) -> float:
-        """How long not to try it again; 0 where it may be tried."""
+        """The seconds until the next attempt is due; 0 if it is due now."""
         return max(0.0, self._not_before - time.monotonic())
 
     def begin(self, detail: str, retry_after: float | None = None) -> None:
-        """It failed, for the reason `detail`. Each time in a row it is left alone for longer."""
+        """Records a failure. Each failure in a row makes the retry delay longer."""
         self._in_a_row += 1
         self.failures += 1
         seconds = retry_after
         if seconds is None:
-            # Not all agents at the same moment.
+            # Agents must not retry all at the same moment.
             seconds = _FIRST_SECONDS * 2 ** min(self._in_a_row, 10) * random.uniform(0.5, 1)  # noqa: S311
         seconds = min(seconds, self._longest)
         self._not_before = time.monotonic() + seconds
         self.detail = detail
-        say(f"{self.what} failed: {detail.rstrip('.')}. Trying again in {seconds:.1f} s.")
+        retry = f" Retrying in {seconds:.1f} s." if self.is_retried else ""
+        say(f"{self.what} failed: {detail.rstrip('.')}.{retry}")
 
     def try_again(self) -> None:
-        """There is reason to believe that it will not fail again."""
+        """Makes the next attempt due now."""
         self._not_before = 0.0
 
     def end(self) -> None:
-        """It succeeded."""
+        """Records a success."""
         if self.detail:
             say(f"{self.what} works again.")
         self.detail = ""

@@ -50,7 +50,7 @@ class Runtime:
             return Process(lines["Pid"], started - _MARGIN_SECONDS)
         except (KeyError, ValueError):
             raise RuntimeFailure(
-                f"{self._address} is no runtime socket of HAProxy: {answer[:200]!r}",
+                f"{self._address} is not a runtime socket of HAProxy: {answer[:200]!r}",
                 is_general=True,
             ) from None
 
@@ -115,12 +115,10 @@ class Runtime:
             said = " ".join(answer.split())
             # The others are about HAProxy's buffer, or a transaction that somebody else began.
             is_refusal = any(word in said for word in _REFUSALS)
-            raise RuntimeFailure(
-                f"HAProxy does not take {path}: {said[:300]}", is_refusal=is_refusal
-            )
+            raise RuntimeFailure(f"HAProxy rejected {path}: {said[:300]}", is_refusal=is_refusal)
 
     def _ask(self, command: str) -> str:
-        """What HAProxy says to one command, which may have a payload."""
+        """Returns HAProxy's response to one command, which may have a payload."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(_SECONDS)
@@ -140,6 +138,6 @@ class Runtime:
         except OSError as error:
             reason = error.strerror or error
             raise RuntimeFailure(
-                f"HAProxy does not answer at {self._address}: {reason}", is_general=True
+                f"HAProxy does not respond at {self._address}: {reason}", is_general=True
             ) from None
         return answer.decode("utf-8", "replace")

@@ -97,7 +97,7 @@ class Refusal(NamedTuple):
     def __str__(self) -> str:
         names = f" ({self.hostnames})" if self.hostnames else ""
         return (
-            f"Certificate {self.certificate_id}{names}, version {self.version}, is left out: "
+            f"Certificate {self.certificate_id}{names}, version {self.version}, is not served: "
             f"{self.reason}."
         )
 
@@ -194,11 +194,11 @@ class State:
         return [row[0] for row in rows]
 
     def paths(self) -> Iterator[str]:
-        """Where all files of certificates are."""
+        """Returns the paths of all certificate files."""
         return (row[0] for row in self._do("SELECT path FROM certificates"))
 
     def changed_since(self, instant: float) -> list[str]:
-        """Where the files are that were written after `instant` (seconds since 1970)."""
+        """Returns the paths of files that were written after `instant` (seconds since 1970)."""
         rows = self._do("SELECT path FROM certificates WHERE changed_at >= ?", instant)
         return [row[0] for row in rows]
 
@@ -407,7 +407,7 @@ class State:
         )
 
     def accepted_path(self, certificate_id: int) -> str | None:
-        """Where the file of the version is that was accepted before the present one."""
+        """Returns the path of the version that was accepted before the current one."""
         row = self._row("SELECT path FROM accepted WHERE certificate_id = ?", certificate_id)
         return row[0] if row else None
 
@@ -533,7 +533,7 @@ class State:
         self._do("DELETE FROM unsent")
 
     def filters_at(self, path: str) -> list[str]:
-        """What `filters_of` says of the certificate at `path`; nothing if there is none."""
+        """Returns `filters_of` for the certificate at `path`; nothing without a certificate."""
         row = self._row("SELECT id FROM certificates WHERE path = ?", path)
         return self.filters_of(row[0]) if row else []
 

@@ -1,4 +1,4 @@
-"""What an agent is doing, for people and for Prometheus."""
+"""An agent's status, for people and for Prometheus."""
 
 import os
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ STATUS_FILE = "status.json"
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How things stood at `at`.
+    """The agent's status at the time `at`.
 
-    `is_current`: what the service had said by `heard_at` is what is served. `problems` are what
-    keeps it from that. No `heard_at`: the service has not answered this process yet.
+    `is_current`: the server serves everything that the service sent by `heard_at`. `problems`
+    explain why not. `heard_at` is None until the service responds to this process.
     """
 
     terminator: str
@@ -54,7 +54,7 @@ def write(
 
 
 def read(folder: Path) -> Status:
-    """What was last written. Raises OSError, ValueError."""
+    """Returns the last written status. Raises OSError, ValueError."""
     with Directory.to_read(folder) as directory:
         return msgspec.json.decode(directory.read(STATUS_FILE), type=Status)
 
@@ -66,14 +66,14 @@ def _write_metrics(file: Path, status: Status, troubles: Iterable[Trouble]) -> N
         Gauge(f"customer_certificates_sync_{name}", text, registry=registry).set(value)
 
     heard = status.heard_at.timestamp() if status.heard_at else 0.0
-    gauge("current", "Whether what the service said is what is served.", status.is_current)
-    gauge("heard_timestamp_seconds", "When the service last answered.", heard)
-    gauge("certificates", "Certificates that are there.", status.certificates)
+    gauge("current", "Whether the server serves the current certificates.", status.is_current)
+    gauge("heard_timestamp_seconds", "Time of the last response of the service.", heard)
+    gauge("certificates", "Certificates in the folder.", status.certificates)
     gauge("served", "Certificates that are served.", status.served)
     gauge("hostnames", "Hostnames that are served.", status.hostnames)
     failures = Gauge(
         "customer_certificates_sync_failures",
-        "What failed since this process began.",
+        "Failures since the agent started.",
         ["doing"],
         registry=registry,
     )

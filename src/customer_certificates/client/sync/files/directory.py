@@ -63,7 +63,7 @@ class Directory:
     def require_below(self, path: str) -> None:
         """Raises UntrustedError if `path` could lead elsewhere."""
         if "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
-            raise UntrustedError(f"{self._path}: {path!r} is no path below this folder.")
+            raise UntrustedError(f"{self._path}: {path!r} is not a path below this folder.")
 
     def create(self, path: str) -> int:
         """A descriptor to write a new file with mode 0600. Raises OSError."""
@@ -239,13 +239,13 @@ class Directory:
         if status.st_mode & _BY_OTHERS and not stat.S_ISLNK(status.st_mode):
             place = quote(str(self._path / path))
             raise UntrustedError(
-                f"{self._path / path} can be written by other accounts. The agent did not make it "
-                f"so. Find out why, then forbid it to them: chmod go-w {place}"
+                f"{self._path / path} can be written by other accounts. The agent did not do "
+                f"this. Find out why, then run: chmod go-w {place}"
             )
 
     def _untrusted(self, path: str, reason: str) -> UntrustedError:
         return UntrustedError(
-            f"{self._path / path} {reason}. The agent did not make it so. "
+            f"{self._path / path} {reason}. The agent did not do this. "
             "Find out why, then delete it."
         )
 

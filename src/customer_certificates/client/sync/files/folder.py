@@ -90,7 +90,7 @@ class Folder:
             if stat.S_ISREG(status.st_mode) and status.st_nlink > names[status.st_ino]:
                 raise UntrustedError(
                     f"{self.root / path} has a second name (hard link) outside of this folder. "
-                    "The agent did not make it so. Find out why, then delete it."
+                    "The agent did not do this. Find out why, then delete it."
                 )
         for path, status in entries:
             if stat.S_ISLNK(status.st_mode):
@@ -246,8 +246,8 @@ class Folder:
             set_access(descriptor, self._group, own | self._mode(is_folder=True) & 0o077)
         except PermissionError:
             raise FolderError(
-                f"Files cannot be given to the group {group}: run the agent as root, or as an "
-                "account that is a member of the group."
+                f"The agent cannot give files to the group {group}. Run the agent as root, or as "
+                "a member of the group."
             ) from None
 
     def _flush(self, directory: Directory, paths: Collection[str]) -> None:

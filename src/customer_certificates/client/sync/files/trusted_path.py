@@ -59,7 +59,9 @@ def _open(path: Path, *, is_made: bool) -> int:
             if stat.S_ISLNK(status.st_mode):
                 links += 1
                 if links > _MOST_LINKS:
-                    raise UntrustedError(f"{path} has too many symbolic links.")
+                    raise UntrustedError(
+                        f"{path} has too many symbolic links. Choose another path."
+                    )
                 _require_trusted(reached / name, status, path)
                 target = Path(os.readlink(name, dir_fd=folder))
                 parts = target.parts
@@ -95,9 +97,9 @@ def _require_trusted(place: Path, status: os.stat_result, path: Path) -> None:
     own = os.geteuid()
     if status.st_uid not in (_ROOT, own):
         raise UntrustedError(
-            f"{place} belongs to {_account(status.st_uid)}, so that account could exchange {path}. "
+            f"{place} belongs to {_account(status.st_uid)}, so that account could replace {path}. "
             "Choose a folder whose parent folders belong to root or to the agent's account, "
-            f"or give this one away: chown root {quote(str(place))}"
+            f"or change the owner: chown root {quote(str(place))}"
         )
     is_link, is_sticky = stat.S_ISLNK(status.st_mode), status.st_mode & stat.S_ISVTX
     if is_link or is_sticky or not status.st_mode & _BY_OTHERS:
@@ -105,9 +107,9 @@ def _require_trusted(place: Path, status: os.stat_result, path: Path) -> None:
     if not status.st_mode & stat.S_IWOTH and _has_no_other_member(status.st_gid):
         return
     raise UntrustedError(
-        f"Other accounts can write to {place}, so they could exchange {path}. "
+        f"Other accounts can write to {place}, so they could replace {path}. "
         "Choose a folder whose parent folders only root and the agent's account can write to, "
-        f"or forbid it to others: chmod go-w {quote(str(place))}"
+        f"or remove the permission: chmod go-w {quote(str(place))}"
     )
 
 
@@ -116,7 +118,7 @@ def _why_not_own(path: Path, status: os.stat_result) -> str | None:
     if status.st_uid != own:
         return (
             f"{path} belongs to {_account(status.st_uid)}, and the agent runs as {_account(own)}. "
-            "That account could have the agent write or delete files elsewhere. "
+            "That account could make the agent write or delete files elsewhere. "
             "Give the folder to the agent's account: "
             f"chown -hR {_account(own)} {quoted} && chmod -R go-w {quoted} && "
             f"rm -f {quoted}/state.sqlite3*. Then start the agent again; --group names the group "
@@ -124,7 +126,7 @@ def _why_not_own(path: Path, status: os.stat_result) -> str | None:
         )
     if status.st_mode & _BY_OTHERS:
         return (
-            f"Other accounts can write to {path}. Forbid it to them: chmod -R go-w {quoted}. "
+            f"Other accounts can write to {path}. Remove the permission: chmod -R go-w {quoted}. "
             "Then start the agent again; --group names the group that may read the files."
         )
     return None

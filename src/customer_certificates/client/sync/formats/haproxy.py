@@ -54,7 +54,7 @@ class Haproxy(Layout):
         if crt_list_line(f"{self._folder.root}", names):
             return None
         octets = sum(len(name) + 1 for name in names)
-        return f"its names have {octets} octets, and HAProxy reads {_LONGEST_LINE} of them"
+        return f"the hostnames take {octets} bytes, and HAProxy reads at most {_LONGEST_LINE}"
 
     def is_listing_due(self, settled: Settled) -> bool:
         return settled.winners or settled.contents

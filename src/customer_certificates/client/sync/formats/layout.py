@@ -43,7 +43,7 @@ class Layout(ABC):
 
     @abstractmethod
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:
-        """Where the file of a certificate that is served for `names()` belongs."""
+        """Returns the path for a certificate that is served for `names()`."""
 
     def can_serve(self, hostname: str) -> bool:
         """Whether the server can serve a certificate for `hostname`."""
@@ -73,7 +73,7 @@ class Layout(ABC):
 
 
 def certificate_path(name: str) -> str:
-    """Where a certificate's file is; `name` says which one it is."""
+    """Returns the path of a certificate's file; `name` identifies the file."""
     return f"certificates/{shard(name)}/{name}.pem"
 
 
@@ -85,7 +85,9 @@ def is_sent_by_clients(hostname: str) -> bool:
 def require_plain(root: Path) -> None:
     """Raises ValueError where `root` would have to be quoted in a configuration."""
     if not all(one.isascii() and (one.isalnum() or one in "/._-") for one in str(root)):
-        raise ValueError(f"{root} has characters that a configuration cannot name.")
+        raise ValueError(
+            f"{root} has characters that the configuration cannot contain. Choose another path."
+        )
 
 
 def placeholder() -> bytes:

@@ -98,8 +98,8 @@ class Listing:
                 return suspects
             reason = own
         raise PublishingFailure(
-            "The server's configuration is refused even without the certificates, so the fault is "
-            f"not theirs: {reason}"
+            "The server rejects its configuration even without the certificates. Fix the "
+            f"configuration: {reason}"
         )
 
     def _find(self, suspects: list[int], accepted: int, reason: str) -> tuple[int, str]:

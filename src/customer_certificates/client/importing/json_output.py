@@ -1,0 +1,37 @@
+"""The result of an import as JSON."""
+
+from collections.abc import Sequence
+
+from ..text import path_text
+from .pairing import Collected
+from .upload import Result
+
+
+def as_json(collected: Collected, results: Sequence[Result]) -> dict[str, object]:
+    """Returns the certificates with their outcomes, and the files that hold none to upload."""
+    return {
+        "certificates": [_certificate(result) for result in results],
+        "not_uploaded": [
+            {"file": path_text(one.path), "reason": one.reason, "failed": one.is_failure}
+            for one in collected.left_out
+        ],
+        "skipped": [
+            {"file": path_text(path), "reason": reason} for path, reason in collected.passed_over
+        ],
+    }
+
+
+def _certificate(result: Result) -> dict[str, object]:
+    leaf = result.candidate.certificate
+    return {
+        "files": [path_text(path) for path in result.candidate.files],
+        "hostnames": leaf.hostnames,
+        "not_after": leaf.not_after,
+        "fingerprint_sha256": leaf.fingerprint,
+        "outcome": result.outcome,
+        "certificate_id": result.certificate_id,
+        "active": result.is_active,
+        "trust": result.trust,
+        "problem": result.problem or None,
+        "findings": result.findings,
+    }

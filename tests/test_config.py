@@ -33,7 +33,7 @@ def test_defaults_need_nothing() -> None:
 def test_every_setting_is_documented() -> None:
     root = Path(__file__).parent.parent
     source = (root / "src/customer_certificates/config.py").read_text()
-    documented = (root / "docs/settings.md").read_text()
+    documented = (root / "docs/reference/settings.md").read_text()
 
     settings = set(re.findall(r'"(CC_[A-Z_]+)"', source))
     assert len(settings) > 30

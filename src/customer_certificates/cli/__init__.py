@@ -36,7 +36,7 @@ app.add_typer(tokens, name="token")
 
 @app.command()
 def serve() -> None:
-    """Serve the API. The settings are CC_… variables; docs/settings.md lists them."""
+    """Serve the API. The settings are CC_… variables; docs/reference/settings.md lists them."""
     from ..server.main import ListenError, metrics_folder
     from ..server.main import serve as run
 

@@ -71,8 +71,8 @@ def webhook_routes(
                     "Made. The secret is shown this once.", NewWebhookView, headers=("Location",)
                 )
             },
-            description="Its messages are signed as Standard Webhooks has it; docs/events.md says "
-            "what they are and how they are delivered.",
+            description="Messages are signed as specified by Standard Webhooks. "
+            "docs/reference/events.md lists the events and describes delivery.",
             body=NewWebhook,
             refusals=[NotFound, Conflict],
             allow=allow,

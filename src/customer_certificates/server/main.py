@@ -238,8 +238,9 @@ def _warning_about_links(config: Config) -> str:
     if config.smtp is None or config.mails_links:
         return ""
     return (
-        "\nCC_PUBLIC_URL is not set: links that verify email addresses cannot be mailed. Notices "
-        "are mailed only to addresses that an operator verifies (docs/expiry.md)."
+        "\nCC_PUBLIC_URL is not set: links that verify email addresses cannot be mailed. "
+        "Notices are mailed only to addresses that an operator verifies "
+        "(docs/how-to/expiry-notifications.md)."
     )
 
 

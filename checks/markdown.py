@@ -31,7 +31,6 @@ BANNED = [
     "nothing, where",
     "says at once what is wrong",
     "second wall",
-    "send it again",
     "stops the start with a sentence",
     "tell others",
     "tell webhooks of events",
@@ -59,7 +58,7 @@ def main() -> int:
         ["git", "ls-files", "-z", "*.md"], check=True, capture_output=True, text=True
     ).stdout
     files = [Path(name) for name in tracked.split("\0") if name and Path(name).exists()]
-    found = [problem for file in files for problem in broken_links(file)]
+    found = [problem for file in files for problem in [*broken_links(file), *phrases(file)]]
     for problem in found:
         print(problem, file=sys.stderr)
     return int(bool(found))

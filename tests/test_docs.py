@@ -1,4 +1,4 @@
-"""The reference pages name everything that the code has, and the checker of Markdown finds errors."""
+"""The reference pages name everything in the code, and the Markdown checker finds errors."""
 
 import re
 from pathlib import Path

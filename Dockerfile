@@ -2,7 +2,7 @@
 # and the Python package index: no BuildKit, no syntax image, no apt-get, no compiler. The tests also
 # need the Debian packages of tests/programs.txt.
 
-# docs/docker.md says how to name it by digest.
+# docs/how-to/docker.md says how to name it by digest.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS dependencies

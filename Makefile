@@ -27,11 +27,12 @@ migrate: .venv/run.stamp ## bring the database's schema to this version's
 test: check ## everything that must hold, on SQLite and on PostgreSQL with Redis
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
-check: .venv/dev.stamp ## format, lint, types, import rules
+check: .venv/dev.stamp ## format, lint, types, import rules, links
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m checks.markdown
 
 format: .venv/dev.stamp ## put the code into form
 	$(BIN)/ruff format .

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the five commands of docs/docker.md on a Docker engine, in both orders, each on fresh volumes.
+# Runs the five commands of docs/how-to/docker.md on a Docker engine, in both orders, each on fresh volumes.
 #
 #   docker/check.sh                             # with all tests, twice: takes more than 2 times as long as `make test`
 #   docker/check.sh tests/test_story.py -k sqlite

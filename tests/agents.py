@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _COMMANDS = typer.Typer()
 _COMMANDS.command()(sync)
-# As docs/terminators/nginx.md has it.
+# As docs/how-to/nginx.md has it.
 _NGINX = """
 {user}
 daemon off;
@@ -50,7 +50,7 @@ http {{
     }}
 }}
 """
-# As docs/terminators/haproxy.md has it.
+# As docs/how-to/haproxy.md has it.
 _HAPROXY = """
 global
     stats socket {folder}/haproxy.sock mode 600 level admin

@@ -1,4 +1,4 @@
-"""Opens sealed keys, written from docs/sealed-keys.md alone: it shares no code with the service."""
+"""Opens sealed keys, written from docs/explanation/sealed-keys.md without the service's code."""
 
 import base64
 import hashlib

@@ -35,7 +35,7 @@ def test_defaults_need_nothing() -> None:
 def test_every_setting_is_documented() -> None:
     root = Path(__file__).parent.parent
     source = (root / "src/customer_certificates/config.py").read_text()
-    documented = (root / "docs/settings.md").read_text()
+    documented = (root / "docs/reference/settings.md").read_text()
 
     settings = set(re.findall(r'"(CC_[A-Z_]+)"', source))
     assert len(settings) > 30
@@ -77,7 +77,7 @@ def test_an_unknown_setting_stops_the_start(variable: str, advice: str) -> None:
         Config.from_environ({"CC_ENV": "prd", variable: "hunter2"})
 
     sentence = f"{variable} is not a setting. {advice}"
-    assert str(caught.value) == f"{sentence} docs/settings.md lists all settings."
+    assert str(caught.value) == f"{sentence} docs/reference/settings.md lists all settings."
 
 
 def test_all_unknown_settings_are_named_at_once() -> None:

@@ -13,6 +13,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
+from customer_certificates.client.sync import command
 from customer_certificates.client.sync.status import Status
 from customer_certificates.client.text import console
 from customer_certificates.gateways.log_format import configure_logging

@@ -34,7 +34,7 @@ from .terminators import Terminator, fingerprint, start_caddy, start_traefik
 WWW = "www.example.com"
 ELSEWHERE = "www.example.org"
 
-# As docs/terminators/caddy.md has it. One name that is not ours is Caddy's own.
+# As docs/how-to/caddy.md has it. One name that is not ours is Caddy's own.
 CADDYFILE = """
 {
     admin off
@@ -59,7 +59,7 @@ https://:{port} {
     respond "served"
 }
 """
-# As docs/terminators/traefik.md has it, with less patience.
+# As docs/how-to/traefik.md has it, with less patience.
 TRAEFIK = """
 entryPoints:
   websecure:

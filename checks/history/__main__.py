@@ -2,7 +2,7 @@
 
     python -m checks.history --seconds 600
 
-It exits with 1 if it finds any. docs/testing.md says how to read what it prints.
+It exits with 1 if it finds any. docs/explanation/testing.md says how to read what it prints.
 """
 
 import random

@@ -376,7 +376,7 @@ def _require_known(environ: Mapping[str, str]) -> None:
         advice = f"Did you mean {nearest[0]}?" if nearest else "Remove it."
         sentences.append(f"{name} is not a setting. {advice}")
     if sentences:
-        raise ConfigError(f"{' '.join(sentences)} docs/settings.md lists all settings.")
+        raise ConfigError(f"{' '.join(sentences)} docs/reference/settings.md lists all settings.")
 
 
 def _tls(environ: Mapping[str, str]) -> tuple[Path, Path] | None:

@@ -1,4 +1,4 @@
-"""Sealed keys are as docs/sealed-keys.md says, and open nowhere but where they belong."""
+"""Sealed keys have the format of docs/explanation/sealed-keys.md, and open for their row only."""
 
 import json
 import os

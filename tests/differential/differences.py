@@ -19,7 +19,7 @@ _BLOCK = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", r
 # 9, 10 dates; 26 purpose; 34 critical extension; 66, 67 key too small; 68 digest too weak.
 _TOLD_BY_A_FINDING = frozenset({9, 10, 26, 34, 66, 67, 68})
 
-# Errors that browsers raise and OpenSSL does not. docs/findings.md says which browser, for each.
+# Errors that browsers raise and OpenSSL does not (docs/reference/findings.md has the browsers).
 _ASKED_BY_BROWSERS = frozenset(
     {
         "eku_missing",

@@ -55,7 +55,7 @@ def options(
 
 @app.command()
 def serve() -> None:
-    """Serve the API. Configure it with CC_… environment variables (see docs/settings.md)."""
+    """Serve the API. Configure it with CC_… variables (see docs/reference/settings.md)."""
     from ..server.main import ListenError, metrics_folder
     from ..server.main import serve as run
 

@@ -1,4 +1,4 @@
-"""What a sealed private key looks like: docs/sealed-keys.md has it in words."""
+"""What a sealed private key looks like: docs/explanation/sealed-keys.md has it in words."""
 
 import struct
 from typing import NamedTuple

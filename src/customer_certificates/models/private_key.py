@@ -7,7 +7,7 @@ from .base import Base, Id
 
 
 class PrivateKey(Base):
-    """The key of one version of a certificate, as docs/sealed-keys.md describes it."""
+    """The key of one version of a certificate, as docs/explanation/sealed-keys.md describes it."""
 
     __tablename__ = "private_keys"
 

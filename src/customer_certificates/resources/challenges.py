@@ -26,7 +26,7 @@ class ChallengeResource:
         },
         description="Set one of the records, then verify. The service also checks by itself, for "
         "72 hours. A record proves exactly this hostname, for this user. A verified challenge is "
-        "kept, and checked again each week (docs/hostnames.md).",
+        "kept, and checked again each week (docs/how-to/hostnames.md).",
         refusals=[NotFound, Conflict],
         allow=users("certificates:write"),
     )

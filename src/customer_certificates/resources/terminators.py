@@ -114,7 +114,7 @@ class CaddyResource:
             200: Answer("The chain, then the key, in PEM.", media_type=_PEM),
             204: Answer("The name is not ours, or nothing can be served for it."),
         },
-        description="As `get_certificate http` asks (docs/terminators/caddy.md). Whoever asks for "
+        description="As `get_certificate http` asks (docs/how-to/caddy.md). Whoever asks for "
         "more than its share is answered 204 too.",
         parameters=[_SERVER_NAME, _LOCAL_IP, _SIGNATURE_SCHEMES, _CIPHER_SUITES],
         allow=CADDY,
@@ -143,7 +143,7 @@ class CaddyAskResource:
     @operation(
         "Tell Caddy whether a name is ours",
         {200: Answer("It is: a certificate is served for it.", Ours)},
-        description="As `on_demand_tls` asks (docs/terminators/caddy.md).",
+        description="As `on_demand_tls` asks (docs/how-to/caddy.md).",
         parameters=[_DOMAIN],
         refusals=[NotFound, Invalid],
         allow=CADDY,
@@ -166,8 +166,8 @@ class FeedResource:
     @operation(
         "Follow what is to be served",
         {200: Answer("What is to be served, or what of it has changed.", FeedPage)},
-        description="docs/terminators/feed.md. Without `since`, or where that is too old, a "
-        "snapshot comes first.",
+        description="See docs/reference/terminator-feed.md. Without `since`, or if it is too old, "
+        "a snapshot comes first.",
         parameters=[_SINCE, _WAIT, _LIMIT],
         refusals=[Invalid],
         allow=TERMINATORS,
@@ -263,7 +263,7 @@ class TraefikResource:
             200: Answer("Its dynamic configuration.", TraefikConfiguration, headers=("ETag",)),
             304: NOT_MODIFIED,
         },
-        description="As its HTTP provider polls it (docs/terminators/traefik.md). The same bytes "
+        description="As its HTTP provider polls it (docs/how-to/traefik.md). The same bytes "
         "as long as nothing changes. At most 64 MiB of certificates.",
         parameters=[IF_NONE_MATCH],
         refusals=[Conflict],

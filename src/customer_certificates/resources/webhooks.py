@@ -64,8 +64,8 @@ class WebhooksResource:
                 "Made. The secret is shown this once.", NewWebhookView, headers=("Location",)
             )
         },
-        description="Its messages are signed as Standard Webhooks has it; docs/events.md says "
-        "what they are and how they are delivered.",
+        description="Messages are signed as specified by Standard Webhooks. "
+        "docs/reference/events.md lists the events and describes delivery.",
         body=NewWebhook,
         refusals=[NotFound, Conflict],
     )

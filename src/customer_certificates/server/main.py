@@ -240,7 +240,8 @@ def _warning_about_links(config: Config) -> str:
         return ""
     return (
         "\nCC_PUBLIC_URL is not set, so the service cannot send links that verify email addresses. "
-        "It sends notices only to addresses that an operator verifies (docs/expiry.md)."
+        "It sends notices only to addresses that an operator verifies "
+        "(docs/how-to/expiry-notifications.md)."
     )
 
 

@@ -1,6 +1,6 @@
 """HTTP to addresses that customers name: never to where they could not go themselves.
 
-docs/webhook-targets.md says for operators what is refused, and how to let something through.
+docs/explanation/webhook-targets.md lists the refused addresses, and says how to allow one.
 """
 
 from .client import Outbound

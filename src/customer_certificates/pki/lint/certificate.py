@@ -30,7 +30,7 @@ _PROCESSED = {
         ExtensionOID.INHIBIT_ANY_POLICY,
     )
 }
-# Critical extensions that OpenSSL processes, and Chrome does not (see docs/clients.md): CRL
+# Critical extensions that OpenSSL processes and Chrome does not (docs/reference/clients.md): CRL
 # distribution points, Netscape's certificate type, resources of RFC 3779, id-pkix-ocsp-nocheck.
 _PROCESSED_BY_OPENSSL = {
     "2.5.29.31",

@@ -29,7 +29,7 @@ class QuotasResource:
             304: NOT_MODIFIED,
         },
         description="A request that exceeds a quota is refused with 409 `quota_exceeded`; "
-        "`field` names the quota (docs/limits.md).",
+        "`field` names the quota (docs/reference/limits.md).",
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
         allow=users(),

@@ -1,4 +1,4 @@
-"""What an entry of the audit is, and how its hash is computed (docs/audit.md). Pure."""
+"""Audit entries and their hashes, as in docs/reference/audit-log.md. Pure."""
 
 from datetime import UTC, datetime
 from hashlib import sha256

@@ -16,7 +16,7 @@ _AT, _DETAIL = SHOWN.index("at"), SHOWN.index("detail")
 
 
 class AuditView(msgspec.Struct):
-    """One entry of the audit. Its hash covers all other members; see docs/audit.md."""
+    """An audit entry. Its hash covers all other members; see docs/reference/audit-log.md."""
 
     chain: Annotated[
         int, Meta(ge=0, description="The user's id; 0: it belongs to no user.", examples=[1])

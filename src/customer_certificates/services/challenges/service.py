@@ -1,4 +1,4 @@
-"""Challenges: users prove control of hostnames by records that they set (docs/hostnames.md)."""
+"""Challenges prove control of hostnames by records that users set (docs/how-to/hostnames.md)."""
 
 import secrets
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Letters about certificates that end, handed to the mail server (docs/expiry.md)."""
+"""Sends expiry notices to the mail server (docs/how-to/expiry-notifications.md)."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Mails with a link that verifies an address, handed to the mail server (docs/expiry.md)."""
+"""Sends verification links to the mail server (docs/how-to/expiry-notifications.md)."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta

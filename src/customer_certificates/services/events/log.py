@@ -1,4 +1,4 @@
-"""What others are told of, recorded in the transaction that makes it so (docs/events.md)."""
+"""Records events in the transaction of the change (docs/reference/events.md)."""
 
 from collections.abc import Callable
 from datetime import datetime

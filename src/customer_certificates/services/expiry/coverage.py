@@ -1,4 +1,4 @@
-"""Whether others take over when a certificate ends (docs/expiry.md)."""
+"""Whether others take over when a certificate ends (docs/how-to/expiry-notifications.md)."""
 
 from typing import Any
 

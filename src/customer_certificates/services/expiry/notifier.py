@@ -1,4 +1,4 @@
-"""Owners are told before their certificates end, and when they have (docs/expiry.md)."""
+"""Notifies owners of expiring certificates (docs/how-to/expiry-notifications.md)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta

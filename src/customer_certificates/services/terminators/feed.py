@@ -1,4 +1,4 @@
-"""The feed: what is to be served, and each change of it, with keys (docs/terminators/feed.md).
+"""The feed of served certificates with their keys (docs/reference/terminator-feed.md).
 
 It reads the log of events in the order of (`xid`, `id`), up to the oldest transaction that has not
 ended: what is read so can have nothing put in before it later. An event only says which certificate

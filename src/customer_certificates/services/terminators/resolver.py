@@ -20,7 +20,7 @@ KeyType = Literal["ecdsa", "rsa", "ed25519"]
 _FOR_ADDRESSES = (
     "Clients send no name (SNI) for an IP address, so a server chooses by the address that it was"
     " reached at. Caddy does if it sends local_ip, and Traefik does. nginx and HAProxy serve it"
-    " only as a listener's default certificate. See docs/terminators."
+    " only as a listener's default certificate. See docs/how-to."
 )
 _WHY: dict[Reason, str] = {
     **WHY,

@@ -28,6 +28,7 @@ from .middleware.client_address import Peer
 from .middleware.idempotency import Idempotency
 from .middleware.json_only import JsonOnly
 from .middleware.loopback_only import OpenMode
+from .middleware.query_parameters import QueryParameters
 from .middleware.rate_limit import Limits, LimitsOfRefused
 from .middleware.refused import Refused
 from .middleware.tenants import Tenants
@@ -312,12 +313,15 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
             Tenants(),
             Limits(config.requests_a_second, workers=config.workers),
             JsonOnly(),
+            QueryParameters(),
             Idempotency(Repeats(database, now)),
         ]
     )
     app.add_error_handler(Replayed, replies.replay)
     app.add_routes(all_routes)
-    app.admin = Application(middleware=[RequestLog(lines, metrics, names), JsonOnly()])
+    app.admin = Application(
+        middleware=[RequestLog(lines, metrics, names), JsonOnly(), QueryParameters()]
+    )
     app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *own_routes])
 
     def close() -> None:

@@ -124,6 +124,7 @@ class CaddyResource:
         "more than its share is answered 204 too.",
         parameters=[_SERVER_NAME, _LOCAL_IP, _SIGNATURE_SCHEMES, _CIPHER_SUITES],
         allow=CADDY,
+        allows_other_parameters=True,
     )
     def on_get(self, req: Request, resp: Response) -> None:
         resp.set_header("Cache-Control", "no-store")
@@ -153,6 +154,7 @@ class CaddyAskResource:
         parameters=[_DOMAIN],
         refusals=[NotFound, Invalid],
         allow=CADDY,
+        allows_other_parameters=True,
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = payloads.Query(req)

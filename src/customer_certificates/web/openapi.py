@@ -40,7 +40,8 @@ JSON goes in and JSON comes out; a trailing slash in a path means nothing.
 - **Credentials** are a token (`Authorization: Bearer …`), which `POST /tokens` makes; the scopes
   that it needs are listed under each operation. In the profile `lcl` none is asked for.
 - **Idempotency-Key** on a write makes it safe to send again when no answer came.
-- **Unknown fields** of a body are refused, unknown query parameters are ignored.
+- **Unknown names** are refused with 422: fields of a body and query parameters. The finding
+  suggests the nearest known name. Endpoints for Caddy and for mailed links ignore other parameters.
 """
 # A resource is listed under the name of its module.
 _TAGS = {
@@ -62,6 +63,7 @@ _TAGS = {
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (
     Forbidden,
+    Invalid,
     NotAcceptable,
     TooManyRequests,
     UnsupportedMediaType,

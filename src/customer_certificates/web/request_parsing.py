@@ -1,5 +1,6 @@
 """What comes in: bodies and query parameters, read into typed values or refused as a whole."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args
@@ -8,8 +9,9 @@ import msgspec
 from falcon import Request
 from msgspec import NODEFAULT, Meta
 
-from ..errors import Finding, Invalid, Malformed, TooLarge
+from ..errors import MOST_FINDINGS, Finding, Invalid, Malformed, TooLarge
 from ..pki.names.hostnames import normalise
+from .known_names import did_you_mean, shown
 
 LARGEST_BODY_BYTES = 256 * 1024
 LARGEST_ID = 2**63 - 1
@@ -32,12 +34,27 @@ def read(req: Request, kind: type[T]) -> T:
         return _read_by_field(body, kind)
 
 
+def unknown_parameters(req: Request, known: Sequence[str]) -> list[Finding]:
+    """Findings for the query parameters of `req` that are not in `known`."""
+    takes = f"Known query parameters: {', '.join(known)}." if known else "Leave it out."
+    return [
+        Finding(
+            "unknown_parameter",
+            name[:100],
+            f"There is no query parameter {shown(name)} here.{did_you_mean(name, known)}",
+            takes,
+        )
+        for name in req.params
+        if name not in known
+    ]
+
+
 class Query:
     """The query parameters of `req`. `check` refuses all that was wrong with them, at once."""
 
     def __init__(self, req: Request) -> None:
         self._params = req.params
-        self._findings: list[Finding] = []
+        self._findings: list[Finding] = [*req.context.get("unknown_parameters", ())]
 
     def whole(self, name: str, default: int, least: int, most: int = LARGEST_ID) -> int:
         """A whole number from `least` to `most`."""
@@ -117,7 +134,7 @@ class Query:
     def check(self) -> None:
         """Raises Invalid with everything that was found."""
         if self._findings:
-            raise Invalid(_count(len(self._findings), "query parameter"), errors=self._findings)
+            raise invalid_parameters(self._findings)
 
     def _text(self, name: str) -> str | None:
         value: str | list[str] | None = self._params.get(name)
@@ -154,6 +171,11 @@ def _body(req: Request) -> bytes:
     return body
 
 
+def invalid_parameters(findings: Sequence[Finding]) -> Invalid:
+    """Returns the refusal for query parameters with these findings."""
+    return Invalid(_count(len(findings), "query parameter"), errors=findings)
+
+
 def _too_large() -> TooLarge:
     return TooLarge(f"The body is larger than {LARGEST_BODY_BYTES} bytes.")
 
@@ -185,16 +207,27 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
             )
     for finding in getattr(kind, "faults", _no_faults)(values):
         (missing if finding.code == "required" else findings).append(finding)
-    hint = f"Leave it out; known fields are {', '.join(fields)}."
-    unknown = [name for name in content if name not in fields]
-    findings += [
-        Finding("unknown_field", name[:100], "There is no such field.", hint) for name in unknown
-    ]
+    findings += _unknown_fields([name for name in content if name not in fields], [*fields])
     all_findings = missing + findings
     if not all_findings:
         raise Invalid("A field is there twice, once with a value that cannot be accepted.")
     refusal = Malformed if missing else Invalid
     raise refusal(_count(len(all_findings), "field"), errors=all_findings)
+
+
+def _unknown_fields(names: Sequence[str], known: Sequence[str]) -> list[Finding]:
+    # Only findings that are shown are worth a search for the nearest name.
+    hint = f"Known fields: {', '.join(known)}."
+    return [
+        Finding(
+            "unknown_field",
+            name[:100],
+            f"There is no field {shown(name)}."
+            f"{did_you_mean(name, known) if number < MOST_FINDINGS else ''}",
+            hint,
+        )
+        for number, name in enumerate(names)
+    ]
 
 
 def _no_faults(_names: object) -> list[Finding]:

@@ -54,7 +54,7 @@ class Query:
 
     def __init__(self, req: Request) -> None:
         self._params = req.params
-        self._findings: list[Finding] = [*req.context.get("unknown_parameters", ())]
+        self._findings: list[Finding] = list(req.context.get("unknown_parameters") or ())
 
     def whole(self, name: str, default: int, least: int, most: int = LARGEST_ID) -> int:
         """A whole number from `least` to `most`."""

@@ -99,14 +99,15 @@ def test_a_problem_with_fields_in_whole(client: TestClient) -> None:
             "type": f"{PROBLEM}invalid",
             "title": "Unprocessable Entity",
             "status": 422,
-            "detail": "1 field cannot be accepted.",
+            "detail": "1 field is invalid.",
             "request_id": "mine",
             "errors": [
                 {
                     "code": "wrong_type",
                     "field": "name",
-                    "detail": "Expected `str`, got `int`.",
-                    "hint": "See name in /docs for what is accepted.",
+                    "detail": "name must be 1 to 200 characters, not blank, "
+                    "without control characters; got the number 7.",
+                    "hint": 'Example: {"name": "Ada Lovelace"}',
                     "severity": "error",
                 }
             ],

@@ -182,7 +182,9 @@ class FeedResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = payloads.Query(req)
-        since = query.text("since", _Cursor, "a cursor that an answer had")
+        since = query.text(
+            "since", _Cursor, "the cursor of an earlier response", "0123456789abcdef.1.2.3"
+        )
         wait = query.whole("wait", 0, 0, _LONGEST_WAIT)
         limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
         query.check()

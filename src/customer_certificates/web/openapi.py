@@ -124,12 +124,15 @@ _REFUSAL_HEADERS: dict[type[Refusal], list[str]] = {
     Unavailable: ["Retry-After"],
 }
 _FINDINGS = {
-    Malformed: Finding("required", "email", "email is missing.", "Send email; see /docs."),
+    Malformed: Finding(
+        "required", "email", "email is missing.", 'Example: {"email": "ada@example.com"}'
+    ),
     Invalid: Finding(
         "wrong_type",
         "name",
-        "Expected `str`, got `int`.",
-        "See name in /docs for what is accepted.",
+        "name must be 1 to 200 characters, not blank, without control characters; "
+        "got the number 7.",
+        'Example: {"name": "Ada Lovelace"}',
     ),
 }
 _ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}

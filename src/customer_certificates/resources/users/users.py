@@ -84,7 +84,7 @@ class UsersResource:
     def on_get(self, req: Request, resp: Response) -> None:
         query = payloads.Query(req)
         after, limit = pages.wanted(query)
-        email = query.text("email", Email, "an e-mail address")
+        email = query.text("email", Email, "an email address", "ada@example.com")
         query.check()
         found, next_after = self._users.page(email, after, limit)
         pages.link_next(req, resp, next_after)

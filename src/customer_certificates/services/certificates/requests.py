@@ -24,6 +24,7 @@ Body = Annotated[
     Meta(
         min_length=1,
         pattern=_NO_NUL,
+        extra={"form": "PEM text without NUL characters"},
         description="The certificate in PEM, alone or with its chain, in any order.",
         examples=[_PEM],
     ),
@@ -32,6 +33,7 @@ Chain = Annotated[
     str,
     Meta(
         pattern=_NO_NUL,
+        extra={"form": "PEM text without NUL characters"},
         description="The intermediates in PEM, where body has the certificate alone.",
         examples=[_PEM],
     ),
@@ -40,6 +42,7 @@ PrivateKey = Annotated[
     str,
     Meta(
         min_length=1,
+        extra={"form": "the base64 of a key file"},
         description="Base64 of the key in PEM or DER: PKCS#8 (encrypted too), PKCS#1 or SEC1. "
         "The PEM text itself is taken too, and base64 that is URL-safe, has line breaks or lacks "
         "its padding; a finding then says so.",
@@ -51,6 +54,7 @@ Pkcs12 = Annotated[
     str,
     Meta(
         min_length=1,
+        extra={"form": "the base64 of a PKCS#12 file"},
         description="Base64 of a PKCS#12 file (.p12, .pfx), in place of body and private_key.",
         examples=["MIIKPwIBAzCCCfUGCSqGSIb3DQ=="],
         extra_json_schema=_FILE,

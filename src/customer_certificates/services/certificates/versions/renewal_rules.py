@@ -67,7 +67,7 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
             )
         )
     if findings:
-        raise Invalid("activate_at cannot be accepted; nothing was stored.", errors=findings)
+        raise Invalid("activate_at is invalid; nothing was stored.", errors=findings)
     return at
 
 
@@ -91,6 +91,7 @@ def require_takeover(
     field: str,
     *,
     allowed: bool,
+    subject: str = "The new certificate",
 ) -> None:
     """Raises Conflict if hostnames would be without a working certificate because `new` takes over
     from `present` at `start`, unless that is `allowed`. All `findings` about `new` come with it.
@@ -107,7 +108,7 @@ def require_takeover(
         errors.append(_gap(end, start, field))
     if errors:
         raise Conflict(
-            "The new certificate cannot take over from the present one; nothing was changed.",
+            f"{subject} cannot take over from the present one; nothing was changed.",
             errors=[*errors, *findings],
         )
 

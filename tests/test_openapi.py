@@ -29,7 +29,7 @@ OF_TERMINATORS = {
     if operation["security"] == [{"token": ["terminator"]}]
 }
 # Not the API, but what tells of it: to a browser, to a program, to Prometheus.
-UNDESCRIBED = {"/docs", "/docs/{name}", "/openapi.json", "/metrics"}
+UNDESCRIBED = {"/", "/docs", "/docs/{name}", "/openapi.json", "/metrics"}
 # The members of a problem that are the same in every answer of its kind.
 KIND = ("type", "title", "status")
 

@@ -54,6 +54,7 @@ from .resources.hostnames import (
 )
 from .resources.metrics import MetricsResource
 from .resources.resolver import ResolveResource
+from .resources.root import RootResource
 from .resources.terminators import (
     CaddyAskResource,
     CaddyResource,
@@ -282,6 +283,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Quotas(database, audit, now),
     )
     own_routes: list[openapi.Route] = [
+        ("/", RootResource()),
         ("/metrics", MetricsResource(metrics)),
         ("/openapi.json", OpenApiResource(lambda: openapi.document(routes))),
         ("/docs", docs := DocsResource()),

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from falcon import HTTPRouteNotFound, Request, Response
 
-from ..services.access.permissions import OPERATORS
+from ..services.access.permissions import ANYBODY
 from ..services.certificates.views import tag_of
 from ..web import etags as conditional
 from ..web.operations import operation
@@ -29,7 +29,9 @@ _POLICY = (
 class OpenApiResource:
     """The description of the API, for programs.
 
-    It is made at the first request: a quarter of a worker's start would go into it, and few ask.
+    It holds no secret, so it requires no credentials: a browser shows /docs, and a user sends a
+    token from there. It is made at the first request: a quarter of a worker's start would go into
+    it, and few ask.
     """
 
     def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
@@ -39,7 +41,7 @@ class OpenApiResource:
     def _body(self) -> bytes:
         return msgspec.json.encode(self._document())
 
-    @operation("The description of the API, for programs", {}, allow=OPERATORS)
+    @operation("The description of the API, for programs", {}, allow=ANYBODY)
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.data = self._body
 
@@ -58,7 +60,7 @@ class DocsResource:
         page = files("customer_certificates.resources") / "docs_page"
         self._files = {path.name: path for path in page.iterdir() if _suffix(path.name) in _TYPES}
 
-    @operation("The description of the API, for people", {}, allow=OPERATORS)
+    @operation("The description of the API, for people", {}, allow=ANYBODY)
     def on_get(self, req: Request, resp: Response, name: str = "index.html") -> None:
         path = self._files.get(name)
         if path is None:

@@ -191,9 +191,9 @@ def _gap(end: datetime, start: datetime, field: str) -> Finding:
     return Finding(
         "present_expires_first",
         field,
-        f"The present certificate is good until {_time(end)}, and the new one takes over at "
-        f"{_time(start)}: nothing would be served in between.",
-        f"Send a certificate that takes over earlier, {_OVERRIDE}",
+        f"The present certificate expires at {_time(end)}, but {_successor(field)} takes over at "
+        f"{_time(start)}. Nothing would be served in between.",
+        f"Choose a certificate that takes over earlier, {_OVERRIDE}",
     )
 
 
@@ -201,9 +201,13 @@ def _lost(name: str, field: str) -> Finding:
     return Finding(
         "hostnames_lost",
         field,
-        f"{name} is a name of the present certificate, and not of the new one.",
-        f"Send a certificate for all of them, {_OVERRIDE}",
+        f"{name} is a hostname of the present certificate, but not of {_successor(field)}.",
+        f"Choose a certificate with all hostnames, {_OVERRIDE}",
     )
+
+
+def _successor(field: str) -> str:
+    return "that version" if field == "version" else "the new certificate"
 
 
 def _time(at: datetime) -> str:

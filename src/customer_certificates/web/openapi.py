@@ -228,7 +228,9 @@ def _described(operation: Operation) -> dict[str, Any]:
     if operation.parameters:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body:
-        described["requestBody"] = {"required": True, "content": _content(operation.body)}
+        content = _content(operation.body)
+        content["application/json"]["example"] = _example(operation.body)
+        described["requestBody"] = {"required": True, "content": content}
     described["security"] = _security(operation.allow)
     repeatable = IDEMPOTENCY_KEY in operation.parameters
     headers = ("Idempotency-Replayed",) if repeatable else ()
@@ -320,13 +322,19 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
 
 
 def _content(kind: Any) -> dict[str, Any]:
-    (schema,), components = _components([kind])
-    content: dict[str, Any] = {"schema": schema}
-    if alternatives := getattr(kind, "alternatives", ()):
-        # What readers make up themselves would have the fields of all alternatives.
-        fields = components[kind.__name__]["properties"]
-        content["example"] = {name: fields[name]["examples"][0] for name in alternatives[0]}
-    return {"application/json": content}
+    (schema,), _ = _components([kind])
+    return {"application/json": {"schema": schema}}
+
+
+def _example(body: Any) -> dict[str, Any]:
+    """A valid body. Swagger UI would make up one with the fields of all alternatives."""
+    fields = _components([body])[1][body.__name__]["properties"]
+    alternatives = getattr(body, "alternatives", ())
+    names = alternatives[0] if alternatives else fields
+    return {
+        name: fields[name]["examples"][0] if "examples" in fields[name] else fields[name]["default"]
+        for name in names
+    }
 
 
 def _components(kinds: list[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:

@@ -14,7 +14,7 @@ from .conftest import Backend
 from .servers import free_port
 from .service import Service, run
 
-OPEN = ["/metrics", "/docs", "/docs/page.js", "/openapi.json", "/healthcheck", "/livez"]
+OPEN = ["/metrics", "/docs", "/docs/page.js", "/openapi.json", "/healthcheck", "/livez", "/readyz"]
 
 
 @pytest.fixture

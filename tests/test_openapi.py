@@ -1,15 +1,19 @@
 """The description of the API, and whether the service does what it says."""
 
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
 import falcon.inspect
+import msgspec
 import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import description
+from customer_certificates.services.events.log import EVENT_TYPES
+from customer_certificates.services.events.views import EventView
 from customer_certificates.web.openapi import plain_template
 
 from .conftest import Backend
@@ -96,6 +100,25 @@ def test_operations_can_be_told_apart_and_found() -> None:
     assert tags == {tag["name"] for tag in DESCRIPTION["tags"]}
 
 
+def test_operation_ids_are_a_verb_and_a_noun() -> None:
+    verbs = (
+        "ask|cancel|check|create|delete|get|grant|list|register|release|redeliver|replace|replay|"
+        "resolve|revoke|rollBack|rotate|send|set|test|update|upload|verify"
+    )
+    ids = [operation["operationId"] for _, _, operation in OPERATIONS]
+
+    assert [one for one in ids if not re.fullmatch(f"({verbs})[A-Z][A-Za-z]+", one)] == []
+
+
+def test_the_body_of_each_event_is_described() -> None:
+    described = DESCRIPTION["webhooks"]
+
+    assert [*described] == [*EVENT_TYPES]
+    for kind, webhook in described.items():
+        content = webhook["post"]["requestBody"]["content"]["application/json"]
+        assert msgspec.convert(content["example"], EventView).type == kind
+
+
 def test_every_field_is_described() -> None:
     silent = [
         f"{name}.{field}"
@@ -132,9 +155,10 @@ def test_the_examples_are_accepted_as_they_are(client: TestClient, engine: sa.En
             user = client.simulate_post("/users", json=sent).headers["Location"]
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         found = things_of(client, user, template)
-        answer = client.simulate_request(
-            method.upper(), template.format(**found), json=body.get("example")
-        )
+        sent = body.get("example")
+        if sent and "user_id" in sent:
+            sent = {**sent, "user_id": int(found["user_id"])}
+        answer = client.simulate_request(method.upper(), template.format(**found), json=sent)
         if answer.status_code >= 300:
             refused[f"{method.upper()} {template}"] = answer.status_code
     assert refused == REFUSED_EXAMPLES

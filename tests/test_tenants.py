@@ -408,6 +408,7 @@ def test_what_is_open_to_anybody_is_known(cast: Cast) -> None:
         f"POST {link}": 404,
         "GET /healthcheck": 200,
         "GET /livez": 200,
+        "GET /readyz": 200,
     }
 
 

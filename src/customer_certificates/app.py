@@ -45,7 +45,7 @@ from .resources.challenges import ChallengeResource, VerifyResource
 from .resources.docs import DocsResource, OpenApiResource
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
-from .resources.health import HealthcheckResource, LivezResource
+from .resources.health import HealthcheckResource, LivezResource, ReadyzResource
 from .resources.hostnames import (
     HostnameResource,
     HostnamesResource,
@@ -117,7 +117,7 @@ from .web import openapi, problems
 from .web import responses as replies
 from .web.request_parsing import LARGEST_ID
 
-_HEALTH = ("/healthcheck", "/livez")
+_HEALTH = ("/healthcheck", "/livez", "/readyz")
 # So many requests at once wait for a password to be hashed; others are refused.
 _PASSWORDS_AT_ONCE = 64
 
@@ -279,7 +279,7 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         Redelivery(database, webhooks, audit, now),
         challenges,
         HostnameOwners(database, hostnames, audit, now),
-        Health(database, pages),
+        health := Health(database, pages),
         Quotas(database, audit, now),
     )
     own_routes: list[openapi.Route] = [
@@ -338,9 +338,13 @@ def create_app(config: Config, now: Callable[[], datetime] = _now) -> Applicatio
         database.close()
         lines.close()
 
+    def stop_waiting() -> None:
+        health.start_draining()
+        changes.close()
+
     app.close = close
     app.on_cut = metrics.connection_cut
-    app.stop_waiting = changes.close
+    app.stop_waiting = stop_waiting
     return app
 
 
@@ -416,4 +420,5 @@ def _routes(
         ("/terminators/traefik", TraefikResource(terminators)),
         ("/healthcheck", HealthcheckResource(health)),
         ("/livez", LivezResource()),
+        ("/readyz", ReadyzResource(health)),
     ]

@@ -50,6 +50,7 @@ ALLOWED = {
     "/users/{user}/certificates/{certificate}/rollback": {"POST"},
     "/healthcheck": {"GET", "HEAD"},
     "/livez": {"GET", "HEAD"},
+    "/readyz": {"GET", "HEAD"},
     "/metrics": {"GET", "HEAD"},
     "/openapi.json": {"GET", "HEAD"},
     "/docs": {"GET", "HEAD"},

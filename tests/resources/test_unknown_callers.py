@@ -18,7 +18,7 @@ from ..tables import add_users
 
 pytestmark = pytest.mark.one_backend
 
-PUBLIC = {"/", "/docs", "/openapi.json", "/healthcheck", "/livez"}
+PUBLIC = {"/", "/docs", "/openapi.json", "/healthcheck", "/livez", "/readyz"}
 # Static files.
 DOCS_FILES = "/docs/{name}"
 # The secret is in the link.

@@ -7,7 +7,7 @@ from falcon import Request, Response
 from ..errors import Forbidden
 from .ip_networks import Network, Networks, address_of, is_loopback
 
-_HEALTH = ("/healthcheck", "/livez")
+_HEALTH = ("/healthcheck", "/livez", "/readyz")
 
 
 class Peer:

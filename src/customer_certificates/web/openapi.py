@@ -24,6 +24,8 @@ from ..errors import (
     UnsupportedMediaType,
 )
 from ..services.access.permissions import Rights
+from .event_descriptions import webhooks
+from .operation_ids import OPERATION_IDS
 from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
@@ -37,11 +39,18 @@ JSON goes in and JSON comes out; a trailing slash in a path means nothing.
   where more follow.
 - **Entity tags** come with what is read. `If-None-Match` saves reading again what is known already;
   `If-Match` on a write keeps it from undoing another's.
-- **Credentials** are a token (`Authorization: Bearer …`), which `POST /tokens` makes; the scopes
-  that it needs are listed under each operation. In the profile `lcl` none is asked for.
+- **Credentials** are a token (`Authorization: Bearer …`). `POST /tokens` creates one; each
+  operation lists the scopes that it needs. On this page, choose Authorize and enter a token. The
+  profile `lcl` requires no credentials.
 - **Idempotency-Key** on a write makes it safe to send again when no answer came.
 - **Unknown names** are refused with 422: fields of a body and query parameters. The finding
   suggests the nearest known name. Endpoints for Caddy and for mailed links ignore other parameters.
+- **Webhooks** receive the bodies that are described under `webhooks`, one for each type of event.
+- **Compatibility**: before version 1.0, a minor version may change the API; CHANGELOG.md lists each
+  change. From 1.0 on, only a major version removes or changes what clients rely on. Any version may
+  add endpoints, optional fields, query parameters, response fields, event types, findings and
+  problem types. So ignore response fields and event types that you do not know. Programs rely on
+  `type`, `code` and `status`; the texts of `title`, `detail` and `hint` may change at any time.
 """
 # A resource is listed under the name of its module.
 _TAGS = {
@@ -57,9 +66,9 @@ _TAGS = {
     "webhooks": "Endpoints that are told of events as they happen.",
     "challenges": "How users prove control of hostnames (docs/hostnames.md).",
     "tokens": "What lets machines and people in.",
-    "resolve": "Which certificate is served for a hostname.",
+    "resolver": "Which certificate is served for a hostname.",
     "terminators": "For what serves TLS: certificates with their keys (docs/terminators).",
-    "healthcheck": "For load balancers and supervisors.",
+    "health": "For load balancers and supervisors.",
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (
     Forbidden,
@@ -150,8 +159,13 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [
+            {"url": "/", "description": "The service that serves this description."},
+            {"url": "http://localhost:9000", "description": "A local service, by default."},
+        ],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": {plain_template(template): _path(template, of) for template, of in routes},
+        "webhooks": webhooks(),
         "components": {
             "schemas": _schemas(
                 [operation for _, of in routes for _, operation in _operations(of)]
@@ -185,7 +199,11 @@ def _path(template: str, resource: object) -> dict[str, Any]:
     noun = kind.__name__.removesuffix("Resource")
     tag = kind.__module__.rpartition(".")[2]
     path: dict[str, Any] = {
-        method: {"tags": [tag], "operationId": method + noun, **_described(operation)}
+        method: {
+            "tags": [tag],
+            "operationId": OPERATION_IDS[method + noun],
+            **_described(operation),
+        }
         for method, operation in _operations(resource)
     }
     names = re.findall(r"\{(\w+)[:}]", template)

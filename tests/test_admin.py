@@ -45,7 +45,8 @@ def test_it_serves_what_watches_over_the_service_and_nothing_else(
             assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
             assert admin.post(path, json={}).status_code == 404
         # What all workers count, whichever of them is asked; 401s of the main address among it.
-        counted = 'cc_http_requests_total{method="GET",route="/metrics",status="401"} 1.0'
+        labels = '{method="GET",route="/metrics",status="401"}'
+        counted = f"customer_certificates_http_requests_total{labels} 1.0"
         for _ in range(8):
             assert counted in admin.get("/metrics").text
         # Whoever connects and says nothing keeps nobody from asking.

@@ -49,7 +49,7 @@ from .tables import add_certificates, add_users
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0020"
+_HEAD = "0021"
 _numbers = itertools.count()
 
 

@@ -8,6 +8,10 @@ _HEADERS = {
     "webhook-id": ("The id of the event; the same for each attempt.", "evt_1"),
     "webhook-timestamp": ("When the attempt was sent, in seconds since 1970.", "1764063000"),
     "webhook-signature": ("Signatures as in Standard Webhooks (docs/events.md).", "v1,…"),
+    "traceparent": (
+        "A span in the trace of the request that caused the event, if it had one.",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
 }
 _DATA: dict[str, dict[str, Any]] = {
     "certificate": {
@@ -46,7 +50,7 @@ def _delivery(kind: str) -> dict[str, Any]:
             {
                 "name": name,
                 "in": "header",
-                "required": True,
+                "required": name != "traceparent",
                 "description": description,
                 "schema": {"type": "string", "examples": [example]},
             }

@@ -46,6 +46,8 @@ JSON goes in and JSON comes out; a trailing slash in a path means nothing.
 - **Unknown names** are refused with 422: fields of a body and query parameters. The finding
   suggests the nearest known name. Endpoints for Caddy and for mailed links ignore other parameters.
 - **Webhooks** receive the bodies that are described under `webhooks`, one for each type of event.
+- **Traces**: a request may have a `traceparent` header (W3C Trace Context). The log and the
+  webhooks of the events that the request causes belong to its trace. `tracestate` is ignored.
 - **Compatibility**: before version 1.0, a minor version may change the API; CHANGELOG.md lists each
   change. From 1.0 on, only a major version removes or changes what clients rely on. Any version may
   add endpoints, optional fields, query parameters, response fields, event types, findings and

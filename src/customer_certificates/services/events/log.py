@@ -21,6 +21,7 @@ from ...gateways.database import Call, Database, Transaction
 from ...gateways.database.sql_functions import announce, items_of, this_transaction
 from ...models import PENDING, Certificate, Delivery, Event, Webhook
 from ..hostnames.claims import as_json
+from . import trace_context
 
 EventType = Literal[
     "certificate.created",
@@ -64,6 +65,7 @@ _COLUMNS = (
     "fingerprint_sha256",
     "webhook_id",
     "notify",
+    "traceparent",
 )
 _NOTHING: dict[str, Any] = dict.fromkeys(_COLUMNS)
 
@@ -144,6 +146,7 @@ class Events:
             "webhook_id": webhook_id,
             "hostnames": hostname and as_json([hostname]),
             "notify": notify,
+            "traceparent": trace_context.span(),
         }
         if certificate is not None:
             values |= certificate._asdict()

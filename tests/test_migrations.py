@@ -173,8 +173,12 @@ _POSTGRESQL_SCHEMA = [
 
 
 def _lines(value: Any) -> str:
-    """SQLite writes a column that was added at the end of the statement, and of its line."""
-    return "\n".join(sorted(part for part in re.split(r"[,\s]*\n\s*|,\s+", str(value)) if part))
+    """SQLite writes a column that was added at the end of the statement, and of its line: before
+    the last parenthesis, which has a line of its own in other statements."""
+    text = str(value)
+    if text.startswith("CREATE TABLE"):
+        text = text.rstrip().removesuffix(")").rstrip()
+    return "\n".join(sorted(part for part in re.split(r"[,\s]*\n\s*|,\s+", text) if part))
 
 
 @pytest.fixture

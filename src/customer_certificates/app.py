@@ -42,7 +42,7 @@ from .resources.certificates import (
     CheckResource,
 )
 from .resources.challenges import ChallengeResource, VerifyResource
-from .resources.docs import DocsResource, OpenApiResource
+from .resources.docs import DocsResource, OpenApiResource, RootResource
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
 from .resources.health import HealthcheckResource, LivezResource, ReadyzResource
@@ -54,7 +54,6 @@ from .resources.hostnames import (
 )
 from .resources.metrics import MetricsResource
 from .resources.resolver import ResolveResource
-from .resources.root import RootResource
 from .resources.terminators import (
     CaddyAskResource,
     CaddyResource,

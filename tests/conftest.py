@@ -82,6 +82,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="look for races for minutes instead of seconds"
     )
+    parser.addoption("--write-messages", action="store_true", help="write tests/messages.txt anew")
     parser.addoption(
         "--all", action="store_true", help="run also the tests marked one_backend on both backends"
     )

@@ -14,7 +14,7 @@ from .conftest import Backend
 from .servers import free_port
 from .service import Service, run
 
-OPEN = ["/metrics", "/docs", "/docs/page.js", "/openapi.json", "/healthcheck", "/livez"]
+OPEN = ["/metrics", "/docs", "/docs/page.js", "/openapi.json", "/healthcheck", "/livez", "/readyz"]
 
 
 @pytest.fixture
@@ -38,15 +38,15 @@ def test_it_serves_what_watches_over_the_service_and_nothing_else(
     ):
         for path in OPEN:
             assert admin.get(path).status_code == 200
-        for path in OPEN[:4]:
-            assert client.get(path).status_code == 401
+        assert client.get("/metrics").status_code == 401
         for path in ("/users", "/users/1", "/tokens", "/audit", "/users/1/certificates"):
             answer = admin.get(path)
             assert answer.status_code == 404
             assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
             assert admin.post(path, json={}).status_code == 404
         # What all workers count, whichever of them is asked; 401s of the main address among it.
-        counted = 'cc_http_requests_total{method="GET",route="/openapi.json",status="401"} 1.0'
+        labels = '{method="GET",route="/metrics",status="401"}'
+        counted = f"customer_certificates_http_requests_total{labels} 1.0"
         for _ in range(8):
             assert counted in admin.get("/metrics").text
         # Whoever connects and says nothing keeps nobody from asking.

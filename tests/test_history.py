@@ -179,7 +179,7 @@ def _change(client: UserClient) -> None:
 def _pages_from(service: Service, tier: str) -> float:
     with service.client() as client:
         for line in client.get("/metrics").text.splitlines():
-            if line.startswith(f'cc_cache_pages_total{{tier="{tier}"}}'):
+            if line.startswith(f'customer_certificates_cache_pages_total{{tier="{tier}"}}'):
                 return float(line.split()[-1])
     return 0
 

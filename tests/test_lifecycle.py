@@ -86,7 +86,12 @@ def test_what_is_under_way_is_answered_before_the_service_ends(
         slow = SlowUpload(service.url, f"{owner}/certificates")
         file.execute("BEGIN IMMEDIATE")
         locked_out = thread.submit(client.post, f"{owner}/certificates", json=an_upload())
-        _within_time(lambda: _metric(service, 'cc_database_connections{use="transaction"}') == 1)
+        _within_time(
+            lambda: (
+                _metric(service, 'customer_certificates_database_connections{use="transaction"}')
+                == 1
+            )
+        )
 
         service.popen.send_signal(number)
         _within_time(lambda: _refuses_connections(service))
@@ -156,7 +161,8 @@ def test_what_either_worker_answers_counts_once(running: Running) -> None:
             assert client.get("/users/1").status_code == 404
 
     assert _asked(service) == 225
-    count = 'cc_http_request_duration_seconds_count{method="GET",route="/users/{user_id}"}'
+    labels = '{method="GET",route="/users/{user_id}"}'
+    count = f"customer_certificates_http_request_duration_seconds_count{labels}"
     assert _metric(service, count) == 225
     # Otherwise there would be nothing to add up.
     counting = {int(path.stem.split("_")[1]) for path in running.temporary.glob("*/counter_*.db")}
@@ -262,7 +268,8 @@ def _lives(worker: psutil.Process) -> bool:
 
 def _asked(service: Service) -> float:
     return _metric(
-        service, 'cc_http_requests_total{method="GET",route="/users/{user_id}",status="404"}'
+        service,
+        'customer_certificates_http_requests_total{method="GET",route="/users/{user_id}",status="404"}',
     )
 
 

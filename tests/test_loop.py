@@ -135,7 +135,7 @@ def test_a_change_is_heard_by_all_that_wait_for_it(
             cursor = page["cursor"]
         feed = f"/terminators/feed?since={page['cursor']}&wait=30"
         waiting = [_in_thread(lambda: client.get(feed)) for _ in range(4)]
-        waits = "cc_feed_waiting 4.0"
+        waits = "customer_certificates_feed_waiting 4.0"
         while waits not in client.get("/metrics").text:
             assert not any(answer.done() for answer in waiting)
         client.post(f"{owner}/certificates", json={**an_upload(), "active": True})

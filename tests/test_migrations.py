@@ -49,7 +49,7 @@ from .tables import add_certificates, add_users
 
 _ROOT = Path(__file__).parents[1]
 _ALEMBIC = str(Path(sys.executable).with_name("alembic"))
-_HEAD = "0020"
+_HEAD = "0021"
 _numbers = itertools.count()
 
 
@@ -173,8 +173,12 @@ _POSTGRESQL_SCHEMA = [
 
 
 def _lines(value: Any) -> str:
-    """SQLite writes a column that was added at the end of the statement, and of its line."""
-    return "\n".join(sorted(part for part in re.split(r"[,\s]*\n\s*|,\s+", str(value)) if part))
+    """SQLite writes a column that was added at the end of the statement, and of its line: before
+    the last parenthesis, which has a line of its own in other statements."""
+    text = str(value)
+    if text.startswith("CREATE TABLE"):
+        text = text.rstrip().removesuffix(")").rstrip()
+    return "\n".join(sorted(part for part in re.split(r"[,\s]*\n\s*|,\s+", text) if part))
 
 
 @pytest.fixture

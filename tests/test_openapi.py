@@ -1,14 +1,19 @@
 """The description of the API, and whether the service does what it says."""
 
+import base64
+import re
 from pathlib import Path
 from typing import Any
 
 import falcon.inspect
+import msgspec
 import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.app import description
+from customer_certificates.services.events.log import EVENT_TYPES
+from customer_certificates.services.events.views import EventView
 from customer_certificates.web.openapi import plain_template
 
 from .conftest import Backend
@@ -29,7 +34,7 @@ OF_TERMINATORS = {
     if operation["security"] == [{"token": ["terminator"]}]
 }
 # Not the API, but what tells of it: to a browser, to a program, to Prometheus.
-UNDESCRIBED = {"/docs", "/docs/{name}", "/openapi.json", "/metrics"}
+UNDESCRIBED = {"/", "/docs", "/docs/{name}", "/openapi.json", "/metrics"}
 # The members of a problem that are the same in every answer of its kind.
 KIND = ("type", "title", "status")
 
@@ -95,6 +100,25 @@ def test_operations_can_be_told_apart_and_found() -> None:
     assert tags == {tag["name"] for tag in DESCRIPTION["tags"]}
 
 
+def test_operation_ids_are_a_verb_and_a_noun() -> None:
+    verbs = (
+        "ask|cancel|check|create|delete|get|grant|list|register|release|redeliver|replace|replay|"
+        "resolve|revoke|rollBack|rotate|send|set|test|update|upload|verify"
+    )
+    ids = [operation["operationId"] for _, _, operation in OPERATIONS]
+
+    assert [one for one in ids if not re.fullmatch(f"({verbs})[A-Z][A-Za-z]+", one)] == []
+
+
+def test_the_body_of_each_event_is_described() -> None:
+    described = DESCRIPTION["webhooks"]
+
+    assert [*described] == [*EVENT_TYPES]
+    for kind, webhook in described.items():
+        content = webhook["post"]["requestBody"]["content"]["application/json"]
+        assert msgspec.convert(content["example"], EventView).type == kind
+
+
 def test_every_field_is_described() -> None:
     silent = [
         f"{name}.{field}"
@@ -106,16 +130,80 @@ def test_every_field_is_described() -> None:
     assert silent == []
 
 
+# Examples that a service answers with another status than 2xx, and why.
+REFUSED_EXAMPLES = {
+    "POST /users": 409,  # the other test user has this email address already
+    "POST /tokens": 409,  # a service without credentials creates no tokens
+    "POST /users/{user_id}/hostnames/{hostname}/challenge/verify": 404,  # there is no challenge yet
+    "POST /users/{user_id}/email-verification": 409,  # no mail server is configured
+}
+
+
 @pytest.mark.one_backend
-def test_the_examples_work_as_they_are(client: TestClient) -> None:
-    user = client.simulate_post("/users", json=example("NewUser"))
-    assert user.status_code == 201
-    url = user.headers["Location"]
-    assert client.simulate_patch(url, json=example("UserChanges")).status_code == 200
-    upload = client.simulate_post(f"{url}/certificates", json=example("CertificateUpload"))
-    assert upload.status_code == 201
-    active = f"{upload.headers['Location']}/active"
-    assert client.simulate_patch(active, json=example("Activation")).status_code == 202
+def test_the_examples_are_accepted_as_they_are(client: TestClient, engine: sa.Engine) -> None:
+    """The example of each write, as the page at /docs sends it, about things that exist."""
+    first = client.simulate_post("/users", json=example("NewUser"))
+    assert first.status_code == 201
+    path = first.headers["Location"]
+    refused = {}
+    for number, (template, method, operation) in enumerate(OPERATIONS):
+        if method not in ("post", "put", "patch") or "{verification_token}" in template:
+            continue
+        user = path
+        if (template, method) != ("/users/{user_id}", "patch"):
+            sent = {**example("NewUser"), "email": f"{number}@example.com"}
+            user = client.simulate_post("/users", json=sent).headers["Location"]
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        found = things_of(client, user, template)
+        sent = body.get("example")
+        if sent and "user_id" in sent:
+            sent = {**sent, "user_id": int(found["user_id"])}
+        answer = client.simulate_request(method.upper(), template.format(**found), json=sent)
+        if answer.status_code >= 300:
+            refused[f"{method.upper()} {template}"] = answer.status_code
+    assert refused == REFUSED_EXAMPLES
+
+
+def things_of(client: TestClient, user: str, template: str) -> dict[str, str]:
+    """What the placeholders of `template` stand for: a new certificate, a new webhook."""
+    ids = {"user_id": user.rpartition("/")[2], "hostname": "www.example.com"}
+    if "{certificate_id}" in template:
+        made = client.simulate_post(f"{user}/certificates", json=example("CertificateUpload"))
+        ids["certificate_id"] = made.headers["Location"].rpartition("/")[2]
+    if "{webhook_id}" in template:
+        own = user if "{user_id}" in template else ""
+        made = client.simulate_post(f"{own}/webhooks", json=example("NewWebhook"))
+        ids["webhook_id"] = str(made.json["id"])
+        if "{event_id}" in template:
+            tested = client.simulate_post(f"{own}/webhooks/{made.json['id']}/test")
+            ids["event_id"] = str(tested.json["event_id"])
+    return ids
+
+
+@pytest.mark.one_backend
+def test_the_example_of_a_certificate_is_valid_and_belongs_to_its_key(
+    client: TestClient, owner: int
+) -> None:
+    for names in (("body", "private_key"), ("pkcs12", "passphrase")):
+        fields = SCHEMAS["CertificateUpload"]["properties"]
+        sent = {name: fields[name]["examples"][0] for name in names}
+        answer = client.simulate_post(f"/users/{owner}/certificates/check", json=sent)
+        assert answer.status_code == 200
+        assert answer.json["servable"] is True, answer.text
+
+
+@pytest.mark.one_backend
+def test_the_example_of_a_token_is_accepted(closed: TestClient, engine: sa.Engine) -> None:
+    operator = bearer(make_token(engine, "operator"))
+    user = example("NewUser")
+    closed.simulate_post("/users", json=user, headers=operator)
+    password = base64.b64encode(f"{user['email']}:{user['password']}".encode()).decode()
+
+    made = closed.simulate_post(
+        "/tokens", json=example("NewToken"), headers={"Authorization": f"Basic {password}"}
+    )
+
+    assert made.status_code == 201, made.text
 
 
 @pytest.mark.one_backend

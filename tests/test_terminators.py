@@ -276,7 +276,7 @@ def test_who_waits_for_a_change_does_not_hold_up_the_end(
         waiting = pool.submit(
             client.get, "/terminators/feed", params={"since": cursor, "wait": 60}, timeout=60
         )
-        while "cc_feed_waiting 1.0" not in client.get("/metrics").text:
+        while "customer_certificates_feed_waiting 1.0" not in client.get("/metrics").text:
             assert not waiting.done()
         assert service.stop() == 0
         answer = waiting.result()

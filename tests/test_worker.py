@@ -185,7 +185,8 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
             wait(lambda: len(receiver.ids()) == 3)
             wait(
                 lambda: (
-                    'cc_delivery_attempts_total{status="delivered"}' in client.get("/metrics").text
+                    'customer_certificates_delivery_attempts_total{status="delivered"}'
+                    in client.get("/metrics").text
                 )
             )
             (inside,) = service.telling()
@@ -210,7 +211,10 @@ def test_a_worker_by_itself_counts_and_drains(
 
             def counts() -> bool:
                 with suppress(httpx.TransportError):
-                    return "cc_delivery_lag_seconds" in client.get(f"http://127.0.0.1:{port}").text
+                    return (
+                        "customer_certificates_delivery_lag_seconds"
+                        in client.get(f"http://127.0.0.1:{port}").text
+                    )
                 return False
 
             wait(counts)

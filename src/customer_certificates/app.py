@@ -17,10 +17,11 @@ from .middleware.client_address import Peer
 from .middleware.idempotency import Idempotency
 from .middleware.json_only import JsonOnly
 from .middleware.loopback_only import OpenMode
+from .middleware.query_parameters import QueryParameters
 from .middleware.rate_limit import Limits, LimitsOfRefused
 from .middleware.refused import Refused
 from .middleware.tenants import Tenants
-from .resources.docs import DocsResource, OpenApiResource
+from .resources.docs import DocsResource, OpenApiResource, RootResource
 from .resources.metrics import MetricsResource
 from .resources.terminators import CaddyAskResource, CaddyResource
 from .routes import ROUTES
@@ -28,7 +29,7 @@ from .services.idempotency import Replayed
 from .web import openapi, problems, responses
 from .web.converters import HostnameConverter, IdConverter
 
-_HEALTH = ("/healthcheck", "/livez")
+_HEALTH = ("/healthcheck", "/livez", "/readyz")
 
 
 class Application(falcon.App[falcon.Request, falcon.Response]):
@@ -68,6 +69,7 @@ def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Applica
     lines = RequestLines()
     routes = [(route.template, route.resource(*route.parts(services))) for route in ROUTES]
     own_routes: list[tuple[str, object]] = [
+        ("/", RootResource()),
         ("/metrics", MetricsResource(services.metrics)),
         ("/openapi.json", OpenApiResource(description)),
         ("/docs", docs := DocsResource()),
@@ -91,21 +93,26 @@ def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Applica
             Tenants(),
             Limits(config.requests_a_second, workers=config.workers),
             JsonOnly(),
+            QueryParameters(),
             Idempotency(services.idempotency),
         ]
     )
     app.add_error_handler(Replayed, responses.replay)
     app.add_routes(all_routes)
-    app.admin = Application(middleware=[log, JsonOnly()])
+    app.admin = Application(middleware=[log, JsonOnly(), QueryParameters()])
     app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *own_routes])
 
     def close() -> None:
         services.close()
         lines.close()
 
+    def stop_waiting() -> None:
+        services.health.start_draining()
+        services.changes.close()
+
     app.close = close
     app.on_cut = services.metrics.connection_cut
-    app.stop_waiting = services.changes.close
+    app.stop_waiting = stop_waiting
     return app
 
 

@@ -23,7 +23,8 @@ class Finding:
         str, Meta(description="What is wrong, for people.", examples=["name is missing."])
     ]
     hint: Annotated[
-        str, Meta(description="What to do about it.", examples=["Send name; see /docs."])
+        str,
+        Meta(description="What to do about it.", examples=['Example: {"name": "Ada Lovelace"}']),
     ]
     severity: Annotated[
         Severity,

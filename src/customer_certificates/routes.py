@@ -14,7 +14,7 @@ from .resources.certificates import (
 from .resources.challenges import ChallengeResource, VerifyResource
 from .resources.events import EventsResource
 from .resources.expiry import ExpiringResource, ExpirySettingsResource
-from .resources.health import HealthcheckResource, LivezResource
+from .resources.health import HealthcheckResource, LivezResource, ReadyzResource
 from .resources.hostnames import (
     HostnameResource,
     HostnamesResource,
@@ -144,4 +144,5 @@ ROUTES = [
     Route("/terminators/traefik", TraefikResource, lambda of: [of.terminators]),
     Route("/healthcheck", HealthcheckResource, lambda of: [of.health]),
     Route("/livez", LivezResource, lambda _: []),
+    Route("/readyz", ReadyzResource, lambda of: [of.health]),
 ]

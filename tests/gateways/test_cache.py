@@ -228,9 +228,9 @@ def test_a_list_that_was_forged_in_redis_is_read_from_the_database(
             answers
         )
         counted = other.simulate_get("/metrics").text
-    assert 'cc_cache_pages_total{tier="redis"} 1.0' in counted
-    assert 'cc_cache_pages_total{tier="database"} 1.0' in counted
-    assert "cc_cache_forgeries_total 1.0" in counted
+    assert 'customer_certificates_cache_pages_total{tier="redis"} 1.0' in counted
+    assert 'customer_certificates_cache_pages_total{tier="database"} 1.0' in counted
+    assert "customer_certificates_cache_forgeries_total 1.0" in counted
 
 
 @contextmanager

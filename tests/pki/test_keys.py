@@ -354,7 +354,7 @@ def test_a_key_in_the_blocklist_is_found(tmp_path: Path, damaged: bool) -> None:
         check=True,
     )
 
-    expected = [] if damaged else ["The private key is public knowledge (badkeys' list «leaked»)."]
+    expected = [] if damaged else ["The private key is publicly known (badkeys' list «leaked»)."]
     assert answer.stdout.decode().strip() == str(expected)
 
 

@@ -53,3 +53,29 @@ def test_alive(client: TestClient) -> None:
 
     assert (answer.status_code, answer.json) == (200, {"api": 1})
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_ready(client: TestClient) -> None:
+    answer = client.simulate_get("/readyz")
+
+    assert (answer.status_code, answer.json) == (200, {"api": 1, "database": 1})
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_without_its_database_it_is_not_ready(backend: Backend) -> None:
+    gone = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
+    (ready,) = ask(backend.config(CC_DATABASE_URL=gone), "/readyz")
+
+    assert (ready.status_code, ready.json) == (503, {"api": 1, "database": 0})
+    assert ready.headers["Retry-After"]
+
+
+def test_while_it_drains_it_is_alive_and_not_ready(backend: Backend) -> None:
+    app = create_app(backend.config())
+    client = TestClient(app, headers={"Host": "localhost"})
+    app.stop_waiting()
+    ready, alive = client.simulate_get("/readyz"), client.simulate_get("/livez")
+    app.close()
+
+    assert (ready.status_code, ready.json) == (503, {"api": 0, "database": 1})
+    assert alive.status_code == 200

@@ -190,24 +190,16 @@ def test_others_items_are_no_part_of_a_walk(
     assert walk(client, f"/users/{owner}/certificates?limit=1") == added
 
 
-def test_unknown_parameters_are_ignored_and_kept_in_the_link(
+def test_the_link_has_the_parameters_of_the_request(
     client: TestClient, path: str, add: Callable[[int], list[int]]
 ) -> None:
     added = add(2)
-    query = "limit=1&x=1&x=2&y=%26%C3%A9%3C%3E%22&Active=nonsense&empty="
-    answer = client.simulate_get(path, query_string=query)
+    answer = client.simulate_get(path, query_string="limit=1&after=0")
 
     assert ids(answer) == added[:1]
     following = urlsplit(next_of(answer) or "")
     assert following.path == path
-    assert parse_qs(following.query, keep_blank_values=True) == {
-        "limit": ["1"],
-        "x": ["1", "2"],
-        "y": ['&é<>"'],
-        "Active": ["nonsense"],
-        "empty": [""],
-        "after": [str(added[0])],
-    }
+    assert parse_qs(following.query) == {"limit": ["1"], "after": [str(added[0])]}
 
 
 NO_WHOLE_NUMBERS = [

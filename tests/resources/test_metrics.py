@@ -1,8 +1,11 @@
+import platform
 from collections import Counter
 
 import pytest
 from falcon.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+
+from customer_certificates import __version__
 
 from ..factories import a_user, an_upload
 from ..service import Service
@@ -27,7 +30,13 @@ def of(found: Samples, name: str, **labels: str) -> int:
 
 
 def requests(found: Samples, method: str, route: str, status: int) -> int:
-    return of(found, "cc_http_requests_total", method=method, route=route, status=str(status))
+    return of(
+        found,
+        "customer_certificates_http_requests_total",
+        method=method,
+        route=route,
+        status=str(status),
+    )
 
 
 def ask(client: TestClient) -> Samples:
@@ -35,6 +44,14 @@ def ask(client: TestClient) -> Samples:
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
     return samples(answer.text)
+
+
+def test_all_metrics_have_one_prefix_and_the_version_is_one_of_them(client: TestClient) -> None:
+    found = ask(client)
+    version = {"version": __version__, "python_version": platform.python_version()}
+
+    assert of(found, "customer_certificates_build_info", **version) == 1
+    assert {name for name, _ in found if not name.startswith("customer_certificates_")} == set()
 
 
 def test_requests_are_counted_by_route_and_status(client: TestClient) -> None:
@@ -56,7 +73,7 @@ def test_requests_are_counted_by_route_and_status(client: TestClient) -> None:
     assert requests(more, "GET", "none", 404) == 1
     assert requests(more, "GET", "/users/{user_id}/certificates", 200) == 1
     assert requests(more, "GET", "none", 403) == 1
-    durations = "cc_http_request_duration_seconds"
+    durations = "customer_certificates_http_request_duration_seconds"
     counted = of(more, f"{durations}_count", method="GET", route="/users/{user_id}")
     in_buckets = of(more, f"{durations}_bucket", method="GET", route="/users/{user_id}", le="+Inf")
     assert counted == in_buckets == 5
@@ -73,7 +90,7 @@ def test_what_clients_invent_makes_no_new_series(client: TestClient) -> None:
         client.simulate_request(f"FOO{number}", "/users")
 
     assert ask(client).keys() - before.keys() <= {
-        ("cc_http_requests_total", frozenset(labels.items()))
+        ("customer_certificates_http_requests_total", frozenset(labels.items()))
         for labels in ({"method": "GET", "route": "/metrics", "status": "200"},)
     }
     assert requests(ask(client), "other", "/users", 400) >= 21
@@ -89,18 +106,18 @@ def test_pages_are_counted_by_where_they_were_found(client: TestClient, owner: i
     more = ask(client)
     more.subtract(before)
 
-    assert of(more, "cc_cache_pages_total", tier="database") == 1
-    assert of(more, "cc_cache_pages_total", tier="process") == 2
-    assert of(more, "cc_cache_pages_total", tier="redis") == 0
+    assert of(more, "customer_certificates_cache_pages_total", tier="database") == 1
+    assert of(more, "customer_certificates_cache_pages_total", tier="process") == 2
+    assert of(more, "customer_certificates_cache_pages_total", tier="redis") == 0
 
 
 def test_what_is_in_use_is_told(client: TestClient, owner: int) -> None:
     client.simulate_get(f"/users/{owner}")
     now = ask(client)
 
-    assert of(now, "cc_password_hashing") == 0
-    assert of(now, "cc_database_connections", use="transaction") == 0
-    assert of(now, "cc_database_connections", use="read") >= 1
+    assert of(now, "customer_certificates_password_hashing") == 0
+    assert of(now, "customer_certificates_database_connections", use="transaction") == 0
+    assert of(now, "customer_certificates_database_connections", use="read") >= 1
 
 
 def test_counts_are_those_of_all_worker_processes(service: Service) -> None:

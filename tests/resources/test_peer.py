@@ -90,7 +90,7 @@ def test_a_proxy_that_does_not_say_https_is_refused(scheme: str) -> None:
             path=path, method=method, headers={FOR: "203.0.113.9"}, scheme=scheme
         )
         made.env["REMOTE_ADDR"] = "10.0.0.7"
-        with pytest.raises(Forbidden, match="Have it set X-Forwarded-Proto"):
+        with pytest.raises(Forbidden, match="set X-Forwarded-Proto"):
             Peer(PROXIES).process_request(made, Response())
 
 

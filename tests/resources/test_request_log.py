@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,19 @@ def lines(log: Path, request_id: str) -> list[dict[str, Any]]:
     whole = log.read_text("utf-8").rpartition("\n")[0].splitlines()
     read = [json.loads(line) for line in whole if line[:1] == "{"]
     return [line for line in read if line.get("request_id") == request_id]
+
+
+def test_the_line_has_the_span_of_the_request(service: Service) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    sent = {"traced": f"00-{trace}-00f067aa0ba902b7-01", "wrong": f"00-{trace}-0-01", "none": ""}
+    with service.client() as client:
+        for request_id, traceparent in sent.items():
+            headers = {"X-Request-Id": request_id, "traceparent": traceparent}
+            client.get("/livez", headers=headers)
+
+    (traced,), (wrong,), (none,) = (lines(service.log, request_id) for request_id in sent)
+    assert re.fullmatch(f"00-{trace}-(?!00f067aa0ba902b7)[0-9a-f]{{16}}-01", traced["traceparent"])
+    assert "traceparent" not in wrong.keys() | none.keys()
 
 
 def test_each_request_has_one_line(service: Service) -> None:

@@ -164,12 +164,18 @@ def test_a_name_of_nobodys_has_no_winner(reporting: TestClient, owner: int) -> N
 def test_what_is_no_hostname_is_refused(reporting: TestClient, hostname: str) -> None:
     for query in (
         f"hostname={hostname}".encode("utf-8", "surrogatepass"),
-        b"",
         b"hostname=a&hostname=b",
     ):
         escaped = "".join(chr(byte) if 32 < byte < 127 else f"%{byte:02x}" for byte in query)
         answer = reporting.simulate_get("/resolve", query_string=escaped)
         assert refusal(answer) == (422, "invalid", {"hostname": "invalid_parameter"})
+
+
+def test_a_missing_hostname_is_missing(client: TestClient) -> None:
+    answer = client.simulate_get("/resolve")
+
+    assert refusal(answer) == (422, "invalid", {"hostname": "required"})
+    assert answer.json["errors"][0]["detail"] == "hostname is missing."
 
 
 def test_an_unknown_key_type_is_refused(reporting: TestClient) -> None:

@@ -333,7 +333,10 @@ def test_going_back_loses_no_hostnames_unless_that_is_allowed(
     replace(reporting, certificate, WWW, SHOP)
     before = dump(engine)
 
-    assert lost(roll_back(reporting, certificate, 1)) == [SHOP]
+    refused = roll_back(reporting, certificate, 1)
+    assert lost(refused) == [SHOP]
+    assert refused.json["detail"].startswith("Version 1 cannot take over")
+    assert "that version" in refused.json["errors"][0]["detail"]
     assert dump(engine) == before
     assert roll_back(reporting, certificate, 1, **ALLOWED).json["hostnames"] == [WWW]
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
+from falcon.testing import TestClient
 from standardwebhooks import Webhook as Verifier
 
 from customer_certificates.errors import Conflict
@@ -32,6 +33,7 @@ from customer_certificates.services.webhooks.sender import Sending
 from customer_certificates.services.webhooks.stuck_deliveries import Stragglers
 from customer_certificates.services.webhooks.views import NewWebhook, WebhookChanges
 
+from ..factories import an_upload
 from ..receiver import Receiver
 from ..tables import CALLER, add_users
 from .challenge_parts import ROOTS
@@ -193,6 +195,32 @@ def test_an_event_arrives_signed_as_standard_webhooks_has_it(told: Told) -> None
     }
     (shown,), _ = EventPages(told.database, told.clock).page(told.owner, 0, 10)
     assert msgspec.json.encode(shown) == received.body
+
+
+@pytest.mark.both_backends
+@pytest.mark.usefixtures("hasty")
+def test_each_attempt_belongs_to_the_trace_of_the_request(told: Told, client: TestClient) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    statuses = iter([500])
+    told.receiver.answer = lambda _path: (next(statuses, 200), "")
+    told.webhook()
+    path = f"/users/{told.owner}/certificates"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "tracestate": "other=1"}
+    traced = client.simulate_post(path, json=an_upload(), headers=headers)
+    client.simulate_post(path, json=an_upload("untraced.example.com"))
+    told.work()
+    told.wait(lambda: len(told.receiver.received) == 3)
+
+    spans = set()
+    for received in told.receiver.received:
+        about = msgspec.json.decode(received.body)["data"]["certificate_id"]
+        assert ("traceparent" in received.headers) is (about == traced.json["id"])
+        assert "tracestate" not in received.headers
+        if "traceparent" in received.headers:
+            version, its_trace, span, flags = received.headers["traceparent"].split("-")
+            assert (version, its_trace, flags) == ("00", trace, "01")
+            spans.add(span)
+    assert len(spans - {"00f067aa0ba902b7"}) == 2
 
 
 def test_both_secrets_sign_for_a_day(told: Told) -> None:

@@ -1,6 +1,7 @@
 """What the service counts of itself, in Prometheus' terms, over all its worker processes."""
 
 import os
+import platform
 from pathlib import Path
 
 from prometheus_client import (
@@ -14,6 +15,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from .. import __version__
 from .loop import Threads
 
 # The files of all processes are read.
@@ -32,14 +34,22 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         if folder:
             _forget_dead_workers(folder)
+        # Of live workers: after a reload, an earlier version leaves with its workers.
+        Gauge(
+            "customer_certificates_build_info",
+            "Always 1. The labels are the versions of the service and of Python.",
+            ["version", "python_version"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        ).labels(__version__, platform.python_version()).set(1)
         self._requests = Counter(
-            "cc_http_requests",
+            "customer_certificates_http_requests",
             "Requests answered.",
             ["method", "route", "status"],
             registry=registry,
         )
         self._durations = Histogram(
-            "cc_http_request_duration_seconds",
+            "customer_certificates_http_request_duration_seconds",
             "From the arrival of a request to its answer.",
             ["method", "route"],
             buckets=_BUCKETS,
@@ -47,7 +57,7 @@ class Metrics:
         )
         self._bound: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         pages = Counter(
-            "cc_cache_pages",
+            "customer_certificates_cache_pages",
             "List pages by where they were found.",
             ["tier"],
             registry=registry,
@@ -56,15 +66,17 @@ class Metrics:
         self.redis_hits = pages.labels("redis")
         self.misses = pages.labels("database")
         self.cache_failures = Counter(
-            "cc_cache_failures", "Calls to Redis that failed or timed out.", registry=registry
+            "customer_certificates_cache_failures",
+            "Calls to Redis that failed or timed out.",
+            registry=registry,
         )
         self.cache_forgeries = Counter(
-            "cc_cache_forgeries",
+            "customer_certificates_cache_forgeries",
             "Pages in Redis that were rejected: this service did not write them there.",
             registry=registry,
         )
         connections = Gauge(
-            "cc_database_connections",
+            "customer_certificates_database_connections",
             "Connections to the database: open ones for reads, ones within a transaction.",
             ["use"],
             multiprocess_mode="livesum",
@@ -73,56 +85,56 @@ class Metrics:
         self.read_connections = connections.labels("read")
         self.transactions = connections.labels("transaction")
         self._children = Counter(
-            "cc_children_ended",
+            "customer_certificates_children_ended",
             "Processes that examine uploads which ended, by why; each was replaced.",
             ["reason"],
             registry=registry,
         )
         self._cut = Counter(
-            "cc_connections_cut",
+            "customer_certificates_connections_cut",
             "Clients' connections that were cut: slow bodies, and idle ones when many were open.",
             ["reason"],
             registry=registry,
         )
         self._busy = Counter(
-            "cc_requests_refused_busy",
+            "customer_certificates_requests_refused_busy",
             "Requests that were refused because too many waited, or for their tenant's share.",
             registry=registry,
         )
         self.feed_waiting = Gauge(
-            "cc_feed_waiting",
+            "customer_certificates_feed_waiting",
             "Requests to the feed that wait for a change.",
             multiprocess_mode="livesum",
             registry=registry,
         )
         self.password_queue = Gauge(
-            "cc_password_hashing",
+            "customer_certificates_password_hashing",
             "Passwords being hashed or waiting for it.",
             multiprocess_mode="livesum",
             registry=registry,
         )
 
         self._deliveries = Counter(
-            "cc_delivery_attempts",
+            "customer_certificates_delivery_attempts",
             "Attempts to tell a webhook of an event, by how the delivery stands after it: "
             "delivered, pending (it failed, and is tried again) or dead (given up).",
             ["status"],
             registry=registry,
         )
         self._delivery_durations = Histogram(
-            "cc_delivery_duration_seconds",
+            "customer_certificates_delivery_duration_seconds",
             "How long an attempt to tell a webhook of an event took.",
             buckets=(*_BUCKETS, 10.0, 15.0),
             registry=registry,
         )
         self._delivery_starts = Histogram(
-            "cc_delivery_start_seconds",
+            "customer_certificates_delivery_start_seconds",
             "From an event to the first attempt to tell a webhook of it.",
             buckets=(*_BUCKETS, 10.0, 60.0, 600.0),
             registry=registry,
         )
         self.delivery_lag = Gauge(
-            "cc_delivery_lag_seconds",
+            "customer_certificates_delivery_lag_seconds",
             "For how long the oldest delivery has been due that nobody is at.",
             multiprocess_mode="livemax",
             registry=registry,

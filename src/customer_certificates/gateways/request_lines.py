@@ -20,7 +20,8 @@ _log = logging.getLogger(__name__)
 
 
 class RequestLine(msgspec.Struct, tag_field="event", tag="request", omit_defaults=True):
-    """What is told of a request. Never a path, a query, a header or a body: they hold secrets."""
+    """What is logged of a request. Never a path, a query, another header or a body: they hold
+    secrets. `traceparent` is the span of the request in the trace of the client, if it sent one."""
 
     time: datetime
     method: str
@@ -30,6 +31,7 @@ class RequestLine(msgspec.Struct, tag_field="event", tag="request", omit_default
     request_id: str
     peer: str
     user_id: int | None = None
+    traceparent: str | None = None
 
 
 class RequestLines:

@@ -10,6 +10,7 @@ from falcon import HTTP_METHODS, Request, Response
 
 from ..gateways.metrics import Metrics
 from ..gateways.request_lines import RequestLine, RequestLines
+from ..services.events.trace_context import child_of, set_span
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 # A client may invent methods without number; what counts them must not grow with that.
@@ -34,6 +35,10 @@ class RequestLog:
             request_id = f"{getrandbits(64):016x}"
         req.context.request_id = request_id
         resp.set_header("X-Request-Id", request_id)
+        header = req.env.get("HTTP_TRACEPARENT")
+        req.context.traceparent = child_of(header) if header else None
+        # For each request, also without a trace: the thread had another request before.
+        set_span(req.context.traceparent)
 
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
@@ -60,5 +65,6 @@ class RequestLog:
                 req.context.request_id,
                 req.context.peer,
                 req.context.get("user_id"),
+                req.context.traceparent,
             )
         )

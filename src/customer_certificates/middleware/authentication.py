@@ -46,7 +46,7 @@ class Authenticated:
             return
         operation = getattr(responder, "__operation__", None)
         if operation is None:
-            raise Forbidden("Nobody may do this: it is not said who may.")
+            raise Forbidden("Nobody is allowed to use this endpoint.")
         rights = rights_of(resource, operation)
         context = req.context
         if rights.anybody or (rights.registers and self._registration_is_open):
@@ -93,13 +93,15 @@ class Authenticated:
                 return self._authentication.password(email, password, *origin)
             case "basic":
                 raise Unauthenticated(
-                    "A password makes a token (POST /tokens) and opens nothing else. "
-                    "Send the token: Authorization: Bearer …"
+                    "A password is accepted by POST /tokens only. "
+                    "Create a token there and send it: Authorization: Bearer …"
                 )
         raise Unauthenticated(
-            "Send the e-mail address and the password (HTTP Basic), or an operator's token."
+            "Credentials are missing. Send the email address and the password (HTTP Basic), "
+            "or an operator token."
             if rights.password
-            else "Send a token: Authorization: Bearer … (POST /tokens makes one)."
+            else "A token is missing. Create one with POST /tokens and send it: "
+            "Authorization: Bearer …"
         )
 
 
@@ -121,6 +123,7 @@ def _email_and_password(credentials: str) -> tuple[str, str]:
         email, password = base64.b64decode(credentials, validate=True).decode().split(":", 1)
     except ValueError:
         raise Unauthenticated(
-            "HTTP Basic is the base64 of an e-mail address, a colon and a password."
+            "Malformed HTTP Basic credentials. "
+            "Send the base64 of the email address, a colon and the password."
         ) from None
     return email, password

@@ -7,7 +7,7 @@ from falcon import Request, Response
 from ..errors import Forbidden
 from .ip_networks import Network, Networks, address_of, is_loopback
 
-_HEALTH = ("/healthcheck", "/livez")
+_HEALTH = ("/healthcheck", "/livez", "/readyz")
 
 
 class Peer:
@@ -28,7 +28,10 @@ class Peer:
         env = req.env
         if peer not in self._proxies:
             if env["wsgi.url_scheme"] != "https" and not is_loopback(peer):
-                raise Forbidden("Use HTTPS: this address is for the proxies in front of it.")
+                raise Forbidden(
+                    "This address accepts requests from the proxies only. "
+                    "Use HTTPS at the public address."
+                )
             return peer
         protocols = env.get("HTTP_X_FORWARDED_PROTO")
         if protocols is None:
@@ -36,12 +39,13 @@ class Peer:
                 # A load balancer asks for itself: no client, no token, no secret.
                 return peer
             raise Forbidden(
-                "Use HTTPS: the proxy did not say that the client used it. Have it set "
-                "X-Forwarded-Proto."
+                "The proxy did not report HTTPS. Configure it to set X-Forwarded-Proto."
             )
         # Several proxies, or a client and a proxy, make several values: none may be plain HTTP.
         if any(one.strip().lower() != "https" for one in protocols.split(",")):
-            raise Forbidden("Use HTTPS: what you sent could be read on its way.")
+            raise Forbidden(
+                "Plain HTTP is not accepted. Use HTTPS, and replace the credentials that you sent."
+            )
         # Each proxy adds to the right; what the client sent itself is on the left.
         if host := env.get("HTTP_X_FORWARDED_HOST"):
             env["HTTP_HOST"] = host.rpartition(",")[2].strip()

@@ -7,6 +7,7 @@ from falcon import Request, Response
 
 from ..errors import Finding, Invalid
 from ..services.idempotency import ANY_NUMBER, Repeats
+from ..web.known_names import shown
 
 _KEY = re.compile("[!-~]{1,255}")
 _METHODS = frozenset(["POST", "PUT", "PATCH", "DELETE"])
@@ -29,13 +30,14 @@ class Idempotency:
             return
         if not _KEY.fullmatch(key):
             raise Invalid(
-                "The Idempotency-Key header cannot be accepted.",
+                "The Idempotency-Key header is invalid.",
                 errors=[
                     Finding(
                         "invalid_header",
                         "Idempotency-Key",
-                        "It must be 1 to 255 visible ASCII characters.",
-                        "Send a random UUID.",
+                        "Idempotency-Key must be 1 to 255 visible ASCII characters; "
+                        f"got {shown(key)}.",
+                        "Send a random UUID, for example 9f2c7a52-0f0e-4c5e-9a55-3a1d1f0f7f10.",
                     )
                 ],
             )

@@ -19,9 +19,14 @@ class JsonOnly:
             return
         accept = req.env.get("HTTP_ACCEPT", "*/*")
         if accept != "*/*" and not _admits_json(req):
-            raise NotAcceptable("This service answers in JSON (application/json) alone.")
+            raise NotAcceptable(
+                "This endpoint responds with JSON only. "
+                "Send Accept: application/json, or no Accept header."
+            )
         if _has_body(req) and not _is_json(req.content_type):
-            raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
+            raise UnsupportedMediaType(
+                "The body is not declared as JSON. Send JSON with Content-Type: application/json."
+            )
 
 
 def _admits_json(req: Request) -> bool:

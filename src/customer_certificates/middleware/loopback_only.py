@@ -26,22 +26,27 @@ class OpenMode:
         env = req.env
         if not self._is_trusted(req.remote_addr):
             raise Forbidden(
-                "This service asks for no credentials and so serves only its own machine. "
-                "CC_TRUSTED_PEERS lists the peers that may ask as well."
+                "This service requires no credentials, so it accepts local clients only. "
+                "Add the client's address to CC_TRUSTED_PEERS to accept it."
             )
         if is_forwarded(env):
-            raise Forbidden("A service without credentials is not served through a proxy.")
+            raise Forbidden(
+                "A service without credentials accepts no requests through a proxy. "
+                "Connect directly, or turn on authentication."
+            )
         host = env.get("HTTP_HOST", "")
         # A foreign name that resolves to 127.0.0.1 must not open the door (DNS rebinding).
         if not _is_local(host):
-            raise Forbidden("The Host header must name this machine: localhost, or an address.")
+            raise Forbidden(
+                "The Host header is not local. Use localhost or the address of this machine."
+            )
         site = env.get("HTTP_SEC_FETCH_SITE", "none")
         # A form of a page of ours that sends no Referer (Referrer-Policy) has the origin "null".
         is_own_form = env.get("HTTP_ORIGIN") == "null" and site == "same-origin"
         if "HTTP_ORIGIN" in env and not (is_own_form or _is_same_origin(env["HTTP_ORIGIN"], host)):
-            raise Forbidden("A page of another origin may not ask.")
+            raise Forbidden("Requests from pages of other origins are not allowed.")
         if site not in ("none", "same-origin"):
-            raise Forbidden("A page of another site may not ask.")
+            raise Forbidden("Requests from pages of other sites are not allowed.")
         req.context.caller = Caller("open", req.context.request_id, req.remote_addr)
 
 

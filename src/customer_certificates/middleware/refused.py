@@ -8,8 +8,8 @@ from ..errors import TooSlow
 # The status, in the environment of a request that is not to be carried out.
 STATUS = "http_server.refused"
 _DETAILS = {
-    400: "This is not valid HTTP/1.1, or it ends too early.",
-    431: "The headers are larger than 32 KiB, or more than 100.",
+    400: "The request is not valid HTTP/1.1, or it ends too early.",
+    431: "The headers are too large. Send at most 100 headers and 32 KiB.",
 }
 
 
@@ -20,6 +20,6 @@ class Refused:
         """Raises TooSlow or HTTPError if the server has refused the request."""
         status = req.env.get(STATUS)
         if status == 408:
-            raise TooSlow("The request came too slowly.")
+            raise TooSlow("The request arrived too slowly. Send it again, faster.")
         if status is not None:
             raise falcon.HTTPError(status, description=_DETAILS.get(status))

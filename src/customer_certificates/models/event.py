@@ -18,7 +18,8 @@ class Event(Base):
     where one transaction follows another.
 
     What follows `at` is how things stood then, as far as it is about a certificate; `hostnames` is
-    JSON. `notify` says whether anybody was to be told.
+    JSON. `notify` says whether anybody was to be told. `traceparent` is the span of the request
+    that caused the event (W3C Trace Context).
     """
 
     __tablename__ = "events"
@@ -41,3 +42,4 @@ class Event(Base):
     fingerprint_sha256: Mapped[str | None] = mapped_column(Text)
     webhook_id: Mapped[int | None] = mapped_column(Id)
     notify: Mapped[bool] = mapped_column(Boolean)
+    traceparent: Mapped[str | None] = mapped_column(Text)

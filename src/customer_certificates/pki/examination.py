@@ -294,7 +294,7 @@ def _ignored(label: str, field: str) -> Finding:
         "block_ignored",
         field,
         f"{field} has a block «{label[:60]}», which is no certificate.",
-        "Nothing: it is not served.",
+        "No action needed: it is not served.",
         "info",
     )
 

@@ -160,10 +160,10 @@ class CertificatesResource:
         query = request_parsing.Query(req)
         wanted = CertificateFilter(
             query.flag("active"),
-            query.text("hostname", _Name, "a hostname"),
+            query.text("hostname", _Name, "a hostname", "www.example.com"),
             query.time("expires_before"),
             query.choice("status", Status),
-            _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal")),
+            _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal", "5d" * 32)),
             query.choice("trust", Trust),
             *pagination.wanted(query),
         )

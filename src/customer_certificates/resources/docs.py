@@ -1,4 +1,4 @@
-"""/openapi.json, and the page at /docs that lets a person try the API"""
+"""/, /openapi.json, and the page at /docs that lets a person try the API"""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -6,9 +6,9 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-from falcon import HTTPRouteNotFound, Request, Response
+from falcon import MEDIA_HTML, MEDIA_JSON, HTTPRouteNotFound, Request, Response
 
-from ..services.access.permissions import OPERATORS
+from ..services.access.permissions import ANYBODY
 from ..services.etags import tag_of
 from ..web import etags
 from ..web.operations import operation
@@ -26,10 +26,52 @@ _POLICY = (
 )
 
 
+_LINKS = {"docs": "/docs", "openapi": "/openapi.json", "healthcheck": "/healthcheck"}
+_PAGE = f"""\
+<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>Customer Certificates</title>
+  </head>
+  <body>
+    <h1>Customer Certificates</h1>
+    <ul>
+      <li><a href="{_LINKS["docs"]}">Documentation of the API</a></li>
+      <li><a href="{_LINKS["openapi"]}">OpenAPI description</a></li>
+      <li><a href="{_LINKS["healthcheck"]}">Health check</a></li>
+    </ul>
+  </body>
+</html>
+"""
+
+
+class RootResource:
+    """The start page: HTML for browsers, JSON for other clients."""
+
+    speaks_json = False
+
+    @operation("Links to the documentation and the health check", {}, allow=ANYBODY)
+    def on_get(self, req: Request, resp: Response) -> None:
+        resp.vary = ("Accept",)
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        if req.client_prefers((MEDIA_JSON, "text/html")) == "text/html":
+            resp.content_type = MEDIA_HTML
+            resp.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+            resp.text = _PAGE
+        else:
+            resp.data = msgspec.json.encode(_LINKS)
+
+    on_head = on_get
+
+
 class OpenApiResource:
     """The description of the API, for programs.
 
-    It is made at the first request: a quarter of a worker's start would go into it, and few ask.
+    It holds no secret, so it requires no credentials: a browser shows /docs, and a user sends a
+    token from there. It is made at the first request: a quarter of a worker's start would go into
+    it, and few ask.
     """
 
     def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
@@ -39,7 +81,7 @@ class OpenApiResource:
     def _body(self) -> bytes:
         return msgspec.json.encode(self._document())
 
-    @operation("The description of the API, for programs", {}, allow=OPERATORS)
+    @operation("The description of the API, for programs", {}, allow=ANYBODY)
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.data = self._body
 
@@ -58,7 +100,7 @@ class DocsResource:
         page = files("customer_certificates.resources") / "docs_page"
         self._files = {path.name: path for path in page.iterdir() if _suffix(path.name) in _TYPES}
 
-    @operation("The description of the API, for people", {}, allow=OPERATORS)
+    @operation("The description of the API, for people", {}, allow=ANYBODY)
     def on_get(self, req: Request, resp: Response, name: str = "index.html") -> None:
         path = self._files.get(name)
         if path is None:

@@ -1,4 +1,4 @@
-"""/healthcheck and /livez"""
+"""/healthcheck, /livez and /readyz"""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from falcon import Request, Response
 from msgspec import Meta
 
 from ..services.access.permissions import ANYBODY
-from ..services.health import Health, HealthView
+from ..services.health import Health, HealthView, ReadyView
 from ..web.operations import Answer, operation
 
 
@@ -56,5 +56,34 @@ class LivezResource:
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.set_header("Cache-Control", "no-store")
         resp.data = msgspec.json.encode(Alive())
+
+    on_head = on_get
+
+
+class ReadyzResource:
+    """Whether this process can take requests: a load balancer sends none while it cannot."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    @operation(
+        "Whether the process is ready for requests",
+        {
+            200: Answer("It is ready.", ReadyView),
+            503: Answer(
+                "It is not ready: it is draining, or it cannot reach the database.",
+                ReadyView,
+                headers=("Retry-After",),
+            ),
+        },
+        allow=ANYBODY,
+    )
+    def on_get(self, _req: Request, resp: Response) -> None:
+        ready = self._health.readiness()
+        if not (ready.api and ready.database):
+            resp.status = 503
+            resp.set_header("Retry-After", "1")
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = msgspec.json.encode(ready)
 
     on_head = on_get

@@ -118,6 +118,7 @@ class CaddyResource:
         "more than its share is answered 204 too.",
         parameters=[_SERVER_NAME, _LOCAL_IP, _SIGNATURE_SCHEMES, _CIPHER_SUITES],
         allow=CADDY,
+        allows_other_parameters=True,
     )
     def on_get(self, req: Request, resp: Response) -> None:
         resp.set_header("Cache-Control", "no-store")
@@ -147,6 +148,7 @@ class CaddyAskResource:
         parameters=[_DOMAIN],
         refusals=[NotFound, Invalid],
         allow=CADDY,
+        allows_other_parameters=True,
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
@@ -174,7 +176,9 @@ class FeedResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        since = query.text("since", _Cursor, "a cursor that an answer had")
+        since = query.text(
+            "since", _Cursor, "the cursor of an earlier response", "0123456789abcdef.1.2.3"
+        )
         wait = query.whole("wait", 0, 0, _LONGEST_WAIT)
         limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
         query.check()

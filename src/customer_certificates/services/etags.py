@@ -40,8 +40,8 @@ def require(expected: Tags | None, tag: str) -> None:
     """Raises PreconditionFailed where the caller expected another state than `tag` names."""
     if expected is not None and not expected.admit(tag):
         raise PreconditionFailed(
-            "It has changed since it was read (If-Match names another state). "
-            "Read it again, then decide."
+            "If-Match does not match: the resource has changed since you read it. "
+            "Read it again, then retry with the new ETag."
         )
 
 

@@ -20,18 +20,38 @@ class HealthView(msgspec.Struct):
     ]
 
 
+class ReadyView(msgspec.Struct):
+    """Whether the process can take requests: both parts are 1."""
+
+    api: Annotated[int, Meta(ge=0, le=1, description="0 while the process drains.", examples=[1])]
+    database: Annotated[
+        int, Meta(ge=0, le=1, description="0 if the database does not answer.", examples=[1])
+    ]
+
+
 class Health:
     """Asks the parts that the service depends on."""
 
     def __init__(self, database: Database, pages: Pages) -> None:
         self._database = database
         self._pages = pages
+        self._is_draining = False
 
     def check(self) -> HealthView:
         """How each part does now."""
+        return HealthView(api=1, database=self._database_is_up(), cache=int(self._pages.is_up()))
+
+    def readiness(self) -> ReadyView:
+        """Whether the process can take requests now."""
+        return ReadyView(api=int(not self._is_draining), database=self._database_is_up())
+
+    def start_draining(self) -> None:
+        """Makes the process unready, until it ends."""
+        self._is_draining = True
+
+    def _database_is_up(self) -> int:
         try:
             self._database.ping()
-            database = 1
         except Unavailable:
-            database = 0
-        return HealthView(api=1, database=database, cache=int(self._pages.is_up()))
+            return 0
+        return 1

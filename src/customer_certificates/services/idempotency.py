@@ -212,13 +212,13 @@ def _answer_again(rows: list[Row], digest: bytes) -> None:
     for of, *reply in rows:
         if not hmac.compare_digest(of, digest):
             raise Invalid(
-                "This Idempotency-Key came with another request in the last 24 hours.",
+                "The Idempotency-Key was used for another request in the last 24 hours.",
                 errors=[
                     Finding(
                         "idempotency_key_reused",
                         "Idempotency-Key",
-                        "Another request was sent here with the same key.",
-                        "Make a new key (a random UUID) for each request that is not a repetition.",
+                        "Idempotency-Key has the key of another request.",
+                        "Use a new random UUID for each new request.",
                     )
                 ],
             )
@@ -227,13 +227,13 @@ def _answer_again(rows: list[Row], digest: bytes) -> None:
 
 def _still_running() -> Conflict:
     return Conflict(
-        "The same request is still being carried out.",
+        "A request with this Idempotency-Key is still running.",
         errors=[
             Finding(
                 "idempotency_key_in_use",
                 "Idempotency-Key",
-                "A request with the same key has not ended yet.",
-                "Send it again after Retry-After, with the same key.",
+                "Idempotency-Key has the key of a request that has not finished.",
+                "Retry after the delay in Retry-After, with the same key.",
             )
         ],
         retry_after=1,

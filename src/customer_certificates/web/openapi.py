@@ -24,6 +24,8 @@ from ..errors import (
     UnsupportedMediaType,
 )
 from ..services.access.permissions import Rights
+from .event_descriptions import webhooks
+from .operation_ids import OPERATION_IDS
 from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, rights_of
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
@@ -38,10 +40,20 @@ JSON goes in and JSON comes out; a trailing slash in a path means nothing.
   where more follow.
 - **Entity tags** come with what is read. `If-None-Match` saves reading again what is known already;
   `If-Match` on a write keeps it from undoing another's.
-- **Credentials** are a token (`Authorization: Bearer …`), which `POST /tokens` makes; the scopes
-  that it needs are listed under each operation. In the profile `lcl` none is asked for.
+- **Credentials** are a token (`Authorization: Bearer …`). `POST /tokens` creates one; each
+  operation lists the scopes that it needs. On this page, choose Authorize and enter a token. The
+  profile `lcl` requires no credentials.
 - **Idempotency-Key** on a write makes it safe to send again when no answer came.
-- **Unknown fields** of a body are refused, unknown query parameters are ignored.
+- **Unknown names** are refused with 422: fields of a body and query parameters. The finding
+  suggests the nearest known name. Endpoints for Caddy and for mailed links ignore other parameters.
+- **Webhooks** receive the bodies that are described under `webhooks`, one for each type of event.
+- **Traces**: a request may have a `traceparent` header (W3C Trace Context). The log and the
+  webhooks of the events that the request causes belong to its trace. `tracestate` is ignored.
+- **Compatibility**: before version 1.0, a minor version may change the API; CHANGELOG.md lists each
+  change. From 1.0 on, only a major version removes or changes what clients rely on. Any version may
+  add endpoints, optional fields, query parameters, response fields, event types, findings and
+  problem types. So ignore response fields and event types that you do not know. Programs rely on
+  `type`, `code` and `status`; the texts of `title`, `detail` and `hint` may change at any time.
 """
 # A resource is listed under the name of its module.
 _TAGS = {
@@ -63,6 +75,7 @@ _TAGS = {
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (
     Forbidden,
+    Invalid,
     NotAcceptable,
     TooManyRequests,
     UnsupportedMediaType,
@@ -123,12 +136,15 @@ _REFUSAL_HEADERS: dict[type[Refusal], list[str]] = {
     Unavailable: ["Retry-After"],
 }
 _FINDINGS = {
-    Malformed: Finding("required", "email", "email is missing.", "Send email; see /docs."),
+    Malformed: Finding(
+        "required", "email", "email is missing.", 'Example: {"email": "ada@example.com"}'
+    ),
     Invalid: Finding(
         "wrong_type",
         "name",
-        "Expected `str`, got `int`.",
-        "See name in /docs for what is accepted.",
+        "name must be 1 to 200 characters, not blank, without control characters; "
+        "got the number 7.",
+        'Example: {"name": "Ada Lovelace"}',
     ),
 }
 _ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
@@ -146,8 +162,13 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [
+            {"url": "/", "description": "The service that serves this description."},
+            {"url": "http://localhost:9000", "description": "A local service, by default."},
+        ],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": {plain_template(template): _path(template, of) for template, of in routes},
+        "webhooks": webhooks(),
         "components": {
             "schemas": _schemas(
                 [operation for _, of in routes for _, operation in _operations(of)]
@@ -180,7 +201,11 @@ def _path(template: str, resource: type) -> dict[str, Any]:
     noun = resource.__name__.removesuffix("Resource")
     tag = resource.__module__.rpartition(".")[2]
     path: dict[str, Any] = {
-        method: {"tags": [tag], "operationId": method + noun, **_described(resource, operation)}
+        method: {
+            "tags": [tag],
+            "operationId": OPERATION_IDS[method + noun],
+            **_described(resource, operation),
+        }
         for method, operation in _operations(resource)
     }
     names = re.findall(r"\{(\w+)[:}]", template)
@@ -224,7 +249,9 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
     if operation.parameters:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body:
-        described["requestBody"] = {"required": True, "content": _content(operation.body)}
+        content = _content(operation.body)
+        content["application/json"]["example"] = _example(operation.body)
+        described["requestBody"] = {"required": True, "content": content}
     described["security"] = _security(rights)
     repeatable = IDEMPOTENCY_KEY in operation.parameters
     headers = ("Idempotency-Replayed",) if repeatable else ()
@@ -316,13 +343,19 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
 
 
 def _content(kind: Any) -> dict[str, Any]:
-    (schema,), components = _components([kind])
-    content: dict[str, Any] = {"schema": schema}
-    if alternatives := getattr(kind, "alternatives", ()):
-        # What readers make up themselves would have the fields of all alternatives.
-        fields = components[kind.__name__]["properties"]
-        content["example"] = {name: fields[name]["examples"][0] for name in alternatives[0]}
-    return {"application/json": content}
+    (schema,), _ = _components([kind])
+    return {"application/json": {"schema": schema}}
+
+
+def _example(body: Any) -> dict[str, Any]:
+    """A valid body. Swagger UI would make up one with the fields of all alternatives."""
+    fields = _components([body])[1][body.__name__]["properties"]
+    alternatives = getattr(body, "alternatives", ())
+    names = alternatives[0] if alternatives else fields
+    return {
+        name: fields[name]["examples"][0] if "examples" in fields[name] else fields[name]["default"]
+        for name in names
+    }
 
 
 def _components(kinds: list[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:

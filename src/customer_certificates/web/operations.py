@@ -44,6 +44,7 @@ class Operation:
     refusals: tuple[type[Refusal], ...]
     asks_database: bool
     allow: Rights | None
+    allows_other_parameters: bool = False
 
 
 AFTER = Parameter(
@@ -95,11 +96,14 @@ def operation(
     parameters: Sequence[Parameter] = (),
     refusals: Sequence[type[Refusal]] = (),
     asks_database: bool = True,
+    allows_other_parameters: bool = False,
 ) -> Callable[[F], F]:
     """Describes the responder below it; changes nothing of it.
 
     `allow` says who may send the request; None: the resource's own `allow` does. `refusals` are
     those of its own: what any request or any body may meet is added to them.
+    `allows_other_parameters`: unknown query parameters are ignored, since the next version of the
+    client, which is not ours, may send more.
     """
 
     def describe(responder: F) -> F:
@@ -112,6 +116,7 @@ def operation(
             tuple(refusals),
             asks_database,
             allow,
+            allows_other_parameters,
         )
         responder.__operation__ = described  # pyrefly: ignore[missing-attribute]
         return responder

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from .. import errors
 from ..errors import Finding, Refusal
+from .known_names import shown
 
 STATUSES: dict[type[Refusal], int] = {
     errors.Malformed: 400,
@@ -47,7 +48,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
     status: Annotated[int, Meta(ge=400, le=599, description="As in HTTP.", examples=[422])]
     detail: Annotated[
         str,
-        Meta(description="What is wrong, for people.", examples=["1 field cannot be accepted."]),
+        Meta(description="What is wrong, for people.", examples=["1 field is invalid."]),
     ]
     request_id: Annotated[
         str,
@@ -74,8 +75,8 @@ def refuse_http(
     resp.set_headers(error.headers or {})
     status = falcon.http_status_to_code(error.status)
     details = {
-        404: f"There is nothing at {req.path[:200]}",
-        405: f"{req.method} is not done here; the Allow header says what is.",
+        404: f"There is no endpoint {shown(req.path)}. /docs lists all endpoints.",
+        405: f"Method {req.method[:20]} is not allowed here. {_allowed(error)}",
     }
     detail = details.get(status) or str(error.description or error.title)
     _answer(req, resp, status, phrase(status).lower().replace(" ", "-"), detail)
@@ -85,8 +86,18 @@ def fail(req: Request, resp: Response, error: Exception, _params: dict[str, Any]
     """Answers for a defect of ours: the caller learns the request id, the log learns the rest."""
     _log.error("unexpected error, request %s", req.context.request_id, exc_info=error)
     _answer(
-        req, resp, 500, "internal", "The service failed. Its log has the reason under request_id."
+        req,
+        resp,
+        500,
+        "internal",
+        "Internal error. Tell the operator of the service the request_id: its log has the cause.",
     )
+
+
+def _allowed(error: falcon.HTTPError) -> str:
+    headers = dict(error.headers or {})
+    methods = sorted({*str(headers.get("Allow", "")).split(", ")} - {"OPTIONS", ""})
+    return f"Allowed: {', '.join(methods)}." if methods else "The Allow header lists the methods."
 
 
 def kind_of(refusal: type[Refusal]) -> str:

@@ -1,5 +1,7 @@
 """What comes in: bodies and query parameters, read into typed values or refused as a whole."""
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args
@@ -8,8 +10,10 @@ import msgspec
 from falcon import Request
 from msgspec import NODEFAULT, Meta
 
-from ..errors import Finding, Invalid, Malformed, TooLarge
+from ..errors import MOST_FINDINGS, Finding, Invalid, Malformed, TooLarge
 from ..pki.names.hostnames import normalise
+from .field_messages import example_hint, field_finding, received
+from .known_names import did_you_mean, shown
 
 LARGEST_BODY_BYTES = 256 * 1024
 LARGEST_ID = 2**63 - 1
@@ -32,12 +36,27 @@ def read(req: Request, kind: type[T]) -> T:
         return _read_by_field(body, kind)
 
 
+def unknown_parameters(req: Request, known: Sequence[str]) -> list[Finding]:
+    """Findings for the query parameters of `req` that are not in `known`."""
+    takes = f"Known query parameters: {', '.join(known)}." if known else "Leave it out."
+    return [
+        Finding(
+            "unknown_parameter",
+            name[:100],
+            f"There is no query parameter {shown(name)} here.{did_you_mean(name, known)}",
+            takes,
+        )
+        for name in req.params
+        if name not in known
+    ]
+
+
 class Query:
     """The query parameters of `req`. `check` refuses all that was wrong with them, at once."""
 
     def __init__(self, req: Request) -> None:
         self._params = req.params
-        self._findings: list[Finding] = []
+        self._findings: list[Finding] = list(req.context.get("unknown_parameters") or ())
 
     def whole(self, name: str, default: int, least: int, most: int = LARGEST_ID) -> int:
         """A whole number from `least` to `most`."""
@@ -46,7 +65,7 @@ class Query:
             return default
         if text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most:
             return int(text)
-        self._blame(name, f"a whole number from {least} to {most}")
+        self._blame(name, f"a whole number from {least} to {most}", str(max(least, 10)))
         return default
 
     def days(self, name: str, default: int) -> int:
@@ -57,7 +76,7 @@ class Query:
         number = text.removesuffix("d")
         if text.endswith("d") and number.isascii() and number.isdigit() and len(number) <= 4:
             return int(number)
-        self._blame(name, "a number of days like 30d, 9999d at most")
+        self._blame(name, "a number of days, at most 9999d", "30d")
         return default
 
     def flag(self, name: str) -> bool | None:
@@ -65,7 +84,7 @@ class Query:
         text = self._text(name)
         if text in (None, "true", "false"):
             return None if text is None else text == "true"
-        self._blame(name, "true or false")
+        self._blame(name, "true or false", "true")
         return None
 
     def choice(self, name: str, kind: Any) -> Any:
@@ -74,7 +93,7 @@ class Query:
         text = self._text(name)
         if text in (None, *choices):
             return text
-        self._blame(name, f"one of {', '.join(choices)}")
+        self._blame(name, f"one of {', '.join(choices)}", choices[0])
         return None
 
     def time(self, name: str) -> datetime | None:
@@ -87,27 +106,32 @@ class Query:
             time: datetime = msgspec.convert(text.replace(" ", "+"), _Time)
             return time.astimezone(UTC)
         except (msgspec.ValidationError, OverflowError):
-            self._blame(name, "a time like 2026-12-24T00:00:00Z")
+            self._blame(name, "a time with a time zone (RFC 3339)", "2026-12-24T00:00:00Z")
             return None
 
-    def text(self, name: str, kind: Any, what: str) -> str | None:
-        """A text that the msgspec type `kind` admits; `what` says to a person what that is."""
+    def text(self, name: str, kind: Any, requirement: str, example: str) -> str | None:
+        """A text that the msgspec type `kind` admits; `requirement` and `example` are for the
+        error message."""
         text = self._text(name)
         if text is None:
             return None
         try:
             msgspec.convert(text, kind)
         except msgspec.ValidationError:
-            self._blame(name, what)
+            self._blame(name, requirement, example)
             return None
         return text
 
     def hostname(self, name: str) -> str:
         """A hostname or an IP address that must be there, normalised."""
-        sent = self._params.get(name)
-        normal = normalise(sent) if isinstance(sent, str) else None
-        if normal is None:
-            self._blame(name, "a DNS name or an IP address")
+        text = self._text(name)
+        if name not in self._params:
+            self._findings.append(
+                Finding("required", name, f"{name} is missing.", f"Example: {name}=www.example.com")
+            )
+        normal = normalise(text) if text is not None else None
+        if text is not None and normal is None:
+            self._blame(name, "a DNS name or an IP address", "www.example.com")
         return normal or ""
 
     def has(self, name: str) -> bool:
@@ -117,19 +141,30 @@ class Query:
     def check(self) -> None:
         """Raises Invalid with everything that was found."""
         if self._findings:
-            raise Invalid(_count(len(self._findings), "query parameter"), errors=self._findings)
+            raise invalid_parameters(self._findings)
 
     def _text(self, name: str) -> str | None:
         value: str | list[str] | None = self._params.get(name)
         if isinstance(value, list):
-            self._blame(name, "given once")
+            self._findings.append(
+                Finding(
+                    "invalid_parameter",
+                    name,
+                    f"{name} was sent {len(value)} times.",
+                    f"Send {name} once.",
+                )
+            )
             return None
         return value
 
-    def _blame(self, name: str, what: str) -> None:
+    def _blame(self, name: str, requirement: str, example: str) -> None:
+        sent = received(self._params.get(name))
         self._findings.append(
             Finding(
-                "invalid_parameter", name, f"{name} must be {what}.", "Correct it, or leave it out."
+                "invalid_parameter",
+                name,
+                f"{name} must be {requirement}; got {sent}.",
+                f"Example: {name}={example}",
             )
         )
 
@@ -148,14 +183,19 @@ def _body(req: Request) -> bytes:
         raise _too_large()
     # What was cut off may be JSON all the same; it is not what the client meant to send.
     if len(body) < (req.content_length or 0):
-        raise Malformed("The body ends before its Content-Length.")
+        raise Malformed("The body ends before its Content-Length. Send the whole body.")
     # Whether a request is a repetition is told from its bytes.
     req.context.body = body
     return body
 
 
+def invalid_parameters(findings: Sequence[Finding]) -> Invalid:
+    """Returns the refusal for query parameters with these findings."""
+    return Invalid(_count(len(findings), "query parameter"), errors=findings)
+
+
 def _too_large() -> TooLarge:
-    return TooLarge(f"The body is larger than {LARGEST_BODY_BYTES} bytes.")
+    return TooLarge(f"The body is larger than {LARGEST_BODY_BYTES} bytes. Send a smaller one.")
 
 
 def _read_by_field(body: bytes, kind: type[T]) -> T:
@@ -163,13 +203,15 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
         body.decode()
         content = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except RecursionError:
-        raise Malformed("The body is JSON nested too deeply.") from None
+        raise Malformed(
+            "The JSON in the body is nested too deeply. Send a JSON object without deep nesting."
+        ) from None
     except UnicodeDecodeError:
-        raise Malformed("The body is not UTF-8.") from None
+        raise Malformed("The body is not valid UTF-8. Send JSON in UTF-8.") from None
     except msgspec.ValidationError:
-        raise Malformed("The body must be a JSON object.") from None
+        raise Malformed('The body must be a JSON object, like {"name": "value"}.') from None
     except ValueError as error:
-        raise Malformed(f"The body is not JSON: {error}.") from None
+        raise _not_json(body, error) from None
     missing, findings = list[Finding](), list[Finding]()
     values: dict[str, object] = dict.fromkeys(content)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
@@ -178,36 +220,50 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
             try:
                 values[name] = msgspec.json.decode(content[name], type=field.type)
             except msgspec.ValidationError as error:
-                findings.append(_finding(name, str(error)))
+                findings.append(field_finding(name, field.type, content[name], str(error)))
         elif field.default is NODEFAULT and field.default_factory is NODEFAULT:
             missing.append(
-                Finding("required", name, f"{name} is missing.", f"Send {name}; see /docs.")
+                Finding("required", name, f"{name} is missing.", example_hint(name, field.type))
             )
     for finding in getattr(kind, "faults", _no_faults)(values):
         (missing if finding.code == "required" else findings).append(finding)
-    hint = f"Leave it out; known fields are {', '.join(fields)}."
-    unknown = [name for name in content if name not in fields]
-    findings += [
-        Finding("unknown_field", name[:100], "There is no such field.", hint) for name in unknown
-    ]
+    findings += _unknown_fields([name for name in content if name not in fields], [*fields])
     all_findings = missing + findings
     if not all_findings:
-        raise Invalid("A field is there twice, once with a value that cannot be accepted.")
+        raise Invalid("The body has a field twice, once with an invalid value. Send it once.")
     refusal = Malformed if missing else Invalid
     raise refusal(_count(len(all_findings), "field"), errors=all_findings)
+
+
+def _unknown_fields(names: Sequence[str], known: Sequence[str]) -> list[Finding]:
+    # Only findings that are shown are worth a search for the nearest name.
+    hint = f"Known fields: {', '.join(known)}."
+    return [
+        Finding(
+            "unknown_field",
+            name[:100],
+            f"There is no field {shown(name)}."
+            f"{did_you_mean(name, known) if number < MOST_FINDINGS else ''}",
+            hint,
+        )
+        for number, name in enumerate(names)
+    ]
 
 
 def _no_faults(_names: object) -> list[Finding]:
     return []
 
 
-def _finding(name: str, message: str) -> Finding:
-    """msgspec says «Expected `str`, got `int` - at `$.x`»; the field is named beside it here."""
-    reason = message.partition(" - at ")[0]
-    code = "wrong_type" if ", got `" in reason else "invalid_value"
-    hint = f"See {name} in /docs for what is accepted."
-    return Finding(code, name, f"{reason}.", hint)
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}s are invalid." if number > 1 else f"1 {noun} is invalid."
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number > 1 else ''} cannot be accepted."
+def _not_json(body: bytes, error: ValueError) -> Malformed:
+    if not body.strip():
+        return Malformed("The body is empty. Send a JSON object.")
+    if place := re.search(r"\(byte (\d+)\)$", str(error)):
+        return Malformed(
+            f"The body is not valid JSON: the first error is at byte {place[1]}. "
+            "Send a JSON object in UTF-8."
+        )
+    return Malformed("The body is not valid JSON: it ends too early. Send the whole JSON object.")

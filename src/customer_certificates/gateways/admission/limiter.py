@@ -234,6 +234,8 @@ class Slots:
     def _refusal(self, is_own_fault: bool) -> Refusal:
         if self._is_shared and is_own_fault and TENANT.get() is not None:
             return TooManyRequests(
-                "Too many of your requests are waiting just now. Send fewer at once.", retry_after=1
+                "Too many of your requests are waiting. Send fewer at once.", retry_after=1
             )
-        return Unavailable("Too many requests are waiting just now.", retry_after=1)
+        return Unavailable(
+            "Too many requests are waiting. Retry after the delay in Retry-After.", retry_after=1
+        )

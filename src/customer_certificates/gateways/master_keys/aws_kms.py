@@ -69,4 +69,4 @@ def _context(associated: bytes) -> dict[str, str]:
 
 
 def _unavailable() -> Unavailable:
-    return Unavailable("The master key cannot be used just now.", retry_after=5)
+    return Unavailable("The master key is unavailable now. Retry later.", retry_after=5)

@@ -95,7 +95,7 @@ def _address(host: str) -> Address | None:
     labels = host.split(".")
     if not all(_LABEL.fullmatch(label) for label in labels) or len(host) > 253:
         raise TargetForbidden(
-            "The URL's host is no hostname.",
+            "The URL's host is not a hostname.",
             f"A hostname has letters, digits and hyphens between single dots. {_FORM}",
         )
     if not _NUMBER.fullmatch(labels[-1]):

@@ -104,7 +104,10 @@ class Children:
                     answer = self._ask(self._idle.pop(), request, is_last)
                     if answer is not None:
                         return answer
-        raise Unavailable("Keys and certificates cannot be examined just now.", retry_after=1)
+        raise Unavailable(
+            "Certificates cannot be validated now. Retry after the delay in Retry-After.",
+            retry_after=1,
+        )
 
     def close(self) -> None:
         """Ends all children; requests under way become Unavailable."""
@@ -127,7 +130,9 @@ class Children:
         except TimeoutError:
             # Not for its CPU: that would have ended it. The machine is busy, or it was stopped.
             self._replace(child, "late")
-            raise Unavailable("The examination took too long.", retry_after=1) from None
+            raise Unavailable(
+                "The validation took too long. Retry after the delay in Retry-After.", retry_after=1
+            ) from None
         except (OSError, EOFError):
             ending = self._replace(child)
             # Memory may have been short, and badly used, since an earlier request.

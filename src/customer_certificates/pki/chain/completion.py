@@ -136,7 +136,7 @@ def _about_trust(path: Path) -> Iterator[Finding]:
             "untrusted",
             path.certificates[0].field,
             f"It is {whose}: browsers do not trust it.",
-            "Nothing, where those who connect trust it; else have it issued by a public authority.",
+            "No action needed if your clients trust this CA. Otherwise use a public CA.",
             "warning",
         )
 
@@ -171,7 +171,7 @@ def _about_order(
             "The certificates were not sent in order: "
             + ", then ".join(title(one) for one in served)
             + ".",
-            "Nothing: they are served in this order.",
+            "No action needed: they are served in this order.",
             "info",
         )
 
@@ -188,7 +188,7 @@ def _about_completion(served: Sequence[Certificate], present: set[str]) -> Itera
             "chain_completed",
             served[0].field,
             f"Known from earlier uploads and added to the chain: {', '.join(added)}.",
-            "Nothing; better send the whole chain.",
+            "No action needed. Prefer to send the whole chain.",
             "info",
         )
 
@@ -246,6 +246,6 @@ def _duplicate(one: Certificate) -> Finding:
         "duplicate",
         one.field,
         f"{title(one)} was sent twice; certificate {one.number} of {one.field} is left out.",
-        "Nothing: it is served once.",
+        "No action needed: it is served once.",
         "info",
     )

@@ -64,7 +64,8 @@ def passphrase_wrong(field: str) -> Finding:
         "passphrase_wrong",
         "passphrase",
         f"The passphrase does not open {field}, or {field} is damaged.",
-        f"Mind upper case and blanks; try it: {_TRY.get(field, 'openssl pkey -in key.pem -noout')}",
+        "Check upper case and spaces. "
+        f"Test it: {_TRY.get(field, 'openssl pkey -in key.pem -noout')}",
     )
 
 

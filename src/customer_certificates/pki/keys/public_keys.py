@@ -77,7 +77,7 @@ def mismatch(
             field,
             f"The private key names the certificate's public key ({_described(public_key, mine)}),"
             " but does not belong to it: it is damaged.",
-            "Take the key from where it was made, or a backup.",
+            "Use the original key file or a backup of it.",
         )
     return None
 

@@ -139,7 +139,7 @@ def _compromised(number: int, field: str) -> tuple[Finding, ...]:
         Finding(
             "key_weak",
             field,
-            f"The private key is public knowledge (badkeys' list «{found['subtest']}»).",
+            f"The private key is publicly known (badkeys' list «{found['subtest']}»).",
             NEW_KEY,
         ),
     )

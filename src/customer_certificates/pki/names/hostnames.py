@@ -30,7 +30,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def normalise(hostname: str) -> str | None:
-    """The one way in which `hostname` is stored and compared; None where it is no hostname.
+    """The one way in which `hostname` is stored and compared; None where it is not a hostname.
 
     Lower case, Unicode as IDNA 2008 A-labels (RFC 5891, mapped as UTS #46 says), without a last
     dot. `*` only as the whole leftmost label above at least two others (RFC 9525, 6.3, and what

@@ -66,6 +66,7 @@ class EmailVerificationLinkResource:
         "Show the page of a mailed link",
         {200: _PAGE, 404: _NOT_VALID},
         allow=ANYBODY,
+        allows_other_parameters=True,
     )
     def on_get(self, _req: Request, resp: Response, verification_token: str) -> None:
         address = self._verifications.address(verification_token)
@@ -81,6 +82,7 @@ class EmailVerificationLinkResource:
         {200: _PAGE, 404: _NOT_VALID},
         description="The button on the page sends this. It reads no body.",
         allow=ANYBODY,
+        allows_other_parameters=True,
     )
     def on_post(self, req: Request, resp: Response, verification_token: str) -> None:
         address = self._verifications.confirm(req.context.caller, verification_token)

@@ -79,7 +79,7 @@ class UsersResource:
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
         after, limit = pagination.wanted(query)
-        email = query.text("email", Email, "an e-mail address")
+        email = query.text("email", Email, "an email address", "ada@example.com")
         query.check()
         found, next_after = self._users.page(email, after, limit)
         pagination.link_next(req, resp, next_after)

@@ -51,7 +51,7 @@ class Authentication:
         """
         parts = token_format.read(text)
         if parts is None:
-            raise Unauthenticated("This is no token, or it was not copied as a whole.")
+            raise Unauthenticated("Malformed token. Check that you copied all of it.")
         rows = self._token(id=parts.id, about=about)
         if not rows:
             token_format.matches(_NOBODYS, parts.secret)
@@ -65,7 +65,7 @@ class Authentication:
             raise Unauthenticated(f"This token was revoked on {revoked_at:%Y-%m-%d}.")
         if expires_at <= now:
             raise Unauthenticated(
-                f"This token expired on {expires_at:%Y-%m-%d}. Make another with POST /tokens."
+                f"This token expired on {expires_at:%Y-%m-%d}. Create a new one with POST /tokens."
             )
         self._last_uses.note(parts.id, last_used_at, now)
         known = KnownUser(*user) if user[0] is not None else None
@@ -94,7 +94,7 @@ class Authentication:
         if signed_in is None:
             nobody = Caller("anybody", request_id, peer)
             self._record(nobody, NOBODY, "refused")
-            raise Unauthenticated("There is no user with this e-mail address and password.")
+            raise Unauthenticated("Wrong email address or password.")
         self._attempts.take_back(attempt)
         caller = Caller(
             "user",
@@ -153,4 +153,4 @@ def _reach(user_ids: str | None, hostnames: str | None) -> Reach:
 
 
 def _unknown() -> Unauthenticated:
-    return Unauthenticated("This token is not known here.")
+    return Unauthenticated("Unknown token. Check that you use the token of this service.")

@@ -35,7 +35,8 @@ class Attempts:
             count = attempt[name] = self._counters.add(name, _WINDOW_SECONDS, self._now())
             if count.number > (_MOST_FAILURES if count.shared else _MOST_FAILURES_ALONE):
                 raise TooManyRequests(
-                    "Signing in has failed too often for this account or from this address.",
+                    "Too many failed sign-ins for this account or from this address. "
+                    "Retry after the delay in Retry-After.",
                     retry_after=count.seconds_left,
                 )
         return attempt

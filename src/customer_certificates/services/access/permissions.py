@@ -58,12 +58,12 @@ def require(rights: Rights, caller: Caller, user_id: int | None) -> None:
     ):
         return
     if caller.kind != "user" or not rights.users:
-        raise Forbidden(f"{_a(caller.kind)} token does not open this: {_who(rights)} does.")
+        raise Forbidden(f"This endpoint requires {_required(rights)}.")
     missing = [scope for scope in rights.scopes if scope not in caller.scopes]
     if missing:
         raise Forbidden(
-            f"This needs a token with the scope {' and the scope '.join(missing)}. "
-            "Make one with POST /tokens."
+            f"This endpoint requires a token with the scope {' and the scope '.join(missing)}. "
+            "Create one with POST /tokens."
         )
     if user_id is not None and user_id != caller.user_id:
         raise user_not_found(user_id)
@@ -78,17 +78,11 @@ def require_may_grant(caller: Caller, *, wanted: bool) -> None:
         )
 
 
-def _who(rights: Rights) -> str:
+def _required(rights: Rights) -> str:
     if rights.users:
-        return "a user's or an operator's"
+        return "a user token or an operator token"
     if rights.terminators:
-        return "an operator's or a terminator's" if rights.operators else "a terminator's"
-    return (
-        "an operator's, or an e-mail address with a password,"
-        if rights.password
-        else ("an operator's")
-    )
-
-
-def _a(kind: str) -> str:
-    return f"{'An' if kind == 'operator' else 'A'} {kind}'s"
+        operator = "an operator token or " if rights.operators else ""
+        return f"{operator}a terminator token"
+    password = ", or an email address with a password" if rights.password else ""
+    return f"an operator token{password}"

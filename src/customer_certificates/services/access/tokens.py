@@ -155,12 +155,15 @@ class Tokens:
         """
         if caller.kind == "open":
             raise Conflict(
-                "This service asks for no credentials, so it makes no tokens: none is needed."
+                "This service requires no credentials, so it creates no tokens. "
+                "Send requests without one."
             )
         if caller.kind == "user" and (
             new.kind != "user" or new.user_id not in (None, caller.user_id)
         ):
-            raise Forbidden("An e-mail address and a password make tokens of that user alone.")
+            raise Forbidden(
+                "A password creates tokens of its own user only. Use an operator token."
+            )
         user_id = caller.user_id if caller.kind == "user" else new.user_id
         hostnames = _checked(new, user_id)
         secret, now = token_format.new_secret(), self._now()
@@ -222,7 +225,7 @@ class Tokens:
             missing = [scope for scope in SCOPES if scope not in caller.scopes]
             if missing:
                 raise Forbidden(
-                    "A token revokes itself; others it revokes only with every scope. "
+                    "To revoke other tokens, a token needs every scope. "
                     f"This one lacks {', '.join(missing)}."
                 )
         with self._database.begin(EVERYBODY) as session:
@@ -257,14 +260,16 @@ def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
         findings += [_unfit(name, new) for name in ("user_ids", "hostnames") if getattr(new, name)]
     names = [(hostname, normalise(hostname)) for hostname in new.hostnames or ()]
     findings += [
-        Finding("invalid_value", "hostnames", f"{name[:100]!r} is no hostname.", "Correct it.")
+        Finding(
+            "invalid_value", "hostnames", f"{name[:100]!r} is not a hostname.", "Correct the value."
+        )
         for name, normal in names
         if normal is None
     ]
     if missing:
-        raise Malformed("The token cannot be made so.", errors=missing + findings)
+        raise Malformed("The token is invalid; nothing was created.", errors=missing + findings)
     if findings:
-        raise Invalid("The token cannot be made so.", errors=findings)
+        raise Invalid("The token is invalid; nothing was created.", errors=findings)
     return sorted({normal for _, normal in names if normal}) or None
 
 
@@ -290,9 +295,7 @@ def _required(field: str, what: str) -> Finding:
 
 
 def _unfit(field: str, new: NewToken) -> Finding:
-    return Finding(
-        "unfit", field, f"A token of the kind {new.kind} has no {field}.", "Leave it out."
-    )
+    return Finding("unfit", field, f"A token of kind {new.kind} has no {field}.", "Leave it out.")
 
 
 def _require_same_password(session: Transaction, caller: Caller) -> None:
@@ -309,9 +312,11 @@ def _require_users(session: Transaction, user_id: int | None, served: list[int])
     if missing := sorted(wanted - found):
         field = "user_ids" if user_id is None else "user_id"
         raise Invalid(
-            "The token cannot be made so.",
+            "The token is invalid; nothing was created.",
             errors=[
-                Finding("unknown_user", field, f"There is no user {missing[0]}.", "Correct it.")
+                Finding(
+                    "unknown_user", field, f"There is no user {missing[0]}.", "Correct the value."
+                )
             ],
         )
 

@@ -9,9 +9,9 @@ from msgspec import Meta
 
 from ...errors import Finding
 from ...pki.submission import Material
+from . import example_pair
 from .encoded_fields import decode_field, not_decodable
 
-_PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
 _FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"
 _BASE64 = f"({_FOUR})*({_FOUR}|[A-Za-z0-9+/_-]{{2}}(==)?|[A-Za-z0-9+/_-]{{3}}=?)(\\r?\\n)*"
 _FILE = {"pattern": f"^{_BASE64}$|-----BEGIN"}
@@ -24,26 +24,29 @@ Body = Annotated[
     Meta(
         min_length=1,
         pattern=_NO_NUL,
+        extra={"form": "PEM text without NUL characters"},
         description="The certificate in PEM, alone or with its chain, in any order.",
-        examples=[_PEM],
+        examples=[example_pair.BODY],
     ),
 ]
 Chain = Annotated[
     str,
     Meta(
         pattern=_NO_NUL,
+        extra={"form": "PEM text without NUL characters"},
         description="The intermediates in PEM, where body has the certificate alone.",
-        examples=[_PEM],
+        examples=[example_pair.BODY],
     ),
 ]
 PrivateKey = Annotated[
     str,
     Meta(
         min_length=1,
+        extra={"form": "the base64 of a key file"},
         description="Base64 of the key in PEM or DER: PKCS#8 (encrypted too), PKCS#1 or SEC1. "
         "The PEM text itself is taken too, and base64 that is URL-safe, has line breaks or lacks "
         "its padding; a finding then says so.",
-        examples=["LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCg=="],
+        examples=[example_pair.PRIVATE_KEY],
         extra_json_schema=_FILE,
     ),
 ]
@@ -51,8 +54,9 @@ Pkcs12 = Annotated[
     str,
     Meta(
         min_length=1,
+        extra={"form": "the base64 of a PKCS#12 file"},
         description="Base64 of a PKCS#12 file (.p12, .pfx), in place of body and private_key.",
-        examples=["MIIKPwIBAzCCCfUGCSqGSIb3DQ=="],
+        examples=[example_pair.PKCS12],
         extra_json_schema=_FILE,
     ),
 ]

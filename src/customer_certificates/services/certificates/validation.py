@@ -20,7 +20,7 @@ _NEVER_STORED = {"key_too_costly", "key_in_body", "examination_failed", "unreada
 _FAILED = Finding(
     "examination_failed",
     "body",
-    "The service failed at reading this, which is a defect of the service.",
+    "The service failed to read this. This is a bug in the service.",
     "Send it in another form (the certificate alone, the key as PKCS#8), and tell the operator.",
 )
 
@@ -64,8 +64,8 @@ class Inspection:
         if not self.accepts(examined):
             errors = sum(finding.severity == "error" for finding in examined.findings)
             raise Invalid(
-                f"The certificate cannot be accepted: {errors} error{'s' if errors > 1 else ''} "
-                "found; nothing was stored.",
+                f"The certificate was rejected with {errors} error{'s' if errors > 1 else ''}; "
+                "nothing was stored.",
                 errors=examined.findings,
             )
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from ...gateways.database import Call, Database, Transaction
 from ...gateways.database.sql_functions import announce, as_json, items_of, this_transaction
 from ...models import PENDING, Certificate, Delivery, Event, Webhook
+from . import trace_context
 
 EventType = Literal[
     "certificate.created",
@@ -63,6 +64,7 @@ _COLUMNS = (
     "fingerprint_sha256",
     "webhook_id",
     "notify",
+    "traceparent",
 )
 _NOTHING: dict[str, Any] = dict.fromkeys(_COLUMNS)
 
@@ -143,6 +145,7 @@ class Events:
             "webhook_id": webhook_id,
             "hostnames": hostname and as_json([hostname]),
             "notify": notify,
+            "traceparent": trace_context.span(),
         }
         if certificate is not None:
             values |= certificate._asdict()

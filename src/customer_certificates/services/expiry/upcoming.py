@@ -27,6 +27,7 @@ Threshold = Annotated[
     str,
     Meta(
         pattern=FORM,
+        extra={"form": "days (1d to 999d) or a percentage of the certificate's life (1% to 99%)"},
         description="Days (1d to 999d) before the end, or percent (1% to 99%) of the certificate's "
         "life before it.",
         examples=["30d"],

@@ -141,7 +141,7 @@ class DataKeys:
                     master_key_id,
                 )
                 raise Unavailable(
-                    "The user's keys cannot be opened just now.", retry_after=30
+                    "The user's keys cannot be decrypted now. Retry later.", retry_after=30
                 ) from None
             self._at_hand.put(name, secret)
         return secret

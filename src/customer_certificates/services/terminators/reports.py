@@ -20,11 +20,29 @@ from ..principal import Caller
 from ..quotas.limits import DEFAULTS, exceeded, require
 
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-_Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
-_Text = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+_Name = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00]*$",
+        extra={"form": "1 to 200 characters without NUL"},
+    ),
+]
+_Text = Annotated[
+    str,
+    Meta(
+        max_length=1000,
+        pattern=r"^[^\x00]*$",
+        extra={"form": "at most 1000 characters without NUL"},
+    ),
+]
 # Agents report once a minute, and later if the service did not answer.
 _LIVE = timedelta(minutes=3)
-_Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+_Digest = Annotated[
+    str,
+    Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", extra={"form": "64 lowercase hexadecimal digits"}),
+]
 
 
 class Reported(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,11 +63,26 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
 
     terminator: Annotated[_Name, Meta(description="What it is called.", examples=["edge-1"])]
     format: Annotated[
-        Annotated[str, Meta(max_length=40, pattern=r"^[^\x00]*$")],
+        Annotated[
+            str,
+            Meta(
+                max_length=40,
+                pattern=r"^[^\x00]*$",
+                extra={"form": "at most 40 characters without NUL"},
+            ),
+        ],
         Meta(description="What it serves with.", examples=["nginx"]),
     ] = ""
     cursor: Annotated[
-        Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$")] | None,
+        Annotated[
+            str,
+            Meta(
+                max_length=200,
+                pattern=r"^[^\x00]*$",
+                extra={"form": "at most 200 characters without NUL"},
+            ),
+        ]
+        | None,
         Meta(description="How far it has followed the feed.", examples=[None]),
     ] = None
     served: Annotated[
@@ -65,7 +98,16 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
         Meta(description="What it cannot do just now.", examples=[[]]),
     ] = []
     instance: Annotated[
-        Annotated[str, Meta(min_length=16, max_length=64, pattern=r"^[0-9a-f]+$(?!\n)")] | None,
+        Annotated[
+            str,
+            Meta(
+                min_length=16,
+                max_length=64,
+                pattern=r"^[0-9a-f]+$(?!\n)",
+                extra={"form": "16 to 64 lowercase hexadecimal digits"},
+            ),
+        ]
+        | None,
         Meta(
             description="A random id of the agent, always the same. For three minutes after a "
             "report, no other agent can report under its name.",

@@ -14,13 +14,13 @@ def require_strong(password: str, name: str, email: str) -> None:
             _finding("password_too_short", f"The password has fewer than {SHORTEST} characters.")
         )
     elif is_common(password):
-        findings.append(_finding("password_too_common", "The password is one of the commonest."))
+        findings.append(_finding("password_too_common", "The password is too common."))
     if _plain(password) in {_plain(name), _plain(email), _plain(email.rpartition("@")[0])}:
         findings.append(
-            _finding("password_is_known", "The password is the user's name or e-mail address.")
+            _finding("password_is_known", "The password is the user's name or email address.")
         )
     if findings:
-        raise Invalid("The password cannot be accepted.", errors=findings)
+        raise Invalid("The password is invalid.", errors=findings)
 
 
 def _plain(text: str) -> str:

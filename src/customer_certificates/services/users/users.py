@@ -42,6 +42,7 @@ Name = Annotated[
         min_length=1,
         max_length=200,
         pattern=r"^[^\S\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$(?!\n)",
+        extra={"form": "1 to 200 characters, not blank, without control characters"},
         description="What to call the user; not blank, no control characters.",
         examples=["Ada Lovelace"],
     ),
@@ -51,6 +52,7 @@ Email = Annotated[
     Meta(
         max_length=254,
         pattern=rf"^{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*$(?!\n)",
+        extra={"form": "an email address of at most 254 characters"},
         description="Unique among users; compared without case.",
         examples=["ada@example.com"],
     ),
@@ -355,12 +357,12 @@ def _view(
 
 def _email_taken() -> Conflict:
     return Conflict(
-        "Another user has this e-mail address.",
+        "Another user has this email address.",
         errors=[
             Finding(
                 "email_taken",
                 "email",
-                "Another user has this e-mail address (case is not compared).",
+                "Another user has this email address (case is ignored).",
                 "Use another address, or look the user up with GET /users?email=….",
             )
         ],

@@ -246,7 +246,7 @@ class Webhooks:
             self._outbound.check(url)
         except TargetForbidden as error:
             raise Invalid(
-                "Nothing may be sent there.",
+                "The webhook URL is not allowed.",
                 errors=[Finding("target_forbidden", "url", error.detail, error.hint)],
             ) from None
 
@@ -301,7 +301,7 @@ def webhook_not_found(webhook_id: int) -> NotFound:
 
 def _require_own(webhook: Webhook) -> None:
     if webhook.configured:
-        raise Conflict("This webhook comes from CC_NOTIFY_URL; it is changed there.")
+        raise Conflict("This webhook is set by CC_NOTIFY_URL. Change that setting instead.")
 
 
 def _view(webhook: Webhook) -> WebhookView:

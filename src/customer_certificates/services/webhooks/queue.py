@@ -52,12 +52,13 @@ class Endpoint(NamedTuple):
 
 class Claimed(NamedTuple):
     """A delivery that this worker has. `attempts` is JSON, `tries` how many of the present schedule
-    are behind it."""
+    are behind it, `traceparent` the span of the request that caused the event."""
 
     webhook_id: int
     subject: int
     tries: int
     attempts: str
+    traceparent: str | None
     event: EventView
 
 
@@ -236,8 +237,8 @@ def _runs(
     rows: list[Any],
 ) -> list[Run]:
     by_subject: dict[int, list[Claimed]] = {}
-    for subject, tries, attempts, *event in rows:
-        claimed = Claimed(endpoint.id, subject, tries, attempts, event_view(event))
+    for subject, tries, attempts, traceparent, *event in rows:
+        claimed = Claimed(endpoint.id, subject, tries, attempts, traceparent, event_view(event))
         by_subject.setdefault(subject, []).append(claimed)
     return [Run(endpoint, lease, until, opened, those) for those in by_subject.values()]
 
@@ -349,6 +350,7 @@ def _load() -> Any:
             delivery.subject,
             delivery.tries,
             delivery.attempts,
+            Event.traceparent,
             *(getattr(Event, name) for name in SHOWN),
         )
         .join_from(

@@ -107,7 +107,9 @@ class WebhookSecrets:
                     webhook_id,
                     master_key_id,
                 )
-                raise Unavailable("The webhook's secret cannot be opened just now.") from None
+                raise Unavailable(
+                    "The webhook's secret cannot be decrypted now. Retry later."
+                ) from None
             self._at_hand.put(name, secret)
         return secret
 

@@ -13,6 +13,7 @@ from ... import __version__
 from ...crypto import webhook_signatures
 from ...gateways.metrics import Metrics
 from ...gateways.outbound_http import Answer, Outbound, TargetForbidden, TargetUnreachable
+from ..events.trace_context import child_of
 from .queue import Claimed, Outcome, Run
 
 # What is waited after each attempt but the last, which Standard Webhooks proposes: three days.
@@ -121,6 +122,8 @@ class Sending:
         body = _encode(event)
         headers = webhook_signatures.headers(signed_with, message_id(event.id), at, body)
         try:
+            if trace := child_of(delivery.traceparent):
+                headers = {**headers, "traceparent": trace}
             answer = self._outbound.send(run.endpoint.url, {**_HEADERS, **headers}, body)
         except (TargetForbidden, TargetUnreachable) as error:
             seconds = round((self._now() - at).total_seconds(), 3)

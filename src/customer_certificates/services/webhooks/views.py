@@ -17,12 +17,18 @@ _Url = Annotated[
         min_length=1,
         max_length=2000,
         pattern=r"^[!-~]+$(?!\n)",
+        extra={"form": "a URL of 1 to 2000 visible ASCII characters"},
         description="Where to POST to; https only in the profile prd.",
         examples=["https://hooks.example.com/certificates"],
     ),
 ]
 _Kinds = Annotated[
-    list[EventType | Literal["*"]],
+    list[
+        Annotated[
+            EventType | Literal["*"],
+            Meta(extra={"form": "an event type like certificate.activated, or *"}),
+        ]
+    ],
     Meta(
         min_length=1,
         max_length=len(EVENT_TYPES) + 1,
@@ -35,6 +41,7 @@ _Description = Annotated[
     Meta(
         max_length=200,
         pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)",
+        extra={"form": "at most 200 characters, without control characters"},
         description="What it is for.",
         examples=["The load balancers"],
     ),

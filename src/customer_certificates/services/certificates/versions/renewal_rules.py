@@ -67,7 +67,7 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
             )
         )
     if findings:
-        raise Invalid("activate_at cannot be accepted; nothing was stored.", errors=findings)
+        raise Invalid("activate_at is invalid; nothing was stored.", errors=findings)
     return at
 
 
@@ -91,6 +91,7 @@ def require_takeover(
     field: str,
     *,
     allowed: bool,
+    subject: str = "The new certificate",
 ) -> None:
     """Raises Conflict if hostnames would be without a working certificate because `new` takes over
     from `present` at `start`, unless that is `allowed`. All `findings` about `new` come with it.
@@ -107,7 +108,7 @@ def require_takeover(
         errors.append(_gap(end, start, field))
     if errors:
         raise Conflict(
-            "The new certificate cannot take over from the present one; nothing was changed.",
+            f"{subject} cannot take over from the present one; nothing was changed.",
             errors=[*errors, *findings],
         )
 
@@ -190,9 +191,9 @@ def _gap(end: datetime, start: datetime, field: str) -> Finding:
     return Finding(
         "present_expires_first",
         field,
-        f"The present certificate is good until {_time(end)}, and the new one takes over at "
-        f"{_time(start)}: nothing would be served in between.",
-        f"Send a certificate that takes over earlier, {_OVERRIDE}",
+        f"The present certificate expires at {_time(end)}, but {_successor(field)} takes over at "
+        f"{_time(start)}. Nothing would be served in between.",
+        f"Choose a certificate that takes over earlier, {_OVERRIDE}",
     )
 
 
@@ -200,9 +201,13 @@ def _lost(name: str, field: str) -> Finding:
     return Finding(
         "hostnames_lost",
         field,
-        f"{name} is a name of the present certificate, and not of the new one.",
-        f"Send a certificate for all of them, {_OVERRIDE}",
+        f"{name} is a hostname of the present certificate, but not of {_successor(field)}.",
+        f"Choose a certificate with all hostnames, {_OVERRIDE}",
     )
+
+
+def _successor(field: str) -> str:
+    return "that version" if field == "version" else "the new certificate"
 
 
 def _time(at: datetime) -> str:

@@ -183,6 +183,7 @@ class Versions:
                         msgspec.json.decode(content["findings"], type=list[Finding]),
                         "activate_at" if activation else "version",
                         allowed=wanted.allow_lost_hostnames,
+                        subject=f"Version {wanted.version}",
                     )
                     require_pending_keeps(certificate, content, allowed=wanted.allow_lost_hostnames)
                     content["updated_at"] = now

@@ -1,0 +1,35 @@
+"""W3C Trace Context: the trace that a request belongs to, and its events and deliveries.
+
+Each thread carries out one request at a time, so the span of the request is known to the thread.
+Only `traceparent` is passed on. `tracestate` may have data of other systems, so it is ignored.
+"""
+
+import re
+from contextvars import ContextVar
+from random import getrandbits
+
+# The version, the trace, the span of the caller, the flags; a later version may have more.
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_SAMPLED = 1
+_span: ContextVar[str | None] = ContextVar("span", default=None)
+
+
+def child_of(traceparent: str | None) -> str | None:
+    """Returns the traceparent of a new span below `traceparent`; None if that is not valid."""
+    found = _TRACEPARENT.fullmatch(traceparent or "")
+    if not found:
+        return None
+    version, trace, parent, flags, more = found.groups()
+    if version == "ff" or (version == "00" and more) or not int(trace, 16) or not int(parent, 16):
+        return None
+    return f"00-{trace}-{getrandbits(64) or 1:016x}-{int(flags, 16) & _SAMPLED:02x}"
+
+
+def set_span(traceparent: str | None) -> None:
+    """Makes this the span of the request that the thread carries out; None: there is none."""
+    _span.set(traceparent)
+
+
+def span() -> str | None:
+    """Returns the traceparent of the request that the thread carries out, if it has one."""
+    return _span.get()

@@ -1,0 +1,241 @@
+"""Error messages for fields of a body: the field, the value that was sent, and a valid one."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.inspect import (
+    BoolType,
+    DateTimeType,
+    IntType,
+    ListType,
+    LiteralType,
+    Metadata,
+    NoneType,
+    StrType,
+    StructType,
+    Type,
+    UnionType,
+    type_info,
+)
+
+from ..errors import Finding
+from .known_names import did_you_mean, shown
+
+# A message never repeats them: they are secrets, or files that may hold some.
+_SECRET = frozenset(["password", "passphrase", "private_key", "pkcs12", "body", "chain"])
+_PEM = "-----BEGIN"
+_PLACE = re.compile(r" - at `\$(.*)`$")
+_STEP = re.compile(r"\[(\d+)\]|\.(\w+)")
+_MOST_NAMED = 5
+# A longer one may be a key in the wrong field.
+_LONGEST_SHOWN = 40
+
+
+def field_finding(name: str, kind: Any, raw: bytes, message: str) -> Finding:
+    """The finding for the field `name` of the type `kind`, whose JSON is `raw`.
+
+    `message` is msgspec's. Only its end is used: where in the value the error is.
+    """
+    place = _PLACE.search(message)
+    steps = _STEP.findall(place[1] if place else "")
+    of: Type = type_info(kind)
+    example = _example(of)
+    value = _value(raw)
+    path = name
+    for index, attribute in steps:
+        of, value, path = _inner(of, value, path, index, attribute)
+        example = _example(of)
+    code = "invalid_value" if _has_right_type(of, value) else "wrong_type"
+    return Finding(code, name, _detail(of, value, path), _hint(path, example))
+
+
+def received(value: Any, name: str = "") -> str:
+    """A few words for a value of JSON; the value itself, if it is short and no secret."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            number = msgspec.json.encode(value).decode() if abs(value) < 2**53 else ""
+            return f"the number {number}" if 0 < len(number) <= 20 else "a number"
+        case str() if not value:
+            return "an empty string"
+        case str() if name in _SECRET or len(value) > _LONGEST_SHOWN or value.startswith(_PEM):
+            return f"a string of {_counted(len(value), 'character')}"
+        case str():
+            return shown(value)
+        case list():
+            return f"a list of {_counted(len(value), 'item')}" if value else "an empty list"
+        case dict():
+            return "an object"
+    return "a value that cannot be read"
+
+
+def example_hint(name: str, kind: Any) -> str:
+    """A valid value of the field `name` of the type `kind`, for a hint."""
+    return _hint(name, _example(type_info(kind)))
+
+
+def _value(raw: bytes) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except ValueError:
+        return ...
+
+
+def _inner(of: Type, value: Any, path: str, index: str, attribute: str) -> tuple[Type, Any, str]:
+    """The type, the value and the path of one item of a list, or of one member of an object."""
+    for one in _alternatives(of):
+        if index and isinstance(one, ListType) and isinstance(value, list):
+            return one.item_type, value[int(index)], f"{path}[{index}]"
+        if attribute and isinstance(one, StructType) and isinstance(value, dict):
+            fields = {field.encode_name: field.type for field in one.fields}
+            return fields[attribute], value.get(attribute), f"{path}.{attribute}"
+    return of, value, path
+
+
+def _detail(of: Type, value: Any, path: str) -> str:
+    for one in _alternatives(of):
+        if isinstance(one, StructType) and isinstance(value, dict):
+            return " ".join(_members(one, value, path))
+    name = re.split(r"[.\[]", path)[0]
+    sent = received(value, name)
+    literals = [
+        str(literal)
+        for one in _alternatives(of)
+        if isinstance(one, LiteralType)
+        for literal in one.values
+    ]
+    question = did_you_mean(value, literals) if isinstance(value, str) else ""
+    return f"{path} must be {_requirement(of)}; got {sent}.{question}"
+
+
+def _members(of: StructType, value: dict[str, Any], path: str) -> Iterator[str]:
+    """Sentences about missing and unknown members of an object."""
+    known = {field.encode_name: field.required for field in of.fields}
+    for name, is_required in known.items():
+        if is_required and name not in value:
+            yield f"{path}.{name} is missing."
+    for name in list(value)[: len(known) + 1]:
+        if name not in known:
+            yield f"There is no field {shown(name)} in {path}.{did_you_mean(name, known)}"
+
+
+def _hint(path: str, example: Any) -> str:
+    if example is None:
+        return "See /docs for an example."
+    text = msgspec.json.encode(example).decode()
+    if path.isidentifier():
+        text = f'{{"{path}": {text}}}'
+    return f"Example: {text}" if len(text) <= 120 else "See /docs for an example."
+
+
+def _requirement(of: Type) -> str:
+    """A description of valid values."""
+    if form := _extra(of):
+        return form
+    alternatives = _alternatives(of)
+    words = _any_of(_words(one) for one in alternatives if not isinstance(one, NoneType))
+    has_null = any(isinstance(one, NoneType) for one in alternatives)
+    return f"{words}, or null" if has_null else words
+
+
+def _words(of: Type) -> str:
+    match of:
+        case NoneType():
+            return "null"
+        case BoolType():
+            return "true or false"
+        case IntType(ge=least, le=most):
+            return f"a whole number from {least} to {most}"
+        case StrType(min_length=least, max_length=most):
+            return f"a string{_range(least or 0, most, 'character')}"
+        case ListType(min_length=least, max_length=most, item_type=item):
+            kinds = f" (each {_requirement(item)})" if not isinstance(item, StructType) else ""
+            return f"a list{_range(least or 0, most, 'item')}{kinds}"
+        case LiteralType(values=values):
+            return _any_of([str(value) for value in values])
+        case DateTimeType():
+            return "a time with a time zone (RFC 3339)"
+    return "an object"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _range(least: int, most: int | None, noun: str) -> str:
+    if most is None:
+        return f" of at least {_counted(least, noun)}" if least else ""
+    return f" of {least} to {most} {noun}s" if least else f" of at most {most} {noun}s"
+
+
+def _any_of(words: Iterable[str]) -> str:
+    named = list(words)
+    if len(named) > 2 * _MOST_NAMED:
+        named = [*named[:_MOST_NAMED], f"one of {len(named) - _MOST_NAMED} others"]
+    return " or ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
+
+
+def _has_right_type(of: Type, value: Any) -> bool:
+    """Whether JSON's type of the value is that of one of the alternatives."""
+    return any(_matches(one, value) for one in _alternatives(of))
+
+
+def _matches(of: Type, value: Any) -> bool:
+    match of:
+        case NoneType():
+            return value is None
+        case BoolType():
+            return isinstance(value, bool)
+        case IntType():
+            return isinstance(value, int) and not isinstance(value, bool)
+        case StrType() | LiteralType() | DateTimeType():
+            return isinstance(value, str)
+        case ListType():
+            return isinstance(value, list)
+    return isinstance(value, dict)
+
+
+def _alternatives(of: Type) -> Sequence[Type]:
+    """The types of a union, or the type itself; without what is said about them."""
+    while isinstance(of, Metadata):
+        of = of.type
+    if isinstance(of, UnionType):
+        return [inner for one in of.types for inner in _alternatives(one)]
+    return [of]
+
+
+def _extra(of: Type) -> str:
+    """`Meta(extra={"form": …})` of a type, or of the only alternative to null."""
+    while isinstance(of, Metadata):
+        if of.extra and "form" in of.extra:
+            return str(of.extra["form"])
+        of = of.type
+    if isinstance(of, UnionType):
+        forms = [form for one in of.types if (form := _extra(one))]
+        has_null = any(isinstance(one, NoneType) for one in of.types)
+        return f"{forms[0]}, or null" if len(forms) == 1 and has_null else ""
+    return ""
+
+
+def _example(of: Type) -> Any:
+    while isinstance(of, Metadata):
+        examples = (of.extra_json_schema or {}).get("examples")
+        if examples:
+            if examples[0] is not None:
+                return examples[0]
+            break
+        of = of.type
+    for one in _alternatives(of):
+        match one:
+            case BoolType():
+                return True
+            case IntType(ge=least):
+                return max(least or 0, 1)
+            case LiteralType(values=values):
+                return values[0]
+    return None

@@ -62,7 +62,7 @@ def test_the_first_token_opens_the_service(production: dict[str, str], tmp_path:
         folder = write(tmp_path / "site", {"cert.pem": pair.body, "key.pem": pair.key_pem})
         command = f"import {folder} --user {user.json()['id']} --server {service.url}"
         refused = run(command, {})
-        assert (refused.returncode, "Send a token" in refused.stderr) == (1, True)
+        assert (refused.returncode, "A token is missing" in refused.stderr) == (1, True)
         imported = run(f"{command} --token-file {tmp_path / 'token'}", {})
         assert imported.returncode == 0, imported.stderr
     said = (tmp_path / "log").read_text()

@@ -13,9 +13,9 @@ import certifi
 import httpx
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from customer_certificates.gateways.sandbox.pool import Children
+from customer_certificates.gateways.sandbox.pool import SandboxPool
 from customer_certificates.pki.examination import Examiner, Request, encode
-from customer_certificates.pki.submission import Material
+from customer_certificates.pki.submission import Submission
 from tests import hostile
 from tests.factories import a_pair
 from tests.pki import authority
@@ -35,7 +35,7 @@ def cost(rounds: int) -> str:
     examination itself."""
     lines = []
     for title, most, request, roots in _sound_uploads():
-        children = Children(Examiner, roots, size=2, count=lambda _: None)
+        children = SandboxPool(Examiner, roots, size=2, count=lambda _: None)
         examiner = Examiner(roots)
         children.run(request)
         there, here = list[float](), list[float]()
@@ -55,7 +55,7 @@ def _sound_uploads() -> Iterator[tuple[str, float, bytes, bytes]]:
     public = Path(certifi.where()).read_bytes()
     for kind, most in {"P-256": 0.6, "RSA-2048": 3.0}.items():
         pair = a_pair(key=kind)
-        material = Material(body=pair.body, private_key=pair.key_pem)
+        material = Submission(body=pair.body, private_key=pair.key_pem)
         yield kind, most, encode(Request(material, datetime.now(UTC))), public
     issued = [
         authority.issue("www.example.com", "Issuing", hostnames=["www.example.com"]),
@@ -66,7 +66,7 @@ def _sound_uploads() -> Iterator[tuple[str, float, bytes, bytes]]:
     key = authority.ec_key("www.example.com").private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
-    material = Material(body=(leaf + issuing).decode(), private_key=key)
+    material = Submission(body=(leaf + issuing).decode(), private_key=key)
     title = "P-256 with its chain to a public root"
     yield title, 0.6, encode(Request(material, authority.NOW)), root
 

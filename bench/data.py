@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from customer_certificates.crypto.seal import seal
-from customer_certificates.crypto.sealed_format import DataKey, Place
+from customer_certificates.crypto.sealed_format import DataKey, KeyContext
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.gateways.master_keys import file
 from customer_certificates.services.keys.data_keys import associated_of
@@ -109,7 +109,7 @@ def add_data_keys(
 
 def seal_for(user: int, certificate: int, key: Secret) -> bytes:
     """The private key of `certificate`, sealed with its user's data key."""
-    return seal(Secret(_PAIR.key_der), DataKey(1, key), Place(user, certificate, 1))
+    return seal(Secret(_PAIR.key_der), DataKey(1, key), KeyContext(user, certificate, 1))
 
 
 def columns_of(connection: psycopg.Connection, table: str) -> set[str]:

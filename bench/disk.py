@@ -84,7 +84,7 @@ def sizes(
         before = _measure(connection)
         own = folder / name
         own.mkdir()
-        service = services.start_ours(own, database, cache, {"CC_ROOTS": str(roots)}, revision)
+        service = services.start_ours(own, database, cache, {"CC_CA_BUNDLE": str(roots)}, revision)
         try:
             _upload(service.url, authority.uploads(number), users)
         finally:

@@ -10,10 +10,10 @@ from typing import Any
 import certifi
 import sqlalchemy as sa
 
-from customer_certificates.gateways.database import Call, Database
+from customer_certificates.gateways.database import BoundStatement, Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.sandbox.pool import Children
+from customer_certificates.gateways.sandbox.pool import SandboxPool
 from customer_certificates.models import Delivery
 from customer_certificates.pki.examination import Examiner
 from customer_certificates.pki.names.policy import NamePolicy
@@ -21,26 +21,26 @@ from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.intermediates import Intermediates
 from customer_certificates.services.certificates.requests import Activation
 from customer_certificates.services.certificates.service import Certificates
-from customer_certificates.services.certificates.validation import Inspection
+from customer_certificates.services.certificates.validation import Validation
 from customer_certificates.services.events.log import Events
 from customer_certificates.services.hostnames.changes import OwnershipRules
 from customer_certificates.services.hostnames.ownership import Hostnames
 from customer_certificates.services.keys.data_keys import DataKeys
 from customer_certificates.services.keys.private_keys import PrivateKeys
-from customer_certificates.services.principal import Caller
+from customer_certificates.services.principal import Principal
 from customer_certificates.services.revisions import Revisions
 from tests.tables import add_certificates, add_users
 
 from .clock import now
 
-_CALLER = Caller("open", "bench", "127.0.0.1")
+_CALLER = Principal("open", "bench", "127.0.0.1")
 _AT_ONCE = 50
 # Whose certificates, and through which use cases.
 _Case = tuple[Certificates, int, list[int]]
 
 
 class _NoEvents(Events):
-    def calls(self, *_given: Any, **_named: Any) -> list[Call]:
+    def calls(self, *_given: Any, **_named: Any) -> list[BoundStatement]:
         return []
 
 
@@ -83,9 +83,9 @@ def _add_certificates(engine: sa.Engine, user_id: int) -> list[int]:
 
 
 @contextmanager
-def _examiners() -> Iterator[Children]:
+def _examiners() -> Iterator[SandboxPool]:
     roots = Path(certifi.where()).read_bytes()
-    children = Children(Examiner, roots, size=1, count=Metrics(None).child_ended)
+    children = SandboxPool(Examiner, roots, size=1, count=Metrics(None).child_ended)
     try:
         yield children
     finally:
@@ -93,12 +93,12 @@ def _examiners() -> Iterator[Children]:
 
 
 def _certificates(
-    database: Database, master_keys: MasterKeys, children: Children, events: Events
+    database: Database, master_keys: MasterKeys, children: SandboxPool, events: Events
 ) -> Certificates:
     intermediates = Intermediates(database)
     return Certificates(
         database,
-        Inspection(children, intermediates, now, enforce=False),
+        Validation(children, intermediates, now, enforce=False),
         intermediates,
         Hostnames(database, now, OwnershipRules(NamePolicy(), proof_required=False)),
         Revisions(database, now),

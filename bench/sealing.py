@@ -6,7 +6,7 @@ from functools import partial
 from statistics import median
 
 from customer_certificates.crypto.seal import seal
-from customer_certificates.crypto.sealed_format import DataKey, Place
+from customer_certificates.crypto.sealed_format import DataKey, KeyContext
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.crypto.unseal import unseal
 from tests.factories import a_pair
@@ -16,7 +16,7 @@ _CALLS = 2000
 
 def cost(rounds: int) -> str:
     """Microseconds for a key of each kind, as medians."""
-    data_key, place = DataKey(1, Secret(bytes(32))), Place(1, 2, 3)
+    data_key, place = DataKey(1, Secret(bytes(32))), KeyContext(1, 2, 3)
     lines = []
     for kind in ("P-256", "RSA-2048"):
         key = Secret(a_pair(key=kind).key_der)

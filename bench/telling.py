@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from customer_certificates.composition import Services
 from customer_certificates.config import Config
-from customer_certificates.gateways.database import Call, Database, migration_engine
+from customer_certificates.gateways.database import BoundStatement, Database, migration_engine
 from customer_certificates.gateways.database.schema import migrate
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import Webhook
@@ -155,12 +155,12 @@ def _record(
 ) -> None:
     """Records `number` events of one user, in one transaction."""
     user_id = users[place // number % len(users)]
-    calls: list[Call] = []
+    calls: list[BoundStatement] = []
     for one in range(place, place + number):
         certificate_id = user_id * _CERTIFICATES + one % _CERTIFICATES
         state = CertificateState(certificate_id, 1, True, '["www.example.com"]', now(), "f" * 64)
         calls += events.calls("certificate.activated", user_id, state)
-    database.run_together(user_id, *calls)
+    database.run_pipeline(user_id, *calls)
 
 
 def _wait(engine: sa.Engine) -> None:

@@ -25,7 +25,7 @@ from customer_certificates.services.certificates.listing import CertificateFilte
 from customer_certificates.services.certificates.service import Certificates
 from customer_certificates.services.certificates.versions.service import Versions
 from customer_certificates.services.etags import Tags, tag_of_revision
-from customer_certificates.services.principal import Caller, KnownUser
+from customer_certificates.services.principal import Principal, UserSnapshot
 from customer_certificates.services.users.users import Users
 
 _HOLD_SECONDS = 0.03
@@ -196,7 +196,7 @@ class PagesListing(Listing):
         user_id: int,
         wanted: CertificateFilter,
         known: Tags,
-        about: KnownUser | None = None,
+        about: UserSnapshot | None = None,
     ) -> tuple[str, Page | None]:
         def load() -> Found:
             tag, page = super(PagesListing, self).page(user_id, wanted, Tags())
@@ -216,7 +216,7 @@ class RowsFirstListing(Listing):
         user_id: int,
         wanted: CertificateFilter,
         known: Tags,
-        about: KnownUser | None = None,
+        about: UserSnapshot | None = None,
     ) -> tuple[str, Page | None]:
         tag = tag_of_revision(self._revisions.current(user_id))
         if known.admit(tag):
@@ -236,7 +236,7 @@ def _writing(kind: Any, *names: str) -> Any:
     """`kind` with methods that tell `UserPages` of a user's write."""
 
     def telling(name: str) -> Callable[..., Any]:
-        def tell(self: Any, caller: Caller, user_id: int, *more: Any, **named: Any) -> Any:
+        def tell(self: Any, caller: Principal, user_id: int, *more: Any, **named: Any) -> Any:
             UserPages.current.before_write(user_id)
             done = getattr(kind, name)(self, caller, user_id, *more, **named)
             UserPages.current.count_write(user_id)
@@ -296,7 +296,7 @@ def serve() -> None:
     changed: dict[str, Any] = {}
     if name in _USER_PAGES:
         changed = {
-            "Pages": _USER_PAGES[name],
+            "PageCache": _USER_PAGES[name],
             "Listing": PagesListing,
             "Certificates": _writing(Certificates, "upload", "set_active", "delete"),
             "Versions": _writing(Versions, "replace"),

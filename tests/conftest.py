@@ -21,7 +21,7 @@ from customer_certificates.gateways.database import Database, sqlite
 from customer_certificates.gateways.database.schema import migrate
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.sandbox.pool import Children
+from customer_certificates.gateways.sandbox.pool import SandboxPool
 from customer_certificates.pki.examination import Examiner
 
 from .dns_server import DnsServer, knot_program, start_knot
@@ -350,9 +350,9 @@ def master_keys(backend: Backend) -> MasterKeys:
 
 
 @pytest.fixture(scope="session")
-def children() -> Iterator[Children]:
+def children() -> Iterator[SandboxPool]:
     """What examines uploads, for what is tested without HTTP."""
-    children = Children(
+    children = SandboxPool(
         Examiner, Path(certifi.where()).read_bytes(), size=2, count=Metrics(None).child_ended
     )
     yield children

@@ -31,15 +31,15 @@ def open_blob(
     ).digest()
     if not hmac.compare_digest(commitment, expected):
         raise ValueError("another key or place")
-    associated = b"cc/private-key/v1" + ids + blob[:57]
-    return AESGCM(record_key).decrypt(bytes(12), ciphertext, associated)
+    aad = b"cc/private-key/v1" + ids + blob[:57]
+    return AESGCM(record_key).decrypt(bytes(12), ciphertext, aad)
 
 
 def unwrap_with_file(master_key: Path, wrapped: bytes, user_id: int, version: int) -> bytes:
     """The data key that a master key in a file has wrapped."""
     key = base64.b64decode(master_key.read_text().partition(":")[2])
-    associated = b"cc/data-key/v1" + user_id.to_bytes(8) + version.to_bytes(4)
-    return AESGCM(key).decrypt(wrapped[:12], wrapped[12:], associated)
+    aad = b"cc/data-key/v1" + user_id.to_bytes(8) + version.to_bytes(4)
+    return AESGCM(key).decrypt(wrapped[:12], wrapped[12:], aad)
 
 
 def open_all(engine: sa.Engine, master_key: Path) -> dict[tuple[int, int], bytes]:

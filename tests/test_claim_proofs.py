@@ -44,7 +44,7 @@ def settings(empty: Empty, tmp_path: Path) -> dict[str, str]:
     roots.write_text(pem(an_authority("Root", "Root", **LONG)))
     return {
         **empty.settings,
-        "CC_ROOTS": str(roots),
+        "CC_CA_BUNDLE": str(roots),
         "CC_PRIVATE_ROOTS_PROVE_NAMES": "true",
         "CC_UPLOAD_CHECKS": "report",
     }

@@ -130,9 +130,9 @@ def test_the_address_is_one_that_a_person_can_open(host: str, address: str) -> N
 )
 def test_a_proxy_is_no_terminator_by_its_address(terminators: str, proxies: str) -> None:
     with pytest.raises(ConfigError, match="CC_TERMINATOR_PEERS"):
-        Config.from_environ({"CC_TERMINATOR_PEERS": terminators, "CC_BEHIND_PROXY": proxies})
+        Config.from_environ({"CC_TERMINATOR_PEERS": terminators, "CC_TRUSTED_PROXIES": proxies})
 
-    Config.from_environ({"CC_TERMINATOR_PEERS": "192.0.2.0/24", "CC_BEHIND_PROXY": proxies})
+    Config.from_environ({"CC_TERMINATOR_PEERS": "192.0.2.0/24", "CC_TRUSTED_PROXIES": proxies})
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_a_proxy_is_no_terminator_by_its_address(terminators: str, proxies: str)
         ("CC_DATABASE_URL", "sqlite:///:memory:"),
         ("CC_DATABASE_URL", "hunter2"),
         ("CC_CACHE_URL", "memcached://hunter2"),
-        ("CC_TRUSTED_PEERS", "10.0.0.1/8"),
-        ("CC_TRUSTED_PEERS", "everybody"),
+        ("CC_ALLOWED_CLIENTS", "10.0.0.1/8"),
+        ("CC_ALLOWED_CLIENTS", "everybody"),
         ("CC_TERMINATOR_PEERS", "10.0.0.1/8"),
         ("CC_TOKEN_IN_PATH", "yes"),
         ("CC_PROBE_ADDRESSES", "edge-1=10.1.2.3:99999"),
@@ -231,7 +231,7 @@ PRODUCTION = {
         {"CC_HOST": "localhost"},
         {"CC_HOST": "::1"},
         {"CC_HOST": "0.0.0.0", "CC_TLS_CERTIFICATE": "/c.pem", "CC_TLS_KEY": "/k.pem"},
-        {"CC_HOST": "0.0.0.0", "CC_BEHIND_PROXY": "10.1.2.3"},
+        {"CC_HOST": "0.0.0.0", "CC_TRUSTED_PROXIES": "10.1.2.3"},
     ],
 )
 def test_production_starts_with_what_it_needs(more: dict[str, str]) -> None:
@@ -357,17 +357,20 @@ def test_letters_need_a_server_and_a_sender(given: dict[str, str]) -> None:
 
 def test_webhooks_lead_to_this_machine_where_it_is_served_alone() -> None:
     def allowed(**settings: str) -> list[str]:
-        return [str(network) for network in Config.from_environ(settings).webhook_allowed]
+        return [str(network) for network in Config.from_environ(settings).webhook_allowed_networks]
 
     assert allowed() == ["127.0.0.0/8", "::1/128"]
-    assert allowed(CC_WEBHOOK_ALLOWED="10.1.0.0/16, fd00::/8") == ["10.1.0.0/16", "fd00::/8"]
+    assert allowed(CC_WEBHOOK_ALLOWED_NETWORKS="10.1.0.0/16, fd00::/8") == [
+        "10.1.0.0/16",
+        "fd00::/8",
+    ]
     assert allowed(**PRODUCTION) == []
-    with pytest.raises(ConfigError, match="CC_WEBHOOK_ALLOWED"):
-        allowed(CC_WEBHOOK_ALLOWED="internal")
+    with pytest.raises(ConfigError, match="CC_WEBHOOK_ALLOWED_NETWORKS"):
+        allowed(CC_WEBHOOK_ALLOWED_NETWORKS="internal")
 
 
 def test_the_service_s_own_addresses_are_known() -> None:
-    config = Config.from_environ({"CC_HOST": "192.0.2.7", "CC_BEHIND_PROXY": "198.51.100.0/24"})
+    config = Config.from_environ({"CC_HOST": "192.0.2.7", "CC_TRUSTED_PROXIES": "198.51.100.0/24"})
 
     assert [str(one) for one in config.own_addresses] == ["192.0.2.7/32", "198.51.100.0/24"]
 

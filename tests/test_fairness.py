@@ -47,7 +47,7 @@ def _closed_service(backend: Backend, folder: Path) -> Iterator[Service]:
         "CC_ENV": "prd",
         "CC_UPLOAD_CHECKS": "report",
         "CC_HOSTNAME_PROOF": "preferred",
-        "CC_BEHIND_PROXY": "127.0.0.1",
+        "CC_TRUSTED_PROXIES": "127.0.0.1",
         "CC_REGISTRATION": "open",
         "CC_WORKERS": "1",
     }

@@ -67,7 +67,7 @@ def test_behind_a_proxy_only_what_came_over_https_is_answered(tmp_path: Path) ->
         "CC_DATA_DIR": str(tmp_path),
         "CC_DATABASE_URL": database,
         "CC_MASTER_KEY": f"file:{key}",
-        "CC_BEHIND_PROXY": "127.0.0.1",
+        "CC_TRUSTED_PROXIES": "127.0.0.1",
     }
     service = Service(settings, tmp_path / "service.log")
     try:

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.gateways.files.file_locks import HeldNames
-from customer_certificates.models import KeptAnswer
+from customer_certificates.gateways.files.file_locks import FileLocks
+from customer_certificates.models import IdempotencyRecord
 
 from .conftest import Backend
 from .factories import a_user, an_upload
@@ -55,7 +55,7 @@ def running(backend: Backend, name: str) -> Iterator[None]:
             yield
     else:
         file = sa.make_url(backend.owner_url).database
-        let_go = HeldNames(Path(f"{file}-running")).hold(name, 0)
+        let_go = FileLocks(Path(f"{file}-running")).hold(name, 0)
         assert let_go
         yield
         let_go()
@@ -171,7 +171,7 @@ def test_a_worker_is_killed_in_the_middle_and_nothing_is_left_running(
                 with pytest.raises(httpx.TransportError):
                     lost.result()
         with engine.connect() as connection:
-            assert connection.execute(sa.select(KeptAnswer.__table__)).all() == []
+            assert connection.execute(sa.select(IdempotencyRecord.__table__)).all() == []
         with service.client() as client:
             until(lambda: answers(client))
             done = client.post(path, json=an_upload(), headers=key)

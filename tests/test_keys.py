@@ -16,7 +16,7 @@ from customer_certificates.config import Config
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.gateways.master_keys import MasterKeys, make, open_master_keys
 from customer_certificates.maintenance.keys import rewrap
-from customer_certificates.models import UserKey
+from customer_certificates.models import UserDataKey
 from customer_certificates.services.keys.data_keys import associated_of
 
 from .conftest import Backend, StoredKeys
@@ -43,13 +43,13 @@ def new(tmp_path: Path, backend: Backend) -> dict[str, str]:
     return {
         **backend.settings,
         "CC_MASTER_KEY": f"file:{tmp_path / 'new'}",
-        "CC_MASTER_KEYS_RETIRING": f"file:{backend.config().master_key.where}",
+        "CC_PREVIOUS_MASTER_KEYS": f"file:{backend.config().master_key.where}",
     }
 
 
 def keys_of(backend: Backend, settings: dict[str, str]) -> MasterKeys:
     config = backend.config(**settings)
-    return open_master_keys(config.master_key, config.master_keys_retiring, None)
+    return open_master_keys(config.master_key, config.previous_master_keys, None)
 
 
 def fill(engine: sa.Engine, old: MasterKeys, number: int) -> dict[int, bytes]:
@@ -66,7 +66,7 @@ def fill(engine: sa.Engine, old: MasterKeys, number: int) -> dict[int, bytes]:
         for user_id, key in plain.items()
     ]
     with engine.begin() as connection:
-        connection.execute(sa.insert(UserKey), rows)
+        connection.execute(sa.insert(UserDataKey), rows)
     return plain
 
 
@@ -87,7 +87,7 @@ def _rewrap_some() -> None:
 
 def rewrapped(engine: sa.Engine, keys: MasterKeys) -> int:
     """How many data keys the current master key wraps by now."""
-    of_current = sa.select(sa.func.count()).where(UserKey.master_key_id == keys.current.id)
+    of_current = sa.select(sa.func.count()).where(UserDataKey.master_key_id == keys.current.id)
     with engine.connect() as connection:
         return connection.execute(of_current).scalar_one()
 
@@ -111,7 +111,7 @@ def test_all_data_keys_are_taken_to_another_master_key(
     done_now, _, to_do = ended.stderr.splitlines()[-1].partition(" of ")
     assert int(done_now) == int(to_do) == number - _BEFORE_THE_KILL
     assert number_in_audit(engine, "keys.rewrap") == number
-    without_old = {**new, "CC_MASTER_KEYS_RETIRING": ""}
+    without_old = {**new, "CC_PREVIOUS_MASTER_KEYS": ""}
     status = run("keys status", without_old)
     assert (status.returncode, status.stdout) == (0, f"{number} {keys.current.id} (current)\n")
     for user_id, version, wrapped, _, _ in dump(engine)["user_keys"]:
@@ -195,7 +195,7 @@ def test_data_keys_of_a_master_key_that_is_not_given_are_named(
     backend: Backend, engine: sa.Engine, master_keys: MasterKeys, new: dict[str, str], command: str
 ) -> None:
     fill(engine, master_keys, 1)
-    ended = run(command, {**new, "CC_MASTER_KEYS_RETIRING": "", "CC_PORT": "1"})
+    ended = run(command, {**new, "CC_PREVIOUS_MASTER_KEYS": "", "CC_PORT": "1"})
 
     if command == "migrate":
         assert ended.returncode == 0, ended.stderr
@@ -203,7 +203,7 @@ def test_data_keys_of_a_master_key_that_is_not_given_are_named(
         assert ended.returncode == 2
         assert len(ended.stderr.splitlines()) == (2 if command == "keys rewrap" else 1)
         assert master_keys.current.id in ended.stderr
-        assert "CC_MASTER_KEYS_RETIRING" in ended.stderr
+        assert "CC_PREVIOUS_MASTER_KEYS" in ended.stderr
 
 
 @pytest.mark.one_backend

@@ -228,7 +228,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
         ("CC_CACHE_URL", {"CC_CACHE_URL": "redis://h/hunter2"}),
         ("CC_CACHE_URL", {"CC_CACHE_URL": "redis://:hunter2@[h/0"}),
         ("CC_CACHE_URL_FILE", {"CC_CACHE_URL": "redis://h", "CC_CACHE_URL_FILE": str(url)}),
-        ("CC_TRUSTED_PEERS", {"CC_TRUSTED_PEERS": "everybody"}),
+        ("CC_ALLOWED_CLIENTS", {"CC_ALLOWED_CLIENTS": "everybody"}),
     ]
     with ThreadPoolExecutor(2) as threads:
         all_ended = list(

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from customer_certificates.crypto import token_format
 from customer_certificates.gateways.database import migration_engine, shown_url
-from customer_certificates.gateways.database.modes import ModeError, enter_mode
+from customer_certificates.gateways.database.modes import ModeError, require_auth_mode
 from customer_certificates.models import ServiceLatch, ServiceSecret
 
 from .client.trees import write
@@ -145,7 +145,7 @@ def test_the_role_of_the_service_cannot_change_the_secret_of_the_database(
 
 
 def _enter(backend: Backend, *, asks_credentials: bool) -> None:
-    enter_mode(backend.database_url, asks_credentials=asks_credentials, now=NOW)
+    require_auth_mode(backend.database_url, asks_credentials=asks_credentials, now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_no_command_that_has_keys_in_its_hands_can_be_dumped(
         settings = {
             **backend.settings,
             "CC_MASTER_KEY": address,
-            "CC_MASTER_KEYS_RETIRING": f"file:{backend.config().master_key.where}",
+            "CC_PREVIOUS_MASTER_KEYS": f"file:{backend.config().master_key.where}",
             "CC_TRANSIT_TOKEN": "nobodys",
         }
         process = subprocess.Popen(

@@ -414,7 +414,7 @@ def test_only_the_owner_of_a_hostname_is_served(
     roots = tmp_path / "roots.pem"
     roots.write_text(pem(authority.an_authority("Root", "Root")))
     config = backend.config(
-        CC_ROOTS=str(roots), CC_UPLOAD_CHECKS="report", CC_PRIVATE_ROOTS_PROVE_NAMES="true"
+        CC_CA_BUNDLE=str(roots), CC_UPLOAD_CHECKS="report", CC_PRIVATE_ROOTS_PROVE_NAMES="true"
     )
     app = create_app(config, now=lambda: moment[0])
     client = TestClient(app, headers={"Host": "localhost:9000"})

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from customer_certificates import cli
 from customer_certificates.gateways.database import Database, migration_engine
-from customer_certificates.gateways.database.schema import SchemaError, overwrite_freed
+from customer_certificates.gateways.database.schema import SchemaError, vacuum_key_tables
 from customer_certificates.maintenance import keys
 from customer_certificates.models import NEVER
 
@@ -263,7 +263,7 @@ def test_statistics_keep_no_key(older: Older, backend: Backend) -> None:
     with snapshot(older.engine):
         older.database.alembic("upgrade", "head")
         with pytest.raises(SchemaError, match="an older transaction is open"):
-            overwrite_freed(older.database.url, patience=lambda _: None)
+            vacuum_key_tables(older.database.url, patience=lambda _: None)
     ended = run("migrate", older.settings)
 
     assert ended.returncode == 0, ended.stderr

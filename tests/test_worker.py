@@ -106,7 +106,7 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     receiver.answer = failing(0.3)
     users = add_users(engine, 5)
     add_webhook(engine, None, url=receiver.url, configured=True)
-    settings = {"CC_NOTIFY_URL": receiver.url, "CC_NOTIFY_SECRET": "whsec_" + "c2VjcmV0" * 4}
+    settings = {"CC_WEBHOOK_URL": receiver.url, "CC_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 4}
     recorded = Flag()
 
     def record() -> None:
@@ -118,7 +118,7 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
             calls = events.calls("certificate.replaced", user_id, state)
             with database.begin(user_id) as session:
                 session.get(User, user_id, with_for_update=True)
-                session.run_together(*calls)
+                session.run_pipeline(*calls)
         recorded.set()
 
     recording = Thread(target=record)
@@ -203,7 +203,7 @@ def test_a_worker_by_itself_counts_and_drains(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:
     port = free_port()
-    settings = {"CC_NOTIFY_URL": receiver.url, "CC_NOTIFY_SECRET": "whsec_" + "c2VjcmV0" * 4}
+    settings = {"CC_WEBHOOK_URL": receiver.url, "CC_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 4}
     metrics = {"CC_METRICS_PORT": str(port)}
     worker = Worker(backend, tmp_path / "log", **settings, **metrics)
     try:

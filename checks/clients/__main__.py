@@ -16,7 +16,7 @@ from pathlib import Path
 
 from customer_certificates.pki.chain.completion import Roots
 from customer_certificates.pki.examination import examine
-from customer_certificates.pki.submission import Material
+from customer_certificates.pki.submission import Submission
 from tests.corpus.keys import pkcs8
 from tests.differential.generator import pem
 
@@ -62,7 +62,7 @@ def _table(
 
 def _findings(variant: Variant) -> str:
     """The service's findings, without the one about the private root."""
-    material = Material(
+    material = Submission(
         body="".join(map(pem, (*variant.chain, ROOT.certificate))), private_key=pkcs8(variant.key)
     )
     found = examine(material, datetime.now(UTC), Roots([])).findings

@@ -11,14 +11,14 @@ from .config import Config
 from .errors import Refusal
 from .gateways.database import modes
 from .gateways.request_lines import RequestLines
-from .middleware.access_log import RequestLog
+from .middleware.access_log import AccessLog
 from .middleware.authentication import Authenticated
-from .middleware.client_address import Peer
+from .middleware.client_address import ClientAddress
 from .middleware.idempotency import Idempotency
 from .middleware.json_only import JsonOnly
-from .middleware.loopback_only import OpenMode
+from .middleware.loopback_only import LoopbackOnly
 from .middleware.query_parameters import QueryParameters
-from .middleware.rate_limit import Limits, LimitsOfRefused
+from .middleware.rate_limit import RateLimit, RateLimitOfRefused
 from .middleware.refused import Refused
 from .middleware.tenants import Tenants
 from .resources.docs import DocsResource, OpenApiResource, RootResource
@@ -82,16 +82,16 @@ def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Applica
         ]
     all_routes = [*routes, *own_routes]
     names = {template: openapi.plain_template(template) for template, _ in all_routes}
-    log = RequestLog(lines, services.metrics, names)
+    log = AccessLog(lines, services.metrics, names)
     app = Application(
         middleware=[
             log,
             Refused(),
-            Peer(config.behind_proxy),
-            LimitsOfRefused(config.requests_a_second, workers=config.workers),
+            ClientAddress(config.trusted_proxies),
+            RateLimitOfRefused(config.requests_a_second, workers=config.workers),
             _authentication(services),
             Tenants(),
-            Limits(config.requests_a_second, workers=config.workers),
+            RateLimit(config.requests_a_second, workers=config.workers),
             JsonOnly(),
             QueryParameters(),
             Idempotency(services.idempotency),
@@ -121,16 +121,18 @@ def description() -> dict[str, Any]:
     return openapi.document([(route.template, route.resource) for route in ROUTES])
 
 
-def enter_mode(config: Config) -> None:
+def require_auth_mode(config: Config) -> None:
     """Has the database remember that it is served with credentials, where it is. The schema must be
     at head. Raises ModeError where it was, and now would be without."""
-    modes.enter_mode(config.database_url, asks_credentials=config.asks_credentials, now=utc_now())
+    modes.require_auth_mode(
+        config.database_url, asks_credentials=config.asks_credentials, now=utc_now()
+    )
 
 
-def _authentication(services: Services) -> Authenticated | OpenMode:
+def _authentication(services: Services) -> Authenticated | LoopbackOnly:
     config = services.config
     if not config.asks_credentials:
-        return OpenMode(config.trusted_peers)
+        return LoopbackOnly(config.allowed_clients)
     return Authenticated(
         services.authentication,
         registration_is_open=config.registration == "open",

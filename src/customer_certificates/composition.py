@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from .config import Config
 from .gateways.cache.counters import Counters
-from .gateways.cache.page_cache import Pages
+from .gateways.cache.page_cache import PageCache
 from .gateways.database import Database
 from .gateways.database.changes import Changes
 from .gateways.dns import Dns, Edge
@@ -18,14 +18,14 @@ from .gateways.master_keys import MasterKeys, open_master_keys
 from .gateways.metrics import Metrics
 from .gateways.outbound_http import Outbound
 from .gateways.outbound_http.client import ATTEMPT_SECONDS
-from .gateways.sandbox.pool import Children
+from .gateways.sandbox.pool import SandboxPool
 from .gateways.smtp import Mailer
 from .pki.examination import TrustedRoots, encode, examiner_of
 from .pki.names.hostnames import normalise
 from .pki.names.policy import NamePolicy
 from .services.access.authentication import Authentication
-from .services.access.login_throttle import Attempts
-from .services.access.token_usage import LastUses
+from .services.access.login_throttle import LoginThrottle
+from .services.access.token_usage import TokenUsage
 from .services.access.tokens import Tokens
 from .services.audit.listing import AuditPages
 from .services.audit.log import Audit
@@ -33,7 +33,7 @@ from .services.certificates.candidates import Candidates
 from .services.certificates.intermediates import Intermediates
 from .services.certificates.listing import Listing
 from .services.certificates.service import Certificates
-from .services.certificates.validation import Inspection
+from .services.certificates.validation import Validation
 from .services.certificates.versions.service import Versions
 from .services.challenges.checks import Checks
 from .services.challenges.limits import CheckLimits
@@ -46,16 +46,16 @@ from .services.health import Health
 from .services.hostnames.changes import OwnershipRules
 from .services.hostnames.owners import HostnameOwners
 from .services.hostnames.ownership import Hostnames
-from .services.idempotency import Repeats
+from .services.idempotency import IdempotencyStore
 from .services.keys.data_keys import DataKeys
 from .services.keys.database_secret import DatabaseSecret
 from .services.keys.private_keys import PrivateKeys
 from .services.revisions import Revisions
 from .services.terminators.exports import Terminators
 from .services.terminators.feed import Feed
-from .services.terminators.key_release import ServedKeys
+from .services.terminators.key_release import KeyRelease
 from .services.terminators.listing import TerminatorPages
-from .services.terminators.reports import ServingStates
+from .services.terminators.reports import TerminatorReports
 from .services.terminators.resolver import Resolving
 from .services.users.address_verification import AddressVerification
 from .services.users.email_verifications import EmailVerifications
@@ -133,29 +133,29 @@ class Services:
         return self._closed_later(Database(url, self.metrics, threads=self._threads))
 
     @cached_property
-    def page_cache(self) -> Pages:
+    def page_cache(self) -> PageCache:
         """The cache of list pages."""
         key = DatabaseSecret(self.database).key_of_cached_pages
-        return self._closed_later(Pages(self.config.cache_url, self.metrics, key))
+        return self._closed_later(PageCache(self.config.cache_url, self.metrics, key))
 
     @cached_property
     def master_keys(self) -> MasterKeys:
         """The master keys of the settings."""
         config = self.config
         keys = open_master_keys(
-            config.master_key, config.master_keys_retiring, config.transit_token
+            config.master_key, config.previous_master_keys, config.transit_token
         )
         return self._closed_later(keys)
 
     @cached_property
-    def sandbox(self) -> Children:
+    def sandbox(self) -> SandboxPool:
         """The processes that read uploads."""
         return self.sandbox_of(self.config.children)
 
-    def sandbox_of(self, size: int) -> Children:
+    def sandbox_of(self, size: int) -> SandboxPool:
         """Returns a sandbox of `size` processes."""
         roots = TrustedRoots(self.config.roots_pem, self.config.proving_roots_pem)
-        children = Children(
+        children = SandboxPool(
             examiner_of,
             encode(roots),
             size=size,
@@ -178,7 +178,7 @@ class Services:
         config = self.config
         return Outbound(
             https_only=https_only,
-            allowed=config.webhook_allowed,
+            allowed=config.webhook_allowed_networks,
             own=config.own_addresses,
             roots_pem=config.roots_pem,
             seconds=seconds,
@@ -230,9 +230,9 @@ class Services:
         return EventPages(self.database, self.now)
 
     @cached_property
-    def idempotency(self) -> Repeats:
+    def idempotency(self) -> IdempotencyStore:
         """The responses to requests with an Idempotency-Key."""
-        return Repeats(self.database, self.now)
+        return IdempotencyStore(self.database, self.now)
 
     # Users and access
 
@@ -281,8 +281,8 @@ class Services:
     @cached_property
     def authentication(self) -> Authentication:
         """Identifies the caller of a request."""
-        attempts = Attempts(Counters(self.page_cache.redis), self.now)
-        usage = self._closed_later(LastUses(self.database))
+        attempts = LoginThrottle(Counters(self.page_cache.redis), self.now)
+        usage = self._closed_later(TokenUsage(self.database))
         return Authentication(self.database, self.users, attempts, usage, self.audit, self.now)
 
     # Certificates and hostnames
@@ -293,10 +293,10 @@ class Services:
         return Intermediates(self.database)
 
     @cached_property
-    def validation(self) -> Inspection:
+    def validation(self) -> Validation:
         """Validates uploads in the sandbox."""
         enforce = self.config.upload_checks == "enforce"
-        return Inspection(self.sandbox, self.intermediates, self.now, enforce=enforce)
+        return Validation(self.sandbox, self.intermediates, self.now, enforce=enforce)
 
     @cached_property
     def revisions(self) -> Revisions:
@@ -412,9 +412,9 @@ class Services:
         return Candidates(self.database)
 
     @cached_property
-    def key_release(self) -> ServedKeys:
+    def key_release(self) -> KeyRelease:
         """Releases private keys to terminators."""
-        return ServedKeys(self.database, self.data_keys, self.private_keys, self.audit, self.now)
+        return KeyRelease(self.database, self.data_keys, self.private_keys, self.audit, self.now)
 
     @cached_property
     def resolver(self) -> Resolving:
@@ -440,9 +440,9 @@ class Services:
         )
 
     @cached_property
-    def terminator_reports(self) -> ServingStates:
+    def terminator_reports(self) -> TerminatorReports:
         """The certificates that terminators report to serve."""
-        return ServingStates(self.database, self.audit, self.events, self.now)
+        return TerminatorReports(self.database, self.audit, self.events, self.now)
 
     @cached_property
     def terminator_pages(self) -> TerminatorPages:

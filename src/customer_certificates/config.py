@@ -43,7 +43,7 @@ SETTINGS = (
     "CC_ADMIN_ADDRESS",
     "CC_AUDIT_EXPORT_DIR",
     "CC_AUDIT_KEY",
-    "CC_BEHIND_PROXY",
+    "CC_TRUSTED_PROXIES",
     "CC_CACHE_URL",
     "CC_CHALLENGE_DOMAIN",
     "CC_DATABASE_OWNER_URL",
@@ -56,10 +56,10 @@ SETTINGS = (
     "CC_HOSTNAME_PROOF",
     "CC_MAIL_FROM",
     "CC_MASTER_KEY",
-    "CC_MASTER_KEYS_RETIRING",
+    "CC_PREVIOUS_MASTER_KEYS",
     "CC_METRICS_PORT",
-    "CC_NOTIFY_SECRET",
-    "CC_NOTIFY_URL",
+    "CC_WEBHOOK_SECRET",
+    "CC_WEBHOOK_URL",
     "CC_PORT",
     "CC_PRIVATE_ROOTS_PROVE_NAMES",
     "CC_PROBE_ADDRESSES",
@@ -67,7 +67,7 @@ SETTINGS = (
     "CC_RATE_LIMIT",
     "CC_REGISTRATION",
     "CC_RESERVED_HOSTNAMES",
-    "CC_ROOTS",
+    "CC_CA_BUNDLE",
     "CC_SMTP_URL",
     "CC_TERMINATOR_PEERS",
     "CC_THREADS",
@@ -75,9 +75,9 @@ SETTINGS = (
     "CC_TLS_KEY",
     "CC_TOKEN_IN_PATH",
     "CC_TRANSIT_TOKEN",
-    "CC_TRUSTED_PEERS",
+    "CC_ALLOWED_CLIENTS",
     "CC_UPLOAD_CHECKS",
-    "CC_WEBHOOK_ALLOWED",
+    "CC_WEBHOOK_ALLOWED_NETWORKS",
     "CC_WORKERS",
 )
 
@@ -144,16 +144,16 @@ class Config:
     `registration` says
     who may register users in prd; `tls` names the files of the service's
     own certificate and key, or is None for plain HTTP; `admin_address` is the host and port
-    for monitoring without authentication, or None; `behind_proxy` are the proxies
+    for monitoring without authentication, or None; `trusted_proxies` are the proxies
     whose X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for
-    the default; `webhook_allowed` are non-public ranges that webhooks may use;
+    the default; `webhook_allowed_networks` are non-public ranges that webhooks may use;
     `terminator_peers` may use the Caddy endpoint without a token, and with `token_in_path` a token
-    may stand in its path; the worker probes `probe_addresses`; `notify_url` receives all events,
-    signed with `notify_secret`; a separate worker serves metrics at `metrics_port` on `host` (None:
-    it does not); `smtp` sends email to users, from `mail_from` (None: no email); links in them
-    begin with `public_url` (None: no links); `audit_key_pem` signs the audit log's heads (None: a
-    key in `data_dir` does), and the service exports them to `audit_export_dir` (None: it does
-    not); `master_key` wraps data keys, and `master_keys_retiring` unwrap older ones;
+    may stand in its path; the worker probes `probe_addresses`; `webhook_url` receives all events,
+    signed with `webhook_secret`; a separate worker serves metrics at `metrics_port` on `host`
+    (None: no metrics); `smtp` sends email to users, from `mail_from` (None: no email); links in
+    them begin with `public_url` (None: no links); `audit_key_pem` signs the audit log's heads
+    (None: a key in `data_dir` does), and the service exports them to `audit_export_dir` (None: it
+    does not); `master_key` wraps data keys, and `previous_master_keys` unwrap older ones;
     `dns_resolvers` answer DNS lookups (none: the system's do); the CNAME records of hostname
     challenges point below `challenge_domain` (None: challenges have no CNAME record).
     """
@@ -165,7 +165,7 @@ class Config:
     database_url: str
     database_owner_url: str
     cache_url: str | None
-    trusted_peers: tuple[Network, ...]
+    allowed_clients: tuple[Network, ...]
     workers: int
     threads: int
     password_cost: tuple[int, int, int]
@@ -179,14 +179,14 @@ class Config:
     registration: Registration
     tls: tuple[Path, Path] | None
     admin_address: tuple[str, int] | None
-    behind_proxy: tuple[Network, ...]
+    trusted_proxies: tuple[Network, ...]
     rate_limit: int | None
-    webhook_allowed: tuple[Network, ...]
+    webhook_allowed_networks: tuple[Network, ...]
     terminator_peers: tuple[Network, ...]
     token_in_path: bool
     probe_addresses: tuple[ProbeAddress, ...]
-    notify_url: str | None
-    notify_secret: str | None = field(repr=False)
+    webhook_url: str | None
+    webhook_secret: str | None = field(repr=False)
     metrics_port: int | None
     smtp: SmtpServer | None
     public_url: str | None
@@ -194,7 +194,7 @@ class Config:
     audit_key_pem: bytes | None
     audit_export_dir: Path | None
     master_key: MasterKeyAddress
-    master_keys_retiring: tuple[MasterKeyAddress, ...]
+    previous_master_keys: tuple[MasterKeyAddress, ...]
     transit_token: str | None = field(repr=False)
     dns_resolvers: tuple[ResolverAddress, ...]
     challenge_domain: str | None
@@ -226,10 +226,10 @@ class Config:
             _database_url,
             f"sqlite:///{data_dir / 'customer-certificates.sqlite3'}",
         )
-        behind_proxy = _read(environ, "CC_BEHIND_PROXY", _networks, "")
+        trusted_proxies = _read(environ, "CC_TRUSTED_PROXIES", _networks, "")
         terminator_peers = _read(environ, "CC_TERMINATOR_PEERS", _networks, "")
-        _require_no_overlap(terminator_peers, behind_proxy)
-        roots_pem = _read(environ, "CC_ROOTS", _roots, certifi.where())
+        _require_no_overlap(terminator_peers, trusted_proxies)
+        roots_pem = _read(environ, "CC_CA_BUNDLE", _roots, certifi.where())
         all_roots_prove = _read(environ, "CC_PRIVATE_ROOTS_PROVE_NAMES", _flag, "false")
         return cls(
             profile=profile,
@@ -239,7 +239,7 @@ class Config:
             database_url=database_url,
             database_owner_url=_read(environ, "CC_DATABASE_OWNER_URL", _database_url, database_url),
             cache_url=_read(environ, "CC_CACHE_URL", _cache_url, ""),
-            trusted_peers=_read(environ, "CC_TRUSTED_PEERS", _networks, ""),
+            allowed_clients=_read(environ, "CC_ALLOWED_CLIENTS", _networks, ""),
             workers=_read(environ, "CC_WORKERS", _whole(1, 64), "2"),
             threads=_read(environ, "CC_THREADS", _whole(2, 64), "4"),
             password_cost=_PASSWORD_COSTS[profile],
@@ -263,19 +263,19 @@ class Config:
             registration=_read(environ, "CC_REGISTRATION", _registration, "operators"),
             tls=_tls(environ),
             admin_address=_read(environ, "CC_ADMIN_ADDRESS", _optional(_host_and_port), ""),
-            behind_proxy=behind_proxy,
+            trusted_proxies=trusted_proxies,
             rate_limit=_read(environ, "CC_RATE_LIMIT", _optional(_whole(0, 1_000_000)), ""),
-            webhook_allowed=_read(
+            webhook_allowed_networks=_read(
                 environ,
-                "CC_WEBHOOK_ALLOWED",
+                "CC_WEBHOOK_ALLOWED_NETWORKS",
                 _networks,
                 "" if profile == "prd" else "127.0.0.0/8,::1",
             ),
             terminator_peers=terminator_peers,
             token_in_path=_read(environ, "CC_TOKEN_IN_PATH", _flag, "false"),
             probe_addresses=_read(environ, "CC_PROBE_ADDRESSES", _probe_addresses, ""),
-            notify_url=_read(environ, "CC_NOTIFY_URL", _optional(_notify_url), ""),
-            notify_secret=_read(environ, "CC_NOTIFY_SECRET", _optional(_notify_secret), ""),
+            webhook_url=_read(environ, "CC_WEBHOOK_URL", _optional(_notify_url), ""),
+            webhook_secret=_read(environ, "CC_WEBHOOK_SECRET", _optional(_notify_secret), ""),
             metrics_port=_read(environ, "CC_METRICS_PORT", _optional(_whole(1, 65535)), ""),
             smtp=smtp,
             mail_from=mail_from,
@@ -283,7 +283,7 @@ class Config:
             audit_key_pem=_read(environ, "CC_AUDIT_KEY", _audit_key, ""),
             audit_export_dir=_read(environ, "CC_AUDIT_EXPORT_DIR", _folder_if_any, ""),
             master_key=_read(environ, "CC_MASTER_KEY", _master_key(data_dir / "master-key"), ""),
-            master_keys_retiring=_read(environ, "CC_MASTER_KEYS_RETIRING", _master_keys, ""),
+            previous_master_keys=_read(environ, "CC_PREVIOUS_MASTER_KEYS", _master_keys, ""),
             transit_token=_read(environ, "CC_TRANSIT_TOKEN", str, "") or None,
             dns_resolvers=_read(environ, "CC_DNS_RESOLVERS", _resolvers, ""),
             challenge_domain=_read(environ, "CC_CHALLENGE_DOMAIN", _optional(_domain), ""),
@@ -302,7 +302,7 @@ class Config:
     @property
     def own_addresses(self) -> tuple[Network, ...]:
         """The service's own addresses, besides those of this machine."""
-        return (ipaddress.ip_network(self.host), *self.behind_proxy)
+        return (ipaddress.ip_network(self.host), *self.trusted_proxies)
 
     @property
     def children(self) -> int:
@@ -409,11 +409,11 @@ def _profile(text: str) -> Profile:
 def _require_notify_secret(environ: Mapping[str, str]) -> None:
     url, secret = (
         bool(environ.get(name) or environ.get(f"{name}_FILE"))
-        for name in ("CC_NOTIFY_URL", "CC_NOTIFY_SECRET")
+        for name in ("CC_WEBHOOK_URL", "CC_WEBHOOK_SECRET")
     )
     if url != secret:
         raise ConfigError(
-            "Only one of CC_NOTIFY_URL and CC_NOTIFY_SECRET is set. Set both or neither. "
+            "Only one of CC_WEBHOOK_URL and CC_WEBHOOK_SECRET is set. Set both or neither. "
             "To create a secret, run: echo whsec_$(openssl rand -base64 32)"
         )
 
@@ -483,10 +483,10 @@ def _require_production(environ: Mapping[str, str], host: str) -> None:
             "one, run: customer-certificates keys init FILE"
         )
     tls = is_set("CC_TLS_CERTIFICATE") and is_set("CC_TLS_KEY")
-    if not (tls or is_set("CC_BEHIND_PROXY") or ipaddress.ip_address(host).is_loopback):
+    if not (tls or is_set("CC_TRUSTED_PROXIES") or ipaddress.ip_address(host).is_loopback):
         raise ConfigError(
             f"CC_HOST={host} would be served without TLS. In the profile prd, set "
-            "CC_TLS_CERTIFICATE and CC_TLS_KEY. If a proxy terminates TLS, set CC_BEHIND_PROXY. "
+            "CC_TLS_CERTIFICATE and CC_TLS_KEY. If a proxy terminates TLS, set CC_TRUSTED_PROXIES. "
             "Otherwise listen on 127.0.0.1."
         )
 
@@ -497,8 +497,9 @@ def _require_no_overlap(terminators: Sequence[Network], proxies: Sequence[Networ
         for proxy in proxies:
             if terminator.version == proxy.version and terminator.overlaps(proxy):
                 raise ConfigError(
-                    f"CC_TERMINATOR_PEERS has {terminator}, and CC_BEHIND_PROXY has {proxy}, which "
-                    "overlap. Every client of the proxy could fetch private keys without a token. "
+                    f"CC_TERMINATOR_PEERS has {terminator}, CC_TRUSTED_PROXIES has {proxy}. "
+                    "They overlap: every client of the proxy could fetch private keys without a "
+                    "token. "
                     "Use a token for terminators behind the proxy."
                 )
 

@@ -16,7 +16,7 @@ import pytest
 
 from customer_certificates.cli.terminators import default_name
 from customer_certificates.client.sync import command as syncing
-from customer_certificates.client.sync.command import Wish
+from customer_certificates.client.sync.command import SyncOptions
 
 from ..agents import RunningAgent, typed
 from ..pki.authority import NOW, a_leaf, ec_key, issue, rsa_key
@@ -54,7 +54,7 @@ class Keeper:
         self.reload: str | None = None
 
     def sync(self, now: datetime = NOW, **changes: Any) -> int:
-        wish = Wish(
+        wish = SyncOptions(
             format=self.format,
             out=self.folder,
             server=self.url,

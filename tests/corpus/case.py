@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from customer_certificates.errors import Severity
-from customer_certificates.pki.submission import Material, Trust
+from customer_certificates.pki.submission import Submission, Trust
 
 from .authority import NOW, WWW
 from .keys import ec_key, pkcs8
@@ -29,7 +29,7 @@ class Case:
 
     name: str
     made: str
-    material: Material
+    material: Submission
     now: datetime = NOW
     known: tuple[bytes, ...] = ()
     findings: tuple[Expected, ...] = ()
@@ -76,7 +76,7 @@ def read(path: Path) -> Case:
     return Case(
         path.stem,
         stored["made"],
-        Material(
+        Submission(
             sent.get("body", ""),
             sent.get("chain", ""),
             base64.b64decode(sent.get("private_key", "")),
@@ -109,9 +109,9 @@ def key_pem(hostname: str = WWW) -> bytes:
     return pem(pkcs8(ec_key(hostname)), "PRIVATE KEY").encode()
 
 
-def sent(body: str, key: bytes | None = None, chain: str = "") -> Material:
+def sent(body: str, key: bytes | None = None, chain: str = "") -> Submission:
     """A body with the key of the usual leaf, unless another is given."""
-    return Material(body, chain, key_pem() if key is None else key)
+    return Submission(body, chain, key_pem() if key is None else key)
 
 
 def error(code: str, where: str = "body") -> Expected:

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator
 
 from customer_certificates.pki.asn1 import ber
-from customer_certificates.pki.submission import Material
+from customer_certificates.pki.submission import Submission
 
 from .authority import WWW, intermediate, leaf, root
 from .case import Case, Expected, error, info, key_pem, pem
@@ -51,7 +51,7 @@ def case(
     read: bool = True,
 ) -> Case:
     """A file from which the usual two certificates come, unless it is changed."""
-    material = Material("", "", b"", file, passphrase)
+    material = Submission("", "", b"", file, passphrase)
     return Case(f"pkcs12-{name}", made, material, findings=findings, key=read)
 
 
@@ -216,7 +216,7 @@ def _lacking() -> Iterator[Case]:
             (error("key_in_body", "chain"),),
         ),
     ):
-        material = Material("", text, b"", alone, PASSPHRASE)
+        material = Submission("", text, b"", alone, PASSPHRASE)
         yield Case(
             f"pkcs12-{name}",
             "The intermediate in chain" + (", with a private key." if findings else "."),

@@ -8,20 +8,24 @@ from typing import Any
 import pytest
 
 from customer_certificates.crypto.seal import seal
-from customer_certificates.crypto.sealed_format import CannotOpen, DataKey, Place
+from customer_certificates.crypto.sealed_format import CannotOpen, DataKey, KeyContext
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.crypto.unseal import unseal
 
 from ..second_decoder import open_blob
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("vectors.json").read_text())
-KEY, DATA_KEY, PLACE = Secret(b"the private key"), DataKey(3, Secret(b"d" * 32)), Place(1, 2, 3)
+KEY, DATA_KEY, PLACE = (
+    Secret(b"the private key"),
+    DataKey(3, Secret(b"d" * 32)),
+    KeyContext(1, 2, 3),
+)
 DATA_KEYS = {DATA_KEY.version: DATA_KEY.key}
 
 
-def read(vector: dict[str, Any]) -> tuple[DataKey, Place, bytes, bytes]:
+def read(vector: dict[str, Any]) -> tuple[DataKey, KeyContext, bytes, bytes]:
     data_key = DataKey(vector["data_key_version"], Secret(bytes.fromhex(vector["data_key"])))
-    place = Place(vector["user_id"], vector["certificate_id"], vector["version"])
+    place = KeyContext(vector["user_id"], vector["certificate_id"], vector["version"])
     return data_key, place, bytes.fromhex(vector["plaintext"]), bytes.fromhex(vector["blob"])
 
 
@@ -68,9 +72,16 @@ def test_every_truncation_and_extension_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [Place(2, 2, 3), Place(1, 1, 3), Place(1, 2, 2), Place(2, 1, 3), Place(0, 0, 0)]
+    "place",
+    [
+        KeyContext(2, 2, 3),
+        KeyContext(1, 1, 3),
+        KeyContext(1, 2, 2),
+        KeyContext(2, 1, 3),
+        KeyContext(0, 0, 0),
+    ],
 )
-def test_a_blob_that_was_moved_is_refused(place: Place) -> None:
+def test_a_blob_that_was_moved_is_refused(place: KeyContext) -> None:
     with pytest.raises(CannotOpen):
         unseal(seal(KEY, DATA_KEY, PLACE), DATA_KEYS, place)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from customer_certificates.pki.chain.path import MOST_DEPTH
-from customer_certificates.pki.submission import Examined
+from customer_certificates.pki.submission import ValidationResult
 
 from .generator import Pki
 from .openssl import verify
@@ -46,7 +46,7 @@ _ASKED_BY_BROWSERS = frozenset(
 )
 
 
-def differences(pki: Pki, answer: Examined, at: datetime, folder: Path) -> Iterator[str]:
+def differences(pki: Pki, answer: ValidationResult, at: datetime, folder: Path) -> Iterator[str]:
     """Every way in which `answer`, the service's, and OpenSSL's verdict contradict each other.
 
     A certificate is refused or accepted with the chain that the service would serve. That chain
@@ -83,6 +83,6 @@ def differences(pki: Pki, answer: Examined, at: datetime, folder: Path) -> Itera
         yield f"OpenSSL accepts it, the service finds {sorted(more)}"
 
 
-def _served(answer: Examined) -> list[bytes]:
+def _served(answer: ValidationResult) -> list[bytes]:
     """The chain that would be served, in DER."""
     return [ssl.PEM_cert_to_DER_cert(one) for one in _BLOCK.findall(answer.chain_pem or "")]

@@ -14,10 +14,10 @@ from sqlalchemy import Engine
 
 from customer_certificates.app import create_app
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.sandbox.pool import Children
+from customer_certificates.gateways.sandbox.pool import SandboxPool
 from customer_certificates.pki.chain.completion import Roots
 from customer_certificates.pki.examination import Examiner, Request, decode, encode, examine
-from customer_certificates.pki.submission import Material
+from customer_certificates.pki.submission import Submission
 
 from ..conftest import Backend
 from ..factories import a_user
@@ -43,22 +43,22 @@ def roots() -> Roots:
 
 
 @pytest.fixture(scope="module")
-def own_children() -> Iterator[Children]:
+def own_children() -> Iterator[SandboxPool]:
     """The sandbox, with the roots of the generator."""
     count = Metrics(None).child_ended
-    with closing(Children(Examiner, roots_pem().encode(), size=1, count=count)) as children:
+    with closing(SandboxPool(Examiner, roots_pem().encode(), size=1, count=count)) as children:
         yield children
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_openssl_says_the_same(
-    part: int, own_children: Children, roots: Roots, pytestconfig: pytest.Config, tmp_path: Path
+    part: int, own_children: SandboxPool, roots: Roots, pytestconfig: pytest.Config, tmp_path: Path
 ) -> None:
     first, count = pytestconfig.getoption("--first-pki"), pytestconfig.getoption("--pkis")
     found = []
     for seed in range(first + part, first + count, PARTS):
         pki = make(seed)
-        material = Material(body=pki.body, private_key=pki.private_key)
+        material = Submission(body=pki.body, private_key=pki.private_key)
         in_sandbox = decode(own_children.run(encode(Request(material, NOW))))
         if in_sandbox != examine(material, NOW, roots):
             found.append(f"{pki}: the sandbox and this process disagree")
@@ -73,14 +73,16 @@ def test_the_route_answers_what_was_found(
 ) -> None:
     (tmp_path / "roots").write_text(roots_pem())
     first, count = pytestconfig.getoption("--first-pki"), pytestconfig.getoption("--pkis")
-    with closing(create_app(backend.config(CC_ROOTS=str(tmp_path / "roots")), lambda: NOW)) as app:
+    with closing(
+        create_app(backend.config(CC_CA_BUNDLE=str(tmp_path / "roots")), lambda: NOW)
+    ) as app:
         client = TestClient(app, headers={"Host": "localhost:9000"})
         user = client.simulate_post("/users", json=a_user()).json["id"]
         for seed in range(first, first + count, ONE_IN):
             pki = make(seed)
             upload = {"body": pki.body, "private_key": b64encode(pki.private_key).decode()}
             answer = client.simulate_post(f"/users/{user}/certificates/check", json=upload).json
-            found = examine(Material(body=pki.body, private_key=pki.private_key), NOW, roots)
+            found = examine(Submission(body=pki.body, private_key=pki.private_key), NOW, roots)
 
             assert (answer["trust"], answer["chain_pem"]) == (found.trust, found.chain_pem), pki
             assert [one["code"] for one in answer["findings"]] == [

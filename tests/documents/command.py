@@ -25,13 +25,13 @@ def _serve() -> None:
     """Serves. A minute between two runs of a job takes a second."""
     # Other commands start faster without these imports.
     from customer_certificates.background import scheduler
-    from customer_certificates.services.job_lock import Rota
+    from customer_certificates.services.job_lock import JobLock
 
-    take = Rota.take
+    take = JobLock.take
 
-    def take_soon(self: Rota, job: str, every: timedelta) -> bool:
+    def take_soon(self: JobLock, job: str, every: timedelta) -> bool:
         return take(self, job, every / 60)
 
     scheduler._LOOK_SECONDS = 0.2
-    with patch.object(Rota, "take", take_soon):
+    with patch.object(JobLock, "take", take_soon):
         cli.main()

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from customer_certificates.gateways.signals import Alarm
+from customer_certificates.gateways.signals import SignalSafeEvent
 
 
 @pytest.fixture
-def alarm() -> Iterator[Alarm]:
+def alarm() -> Iterator[SignalSafeEvent]:
     """One that a signal's handler sets a thousand times a second."""
-    alarm = Alarm()
+    alarm = SignalSafeEvent()
     before = signal.signal(signal.SIGALRM, lambda *_: alarm.set())
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     yield alarm
@@ -20,7 +20,7 @@ def alarm() -> Iterator[Alarm]:
     signal.signal(signal.SIGALRM, before)
 
 
-def test_a_handler_may_set_it_whatever_it_interrupts(alarm: Alarm) -> None:
+def test_a_handler_may_set_it_whatever_it_interrupts(alarm: SignalSafeEvent) -> None:
     """An Event hangs here: its lock is held by the thread that the handler interrupts."""
 
     def ring() -> None:
@@ -38,7 +38,7 @@ def test_a_handler_may_set_it_whatever_it_interrupts(alarm: Alarm) -> None:
 
 
 def test_who_waits_is_woken_by_another_thread_and_not_before() -> None:
-    alarm = Alarm()
+    alarm = SignalSafeEvent()
     assert not alarm.wait(0.01)
     assert not alarm.is_set()
 

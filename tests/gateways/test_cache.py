@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from customer_certificates.app import create_app
-from customer_certificates.gateways.cache.page_cache import Page, Pages
+from customer_certificates.gateways.cache.page_cache import Page, PageCache
 from customer_certificates.gateways.metrics import Metrics
 
 from ..conftest import Backend
@@ -45,19 +45,19 @@ def redis(valkey: Server) -> Iterator[Any]:
 
 
 @pytest.fixture
-def pages(valkey: Server, redis: Any) -> Iterator[Pages]:
+def pages(valkey: Server, redis: Any) -> Iterator[PageCache]:
     """The cache of one process."""
     yield from _connected(valkey.url)
 
 
 @pytest.fixture
-def other_pages(valkey: Server, redis: Any) -> Iterator[Pages]:
+def other_pages(valkey: Server, redis: Any) -> Iterator[PageCache]:
     """The cache of another process, on the same Redis."""
     yield from _connected(valkey.url)
 
 
-def _connected(url: str, key: bytes | None = _KEY) -> Iterator[Pages]:
-    pages = Pages(url, Metrics(None), lambda: key)
+def _connected(url: str, key: bytes | None = _KEY) -> Iterator[PageCache]:
+    pages = PageCache(url, Metrics(None), lambda: key)
     _wait_until(pages.is_up)
     yield pages
     pages.close()
@@ -72,7 +72,7 @@ def _wait_until(is_so: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("page", [_PAGE, _OTHER, Page("a", None, b""), Page("é", 1, b"\n|\n\xff")])
 def test_another_process_finds_the_page_as_it_was_put(
-    pages: Pages, other_pages: Pages, page: Page
+    pages: PageCache, other_pages: PageCache, page: Page
 ) -> None:
     pages.put(page)
 
@@ -80,14 +80,16 @@ def test_another_process_finds_the_page_as_it_was_put(
     assert other_pages.get(page.name) == page
 
 
-def test_there_is_nothing_under_a_name_that_nobody_put(pages: Pages, other_pages: Pages) -> None:
+def test_there_is_nothing_under_a_name_that_nobody_put(
+    pages: PageCache, other_pages: PageCache
+) -> None:
     pages.put(_PAGE)
 
     assert other_pages.get(_OTHER.name) is None
 
 
 def test_a_page_that_came_from_redis_is_kept_in_the_process(
-    pages: Pages, other_pages: Pages, redis: Any
+    pages: PageCache, other_pages: PageCache, redis: Any
 ) -> None:
     pages.put(_PAGE)
     assert other_pages.get(_PAGE.name) == _PAGE
@@ -96,7 +98,7 @@ def test_a_page_that_came_from_redis_is_kept_in_the_process(
     assert other_pages.get(_PAGE.name) == _PAGE
 
 
-def test_redis_keeps_a_page_for_an_hour_at_most(pages: Pages, redis: Any) -> None:
+def test_redis_keeps_a_page_for_an_hour_at_most(pages: PageCache, redis: Any) -> None:
     pages.put(_PAGE)
     pages.put(_OTHER)
 
@@ -104,7 +106,7 @@ def test_redis_keeps_a_page_for_an_hour_at_most(pages: Pages, redis: Any) -> Non
     assert redis.dbsize() == 2
 
 
-def test_redis_is_given_text_and_nothing_pickled(pages: Pages, redis: Any) -> None:
+def test_redis_is_given_text_and_nothing_pickled(pages: PageCache, redis: Any) -> None:
     pages.put(_PAGE)
 
     metadata, _, payload = redis.get(_PAGE.name).decode().partition("|")
@@ -114,7 +116,7 @@ def test_redis_is_given_text_and_nothing_pickled(pages: Pages, redis: Any) -> No
     assert content == f'{_PAGE.name}\n7\n[{{"id":7}}]'
 
 
-def test_a_page_larger_than_two_megabytes_is_not_kept(pages: Pages, redis: Any) -> None:
+def test_a_page_larger_than_two_megabytes_is_not_kept(pages: PageCache, redis: Any) -> None:
     large = Page("cc:large", None, bytes(2 * 2**20 + 1))
     pages.put(large)
 
@@ -123,7 +125,7 @@ def test_a_page_larger_than_two_megabytes_is_not_kept(pages: Pages, redis: Any) 
 
 
 def test_the_process_keeps_the_latest_pages_within_its_bytes() -> None:
-    pages = Pages(None, Metrics(None))
+    pages = PageCache(None, Metrics(None))
     megabyte = bytes(2**20)
     for number in range(100):
         pages.put(Page(f"cc:{number}", None, megabyte))
@@ -134,20 +136,20 @@ def test_the_process_keeps_the_latest_pages_within_its_bytes() -> None:
 
 
 def test_the_process_counts_what_small_pages_cost_beyond_their_bytes() -> None:
-    pages = Pages(None, Metrics(None))
+    pages = PageCache(None, Metrics(None))
     for number in range(100_000):
         pages.put(Page(f"cc:{number}", None, b"[]"))
 
     assert sum(pages.get(f"cc:{number}") is not None for number in range(100_000)) < 40_000
 
 
-def _stored(redis: Any, pages: Pages, page: Page) -> bytes:
+def _stored(redis: Any, pages: PageCache, page: Page) -> bytes:
     pages.put(page)
     value: bytes = redis.get(page.name)
     return value
 
 
-def test_a_value_that_was_cut_short_is_not_taken(pages: Pages, redis: Any) -> None:
+def test_a_value_that_was_cut_short_is_not_taken(pages: PageCache, redis: Any) -> None:
     value = _stored(redis, pages, _PAGE)
 
     for length in range(len(value)):
@@ -155,13 +157,13 @@ def test_a_value_that_was_cut_short_is_not_taken(pages: Pages, redis: Any) -> No
         assert _as_a_new_process_sees_it(pages) is None, value[:length]
 
 
-def test_a_value_with_something_behind_it_is_not_taken(pages: Pages, redis: Any) -> None:
+def test_a_value_with_something_behind_it_is_not_taken(pages: PageCache, redis: Any) -> None:
     redis.set(_PAGE.name, _stored(redis, pages, _PAGE) + b"]")
 
     assert _as_a_new_process_sees_it(pages) is None
 
 
-def test_another_pages_value_is_not_taken(pages: Pages, redis: Any) -> None:
+def test_another_pages_value_is_not_taken(pages: PageCache, redis: Any) -> None:
     redis.set(_PAGE.name, _stored(redis, pages, _OTHER))
 
     assert _as_a_new_process_sees_it(pages) is None
@@ -169,7 +171,7 @@ def test_another_pages_value_is_not_taken(pages: Pages, redis: Any) -> None:
 
 @pytest.mark.parametrize("size", [16, 32])
 def test_a_page_with_a_digest_that_anybody_can_compute_is_rejected_and_counted(
-    pages: Pages, redis: Any, size: int
+    pages: PageCache, redis: Any, size: int
 ) -> None:
     metadata, _, payload = _stored(redis, pages, _PAGE).partition(b"|")
     content = payload.partition(b"\n")[2].replace(b'"id":7', b'"id":8')
@@ -181,7 +183,7 @@ def test_a_page_with_a_digest_that_anybody_can_compute_is_rejected_and_counted(
 
 
 def test_a_page_that_was_moved_under_another_name_is_rejected_and_counted(
-    pages: Pages, redis: Any
+    pages: PageCache, redis: Any
 ) -> None:
     value = _stored(redis, pages, _OTHER)
     for moved in (value, value.replace(_OTHER.name.encode(), _PAGE.name.encode())):
@@ -190,14 +192,16 @@ def test_a_page_that_was_moved_under_another_name_is_rejected_and_counted(
     assert pages._metrics.cache_forgeries._value.get() == 2
 
 
-def test_a_page_of_another_database_is_rejected(pages: Pages, redis: Any, valkey: Server) -> None:
+def test_a_page_of_another_database_is_rejected(
+    pages: PageCache, redis: Any, valkey: Server
+) -> None:
     pages.put(_PAGE)
     for others in _connected(valkey.url, bytes(32)):
         assert others.get(_PAGE.name) is None
 
 
 def test_without_a_key_no_page_goes_to_redis_or_comes_from_it(
-    pages: Pages, redis: Any, valkey: Server
+    pages: PageCache, redis: Any, valkey: Server
 ) -> None:
     pages.put(_PAGE)
     for others in _connected(valkey.url, None):
@@ -242,7 +246,7 @@ def _process(backend: Backend, valkey: Server) -> Iterator[TestClient]:
         yield client
 
 
-def test_a_key_of_another_type_is_not_taken(pages: Pages, redis: Any) -> None:
+def test_a_key_of_another_type_is_not_taken(pages: PageCache, redis: Any) -> None:
     redis.rpush(_PAGE.name, "one", "two")
 
     assert _as_a_new_process_sees_it(pages) is None
@@ -265,13 +269,13 @@ def test_a_key_of_another_type_is_not_taken(pages: Pages, redis: Any) -> None:
 @example(b'{"ct":null,"v":1}|' + _PAGE.name.encode())
 @example(b"[" * 100_000 + b"|")
 @example(b"9" * 5000 + b"|")
-def test_garbage_is_not_taken(pages: Pages, redis: Any, garbage: bytes) -> None:
+def test_garbage_is_not_taken(pages: PageCache, redis: Any, garbage: bytes) -> None:
     redis.set(_PAGE.name, garbage)
 
     assert _as_a_new_process_sees_it(pages) is None
 
 
-def _as_a_new_process_sees_it(pages: Pages) -> Page | None:
+def _as_a_new_process_sees_it(pages: PageCache) -> Page | None:
     """What Redis has, past what this process keeps; and Redis must have been asked."""
     pages._process.delete(_PAGE.name)
     pages.is_up()

@@ -19,7 +19,7 @@ import pytest
 
 from customer_certificates.errors import TooManyRequests, Unavailable
 from customer_certificates.gateways.sandbox import pool as module
-from customer_certificates.gateways.sandbox.pool import Children, TooCostly
+from customer_certificates.gateways.sandbox.pool import ResourceLimitExceeded, SandboxPool
 
 from .costly_work import prepare, prepare_where_there_is
 from .test_admission import as_tenant
@@ -28,7 +28,7 @@ _WAIT_SECONDS = 30
 _CPU_SECONDS = 0.2
 
 
-class Pool(Children):
+class Pool(SandboxPool):
     """Children that do what costly_work.py has, and what they ended with."""
 
     def __init__(self, size: int = 2) -> None:
@@ -82,7 +82,7 @@ def test_the_work_is_prepared_with_the_data(pool: Pool) -> None:
 
 @pytest.mark.parametrize("request_", [b"count_for_ever", b"hold_the_interpreter"])
 def test_a_request_that_takes_too_much_cpu_is_too_costly(pool: Pool, request_: bytes) -> None:
-    with pytest.raises(TooCostly):
+    with pytest.raises(ResourceLimitExceeded):
         pool.run(request_)
 
     assert pool.endings == {"cpu": 1}
@@ -104,7 +104,7 @@ def test_a_tenant_has_a_budget_of_cpu_time(
     monkeypatch.setattr(module, "_CPU_SECONDS_A_MINUTE", 0.1)
     with closing(Pool(size=1)) as pool:
         with as_tenant("a"):
-            with suppress(TooCostly):
+            with suppress(ResourceLimitExceeded):
                 pool.run(request_)
             with pytest.raises(TooManyRequests) as refusal:
                 pool.run(b"pid")
@@ -132,7 +132,7 @@ def test_children_have_a_lower_priority(pool: Pool) -> None:
 def test_a_request_that_ends_two_children_is_too_costly(
     pool: Pool, request_: bytes, ending: str
 ) -> None:
-    with pytest.raises(TooCostly):
+    with pytest.raises(ResourceLimitExceeded):
         pool.run(request_)
 
     assert pool.endings == {ending: 2}
@@ -289,7 +289,7 @@ def test_children_that_cannot_start_are_not_tried_again_at_once(
 ) -> None:
     monkeypatch.setattr(module, "_RETRY_SECONDS", 3600)
     roots = tmp_path / "roots.pem"
-    pool = Children(prepare_where_there_is, str(roots).encode(), size=2, count=print)
+    pool = SandboxPool(prepare_where_there_is, str(roots).encode(), size=2, count=print)
     with closing(pool):
         for _ in range(3):
             with pytest.raises(Unavailable):
@@ -302,7 +302,7 @@ def test_children_that_cannot_start_are_not_tried_again_at_once(
 def test_children_start_when_they_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0)
     roots = tmp_path / "roots.pem"
-    pool = Children(prepare_where_there_is, str(roots).encode(), size=2, count=print)
+    pool = SandboxPool(prepare_where_there_is, str(roots).encode(), size=2, count=print)
     with closing(pool):
         with pytest.raises(Unavailable):
             pool.run(b"echo 1")

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Text, bindparam, func, select, update
 from customer_certificates.errors import TooManyRequests, Unavailable
 from customer_certificates.gateways import loop
 from customer_certificates.gateways.admission.limiter import TENANT
-from customer_certificates.gateways.database import Call, ConstraintBroken, Database
+from customer_certificates.gateways.database import BoundStatement, ConstraintBroken, Database
 from customer_certificates.gateways.database.prepared import Row
 from customer_certificates.models import User
 
@@ -41,17 +41,17 @@ class Renaming:
         self, user_id: int, *, key: str = "", then: Callable[[], None] = lambda: None
     ) -> Callable[[], list[list[Row]]]:
         """The call; `then` is called between its two trips."""
-        first: list[Call] = [
+        first: list[BoundStatement] = [
             (self._name, {"of_id": user_id, "new": "new"}),
             (self._whose, {"user_id": user_id}),
         ]
 
-        def rest(rows: list[list[Row]]) -> Sequence[Call]:
+        def rest(rows: list[list[Row]]) -> Sequence[BoundStatement]:
             then()
             assert rows == [[(user_id,)], [(user_id,)]]
             return [(self._email, {"of_id": user_id, "key": key or f"new-{user_id}"})]
 
-        return lambda: self._database.run_in_two_trips(user_id, first, rest)
+        return lambda: self._database.run_two_step_transaction(user_id, first, rest)
 
 
 @pytest.fixture

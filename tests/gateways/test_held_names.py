@@ -7,13 +7,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from customer_certificates.gateways.files.file_locks import HeldNames
+from customer_certificates.gateways.files.file_locks import FileLocks
 
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from customer_certificates.gateways.files.file_locks import HeldNames
-assert HeldNames(Path(sys.argv[1])).hold("name", 0)
+from customer_certificates.gateways.files.file_locks import FileLocks
+assert FileLocks(Path(sys.argv[1])).hold("name", 0)
 print("held", flush=True)
 time.sleep(60)
 """
@@ -27,7 +27,7 @@ def test_many_take_turns(tmp_path: Path) -> None:
     start = threading.Barrier(4)
 
     def take(number: int) -> None:
-        names = HeldNames(tmp_path / "running")
+        names = FileLocks(tmp_path / "running")
         start.wait()
         for _ in range(turns):
             let_go = names.hold("name", 30)
@@ -44,7 +44,7 @@ def test_many_take_turns(tmp_path: Path) -> None:
 
 
 def test_what_another_process_holds_is_not_to_be_had_until_it_dies(tmp_path: Path) -> None:
-    names = HeldNames(tmp_path)
+    names = FileLocks(tmp_path)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLDER, str(tmp_path)], stdout=subprocess.PIPE
     ) as holder:

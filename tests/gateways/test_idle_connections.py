@@ -7,9 +7,12 @@ from contextlib import ExitStack
 import pytest
 
 from customer_certificates.gateways.outbound_http import idle_connections
-from customer_certificates.gateways.outbound_http.idle_connections import IdleConnections, Way
+from customer_certificates.gateways.outbound_http.idle_connections import (
+    ConnectionRoute,
+    IdleConnections,
+)
 
-HERE = Way("https", "a.example", 443, "192.0.2.1")
+HERE = ConnectionRoute("https", "a.example", 443, "192.0.2.1")
 
 
 class Pairs:
@@ -51,7 +54,7 @@ def test_the_last_one_is_used_first(pair: Pairs) -> None:
         HERE._replace(address="192.0.2.2"),
     ],
 )
-def test_another_way_has_others(pair: Pairs, other: Way) -> None:
+def test_another_way_has_others(pair: Pairs, other: ConnectionRoute) -> None:
     waiting = IdleConnections()
     waiting.keep(HERE, pair()[0])
 

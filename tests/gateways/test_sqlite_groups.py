@@ -38,7 +38,7 @@ def changing(
         then()
         return [(change, {"of_id": user_id, "to": key})]
 
-    return lambda: database.run_in_two_trips(user_id, [(read, {"of_id": user_id})], rest)
+    return lambda: database.run_two_step_transaction(user_id, [(read, {"of_id": user_id})], rest)
 
 
 def test_nothing_is_committed_before_all_of_a_group(

@@ -9,7 +9,7 @@ from falcon.testing import TestClient
 
 from customer_certificates.gateways.admission.limiter import TENANT
 from customer_certificates.middleware.tenants import Tenants
-from customer_certificates.services.principal import Caller
+from customer_certificates.services.principal import Principal
 
 V4, V6 = "192.0.2.1", "2001:db8::1"
 
@@ -17,7 +17,7 @@ V4, V6 = "192.0.2.1", "2001:db8::1"
 class Known:
     """Says who asks, as authentication does."""
 
-    def __init__(self, peer: str, caller: Caller | None) -> None:
+    def __init__(self, peer: str, caller: Principal | None) -> None:
         self._peer = peer
         self._caller = caller
         self.before: str | None = None
@@ -42,19 +42,19 @@ class Resource:
 @pytest.mark.parametrize(
     ("caller", "path", "tenant"),
     [
-        (Caller("user", "", V4, 1, user_id=7), "/users/7", "user 7"),
-        (Caller("user", "", V4, 1, user_id=7), "/tokens", "user 7"),
-        (Caller("operator", "", V4, 1), "/users/8", "user 8"),
-        (Caller("operator", "", V4, 1), "/tokens", "operator"),
-        (Caller("open", "", V4), "/users/8", "user 8"),
-        (Caller("open", "", V4), "/tokens", V4),
-        (Caller("terminator", "", V4, 3), "/tokens", "token 3"),
-        (Caller("terminator", "", V4), "/tokens", V4),
-        (Caller("anybody", "", V6), "/tokens", "2001:db8::/64"),
+        (Principal("user", "", V4, 1, user_id=7), "/users/7", "user 7"),
+        (Principal("user", "", V4, 1, user_id=7), "/tokens", "user 7"),
+        (Principal("operator", "", V4, 1), "/users/8", "user 8"),
+        (Principal("operator", "", V4, 1), "/tokens", "operator"),
+        (Principal("open", "", V4), "/users/8", "user 8"),
+        (Principal("open", "", V4), "/tokens", V4),
+        (Principal("terminator", "", V4, 3), "/tokens", "token 3"),
+        (Principal("terminator", "", V4), "/tokens", V4),
+        (Principal("anybody", "", V6), "/tokens", "2001:db8::/64"),
         (None, "/tokens", V4),
     ],
 )
-def test_a_request_counts_for_its_tenant(caller: Caller | None, path: str, tenant: str) -> None:
+def test_a_request_counts_for_its_tenant(caller: Principal | None, path: str, tenant: str) -> None:
     peer = caller.peer if caller else V4
     known = Known(peer, caller)
     app: Any = falcon.App(middleware=[known, Tenants()])

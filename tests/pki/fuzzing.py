@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["customer_certificates"]):
     from customer_certificates.pki.keys.reading import read_key
     from customer_certificates.pki.names import hostnames
     from customer_certificates.pki.pem import reader
-    from customer_certificates.pki.submission import Material
+    from customer_certificates.pki.submission import Submission
     from customer_certificates.pki.x509 import certificate
 
 from ..corpus.case import CASES, ROOTS, Case, read
@@ -65,7 +65,7 @@ def _name(data: bytes) -> None:
 
 def _whole(data: bytes) -> None:
     body, chain, key = (*data.split(_BETWEEN, 2), b"", b"")[:3]
-    material = Material(
+    material = Submission(
         body.decode("utf-8", "replace"), chain.decode("utf-8", "replace"), key, b"", _PASSPHRASE
     )
     answer = examination.encode(examination.examine(material, _NOW, _ROOTS))

@@ -9,12 +9,12 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.sandbox.pool import Children
+from customer_certificates.gateways.sandbox.pool import SandboxPool
 from customer_certificates.pki import examination
 from customer_certificates.pki.examination import Examiner, Request
 from customer_certificates.pki.keys.public_keys import spki_of
 from customer_certificates.pki.pem.reader import read_pem
-from customer_certificates.pki.submission import Examined
+from customer_certificates.pki.submission import ValidationResult
 from customer_certificates.pki.x509 import certificate
 
 from ..corpus.case import CASES, ROOTS, Case, read
@@ -24,10 +24,10 @@ PATHS = sorted(CASES.glob("*.json"))
 
 
 @pytest.fixture(scope="module")
-def corpus_children() -> Iterator[Children]:
+def corpus_children() -> Iterator[SandboxPool]:
     """As a service has them: they can open no file."""
     count = Metrics(None).child_ended
-    with closing(Children(Examiner, ROOTS.read_bytes(), size=2, count=count)) as children:
+    with closing(SandboxPool(Examiner, ROOTS.read_bytes(), size=2, count=count)) as children:
         yield children
 
 
@@ -39,7 +39,7 @@ def in_process() -> Examiner:
 
 @pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 def test_what_is_found_is_what_should_be(
-    path: Path, corpus_children: Children, in_process: Examiner
+    path: Path, corpus_children: SandboxPool, in_process: Examiner
 ) -> None:
     case = read(path)
 
@@ -71,7 +71,7 @@ def test_every_code_occurs() -> None:
     assert codes - occurring == set()
 
 
-def key_was_read(case: Case, answer: Examined) -> bool:
+def key_was_read(case: Case, answer: ValidationResult) -> bool:
     """Whether what is to be stored is a private key that was understood; if so, and unless it is
     found to be another's, it must be the leaf's."""
     if answer.private_key.reveal() == (case.material.private_key or case.material.pkcs12) and any(

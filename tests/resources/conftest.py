@@ -66,7 +66,7 @@ def _apps(backend: Backend, folder: Path) -> Iterator[Apps]:
 
         def started(checks: str, proof: str = "preferred") -> TestClient:
             config = backend.config(
-                CC_ROOTS=str(roots),
+                CC_CA_BUNDLE=str(roots),
                 CC_UPLOAD_CHECKS=checks,
                 CC_HOSTNAME_PROOF=proof,
                 CC_PRIVATE_ROOTS_PROVE_NAMES="true",

@@ -19,8 +19,8 @@ from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.smtp import Mailer
 from customer_certificates.models import EmailVerification, EmailVerificationLink, User
 from customer_certificates.services.email.queue import Outgoing
-from customer_certificates.services.email.verification_links import VerificationMails
-from customer_certificates.services.principal import Caller
+from customer_certificates.services.email.verification_links import VerificationEmails
+from customer_certificates.services.principal import Principal
 from customer_certificates.services.users.address_verification import AddressVerification
 
 from ..conftest import MAIL, Backend
@@ -53,13 +53,13 @@ class Worker:
     def mails(
         self,
         mailer: type[Mailer] = Mailer,
-        kind: type[VerificationMails] = VerificationMails,
-    ) -> VerificationMails:
+        kind: type[VerificationEmails] = VerificationEmails,
+    ) -> VerificationEmails:
         server = SmtpServer("127.0.0.1", self.port, "none")
         made = mailer(server, SENDER, a_pair("mail.example").body.encode())
         return kind(self.database, made, URL, lambda: self.now)
 
-    def send(self, kind: type[VerificationMails] = VerificationMails) -> list[str]:
+    def send(self, kind: type[VerificationEmails] = VerificationEmails) -> list[str]:
         """Sends what is due; the paths of all links that have arrived so far."""
         controller = Controller(self.post, hostname="127.0.0.1", port=self.port)
         controller.start()
@@ -267,7 +267,7 @@ def test_a_link_that_was_made_while_the_address_changed_is_not_valid(
     """The worker has read the old address, and stores its link after the change."""
     user = register(email="old@example.com")
 
-    class Late(VerificationMails):
+    class Late(VerificationEmails):
         def compose(self, subject: Any, now: datetime) -> Outgoing:
             changes = {"email": "new@example.com"}
             closed.simulate_patch(user, json=changes, headers=operator)
@@ -438,7 +438,7 @@ def test_many_at_once_are_no_more_than_one_after_the_other(
 ) -> None:
     ids = add_users(engine, 24)
     verification = AddressVerification(database, lambda: datetime.now(UTC), by_mail=True)
-    caller = Caller("anybody", "request", "192.0.2.1")
+    caller = Principal("anybody", "request", "192.0.2.1")
 
     def queue(user_id: int) -> bool:
         with database.begin(EVERYBODY) as session:

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from falcon.testing import Result, TestClient
 
 from customer_certificates.gateways.database import Database
-from customer_certificates.models import AuditEntry, KeptAnswer
-from customer_certificates.services.idempotency import Repeats
+from customer_certificates.models import AuditEntry, IdempotencyRecord
+from customer_certificates.services.idempotency import IdempotencyStore
 
 from ..factories import a_user, an_upload
 from ..tables import add_users, dump
@@ -108,7 +108,7 @@ def test_a_refusal_is_not_kept(client: TestClient, engine: sa.Engine, owner: int
     path, change = f"/users/{owner}", {"email": "taken@example.com"}
     assert client.simulate_patch(path, json=change, headers=KEY).status_code == 409
     assert client.simulate_patch(path, json={"name": ""}, headers=KEY).status_code == 422
-    assert number_of(engine, KeptAnswer) == 0
+    assert number_of(engine, IdempotencyRecord) == 0
     client.simulate_delete(f"/users/{stranger}")
 
     answer = client.simulate_patch(path, json=change, headers=KEY)
@@ -156,14 +156,14 @@ def test_what_is_too_old_is_removed_bit_by_bit(
 ) -> None:
     for number in range(10):
         upload(reporting, owner, f"key-{number}")
-    assert number_of(engine, KeptAnswer) == 10
+    assert number_of(engine, IdempotencyRecord) == 10
     clock.now += DAY
     upload(reporting, owner, "another")
-    assert number_of(engine, KeptAnswer) == 7
+    assert number_of(engine, IdempotencyRecord) == 7
 
-    repeats = Repeats(database, clock)
+    repeats = IdempotencyStore(database, clock)
     assert repeats.clean() == 6
-    assert number_of(engine, KeptAnswer) == 1
+    assert number_of(engine, IdempotencyRecord) == 1
     assert repeats.clean() == 0
 
 
@@ -171,7 +171,7 @@ def test_neither_key_nor_body_is_stored(client: TestClient, engine: sa.Engine, o
     change = {"name": "Ada", "password": "a-canary-password"}
     client.simulate_patch(f"/users/{owner}", json=change, headers=KEY)
     with engine.connect() as connection:
-        (row,) = connection.execute(sa.select(KeptAnswer.__table__)).all()
+        (row,) = connection.execute(sa.select(IdempotencyRecord.__table__)).all()
 
     assert "canary" not in str(tuple(row))
     assert KEY["Idempotency-Key"] not in str(tuple(row))

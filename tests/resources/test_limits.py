@@ -18,7 +18,7 @@ def limited(backend: Backend) -> Iterator[TestClient]:
     """An application that gives each caller four requests a second, in two workers."""
     app = create_app(
         backend.config(
-            CC_RATE_LIMIT="4", CC_WORKERS="2", CC_TRUSTED_PEERS="10.1.2.0/24,2001:db8::/32"
+            CC_RATE_LIMIT="4", CC_WORKERS="2", CC_ALLOWED_CLIENTS="10.1.2.0/24,2001:db8::/32"
         )
     )
     yield TestClient(app, headers={"Host": "localhost"})

@@ -84,7 +84,7 @@ FORBIDDEN: list[tuple[str, dict[str, str]]] = [
 @pytest.fixture(scope="module")
 def door(backend: Backend) -> Iterator[TestClient]:
     """The application, told to trust two networks."""
-    app = create_app(backend.config(CC_TRUSTED_PEERS="10.1.2.0/24, 2001:db8::/32"))
+    app = create_app(backend.config(CC_ALLOWED_CLIENTS="10.1.2.0/24, 2001:db8::/32"))
     yield TestClient(app)
     app.close()
 

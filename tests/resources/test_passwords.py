@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.services.access.authentication import Authentication
-from customer_certificates.services.principal import Caller
+from customer_certificates.services.principal import Principal
 
 from ..credentials import bearer
 from ..factories import a_user
@@ -169,8 +169,8 @@ def test_no_token_is_made_with_a_password_that_was_changed_meanwhile(
     """It was right when it was looked at, and is changed before the token is stored."""
     password: Any = Authentication.password
 
-    def then_changed(self: Authentication, *given: str) -> Caller:
-        caller: Caller = password(self, *given)
+    def then_changed(self: Authentication, *given: str) -> Principal:
+        caller: Principal = password(self, *given)
         changed = closed.simulate_patch(
             f"/users/{ada.id}", json={"password": NEW}, headers=operator
         )
@@ -184,6 +184,6 @@ def test_no_token_is_made_with_a_password_that_was_changed_meanwhile(
 
 
 def test_the_hash_of_a_password_is_not_printed() -> None:
-    caller = Caller("user", "request", "peer", password_hash="$argon2id$secret")
+    caller = Principal("user", "request", "peer", password_hash="$argon2id$secret")
 
     assert "secret" not in repr(caller)

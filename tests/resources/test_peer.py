@@ -7,7 +7,7 @@ import pytest
 from falcon import Request, Response, testing
 
 from customer_certificates.errors import Forbidden
-from customer_certificates.middleware.client_address import Peer
+from customer_certificates.middleware.client_address import ClientAddress
 
 PROXIES = [ipaddress.ip_network(text) for text in ("10.0.0.0/24", "2001:db8::/64")]
 FOR, PROTO, HOST = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"
@@ -18,7 +18,7 @@ def seen(remote: str, headers: dict[str, str], *, scheme: str = "http") -> Reque
     made = testing.create_req(
         headers={"Host": "inner", PROTO: "https", **headers}, remote_addr=remote, scheme=scheme
     )
-    Peer(PROXIES).process_request(made, Response())
+    ClientAddress(PROXIES).process_request(made, Response())
     return made
 
 
@@ -91,19 +91,19 @@ def test_a_proxy_that_does_not_say_https_is_refused(scheme: str) -> None:
         )
         made.env["REMOTE_ADDR"] = "10.0.0.7"
         with pytest.raises(Forbidden, match="set X-Forwarded-Proto"):
-            Peer(PROXIES).process_request(made, Response())
+            ClientAddress(PROXIES).process_request(made, Response())
 
 
 @pytest.mark.parametrize("path", ["/healthcheck", "/livez"])
 def test_a_load_balancer_may_ask_by_itself_whether_the_service_works(path: str) -> None:
     for method in ("GET", "HEAD"):
         made = testing.create_req(path=path, method=method, remote_addr="10.0.0.7")
-        Peer(PROXIES).process_request(made, Response())
+        ClientAddress(PROXIES).process_request(made, Response())
         assert (made.context.peer, made.scheme) == ("10.0.0.7", "http")
 
 
 def test_without_named_proxies_nothing_changes() -> None:
     request = testing.create_req(headers={FOR: "127.0.0.1", PROTO: "http"}, remote_addr="10.0.0.7")
-    Peer([]).process_request(request, falcon.Response())
+    ClientAddress([]).process_request(request, falcon.Response())
 
     assert (request.context.peer, request.scheme) == ("10.0.0.7", "http")

@@ -13,7 +13,7 @@ from falcon.testing import Result, TestClient
 
 from customer_certificates.app import create_app
 from customer_certificates.gateways.database import Database
-from customer_certificates.models import AuditEntry, KeptAnswer, Terminator, Token, User
+from customer_certificates.models import AuditEntry, IdempotencyRecord, Terminator, Token, User
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.versions.cutovers import Cutovers
 from customer_certificates.services.events.log import Events
@@ -329,7 +329,9 @@ def test_idempotency_records(closed: TestClient, engine: sa.Engine) -> None:
     assert change(10, operator).status_code == 200
     assert used(closed, owner, headers=operator)["idempotency_records"] == 2
     with engine.begin() as connection:
-        connection.execute(sa.update(KeptAnswer).values(kept_at=KeptAnswer.kept_at - DAY))
+        connection.execute(
+            sa.update(IdempotencyRecord).values(kept_at=IdempotencyRecord.kept_at - DAY)
+        )
     assert change(9).status_code == 200
 
 
@@ -389,7 +391,7 @@ def _report_names(engine: sa.Engine, number: int) -> None:
 @pytest.fixture(scope="session")
 def _registering(backend: Backend, _apps: Apps) -> Iterator[TestClient]:
     config = backend.closed(
-        CC_UPLOAD_CHECKS="report", CC_REGISTRATION="open", CC_BEHIND_PROXY="127.0.0.1"
+        CC_UPLOAD_CHECKS="report", CC_REGISTRATION="open", CC_TRUSTED_PROXIES="127.0.0.1"
     )
     with closing(create_app(config, now=_apps.clock)) as app:
         yield TestClient(app)

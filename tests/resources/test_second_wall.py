@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 from customer_certificates.app import create_app
 from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.database.prepared import Prepared
-from customer_certificates.gateways.database.schema import SchemaError, require_walled
+from customer_certificates.gateways.database.schema import SchemaError, require_row_level_security
 from customer_certificates.models import Base, Certificate
 from customer_certificates.services.certificates import contents
 from customer_certificates.services.certificates import service as certificates
@@ -192,7 +192,7 @@ def test_what_was_recorded_cannot_be_changed(backend: Backend, database: Databas
 
 
 def test_a_role_that_passes_the_wall_is_refused(backend: Backend) -> None:
-    require_walled(backend.database_url)
+    require_row_level_security(backend.database_url)
     if backend.name == "postgresql":
         with pytest.raises(SchemaError, match="superuser"):
-            require_walled(backend.owner_url)
+            require_row_level_security(backend.owner_url)

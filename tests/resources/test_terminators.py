@@ -496,7 +496,9 @@ def test_no_address_that_a_proxy_names_is_let_in_without_a_token(
 ) -> None:
     """Some proxies pass on X_Forwarded_For as the client sent it, which reads the same."""
     add(reporting, owner, self_signed(WWW, **LONG))
-    app = create_app(backend.closed(CC_TERMINATOR_PEERS="10.1.2.0/24", CC_BEHIND_PROXY="10.9.0.1"))
+    app = create_app(
+        backend.closed(CC_TERMINATOR_PEERS="10.1.2.0/24", CC_TRUSTED_PROXIES="10.9.0.1")
+    )
     client = TestClient(app, headers={"X-Forwarded-Proto": "https"})
     for name in ("X-Forwarded-For", "X_Forwarded_For"):
         headers = {name: "10.1.2.3"}

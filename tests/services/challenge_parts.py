@@ -22,7 +22,7 @@ from customer_certificates.services.events.log import Events
 from customer_certificates.services.hostnames.changes import OwnershipRules
 from customer_certificates.services.hostnames.notice_delivery import HostnameNoticeDelivery
 from customer_certificates.services.hostnames.ownership import Hostnames
-from customer_certificates.services.principal import Caller
+from customer_certificates.services.principal import Principal
 from customer_certificates.services.revisions import Revisions
 
 from ..dns_server import DnsServer
@@ -30,7 +30,7 @@ from ..factories import a_pair
 
 ROOTS = a_pair("nobody.example").body.encode()
 DOMAIN = "challenges.test"
-_CALLER = Caller("operator", "1", "")
+_CALLER = Principal("operator", "1", "")
 
 
 class Parts:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from customer_certificates.gateways.database import postgresql, sqlite
-from customer_certificates.gateways.database.prepared import Sent
+from customer_certificates.gateways.database.prepared import SentStatement
 
 Counter = Callable[[Callable[[], Any]], list[str]]
 
@@ -29,7 +29,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
             asked.extend(statements)
 
     for driver in (postgresql, sqlite):
-        run = driver.Runner.run
+        run = driver.DriverConnection.run
 
         def told(
             self: Any, name: str, sql: str, parameters: list[Any], run: Any = run
@@ -38,19 +38,21 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
             rows: list[tuple[Any, ...]] = run(self, name, sql, parameters)
             return rows
 
-        monkeypatch.setattr(driver.Runner, "run", told)
+        monkeypatch.setattr(driver.DriverConnection, "run", told)
 
-    together = postgresql.Runner.run_together
+    together = postgresql.DriverConnection.run_pipeline
 
     def told_together(self: Any, sent: list[tuple[str, str, list[Any]]]) -> Any:
         # Every statement is sent with one that sets the tenant, which is not counted.
         note(*(sql for _name, sql, _parameters in sent if "set_config" not in sql))
         return together(self, sent)
 
-    in_two_trips = postgresql.Runner.run_in_two_trips
+    in_two_trips = postgresql.DriverConnection.run_two_step_transaction
 
-    def told_in_two_trips(self: Any, first: list[Sent], then: Callable[[Any], list[Sent]]) -> Any:
-        def told_then(rows: Any) -> list[Sent]:
+    def told_in_two_trips(
+        self: Any, first: list[SentStatement], then: Callable[[Any], list[SentStatement]]
+    ) -> Any:
+        def told_then(rows: Any) -> list[SentStatement]:
             sent = then(rows)
             note(*(sql for _name, sql, _parameters in sent))
             return sent
@@ -58,8 +60,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
         note(*(sql for _name, sql, _parameters in first if "set_config" not in sql))
         return in_two_trips(self, first, told_then)
 
-    monkeypatch.setattr(postgresql.Runner, "run_together", told_together)
-    monkeypatch.setattr(postgresql.Runner, "run_in_two_trips", told_in_two_trips)
+    monkeypatch.setattr(postgresql.DriverConnection, "run_together", told_together)
+    monkeypatch.setattr(postgresql.DriverConnection, "run_in_two_trips", told_in_two_trips)
 
     @contextmanager
     def listening() -> Iterator[None]:

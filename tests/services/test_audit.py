@@ -16,7 +16,7 @@ from customer_certificates.services.audit.hash_chain import GENESIS, Entry, hash
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.audit.signed_heads import AuditHeads, SignedHead, heads_of
 from customer_certificates.services.audit.verification import AuditVerification, Report
-from customer_certificates.services.principal import Caller
+from customer_certificates.services.principal import Principal
 
 from ..tables import CALLER, NOW
 
@@ -39,7 +39,7 @@ class Day:
 
     def record(self, chain: int, number: int) -> None:
         self.now += SECOND
-        caller = Caller("user", f"request-{number}", "192.0.2.1", token_id=5, user_id=chain)
+        caller = Principal("user", f"request-{number}", "192.0.2.1", token_id=5, user_id=chain)
         with self.database.begin(EVERYBODY) as session:
             self.audit.record(
                 session,

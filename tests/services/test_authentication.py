@@ -16,17 +16,17 @@ import sqlalchemy as sa
 from customer_certificates.errors import NotFound, TooManyRequests, Unauthenticated, Unavailable
 from customer_certificates.gateways.admission.limiter import TENANT
 from customer_certificates.gateways.cache.counters import Counters
-from customer_certificates.gateways.cache.page_cache import Pages
+from customer_certificates.gateways.cache.page_cache import PageCache
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.services.access.authentication import Authentication
-from customer_certificates.services.access.login_throttle import Attempts
-from customer_certificates.services.access.token_usage import LastUses
+from customer_certificates.services.access.login_throttle import LoginThrottle
+from customer_certificates.services.access.token_usage import TokenUsage
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.listing import CertificateFilter, Listing
 from customer_certificates.services.etags import Tags
 from customer_certificates.services.events.log import Events
-from customer_certificates.services.principal import Caller
+from customer_certificates.services.principal import Principal
 from customer_certificates.services.revisions import Revisions
 from customer_certificates.services.users import password_hashing
 from customer_certificates.services.users.address_verification import AddressVerification
@@ -67,14 +67,14 @@ class Door:
         self.users = Users(
             database, self.passwords, hostnames, audit, events, verification, self.clock
         )
-        uses = LastUses(database)
+        uses = TokenUsage(database)
         stack.callback(uses.close)
-        attempts = Attempts(Counters(None), self.clock)
+        attempts = LoginThrottle(Counters(None), self.clock)
         self._authentication = Authentication(
             database, self.users, attempts, uses, audit, self.clock
         )
         revisions = Revisions(database, self.clock)
-        self.listing = Listing(database, Pages(None, Metrics(None)), revisions)
+        self.listing = Listing(database, PageCache(None, Metrics(None)), revisions)
 
     @contextmanager
     def without_room(self) -> Iterator[None]:
@@ -84,7 +84,7 @@ class Door:
             yield
         full.close()
 
-    def caller(self, token: Made, about: int | None) -> Caller:
+    def caller(self, token: Made, about: int | None) -> Principal:
         return self._authentication.token(token.text, about, "request", "peer")
 
     def sign_in(self, email: str, password: str, peer: str = "192.0.2.1") -> int | None:
@@ -275,10 +275,10 @@ def test_processes_count_together_in_redis_and_alone_without(
 ) -> None:
     """Ten in all while it is there, five in each when it is gone."""
     valkey = start_valkey(tmp_path)
-    pages = [Pages(valkey.url, Metrics(None)) for _ in range(2)]
+    pages = [PageCache(valkey.url, Metrics(None)) for _ in range(2)]
     try:
         wait_for_redis(pages)
-        processes = [Attempts(Counters(one.redis), lambda: NOW) for one in pages]
+        processes = [LoginThrottle(Counters(one.redis), lambda: NOW) for one in pages]
         for number in range(10):
             processes[number % 2].begin("ada@example.com", "192.0.2.1")
         for process in processes:
@@ -313,7 +313,7 @@ def change_list(engine: sa.Engine, owner: int) -> None:
         )
 
 
-def wait_for_redis(pages: list[Pages]) -> None:
+def wait_for_redis(pages: list[PageCache]) -> None:
     deadline = time.monotonic() + 30
     while not all(one.is_up() for one in pages):
         assert time.monotonic() < deadline, "Redis never answers"

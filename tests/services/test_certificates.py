@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.errors import NotFound, PreconditionFailed
-from customer_certificates.gateways.cache.page_cache import Pages
+from customer_certificates.gateways.cache.page_cache import PageCache
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
-from customer_certificates.gateways.sandbox.pool import Children
+from customer_certificates.gateways.sandbox.pool import SandboxPool
 from customer_certificates.models import CONTENT, NEVER
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.intermediates import Intermediates
@@ -29,7 +29,7 @@ from customer_certificates.services.certificates.requests import (
     Rollback,
 )
 from customer_certificates.services.certificates.service import Certificates
-from customer_certificates.services.certificates.validation import Inspection
+from customer_certificates.services.certificates.validation import Validation
 from customer_certificates.services.certificates.versions.pending import shown
 from customer_certificates.services.certificates.versions.service import Versions
 from customer_certificates.services.etags import Tags
@@ -52,7 +52,7 @@ from .conftest import Counter
 ALL = CertificateFilter(None, None, None, None, None, None, after=0, limit=100)
 NONE = Tags()
 MIB = 2**20
-Material = TypeVar("Material", bound=CertificateMaterial)
+Submission = TypeVar("Submission", bound=CertificateMaterial)
 
 
 @pytest.fixture
@@ -62,14 +62,14 @@ def revisions(database: Database) -> Revisions:
 
 @pytest.fixture
 def listing(database: Database, revisions: Revisions) -> Listing:
-    return Listing(database, Pages(None, Metrics(None)), revisions)
+    return Listing(database, PageCache(None, Metrics(None)), revisions)
 
 
 class Parts(NamedTuple):
     """What certificates and versions are made of."""
 
     database: Database
-    inspection: Inspection
+    inspection: Validation
     intermediates: Intermediates
     hostnames: Hostnames
     revisions: Revisions
@@ -82,10 +82,10 @@ class Parts(NamedTuple):
 
 @pytest.fixture
 def parts(
-    database: Database, revisions: Revisions, children: Children, master_keys: MasterKeys
+    database: Database, revisions: Revisions, children: SandboxPool, master_keys: MasterKeys
 ) -> Iterator[Parts]:
     intermediates = Intermediates(database)
-    inspection = Inspection(children, intermediates, lambda: NOW, enforce=False)
+    inspection = Validation(children, intermediates, lambda: NOW, enforce=False)
     hostnames = hostnames_on(database, lambda: NOW)
     audit = Audit(database, lambda: NOW)
     data_keys = DataKeys(database, master_keys, lambda: NOW)
@@ -148,7 +148,7 @@ def an_upload(**changes: Any) -> CertificateUpload:
     return CertificateUpload(**(fields | changes))
 
 
-def sent(kind: type[Material], *hostnames: str, **changes: Any) -> Material:
+def sent(kind: type[Submission], *hostnames: str, **changes: Any) -> Submission:
     """What to send for a certificate of a private authority's; another one each time."""
     leaf = authority.a_leaf("Issuing", "leaf", hostnames=hostnames)
     issuing = authority.an_authority("Issuing", "Private root")

@@ -29,7 +29,7 @@ from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.challenges import limits
 from customer_certificates.services.challenges.views import ChallengeView
 from customer_certificates.services.events.log import Events
-from customer_certificates.services.principal import Caller
+from customer_certificates.services.principal import Principal
 from customer_certificates.services.users.address_verification import AddressVerification
 from customer_certificates.services.users.password_hashing import Passwords
 from customer_certificates.services.users.users import Users
@@ -124,7 +124,7 @@ def delete_user(_shared: Shared, clock: Clock) -> Iterator[Callable[[int], None]
     verification = AddressVerification(_shared.database, clock, by_mail=False)
     parts = (passwords, hostnames_on(_shared.database, clock), audit, events, verification)
     service = Users(_shared.database, *parts, clock)
-    yield lambda user_id: service.delete(Caller("operator", "", ""), user_id, None)
+    yield lambda user_id: service.delete(Principal("operator", "", ""), user_id, None)
     passwords.close()
 
 

@@ -1,4 +1,4 @@
-"""CC_NOTIFY_URL: an endpoint like any other, that workers make when they start."""
+"""CC_WEBHOOK_URL: an endpoint like any other, that workers make when they start."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -45,7 +45,7 @@ def test_a_worker_that_knows_none_loses_nothing_of_it(
     assert webhooks(engine) == []
     configure_webhook(database, URL, NOW)
     configure_webhook(database, None, NOW)
-    assert webhooks(engine) == [(URL, "disabled", "CC_NOTIFY_URL is not set.")]
+    assert webhooks(engine) == [(URL, "disabled", "CC_WEBHOOK_URL is not set.")]
     configure_webhook(database, URL, NOW)
 
     assert webhooks(engine) == [(URL, "active", None)]

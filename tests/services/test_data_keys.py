@@ -13,9 +13,9 @@ from customer_certificates.crypto.secret import Secret
 from customer_certificates.errors import NotFound, Unavailable
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
-from customer_certificates.models import User, UserKey
+from customer_certificates.models import User, UserDataKey
 from customer_certificates.services.keys.data_keys import DataKeys
-from customer_certificates.services.keys.secret_cache import AtHand, Present
+from customer_certificates.services.keys.secret_cache import Present, SecretCache
 
 from ..tables import NOW, add_users, dump
 
@@ -27,13 +27,13 @@ class Counted:
         self.id = name
         self.unwrapped = 0
 
-    def wrap(self, data_key: Secret, associated: bytes) -> bytes:
-        return associated + data_key.reveal()
+    def wrap(self, data_key: Secret, aad: bytes) -> bytes:
+        return aad + data_key.reveal()
 
-    def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
+    def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:
         self.unwrapped += 1
-        assert wrapped.startswith(associated)
-        return Secret(wrapped.removeprefix(associated))
+        assert wrapped.startswith(aad)
+        return Secret(wrapped.removeprefix(aad))
 
     def close(self) -> None:
         pass
@@ -111,7 +111,7 @@ def test_what_was_unwrapped_is_not_found_by_another_row(
     first = data_keys.stored(owner).newest.key
     with engine.begin() as connection:
         wrapped = b"cc/data-key/v1" + owner.to_bytes(8) + (1).to_bytes(4) + b"another"
-        connection.execute(sa.update(UserKey).values(wrapped=wrapped))
+        connection.execute(sa.update(UserDataKey).values(wrapped=wrapped))
 
     assert data_keys.of(owner).newest.key == Secret(b"another") != first
     assert master_key.unwrapped == 2
@@ -125,7 +125,7 @@ def test_it_is_forgotten_when_its_time_is_over(
         database,
         MasterKeys(master_key),
         lambda: datetime.now(UTC),
-        lambda present: AtHand(present, kept_seconds=0.0),
+        lambda present: SecretCache(present, kept_seconds=0.0),
     )
     data_keys.stored(owner)
     data_keys.of(owner)
@@ -139,10 +139,10 @@ def test_it_is_dropped_when_its_row_is_gone(
 ) -> None:
     """From the memory of a process that nobody asks for it any more."""
     gone, stays = add_users(engine, 2)
-    held: list[AtHand] = []
+    held: list[SecretCache] = []
 
-    def at_hand(present: Present) -> AtHand:
-        held.append(AtHand(present, look_seconds=0.01))
+    def at_hand(present: Present) -> SecretCache:
+        held.append(SecretCache(present, look_seconds=0.01))
         return held[0]
 
     data_keys = DataKeys(database, MasterKeys(master_key), lambda: NOW, at_hand)

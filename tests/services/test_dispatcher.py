@@ -26,11 +26,11 @@ from customer_certificates.services.webhooks import dispatcher, sender
 from customer_certificates.services.webhooks.disabling import Disabling
 from customer_certificates.services.webhooks.dispatcher import Dispatcher
 from customer_certificates.services.webhooks.endpoints import Webhooks
-from customer_certificates.services.webhooks.queue import Deliveries
+from customer_certificates.services.webhooks.queue import DeliveryQueue
 from customer_certificates.services.webhooks.redelivery import Redelivery, Replay
 from customer_certificates.services.webhooks.secrets import WebhookSecrets
-from customer_certificates.services.webhooks.sender import Sending
-from customer_certificates.services.webhooks.stuck_deliveries import Stragglers
+from customer_certificates.services.webhooks.sender import WebhookSender
+from customer_certificates.services.webhooks.stuck_deliveries import StuckDeliveries
 from customer_certificates.services.webhooks.views import NewWebhook, WebhookChanges
 
 from ..factories import an_upload
@@ -91,8 +91,8 @@ class Told:
         """Starts a dispatcher."""
         metrics = Metrics(None)
         dispatcher = Dispatcher(
-            Deliveries(self.database, self.secrets, self.clock),
-            Sending(self.outbound, metrics, self.clock, None),
+            DeliveryQueue(self.database, self.secrets, self.clock),
+            WebhookSender(self.outbound, metrics, self.clock, None),
             Disabling(self.database, self.audit, self.events, self.clock),
             metrics,
             self.clock,
@@ -501,7 +501,7 @@ def test_what_is_asked_for_out_of_its_turn_waits_for_it(told: Told) -> None:
 def test_a_worker_that_died_keeps_others_from_nothing(told: Told) -> None:
     webhook = told.webhook()
     events = [told.happen(1), told.happen(1)]
-    deliveries = Deliveries(told.database, told.secrets, told.clock)
+    deliveries = DeliveryQueue(told.database, told.secrets, told.clock)
     (run,) = deliveries.claim([(endpoint, 10) for endpoint in deliveries.busy()])
     assert [one.event.id for one in run.deliveries] == events
     assert deliveries.claim([(endpoint, 10) for endpoint in deliveries.busy()]) == []
@@ -519,7 +519,7 @@ def test_what_was_left_behind_at_a_resumption_is_found(told: Told) -> None:
     with told.engine.begin() as connection:
         connection.execute(sa.update(Delivery).values(due=None))
     told.work()
-    assert Stragglers(told.database, told.clock).wake() == 1
+    assert StuckDeliveries(told.database, told.clock).wake() == 1
     told.wait(lambda: told.receiver.ids() == [left])
 
 

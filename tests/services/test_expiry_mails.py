@@ -21,10 +21,10 @@ from customer_certificates.config import SmtpServer
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.smtp import Mailer, MailRefused
 from customer_certificates.models import Certificate, ExpiryNotice, User
-from customer_certificates.services.email.expiry_notices import ExpiryMails
+from customer_certificates.services.email.expiry_notices import ExpiryNoticeEmails
 from customer_certificates.services.events.log import Events
 from customer_certificates.services.expiry.notifier import Expiry
-from customer_certificates.services.user_lock import locked_user
+from customer_certificates.services.user_lock import lock_user
 from customer_certificates.services.users.address_verification import AddressVerification
 
 from ..factories import a_pair
@@ -99,7 +99,7 @@ class Office:
 
     def send(self) -> int:
         mailer = Mailer(self.server, SENDER, a_pair(NAME).body.encode())
-        return ExpiryMails(self.database, mailer, lambda: self.now).send()
+        return ExpiryNoticeEmails(self.database, mailer, lambda: self.now).send()
 
     def look(self) -> None:
         """Has the certificates looked at whose next threshold has come."""
@@ -111,7 +111,7 @@ class Office:
         """What the link, or an operator, does."""
         verification = AddressVerification(self.database, lambda: self.now, by_mail=False)
         with self.database.begin(self.user) as session:
-            user = locked_user(session, self.user)
+            user = lock_user(session, self.user)
             if verified:
                 verification.set_verified(session, user)
             else:
@@ -349,7 +349,7 @@ def test_a_worker_that_dies_leaves_its_letters(office: Office, post: Post) -> No
     with office.open(post):
         mailer = Killed(office.server, SENDER, a_pair(NAME).body.encode())
         with pytest.raises(KeyboardInterrupt):
-            ExpiryMails(office.database, mailer, lambda: office.now).send()
+            ExpiryNoticeEmails(office.database, mailer, lambda: office.now).send()
         assert office.send() == 0
         office.now += timedelta(minutes=11)
         assert office.send() == 1

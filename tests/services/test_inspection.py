@@ -7,10 +7,10 @@ import pytest
 
 from customer_certificates.errors import Invalid, Unavailable
 from customer_certificates.gateways.database import Database
-from customer_certificates.gateways.sandbox.pool import TooCostly
+from customer_certificates.gateways.sandbox.pool import ResourceLimitExceeded
 from customer_certificates.services.certificates.intermediates import Intermediates
 from customer_certificates.services.certificates.requests import CertificateMaterial
-from customer_certificates.services.certificates.validation import Inspection
+from customer_certificates.services.certificates.validation import Validation
 
 from ..tables import NOW
 
@@ -27,9 +27,9 @@ class Ending:
         raise self._ending
 
 
-def inspection(database: Database, ending: Exception, *, enforce: bool = False) -> Inspection:
+def inspection(database: Database, ending: Exception, *, enforce: bool = False) -> Validation:
     children: Any = Ending(ending)
-    return Inspection(children, Intermediates(database), lambda: NOW, enforce=enforce)
+    return Validation(children, Intermediates(database), lambda: NOW, enforce=enforce)
 
 
 PEM = CertificateMaterial(body="PEM", private_key="a2V5")
@@ -41,7 +41,7 @@ PKCS12 = CertificateMaterial(pkcs12="ZmlsZQ==")
 def test_what_uses_up_a_child_is_never_accepted(
     database: Database, enforce: bool, sent: CertificateMaterial, field: str
 ) -> None:
-    inspected = inspection(database, TooCostly("cpu"), enforce=enforce)
+    inspected = inspection(database, ResourceLimitExceeded("cpu"), enforce=enforce)
     examined = inspected.examine(1, sent)
 
     (finding,) = examined.findings

@@ -13,14 +13,14 @@ from customer_certificates.gateways.database import EVERYBODY, Database, migrati
 from customer_certificates.gateways.master_keys import make
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.maintenance.keys import rewrap
-from customer_certificates.models import PrivateKey, UserKey, WebhookSecret
+from customer_certificates.models import PrivateKey, UserDataKey, WebhookSecret
 from customer_certificates.services.keys.erasure import KeyErasure
 
 from ..conftest import Backend
 from ..resources import self_signed
 from ..tables import add_users
 
-KEYS = (PrivateKey.sealed, UserKey.wrapped, WebhookSecret.wrapped)
+KEYS = (PrivateKey.sealed, UserDataKey.wrapped, WebhookSecret.wrapped)
 
 
 class Kept:
@@ -131,7 +131,7 @@ def test_nothing_of_what_another_master_key_wrapped_is_left(kept: Kept, tmp_path
     assert make(new)
     old = kept.backend.config().master_key.where
     counts = rewrap(
-        kept.backend.config(CC_MASTER_KEY=f"file:{new}", CC_MASTER_KEYS_RETIRING=f"file:{old}"),
+        kept.backend.config(CC_MASTER_KEY=f"file:{new}", CC_PREVIOUS_MASTER_KEYS=f"file:{old}"),
         lambda _done, _of: None,
     )
     assert len(counts) == 1

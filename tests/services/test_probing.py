@@ -17,8 +17,8 @@ from customer_certificates.gateways.tls_probe import served
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.candidates import Candidates
 from customer_certificates.services.events.log import Events
-from customer_certificates.services.terminators.probe_job import Probing
-from customer_certificates.services.terminators.reports import ServingStates
+from customer_certificates.services.terminators.probe_job import ProbeJob
+from customer_certificates.services.terminators.reports import TerminatorReports
 
 from ..factories import Pair, a_pair, an_upload
 from ..servers import free_port
@@ -72,9 +72,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.close()
 
 
-def probing(database: Database, *addresses: ProbeAddress) -> Probing:
-    serving = ServingStates(database, Audit(database, now), Events(database, now), now)
-    return Probing(database, Candidates(database), serving, served, addresses, now)
+def probing(database: Database, *addresses: ProbeAddress) -> ProbeJob:
+    serving = TerminatorReports(database, Audit(database, now), Events(database, now), now)
+    return ProbeJob(database, Candidates(database), serving, served, addresses, now)
 
 
 def test_a_certificate_is_verified_while_it_is_served(

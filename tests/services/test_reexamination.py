@@ -13,7 +13,7 @@ from customer_certificates.maintenance.stored_certificates import (
     examine_serve_windows,
     examine_unread,
 )
-from customer_certificates.models import Certificate, HostnameClaim, UnsealedKey, User
+from customer_certificates.models import Certificate, HostnameClaim, PlaintextKey, User
 
 from .. import hostile
 from ..conftest import Backend, StoredKeys
@@ -37,7 +37,7 @@ def add_unread(
             {"user_id": user_id, "active": active, "body": body},
         ).scalar_one()
         connection.execute(
-            sa.insert(UnsealedKey),
+            sa.insert(PlaintextKey),
             {
                 "certificate_id": certificate_id,
                 "version": 1,

@@ -14,7 +14,7 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
-from customer_certificates.gateways.cache.page_cache import Pages
+from customer_certificates.gateways.cache.page_cache import PageCache
 from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import Certificate
@@ -41,7 +41,7 @@ class Server:
         self.now = NOW
         self._database = database
         self._revisions = Revisions(database, lambda: self.now)
-        self._listing = Listing(database, Pages(None, Metrics(None)), self._revisions)
+        self._listing = Listing(database, PageCache(None, Metrics(None)), self._revisions)
 
     def add(self, user_id: int, begin: datetime | None, end: datetime | None) -> None:
         """Stores an active certificate with these dates."""

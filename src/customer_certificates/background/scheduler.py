@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from ..errors import Unavailable
-from ..gateways.signals import Alarm
-from ..services.job_lock import Rota
+from ..gateways.signals import SignalSafeEvent
+from ..services.job_lock import JobLock
 
 _LOOK_SECONDS = 10.0
 _SECOND = 1.0
@@ -25,7 +25,7 @@ class Job(NamedTuple):
     run: Callable[[], object]
 
 
-def run_jobs(jobs: Sequence[Job], rota: Rota, stopped: Alarm) -> None:
+def run_jobs(jobs: Sequence[Job], rota: JobLock, stopped: SignalSafeEvent) -> None:
     """Runs every due job that no other worker has started, until `stopped`."""
     while True:
         for job in jobs:
@@ -42,7 +42,7 @@ def run_jobs(jobs: Sequence[Job], rota: Rota, stopped: Alarm) -> None:
             return
 
 
-def run_every_second(name: str, run: Callable[[], int], stopped: Alarm) -> None:
+def run_every_second(name: str, run: Callable[[], int], stopped: SignalSafeEvent) -> None:
     """Calls `run` every second in every worker, until `stopped`.
 
     `run` returns the number of items that it processed.

@@ -10,28 +10,28 @@ from time import sleep
 
 from ..composition import Services
 from ..config import Config
-from ..gateways.database.notifications import Announcements
+from ..gateways.database.notifications import Notifications
 from ..gateways.database.schema import require_head
 from ..gateways.log_format import configure_logging
-from ..gateways.signals import Alarm
+from ..gateways.signals import SignalSafeEvent
 from ..gateways.tls_probe import served
 from ..services.certificates.versions.cutovers import Cutovers
 from ..services.challenges.contests import Contests
 from ..services.challenges.rounds import ChallengeRounds
-from ..services.email.expiry_notices import ExpiryMails
-from ..services.email.verification_links import VerificationMails
+from ..services.email.expiry_notices import ExpiryNoticeEmails
+from ..services.email.verification_links import VerificationEmails
 from ..services.expiry.notifier import Expiry
 from ..services.hostnames.notice_delivery import HostnameNoticeDelivery
-from ..services.job_lock import Rota
+from ..services.job_lock import JobLock
 from ..services.keys.erasure import KeyErasure
 from ..services.rate_counts import RateCounts
-from ..services.terminators.probe_job import Probing
+from ..services.terminators.probe_job import ProbeJob
 from ..services.webhooks.disabling import Disabling
 from ..services.webhooks.dispatcher import Dispatcher
 from ..services.webhooks.managed_endpoint import configure_webhook
-from ..services.webhooks.queue import Deliveries
-from ..services.webhooks.sender import Sending
-from ..services.webhooks.stuck_deliveries import Stragglers
+from ..services.webhooks.queue import DeliveryQueue
+from ..services.webhooks.sender import WebhookSender
+from ..services.webhooks.stuck_deliveries import StuckDeliveries
 from .scheduler import Job, run_every_second, run_jobs
 
 # Connections for the dispatcher, jobs, cutovers, verification emails, erasures and challenges, and
@@ -54,15 +54,15 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
 
 def _work(services: Services, parent_pid: int | None) -> None:
     config, database, now = services.config, services.database, services.now
-    configure_webhook(database, config.notify_url, now())
+    configure_webhook(database, config.webhook_url, now())
     dispatcher = Dispatcher(
-        Deliveries(database, services.webhook_secrets, now),
-        Sending(services.outbound, services.metrics, now, config.notify_secret),
+        DeliveryQueue(database, services.webhook_secrets, now),
+        WebhookSender(services.outbound, services.metrics, now, config.webhook_secret),
         Disabling(database, services.audit, services.events, now),
         services.metrics,
         now,
     )
-    stopped = Alarm()
+    stopped = SignalSafeEvent()
 
     def stop(*_: object) -> None:
         stopped.set()
@@ -77,7 +77,9 @@ def _work(services: Services, parent_pid: int | None) -> None:
     challenges = ChallengeRounds(database, services.proving, services.check_limits, now)
     verification = _verification_mails(services)
     threads = [
-        Thread(target=run_jobs, args=[_jobs(services, verification), Rota(database, now), stopped]),
+        Thread(
+            target=run_jobs, args=[_jobs(services, verification), JobLock(database, now), stopped]
+        ),
         *(
             Thread(target=run_every_second, args=[name, run, stopped], name=name)
             for name, run in _prompt_jobs(services, challenges, verification)
@@ -85,7 +87,7 @@ def _work(services: Services, parent_pid: int | None) -> None:
     ]
     with (
         closing(challenges),
-        closing(Announcements(database.listen, dispatcher.wake)),
+        closing(Notifications(database.listen, dispatcher.wake)),
     ):
         for thread in threads:
             thread.start()
@@ -94,7 +96,7 @@ def _work(services: Services, parent_pid: int | None) -> None:
             thread.join()
 
 
-def _jobs(services: Services, verification: VerificationMails | None) -> list[Job]:
+def _jobs(services: Services, verification: VerificationEmails | None) -> list[Job]:
     """Jobs of one worker in the cluster at a time."""
     config, database, now = services.config, services.database, services.now
     mailer = services.mailer
@@ -102,7 +104,7 @@ def _jobs(services: Services, verification: VerificationMails | None) -> list[Jo
     notices = HostnameNoticeDelivery(database, services.revisions, services.audit, services.events)
     jobs = [
         Job("tell of expiry", timedelta(minutes=1), expiry.tell),
-        Job("wake deliveries", timedelta(minutes=1), Stragglers(database, now).wake),
+        Job("wake deliveries", timedelta(minutes=1), StuckDeliveries(database, now).wake),
         Job("notify of hostnames", timedelta(seconds=10), notices.run),
         Job("clean kept answers", timedelta(hours=1), services.idempotency.clean),
         Job("clean rate counts", timedelta(hours=1), RateCounts(database, now).clean),
@@ -112,17 +114,17 @@ def _jobs(services: Services, verification: VerificationMails | None) -> list[Jo
     if verification:
         jobs.append(Job("clean verification links", timedelta(hours=1), verification.clean))
     if mailer:
-        letters = ExpiryMails(database, mailer, now)
+        letters = ExpiryNoticeEmails(database, mailer, now)
         jobs.append(Job("send letters", timedelta(minutes=1), letters.send))
     if config.probe_addresses:
         reports, addresses = services.terminator_reports, config.probe_addresses
-        probing = Probing(database, services.candidates, reports, served, addresses, now)
+        probing = ProbeJob(database, services.candidates, reports, served, addresses, now)
         jobs.append(Job("probe terminators", timedelta(minutes=1), probing.run))
     return jobs
 
 
 def _prompt_jobs(
-    services: Services, challenges: ChallengeRounds, verification: VerificationMails | None
+    services: Services, challenges: ChallengeRounds, verification: VerificationEmails | None
 ) -> list[tuple[str, Callable[[], int]]]:
     """Jobs of each worker that must not wait for others."""
     database = services.database
@@ -138,11 +140,11 @@ def _prompt_jobs(
     return jobs
 
 
-def _verification_mails(services: Services) -> VerificationMails | None:
+def _verification_mails(services: Services) -> VerificationEmails | None:
     url, mailer = services.config.public_url, services.mailer
     if mailer is None or url is None:
         return None
-    return VerificationMails(services.database, mailer, url, services.now)
+    return VerificationEmails(services.database, mailer, url, services.now)
 
 
 def _stop_after(parent_pid: int, stop: Callable[[], None]) -> None:

@@ -20,7 +20,7 @@ from .terminators import probe, sync
 
 if TYPE_CHECKING:
     from ..services.access.tokens import Tokens, TokenView
-    from ..services.principal import Caller
+    from ..services.principal import Principal
 
 app = typer.Typer(
     help="Store, validate and deliver customers' TLS certificates.",
@@ -61,10 +61,10 @@ def serve() -> None:
 
     config = _config()
     with metrics_folder():
-        from ..app import enter_mode
+        from ..app import require_auth_mode
         from ..errors import Unavailable
         from ..gateways.database.modes import ModeError
-        from ..gateways.database.schema import SchemaError, require_head, require_walled
+        from ..gateways.database.schema import SchemaError, require_head, require_row_level_security
         from ..gateways.master_keys import MasterKeyError
         from ..maintenance.keys import KeysError, require_usable
         from ..server.tls_files import TlsFileError
@@ -72,8 +72,8 @@ def serve() -> None:
         try:
             require_head(config.database_url)
             if config.asks_credentials:
-                require_walled(config.database_url)
-            enter_mode(config)
+                require_row_level_security(config.database_url)
+            require_auth_mode(config)
             require_usable(config)
             run(config)
         except (
@@ -273,10 +273,10 @@ def _tokens(*, creates: bool = False) -> Iterator["Tokens"]:
         _stop(error)
 
 
-def _command() -> "Caller":
-    from ..services.principal import Caller
+def _command() -> "Principal":
+    from ..services.principal import Principal
 
-    return Caller("command", "", "")
+    return Principal("command", "", "")
 
 
 def _stop(error: Exception) -> NoReturn:

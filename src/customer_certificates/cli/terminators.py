@@ -113,7 +113,7 @@ def sync(
         raise typer.BadParameter(
             "Only HAProxy has a runtime socket. Use --format haproxy.", param_hint="--runtime"
         )
-    wish = command.Wish(
+    wish = command.SyncOptions(
         format=format.value,
         out=out,
         server=server,

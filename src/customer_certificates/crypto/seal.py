@@ -4,14 +4,14 @@ import os
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .sealed_format import HEADER, MAGIC, NONCE, SUITE, DataKey, Place, associated, derive
+from .sealed_format import HEADER, MAGIC, NONCE, SUITE, DataKey, KeyContext, aad, derive
 from .secret import Secret
 
 
-def seal(key: Secret, data_key: DataKey, place: Place) -> bytes:
+def seal(key: Secret, data_key: DataKey, place: KeyContext) -> bytes:
     """`key` as a blob that opens at `place` only, and only with `data_key`."""
     salt = os.urandom(16)
     record_key, commitment = derive(data_key.key, salt, place)
     header = HEADER.pack(MAGIC, SUITE, data_key.version, salt, commitment)
-    sealed = AESGCM(record_key).encrypt(NONCE, key.reveal(), associated(place, header))
+    sealed = AESGCM(record_key).encrypt(NONCE, key.reveal(), aad(place, header))
     return header + sealed

@@ -31,7 +31,7 @@ class DataKey(NamedTuple):
     key: Secret
 
 
-class Place(NamedTuple):
+class KeyContext(NamedTuple):
     """Where a sealed key belongs: it opens nowhere else."""
 
     user_id: int
@@ -39,12 +39,12 @@ class Place(NamedTuple):
     version: int
 
 
-def derive(data_key: Secret, salt: bytes, place: Place) -> tuple[bytes, bytes]:
+def derive(data_key: Secret, salt: bytes, place: KeyContext) -> tuple[bytes, bytes]:
     """The record key, and the commitment to it, of 32 bytes each."""
     material = HKDF(SHA256(), 64, salt, _RECORD + _IDS.pack(*place)).derive(data_key.reveal())
     return material[:32], material[32:]
 
 
-def associated(place: Place, header: bytes) -> bytes:
+def aad(place: KeyContext, header: bytes) -> bytes:
     """What the tag vouches for besides the key."""
     return _PRIVATE_KEY + _IDS.pack(*place) + header

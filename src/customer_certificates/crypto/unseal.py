@@ -13,14 +13,14 @@ from .sealed_format import (
     SUITE,
     TAG_BYTES,
     CannotOpen,
-    Place,
-    associated,
+    KeyContext,
+    aad,
     derive,
 )
 from .secret import Secret
 
 
-def unseal(blob: bytes, data_keys: Mapping[int, Secret], place: Place) -> Secret:
+def unseal(blob: bytes, data_keys: Mapping[int, Secret], place: KeyContext) -> Secret:
     """The private key that was sealed at `place`; `data_keys` are the user's, by version.
 
     Raises CannotOpen, whatever is wrong with it.
@@ -37,7 +37,7 @@ def unseal(blob: bytes, data_keys: Mapping[int, Secret], place: Place) -> Secret
     if not compare_digest(commitment, expected):
         raise CannotOpen("It belongs elsewhere, or was changed.")
     try:
-        opened = AESGCM(record_key).decrypt(NONCE, blob[HEADER.size :], associated(place, header))
+        opened = AESGCM(record_key).decrypt(NONCE, blob[HEADER.size :], aad(place, header))
     except InvalidTag:
         raise CannotOpen("It was changed.") from None
     return Secret(opened)

@@ -8,7 +8,7 @@ from time import monotonic
 _LOOK_SECONDS = 0.5
 
 
-class Alarm:
+class SignalSafeEvent:
     """As threading.Event, for one thread that waits.
 
     An Event's `set` takes a lock: called by a handler that has interrupted the same thread in `set`

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from ..composition import Services
 from ..config import Config
-from ..gateways.database.schema import overwrite_freed
+from ..gateways.database.schema import vacuum_key_tables
 from ..gateways.master_keys import WrongMasterKey
 from ..services.keys.erasure import KeyErasure
-from ..services.principal import Caller
+from ..services.principal import Principal
 from ..services.upgrades.rewrap_keys import Rewrapping
-from ..services.upgrades.seal_plaintext_keys import Remains, UnsealedKeys
+from ..services.upgrades.seal_plaintext_keys import PendingErase, PlaintextKeys
 
 
 class KeysError(Exception):
@@ -22,7 +22,7 @@ def require_usable(config: Config) -> None:
     with Services.of_command(config) as services:
         database, now = services.database, services.now
         rewrapping = Rewrapping(database, services.master_keys, services.audit)
-        if UnsealedKeys.are_there(database) or Remains(database, now).are_there():
+        if PlaintextKeys.are_there(database) or PendingErase(database, now).are_there():
             raise KeysError(
                 "Private keys that an earlier version stored are not sealed yet, or not yet "
                 "overwritten. Run: customer-certificates migrate"
@@ -35,7 +35,7 @@ def require_usable(config: Config) -> None:
 def expect_remains(config: Config) -> None:
     """To be called before any key that an earlier version stored is sealed. Raises Unavailable."""
     with Services.of_command(config) as services:
-        Remains(services.database, services.now).expect()
+        PendingErase(services.database, services.now).expect()
 
 
 def seal_unsealed(config: Config, warn: Callable[[str], None]) -> int:
@@ -48,21 +48,21 @@ def seal_unsealed(config: Config, warn: Callable[[str], None]) -> int:
     """
     with Services.of_command(config) as services:
         number = 0
-        if UnsealedKeys.are_there(services.database):
-            number = unsealed_keys(services).run()
-        if not Remains(services.database, services.now).are_there():
+        if PlaintextKeys.are_there(services.database):
+            number = plaintext_keys(services).run()
+        if not PendingErase(services.database, services.now).are_there():
             return number
-    if left := overwrite_freed(config.database_owner_url):
+    if left := vacuum_key_tables(config.database_owner_url):
         warn(left)
     with Services.of_command(config) as services:
-        Remains(services.database, services.now).are_gone()
+        PendingErase(services.database, services.now).are_gone()
     return number
 
 
-def unsealed_keys(services: Services) -> UnsealedKeys:
+def plaintext_keys(services: Services) -> PlaintextKeys:
     """Returns the operation that seals the keys of an earlier version."""
-    caller = Caller("command", "migrate", "")
-    return UnsealedKeys(
+    caller = Principal("command", "migrate", "")
+    return PlaintextKeys(
         services.database, services.data_keys, services.private_keys, services.audit, caller
     )
 
@@ -76,7 +76,7 @@ def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
     with Services.of_command(config) as services:
         rewrapping = Rewrapping(services.database, services.master_keys, services.audit)
         _, *others = rewrapping.counts().values()
-        caller = Caller("command", "keys rewrap", "")
+        caller = Principal("command", "keys rewrap", "")
         try:
             rewrapping.run(caller, lambda done: told(done, sum(others)))
         except WrongMasterKey as error:
@@ -95,5 +95,5 @@ def counts(config: Config) -> dict[str, int]:
 def _missing(master_key_id: str) -> KeysError:
     return KeysError(
         f"Data keys are wrapped by the master key {master_key_id}, which neither CC_MASTER_KEY "
-        "nor CC_MASTER_KEYS_RETIRING names. Name it in one of them."
+        "nor CC_PREVIOUS_MASTER_KEYS names. Name it in one of them."
     )

@@ -2,12 +2,12 @@
 
 from ..composition import Services
 from ..config import Config
-from ..services.certificates.validation import Inspection
-from ..services.principal import Caller
+from ..services.certificates.validation import Validation
+from ..services.principal import Principal
 from ..services.upgrades.prove_claims import ClaimProofs
 from ..services.upgrades.reexamine import Reexamination
 from ..services.upgrades.serve_windows import ServeWindows
-from .keys import unsealed_keys
+from .keys import plaintext_keys
 
 
 def examine_unread(config: Config) -> int:
@@ -25,8 +25,8 @@ def examine_unread(config: Config) -> int:
             services.revisions,
             services.audit,
             services.data_keys,
-            unsealed_keys(services),
-            Caller("command", "migrate", ""),
+            plaintext_keys(services),
+            Principal("command", "migrate", ""),
             services.now,
         ).run()
 
@@ -63,5 +63,5 @@ def examine_proofs(config: Config) -> int:
         return ClaimProofs(services.database, validation, services.hostnames, services.now).run()
 
 
-def _validation(services: Services) -> Inspection:
-    return Inspection(services.sandbox_of(1), services.intermediates, services.now, enforce=False)
+def _validation(services: Services) -> Validation:
+    return Validation(services.sandbox_of(1), services.intermediates, services.now, enforce=False)

@@ -17,7 +17,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _METHODS = frozenset(HTTP_METHODS)
 
 
-class RequestLog:
+class AccessLog:
     """The first to see a request and the last to see its answer."""
 
     def __init__(self, lines: RequestLines, metrics: Metrics, routes: dict[str, str]) -> None:

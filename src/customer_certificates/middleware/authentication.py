@@ -8,8 +8,8 @@ from falcon import Request, Response
 
 from ..errors import Forbidden, Unauthenticated
 from ..services.access.authentication import Authentication
-from ..services.access.permissions import OPERATORS, Rights, require
-from ..services.principal import Caller
+from ..services.access.permissions import OPERATORS, Permission, require
+from ..services.principal import Principal
 from ..web.operations import rights_of
 from .ip_networks import Network, Networks, is_forwarded
 
@@ -50,15 +50,15 @@ class Authenticated:
         rights = rights_of(resource, operation)
         context = req.context
         if rights.anybody or (rights.registers and self._registration_is_open):
-            context.caller = Caller("anybody", context.request_id, context.peer)
+            context.caller = Principal("anybody", context.request_id, context.peer)
             return
         caller = self._identified(req, resp, rights, params)
         if not (rights.password and caller.token_id is None):
             require(rights, caller, params.get("user_id"))
 
     def _identified(
-        self, req: Request, resp: Response, rights: Rights, params: dict[str, Any]
-    ) -> Caller:
+        self, req: Request, resp: Response, rights: Permission, params: dict[str, Any]
+    ) -> Principal:
         try:
             req.context.caller = caller = self._caller(req, rights, params)
         except Unauthenticated:
@@ -67,11 +67,11 @@ class Authenticated:
             raise
         return caller
 
-    def _caller(self, req: Request, rights: Rights, params: dict[str, Any]) -> Caller:
+    def _caller(self, req: Request, rights: Permission, params: dict[str, Any]) -> Principal:
         about = params.get("user_id")
         scheme, _, credentials = req.env.get("HTTP_AUTHORIZATION", "").partition(" ")
         origin = req.context.request_id, req.context.peer
-        if rights.headerless:
+        if rights.allows_token_in_url:
             if "token" in params:
                 return self._authentication.token(params.pop("token"), about, *origin)
             # Not through a proxy: of whom it says that it passes something on, it was told.
@@ -80,11 +80,11 @@ class Authenticated:
                 and req.remote_addr in self._terminator_peers
                 and not is_forwarded(req.env)
             ):
-                return Caller("terminator", *origin)
+                return Principal("terminator", *origin)
         match scheme.lower():
             case "bearer":
                 return self._authentication.token(credentials.strip(), about, *origin)
-            case "basic" if rights.headerless:
+            case "basic" if rights.allows_token_in_url:
                 # What stands in a URL before the host is sent so.
                 _, token = _email_and_password(credentials)
                 return self._authentication.token(token, about, *origin)

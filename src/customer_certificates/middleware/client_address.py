@@ -10,7 +10,7 @@ from .ip_networks import Network, Networks, address_of, is_loopback
 _HEALTH = ("/healthcheck", "/livez", "/readyz")
 
 
-class Peer:
+class ClientAddress:
     """Sets `req.context.peer`. Of proxies that are not named no header counts."""
 
     def __init__(self, proxies: Sequence[Network]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from falcon import Request, Response
 
 from ..errors import Finding, Invalid
-from ..services.idempotency import ANY_NUMBER, Repeats
+from ..services.idempotency import NO_KEY, IdempotencyStore
 from ..web.known_names import shown
 
 _KEY = re.compile("[!-~]{1,255}")
@@ -16,14 +16,14 @@ _METHODS = frozenset(["POST", "PUT", "PATCH", "DELETE"])
 class Idempotency:
     """Gives each request its Once."""
 
-    def __init__(self, repeats: Repeats) -> None:
+    def __init__(self, repeats: IdempotencyStore) -> None:
         self._repeats = repeats
 
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
         """Raises Invalid for what is no key."""
-        req.context.once = ANY_NUMBER
+        req.context.once = NO_KEY
         key = req.env.get("HTTP_IDEMPOTENCY_KEY")
         caller = req.context.get("caller")
         if key is None or caller is None or req.method not in _METHODS:

@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 from falcon import Request, Response
 
 from ..errors import Forbidden
-from ..services.principal import Caller
+from ..services.principal import Principal
 from .ip_networks import Network, Networks, is_forwarded, is_loopback
 
 
-class OpenMode:
+class LoopbackOnly:
     """Lets in loopback peers and trusted ones, and through them no web page of another site."""
 
-    def __init__(self, trusted_peers: Sequence[Network]) -> None:
-        """`trusted_peers` may ask as well as the loopback's."""
-        trusted = Networks(trusted_peers)
+    def __init__(self, allowed_clients: Sequence[Network]) -> None:
+        """`allowed_clients` may ask as well as the loopback's."""
+        trusted = Networks(allowed_clients)
         self._is_trusted = lru_cache(1024)(lambda peer: is_loopback(peer) or peer in trusted)
 
     def process_request(self, req: Request, resp: Response) -> None:
@@ -27,7 +27,7 @@ class OpenMode:
         if not self._is_trusted(req.remote_addr):
             raise Forbidden(
                 "This service requires no credentials, so it accepts local clients only. "
-                "Add the client's address to CC_TRUSTED_PEERS to accept it."
+                "Add the client's address to CC_ALLOWED_CLIENTS to accept it."
             )
         if is_forwarded(env):
             raise Forbidden(
@@ -47,7 +47,7 @@ class OpenMode:
             raise Forbidden("Requests from pages of other origins are not allowed.")
         if site not in ("none", "same-origin"):
             raise Forbidden("Requests from pages of other sites are not allowed.")
-        req.context.caller = Caller("open", req.context.request_id, req.remote_addr)
+        req.context.caller = Principal("open", req.context.request_id, req.remote_addr)
 
 
 @lru_cache(1024)

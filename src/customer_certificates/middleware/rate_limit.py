@@ -56,7 +56,7 @@ class _Shares:
         )
 
 
-class Limits:
+class RateLimit:
     """What is asked by those who may: after it is known who they are."""
 
     def __init__(self, rate: int, *, workers: int, clock: Callable[[], float] = monotonic) -> None:
@@ -84,7 +84,7 @@ class Limits:
             raise self._shares.refusal(left)
 
 
-class LimitsOfRefused:
+class RateLimitOfRefused:
     """What is refused before it is known who asks: a wrong token, a path that is not there.
 
     It counts for its peer, in a share of its own. Whoever has used that up is refused before

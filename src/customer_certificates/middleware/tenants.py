@@ -6,7 +6,7 @@ from falcon import Request, Response
 
 from ..gateways.admission.client_networks import client_network
 from ..gateways.admission.limiter import TENANT
-from ..services.principal import Caller
+from ..services.principal import Principal
 
 
 class Tenants:
@@ -36,7 +36,7 @@ class Tenants:
         TENANT.set(None)
 
 
-def _tenant(caller: Caller, about: int | None) -> str | None:
+def _tenant(caller: Principal, about: int | None) -> str | None:
     if caller.user_id is not None:
         return f"user {caller.user_id}"
     if about is not None and caller.kind in ("open", "operator"):

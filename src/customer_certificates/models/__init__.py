@@ -4,17 +4,17 @@ from .audit import AuditEntry, AuditExport, AuditHead
 from .base import Base
 from .certificate import AS_BODY, CONTENT, Certificate, CertificateVersion, served_text
 from .challenge import HostnameChallenge, HostnameTransfer
-from .data_key import UserKey
+from .data_key import UserDataKey
 from .delivery import PENDING, Delivery
 from .email_verification import EmailVerification, EmailVerificationLink
 from .event import Event
 from .expiry_notice import ExpiryNotice
 from .hostname import CertificateHostname, HostnameClaim, HostnameNotice
-from .idempotency_record import KeptAnswer
+from .idempotency_record import IdempotencyRecord
 from .intermediate import Intermediate
 from .key_deletion import KeyDeletions
 from .pem_text import stored_size
-from .private_key import PrivateKey, UnsealedKey
+from .private_key import PlaintextKey, PrivateKey
 from .rate_count import RateCount
 from .service_state import ServiceLatch, ServiceSecret, ServiceState
 from .terminator import Serving, Terminator
@@ -43,9 +43,10 @@ __all__ = [
     "HostnameClaim",
     "HostnameNotice",
     "HostnameTransfer",
+    "IdempotencyRecord",
     "Intermediate",
-    "KeptAnswer",
     "KeyDeletions",
+    "PlaintextKey",
     "PrivateKey",
     "RateCount",
     "ServiceLatch",
@@ -54,9 +55,8 @@ __all__ = [
     "Serving",
     "Terminator",
     "Token",
-    "UnsealedKey",
     "User",
-    "UserKey",
+    "UserDataKey",
     "Webhook",
     "WebhookSecret",
     "email_key",

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .base import Base, Id, Time
 
 
-class UserKey(Base):
+class UserDataKey(Base):
     """A user's data key, wrapped by the master key `master_key_id`. It goes with its user."""
 
     __tablename__ = "user_keys"

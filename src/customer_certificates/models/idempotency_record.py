@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .base import Base, Id, Time
 
 
-class KeptAnswer(Base):
+class IdempotencyRecord(Base):
     """What a request with an Idempotency-Key was answered.
 
     `name` is a hash of who asked, the path and the key, `digest` a hash of what was sent that

@@ -4,8 +4,8 @@ from sqlalchemy import DDL, BigInteger, Integer, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base
-from .data_key import UserKey
-from .private_key import PrivateKey, UnsealedKey
+from .data_key import UserDataKey
+from .private_key import PlaintextKey, PrivateKey
 from .webhook import WebhookSecret
 
 
@@ -27,8 +27,8 @@ _COUNT = (
 )
 for _column in (
     PrivateKey.__table__.c.sealed,
-    UnsealedKey.__table__.c.private_key,
-    UserKey.__table__.c.wrapped,
+    PlaintextKey.__table__.c.private_key,
+    UserDataKey.__table__.c.wrapped,
     WebhookSecret.__table__.c.wrapped,
 ):
     for _name, _event in (("deleted", "DELETE"), ("updated", f"UPDATE OF {_column.name}")):

@@ -18,7 +18,7 @@ class PrivateKey(Base):
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-class UnsealedKey(Base):
+class PlaintextKey(Base):
     """A key as revision 0002 stored it. `customer-certificates migrate` seals them all, and the
     service does not start while there is one: the migration itself has no master key."""
 

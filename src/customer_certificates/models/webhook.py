@@ -12,8 +12,8 @@ class Webhook(Base):
     """`user_id` is None where it hears of all users. `events` is a JSON array of types, or `["*"]`.
 
     `state` is `active`, `paused` (what happens is kept for it) or `disabled` (it is not; `reason`
-    says why). `configured`: it comes from CC_NOTIFY_URL, and has no secret here. `failing_since` is
-    when the first of its failures was that no success has followed.
+    says why). `configured`: it comes from CC_WEBHOOK_URL, and has no secret here. `failing_since`
+    is the time of the first failure since the last success.
     """
 
     __tablename__ = "webhooks"

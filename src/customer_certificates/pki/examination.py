@@ -23,7 +23,7 @@ from .lint import leaf as checks
 from .lint.leaf import is_for_servers
 from .pem.reader import CERTIFICATE_LABELS, Block, read_pem
 from .servability import check_servable, needed_of
-from .submission import Examined, Intermediate, Material, NotServable
+from .submission import Intermediate, NotServable, Submission, ValidationResult
 from .x509 import certificate as certificates
 from .x509.certificate import Certificate
 
@@ -35,7 +35,7 @@ _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 class Request(msgspec.Struct, frozen=True, array_like=True):
     """An examination to make: `known` are intermediates (DER) that may complete the chain."""
 
-    material: Material
+    material: Submission
     now: datetime
     known: tuple[bytes, ...] = ()
 
@@ -76,12 +76,12 @@ def _revealed(secret: object) -> bytes:
 
 encode = msgspec.msgpack.Encoder(enc_hook=_revealed).encode
 _requests = msgspec.msgpack.Decoder(Request)
-decode = msgspec.msgpack.Decoder(Examined, dec_hook=lambda _, key: Secret(key)).decode
+decode = msgspec.msgpack.Decoder(ValidationResult, dec_hook=lambda _, key: Secret(key)).decode
 
 
 def examine(
-    material: Material, now: datetime, roots: Roots, known: Sequence[bytes] = ()
-) -> Examined:
+    material: Submission, now: datetime, roots: Roots, known: Sequence[bytes] = ()
+) -> ValidationResult:
     """What `material` is, at the time `now`. Raises nothing, whatever it may be.
 
     It may take long, or much memory, only where a private key or certificate was made to do that;
@@ -97,7 +97,9 @@ def examine(
     if sent.key is None and len(private_key.reveal()) > MOST_UNREAD_BYTES:
         findings.append(_too_long(key_field))
     if leaf is None:
-        return Examined(_in_order(findings), "opaque", sent.body, private_key, chain=sent.chain)
+        return ValidationResult(
+            _in_order(findings), "opaque", sent.body, private_key, chain=sent.chain
+        )
     not_servable: NotServable | None = "no_key"
     if sent.key and leaf.public_key:
         mismatch = public_keys.mismatch(sent.key, leaf.public_key, key_field)
@@ -121,7 +123,7 @@ def examine(
     findings += weak
     verified = chain.trust in ("public", "private")
     needed = needed_of(chain.served, roots)
-    return Examined(
+    return ValidationResult(
         _in_order(findings),
         chain.trust,
         sent.body,
@@ -161,7 +163,7 @@ class _Sent:
     is_all: bool
 
 
-def _read(material: Material) -> _Sent:
+def _read(material: Submission) -> _Sent:
     """Certificates first: what is found of the key alone is told last."""
     chain = None
     key_read: Pkcs12Read | KeyRead

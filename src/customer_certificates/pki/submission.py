@@ -20,7 +20,7 @@ Trust = Literal["public", "private", "self_signed", "incomplete", "opaque"]
 NotServable = Literal["no_key", "not_loadable"]
 
 
-class Material(msgspec.Struct, frozen=True):
+class Submission(msgspec.Struct, frozen=True):
     """What a customer sent: `body` (with or without `chain`) and `private_key`, or `pkcs12`.
 
     `private_key` and `pkcs12` are what their base64 stood for; a field that was not sent is empty.
@@ -86,7 +86,7 @@ class Intermediate(msgspec.Struct, frozen=True):
     der: bytes
 
 
-class Examined(msgspec.Struct, frozen=True):
+class ValidationResult(msgspec.Struct, frozen=True):
     """What was understood. Where `leaf` is None, nothing else was.
 
     `chain_pem` is what should be served: leaf first, in order, the root left out. `private_key` is

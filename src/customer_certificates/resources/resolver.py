@@ -3,7 +3,7 @@
 from falcon import Request, Response
 
 from ..errors import Invalid
-from ..services.access.permissions import OBSERVERS
+from ..services.access.permissions import CAN_RESOLVE
 from ..services.etags import encode
 from ..services.terminators.resolver import KeyType, Resolved, Resolving
 from ..web import request_parsing
@@ -37,7 +37,7 @@ class ResolveResource:
         "name beats a wildcard; then the greater trust wins, the later end, the newer id.",
         parameters=[_HOSTNAME, _KEY_TYPE],
         refusals=[Invalid],
-        allow=OBSERVERS,
+        allow=CAN_RESOLVE,
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)

@@ -14,7 +14,7 @@ from ..services.etags import encode
 from ..services.terminators.exports import Terminators, TraefikConfiguration
 from ..services.terminators.feed import Feed, FeedPage
 from ..services.terminators.listing import TerminatorPages, TerminatorView
-from ..services.terminators.reports import Report, ServingStates
+from ..services.terminators.reports import Report, TerminatorReports
 from ..web import (
     etags,
     pagination,
@@ -190,7 +190,7 @@ class FeedResource:
 class ReportsResource:
     """What agents say of themselves."""
 
-    def __init__(self, serving: ServingStates) -> None:
+    def __init__(self, serving: TerminatorReports) -> None:
         self._serving = serving
 
     @operation(
@@ -239,7 +239,7 @@ class TerminatorsResource:
 class TerminatorResource:
     """One of them."""
 
-    def __init__(self, serving: ServingStates) -> None:
+    def __init__(self, serving: TerminatorReports) -> None:
         self._serving = serving
 
     @operation(

@@ -259,7 +259,7 @@ def _announce(config: Config) -> None:
     note(
         f"Customer Certificates listens on {url}. It requires no authentication (profile "
         f"{config.profile}), so it serves only this machine"
-        f"{' and CC_TRUSTED_PEERS' if config.trusted_peers else ''}.\n"
+        f"{' and CC_ALLOWED_CLIENTS' if config.allowed_clients else ''}.\n"
         f"Try it:\n"
         f"  curl {url}/users -H 'Content-Type: application/json' -d {body}\n"
         f"  curl {url}/users/1\n"

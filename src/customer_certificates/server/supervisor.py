@@ -16,7 +16,7 @@ from threading import Lock
 from time import monotonic
 from typing import Never
 
-from ..gateways.signals import Alarm
+from ..gateways.signals import SignalSafeEvent
 from ..terminal import say
 
 # The kernel closes a connection if the client reads nothing of a response for this long.
@@ -72,7 +72,7 @@ class Supervisor:
         self._background = background
         self._places = workers
         self._drain_seconds = drain_seconds
-        self._alarm = Alarm()
+        self._alarm = SignalSafeEvent()
         self._is_ending = self._is_to_reload = False
         self._listeners: list[socket.socket] = []
         self._serving: dict[int, _Worker] = {}

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ..errors import Unavailable
-from ..gateways.cache.page_cache import Pages
+from ..gateways.cache.page_cache import PageCache
 from ..gateways.database import Database
 
 
@@ -32,7 +32,7 @@ class ReadyView(msgspec.Struct):
 class Health:
     """Asks the parts that the service depends on."""
 
-    def __init__(self, database: Database, pages: Pages) -> None:
+    def __init__(self, database: Database, pages: PageCache) -> None:
         self._database = database
         self._pages = pages
         self._is_draining = False

@@ -13,9 +13,9 @@ from ..errors import Conflict, Finding, Invalid
 from ..gateways.database import Database, Locked, Transaction
 from ..gateways.database.prepared import Row
 from ..gateways.database.sql_functions import replacing
-from ..models import KeptAnswer, User
+from ..models import IdempotencyRecord, User
 from .batched_deletes import remove_in_batches
-from .principal import Caller
+from .principal import Principal
 from .quotas.limits import require
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Replayed(Exception):  # noqa: N818 - it is an answer
         self.reply = reply
 
 
-class Once:
+class IdempotentRequest:
     """A request without a key: done as often as it comes.
 
     Whatever writes calls `claim` first in its transaction and `keep` last. An answer that has a
@@ -64,55 +64,59 @@ class Once:
         """To be called when all is done, well or not."""
 
 
-ANY_NUMBER = Once()
+NO_KEY = IdempotentRequest()
 
 
-class Repeats:
+class IdempotencyStore:
     """The statements about kept answers. Refusals are never kept: they changed nothing."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
-        kept = [getattr(KeptAnswer, name) for name in ("digest", *Reply._fields)]
-        expired: Any = KeptAnswer.kept_at <= bindparam("expired")
+        kept = [getattr(IdempotencyRecord, name) for name in ("digest", *Reply._fields)]
+        expired: Any = IdempotencyRecord.kept_at <= bindparam("expired")
         self._find = database.prepare(
             select(*kept).where(
-                KeptAnswer.name == bindparam("name"), KeptAnswer.kept_at > bindparam("expired")
+                IdempotencyRecord.name == bindparam("name"),
+                IdempotencyRecord.kept_at > bindparam("expired"),
             ),
             tenant=None,
         )
         self._claim = database.prepare(
             replacing(
-                KeptAnswer,
-                KeptAnswer.name,
-                (KeptAnswer.digest, KeptAnswer.kept_at, KeptAnswer.user_id),
+                IdempotencyRecord,
+                IdempotencyRecord.name,
+                (IdempotencyRecord.digest, IdempotencyRecord.kept_at, IdempotencyRecord.user_id),
                 expired,
-            ).returning(KeptAnswer.name),
+            ).returning(IdempotencyRecord.name),
             ("name", "digest", "kept_at", "user_id"),
         )
         self._keep = database.prepare(
-            update(KeptAnswer).where(KeptAnswer.name == bindparam("of_name")), Reply._fields
+            update(IdempotencyRecord).where(IdempotencyRecord.name == bindparam("of_name")),
+            Reply._fields,
         )
         user_id: Any = bindparam("user_id")
         mine = select(func.count()).where(
-            KeptAnswer.user_id == user_id, KeptAnswer.kept_at > bindparam("expired")
+            IdempotencyRecord.user_id == user_id, IdempotencyRecord.kept_at > bindparam("expired")
         )
         self._used = database.prepare(
             select(User.quotas, mine.scalar_subquery()).where(User.id == user_id)
         )
         oldest = (
-            select(KeptAnswer.name)
+            select(IdempotencyRecord.name)
             .where(expired)
-            .order_by(KeptAnswer.kept_at)
+            .order_by(IdempotencyRecord.kept_at)
             .limit(bindparam("limit", type_=BigInteger))
             # Two that remove the same ones must not wait for one another.
             .with_for_update(skip_locked=True)
         )
         self._remove = database.prepare(
-            delete(KeptAnswer).where(KeptAnswer.name.in_(oldest)).returning(KeptAnswer.name)
+            delete(IdempotencyRecord)
+            .where(IdempotencyRecord.name.in_(oldest))
+            .returning(IdempotencyRecord.name)
         )
         self._database = database
 
-    def once(self, caller: Caller, path: str, key: str) -> Once:
+    def once(self, caller: Principal, path: str, key: str) -> IdempotentRequest:
         """For a request of `caller` with the key `key`."""
         who = caller.kind if caller.token_id is None else caller.token_id
         name = sha256(msgspec.json.encode([who, path, key])).digest()
@@ -163,7 +167,7 @@ class Repeats:
         ]
         if user_id is not None:
             calls.append((self._used, {"user_id": user_id, "expired": expired}))
-        _kept, _removed, *used = session.run_together(*calls)
+        _kept, _removed, *used = session.run_pipeline(*calls)
         # No row: the transaction has deleted the user.
         for ((quotas, number),) in filter(None, used):
             require(quotas, "idempotency_records", number)
@@ -172,10 +176,12 @@ class Repeats:
         return self._now() - KEPT_FOR
 
 
-class _Repeatable(Once):
+class _Repeatable(IdempotentRequest):
     """A request with a key."""
 
-    def __init__(self, repeats: Repeats, name: bytes, key: bytes, user_id: int | None) -> None:
+    def __init__(
+        self, repeats: IdempotencyStore, name: bytes, key: bytes, user_id: int | None
+    ) -> None:
         """`user_id` is the user whose token asks."""
         self._repeats = repeats
         self._name = name

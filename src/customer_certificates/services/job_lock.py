@@ -11,7 +11,7 @@ from ..gateways.database.sql_functions import replacing
 from ..models import ServiceState
 
 
-class Rota:
+class JobLock:
     """A row for each job says when it was begun last."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
@@ -29,5 +29,5 @@ class Rota:
         """Whether the job is to be begun now, by whoever asks. Raises Unavailable."""
         now = self._now()
         values = {"name": f"job:{job}", "since": now, "before": now - every}
-        (taken,) = self._database.run_together(EVERYBODY, (self._take, values))
+        (taken,) = self._database.run_pipeline(EVERYBODY, (self._take, values))
         return bool(taken)

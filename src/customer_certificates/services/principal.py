@@ -10,7 +10,7 @@ from ..pki.names.hostnames import wildcard_of
 Kind = Literal["open", "anybody", "user", "operator", "terminator", "command"]
 
 
-class KnownUser(NamedTuple):
+class UserSnapshot(NamedTuple):
     """The row of the user whom a request is about, as the statement that let it in saw it."""
 
     id: int
@@ -22,7 +22,7 @@ class KnownUser(NamedTuple):
     statuses_change_at: datetime
 
 
-class Reach(NamedTuple):
+class TerminatorScope(NamedTuple):
     """Which users, and which hostnames, a terminator is for; None: all."""
 
     user_ids: frozenset[int] | None = None
@@ -56,11 +56,11 @@ class Reach(NamedTuple):
                 yield mine
 
 
-ALL = Reach()
+ALL = TerminatorScope()
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Principal:
     """`open` is anybody whom a service without credentials lets in, `anybody` whoever asks for what
     needs none, `command` the command line.
 
@@ -76,6 +76,6 @@ class Caller:
     token_id: int | None = None
     user_id: int | None = None
     scopes: frozenset[str] = frozenset()
-    about: KnownUser | None = None
-    reach: Reach = ALL
+    about: UserSnapshot | None = None
+    reach: TerminatorScope = ALL
     password_hash: str | None = field(default=None, repr=False)

@@ -55,12 +55,12 @@ class RateCounts:
         Returns the seconds to wait if that is one too many for a rate; None: it is not.
         """
         now = self._now()
-        return _seconds(rates, session.run_together(*self._additions(rates, now)), now)
+        return _seconds(rates, session.run_pipeline(*self._additions(rates, now)), now)
 
     def add_at_once(self, rates: Sequence[Rate]) -> int | None:
         """As `add`, in a transaction of its own. Raises Unavailable."""
         now = self._now()
-        rows = self._database.run_together(EVERYBODY, *self._additions(rates, now))
+        rows = self._database.run_pipeline(EVERYBODY, *self._additions(rates, now))
         return _seconds(rates, rows, now)
 
     def wait(self, rate: Rate) -> int | None:

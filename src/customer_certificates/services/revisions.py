@@ -17,9 +17,9 @@ from ..errors import user_not_found
 from ..gateways.database import Database, Transaction
 from ..gateways.database.prepared import Prepared
 from ..models import NEVER, Certificate, User, new_revision
-from .principal import KnownUser
+from .principal import UserSnapshot
 from .quotas.usage import RETURNED, Use, added, counters_with_more
-from .user_lock import locked_user
+from .user_lock import lock_user
 
 _INSTANT = timedelta(microseconds=1)
 # The columns of a certificate at which its status, or whether it can be served, changes.
@@ -53,7 +53,7 @@ class Revisions:
             replace_with_dates.values(counters_with_more()).returning(*RETURNED)
         )
 
-    def current(self, user_id: int, known: KnownUser | None = None) -> bytes:
+    def current(self, user_id: int, known: UserSnapshot | None = None) -> bytes:
         """The revision of the list as it is now; `known` is the user's row, where this request has
         read it already. Raises NotFound."""
         if known is not None and known.statuses_change_at > self._now():
@@ -100,7 +100,7 @@ class Revisions:
 
     def _bring_up_to_date(self, user_id: int, now: datetime) -> None:
         with self._database.begin(user_id) as session:
-            user = locked_user(session, user_id)
+            user = lock_user(session, user_id)
             if user.statuses_change_at <= now:
                 as_of = max(user.statuses_as_of, now)
                 user.statuses_change_at = _next_change_of_all(session, user_id, as_of)

@@ -6,7 +6,7 @@ from ..errors import user_not_found
 from ..models import User
 
 
-def locked_user(session: Session, user_id: int) -> User:
+def lock_user(session: Session, user_id: int) -> User:
     """Returns the user's row, locked until the transaction ends. Raises NotFound."""
     user = session.get(User, user_id, with_for_update=True)
     if user is None:

@@ -23,7 +23,7 @@ from ..errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from ..services.access.permissions import Rights
+from ..services.access.permissions import Permission
 from .event_descriptions import webhooks
 from .operation_ids import OPERATION_IDS
 from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, rights_of
@@ -274,7 +274,7 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _security(rights: Rights) -> list[dict[str, list[str]]]:
+def _security(rights: Permission) -> list[dict[str, list[str]]]:
     """Each of them is enough; none at all where anybody may ask."""
     if rights.anybody:
         return []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import Refusal
-from ..services.access.permissions import Rights
+from ..services.access.permissions import Permission
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -43,7 +43,7 @@ class Operation:
     parameters: tuple[Parameter, ...]
     refusals: tuple[type[Refusal], ...]
     asks_database: bool
-    allow: Rights | None
+    allow: Permission | None
     allows_other_parameters: bool = False
 
 
@@ -90,7 +90,7 @@ def operation(
     summary: str,
     answers: dict[int, Answer],
     *,
-    allow: Rights | None = None,
+    allow: Permission | None = None,
     description: str = "",
     body: Any = None,
     parameters: Sequence[Parameter] = (),
@@ -124,9 +124,9 @@ def operation(
     return describe
 
 
-def rights_of(resource: object, operation: Operation) -> Rights:
+def rights_of(resource: object, operation: Operation) -> Permission:
     """Returns who may send the request, as `operation` or `resource` (or its class) says."""
     if operation.allow is not None:
         return operation.allow
-    rights: Rights = resource.allow  # pyrefly: ignore[missing-attribute]
+    rights: Permission = resource.allow  # pyrefly: ignore[missing-attribute]
     return rights

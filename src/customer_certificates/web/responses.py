@@ -6,18 +6,18 @@ from typing import Any
 from falcon import Request, Response
 
 from ..services.etags import encode, tag_of
-from ..services.idempotency import Once, Replayed, Reply
+from ..services.idempotency import IdempotentRequest, Replayed, Reply
 from . import etags
 
 
-def once(req: Request, reply: Callable[[Any], Reply]) -> Once:
+def once(req: Request, reply: Callable[[Any], Reply]) -> IdempotentRequest:
     """What to give to the service, so that a repeated request is answered as it was; `reply`
     makes the answer of what the service gives.
 
     To be called when the body has been read. Raises Replayed, or Invalid where the key came with
     another request.
     """
-    made: Once = req.context.once
+    made: IdempotentRequest = req.context.once
     made.begin(req.method, req.context.get("body") or b"", reply)
     return made
 

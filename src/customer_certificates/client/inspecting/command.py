@@ -10,7 +10,7 @@ import msgspec
 from ...errors import Finding
 from ...pki.chain.completion import Roots
 from ...pki.examination import examine
-from ...pki.submission import Examined, Leaf, Trust
+from ...pki.submission import Leaf, Trust, ValidationResult
 from ...terminal import escaped, note, show_json
 from ..importing.file_contents import look_into
 from ..importing.scan import walk
@@ -64,7 +64,7 @@ def run(
     )
 
 
-def _examine(subject: Subject, roots: Roots, now: datetime) -> Examined:
+def _examine(subject: Subject, roots: Roots, now: datetime) -> ValidationResult:
     """Examines a certificate. Leaves out findings about parts that were not given."""
     examined = examine(subject.material, now, roots)
     missing = set()
@@ -76,7 +76,7 @@ def _examine(subject: Subject, roots: Roots, now: datetime) -> Examined:
     return msgspec.structs.replace(examined, findings=findings)
 
 
-def _print_json(inspected: Sequence[tuple[Subject, Examined]]) -> None:
+def _print_json(inspected: Sequence[tuple[Subject, ValidationResult]]) -> None:
     answer = [
         Inspected(
             [escaped(str(path)) for path in subject.files],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...pki.keys.public_keys import spki_of
-from ...pki.submission import Material
+from ...pki.submission import Submission
 from ...pki.x509.certificate import Certificate, pem_of
 from ..importing.file_contents import Contents, HeldKey
 from ..importing.issuers import Issuers
@@ -17,7 +17,7 @@ class Subject:
     """Content that is examined together, and its files."""
 
     files: tuple[Path, ...]
-    material: Material
+    material: Submission
 
 
 def subjects_in(contents: Sequence[Contents], key: Path | None) -> list[Subject]:
@@ -40,7 +40,7 @@ def subjects_in(contents: Sequence[Contents], key: Path | None) -> list[Subject]
         subjects.append(_subject(main, chosen, issuers))
     for one in spare:
         held = _first_key(one)
-        material = Material(private_key=held.data, passphrase=held.passphrase)
+        material = Submission(private_key=held.data, passphrase=held.passphrase)
         subjects.append(Subject((one.file.path,), material))
     return subjects
 
@@ -86,7 +86,7 @@ def _fitting_key(holder: Contents, main: Contents) -> HeldKey | None:
 def _subject(main: Contents, holder: Contents | None, issuers: Issuers) -> Subject:
     files = tuple(dict.fromkeys([main.file.path, (holder or main).file.path]))
     if main.is_pkcs12 and holder in (main, None):
-        return Subject(files, Material(pkcs12=main.data, passphrase=main.passphrase))
+        return Subject(files, Submission(pkcs12=main.data, passphrase=main.passphrase))
     inside = {one.der for one in main.certificates}
     beside: dict[bytes, Certificate] = {}
     for leaf in filter(is_leaf, main.certificates):
@@ -94,7 +94,7 @@ def _subject(main: Contents, holder: Contents | None, issuers: Issuers) -> Subje
     key = (_fitting_key(holder, main) or _first_key(holder)) if holder else None
     return Subject(
         files,
-        Material(
+        Submission(
             body=_body(main),
             chain="".join(pem_of(der) for der in beside),
             private_key=key.data if key else b"",

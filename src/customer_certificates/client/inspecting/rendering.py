@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...errors import Finding, Severity
-from ...pki.submission import Examined, Leaf
+from ...pki.submission import Leaf, ValidationResult
 from ...terminal import escaped
 from ..text import NONE, distance, places
 from .grouping import Subject
@@ -24,7 +24,7 @@ _TRUST = {
 }
 
 
-def describe(subject: Subject, examined: Examined, now: datetime) -> RenderableType:
+def describe(subject: Subject, examined: ValidationResult, now: datetime) -> RenderableType:
     """Returns the printed description of one certificate."""
     parts: list[RenderableType] = [Text(places(subject.files), "bold")]
     if examined.leaf:
@@ -37,7 +37,7 @@ def describe(subject: Subject, examined: Examined, now: datetime) -> RenderableT
     return Group(*parts)
 
 
-def _facts(examined: Examined, leaf: Leaf, now: datetime) -> Table:
+def _facts(examined: ValidationResult, leaf: Leaf, now: datetime) -> Table:
     facts = {
         "subject": [leaf.subject or NONE],
         "issuer": [leaf.issuer or NONE],

@@ -25,14 +25,14 @@ from .formats.nginx import Nginx
 from .formats.pem import Pem
 from .loop import Agent, Identity, Parts
 from .publishing import Files, Publisher, Told
-from .reconciler import Damaged, Mirror
+from .reconciler import Damaged, Reconciler
 from .runtime_api import Runtime
 from .state import State
 
 _LAYOUTS: dict[str, type[Layout]] = {"nginx": Nginx, "haproxy": Haproxy, "pem": Pem}
 
 
-class Wish(NamedTuple):
+class SyncOptions(NamedTuple):
     """The options of the command."""
 
     format: str
@@ -48,7 +48,7 @@ class Wish(NamedTuple):
 
 
 def run(
-    wish: Wish,
+    wish: SyncOptions,
     read_token: Callable[[], str | None],
     now: Callable[[], datetime],
     *,
@@ -86,7 +86,7 @@ def run(
 
 
 def _agent(
-    wish: Wish,
+    wish: SyncOptions,
     folder: Folder,
     state: State,
     feed: Feed,
@@ -96,7 +96,7 @@ def _agent(
     _claim(state, folder.root, wish)
     _grant(state, folder)
     layout = _LAYOUTS[wish.format](folder, state)
-    mirror = Mirror(folder, state, layout, tells_a_server=wish.runtime is not None)
+    mirror = Reconciler(folder, state, layout, tells_a_server=wish.runtime is not None)
 
     def refuse(certificate_id: int, reason: str) -> None:
         mirror.refuse(certificate_id, reason, now())
@@ -118,7 +118,7 @@ def _agent(
     return Agent(identity, parts, folder, wish.metrics, now)
 
 
-def _claim(state: State, root: Path, wish: Wish) -> None:
+def _claim(state: State, root: Path, wish: SyncOptions) -> None:
     """Checks the folder's format, and discards the cursor of another service."""
     kept_for = state.fact("format")
     if kept_for not in ("", wish.format):

@@ -17,8 +17,8 @@ from .feed import Feed
 from .files.folder import Folder
 from .hooks import PublishingFailure
 from .publishing import Publisher
-from .reconciler import Mirror
-from .retry import Trouble
+from .reconciler import Reconciler
+from .retry import RetryState
 from .state import Placed, State
 
 _LONGEST_WAIT_SECONDS = 30.0
@@ -36,7 +36,7 @@ class Parts(NamedTuple):
 
     feed: Feed
     state: State
-    mirror: Mirror
+    mirror: Reconciler
     publisher: Publisher
 
 
@@ -68,12 +68,12 @@ class Agent:
         self._folder = folder
         self._metrics = metrics
         self._now = now
-        self._following = Trouble("Following the feed")
-        self._timing = Trouble("Applying scheduled changes")
-        self._publishing = Trouble("Reloading the server", _LONGEST_UNSERVED_SECONDS)
-        self._clearing = Trouble("Removing old files")
-        self._reporting = Trouble("Reporting")
-        self._noting = Trouble("Writing the status")
+        self._following = RetryState("Following the feed")
+        self._timing = RetryState("Applying scheduled changes")
+        self._publishing = RetryState("Reloading the server", _LONGEST_UNSERVED_SECONDS)
+        self._clearing = RetryState("Removing old files")
+        self._reporting = RetryState("Reporting")
+        self._noting = RetryState("Writing the status")
         self._troubles = (
             self._following,
             self._timing,
@@ -172,7 +172,7 @@ class Agent:
             seconds.append(max(due - now.timestamp(), 1.0))
         return max(min(seconds), 0.0)
 
-    def _attempt(self, trouble: Trouble, action: Callable[[], None]) -> None:
+    def _attempt(self, trouble: RetryState, action: Callable[[], None]) -> None:
         """Runs `action`, unless its retry delay has not passed yet."""
         if trouble.seconds:
             return

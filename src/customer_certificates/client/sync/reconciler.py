@@ -7,7 +7,7 @@ from ...pki.selection import decide
 from ...terminal import say
 from .entries import Entry, Page
 from .files.folder import Folder
-from .formats.layout import Layout, Settled
+from .formats.layout import ChangeSet, Layout
 from .pairs import load_errors
 from .state import Placed, State
 
@@ -20,7 +20,7 @@ class Damaged(Exception):  # noqa: N818 - it is found, not made
     """Files are missing that were there."""
 
 
-class Mirror:
+class Reconciler:
     """Files and state go forward together: a change is in both, or will be made again."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Mirror:
                 self._note_clock(now)
                 self._state.note("is_first", "yes")
             if not self._folder.exists(self._layout.listing):
-                self._note_due(Settled(winners=True, names=True))
+                self._note_due(ChangeSet(winners=True, names=True))
         if not all(self._folder.exists(path) for path in self._state.paths()):
             self.read_again()
             raise Damaged("Files are missing, so the agent fetches all certificates again.")
@@ -101,7 +101,7 @@ class Mirror:
                 if self._state.fact("is_first"):
                     # A listing that an earlier state left may say anything.
                     self._state.note("is_first", "")
-                    self._note_due(Settled(winners=True, names=True))
+                    self._note_due(ChangeSet(winners=True, names=True))
             self._drop(gone, now)
             self._settle(names, entries, gone, now)
             self._state.note("cursor", page.cursor)
@@ -128,7 +128,7 @@ class Mirror:
         self._state.put_back(refused.id, self._snapshot())
         self._state.keep([path])
         self._leave([refused.path], now)
-        self._note_due(Settled(contents=True))
+        self._note_due(ChangeSet(contents=True))
         return True
 
     def keep_time(self, now: datetime) -> bool:
@@ -223,7 +223,7 @@ class Mirror:
         now: datetime,
     ) -> None:
         """Decides anew who is served for `names`, and puts all that follows from it in place."""
-        settled = Settled()
+        settled = ChangeSet()
         touched = {*entries, *gone}
         kept_free = set[str]()
         winners = {below: dict[str, int]() for name in names for below in self._concerned(name)}
@@ -293,7 +293,7 @@ class Mirror:
         if self._tells_a_server:
             self._state.queue(paths)
 
-    def _note_due(self, settled: Settled) -> None:
+    def _note_due(self, settled: ChangeSet) -> None:
         if self._layout.is_listing_due(settled):
             self._state.note("listing_due", "yes")
         if self._layout.is_reload_due(settled):

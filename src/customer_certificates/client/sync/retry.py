@@ -9,7 +9,7 @@ _FIRST_SECONDS = 0.5
 _LONGEST_SECONDS = 60.0
 
 
-class Trouble:
+class RetryState:
     """The retry state of one action. Logs when the action fails, and when it works again."""
 
     def __init__(self, what: str, longest: float = _LONGEST_SECONDS) -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from .files.directory import Directory
 from .files.folder import Folder
 from .files.trusted_path import open_of_anyone
-from .retry import Trouble
+from .retry import RetryState
 
 STATUS_FILE = "status.json"
 
@@ -43,7 +43,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def write(
-    folder: Folder, metrics: Path | None, status: Status, troubles: Iterable[Trouble]
+    folder: Folder, metrics: Path | None, status: Status, troubles: Iterable[RetryState]
 ) -> None:
     """Puts it into `folder`, and into `metrics` for node_exporter. Raises OSError."""
     folder.replace_own(
@@ -59,7 +59,7 @@ def read(folder: Path) -> Status:
         return msgspec.json.decode(directory.read(STATUS_FILE), type=Status)
 
 
-def _write_metrics(file: Path, status: Status, troubles: Iterable[Trouble]) -> None:
+def _write_metrics(file: Path, status: Status, troubles: Iterable[RetryState]) -> None:
     registry = CollectorRegistry()
 
     def gauge(name: str, text: str, value: float) -> None:

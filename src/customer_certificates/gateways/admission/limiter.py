@@ -18,7 +18,7 @@ _MOST_WAITING = 64
 _WAIT_SECONDS = 5.0
 
 
-class _Lane:
+class _TenantQueue:
     """The requests of one tenant: how many hold slots, and those that wait, in their order."""
 
     __slots__ = ("held", "tenant", "waiting")
@@ -63,9 +63,9 @@ class Slots:
         self._may_hang = may_hang
         self._most_of_one = max(1, size // 2) if self._is_shared else size
         self._waiting_of_one = (waiting_of_one or 0) * self._most_of_one
-        self._lanes: dict[str | None, _Lane] = {}
+        self._lanes: dict[str | None, _TenantQueue] = {}
         # The lanes that may have the next slot, in the order in which they get it.
-        self._turns: deque[_Lane] = deque()
+        self._turns: deque[_TenantQueue] = deque()
         self._waiting = 0
         # Never held across a wait.
         self._lock = Lock()
@@ -136,7 +136,7 @@ class Slots:
             self._has_one.reset(token)
             self.release(lane.tenant)
 
-    def _take(self) -> _Lane:
+    def _take(self) -> _TenantQueue:
         with self._lock:
             lane = self._lane(TENANT.get())
             if self._hold_if_free(lane):
@@ -156,7 +156,7 @@ class Slots:
             raise self._refusal(is_behind_own and not (is_late and self._may_hang))
         return lane
 
-    def _line_up(self, lane: _Lane) -> Future[bool]:
+    def _line_up(self, lane: _TenantQueue) -> Future[bool]:
         """Returns a place in the lane. Raises TooManyRequests, Unavailable."""
         is_full = self._is_limited(lane) and len(lane.waiting) >= self._waiting_of_one
         if is_full or (self._waiting >= self._most_waiting and not self._make_room(lane)):
@@ -166,12 +166,12 @@ class Slots:
         self._append(lane, place)
         return place
 
-    def _append(self, lane: _Lane, place: Future[bool]) -> None:
+    def _append(self, lane: _TenantQueue, place: Future[bool]) -> None:
         lane.waiting.append(place)
         self._waiting += 1
         self._give_turn(lane)
 
-    def _make_room(self, lane: _Lane) -> bool:
+    def _make_room(self, lane: _TenantQueue) -> bool:
         """Refuses the last request of the longest lane, unless `lane` is about as long."""
         longest = max(self._lanes.values(), key=lambda one: len(one.waiting))
         if len(longest.waiting) <= len(lane.waiting) + 1:
@@ -180,7 +180,7 @@ class Slots:
         self._waiting -= 1
         return True
 
-    def _leave(self, lane: _Lane, place: Future[bool]) -> bool:
+    def _leave(self, lane: _TenantQueue, place: Future[bool]) -> bool:
         """Gives the place up; returns whether the slot has come, at the last moment."""
         with self._lock:
             if place.done():
@@ -192,7 +192,7 @@ class Slots:
             self._forget(lane)
             return False
 
-    def _give_back(self, lane: _Lane) -> None:
+    def _give_back(self, lane: _TenantQueue) -> None:
         self._free += 1
         lane.held -= 1
         self._give_turn(lane)
@@ -204,30 +204,30 @@ class Slots:
             self._give_turn(following)
         self._forget(lane)
 
-    def _lane(self, tenant: str | None) -> _Lane:
-        return self._lanes.setdefault(tenant, _Lane(tenant))
+    def _lane(self, tenant: str | None) -> _TenantQueue:
+        return self._lanes.setdefault(tenant, _TenantQueue(tenant))
 
-    def _hold_if_free(self, lane: _Lane) -> bool:
+    def _hold_if_free(self, lane: _TenantQueue) -> bool:
         if not self._free or not self._may_hold(lane):
             return False
         self._hold(lane)
         return True
 
-    def _hold(self, lane: _Lane) -> None:
+    def _hold(self, lane: _TenantQueue) -> None:
         self._free -= 1
         lane.held += 1
 
-    def _give_turn(self, lane: _Lane) -> None:
+    def _give_turn(self, lane: _TenantQueue) -> None:
         if lane.waiting and self._may_hold(lane) and lane not in self._turns:
             self._turns.append(lane)
 
-    def _may_hold(self, lane: _Lane) -> bool:
+    def _may_hold(self, lane: _TenantQueue) -> bool:
         return not self._is_limited(lane) or lane.held < self._most_of_one
 
-    def _is_limited(self, lane: _Lane) -> bool:
+    def _is_limited(self, lane: _TenantQueue) -> bool:
         return self._is_shared and lane.tenant is not None
 
-    def _forget(self, lane: _Lane) -> None:
+    def _forget(self, lane: _TenantQueue) -> None:
         if not lane.held and not lane.waiting:
             self._lanes.pop(lane.tenant, None)
 

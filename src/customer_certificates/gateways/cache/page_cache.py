@@ -32,7 +32,7 @@ class Page(NamedTuple):
     body: bytes
 
 
-class Pages:
+class PageCache:
     """Looks in this process first, then in Redis.
 
     A page in Redis has a MAC over its name and content, so that nobody else can write one.

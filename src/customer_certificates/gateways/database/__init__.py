@@ -28,16 +28,25 @@ from sqlalchemy.pool import PoolProxiedConnection as PoolProxied
 from ...errors import Unavailable
 from .. import loop
 from ..admission.limiter import Slots
-from ..files.file_locks import HeldNames
+from ..files.file_locks import FileLocks
 from ..metrics import Metrics
 from . import postgresql, sqlite
 from .group_commit import Groups, Job, OutcomeUnknown
-from .hang_watchdog import Watch, has_ended
-from .prepared import EVERYBODY, IdentifiedStatement, Prepared, Row, Runner, Sent, Statement, Tenant
+from .hang_watchdog import HangWatchdog, has_ended
+from .prepared import (
+    EVERYBODY,
+    DriverConnection,
+    IdentifiedStatement,
+    Prepared,
+    Row,
+    SentStatement,
+    SqlStatement,
+    Tenant,
+)
 
 T = TypeVar("T")
 # A statement, and its parameters by name.
-Call = tuple[Prepared, dict[str, Any]]
+BoundStatement = tuple[Prepared, dict[str, Any]]
 
 # More than the server itself allows a statement (5 s): it has the first word.
 _HANG_SECONDS = 7.0
@@ -67,7 +76,7 @@ class Transaction(Session):
         self,
         engine: Engine,
         driver: ModuleType,
-        runner_of: Callable[[PoolProxied], Runner],
+        runner_of: Callable[[PoolProxied], DriverConnection],
         scope: Prepared | None,
     ) -> None:
         """`scope` is the statement that sets the tenant (None: there is no row-level security)."""
@@ -100,7 +109,7 @@ class Transaction(Session):
         rows = self._runner().run(prepared.name, prepared.sql, prepared.parameters(values))
         return prepared.rows(rows)
 
-    def run_together(self, *statements: tuple[Prepared, dict[str, Any]]) -> list[list[Row]]:
+    def run_pipeline(self, *statements: tuple[Prepared, dict[str, Any]]) -> list[list[Row]]:
         """The rows of each of some statements that need nothing of one another.
 
         On PostgreSQL all of them make one trip to the server. Raises ConstraintBroken where a
@@ -108,7 +117,7 @@ class Transaction(Session):
         """
         sent = [(made.name, made.sql, made.parameters(values)) for made, values in statements]
         try:
-            rows = self._runner().run_together(sent)
+            rows = self._runner().run_pipeline(sent)
         except self._driver.IntegrityError as error:
             raise ConstraintBroken from error
         return [made.rows(given) for (made, _), given in zip(statements, rows, strict=True)]
@@ -122,7 +131,7 @@ class Transaction(Session):
                 raise Locked from error
             raise
 
-    def _runner(self) -> Runner:
+    def _runner(self) -> DriverConnection:
         return self._runner_of(self.connection().connection)
 
 
@@ -142,7 +151,7 @@ class Database:
         self._is_initialized = False
         self._metrics = metrics
         self._dialect: Dialect = self._driver.prepared_dialect()
-        self._idle: deque[Runner] = deque()
+        self._idle: deque[DriverConnection] = deque()
         self._prepared = 0
         # A table's row, not a constant: SQLite answers that without its file.
         version = table("alembic_version", column("version_num"))
@@ -158,10 +167,10 @@ class Database:
                 (_GROUPED, _GROUPED_WAITING_OF_ONE),
             )
         )
-        self._held_names: HeldNames | None = self._driver.held_names(make_url(url))
-        self._watch = Watch(_HANG_SECONDS, self._forget_connections, self._answers)
+        self._held_names: FileLocks | None = self._driver.held_names(make_url(url))
+        self._watch = HangWatchdog(_HANG_SECONDS, self._forget_connections, self._answers)
         self._pipe: Any = None
-        bounds: list[Call] = []
+        bounds: list[BoundStatement] = []
         if self._scope:
             bounds = [(self.prepare(self._driver.short_lock_timeout(), tenant=None), {})]
             self._pipe = self._driver.Pipe(self._raw_connection, self._scope, self._watch)
@@ -205,7 +214,7 @@ class Database:
 
     def prepare(
         self,
-        statement: Statement,
+        statement: SqlStatement,
         columns: Sequence[str] | None = None,
         *,
         tenant: str | None = "user_id",
@@ -223,7 +232,7 @@ class Database:
         name = f"cc_{self._prepared}"
         return Prepared(self._read, name, statement, self._dialect, columns, tenant, by_key)
 
-    def run_together(self, tenant: Tenant, *statements: Call) -> list[list[Row]]:
+    def run_pipeline(self, tenant: Tenant, *statements: BoundStatement) -> list[list[Row]]:
         """One use case's transaction as a whole: statements that need nothing of one another.
 
         On PostgreSQL all of them make one trip, where `begin` makes one for each and two more.
@@ -232,14 +241,14 @@ class Database:
         """
         scope = self._scoped(tenant)
         sent = scope + _sent(statements)
-        rows = self._transact(lambda connection: connection.run_together(sent))
+        rows = self._transact(lambda connection: connection.run_pipeline(sent))
         return _converted(statements, rows[len(scope) :])
 
-    def run_in_two_trips(
+    def run_two_step_transaction(
         self,
         tenant: Tenant,
-        first: Sequence[Call],
-        then: Callable[[list[list[Row]]], Sequence[Call]],
+        first: Sequence[BoundStatement],
+        then: Callable[[list[list[Row]]], Sequence[BoundStatement]],
         *,
         is_long: bool = False,
     ) -> list[list[Row]]:
@@ -247,12 +256,12 @@ class Database:
 
         On PostgreSQL each makes one trip. Transactions of several users may be committed together;
         `then` may be called again. One that `is_long` is committed alone, so that the
-        others do not wait for it. Gives the rows of all; raises as `run_together` does, and what
+        others do not wait for it. Gives the rows of all; raises as `run_pipeline` does, and what
         `then` raises, where nothing was changed.
         """
-        calls: list[Call] = []
+        calls: list[BoundStatement] = []
 
-        def rest(rows: list[list[Row]]) -> list[Sent]:
+        def rest(rows: list[list[Row]]) -> list[SentStatement]:
             more = then(_converted(first, rows))
             # It may be called again, after a group was rolled back.
             calls[:] = [*first, *more]
@@ -265,7 +274,7 @@ class Database:
             return _converted(calls, rows)
         sent = scope + _sent(first)
         rows = self._transact(
-            lambda connection: connection.run_in_two_trips(
+            lambda connection: connection.run_two_step_transaction(
                 sent, lambda rows: rest(rows[len(scope) :])
             )
         )
@@ -335,12 +344,12 @@ class Database:
             self._pipe.close()
         self._forget_connections()
 
-    def _transact(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+    def _transact(self, run: Callable[[DriverConnection], list[list[Row]]]) -> list[list[Row]]:
         self._require_answering()
         with self._transactions.one():
             return self._transact_now(run)
 
-    def _transact_now(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+    def _transact_now(self, run: Callable[[DriverConnection], list[list[Row]]]) -> list[list[Row]]:
         try:
             return self._run_transaction(run)
         except self._driver.IntegrityError as error:
@@ -350,7 +359,9 @@ class Database:
                 raise _unavailable(self._driver.may_have_committed(error)) from error
             raise
 
-    def _transact_group(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+    def _transact_group(
+        self, run: Callable[[DriverConnection], list[list[Row]]]
+    ) -> list[list[Row]]:
         self._require_answering()
         # PostgreSQL serves one group beside the other transactions, SQLite one writer.
         slot = self._transactions.one() if self._driver.has_one_writer else nullcontext()
@@ -362,7 +373,9 @@ class Database:
                 raise OutcomeUnknown from _unavailable(committing=True)
             raise
 
-    def _run_transaction(self, run: Callable[[Runner], list[list[Row]]]) -> list[list[Row]]:
+    def _run_transaction(
+        self, run: Callable[[DriverConnection], list[list[Row]]]
+    ) -> list[list[Row]]:
         connection = self._idle_connection()
         while connection and has_ended(connection.descriptor):
             self._discard(connection)
@@ -403,12 +416,12 @@ class Database:
                 if not scope:
                     return self._running(connection, connection.run, name, sql, parameters)
                 sent = [*scope, (name, sql, parameters)]
-                return self._running(connection, connection.run_together, sent)[-1]
+                return self._running(connection, connection.run_pipeline, sent)[-1]
             except self._driver.Error as error:
                 if not self._driver.is_passing(error):
                     raise
                 # One that lay idle may have died unnoticed; a read may be asked again.
-                if not (idle and self._driver.is_lost(error)) or self._watch.hangs:
+                if not (idle and self._driver.is_lost(error)) or self._watch.is_hung:
                     raise _unavailable() from error
 
     def _scoped(self, tenant: Tenant) -> list[tuple[str, str, list[Any]]]:
@@ -418,7 +431,7 @@ class Database:
             return []
         return [(scope.name, scope.sql, scope.parameters({"tenant": str(tenant)}))]
 
-    def _running(self, connection: Runner, run: Callable[..., T], *arguments: Any) -> T:
+    def _running(self, connection: DriverConnection, run: Callable[..., T], *arguments: Any) -> T:
         """What `run` gives, under watch. A connection goes on being used after a server's no; after
         anything else it may be broken, or in the middle of something."""
         self._watch.begin(connection, connection.descriptor)
@@ -437,19 +450,19 @@ class Database:
                 self._discard(connection)
         return given
 
-    def _idle_connection(self) -> Runner | None:
+    def _idle_connection(self) -> DriverConnection | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _connect(self) -> Runner:
+    def _connect(self) -> DriverConnection:
         try:
             connection = _CONNECTING.run(self._raw_connection)
         except (DBAPIError, self._driver.Error) as error:
             raise _unavailable() from error
         self._metrics.read_connections.inc()
-        runner: Runner = self._driver.Runner(connection)
+        runner: DriverConnection = self._driver.DriverConnection(connection)
         return runner
 
     def _initialize(self) -> None:
@@ -465,15 +478,17 @@ class Database:
         connection.detach()
         return connection.dbapi_connection
 
-    def _discard(self, connection: Runner) -> None:
+    def _discard(self, connection: DriverConnection) -> None:
         self._watch.end(connection)
         self._metrics.read_connections.dec()
         connection.close()
 
-    def _runner_of(self, connection: PoolProxied) -> Runner:
-        runner: Runner | None = connection.info.get("runner")
+    def _runner_of(self, connection: PoolProxied) -> DriverConnection:
+        runner: DriverConnection | None = connection.info.get("runner")
         if runner is None:
-            runner = connection.info["runner"] = self._driver.Runner(connection.dbapi_connection)
+            runner = connection.info["runner"] = self._driver.DriverConnection(
+                connection.dbapi_connection
+            )
         return runner
 
     def _checked_out(self, connection: Any, record: Any, _proxy: object) -> None:
@@ -491,7 +506,7 @@ class Database:
         self._watch.end(record)
 
     def _require_answering(self) -> None:
-        if self._watch.hangs:
+        if self._watch.is_hung:
             raise _unavailable()
 
     def _forget_connections(self) -> None:
@@ -512,11 +527,11 @@ def _nothing() -> None:
     """There is nothing to let go of."""
 
 
-def _sent(calls: Sequence[Call]) -> list[Sent]:
+def _sent(calls: Sequence[BoundStatement]) -> list[SentStatement]:
     return [(made.name, made.sql, made.parameters(values)) for made, values in calls]
 
 
-def _converted(calls: Sequence[Call], rows: list[list[Row]]) -> list[list[Row]]:
+def _converted(calls: Sequence[BoundStatement], rows: list[list[Row]]) -> list[list[Row]]:
     return [made.rows(given) for (made, _), given in zip(calls, rows, strict=True)]
 
 

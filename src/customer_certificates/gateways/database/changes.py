@@ -5,7 +5,7 @@ from contextlib import suppress
 from threading import Lock
 
 from .. import loop
-from .notifications import Announcements, Listen
+from .notifications import Listen, Notifications
 
 
 class Changes:
@@ -19,14 +19,14 @@ class Changes:
         self._lock = Lock()
         self._count = 0
         self._next: Future[None] = Future()
-        self._announcements: Announcements | None = None
+        self._announcements: Notifications | None = None
         self._has_ended = False
 
     def count(self) -> int:
         """How many there were; it begins to listen when it is first asked."""
         with self._lock:
             if self._announcements is None and not self._has_ended:
-                self._announcements = Announcements(self._listen, self._heard)
+                self._announcements = Notifications(self._listen, self._heard)
             return self._count
 
     def wait(self, count: int, seconds: float) -> None:

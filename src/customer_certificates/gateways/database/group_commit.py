@@ -7,13 +7,13 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from .. import loop
-from .prepared import Row, Runner, Sent
+from .prepared import DriverConnection, Row, SentStatement
 
 _MOST = 16
 
 Rows = list[list[Row]]
-Then = Callable[[Rows], list[Sent]]
-Run = Callable[[Runner], Rows]
+Then = Callable[[Rows], list[SentStatement]]
+Run = Callable[[DriverConnection], Rows]
 
 
 class OutcomeUnknown(Exception):  # noqa: N818 - whether it is an error is what is not known
@@ -25,7 +25,9 @@ class Job:
 
     __slots__ = ("_scope", "context", "first", "rows", "tenant", "then")
 
-    def __init__(self, tenant: int, scope: list[Sent], first: list[Sent], then: Then) -> None:
+    def __init__(
+        self, tenant: int, scope: list[SentStatement], first: list[SentStatement], then: Then
+    ) -> None:
         """`scope` are the statements that set the identity; each trip begins with them."""
         self.tenant = tenant
         self._scope = scope
@@ -35,13 +37,13 @@ class Job:
         self.context = copy_context()
         self.rows: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
 
-    def rest(self, rows: Rows) -> list[Sent]:
+    def rest(self, rows: Rows) -> list[SentStatement]:
         """The second trip, after `rows` of the first one. May raise."""
         return self._scope + self.then(rows[len(self._scope) :])
 
-    def run_alone(self, runner: Runner) -> Rows:
+    def run_alone(self, runner: DriverConnection) -> Rows:
         """Runs the job as a transaction of its own; gives the rows without those of the scope."""
-        return self._own(runner.run_in_two_trips(self.first, self.rest))
+        return self._own(runner.run_two_step_transaction(self.first, self.rest))
 
     def _own(self, rows: Rows) -> Rows:
         count = len(self._scope)
@@ -63,7 +65,10 @@ class Groups:
     """
 
     def __init__(
-        self, transact: Callable[[Run], Rows], alone: Callable[[Run], Rows], bounds: list[Sent]
+        self,
+        transact: Callable[[Run], Rows],
+        alone: Callable[[Run], Rows],
+        bounds: list[SentStatement],
     ) -> None:
         """`transact` runs a group, and raises OutcomeUnknown if its commit may have been carried
         out; `alone` runs one job. `bounds` are statements that bound how long a group waits for
@@ -121,17 +126,17 @@ class Groups:
         for job in jobs:
             starts.append(len(first))
             first += job.first
-        rests: list[list[Sent]] = []
+        rests: list[list[SentStatement]] = []
 
-        def rest(rows: Rows) -> list[Sent]:
+        def rest(rows: Rows) -> list[SentStatement]:
             rests[:] = [
                 job.rest(rows[start : start + len(job.first)])
                 for job, start in zip(jobs, starts, strict=True)
             ]
             return [sent for one in rests for sent in one]
 
-        def run(runner: Runner) -> Rows:
-            return runner.run_in_two_trips(first, rest)
+        def run(runner: DriverConnection) -> Rows:
+            return runner.run_two_step_transaction(first, rest)
 
         try:
             rows = await loop.spawn(self._transact, run)

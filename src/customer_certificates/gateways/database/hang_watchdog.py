@@ -11,7 +11,7 @@ from time import monotonic
 _LOOK_SECONDS = 0.5
 
 
-class Watch:
+class HangWatchdog:
     """Cuts connections on which a request has waited too long, and says when it is worth asking.
 
     A server that is stopped, or behind a network that swallows packets, leaves its connections
@@ -29,7 +29,7 @@ class Watch:
         self._answers = answers
         self._busy: dict[object, tuple[float, int]] = {}
         self._closing = threading.Event()
-        self.hangs = False
+        self.is_hung = False
         threading.Thread(target=self._run, name="database-watch", daemon=True).start()
 
     def begin(self, connection: object, descriptor: int | None) -> None:
@@ -52,11 +52,11 @@ class Watch:
                 since, descriptor = entry
                 if since < late and self._busy.get(connection) is entry:
                     self.end(connection)
-                    self.hangs = True
+                    self.is_hung = True
                     _cut(descriptor)
                     self._on_hang()
-            if self.hangs and self._answers():
-                self.hangs = False
+            if self.is_hung and self._answers():
+                self.is_hung = False
 
 
 def has_ended(descriptor: int | None) -> bool:

@@ -16,7 +16,7 @@ class ModeError(Exception):
     """The database is not to be served in this mode. The message says why, and what to do."""
 
 
-def enter_mode(url: str, *, asks_credentials: bool, now: datetime) -> None:
+def require_auth_mode(url: str, *, asks_credentials: bool, now: datetime) -> None:
     """Marks a database that is served with credentials. The schema must be at head.
 
     Raises ModeError where it would be served without credentials although it is marked.

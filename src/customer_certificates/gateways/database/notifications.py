@@ -13,7 +13,7 @@ _RETRY_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Announcements:
+class Notifications:
     """Calls `heard` when something was announced; and whenever it begins to listen, as something
     may have been missed."""
 

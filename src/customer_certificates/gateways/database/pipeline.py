@@ -11,7 +11,7 @@ from psycopg import OperationalError, errors
 from psycopg.pq import ConnStatus, ExecStatus
 
 from .. import loop
-from .hang_watchdog import Watch
+from .hang_watchdog import HangWatchdog
 from .libpq import DONE, OUTDATED, Values, connection_lost, send_prepared
 from .prepared import IdentifiedStatement, Prepared, Row
 
@@ -41,7 +41,7 @@ class Pipe:
     is sent once more on a new one. For statements by key: a slow one delays all others.
     """
 
-    def __init__(self, connect: Callable[[], Any], scope: Prepared, watch: Watch) -> None:
+    def __init__(self, connect: Callable[[], Any], scope: Prepared, watch: HangWatchdog) -> None:
         """`connect` opens a connection of psycopg, and may block; `scope` is the statement that
         sets the identity."""
         self._connect = connect
@@ -238,7 +238,7 @@ class Pipe:
             self._alone.clear()
             self._waiting.clear()
         for read in lost:
-            if read.was_lost or not may_repeat or self._watch.hangs:
+            if read.was_lost or not may_repeat or self._watch.is_hung:
                 _fail(read, connection_lost())
             else:
                 read.was_lost = True

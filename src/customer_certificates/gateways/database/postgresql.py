@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from .. import loop
 from .libpq import DONE, OUTDATED, Values, connection_lost, send_prepared
 from .pipeline import Pipe as Pipe
-from .prepared import Row, Sent, Tenant
+from .prepared import Row, SentStatement, Tenant
 from .sql_functions import EVENTS_CHANNEL
 
 _READY = {
@@ -155,7 +155,7 @@ def may_have_committed(error: Any) -> bool:
     return error.sqlstate is None
 
 
-class Runner:
+class DriverConnection:
     """Prepares each statement on one connection at its first use.
 
     It speaks to libpq directly: a row by its key costs half of what a cursor's costs, an insert
@@ -174,7 +174,7 @@ class Runner:
         """The rows of the statement. Errors are psycopg's."""
         return self._run_all([(name, sql, parameters)])[0]
 
-    def run_together(self, statements: list[Sent]) -> list[list[Row]]:
+    def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
         """The rows of each statement, all of them in one trip to the server.
 
         What is sent in libpq's pipeline mode up to one sync is a transaction by itself, unless it
@@ -182,8 +182,8 @@ class Runner:
         """
         return self._run_all(statements)
 
-    def run_in_two_trips(
-        self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
+    def run_two_step_transaction(
+        self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
     ) -> list[list[Row]]:
         """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
         try:
@@ -205,7 +205,10 @@ class Runner:
         self._connection.close()
 
     def _run_all(
-        self, statements: list[Sent], before: bytes | None = None, after: bytes | None = None
+        self,
+        statements: list[SentStatement],
+        before: bytes | None = None,
+        after: bytes | None = None,
     ) -> list[list[Row]]:
         libpq = self._libpq
         # A value that the driver cannot send is found before anything is sent.

@@ -9,11 +9,11 @@ from sqlalchemy.engine.interfaces import Dialect
 
 Row = tuple[Any, ...]
 # A statement on its way: the name to prepare it under, its text, its parameters.
-Sent = tuple[str, str, list[Any]]
+SentStatement = tuple[str, str, list[Any]]
 # Whose rows a statement is about: a user's, or those of all where no user asks.
 Tenant = int | Literal["*"]
 EVERYBODY: Literal["*"] = "*"
-Statement = Select[*tuple[Any, ...]] | UpdateBase
+SqlStatement = Select[*tuple[Any, ...]] | UpdateBase
 Converter = Callable[[Any], Any]
 
 
@@ -35,7 +35,7 @@ class IdentifiedStatement:
 Read = Callable[[IdentifiedStatement, bool], list[Row]]
 
 
-class Runner(Protocol):
+class DriverConnection(Protocol):
     """Runs prepared statements on one connection. Errors are the driver's."""
 
     descriptor: int | None
@@ -43,11 +43,11 @@ class Runner(Protocol):
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
         """The rows of a statement, which is prepared at its first use under `name`."""
 
-    def run_together(self, statements: list[Sent]) -> list[list[Row]]:
+    def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
         """The rows of each statement (name, text, parameters); all of them are done, or none."""
 
-    def run_in_two_trips(
-        self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
+    def run_two_step_transaction(
+        self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
     ) -> list[list[Row]]:
         """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
 
@@ -81,7 +81,7 @@ class Prepared:
         self,
         read: Read,
         name: str,
-        statement: Statement,
+        statement: SqlStatement,
         dialect: Dialect,
         columns: Sequence[str] | None,
         tenant: str | None,

@@ -96,7 +96,7 @@ def require_utf8(connection: Connection) -> None:
         )
 
 
-def overwrite_freed(url: str, patience: Callable[[float], object] = time.sleep) -> str | None:
+def vacuum_key_tables(url: str, patience: Callable[[float], object] = time.sleep) -> str | None:
     """Rewrites the files that held private keys before they were sealed.
 
     Returns a sentence about what is left to do, None if nothing is. Raises SchemaError if another
@@ -148,7 +148,7 @@ def _rewrite(connection: Connection, patience: Callable[[float], object]) -> str
     )
 
 
-def require_walled(url: str) -> None:
+def require_row_level_security(url: str) -> None:
     """Raises SchemaError where row-level security does not hold for the role of `url`."""
     engine = migration_engine(url)
     if engine.dialect.name != "postgresql":

@@ -14,9 +14,9 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 
-from ..files.file_locks import HeldNames
+from ..files.file_locks import FileLocks
 from ..loop import Threads
-from .prepared import Row, Sent
+from .prepared import Row, SentStatement
 
 _LOOK_SECONDS = 0.1
 # Writers wait as long while the log cannot be truncated because of a reader.
@@ -101,9 +101,9 @@ def scope() -> None:
     """Nothing sets the tenant of a statement."""
 
 
-def held_names(url: URL) -> HeldNames:
+def held_names(url: URL) -> FileLocks:
     """Beside the file: one writer waits for any other, and cannot tell for which."""
-    return HeldNames(Path(f"{url.database}-running"))
+    return FileLocks(Path(f"{url.database}-running"))
 
 
 def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
@@ -146,7 +146,7 @@ def may_have_committed(error: object) -> bool:
     return False
 
 
-class Runner:
+class DriverConnection:
     """The driver itself keeps each statement prepared."""
 
     descriptor: int | None = None
@@ -158,14 +158,14 @@ class Runner:
         """The rows of the statement. Errors are sqlite3's."""
         return self._connection.execute(sql, parameters).fetchall()
 
-    def run_together(self, statements: list[Sent]) -> list[list[Row]]:
+    def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
         """The rows of each statement; a transaction by themselves, unless within another."""
         if self._connection.in_transaction:
             return [self.run(*statement) for statement in statements]
-        return self.run_in_two_trips(statements, lambda _rows: [])
+        return self.run_two_step_transaction(statements, lambda _rows: [])
 
-    def run_in_two_trips(
-        self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
+    def run_two_step_transaction(
+        self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
     ) -> list[list[Row]]:
         """The rows of `first`, and of what `then` makes of them; all of them one transaction.
 
@@ -174,7 +174,7 @@ class Runner:
         return _THREADS.run(self._run_transaction, first, then)
 
     def _run_transaction(
-        self, first: list[Sent], then: Callable[[list[list[Row]]], list[Sent]]
+        self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
     ) -> list[list[Row]]:
         self._connection.begin()
         try:

@@ -11,7 +11,7 @@ from .. import loop
 _LOOK_SECONDS = 0.02
 
 
-class HeldNames:
+class FileLocks:
     """A name is held by a lock on a file of its own, in one process or another. Whoever dies holds
     none; its file stays, empty, until the name is held again."""
 

@@ -28,27 +28,27 @@ class AwsKmsMasterKey:
         except BotoCoreError as error:
             raise MasterKeyError(f"The master key {self.id} cannot be reached: {error}.") from error
 
-    def wrap(self, data_key: Secret, associated: bytes) -> bytes:
+    def wrap(self, data_key: Secret, aad: bytes) -> bytes:
         """See MasterKey."""
         try:
             answer = THREADS.run(
                 self._client.encrypt,
                 KeyId=self._arn,
                 Plaintext=data_key.reveal(),
-                EncryptionContext=_context(associated),
+                EncryptionContext=_context(aad),
             )
         except (BotoCoreError, ClientError) as error:
             raise _unavailable() from error
         return bytes(answer["CiphertextBlob"])
 
-    def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
+    def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:
         """See MasterKey."""
         try:
             answer = THREADS.run(
                 self._client.decrypt,
                 KeyId=self._arn,
                 CiphertextBlob=wrapped,
-                EncryptionContext=_context(associated),
+                EncryptionContext=_context(aad),
             )
         except ClientError as error:
             if error.response["Error"]["Code"] in _WRONG:
@@ -63,9 +63,9 @@ class AwsKmsMasterKey:
         self._client.close()
 
 
-def _context(associated: bytes) -> dict[str, str]:
+def _context(aad: bytes) -> dict[str, str]:
     """AWS writes it to its own log: it names a user's number and nothing else."""
-    return {"customer-certificates": associated.hex()}
+    return {"customer-certificates": aad.hex()}
 
 
 def _unavailable() -> Unavailable:

@@ -23,13 +23,13 @@ class MasterKey(Protocol):
     # What a wrapped data key is stored with; the same wherever the same key is configured.
     id: str
 
-    def wrap(self, data_key: Secret, associated: bytes) -> bytes:
+    def wrap(self, data_key: Secret, aad: bytes) -> bytes:
         """`data_key` in a form that only `unwrap` reads, with the same `associated` data.
 
         Raises Unavailable.
         """
 
-    def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
+    def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:
         """The data key. Raises WrongMasterKey, Unavailable."""
 
     def close(self) -> None:

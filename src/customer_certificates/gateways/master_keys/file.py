@@ -33,16 +33,16 @@ class FileMasterKey:
         self.id = "file:" + digest(key, b"cc/master-key-id/v1", "sha256").hex()[:32]
         self._cipher = AESGCM(key)
 
-    def wrap(self, data_key: Secret, associated: bytes) -> bytes:
+    def wrap(self, data_key: Secret, aad: bytes) -> bytes:
         """See MasterKey."""
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, data_key.reveal(), associated)
+        return nonce + self._cipher.encrypt(nonce, data_key.reveal(), aad)
 
-    def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
+    def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:
         """See MasterKey."""
         nonce, sealed = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
         try:
-            return Secret(self._cipher.decrypt(nonce, sealed, associated))
+            return Secret(self._cipher.decrypt(nonce, sealed, aad))
         except (InvalidTag, ValueError):
             raise WrongMasterKey(self.id) from None
 

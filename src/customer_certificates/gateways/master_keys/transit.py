@@ -31,19 +31,19 @@ class TransitMasterKey:
             trust_env=False,
         )
 
-    def wrap(self, data_key: Secret, associated: bytes) -> bytes:
+    def wrap(self, data_key: Secret, aad: bytes) -> bytes:
         """See MasterKey."""
         answer = self._ask(
-            "encrypt", plaintext=_base64(data_key.reveal()), associated_data=_base64(associated)
+            "encrypt", plaintext=_base64(data_key.reveal()), associated_data=_base64(aad)
         )
         return str(answer["ciphertext"]).encode()
 
-    def unwrap(self, wrapped: bytes, associated: bytes) -> Secret:
+    def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:
         """See MasterKey."""
         answer = self._ask(
             "decrypt",
             ciphertext=wrapped.decode("ascii", "replace"),
-            associated_data=_base64(associated),
+            associated_data=_base64(aad),
         )
         return Secret(base64.b64decode(answer["plaintext"]))
 

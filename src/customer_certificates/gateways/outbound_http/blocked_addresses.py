@@ -73,7 +73,7 @@ class AddressRules:
         self._allowed = tuple(allowed)
         self._own = tuple(own)
 
-    def why_not(self, address: Address) -> str | None:
+    def blocked_reason(self, address: Address) -> str | None:
         """What `address` is, where nothing may be sent to it.
 
         One that carries an IPv4 address, as NAT64's do, may be sent to where both may be.

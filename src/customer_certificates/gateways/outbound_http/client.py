@@ -12,8 +12,8 @@ from ...config import Network
 from .blocked_addresses import AddressRules
 from .deadline import Deadline, Incoming
 from .errors import TargetForbidden, TargetUnreachable
-from .idle_connections import IdleConnections, Way
-from .resolver import Lookups, Resolve, system_addresses
+from .idle_connections import ConnectionRoute, IdleConnections
+from .resolver import Resolve, Resolver, system_addresses
 from .responses import Answer, Page, read_body, read_head, read_page, retry_after
 from .url import LOOPBACK, Address, Target, read
 
@@ -49,7 +49,7 @@ class Outbound:
         self._https_only = https_only
         self._rules = AddressRules(allowed, own)
         self._roots_pem = roots_pem
-        self._lookups = Lookups(resolve)
+        self._lookups = Resolver(resolve)
         self._idle = IdleConnections()
         self._now = now
         self._seconds = seconds
@@ -121,7 +121,7 @@ class Outbound:
     def _permit(self, addresses: Sequence[Address]) -> None:
         """Raises TargetForbidden where one of `addresses` may not be sent to."""
         for address in addresses:
-            kind = self._rules.why_not(address)
+            kind = self._rules.blocked_reason(address)
             if kind is not None:
                 # Not which: nobody is to learn from here what internal names stand for.
                 raise TargetForbidden(
@@ -131,16 +131,20 @@ class Outbound:
 
     def _ways(
         self, target: Target, deadline: Deadline, addresses: Sequence[Address] = ()
-    ) -> list[Way]:
+    ) -> list[ConnectionRoute]:
         """The ways to the target, in the order in which to try them; all may be gone."""
         if target.address is not None:
             addresses = [target.address]
         else:
             addresses = addresses or self._lookups.addresses(target.host, deadline)
             self._permit(addresses)
-        return [Way(target.scheme, target.host, target.port, str(one)) for one in addresses]
+        return [
+            ConnectionRoute(target.scheme, target.host, target.port, str(one)) for one in addresses
+        ]
 
-    def _exchange(self, request: bytes, ways: Sequence[Way], deadline: Deadline) -> Answer:
+    def _exchange(
+        self, request: bytes, ways: Sequence[ConnectionRoute], deadline: Deadline
+    ) -> Answer:
         for way in ways:
             waiting = self._idle.take(way)
             if waiting is not None:
@@ -153,7 +157,9 @@ class Outbound:
         connection, way = self._connect(ways, deadline)
         return self._ask(connection, way, request, deadline)
 
-    def _connect(self, ways: Sequence[Way], deadline: Deadline) -> tuple[socket.socket, Way]:
+    def _connect(
+        self, ways: Sequence[ConnectionRoute], deadline: Deadline
+    ) -> tuple[socket.socket, ConnectionRoute]:
         """A connection on the first way that leads there. Raises OSError where none does."""
         for tried, way in enumerate(ways, start=1):
             try:
@@ -168,7 +174,9 @@ class Outbound:
                 return self._secured(connection, way, deadline), way
         raise AssertionError("no way at all")
 
-    def _secured(self, connection: socket.socket, way: Way, deadline: Deadline) -> socket.socket:
+    def _secured(
+        self, connection: socket.socket, way: ConnectionRoute, deadline: Deadline
+    ) -> socket.socket:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if way.scheme == "http":
@@ -180,7 +188,7 @@ class Outbound:
             raise
 
     def _ask(
-        self, connection: socket.socket, way: Way, request: bytes, deadline: Deadline
+        self, connection: socket.socket, way: ConnectionRoute, request: bytes, deadline: Deadline
     ) -> Answer:
         is_good = False
         try:

@@ -12,7 +12,7 @@ _MOST = 256
 _SECONDS = 30.0
 
 
-class Way(NamedTuple):
+class ConnectionRoute(NamedTuple):
     """Where a connection leads, and as what: a name that moved is another way."""
 
     scheme: str
@@ -26,10 +26,12 @@ class IdleConnections:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._by_way: OrderedDict[Way, list[tuple[float, socket.socket]]] = OrderedDict()
+        self._by_way: OrderedDict[ConnectionRoute, list[tuple[float, socket.socket]]] = (
+            OrderedDict()
+        )
         self._count = 0
 
-    def take(self, way: Way) -> socket.socket | None:
+    def take(self, way: ConnectionRoute) -> socket.socket | None:
         """The one used last on this way that the other side has left open."""
         with self._lock:
             waiting = self._by_way.get(way, [])
@@ -43,7 +45,7 @@ class IdleConnections:
             self._by_way.pop(way, None)
         return None
 
-    def keep(self, way: Way, connection: socket.socket) -> None:
+    def keep(self, way: ConnectionRoute, connection: socket.socket) -> None:
         """For the next request on this way."""
         with self._lock:
             self._by_way.setdefault(way, []).append((monotonic(), connection))

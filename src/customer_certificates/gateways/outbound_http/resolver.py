@@ -22,7 +22,7 @@ def system_addresses(name: str) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-class Lookups:
+class Resolver:
     """Asks `resolve`, each time anew.
 
     A look-up cannot be stopped, so threads make them. Those of concurrent.futures would keep the

@@ -20,7 +20,7 @@ _END_SECONDS = 1
 _CODE = "import sys; sys.path[:] = {}; from {} import fork_nurseries; fork_nurseries({}, {!r})"
 
 
-class Nursery:
+class ForkServer:
     """Starts children and ends them. Not for two threads at once."""
 
     def __init__(

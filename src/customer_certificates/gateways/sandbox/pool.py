@@ -15,7 +15,7 @@ from ...errors import Unavailable
 from .. import loop
 from ..admission.budgets import CpuBudget
 from ..admission.limiter import Slots
-from .fork_server import Nursery
+from .fork_server import ForkServer
 from .framing import READ_BYTES, Incoming, framed
 from .process import CPU, DONE, OUT_OF_MEMORY, Work
 
@@ -33,18 +33,18 @@ _THREADS = loop.Threads("children", 2)
 _log = logging.getLogger(__name__)
 
 
-class TooCostly(Exception):  # noqa: N818 - it says something of the request, not of the pool
+class ResourceLimitExceeded(Exception):  # noqa: N818 - it says something of the request, not of the pool
     """The request used up a child: its 2 s of CPU, or, twice, its memory, or it crashed two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Child:
-    nursery: Nursery
+    nursery: ForkServer
     number: int
     pipe: socket.socket
 
 
-class Children:
+class SandboxPool:
     """Pre-started processes, each for one request at a time, each to be killed if need be.
 
     A child has 2 s of CPU a request and 256 MiB of address space. It has no environment, can open
@@ -73,7 +73,7 @@ class Children:
         self._prepare = prepare
         self._data = data
         self._count = count
-        self._nursery: Nursery | None = None
+        self._nursery: ForkServer | None = None
         # The last used is the next: its memory is warm.
         self._idle: list[_Child] = []
         self._slots = Slots(size, on_refusal, waiting_of_one=_WAITING_OF_ONE)
@@ -86,10 +86,10 @@ class Children:
         threading.Thread(target=self._begin, name="children", daemon=True).start()
 
     def run(self, request: bytes) -> bytes:
-        """What the work answers to `request`.
+        """Returns the result of the work on `request`.
 
-        Raises TooCostly where the request is to blame for the end of a child; TooManyRequests where
-        the tenant has too many requests here or used too much CPU; Unavailable where no child is
+        Raises ResourceLimitExceeded if the request ended its process; TooManyRequests if the tenant
+        has too many requests here or used too much CPU; Unavailable where no child is
         free, or two died for other reasons, or 10 s have passed; RuntimeError, which
         says where but not with what, where the work raised something.
         """
@@ -138,7 +138,7 @@ class Children:
             # Memory may have been short, and badly used, since an earlier request.
             if ending == "cpu" or (is_last and ending in ("memory", "crash")):
                 self._budget.spend(_CPU_SECONDS)
-                raise TooCostly(ending) from None
+                raise ResourceLimitExceeded(ending) from None
             return None
         except BaseException:
             self._replace(child, "died")
@@ -210,7 +210,7 @@ class Children:
 
     def _fork(self) -> _Child:
         if self._nursery is None:
-            self._nursery = Nursery(self._prepare, self._data, cpu_seconds=_CPU_SECONDS)
+            self._nursery = ForkServer(self._prepare, self._data, cpu_seconds=_CPU_SECONDS)
         nursery = self._nursery
         try:
             number, pipe = nursery.start()
@@ -220,7 +220,7 @@ class Children:
         pipe.setblocking(False)
         return _Child(nursery, number, pipe)
 
-    def _forget(self, nursery: Nursery) -> None:
+    def _forget(self, nursery: ForkServer) -> None:
         nursery.close()
         if self._nursery is nursery:
             self._nursery = None

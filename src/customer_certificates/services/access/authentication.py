@@ -14,11 +14,11 @@ from ...gateways.database import EVERYBODY, Database
 from ...models import Token, User
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit, Outcome
-from ..principal import Caller, KnownUser, Reach
+from ..principal import Principal, TerminatorScope, UserSnapshot
 from ..users.users import Email, Password, SignedIn, Users
-from .login_throttle import Attempts
+from .login_throttle import LoginThrottle
 from .permissions import SCOPES
-from .token_usage import LastUses
+from .token_usage import TokenUsage
 
 _NOBODYS = bytes(32)
 
@@ -30,8 +30,8 @@ class Authentication:
         self,
         database: Database,
         users: Users,
-        attempts: Attempts,
-        last_uses: LastUses,
+        attempts: LoginThrottle,
+        last_uses: TokenUsage,
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
@@ -43,7 +43,7 @@ class Authentication:
         self._now = now
         self._token = database.prepare(_token_and_user(), tenant=None, by_key=True)
 
-    def token(self, text: str, about: int | None, request_id: str, peer: str) -> Caller:
+    def token(self, text: str, about: int | None, request_id: str, peer: str) -> Principal:
         """Whoever has the token `text`, who asks about the user `about`, if it is about one.
 
         One statement reads the token's row and that user's, unless the token is another user's.
@@ -68,8 +68,8 @@ class Authentication:
                 f"This token expired on {expires_at:%Y-%m-%d}. Create a new one with POST /tokens."
             )
         self._last_uses.note(parts.id, last_used_at, now)
-        known = KnownUser(*user) if user[0] is not None else None
-        return Caller(
+        known = UserSnapshot(*user) if user[0] is not None else None
+        return Principal(
             kind,
             request_id,
             peer,
@@ -80,7 +80,7 @@ class Authentication:
             reach=_reach(user_ids, hostnames),
         )
 
-    def password(self, email: str, password: str, request_id: str, peer: str) -> Caller:
+    def password(self, email: str, password: str, request_id: str, peer: str) -> Principal:
         """The user who has this e-mail address and password. Unknown and known ones cost the same.
 
         Raises Unauthenticated, TooManyRequests, Unavailable.
@@ -92,11 +92,11 @@ class Authentication:
             self._attempts.take_back(attempt)
             raise
         if signed_in is None:
-            nobody = Caller("anybody", request_id, peer)
+            nobody = Principal("anybody", request_id, peer)
             self._record(nobody, NOBODY, "refused")
             raise Unauthenticated("Wrong email address or password.")
         self._attempts.take_back(attempt)
-        caller = Caller(
+        caller = Principal(
             "user",
             request_id,
             peer,
@@ -107,7 +107,7 @@ class Authentication:
         self._record(caller, signed_in.user_id, "done")
         return caller
 
-    def _record(self, caller: Caller, chain: int, outcome: Outcome) -> None:
+    def _record(self, caller: Principal, chain: int, outcome: Outcome) -> None:
         with self._database.begin(chain or EVERYBODY) as session:
             self._audit.record(session, caller, "user.sign_in", chain, None, outcome=outcome)
 
@@ -136,7 +136,7 @@ def _token_and_user() -> Any:
             Token.last_used_at,
             Token.user_ids,
             Token.hostnames,
-            *(getattr(User, name) for name in KnownUser._fields),
+            *(getattr(User, name) for name in UserSnapshot._fields),
         )
         .outerjoin_from(Token, User, User.id == admitted)
         .where(Token.id == bindparam("id"))
@@ -144,9 +144,9 @@ def _token_and_user() -> Any:
 
 
 @lru_cache(256)
-def _reach(user_ids: str | None, hostnames: str | None) -> Reach:
+def _reach(user_ids: str | None, hostnames: str | None) -> TerminatorScope:
     """Of two columns that have JSON."""
-    return Reach(
+    return TerminatorScope(
         None if user_ids is None else msgspec.json.decode(user_ids, type=frozenset[int]),
         None if hostnames is None else msgspec.json.decode(hostnames, type=frozenset[str]),
     )

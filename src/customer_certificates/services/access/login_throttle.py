@@ -17,7 +17,7 @@ _MOST_FAILURES_ALONE = 5
 Attempt = dict[str, Count]
 
 
-class Attempts:
+class LoginThrottle:
     """Every attempt is counted before the password is looked at, and taken back if it was right: so
     many at once are no more than one after the other."""
 

@@ -1,23 +1,25 @@
-"""Who may ask for what, as data: each operation names its `Rights`."""
+"""Who may ask for what, as data: each operation names its `Permission`."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...errors import Forbidden, user_not_found
-from ..principal import Caller
+from ..principal import Principal
 
 Scope = Literal["certificates:read", "certificates:write", "webhooks", "audit:read"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
-    """Operators may ask for everything but private keys; who else may is said here.
+class Permission:
+    """The principals that may call an operation.
 
-    `anybody`: who asks is not even looked at. `users`: a user's own token that has all of `scopes`,
-    about this user alone. `password`: whoever signs in with an e-mail address and a password.
-    `registers`: anybody, where the service is set up so. `terminators`: what serves TLS.
-    `headerless`: also such a one that can send no header, by its address or by a token in the URL.
+    Operators may call every operation that returns no private key.
+
+    `anybody`: no credentials are needed. `users`: a token of the user concerned, with all of
+    `scopes`. `password`: an email address and a password. `registers`: anybody, if registration is
+    open. `terminators`: a terminator's token. `allows_token_in_url`: also a terminator that cannot
+    send a header, by its address or by a token in the URL.
     """
 
     anybody: bool = False
@@ -27,30 +29,30 @@ class Rights:
     registers: bool = False
     operators: bool = True
     terminators: bool = False
-    headerless: bool = False
+    allows_token_in_url: bool = False
 
 
-ANYBODY = Rights(anybody=True)
-OPERATORS = Rights()
-REGISTRATION = Rights(registers=True)
-PASSWORD = Rights(password=True)
+ANYBODY = Permission(anybody=True)
+OPERATORS = Permission()
+REGISTRATION = Permission(registers=True)
+PASSWORD = Permission(password=True)
 # What says which certificate is served, but not its key.
-OBSERVERS = Rights(terminators=True)
+CAN_RESOLVE = Permission(terminators=True)
 # Private keys leave for those who serve with them, and for nobody else.
-TERMINATORS = Rights(operators=False, terminators=True)
-CADDY = Rights(operators=False, terminators=True, headerless=True)
+TERMINATORS = Permission(operators=False, terminators=True)
+CADDY = Permission(operators=False, terminators=True, allows_token_in_url=True)
 
 
-def users(*scopes: Scope) -> Rights:
+def users(*scopes: Scope) -> Permission:
     """Users about themselves, with a token that has `scopes`."""
-    return Rights(users=True, scopes=scopes)
+    return Permission(users=True, scopes=scopes)
 
 
 # Whoever could change a password with a token for less could make one for everything.
 WHOLE_USER = users(*SCOPES)
 
 
-def require(rights: Rights, caller: Caller, user_id: int | None) -> None:
+def require(rights: Permission, caller: Principal, user_id: int | None) -> None:
     """Raises Forbidden where `caller` may not ask for it, or NotFound where the user `user_id`
     whom it is about is another one: nobody learns whether that one is there."""
     if (caller.kind == "operator" and rights.operators) or (
@@ -69,7 +71,7 @@ def require(rights: Rights, caller: Caller, user_id: int | None) -> None:
         raise user_not_found(user_id)
 
 
-def require_may_grant(caller: Caller, *, wanted: bool) -> None:
+def require_may_grant(caller: Principal, *, wanted: bool) -> None:
     """Raises Forbidden if hostnames are to be granted, and `caller` is no operator."""
     if wanted and caller.kind == "user":
         raise Forbidden(
@@ -78,7 +80,7 @@ def require_may_grant(caller: Caller, *, wanted: bool) -> None:
         )
 
 
-def _required(rights: Rights) -> str:
+def _required(rights: Permission) -> str:
     if rights.users:
         return "a user token or an operator token"
     if rights.terminators:

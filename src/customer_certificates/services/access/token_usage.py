@@ -15,7 +15,7 @@ _FLUSH_SECONDS = 1
 _MOST_PENDING = 10_000
 
 
-class LastUses:
+class TokenUsage:
     """Writes them in a thread of its own. What the database does not take is forgotten."""
 
     def __init__(self, database: Database) -> None:

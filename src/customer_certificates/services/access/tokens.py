@@ -26,9 +26,9 @@ from ...models import Token, User
 from ...pki.names.hostnames import normalise
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit, Outcome
-from ..principal import Caller
+from ..principal import Principal
 from ..quotas.limits import require_of
-from ..user_lock import locked_user
+from ..user_lock import lock_user
 from ..users.users import Name
 from .permissions import SCOPES, Scope
 
@@ -146,7 +146,7 @@ class Tokens:
             tenant=None,
         )
 
-    def create(self, caller: Caller, new: NewToken) -> NewTokenView:
+    def create(self, caller: Principal, new: NewToken) -> NewTokenView:
         """Makes what `new` says, for `caller`, or for whom `caller` may make tokens.
 
         Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user asks for another's, or
@@ -205,7 +205,7 @@ class Tokens:
         return NewTokenView(**msgspec.structs.asdict(view), token=text)
 
     def page(
-        self, caller: Caller, user_id: int | None, after: int, limit: int
+        self, caller: Principal, user_id: int | None, after: int, limit: int
     ) -> tuple[list[TokenView], int | None]:
         """At most `limit` tokens by id, from the first one after `after`: a user's own; to others
         all, or those of the user `user_id`. And the id that the next page is after, None on the
@@ -215,7 +215,7 @@ class Tokens:
         views = [_view(row) for row in rows[:limit]]
         return views, views[-1].id if len(rows) > limit else None
 
-    def revoke(self, caller: Caller, token_id: int) -> None:
+    def revoke(self, caller: Principal, token_id: int) -> None:
         """It opens nothing from now on; nothing changes where it was revoked already.
 
         Raises NotFound, also where it is not the caller's, and Forbidden: what is not good for
@@ -278,7 +278,7 @@ def _require_room(session: Transaction, user_id: int, now: datetime) -> None:
 
     Tokens that open nothing any more are only kept so that their holders can be told why.
     """
-    locked_user(session, user_id)
+    lock_user(session, user_id)
     of_user = Token.user_id == user_id
     valid = session.execute(select(func.count()).where(of_user, Token.is_valid(now))).scalar_one()
     require_of(session, user_id, "tokens", valid + 1)
@@ -298,7 +298,7 @@ def _unfit(field: str, new: NewToken) -> Finding:
     return Finding("unfit", field, f"A token of kind {new.kind} has no {field}.", "Leave it out.")
 
 
-def _require_same_password(session: Transaction, caller: Caller) -> None:
+def _require_same_password(session: Transaction, caller: Principal) -> None:
     """Raises Conflict if the password was changed after it let `caller` in: the change has revoked
     the tokens that were there, and must not miss this one."""
     user = session.get(User, caller.user_id, with_for_update=True)

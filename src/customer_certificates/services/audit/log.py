@@ -8,11 +8,11 @@ from typing import Any, Literal
 from sqlalchemy import BigInteger, DateTime, Text, bindparam, insert, literal, select, true, update
 
 from ...errors import Conflict, PreconditionFailed
-from ...gateways.database import EVERYBODY, Call, Database, Transaction
+from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_or_lock, items_of
 from ...models import AuditEntry, AuditHead
-from ..principal import Caller
+from ..principal import Principal
 from ..rate_counts import Rate, RateCounts
 from .hash_chain import GENESIS, Entry, canonical, hash_of
 
@@ -51,14 +51,14 @@ class Audit:
     def record(
         self,
         session: Transaction,
-        caller: Caller,
+        caller: Principal,
         action: str,
         chain: int,
         object_path: str | None,
         *,
         outcome: Outcome = "done",
         detail: Mapping[str, Any] | None = None,
-        also: Sequence[Call] = (),
+        also: Sequence[BoundStatement] = (),
     ) -> None:
         """Adds an entry to the chain: the id of the user whose business it is, or
         audit_chain.NOBODY.
@@ -69,32 +69,32 @@ class Audit:
         """
         if outcome != "done" and self._is_over_limit(session, caller, chain):
             if also:
-                session.run_together(*also)
+                session.run_pipeline(*also)
             return
         lock, start = self.head(chain)
         head = session.run(lock, **start)
-        session.run_together(
+        session.run_pipeline(
             *also,
             *self.entry(head, caller, action, chain, object_path, outcome=outcome, detail=detail),
         )
 
-    def _is_over_limit(self, session: Transaction, caller: Caller, chain: int) -> bool:
+    def _is_over_limit(self, session: Transaction, caller: Principal, chain: int) -> bool:
         # What operators ask for is counted by itself: a user's requests do not hide it.
         name = f"audit {chain} {caller.kind}"
         rate = Rate(name, timedelta(hours=1), MOST_WITHOUT_CHANGE)
         return self._rates.add(session, [rate]) is not None
 
-    def head(self, chain: int) -> Call:
+    def head(self, chain: int) -> BoundStatement:
         """The statement that locks a chain, and gives what `entry` goes on from."""
         start = {"chain": chain, "seq": 0, "hash": GENESIS, "at": self._now()}
         return self._lock, start
 
-    def heads(self, chains: Sequence[int]) -> Call:
+    def heads(self, chains: Sequence[int]) -> BoundStatement:
         """The statement that locks many chains, in the order given: a row with the chain, and what
         `entry` goes on from, for each."""
         return self._lock_many, {"chains": _texts(chains), "at": self._now()}
 
-    def moved(self, chains: Sequence[int]) -> Call:
+    def moved(self, chains: Sequence[int]) -> BoundStatement:
         """The statement that moves the heads of many chains on by the one entry that each was
         given; `entry` has the statement for it first, and needs no other then."""
         return self._move_many, {"chains": _texts(chains)}
@@ -102,14 +102,14 @@ class Audit:
     def entry(
         self,
         head: list[Row],
-        caller: Caller,
+        caller: Principal,
         action: str,
         chain: int,
         object_path: str | None,
         *,
         outcome: Outcome = "done",
         detail: Mapping[str, Any] | None = None,
-    ) -> list[Call]:
+    ) -> list[BoundStatement]:
         """The statements that add an entry to a chain whose `head` was just locked; what they say
         is as in `record`."""
         ((seq, last_hash),) = head
@@ -137,7 +137,7 @@ class Audit:
 
     @contextmanager
     def of_refusals(
-        self, caller: Caller, action: str, chain: int, object_path: str | None
+        self, caller: Principal, action: str, chain: int, object_path: str | None
     ) -> Iterator[None]:
         """Records that what is done in the block was refused for what is stored.
 

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Select, Text, and_, bindparam, case, select, 
 from ...gateways.database import Database
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import array_of, ids_as_json, ids_of, names_of
-from ...models import Certificate, CertificateHostname, HostnameClaim, PrivateKey, UserKey
+from ...models import Certificate, CertificateHostname, HostnameClaim, PrivateKey, UserDataKey
 from ...pki.names.hostnames import wildcard_of
 from ...pki.selection import Candidate, key_type_of
 from ..hostnames.claims import OF_CLAIM
@@ -208,7 +208,7 @@ def _the_one(found: Iterable[Servable], chosen: Candidate | None) -> Servable | 
 def _with_keys(statement: Any) -> Any:
     """`statement` about certificates, with their keys. Those without stay: they have owners too."""
     return statement.outerjoin(PrivateKey, OF_KEY).outerjoin(
-        UserKey, UserKey.user_id == Certificate.user_id
+        UserDataKey, UserDataKey.user_id == Certificate.user_id
     )
 
 

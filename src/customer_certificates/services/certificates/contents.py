@@ -8,12 +8,12 @@ from sqlalchemy.orm import Session
 
 from ...errors import NotFound
 from ...models import AS_BODY, CONTENT, Certificate, User
-from ...pki.submission import Examined
+from ...pki.submission import ValidationResult
 
 _NOTHING = dict.fromkeys(CONTENT)
 
 
-def content_of(examined: Examined, updated_at: datetime | None = None) -> dict[str, Any]:
+def content_of(examined: ValidationResult, updated_at: datetime | None = None) -> dict[str, Any]:
     """The columns CONTENT for what was examined; `updated_at` is None for a first version."""
     leaf = msgspec.structs.asdict(examined.leaf) if examined.leaf else {}
     return {

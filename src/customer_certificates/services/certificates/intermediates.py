@@ -9,7 +9,7 @@ from ...gateways.database import Database
 from ...gateways.database.prepared import Prepared
 from ...gateways.database.sql_functions import insert_new
 from ...models import Intermediate
-from ...pki.submission import Examined
+from ...pki.submission import ValidationResult
 
 # Authorities renew an intermediate under the same name; more of them than this is somebody's game.
 _MOST_CANDIDATES = 8
@@ -42,7 +42,9 @@ class Intermediates:
         rows = self._find(user_id=user_id, subject_hash=subject_hash)
         return [der for (der,) in rows if der not in known]
 
-    def keep(self, user_id: int, examined: Examined) -> list[tuple[Prepared, dict[str, Any]]]:
+    def keep(
+        self, user_id: int, examined: ValidationResult
+    ) -> list[tuple[Prepared, dict[str, Any]]]:
         """The statements that keep those of a chain that are new; always in the same order, so
         that two transactions do not wait for one another."""
         owner = None if examined.trust == "public" else user_id

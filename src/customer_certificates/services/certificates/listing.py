@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from ...errors import user_not_found
-from ...gateways.cache.page_cache import Page, Pages
+from ...gateways.cache.page_cache import Page, PageCache
 from ...gateways.database import Database
 from ...gateways.database.prepared import Prepared, Row
 from ...gateways.database.sql_functions import likely, size_of
@@ -27,7 +27,7 @@ from ...models import Certificate, CertificateHostname, User
 from ...pki.names.hostnames import normalise, wildcard_of
 from ...pki.submission import Trust
 from ..etags import Tags, encode, tag_of_revision
-from ..principal import KnownUser
+from ..principal import UserSnapshot
 from ..revisions import Revisions
 from .views import SHOWN, CertificateView, Status, certificate_view
 
@@ -60,7 +60,7 @@ class CertificateFilter(NamedTuple):
 class Listing:
     """The pages of users' lists, from a cache where that is possible."""
 
-    def __init__(self, database: Database, pages: Pages, revisions: Revisions) -> None:
+    def __init__(self, database: Database, pages: PageCache, revisions: Revisions) -> None:
         self._database = database
         self._pages = pages
         self._revisions = revisions
@@ -73,7 +73,7 @@ class Listing:
         user_id: int,
         wanted: CertificateFilter,
         known: Tags,
-        about: KnownUser | None = None,
+        about: UserSnapshot | None = None,
     ) -> tuple[str, Page | None]:
         """The tag of the user's list as it stands, and the page; None where `known` has the tag.
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from ...errors import Finding
-from ...pki.submission import Material
+from ...pki.submission import Submission
 from . import example_pair
 from .encoded_fields import decode_field, not_decodable
 
@@ -103,11 +103,11 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
         decoded. A field of a wrong type is None in `sent`."""
         return [*_wrong_set(sent), *_undecodable(sent)]
 
-    def material(self) -> Material:
+    def material(self) -> Submission:
         """What is to be examined."""
         private_key, of_key = decode_field(self.private_key, "private_key")
         pkcs12, of_file = decode_field(self.pkcs12, "pkcs12")
-        return Material(
+        return Submission(
             self.body, self.chain, private_key, pkcs12, self.passphrase, (*of_key, *of_file)
         )
 

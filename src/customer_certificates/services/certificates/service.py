@@ -7,11 +7,11 @@ import msgspec
 from sqlalchemy import bindparam, insert, select
 
 from ...errors import Finding
-from ...gateways.database import Call, ConstraintBroken, Database
+from ...gateways.database import BoundStatement, ConstraintBroken, Database
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import names_of
 from ...models import CONTENT, Certificate
-from ...pki.submission import Examined
+from ...pki.submission import ValidationResult
 from ..access.permissions import require_may_grant
 from ..audit.log import Audit
 from ..etags import Tags, require, require_view, tag_of_revision
@@ -19,20 +19,20 @@ from ..events.log import CertificateState, Events, state_of
 from ..hostnames.findings import without_hostname_findings
 from ..hostnames.ownership import Hostnames, evidence_of, evidence_of_row
 from ..hostnames.preview import Replaced
-from ..idempotency import ANY_NUMBER, Once
+from ..idempotency import NO_KEY, IdempotentRequest
 from ..keys.data_keys import AnotherWasFirst, DataKeys
 from ..keys.private_keys import PrivateKeys
-from ..principal import Caller
+from ..principal import Principal
 from ..quotas.usage import Usage, of_new, require_room
 from ..revisions import Revisions
-from ..user_lock import locked_user
+from ..user_lock import lock_user
 from .contents import certificate_not_found, certificate_path, content_of, locked_certificate
 from .details import detail_of, with_serving
 from .intermediates import Intermediates
 from .requests import Activation, CertificateCheck, CertificateUpload
 from .servability import require_servable
 from .served_names import ServedNames
-from .validation import Inspection
+from .validation import Validation
 from .versions.pending import PendingVersions, shown
 from .versions.renewal_rules import candidate_of_content, requested_time, require_served_at
 from .views import CertificateView, CheckView, ServingView, UploadView, reason_of, view_of
@@ -52,7 +52,7 @@ class Certificates:
     def __init__(
         self,
         database: Database,
-        inspection: Inspection,
+        inspection: Validation,
         intermediates: Intermediates,
         hostnames: Hostnames,
         revisions: Revisions,
@@ -105,7 +105,7 @@ class Certificates:
         )
 
     def check(
-        self, caller: Caller, user_id: int, sent: CertificateCheck, replaces: int | None
+        self, caller: Principal, user_id: int, sent: CertificateCheck, replaces: int | None
     ) -> CheckView:
         """What was found in `sent`, and what activating it would change, in place of the
         certificate `replaces` or beside all others. Stores nothing.
@@ -139,11 +139,11 @@ class Certificates:
 
     def upload(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         sent: CertificateUpload,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> UploadView:
         """Stores `sent`; the worker activates it at `activate_at`, if that is given.
 
@@ -172,12 +172,12 @@ class Certificates:
 
     def set_active(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         certificate_id: int,
         wanted: Activation,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> None:
         """Makes the certificate active or inactive; nothing changes where it is so already.
 
@@ -197,7 +197,7 @@ class Certificates:
             require_view(expected, view_of(certificate, self._now()))
             changes = certificate.active != wanted.active
             grants = wanted.active and wanted.grant_hostnames
-            told: list[Call] = []
+            told: list[BoundStatement] = []
             if changes:
                 self._served_names.require_kept(
                     session, certificate, "active", allowed=wanted.allow_lost_hostnames
@@ -248,11 +248,11 @@ class Certificates:
 
     def delete(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         certificate_id: int,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
         *,
         allow_lost_hostnames: bool = False,
     ) -> None:
@@ -294,13 +294,13 @@ class Certificates:
 
     def _store(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         sent: CertificateUpload,
-        examined: Examined,
+        examined: ValidationResult,
         activate_at: datetime | None,
         expected: Tags | None,
-        once: Once,
+        once: IdempotentRequest,
     ) -> UploadView:
         keys = self._data_keys.of_or_new(user_id)
         content = content_of(examined)
@@ -324,7 +324,7 @@ class Certificates:
         more = of_new(content, len(names), examined.private_key)
         # The revision comes first: it locks the user's row, so ids are given in the order in which
         # they become visible, and a list that is read page by page misses none.
-        first: list[Call] = [
+        first: list[BoundStatement] = [
             self._revisions.added(user_id, content, more),
             (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
             (self._insert, values),
@@ -343,7 +343,7 @@ class Certificates:
         if sent.grant_hostnames:
             detail["grant_hostnames"] = True
 
-        def rest(rows: list[list[Row]]) -> list[Call]:
+        def rest(rows: list[list[Row]]) -> list[BoundStatement]:
             """What needs the certificate's id, to which the key is bound."""
             require_room(rows[0][0][1:], more)
             keys.require_stored(rows[place_of_head + 1 :])
@@ -377,15 +377,17 @@ class Certificates:
 
         try:
             stays_inactive = not (sent.active or activate_at or sent.grant_hostnames)
-            if once is ANY_NUMBER and expected is None and stays_inactive:
+            if once is NO_KEY and expected is None and stays_inactive:
                 is_long = len(names) > _MANY_HOSTNAMES
-                return view(self._database.run_in_two_trips(user_id, first, rest, is_long=is_long))
+                return view(
+                    self._database.run_two_step_transaction(user_id, first, rest, is_long=is_long)
+                )
             with self._database.begin(user_id) as session:
                 once.claim(session)
                 if expected is not None:
-                    revision = locked_user(session, user_id).certificates_revision
+                    revision = lock_user(session, user_id).certificates_revision
                     require(expected, tag_of_revision(revision))
-                rows = session.run_together(*first)
+                rows = session.run_pipeline(*first)
                 if sent.grant_hostnames:
                     self._hostnames.claim(session, user_id, hostnames, self._hostnames.granted())
                 elif sent.active:
@@ -395,7 +397,7 @@ class Certificates:
                     self._hostnames.require_claimable(
                         session, user_id, hostnames, evidence, activate_at
                     )
-                session.run_together(*rest(rows))
+                session.run_pipeline(*rest(rows))
                 return once.keep(session, view(rows))
         except ConstraintBroken:
             # Raises NotFound where that is why: the user is not there.
@@ -408,7 +410,7 @@ class Certificates:
 def _uploaded(
     user_id: int,
     sent: CertificateUpload,
-    examined: Examined,
+    examined: ValidationResult,
     certificate_id: int,
     same: list[Row],
     now: datetime,
@@ -430,7 +432,7 @@ def _uploaded(
     )
 
 
-def _with_duplicate(examined: Examined, same: list[Row]) -> list[Finding]:
+def _with_duplicate(examined: ValidationResult, same: list[Row]) -> list[Finding]:
     """All findings; one more where the user has the certificate already."""
     findings = list(examined.findings)
     if same:

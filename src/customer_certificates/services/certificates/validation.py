@@ -6,9 +6,9 @@ from datetime import datetime
 
 from ...crypto.secret import Secret
 from ...errors import Finding, Invalid
-from ...gateways.sandbox.pool import Children, TooCostly
+from ...gateways.sandbox.pool import ResourceLimitExceeded, SandboxPool
 from ...pki.examination import Request, decode, encode
-from ...pki.submission import Examined, Material
+from ...pki.submission import Submission, ValidationResult
 from .intermediates import Intermediates
 from .requests import CertificateMaterial
 
@@ -27,12 +27,12 @@ _FAILED = Finding(
 _log = logging.getLogger(__name__)
 
 
-class Inspection:
+class Validation:
     """What was sent is understood, and its chain completed with intermediates seen before."""
 
     def __init__(
         self,
-        children: Children,
+        children: SandboxPool,
         intermediates: Intermediates,
         now: Callable[[], datetime],
         *,
@@ -44,22 +44,22 @@ class Inspection:
         self._now = now
         self.enforces = enforce
 
-    def examine(self, user_id: int, sent: CertificateMaterial) -> Examined:
+    def examine(self, user_id: int, sent: CertificateMaterial) -> ValidationResult:
         """What `sent` is. Raises Unavailable."""
         return self._examined(user_id, sent.material())
 
-    def examine_chain(self, user_id: int, chain_pem: str) -> Examined:
+    def examine_chain(self, user_id: int, chain_pem: str) -> ValidationResult:
         """Examines a stored chain, without its key. Raises Unavailable."""
-        return self._examined(user_id, Material(chain_pem))
+        return self._examined(user_id, Submission(chain_pem))
 
-    def accepts(self, examined: Examined) -> bool:
+    def accepts(self, examined: ValidationResult) -> bool:
         """Whether it would be stored."""
         return not any(
             finding.code in _NEVER_STORED or (self.enforces and finding.severity == "error")
             for finding in examined.findings
         )
 
-    def require(self, examined: Examined) -> None:
+    def require(self, examined: ValidationResult) -> None:
         """Raises Invalid with everything that was found, where it is not accepted."""
         if not self.accepts(examined):
             errors = sum(finding.severity == "error" for finding in examined.findings)
@@ -69,7 +69,7 @@ class Inspection:
                 errors=examined.findings,
             )
 
-    def _examined(self, user_id: int, material: Material) -> Examined:
+    def _examined(self, user_id: int, material: Submission) -> ValidationResult:
         now = self._now()
         known: list[bytes] = []
         examined = self._run(material, now, known)
@@ -83,10 +83,10 @@ class Inspection:
             examined = self._run(material, now, known)
         return examined
 
-    def _run(self, material: Material, now: datetime, known: list[bytes]) -> Examined:
+    def _run(self, material: Submission, now: datetime, known: list[bytes]) -> ValidationResult:
         try:
             return decode(self._children.run(encode(Request(material, now, tuple(known)))))
-        except TooCostly:
+        except ResourceLimitExceeded:
             return _unread(material, _ended("pkcs12" if material.pkcs12 else "private_key"))
         except RuntimeError as defect:
             # Of ours or of a library's; its text has nothing of what was sent.
@@ -94,9 +94,9 @@ class Inspection:
             return _unread(material, _FAILED)
 
 
-def _unread(material: Material, why: Finding) -> Examined:
+def _unread(material: Submission, why: Finding) -> ValidationResult:
     private_key = Secret(material.private_key or material.pkcs12)
-    return Examined((why,), "opaque", material.body, private_key)
+    return ValidationResult((why,), "opaque", material.body, private_key)
 
 
 def _ended(field: str) -> Finding:

@@ -21,10 +21,10 @@ from ...pki.submission import (
     SIGNATURE_ALGORITHM,
     SPKI,
     SUBJECT,
-    Examined,
     Leaf,
     NotServable,
     Trust,
+    ValidationResult,
 )
 from ..etags import encode, tag_of
 from ..hostnames.preview import HostnameChanges
@@ -265,7 +265,7 @@ def not_servable_reason(
     return why_not_servable(candidate, as_of)
 
 
-def reason_of(examined: Examined, as_of: datetime) -> NotServableReason | None:
+def reason_of(examined: ValidationResult, as_of: datetime) -> NotServableReason | None:
     """The same of what was uploaded."""
     leaf = examined.leaf
     valid = (leaf.not_before, leaf.not_after) if leaf else (None, None)

@@ -216,8 +216,8 @@ class Checks:
             )
         if http_refused:
             return Seen("http", "not_accepted", http_refused)
-        if place.why_not:
-            return place.why_not
+        if place.blocked_reason:
+            return place.blocked_reason
         path = file.url.partition("//")[2].partition("/")[2]
         try:
             body = self._files.read(hostname, f"/{path}", place.addresses)
@@ -233,11 +233,11 @@ class Checks:
 
 
 class _Place(NamedTuple):
-    """The addresses of a name. `why_not`: the reason why no file can be read there."""
+    """The addresses of a name. `blocked_reason`: the reason why no file can be read there."""
 
     addresses: tuple[Address, ...]
     is_edge: bool | None
-    why_not: Seen | None
+    blocked_reason: Seen | None
 
 
 def ip_address(hostname: str) -> Address | None:

@@ -19,8 +19,8 @@ from ..audit.log import Audit
 from ..hostnames.claims import HostnameClaims
 from ..hostnames.notices import HostnameNotices, NoticeKind
 from ..hostnames.ownership import Hostnames
-from ..principal import Caller
-from ..user_lock import locked_user
+from ..principal import Principal
+from ..user_lock import lock_user
 from .checks import Checked, Checks, Tokens
 from .views import tokens_of
 
@@ -127,7 +127,7 @@ class Proving:
             )
         return None
 
-    def prove(self, caller: Caller, target: Target) -> None:
+    def prove(self, caller: Principal, target: Target) -> None:
         """Checks a challenge, and stores what follows. Nothing is stored of one that was deleted
         or renewed meanwhile, or that another worker is at.
 
@@ -158,7 +158,7 @@ class Proving:
 
     def _settle(
         self,
-        caller: Caller,
+        caller: Principal,
         target: Target,
         checked: Checked,
         incumbent: _Incumbent | None,
@@ -172,7 +172,7 @@ class Proving:
         """
         now = self._now()
         with self._database.begin(target.user_id) as session:
-            locked_user(session, target.user_id)
+            lock_user(session, target.user_id)
             challenge = session.get(HostnameChallenge, target.id, with_for_update=True)
             if challenge is None or not _is_still(challenge, target):
                 return
@@ -190,7 +190,7 @@ class Proving:
     def _settle_unproven(
         self,
         session: Transaction,
-        caller: Caller,
+        caller: Principal,
         challenge: HostnameChallenge,
         now: datetime,
         is_refused: bool,
@@ -203,7 +203,7 @@ class Proving:
     def _settle_proven(
         self,
         session: Transaction,
-        caller: Caller,
+        caller: Principal,
         challenge: HostnameChallenge,
         checked: Checked,
         incumbent: _Incumbent,
@@ -274,7 +274,7 @@ class Proving:
     def _contest(
         self,
         session: Transaction,
-        caller: Caller,
+        caller: Principal,
         challenge: HostnameChallenge,
         other: int | None,
         now: datetime,
@@ -290,7 +290,9 @@ class Proving:
             self._close(session, challenge, "Both records still stand.", other)
             self._record(session, caller, challenge, "challenge.close")
 
-    def withdraw(self, session: Transaction, caller: Caller, challenge: HostnameChallenge) -> None:
+    def withdraw(
+        self, session: Transaction, caller: Principal, challenge: HostnameChallenge
+    ) -> None:
         """Ends the contest, if there is one, of a locked challenge that is about to be deleted."""
         if challenge.state == "contesting":
             self._close(session, challenge, "The challenger has deleted the challenge.")
@@ -332,7 +334,7 @@ class Proving:
     def _record(
         self,
         session: Transaction,
-        caller: Caller,
+        caller: Principal,
         challenge: HostnameChallenge,
         action: str,
         **detail: str,

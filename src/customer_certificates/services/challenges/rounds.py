@@ -16,8 +16,8 @@ from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, items_of
 from ...models import HostnameChallenge, HostnameClaim
 from ..hostnames.notices import HostnameNotices
-from ..principal import Caller
-from ..user_lock import locked_user
+from ..principal import Principal
+from ..user_lock import lock_user
 from .checks import Tokens
 from .limits import CheckLimits
 from .proving import RECHECKED, Proving, Target
@@ -31,7 +31,7 @@ _MOST_READ = 100
 LEASE = timedelta(minutes=3)
 # The proof of a claim is missing for so many checks in a row before its user hears of it.
 _MISSED = 3
-_WORKER = Caller("command", "work", "")
+_WORKER = Principal("command", "work", "")
 
 _TIME = DateTime(timezone=True)
 _log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class ChallengeRounds:
         times = {"now": now, "until": until}
         ids = ids_as_json(one.id for one in chosen if not one.is_repeated)
         hostnames = as_json([one.hostname for one in chosen if one.is_repeated])
-        challenges, claims = self._database.run_together(
+        challenges, claims = self._database.run_pipeline(
             EVERYBODY,
             (self._lease_challenges, {"ids": ids, **times}),
             (self._claims.lease, {"hostnames": hostnames, **times}),
@@ -228,9 +228,9 @@ class ChallengeRounds:
     def _check_pending(self, due: _Due, until: datetime) -> None:
         this = {"of_id": due.id, "until": until}
         if due.is_over:
-            self._database.run_together(due.user_id, (self._expire, this))
+            self._database.run_pipeline(due.user_id, (self._expire, this))
         elif again := self._later(due):
-            self._database.run_together(due.user_id, (self._postpone, {**this, "next": again}))
+            self._database.run_pipeline(due.user_id, (self._postpone, {**this, "next": again}))
         elif due.tokens:
             target = Target(due.id, due.user_id, due.hostname, due.tokens, until)
             try:
@@ -242,7 +242,7 @@ class ChallengeRounds:
         this = {"of_hostname": due.hostname, "user_id": due.user_id, "until": until}
         if again := self._later(due):
             calls = (self._claims.postpone, {**this, "next": again})
-            self._database.run_together(due.user_id, calls)
+            self._database.run_pipeline(due.user_id, calls)
             return
         checked = self._proving.check(due.user_id, due.hostname, due.tokens) if due.tokens else None
         now = self._now()
@@ -253,7 +253,7 @@ class ChallengeRounds:
             "edge": checked.resolves_to_edge if checked else None,
         }
         with self._database.begin(due.user_id) as session:
-            locked_user(session, due.user_id)
+            lock_user(session, due.user_id)
             if checked and checked.is_proven:
                 self._proven_again(session, due, settled)
                 return

@@ -15,9 +15,9 @@ from ...pki.names.ownership import Decision
 from ..audit.log import Audit
 from ..hostnames.changes import OwnershipRules
 from ..hostnames.refusals import require_allowed
-from ..principal import Caller
+from ..principal import Principal
 from ..quotas.limits import require_of
-from ..user_lock import locked_user
+from ..user_lock import lock_user
 from .checks import Checks, Tokens
 from .limits import CheckLimits
 from .proving import Proving, challenge_path, next_check, target_of
@@ -54,7 +54,7 @@ class Challenges:
         self._now = now
         self._turns = Slots(at_once, lambda: None, waiting_of_one=0)
 
-    def create(self, caller: Caller, user_id: int, hostname: str) -> tuple[ChallengeView, bool]:
+    def create(self, caller: Principal, user_id: int, hostname: str) -> tuple[ChallengeView, bool]:
         """Returns the challenge for the hostname, and whether it is a new one: one that is not
         over is kept.
 
@@ -66,7 +66,7 @@ class Challenges:
             self._audit.of_refusals(caller, "challenge.create", user_id, path),
             self._database.begin(user_id) as session,
         ):
-            locked_user(session, user_id)
+            lock_user(session, user_id)
             challenge = _found(session, user_id, hostname)
             is_owner = _is_owner(session, user_id, hostname)
             now = self._now()
@@ -94,10 +94,10 @@ class Challenges:
             is_owner = _is_owner(session, user_id, hostname)
         return self._view(challenge, is_owner=is_owner)
 
-    def delete(self, caller: Caller, user_id: int, hostname: str) -> None:
+    def delete(self, caller: Principal, user_id: int, hostname: str) -> None:
         """Removes the challenge; its records prove nothing from then on. Raises NotFound."""
         with self._database.begin(user_id) as session:
-            locked_user(session, user_id)
+            lock_user(session, user_id)
             challenge = _required(session, user_id, hostname)
             self._proving.withdraw(session, caller, challenge)
             session.delete(challenge)
@@ -105,7 +105,7 @@ class Challenges:
             path = challenge_path(user_id, hostname)
             self._audit.record(session, caller, "challenge.delete", user_id, path)
 
-    def verify(self, caller: Caller, user_id: int, hostname: str) -> ChallengeView:
+    def verify(self, caller: Principal, user_id: int, hostname: str) -> ChallengeView:
         """Checks the challenge now, claims the hostname if it is proven, and returns the challenge
         as it stands then.
 

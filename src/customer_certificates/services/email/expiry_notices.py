@@ -21,7 +21,7 @@ class _Notice(NamedTuple):
     subject: Subject
 
 
-class ExpiryMails(MailQueue[_Notice]):
+class ExpiryNoticeEmails(MailQueue[_Notice]):
     """A letter about a certificate that has changed since is not sent, and none to an address that
     is not verified."""
 

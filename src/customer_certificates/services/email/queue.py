@@ -128,7 +128,7 @@ class MailQueue(ABC, Generic[T]):
                 return taken
 
     def _claimed(self, until: datetime) -> list[Queued[T]]:
-        claimed, loaded = self._database.run_together(
+        claimed, loaded = self._database.run_pipeline(
             EVERYBODY,
             (self._claim, {"now": self._now(), "until": until}),
             (self._load, {"until": until}),
@@ -199,7 +199,7 @@ class MailQueue(ABC, Generic[T]):
             "error": error,
             "at": mailed_at,
         }
-        self._database.run_together(EVERYBODY, (self._settle, values))
+        self._database.run_pipeline(EVERYBODY, (self._settle, values))
 
 
 def time_parameter(name: str) -> Any:

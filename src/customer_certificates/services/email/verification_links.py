@@ -26,7 +26,7 @@ class _Address(NamedTuple):
     is_verified: bool
 
 
-class VerificationMails(MailQueue[_Address]):
+class VerificationEmails(MailQueue[_Address]):
     """Each attempt makes a link of its own, and stores a digest of its token before it sends it:
     the token itself is nowhere but in the mail."""
 
@@ -68,7 +68,7 @@ class VerificationMails(MailQueue[_Address]):
 
     def clean(self) -> None:
         """Removes links that have expired. Raises Unavailable."""
-        self._database.run_together(EVERYBODY, (self._clean, {"now": self._now()}))
+        self._database.run_pipeline(EVERYBODY, (self._clean, {"now": self._now()}))
 
     def joined(self, shown: Any) -> Any:
         """With the user."""
@@ -93,7 +93,7 @@ class VerificationMails(MailQueue[_Address]):
             "email": subject.email,
             "expires_at": now + LINK_LIFETIME,
         }
-        self._database.run_together(
+        self._database.run_pipeline(
             user_id,
             (self._keep_newest, {"user_id": user_id}),
             (self._add, link),

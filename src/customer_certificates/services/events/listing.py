@@ -75,7 +75,7 @@ class EventPages:
             ((last,),) = self._last_old(end=self._now() - KEPT_FOR)
             if last is None:
                 return number
-            _, removed = self._database.run_together(
+            _, removed = self._database.run_pipeline(
                 EVERYBODY, (self._remove_deliveries, {"last": last}), (self._remove, {"last": last})
             )
             number += len(removed)

@@ -17,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 
-from ...gateways.database import Call, Database, Transaction
+from ...gateways.database import BoundStatement, Database, Transaction
 from ...gateways.database.sql_functions import announce, as_json, items_of, this_transaction
 from ...models import PENDING, Certificate, Delivery, Event, Webhook
 from . import trace_context
@@ -102,7 +102,7 @@ class Events:
         self._deactivate = database.prepare(_deactivated())
         self._fan_out = database.prepare(_fan_out())
 
-    def deactivated_with_user(self, user_id: int) -> Call:
+    def deactivated_with_user(self, user_id: int) -> BoundStatement:
         """The statement that records of each active certificate of a user that it is active no
         more, which only the log is told: for who is about to delete the user."""
         return self._deactivate, {"user_id": user_id, "at": self._now()}
@@ -117,12 +117,12 @@ class Events:
         notify: bool = True,
     ) -> None:
         """Adds an event of the user's; where it is not to `notify` anybody, nobody is told."""
-        session.run_together(*self.calls(kind, user_id, certificate, notify=notify))
+        session.run_pipeline(*self.calls(kind, user_id, certificate, notify=notify))
 
     def record_test(self, session: Transaction, user_id: int, webhook_id: int) -> int:
         """Adds an event that was asked for to try an endpoint, and gives its id; nobody is told."""
         calls = self.calls("webhook.test", user_id, notify=False, webhook_id=webhook_id)
-        ((event_id, _),) = session.run_together(*calls)[0]
+        ((event_id, _),) = session.run_pipeline(*calls)[0]
         return int(event_id)
 
     def calls(
@@ -134,7 +134,7 @@ class Events:
         notify: bool = True,
         webhook_id: int | None = None,
         hostname: str | None = None,
-    ) -> list[Call]:
+    ) -> list[BoundStatement]:
         """The statements of `record`, for a transaction that sends them with others of its own."""
         now = self._now()
         values = {
@@ -150,7 +150,7 @@ class Events:
         if certificate is not None:
             values |= certificate._asdict()
             values["certificate_id"] = values.pop("id")
-        calls: list[Call] = [(self._insert, values)]
+        calls: list[BoundStatement] = [(self._insert, values)]
         if notify:
             subject = certificate.id if certificate is not None else -user_id
             told = {"user_id": user_id, "type": kind, "subject": subject, "now": now}

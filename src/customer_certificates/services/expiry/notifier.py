@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import BigInteger, DateTime, bindparam, select, tuple_, update
 
-from ...gateways.database import Call, Database, Transaction
+from ...gateways.database import BoundStatement, Database, Transaction
 from ...gateways.database.sql_functions import insert_new
 from ...models import Certificate, ExpiryNotice, User
 from ...models.expiry_threshold import EXPIRED, look
@@ -114,7 +114,7 @@ class Expiry:
             text, email_verified_at = users[0]
             thresholds = None if text is None else msgspec.json.decode(text, type=list[str])
             passed: list[_Passed] = []
-            looked: list[Call] = []
+            looked: list[BoundStatement] = []
             for begin, *state in rows:
                 certificate = CertificateState(*state)
                 threshold, again = None, None
@@ -125,7 +125,7 @@ class Expiry:
                     passed.append(_Passed(certificate, threshold))
             is_verified = email_verified_at is not None
             told = self._told(session, user_id, passed, now, is_verified=is_verified)
-            session.run_together(*looked, *self._events_of(user_id, told))
+            session.run_pipeline(*looked, *self._events_of(user_id, told))
             return len(told)
 
     def _told(
@@ -156,10 +156,10 @@ class Expiry:
             }
             for one in open_ends
         ]
-        recorded = session.run_together(*((self._record, row) for row in values))
+        recorded = session.run_pipeline(*((self._record, row) for row in values))
         return [one for one, is_new in zip(open_ends, recorded, strict=True) if is_new]
 
-    def _events_of(self, user_id: int, told: Sequence[_Passed]) -> Iterator[Call]:
+    def _events_of(self, user_id: int, told: Sequence[_Passed]) -> Iterator[BoundStatement]:
         for certificate, threshold in told:
             yield from self._events.calls(
                 "certificate.expired" if threshold == EXPIRED else "certificate.expiring",

@@ -17,10 +17,10 @@ from ...models.expiry_threshold import FORM
 from ...pki.submission import FINGERPRINT, HOSTNAMES, NOT_AFTER
 from ..audit.log import Audit
 from ..etags import Tags, require_view
-from ..idempotency import ANY_NUMBER, Once
-from ..principal import Caller
+from ..idempotency import NO_KEY, IdempotentRequest
+from ..principal import Principal
 from ..revisions import Revisions
-from ..user_lock import locked_user
+from ..user_lock import lock_user
 from .coverage import is_covered
 
 Threshold = Annotated[
@@ -105,11 +105,11 @@ class Expiring:
 
     def set(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         wanted: ExpirySettings,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> ExpirySettings:
         """The settings as they are now; certificates are looked at soon, under these. Raises
         NotFound, PreconditionFailed."""
@@ -119,7 +119,7 @@ class Expiring:
             self._database.begin(user_id) as session,
         ):
             once.claim(session)
-            user = locked_user(session, user_id)
+            user = lock_user(session, user_id)
             require_view(expected, _settings(user.expiry_thresholds))
             thresholds = None
             if wanted.thresholds is not None:

@@ -11,7 +11,7 @@ from ...gateways.database import Database, Transaction
 from ...models import Certificate, CertificateHostname, HostnameClaim, HostnameNotice, User
 from ..audit.log import Audit
 from ..events.log import Events
-from ..principal import Caller
+from ..principal import Principal
 from ..revisions import Revisions
 from .findings import (
     CONTESTED,
@@ -23,7 +23,7 @@ from .findings import (
 from .notices import NoticeKind
 
 _MOST_IN_A_RUN = 500
-_WORKER = Caller("command", "work", "")
+_WORKER = Principal("command", "work", "")
 _CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_MISSING}
 # After these, earlier findings about the hostname no longer hold.
 _GOOD_NEWS = ("contest_closed", "verified")

@@ -15,8 +15,8 @@ from ...gateways.database.sql_functions import as_json, items_of
 from ...models import Certificate, CertificateHostname, HostnameClaim, User
 from ...pki.names.ownership import Proof, covering
 from ..audit.log import Audit
-from ..principal import Caller
-from ..user_lock import locked_user
+from ..principal import Principal
+from ..user_lock import lock_user
 from .ownership import Hostnames
 
 _Time = Annotated[datetime, Meta(tz=True)]
@@ -95,7 +95,7 @@ class HostnameOwners:
         names = [hostname, wildcard] if wildcard else [hostname]
         return _shown(self._named(hostnames=as_json(names)))
 
-    def grant(self, caller: Caller, hostname: str, user_id: int) -> HostnameView:
+    def grant(self, caller: Principal, hostname: str, user_id: int) -> HostnameView:
         """Grants `hostname` to the user, and releases it for another user who has it.
 
         Raises NotFound (no such user), Conflict (nobody can have that name).
@@ -105,7 +105,7 @@ class HostnameOwners:
             self._audit.of_refusals(caller, action, user_id, path),
             self._database.begin(user_id) as session,
         ):
-            locked_user(session, user_id)
+            lock_user(session, user_id)
             outcome = self._hostnames.claim_proven(
                 session, user_id, hostname, "operator", self._now()
             )
@@ -115,13 +115,13 @@ class HostnameOwners:
             (view,) = _shown(session.run(self._named, hostnames=as_json([hostname])))
             return view
 
-    def release(self, caller: Caller, hostname: str) -> None:
+    def release(self, caller: Principal, hostname: str) -> None:
         """Releases `hostname` of any user, even if it is in use. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
             owner = self._hostnames.release(session, None, hostname, "operator")
             self._record_release(session, caller, owner, hostname)
 
-    def give_up(self, caller: Caller, user_id: int, hostname: str) -> None:
+    def give_up(self, caller: Principal, user_id: int, hostname: str) -> None:
         """Releases a hostname of the user. Raises NotFound, or Conflict: an active certificate of
         the user is for it."""
         path = f"/users/{user_id}/hostnames/{hostname}"
@@ -129,14 +129,14 @@ class HostnameOwners:
             self._audit.of_refusals(caller, "hostname.release", user_id, path),
             self._database.begin(user_id) as session,
         ):
-            locked_user(session, user_id)
+            lock_user(session, user_id)
             if self._hostnames.is_in_use(session, user_id, hostname):
                 raise _in_use(hostname)
             self._hostnames.release(session, user_id, hostname, "user")
             self._record_release(session, caller, user_id, hostname)
 
     def _record_release(
-        self, session: Transaction, caller: Caller, owner: int, hostname: str
+        self, session: Transaction, caller: Principal, owner: int, hostname: str
     ) -> None:
         path = f"/users/{owner}/hostnames/{hostname}"
         detail = {"hostname": hostname}

@@ -16,12 +16,12 @@ from sqlalchemy import bindparam, select
 from ...crypto.sealed_format import DataKey
 from ...crypto.secret import Secret
 from ...errors import Unavailable, user_not_found
-from ...gateways.database import Call, ConstraintBroken, Database
+from ...gateways.database import BoundStatement, ConstraintBroken, Database
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_new
 from ...gateways.master_keys import MasterKeys, WrongMasterKey
-from ...models import UserKey
-from .secret_cache import AtHand, Present, present_in
+from ...models import UserDataKey
+from .secret_cache import Present, SecretCache, present_in
 
 _KEY_BYTES = 32
 _FIRST_VERSION = 1
@@ -29,12 +29,12 @@ _DATA_KEY = b"cc/data-key/v1"
 _IDS = struct.Struct(">QI")
 
 # What is read of a data key.
-WRAPPED = (UserKey.version, UserKey.wrapped, UserKey.master_key_id)
+WRAPPED = (UserDataKey.version, UserDataKey.wrapped, UserDataKey.master_key_id)
 
 _log = logging.getLogger(__name__)
 
 
-class UserKeys(NamedTuple):
+class DataKeyStatements(NamedTuple):
     """The data keys of a user, by version.
 
     `to_store` is the statement that stores a new one, to be run in the transaction that uses it.
@@ -42,7 +42,7 @@ class UserKeys(NamedTuple):
 
     user_id: int
     by_version: dict[int, Secret]
-    to_store: tuple[Call, ...] = ()
+    to_store: tuple[BoundStatement, ...] = ()
 
     @property
     def newest(self) -> DataKey:
@@ -68,30 +68,30 @@ class DataKeys:
         database: Database,
         master_keys: MasterKeys,
         now: Callable[[], datetime],
-        at_hand: Callable[[Present], AtHand] = AtHand,
+        at_hand: Callable[[Present], SecretCache] = SecretCache,
     ) -> None:
         """Unwrapped keys are kept in memory by what `at_hand` makes."""
         self._database = database
         self._master_keys = master_keys
         self._now = now
-        self._at_hand = at_hand(present_in(database, UserKey.user_id))
+        self._at_hand = at_hand(present_in(database, UserDataKey.user_id))
         self._of = database.prepare(
-            select(*WRAPPED).where(UserKey.user_id == bindparam("user_id")), by_key=True
+            select(*WRAPPED).where(UserDataKey.user_id == bindparam("user_id")), by_key=True
         )
         self._insert = database.prepare(
-            insert_new(UserKey).returning(UserKey.version),
+            insert_new(UserDataKey).returning(UserDataKey.version),
             ("user_id", "version", "wrapped", "master_key_id", "created_at"),
         )
 
-    def of(self, user_id: int) -> UserKeys:
+    def of(self, user_id: int) -> DataKeyStatements:
         """The user's data keys; none where no private key was stored yet. Raises Unavailable."""
         return self.unwrapped(user_id, self._of(user_id=user_id))
 
-    def unwrapped(self, user_id: int, rows: Sequence[Row]) -> UserKeys:
+    def unwrapped(self, user_id: int, rows: Sequence[Row]) -> DataKeyStatements:
         """The user's data keys, of their rows (WRAPPED). Raises Unavailable."""
-        return UserKeys(user_id, {row[0]: self._unwrapped(user_id, *row) for row in rows})
+        return DataKeyStatements(user_id, {row[0]: self._unwrapped(user_id, *row) for row in rows})
 
-    def of_or_new(self, user_id: int) -> UserKeys:
+    def of_or_new(self, user_id: int) -> DataKeyStatements:
         """The user's data keys; where there is none, a new one, and the statement that stores it.
         Raises Unavailable."""
         found = self.of(user_id)
@@ -105,9 +105,9 @@ class DataKeys:
             "master_key_id": master_key.id,
             "created_at": self._now(),
         }
-        return UserKeys(user_id, {_FIRST_VERSION: data_key}, ((self._insert, values),))
+        return DataKeyStatements(user_id, {_FIRST_VERSION: data_key}, ((self._insert, values),))
 
-    def stored(self, user_id: int) -> UserKeys:
+    def stored(self, user_id: int) -> DataKeyStatements:
         """The user's data keys, the first one made and stored where there was none.
 
         Raises NotFound (no such user), Unavailable.
@@ -115,7 +115,7 @@ class DataKeys:
         keys = self.of_or_new(user_id)
         if keys.to_store:
             try:
-                self._database.run_together(user_id, *keys.to_store)
+                self._database.run_pipeline(user_id, *keys.to_store)
             except ConstraintBroken:
                 raise user_not_found(user_id) from None
             # Another process may have been first: what is stored is the key.
@@ -136,7 +136,7 @@ class DataKeys:
             except WrongMasterKey:
                 _log.error(
                     "The data key of user %s cannot be unwrapped; it was wrapped by %s. "
-                    "CC_MASTER_KEY or CC_MASTER_KEYS_RETIRING must name that key.",
+                    "CC_MASTER_KEY or CC_PREVIOUS_MASTER_KEYS must name that key.",
                     user_id,
                     master_key_id,
                 )

@@ -36,5 +36,5 @@ class KeyErasure:
         # Deletions after this one are counted by a larger number, and stay due.
         if not rows or not self._database.truncate_log():
             return 0
-        self._database.run_together(EVERYBODY, (self._settle, {"number": rows[0][0]}))
+        self._database.run_pipeline(EVERYBODY, (self._settle, {"number": rows[0][0]}))
         return 1

@@ -6,12 +6,12 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, select
 
 from ...crypto.seal import seal
-from ...crypto.sealed_format import CannotOpen, Place
+from ...crypto.sealed_format import CannotOpen, KeyContext
 from ...crypto.secret import Secret
 from ...crypto.unseal import unseal
-from ...gateways.database import Call, Database, Transaction
+from ...gateways.database import BoundStatement, Database, Transaction
 from ...models import PrivateKey
-from .data_keys import UserKeys
+from .data_keys import DataKeyStatements
 
 
 class PrivateKeys:
@@ -32,9 +32,11 @@ class PrivateKeys:
             delete(PrivateKey).where(of_certificate, PrivateKey.version <= version)
         )
 
-    def added(self, keys: UserKeys, certificate_id: int, version: int, key: Secret) -> Call:
+    def added(
+        self, keys: DataKeyStatements, certificate_id: int, version: int, key: Secret
+    ) -> BoundStatement:
         """The statement that stores `key` for this version of the user's certificate, sealed."""
-        sealed = seal(key, keys.newest, Place(keys.user_id, certificate_id, version))
+        sealed = seal(key, keys.newest, KeyContext(keys.user_id, certificate_id, version))
         return self._insert, {
             "certificate_id": certificate_id,
             "version": version,
@@ -44,7 +46,7 @@ class PrivateKeys:
     def add(
         self,
         session: Transaction,
-        keys: UserKeys,
+        keys: DataKeyStatements,
         certificate_id: int,
         version: int,
         key: Secret,
@@ -54,22 +56,22 @@ class PrivateKeys:
         session.run(statement, **values)
 
     def open(
-        self, session: Transaction, keys: UserKeys, certificate_id: int, version: int
+        self, session: Transaction, keys: DataKeyStatements, certificate_id: int, version: int
     ) -> Secret:
         """The key of a version that is stored. Raises CannotOpen where it was tampered with."""
         ((sealed,),) = session.run(self._sealed, certificate_id=certificate_id, version=version)
         return self.opened(sealed, keys, certificate_id, version)
 
     @staticmethod
-    def opened(sealed: bytes, keys: UserKeys, certificate_id: int, version: int) -> Secret:
+    def opened(sealed: bytes, keys: DataKeyStatements, certificate_id: int, version: int) -> Secret:
         """The key of a version, of what is stored. Raises CannotOpen."""
-        place = Place(keys.user_id, certificate_id, version)
+        place = KeyContext(keys.user_id, certificate_id, version)
         return unseal(bytes(sealed), keys.by_version, place)
 
     def is_stored(
         self,
         session: Transaction,
-        keys: UserKeys,
+        keys: DataKeyStatements,
         certificate_id: int,
         version: int,
         key: Secret,

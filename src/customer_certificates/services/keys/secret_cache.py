@@ -29,7 +29,7 @@ def present_in(database: Database, owner: Any) -> Present:
     return lambda ids: [row[0] for row in statement(ids=ids_as_json(ids))]
 
 
-class AtHand:
+class SecretCache:
     """What was unwrapped, by the row that it was unwrapped from: who did not just read that row
     does not find it. It ends with its time, or soon after its row, asked for or not."""
 

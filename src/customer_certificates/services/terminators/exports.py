@@ -14,8 +14,8 @@ from ...pki.placeholders import placeholder
 from ...pki.selection import Candidate, best, decide
 from ..certificates.candidates import Candidates, Servable
 from ..etags import encode, tag_of
-from ..principal import Caller, Reach
-from .key_release import ServedKeys
+from ..principal import Principal, TerminatorScope
+from .key_release import KeyRelease
 from .traefik_selection import TraefikSelection
 
 # A certificate that is replaced at each look is left out. It must not hold up all others.
@@ -42,13 +42,13 @@ class TraefikConfiguration(msgspec.Struct):
 
 
 class Terminators:
-    """Keys go to callers whose rights were looked at, and are recorded (ServedKeys)."""
+    """Keys go to callers whose rights were looked at, and are recorded (KeyRelease)."""
 
     def __init__(
         self,
         database: Database,
         candidates: Candidates,
-        served_keys: ServedKeys,
+        served_keys: KeyRelease,
         now: Callable[[], datetime],
     ) -> None:
         self._candidates = candidates
@@ -57,7 +57,7 @@ class Terminators:
         self._now = now
 
     def bundle(
-        self, caller: Caller, hostname: str, key_types: frozenset[str] | None
+        self, caller: Principal, hostname: str, key_types: frozenset[str] | None
     ) -> Secret | None:
         """What is served for `hostname` (normalised) as PEM, chain first and then its key: of the
         `key_types` that the client takes, where there is such a one. None: nothing is.
@@ -72,12 +72,12 @@ class Terminators:
             return _chosen(hostname, candidates, caller.reach, now, key_types)
 
         chosen = self._candidates.servable(hostname, choose)
-        for one, key in self._served_keys.hand_out(caller, "caddy", [chosen] if chosen else []):
+        for one, key in self._served_keys.release(caller, "caddy", [chosen] if chosen else []):
             chain = one.chain_pem.encode()
             return Secret(chain + b"\n" * (not chain.endswith(b"\n")) + key.reveal())
         return None
 
-    def require_served(self, caller: Caller, hostname: str) -> None:
+    def require_served(self, caller: Principal, hostname: str) -> None:
         """Raises NotFound where nothing is served for `hostname`."""
         now, found = self._now(), self._candidates.served(hostname)
         candidates = [one.candidate for one in found]
@@ -88,7 +88,7 @@ class Terminators:
             raise NotFound(f"No certificate is served for {hostname}.")
 
     def configuration(
-        self, caller: Caller, is_known: Callable[[str], bool]
+        self, caller: Principal, is_known: Callable[[str], bool]
     ) -> tuple[str, Secret | None]:
         """Traefik's dynamic configuration, with its entity tag; None where `is_known` says of the
         tag that the caller has it already: then no key is read.
@@ -116,7 +116,7 @@ class Terminators:
             if not unread or looks == _MOST_LOOKS:
                 break
         servable = [read[one] for one in chosen if one in read and read[one].candidate.has_key]
-        pairs = self._served_keys.hand_out(caller, "traefik", servable)
+        pairs = self._served_keys.release(caller, "traefik", servable)
         # The candidates of the selection have all their names, which Traefik serves them for.
         handed_out = {one.candidate.this_version for one, _ in pairs}
         given = [one for one in winners if one.this_version in handed_out]
@@ -127,7 +127,7 @@ class Terminators:
 def _chosen(
     hostname: str,
     candidates: list[Candidate],
-    reach: Reach,
+    reach: TerminatorScope,
     now: datetime,
     key_types: frozenset[str] | None,
 ) -> Candidate | None:

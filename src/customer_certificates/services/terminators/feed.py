@@ -36,9 +36,9 @@ from ...pki.submission import FINGERPRINT, Trust
 from ..certificates.candidates import Candidates, Servable
 from ..etags import encode
 from ..events.log import HOSTNAMES_CHANGED
-from ..principal import Caller, Reach
+from ..principal import Principal, TerminatorScope
 from .feed_cursors import Cursor, read
-from .key_release import ServedKeys
+from .key_release import KeyRelease
 
 # Events are kept for 90 days; whoever was away for longer may have missed some.
 _KEPT = timedelta(days=89)
@@ -125,7 +125,7 @@ class Feed:
         self,
         database: Database,
         candidates: Candidates,
-        served_keys: ServedKeys,
+        served_keys: KeyRelease,
         changes: Changes,
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -187,7 +187,7 @@ class Feed:
 
     def page(
         self,
-        caller: Caller,
+        caller: Principal,
         since: str,
         wait: float,
         limit: int,
@@ -247,7 +247,7 @@ class Feed:
         is_past = cursor.xid <= head.xid if head.xid else cursor.id <= head.id
         return cursor.epoch == head.epoch and cursor.second > oldest and is_past
 
-    def _snapshot(self, caller: Caller, cursor: Cursor, limit: int, *, reset: bool) -> Secret:
+    def _snapshot(self, caller: Principal, cursor: Cursor, limit: int, *, reset: bool) -> Secret:
         user_ids = caller.reach.user_ids
         if user_ids is None:
             rows = self._page(after=cursor.after, limit=limit)
@@ -261,7 +261,7 @@ class Feed:
         return Secret(encode(FeedPage(str(following), more, reset, entries)))
 
     def _changes(
-        self, caller: Caller, cursor: Cursor, head: _Head, limit: int
+        self, caller: Principal, cursor: Cursor, head: _Head, limit: int
     ) -> tuple[FeedPage, bool]:
         """The page, and whether there are events that another transaction still holds back."""
         rows = self._events(xid=cursor.xid, id=cursor.id, limit=limit)
@@ -290,7 +290,7 @@ class Feed:
         return FeedPage(str(following), more, False, entries), len(settled) < len(rows)
 
     def _entries(
-        self, caller: Caller, found: Iterable[Servable], events: dict[int, int]
+        self, caller: Principal, found: Iterable[Servable], events: dict[int, int]
     ) -> list[FeedEntry]:
         """Those that are or will be served, with their keys; those that cannot be served and
         reserve names."""
@@ -309,7 +309,7 @@ class Feed:
                 others.append(one.candidate)
         entries = [
             _entry(one, key, reach, events.get(one.candidate.certificate_id))
-            for one, key in self._served_keys.hand_out(caller, "feed", served)
+            for one, key in self._served_keys.release(caller, "feed", served)
         ]
         for other in others:
             event_id = events.get(other.certificate_id)
@@ -321,7 +321,7 @@ class Feed:
                 entries.append(entry)
         return entries
 
-    def _known(self, reach: Reach, gone: Mapping[int, int]) -> list[int]:
+    def _known(self, reach: TerminatorScope, gone: Mapping[int, int]) -> list[int]:
         """Those of the certificates (with their users) that a terminator may have been sent.
 
         The log tells for which names each was, as long as it goes back to its upload.
@@ -363,13 +363,13 @@ def _is_to_be_served(one: Candidate, now: datetime) -> bool:
     return why_not_servable(one, max(now, one.served_from or now)) is None
 
 
-def _names(one: Candidate, reach: Reach) -> list[str]:
+def _names(one: Candidate, reach: TerminatorScope) -> list[str]:
     """Its names that its user owns and that are within `reach`, wildcards that cover one too."""
     wildcards = {wildcard_of(name) for name in reach.hostnames or ()}
     return sorted(name for name in one.owned_hostnames if reach.has_name(name) or name in wildcards)
 
 
-def _entry(one: Servable, key: Secret, reach: Reach, event_id: int | None) -> FeedEntry:
+def _entry(one: Servable, key: Secret, reach: TerminatorScope, event_id: int | None) -> FeedEntry:
     candidate = one.candidate
     return FeedEntry(
         candidate.certificate_id,

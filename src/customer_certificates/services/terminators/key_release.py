@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ...crypto.sealed_format import CannotOpen
 from ...crypto.secret import Secret
-from ...gateways.database import EVERYBODY, Call, Database
+from ...gateways.database import EVERYBODY, BoundStatement, Database
 from ...gateways.database.prepared import Row
 from ..audit.hash_chain import time_of
 from ..audit.log import Audit
@@ -18,21 +18,21 @@ from ..certificates.candidates import Servable
 from ..certificates.contents import certificate_path
 from ..keys.data_keys import DataKeys
 from ..keys.private_keys import PrivateKeys
-from ..principal import Caller
+from ..principal import Principal
 
-Door = Literal["caddy", "traefik", "feed"]
+Channel = Literal["caddy", "traefik", "feed"]
 
 # For so long a key may be handed to the same terminator again by this process under one record,
 # where it comes back for it.
 _RECORDED_FOR = timedelta(hours=1)
-_COMES_BACK: set[Door] = {"caddy", "traefik"}
+_COMES_BACK: set[Channel] = {"caddy", "traefik"}
 # 250 bytes each.
 _MOST_REMEMBERED = 20_000
 
 _log = logging.getLogger(__name__)
 
 
-class ServedKeys:
+class KeyRelease:
     """The door by which keys leave.
 
     An entry of the audit, in the chain of the keys' user, says to whom which of them may be handed
@@ -55,8 +55,8 @@ class ServedKeys:
         self._now = now
         self._recorded: OrderedDict[tuple[Any, int, int], datetime] = OrderedDict()
 
-    def hand_out(
-        self, caller: Caller, door: Door, servable: Sequence[Servable]
+    def release(
+        self, caller: Principal, channel: Channel, servable: Sequence[Servable]
     ) -> list[tuple[Servable, Secret]]:
         """Each certificate with its key in PEM (PKCS#8); one whose key was tampered with is left
         out. Raises Unavailable where a key cannot be opened just now, or not be recorded."""
@@ -70,13 +70,13 @@ class ServedKeys:
                 _log.error("The key of certificate %s cannot be opened. %s", certificate_id, reason)
             else:
                 opened.append((one, _pem(key)))
-        self._record(caller, door, [one for one, _ in opened])
+        self._record(caller, channel, [one for one, _ in opened])
         return opened
 
-    def _record(self, caller: Caller, door: Door, handed: Iterable[Servable]) -> None:
+    def _record(self, caller: Principal, channel: Channel, handed: Iterable[Servable]) -> None:
         now = self._now()
-        until = now + _RECORDED_FOR if door in _COMES_BACK else now
-        who = (caller.kind, caller.token_id or caller.peer, door)
+        until = now + _RECORDED_FOR if channel in _COMES_BACK else now
+        who = (caller.kind, caller.token_id or caller.peer, channel)
         of_user: dict[int, list[tuple[int, int]]] = {}
         for one in handed:
             certificate_id, user_id, version = one.candidate[:3]
@@ -87,7 +87,7 @@ class ServedKeys:
         # In one order, so that two that lock the same chains do not wait for one another.
         users = sorted(of_user)
 
-        def entries(heads: list[list[Row]]) -> list[Call]:
+        def entries(heads: list[list[Row]]) -> list[BoundStatement]:
             added = [
                 self._audit.entry(
                     [(seq, last_hash)],
@@ -95,13 +95,13 @@ class ServedKeys:
                     "key.read",
                     user_id,
                     _path(user_id, of_user[user_id]),
-                    detail={"door": door, "keys": of_user[user_id], "until": time_of(until)},
+                    detail={"channel": channel, "keys": of_user[user_id], "until": time_of(until)},
                 )[0]
                 for user_id, seq, last_hash in heads[0]
             ]
             return [*added, self._audit.moved(users)]
 
-        self._database.run_in_two_trips(EVERYBODY, [self._audit.heads(users)], entries)
+        self._database.run_two_step_transaction(EVERYBODY, [self._audit.heads(users)], entries)
         if until > now:
             for keys in of_user.values():
                 for certificate_id, version in keys:

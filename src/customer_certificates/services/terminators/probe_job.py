@@ -12,8 +12,8 @@ from ...gateways.tls_probe import ProbeFailure
 from ...models import Certificate, Event
 from ...pki.selection import best, decide
 from ..certificates.candidates import Candidates, Found
-from ..principal import Caller
-from .reports import Report, Reported, ServingStates
+from ..principal import Principal
+from .reports import Report, Reported, TerminatorReports
 
 # In one go: those that have changed lately, and the next ones of all, in turn.
 _MOST_RECENT = 50
@@ -26,14 +26,14 @@ _FORMAT = "probe"
 Probe = Callable[[str, int, str, str | None], str]
 
 
-class Probing:
+class ProbeJob:
     """Asks each address for the names of some certificates each time, and reports what it saw."""
 
     def __init__(
         self,
         database: Database,
         candidates: Candidates,
-        serving: ServingStates,
+        serving: TerminatorReports,
         probe: Probe,
         addresses: Sequence[ProbeAddress],
         now: Callable[[], datetime],
@@ -112,7 +112,7 @@ class Probing:
         report = Report(
             address.name, _FORMAT, served=[*served.values()], errors=errors[:_MOST_ERRORS]
         )
-        self._serving.take(Caller("command", "probe", ""), report)
+        self._serving.take(Principal("command", "probe", ""), report)
 
 
 def _a_name(hostnames: Sequence[str]) -> str | None:

@@ -9,14 +9,14 @@ from msgspec import Meta
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, or_, select, update
 
 from ...errors import Conflict, NotFound
-from ...gateways.database import EVERYBODY, Call, Database, Transaction
+from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction
 from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, names_of, replacing
 from ...models import Certificate, Serving, Terminator, Token, User
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..events.log import CertificateState, Events
-from ..idempotency import ANY_NUMBER, Once
-from ..principal import Caller
+from ..idempotency import NO_KEY, IdempotentRequest
+from ..principal import Principal
 from ..quotas.limits import DEFAULTS, exceeded, require
 
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
@@ -124,7 +124,7 @@ class _Known(NamedTuple):
     verified: bool | None
 
 
-class ServingStates:
+class TerminatorReports:
     """Takes reports, and shows them.
 
     That a version is served is an event, once for each terminator: the row of what it serves says
@@ -219,7 +219,7 @@ class ServingStates:
         self._verify = database.prepare(update(Serving).where(*this), ("verified",))
         self._drop = database.prepare(update(Serving).where(*this), ("serves",))
 
-    def take(self, caller: Caller, report: Report, once: Once = ANY_NUMBER) -> None:
+    def take(self, caller: Principal, report: Report, once: IdempotentRequest = NO_KEY) -> None:
         """Remembers a report. What is not within the caller's reach, or is no certificate any more,
         is passed over: an agent may be a change behind.
 
@@ -231,7 +231,7 @@ class ServingStates:
             terminator_id = self._terminator_id(session, caller, report)
             changes = self._changes(session, caller, terminator_id, report)
             if changes:
-                session.run_together(*changes)
+                session.run_pipeline(*changes)
                 detail = {"served": len(report.served), "dropped": len(report.dropped)}
                 path = f"/terminators/reports/{terminator_id}"
                 self._audit.record(
@@ -239,7 +239,9 @@ class ServingStates:
                 )
             once.keep(session, None)
 
-    def forget(self, caller: Caller, terminator_id: int, once: Once = ANY_NUMBER) -> None:
+    def forget(
+        self, caller: Principal, terminator_id: int, once: IdempotentRequest = NO_KEY
+    ) -> None:
         """It serves nothing any more, and is not listed. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
             once.claim(session)
@@ -250,7 +252,7 @@ class ServingStates:
             self._audit.record(session, caller, "terminator.forget", NOBODY, path)
             once.keep(session, None)
 
-    def _terminator_id(self, session: Transaction, caller: Caller, report: Report) -> int:
+    def _terminator_id(self, session: Transaction, caller: Principal, report: Report) -> int:
         now = self._now()
         user_id = _only_user(caller)
         if not session.run(self._of_name, name=report.terminator):
@@ -280,7 +282,7 @@ class ServingStates:
         terminator_id: int = rows[0][0]
         return terminator_id
 
-    def _require_room(self, session: Transaction, caller: Caller, user_id: int | None) -> None:
+    def _require_room(self, session: Transaction, caller: Principal, user_id: int | None) -> None:
         """Raises Conflict if one more name is one too many.
 
         Names count for the user to whom alone the caller's token is limited, and otherwise for the
@@ -297,8 +299,8 @@ class ServingStates:
                 raise exceeded("terminator_names", most, "A token")
 
     def _changes(
-        self, session: Transaction, caller: Caller, terminator_id: int, report: Report
-    ) -> list[Call]:
+        self, session: Transaction, caller: Principal, terminator_id: int, report: Report
+    ) -> list[BoundStatement]:
         served = {one.certificate_id: one for one in report.served}
         ids = ids_as_json({*served, *report.dropped})
         session.run(self._lock, ids=ids)
@@ -306,7 +308,7 @@ class ServingStates:
             row[0]: _Known(*row[1:])
             for row in session.run(self._known, terminator_id=terminator_id, ids=ids)
         }
-        calls: list[Call] = []
+        calls: list[BoundStatement] = []
         for user_id, *columns in session.run(self._certificates, ids=ids):
             state = CertificateState(*columns)
             if caller.reach.has_certificate(user_id, names_of(state.hostnames)):
@@ -325,8 +327,8 @@ class ServingStates:
         state: CertificateState,
         one: Reported,
         before: _Known | None,
-    ) -> list[Call]:
-        calls: list[Call] = []
+    ) -> list[BoundStatement]:
+        calls: list[BoundStatement] = []
         if one.verified is False:
             # Somebody was served something else: what is known of that stays as it is.
             if before and before.verified is not False:
@@ -353,7 +355,7 @@ class ServingStates:
         return calls
 
 
-def _only_user(caller: Caller) -> int | None:
+def _only_user(caller: Principal) -> int | None:
     """The user to whom alone the caller's token is limited, if there is such a user."""
     user_ids = caller.reach.user_ids or ()
     return next(iter(user_ids)) if len(user_ids) == 1 else None

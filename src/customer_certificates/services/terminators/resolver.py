@@ -13,7 +13,7 @@ from ...pki.submission import FINGERPRINT, NOT_AFTER, NOT_BEFORE, Trust
 from ..certificates.candidates import Candidates
 from ..certificates.servability import WHY
 from ..certificates.views import NOT_SERVABLE_REASON, SERVABLE
-from ..principal import Caller
+from ..principal import Principal
 
 KeyType = Literal["ecdsa", "rsa", "ed25519"]
 
@@ -97,7 +97,7 @@ class Resolving:
         self._candidates = candidates
         self._now = now
 
-    def resolve(self, caller: Caller, hostname: str, key_type: KeyType | None) -> Resolved:
+    def resolve(self, caller: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
         """For `hostname`, normalised; a terminator is told of what is within its reach alone."""
         now, reach = self._now(), caller.reach
         found = self._candidates.of(hostname) if reach.has_name(hostname) else []

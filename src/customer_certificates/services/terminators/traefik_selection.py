@@ -15,7 +15,7 @@ from ...pki.names.hostnames import wildcard_of
 from ...pki.names.traefik import common_names
 from ...pki.selection import Candidate, best, decide
 from ..certificates.candidates import DECIDING, OF_KEY, OWNED_NAMES, candidate_of
-from ..principal import Reach
+from ..principal import TerminatorScope
 
 # Traefik fetches the configuration as a whole, every few seconds. Each request reads all active
 # certificates without their chains, and a process has the whole answer in memory.
@@ -76,7 +76,7 @@ class TraefikSelection:
         # By fingerprint, so an entry is right for good.
         self._common_names: OrderedDict[str, _CommonNames] = OrderedDict()
 
-    def of(self, reach: Reach, now: datetime) -> Selection:
+    def of(self, reach: TerminatorScope, now: datetime) -> Selection:
         """The certificates within `reach` that are the best for one of their names.
 
         Raises Conflict if there are too many.

@@ -11,7 +11,7 @@ from ...gateways.database import Database, Transaction
 from ...gateways.database.prepared import Prepared
 from ...models import Certificate, CertificateVersion
 from ..certificates.contents import locked_certificate
-from ..certificates.validation import Inspection
+from ..certificates.validation import Validation
 from ..hostnames.ownership import Hostnames, evidence_of_row
 
 _BATCH = 100
@@ -26,7 +26,7 @@ class ClaimProofs:
     def __init__(
         self,
         database: Database,
-        inspection: Inspection,
+        inspection: Validation,
         hostnames: Hostnames,
         now: Callable[[], datetime],
     ) -> None:

@@ -13,16 +13,16 @@ from ...crypto.secret import Secret
 from ...errors import Conflict
 from ...gateways.database import Database
 from ...gateways.database.prepared import Prepared
-from ...models import Certificate, UnsealedKey
+from ...models import Certificate, PlaintextKey
 from ..audit.log import Audit
 from ..certificates.contents import certificate_path, content_of, locked_certificate
 from ..certificates.requests import CertificateMaterial
-from ..certificates.validation import Inspection
+from ..certificates.validation import Validation
 from ..hostnames.ownership import Hostnames, evidence_of
-from ..keys.data_keys import DataKeys, UserKeys
-from ..principal import Caller
+from ..keys.data_keys import DataKeys, DataKeyStatements
+from ..principal import Principal
 from ..revisions import Revisions
-from .seal_plaintext_keys import UnsealedKeys
+from .seal_plaintext_keys import PlaintextKeys
 
 _BATCH = 100
 
@@ -33,13 +33,13 @@ class Reexamination:
     def __init__(
         self,
         database: Database,
-        inspection: Inspection,
+        inspection: Validation,
         hostnames: Hostnames,
         revisions: Revisions,
         audit: Audit,
         data_keys: DataKeys,
-        unsealed_keys: UnsealedKeys,
-        caller: Caller,
+        plaintext_keys: PlaintextKeys,
+        caller: Principal,
         now: Callable[[], datetime],
     ) -> None:
         """`caller` is who runs the command that examines."""
@@ -51,7 +51,7 @@ class Reexamination:
         self._caller = caller
         self._now = now
         self._data_keys = data_keys
-        self._unsealed_keys = unsealed_keys
+        self._plaintext_keys = plaintext_keys
         self._unread = _unread(database)
 
     @staticmethod
@@ -88,7 +88,7 @@ class Reexamination:
 
     def _put(
         self,
-        keys: UserKeys,
+        keys: DataKeyStatements,
         certificate_id: int,
         content: dict[str, Any],
         key: Secret,
@@ -114,7 +114,7 @@ class Reexamination:
             statement, values = self._revisions.added(user_id, content)
             session.run(statement, **values)
             version = certificate.version
-            for call in self._unsealed_keys.replaced(keys, certificate_id, version, key):
+            for call in self._plaintext_keys.replaced(keys, certificate_id, version, key):
                 session.run(call[0], **call[1])
             path = certificate_path(user_id, certificate_id)
             self._audit.record(session, self._caller, "certificate.examine", user_id, path)
@@ -123,13 +123,13 @@ class Reexamination:
 def _unread(database: Database) -> Prepared:
     """What was examined and could not be read has a finding that says so."""
     return database.prepare(
-        select(Certificate.id, Certificate.user_id, Certificate.body, UnsealedKey.private_key)
+        select(Certificate.id, Certificate.user_id, Certificate.body, PlaintextKey.private_key)
         .join_from(
             Certificate,
-            UnsealedKey,
+            PlaintextKey,
             and_(
-                UnsealedKey.certificate_id == Certificate.id,
-                UnsealedKey.version == Certificate.version,
+                PlaintextKey.certificate_id == Certificate.id,
+                PlaintextKey.version == Certificate.version,
             ),
         )
         .where(

@@ -6,14 +6,14 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, func, select, tuple_, update
 
-from ...gateways.database import EVERYBODY, Call, Database
+from ...gateways.database import EVERYBODY, BoundStatement, Database
 from ...gateways.database.prepared import Row
 from ...gateways.master_keys import MasterKeys
-from ...models import UserKey, WebhookSecret
+from ...models import UserDataKey, WebhookSecret
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..keys import data_keys
-from ..principal import Caller
+from ..principal import Principal
 from ..webhooks import secrets
 
 _BATCH = 100
@@ -27,7 +27,12 @@ class Rewrapping:
         self._current = master_keys.current.id
         self._all = (
             _Wrapped(
-                database, master_keys, audit, UserKey, UserKey.user_id, data_keys.associated_of
+                database,
+                master_keys,
+                audit,
+                UserDataKey,
+                UserDataKey.user_id,
+                data_keys.associated_of,
             ),
             _Wrapped(
                 database,
@@ -50,7 +55,7 @@ class Rewrapping:
         """A master key that wraps some of them and is not among those given, if there is one."""
         return next(filter(None, (wrapped.unknown() for wrapped in self._all)), None)
 
-    def run(self, caller: Caller, told: Callable[[int], None]) -> int:
+    def run(self, caller: Principal, told: Callable[[int], None]) -> int:
         """Has the current master key wrap all of them; gives how many it did not wrap before.
 
         Each batch is a transaction of its own, with its entry in the audit, so it may be killed and
@@ -73,7 +78,7 @@ class _Wrapped:
         database: Database,
         master_keys: MasterKeys,
         audit: Audit,
-        table: type[UserKey | WebhookSecret],
+        table: type[UserDataKey | WebhookSecret],
         owner: Any,
         associated_of: Callable[[int, int], bytes],
     ) -> None:
@@ -122,7 +127,7 @@ class _Wrapped:
         rows = self._unknown()
         return rows[0][0] if rows else None
 
-    def exchanged(self, caller: Caller) -> Iterator[int]:
+    def exchanged(self, caller: Principal) -> Iterator[int]:
         """Has the current master key wrap all, by batches; how many it did not wrap before."""
         owner, version = 0, 0
         current = self._master_keys.current
@@ -130,11 +135,11 @@ class _Wrapped:
             yield self._exchange_all(caller, rows)
             owner, version, *_ = rows[-1]
 
-    def _exchange_all(self, caller: Caller, rows: list[Row]) -> int:
-        calls: list[Call] = [(self._exchange, self._rewrapped(row)) for row in rows]
+    def _exchange_all(self, caller: Principal, rows: list[Row]) -> int:
+        calls: list[BoundStatement] = [(self._exchange, self._rewrapped(row)) for row in rows]
         done = 0
 
-        def recorded(exchanged: list[list[Row]]) -> Sequence[Call]:
+        def recorded(exchanged: list[list[Row]]) -> Sequence[BoundStatement]:
             nonlocal done
             *each, head = exchanged
             done = sum(map(len, each))
@@ -147,17 +152,19 @@ class _Wrapped:
             }
             return self._audit.entry(head, caller, "keys.rewrap", NOBODY, None, detail=detail)
 
-        self._database.run_in_two_trips(EVERYBODY, [*calls, self._audit.head(NOBODY)], recorded)
+        self._database.run_two_step_transaction(
+            EVERYBODY, [*calls, self._audit.head(NOBODY)], recorded
+        )
         return done
 
     def _rewrapped(self, row: Row) -> dict[str, object]:
         owner, version, wrapped, master_key_id = row
-        current, associated = self._master_keys.current, self._associated_of(owner, version)
-        secret = self._master_keys.of(master_key_id).unwrap(bytes(wrapped), associated)
+        current, aad = self._master_keys.current, self._associated_of(owner, version)
+        secret = self._master_keys.of(master_key_id).unwrap(bytes(wrapped), aad)
         return {
             "of_owner": owner,
             "of_version": version,
             "before": wrapped,
-            "after": current.wrap(secret, associated),
+            "after": current.wrap(secret, aad),
             "current": current.id,
         }

@@ -8,21 +8,21 @@ from functools import partial
 from sqlalchemy import bindparam, delete, select
 
 from ...crypto.secret import Secret
-from ...gateways.database import EVERYBODY, Call, ConstraintBroken, Database
+from ...gateways.database import EVERYBODY, BoundStatement, ConstraintBroken, Database
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_new
-from ...models import Certificate, ServiceState, UnsealedKey
+from ...models import Certificate, PlaintextKey, ServiceState
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
-from ..keys.data_keys import DataKeys, UserKeys
+from ..keys.data_keys import DataKeys, DataKeyStatements
 from ..keys.private_keys import PrivateKeys
-from ..principal import Caller
+from ..principal import Principal
 
 _BATCH = 100
 _REMAINS = "keys_to_be_overwritten"
 
 
-class UnsealedKeys:
+class PlaintextKeys:
     """Seals what the migration left for it. May be stopped and started again."""
 
     def __init__(
@@ -31,7 +31,7 @@ class UnsealedKeys:
         data_keys: DataKeys,
         private_keys: PrivateKeys,
         audit: Audit,
-        caller: Caller,
+        caller: Principal,
     ) -> None:
         """`caller` is who runs the command that seals."""
         self._database = database
@@ -39,25 +39,25 @@ class UnsealedKeys:
         self._private_keys = private_keys
         self._audit = audit
         self._caller = caller
-        row = (UnsealedKey.certificate_id, UnsealedKey.version)
+        row = (PlaintextKey.certificate_id, PlaintextKey.version)
         self._next = database.prepare(
-            select(*row, Certificate.user_id, UnsealedKey.private_key)
-            .join_from(UnsealedKey, Certificate, Certificate.id == UnsealedKey.certificate_id)
+            select(*row, Certificate.user_id, PlaintextKey.private_key)
+            .join_from(PlaintextKey, Certificate, Certificate.id == PlaintextKey.certificate_id)
             .order_by(*row)
             .limit(_BATCH),
             tenant=None,
         )
         self._forget = database.prepare(
-            delete(UnsealedKey).where(
-                UnsealedKey.certificate_id == bindparam("certificate_id"),
-                UnsealedKey.version == bindparam("version"),
+            delete(PlaintextKey).where(
+                PlaintextKey.certificate_id == bindparam("certificate_id"),
+                PlaintextKey.version == bindparam("version"),
             )
         )
 
     @staticmethod
     def are_there(database: Database) -> bool:
         """Whether any key is not sealed."""
-        return bool(database.prepare(select(UnsealedKey.version).limit(1), tenant=None)())
+        return bool(database.prepare(select(PlaintextKey.version).limit(1), tenant=None)())
 
     def run(self) -> int:
         """Seals all; gives how many they were."""
@@ -72,13 +72,13 @@ class UnsealedKeys:
             ]
             # Where another process was first, or a certificate has gone, the next look tells.
             with suppress(ConstraintBroken):
-                self._database.run_in_two_trips(
+                self._database.run_two_step_transaction(
                     EVERYBODY, [*calls, self._audit.head(NOBODY)], partial(self._recorded, rows)
                 )
                 number += len(rows)
         return number
 
-    def _recorded(self, sealed: list[Row], done: list[list[Row]]) -> Sequence[Call]:
+    def _recorded(self, sealed: list[Row], done: list[list[Row]]) -> Sequence[BoundStatement]:
         detail = {
             "number": len(sealed),
             "first_certificate": sealed[0][0],
@@ -87,14 +87,14 @@ class UnsealedKeys:
         return self._audit.entry(done[-1], self._caller, "keys.seal", NOBODY, None, detail=detail)
 
     def replaced(
-        self, keys: UserKeys, certificate_id: int, version: int, key: Secret
-    ) -> tuple[Call, Call]:
+        self, keys: DataKeyStatements, certificate_id: int, version: int, key: Secret
+    ) -> tuple[BoundStatement, BoundStatement]:
         """The statements that store `key`, sealed, in place of the one that is not."""
         forget = (self._forget, {"certificate_id": certificate_id, "version": version})
         return self._private_keys.added(keys, certificate_id, version, key), forget
 
 
-class Remains:
+class PendingErase:
     """What the database's files may still have of keys that are sealed by now. It is remembered
     from before the first is sealed until the files were written anew, whatever comes between."""
 
@@ -110,9 +110,9 @@ class Remains:
 
     def expect(self) -> None:
         """To be called before any key is sealed."""
-        if UnsealedKeys.are_there(self._database):
+        if PlaintextKeys.are_there(self._database):
             values = {"name": _REMAINS, "since": self._now()}
-            self._database.run_together(EVERYBODY, (self._remember, values))
+            self._database.run_pipeline(EVERYBODY, (self._remember, values))
 
     def are_there(self) -> bool:
         """Whether there may be any."""
@@ -120,4 +120,4 @@ class Remains:
 
     def are_gone(self) -> None:
         """The files were written anew."""
-        self._database.run_together(EVERYBODY, (self._forget, {"of_name": _REMAINS}))
+        self._database.run_pipeline(EVERYBODY, (self._forget, {"of_name": _REMAINS}))

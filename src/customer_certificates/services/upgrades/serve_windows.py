@@ -16,7 +16,7 @@ from ...models import Certificate, PrivateKey, ServiceState
 from ..certificates.candidates import OF_KEY
 from ..certificates.contents import locked_certificate
 from ..certificates.requests import CertificateMaterial
-from ..certificates.validation import Inspection
+from ..certificates.validation import Validation
 from ..keys.data_keys import DataKeys
 from ..keys.private_keys import PrivateKeys
 from ..revisions import DATES, Revisions
@@ -36,7 +36,7 @@ class ServeWindows:
     def __init__(
         self,
         database: Database,
-        inspection: Inspection,
+        inspection: Validation,
         revisions: Revisions,
         data_keys: DataKeys,
         private_keys: PrivateKeys,

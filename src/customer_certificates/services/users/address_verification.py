@@ -24,7 +24,7 @@ from ...gateways.admission.client_networks import client_network
 from ...gateways.database import Database, Transaction
 from ...gateways.database.sql_functions import replacing
 from ...models import EmailVerification, EmailVerificationLink, ExpiryNotice, User, email_key
-from ..principal import Caller
+from ..principal import Principal
 from ..rate_counts import Rate, RateCounts
 
 _HOUR = timedelta(hours=1)
@@ -74,7 +74,7 @@ class AddressVerification:
         )
         self._release = database.prepare(_release())
 
-    def queue(self, session: Transaction, caller: Caller, user: User) -> int | None:
+    def queue(self, session: Transaction, caller: Principal, user: User) -> int | None:
         """Queues a mail with a link to the user's address, unless too many were caused already.
 
         Returns None, or the seconds until `caller` can cause another one.
@@ -108,10 +108,10 @@ class AddressVerification:
         session.run(self._hold, user_id=user.id)
 
     def _forget_links(self, session: Transaction, user_id: int) -> None:
-        session.run_together(*((statement, {"user_id": user_id}) for statement in self._forget))
+        session.run_pipeline(*((statement, {"user_id": user_id}) for statement in self._forget))
 
 
-def _rates(caller: Caller, user: User) -> list[Rate]:
+def _rates(caller: Principal, user: User) -> list[Rate]:
     """The limits of a mail, always in the same order."""
     names = {
         "address": _address_digest(user.email),

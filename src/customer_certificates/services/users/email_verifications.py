@@ -15,9 +15,9 @@ from ...models import EmailVerificationLink, User
 from ..audit.log import Audit
 from ..etags import Tags, require_view
 from ..events.log import Events
-from ..idempotency import ANY_NUMBER, Once
-from ..principal import Caller
-from ..user_lock import locked_user
+from ..idempotency import NO_KEY, IdempotentRequest
+from ..principal import Principal
+from ..user_lock import lock_user
 from .address_verification import AddressVerification
 from .users import view_of_user
 from .views import UserView
@@ -67,7 +67,7 @@ class EmailVerifications:
             tenant=None,
         )
 
-    def send(self, caller: Caller, user_id: int, once: Once = ANY_NUMBER) -> None:
+    def send(self, caller: Principal, user_id: int, once: IdempotentRequest = NO_KEY) -> None:
         """Queues another mail with a link.
 
         Raises NotFound, Conflict (verified already, or no mail can be sent), TooManyRequests.
@@ -78,7 +78,7 @@ class EmailVerifications:
             self._database.begin(user_id) as session,
         ):
             once.claim(session)
-            user = locked_user(session, user_id)
+            user = lock_user(session, user_id)
             if user.email_verified_at is not None:
                 raise _conflict(
                     "email_already_verified",
@@ -104,11 +104,11 @@ class EmailVerifications:
 
     def set(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         wanted: AddressState,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> UserView:
         """Stores what an operator knows of the address, and gives the user as it is then.
 
@@ -120,7 +120,7 @@ class EmailVerifications:
             self._database.begin(user_id) as session,
         ):
             once.claim(session)
-            user = locked_user(session, user_id)
+            user = lock_user(session, user_id)
             require_view(expected, view_of_user(user))
             changes = wanted.verified != (user.email_verified_at is not None)
             if changes and wanted.verified:
@@ -144,7 +144,7 @@ class EmailVerifications:
         rows = self._find(token_sha256=digest_of(token), now=self._now())
         return str(rows[0][1]) if rows else None
 
-    def confirm(self, caller: Caller, token: str) -> str | None:
+    def confirm(self, caller: Principal, token: str) -> str | None:
         """The address that the link with `token` has verified; None: the link is not valid."""
         values = {"token_sha256": digest_of(token), "now": self._now()}
         rows = self._find(**values)

@@ -11,14 +11,22 @@ from sqlalchemy import DateTime, bindparam, func, select
 from ...errors import user_not_found
 from ...gateways.database import Database
 from ...gateways.database.prepared import Row
-from ...models import HostnameChallenge, HostnameClaim, KeptAnswer, Terminator, Token, User, Webhook
+from ...models import (
+    HostnameChallenge,
+    HostnameClaim,
+    IdempotencyRecord,
+    Terminator,
+    Token,
+    User,
+    Webhook,
+)
 from ..audit.log import Audit
 from ..etags import Tags, require_view
-from ..idempotency import ANY_NUMBER, KEPT_FOR, Once
-from ..principal import Caller
+from ..idempotency import KEPT_FOR, NO_KEY, IdempotentRequest
+from ..principal import Principal
 from ..quotas.limits import DEFAULTS, QUOTAS, Quota, overrides_of
 from ..quotas.usage import COUNTERS
-from ..user_lock import locked_user
+from ..user_lock import lock_user
 
 _Limit = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 _Override = Annotated[
@@ -101,11 +109,11 @@ class Quotas:
 
     def set(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         wanted: QuotaLimits,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> QuotasView:
         """Replaces the user's limits; returns the quotas as they are then. Nothing is removed if
         more is used than a limit allows. Raises NotFound, PreconditionFailed."""
@@ -116,7 +124,7 @@ class Quotas:
             self._database.begin(user_id) as session,
         ):
             once.claim(session)
-            user = locked_user(session, user_id)
+            user = lock_user(session, user_id)
             (row,) = session.run(self._state, user_id=user_id, **self._times())
             require_view(expected, _view(row))
             limits = {
@@ -163,7 +171,7 @@ def _state() -> Any:
         "pending_challenges": number(HostnameChallenge, HostnameChallenge.is_pending(now)),
         "tokens": number(Token, Token.is_valid(now)),
         "webhooks": number(Webhook),
-        "idempotency_records": number(KeptAnswer, KeptAnswer.kept_at > expired),
+        "idempotency_records": number(IdempotencyRecord, IdempotencyRecord.kept_at > expired),
         "terminator_names": number(Terminator),
     }
     return select(User.quotas, *(used[quota].label(quota) for quota in QUOTAS)).where(

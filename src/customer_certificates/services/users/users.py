@@ -18,10 +18,10 @@ from ..challenges.contests import Contests
 from ..etags import Tags, require_view
 from ..events.log import Events
 from ..hostnames.ownership import Hostnames
-from ..idempotency import ANY_NUMBER, Once
-from ..principal import Caller, KnownUser
+from ..idempotency import NO_KEY, IdempotentRequest
+from ..principal import Principal, UserSnapshot
 from ..rate_counts import RateCounts
-from ..user_lock import locked_user
+from ..user_lock import lock_user
 from .address_verification import AddressVerification
 from .password_hashing import Passwords
 from .password_rules import require_strong
@@ -155,7 +155,7 @@ class Users:
             tenant=None,
         )
 
-    def register(self, caller: Caller, new: NewUser, once: Once = ANY_NUMBER) -> int:
+    def register(self, caller: Principal, new: NewUser, once: IdempotentRequest = NO_KEY) -> int:
         """Stores `new` and gives its id.
 
         Raises Invalid (the password), Conflict where the e-mail is another user's, or
@@ -194,7 +194,7 @@ class Users:
             except IntegrityError as error:
                 raise _email_taken() from error
 
-    def get(self, user_id: int, known: KnownUser | None = None) -> UserView:
+    def get(self, user_id: int, known: UserSnapshot | None = None) -> UserView:
         """The user; `known` is its row, where it came with what let the request in.
 
         Raises NotFound.
@@ -220,11 +220,11 @@ class Users:
 
     def change(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         changes: UserChanges,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> UserView:
         """Stores `changes` and gives the user as it is then.
 
@@ -247,7 +247,7 @@ class Users:
             try:
                 with self._database.begin(user_id) as session:
                     once.claim(session)
-                    user = locked_user(session, user_id)
+                    user = lock_user(session, user_id)
                     require_view(expected, view_of_user(user))
                     if changes.name is not UNSET:
                         user.name = changes.name
@@ -280,7 +280,11 @@ class Users:
                 raise _email_taken() from error
 
     def delete(
-        self, caller: Caller, user_id: int, expected: Tags | None, once: Once = ANY_NUMBER
+        self,
+        caller: Principal,
+        user_id: int,
+        expected: Tags | None,
+        once: IdempotentRequest = NO_KEY,
     ) -> None:
         """Removes the user with every certificate and key. Raises NotFound, PreconditionFailed."""
         path = f"/users/{user_id}"
@@ -289,7 +293,7 @@ class Users:
             self._database.begin(user_id) as session,
         ):
             once.claim(session)
-            require_view(expected, view_of_user(locked_user(session, user_id)))
+            require_view(expected, view_of_user(lock_user(session, user_id)))
             self._contests.end_with_user(session, user_id)
             self._hostnames.release_all(session, user_id)
             statement, values = self._events.deactivated_with_user(user_id)
@@ -313,7 +317,7 @@ class Users:
         matches, better = self._passwords.check(made, password)
         if better:
             with self._database.begin(user_id) as session:
-                user = locked_user(session, user_id)
+                user = lock_user(session, user_id)
                 # The password may have been changed while this one was being hashed.
                 if user.password_hash == made:
                     user.password_hash = made = better
@@ -327,7 +331,7 @@ class Users:
         return len(session.run(self._revoke, user_id=user_id, now=self._now()))
 
     def _queue_verification(
-        self, session: Transaction, caller: Caller, user: User
+        self, session: Transaction, caller: Principal, user: User
     ) -> dict[str, object]:
         """Queues the mail that verifies the address of `user`; returns what the audit says of it.
 

@@ -6,15 +6,15 @@ from typing import Any
 
 from sqlalchemy import DateTime, bindparam, null, or_, select, update
 
-from ...gateways.database import EVERYBODY, Call, Database
+from ...gateways.database import EVERYBODY, BoundStatement, Database
 from ...models import PENDING, Delivery, User, Webhook
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..events.log import Events
-from ..principal import Caller
+from ..principal import Principal
 from .queue import Endpoint
 
-_WORKER = Caller("command", "work", "")
+_WORKER = Principal("command", "work", "")
 
 
 class Disabling:
@@ -68,7 +68,7 @@ class Disabling:
             session.run(self._give_up, of_webhook=endpoint.id)
             path = webhook_path(user_id, endpoint.id)
             # A chain's lock puts in order what no user's does: it comes before the event.
-            told: list[Call] = self._events.calls(
+            told: list[BoundStatement] = self._events.calls(
                 "webhook.disabled", user_id or NOBODY, webhook_id=endpoint.id
             )
             detail = {"reason": reason}

@@ -12,10 +12,10 @@ from time import monotonic
 from ...errors import Unavailable
 from ...gateways.admission.limiter import Slots
 from ...gateways.metrics import Metrics
-from ...gateways.signals import Alarm
+from ...gateways.signals import SignalSafeEvent
 from .disabling import Disabling
-from .queue import Deliveries, Endpoint, Run
-from .sender import LONGEST_FAILING, SLOW_SECONDS, Sending, Sent
+from .queue import DeliveryBatch, DeliveryQueue, Endpoint
+from .sender import LONGEST_FAILING, SLOW_SECONDS, SendResult, WebhookSender
 
 # Two pools of senders, so that endpoints that answer slowly do not keep the others waiting. One
 # tenant has at most half of each.
@@ -35,12 +35,12 @@ _MOVE_AT_LEAST_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
 
-class _Lane:
+class _EndpointQueue:
     """The runs of one endpoint that this worker has claimed, and the senders that they use."""
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
-        self.waiting: deque[Run] = deque()
+        self.waiting: deque[DeliveryBatch] = deque()
         self.claimed = 0
         # Senders that were asked for, and those that send.
         self.asked = 0
@@ -65,7 +65,7 @@ class _Lane:
         most = self.at_once * (1 if self.is_slow else _CLAIMED_FOR_EACH)
         return most - self.claimed if self.claimed <= most // 2 else 0
 
-    def learn(self, sent: Sent) -> None:
+    def learn(self, sent: SendResult) -> None:
         """Takes note of how long the endpoint took. One quick answer does not make it quick."""
         if sent.seconds is not None:
             self._seconds = max(sent.seconds, self._seconds / 2)
@@ -77,7 +77,7 @@ class _Sender:
 
     __slots__ = ("begun", "lane", "pool", "run")
 
-    def __init__(self, lane: _Lane, pool: Slots, run: Run) -> None:
+    def __init__(self, lane: _EndpointQueue, pool: Slots, run: DeliveryBatch) -> None:
         self.lane = lane
         self.pool = pool
         self.run = run
@@ -90,8 +90,8 @@ class Dispatcher:
 
     def __init__(
         self,
-        deliveries: Deliveries,
-        sending: Sending,
+        deliveries: DeliveryQueue,
+        sending: WebhookSender,
         disabling: Disabling,
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -112,12 +112,12 @@ class Dispatcher:
             _QUICK_SENDERS + _SLOW_SENDERS, thread_name_prefix="sending"
         )
         self._is_closed = False
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[int, _EndpointQueue] = {}
         self._senders: set[_Sender] = set()
         # Held while slots are taken and given back, too.
         self._lock = Lock()
-        self._sent: deque[Sent] = deque()
-        self._wake = Alarm()
+        self._sent: deque[SendResult] = deque()
+        self._wake = SignalSafeEvent()
         self._stopping = False
 
     def wake(self) -> None:
@@ -166,34 +166,34 @@ class Dispatcher:
                 self._start(run)
         return seconds
 
-    def _lane(self, endpoint: Endpoint) -> _Lane:
+    def _lane(self, endpoint: Endpoint) -> _EndpointQueue:
         lane = self._lanes.get(endpoint.id)
         if lane is None:
             user_id = endpoint.user_id
             tenant = "operator" if user_id is None else f"user {user_id}"
-            lane = self._lanes[endpoint.id] = _Lane(tenant)
+            lane = self._lanes[endpoint.id] = _EndpointQueue(tenant)
         return lane
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: DeliveryBatch) -> None:
         lane = self._lanes[run.endpoint.id]
         with self._lock:
             lane.waiting.append(run)
             lane.claimed += 1
             self._ask(lane)
 
-    def _ask(self, lane: _Lane) -> None:
+    def _ask(self, lane: _EndpointQueue) -> None:
         """Asks for senders for what waits in a lane. To be called under the lock."""
         while lane.asked < len(lane.waiting) and lane.asked + lane.sending < lane.at_once:
             lane.asked += 1
             pool = self._slow if lane.is_slow else self._quick
             pool.acquire_later(lane.tenant).add_done_callback(partial(self._begin, lane, pool))
 
-    def _begin(self, lane: _Lane, pool: Slots, _: Future[bool]) -> None:
+    def _begin(self, lane: _EndpointQueue, pool: Slots, _: Future[bool]) -> None:
         # A slot comes when another is released, which is under the lock.
         if not self._is_closed:
             self._threads.submit(self._send_one, lane, pool)
 
-    def _send_one(self, lane: _Lane, pool: Slots) -> None:
+    def _send_one(self, lane: _EndpointQueue, pool: Slots) -> None:
         """Sends the first run that waits in a lane, and gives the slot back."""
         with self._lock:
             lane.asked -= 1
@@ -216,7 +216,7 @@ class Dispatcher:
             sender.pool.release(lane.tenant)
         self._wake.set()
 
-    def _send(self, run: Run) -> Sent | None:
+    def _send(self, run: DeliveryBatch) -> SendResult | None:
         try:
             return self._sending.send(run)
         except Exception:
@@ -253,7 +253,7 @@ class Dispatcher:
                 with self._lock:
                     lane.claimed -= 1
 
-    def _disable_where_due(self, sent: Sent) -> None:
+    def _disable_where_due(self, sent: SendResult) -> None:
         endpoint = sent.run.endpoint
         if sent.is_gone:
             self._disabling.disable(endpoint, "It answered 410 Gone.")
@@ -266,7 +266,7 @@ class Dispatcher:
             self._is_closed = True
         self._threads.shutdown()
         given_back = [
-            Sent(run, [], False, False, None)
+            SendResult(run, [], False, False, None)
             for lane in self._lanes.values()
             for run in lane.waiting
         ]

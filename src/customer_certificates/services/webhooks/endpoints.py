@@ -16,10 +16,10 @@ from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..etags import Tags, require_view
 from ..events.log import Events
-from ..idempotency import ANY_NUMBER, Once
-from ..principal import Caller
+from ..idempotency import NO_KEY, IdempotentRequest
+from ..principal import Principal
 from ..quotas.limits import DEFAULTS, exceeded, require_of
-from ..user_lock import locked_user
+from ..user_lock import lock_user
 from .disabling import webhook_path
 from .queue import first_pending
 from .secrets import BOTH_SIGN_FOR, WebhookSecrets
@@ -87,7 +87,7 @@ class Webhooks:
             insert(Delivery), ("webhook_id", "event_id", "user_id", "subject", "due")
         )
 
-    def create(self, caller: Caller, user_id: int | None, new: NewWebhook) -> NewWebhookView:
+    def create(self, caller: Principal, user_id: int | None, new: NewWebhook) -> NewWebhookView:
         """Makes an endpoint, and its secret. Raises Invalid (nothing may be sent to its URL),
         NotFound (no such user), Conflict (there are as many as the quota allows), Unavailable."""
         self._require_allowed(new.url)
@@ -106,7 +106,7 @@ class Webhooks:
             self._database.begin(tenant_of(user_id)) as session,
         ):
             if user_id is not None:
-                locked_user(session, user_id)
+                lock_user(session, user_id)
             of_same = select(func.count()).where(Webhook.user_id.is_not_distinct_from(user_id))
             number = session.execute(of_same).scalar_one() + 1
             if user_id is not None:
@@ -122,7 +122,7 @@ class Webhooks:
     def get(self, user_id: int | None, webhook_id: int) -> WebhookView:
         """The endpoint. Raises NotFound, also where it is another's."""
         values = {"user_id": user_id, "webhook_id": webhook_id}
-        (rows,) = self._database.run_together(tenant_of(user_id), (self._one, values))
+        (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._one, values))
         if not rows:
             raise webhook_not_found(webhook_id)
         return webhook_view(rows[0])
@@ -133,7 +133,7 @@ class Webhooks:
         """At most `limit` endpoints by id, from the first one after `after`; and the id that the
         next page is after, None on the last page. Raises NotFound (no such user)."""
         values = {"user_id": user_id, "after": after, "limit": limit + 1}
-        (rows,) = self._database.run_together(tenant_of(user_id), (self._page, values))
+        (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._page, values))
         if not rows and user_id is not None and not self._is_user(user_id=user_id):
             raise user_not_found(user_id)
         views = [webhook_view(row) for row in rows[:limit]]
@@ -141,17 +141,17 @@ class Webhooks:
 
     def change(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int | None,
         webhook_id: int,
         changes: WebhookChanges,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> WebhookView:
         """Stores `changes` and gives the endpoint as it is then.
 
         Raises NotFound, Invalid (nothing may be sent to its URL), PreconditionFailed, Conflict
-        (it comes from CC_NOTIFY_URL).
+        (it comes from CC_WEBHOOK_URL).
         """
         if changes.url is not UNSET:
             self._require_allowed(changes.url)
@@ -187,14 +187,14 @@ class Webhooks:
 
     def delete(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int | None,
         webhook_id: int,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> None:
         """Removes the endpoint, and what it was to be told. Raises NotFound, PreconditionFailed,
-        Conflict (it comes from CC_NOTIFY_URL)."""
+        Conflict (it comes from CC_WEBHOOK_URL)."""
         path = webhook_path(user_id, webhook_id)
         with (
             self._audit.of_refusals(caller, "webhook.delete", user_id or NOBODY, path),
@@ -209,9 +209,9 @@ class Webhooks:
             self._record(session, caller, "webhook.delete", webhook, {"url": webhook.url})
             once.keep(session, None)
 
-    def new_secret(self, caller: Caller, user_id: int | None, webhook_id: int) -> SecretView:
+    def new_secret(self, caller: Principal, user_id: int | None, webhook_id: int) -> SecretView:
         """Another secret for the endpoint. Raises NotFound, Unavailable, Conflict (it comes from
-        CC_NOTIFY_URL)."""
+        CC_WEBHOOK_URL)."""
         with self._database.begin(tenant_of(user_id)) as session:
             webhook = locked_webhook(session, user_id, webhook_id)
             _require_own(webhook)
@@ -220,7 +220,11 @@ class Webhooks:
         return SecretView(secret, self._now() + BOTH_SIGN_FOR)
 
     def test(
-        self, caller: Caller, user_id: int | None, webhook_id: int, once: Once = ANY_NUMBER
+        self,
+        caller: Principal,
+        user_id: int | None,
+        webhook_id: int,
+        once: IdempotentRequest = NO_KEY,
     ) -> TestView:
         """An event for this endpoint alone. Raises NotFound, Conflict (it is not active)."""
         whose = user_id or NOBODY
@@ -253,7 +257,7 @@ class Webhooks:
     def _record(
         self,
         session: Transaction,
-        caller: Caller,
+        caller: Principal,
         action: str,
         webhook: Webhook,
         detail: dict[str, Any],
@@ -280,7 +284,7 @@ def locked_webhook(session: Transaction, user_id: int | None, webhook_id: int) -
     """The endpoint, locked until the transaction ends; before it the row of its user, as whoever
     records an event has that. Raises NotFound, also where it is another's."""
     if user_id is not None:
-        locked_user(session, user_id)
+        lock_user(session, user_id)
     # Not against those who record events, which only want it to stay.
     webhook = session.get(Webhook, webhook_id, with_for_update={"key_share": True})
     if webhook is None or webhook.user_id != user_id:
@@ -301,7 +305,7 @@ def webhook_not_found(webhook_id: int) -> NotFound:
 
 def _require_own(webhook: Webhook) -> None:
     if webhook.configured:
-        raise Conflict("This webhook is set by CC_NOTIFY_URL. Change that setting instead.")
+        raise Conflict("This webhook is set by CC_WEBHOOK_URL. Change that setting instead.")
 
 
 def _view(webhook: Webhook) -> WebhookView:

@@ -1,4 +1,4 @@
-"""The one external system of a small installation: CC_NOTIFY_URL as an endpoint like any other."""
+"""The one external system of a small installation: CC_WEBHOOK_URL as an endpoint like any other."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from ...gateways.database import EVERYBODY, Database
 from ...gateways.database.sql_functions import insert_new
 from ...models import Webhook
 
-_NOT_SET = "CC_NOTIFY_URL is not set."
+_NOT_SET = "CC_WEBHOOK_URL is not set."
 
 
 def configure_webhook(database: Database, url: str | None, now: datetime) -> None:
@@ -22,7 +22,7 @@ def configure_webhook(database: Database, url: str | None, now: datetime) -> Non
                 "user_id": None,
                 "url": url,
                 "events": '["*"]',
-                "description": "CC_NOTIFY_URL",
+                "description": "CC_WEBHOOK_URL",
                 "state": "active",
                 "configured": True,
                 "created_at": now,

@@ -26,7 +26,7 @@ from sqlalchemy.orm import aliased
 
 from ...crypto.secret import Secret
 from ...errors import Unavailable
-from ...gateways.database import EVERYBODY, Call, Database
+from ...gateways.database import EVERYBODY, BoundStatement, Database
 from ...models import PENDING, Delivery, Event, Webhook
 from ..events.views import SHOWN, EventView, event_view
 from .secrets import WebhookSecrets
@@ -50,7 +50,7 @@ class Endpoint(NamedTuple):
     failing_since: datetime | None
 
 
-class Claimed(NamedTuple):
+class ClaimedDelivery(NamedTuple):
     """A delivery that this worker has. `attempts` is JSON, `tries` how many of the present schedule
     are behind it, `traceparent` the span of the request that caused the event."""
 
@@ -63,28 +63,28 @@ class Claimed(NamedTuple):
 
 
 @dataclass(slots=True)
-class Run:
+class DeliveryBatch:
     """Deliveries of one subject to one endpoint, in their order, all of them under one lease."""
 
     endpoint: Endpoint
     lease: int
     until: datetime
     secrets: Sequence[Secret]
-    deliveries: Sequence[Claimed]
+    deliveries: Sequence[ClaimedDelivery]
 
 
 class Outcome(NamedTuple):
     """How a delivery stands after an attempt. `due` is when the next one is, `attempts` has what is
     shown of all."""
 
-    delivery: Claimed
+    delivery: ClaimedDelivery
     status: str
     due: datetime | None
     tries: int
     attempts: str
 
 
-class Deliveries:
+class DeliveryQueue:
     """The statements of a worker; they are about all users."""
 
     def __init__(
@@ -153,19 +153,19 @@ class Deliveries:
         }
         return [endpoint for endpoint in found if endpoint.id not in self._resting]
 
-    def claim(self, wanted: Sequence[tuple[Endpoint, int]]) -> list[Run]:
+    def claim(self, wanted: Sequence[tuple[Endpoint, int]]) -> list[DeliveryBatch]:
         """What is due of each endpoint, at most so many subjects of it, for LEASE from now. An
         endpoint whose secrets cannot be opened just now rests for as long. Raises Unavailable."""
         now, lease = self._now(), secrets.randbits(62)
         until = now + LEASE
-        calls: list[Call] = []
+        calls: list[BoundStatement] = []
         for endpoint, number in wanted:
             this = {"webhook_id": endpoint.id, "lease": lease, "until": until}
             calls.append((self._claim, {**this, "now": now, "number": number}))
             calls.append((self._load, this))
             calls.append(self._secrets.rows(endpoint.id))
-        rows = self._database.run_together(EVERYBODY, *calls)
-        runs: list[Run] = []
+        rows = self._database.run_pipeline(EVERYBODY, *calls)
+        runs: list[DeliveryBatch] = []
         for place, (endpoint, _) in enumerate(wanted):
             _, loaded, secret_rows = rows[3 * place : 3 * place + 3]
             if loaded:
@@ -179,11 +179,11 @@ class Deliveries:
                     runs += _runs(endpoint, lease, until, opened, loaded)
         return runs
 
-    def settle(self, settled: Sequence[tuple[Run, Sequence[Outcome]]]) -> None:
+    def settle(self, settled: Sequence[tuple[DeliveryBatch, Sequence[Outcome]]]) -> None:
         """Stores how the deliveries of some runs stand, all or none; a run without an outcome is
         given back. Raises Unavailable."""
         now = self._now()
-        calls: list[Call] = []
+        calls: list[BoundStatement] = []
         # In one order everywhere, or two workers could wait for one another.
         for run, outcomes in sorted(
             settled, key=lambda one: (one[0].deliveries[0].subject, one[0].endpoint.id)
@@ -195,9 +195,9 @@ class Deliveries:
                 calls.append((self._release, this | place))
             elif outcomes[-1].due is None:
                 calls.append((self._let_go, this | {"of_subject": first.subject}))
-        self._database.run_together(EVERYBODY, *calls, *self._health(settled, now))
+        self._database.run_pipeline(EVERYBODY, *calls, *self._health(settled, now))
 
-    def _stored(self, run: Run, outcome: Outcome) -> Call:
+    def _stored(self, run: DeliveryBatch, outcome: Outcome) -> BoundStatement:
         values = {
             "of_webhook": run.endpoint.id,
             "of_event": outcome.delivery.event.id,
@@ -211,8 +211,8 @@ class Deliveries:
         return self._failed, {**values, "of_lease": run.lease}
 
     def _health(
-        self, settled: Sequence[tuple[Run, Sequence[Outcome]]], now: datetime
-    ) -> list[Call]:
+        self, settled: Sequence[tuple[DeliveryBatch, Sequence[Outcome]]], now: datetime
+    ) -> list[BoundStatement]:
         """Of each endpoint whether it works, where that is another than it was."""
         works: dict[int, bool] = {}
         was_failing = {run.endpoint.id: run.endpoint.failing_since for run, _ in settled}
@@ -220,7 +220,7 @@ class Deliveries:
             for outcome in outcomes:
                 delivered = outcome.status == "delivered"
                 works[run.endpoint.id] = works.get(run.endpoint.id, False) or delivered
-        calls: list[Call] = []
+        calls: list[BoundStatement] = []
         for webhook_id, does in sorted(works.items()):
             if does and was_failing[webhook_id]:
                 calls.append((self._works, {"of_webhook": webhook_id}))
@@ -235,12 +235,14 @@ def _runs(
     until: datetime,
     opened: Sequence[Secret],
     rows: list[Any],
-) -> list[Run]:
-    by_subject: dict[int, list[Claimed]] = {}
+) -> list[DeliveryBatch]:
+    by_subject: dict[int, list[ClaimedDelivery]] = {}
     for subject, tries, attempts, traceparent, *event in rows:
-        claimed = Claimed(endpoint.id, subject, tries, attempts, traceparent, event_view(event))
+        claimed = ClaimedDelivery(
+            endpoint.id, subject, tries, attempts, traceparent, event_view(event)
+        )
         by_subject.setdefault(subject, []).append(claimed)
-    return [Run(endpoint, lease, until, opened, those) for those in by_subject.values()]
+    return [DeliveryBatch(endpoint, lease, until, opened, those) for those in by_subject.values()]
 
 
 def first_pending(webhook_id: Any, subject: Any) -> Any:

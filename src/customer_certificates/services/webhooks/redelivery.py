@@ -29,8 +29,8 @@ from ...models import PENDING, Delivery, Event, Webhook
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..events.log import EventType
-from ..idempotency import ANY_NUMBER, Once
-from ..principal import Caller
+from ..idempotency import NO_KEY, IdempotentRequest
+from ..principal import Principal
 from .disabling import webhook_path
 from .endpoints import Webhooks, locked_webhook, require_active, tenant_of
 from .queue import first_pending
@@ -144,17 +144,17 @@ class Redelivery:
         that the next page is after, None on the last page. Raises NotFound."""
         self._webhooks.get(user_id, webhook_id)
         values = {"webhook_id": webhook_id, "after": after, "limit": limit + 1}
-        (rows,) = self._database.run_together(tenant_of(user_id), (self._pages[status], values))
+        (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._pages[status], values))
         views = [_view(row) for row in rows[:limit]]
         return views, views[-1].event_id if len(rows) > limit else None
 
     def redeliver(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int | None,
         webhook_id: int,
         event_id: int,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> None:
         """Has the event be told to the endpoint once more, on a schedule of its own; one that is
         pending is sent at once, unless it waits for another. Raises NotFound, Conflict (the
@@ -184,11 +184,11 @@ class Redelivery:
 
     def replay(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int | None,
         webhook_id: int,
         wanted: Replay,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> ReplayView:
         """Has the events of a range be told to the endpoint that it hears of, once more or for the
         first time. Raises NotFound, Conflict (the endpoint is not active)."""

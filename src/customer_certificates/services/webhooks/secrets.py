@@ -12,10 +12,10 @@ from sqlalchemy import bindparam, func, insert, or_, select, update
 from ...crypto.secret import Secret
 from ...crypto.webhook_signatures import new_secret
 from ...errors import Unavailable
-from ...gateways.database import Call, Database, Transaction
+from ...gateways.database import BoundStatement, Database, Transaction
 from ...gateways.master_keys import MasterKeys, WrongMasterKey
 from ...models import WebhookSecret
-from ..keys.secret_cache import AtHand, present_in
+from ..keys.secret_cache import SecretCache, present_in
 
 # While one secret replaces another, both sign.
 BOTH_SIGN_FOR = timedelta(hours=24)
@@ -34,7 +34,7 @@ class WebhookSecrets:
         self._database = database
         self._master_keys = master_keys
         self._now = now
-        self._at_hand = AtHand(present_in(database, WebhookSecret.webhook_id))
+        self._at_hand = SecretCache(present_in(database, WebhookSecret.webhook_id))
         webhook_id: Any = bindparam("webhook_id")
         self._of = database.prepare(
             select(WebhookSecret.version, WebhookSecret.wrapped, WebhookSecret.master_key_id)
@@ -81,7 +81,7 @@ class WebhookSecrets:
         )
         return text
 
-    def rows(self, webhook_id: int) -> Call:
+    def rows(self, webhook_id: int) -> BoundStatement:
         """The statement that reads what `opened` opens."""
         return self._of, {"webhook_id": webhook_id, "now": self._now()}
 
@@ -103,7 +103,7 @@ class WebhookSecrets:
             except WrongMasterKey:
                 _log.error(
                     "The secret of webhook %s cannot be unwrapped; it was wrapped by %s. "
-                    "CC_MASTER_KEY or CC_MASTER_KEYS_RETIRING must name that key.",
+                    "CC_MASTER_KEY or CC_PREVIOUS_MASTER_KEYS must name that key.",
                     webhook_id,
                     master_key_id,
                 )

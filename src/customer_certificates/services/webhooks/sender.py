@@ -14,7 +14,7 @@ from ...crypto import webhook_signatures
 from ...gateways.metrics import Metrics
 from ...gateways.outbound_http import Answer, Outbound, TargetForbidden, TargetUnreachable
 from ..events.trace_context import child_of
-from .queue import Claimed, Outcome, Run
+from .queue import ClaimedDelivery, DeliveryBatch, Outcome
 
 # What is waited after each attempt but the last, which Standard Webhooks proposes: three days.
 SCHEDULE = tuple(
@@ -59,19 +59,19 @@ class AttemptView(msgspec.Struct):
     ]
 
 
-class Sent(NamedTuple):
+class SendResult(NamedTuple):
     """What came of a run. `is_gone`: the endpoint says that it is no more. `answered`: whether the
     last attempt had an answer, whatever it was; `seconds`: how long the longest one took (None:
     there was no attempt)."""
 
-    run: Run
+    run: DeliveryBatch
     outcomes: Sequence[Outcome]
     is_gone: bool
     answered: bool
     seconds: float | None
 
 
-class Sending:
+class WebhookSender:
     """Sends, from any number of threads."""
 
     def __init__(
@@ -81,13 +81,13 @@ class Sending:
         now: Callable[[], datetime],
         configured_secret: str | None,
     ) -> None:
-        """`configured_secret` signs for the endpoint of CC_NOTIFY_URL."""
+        """`configured_secret` signs for the endpoint of CC_WEBHOOK_URL."""
         self._outbound = outbound
         self._metrics = metrics
         self._now = now
         self._configured_secret = configured_secret
 
-    def send(self, run: Run) -> Sent:
+    def send(self, run: DeliveryBatch) -> SendResult:
         """Sends the deliveries of a run, each once the one before it has arrived."""
         outcomes: list[Outcome] = []
         is_gone = answered = False
@@ -106,15 +106,19 @@ class Sending:
             if outcomes[-1].status != "delivered" or attempt.seconds > SLOW_SECONDS:
                 # The deliveries behind it are claimed again, so other endpoints get the sender.
                 break
-        return Sent(run, outcomes, is_gone, answered, seconds)
+        return SendResult(run, outcomes, is_gone, answered, seconds)
 
-    def _signed_with(self, run: Run) -> list[str]:
+    def _signed_with(self, run: DeliveryBatch) -> list[str]:
         if run.endpoint.configured:
             return [self._configured_secret] if self._configured_secret else []
         return [secret.reveal().decode() for secret in run.secrets]
 
     def _attempt(
-        self, run: Run, delivery: Claimed, signed_with: Sequence[str], at: datetime
+        self,
+        run: DeliveryBatch,
+        delivery: ClaimedDelivery,
+        signed_with: Sequence[str],
+        at: datetime,
     ) -> tuple[AttemptView, float | None]:
         event = delivery.event
         if delivery.tries == 0:
@@ -158,7 +162,7 @@ def _view(at: datetime, answer: Answer) -> AttemptView:
 
 
 def _outcome(
-    delivery: Claimed, attempt: AttemptView, retry_after: float | None, now: datetime
+    delivery: ClaimedDelivery, attempt: AttemptView, retry_after: float | None, now: datetime
 ) -> Outcome:
     tries = delivery.tries + 1
     attempts = _appended(delivery.attempts, attempt)

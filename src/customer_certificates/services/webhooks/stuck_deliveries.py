@@ -11,7 +11,7 @@ from ...models import PENDING, Delivery, Webhook
 from .queue import first_pending
 
 
-class Stragglers:
+class StuckDeliveries:
     """An event that is recorded while its endpoint is resumed may still have seen it paused. Rather
     than have both lock the endpoint, what was left so is looked for every minute."""
 
@@ -33,5 +33,5 @@ class Stragglers:
 
     def wake(self) -> int:
         """Has them be sent, and says how many they were. Raises Unavailable."""
-        (woken,) = self._database.run_together(EVERYBODY, (self._wake, {"next": self._now()}))
+        (woken,) = self._database.run_pipeline(EVERYBODY, (self._wake, {"next": self._now()}))
         return len(woken)

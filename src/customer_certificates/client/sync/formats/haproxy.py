@@ -7,8 +7,8 @@ from operator import itemgetter
 
 from ..state import Placed
 from .layout import (
+    ChangeSet,
     Layout,
-    Settled,
     certificate_path,
     is_sent_by_clients,
     placeholder,
@@ -56,7 +56,7 @@ class Haproxy(Layout):
         octets = sum(len(name) + 1 for name in names)
         return f"the hostnames take {octets} bytes, and HAProxy reads at most {_LONGEST_LINE}"
 
-    def is_listing_due(self, settled: Settled) -> bool:
+    def is_listing_due(self, settled: ChangeSet) -> bool:
         return settled.winners or settled.contents
 
     def write_listing(self, write: Callable[[bytes], int]) -> None:

@@ -16,7 +16,7 @@ from ..state import Placed, State
 
 
 @dataclass(slots=True)
-class Settled:
+class ChangeSet:
     """What a change came to.
 
     `contents`: a certificate that is served was renewed. `winners`: another one is served for some
@@ -59,11 +59,11 @@ class Layout(ABC):
         name must not be served for it."""
         return []
 
-    def is_listing_due(self, settled: Settled) -> bool:
+    def is_listing_due(self, settled: ChangeSet) -> bool:
         """Whether the listing has to be written anew."""
         return settled.winners
 
-    def is_reload_due(self, settled: Settled) -> bool:
+    def is_reload_due(self, settled: ChangeSet) -> bool:
         """Whether a running server has to read anything again."""
         return settled.winners or settled.contents
 

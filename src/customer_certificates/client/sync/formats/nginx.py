@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..files.folder import shard
 from ..state import Placed
-from .layout import Layout, Settled, certificate_path, placeholder, require_plain
+from .layout import ChangeSet, Layout, certificate_path, placeholder, require_plain
 
 _PLACEHOLDER = "placeholder"
 # What stands at the beginning of a line of a map is one of these, unless it is escaped.
@@ -91,10 +91,10 @@ class Nginx(Layout):
         self._folder.symlink(after or _PLACEHOLDER, _link(hostname))
         return left
 
-    def is_listing_due(self, settled: Settled) -> bool:
+    def is_listing_due(self, settled: ChangeSet) -> bool:
         return settled.names
 
-    def is_reload_due(self, settled: Settled) -> bool:
+    def is_reload_due(self, settled: ChangeSet) -> bool:
         return settled.names
 
     def write_listing(self, write: Callable[[bytes], int]) -> None:

@@ -15,7 +15,7 @@ from ...events.log import Events, EventType, state_of
 from ...hostnames.findings import without_hostname_findings
 from ...hostnames.ownership import Hostnames, evidence_of_row
 from ...keys.private_keys import PrivateKeys
-from ...principal import Caller
+from ...principal import Principal
 from ...quotas.usage import Usage
 from ...revisions import Revisions
 from ..contents import certificate_path, locked_certificate
@@ -25,7 +25,7 @@ from .store import VersionStore
 
 _MOST_IN_A_RUN = 500
 _LONGEST_RUN = timedelta(seconds=10)
-_WORKER = Caller("command", "work", "")
+_WORKER = Principal("command", "work", "")
 _ACTION = "certificate.cut_over"
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from ....errors import NotFound
 from ....gateways.database import Transaction
 from ....models import CONTENT, Certificate, CertificateVersion
 from ...events.log import CertificateState
-from ...keys.data_keys import UserKeys
+from ...keys.data_keys import DataKeyStatements
 from ...keys.private_keys import PrivateKeys
 from ..views import PendingView
 
@@ -42,7 +42,7 @@ class PendingVersions:
     def put(
         self,
         session: Transaction,
-        keys: UserKeys,
+        keys: DataKeyStatements,
         certificate: Certificate,
         content: Mapping[str, Any],
         key: Secret,
@@ -76,7 +76,9 @@ class PendingVersions:
             .execution_options(synchronize_session=False)
         )
 
-    def make_room(self, session: Transaction, keys: UserKeys, certificate: Certificate) -> None:
+    def make_room(
+        self, session: Transaction, keys: DataKeyStatements, certificate: Certificate
+    ) -> None:
         """Gives the version that waits the number after the next one."""
         waiting = self.find(session, certificate)
         if waiting is None or certificate.activate_at is None:

@@ -9,26 +9,26 @@ from sqlalchemy import Select, Text, bindparam, cast, literal, null, select, uni
 
 from ....crypto.secret import Secret
 from ....errors import Conflict, Finding, NotFound
-from ....gateways.database import Call, Database, Transaction
+from ....gateways.database import BoundStatement, Database, Transaction
 from ....models import Certificate, CertificateVersion, served_text
 from ....pki.names.ownership import Evidence
-from ....pki.submission import Examined
+from ....pki.submission import ValidationResult
 from ...access.permissions import require_may_grant
 from ...audit.log import Audit, Outcome
 from ...etags import Tags, require_view
 from ...events.log import Events, EventType, state_of
 from ...hostnames.ownership import Hostnames, evidence_of, evidence_of_row
-from ...idempotency import ANY_NUMBER, Once
-from ...keys.data_keys import DataKeys, UserKeys
+from ...idempotency import NO_KEY, IdempotentRequest
+from ...keys.data_keys import DataKeys, DataKeyStatements
 from ...keys.private_keys import PrivateKeys
-from ...principal import Caller
+from ...principal import Principal
 from ...quotas.usage import Usage
 from ...revisions import Revisions
 from ..candidates import candidate_of_certificate
 from ..contents import certificate_not_found, certificate_path, content_of, locked_certificate
 from ..intermediates import Intermediates
 from ..requests import Replacement, Rollback
-from ..validation import Inspection
+from ..validation import Validation
 from ..views import SHOWN, CertificateView, certificate_view, view_of
 from .pending import PendingVersions, content_of_row, pending_state, schedule_activation
 from .renewal_rules import (
@@ -53,7 +53,7 @@ class Versions:
     def __init__(
         self,
         database: Database,
-        inspection: Inspection,
+        inspection: Validation,
         intermediates: Intermediates,
         hostnames: Hostnames,
         revisions: Revisions,
@@ -88,12 +88,12 @@ class Versions:
 
     def replace(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         certificate_id: int,
         sent: Replacement,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
         """The certificate as it is after it was replaced with `sent`; nothing changes where it is
         that already. A version that is not to be served yet waits (`pending`), and the present one
@@ -143,12 +143,12 @@ class Versions:
 
     def roll_back(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         certificate_id: int,
         wanted: Rollback,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
         """The certificate as it is after it was replaced with what it was as `wanted.version`;
         nothing changes where it is that already.
@@ -197,11 +197,11 @@ class Versions:
 
     def cancel(
         self,
-        caller: Caller,
+        caller: Principal,
         user_id: int,
         certificate_id: int,
         expected: Tags | None,
-        once: Once = ANY_NUMBER,
+        once: IdempotentRequest = NO_KEY,
     ) -> None:
         """Cancels the scheduled cutover; a version that waits is deleted. Raises NotFound (also if
         none is scheduled), PreconditionFailed."""
@@ -229,10 +229,10 @@ class Versions:
     def _take_over(
         self,
         session: Transaction,
-        keys: UserKeys,
+        keys: DataKeyStatements,
         certificate: Certificate,
         content: dict[str, Any],
-        examined: Examined,
+        examined: ValidationResult,
         activate_at: datetime | None,
         granted: Evidence | None,
         *,
@@ -281,10 +281,10 @@ class Versions:
     def _schedule(
         self,
         session: Transaction,
-        keys: UserKeys,
+        keys: DataKeyStatements,
         certificate: Certificate,
         content: dict[str, Any],
-        examined: Examined,
+        examined: ValidationResult,
         start: datetime,
         granted: Evidence | None,
     ) -> None:
@@ -315,7 +315,7 @@ class Versions:
     def _is_already(
         self,
         session: Transaction,
-        keys: UserKeys,
+        keys: DataKeyStatements,
         row: Certificate | CertificateVersion,
         content: dict[str, Any],
         key: Secret,
@@ -335,7 +335,7 @@ class Versions:
     def _record(
         self,
         session: Transaction,
-        caller: Caller,
+        caller: Principal,
         action: str,
         certificate: Certificate,
         before: tuple[int, str | None],
@@ -347,7 +347,7 @@ class Versions:
         user_id = certificate.user_id
         version, pending = before
         detail: dict[str, Any] = {"grant_hostnames": True} if grants else {}
-        told: list[Call] = []
+        told: list[BoundStatement] = []
         state = state_of(certificate)
         if certificate.version != version:
             told = self._events.calls(_TOLD_OF[action], user_id, state)
@@ -369,7 +369,7 @@ class Versions:
     def _put(
         self,
         session: Transaction,
-        keys: UserKeys,
+        keys: DataKeyStatements,
         certificate: Certificate,
         content: dict[str, Any],
         key: Secret,

@@ -32,7 +32,7 @@ server=$folder/server/bin/customer-certificates
 # The commands must find everything in the wheel, nothing in this folder.
 cd "$folder"
 "$client" --version
-for command in serve migrate work "token list"; do
+for command in serve migrate worker "token list"; do
     # shellcheck disable=SC2086
     if "$client" $command >out.txt 2>&1; then fail "$command works without the extra"; fi
     grep -q "customer-certificates\[server\]" out.txt || fail "$command: $(<out.txt)"

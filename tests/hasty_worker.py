@@ -1,4 +1,4 @@
-"""`customer-certificates work` whose attempts follow one another at once; for the tests."""
+"""`customer-certificates worker` whose attempts follow one another at once; for the tests."""
 
 from datetime import timedelta
 

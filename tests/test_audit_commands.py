@@ -151,7 +151,7 @@ def test_the_service_exports_when_it_starts_and_when_it_stops(
 
 @pytest.mark.usefixtures("engine")
 def test_clean_says_what_it_removed(settings: dict[str, str]) -> None:
-    ended = run("clean", settings)
+    ended = run("purge", settings)
 
     assert (ended.returncode, ended.stdout) == (
         0,

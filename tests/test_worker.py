@@ -45,7 +45,7 @@ CERTIFICATES = 50
 
 
 class Worker:
-    """A worker process: `work`, or the function that does the same."""
+    """A worker process: `worker`, or the function that does the same."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Worker:
         **settings: str,
     ) -> None:
         variables = environment({**backend.settings, **settings})
-        self.popen = Forked([COMMAND, "work"], variables, log, log, program=program)
+        self.popen = Forked([COMMAND, "worker"], variables, log, log, program=program)
         # multiprocessing waits at exit for what it started.
         atexit.register(self.popen.kill)
         self.log = log
@@ -234,7 +234,7 @@ def _work_for_nobody() -> None:
 def test_a_worker_ends_whose_parent_ended_before_it_asked(
     backend: Backend, engine: sa.Engine
 ) -> None:
-    ended = run_forked([COMMAND, "work"], backend.settings, program=_work_for_nobody)
+    ended = run_forked([COMMAND, "worker"], backend.settings, program=_work_for_nobody)
 
     assert (ended.returncode, ended.stderr) == (0, "")
 

@@ -13,7 +13,7 @@ from ..server.hardening import forbid_dumps
 from ..terminal import say, show, show_json
 from .certificates import import_certificates, inspect_files, list_expiring
 from .keys import app as key_commands
-from .maintenance import audit, clean
+from .maintenance import audit, purge
 from .options import AsJson
 from .target import tell_target
 from .terminators import probe, sync
@@ -89,7 +89,7 @@ def serve() -> None:
 
 
 @app.command()
-def work() -> None:
+def worker() -> None:
     """Run a background worker: deliver webhooks, send expiry notices, purge old records.
 
     `serve` starts one background worker itself. You can run more of them, on any number of hosts.
@@ -149,7 +149,7 @@ def openapi() -> None:
     show(yaml.safe_dump(description(), sort_keys=False, allow_unicode=True, width=100), end="")
 
 
-app.command()(clean)
+app.command()(purge)
 app.add_typer(audit, name="audit")
 app.add_typer(key_commands, name="keys", no_args_is_help=True)
 app.command("import", no_args_is_help=True)(import_certificates)

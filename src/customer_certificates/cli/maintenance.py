@@ -106,7 +106,7 @@ def export(
         show(str(export_heads(config, out)))
 
 
-def clean() -> None:
+def purge() -> None:
     """Purge old idempotency records and rate counts, and correct the quota counters."""
     from ..maintenance.records import clean as run
 

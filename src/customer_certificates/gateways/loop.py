@@ -1,7 +1,7 @@
 """The bridge to the event loop: code that knows nothing of it waits here, and does not block it.
 
 A worker serves each request in a greenlet of its event loop. There, each function suspends the
-greenlet, and the loop serves other requests. Everywhere else (commands, the process `work`,
+greenlet, and the loop serves other requests. Everywhere else (commands, the process `worker`,
 threads, tests without a server) each function blocks its thread.
 """
 

@@ -21,7 +21,7 @@ from .quotas.limits import require
 T = TypeVar("T")
 
 KEPT_FOR = timedelta(hours=24)
-# Each request with a key removes so many that are older; `clean` removes all of them.
+# Each request with a key removes so many that are older; `purge` removes all of them.
 _REMOVED_AT_ONCE = 4
 
 

@@ -11,7 +11,7 @@ from ...errors import Refusal, TooManyRequests, Unavailable
 from .. import loop
 
 # For whom the work is done: a user, or the network of a client that nobody knows. None: no request
-# (commands, the process `work`), and no limit of one tenant.
+# (commands, the process `worker`), and no limit of one tenant.
 TENANT: ContextVar[str | None] = ContextVar("tenant", default=None)
 
 _MOST_WAITING = 64

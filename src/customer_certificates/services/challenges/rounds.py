@@ -31,7 +31,7 @@ _MOST_READ = 100
 LEASE = timedelta(minutes=3)
 # The proof of a claim is missing for so many checks in a row before its user hears of it.
 _MISSED = 3
-_WORKER = Principal("command", "work", "")
+_WORKER = Principal("command", "worker", "")
 
 _TIME = DateTime(timezone=True)
 _log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from .findings import (
 from .notices import NoticeKind
 
 _MOST_IN_A_RUN = 500
-_WORKER = Principal("command", "work", "")
+_WORKER = Principal("command", "worker", "")
 _CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_MISSING}
 # After these, earlier findings about the hostname no longer hold.
 _GOOD_NEWS = ("contest_closed", "verified")

@@ -14,7 +14,7 @@ from ..events.log import Events
 from ..principal import Principal
 from .queue import Endpoint
 
-_WORKER = Principal("command", "work", "")
+_WORKER = Principal("command", "worker", "")
 
 
 class Disabling:

@@ -25,7 +25,7 @@ from .store import VersionStore
 
 _MOST_IN_A_RUN = 500
 _LONGEST_RUN = timedelta(seconds=10)
-_WORKER = Principal("command", "work", "")
+_WORKER = Principal("command", "worker", "")
 _ACTION = "certificate.cut_over"
 
 _log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import psycopg
 from redis import Redis, RedisError
 from sqlalchemy import make_url
 
-from customer_certificates import app
+from customer_certificates import composition
 from customer_certificates.cli import main
 from customer_certificates.config import Config
 from customer_certificates.gateways.cache.page_cache import Page
@@ -309,7 +309,7 @@ def serve() -> None:
     else:
         raise SystemExit(f"There is no cache {name!r}. There are: {', '.join(MUTANTS)}")
     # The workers are forked from this process.
-    with patch.multiple(app, **changed) if changed else patch.dict({}):
+    with patch.multiple(composition, **changed) if changed else patch.dict({}):
         sys.argv = ["customer-certificates", "serve"]
         main()
 

@@ -39,6 +39,8 @@ from .shared_servers import SharedServers
 from .slowest import Slowest
 from .tables import remove_latches
 
+pytest_plugins = ["tests.applications"]
+
 # A collection looks at all that SQLAlchemy and Hypothesis keep, which is much.
 _GC_THRESHOLDS = (20_000, 20, 20)
 

@@ -17,7 +17,7 @@ from customer_certificates.gateways.database import migration_engine, shown_url
 from customer_certificates.gateways.database.modes import ModeError, require_auth_mode
 from customer_certificates.models import ServiceLatch, ServiceSecret
 
-from .client.trees import write
+from .client.importing.trees import write
 from .conftest import Backend
 from .credentials import bearer, make_token
 from .factories import a_pair, a_user

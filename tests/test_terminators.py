@@ -22,7 +22,7 @@ from customer_certificates.services.certificates.versions.cutovers import Cutove
 from customer_certificates.services.events.log import Events
 
 from .agents import EDGES, start_edge
-from .client.unloadable import KINDS, unloadable
+from .client.importing.unloadable import KINDS, unloadable
 from .conftest import Backend
 from .factories import a_user
 from .ownership import hostnames_on

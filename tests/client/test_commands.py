@@ -15,8 +15,8 @@ from customer_certificates.cli import app as commands
 from customer_certificates.cli.certificates import import_certificates, inspect_files, list_expiring
 from customer_certificates.cli.terminators import probe, sync
 
+from .importing.trees import issued, write
 from .stub import a_stub
-from .trees import issued, write
 
 WWW = issued("www.example.com")
 app = typer.Typer()

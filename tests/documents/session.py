@@ -111,7 +111,9 @@ def _script(path: Path, text: str) -> None:
 
 
 def _environment(folder: Path, ports: Mapping[str, str]) -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("CC_")}
+    # `make` sets the others: the `make` of a session would act as a part of it.
+    foreign = re.compile("CC_|MAKE|MFLAGS")
+    own = {name: value for name, value in os.environ.items() if not foreign.match(name)}
     own.pop("env", None)
     home, temporary = folder.with_name("home"), folder.with_name("temporary")
     for private in (home, temporary):

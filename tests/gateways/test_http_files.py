@@ -15,7 +15,7 @@ from customer_certificates.gateways.outbound_http import (
 )
 
 from ..factories import a_pair
-from .receiver import Received, Receiver
+from .outbound_http.receiver import Received, Receiver
 
 ROOTS = a_pair("nobody.example").body.encode()
 LOOPBACK = ipaddress.ip_address("127.0.0.1")

@@ -9,10 +9,10 @@ from falcon.testing import TestClient
 
 from ..conftest import StoredKeys
 from ..factories import a_pair, an_upload, listed
+from ..middleware.test_access_log import lines
 from ..service import Service
 from ..tables import dump
 from . import refusal
-from .test_request_log import lines
 
 pytestmark = pytest.mark.one_backend
 

@@ -1,4 +1,4 @@
-"""Challenges over HTTP; which record proves what is tests/services/test_challenges.py's."""
+"""Challenges over HTTP. tests/services/challenges/test_challenges.py tests the checks."""
 
 from collections.abc import Iterator
 from typing import Any

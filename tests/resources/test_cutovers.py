@@ -16,16 +16,16 @@ from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.versions.cutovers import Cutovers
 from customer_certificates.services.events.log import Events
 
+from ..applications import Apps, Clock
 from ..conftest import StoredKeys
 from ..credentials import bearer, make_token
 from ..factories import listed
 from ..ownership import hostnames_on
 from ..tables import dump
 from . import base64_of, codes, key_der, refusal, self_signed, store
-from .conftest import Apps, Clock
 from .feed_reader import Reader
 from .test_feed import id_of
-from .test_resolve import public, resolved
+from .test_resolver import public, resolved
 from .test_serving import item, report
 
 pytestmark = pytest.mark.one_backend

@@ -12,14 +12,14 @@ from customer_certificates.gateways.database.changes import Changes
 from customer_certificates.models import PrivateKey, User
 from customer_certificates.services.terminators import feed
 
+from ..applications import Clock
 from ..conftest import Backend
 from ..credentials import bearer, make_token
 from ..pki import authority
 from ..pki.authority import a_leaf
 from . import an_upload_of, base64_of, der_of, key_der, pem, refusal, self_signed, store
-from .conftest import Clock
 from .feed_reader import FEED, Reader
-from .test_resolve import DAY, WWW, add, public
+from .test_resolver import DAY, WWW, add, public
 from .test_terminators import LONG, reads
 
 
@@ -217,7 +217,7 @@ def test_who_read_which_keys_is_recorded_for_each_user(
     Reader(reporting, engine).read()
 
     assert [
-        (chain, path, detail["door"], detail["keys"]) for chain, path, detail in reads(engine)
+        (chain, path, detail["channel"], detail["keys"]) for chain, path, detail in reads(engine)
     ] == [
         (owner, f"/users/{owner}/certificates", "feed", [[one, 1] for one in mine]),
         (stranger, f"/users/{stranger}/certificates/{theirs}", "feed", [[theirs, 1]]),

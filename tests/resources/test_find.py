@@ -9,9 +9,9 @@ import pytest
 from cryptography import x509
 from falcon.testing import TestClient
 
+from ..applications import Clock
 from ..pki.authority import a_leaf, an_authority, issue
 from . import an_upload_of, refusal, self_signed, store
-from .conftest import Clock
 
 DAY = timedelta(days=1)
 WWW = "www.example.com"

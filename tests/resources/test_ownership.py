@@ -28,12 +28,12 @@ from customer_certificates.services.hostnames.notice_delivery import HostnameNot
 from customer_certificates.services.quotas.limits import DEFAULTS
 from customer_certificates.services.revisions import Revisions
 
+from ..applications import Clock
 from ..credentials import bearer, make_token
 from ..ownership import hostnames_on
 from ..pki.authority import NOW, a_leaf, rsa_key
 from ..tables import add_users, dump
 from . import an_upload_of, base64_of, codes, der_of, key_der, pem, refusal, self_signed, store
-from .conftest import Clock
 from .test_hostnames import WWW, activate, at_once, claims
 
 pytestmark = pytest.mark.one_backend

@@ -10,11 +10,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from falcon.testing import TestClient
 
+from ..applications import Clock
 from ..corpus.case import CASES, read
 from ..pki.authority import a_leaf, an_authority
 from . import an_upload_of, base64_of, codes, der_of, pem, refusal, self_signed, store
-from .conftest import Clock
-from .test_resolve import DAY, WWW, public, resolved, winners
+from .test_resolver import DAY, WWW, public, resolved, winners
 from .test_terminators import CADDY, TRAEFIK
 
 pytestmark = pytest.mark.one_backend

@@ -9,13 +9,13 @@ from falcon.testing import Result, TestClient
 
 from customer_certificates.models import AuditEntry, Event
 
+from ..applications import Clock
 from ..credentials import bearer, make_token
 from ..pki import authority
 from . import refusal, self_signed, store
-from .conftest import Clock
 from .feed_reader import Reader
 from .test_feed import id_of
-from .test_resolve import DAY, WWW
+from .test_resolver import DAY, WWW
 from .test_terminators import LONG
 
 pytestmark = pytest.mark.one_backend

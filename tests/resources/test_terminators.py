@@ -15,13 +15,13 @@ from customer_certificates.app import Application, create_app
 from customer_certificates.models import AuditEntry, PrivateKey
 from customer_certificates.services.certificates.candidates import Candidates, Servable
 
+from ..applications import Clock
 from ..conftest import Backend
 from ..credentials import bearer, make_token
 from ..pki import authority
 from ..pki.authority import a_leaf
 from . import an_upload_of, base64_of, der_of, key_der, pem, refusal, self_signed, store
-from .conftest import Clock
-from .test_resolve import DAY, WWW, add, public, rsa
+from .test_resolver import DAY, WWW, add, public, rsa
 
 pytestmark = pytest.mark.one_backend
 
@@ -262,7 +262,7 @@ def test_that_a_key_was_read_is_recorded_once_an_hour(
         return (
             owner,
             path,
-            {"door": "caddy", "keys": keys, "until": f"{until:%Y-%m-%dT%H:%M:%S.000000Z}"},
+            {"channel": "caddy", "keys": keys, "until": f"{until:%Y-%m-%dT%H:%M:%S.000000Z}"},
         )
 
     for _ in range(3):

@@ -10,12 +10,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from falcon.testing import TestClient
 
+from ..applications import Clock
 from ..credentials import bearer, make_token
 from ..pki.authority import a_leaf, ec_key, issue
 from ..traefik_choice import is_placeholder, may_serve
 from . import an_upload_of, base64_of, der_of, pem, refusal, self_signed, store
-from .conftest import Clock
-from .test_resolve import DAY, WWW, add, public
+from .test_resolver import DAY, WWW, add, public
 from .test_terminators import LONG, TRAEFIK
 
 pytestmark = pytest.mark.one_backend

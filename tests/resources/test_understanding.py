@@ -22,13 +22,13 @@ from falcon.testing import TestClient
 from customer_certificates.models import stored_size
 
 from .. import hostile
+from ..applications import Clock
 from ..conftest import StoredKeys
 from ..factories import listed
 from ..pki import authority
 from ..pki.authority import a_leaf, an_authority
 from ..tables import add_certificates, dump
 from . import an_upload_of, base64_of, codes, key_der, pem, refusal, self_signed, store
-from .conftest import Clock
 
 pytestmark = pytest.mark.one_backend
 

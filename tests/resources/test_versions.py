@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from falcon.testing import Result, TestClient
 
+from ..applications import Clock
 from ..conftest import StoredKeys
 from ..corpus.case import CASES
 from ..corpus.case import read as read_case
@@ -16,7 +17,6 @@ from ..factories import listed
 from ..pki import authority
 from ..tables import dump
 from . import an_upload_of, base64_of, codes, key_der, pem, refusal, self_signed, store
-from .conftest import Clock
 
 pytestmark = pytest.mark.one_backend
 

@@ -1,4 +1,4 @@
-"""Webhooks and events over HTTP; what is sent is tests/services/test_dispatcher.py's."""
+"""Webhooks and events over HTTP; what is sent is tests/services/webhooks/test_dispatcher.py's."""
 
 import re
 from collections.abc import Callable

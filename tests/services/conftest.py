@@ -60,8 +60,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
         note(*(sql for _name, sql, _parameters in first if "set_config" not in sql))
         return in_two_trips(self, first, told_then)
 
-    monkeypatch.setattr(postgresql.DriverConnection, "run_together", told_together)
-    monkeypatch.setattr(postgresql.DriverConnection, "run_in_two_trips", told_in_two_trips)
+    monkeypatch.setattr(postgresql.DriverConnection, "run_pipeline", told_together)
+    monkeypatch.setattr(postgresql.DriverConnection, "run_two_step_transaction", told_in_two_trips)
 
     @contextmanager
     def listening() -> Iterator[None]:

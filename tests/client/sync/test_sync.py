@@ -1,0 +1,608 @@
+"""A folder that is what the feed says, whatever happens on the way."""
+
+import json
+import os
+import resource
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from customer_certificates.cli.terminators import default_name
+from customer_certificates.client.sync import command as syncing
+from customer_certificates.client.sync.command import SyncOptions
+
+from ...agents import RunningAgent, typed
+from ...pki.authority import NOW, a_leaf, ec_key, issue, rsa_key
+from .feed_stub import Entry, FeedStub, a_feed, entry
+
+WWW = "www.example.com"
+LATER = timedelta(minutes=2)
+_NOBODY = 65534
+# What runs as a process goes by the real clock.
+FOR_LONG = timedelta(days=9999)
+
+
+def a(number: int, *names: str, **changes: Any) -> Entry:
+    """A certificate with an ECDSA key; each time another one."""
+    ends = changes.pop("end", timedelta(days=80))
+    starts = changes.pop("start", timedelta(days=-10))
+    leaf = a_leaf(names[0], names[0], hostnames=names, start=starts, end=ends)
+    return entry(number, leaf, ec_key(names[0]), **changes)
+
+
+@pytest.fixture
+def feed() -> Iterator[FeedStub]:
+    with a_feed() as feed:
+        yield feed
+
+
+class Keeper:
+    """An agent that is run by hand, at a time that is given."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.format = "pem"
+        self.check: str | None = None
+        self.reload: str | None = None
+
+    def sync(self, now: datetime = NOW, **changes: Any) -> int:
+        wish = SyncOptions(
+            format=self.format,
+            out=self.folder,
+            server=self.url,
+            name="edge-1",
+            check=self.check,
+            reload=self.reload,
+            runtime=None,
+            group=None,
+            metrics=None,
+        )
+        return syncing.run(wish._replace(**changes), lambda: None, lambda: now, once=True)
+
+    @property
+    def index(self) -> dict[str, dict[str, int]]:
+        """The certificates that are served, by hostname and key type."""
+        index = json.loads((self.folder / "index.json").read_bytes())
+        return {
+            name: {kind: int(Path(path).stem) for kind, path in files.items()}
+            for name, files in index.items()
+        }
+
+    def files(self) -> dict[int, bytes]:
+        """What is there of certificates, by id."""
+        found = (self.folder / "certificates").rglob("*.pem")
+        return {int(path.stem): path.read_bytes() for path in found}
+
+
+@pytest.fixture
+def keeper(tmp_path: Path, feed: FeedStub) -> Keeper:
+    return Keeper(tmp_path / "certificates", feed.url)
+
+
+def content(one: Entry) -> bytes:
+    return f"{one['chain_pem']}{one['private_key_pem']}".encode()
+
+
+def test_a_certificate_is_one_file_for_its_owner_alone(keeper: Keeper, feed: FeedStub) -> None:
+    www = a(7, WWW)
+    feed.put(www)
+
+    assert keeper.sync() == 0
+    assert keeper.files() == {7: content(www)}
+    assert keeper.index == {WWW: {"ecdsa": 7}}
+    for path in [keeper.folder, *keeper.folder.rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_what_is_there_is_not_read_again(keeper: Keeper, feed: FeedStub) -> None:
+    feed.put(*(a(number, f"{number}.example.com") for number in range(1, 4)))
+    keeper.sync()
+    before = {path: path.stat().st_ino for path in keeper.folder.rglob("*.pem")}
+    renewed = a(2, "2.example.com", version=2)
+    feed.put(renewed)
+    feed.asked.clear()
+
+    assert keeper.sync() == 0
+    assert "" not in feed.asked
+    changed = [path for path, number in before.items() if path.stat().st_ino != number]
+    assert [path.read_bytes() for path in changed] == [content(renewed)]
+
+
+def test_what_is_no_longer_active_goes_after_a_moment(keeper: Keeper, feed: FeedStub) -> None:
+    """Whoever has just looked it up may be about to open it."""
+    feed.put(a(1, WWW), a(2, "shop.example.com"))
+    keeper.sync()
+    feed.remove(1)
+
+    keeper.sync()
+    assert keeper.index == {"shop.example.com": {"ecdsa": 2}}
+    assert keeper.files().keys() == {1, 2}
+    keeper.sync(NOW + LATER)
+    assert keeper.files().keys() == {2}
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_a_snapshot_replaces_everything(
+    keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    monkeypatch.setattr("customer_certificates.client.sync.feed._AT_ONCE", 6 // pages)
+    feed.put(*(a(number, f"{number}.example.com") for number in range(1, 7)))
+    keeper.sync()
+    feed.remove(1, 6)
+    feed.forget()
+    feed.asked.clear()
+
+    assert keeper.sync() == 0
+    assert sorted(keeper.index) == [f"{number}.example.com" for number in range(2, 6)]
+    assert keeper.sync(NOW + LATER) == 0
+    assert sorted(keeper.files()) == [2, 3, 4, 5]
+
+
+def test_a_snapshot_that_was_interrupted_goes_on(
+    keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("customer_certificates.client.sync.feed._AT_ONCE", 2)
+    feed.put(*(a(number, f"{number}.example.com") for number in range(1, 7)))
+    answer = feed.feed
+
+    def once(since: str, wait: float, limit: int) -> bytes:
+        feed.status = 503
+        return answer(since, wait, limit)
+
+    monkeypatch.setattr(feed, "feed", once)
+    assert keeper.sync() == 1
+    assert len(keeper.files()) == 2
+    feed.status = 0
+    monkeypatch.setattr(feed, "feed", answer)
+
+    assert keeper.sync() == 0
+    assert feed.asked.count("") == 1
+    assert len(keeper.index) == 6
+
+
+def test_time_alone_changes_what_is_served(keeper: Keeper, feed: FeedStub) -> None:
+    feed.put(
+        a(1, WWW, trust="public", end=timedelta(days=1)),
+        a(2, WWW, trust="private", end=timedelta(days=9)),
+        a(3, WWW, trust="public", start=timedelta(days=5)),
+    )
+    keeper.sync()
+    days = [NOW, NOW + timedelta(days=2), NOW + timedelta(days=6), NOW + timedelta(days=99)]
+
+    served = []
+    for day in days:
+        assert keeper.sync(day) == 0
+        served.append(keeper.index)
+    assert served == [{WWW: {"ecdsa": 1}}, {WWW: {"ecdsa": 2}}, {WWW: {"ecdsa": 3}}, {}]
+    # A clock that was wrong, and was put right.
+    keeper.sync()
+    assert keeper.index == served[0]
+
+
+def test_a_wildcard_stands_in_where_a_name_has_no_such_key(keeper: Keeper, feed: FeedStub) -> None:
+    names = ["*.example.com"]
+    leaf = issue("all", "all", key=rsa_key(), signer=rsa_key(), hostnames=names)
+    feed.put(a(1, WWW), entry(2, leaf, rsa_key()))
+
+    keeper.sync()
+    assert keeper.index == {"*.example.com": {"rsa": 2}, WWW: {"ecdsa": 1, "rsa": 2}}
+    feed.remove(2)
+    keeper.sync()
+    assert keeper.index == {WWW: {"ecdsa": 1}}
+
+
+def test_it_says_what_is_served(keeper: Keeper, feed: FeedStub) -> None:
+    www = a(1, WWW, trust="public")
+    feed.put(www, a(2, WWW))
+    keeper.sync()
+    feed.remove(1)
+    keeper.sync()
+    keeper.sync()
+
+    first, second, third = feed.reports
+    assert (first["terminator"], first["format"]) == ("edge-1", "pem")
+    assert first["served"] == [
+        {"certificate_id": 1, "version": 1, "fingerprint_sha256": www["fingerprint_sha256"]}
+    ]
+    assert [one["certificate_id"] for one in second["served"]] == [2]
+    assert second["dropped"] == [1]
+    # Another process says that it is there, and nothing twice.
+    assert (third["served"], third["dropped"]) == ([], [])
+
+
+def test_what_was_served_stays_while_the_service_is_away(
+    keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    feed.put(a(1, WWW, end=timedelta(days=1)))
+    keeper.sync()
+    feed.status = 503
+
+    assert keeper.sync() == 1
+    assert "Following the feed failed: 503 Service Unavailable" in capfd.readouterr().err
+    assert keeper.index == {WWW: {"ecdsa": 1}}
+    # It knows by itself what has expired.
+    assert keeper.sync(NOW + timedelta(days=2)) == 1
+    assert keeper.index == {}
+
+
+@pytest.mark.parametrize("kind", ["pem", "nginx", "haproxy"])
+def test_names_lead_out_of_no_folder(
+    keeper: Keeper, feed: FeedStub, tmp_path: Path, kind: str
+) -> None:
+    """Not even those of a service that lies."""
+    names = ["../../../lies", "a b", "x;}", "*", "/etc/lies", "www.example.com\nlies", ""]
+    feed.put(a(1, WWW, hostnames=[*names, WWW]))
+
+    assert keeper.sync(format=kind) == 0
+    assert [path for path in tmp_path.rglob("*") if "lies" in str(path)] == []
+    assert b"lies" not in b"".join(
+        path.read_bytes() for path in keeper.folder.rglob("*") if path.is_file()
+    )
+
+
+def test_a_page_that_is_none_changes_nothing(
+    keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed.put(a(1, WWW))
+    keeper.sync()
+    feed.put(a(2, WWW, fingerprint_sha256="../../lies"))
+
+    assert keeper.sync() == 1
+    assert keeper.index == {WWW: {"ecdsa": 1}}
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_files_that_went_missing_are_fetched_again(
+    keeper: Keeper, feed: FeedStub, is_listed: bool
+) -> None:
+    feed.put(a(1, WWW), a(2, "shop.example.com"))
+    keeper.sync()
+    for path in keeper.folder.rglob("1.pem" if is_listed else "index.json"):
+        path.unlink()
+
+    assert keeper.sync() == 0
+    assert keeper.files().keys() == {1, 2}
+    assert keeper.index == {WWW: {"ecdsa": 1}, "shop.example.com": {"ecdsa": 2}}
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """No file may become larger than 256 KiB: for a writer, the same as a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def not_to_be_written(folder: Path) -> Iterator[None]:
+    """Takes from the owner the right to write to `folder`, and the rights of root from root."""
+    paths = [folder, *folder.rglob("*")]
+    folders = [path for path in paths if path.is_dir()]
+    is_root = os.geteuid() == 0
+    for path in folders:
+        path.chmod(0o555)
+    if is_root:
+        for path in paths:
+            os.chown(path, _NOBODY, -1, follow_symlinks=False)
+        os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        for path in folders:
+            path.chmod(0o700)
+
+
+def test_a_full_disk_leaves_everything_as_it_was(
+    keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    www = a(1, WWW)
+    feed.put(www)
+    keeper.sync()
+    large = a(1, WWW, version=2)
+    large["chain_pem"] *= 1000
+    feed.put(large)
+
+    with small_files():
+        assert keeper.sync() == 1
+        assert f"{keeper.folder}: File too large.\n" in capfd.readouterr().err
+    assert keeper.files() == {1: content(www)}
+    assert list((keeper.folder / ".staging").iterdir()) == []
+    assert keeper.sync() == 0
+    assert keeper.files() == {1: content(large)}
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    keeper: Keeper, folder: Path, feed: FeedStub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keeper.folder = folder / "not-to-be-written"
+    www = a(1, WWW)
+    feed.put(www)
+    keeper.sync()
+    with not_to_be_written(keeper.folder):
+        assert keeper.sync() == 2
+
+    assert f"{keeper.folder} cannot be written to: Permission denied" in capfd.readouterr().err
+    assert keeper.files() == {1: content(www)}
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Callable[[str], str]:
+    """A command that does nothing but leave a mark."""
+    return lambda name: f"touch {tmp_path / name}"
+
+
+def test_a_reload_comes_after_a_check(
+    keeper: Keeper, feed: FeedStub, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And what was listed before is listed again where it does not check out."""
+    feed.put(a(1, WWW))
+    keeper.sync()
+    listing = (keeper.folder / "index.json").read_bytes()
+    feed.put(a(2, "shop.example.com"))
+    keeper.reload = f"touch {tmp_path / 'reloaded'}"
+    keeper.check = f"{sys.executable} -c 'import sys; sys.exit(\"no such cipher\")'"
+
+    assert keeper.sync() == 1
+    assert "ended with 1: no such cipher" in capfd.readouterr().err
+    assert not (tmp_path / "reloaded").exists()
+    assert (keeper.folder / "index.json").read_bytes() == listing
+    # Nothing is said to be served that is not.
+    assert feed.reports[-1]["served"] == []
+    assert "no such cipher" in feed.reports[-1]["errors"][0]
+
+    keeper.check = "true"
+    assert keeper.sync() == 0
+    assert (tmp_path / "reloaded").exists()
+    assert keeper.index.keys() == {WWW, "shop.example.com"}
+    assert [one["certificate_id"] for one in feed.reports[-1]["served"]] == [2]
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("false", "`false` ended with 1"),
+        ("/no/such/program", "`/no/such/program` cannot be run: [Errno 2]"),
+        ("'unclosed", "`'unclosed` cannot be run: No closing quotation"),
+    ],
+)
+def test_a_reload_that_fails_is_tried_again(
+    keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str], command: str, reason: str
+) -> None:
+    feed.put(a(1, WWW))
+    keeper.reload = command
+
+    assert keeper.sync() == 1
+    assert reason in capfd.readouterr().err
+    assert keeper.index == {WWW: {"ecdsa": 1}}
+    keeper.reload = "true"
+    assert keeper.sync() == 0
+
+
+@pytest.mark.parametrize("kind", ["nginx", "pem"])
+def test_nginx_is_not_reloaded_for_a_renewal(
+    keeper: Keeper, feed: FeedStub, tmp_path: Path, kind: str
+) -> None:
+    keeper.format = kind
+    keeper.reload = f"touch {tmp_path / 'reloaded'}"
+    feed.put(a(1, WWW))
+    keeper.sync()
+    (tmp_path / "reloaded").unlink()
+    feed.put(a(1, WWW, version=2))
+
+    assert keeper.sync() == 0
+    assert (tmp_path / "reloaded").exists() == (kind != "nginx")
+
+
+def test_a_folder_is_for_one_agent_and_one_format(
+    keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    agent = RunningAgent(keeper.folder, feed.url, "--format", "pem")
+    try:
+        agent.wait_for(lambda status: status.is_current)
+        assert keeper.sync() == 2
+    finally:
+        assert agent.stop() == 0
+    said = capfd.readouterr().err
+    assert f"Another agent (process {agent.process.pid}) keeps {keeper.folder}." in said
+
+    assert keeper.sync(format="nginx") == 2
+    assert "holds files for pem. Choose another folder for nginx." in capfd.readouterr().err
+
+
+def test_another_service_is_read_from_its_beginning(keeper: Keeper, feed: FeedStub) -> None:
+    feed.put(a(1, WWW))
+    keeper.sync()
+    with a_feed() as other:
+        other.put(a(9, "shop.example.com"))
+        keeper.url = other.url
+
+        assert keeper.sync() == 0
+    assert keeper.index == {"shop.example.com": {"ecdsa": 9}}
+
+
+def test_keys_are_nowhere_but_in_their_files(
+    keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    www = a(1, WWW)
+    feed.put(www)
+    for kind in ("pem", "nginx", "haproxy"):
+        keeper.sync(format=kind, out=keeper.folder / kind)
+    said = capfd.readouterr()
+
+    secret = www["private_key_pem"].splitlines()[1]
+    holders = [
+        path.name
+        for path in keeper.folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and secret.encode() in path.read_bytes()
+    ]
+    assert len(holders) == 3
+    assert all(name.startswith("1") and name.endswith(".pem") for name in holders)
+    assert secret not in said.out + said.err + json.dumps(feed.reports)
+
+
+def test_an_agent_follows_until_it_is_told_to_end(tmp_path: Path, feed: FeedStub) -> None:
+    """Its token is exchanged, and its service restarted, meanwhile."""
+    token, metrics = tmp_path / "token", tmp_path / "sync.prom"
+    token.write_text("old\n")
+    feed.token = "old"
+    feed.put(a(1, WWW, end=FOR_LONG))
+    options = ["--format", "pem", "--token-file", str(token), "--metrics", str(metrics)]
+    folder = tmp_path / "certificates"
+    agent = RunningAgent(folder, feed.url, *options, "--name", "edge-1")
+    try:
+        agent.wait_for(lambda status: status.served == 1 and status.is_current)
+        feed.token = "new"
+        feed.put(a(2, "shop.example.com", end=FOR_LONG))
+        # Its reports are refused as well, perhaps first.
+        agent.wait_for(lambda _: "Following the feed failed" in agent.log.read_text())
+        token.write_text("new\n")
+        found = agent.wait_for(lambda status: status.served == 2 and status.is_current)
+        assert (found.terminator, found.certificates, found.hostnames) == ("edge-1", 2, 2)
+        assert "customer_certificates_sync_served 2.0" in metrics.read_text()
+    finally:
+        assert agent.stop() == 0
+    said = agent.log.read_text()
+    assert "Following the feed failed: Not like this." in said
+    assert "Following the feed works again." in said
+
+
+def test_how_it_is_doing_can_be_asked(
+    tmp_path: Path, feed: FeedStub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    feed.put(a(1, WWW, end=FOR_LONG))
+    folder = tmp_path / "certificates"
+    nobody = typed("--out", folder, "--status")
+    agent = RunningAgent(folder, feed.url, "--format", "pem")
+    try:
+        agent.wait_for(lambda status: status.is_current)
+        well = typed("--out", folder, "--status")
+        as_json = typed("--out", folder, "--status", "--json")
+    finally:
+        agent.stop()
+    ended = typed("--out", folder, "--status")
+
+    assert [code for code, _, _ in (nobody, well, ended)] == [1, 0, 1]
+    assert "No agent has written a status to" in nobody[2]
+    assert "1 of 1 certificates, 1 names" in well[1]
+    status = json.loads(as_json[1])
+    assert (as_json[0], status["served"], status["is_running"]) == (0, 1, True)
+    assert "by an agent that is not running" in ended[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--format", "pem", "--server", "localhost"], "'localhost' is not a URL"),
+        ([], "The option is missing"),
+        (["--format", "nginx", "--runtime", "/run/x"], "Only HAProxy"),
+        (["--format", "pem", "--group", "no-such-group"], "no group no-such-group"),
+    ],
+)
+def test_what_is_mistyped_is_said(tmp_path: Path, options: list[str], reason: str) -> None:
+    code, _, said = typed("--out", tmp_path / "certificates", "--once", *options)
+
+    assert code == 2
+    assert reason in said
+
+
+def test_each_agent_of_a_host_has_a_name(keeper: Keeper, feed: FeedStub) -> None:
+    """By default, and the same id for as long as its folder is there."""
+    for out in (keeper.folder, keeper.folder.with_name("others")):
+        for _ in range(2):
+            typed("--out", out, "--format", "pem", "--server", feed.url, "--once")
+
+    words = str(keeper.folder.parent).strip("/").replace("/", "-")
+    host = f"{socket.gethostname()}/pem/{words}"
+    names = [one["terminator"] for one in feed.reports]
+    assert names == [f"{host}-certificates"] * 2 + [f"{host}-others"] * 2
+    ids = [one["instance"] for one in feed.reports]
+    assert ids[0] == ids[1] != ids[2] == ids[3]
+    long = default_name("edge-1", "pem", Path("/" + "long/" * 100))
+    assert len(long) == 200
+    assert long != default_name("edge-1", "pem", Path("/" + "long/" * 101))
+
+
+def test_a_name_that_another_agent_uses_is_said(
+    keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What it keeps is served all the same."""
+    feed.put(a(1, WWW))
+    feed.report_status = 409
+
+    assert keeper.sync() == 1
+    assert "Reporting failed: Not like this." in capfd.readouterr().err
+    assert keeper.index == {WWW: {"ecdsa": 1}}
+
+
+def test_other_users_names_are_kept_out_of_wildcards(keeper: Keeper, feed: FeedStub) -> None:
+    """By the owner's certificate, by one that has expired, and by one that cannot be served."""
+    feed.put(
+        a(1, "*.example.com", user_id=1),
+        a(2, WWW, user_id=2, end=timedelta(days=1)),
+        {
+            "certificate_id": 3,
+            "user_id": 2,
+            "active": False,
+            "reserved_hostnames": ["shop.example.com"],
+        },
+    )
+    keeper.sync()
+    served = {"*.example.com": {"ecdsa": 1}}
+    assert keeper.index == {**served, WWW: {"ecdsa": 2}, "shop.example.com": {}}
+    keeper.sync(NOW + timedelta(days=2))
+    assert keeper.index == {**served, WWW: {}, "shop.example.com": {}}
+
+    feed.put(a(3, "shop.example.com", user_id=2))
+    feed.remove(2)
+    keeper.sync(NOW + timedelta(days=2))
+    assert keeper.index == {
+        **served,
+        WWW: {"ecdsa": 1},
+        "shop.example.com": {"ecdsa": 3},
+    }
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_haproxy_wildcard_leaves_out_other_users_names(
+    keeper: Keeper, feed: FeedStub, forgets: bool
+) -> None:
+    """HAProxy would choose it for its key type."""
+
+    def filters() -> list[str]:
+        lines = (keeper.folder / "crt-list").read_text().splitlines()
+        return sorted(line.partition(" ")[2] for line in lines)
+
+    keeper.format = "haproxy"
+    reserved = {"certificate_id": 3, "user_id": 2, "active": False}
+    feed.put(a(1, "*.example.com", user_id=1))
+    keeper.sync()
+    assert filters() == ["!*", "*.example.com"]
+    key = rsa_key()
+    leaf = issue(WWW, WWW, key=key, signer=key, hostnames=[WWW], end=timedelta(days=80))
+    feed.put(
+        entry(2, leaf, key, user_id=2), {**reserved, "reserved_hostnames": ["shop.example.com"]}
+    )
+    keeper.sync()
+    wildcard = "!shop.example.com !www.example.com *.example.com"
+    assert filters() == ["!*", wildcard, WWW]
+    if forgets:
+        feed.forget()
+        keeper.sync()
+        assert filters() == ["!*", wildcard, WWW]
+
+    feed.put(a(2, WWW, user_id=2, version=2), reserved)
+    keeper.sync()
+    assert filters() == ["!*", "*.example.com", WWW]

@@ -108,7 +108,7 @@ def test_an_international_name_is_told_its_form(host: str, strict: Outbound) -> 
     with pytest.raises(TargetForbidden) as refused:
         strict.check(f"https://{host}/path")
 
-    told = refused.value.hint.removeprefix("Write its host in ASCII: ").removesuffix(".")
+    told = refused.value.hint.removeprefix("Write the host in ASCII: ").removesuffix(".")
     strict.check(f"https://{told}/path")
 
 

@@ -44,13 +44,13 @@ class Metrics:
         ).labels(__version__, platform.python_version()).set(1)
         self._requests = Counter(
             "customer_certificates_http_requests",
-            "Requests answered.",
+            "Requests with a response.",
             ["method", "route", "status"],
             registry=registry,
         )
         self._durations = Histogram(
             "customer_certificates_http_request_duration_seconds",
-            "From the arrival of a request to its answer.",
+            "Time from the arrival of a request to its response.",
             ["method", "route"],
             buckets=_BUCKETS,
             registry=registry,
@@ -58,7 +58,7 @@ class Metrics:
         self._bound: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         pages = Counter(
             "customer_certificates_cache_pages",
-            "List pages by where they were found.",
+            "List pages by the tier that they were read from.",
             ["tier"],
             registry=registry,
         )
@@ -72,12 +72,12 @@ class Metrics:
         )
         self.cache_forgeries = Counter(
             "customer_certificates_cache_forgeries",
-            "Pages in Redis that were rejected: this service did not write them there.",
+            "Pages in Redis that were rejected because this service did not write them.",
             registry=registry,
         )
         connections = Gauge(
             "customer_certificates_database_connections",
-            "Connections to the database: open ones for reads, ones within a transaction.",
+            "Connections to the database: open for reads, or within a transaction.",
             ["use"],
             multiprocess_mode="livesum",
             registry=registry,
@@ -86,19 +86,19 @@ class Metrics:
         self.transactions = connections.labels("transaction")
         self._children = Counter(
             "customer_certificates_children_ended",
-            "Processes that examine uploads which ended, by why; each was replaced.",
+            "Sandbox processes that ended and were replaced, by reason.",
             ["reason"],
             registry=registry,
         )
         self._cut = Counter(
             "customer_certificates_connections_cut",
-            "Clients' connections that were cut: slow bodies, and idle ones when many were open.",
+            "Client connections that were closed: slow ones, and idle ones when many were open.",
             ["reason"],
             registry=registry,
         )
         self._busy = Counter(
             "customer_certificates_requests_refused_busy",
-            "Requests that were refused because too many waited, or for their tenant's share.",
+            "Requests that were rejected because of a full queue or a tenant's limit.",
             registry=registry,
         )
         self.feed_waiting = Gauge(
@@ -109,33 +109,33 @@ class Metrics:
         )
         self.password_queue = Gauge(
             "customer_certificates_password_hashing",
-            "Passwords being hashed or waiting for it.",
+            "Passwords that are being hashed or wait in the queue.",
             multiprocess_mode="livesum",
             registry=registry,
         )
 
         self._deliveries = Counter(
             "customer_certificates_delivery_attempts",
-            "Attempts to tell a webhook of an event, by how the delivery stands after it: "
-            "delivered, pending (it failed, and is tried again) or dead (given up).",
+            "Attempts to deliver an event to a webhook, by the resulting status of the delivery: "
+            "delivered, pending (failed, will be retried) or dead (failed, no more retries).",
             ["status"],
             registry=registry,
         )
         self._delivery_durations = Histogram(
             "customer_certificates_delivery_duration_seconds",
-            "How long an attempt to tell a webhook of an event took.",
+            "Duration of an attempt to deliver an event to a webhook.",
             buckets=(*_BUCKETS, 10.0, 15.0),
             registry=registry,
         )
         self._delivery_starts = Histogram(
             "customer_certificates_delivery_start_seconds",
-            "From an event to the first attempt to tell a webhook of it.",
+            "Time from an event to the first attempt to deliver it to a webhook.",
             buckets=(*_BUCKETS, 10.0, 60.0, 600.0),
             registry=registry,
         )
         self.delivery_lag = Gauge(
             "customer_certificates_delivery_lag_seconds",
-            "For how long the oldest delivery has been due that nobody is at.",
+            "Time since the oldest delivery became due that no worker has claimed.",
             multiprocess_mode="livemax",
             registry=registry,
         )

@@ -78,7 +78,9 @@ class RequestLines:
                     while rest:
                         rest = rest[os.write(self._descriptor, rest) :]
             if self._dropped:
-                _log.warning("%d request lines were dropped: nobody read them", self._dropped)
+                _log.warning(
+                    "%d request log lines were dropped: the reader was too slow", self._dropped
+                )
                 self._dropped = 0
 
 

@@ -57,7 +57,7 @@ class Mailer:
             raise MailDelayed(_said(error), is_for_all=True) from error
         try:
             if is_international and not connection.has_extn("smtputf8"):
-                raise MailRefused("The server takes no address outside ASCII.")
+                raise MailRefused("The mail server does not accept non-ASCII addresses.")
             if connection.sock:
                 connection.sock.settimeout(ANSWER_SECONDS)
             options = ("SMTPUTF8", "BODY=8BITMIME") if is_international else ()
@@ -102,7 +102,7 @@ def _written(letter: EmailMessage, *, is_international: bool) -> bytes:
     Raises MailRefused if a reader of these bytes would see other headers than the letter was given.
     The email package must not write line ends into headers; some versions do (CVE-2024-6923).
     """
-    refused = MailRefused("A header of the letter has a line end in it.")
+    refused = MailRefused("A header of the email contains a line break.")
     try:
         written = letter.as_bytes(policy=policy.SMTPUTF8 if is_international else policy.SMTP)
     except MessageError:

@@ -38,5 +38,5 @@ def served(
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise ProbeFailure(str(reason)) from None
     if not certificate:
-        raise ProbeFailure("It shows no certificate.")
+        raise ProbeFailure("The server presented no certificate.")
     return sha256(certificate).hexdigest()

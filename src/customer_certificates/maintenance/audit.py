@@ -95,4 +95,4 @@ def _verifier(path: Path) -> Verifier:
     try:
         return Verifier(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise AuditFileError(f"{path} is no Ed25519 public key: {error}.") from error
+        raise AuditFileError(f"{path} is not an Ed25519 public key: {error}.") from error

@@ -24,7 +24,7 @@ def require_usable(config: Config) -> None:
         rewrapping = Rewrapping(database, services.master_keys, services.audit)
         if PlaintextKeys.are_there(database) or PendingErase(database, now).are_there():
             raise KeysError(
-                "Private keys that an earlier version stored are not sealed yet, or not yet "
+                "Private keys that an earlier version stored are not encrypted yet, or not yet "
                 "overwritten. Run: customer-certificates migrate"
             )
         unknown = rewrapping.unknown()
@@ -94,6 +94,6 @@ def counts(config: Config) -> dict[str, int]:
 
 def _missing(master_key_id: str) -> KeysError:
     return KeysError(
-        f"Data keys are wrapped by the master key {master_key_id}, which neither CC_MASTER_KEY "
-        "nor CC_PREVIOUS_MASTER_KEYS names. Name it in one of them."
+        f"Some data keys are wrapped by the master key {master_key_id}, which is not configured. "
+        "Add it to CC_PREVIOUS_MASTER_KEYS."
     )

@@ -302,7 +302,7 @@ class Connection(asyncio.Protocol):
         try:
             encoded = self._encoded(environ, answer)
         except ValueError:
-            _log.exception("An answer cannot be sent")
+            _log.exception("A response cannot be sent")
             self._transport.abort()
             return
         self._transport.write(encoded)

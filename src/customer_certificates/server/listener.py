@@ -151,7 +151,7 @@ class HttpServer:
                 return
             except OSError as error:
                 # No descriptor or no memory is left.
-                _log.error("No connection can be accepted: %s", error.strerror)
+                _log.error("Cannot accept connections: %s", error.strerror)
                 self._pause()
                 self.loop.call_later(_RETRY_SECONDS, self._accept_more)
                 return

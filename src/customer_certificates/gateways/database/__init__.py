@@ -568,5 +568,5 @@ def _engine(url: str, **options: Any) -> tuple[ModuleType, Engine]:
 
 
 def _unavailable(committing: bool = False) -> Unavailable:
-    outcome = "whether it was carried out is not known" if committing else "nothing was changed"
-    return Unavailable(f"The database does not answer; {outcome}.", retry_after=1)
+    outcome = "the change may have been committed" if committing else "nothing was changed"
+    return Unavailable(f"The database does not respond; {outcome}.", retry_after=1)

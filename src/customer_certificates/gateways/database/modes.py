@@ -26,8 +26,8 @@ def require_auth_mode(url: str, *, asks_credentials: bool, now: datetime) -> Non
         is_marked = connection.execute(_MARKED).first() is not None
         if is_marked and not asks_credentials:
             raise ModeError(
-                "The database was served with credentials (profile prd), so it is not served "
-                "without. Set CC_ENV=prd, or use another database."
+                "The database was used with authentication (profile prd), so the service "
+                "refuses to start on it without. Set CC_ENV=prd, or use another database."
             )
         if asks_credentials and not is_marked:
             # Another process may do the same at this moment.
@@ -45,7 +45,7 @@ def require_credentials(url: str, profile: str, *, asks_credentials: bool) -> No
     engine.dispose()
     if not is_marked:
         raise ModeError(
-            f"The profile {profile} asks for no credentials, so a token for this database opens "
-            "nothing. None was made. Set CC_ENV=prd, CC_DATABASE_URL and CC_MASTER_KEY as the "
-            "service that asks for tokens has them, and run this again."
+            f"The profile {profile} requires no authentication, so it accepts no tokens. No token "
+            "was created. Set CC_ENV=prd, CC_DATABASE_URL and CC_MASTER_KEY to the values of the "
+            "service in the profile prd. Then run the command again."
         )

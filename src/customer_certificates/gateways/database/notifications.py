@@ -34,8 +34,8 @@ class Notifications:
             try:
                 self._listen(self._heard, self._closing)
             except Unavailable:
-                _log.warning("Announcements are not heard: the database does not answer")
+                _log.warning("Cannot listen for notifications: the database does not respond")
                 self._closing.wait(_RETRY_SECONDS)
             except Exception:
-                _log.exception("Announcements are not heard")
+                _log.exception("Cannot listen for notifications")
                 self._closing.wait(_RETRY_SECONDS)

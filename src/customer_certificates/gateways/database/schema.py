@@ -50,7 +50,7 @@ def migrate(owner_url: str, service_url: str) -> None:
         raise SchemaError(_unusable(error)) from error
     except CommandError as error:
         raise SchemaError(
-            f"The database cannot be migrated, perhaps because it is a newer version's: {error}."
+            f"The database cannot be migrated: {error}. A newer version may have migrated it."
         ) from error
 
 
@@ -62,12 +62,16 @@ def require_head(url: str) -> None:
             tables = inspect(connection).get_table_names()
             current = _current(connection) if "alembic_version" in tables else []
     except (DBAPIError, OSError) as error:
-        hint = f". Was it never migrated? {_TO_RUN}" if _is_refused_login(error, url) else ""
+        hint = (
+            f". The database may not be migrated yet. {_TO_RUN}"
+            if _is_refused_login(error, url)
+            else ""
+        )
         raise SchemaError(_unusable(error) + hint) from error
     if current != [head()]:
         found = f"at revision {', '.join(current) or 'none'}" if tables else "empty"
         raise SchemaError(
-            f"The database is {found}; this version needs revision {head()}. " + _TO_RUN
+            f"The database is {found}. This version needs revision {head()}. " + _TO_RUN
         )
 
 
@@ -91,8 +95,8 @@ def require_utf8(connection: Connection) -> None:
     encoding = connection.scalar(text("SHOW server_encoding"))
     if encoding != "UTF8":
         raise SchemaError(
-            f"The database has the encoding {encoding}; this service needs UTF8. Create another "
-            "one: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            f"The database has the encoding {encoding}. The service needs UTF8. Create another "
+            "database: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
 
 
@@ -116,7 +120,7 @@ def vacuum_key_tables(url: str, patience: Callable[[float], object] = time.sleep
         return None
     except DBAPIError as error:
         raise SchemaError(
-            f"The files that held private keys cannot be rewritten: {_reason(error)}. End other"
+            f"The files that held private keys cannot be rewritten: {_reason(error)}. Close other"
             " connections to the database, and run migrate again."
         ) from error
     finally:
@@ -131,7 +135,7 @@ def _rewrite(connection: Connection, patience: Callable[[float], object]) -> str
     # The statistics have values of the columns. Those rows were deleted with the columns.
     if not connection.scalar(text(_MAY_VACUUM)):
         return (
-            "Statistics of earlier versions may have private keys. As the owner of the database,"
+            "Statistics of earlier versions may contain private keys. As the owner of the database,"
             " run: VACUUM FULL pg_statistic"
         )
     for wait in (*_WAITS, None):
@@ -143,8 +147,9 @@ def _rewrite(connection: Connection, patience: Callable[[float], object]) -> str
         if wait is not None:
             patience(wait)
     raise SchemaError(
-        "Statistics of earlier versions may have private keys, and cannot be removed while an older"
-        " transaction is open in this database. End it (pg_stat_activity), and run migrate again."
+        "Statistics of earlier versions may contain private keys. They cannot be removed while an"
+        " older transaction is open in this database. Find it in pg_stat_activity and terminate"
+        " it. Then run migrate again."
     )
 
 
@@ -165,9 +170,9 @@ def require_row_level_security(url: str) -> None:
         raise SchemaError(_unusable(error)) from error
     if passes:
         raise SchemaError(
-            f"The role {role} of CC_DATABASE_URL may see every row, whatever the policies of the"
-            " tables say: it is a superuser, or has BYPASSRLS. Use a role that owns nothing, and"
-            " migrate with another one (CC_DATABASE_OWNER_URL)."
+            f"The role {role} of CC_DATABASE_URL bypasses row-level security: it is a superuser, or"
+            " has BYPASSRLS. Use a role that owns nothing, and migrate with another role"
+            " (CC_DATABASE_OWNER_URL)."
         )
 
 
@@ -223,8 +228,8 @@ def _require_login(url: str, role: str) -> None:
         # Other refusals may hold for this machine alone, from which the service need not connect.
         if _is_refused_login(error, url):
             raise SchemaError(
-                f"The role {role} exists already, but not with the password of CC_DATABASE_URL"
-                f" ({_reason(error)}). Nothing was changed. Put the role's own password into"
+                f"The role {role} exists, but its password is not the one in CC_DATABASE_URL"
+                f" ({_reason(error)}). Nothing was changed. Put the role's password into"
                 f" CC_DATABASE_URL, or change it: ALTER ROLE {role} PASSWORD '…'"
             ) from error
 

@@ -203,7 +203,7 @@ class _Question:
             if not isinstance(response, QueryMessage):
                 raise self._failure("no response to a query")
             return response
-        raise LookupFailed(f"Resolver {self._resolver} did not answer in time.")
+        raise LookupFailed(f"Resolver {self._resolver} did not respond in time.")
 
     def _failure(self, reason: str) -> LookupFailed:
         return LookupFailed(f"Resolver {self._resolver} answered {reason}.")

@@ -46,7 +46,7 @@ def private_key(folder: Path, new: bytes) -> bytes:
             finally:
                 written.unlink()
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise AuditFileError(f"{path} can be read by others. Run: chmod 600 {path}")
+            raise AuditFileError(f"Other accounts can read {path}. Run: chmod 600 {path}")
         if fault := fault_of_folder(folder):
             raise AuditFileError(f"{path} is not safe. {fault}")
         return path.read_bytes()

@@ -42,7 +42,7 @@ def fault_of_path(path: Path) -> str | None:
             return None
         if state.st_uid not in trusted and stat.S_ISVTX & at.stat().st_mode:
             return (
-                f"{entry} belongs to uid {state.st_uid}, in a folder that others can write to. "
+                f"{entry} is owned by uid {state.st_uid}, in a folder that others can write to. "
                 f"Run: chown {os.geteuid()} {entry}"
             )
         if stat.S_ISLNK(state.st_mode):
@@ -62,7 +62,7 @@ def _wrong_with(folder: Path, trusted: set[int]) -> str | None:
     state = folder.stat()
     if state.st_uid not in trusted:
         return (
-            f"The folder {folder} belongs to uid {state.st_uid}, who can exchange what is in it. "
+            f"The folder {folder} is owned by uid {state.st_uid}, who can replace its files. "
             f"Run: chown {os.geteuid()} {folder}"
         )
     if state.st_mode & stat.S_ISVTX:
@@ -72,7 +72,7 @@ def _wrong_with(folder: Path, trusted: set[int]) -> str | None:
     if others or group:
         return (
             f"Others can write to the folder {folder} (mode {stat.S_IMODE(state.st_mode):04o}), "
-            f"and so exchange what is in it. Run: chmod go-w {folder}"
+            f"and so replace its files. Run: chmod go-w {folder}"
         )
     return None
 

@@ -26,7 +26,7 @@ class AwsKmsMasterKey:
             region = arn.split(":")[3]
             self._client = boto3.client("kms", region_name=region, config=_SETTINGS)
         except BotoCoreError as error:
-            raise MasterKeyError(f"The master key {self.id} cannot be reached: {error}.") from error
+            raise MasterKeyError(f"The master key {self.id} cannot be used: {error}.") from error
 
     def wrap(self, data_key: Secret, aad: bytes) -> bytes:
         """See MasterKey."""

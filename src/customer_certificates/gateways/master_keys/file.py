@@ -74,9 +74,7 @@ def make(path: Path, *, by_default: bool = False) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise MasterKeyError(
-            f"A master key cannot be written to {path}: {error.strerror}."
-        ) from error
+        raise MasterKeyError(f"Cannot write a master key to {path}: {error.strerror}.") from error
     return True
 
 
@@ -85,7 +83,7 @@ def _require_safe_folders(path: Path, *, by_default: bool) -> None:
         fault = fault_of_folder(path.parent) if by_default else fault_of_path(path)
     except OSError as error:
         raise MasterKeyError(
-            f"The folders of the master key file {path} cannot be looked at: {error.strerror}."
+            f"The folders of the master key file {path} cannot be checked: {error.strerror}."
         ) from error
     if fault:
         raise MasterKeyError(f"The master key file {path} is not safe. {fault}")
@@ -106,8 +104,8 @@ def _read(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise MasterKeyError(
-            f"The master key file {path} is not there. "
-            f"Make one: customer-certificates keys init {path}"
+            f"The master key file {path} does not exist. "
+            f"Create one: customer-certificates keys init {path}"
         ) from None
     except OSError as error:
         raise MasterKeyError(
@@ -116,15 +114,15 @@ def _read(path: Path) -> bytes:
     try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise MasterKeyError(f"The master key {path} is not a file.")
+            raise MasterKeyError(f"The master key {path} is not a regular file.")
         if state.st_uid != os.geteuid():
             raise MasterKeyError(
-                f"The master key file {path} is owned by uid {state.st_uid}, and the service runs "
-                f"as {os.geteuid()}. Run: chown {os.geteuid()} {path}"
+                f"The master key file {path} is owned by uid {state.st_uid}, but the service runs "
+                f"as uid {os.geteuid()}. Run: chown {os.geteuid()} {path}"
             )
         if state.st_mode & 0o077:
             raise MasterKeyError(
-                f"The master key file {path} may be used by others (mode "
+                f"Other accounts can access the master key file {path} (mode "
                 f"{stat.S_IMODE(state.st_mode):04o}). Run: chmod 600 {path}"
             )
         return _decoded(os.read(descriptor, _LONGEST), path)
@@ -140,6 +138,7 @@ def _decoded(content: bytes, path: Path) -> bytes:
         key = b""
     if not text.startswith(_PREFIX) or len(key) != _KEY_BYTES:
         raise MasterKeyError(
-            f"The file {path} holds no master key as customer-certificates keys init makes them."
+            f"The file {path} is not a master key. "
+            "Use a file created by: customer-certificates keys init"
         )
     return key

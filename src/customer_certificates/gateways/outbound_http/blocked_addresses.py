@@ -19,7 +19,7 @@ _V4 = {
     "127.0.0.0/8": "loopback",
     # Azure's, for its virtual machines: the one metadata address that looks public.
     "168.63.129.16/32": "metadata",
-    "169.254.0.0/16": "link-local, as metadata services are",
+    "169.254.0.0/16": "link-local, as used by metadata services",
     "172.16.0.0/12": "private",
     "192.0.0.0/24": "reserved",
     "192.0.2.0/24": "for documentation",

@@ -109,9 +109,7 @@ class Outbound:
     def _read(self, url: str) -> Target:
         target = read(url)
         if self._https_only and target.scheme != "https":
-            raise TargetForbidden(
-                "The URL does not begin with https://.", "Have the receiver speak HTTPS."
-            )
+            raise TargetForbidden("The URL does not begin with https://.", "Use an HTTPS URL.")
         if target.address is not None:
             self._permit([target.address])
         elif target.is_localhost:
@@ -126,7 +124,7 @@ class Outbound:
                 # Not which: nobody is to learn from here what internal names stand for.
                 raise TargetForbidden(
                     f"The URL's host has an address that is {kind}.",
-                    "Name a receiver on the public Internet; or ask the service's operator.",
+                    "Use a URL on the public Internet, or ask the service's operator to allow it.",
                 )
 
     def _ways(
@@ -172,7 +170,7 @@ class Outbound:
                     raise
             else:
                 return self._secured(connection, way, deadline), way
-        raise AssertionError("no way at all")
+        raise AssertionError("no route")
 
     def _secured(
         self, connection: socket.socket, way: ConnectionRoute, deadline: Deadline
@@ -209,17 +207,17 @@ class Outbound:
         """Raises TargetUnreachable: what happened, in words."""
         match error:
             case TimeoutError():
-                detail = f"No answer came within {self._seconds:g} seconds."
+                detail = f"No response arrived within {self._seconds:g} seconds."
             case ssl.SSLCertVerificationError():
-                detail = f"Its certificate is not accepted: {error.verify_message}."
+                detail = f"The server's certificate was rejected: {error.verify_message}."
             case ssl.SSLError():
                 detail = f"TLS failed: {error.reason}."
             case HTTPException():
-                detail = "It was closed before an answer in HTTP had come."
+                detail = "The connection was closed before an HTTP response arrived."
             case OSError():
                 detail = f"The connection failed: {error.strerror}."
             case _:
-                detail = "No answer came."
+                detail = "No response arrived."
         raise TargetUnreachable(detail) from error
 
 

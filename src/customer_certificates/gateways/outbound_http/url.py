@@ -47,28 +47,28 @@ def read(url: str) -> Target:
     """What `url` says. Raises TargetForbidden where it is no plain http or https URL (RFC 3986)."""
     if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
         raise TargetForbidden(
-            "The URL has a character that no URL has: a space, a backslash, a control character "
-            "or one outside ASCII.",
+            "The URL has an invalid character: a space, a backslash, a control character or a "
+            "non-ASCII character.",
             _in_ascii(url),
         )
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if scheme not in _PORTS or not separator:
-        raise TargetForbidden("The URL begins with neither https:// nor http://.", _FORM)
+        raise TargetForbidden("The URL does not begin with https:// or http://.", _FORM)
     authority, path = _split(rest)
     if "@" in authority:
         raise TargetForbidden(
             "The URL has a user or a password before its host.",
-            "Leave them out: what is sent is signed, which proves more.",
+            "Remove them. The receiver can verify the signature of each delivery instead.",
         )
     if "#" in path:
-        raise TargetForbidden("The URL has a fragment, which is never sent.", "Leave it out.")
+        raise TargetForbidden("The URL has a fragment, which is never sent.", "Remove it.")
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
-        raise TargetForbidden("The URL has no host and port that can be read.", _FORM)
+        raise TargetForbidden("The URL has no valid host and port.", _FORM)
     host, port = parts[1].lower(), int(parts[2] or _PORTS[scheme])
     if not 0 < port < 65536:
-        raise TargetForbidden("The URL's port is not from 1 to 65535.", "Name the receiver's port.")
+        raise TargetForbidden("The URL's port is not from 1 to 65535.", "Use the receiver's port.")
     address = _address(host)
     return Target(scheme, str(address) if address else host, port, path, address)
 
@@ -89,7 +89,7 @@ def _address(host: str) -> Address | None:
             return ipaddress.IPv6Address(_without_zone(host[1:-1]))
         except ValueError:
             raise TargetForbidden(
-                "The URL's host is in brackets and no IPv6 address.",
+                "The URL's host is in brackets but is not an IPv6 address.",
                 "Write it like https://[2001:4860::1]/path, without a zone.",
             ) from None
     labels = host.split(".")
@@ -104,8 +104,8 @@ def _address(host: str) -> Address | None:
         return ipaddress.IPv4Address(host)
     except ValueError:
         raise TargetForbidden(
-            "The URL's host is a number and no IPv4 address in its usual form.",
-            "Write an address as four decimal numbers, or better a hostname.",
+            "The URL's host is a number but not a dotted IPv4 address.",
+            "Write the address as four decimal numbers, or use a hostname.",
         ) from None
 
 
@@ -120,7 +120,7 @@ def _in_ascii(url: str) -> str:
     found = re.fullmatch(r"https?://([^/?#@:\[\]\\\s]+)([^\\\s]*)", url)
     if found and not found[1].isascii():
         try:
-            return f"Write its host in ASCII: {idna.encode(found[1], strict=True).decode()}."
+            return f"Write the host in ASCII: {idna.encode(found[1], strict=True).decode()}."
         except idna.IDNAError:
             pass
-    return "Percent-encode what is in the path; write an international hostname as xn--…."
+    return "Percent-encode the path. Write an international hostname as xn--…."

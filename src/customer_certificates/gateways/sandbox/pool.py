@@ -148,7 +148,7 @@ class SandboxPool:
         self._budget.spend(min(microseconds / 1e6, _CPU_SECONDS))
         if answer[:1] == DONE:
             return answer[1:]
-        raise RuntimeError(f"In a child: {answer[1:].decode()}")
+        raise RuntimeError(f"In a sandbox process: {answer[1:].decode()}")
 
     def _replace(self, child: _Child, known: Ending | None = None) -> Ending:
         """Ends a child and starts another; the request waits for it, as it has lost anyway."""
@@ -161,7 +161,7 @@ class SandboxPool:
             ending = known or _ending(status)
             if not self._closed:
                 self._count(ending)
-                _log.warning("A child has ended and is replaced: %s", ending)
+                _log.warning("A sandbox process ended and is replaced: %s", ending)
             self._missing += 1
             self._fill()
         return ending
@@ -199,7 +199,7 @@ class SandboxPool:
                 self._missing -= 1
         except (OSError, EOFError, RuntimeError) as error:
             self._not_before = monotonic() + _RETRY_SECONDS
-            _log.error("No child can be started: %s", error or "it ends at once")
+            _log.error("No sandbox process can be started: %s", error or "it exits at once")
 
     def _start(self) -> _Child:
         try:

@@ -89,7 +89,7 @@ def test_what_is_wrapped_is_unwrapped(master_key: MasterKey) -> None:
     assert master_key.wrap(DATA_KEY, HERE) != wrapped
 
 
-@pytest.mark.parametrize("associated", [b"cc/data-key/v1 of user 2", b""])
+@pytest.mark.parametrize("aad", [b"cc/data-key/v1 of user 2", b""])
 def test_it_is_unwrapped_for_nobody_else(master_key: MasterKey, aad: bytes) -> None:
     with pytest.raises(WrongMasterKey):
         master_key.unwrap(master_key.wrap(DATA_KEY, HERE), aad)

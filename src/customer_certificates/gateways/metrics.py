@@ -1,4 +1,4 @@
-"""What the service counts of itself, in Prometheus' terms, over all its worker processes."""
+"""The service's Prometheus metrics, over all its worker processes."""
 
 import os
 import platform
@@ -18,23 +18,26 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from .. import __version__
 from .loop import Threads
 
-# The files of all processes are read.
+# Reads the files of all processes.
 _THREADS = Threads("metrics", 1)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Metrics:
-    """The counters, with their labels bound beforehand wherever the labels are few."""
+    """The metrics, with their labels bound in advance if there are few."""
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, folder: Path | None) -> None:
-        """`folder` is where the worker processes share their counts; None: there is but one."""
+        """`folder` is shared by the worker processes.
+
+        None: there is only one process.
+        """
         self._folder = folder
         registry = self._registry = CollectorRegistry()
         if folder:
             _forget_dead_workers(folder)
-        # Of live workers: after a reload, an earlier version leaves with its workers.
+        # From live workers only: after a reload, an earlier version disappears with its workers.
         Gauge(
             "customer_certificates_build_info",
             "Always 1. The labels are the versions of the service and of Python.",
@@ -141,7 +144,10 @@ class Metrics:
         )
 
     def request(self, method: str, route: str, status: str, seconds: float) -> None:
-        """Counts one answer. `route` is a template, never a path: paths are without number."""
+        """Counts a response.
+
+        `route` is a template, never a path: the number of paths is unlimited.
+        """
         bound = self._bound.get((method, route, status))
         if bound is None:
             bound = self._bound[method, route, status] = (
@@ -152,32 +158,32 @@ class Metrics:
         bound[1].observe(seconds)
 
     def child_ended(self, reason: str) -> None:
-        """Counts a process that examined uploads and is no more."""
+        """Counts a sandbox process that ended."""
         self._children.labels(reason).inc()
 
     def connection_cut(self, reason: str) -> None:
-        """Counts a client's connection that was cut: `slow` or `scarce`."""
+        """Counts a client connection that was closed: `slow` or `scarce`."""
         self._cut.labels(reason).inc()
 
     def refused_busy(self) -> None:
-        """Counts a request that was refused because too many waited, or for its tenant's share."""
+        """Counts a request that was rejected because of load."""
         self._busy.inc()
 
     def delivery_begins(self, seconds: float) -> None:
-        """Counts the first attempt to tell a webhook of an event, so long after that."""
+        """Records the time from an event to its first delivery attempt."""
         self._delivery_starts.observe(seconds)
 
     def delivery(self, status: str, seconds: float) -> None:
-        """Counts an attempt to tell a webhook of an event, and how the delivery stands then."""
+        """Counts a delivery attempt with the resulting status and its duration."""
         self._deliveries.labels(status).inc()
         self._delivery_durations.observe(seconds)
 
     def serve(self, host: str, port: int) -> None:
-        """Answers GET with the counts of this process, from a thread of its own."""
+        """Serves the metrics of this process from a separate thread."""
         start_http_server(port, host, self._registry)
 
     def exposition(self) -> bytes:
-        """All counts, of every worker process, in Prometheus' text format."""
+        """Returns the metrics of all worker processes in Prometheus' text format."""
         return _THREADS.run(self._exposition)
 
     def _exposition(self) -> bytes:
@@ -189,7 +195,7 @@ class Metrics:
 
 
 def _forget_dead_workers(folder: Path) -> None:
-    """Gauges of a worker that was killed would stand for ever: it cannot count them down."""
+    """Removes gauges of dead workers, which cannot decrement them."""
     for path in folder.glob("gauge_live*_*.db"):
         pid = int(path.stem.rpartition("_")[2])
         try:

@@ -51,10 +51,7 @@ class RedisBreaker(ProxyBackend):
         self._broken.set()
 
     def wrap(self, backend: Any) -> "RedisBreaker":
-        """Sets the backend to protect.
-
-        dogpile calls this.
-        """
+        """Sets the backend to protect, and starts the probe; dogpile calls this."""
         super().wrap(backend)
         Thread(target=self._probe, name="redis-probe", daemon=True).start()
         return self

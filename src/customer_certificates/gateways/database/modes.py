@@ -1,4 +1,4 @@
-"""Whether a database has been served with credentials: from then on it is not served without."""
+"""Records that a database was used with authentication, and requires it afterwards."""
 
 from datetime import datetime
 
@@ -13,13 +13,17 @@ _MARKED = select(_LATCHES.c.since).where(_LATCHES.c.name == _WITH_CREDENTIALS)
 
 
 class ModeError(Exception):
-    """The database is not to be served in this mode. The message says why, and what to do."""
+    """The database must not be used in this mode.
+
+    The message gives the reason and the remedy.
+    """
 
 
 def require_auth_mode(url: str, *, asks_credentials: bool, now: datetime) -> None:
-    """Marks a database that is served with credentials. The schema must be at head.
+    """Marks a database that is used with authentication.
 
-    Raises ModeError where it would be served without credentials although it is marked.
+    The schema must be at head. Raises ModeError if it is marked, and would now be used without
+    authentication.
     """
     engine = migration_engine(url)
     with engine.begin() as connection:
@@ -36,7 +40,10 @@ def require_auth_mode(url: str, *, asks_credentials: bool, now: datetime) -> Non
 
 
 def require_credentials(url: str, profile: str, *, asks_credentials: bool) -> None:
-    """Raises ModeError if tokens open nothing, as the database is served without credentials."""
+    """Raises ModeError if the database was never used with authentication.
+
+    The service would then accept no tokens.
+    """
     if asks_credentials:
         return
     engine = migration_engine(url)

@@ -1,4 +1,4 @@
-"""A master key in a file that nobody but the service's own account may read."""
+"""A master key in a file that only the service's account can read."""
 
 import base64
 import os
@@ -19,17 +19,21 @@ _LONGEST = 200
 
 
 class FileMasterKey:
-    """AES-256-GCM with a random nonce, which comes first in what is wrapped."""
+    """Wraps with AES-256-GCM.
+
+    The wrapped key begins with the random nonce.
+    """
 
     def __init__(self, path: Path, *, by_default: bool = False) -> None:
-        """`by_default`: nobody chose the path, so only the folder itself is looked at.
+        """Reads the key at `path`.
 
-        Raises MasterKeyError where the file is not there, not a master key, or others may read it,
-        or exchange it.
+        `by_default`: the path is the default, so only the folder itself is checked. Raises
+        MasterKeyError if the file does not exist, is not a master key, or if others can read or
+        replace it.
         """
         key = _read(path)
         _require_safe_folders(path, by_default=by_default)
-        # Two paths to one key have one id, and it tells nothing of the key.
+        # Two paths to one key have the same ID, which reveals nothing about the key.
         self.id = "file:" + digest(key, b"cc/master-key-id/v1", "sha256").hex()[:32]
         self._cipher = AESGCM(key)
 
@@ -47,13 +51,14 @@ class FileMasterKey:
             raise WrongMasterKey(self.id) from None
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: there are no connections."""
 
 
 def make(path: Path, *, by_default: bool = False) -> bool:
-    """Makes a master key in a new file, all of it or nothing; False where there is a file already.
+    """Creates a master key in a new file atomically.
 
-    Raises MasterKeyError where it cannot be written, or others could exchange it.
+    Returns False if the file exists. Raises MasterKeyError if it cannot be written, or if others
+    could replace it.
     """
     _require_safe_folders(path, by_default=by_default)
     text = _PREFIX + base64.b64encode(os.urandom(_KEY_BYTES)).decode() + "\n"
@@ -66,7 +71,7 @@ def make(path: Path, *, by_default: bool = False) -> bool:
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)
-            # Where two make it at once, one of them does.
+            # If two processes create it at once, one of them wins.
             os.link(half, path)
         finally:
             half.unlink(missing_ok=True)
@@ -90,7 +95,7 @@ def _require_safe_folders(path: Path, *, by_default: bool) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """A key that is used must not be gone after a power cut."""
+    """Flushes the folder, so that a key in use survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -100,7 +105,7 @@ def _flush(folder: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        # Never a pipe that somebody may fill slowly.
+        # Never blocks on a named pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise MasterKeyError(

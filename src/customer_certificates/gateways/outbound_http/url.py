@@ -1,4 +1,4 @@
-"""The URL of a target, read strictly: two readers of a lax one may see two hosts in it."""
+"""Parses target URLs strictly, as lax parsers may disagree on the host."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 _PORTS = {"http": 80, "https": 443}
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5}))?")
-# As in DNS; with underscores, which resolvers and Docker's names know.
+# As in DNS, and with underscores, which resolvers and Docker use.
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 # A last label that makes the whole a number to some: https://url.spec.whatwg.org/#ends-in-a-number-checker
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -22,7 +22,7 @@ _FORM = "Write it like https://hooks.example.com/path."
 
 
 class Target(NamedTuple):
-    """Where to send, and what to ask for there: `host` is a name in lower case or an address."""
+    """A target: `host` is a name in lower case or an address."""
 
     scheme: str
     host: str
@@ -32,19 +32,22 @@ class Target(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """What the Host header says (RFC 9110, 7.2)."""
+        """The value of the Host header (RFC 9110, 7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def is_localhost(self) -> bool:
-        """Whether its name stands for this machine wherever it is asked (RFC 6761, 6.3)."""
+        """Whether the name is localhost on every machine (RFC 6761, 6.3)."""
         return self.host == "localhost" or self.host.endswith(".localhost")
 
 
 @lru_cache(maxsize=1024)
 def read(url: str) -> Target:
-    """What `url` says. Raises TargetForbidden where it is no plain http or https URL (RFC 3986)."""
+    """Parses `url`.
+
+    Raises TargetForbidden unless it is a plain http or https URL (RFC 3986).
+    """
     if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
         raise TargetForbidden(
             "The URL has an invalid character: a space, a backslash, a control character or a "
@@ -80,9 +83,9 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _address(host: str) -> Address | None:
-    """The address that `host` is; None where it is a name.
+    """Returns the address in `host`; None if it is a name.
 
-    Raises TargetForbidden where it is neither, or an address in another form than the usual one.
+    Raises TargetForbidden if it is neither, or an address in an unusual form.
     """
     if host.startswith("["):
         try:
@@ -116,7 +119,7 @@ def _without_zone(text: str) -> str:
 
 
 def _in_ascii(url: str) -> str:
-    """A hint: the host's form in ASCII, where only that is missing."""
+    """Returns a hint, with the host in ASCII if only that is wrong."""
     found = re.fullmatch(r"https?://([^/?#@:\[\]\\\s]+)([^\\\s]*)", url)
     if found and not found[1].isascii():
         try:

@@ -212,7 +212,9 @@ class Outbound:
             case TimeoutError():
                 detail = f"No response arrived within {self._seconds:g} seconds."
             case ssl.SSLCertVerificationError():
-                detail = f"The server's certificate was rejected: {error.verify_message}."
+                detail = (
+                    f"The server's certificate was rejected: {error.verify_message.rstrip('.')}."
+                )
             case ssl.SSLError():
                 detail = f"TLS failed: {error.reason}."
             case HTTPException():

@@ -237,7 +237,7 @@ def test_a_file_with_something_else_is_refused(tmp_path: Path, content: bytes) -
 def test_a_file_that_is_not_there_is_named_with_the_command_to_run(tmp_path: Path) -> None:
     with pytest.raises(MasterKeyError, match=r"does not exist\..*customer-certificates keys init"):
         in_file(tmp_path / "none")
-    with pytest.raises(MasterKeyError, match="is not a file"):
+    with pytest.raises(MasterKeyError, match="is not a regular file"):
         in_file(tmp_path)
 
 

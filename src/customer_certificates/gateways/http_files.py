@@ -1,4 +1,4 @@
-"""Files at a well-known place of a customer's web server, read over plain HTTP."""
+"""Files at a well-known path on a customer's web server, read over plain HTTP."""
 
 from collections.abc import Sequence
 from urllib.parse import urljoin

@@ -13,7 +13,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     UV_PYTHON_DOWNLOADS=never
 RUN pip install --no-cache-dir --root-user-action=ignore uv==0.13.9
 WORKDIR /app
-# Only these two files decide what is installed: a change to the source leaves this layer alone.
+# Only these two files determine the packages: a change to the source keeps this layer.
 COPY pyproject.toml uv.lock ./
 RUN uv sync --extra server --frozen --no-dev --no-install-project
 
@@ -22,7 +22,7 @@ FROM dependencies AS build
 COPY README.md LICENSE alembic.ini ./
 COPY alembic alembic
 COPY src src
-# A clone made under a umask like 077 keeps its modes: what root owns, the service must read.
+# A clone made with a umask like 077 keeps its modes, and the service must read root's files.
 RUN chmod -R a+rX alembic.ini alembic src \
     && uv sync --extra server --frozen --no-dev --no-editable \
     && rm -f .venv/.lock
@@ -48,7 +48,7 @@ RUN chmod 0755 /usr/local/bin/service-entrypoint
 USER service
 VOLUME /data
 EXPOSE 9000
-# SIGTERM has the requests under way finish, for 25 s at most: `docker stop --time 30`. Run it with
+# After SIGTERM, requests in progress have 25 s to finish: `docker stop --time 30`. Run it with
 # --init, or a SIGTERM in its first second, before it listens to signals, is lost.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-IS", "-c", "\

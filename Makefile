@@ -1,17 +1,17 @@
-# `make run` serves, `make test` tests. Both make their own environment from the lock file; a machine
-# needs git, make and Python 3.11 or newer, no more.
+# `make run` serves, `make test` tests. Both create an environment from the lock file. They need only
+# git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 .PHONY: help run migrate test check format bench dist swagger.yaml clean
 
 PYTHON ?= python3
 BIN := .venv/bin
-# uv: the machine's own, or one that pip puts into the environment.
+# uv: the installed one, or one that pip installs into the environment.
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 # Compiled now, so that every start of a command and of the service is a second faster.
 SYNC = $(UV) sync --extra server --frozen --inexact --quiet --compile-bytecode
 PYTEST_ARGS ?=
-# A process for each core and one more; they share the servers. `-n 0` in PYTEST_ARGS makes it
-# this one alone.
+# One process per core and one more; they share the servers. `-n 0` in PYTEST_ARGS uses only this
+# process.
 IN_PARALLEL = --numprocesses=auto --dist=worksteal
 
 help: ## show this
@@ -21,10 +21,10 @@ run: .venv/run.stamp ## serve on 127.0.0.1:9000, with SQLite under ./var (CC_…
 	@$(BIN)/customer-certificates migrate
 	@exec $(BIN)/customer-certificates serve
 
-migrate: .venv/run.stamp ## bring the database's schema to this version's
+migrate: .venv/run.stamp ## upgrade the database's schema to this version
 	@$(BIN)/customer-certificates migrate
 
-test: check ## everything that must hold, on SQLite and on PostgreSQL with Redis
+test: check ## run all checks and tests, on SQLite and on PostgreSQL with Redis
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 check: .venv/dev.stamp ## format, lint, types, import rules, links
@@ -34,14 +34,14 @@ check: .venv/dev.stamp ## format, lint, types, import rules, links
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m checks.markdown
 
-format: .venv/dev.stamp ## put the code into form
+format: .venv/dev.stamp ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-swagger.yaml: .venv/run.stamp ## write the description of the API anew
+swagger.yaml: .venv/run.stamp ## regenerate the description of the API
 	@$(BIN)/customer-certificates openapi > $@
 
-bench: .venv/dev.stamp ## measure what docs/reference/performance.md shows, beside FastAPI, OpenBao and pgbench
+bench: .venv/dev.stamp ## measure the figures of docs/reference/performance.md, beside FastAPI, OpenBao and pgbench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 dist: .venv/run.stamp ## build a wheel in ./dist

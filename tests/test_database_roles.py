@@ -68,7 +68,7 @@ def test_a_role_with_another_password_is_named_and_nothing_is_changed(
     ended = _migrate(by, settings)
 
     assert ended.returncode != 0
-    assert f"role {_SERVICE} exists already" in ended.stderr + ended.stdout
+    assert f"role {_SERVICE} exists, but" in ended.stderr + ended.stdout
     assert "Traceback" not in ended.stderr
     with psycopg.connect(owner) as connection:
         found = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
@@ -93,7 +93,7 @@ def test_a_database_that_cannot_store_all_of_unicode_is_refused(
     ended = _migrate(by, _settings(owner_url, tmp_path, name))
 
     assert ended.returncode != 0
-    assert f"encoding {encoding}; this service needs UTF8" in ended.stderr + ended.stdout
+    assert f"encoding {encoding}. The service needs UTF8" in ended.stderr + ended.stdout
     assert "Traceback" not in ended.stderr
 
 

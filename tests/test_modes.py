@@ -84,7 +84,7 @@ def test_a_database_that_was_served_with_credentials_is_not_served_without(
     for profile in ("lcl", "tst"):
         ended = run("serve", {**production, "CC_ENV": profile})
         assert ended.returncode == 2
-        assert "was served with credentials (profile prd)" in ended.stderr
+        assert "was used with authentication (profile prd)" in ended.stderr
         assert "Traceback" not in ended.stderr
 
     with engine.connect() as connection:
@@ -113,7 +113,7 @@ def test_the_role_of_the_service_cannot_unlock_a_database(
     with pytest.raises(DBAPIError), service.begin() as connection:
         connection.exec_driver_sql(attack)
 
-    with pytest.raises(ModeError, match="was served with credentials"):
+    with pytest.raises(ModeError, match="was used with authentication"):
         _enter(backend, asks_credentials=False)
 
 
@@ -211,7 +211,7 @@ def test_no_token_is_made_for_an_open_database(
     ended = run("token create --operator", {**production, "CC_ENV": profile})
 
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert f"The profile {profile} asks for no credentials" in ended.stderr
+    assert f"The profile {profile} requires no authentication" in ended.stderr
     assert "Set CC_ENV=prd" in ended.stderr
     assert run("token list", production).stdout == "There are no tokens.\n"
 

@@ -33,13 +33,14 @@ _HEALTH = ("/healthcheck", "/livez", "/readyz")
 
 
 class Application(falcon.App[falcon.Request, falcon.Response]):
-    """The WSGI application; `close` ends what it holds open, `stop_waiting` answers those who wait
-    for something to change, `on_cut` counts a client's connection that was cut.
+    """The WSGI application and its lifecycle hooks.
 
-    `admin` is the one for those who watch over the service, and asks nobody who they are.
+    `close` releases its resources. `stop_waiting` wakes requests that wait for a change. `on_cut`
+    counts client connections that the service closed. `admin` is the application for monitoring,
+    without authentication.
     """
 
-    # Falcon would refuse WEBSOCKET before any middleware sees it, and so without a request id.
+    # Falcon would reject WEBSOCKET before any middleware, and so without a request ID.
     _META_METHODS = frozenset()
 
     close: Callable[[], object]
@@ -48,7 +49,7 @@ class Application(falcon.App[falcon.Request, falcon.Response]):
     admin: "Application"
 
     def add_routes(self, routes: Iterable[tuple[str, object]]) -> None:
-        """Adds the routes, and what all of them have in common."""
+        """Adds the routes, converters and error handlers."""
         self.req_options.strip_url_path_trailing_slash = True
         self.router_options.converters["id"] = IdConverter
         self.router_options.converters["hostname"] = HostnameConverter
@@ -60,10 +61,11 @@ class Application(falcon.App[falcon.Request, falcon.Response]):
 
 
 def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Application:
-    """Returns the WSGI application for `config`; `now` returns the time, aware of its zone.
+    """Returns the WSGI application for `config`.
 
-    The database's schema must be at head. Raises MasterKeyError if a master key cannot be used. A
-    server that does not answer yet raises nothing: requests that need it get 503 until it does.
+    `now` returns the time, aware of its zone. The database's schema must be at head. Raises
+    MasterKeyError if a master key cannot be used. A server that does not respond raises nothing:
+    requests that need it get 503 until it does.
     """
     services = Services(config, now)
     lines = RequestLines()
@@ -122,8 +124,11 @@ def description() -> dict[str, Any]:
 
 
 def require_auth_mode(config: Config) -> None:
-    """Has the database remember that it is served with credentials, where it is. The schema must be
-    at head. Raises ModeError where it was, and now would be without."""
+    """Records that the database is used with authentication, if it is.
+
+    The schema must be at head. Raises ModeError if the database was used with authentication and
+    now would be without.
+    """
     modes.require_auth_mode(
         config.database_url, asks_credentials=config.asks_credentials, now=utc_now()
     )

@@ -66,13 +66,13 @@ from .services.webhooks.endpoints import Webhooks
 from .services.webhooks.redelivery import Redelivery
 from .services.webhooks.secrets import WebhookSecrets
 
-# Requests that wait for a password to be hashed at the same time. Others are refused.
+# The most requests that wait for a password to be hashed. Others are rejected.
 _WAITING_PASSWORDS = 64
 _CHALLENGE_FILE_SECONDS = 5.0
 
 
 def utc_now() -> datetime:
-    """Returns the time, aware of its zone."""
+    """Returns the current time, aware of its zone."""
     return datetime.now(UTC)
 
 
@@ -238,7 +238,7 @@ class Services:
 
     @cached_property
     def passwords(self) -> Passwords:
-        """Hashes passwords in threads of its own."""
+        """Hashes passwords in separate threads."""
         cost, waiting = self.config.password_cost, _WAITING_PASSWORDS
         return self._closed_later(Passwords(cost, self.metrics, waiting=waiting))
 
@@ -280,7 +280,7 @@ class Services:
 
     @cached_property
     def authentication(self) -> Authentication:
-        """Identifies the caller of a request."""
+        """Identifies the principal of a request."""
         attempts = LoginThrottle(Counters(self.page_cache.redis), self.now)
         usage = self._closed_later(TokenUsage(self.database))
         return Authentication(self.database, self.users, attempts, usage, self.audit, self.now)
@@ -289,7 +289,7 @@ class Services:
 
     @cached_property
     def intermediates(self) -> Intermediates:
-        """Intermediates that were uploaded before."""
+        """The intermediate certificates of earlier uploads."""
         return Intermediates(self.database)
 
     @cached_property
@@ -373,7 +373,7 @@ class Services:
 
     @cached_property
     def challenge_checks(self) -> Checks:
-        """Looks for the records and files of challenges."""
+        """Checks the records and files of challenges."""
         # Customers have no certificate yet when they prove a hostname.
         files = HttpFiles(self._outbound(https_only=False, seconds=_CHALLENGE_FILE_SECONDS))
         edge = Edge(self.dns, self.config.edge_targets)
@@ -400,7 +400,7 @@ class Services:
             self.ownership_rules,
             self.audit,
             self.now,
-            # Requests that wait for DNS at the same time. Others are refused.
+            # The most requests that wait for DNS. Others are rejected.
             at_once=self.config.threads // 2,
         )
 
@@ -408,7 +408,7 @@ class Services:
 
     @cached_property
     def candidates(self) -> Candidates:
-        """The certificates among which the service selects."""
+        """The certificates from which the service selects."""
         return Candidates(self.database)
 
     @cached_property
@@ -418,7 +418,7 @@ class Services:
 
     @cached_property
     def resolver(self) -> Resolving:
-        """Selects the certificate that is served for a hostname."""
+        """Selects the certificate to serve for a hostname."""
         return Resolving(self.candidates, self.now)
 
     @cached_property
@@ -441,7 +441,7 @@ class Services:
 
     @cached_property
     def terminator_reports(self) -> TerminatorReports:
-        """The certificates that terminators report to serve."""
+        """The certificates that terminators report as served."""
         return TerminatorReports(self.database, self.audit, self.events, self.now)
 
     @cached_property
@@ -460,12 +460,12 @@ class Services:
 
     @cached_property
     def redelivery(self) -> Redelivery:
-        """Lists deliveries and repeats them."""
+        """Lists deliveries and sends them again."""
         return Redelivery(self.database, self.webhooks, self.audit, self.now)
 
     @cached_property
     def health(self) -> Health:
-        """Asks the database and the cache whether they work."""
+        """Checks the database and the cache."""
         return Health(self.database, self.page_cache)
 
 

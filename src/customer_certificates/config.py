@@ -1,4 +1,4 @@
-"""The settings of the service: read from the environment once, validated, and frozen."""
+"""The settings of the service: read from the environment once, validated and frozen."""
 
 import base64
 import ipaddress
@@ -133,29 +133,34 @@ class SmtpServer:
 class Config:
     """The settings of one process.
 
-    `database_url` is the database's URL for SQLAlchemy. Migrations use `database_owner_url`, whose
-    role owns the tables. `cache_url` names
-    a Redis, or is None for the in-process cache alone; `password_cost` is argon2id's (KiB, passes,
-    lanes); `metrics_folder` is where the worker processes of one service share their counters;
-    `roots_pem` has the certificates of the authorities that the public trusts, and only those that
-    are in `proving_roots_pem` too prove hostnames; `hostname_proof` says whether names are claimed
-    without proof of control; operators alone grant `reserved_hostnames`, with all names beneath
-    them, and `edge_targets`, the names and addresses of the servers that terminate TLS;
-    `registration` says
-    who may register users in prd; `tls` names the files of the service's
-    own certificate and key, or is None for plain HTTP; `admin_address` is the host and port
-    for monitoring without authentication, or None; `trusted_proxies` are the proxies
-    whose X-Forwarded-… headers count; `rate_limit` is in requests a second, 0 for none, None for
-    the default; `webhook_allowed_networks` are non-public ranges that webhooks may use;
-    `terminator_peers` may use the Caddy endpoint without a token, and with `token_in_path` a token
-    may stand in its path; the worker probes `probe_addresses`; `webhook_url` receives all events,
-    signed with `webhook_secret`; a separate worker serves metrics at `metrics_port` on `host`
-    (None: no metrics); `smtp` sends email to users, from `mail_from` (None: no email); links in
-    them begin with `public_url` (None: no links); `audit_key_pem` signs the audit log's heads
-    (None: a key in `data_dir` does), and the service exports them to `audit_export_dir` (None: it
-    does not); `master_key` wraps data keys, and `previous_master_keys` unwrap older ones;
-    `dns_resolvers` answer DNS lookups (none: the system's do); the CNAME records of hostname
-    challenges point below `challenge_domain` (None: challenges have no CNAME record).
+    Addresses and limits: `tls` names the files of the service's own certificate and key (None:
+    plain HTTP). `admin_address` is the host and port for monitoring without authentication, or
+    None. `trusted_proxies` are the proxies whose X-Forwarded-… headers count. `rate_limit` is in
+    requests a second (0: no limit, None: the default). `terminator_peers` may use the Caddy
+    endpoint without a token. With `token_in_path`, the path may contain a token. A separate worker
+    serves metrics at `metrics_port` on `host` (None: no metrics).
+
+    Storage: `database_url` is the database's URL for SQLAlchemy. Migrations use
+    `database_owner_url`, whose role owns the tables. `cache_url` names a Redis (None: only the
+    in-process cache). In `metrics_folder` the worker processes of one service share their counters.
+    `password_cost` is argon2id's (KiB, passes, lanes).
+
+    Certificates and hostnames: `roots_pem` has the trusted root certificates. Only roots that are
+    also in `proving_roots_pem` prove hostnames. `hostname_proof` says whether hostnames are claimed
+    without proof of control. Only operators grant `reserved_hostnames`, with all names below them,
+    and `edge_targets`, the names and addresses of the servers that terminate TLS. `registration`
+    says who may register users in prd. The worker probes `probe_addresses`. `dns_resolvers` answer
+    DNS lookups (none: the system's do). The CNAME records of hostname challenges point below
+    `challenge_domain` (None: challenges have no CNAME record).
+
+    Notifications: `webhook_url` receives all events, signed with `webhook_secret`.
+    `webhook_allowed_networks` are non-public ranges that webhooks may use. `smtp` sends email to
+    users, from `mail_from` (None: no email). Links in emails begin with `public_url` (None: no
+    links).
+
+    Keys: `master_key` wraps data keys, and `previous_master_keys` unwrap older ones.
+    `audit_key_pem` signs the audit log's heads (None: a key in `data_dir` does). The service
+    exports the heads to `audit_export_dir` (None: no exports).
     """
 
     profile: Profile
@@ -330,7 +335,7 @@ class Config:
 
 
 def share_metrics(folder: Path) -> None:
-    """Makes every process that is started later write its metrics to `folder`.
+    """Makes processes that start later write their metrics to `folder`.
 
     Call this before prometheus-client is imported, which reads the variable then.
     """
@@ -338,12 +343,15 @@ def share_metrics(folder: Path) -> None:
 
 
 def uncounted() -> dict[str, str]:
-    """Returns the environment for a process whose metrics are not shared."""
+    """Returns an environment for a process whose metrics are not shared."""
     return {name: of for name, of in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
 
 
 def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T], default: str) -> T:
-    """Returns the parsed setting `name`, from the variable or from the file in `name`_FILE."""
+    """Returns the parsed setting `name`.
+
+    Reads it from the variable, or from the file in `name`_FILE.
+    """
     text, source = environ.get(name), name
     if path := environ.get(f"{name}_FILE"):
         if text:

@@ -1,4 +1,4 @@
-"""The reasons for which a request is refused. A reason knows nothing of HTTP: `problems` does."""
+"""The reasons for which a request is rejected, independent of HTTP."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,24 +11,28 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found in one field of what was sent.
+    """A finding about one field of the request.
 
-    `error`: it cannot be accepted, or will not work. `warning`: it works, and somebody may be
-    surprised. `info`: it was understood, or repaired.
+    `error`: the value is rejected, or will not work. `warning`: the value works, but may cause
+    surprises. `info`: the value was understood or repaired.
     """
 
-    code: Annotated[str, Meta(description="What is wrong, for programs.", examples=["required"])]
-    field: Annotated[str, Meta(description="The field to blame.", examples=["name"])]
+    code: Annotated[
+        str, Meta(description="A machine-readable code of the problem.", examples=["required"])
+    ]
+    field: Annotated[
+        str, Meta(description="The field that the finding is about.", examples=["name"])
+    ]
     detail: Annotated[
-        str, Meta(description="What is wrong, for people.", examples=["name is missing."])
+        str, Meta(description="A description of the problem.", examples=["name is missing."])
     ]
     hint: Annotated[
         str,
-        Meta(description="What to do about it.", examples=['Example: {"name": "Ada Lovelace"}']),
+        Meta(description="How to fix the problem.", examples=['Example: {"name": "Ada Lovelace"}']),
     ]
     severity: Annotated[
         Severity,
-        Meta(description="error: it cannot be accepted, or will not work.", examples=["error"]),
+        Meta(description="error: the value is rejected, or will not work.", examples=["error"]),
     ] = "error"
 
 
@@ -36,7 +40,10 @@ MOST_FINDINGS = 100
 
 
 def capped(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The first MOST_FINDINGS findings; if there are more, another one that counts the rest."""
+    """Returns the first MOST_FINDINGS findings.
+
+    If there are more, another finding counts the rest.
+    """
     shown, rest = findings[:MOST_FINDINGS], findings[MOST_FINDINGS:]
     if not rest:
         return tuple(shown)
@@ -45,18 +52,18 @@ def capped(findings: Sequence[Finding]) -> tuple[Finding, ...]:
         Finding(
             "more_findings",
             rest[0].field,
-            f"And {len(rest)} more.",
-            "Correct the others first, and send the request again.",
+            f"{len(rest)} more findings are not listed.",
+            "Fix the listed findings first, and send the request again.",
             rest[0].severity,
         ),
     )
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
-    """A request cannot be carried out as it stands; nothing was changed.
+    """A request is rejected, and nothing was changed.
 
-    `detail` is a sentence for the caller, `errors` the fields to blame, `retry_after` the seconds
-    after which the same request may succeed.
+    `detail` is a sentence for the client, and `errors` are findings about fields. After
+    `retry_after` seconds the same request may succeed.
     """
 
     def __init__(
@@ -69,57 +76,57 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
 
 
 class Malformed(Refusal):
-    """What was sent is not JSON, not an object, or lacks a required field."""
+    """The request is not JSON, not an object, or lacks a required field."""
 
 
 class Invalid(Refusal):
-    """What was sent can be read, but a value in it cannot be accepted."""
+    """The request can be read, but a value in it is invalid."""
 
 
 class TooSlow(Refusal):
-    """What was sent came so slowly that it was not waited for."""
+    """The request arrived too slowly."""
 
 
 class TooLarge(Refusal):
-    """What was sent is larger than the service reads."""
+    """The request exceeds the size limit."""
 
 
 class UnsupportedMediaType(Refusal):
-    """What was sent is not declared as JSON."""
+    """The request's media type is not JSON."""
 
 
 class NotAcceptable(Refusal):
-    """The caller admits no answer that the service can give."""
+    """The client accepts no media type that the service can produce."""
 
 
 class Unauthenticated(Refusal):
-    """Nobody knows who asks: a token or a password is missing, wrong, or has ended."""
+    """A token or password is missing, wrong, expired or revoked."""
 
 
 class Forbidden(Refusal):
-    """The caller is not one whom the service answers, or may not ask for this."""
+    """The principal or client lacks the permission for this request."""
 
 
 class NotFound(Refusal):
-    """It is not there, or it is not the caller's."""
+    """The resource does not exist, or belongs to another user."""
 
 
 class Conflict(Refusal):
-    """It contradicts what is stored."""
+    """The request conflicts with the stored state."""
 
 
 class PreconditionFailed(Refusal):
-    """The state has moved on since the caller read it."""
+    """The resource has changed since the client read it."""
 
 
 class TooManyRequests(Refusal):
-    """The caller has asked too often; the same request may succeed later."""
+    """The client exceeded a rate limit. The same request may succeed later."""
 
 
 class Unavailable(Refusal):
-    """The service cannot do its work just now; the same request may succeed later."""
+    """The service is unavailable. The same request may succeed later."""
 
 
 def user_not_found(user_id: int) -> NotFound:
     """Returns the error for a user that does not exist."""
-    return NotFound(f"There is no user {user_id}.")
+    return NotFound(f"User {user_id} does not exist.")

@@ -1,4 +1,4 @@
-"""The routes of the API: each with its resource, and the parts that the resource is given."""
+"""The routes of the API, their resources, and the resources' arguments."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

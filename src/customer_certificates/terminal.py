@@ -5,7 +5,7 @@ import sys
 
 
 def escaped(text: str) -> str:
-    """`text` without characters that a terminal acts upon, or that change the order of others.
+    """Returns `text` with escapes for characters that are unsafe in a terminal.
 
     Control characters (C0, C1), bidirectional and invisible ones, line breaks and lone surrogates
     become escapes of JSON, so JSON stays the same JSON.
@@ -16,7 +16,7 @@ def escaped(text: str) -> str:
 
 
 def escaped_lines(text: str) -> str:
-    """The same for text whose lines stay apart."""
+    """Returns `text` escaped like `escaped`, but keeps its line breaks."""
     return "\n".join(map(escaped, text.split("\n")))
 
 
@@ -33,7 +33,7 @@ def show_json(value: object) -> None:
 
 
 def note(text: str) -> None:
-    """Prints something beside the result, on standard error."""
+    """Prints a message on standard error, apart from the result."""
     print(escaped_lines(text), file=sys.stderr, flush=True)
 
 

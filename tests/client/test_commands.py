@@ -178,12 +178,12 @@ def test_every_page_is_asked_for() -> None:
 
 def test_who_cannot_be_asked_is_no_good_news() -> None:
     with a_stub() as stub:
-        stub.before = lambda _method, _path: (404, {}, {"detail": "There is no user 1."})
+        stub.before = lambda _method, _path: (404, {}, {"detail": "User 1 does not exist."})
         refused = typed("expiring", "--user", "1", "--server", stub.url)
     gone = typed("expiring", "--user", "1", "--server", stub.url)
 
     assert (refused[0], gone[0]) == (2, 2)
-    assert "There is no user 1." in refused[2]
+    assert "User 1 does not exist." in refused[2]
     for within in ("soon", "14", "-1d", "99999d"):
         words = ["--user", "1", "--server", stub.url, "--within", within]
         assert typed("expiring", *words)[0] == 2

@@ -85,7 +85,7 @@ def test_a_problem_in_whole(client: TestClient) -> None:
             "type": f"{PROBLEM}not-found",
             "title": "Not Found",
             "status": 404,
-            "detail": "There is no user 7.",
+            "detail": "User 7 does not exist.",
             "request_id": "mine",
         },
     )

@@ -45,7 +45,7 @@ def run_jobs(jobs: Sequence[Job], rota: JobLock, stopped: SignalSafeEvent) -> No
 def run_every_second(name: str, run: Callable[[], int], stopped: SignalSafeEvent) -> None:
     """Calls `run` every second in every worker, until `stopped`.
 
-    `run` returns the number of items that it processed.
+    `run` returns the number of processed items.
     """
     while not stopped.wait(_SECOND):
         try:

@@ -41,10 +41,10 @@ _LOOK_SECONDS = 1.0
 
 
 def work(config: Config, *, parent_pid: int | None = None) -> None:
-    """Works until SIGTERM or SIGINT, then finishes the deliveries in progress.
+    """Runs the worker until SIGTERM or SIGINT.
 
-    Also ends after the process `parent_pid`, if given. Raises SchemaError unless the schema is at
-    head; MasterKeyError, Unavailable.
+    Finishes the deliveries in progress first. Also stops after the process `parent_pid` ends, if
+    given. Raises SchemaError unless the schema is at head; MasterKeyError, Unavailable.
     """
     require_head(config.database_url)
     configure_logging()
@@ -97,25 +97,25 @@ def _work(services: Services, parent_pid: int | None) -> None:
 
 
 def _jobs(services: Services, verification: VerificationEmails | None) -> list[Job]:
-    """Jobs of one worker in the cluster at a time."""
+    """Returns the jobs that one worker in the cluster runs at a time."""
     config, database, now = services.config, services.database, services.now
     mailer = services.mailer
     expiry = Expiry(database, services.events, now, by_mail=mailer is not None)
     notices = HostnameNoticeDelivery(database, services.revisions, services.audit, services.events)
     jobs = [
-        Job("tell of expiry", timedelta(minutes=1), expiry.tell),
-        Job("wake deliveries", timedelta(minutes=1), StuckDeliveries(database, now).wake),
-        Job("notify of hostnames", timedelta(seconds=10), notices.run),
-        Job("clean kept answers", timedelta(hours=1), services.idempotency.clean),
-        Job("clean rate counts", timedelta(hours=1), RateCounts(database, now).clean),
-        Job("clean challenges", timedelta(hours=1), Contests(database, now).clean),
-        Job("clean events", timedelta(hours=1), services.event_pages.clean),
+        Job("send expiry notices", timedelta(minutes=1), expiry.tell),
+        Job("release stuck deliveries", timedelta(minutes=1), StuckDeliveries(database, now).wake),
+        Job("send hostname notices", timedelta(seconds=10), notices.run),
+        Job("purge idempotent responses", timedelta(hours=1), services.idempotency.clean),
+        Job("purge rate counts", timedelta(hours=1), RateCounts(database, now).clean),
+        Job("purge challenges", timedelta(hours=1), Contests(database, now).clean),
+        Job("purge events", timedelta(hours=1), services.event_pages.clean),
     ]
     if verification:
-        jobs.append(Job("clean verification links", timedelta(hours=1), verification.clean))
+        jobs.append(Job("purge verification links", timedelta(hours=1), verification.clean))
     if mailer:
         letters = ExpiryNoticeEmails(database, mailer, now)
-        jobs.append(Job("send letters", timedelta(minutes=1), letters.send))
+        jobs.append(Job("send email", timedelta(minutes=1), letters.send))
     if config.probe_addresses:
         reports, addresses = services.terminator_reports, config.probe_addresses
         probing = ProbeJob(database, services.candidates, reports, served, addresses, now)
@@ -126,7 +126,7 @@ def _jobs(services: Services, verification: VerificationEmails | None) -> list[J
 def _prompt_jobs(
     services: Services, challenges: ChallengeRounds, verification: VerificationEmails | None
 ) -> list[tuple[str, Callable[[], int]]]:
-    """Jobs of each worker that must not wait for others."""
+    """Returns the jobs that each worker runs without waiting for others."""
     database = services.database
     cutovers = Cutovers(database, services.hostnames, services.audit, services.events, services.now)
     jobs: list[tuple[str, Callable[[], int]]] = [
@@ -134,9 +134,9 @@ def _prompt_jobs(
         ("challenges", challenges.run),
     ]
     if verification:
-        jobs.append(("verification mails", verification.run))
+        jobs.append(("verification email", verification.run))
     if database.has_log_file:
-        jobs.append(("erasures of deleted keys", KeyErasure(database).run))
+        jobs.append(("erasure of deleted keys", KeyErasure(database).run))
     return jobs
 
 
@@ -148,7 +148,10 @@ def _verification_mails(services: Services) -> VerificationEmails | None:
 
 
 def _stop_after(parent_pid: int, stop: Callable[[], None]) -> None:
-    """Stops this process after its parent has ended, even if that was before this call."""
+    """Stops this process once its parent has ended.
+
+    Works even if the parent ended before this call.
+    """
     while os.getppid() == parent_pid:
         sleep(_LOOK_SECONDS)
     stop()

@@ -1,4 +1,4 @@
-"""Files at a well-known place of a customer's web server, read over plain HTTP."""
+"""Files at a well-known path on a customer's web server, read over plain HTTP."""
 
 from collections.abc import Sequence
 from urllib.parse import urljoin
@@ -15,7 +15,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class FileMissing(Exception):  # noqa: N818 - an outcome of a check, not an error of the program
-    """The web server answered, but not with the file. `detail` says how."""
+    """The web server responded, but without the file. `detail` says how."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -23,19 +23,22 @@ class FileMissing(Exception):  # noqa: N818 - an outcome of a check, not an erro
 
 
 class HttpFiles:
-    """Reads through the guard of webhooks: nothing private, bounded in time and size."""
+    """Reads files with the protection of webhooks.
+
+    It requests no private address, and limits time and size.
+    """
 
     def __init__(self, outbound: Outbound, port: int = _HTTP) -> None:
-        """`port` is where web servers answer plain HTTP."""
+        """`port` is the port of plain HTTP."""
         self._outbound = outbound
         self._port = port
 
     def read(self, host: str, path: str, addresses: Sequence[Address]) -> bytes:
-        """The file at `path`. `addresses` are those of `host`, an IP address or a name.
+        """Returns the file at `path`.
 
-        Follows redirects to the same host and path alone, as those from HTTP to HTTPS; all of
-        them share one deadline.
-        Raises FileMissing, TargetForbidden, TargetUnreachable.
+        `addresses` are those of `host`, an IP address or a name. Follows redirects to the same host
+        and path only, as from HTTP to HTTPS. All requests share one deadline. Raises FileMissing,
+        TargetForbidden, TargetUnreachable.
         """
         return _THREADS.run(self._read, host, path, addresses)
 
@@ -50,7 +53,7 @@ class HttpFiles:
         raise FileMissing(f"it redirects more than {_MOST_REDIRECTS} times")
 
     def url(self, host: str, path: str) -> str:
-        """The URL at which the file is looked for."""
+        """Returns the URL of the file."""
         authority = f"[{host}]" if ":" in host else host
         port = "" if self._port == _HTTP else f":{self._port}"
         return f"http://{authority}{port}{path}"
@@ -60,7 +63,10 @@ class HttpFiles:
         self._outbound.close()
 
     def _redirected(self, start: Target, url: str, location: str | None) -> str:
-        """The URL that `url` redirects to. Raises FileMissing if that is another file."""
+        """Returns the URL that `url` redirects to.
+
+        Raises FileMissing if that is another file.
+        """
         try:
             joined = urljoin(url, location or "")
             target = read(joined)

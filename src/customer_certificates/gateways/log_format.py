@@ -1,4 +1,4 @@
-"""How everything that is logged besides requests looks: JSON for machines, words for a person."""
+"""The format of logs other than request logs: JSON, or text on a terminal."""
 
 import logging
 import sys
@@ -11,7 +11,10 @@ from ..terminal import escaped, escaped_lines
 
 
 def configure_logging() -> None:
-    """Warnings and errors go to standard error, one JSON object a line unless it is a terminal."""
+    """Logs warnings and errors to standard error.
+
+    Writes one JSON object a line, or text to a terminal.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _WordsFormatter("%(asctime)s  %(levelname)s  %(message)s")

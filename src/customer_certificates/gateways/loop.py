@@ -1,4 +1,4 @@
-"""The bridge to the event loop: code that knows nothing of it waits here, and does not block it.
+"""The bridge to the event loop for code that does not know it.
 
 A worker serves each request in a greenlet of its event loop. There, each function suspends the
 greenlet, and the loop serves other requests. Everywhere else (commands, the process `worker`,
@@ -24,8 +24,10 @@ P = ParamSpec("P")
 
 
 async def spawn(function: Callable[..., T], *arguments: Any) -> T:
-    """Returns the result of `function`, which runs in a greenlet: it may wait by way of this
-    module."""
+    """Returns the result of `function`, which runs in a greenlet.
+
+    It may wait with the functions of this module.
+    """
     return await greenlet_spawn(function, *arguments)
 
 
@@ -40,7 +42,10 @@ def wait_for(future: asyncio.Future[T]) -> T:
 
 
 def result(future: Future[T], seconds: float | None = None) -> T:
-    """Returns the result of `future`. Raises TimeoutError if it is not there within `seconds`."""
+    """Returns the result of `future`.
+
+    Raises TimeoutError after `seconds`.
+    """
     if not is_inside() or future.done():
         return future.result(seconds)
     loop = asyncio.get_running_loop()
@@ -64,14 +69,16 @@ def sleep(seconds: float) -> None:
 def until_ready(
     descriptor: int, *, read: bool = True, write: bool = False, seconds: float | None = None
 ) -> tuple[bool, bool]:
-    """Returns once a socket can be read or written, as asked for: whether it can be read, whether
-    it can be written. Neither: `seconds` have passed."""
+    """Waits until a socket is readable or writable, as requested.
+
+    Returns whether it is readable, and whether it is writable. Neither is true after `seconds`.
+    """
     if not is_inside():
         poll = select.poll()
         poll.register(descriptor, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
         found = poll.poll(None if seconds is None else seconds * 1000)
         events = found[0][1] if found else 0
-        # An error is for whoever reads or writes next.
+        # The next read or write reports an error.
         broken = bool(events & ~(select.POLLIN | select.POLLOUT))
         return (
             read and (broken or bool(events & select.POLLIN)),
@@ -99,15 +106,17 @@ class Threads:
     """A bounded number of threads for calls that would block the loop."""
 
     def __init__(self, name: str, size: int) -> None:
-        """The threads are started when they are first needed, in each process anew."""
+        """The threads start at the first use, in each process anew."""
         self._name = name
         self._size = size
         self._lock = Lock()
         self._made: tuple[int, ThreadPoolExecutor] | None = None
 
     def run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Returns the result of `function`, which runs in one of the threads if the caller is in a
-        greenlet."""
+        """Returns the result of `function`.
+
+        It runs in one of the threads if the caller is in a greenlet.
+        """
         if not is_inside():
             return function(*arguments, **named)
         call: Callable[[], T] = partial(copy_context().run, function, *arguments, **named)

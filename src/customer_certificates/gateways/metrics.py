@@ -1,4 +1,4 @@
-"""What the service counts of itself, in Prometheus' terms, over all its worker processes."""
+"""The service's Prometheus metrics, over all its worker processes."""
 
 import os
 import platform
@@ -18,23 +18,26 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from .. import __version__
 from .loop import Threads
 
-# The files of all processes are read.
+# Reads the files of all processes.
 _THREADS = Threads("metrics", 1)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Metrics:
-    """The counters, with their labels bound beforehand wherever the labels are few."""
+    """The metrics, with their labels bound in advance if there are few."""
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, folder: Path | None) -> None:
-        """`folder` is where the worker processes share their counts; None: there is but one."""
+        """`folder` is shared by the worker processes.
+
+        None: there is only one process.
+        """
         self._folder = folder
         registry = self._registry = CollectorRegistry()
         if folder:
             _forget_dead_workers(folder)
-        # Of live workers: after a reload, an earlier version leaves with its workers.
+        # From live workers only: after a reload, an earlier version disappears with its workers.
         Gauge(
             "customer_certificates_build_info",
             "Always 1. The labels are the versions of the service and of Python.",
@@ -44,13 +47,13 @@ class Metrics:
         ).labels(__version__, platform.python_version()).set(1)
         self._requests = Counter(
             "customer_certificates_http_requests",
-            "Requests answered.",
+            "Requests with a response.",
             ["method", "route", "status"],
             registry=registry,
         )
         self._durations = Histogram(
             "customer_certificates_http_request_duration_seconds",
-            "From the arrival of a request to its answer.",
+            "Time from the arrival of a request to its response.",
             ["method", "route"],
             buckets=_BUCKETS,
             registry=registry,
@@ -58,7 +61,7 @@ class Metrics:
         self._bound: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         pages = Counter(
             "customer_certificates_cache_pages",
-            "List pages by where they were found.",
+            "List pages by the tier that they were read from.",
             ["tier"],
             registry=registry,
         )
@@ -72,12 +75,12 @@ class Metrics:
         )
         self.cache_forgeries = Counter(
             "customer_certificates_cache_forgeries",
-            "Pages in Redis that were rejected: this service did not write them there.",
+            "Pages in Redis that were rejected because this service did not write them.",
             registry=registry,
         )
         connections = Gauge(
             "customer_certificates_database_connections",
-            "Connections to the database: open ones for reads, ones within a transaction.",
+            "Connections to the database: open for reads, or within a transaction.",
             ["use"],
             multiprocess_mode="livesum",
             registry=registry,
@@ -86,19 +89,19 @@ class Metrics:
         self.transactions = connections.labels("transaction")
         self._children = Counter(
             "customer_certificates_children_ended",
-            "Processes that examine uploads which ended, by why; each was replaced.",
+            "Sandbox processes that ended and were replaced, by reason.",
             ["reason"],
             registry=registry,
         )
         self._cut = Counter(
             "customer_certificates_connections_cut",
-            "Clients' connections that were cut: slow bodies, and idle ones when many were open.",
+            "Client connections that were closed: slow ones, and idle ones when many were open.",
             ["reason"],
             registry=registry,
         )
         self._busy = Counter(
             "customer_certificates_requests_refused_busy",
-            "Requests that were refused because too many waited, or for their tenant's share.",
+            "Requests that were rejected because of a full queue or a tenant's limit.",
             registry=registry,
         )
         self.feed_waiting = Gauge(
@@ -109,39 +112,42 @@ class Metrics:
         )
         self.password_queue = Gauge(
             "customer_certificates_password_hashing",
-            "Passwords being hashed or waiting for it.",
+            "Passwords that are being hashed or wait in the queue.",
             multiprocess_mode="livesum",
             registry=registry,
         )
 
         self._deliveries = Counter(
             "customer_certificates_delivery_attempts",
-            "Attempts to tell a webhook of an event, by how the delivery stands after it: "
-            "delivered, pending (it failed, and is tried again) or dead (given up).",
+            "Attempts to deliver an event to a webhook, by the resulting status of the delivery: "
+            "delivered, pending (failed, will be retried) or dead (failed, no more retries).",
             ["status"],
             registry=registry,
         )
         self._delivery_durations = Histogram(
             "customer_certificates_delivery_duration_seconds",
-            "How long an attempt to tell a webhook of an event took.",
+            "Duration of an attempt to deliver an event to a webhook.",
             buckets=(*_BUCKETS, 10.0, 15.0),
             registry=registry,
         )
         self._delivery_starts = Histogram(
             "customer_certificates_delivery_start_seconds",
-            "From an event to the first attempt to tell a webhook of it.",
+            "Time from an event to the first attempt to deliver it to a webhook.",
             buckets=(*_BUCKETS, 10.0, 60.0, 600.0),
             registry=registry,
         )
         self.delivery_lag = Gauge(
             "customer_certificates_delivery_lag_seconds",
-            "For how long the oldest delivery has been due that nobody is at.",
+            "Time since the oldest delivery became due that no worker has claimed.",
             multiprocess_mode="livemax",
             registry=registry,
         )
 
     def request(self, method: str, route: str, status: str, seconds: float) -> None:
-        """Counts one answer. `route` is a template, never a path: paths are without number."""
+        """Counts a response.
+
+        `route` is a template, never a path: the number of paths is unlimited.
+        """
         bound = self._bound.get((method, route, status))
         if bound is None:
             bound = self._bound[method, route, status] = (
@@ -152,32 +158,32 @@ class Metrics:
         bound[1].observe(seconds)
 
     def child_ended(self, reason: str) -> None:
-        """Counts a process that examined uploads and is no more."""
+        """Counts a sandbox process that ended."""
         self._children.labels(reason).inc()
 
     def connection_cut(self, reason: str) -> None:
-        """Counts a client's connection that was cut: `slow` or `scarce`."""
+        """Counts a client connection that was closed: `slow` or `scarce`."""
         self._cut.labels(reason).inc()
 
     def refused_busy(self) -> None:
-        """Counts a request that was refused because too many waited, or for its tenant's share."""
+        """Counts a request that was rejected because of load."""
         self._busy.inc()
 
     def delivery_begins(self, seconds: float) -> None:
-        """Counts the first attempt to tell a webhook of an event, so long after that."""
+        """Records the time from an event to its first delivery attempt."""
         self._delivery_starts.observe(seconds)
 
     def delivery(self, status: str, seconds: float) -> None:
-        """Counts an attempt to tell a webhook of an event, and how the delivery stands then."""
+        """Counts a delivery attempt with the resulting status and its duration."""
         self._deliveries.labels(status).inc()
         self._delivery_durations.observe(seconds)
 
     def serve(self, host: str, port: int) -> None:
-        """Answers GET with the counts of this process, from a thread of its own."""
+        """Serves the metrics of this process from a separate thread."""
         start_http_server(port, host, self._registry)
 
     def exposition(self) -> bytes:
-        """All counts, of every worker process, in Prometheus' text format."""
+        """Returns the metrics of all worker processes in Prometheus' text format."""
         return _THREADS.run(self._exposition)
 
     def _exposition(self) -> bytes:
@@ -189,7 +195,7 @@ class Metrics:
 
 
 def _forget_dead_workers(folder: Path) -> None:
-    """Gauges of a worker that was killed would stand for ever: it cannot count them down."""
+    """Removes gauges of dead workers, which cannot decrement them."""
     for path in folder.glob("gauge_live*_*.db"):
         pid = int(path.stem.rpartition("_")[2])
         try:

@@ -1,4 +1,4 @@
-"""Where the lines of the request log go: JSON for machines, words for a person at a terminal."""
+"""Writes the request log: JSON, or text on a terminal."""
 
 import logging
 import os
@@ -13,15 +13,18 @@ from typing import TextIO
 import msgspec
 
 _FLUSH_SECONDS = 0.05
-# Eight lines are less than 4 KiB, which a pipe takes whole: processes that share it do not mix.
+# Eight lines fit in 4 KiB, which a pipe writes atomically: processes that share it do not mix.
 _LINES_A_WRITE = 8
 _MOST_PENDING = 10_000
 _log = logging.getLogger(__name__)
 
 
 class RequestLine(msgspec.Struct, tag_field="event", tag="request", omit_defaults=True):
-    """What is logged of a request. Never a path, a query, another header or a body: they hold
-    secrets. `traceparent` is the span of the request in the trace of the client, if it sent one."""
+    """One line of the request log.
+
+    It has no path, query, other header or body: they may contain secrets. `traceparent` is the span
+    of the request in the client's trace, if the client sent one.
+    """
 
     time: datetime
     method: str
@@ -35,10 +38,10 @@ class RequestLine(msgspec.Struct, tag_field="event", tag="request", omit_default
 
 
 class RequestLines:
-    """Keeps lines for 50 ms at most and writes them together, in a thread of its own.
+    """Buffers lines for at most 50 ms, and writes them in a separate thread.
 
-    A system call for each line, and the interpreter's lock given up for it, cost a fifth of all
-    reads. A process that is killed takes its last 50 ms of lines with it; one that ends does not.
+    A system call for each line would release the interpreter's lock, and cost a fifth of all reads.
+    A killed process loses its last 50 ms of lines; one that exits does not.
     """
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
@@ -53,14 +56,14 @@ class RequestLines:
         Thread(target=self._run, name="request-log", daemon=True).start()
 
     def write(self, line: RequestLine) -> None:
-        """Has `line` written soon, or drops it where nobody reads what is written."""
+        """Queues `line`, or drops it if the log is not read."""
         if len(self._pending) < _MOST_PENDING:
             self._pending.append(line)
         else:
             self._dropped += 1
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes the remaining lines."""
         self._closing.set()
         self._flush()
 
@@ -73,12 +76,14 @@ class RequestLines:
             while self._pending:
                 count = min(len(self._pending), _LINES_A_WRITE)
                 rest = self._encode([self._pending.popleft() for _ in range(count)])
-                # Where lines cannot be written (a full disk), requests are served all the same.
+                # If lines cannot be written (a full disk), requests are still served.
                 with suppress(OSError):
                     while rest:
                         rest = rest[os.write(self._descriptor, rest) :]
             if self._dropped:
-                _log.warning("%d request lines were dropped: nobody read them", self._dropped)
+                _log.warning(
+                    "%d request log lines were dropped: the reader was too slow", self._dropped
+                )
                 self._dropped = 0
 
 

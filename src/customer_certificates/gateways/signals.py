@@ -1,18 +1,18 @@
-"""What a signal's handler may set, whatever it interrupts."""
+"""An event that a signal handler may set, whatever it interrupts."""
 
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-# A handler that comes just before a thread goes to sleep is run when it wakes up next.
+# A handler that runs just before a thread sleeps takes effect when the thread wakes up next.
 _LOOK_SECONDS = 0.5
 
 
 class SignalSafeEvent:
-    """As threading.Event, for one thread that waits.
+    """Like threading.Event, for one thread that waits.
 
-    An Event's `set` takes a lock: called by a handler that has interrupted the same thread in `set`
-    or `wait`, it would wait for itself for ever. A SimpleQueue's `put` may be interrupted by itself
+    An Event's `set` takes a lock. A handler that interrupted the same thread in `set` or `wait`
+    would deadlock. A SimpleQueue's `put` may be interrupted by itself
     (https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put).
     """
 
@@ -21,23 +21,26 @@ class SignalSafeEvent:
         self._queue: SimpleQueue[None] = SimpleQueue()
 
     def is_set(self) -> bool:
-        """Whether it is."""
+        """Whether the event is set."""
         return self._is_set
 
     def set(self) -> None:
-        """Ends `wait`, now and until `clear`."""
+        """Sets the event, which ends `wait` until `clear`."""
         self._is_set = True
         self._queue.put(None)
 
     def clear(self) -> None:
-        """What was set before is forgotten."""
+        """Resets the event."""
         self._is_set = False
         with suppress(Empty):
             while True:
                 self._queue.get_nowait()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Waits until it is set, or for so long; whether it is."""
+        """Waits until the event is set, or for `seconds`.
+
+        Returns whether it is set.
+        """
         until = None if seconds is None else monotonic() + seconds
         while not self._is_set:
             left = _LOOK_SECONDS if until is None else min(_LOOK_SECONDS, until - monotonic())

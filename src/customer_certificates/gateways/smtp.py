@@ -1,4 +1,4 @@
-"""The server that takes letters (SMTP, RFC 5321)."""
+"""Sends email by SMTP (RFC 5321)."""
 
 import smtplib
 import ssl
@@ -12,13 +12,13 @@ from typing import Any
 from ..config import SmtpServer
 
 _SECONDS = 15.0
-# A server may look long at a letter before it takes it (RFC 5321, 4.5.3.2.6, has ten minutes).
+# A server may check an email for long before it accepts it (RFC 5321, 4.5.3.2.6: ten minutes).
 ANSWER_SECONDS = 120.0
 _KEPT_CHARACTERS = 300
 
 
 class MailRefused(Exception):  # noqa: N818 - a refusal is an answer, not an error
-    """The server will never take this letter. `detail` says why."""
+    """The server permanently rejected the email. `detail` says why."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -26,7 +26,10 @@ class MailRefused(Exception):  # noqa: N818 - a refusal is an answer, not an err
 
 
 class MailDelayed(Exception):  # noqa: N818
-    """The server does not take it now. `detail` says why; `is_for_all`: it takes none at all."""
+    """The server temporarily rejected the email.
+
+    `detail` says why. `is_for_all`: the server accepts no email now.
+    """
 
     def __init__(self, detail: str, *, is_for_all: bool) -> None:
         super().__init__(detail)
@@ -35,29 +38,29 @@ class MailDelayed(Exception):  # noqa: N818
 
 
 class Mailer:
-    """Hands letters to the server, over a connection for each."""
+    """Sends emails to the server, with a connection for each."""
 
     def __init__(self, server: SmtpServer, sender: Address, roots_pem: bytes) -> None:
-        """`sender` is whom letters are from; `roots_pem` says whose certificates are trusted."""
+        """`sender` is the From address. `roots_pem` are the trusted roots."""
         self._server = server
         self.sender = sender
         self._tls = ssl.create_default_context(cadata=roots_pem.decode())
 
     def send(self, letter: EmailMessage, to: str) -> None:
-        """Returns when the server has taken `letter`, for the address `to`.
+        """Returns once the server has accepted `letter` for the address `to`.
 
-        Raises MailRefused, also for a letter that would gain headers on the way; MailDelayed.
+        Raises MailRefused, also for an email with injected headers; MailDelayed.
         """
         is_international = not to.isascii()
         written = _written(letter, is_international=is_international)
         try:
             connection = self._connected()
         except (smtplib.SMTPException, OSError) as error:
-            # It is not there, TLS fails, the credentials are refused.
+            # The server is unreachable, TLS fails, or the credentials are rejected.
             raise MailDelayed(_said(error), is_for_all=True) from error
         try:
             if is_international and not connection.has_extn("smtputf8"):
-                raise MailRefused("The server takes no address outside ASCII.")
+                raise MailRefused("The mail server does not accept non-ASCII addresses.")
             if connection.sock:
                 connection.sock.settimeout(ANSWER_SECONDS)
             options = ("SMTPUTF8", "BODY=8BITMIME") if is_international else ()
@@ -68,10 +71,10 @@ class Mailer:
         except smtplib.SMTPDataError as error:
             raise _judged(error.smtp_code, error.smtp_error) from error
         except (smtplib.SMTPException, OSError) as error:
-            # It may be this letter's fault: others are not to wait for it.
+            # This email may be the cause, so others do not wait for it.
             raise MailDelayed(_said(error), is_for_all=False) from error
         finally:
-            # The letter is taken, or it is not, whatever is said in parting.
+            # The server's final response is already known.
             with suppress(smtplib.SMTPException, OSError):
                 connection.quit()
             connection.close()
@@ -97,12 +100,13 @@ class Mailer:
 
 
 def _written(letter: EmailMessage, *, is_international: bool) -> bytes:
-    """The bytes to send; only an international letter has UTF-8 in its headers (RFC 6532).
+    """Returns the bytes to send.
 
-    Raises MailRefused if a reader of these bytes would see other headers than the letter was given.
-    The email package must not write line ends into headers; some versions do (CVE-2024-6923).
+    Only an international email has UTF-8 in its headers (RFC 6532). Raises MailRefused if a reader
+    of these bytes would see other headers than the email was given. The email package must not
+    write line breaks into headers; some versions do (CVE-2024-6923).
     """
-    refused = MailRefused("A header of the letter has a line end in it.")
+    refused = MailRefused("A header of the email contains a line break.")
     try:
         written = letter.as_bytes(policy=policy.SMTPUTF8 if is_international else policy.SMTP)
     except MessageError:
@@ -114,7 +118,7 @@ def _written(letter: EmailMessage, *, is_international: bool) -> bytes:
 
 
 def _judged(code: int, text: Any) -> MailRefused | MailDelayed:
-    """What an answer to a letter means (RFC 5321, 4.2.1)."""
+    """Returns the error for an SMTP response (RFC 5321, 4.2.1)."""
     said = f"{code} {_text(text)}"
     if 500 <= code < 600:
         return MailRefused(said)

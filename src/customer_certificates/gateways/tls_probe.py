@@ -1,26 +1,27 @@
-"""What a server that terminates TLS serves for a name."""
+"""Probes which certificate a TLS server presents for a name."""
 
 import socket
 import ssl
 from hashlib import sha256
 
-# Whoever offers these gets a certificate with a key of the kind, up to TLS 1.2: in 1.3 the cipher
-# says nothing of the certificate (RFC 8446, 1.2), and Python cannot choose signatures before 3.15.
+# A client that offers only these gets a certificate with this type of key, up to TLS 1.2. In 1.3
+# the cipher does not depend on the certificate (RFC 8446, 1.2), and Python cannot choose signatures
+# before 3.15.
 _CIPHERS = {"rsa": "ECDHE+aRSA:RSA", "ecdsa": "ECDHE+aECDSA"}
 
 
 class ProbeFailure(Exception):  # noqa: N818
-    """No certificate was seen; the message says why."""
+    """The server presented no certificate; the message says why."""
 
 
 def served(
     host: str, port: int, hostname: str, key_type: str | None = None, seconds: float = 10
 ) -> str:
-    """The SHA-256 of the certificate that the server at `host` and `port` serves for `hostname`,
-    in hexadecimal: to a client that takes keys of `key_type` alone ("rsa", "ecdsa"; None: any).
+    """Returns the SHA-256 of the served certificate in hexadecimal.
 
-    Whether anybody should trust it is not looked at. Raises ProbeFailure, after `seconds` without
-    an answer at the latest.
+    Connects to `host` and `port` for `hostname`, as a client that accepts only keys of `key_type`
+    ("rsa", "ecdsa"; None: any). Does not check whether the certificate is trusted. Raises
+    ProbeFailure, after `seconds` at the latest.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -38,5 +39,5 @@ def served(
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise ProbeFailure(str(reason)) from None
     if not certificate:
-        raise ProbeFailure("It shows no certificate.")
+        raise ProbeFailure("The server presented no certificate.")
     return sha256(certificate).hexdigest()

@@ -1,4 +1,4 @@
-"""Operations of the commands on the audit log."""
+"""Commands for the audit log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +22,16 @@ from ..services.audit.exports import AuditExports, newest_export
 from ..services.audit.signed_heads import AuditHeads
 from ..services.audit.verification import AuditVerification, Report
 
-# Hosts whose clocks differ name files in another order than they number them.
+# Hosts with different clocks may name files in another order than they number them.
 _NEWEST = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The result of a verification: `heads` were signed, the lines `unsigned` were not; `exports`
-    are faults of the files. The database recorded exports of `other_series`; their files are not
-    there.
+    """The result of a verification.
+
+    `heads` were signed, and the entries `unsigned` were not. `exports` are faults of the files. The
+    database recorded exports of `other_series`, whose files are missing.
     """
 
     report: Report
@@ -43,10 +44,10 @@ class Verified:
 def verify_audit(
     config: Config, user: int | None, heads: Sequence[Path], public_key: Path | None
 ) -> Verified:
-    """Whether the audit of a user, or of all, is as it was written and as it was signed.
+    """Verifies the audit log of a user, or of all users.
 
-    `public_key` is what the heads were signed with, by default this service's own key. Raises
-    SchemaError, Unavailable, AuditFileError.
+    `public_key` verifies the signed heads; by default it is this service's. Raises SchemaError,
+    Unavailable, AuditFileError.
     """
     found = Exported()
     other_series: list[str] = []
@@ -65,10 +66,10 @@ def verify_audit(
 
 
 def export_heads(config: Config, folder: Path) -> Path:
-    """Writes a file of what chains end in, and gives its path: the first time all chains,
-    afterwards those with entries since the newest export in `folder`.
+    """Exports the heads of the audit log, and returns the file's path.
 
-    Raises SchemaError, Unavailable, AuditFileError.
+    The first export has all chains. Later ones have the chains with entries since the newest export
+    in `folder`. Raises SchemaError, Unavailable, AuditFileError.
     """
     signer = _signer(config)
     require_head(config.database_url)
@@ -95,4 +96,4 @@ def _verifier(path: Path) -> Verifier:
     try:
         return Verifier(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise AuditFileError(f"{path} is no Ed25519 public key: {error}.") from error
+        raise AuditFileError(f"{path} is not an Ed25519 public key: {error}.") from error

@@ -1,4 +1,4 @@
-"""Operations of the commands on keys."""
+"""Commands for keys."""
 
 from collections.abc import Callable
 
@@ -13,18 +13,22 @@ from ..services.upgrades.seal_plaintext_keys import PendingErase, PlaintextKeys
 
 
 class KeysError(Exception):
-    """The service cannot work with the keys as they are. The message says what to do."""
+    """The service cannot use the stored keys. The message gives the remedy."""
 
 
 def require_usable(config: Config) -> None:
-    """Raises MasterKeyError where a master key cannot be used, KeysError where stored keys are not
-    sealed or their master key is not given, Unavailable where the database does not answer."""
+    """Checks that the service can use the stored keys.
+
+    Raises MasterKeyError if a master key cannot be used. Raises KeysError if stored keys are not
+    encrypted, or their master key is not configured. Raises Unavailable if the database does not
+    respond.
+    """
     with Services.of_command(config) as services:
         database, now = services.database, services.now
         rewrapping = Rewrapping(database, services.master_keys, services.audit)
         if PlaintextKeys.are_there(database) or PendingErase(database, now).are_there():
             raise KeysError(
-                "Private keys that an earlier version stored are not sealed yet, or not yet "
+                "Private keys that an earlier version stored are not encrypted yet, or not yet "
                 "overwritten. Run: customer-certificates migrate"
             )
         unknown = rewrapping.unknown()
@@ -33,18 +37,20 @@ def require_usable(config: Config) -> None:
 
 
 def expect_remains(config: Config) -> None:
-    """To be called before any key that an earlier version stored is sealed. Raises Unavailable."""
+    """Records that stored plaintext keys must be erased.
+
+    Call this before such keys are encrypted. Raises Unavailable.
+    """
     with Services.of_command(config) as services:
         PendingErase(services.database, services.now).expect()
 
 
 def seal_unsealed(config: Config, warn: Callable[[str], None]) -> int:
-    """Seals private keys that an earlier version stored as they were; says how many they were.
+    """Encrypts plaintext private keys of an earlier version, and returns their number.
 
-    `warn` is called with what is left to do in the database's files.
-
-    Nothing is left of them in the database's files then, though an earlier run may have been
-    killed before it came to that. Raises MasterKeyError, SchemaError, Unavailable.
+    `warn` is called with the remaining work in the database's files. Afterwards these files contain
+    no plaintext keys, even if an earlier run was killed halfway. Raises MasterKeyError,
+    SchemaError, Unavailable.
     """
     with Services.of_command(config) as services:
         number = 0
@@ -60,7 +66,7 @@ def seal_unsealed(config: Config, warn: Callable[[str], None]) -> int:
 
 
 def plaintext_keys(services: Services) -> PlaintextKeys:
-    """Returns the operation that seals the keys of an earlier version."""
+    """Returns the operation that encrypts the keys of an earlier version."""
     caller = Principal("command", "migrate", "")
     return PlaintextKeys(
         services.database, services.data_keys, services.private_keys, services.audit, caller
@@ -68,10 +74,10 @@ def plaintext_keys(services: Services) -> PlaintextKeys:
 
 
 def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
-    """Has the current master key wrap all data keys; gives how many each master key wraps then.
+    """Rewraps all data keys with the current master key.
 
-    `told` is called with how many are done, and how many there were to do. Raises MasterKeyError,
-    KeysError, Unavailable.
+    Returns how many data keys each master key wraps. `told` is called with the number of rewrapped
+    keys and the total. Raises MasterKeyError, KeysError, Unavailable.
     """
     with Services.of_command(config) as services:
         rewrapping = Rewrapping(services.database, services.master_keys, services.audit)
@@ -81,19 +87,22 @@ def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
             rewrapping.run(caller, lambda done: told(done, sum(others)))
         except WrongMasterKey as error:
             raise _missing(str(error)) from None
-        # If a reader is in the way now, the service's worker tries again.
+        # If a reader blocks this now, the service's worker tries again.
         KeyErasure(services.database).run()
         return rewrapping.counts()
 
 
 def counts(config: Config) -> dict[str, int]:
-    """How many data keys each master key wraps, the current one first. Raises as `rewrap` does."""
+    """Returns how many data keys each master key wraps, the current one first.
+
+    Raises as `rewrap` does.
+    """
     with Services.of_command(config) as services:
         return Rewrapping(services.database, services.master_keys, services.audit).counts()
 
 
 def _missing(master_key_id: str) -> KeysError:
     return KeysError(
-        f"Data keys are wrapped by the master key {master_key_id}, which neither CC_MASTER_KEY "
-        "nor CC_PREVIOUS_MASTER_KEYS names. Name it in one of them."
+        f"Some data keys are wrapped by the master key {master_key_id}, which is not configured. "
+        "Add it to CC_PREVIOUS_MASTER_KEYS."
     )

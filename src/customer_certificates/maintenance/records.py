@@ -1,4 +1,4 @@
-"""Purges old records, and counts the stored data of users."""
+"""Purges old records, and recounts users' stored data."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ from ..services.rate_counts import RateCounts
 
 
 class Cleaned(NamedTuple):
-    """How many kept answers were removed, and how many counters of users were wrong."""
+    """The numbers of purged idempotent responses and corrected usage counters."""
 
     kept_answers: int
     counters: int
 
 
 def clean(config: Config) -> Cleaned:
-    """Removes kept answers and rate counts that are too old, and counts anew what users store.
+    """Purges old idempotent responses and rate counts, and recounts usage.
 
     Raises SchemaError, Unavailable.
     """
@@ -28,8 +28,10 @@ def clean(config: Config) -> Cleaned:
 
 
 def count_usage(config: Config) -> int:
-    """Counts anew what users store; returns how many counters were wrong. Raises SchemaError,
-    Unavailable."""
+    """Recounts usage, and returns the number of corrected counters.
+
+    Raises SchemaError, Unavailable.
+    """
     require_head(config.database_url)
     with Services.of_command(config, threads=1) as services:
         return Usage(services.database).recount()

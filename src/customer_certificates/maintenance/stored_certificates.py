@@ -11,9 +11,9 @@ from .keys import plaintext_keys
 
 
 def examine_unread(config: Config) -> int:
-    """Examines the certificates that the first version stored unread; says how many they were.
+    """Validates the certificates that the first version stored without validation.
 
-    Raises MasterKeyError; Unavailable where the database does not answer.
+    Returns their number. Raises MasterKeyError; Unavailable if the database does not respond.
     """
     with Services.of_command(config) as services:
         if not Reexamination.is_due(services.database):
@@ -32,10 +32,10 @@ def examine_unread(config: Config) -> int:
 
 
 def examine_serve_windows(config: Config) -> int:
-    """Records when, and whether, servers can serve the certificates of earlier versions.
+    """Records when, and whether, servers can serve stored certificates.
 
-    Returns how many certificates it has read. Their keys must be sealed. Raises MasterKeyError;
-    Unavailable if the database does not answer.
+    These are certificates of earlier versions, whose keys must be encrypted. Returns the number of
+    certificates. Raises MasterKeyError; Unavailable if the database does not respond.
     """
     with Services.of_command(config) as services:
         if not ServeWindows.is_due(services.database):
@@ -51,10 +51,10 @@ def examine_serve_windows(config: Config) -> int:
 
 
 def examine_proofs(config: Config) -> int:
-    """Records which certificates of earlier versions prove control of their hostnames.
+    """Records which stored certificates prove control of their hostnames.
 
-    Their claims get that proof. Returns how many certificates it has read. Raises Unavailable if
-    the database does not answer.
+    These are certificates of earlier versions. Their claims get that proof. Returns the number of
+    certificates. Raises Unavailable if the database does not respond.
     """
     with Services.of_command(config) as services:
         if not ClaimProofs.is_due(services.database):

@@ -1,4 +1,4 @@
-"""The tables and the rules of one row; no I/O."""
+"""The tables, and rules about single rows; no I/O."""
 
 from .audit import AuditEntry, AuditExport, AuditHead
 from .base import Base

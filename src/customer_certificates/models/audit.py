@@ -1,4 +1,4 @@
-"""Who did what: the rows of the audit, chained by their hashes, and where each chain ends."""
+"""The audit log: entries chained by hashes, and the end of each chain."""
 
 from datetime import datetime
 
@@ -9,11 +9,12 @@ from .base import Base, Id, Time
 
 
 class AuditEntry(Base):
-    """One thing that was asked for. It has no foreign key: it stays when its user has gone.
+    """An entry of the audit log.
 
-    `chain` is the id of the user whose record this is, or 0; `seq` counts from 1 in each chain.
-    `object` is the path of what it is about; `detail` is canonical JSON. `hash` covers every other
-    column, so no change goes unnoticed (services/audit/hash_chain.py).
+    It has no foreign key: it outlives its user. `chain` is the ID of the user whose audit log this
+    is, or 0. `seq` counts from 1 in each chain. `object` is the path of the changed resource.
+    `detail` is canonical JSON. `hash` covers every other column, so any change is detected
+    (services/audit/hash_chain.py).
     """
 
     __tablename__ = "audit"
@@ -35,7 +36,10 @@ class AuditEntry(Base):
 
 
 class AuditHead(Base):
-    """The last entry of a chain; the lock on this row puts a chain's entries in order."""
+    """The last entry of a chain.
+
+    The lock on this row puts a chain's entries in order.
+    """
 
     __tablename__ = "audit_heads"
 
@@ -46,7 +50,7 @@ class AuditHead(Base):
 
 
 class AuditExport(Base):
-    """The newest of the files that the heads of one folder, a series, were exported into."""
+    """The newest export of a series, the heads of one folder."""
 
     __tablename__ = "audit_exports"
 

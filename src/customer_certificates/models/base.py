@@ -1,4 +1,4 @@
-"""What all tables share: names of constraints, and the types that differ between databases."""
+"""The base of all tables: constraint names, and types that differ between databases."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,10 @@ from sqlalchemy.types import TypeDecorator
 
 
 class Base(DeclarativeBase):
-    """The tables of the service. Constraints are named, so that migrations can change them."""
+    """The tables of the service.
+
+    Constraints are named, so that migrations can change them.
+    """
 
     metadata = MetaData(
         naming_convention={
@@ -22,7 +25,10 @@ class Base(DeclarativeBase):
 
 
 class _NaiveUtc(TypeDecorator[datetime]):
-    """SQLite keeps no time zone: a time goes in as UTC and comes out saying that it is."""
+    """A time in UTC.
+
+    SQLite stores no time zone: a time is stored as UTC and returned as such.
+    """
 
     impl = DateTime
     cache_ok = True
@@ -34,8 +40,8 @@ class _NaiveUtc(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-# Rows from before a time was kept there: what holds of them is to be found out at the next look.
+# For rows from before this time was stored: they are due at the next check.
 LONG_AGO = "1970-01-01 00:00:00"
-# SQLite numbers rows by itself only in a column declared INTEGER.
+# SQLite assigns IDs only in a column declared INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
 Time = DateTime(timezone=True).with_variant(_NaiveUtc(), "sqlite")

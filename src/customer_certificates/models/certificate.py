@@ -1,4 +1,4 @@
-"""A certificate that a user brought, and the versions that it had before."""
+"""Certificates that users upload, and their earlier versions."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .base import LONG_AGO, Base, Id, Time
 from .pem_text import PemText
 
-# `Content.served_pem` where `body` is to be served as it is: it is not stored twice.
+# `Content.served_pem` if `body` is served unchanged: it is not stored twice.
 AS_BODY = ""
 
 
@@ -31,22 +31,21 @@ def served_text(body: str, served_pem: str | None) -> str | None:
 
 
 class Content:
-    """What one version of a certificate consists of.
+    """The content of one version of a certificate.
 
-    `body` and `chain` are the certificates that came, in PEM, or the texts as they came if
-    something in them could not be read. `served_pem` is what should be served: AS_BODY if it is
-    `body`, as usual, and None if nothing could be understood; `chain_pem` gives it. `findings` and
-    `hostnames` are JSON. `updated_at` is None where nothing was before it. The private key is not
-    part of it: it has a table of its own.
+    `body` and `chain` are the uploaded certificates in PEM, or the uploaded texts if a part of them
+    could not be read. `served_pem` is what terminators serve: usually AS_BODY, which stands for
+    `body`, and None if nothing could be read. `chain_pem` returns it. `findings` and `hostnames`
+    are JSON. `updated_at` is None for the first version. The private key is in a separate table.
 
     The certificate can be served from `serve_not_before` to `serve_not_after`: then all of
-    `chain_pem` is valid. None: not known, the certificate's own dates hold. `not_servable` is the
+    `chain_pem` is valid. None: unknown, so the certificate's own dates apply. `not_servable` is the
     code of the reason why no server can load certificate and key (None: servers can).
     `proves_hostnames`: a public CA issued it for servers, so with its key it proves control of its
-    hostnames (None: not examined yet).
+    hostnames (None: not validated yet).
 
-    What has a default is what the first version of the service did not know: during an upgrade it
-    may still be inserting rows.
+    Columns that the first version of the service did not have need a default. During an upgrade it
+    may still insert rows.
     """
 
     body: Mapped[str] = mapped_column(PemText)
@@ -72,7 +71,7 @@ class Content:
 
     @hybrid_property
     def chain_pem(self) -> str | None:
-        """The certificates that terminators serve, in PEM."""
+        """Returns the certificates that terminators serve, in PEM."""
         return served_text(self.body, self.served_pem)
 
     @chain_pem.inplace.expression
@@ -85,16 +84,15 @@ CONTENT = tuple(Content.__annotations__)
 
 
 class Certificate(Content, Base):
-    """A certificate as it stands; `version` counts what it has been replaced with.
+    """A certificate; `version` is the number of its current version.
 
-    `expiry_due` is when the worker is to look at it next, whether its owner is to be told that it
-    ends; None: never, as long as nothing changes. What an earlier version of the service inserts is
-    looked at soon.
+    At `expiry_due` the worker checks whether to notify its owner that it expires (None: never, as
+    long as nothing changes). Rows that an earlier version of the service inserts are checked soon.
 
-    At `activate_at` the worker makes a cutover (services/certificates/versions/cutovers.py): to the
-    version `version` + 1 among its CertificateVersions if there is one; otherwise the certificate
-    becomes active. None:
-    no cutover is scheduled. `pending` is what the API shows of it (JSON, views.PendingView).
+    At `activate_at` the worker makes a cutover (services/certificates/versions/cutovers.py). If
+    there is a CertificateVersion with the number `version` + 1, the cutover activates it. Otherwise
+    the certificate becomes active. None: no cutover is scheduled. `pending` is what the API shows
+    of it (JSON, views.PendingView).
     """
 
     __tablename__ = "certificates"
@@ -110,7 +108,7 @@ class Certificate(Content, Base):
 
     __table_args__ = (
         Index(None, "user_id", "id"),
-        # A customer who renews for years has few active certificates among many old ones.
+        # After years of renewals, a customer has few active certificates among many old ones.
         Index(
             "ix_certificates_user_id_id_active",
             "user_id",
@@ -135,18 +133,23 @@ class Certificate(Content, Base):
             postgresql_where=text("activate_at IS NOT NULL"),
             sqlite_where=text("activate_at IS NOT NULL"),
         ),
-        # Certificates stay in the row (a page holds one or two): lists read 41 % faster.
+        # Certificates are stored inline (a page holds one or two rows): lists read 41 % faster.
         {"sqlite_autoincrement": True, "postgresql_with": {"toast_tuple_target": 8160}},
     )
 
     def watch_expiry(self, now: datetime) -> None:
-        """Has the worker look at it: what it is, or whether it is active, has changed."""
+        """Schedules an expiry check.
+
+        Call this if the content or the active state has changed.
+        """
         self.expiry_due = now if self.active else None
 
 
 class CertificateVersion(Content, Base):
-    """Another version of a certificate: one that was replaced, or the one that waits for its
-    cutover, which has the next number."""
+    """An earlier version of a certificate, or a pending one.
+
+    A pending version waits for its cutover, and has the next number.
+    """
 
     __tablename__ = "certificate_versions"
 

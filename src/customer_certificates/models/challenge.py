@@ -1,4 +1,4 @@
-"""Challenges by which users prove control of hostnames, and what they have led to."""
+"""Challenges by which users prove control of hostnames, and their results."""
 
 from datetime import datetime
 from typing import Any
@@ -22,13 +22,14 @@ from .base import Base, Id, Time
 
 
 class HostnameChallenge(Base):
-    """A user is to prove control of a hostname by one of three records with random parts.
+    """A challenge to prove control of a hostname by one of three records.
 
-    `state` is `pending`, `verified` (kept, so that the proof can be checked again), `contesting`
-    (another user's challenge stands as well) or `expired`. A worker checks it at `next_check_at`
-    (None: never): while it is at it, the time is the end of its lease. `attempts` is how many
-    checks it has made. `expires_at` is when a pending one expires, and a contest is decided.
-    `last_result` is JSON, what the last check has seen by each method; None: there was none.
+    The records have random parts. `state` is `pending`, `verified` (kept, so that the proof can be
+    checked again), `contesting` (another user's challenge is also verified) or `expired`. A worker
+    checks it at `next_check_at` (None: never). During a check, this is the time when the worker's
+    lease expires. `attempts` is the number of checks. At `expires_at` a pending challenge expires,
+    and a contest is decided. `last_result` is JSON: the result of the last check for each method;
+    None: there was no check.
     """
 
     __tablename__ = "hostname_challenges"
@@ -62,14 +63,17 @@ class HostnameChallenge(Base):
 
     @classmethod
     def is_pending(cls, now: Any) -> ColumnElement[bool]:
-        """Returns the condition that a challenge has neither ended nor expired at `now`."""
+        """Returns the condition that a challenge is neither done nor expired at `now`."""
         # A list of parameters (IN) cannot be prepared.
         is_open = or_(cls.state == "pending", cls.state == "contesting")
         return and_(is_open, cls.expires_at > now)
 
 
 class HostnameTransfer(Base):
-    """A challenge has taken a proven name from one user to another; users may be gone."""
+    """A challenge has transferred a proven name to another user.
+
+    The users may have been deleted.
+    """
 
     __tablename__ = "hostname_transfers"
     __table_args__ = (Index(None, "hostname", "at"), {"sqlite_autoincrement": True})

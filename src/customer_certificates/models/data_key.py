@@ -1,4 +1,4 @@
-"""The data keys with which users' private keys are sealed."""
+"""The data keys that encrypt users' private keys."""
 
 from datetime import datetime
 
@@ -9,7 +9,10 @@ from .base import Base, Id, Time
 
 
 class UserDataKey(Base):
-    """A user's data key, wrapped by the master key `master_key_id`. It goes with its user."""
+    """A user's data key, wrapped by the master key `master_key_id`.
+
+    It is deleted with its user.
+    """
 
     __tablename__ = "user_keys"
 

@@ -1,4 +1,4 @@
-"""What is to be told to an endpoint, and how that went."""
+"""Webhook deliveries and their results."""
 
 from datetime import datetime
 
@@ -7,21 +7,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, Time
 
-# As SQL has it, and not a parameter: a plan for any parameter does not use the index of these.
+# A literal, not a parameter: a generic plan would not use the partial index.
 PENDING = literal_column("'pending'", Text)
 
 
 class Delivery(Base):
-    """One event for one endpoint; `user_id` is the event's.
+    """The delivery of one event to one endpoint.
 
-    Order is kept among the deliveries of one endpoint that have the same `subject`: the
-    certificate's id, or minus the user's where it is about no certificate. Of those that are
-    `pending`, the first has in `due` when it is to be sent next, or, while a worker has it under
-    its `lease`, when others may take it. The ones behind it have None there, and so has all that is
-    `delivered`, `dead` (given up), or for an endpoint that is paused.
+    `user_id` is the event's. Deliveries of one endpoint with the same `subject` are sent in order.
+    The subject is the certificate's ID, or minus the user's if the event concerns no certificate.
+    Of the `pending` ones, `due` of the first is the time of its next attempt. While a worker has it
+    under its `lease`, `due` is when others may take it. `due` is None for the later ones, and for
+    deliveries that are `delivered`, `dead` (no more retries), or whose endpoint is paused.
 
-    `attempts` is JSON: what is shown of each. `tries` counts those of the present schedule, which
-    begins anew where it is to be delivered again.
+    `attempts` is JSON: the attempts as the API shows them. `tries` counts those of the current
+    schedule, which restarts if the delivery is repeated.
     """
 
     __tablename__ = "deliveries"

@@ -1,4 +1,4 @@
-"""How a user's email address is verified: the mail and its links."""
+"""The verification of users' email addresses: emails and links."""
 
 from datetime import datetime
 
@@ -9,9 +9,9 @@ from .base import Base, Id, Time
 
 
 class EmailVerification(Base):
-    """The verification mail to a user's current address; at most one of a user waits.
+    """The verification email to a user's current address.
 
-    The `mail_…` columns are as in ExpiryNotice.
+    At most one email of a user waits. The `mail_…` columns are as in ExpiryNotice.
     """
 
     __tablename__ = "email_verifications"
@@ -37,7 +37,7 @@ class EmailVerification(Base):
 class EmailVerificationLink(Base):
     """A link that verifies `email` of a user, until `expires_at`.
 
-    The token in the link is stored nowhere: only its SHA-256 is.
+    The token in the link is not stored, only its SHA-256.
     """
 
     __tablename__ = "email_verification_links"

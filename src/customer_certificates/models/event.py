@@ -1,4 +1,4 @@
-"""What happened, for others to be told: written in the transaction that makes it so."""
+"""Events for webhooks and agents, recorded in the transaction of the change."""
 
 from datetime import datetime
 
@@ -9,17 +9,18 @@ from .base import Base, Id, Time
 
 
 class Event(Base):
-    """It has no foreign key: it stays when its user has gone. `user_id` is 0 where it is about
-    nobody's endpoint.
+    """An event.
 
-    `id` counts in the order in which a user's events happened. Those of different users may become
-    visible in another order; whoever reads all of them goes by (`xid`, `id`), up to the oldest
-    transaction that has not ended (gateways/database/sql_functions.py). `xid` is None on SQLite,
-    where one transaction follows another.
+    It has no foreign key: it outlives its user. `user_id` is 0 if no user's endpoint receives it.
 
-    What follows `at` is how things stood then, as far as it is about a certificate; `hostnames` is
-    JSON. `notify` says whether anybody was to be told. `traceparent` is the span of the request
-    that caused the event (W3C Trace Context).
+    `id` increases in the order of a user's events. Those of different users may become visible in
+    another order. A reader of all events orders them by (`xid`, `id`), up to the oldest transaction
+    in progress (gateways/database/sql_functions.py). `xid` is None on SQLite, where transactions
+    are serial.
+
+    The columns after `at` record the state of the certificate at that time, if the event concerns
+    one. `hostnames` is JSON. `notify` says whether the event is sent to webhooks. `traceparent` is
+    the span of the request that caused the event (W3C Trace Context).
     """
 
     __tablename__ = "events"

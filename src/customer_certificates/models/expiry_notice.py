@@ -1,4 +1,4 @@
-"""That an owner was told of a certificate's end, and the letter about it."""
+"""Expiry notices, and the emails that send them."""
 
 from datetime import datetime
 
@@ -19,13 +19,14 @@ from .base import Base, Id, Time
 
 
 class ExpiryNotice(Base):
-    """One for each certificate's version and threshold (`30d`, `10%`, or `expired`): nobody is told
-    twice.
+    """A notice for one version of a certificate and one threshold.
 
-    While a letter waits, `mail_due` has when it is to be sent next, or, while a worker is at it,
-    when others may take it. `mail_tries` counts attempts, `mail_error` is what became of the last
-    one. `mailed_at` is None where no letter has left. `mail_held`: the letter waits until the
-    user's address is verified.
+    The threshold is like `30d`, `10%` or `expired`. The key prevents duplicate notices.
+
+    While an email waits, `mail_due` is the time of its next attempt. While a worker sends it,
+    `mail_due` is when others may take it. `mail_tries` counts attempts, and `mail_error` is the
+    result of the last one. `mailed_at` is None if no email was sent. `mail_held`: the email waits
+    until the user's address is verified.
     """
 
     __tablename__ = "expiry_notices"

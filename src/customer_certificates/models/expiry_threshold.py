@@ -1,11 +1,11 @@
-"""When somebody is told that a certificate ends: the rules, without I/O."""
+"""Rules for when to notify users that a certificate expires; no I/O."""
 
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-# Told of after the end, and never by a user.
+# The threshold after the expiry, which users cannot set.
 EXPIRED = "expired"
 
 _USUAL = ("30d", "14d", "7d", "1d")
@@ -17,8 +17,11 @@ FORM = r"^([1-9][0-9]{0,2}d|[1-9][0-9]?%)$(?!\n)"
 
 
 class Look(NamedTuple):
-    """What a look at a certificate says: the threshold that was passed last, which its owner should
-    have been told of; None before the first. And when to look again; None: never."""
+    """The result of an expiry check.
+
+    It has the last passed threshold, of which the owner should have been notified; None before the
+    first one. It also has the time of the next check; None: never.
+    """
 
     passed: str | None
     next: datetime | None
@@ -27,15 +30,15 @@ class Look(NamedTuple):
 def look(
     not_before: datetime, not_after: datetime, thresholds: Sequence[str] | None, now: datetime
 ) -> Look:
-    """Where a certificate stands `now`. `thresholds` are like `30d` before its end, or `10%` of its
-    life before it; None: the usual ones.
+    """Returns the last passed threshold, and the time of the next check.
 
-    One that is longer than the whole life says nothing of it, and is left out.
+    `thresholds` are like `30d` before the expiry, or `10%` of the lifetime before it; None: the
+    defaults. A threshold that exceeds the whole lifetime is ignored.
     """
     life = not_after - not_before
     if thresholds is None:
         thresholds = _OF_SHORT_LIVES if life < _SHORT_LIFE else _USUAL
-    # The last instant that a datetime can tell is no end at all.
+    # The greatest datetime stands for a certificate without expiry.
     end = not_after + _LAST_SECOND if not_after.year < 9999 else not_after
     moments = [
         (not_after - before, threshold)

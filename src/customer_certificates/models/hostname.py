@@ -1,4 +1,4 @@
-"""Which hostnames certificates are for, and whose the hostnames are."""
+"""The hostnames of certificates, and the owners of hostnames."""
 
 from datetime import datetime
 
@@ -9,17 +9,17 @@ from .base import Base, Id, Time
 
 
 class CertificateHostname(Base):
-    """A certificate, active or not, is for this hostname; by it the certificate is found.
+    """A hostname of a certificate, by which the certificate is found.
 
-    A trigger keeps `active` as the certificate has it. It may be true of a certificate that is not:
-    it says only where to look.
+    The certificate may be inactive. A trigger copies `active` from the certificate. It may be true
+    for an inactive certificate, as it only narrows the search.
     """
 
     __tablename__ = "certificate_hostnames"
     __table_args__ = (
         Index(None, "certificate_id"),
         Index(None, "hostname", "certificate_id"),
-        # Anybody may upload any number of certificates for a name that are not active.
+        # Users may upload any number of inactive certificates for a name.
         Index(
             "ix_certificate_hostnames_user_id_hostname_active",
             "user_id",
@@ -63,13 +63,14 @@ for _dialect, _statement in (
 
 
 class HostnameClaim(Base):
-    """A user claims this hostname, so no other user can serve it (pki/names/ownership.py).
+    """A user's claim to this hostname, which excludes other users.
 
-    `wildcard` is the one that covers an exact name; None: there is none. `proof` says how control
-    of the name was proven: operator, challenge, public_ca or none; of the proof by a certificate
-    `proven_at` is its notBefore. The proof is good until `proof_until` (None: it has no end).
-    `claimed_at` is None for claims from before it was recorded. `checked_at`, `check_failures` and
-    `next_check_at` are about repeated challenges. `resolves_to_edge` is None if it is not known.
+    The rules are in pki/names/ownership.py. `wildcard` is the one that covers an exact name; None:
+    there is none. `proof` says how control of the name was proven: operator, challenge, public_ca
+    or none. For a proof by a certificate, `proven_at` is its notBefore. The proof is valid until
+    `proof_until` (None: it does not expire). `claimed_at` is None for claims from before it was
+    recorded. `checked_at`, `check_failures` and `next_check_at` concern repeated challenges.
+    `resolves_to_edge` is None if it is unknown.
     """
 
     __tablename__ = "hostname_claims"
@@ -98,7 +99,7 @@ class HostnameClaim(Base):
 
 
 class HostnameNotice(Base):
-    """An outbox row: the worker is to notify a user of what happened to a hostname.
+    """An outbox row: a notification to a user about a hostname.
 
     There is no foreign key: inserting a row must not wait for the lock of the user's row.
     """

@@ -1,4 +1,4 @@
-"""Answers that are kept for requests which may be repeated."""
+"""Stored responses to idempotent requests."""
 
 from datetime import datetime
 
@@ -9,12 +9,12 @@ from .base import Base, Id, Time
 
 
 class IdempotencyRecord(Base):
-    """What a request with an Idempotency-Key was answered.
+    """The response to a request with an Idempotency-Key.
 
-    `name` is a hash of who asked, the path and the key, `digest` a hash of what was sent that
-    nobody can compute who does not know the key. Status 0 is seen by the request's own
-    transaction alone. `user_id` is the user whose token asked, whom the row counts for (None: no
-    user's token). It refers to no row: the answer to a user's deletion outlives the user.
+    `name` is a hash of the principal, the path and the key. `digest` is a hash of the request that
+    nobody can compute without the key. Status 0 is visible only in the request's own transaction.
+    `user_id` is the user whose token made the request, and whose quota the row counts for (None: no
+    user's token). It is no foreign key: the response to a user's deletion outlives the user.
     """
 
     __tablename__ = "kept_answers"

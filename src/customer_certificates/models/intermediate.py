@@ -1,4 +1,4 @@
-"""Certificates of authorities that came with uploads, and may complete the chains of others."""
+"""Intermediate certificates from uploads, which may complete other chains."""
 
 from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,10 +7,11 @@ from .base import Base, Id
 
 
 class Intermediate(Base):
-    """`user_id` is None where its chain leads to a public root; a private authority's certificate
-    completes the chains of the user who sent it, and of nobody else.
+    """An intermediate certificate.
 
-    `subject_hash` is OpenSSL's hash of the subject: equal names (RFC 5280, 7.1) have one hash.
+    `user_id` is None if its chain leads to a public root. A private CA's certificate completes only
+    the chains of the user who uploaded it. `subject_hash` is OpenSSL's hash of the subject: equal
+    names (RFC 5280, 7.1) have one hash.
     """
 
     __tablename__ = "intermediates"

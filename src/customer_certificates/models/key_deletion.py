@@ -1,4 +1,4 @@
-"""How often keys were deleted, and how many of these deletions the files show nothing of."""
+"""Counts deleted keys, and those already erased from the database's files."""
 
 from sqlalchemy import DDL, BigInteger, Integer, event
 from sqlalchemy.orm import Mapped, mapped_column
@@ -10,8 +10,11 @@ from .webhook import WebhookSecret
 
 
 class KeyDeletions(Base):
-    """One row. On SQLite triggers count in `deleted`, in the transaction that deletes or replaces a
-    key; `erased` follows when the write-ahead log was truncated. PostgreSQL does not use it."""
+    """One row with two counters.
+
+    On SQLite, triggers increment `deleted` in the transaction that deletes or replaces a key.
+    `erased` follows once the write-ahead log was truncated. PostgreSQL does not use it.
+    """
 
     __tablename__ = "key_deletions"
 

@@ -1,4 +1,4 @@
-"""Certificates in PEM, stored as what their base64 stands for, which takes a quarter less."""
+"""Stores PEM certificates as DER, which takes a quarter less space."""
 
 from base64 import b64decode, b64encode
 from functools import lru_cache
@@ -9,17 +9,17 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"
 _LINE = 64
-# A DER SEQUENCE whose length takes two bytes, as that of all but absurd certificates. No text in
+# A DER SEQUENCE whose length takes two bytes, as that of all realistic certificates. No text in
 # UTF-8 begins so.
 _SEQUENCE = b"0\x82"
 _HEADER_BYTES = 4
 
 
 class PemText(TypeDecorator[str]):
-    """A text. If it is nothing but certificates in PEM, as the service writes it, their DER is
-    stored, and otherwise the text in UTF-8.
+    """A text, stored as DER if it consists of PEM certificates.
 
-    SQLite stores DER as a BLOB and texts as they are, in one column.
+    The PEM must be formatted as the service writes it. Any other text is stored in UTF-8. SQLite
+    stores DER as a BLOB and texts as they are, in one column.
     """
 
     impl = LargeBinary
@@ -45,13 +45,13 @@ class PemText(TypeDecorator[str]):
 
 
 def stored_size(text: str) -> int:
-    """How many bytes of a text are stored."""
+    """Returns the number of bytes that a text takes in storage."""
     der = _der_of(text)
     return len(text.encode() if der is None else der)
 
 
 def _der_of(text: str) -> bytes | None:
-    """None: it is another text, or is written in another way."""
+    """Returns the DER; None if the text is not PEM in the service's format."""
     if not text.startswith(_BEGIN):
         return None
     try:
@@ -62,10 +62,13 @@ def _der_of(text: str) -> bytes | None:
     return der if _pem_of(der) == text else None
 
 
-# body and chain_pem of one row are usually the same.
+# body and chain_pem of one row are usually equal.
 @lru_cache(256)
 def _pem_of(der: bytes) -> str:
-    """The certificates of `der` in PEM; nothing if it is no sequence of certificates."""
+    """Returns the certificates of `der` in PEM.
+
+    Returns nothing if it is not a sequence of certificates.
+    """
     blocks = []
     while der:
         size = _HEADER_BYTES + int.from_bytes(der[2:_HEADER_BYTES], "big")

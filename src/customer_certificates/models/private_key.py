@@ -1,4 +1,4 @@
-"""Private keys, sealed, apart from what is shown: no list and no certificate reads this table."""
+"""Encrypted private keys, in a table that no list or certificate view reads."""
 
 from sqlalchemy import ForeignKey, Integer, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
@@ -19,8 +19,11 @@ class PrivateKey(Base):
 
 
 class PlaintextKey(Base):
-    """A key as revision 0002 stored it. `customer-certificates migrate` seals them all, and the
-    service does not start while there is one: the migration itself has no master key."""
+    """A plaintext key of revision 0002.
+
+    `customer-certificates migrate` encrypts all of them; the migration itself has no master key.
+    The service does not start while there is one.
+    """
 
     __tablename__ = "unsealed_keys"
 

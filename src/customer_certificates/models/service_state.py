@@ -1,4 +1,4 @@
-"""What the database remembers of the service itself."""
+"""State of the service itself."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from .base import Base, Time
 
 
 class ServiceState(Base):
-    """Something that is so from `since` on: when a job was begun last, for example."""
+    """A fact since `since`, for example the last start of a job."""
 
     __tablename__ = "service_state"
 
@@ -18,10 +18,10 @@ class ServiceState(Base):
 
 
 class ServiceLatch(Base):
-    """Something that stays so from `since` on: `served_with_credentials`.
+    """A permanent fact since `since`: `served_with_credentials`.
 
-    On PostgreSQL the role of the service may add rows and read them, nothing else. On SQLite, which
-    has no roles, triggers reject updates and deletions.
+    On PostgreSQL the role of the service may only add rows and read them. On SQLite, which has no
+    roles, triggers reject updates and deletions.
     """
 
     __tablename__ = "service_latches"
@@ -31,7 +31,7 @@ class ServiceLatch(Base):
 
 
 class ServiceSecret(Base):
-    """A secret that the migration made, and that the service only reads."""
+    """A secret that the migration created, and that the service only reads."""
 
     __tablename__ = "service_secrets"
 

@@ -1,4 +1,4 @@
-"""What serves TLS, and what each has said that it serves."""
+"""Terminators, and the certificates that they report."""
 
 from datetime import datetime
 
@@ -9,13 +9,13 @@ from .base import Base, Id, Time
 
 
 class Terminator(Base):
-    """One that has reported, by the name that it gave itself. `instance` is the agent's random id.
+    """A terminator that has reported, by its own name.
 
-    `format` is what it writes for ("nginx"), `cursor` how far it has read the feed, `errors` a JSON
-    array of what it cannot do.
+    `instance` is the agent's random ID. `format` is its output format ("nginx"), `cursor` its
+    position in the feed, and `errors` a JSON array of its errors.
 
-    `token_id` is the token that first reported under the name, and `user_id` the user to whom alone
-    that token is limited. The name counts for them; neither refers to a row that must exist.
+    `token_id` is the token that first reported under the name. `user_id` is the user to whom that
+    token is restricted. The name counts for them. Neither is a foreign key.
     """
 
     __tablename__ = "terminators"
@@ -37,8 +37,11 @@ class Terminator(Base):
 
 
 class Serving(Base):
-    """A terminator serves this version of a certificate `since` then; or did, where it `serves` it
-    no more. `verified`: whether a probe was served it; None: none has asked yet."""
+    """A version of a certificate that a terminator serves since `since`.
+
+    It no longer serves it unless `serves` is true. `verified`: whether a probe was served it; None:
+    it was not probed yet.
+    """
 
     __tablename__ = "servings"
     __table_args__ = (Index(None, "certificate_id"),)

@@ -1,4 +1,4 @@
-"""A token: what a machine or a person shows to be let in."""
+"""API tokens."""
 
 from datetime import datetime
 from typing import Any
@@ -20,12 +20,12 @@ from .base import Base, Id, Time
 
 
 class Token(Base):
-    """The secret itself is nowhere: `secret_sha256` is enough to know it again.
+    """An API token.
 
-    `user_id` is whose it is, None for operators and terminators. `scopes` are words between blanks.
-    `user_ids` and `hostnames` (JSON arrays, None: all) are what a terminator is restricted to. One
-    that was revoked keeps its row, so that its holder can be told. `by_password`: made with the
-    user's password, whose change revokes it.
+    The token itself is not stored: `secret_sha256` identifies it. `user_id` is its user, None for
+    operators and terminators. `scopes` are separated by spaces. `user_ids` and `hostnames` (JSON
+    arrays, None: all) restrict a terminator. A revoked token keeps its row, so that its holder gets
+    a specific error. `by_password`: created with the user's password, whose change revokes it.
     """
 
     __tablename__ = "tokens"

@@ -1,4 +1,4 @@
-"""A user: whose certificates they are."""
+"""Users, the owners of certificates."""
 
 import secrets
 import unicodedata
@@ -9,40 +9,43 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import LONG_AGO, Base, Id, Time
 
-# When nothing will change any more: RFC 5280's own way to say that a certificate has no end.
+# The time of no further change: RFC 5280 uses it for certificates without expiry.
 NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def email_key(email: str) -> str:
-    """The form in which two e-mail addresses are compared: without case, in one Unicode form."""
+    """Returns an email address normalized for comparison.
+
+    Case is folded, and Unicode is normalized.
+    """
     # Unicode's canonical caseless matching (D145): decomposed first, then folded.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", email).casefold())
 
 
 def new_revision() -> bytes:
-    """A value that no state of any list has had: 128 random bits.
+    """Returns 128 random bits, unique for each state of a list.
 
-    Random and not counted, because a database that is restored or failed over reuses numbers.
+    The value is random, not counted: a restored or failed-over database would reuse numbers.
     """
     return secrets.token_bytes(16)
 
 
 class User(Base):
-    """`certificates_revision` names the state of the user's list of certificates.
+    """A user; `certificates_revision` identifies the state of the user's list.
 
-    It is replaced in the transaction of any change that the list shows, and the lock on this row
-    puts the user's writes in order.
+    Each transaction that changes the list of certificates replaces it. The lock on this row puts
+    the user's writes in order.
 
-    Time changes the list as well: certificates begin and cease to be valid. The list shows what
-    held at `statuses_as_of`, and from `statuses_change_at` on that may not be so any more.
+    Time changes the list as well: certificates become valid and expire. The list shows the state at
+    `statuses_as_of`, which may be outdated from `statuses_change_at` on.
 
-    `expiry_thresholds` (JSON, None: the usual ones) says when before a certificate's end the user
-    is told of it. `email_verified_at`: when `email` was verified; None: it is not verified, and no
-    notice is mailed to it.
+    `expiry_thresholds` (JSON, None: the defaults) says when to notify the user before a certificate
+    expires. `email_verified_at` is when `email` was verified. None: it is not verified, and no
+    notice is sent to it.
 
-    The four counters say how much the user stores (services/quotas/usage.py); each transaction that
-    changes that changes them. `quotas` is a JSON object: limits that an operator has set in place
-    of the defaults (None: none).
+    The four counters say how much the user stores (services/quotas/usage.py). Each transaction that
+    stores or deletes data updates them. `quotas` is a JSON object of limits that an operator has
+    set instead of the defaults (None: none).
     """
 
     __tablename__ = "users"

@@ -1,4 +1,4 @@
-"""Endpoints that are told of events, and the secrets that what they are told is signed with."""
+"""Webhook endpoints, and the secrets that sign their deliveries."""
 
 from datetime import datetime
 
@@ -9,11 +9,12 @@ from .base import Base, Id, Time
 
 
 class Webhook(Base):
-    """`user_id` is None where it hears of all users. `events` is a JSON array of types, or `["*"]`.
+    """A webhook endpoint.
 
-    `state` is `active`, `paused` (what happens is kept for it) or `disabled` (it is not; `reason`
-    says why). `configured`: it comes from CC_WEBHOOK_URL, and has no secret here. `failing_since`
-    is the time of the first failure since the last success.
+    `user_id` is None if it receives events of all users. `events` is a JSON array of types, or
+    `["*"]`. `state` is `active`, `paused` (events are kept for it) or `disabled` (events are not
+    kept; `reason` says why). `configured`: it comes from CC_WEBHOOK_URL, and its secret is not
+    stored here. `failing_since` is the time of the first failure since the last success.
     """
 
     __tablename__ = "webhooks"
@@ -42,8 +43,10 @@ class Webhook(Base):
 
 
 class WebhookSecret(Base):
-    """A secret of an endpoint, wrapped by the master key `master_key_id`. Where it is exchanged,
-    both sign until `ends_at` of the earlier one."""
+    """A secret of an endpoint, wrapped by the master key `master_key_id`.
+
+    During a rotation both secrets sign, until `ends_at` of the earlier one.
+    """
 
     __tablename__ = "webhook_secrets"
 

@@ -11,10 +11,10 @@ _SECONDS = 10
 
 
 class AdminServer:
-    """Serves a WSGI application in threads of its own until it is closed.
+    """Serves a WSGI application in separate threads until it is closed.
 
-    All workers listen on the address, and the kernel gives each connection to one of them: while
-    one of them lives, it is answered.
+    All workers listen on the address, and the kernel assigns each connection to one of them. So one
+    running worker is enough for a response.
     """
 
     def __init__(self, host: str, port: int, app: Callable[..., Iterable[bytes]]) -> None:
@@ -38,7 +38,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        # The library's own asks the resolver for this machine's name.
+        # The library's version asks the resolver for this machine's name.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]

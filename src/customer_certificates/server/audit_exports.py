@@ -19,7 +19,7 @@ _COMMAND = [sys.executable, "-c", "from customer_certificates.cli import main; m
 
 @contextmanager
 def exports(config: Config, server: Supervisor) -> Iterator[None]:
-    """Exports the audit log's heads every ten minutes, and once more at the end."""
+    """Exports the audit log's heads every ten minutes, and once more at shutdown."""
     if not config.audit_export_dir:
         yield
         return

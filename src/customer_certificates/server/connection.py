@@ -1,4 +1,4 @@
-"""One client's connection: its requests are parsed, answered in order, and timed."""
+"""A client's connection: parses its requests, and responds in order."""
 
 import asyncio
 import logging
@@ -18,9 +18,9 @@ Phase = Literal["idle", "head", "body", "closing"]
 
 _HEAD_BYTES = 32 * 1024
 _MOST_HEADERS = 100
-# So much is parsed at a time: it bounds how many pipelined requests are held.
+# At most this much is parsed at a time, which limits the number of pipelined requests.
 _SLICE_BYTES = 4096
-# Longer than proxies keep an idle connection (nginx: 60 s), so that they close it, and not we.
+# Must exceed the proxies' keep-alive timeout (nginx: 60 s), so the proxy closes first.
 _IDLE_SECONDS = 65
 _HEAD_SECONDS = 10
 _SPARE_SECONDS = 5
@@ -28,18 +28,21 @@ _BODY_SECONDS = 10
 _BODY_BYTES_A_SECOND = 1024
 _UNREAD_SECONDS = 30
 _UNREAD_BYTES_A_SECOND = 1024
-# A client that still sends when it is refused gets the answer before the connection is reset.
+# A rejected client that still sends gets the response before the connection is reset.
 _CLOSING_SECONDS = 2
 _CLOSING_BYTES = 8 * 2**20
 _WITHOUT_BODY = ("204", "304")
-# Of a request that could not be parsed.
+# Stands for a request that could not be parsed.
 _FALLBACK = {"REQUEST_METHOD": "UNKNOWN", "PATH_INFO": "/", "QUERY_STRING": ""}
 
 _log = logging.getLogger(__name__)
 
 
 class _Request:
-    """A request to answer; `refused`: it is answered with this status."""
+    """A request.
+
+    `refused`: the status of the response to a rejected one.
+    """
 
     __slots__ = ("body", "environ", "keep_alive", "refused")
 
@@ -53,7 +56,10 @@ class _Request:
 
 
 class Connection(asyncio.Protocol):
-    """Reads one request at a time; the next one is parsed after the answer was taken."""
+    """Reads one request at a time.
+
+    The next one is parsed after the response to this one was taken.
+    """
 
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
@@ -63,7 +69,7 @@ class Connection(asyncio.Protocol):
         self._busy = False
         self._requests: deque[_Request] = deque()
         self._unparsed = b""
-        # No request follows; nothing more is read; the client may still be sending; it has ended.
+        # No request follows; nothing more is read; the client may still be sending; it is closed.
         self._last = self._deaf = self._is_cut_short = self._has_ended = False
         self._unread_since: float | None = None
         self._unread = 0
@@ -76,12 +82,12 @@ class Connection(asyncio.Protocol):
         self._dispatched = False
         self.peer = ""
 
-    # Called by the loop.
+    # Called by the event loop.
 
     def connection_made(self, transport: Any) -> None:
         self._transport: Any = transport
         # The loop calls `pause_writing` for any unsent byte. With 0, uvloop calls it for TLS even
-        # if it has sent all of them.
+        # if it has sent all bytes.
         transport.set_write_buffer_limits(high=1)
         self.peer = transport.get_extra_info("peername")[0]
         server = self._server
@@ -113,7 +119,7 @@ class Connection(asyncio.Protocol):
         if self._phase in ("head", "body") and not self._deaf:
             self._refuse(HTTPStatus.BAD_REQUEST)
         self._last = True
-        # With TLS there is no half of a connection.
+        # TLS has no half-closed connections.
         return (self._busy or self._unread_since is not None) and not self._server.is_tls
 
     def pause_writing(self) -> None:
@@ -180,18 +186,18 @@ class Connection(asyncio.Protocol):
     # Called by the server.
 
     def is_spare(self, now: float) -> bool:
-        """Whether the client has sent no request, or taken no answer, for five seconds."""
+        """Whether the client is idle: no request or no read for five seconds."""
         if self._unread_since is not None:
             return now - self._unread_since >= _SPARE_SECONDS
         return not self._busy and now - self._since >= _SPARE_SECONDS
 
     @property
     def unread(self) -> int:
-        """How many bytes of answers the client has not taken."""
+        """The number of response bytes that the client has not read."""
         return 0 if self._unread_since is None else int(self._transport.get_write_buffer_size())
 
     def look(self, now: float) -> None:
-        """Cuts the connection if the client is too slow."""
+        """Closes the connection if the client is too slow."""
         if self._unread_since is not None:
             unread, seconds = self.unread, now - self._unread_since
             if seconds >= _UNREAD_SECONDS:
@@ -216,12 +222,12 @@ class Connection(asyncio.Protocol):
                 self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     def cut(self, reason: str) -> None:
-        """Ends the connection at once."""
+        """Closes the connection at once."""
         self._server.on_cut(reason)
         self._transport.abort()
 
     def end_if_idle(self) -> None:
-        """Ends the connection if no request has begun on it."""
+        """Closes the connection if no request has begun on it."""
         if self._phase == "idle" and not self._busy:
             self._transport.close()
 
@@ -234,7 +240,7 @@ class Connection(asyncio.Protocol):
             try:
                 self._parser.feed_data(piece)
             except httptools.HttpParserUpgrade:
-                # Answered as an ordinary request; what follows would be of another protocol.
+                # Answered as an ordinary request. Later bytes would belong to another protocol.
                 self._last = self._deaf = True
                 return
             except httptools.HttpParserError:
@@ -256,7 +262,7 @@ class Connection(asyncio.Protocol):
         self._add(_Request(self._environ, bytes(self._body), keep_alive=keep_alive))
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Answers with an error, as the last answer."""
+        """Responds with an error, as the last response."""
         self._dispatched = self._deaf = self._is_cut_short = True
         environ = self._environ or self._common
         self._add(_Request(environ, b"", keep_alive=False, refused=status))
@@ -267,7 +273,7 @@ class Connection(asyncio.Protocol):
             self._next()
 
     def _next(self) -> None:
-        """Answers the next request, once there is one."""
+        """Responds to the next request, once there is one."""
         self._busy = False
         while not self._requests and self._unparsed and not self._deaf:
             unparsed, self._unparsed = self._unparsed, b""
@@ -296,13 +302,13 @@ class Connection(asyncio.Protocol):
             answer = "500 Internal Server Error", list[tuple[str, str]](), b""
         self._task = None
         if self._transport.is_closing():
-            # The client has gone.
+            # The client has disconnected.
             return
         self._last = self._last or not request.keep_alive or self._server.is_leaving
         try:
             encoded = self._encoded(environ, answer)
         except ValueError:
-            _log.exception("An answer cannot be sent")
+            _log.exception("A response cannot be sent")
             self._transport.abort()
             return
         self._transport.write(encoded)
@@ -326,7 +332,10 @@ class Connection(asyncio.Protocol):
         return head if environ.get("REQUEST_METHOD") == "HEAD" else head + body
 
     def _end(self) -> None:
-        """Closes; a client that is still sending has two seconds to read the answer."""
+        """Closes the connection.
+
+        A client that is still sending has two seconds to read the response.
+        """
         if self._has_ended or not self._is_cut_short:
             self._transport.close()
             return

@@ -1,4 +1,4 @@
-"""Accepts connections for one worker, within bounds, and ends them in good order."""
+"""Accepts connections for one worker, with limits and a graceful shutdown."""
 
 import asyncio
 import logging
@@ -15,9 +15,9 @@ from .request import WsgiApp
 
 _HANDSHAKE_SECONDS = 10
 _LOOK_SECONDS = 1
-# Clients of one address may leave so much of their answers unread.
+# The most unread response bytes of all clients with one address.
 _MOST_UNREAD_BYTES = 8 * 2**20
-# After these a process that has no descriptor left tries again.
+# Seconds after which a process without free descriptors tries again.
 _RETRY_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 class HttpServer:
     """Serves a WSGI application on a listening socket, in the running event loop.
 
-    It accepts no more than `most_connections`. If three quarters of them are open, clients with
-    most connections lose those on which nothing happens, until half are open.
+    It accepts no more than `most_connections`. If three quarters of them are open, the clients with
+    the most connections lose idle ones, until half are open.
     """
 
     def __init__(
@@ -40,7 +40,10 @@ class HttpServer:
         most_body_bytes: int,
         on_cut: Callable[[str], None],
     ) -> None:
-        """`on_cut` is called with the reason when a connection is cut: `slow` or `scarce`."""
+        """`on_cut` is called with the reason when a connection is closed.
+
+        The reason is `slow` or `scarce`.
+        """
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
@@ -62,7 +65,10 @@ class HttpServer:
         self._look()
 
     def leave(self) -> None:
-        """Accepts no more; each answer is its connection's last (RFC 9112, 9.6)."""
+        """Stops accepting connections.
+
+        Each response is the last on its connection (RFC 9112, 9.6).
+        """
         self.is_leaving = True
         if self._listener:
             self._pause()
@@ -70,7 +76,10 @@ class HttpServer:
             self._listener = None
 
     async def drain(self, seconds: float) -> None:
-        """Ends idle connections, and returns when all others have ended, or after `seconds`."""
+        """Closes idle connections, and waits for the others.
+
+        Returns when all are closed, or after `seconds`.
+        """
         self.leave()
         until = self.now() + seconds
         while self._is_busy and self.now() < until:
@@ -79,37 +88,39 @@ class HttpServer:
             await asyncio.sleep(0.02)
 
     async def rest(self, seconds: float, ending: asyncio.Event) -> None:
-        """Returns when all connections have ended by themselves, after `seconds`, or when `ending`
-        is set."""
+        """Waits until all clients have closed their connections.
+
+        Returns then, after `seconds`, or when `ending` is set.
+        """
         until = self.now() + seconds
         while self._is_busy and self.now() < until and not ending.is_set():
             await asyncio.sleep(0.05)
 
     @property
     def _is_busy(self) -> bool:
-        # A request whose client has gone is carried out all the same.
+        # A request is completed even if its client has disconnected.
         return bool(self._connections or self._opening or self._answering)
 
     # Called by connections.
 
     def start(self, answer: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begins to answer a request."""
+        """Starts to process a request."""
         task = self.loop.create_task(answer)
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
         return task
 
     def opened(self, connection: Connection) -> None:
-        """A connection is ready for requests."""
+        """Records a connection that is ready for requests."""
         self._connections[connection] = None
 
     def closed(self, connection: Connection) -> None:
-        """A connection has ended."""
+        """Records a closed connection."""
         self._connections.pop(connection, None)
         self._accept_more()
 
     def bound_unread(self, connection: Connection) -> None:
-        """Cuts connections of the same client while too much of their answers is unread."""
+        """Closes connections of a client with too many unread response bytes."""
         if not connection.unread:
             return
         others = [one for one in self._connections if one.peer == connection.peer and one.unread]
@@ -150,8 +161,8 @@ class HttpServer:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # No descriptor or no memory is left.
-                _log.error("No connection can be accepted: %s", error.strerror)
+                # No free descriptor or no memory.
+                _log.error("Cannot accept connections: %s", error.strerror)
                 self._pause()
                 self.loop.call_later(_RETRY_SECONDS, self._accept_more)
                 return
@@ -165,7 +176,7 @@ class HttpServer:
         self._accept_more()
 
     async def _open(self, accepted: socket.socket) -> None:
-        # A client that breaks off, or fails at the handshake, is no error of ours.
+        # A client that disconnects, or fails the handshake, is not an error of the service.
         try:
             await self.loop.connect_accepted_socket(
                 lambda: Connection(self),

@@ -83,14 +83,17 @@ def serve(config: Config) -> None:
 
 @contextmanager
 def metrics_folder() -> Iterator[None]:
-    """Provides a folder for the workers' metrics. Enter it before metrics are imported."""
+    """Provides a folder for the workers' metrics.
+
+    Enter it before metrics are imported.
+    """
     with TemporaryDirectory(prefix="customer-certificates-", ignore_cleanup_errors=True) as folder:
         share_metrics(Path(folder))
         yield
 
 
 def _renew(server: Supervisor, served: Served) -> None:
-    """Serves the pair in the files of CC_TLS_…, and reloads it when they change.
+    """Serves the files of CC_TLS_…, and reloads them when they change.
 
     Reads the files every two seconds and at SIGHUP. Logs an unusable pair, and keeps the old one.
     """
@@ -117,7 +120,7 @@ def _renew(server: Supervisor, served: Served) -> None:
                     server.reload()
             except TlsFileError as error:
                 wrong = str(error)
-            # The files do not change at once, so only an error that persists is logged.
+            # The two files do not change at once, so only an error that persists is logged.
             if wrong and wrong == seen != said:
                 say(f"{wrong} The service keeps the previous certificate.")
                 said = wrong
@@ -147,7 +150,7 @@ def _run_background_worker(parent_pid: int) -> None:
     try:
         work(Config.from_environ(), parent_pid=parent_pid)
     except (SchemaError, MasterKeyError, Unavailable) as error:
-        # The supervisor starts another worker in a second.
+        # The supervisor starts another worker after a second.
         say(str(error))
 
 

@@ -1,4 +1,4 @@
-"""Requests as they are parsed, as a WSGI environment (PEP 3333)."""
+"""Converts parsed requests to a WSGI environment (PEP 3333)."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from ..gateways import loop
 
 WsgiApp = Callable[..., Iterable[bytes]]
 Environ = dict[str, Any]
-# The status line's end, the headers, the body.
+# Collects the status line's end, the headers and the body.
 Answer = tuple[str, list[tuple[str, str]], bytes]
 
 _BASE: Environ = {
@@ -29,11 +29,11 @@ _MOST_NAMES = 1000
 
 
 class BadTarget(ValueError):  # noqa: N818
-    """A request target that names no path."""
+    """A request target without a path."""
 
 
 def environ_for(host: str, port: int, scheme: str, peer: str) -> Environ:
-    """Returns what the environments of all requests of a connection have in common."""
+    """Returns the part of the environment that all requests of a connection share."""
     return {
         **_BASE,
         "SERVER_NAME": host,
@@ -44,8 +44,11 @@ def environ_for(host: str, port: int, scheme: str, peer: str) -> Environ:
 
 
 def add_header(environ: Environ, name: bytes, value: bytes) -> None:
-    """Adds a header. Several of one name are joined; one with an underscore in its name is dropped,
-    as it would pass for the one with a hyphen."""
+    """Adds a header.
+
+    Several headers of one name are joined. A header with an underscore in its name is dropped, as
+    it could be mistaken for the one with a hyphen.
+    """
     key = _NAMES.get(name)
     if key is None:
         if b"_" in name:
@@ -79,7 +82,7 @@ def add_target(environ: Environ, method: bytes, target: bytes) -> None:
 
 
 async def answered(app: WsgiApp, environ: Environ, body: bytes) -> Answer:
-    """Returns the answer of `app`, which runs in a greenlet."""
+    """Returns the response of `app`, which runs in a greenlet."""
     environ["wsgi.input"] = BytesIO(body)
     return await loop.spawn(_run, app, environ)
 

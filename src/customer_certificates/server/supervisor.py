@@ -66,8 +66,11 @@ class Supervisor:
         drain_seconds: float,
         background: Callable[[], object] | None = None,
     ) -> None:
-        """`background` runs in its own process. The supervisor starts another if it ends, and sends
-        it SIGTERM after all workers have ended."""
+        """Creates the supervisor.
+
+        `background` runs in a separate process. The supervisor restarts it if it ends, and sends it
+        SIGTERM after all workers have ended.
+        """
         self._work = work
         self._background = background
         self._places = workers
@@ -101,8 +104,10 @@ class Supervisor:
         self._alarm.set()
 
     def serve(self, host: str, port: int) -> None:
-        """Serves until SIGTERM or SIGINT, then waits for the workers. Raises OSError if the address
-        cannot be listened on."""
+        """Serves until SIGTERM or SIGINT, then waits for the workers.
+
+        Raises OSError if the address cannot be listened on.
+        """
         self._listeners = _listen(host, port, self._places)
         before = [signal.signal(number, self._handle) for number in _SIGNALS]
         try:
@@ -202,11 +207,14 @@ class Supervisor:
         self._beside = _Worker(self._fork("cc-background", run), None, monotonic())
 
     def _fork(self, name: str, run: Callable[[], None]) -> int:
-        """Runs it in a process of its own, which `ps -o comm` shows as `name`. Each signal has its
-        default there, but SIGHUP, which is ignored; all are blocked until `run` unblocks them."""
+        """Forks a process for `run`, which `ps -o comm` shows as `name`.
+
+        There each signal has its default action, except SIGHUP, which is ignored. All signals are
+        blocked until `run` unblocks them.
+        """
         sys.stdout.flush()
         with self.forking:
-            # A signal that comes before the process has handlers of its own waits for them.
+            # An early signal stays pending until the process has its own handlers.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             try:
                 pid = os.fork()
@@ -217,7 +225,10 @@ class Supervisor:
         return pid
 
     def _end(self) -> None:
-        """Ends all workers; each finishes the requests in progress first."""
+        """Stops all workers.
+
+        Each finishes its requests in progress first.
+        """
         for listener in self._listeners:
             listener.close()
         workers = [*self._serving.values(), *self._fresh.values(), *self._leaving]
@@ -253,8 +264,10 @@ def _run_and_exit(name: str, run: Callable[[], None]) -> Never:
 
 
 def _listen(host: str, port: int, places: int) -> list[socket.socket]:
-    """Returns a listening socket for each place. Only Linux distributes connections among several
-    sockets; elsewhere all places share one."""
+    """Returns a listening socket for each worker.
+
+    Only Linux distributes connections among several sockets; elsewhere all workers share one.
+    """
     if sys.platform != "linux":
         return [_listener(host, port)] * places
     return [_listener(host, port) for _ in range(places)]
@@ -264,7 +277,7 @@ def _listener(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit these.
+        # Connections inherit these options.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         if sys.platform == "linux":
@@ -280,7 +293,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def _tell_ready(tell: int) -> None:
-    # The first process may have given up, or ended.
+    # The main process may have given up, or exited.
     with suppress(OSError):
         os.write(tell, b"1")
         os.close(tell)
@@ -310,6 +323,6 @@ def _has_ended(worker: _Worker) -> bool:
 
 def _tell(workers: list[_Worker], number: signal.Signals) -> None:
     for worker in workers:
-        # The id of one that has ended may be another process's.
+        # The kernel may have reassigned the ID of an exited process.
         if not _has_ended(worker):
             os.kill(worker.pid, number)

@@ -20,7 +20,10 @@ class TlsFileError(Exception):
 
 
 class Pair(NamedTuple):
-    """A certificate with its chain, and its key, in PEM; `warning` if it is not valid now."""
+    """A certificate with its chain, and its key, in PEM.
+
+    `warning` is set if the certificate is not valid now.
+    """
 
     certificate: bytes
     key: bytes
@@ -28,7 +31,7 @@ class Pair(NamedTuple):
 
 
 class Served:
-    """The pair in use, kept apart from the files.
+    """Private copies of the pair in use.
 
     A worker may start at any time, even between the renewals of the two files.
     """
@@ -61,7 +64,10 @@ class Served:
         return str(certificate), str(key)
 
     def close(self) -> None:
-        """Closes the copies; processes that were started keep theirs."""
+        """Closes the copies.
+
+        Running worker processes keep theirs.
+        """
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors = ()

@@ -107,7 +107,7 @@ def test_a_resolver_that_does_not_answer_is_a_failure(dns_server: DnsServer, nam
     with ResolverStub() as silent:
         client = dns_server.client(silent.address, seconds=0.3)
 
-        assert failure(client, name) == f"Resolver {silent.address} did not answer in time."
+        assert failure(client, name) == f"Resolver {silent.address} did not respond in time."
 
 
 def test_a_lost_datagram_is_sent_again(name: str) -> None:
@@ -132,7 +132,7 @@ def test_a_forged_answer_does_not_count(name: str) -> None:
         return response.to_wire()
 
     with ResolverStub(forge) as stub:
-        assert "did not answer in time" in failure(Dns([stub.address], seconds=0.3), name)
+        assert "did not respond in time" in failure(Dns([stub.address], seconds=0.3), name)
 
 
 def test_an_answer_to_another_question_does_not_count(name: str) -> None:

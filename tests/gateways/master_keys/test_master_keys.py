@@ -176,7 +176,7 @@ def test_a_folder_of_a_group_with_other_members_is_refused(tmp_path: Path) -> No
             in_file(folder / "key")
         folder.chmod(0o700)
         os.chown(folder, nobody, -1)
-        with pytest.raises(MasterKeyError, match=f"{folder} belongs to uid {nobody}"):
+        with pytest.raises(MasterKeyError, match=f"{folder} is owned by uid {nobody}"):
             in_file(folder / "key")
         # With a folder that is another's, a link in /tmp leads where that one wants.
         (sticky := tmp_path / "sticky").mkdir()
@@ -186,7 +186,7 @@ def test_a_folder_of_a_group_with_other_members_is_refused(tmp_path: Path) -> No
         (link := sticky / "link").symlink_to(tmp_path / "safe")
         in_file(link / "key")
         os.lchown(link, nobody, nobody)
-        with pytest.raises(MasterKeyError, match=f"{link} belongs to uid {nobody}"):
+        with pytest.raises(MasterKeyError, match=f"{link} is owned by uid {nobody}"):
             in_file(link / "key")
 
 
@@ -229,15 +229,15 @@ def test_a_file_with_something_else_is_refused(tmp_path: Path, content: bytes) -
     make(path)
     path.write_bytes(content)
 
-    with pytest.raises(MasterKeyError, match="holds no master key") as refused:
+    with pytest.raises(MasterKeyError, match="is not a master key") as refused:
         in_file(path)
     assert "AAAA" not in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_named_with_the_command_to_run(tmp_path: Path) -> None:
-    with pytest.raises(MasterKeyError, match=r"is not there\..*customer-certificates keys init"):
+    with pytest.raises(MasterKeyError, match=r"does not exist\..*customer-certificates keys init"):
         in_file(tmp_path / "none")
-    with pytest.raises(MasterKeyError, match="is not a file"):
+    with pytest.raises(MasterKeyError, match="is not a regular file"):
         in_file(tmp_path)
 
 

@@ -292,7 +292,7 @@ def test_a_silent_resolver_keeps_from_proof(make: Make, users: list[int], name: 
         view = make(resolvers=[silent.address], seconds=0.3).prove(users[0], name)
 
     assert (view.state, results(view)["txt"]) == ("pending", "unclear")
-    assert "did not answer in time" in view.checks[0].detail
+    assert "did not respond in time" in view.checks[0].detail
 
 
 @pytest.mark.one_backend

@@ -11,10 +11,11 @@ from .token_buckets import TokenBuckets
 
 
 class CpuBudget:
-    """CPU time: each tenant has `seconds` of it, and gets as much again in a minute.
+    """A budget of CPU time for each tenant.
 
-    The time is known only after the work, so a tenant may owe some; it waits then. Work for no
-    tenant is not counted.
+    Each tenant has `seconds`, and gets as much again every minute. The time is known only after the
+    work, so a tenant's balance may become negative. The tenant then waits. Work for no tenant is
+    not counted.
     """
 
     def __init__(
@@ -23,7 +24,7 @@ class CpuBudget:
         on_refusal: Callable[[], None],
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`on_refusal` is called for each request that is refused."""
+        """Calls `on_refusal` for each rejected request."""
         self._seconds = seconds
         self._rate = seconds / 60
         self._on_refusal = on_refusal
@@ -41,13 +42,13 @@ class CpuBudget:
         if left <= 0:
             self._on_refusal()
             raise TooManyRequests(
-                f"Your certificates and keys took more than {self._seconds:g} seconds of CPU time "
+                f"Validating your uploads took more than {self._seconds:g} seconds of CPU time "
                 "a minute. Retry after the delay in Retry-After.",
                 retry_after=math.floor(-left / self._rate) + 1,
             )
 
     def spend(self, seconds: float) -> None:
-        """Counts CPU time that the tenant has used."""
+        """Subtracts CPU time that the tenant has used."""
         tenant = TENANT.get()
         if tenant is None:
             return

@@ -1,4 +1,4 @@
-"""Who counts as one client when requests are counted by address."""
+"""Groups client addresses into networks, to count requests."""
 
 import ipaddress
 from functools import lru_cache
@@ -6,9 +6,10 @@ from functools import lru_cache
 
 @lru_cache(1024)
 def client_network(peer: str) -> str:
-    """The /64 network of an IPv6 address, as one client has all of it; otherwise `peer` itself.
+    """Returns the network that counts as one client.
 
-    An IPv4 address that IPv6 maps (RFC 4291, 2.5.5.2) is that IPv4 address.
+    This is the /64 network of an IPv6 address, as one client has all of it; otherwise `peer`
+    itself. An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) counts as the IPv4 address.
     """
     try:
         address = ipaddress.ip_address(peer)

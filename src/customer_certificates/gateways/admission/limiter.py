@@ -1,4 +1,4 @@
-"""Who gets something scarce, and who is refused: the one place where requests wait for others."""
+"""Limits concurrent requests: the one place where requests wait for others."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from threading import Lock
 from ...errors import Refusal, TooManyRequests, Unavailable
 from .. import loop
 
-# For whom the work is done: a user, or the network of a client that nobody knows. None: no request
-# (commands, the process `worker`), and no limit of one tenant.
+# The tenant of the work: a user, or the network of an unauthenticated client. None: no request
+# (commands, the process `worker`), and so no limit for one tenant.
 TENANT: ContextVar[str | None] = ContextVar("tenant", default=None)
 
 _MOST_WAITING = 64
@@ -19,21 +19,22 @@ _WAIT_SECONDS = 5.0
 
 
 class _TenantQueue:
-    """The requests of one tenant: how many hold slots, and those that wait, in their order."""
+    """The requests of one tenant: its held slots, and its queue."""
 
     __slots__ = ("held", "tenant", "waiting")
 
     def __init__(self, tenant: str | None) -> None:
         self.tenant = tenant
         self.held = 0
-        # Set to whether it gets a slot.
+        # The result says whether the request gets a slot.
         self.waiting: deque[Future[bool]] = deque()
 
 
 class Slots:
     """A number of slots, each for one request at a time.
 
-    Tenants that wait are served by turns. Of one tenant, the first to wait is the first served.
+    Tenants that wait are served round-robin. The requests of one tenant are served in the order of
+    their arrival.
     """
 
     def __init__(
@@ -46,14 +47,16 @@ class Slots:
         waiting_of_one: int | None = None,
         may_hang: bool = False,
     ) -> None:
-        """`places` requests may hold one of `size` slots or wait for one (64 for each slot if it is
-        not given), `wait_seconds` at most; `on_refusal` is called for each that is refused.
+        """Creates `size` slots, with a queue of `places` in all.
 
-        If `waiting_of_one` is given, one tenant may hold half of the slots (at least one), and so
-        many of its requests may wait for each of these.
+        `places` is how many requests may hold a slot or wait for one; by default 64 for each slot.
+        They wait for at most `wait_seconds`. `on_refusal` is called for each rejected request.
 
-        `may_hang`: those that hold a slot may be held up by others, so it is not the fault of a
-        tenant if its own requests keep it waiting for too long.
+        If `waiting_of_one` is given, one tenant may hold half of the slots (at least one). For each
+        of these, that many of its requests may wait.
+
+        `may_hang`: an external system may delay requests that hold a slot. A tenant is then not at
+        fault if its own requests keep it waiting for too long.
         """
         self._most_waiting = _MOST_WAITING * size if places is None else max(0, places - size)
         self._free = size if places is None else min(size, places)
@@ -64,30 +67,36 @@ class Slots:
         self._most_of_one = max(1, size // 2) if self._is_shared else size
         self._waiting_of_one = (waiting_of_one or 0) * self._most_of_one
         self._lanes: dict[str | None, _TenantQueue] = {}
-        # The lanes that may have the next slot, in the order in which they get it.
+        # The lanes that may get the next slot, in that order.
         self._turns: deque[_TenantQueue] = deque()
         self._waiting = 0
-        # Never held across a wait.
+        # Never held during a wait.
         self._lock = Lock()
         self._has_one: ContextVar[bool] = ContextVar("has_one", default=False)
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """The number of requests that wait."""
         return self._waiting
 
     @property
     def tenants(self) -> int:
-        """How many tenants hold a slot or wait for one; of others nothing is remembered."""
+        """The number of tenants that hold a slot or wait for one.
+
+        No state is kept for other tenants.
+        """
         return len(self._lanes)
 
     @property
     def held(self) -> bool:
-        """Whether the request that asks holds a slot."""
+        """Whether the current request holds a slot."""
         return self._has_one.get()
 
     def try_acquire(self, tenant: str | None) -> bool:
-        """Takes a slot for `tenant` if it may have one at once; returns whether it has."""
+        """Acquires a slot for `tenant` without waiting.
+
+        Returns whether it was acquired.
+        """
         with self._lock:
             lane = self._lane(tenant)
             has_one = self._hold_if_free(lane)
@@ -95,9 +104,9 @@ class Slots:
             return has_one
 
     def acquire_later(self, tenant: str | None) -> Future[bool]:
-        """Returns a future that is done when a slot was taken for `tenant`.
+        """Returns a future that is done once `tenant` holds a slot.
 
-        For callers that do not wait, and that bound how many slots they ask for.
+        For callers that do not wait, and that limit how many slots they request.
         """
         place: Future[bool] = Future()
         with self._lock:
@@ -109,17 +118,18 @@ class Slots:
         return place
 
     def release(self, tenant: str | None) -> None:
-        """Gives back a slot that was taken for `tenant`."""
+        """Releases a slot that `tenant` holds."""
         with self._lock:
             self._give_back(self._lanes[tenant])
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Holds a slot in the block; a request that holds one already needs no other.
+        """Holds a slot in the block.
 
-        Raises TooManyRequests if too many requests of the tenant wait, or if it has waited too long
-        behind other requests of the tenant; Unavailable if too many wait in all, or it has waited
-        too long behind other tenants, or for what may hang.
+        A request that holds one already needs no other. Raises TooManyRequests if too many requests
+        of the tenant wait, or if it has waited too long behind other requests of the tenant. Raises
+        Unavailable if too many requests wait in all, or it has waited too long behind other tenants
+        or for an external system.
         """
         if self._has_one.get():
             yield
@@ -157,7 +167,10 @@ class Slots:
         return lane
 
     def _line_up(self, lane: _TenantQueue) -> Future[bool]:
-        """Returns a place in the lane. Raises TooManyRequests, Unavailable."""
+        """Returns a place in the lane.
+
+        Raises TooManyRequests, Unavailable.
+        """
         is_full = self._is_limited(lane) and len(lane.waiting) >= self._waiting_of_one
         if is_full or (self._waiting >= self._most_waiting and not self._make_room(lane)):
             self._forget(lane)
@@ -172,7 +185,10 @@ class Slots:
         self._give_turn(lane)
 
     def _make_room(self, lane: _TenantQueue) -> bool:
-        """Refuses the last request of the longest lane, unless `lane` is about as long."""
+        """Rejects the last request of the longest lane.
+
+        Does nothing if `lane` is about as long.
+        """
         longest = max(self._lanes.values(), key=lambda one: len(one.waiting))
         if len(longest.waiting) <= len(lane.waiting) + 1:
             return False
@@ -181,7 +197,10 @@ class Slots:
         return True
 
     def _leave(self, lane: _TenantQueue, place: Future[bool]) -> bool:
-        """Gives the place up; returns whether the slot has come, at the last moment."""
+        """Gives up the place.
+
+        Returns whether the slot was assigned at the last moment.
+        """
         with self._lock:
             if place.done():
                 return place.result()

@@ -6,9 +6,9 @@ _MOST_KEYS = 10_000
 
 
 class TokenBuckets:
-    """A bucket for each key, filled at `rate` a second up to `size`.
+    """A token bucket for each key, filled at `rate` a second up to `size`.
 
-    The 10,000 buckets that were changed last are kept. A key without a bucket has a full one.
+    Keeps the 10,000 buckets that changed last. A key without a bucket has a full one.
     """
 
     def __init__(self, rate: float, size: float) -> None:
@@ -17,18 +17,21 @@ class TokenBuckets:
         self._buckets: OrderedDict[object, tuple[float, float]] = OrderedDict()
 
     def left(self, key: object, now: float) -> float:
-        """Returns the level of the bucket, and takes nothing."""
+        """Returns the level of the bucket without taking tokens."""
         level, since = self._buckets.get(key) or (self._size, now)
         return min(self._size, level + (now - since) * self._rate)
 
     def take(self, key: object, now: float) -> float:
-        """Takes one, if there is one. Returns the level then; less than 0 is the amount missing."""
+        """Takes one token if there is one.
+
+        Returns the level then. If it is less than 0, it is the missing amount.
+        """
         left = self.left(key, now) - 1
         self._set(key, left if left >= 0 else left + 1, now)
         return left
 
     def spend(self, key: object, amount: float, now: float) -> None:
-        """Takes `amount`, whether it is there or not: the level may be less than 0 then."""
+        """Takes `amount` even if the level becomes negative."""
         self._set(key, self.left(key, now) - amount, now)
 
     def _set(self, key: object, level: float, now: float) -> None:

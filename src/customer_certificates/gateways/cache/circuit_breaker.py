@@ -1,4 +1,4 @@
-"""Keeps a Redis that is dead or hung from costing anything."""
+"""A circuit breaker for a Redis that is down or hangs."""
 
 from collections.abc import Callable
 from threading import Event, Thread
@@ -24,7 +24,10 @@ _THREADS = Threads("redis", 8)
 
 
 def redis_arguments(url: str) -> dict[str, Any]:
-    """What dogpile's Redis backend needs: no call may take longer than 50 ms, none is repeated."""
+    """The connection settings of dogpile's Redis backend.
+
+    No call may take longer than 50 ms, and none is repeated.
+    """
     return {
         "url": url,
         "socket_timeout": _CALL_SECONDS,
@@ -35,10 +38,10 @@ def redis_arguments(url: str) -> dict[str, Any]:
 
 
 class RedisBreaker(ProxyBackend):
-    """A circuit breaker: after one failed call Redis is not asked until a probe has succeeded.
+    """A circuit breaker: after a failed call, Redis is skipped until a probe succeeds.
 
-    The probe runs in a thread of its own, so that no request waits for a Redis that is not there:
-    not for its name to resolve, nor for a connection. It begins open, for the same reason.
+    The probe runs in a separate thread, so no request waits for an unreachable Redis: neither for
+    DNS nor for a connection. The breaker starts open, for the same reason.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -48,13 +51,16 @@ class RedisBreaker(ProxyBackend):
         self._broken.set()
 
     def wrap(self, backend: Any) -> "RedisBreaker":
-        """dogpile calls this with the backend to stand before."""
+        """Sets the backend to protect, and starts the probe; dogpile calls this."""
         super().wrap(backend)
         Thread(target=self._probe, name="redis-probe", daemon=True).start()
         return self
 
     def get_serialized(self, key: str) -> Any:
-        """What Redis has under `key`; nothing where it does not say within its time."""
+        """Returns the value under `key`.
+
+        Returns NO_VALUE if Redis does not respond in time.
+        """
         return NO_VALUE if self._broken.is_set() else _THREADS.run(self._get, key)
 
     def _get(self, key: str) -> Any:
@@ -64,13 +70,13 @@ class RedisBreaker(ProxyBackend):
         except (RedisError, OSError) as error:
             self._failed(error)
             return NO_VALUE
-        # The time-outs are those of each part of an answer: one that drips in keeps all of them.
+        # The timeouts apply to each part of a response, so a slow trickle never exceeds them.
         if monotonic() - started > _CALL_SECONDS:
             self._failed(redis_errors.TimeoutError())
         return value
 
     def set_serialized(self, key: str, value: Any) -> None:
-        """Has Redis keep `value`, if it is there."""
+        """Stores `value`, if Redis is available."""
         if not self._broken.is_set():
             _THREADS.run(self._set, key, value)
 
@@ -81,7 +87,10 @@ class RedisBreaker(ProxyBackend):
             self._failed(error)
 
     def ask(self, work: Callable[[Any], T]) -> T | None:
-        """What `work` gives, called with a client of Redis; None where that does not answer."""
+        """Returns the result of `work`, called with a Redis client.
+
+        Returns None if Redis does not respond.
+        """
         return None if self._broken.is_set() else _THREADS.run(self._ask, work)
 
     def _ask(self, work: Callable[[Any], T]) -> T | None:
@@ -93,17 +102,17 @@ class RedisBreaker(ProxyBackend):
             return None
 
     def is_up(self) -> bool:
-        """Whether Redis answers now."""
+        """Whether Redis responds now."""
         return not self._broken.is_set() and _THREADS.run(self._answers)
 
     def close(self) -> None:
-        """Ends the probing."""
+        """Stops the probe."""
         self._closing.set()
         self._broken.set()
 
     def _failed(self, error: Exception) -> None:
         self._metrics.cache_failures.inc()
-        # A Redis that is full still answers what it has.
+        # A full Redis still serves reads.
         if isinstance(error, redis_errors.ConnectionError | redis_errors.TimeoutError | OSError):
             self._broken.set()
 

@@ -1,4 +1,4 @@
-"""Counts over a span of time: in Redis, so that all processes count together, or in this one."""
+"""Counters over a time window: shared in Redis, or local to this process."""
 
 from datetime import datetime, timedelta
 from threading import Lock
@@ -10,7 +10,10 @@ _MOST_NAMES = 10_000
 
 
 class Count(NamedTuple):
-    """`number` includes the one just added; `shared`: all processes count it together."""
+    """A count.
+
+    `number` includes the last addition. `shared`: all processes count together.
+    """
 
     number: int
     seconds_left: int
@@ -23,17 +26,23 @@ class _Own(NamedTuple):
 
 
 class Counters:
-    """A count begins with its first addition, and is forgotten when its time is over."""
+    """Counters by name.
+
+    A counter starts with its first addition, and expires with its time window.
+    """
 
     def __init__(self, redis: RedisBreaker | None) -> None:
-        """Without `redis`, or while it does not answer, this process counts for itself."""
+        """Counts in this process without `redis`, or while it does not respond."""
         self._redis = redis
         self._lock = Lock()
-        # In the order in which they were last added to.
+        # Ordered by the last addition.
         self._own: dict[str, _Own] = {}
 
     def add(self, name: str, seconds: int, now: datetime) -> Count:
-        """Adds one to the count of `name`, which is kept for `seconds` from its first one on."""
+        """Adds one to the counter `name` and returns the count.
+
+        The counter expires `seconds` after its first addition.
+        """
         counted = self._redis and self._redis.ask(lambda client: _add(client, name, seconds))
         if counted:
             number, left = counted
@@ -47,7 +56,7 @@ class Counters:
         return Count(own.number, int((own.end - now).total_seconds()) + 1, shared=False)
 
     def take_back(self, name: str, count: Count) -> None:
-        """Takes back the addition that gave `count`."""
+        """Undoes the addition that returned `count`."""
         if self._redis and count.shared:
             self._redis.ask(lambda client: _take_back(client, name))
             return
@@ -61,7 +70,10 @@ class Counters:
 
 
 def _add(client: Any, name: str, seconds: int) -> tuple[int, int]:
-    """One transaction: no count is left without an end."""
+    """Increments and sets the expiry in one transaction.
+
+    So no counter lacks an expiry.
+    """
     with client.pipeline() as together:
         _, number, left = (
             together.set(_key(name), 0, ex=seconds, nx=True)
@@ -73,7 +85,7 @@ def _add(client: Any, name: str, seconds: int) -> tuple[int, int]:
 
 
 def _take_back(client: Any, name: str) -> None:
-    # One that has ended meanwhile must not begin anew below zero.
+    # A counter that has expired meanwhile must not restart below zero.
     with client.pipeline() as together:
         together.set(_key(name), 1, ex=1, nx=True).decr(_key(name)).execute()
 

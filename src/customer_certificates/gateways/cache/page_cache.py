@@ -1,7 +1,7 @@
-"""Pages of lists, kept under names that contain the revision they show.
+"""A cache of list pages, under names that contain the list's revision.
 
-Nothing here is ever invalidated: a page is a function of its name, and old names age out. So a
-cache that is cold, flushed, cut off or dead costs time and nothing else.
+Nothing is ever invalidated: a page depends only on its name, and old names are evicted. So a cold,
+flushed or unreachable cache costs only time.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,11 @@ _ENTRY_OVERHEAD_BYTES = 500
 
 
 class Page(NamedTuple):
-    """One page of a list: the name it is kept under, the id that the next page is `after` (None
-    on the last page), and the JSON of its answer."""
+    """One page of a list.
+
+    Consists of its cache name, the ID that the next page is `after` (None on the last page), and
+    the response in JSON.
+    """
 
     name: str
     next_after: int | None
@@ -35,14 +38,16 @@ class Page(NamedTuple):
 class PageCache:
     """Looks in this process first, then in Redis.
 
-    A page in Redis has a MAC over its name and content, so that nobody else can write one.
+    A page in Redis has a MAC over its name and content, so others cannot forge one.
     """
 
     def __init__(
         self, url: str | None, metrics: Metrics, key: Callable[[], bytes | None] = lambda: None
     ) -> None:
-        """`url` names a Redis; None leaves the cache of this process alone. `key` gives the key of
-        the MACs, and may raise Unavailable; without a key no page goes to Redis or comes from it.
+        """Creates a cache in the Redis at `url`.
+
+        None: only this process caches. `key` returns the key of the MACs, and may raise
+        Unavailable. Without a key, Redis is not used for pages.
         """
         self._metrics = metrics
         self._find_key = key
@@ -56,7 +61,7 @@ class PageCache:
             )
 
     def get(self, name: str) -> Page | None:
-        """The page kept under `name`, wherever it is found."""
+        """Returns the page under `name`, from either tier."""
         page: Page | NoValueType | None = self._process.get(name)
         if page is not NO_VALUE:
             self._metrics.process_hits.inc()
@@ -71,7 +76,7 @@ class PageCache:
         return None
 
     def put(self, page: Page) -> None:
-        """Keeps `page`, if it is not so large that it would drive out many others."""
+        """Stores `page`, unless it is so large that it would evict many others."""
         if len(page.body) > _LARGEST_PAGE_BYTES:
             return
         self._process.set(page.name, page)
@@ -80,15 +85,15 @@ class PageCache:
 
     @property
     def redis(self) -> RedisBreaker | None:
-        """The Redis behind its breaker, for what else is kept there."""
+        """The circuit breaker of Redis, for other uses of Redis."""
         return self._breaker
 
     def is_up(self) -> bool:
-        """Whether Redis answers; true where none is configured."""
+        """Whether Redis responds; True if none is configured."""
         return self._breaker is None or self._breaker.is_up()
 
     def close(self) -> None:
-        """Ends the watch over Redis."""
+        """Stops the probe of Redis."""
         if self._breaker:
             self._breaker.close()
 
@@ -106,7 +111,10 @@ class PageCache:
         return page
 
     def _has_key(self) -> bool:
-        """Whether pages can be authenticated: the key comes from the database, once."""
+        """Whether pages can be authenticated.
+
+        Reads the key from the database, once.
+        """
         if self._key is None:
             try:
                 self._key = self._find_key()
@@ -121,7 +129,7 @@ class PageCache:
     def _unpack(self, data: bytes) -> Page:
         try:
             mac, _, content = data.partition(b"\n")
-            # Before anything of the content is read.
+            # Authenticated before anything of the content is parsed.
             if not compare_digest(mac, self._mac(content)):
                 raise ValueError("this service did not write it")
             name, next_after, body = content.split(b"\n", 2)
@@ -135,7 +143,7 @@ class PageCache:
 
 
 class _ProcessBackend(CacheBackend):
-    """The least recently used pages go first, and all of them are bounded in bytes."""
+    """An LRU cache of pages, limited in bytes."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._lock = Lock()

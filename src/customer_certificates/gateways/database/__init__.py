@@ -1,4 +1,4 @@
-"""The database: transactions for what writes, prepared statements for what must be fast."""
+"""The database: transactions for writes, prepared statements for fast reads."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -48,13 +48,13 @@ T = TypeVar("T")
 # A statement, and its parameters by name.
 BoundStatement = tuple[Prepared, dict[str, Any]]
 
-# More than the server itself allows a statement (5 s): it has the first word.
+# Longer than the server's own limit for a statement (5 s), so the server reports first.
 _HANG_SECONDS = 7.0
-# To connect takes milliseconds, or seconds if the server does not answer.
+# To connect takes milliseconds, or seconds if the server does not respond.
 _CONNECTING = loop.Threads("connecting", 4)
-# So many requests of one tenant wait for each slot that it may hold.
+# The requests of one tenant that may wait for each slot of the tenant.
 _WAITING_OF_ONE = 32
-# So many jobs are in the groups, and of one tenant half as many: a group takes 16.
+# The jobs in all groups; one tenant may have half of them. A group takes 16.
 _GROUPED = 32
 _GROUPED_WAITING_OF_ONE = 4
 # As long as a PostgreSQL session waits for a row (lock_timeout).
@@ -62,15 +62,15 @@ _LOCK_SECONDS = 3.0
 
 
 class ConstraintBroken(Exception):  # noqa: N818
-    """A constraint of the schema was against a change; nothing was changed."""
+    """A change violates a constraint of the schema; nothing was changed."""
 
 
 class Locked(Exception):  # noqa: N818
-    """Another transaction holds what this one needs, and did not end in time."""
+    """Another transaction holds a required lock, and did not end in time."""
 
 
 class Transaction(Session):
-    """SQLAlchemy's session of one use case, which can run prepared statements as well."""
+    """SQLAlchemy's session of one use case, which can also run prepared statements."""
 
     def __init__(
         self,
@@ -79,7 +79,10 @@ class Transaction(Session):
         runner_of: Callable[[PoolProxied], DriverConnection],
         scope: Prepared | None,
     ) -> None:
-        """`scope` is the statement that sets the tenant (None: there is no row-level security)."""
+        """Creates a session.
+
+        `scope` is the statement that sets the tenant (None: there is no row-level security).
+        """
         super().__init__(engine, expire_on_commit=False)
         self._driver = driver
         self._runner_of = runner_of
@@ -87,7 +90,7 @@ class Transaction(Session):
         self._tenant: Tenant = EVERYBODY
 
     def enter(self, tenant: Tenant) -> None:
-        """Begins the transaction, as the tenant's."""
+        """Begins the transaction for the tenant."""
         self._tenant = tenant
         self._runner_of(self.connection().connection).begin(tenant)
 
@@ -105,15 +108,15 @@ class Transaction(Session):
         self.run(self._scope, tenant=str(self._tenant))
 
     def run(self, prepared: Prepared, **values: Any) -> list[Row]:
-        """The rows of `prepared`, run in this transaction."""
+        """Returns the rows of `prepared`, run in this transaction."""
         rows = self._runner().run(prepared.name, prepared.sql, prepared.parameters(values))
         return prepared.rows(rows)
 
     def run_pipeline(self, *statements: tuple[Prepared, dict[str, Any]]) -> list[list[Row]]:
-        """The rows of each of some statements that need nothing of one another.
+        """Returns the rows of each of several independent statements.
 
-        On PostgreSQL all of them make one trip to the server. Raises ConstraintBroken where a
-        constraint of the schema is against one of them; the transaction cannot go on then.
+        On PostgreSQL all of them make one trip to the server. Raises ConstraintBroken if a
+        statement violates a constraint of the schema; the transaction cannot continue then.
         """
         sent = [(made.name, made.sql, made.parameters(values)) for made, values in statements]
         try:
@@ -123,7 +126,10 @@ class Transaction(Session):
         return [made.rows(given) for (made, _), given in zip(statements, rows, strict=True)]
 
     def run_if_free(self, prepared: Prepared, **values: Any) -> list[Row]:
-        """As `run`. Raises Locked where another transaction is in the way for too long."""
+        """Like `run`.
+
+        Raises Locked if another transaction holds a required lock for too long.
+        """
         try:
             return self.run(prepared, **values)
         except self._driver.Error as error:
@@ -136,14 +142,18 @@ class Transaction(Session):
 
 
 class Database:
-    """`begin` opens the transaction of one use case; `prepare` makes a statement that is fast.
+    """A connection pool with transactions and prepared statements.
 
-    Reads and writes go to the same primary server: a replica could answer with the past.
+    `begin` opens the transaction of one use case; `prepare` creates a fast statement. Reads and
+    writes go to the same primary server: a replica could return stale rows.
     """
 
     def __init__(self, url: str, metrics: Metrics, *, threads: int) -> None:
-        """`url` is SQLAlchemy's; `threads` is how many transactions this process has at once, and
-        how many reads that are not by a key."""
+        """Opens the database at `url`, a URL of SQLAlchemy.
+
+        `threads` limits the concurrent transactions of this process, and also its concurrent reads
+        that are not by a key.
+        """
         self._driver, self._engine = _engine(
             url, pool_size=threads, max_overflow=0, pool_timeout=5, pool_use_lifo=True
         )
@@ -153,7 +163,7 @@ class Database:
         self._dialect: Dialect = self._driver.prepared_dialect()
         self._idle: deque[DriverConnection] = deque()
         self._prepared = 0
-        # A table's row, not a constant: SQLite answers that without its file.
+        # A row of a table, not a constant: SQLite answers a constant without reading its file.
         version = table("alembic_version", column("version_num"))
         self._ping = self.prepare(select(version.c.version_num), tenant=None, by_key=True)
         scope = self._driver.scope()
@@ -180,12 +190,11 @@ class Database:
 
     @contextmanager
     def begin(self, tenant: Tenant) -> Iterator[Transaction]:
-        """One use case's transaction, committed at the end of the block, or rolled back.
+        """A transaction that commits at the end of the block, or rolls back.
 
-        It sees the rows of `tenant` alone, whatever its statements ask for (on PostgreSQL).
-
-        Raises Unavailable where the database cannot do it now; broken constraints come as
-        SQLAlchemy's IntegrityError.
+        It sees only the rows of `tenant`, whatever its statements select (on PostgreSQL). Raises
+        Unavailable if the database cannot run it now. Violated constraints raise SQLAlchemy's
+        IntegrityError.
         """
         self._require_answering()
         committing = False
@@ -220,24 +229,26 @@ class Database:
         tenant: str | None = "user_id",
         by_key: bool = False,
     ) -> Prepared:
-        """`statement` made ready for the fast way; `columns` are those that an insert fills.
+        """Returns a prepared statement.
 
-        `by_key`: it is a read that always takes less than a millisecond, as by a primary key. Reads
-        of this kind share a connection, where a slow one would delay all others.
+        `columns` are those that an insert fills.
 
-        `tenant` names the parameter that is the id of the user whose rows alone it sees when it is
-        called by itself (on PostgreSQL); with None it sees all.
+        `by_key`: the statement is a read that always takes less than a millisecond, as by a primary
+        key. Such reads share a connection, where a slow one would delay all others.
+
+        `tenant` names the parameter with the ID of the user whose rows alone the statement sees
+        when it is called outside a transaction (on PostgreSQL). With None it sees all rows.
         """
         self._prepared += 1
         name = f"cc_{self._prepared}"
         return Prepared(self._read, name, statement, self._dialect, columns, tenant, by_key)
 
     def run_pipeline(self, tenant: Tenant, *statements: BoundStatement) -> list[list[Row]]:
-        """One use case's transaction as a whole: statements that need nothing of one another.
+        """Runs independent statements as one transaction and returns the rows of each.
 
-        On PostgreSQL all of them make one trip, where `begin` makes one for each and two more.
-        Gives the rows of each. Raises Unavailable where the database cannot do it now,
-        ConstraintBroken where a constraint of the schema is against it; then nothing was changed.
+        On PostgreSQL all of them make one trip; `begin` makes one for each and two more. Raises
+        Unavailable if the database cannot run it now. Raises ConstraintBroken if it violates a
+        constraint of the schema; then nothing was changed.
         """
         scope = self._scoped(tenant)
         sent = scope + _sent(statements)
@@ -252,18 +263,19 @@ class Database:
         *,
         is_long: bool = False,
     ) -> list[list[Row]]:
-        """One transaction as a whole: `first`, and what `then` makes of the rows of `first`.
+        """Runs `first`, then the statements that `then` returns for its rows.
 
-        On PostgreSQL each makes one trip. Transactions of several users may be committed together;
-        `then` may be called again. One that `is_long` is committed alone, so that the
-        others do not wait for it. Gives the rows of all; raises as `run_pipeline` does, and what
-        `then` raises, where nothing was changed.
+        All of them are one transaction. On PostgreSQL each of the two steps makes one trip.
+        Transactions of several users may be committed together, and `then` may be called again. If
+        it `is_long`, it is committed alone, so that others do not wait for it. Returns the rows of
+        all statements. Raises as `run_pipeline` does, and what `then` raises; then nothing was
+        changed.
         """
         calls: list[BoundStatement] = []
 
         def rest(rows: list[list[Row]]) -> list[SentStatement]:
             more = then(_converted(first, rows))
-            # It may be called again, after a group was rolled back.
+            # May be called again after a group was rolled back.
             calls[:] = [*first, *more]
             return _sent(more)
 
@@ -281,10 +293,10 @@ class Database:
         return _converted(calls, rows[len(scope) :])
 
     def hold(self, name: str) -> Callable[[], None]:
-        """Has one request alone hold `name`, until what is given is called, where a row that its
-        transaction claims would not have others wait for this one alone (on SQLite).
+        """Locks `name` for one request, and returns a function that releases it.
 
-        Raises Locked where another request holds it and does not let go, Unavailable.
+        On SQLite, the lock keeps other requests from waiting for this one's transaction. Raises
+        Locked if another request does not release it in time; Unavailable.
         """
         if self._held_names is None:
             return _nothing
@@ -297,18 +309,18 @@ class Database:
         return let_go
 
     def ping(self) -> None:
-        """Raises Unavailable where the database does not answer."""
+        """Raises Unavailable if the database does not respond."""
         try:
             self._ping()
         except self._driver.Error as error:
             raise _unavailable() from error
 
     def listen(self, heard: Callable[[], None], closing: Event) -> None:
-        """Calls `heard` when events were announced (`sql.announce`), and once at its beginning,
-        until `closing` is set; on a connection of its own.
+        """Calls `heard` for each notification (`sql.announce`), until `closing` is set.
 
-        On PostgreSQL the server says so. SQLite's file is looked at ten times a second. Raises
-        Unavailable where the database does not answer.
+        Also calls it once at the start. Uses a separate connection. PostgreSQL sends notifications;
+        SQLite's file is polled ten times a second. Raises Unavailable if the database does not
+        respond.
         """
         try:
             connection = self._connector.raw_connection()
@@ -321,12 +333,13 @@ class Database:
 
     @property
     def has_log_file(self) -> bool:
-        """Whether `truncate_log` does anything."""
+        """Whether `truncate_log` has an effect."""
         return bool(self._driver.has_log_file)
 
     def truncate_log(self) -> bool:
-        """Empties SQLite's write-ahead log, which has deleted rows until then; False while another
-        connection is in the way. Raises Unavailable.
+        """Empties SQLite's write-ahead log, which contains deleted rows until then.
+
+        Returns False while another connection prevents it. Raises Unavailable.
         """
         try:
             connection = self._connector.raw_connection()
@@ -338,7 +351,7 @@ class Database:
             raise _unavailable() from error
 
     def close(self) -> None:
-        """Closes every connection that is not in use."""
+        """Closes every idle connection."""
         self._watch.close()
         if self._pipe:
             self._pipe.close()
@@ -363,7 +376,7 @@ class Database:
         self, run: Callable[[DriverConnection], list[list[Row]]]
     ) -> list[list[Row]]:
         self._require_answering()
-        # PostgreSQL serves one group beside the other transactions, SQLite one writer.
+        # PostgreSQL runs one group beside the other transactions. SQLite has one writer.
         slot = self._transactions.one() if self._driver.has_one_writer else nullcontext()
         try:
             with slot:
@@ -398,7 +411,7 @@ class Database:
         try:
             rows: list[Row] = self._pipe.read(statement)
         except DBAPIError as error:
-            # It could not connect.
+            # No connection could be opened.
             raise _unavailable() from error
         except self._driver.Error as error:
             if self._driver.is_passing(error):
@@ -420,20 +433,23 @@ class Database:
             except self._driver.Error as error:
                 if not self._driver.is_passing(error):
                     raise
-                # One that lay idle may have died unnoticed; a read may be asked again.
+                # An idle connection may have died unnoticed. A read may be repeated.
                 if not (idle and self._driver.is_lost(error)) or self._watch.is_hung:
                     raise _unavailable() from error
 
     def _scoped(self, tenant: Tenant) -> list[tuple[str, str, list[Any]]]:
-        """What is to be sent before statements that are to see the rows of `tenant`."""
+        """Returns the statements that set the tenant for later statements."""
         scope = self._scope
         if scope is None:
             return []
         return [(scope.name, scope.sql, scope.parameters({"tenant": str(tenant)}))]
 
     def _running(self, connection: DriverConnection, run: Callable[..., T], *arguments: Any) -> T:
-        """What `run` gives, under watch. A connection goes on being used after a server's no; after
-        anything else it may be broken, or in the middle of something."""
+        """Returns the result of `run`, under the hang watchdog.
+
+        The connection stays in use after an error from the server. After any other error it may be
+        broken or in an undefined state.
+        """
         self._watch.begin(connection, connection.descriptor)
         usable = False
         try:
@@ -466,8 +482,11 @@ class Database:
         return runner
 
     def _initialize(self) -> None:
-        """SQLAlchemy holds a lock while an engine connects for the first time, so it does so in a
-        thread: of two greenlets that wait for a lock, neither would go on. Raises DBAPIError."""
+        """Connects in a thread.
+
+        SQLAlchemy holds a lock while an engine connects for the first time. Two greenlets that wait
+        for this lock would block each other. Raises DBAPIError.
+        """
         if not self._is_initialized:
             _CONNECTING.run(lambda: self._engine.connect().close())
             self._is_initialized = True
@@ -500,7 +519,7 @@ class Database:
         self._watch.begin(record, descriptor)
 
     def _checked_in(self, _connection: object, record: Any) -> None:
-        # One that could not be opened is checked in without having been checked out.
+        # A connection that failed to open is checked in without a checkout.
         if record.info.pop("counted", False):
             self._metrics.transactions.dec()
         self._watch.end(record)
@@ -524,7 +543,7 @@ class Database:
 
 
 def _nothing() -> None:
-    """There is nothing to let go of."""
+    """Does nothing: no lock is held."""
 
 
 def _sent(calls: Sequence[BoundStatement]) -> list[SentStatement]:
@@ -536,13 +555,16 @@ def _converted(calls: Sequence[BoundStatement], rows: list[list[Row]]) -> list[l
 
 
 def shown_url(url: str) -> str:
-    """The address of a database without its password, and without options that may have one."""
+    """Returns the database's URL without passwords and options.
+
+    Options may contain a password.
+    """
     parsed = make_url(url)
     place = {name: of for name, of in parsed.query.items() if name in ("host", "port")}
     return URL.create(
         parsed.get_backend_name(),
         parsed.username,
-        # In a password that was not escaped, an @ seems to begin the host.
+        # In a password that was not escaped, an @ looks like the start of the host.
         host=parsed.host and parsed.host.rpartition("@")[2],
         port=parsed.port,
         database=parsed.database,
@@ -551,7 +573,7 @@ def shown_url(url: str) -> str:
 
 
 def migration_engine(url: str) -> Engine:
-    """An engine for `alembic/env.py`: a migration may take longer than any request's statement."""
+    """Returns an engine for `alembic/env.py`, without statement timeouts."""
     driver, engine = _engine(url, poolclass=NullPool)
     event.listen(engine, "connect", driver.lift_timeouts)
     return engine
@@ -568,5 +590,5 @@ def _engine(url: str, **options: Any) -> tuple[ModuleType, Engine]:
 
 
 def _unavailable(committing: bool = False) -> Unavailable:
-    outcome = "whether it was carried out is not known" if committing else "nothing was changed"
-    return Unavailable(f"The database does not answer; {outcome}.", retry_after=1)
+    outcome = "the change may have been committed" if committing else "nothing was changed"
+    return Unavailable(f"The database does not respond; {outcome}.", retry_after=1)

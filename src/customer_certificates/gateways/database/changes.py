@@ -1,4 +1,4 @@
-"""Requests that wait for events are woken when some were recorded (Database.listen)."""
+"""Wakes requests that wait for events (Database.listen)."""
 
 from concurrent.futures import Future
 from contextlib import suppress
@@ -9,13 +9,16 @@ from .notifications import Listen, Notifications
 
 
 class Changes:
-    """Counts announcements. A request that saw nothing when the count was n waits for another
-    count; so none falls between the look and the wait."""
+    """Counts notifications, so that requests can wait for the next one.
+
+    A request that found nothing at count n waits for another count. So it misses no notification
+    between its read and its wait.
+    """
 
     def __init__(self, listen: Listen) -> None:
-        """`listen` is as Announcements takes it."""
+        """`listen` is as Notifications takes it."""
         self._listen = listen
-        # Never held across a wait.
+        # Never held during a wait.
         self._lock = Lock()
         self._count = 0
         self._next: Future[None] = Future()
@@ -23,14 +26,20 @@ class Changes:
         self._has_ended = False
 
     def count(self) -> int:
-        """How many there were; it begins to listen when it is first asked."""
+        """The number of notifications.
+
+        The first call starts to listen.
+        """
         with self._lock:
             if self._announcements is None and not self._has_ended:
                 self._announcements = Notifications(self._listen, self._heard)
             return self._count
 
     def wait(self, count: int, seconds: float) -> None:
-        """Returns when there are more than `count`, or after `seconds`, or where this ends."""
+        """Returns once the number exceeds `count`, or after `seconds`.
+
+        Also returns when this object is closed.
+        """
         with self._lock:
             if self._count != count or self._has_ended:
                 return
@@ -40,11 +49,11 @@ class Changes:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nobody is to wait any more."""
+        """Whether this object is closed, so that no request waits."""
         return self._has_ended
 
     def close(self) -> None:
-        """Ends all waits."""
+        """Wakes all waiting requests for good."""
         with self._lock:
             self._has_ended = True
             if self._announcements:

@@ -1,4 +1,4 @@
-"""Transactions of several users as one: what waits together is committed together."""
+"""Group commit: transactions of several users are committed together."""
 
 import asyncio
 from collections import Counter, deque
@@ -17,32 +17,41 @@ Run = Callable[[DriverConnection], Rows]
 
 
 class OutcomeUnknown(Exception):  # noqa: N818 - whether it is an error is what is not known
-    """The connection was lost, perhaps after the commit had been carried out."""
+    """The connection was lost, perhaps after the commit."""
 
 
 class Job:
-    """The transaction of one user: `first`, and what `then` makes of its rows."""
+    """The transaction of one user: `first`, and the statements that `then` returns."""
 
     __slots__ = ("_scope", "context", "first", "rows", "tenant", "then")
 
     def __init__(
         self, tenant: int, scope: list[SentStatement], first: list[SentStatement], then: Then
     ) -> None:
-        """`scope` are the statements that set the identity; each trip begins with them."""
+        """Creates a job.
+
+        `scope` are the statements that set the tenant. Each trip begins with them.
+        """
         self.tenant = tenant
         self._scope = scope
         self.first = scope + first
         self.then = then
-        # Of the request: if the job runs by itself, it counts for the request's tenant.
+        # The request's context: a job that runs alone counts for the request's tenant.
         self.context = copy_context()
         self.rows: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
 
     def rest(self, rows: Rows) -> list[SentStatement]:
-        """The second trip, after `rows` of the first one. May raise."""
+        """Returns the second trip, after `rows` of the first one.
+
+        May raise.
+        """
         return self._scope + self.then(rows[len(self._scope) :])
 
     def run_alone(self, runner: DriverConnection) -> Rows:
-        """Runs the job as a transaction of its own; gives the rows without those of the scope."""
+        """Runs the job as a separate transaction.
+
+        Returns the rows without those of `scope`.
+        """
         return self._own(runner.run_two_step_transaction(self.first, self.rest))
 
     def _own(self, rows: Rows) -> Rows:
@@ -50,18 +59,19 @@ class Job:
         return rows[count : len(self.first)] + rows[len(self.first) + count :]
 
     def succeed(self, rows: Rows) -> None:
-        """Gives the request its rows."""
+        """Passes the rows to the request."""
         if not self.rows.done():
             self.rows.set_result(self._own(rows))
 
 
 class Groups:
-    """Runs jobs in groups, one group at a time, each in one transaction, in the order of the users.
+    """Runs jobs in groups, one group at a time, each in one transaction.
 
-    The next group leaves when the one before was committed; nobody is answered before that. If
-    anything in a group fails, the group is rolled back, and each job runs by itself. No group waits
-    long for a lock: a job that would runs by itself, and waits there. So does each other job of its
-    user meanwhile, since it would wait for the same row.
+    Jobs run in the order of the users' IDs. The next group starts after the commit of the one
+    before, and no request gets its response earlier. If anything in a group fails, the group is
+    rolled back, and each job runs alone. No group waits long for a lock: a job that would wait runs
+    alone, and waits there. So do the other jobs of its user meanwhile, since they would wait for
+    the same row.
     """
 
     def __init__(
@@ -70,20 +80,24 @@ class Groups:
         alone: Callable[[Run], Rows],
         bounds: list[SentStatement],
     ) -> None:
-        """`transact` runs a group, and raises OutcomeUnknown if its commit may have been carried
-        out; `alone` runs one job. `bounds` are statements that bound how long a group waits for
-        a lock."""
+        """Creates the queue of jobs.
+
+        `transact` runs a group, and raises OutcomeUnknown if its commit may have succeeded. `alone`
+        runs one job. `bounds` are statements that limit how long a group waits for a lock.
+        """
         self._transact = transact
         self._transact_alone = alone
-        # How many jobs of a user run by themselves.
+        # The number of jobs of each user that run alone.
         self._alone: Counter[int] = Counter()
         self._bounds = bounds
         self._waiting: deque[Job] = deque()
         self._serving: asyncio.Task[None] | None = None
 
     def run(self, job: Job, *, is_long: bool) -> Rows:
-        """Returns the rows of `job`, once they are committed; if it `is_long`, it is in no group.
-        To be called in a greenlet."""
+        """Returns the rows of `job` once they are committed.
+
+        A job that `is_long` joins no group. Call this in a greenlet.
+        """
         if is_long or job.tenant in self._alone:
             return self._run_by_itself(job)
         self._waiting.append(job)
@@ -107,7 +121,7 @@ class Groups:
             await asyncio.wait(tasks)
 
     def _take(self) -> list[Job]:
-        """The first job of each user, in the order of users."""
+        """Returns the first job of each user, in the order of users."""
         taken: dict[int, Job] = {}
         later: list[Job] = []
         while self._waiting and len(taken) < _MOST:
@@ -120,7 +134,10 @@ class Groups:
         return [taken[tenant] for tenant in sorted(taken)]
 
     async def _run_together(self, jobs: list[Job]) -> bool:
-        """Whether the jobs were answered; if not, nothing was changed."""
+        """Returns whether the jobs got their results.
+
+        If not, nothing was changed.
+        """
         first = [*self._bounds]
         starts: list[int] = []
         for job in jobs:

@@ -1,4 +1,4 @@
-"""Keeps a database that hangs from holding every request: nobody waits longer than a deadline."""
+"""Closes connections of a hung database, so that no request exceeds a deadline."""
 
 import os
 import select
@@ -12,18 +12,21 @@ _LOOK_SECONDS = 0.5
 
 
 class HangWatchdog:
-    """Cuts connections on which a request has waited too long, and says when it is worth asking.
+    """Closes connections on which a request has waited too long.
 
-    A server that is stopped, or behind a network that swallows packets, leaves its connections
-    open: neither statement_timeout (it is the server's) nor TCP (the kernel still answers) ends
-    the wait. Once a connection was cut, `hangs` is true until `answers` is.
+    A stopped server, or a network that drops packets, leaves its connections open. Neither
+    statement_timeout (the server enforces it) nor TCP (the kernel still acknowledges) ends the
+    wait. Once a connection was closed, the database counts as hung until `answers` returns True.
     """
 
     def __init__(
         self, deadline: float, on_hang: Callable[[], None], answers: Callable[[], bool]
     ) -> None:
-        """`deadline` is in seconds; `on_hang` is called once a connection was cut, `answers` from
-        then on until it is true: it tries a connection of its own."""
+        """Starts the watchdog.
+
+        `deadline` is in seconds. `on_hang` is called after a connection was closed. From then on
+        `answers`, which tries a separate connection, is called until it returns True.
+        """
         self._deadline = deadline
         self._on_hang = on_hang
         self._answers = answers
@@ -33,16 +36,19 @@ class HangWatchdog:
         threading.Thread(target=self._run, name="database-watch", daemon=True).start()
 
     def begin(self, connection: object, descriptor: int | None) -> None:
-        """A request begins to wait on `connection`, whose socket is `descriptor`, if it has one."""
+        """Starts to watch `connection`, on which a request waits.
+
+        `descriptor` is its socket, if it has one.
+        """
         if descriptor is not None:
             self._busy[connection] = monotonic(), descriptor
 
     def end(self, connection: object) -> None:
-        """It waits no more."""
+        """Stops watching the connection."""
         self._busy.pop(connection, None)
 
     def close(self) -> None:
-        """Ends the watch."""
+        """Stops the watchdog."""
         self._closing.set()
 
     def _run(self) -> None:
@@ -60,7 +66,10 @@ class HangWatchdog:
 
 
 def has_ended(descriptor: int | None) -> bool:
-    """Whether the other side has closed a connection that lay idle: there is its end to read."""
+    """Whether the server has closed an idle connection.
+
+    The end of the stream is then readable.
+    """
     if descriptor is None:
         return False
     poll = select.poll()
@@ -69,6 +78,6 @@ def has_ended(descriptor: int | None) -> bool:
 
 
 def _cut(descriptor: int) -> None:
-    """Ends both directions, so that whoever waits for the other side sees the end of it."""
+    """Shuts down both directions, so that a waiting reader sees the end."""
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
         connection.shutdown(socket.SHUT_RDWR)

@@ -10,7 +10,7 @@ from .prepared import Row
 
 _BINARY = 1
 DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
-# A prepared statement that the session does not have (behind a pooler), or that no longer fits the
+# The session lacks the prepared statement (behind a pooler), or the statement no longer fits the
 # schema (after a migration).
 OUTDATED = errors.InvalidSqlStatementName | errors.FeatureNotSupported
 
@@ -37,5 +37,5 @@ def send_prepared(libpq: Any, name: bytes, dumped: Any) -> None:
 
 
 def connection_lost() -> OperationalError:
-    """Returns the error for a connection that has ended."""
+    """Returns the error for a closed connection."""
     return OperationalError("the connection to the server was lost")

@@ -1,4 +1,4 @@
-"""Whether a database has been served with credentials: from then on it is not served without."""
+"""Records that a database was used with authentication, and requires it afterwards."""
 
 from datetime import datetime
 
@@ -13,21 +13,25 @@ _MARKED = select(_LATCHES.c.since).where(_LATCHES.c.name == _WITH_CREDENTIALS)
 
 
 class ModeError(Exception):
-    """The database is not to be served in this mode. The message says why, and what to do."""
+    """The database must not be used in this mode.
+
+    The message gives the reason and the remedy.
+    """
 
 
 def require_auth_mode(url: str, *, asks_credentials: bool, now: datetime) -> None:
-    """Marks a database that is served with credentials. The schema must be at head.
+    """Marks a database that is used with authentication.
 
-    Raises ModeError where it would be served without credentials although it is marked.
+    The schema must be at head. Raises ModeError if it is marked, and would now be used without
+    authentication.
     """
     engine = migration_engine(url)
     with engine.begin() as connection:
         is_marked = connection.execute(_MARKED).first() is not None
         if is_marked and not asks_credentials:
             raise ModeError(
-                "The database was served with credentials (profile prd), so it is not served "
-                "without. Set CC_ENV=prd, or use another database."
+                "The database was used with authentication (profile prd), so the service "
+                "refuses to start on it without. Set CC_ENV=prd, or use another database."
             )
         if asks_credentials and not is_marked:
             # Another process may do the same at this moment.
@@ -36,7 +40,10 @@ def require_auth_mode(url: str, *, asks_credentials: bool, now: datetime) -> Non
 
 
 def require_credentials(url: str, profile: str, *, asks_credentials: bool) -> None:
-    """Raises ModeError if tokens open nothing, as the database is served without credentials."""
+    """Raises ModeError if the database was never used with authentication.
+
+    The service would then accept no tokens.
+    """
     if asks_credentials:
         return
     engine = migration_engine(url)
@@ -45,7 +52,7 @@ def require_credentials(url: str, profile: str, *, asks_credentials: bool) -> No
     engine.dispose()
     if not is_marked:
         raise ModeError(
-            f"The profile {profile} asks for no credentials, so a token for this database opens "
-            "nothing. None was made. Set CC_ENV=prd, CC_DATABASE_URL and CC_MASTER_KEY as the "
-            "service that asks for tokens has them, and run this again."
+            f"The profile {profile} requires no authentication, so it accepts no tokens. No token "
+            "was created. Set CC_ENV=prd, CC_DATABASE_URL and CC_MASTER_KEY to the values of the "
+            "service in the profile prd. Then run the command again."
         )

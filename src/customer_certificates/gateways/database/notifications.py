@@ -1,4 +1,4 @@
-"""Events are heard of as they are committed, in a thread of its own (Database.listen)."""
+"""Listens for committed events in a separate thread (Database.listen)."""
 
 import logging
 from collections.abc import Callable
@@ -14,19 +14,23 @@ _log = logging.getLogger(__name__)
 
 
 class Notifications:
-    """Calls `heard` when something was announced; and whenever it begins to listen, as something
-    may have been missed."""
+    """Calls `heard` for each notification.
+
+    Also calls it whenever it begins to listen, as notifications may have been missed.
+    """
 
     def __init__(self, listen: Listen, heard: Callable[[], None]) -> None:
-        """`listen(heard, closing)` calls `heard` until `closing`; it raises Unavailable where it
-        cannot go on."""
+        """`listen(heard, closing)` calls `heard` until `closing` is set.
+
+        It raises Unavailable if it cannot continue.
+        """
         self._listen = listen
         self._heard = heard
         self._closing = Event()
         Thread(target=self._run, name="announcements", daemon=True).start()
 
     def close(self) -> None:
-        """Listens no more, within a second."""
+        """Stops listening within a second."""
         self._closing.set()
 
     def _run(self) -> None:
@@ -34,8 +38,8 @@ class Notifications:
             try:
                 self._listen(self._heard, self._closing)
             except Unavailable:
-                _log.warning("Announcements are not heard: the database does not answer")
+                _log.warning("Cannot listen for notifications: the database does not respond")
                 self._closing.wait(_RETRY_SECONDS)
             except Exception:
-                _log.exception("Announcements are not heard")
+                _log.exception("Cannot listen for notifications")
                 self._closing.wait(_RETRY_SECONDS)

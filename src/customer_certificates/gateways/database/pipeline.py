@@ -1,4 +1,4 @@
-"""One connection for the fast reads of all requests: what waits together is sent together."""
+"""One connection for the fast reads of all requests, sent in batches."""
 
 import asyncio
 import select
@@ -33,17 +33,19 @@ class _Read:
 
 
 class Pipe:
-    """Sends statements in batches, in libpq's pipeline mode with one sync each: the next batch
-    leaves when the one before has returned.
+    """Sends statements in batches, in libpq's pipeline mode with one sync each.
 
-    Each statement follows the one that sets its identity. A statement that fails aborts those
-    behind it in its batch; each of them is sent again, alone. If the connection is lost, each read
-    is sent once more on a new one. For statements by key: a slow one delays all others.
+    The next batch starts after the one before has returned. Each statement follows the one that
+    sets its tenant. A failed statement aborts the later ones of its batch; each of them is sent
+    again, alone. If the connection is lost, each read is sent once more on a new one. Only for
+    statements by key: a slow one delays all others.
     """
 
     def __init__(self, connect: Callable[[], Any], scope: Prepared, watch: HangWatchdog) -> None:
-        """`connect` opens a connection of psycopg, and may block; `scope` is the statement that
-        sets the identity."""
+        """`connect` opens a connection of psycopg, and may block.
+
+        `scope` is the statement that sets the tenant.
+        """
         self._connect = connect
         self._scope = scope
         self._watch = watch
@@ -60,7 +62,10 @@ class Pipe:
         self._opening: asyncio.Task[None] | None = None
 
     def read(self, statement: IdentifiedStatement) -> list[Row]:
-        """Returns the rows of `statement`. To be called in a greenlet. Errors are psycopg's."""
+        """Returns the rows of `statement`.
+
+        Call this in a greenlet. Errors are psycopg's.
+        """
         self._loop = asyncio.get_running_loop()
         rows: asyncio.Future[list[Row]] = self._loop.create_future()
         self._waiting.append(_Read(statement, rows))
@@ -68,7 +73,10 @@ class Pipe:
         return loop.wait_for(rows)
 
     def close(self) -> None:
-        """Closes the connection; what waits for it fails."""
+        """Closes the connection.
+
+        Waiting statements fail.
+        """
         self._lose(may_repeat=False)
 
     def _schedule(self) -> None:
@@ -170,7 +178,7 @@ class Pipe:
                 if not read.rows.done():
                     read.rows.set_result(rows)
                 continue
-            # Of what was to be prepared in this batch, nobody knows whether it was.
+            # Whether statements of this batch were prepared is unknown.
             for name in fresh:
                 self._names.pop(name, None)
             if wrong.status == ExecStatus.PIPELINE_ABORTED:
@@ -213,8 +221,11 @@ class Pipe:
         return connection
 
     def _look(self, connection: Any) -> None:
-        """Notices a reset. When a peer resets a connection, libuv calls the reader once more, which
-        may read only what came before, and never again (`uv__poll_io` in src/unix/poll.c)."""
+        """Detects a reset.
+
+        When a peer resets a connection, libuv calls the reader once more, which may read only
+        earlier data, and never again (`uv__poll_io` in src/unix/poll.c).
+        """
         if self._connection is not connection:
             return
         poll = select.poll()
@@ -225,7 +236,10 @@ class Pipe:
         self._loop.call_later(_LOOK_SECONDS, self._look, connection)
 
     def _lose(self, *, may_repeat: bool = True) -> None:
-        """Closes the connection; repeats what was in flight if it was not repeated before."""
+        """Closes the connection.
+
+        Repeats statements in flight, unless they were repeated before.
+        """
         self._watch.end(self)
         if self._connection is not None:
             self._loop.remove_reader(self._descriptor)

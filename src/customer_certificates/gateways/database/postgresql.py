@@ -28,13 +28,13 @@ _READY = {
     (False, False): Ready.NONE,
 }
 _CONNECTING = loop.Threads("connecting", 4)
-# So soon what listens sees that it is to end.
+# A listener notices a shutdown within this time.
 _LOOK_SECONDS = 1.0
-# The server's log is its own affair.
+# The server's log is not affected.
 has_log_file = False
 has_one_writer = False
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
-# No statement of ours takes a tenth of this; one that does is stuck behind a lock or a sick disk.
+# No statement of ours takes a tenth of this. A slower one waits for a lock or a failing disk.
 _SESSION = {
     "statement_timeout": "5s",
     "lock_timeout": "3s",
@@ -43,23 +43,23 @@ _SESSION = {
 }
 _CONNECTION: dict[str, Any] = {
     "application_name": "customer-certificates",
-    # Otherwise that of the database, and with SQL_ASCII psycopg gives bytes instead of text.
+    # The default is the database's encoding. With SQL_ASCII, psycopg returns bytes instead of text.
     "client_encoding": "utf8",
     "connect_timeout": "3",
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "3",
     "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
-    # After a failover, the server that was the primary must not be read from.
+    # After a failover, the former primary must not be read from.
     "target_session_attrs": "read-write",
     "tcp_user_timeout": "5000",
-    # What psycopg prepares by itself it drops after a rollback with DEALLOCATE ALL, and ours too.
+    # psycopg drops statements that it prepares with DEALLOCATE ALL after a rollback, and ours too.
     "prepare_threshold": None,
 }
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """psycopg's and libpq's parameters, less those that `url` sets itself."""
+    """Returns psycopg's and libpq's parameters, without those that `url` sets."""
     return {name: value for name, value in _CONNECTION.items() if name not in url.query}
 
 
@@ -67,7 +67,7 @@ class WaitingConnection(psycopg.Connection[Any]):
     """A connection that waits for its server without blocking the event loop."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Runs what psycopg has to exchange with the server, and returns its result."""
+        """Returns the result of psycopg's exchange with the server."""
         if not loop.is_inside() or timeout is not None:
             return super().wait(gen, interval, timeout)
         try:
@@ -82,7 +82,7 @@ class WaitingConnection(psycopg.Connection[Any]):
 
 
 def configure(engine: Engine) -> None:
-    """Has the engine open connections that do not block the event loop."""
+    """Makes the engine open connections that do not block the event loop."""
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, words: Any, names: Any) -> Any:
@@ -90,38 +90,46 @@ def configure(engine: Engine) -> None:
 
 
 def is_passing(error: BaseException | None) -> bool:
-    """Whether the same statement may succeed later: timeouts, deadlocks, a server going down."""
+    """Whether the same statement may succeed later.
+
+    Such errors are timeouts, deadlocks, and a server that shuts down.
+    """
     return isinstance(error, OperationalError | errors.ReadOnlySqlTransaction | OUTDATED)
 
 
 def lift_timeouts(connection: Any, _record: object) -> None:
-    """Lets the statements of a new connection take as long as they need, but not block others; and
-    see everybody's rows."""
+    """Removes the statement timeout of a new connection, for migrations.
+
+    Its statements see the rows of all users, and do not block others for long.
+    """
     connection.execute("SET statement_timeout = 0; SET lock_timeout = '10s'; SET cc.tenant = '*'")
     connection.commit()
 
 
 def prepared_dialect() -> Dialect:
-    """Statements in the form that libpq prepares, with parameters $1, $2, …"""
+    """Compiles statements for libpq, with parameters $1, $2, …"""
     return PGDialect_psycopg(paramstyle="numeric_dollar")
 
 
 def scope() -> Select[str]:
-    """What, sent before a statement in one pipeline, says whose rows are to be seen by it."""
+    """Returns the statement that sets the tenant for a statement in a pipeline."""
     return select_of(func.set_config("cc.tenant", bindparam("tenant", type_=Text), true()))
 
 
 def short_lock_timeout() -> Select[str]:
-    """What, sent first in a transaction of several users, keeps it from waiting for a lock."""
+    """Returns the statement that keeps a group's transaction from waiting for a lock."""
     return select_of(func.set_config("lock_timeout", "100ms", true()))
 
 
 def held_names(url: URL) -> None:
-    """None: whoever waits for a row waits for the one who has it."""
+    """Returns None: PostgreSQL locks rows, so no request waits for unrelated ones."""
 
 
 def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
-    """Calls `heard` at each announcement, and once when it hears them, until `closing` is set."""
+    """Calls `heard` for each notification, and once at the start.
+
+    Runs until `closing` is set.
+    """
     connection.autocommit = True
     connection.execute(f"LISTEN {EVENTS_CHANNEL}")
     heard()
@@ -131,35 +139,38 @@ def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
 
 
 def truncate_log(connection: object) -> bool:
-    """True: there is no log to truncate from here."""
+    """Returns True: there is no log to truncate."""
     return True
 
 
 def descriptor(connection: Any) -> int:
-    """The socket of a connection."""
+    """Returns the socket of a connection."""
     return int(connection.pgconn.socket)
 
 
 def is_lost(error: Any) -> bool:
-    """Whether `error` is the end of the connection, and not an answer on it."""
+    """Whether `error` means that the connection is closed."""
     return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
 def is_lock_timeout(error: Any) -> bool:
-    """Whether `error` is the end of waiting for another transaction."""
+    """Whether `error` means that another transaction held a lock for too long."""
     return isinstance(error, errors.LockNotAvailable)
 
 
 def may_have_committed(error: Any) -> bool:
-    """Whether a commit that met `error` may have been carried out: the server did not say no."""
+    """Whether a commit that met `error` may have succeeded.
+
+    It may, unless the server reported an error.
+    """
     return error.sqlstate is None
 
 
 class DriverConnection:
     """Prepares each statement on one connection at its first use.
 
-    It speaks to libpq directly: a row by its key costs half of what a cursor's costs, an insert
-    within a transaction a quarter of what SQLAlchemy's costs.
+    Speaks to libpq directly. A row by its key costs half of a cursor's, and an insert within a
+    transaction a quarter of SQLAlchemy's.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -171,21 +182,27 @@ class DriverConnection:
         self._prepared = 0
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """The rows of the statement. Errors are psycopg's."""
+        """Returns the rows of the statement.
+
+        Errors are psycopg's.
+        """
         return self._run_all([(name, sql, parameters)])[0]
 
     def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
-        """The rows of each statement, all of them in one trip to the server.
+        """Returns the rows of each statement, in one trip to the server.
 
-        What is sent in libpq's pipeline mode up to one sync is a transaction by itself, unless it
-        is within another.
+        Statements in libpq's pipeline mode up to one sync form a transaction, unless they are
+        within another.
         """
         return self._run_all(statements)
 
     def run_two_step_transaction(
         self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
     ) -> list[list[Row]]:
-        """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
+        """Returns the rows of `first` and of the statements from `then`.
+
+        All of them are one transaction.
+        """
         try:
             rows = self._run_all(first, before=b"BEGIN")
             return rows + self._run_all(then(rows), after=b"COMMIT")
@@ -195,8 +212,10 @@ class DriverConnection:
             raise
 
     def begin(self, tenant: Tenant) -> None:
-        """Begins a transaction of `tenant`, in one trip. psycopg, which would begin one at its own
-        first statement, commits ours as its own."""
+        """Begins a transaction of `tenant`, in one trip.
+
+        psycopg would begin one at its first statement, and commits ours as its own.
+        """
         if self._libpq.transaction_status == TransactionStatus.IDLE:
             self._command(f"BEGIN; SET LOCAL cc.tenant = '{tenant}'".encode())
 
@@ -242,7 +261,7 @@ class DriverConnection:
         return [self._values.rows(results[place]) for place in places]
 
     def _results(self, last: ExecStatus | None) -> list[Any]:
-        """The results up to the one with the status `last`, or up to the end."""
+        """Returns the results up to the status `last`, or up to the end."""
         libpq = self._libpq
         while libpq.flush():
             loop.until_ready(self.descriptor, write=True)

@@ -1,4 +1,4 @@
-"""Statements that SQLAlchemy compiles once and every connection prepares once."""
+"""Statements that SQLAlchemy compiles once and each connection prepares once."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -8,9 +8,9 @@ from sqlalchemy import Select, UpdateBase
 from sqlalchemy.engine.interfaces import Dialect
 
 Row = tuple[Any, ...]
-# A statement on its way: the name to prepare it under, its text, its parameters.
+# A bound statement: the name under which it is prepared, its text, its parameters.
 SentStatement = tuple[str, str, list[Any]]
-# Whose rows a statement is about: a user's, or those of all where no user asks.
+# The tenant of a statement: a user's ID, or all users.
 Tenant = int | Literal["*"]
 EVERYBODY: Literal["*"] = "*"
 SqlStatement = Select[*tuple[Any, ...]] | UpdateBase
@@ -18,7 +18,7 @@ Converter = Callable[[Any], Any]
 
 
 class IdentifiedStatement:
-    """A statement on its way, with whose rows it may see: there is none without."""
+    """A bound statement with its tenant, which is required."""
 
     __slots__ = ("name", "parameters", "sql", "tenant")
 
@@ -31,7 +31,7 @@ class IdentifiedStatement:
         self.parameters = parameters
 
 
-# Runs a statement by itself; the last one says whether it may be sent with those of others.
+# Runs a statement alone. The last argument says whether it may share a batch with others.
 Read = Callable[[IdentifiedStatement, bool], list[Row]]
 
 
@@ -41,26 +41,38 @@ class DriverConnection(Protocol):
     descriptor: int | None
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """The rows of a statement, which is prepared at its first use under `name`."""
+        """Returns the rows of a statement.
+
+        It is prepared at its first use under `name`.
+        """
 
     def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
-        """The rows of each statement (name, text, parameters); all of them are done, or none."""
+        """Returns the rows of each statement (name, text, parameters).
+
+        Either all of them are committed, or none.
+        """
 
     def run_two_step_transaction(
         self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
     ) -> list[list[Row]]:
-        """The rows of `first`, and of what `then` makes of them; all of them one transaction."""
+        """Returns the rows of `first` and of the statements from `then`.
+
+        All of them are one transaction.
+        """
 
     def begin(self, tenant: Tenant) -> None:
-        """Begins a transaction in which the rows of `tenant` are to be seen, and no others."""
+        """Begins a transaction that sees only the rows of `tenant`."""
 
     def close(self) -> None:
         """Closes the connection."""
 
 
 class _Compiled(NamedTuple):
-    """A statement's text; for each parameter its name, its default and its converter; for columns
-    whose type converts values, their places and converters."""
+    """A statement's text with its parameters and converters.
+
+    Each parameter has a name, a default and a converter. Columns whose type converts values have a
+    position and a converter.
+    """
 
     sql: str
     parameters: Sequence[tuple[str, Any, Converter | None]]
@@ -68,13 +80,12 @@ class _Compiled(NamedTuple):
 
 
 class Prepared:
-    """A statement that is compiled at its first use, and that each connection prepares once.
+    """A statement that is compiled at its first use, and prepared once per connection.
 
-    A process never uses most of its statements, and a start that compiled them all would take twice
-    as long.
+    A process never uses most of its statements. To compile all of them would double the start time.
 
-    Called with its parameters by name, it gives its rows: a read outside any transaction, which
-    may be sent twice where a connection breaks. Within a transaction, `Transaction.run` runs it.
+    A call with parameters by name returns the rows: a read outside any transaction, which may be
+    sent twice if a connection breaks. Within a transaction, `Transaction.run` runs it.
     """
 
     def __init__(
@@ -87,8 +98,10 @@ class Prepared:
         tenant: str | None,
         by_key: bool,
     ) -> None:
-        """`tenant` names the parameter that is the user's id; None: it is about all users.
-        `by_key`: it always takes less than a millisecond."""
+        """`tenant` names the parameter with the user's ID.
+
+        None: the statement concerns all users. `by_key`: it always takes less than a millisecond.
+        """
         self.name = name
         self._read = read
         self._statement = statement
@@ -114,7 +127,7 @@ class Prepared:
 
     @property
     def sql(self) -> str:
-        """The statement's text, as the driver takes it."""
+        """Returns the statement's text for the driver."""
         return self._compiled.sql
 
     def __call__(self, **values: Any) -> list[Row]:
@@ -123,14 +136,14 @@ class Prepared:
         return self.rows(self._read(sent, self._by_key))
 
     def parameters(self, values: dict[str, Any]) -> list[Any]:
-        """`values` in the statement's order, as the driver takes them."""
+        """Returns `values` in the statement's order, converted for the driver."""
         return [
             bind(values.get(key, default)) if bind else values.get(key, default)
             for key, default, bind in self._compiled.parameters
         ]
 
     def rows(self, rows: list[Row]) -> list[Row]:
-        """What the driver gave, as the models' types have it."""
+        """Returns the driver's rows, converted to the models' types."""
         converters = self._compiled.converters
         return [_converted(row, converters) for row in rows] if converters else rows
 

@@ -1,4 +1,4 @@
-"""The schema of the database: where it stands, and where the migrations would bring it."""
+"""The schema of the database: its revision, and its migrations."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 _TO_RUN = "Run: customer-certificates migrate (or: alembic upgrade head)"
-# Changes that leave the tables that held private keys as they are. PostgreSQL rewrites the tables.
+# Changes without an effect on the tables that held private keys. PostgreSQL rewrites the tables.
 _SAME_TIME = "updated_at TYPE timestamptz USING updated_at + interval '0'"
 _REWRITES = {
     "certificates": _SAME_TIME,
@@ -25,20 +25,20 @@ _MAY_VACUUM = """
     SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()
 """
 _DEAD_STATISTICS = "SELECT pg_stat_get_dead_tuples('pg_catalog.pg_statistic'::regclass)"
-# Transactions of a moment, such as autovacuum's, end in so many seconds.
+# Short transactions, such as autovacuum's, end within these seconds.
 _WAITS = (0.1, 0.4, 1.5, 4.0, 8.0)
 
 
 class SchemaError(Exception):
-    """The database cannot be used as it is. The message says what to do."""
+    """The database cannot be used. The message gives the remedy."""
 
 
 def migrate(owner_url: str, service_url: str) -> None:
-    """Brings the schema to head, and lets the role of `service_url` use it.
+    """Upgrades the schema to head, and grants access to the role of `service_url`.
 
-    Raises SchemaError where the database cannot be used.
+    Raises SchemaError if the database cannot be used.
     """
-    # Here, as all other commands and the service do without: it is a tenth of their imports.
+    # Imported here because other commands do not need it: it is a tenth of their imports.
     from alembic import command
     from alembic.util import CommandError
 
@@ -50,31 +50,36 @@ def migrate(owner_url: str, service_url: str) -> None:
         raise SchemaError(_unusable(error)) from error
     except CommandError as error:
         raise SchemaError(
-            f"The database cannot be migrated, perhaps because it is a newer version's: {error}."
+            f"The database cannot be migrated: {error}. A newer version may have migrated it."
         ) from error
 
 
 def require_head(url: str) -> None:
-    """Raises SchemaError unless the schema is exactly what the migrations end in."""
+    """Raises SchemaError unless the schema is at the newest migration."""
     try:
         with migration_engine(url).connect() as connection:
             require_utf8(connection)
             tables = inspect(connection).get_table_names()
             current = _current(connection) if "alembic_version" in tables else []
     except (DBAPIError, OSError) as error:
-        hint = f". Was it never migrated? {_TO_RUN}" if _is_refused_login(error, url) else ""
+        hint = (
+            f". The database may not be migrated yet. {_TO_RUN}"
+            if _is_refused_login(error, url)
+            else ""
+        )
         raise SchemaError(_unusable(error) + hint) from error
     if current != [head()]:
         found = f"at revision {', '.join(current) or 'none'}" if tables else "empty"
         raise SchemaError(
-            f"The database is {found}; this version needs revision {head()}. " + _TO_RUN
+            f"The database is {found}. This version needs revision {head()}. " + _TO_RUN
         )
 
 
 def head() -> str:
-    """The revision of the newest migration, as the files' names have it: a date and the revision.
+    """Returns the revision of the newest migration.
 
-    Alembic would run all migrations' modules to say so.
+    Reads it from the file names, which consist of a date and the revision. Alembic would run all
+    migration modules to find it.
     """
     newest = max(path.name for path in (_scripts() / "versions").glob("*.py"))
     return newest.split("_")[1]
@@ -85,22 +90,22 @@ def _current(connection: Connection) -> list[str]:
 
 
 def require_utf8(connection: Connection) -> None:
-    """Raises SchemaError unless the database stores all of Unicode."""
+    """Raises SchemaError unless the database's encoding is UTF-8."""
     if connection.dialect.name != "postgresql":
         return
     encoding = connection.scalar(text("SHOW server_encoding"))
     if encoding != "UTF8":
         raise SchemaError(
-            f"The database has the encoding {encoding}; this service needs UTF8. Create another "
-            "one: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            f"The database has the encoding {encoding}. The service needs UTF8. Create another "
+            "database: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
 
 
 def vacuum_key_tables(url: str, patience: Callable[[float], object] = time.sleep) -> str | None:
-    """Rewrites the files that held private keys before they were sealed.
+    """Rewrites the files that held private keys before they were encrypted.
 
-    Returns a sentence about what is left to do, None if nothing is. Raises SchemaError if another
-    transaction is in the way; it may be called again.
+    Returns a sentence about the remaining work, None if nothing remains. Raises SchemaError if
+    another transaction prevents it. It may be called again.
     """
     engine = migration_engine(url)
     try:
@@ -116,7 +121,7 @@ def vacuum_key_tables(url: str, patience: Callable[[float], object] = time.sleep
         return None
     except DBAPIError as error:
         raise SchemaError(
-            f"The files that held private keys cannot be rewritten: {_reason(error)}. End other"
+            f"The files that held private keys cannot be rewritten: {_reason(error)}. Close other"
             " connections to the database, and run migrate again."
         ) from error
     finally:
@@ -124,32 +129,33 @@ def vacuum_key_tables(url: str, patience: Callable[[float], object] = time.sleep
 
 
 def _rewrite(connection: Connection, patience: Callable[[float], object]) -> str | None:
-    # VACUUM FULL copies deleted rows that an older snapshot may still see. ALTER TABLE copies the
-    # visible rows only, into new files, whatever snapshots there are.
+    # VACUUM FULL copies deleted rows that an older snapshot may still see. ALTER TABLE copies only
+    # the visible rows into new files, whatever snapshots exist.
     for table, change in _REWRITES.items():
         connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {change}"))
-    # The statistics have values of the columns. Those rows were deleted with the columns.
+    # The statistics contain values of the columns. Those rows were deleted with the columns.
     if not connection.scalar(text(_MAY_VACUUM)):
         return (
-            "Statistics of earlier versions may have private keys. As the owner of the database,"
+            "Statistics of earlier versions may contain private keys. As the owner of the database,"
             " run: VACUUM FULL pg_statistic"
         )
     for wait in (*_WAITS, None):
         connection.execute(text("VACUUM pg_catalog.pg_statistic"))
-        # Rows that an older snapshot may still see stay.
+        # Rows that an older snapshot may still see remain.
         if not connection.scalar(text(_DEAD_STATISTICS)):
             connection.execute(text("VACUUM FULL pg_catalog.pg_statistic"))
             return None
         if wait is not None:
             patience(wait)
     raise SchemaError(
-        "Statistics of earlier versions may have private keys, and cannot be removed while an older"
-        " transaction is open in this database. End it (pg_stat_activity), and run migrate again."
+        "Statistics of earlier versions may contain private keys. They cannot be removed while an"
+        " older transaction is open in this database. Find it in pg_stat_activity and terminate"
+        " it. Then run migrate again."
     )
 
 
 def require_row_level_security(url: str) -> None:
-    """Raises SchemaError where row-level security does not hold for the role of `url`."""
+    """Raises SchemaError if the role of `url` bypasses row-level security."""
     engine = migration_engine(url)
     if engine.dialect.name != "postgresql":
         return
@@ -165,9 +171,9 @@ def require_row_level_security(url: str) -> None:
         raise SchemaError(_unusable(error)) from error
     if passes:
         raise SchemaError(
-            f"The role {role} of CC_DATABASE_URL may see every row, whatever the policies of the"
-            " tables say: it is a superuser, or has BYPASSRLS. Use a role that owns nothing, and"
-            " migrate with another one (CC_DATABASE_OWNER_URL)."
+            f"The role {role} of CC_DATABASE_URL bypasses row-level security: it is a superuser, or"
+            " has BYPASSRLS. Use a role that owns nothing, and migrate with another role"
+            " (CC_DATABASE_OWNER_URL)."
         )
 
 
@@ -189,7 +195,7 @@ def grant(connection: Connection, service_url: str) -> None:
             " CAST(:role AS text), CAST(:password AS text))"
         )
         statement = connection.scalar(making, {"role": role, "password": url.password})
-        # As it is: a password may have what SQLAlchemy takes for a parameter.
+        # Unescaped: SQLAlchemy would read parts of a password as a parameter.
         driver: Any = connection.connection.driver_connection
         driver.execute(statement)
     else:
@@ -204,7 +210,7 @@ def grant(connection: Connection, service_url: str) -> None:
         ("USAGE", f"ALL SEQUENCES IN SCHEMA {schema}"),
     ):
         connection.execute(text(f"GRANT {rights} ON {on} TO {to}"))
-    # What was recorded stays as it is, and what the schema is, the owner says.
+    # Recorded entries must not change, and only the owner changes the schema.
     for rights, table in (
         ("INSERT, UPDATE, DELETE", "alembic_version"),
         ("UPDATE, DELETE", "audit"),
@@ -220,11 +226,11 @@ def _require_login(url: str, role: str) -> None:
     try:
         migration_engine(url).connect().close()
     except DBAPIError as error:
-        # Other refusals may hold for this machine alone, from which the service need not connect.
+        # Other errors may concern only this machine, and the service may run on another one.
         if _is_refused_login(error, url):
             raise SchemaError(
-                f"The role {role} exists already, but not with the password of CC_DATABASE_URL"
-                f" ({_reason(error)}). Nothing was changed. Put the role's own password into"
+                f"The role {role} exists, but its password is not the one in CC_DATABASE_URL"
+                f" ({_reason(error)}). Nothing was changed. Put the role's password into"
                 f" CC_DATABASE_URL, or change it: ALTER ROLE {role} PASSWORD '…'"
             ) from error
 
@@ -250,7 +256,10 @@ def _alembic(owner_url: str, service_url: str) -> "AlembicConfig":
 
 
 def _scripts() -> Path:
-    """The migrations: beside this package where it is installed, above it in a checkout."""
+    """Returns the migrations' folder.
+
+    It is beside this package in an installation, and above it in a checkout.
+    """
     package = Path(__file__).parents[2]
     installed = package / "alembic"
     return installed if installed.is_dir() else package.parents[1] / "alembic"

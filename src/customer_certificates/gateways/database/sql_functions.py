@@ -1,4 +1,4 @@
-"""Pieces of statements that the two databases write differently."""
+"""SQL expressions that the two databases write differently."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,37 +21,42 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
 
-# On which channel of PostgreSQL's NOTIFY events are announced.
+# The channel of PostgreSQL's NOTIFY for events.
 EVENTS_CHANNEL = "cc_events"
-# Any number: it tells our advisory locks from those of other programs.
+# An arbitrary number that separates our advisory locks from those of other programs.
 _ADVISORY_LOCKS = 0x6363_6E73
 
 
 class size_of(FunctionElement[int]):  # noqa: N801 - a function of SQL
-    """How large a text is: in bytes, which PostgreSQL knows without reading it; SQLite counts
-    characters."""
+    """The size of a text.
+
+    PostgreSQL returns bytes, which it knows without reading the text. SQLite returns characters.
+    """
 
     type = BigInteger()
     inherit_cache = True
 
 
 class bytes_of(FunctionElement[int]):  # noqa: N801 - a function of SQL
-    """How many bytes a text or a BLOB has, on both databases; NULL for NULL."""
+    """The number of bytes of a text or a BLOB; NULL for NULL."""
 
     type = BigInteger()
     inherit_cache = True
 
 
 class number_of_items(FunctionElement[int]):  # noqa: N801 - a function of SQL
-    """How many items a JSON array in a text has."""
+    """The number of items of a JSON array in a text."""
 
     type = BigInteger()
     inherit_cache = True
 
 
 class likely(FunctionElement[bool]):  # noqa: N801 - a function of SQL
-    """A condition that most rows meet. SQLite, which has no statistics, is then not tempted by an
-    index that serves nothing else; PostgreSQL knows how many they are."""
+    """A condition that most rows meet.
+
+    SQLite has no statistics, so this keeps it from choosing an index that serves nothing else.
+    PostgreSQL knows the number of rows.
+    """
 
     type = Boolean()
     inherit_cache = True
@@ -64,12 +69,15 @@ class _items(FunctionElement[str]):  # noqa: N801 - a function of SQL
 
 
 def items_of(json: SQLColumnExpression[str]) -> TableValuedAlias:
-    """A table with a row for each text in a JSON array, in its column `value`."""
+    """A table with a row for each text of a JSON array.
+
+    The texts are in its column `value`.
+    """
     return _items(json).table_valued(column("value", Text))
 
 
 def as_json(names: Sequence[str]) -> str:
-    """Returns names as a JSON array, which `items_of` takes."""
+    """Returns names as a JSON array for `items_of`."""
     return json.encode(names).decode()
 
 
@@ -79,79 +87,95 @@ def names_of(names: str) -> list[str]:
 
 
 def ids_of(name: str) -> Select[int]:
-    """The ids in the parameter `name`, which is what `ids_as_json` gives."""
+    """The IDs in the parameter `name`, a result of `ids_as_json`."""
     items = items_of(bindparam(name, type_=Text))
     return select(items.c.value.cast(BigInteger()))
 
 
 def ids_as_json(ids: Iterable[int]) -> str:
-    """Ids as `ids_of` takes them: JSON, an array of texts."""
+    """Returns IDs as a JSON array of texts, for `ids_of`."""
     return json.encode([str(one) for one in ids]).decode()
 
 
 class array_of(FunctionElement[str]):  # noqa: N801 - a function of SQL
-    """An aggregate: the texts of all rows as a JSON array; `[]` if there are none."""
+    """An aggregate: the texts of all rows as a JSON array.
+
+    The array is `[]` if there are no rows.
+    """
 
     type = Text()
     inherit_cache = True
 
 
 class this_transaction(FunctionElement[int]):  # noqa: N801 - a function of SQL
-    """The number of the transaction that runs the statement; SQLite has none: NULL."""
+    """The number of the current transaction; on SQLite NULL."""
 
     type = BigInteger()
     inherit_cache = True
 
 
 class oldest_transaction(FunctionElement[int]):  # noqa: N801 - a function of SQL
-    """The number of the oldest transaction that has not ended. What has a smaller
-    `this_transaction` is there to be read, or never will be; SQLite: NULL."""
+    """The number of the oldest transaction in progress; on SQLite NULL.
+
+    A row with a smaller `this_transaction` is visible, or never will be.
+    """
 
     type = BigInteger()
     inherit_cache = True
 
 
 class lineage(FunctionElement[str]):  # noqa: N801 - a function of SQL
-    """What changes when a database is another, or was put back to an earlier state, so that it may
-    use numbers again which it has used: the cluster, and the line of its history (PostgreSQL)."""
+    """An identifier of the cluster and its timeline (PostgreSQL).
+
+    It changes if the database is replaced or restored to an earlier state, and so may use numbers
+    again.
+    """
 
     type = Text()
     inherit_cache = True
 
 
 class follows(FunctionElement[Any]):  # noqa: N801 - a function of SQL
-    """Whether a row with the columns `xid`, `id` comes after the position of the two parameters.
-    On SQLite, which has no `xid`, the ids alone say so."""
+    """Whether a row's `xid` and `id` come after the given position.
 
-    # No Boolean: SQLAlchemy would compare it with 1 for SQLite, and no index would serve it.
+    On SQLite, which has no `xid`, only the IDs count.
+    """
+
+    # Not a Boolean: SQLAlchemy would compare it with 1 for SQLite, and no index would apply.
     type = NullType()
     inherit_cache = True
 
 
 class announce(FunctionElement[None]):  # noqa: N801 - a function of SQL
-    """Wakes whoever listens for events, when the transaction commits; SQLite: nothing."""
+    """Notifies listeners of events on commit; on SQLite nothing."""
 
     type = NullType()
     inherit_cache = True
 
 
 class advisory_lock(FunctionElement[None]):  # noqa: N801 - a function of SQL
-    """Locks the number given until the transaction ends; SQLite, which has one writer: nothing."""
+    """Locks a number until the transaction ends.
+
+    On SQLite, which has one writer: nothing.
+    """
 
     type = NullType()
     inherit_cache = True
 
 
 class from_first_dot(FunctionElement[str]):  # noqa: N801 - a function of SQL
-    """What follows in a text from its first dot on, with that; all of it where there is none."""
+    """The part of a text from its first dot on.
+
+    Returns the whole text if it has no dot.
+    """
 
     type = Text()
     inherit_cache = True
 
 
 def insert_new(table: Any) -> Any:
-    """An insert that leaves out the rows which a unique constraint forbids."""
-    # SQLite's compiler knows the clause by the same name.
+    """An insert that skips rows which violate a unique constraint."""
+    # SQLite's compiler uses the same name for the clause.
     statement: Insert = postgresql.insert(table).on_conflict_do_nothing()
     return statement
 
@@ -161,14 +185,18 @@ def _compiled(element: FunctionElement[Any], name: str, compiler: Any, options: 
 
 
 def insert_or_lock(table: Any, key: Any) -> Any:
-    """An insert that locks the row which is there already, and changes nothing of it; with
-    `returning`, it gives the row either way."""
+    """An insert that locks the existing row, and does not change it.
+
+    With `returning`, it returns the row in either case.
+    """
     return replacing(table, key, (key,))
 
 
 def replacing(table: Any, key: Any, columns: Sequence[Any], where: Any = None) -> Any:
-    """An insert that, where a row with this key is there and `where` admits it, puts the new
-    values of `columns` into that."""
+    """An insert that updates `columns` of the existing row with its key.
+
+    It updates only rows that satisfy `where`.
+    """
     statement = postgresql.insert(table)
     return statement.on_conflict_do_update(
         index_elements=[key],

@@ -1,4 +1,4 @@
-"""What only SQLite needs: its settings, its locking, its prepared statements."""
+"""SQLite: its settings, locks and prepared statements."""
 
 import os
 import sqlite3
@@ -19,26 +19,29 @@ from ..loop import Threads
 from .prepared import Row, SentStatement
 
 _LOOK_SECONDS = 0.1
-# Writers wait as long while the log cannot be truncated because of a reader.
+# Writers wait this long while a reader keeps the log from being truncated.
 _TRUNCATE_SECONDS = 0.05
-# SQLite overwrites deleted content with zeros. Some builds do so by default, others do not.
+# SQLite overwrites deleted content with zeros. Only some builds do so by default.
 _SETTINGS = (
     "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
     "secure_delete = ON",
 )
-# A transaction waits here for writers of other processes, and for the disk. Those that are prepared
-# as a whole run here from begin to commit.
+# These threads wait for writers of other processes, and for the disk. Whole prepared transactions
+# run in them from begin to commit.
 _THREADS = Threads("sqlite", 2)
 # The write-ahead log keeps earlier versions of pages.
 has_log_file = True
-# A second one of this process waits for a slot, and not for SQLite's lock.
+# A second writer of this process waits for a slot, not for SQLite's lock.
 has_one_writer = True
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """The driver's own transactions off (`configure` begins them), five seconds for a lock."""
+    """Returns the driver's arguments.
+
+    They turn off its own transactions, which `configure` begins, and wait five seconds for a lock.
+    """
     return {
         "isolation_level": None,
         "timeout": 5.0,
@@ -48,11 +51,12 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def configure(engine: Engine) -> None:
-    """A file that only its owner may read, and every transaction a writer's from its start."""
+    """Makes the file private, and begins every transaction as a writer."""
     path = Path(str(engine.url.database))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives the mode of this file to the log files that it puts beside it.
-    # Only where it is not there: to close any descriptor of a file ends this process's locks on it.
+    # SQLite copies the mode of this file to its log files.
+    # Only if it does not exist: closing any descriptor of a file releases this process's locks on
+    # it.
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     with suppress(PermissionError):
@@ -65,17 +69,19 @@ def configure(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A transaction that begins as a reader cannot always become a writer: SQLITE_BUSY at once.
+        # A transaction that begins as a reader may fail to become a writer: SQLITE_BUSY at once.
         dbapi_connection: Any = connection.connection.dbapi_connection
         dbapi_connection.begin()
 
 
 class WaitingConnection(sqlite3.Connection):
-    """A connection that begins and commits transactions without blocking the event loop. Reads are
-    fast, and wait for nobody (WAL)."""
+    """A connection whose transactions begin and commit off the event loop.
+
+    Reads are fast, and wait for no writer (WAL).
+    """
 
     def begin(self) -> None:
-        """Begins a writer's transaction."""
+        """Begins a transaction as a writer."""
         _THREADS.run(self.execute, "BEGIN IMMEDIATE")
 
     def commit(self) -> None:
@@ -84,31 +90,40 @@ class WaitingConnection(sqlite3.Connection):
 
 
 def is_passing(error: BaseException | None) -> bool:
-    """Whether the same statement may succeed later: a lock held too long, a full or broken disk."""
+    """Whether the same statement may succeed later.
+
+    Such errors are a lock that was held too long, and a full or failing disk.
+    """
     return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 
 def lift_timeouts(connection: sqlite3.Connection, _record: object) -> None:
-    """Nothing: a statement may take as long as it needs."""
+    """Does nothing: statements have no timeout."""
 
 
 def prepared_dialect() -> Dialect:
-    """Statements with parameters as `?`."""
+    """Compiles statements with parameters as `?`."""
     return sqlite.dialect(paramstyle="qmark")
 
 
 def scope() -> None:
-    """Nothing sets the tenant of a statement."""
+    """Returns nothing: SQLite has no row-level security."""
 
 
 def held_names(url: URL) -> FileLocks:
-    """Beside the file: one writer waits for any other, and cannot tell for which."""
+    """Returns the folder for locks, beside the file.
+
+    One writer waits for any other, and SQLite does not say for which.
+    """
     return FileLocks(Path(f"{url.database}-running"))
 
 
 def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
-    """Calls `heard` when the file has changed, and once at first, until `closing` is set. Nobody
-    tells who else writes to it; to look costs microseconds."""
+    """Calls `heard` when the file has changed, and once at the start.
+
+    Runs until `closing` is set. No notification covers other writers, and a check costs
+    microseconds.
+    """
     seen = None
     while True:
         version = connection.execute("PRAGMA data_version").fetchone()
@@ -120,34 +135,36 @@ def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
 
 
 def truncate_log(connection: sqlite3.Connection) -> bool:
-    """Moves the write-ahead log into the database's file, and empties it; False while a reader or a
-    writer is in the way."""
+    """Copies the write-ahead log into the database's file, and empties it.
+
+    Returns False while a reader or a writer prevents it.
+    """
     connection.execute(f"PRAGMA busy_timeout = {_TRUNCATE_SECONDS * 1000:.0f}")
     busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not busy
 
 
 def descriptor(connection: object) -> None:
-    """There is no socket."""
+    """Returns None: there is no socket."""
 
 
 def is_lost(error: object) -> bool:
-    """Never: a file does not hang up."""
+    """Returns False: a file does not disconnect."""
     return False
 
 
 def is_lock_timeout(error: object) -> bool:
-    """Never: who waits for another transaction waits before the first statement."""
+    """Returns False: a transaction waits for others before its first statement."""
     return False
 
 
 def may_have_committed(error: object) -> bool:
-    """Never: what SQLite does not confirm, it rolls back."""
+    """Returns False: SQLite rolls back every commit that it does not confirm."""
     return False
 
 
 class DriverConnection:
-    """The driver itself keeps each statement prepared."""
+    """Runs prepared statements; the driver caches them."""
 
     descriptor: int | None = None
 
@@ -155,11 +172,14 @@ class DriverConnection:
         self._connection = connection
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """The rows of the statement. Errors are sqlite3's."""
+        """Returns the rows of the statement. Errors are sqlite3's."""
         return self._connection.execute(sql, parameters).fetchall()
 
     def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
-        """The rows of each statement; a transaction by themselves, unless within another."""
+        """Returns the rows of each statement.
+
+        They form a transaction, unless they are within another.
+        """
         if self._connection.in_transaction:
             return [self.run(*statement) for statement in statements]
         return self.run_two_step_transaction(statements, lambda _rows: [])
@@ -167,9 +187,9 @@ class DriverConnection:
     def run_two_step_transaction(
         self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
     ) -> list[list[Row]]:
-        """The rows of `first`, and of what `then` makes of them; all of them one transaction.
+        """Returns the rows of `first` and of the statements from `then`.
 
-        It runs in a thread: one with many rows would block the event loop.
+        All of them are one transaction. Runs in a thread: many rows would block the event loop.
         """
         return _THREADS.run(self._run_transaction, first, then)
 
@@ -187,7 +207,10 @@ class DriverConnection:
         return rows
 
     def begin(self, tenant: object) -> None:
-        """Nothing: `configure` has every transaction begin, and there is no second wall."""
+        """Does nothing: `configure` begins every transaction.
+
+        SQLite has no row-level security.
+        """
 
     def close(self) -> None:
         """Closes the connection."""

@@ -1,7 +1,7 @@
-"""DNS lookups of names that customers choose: bounded in time and size, and never half an answer.
+"""Bounded DNS lookups of names that customers choose, without partial answers.
 
-Every configured resolver is asked. A stub like this one does not validate DNSSEC: bogus records are
-noticed only by a resolver that validates (it answers SERVFAIL, which is a failure here).
+The service queries every configured resolver. It does not validate DNSSEC itself: only a validating
+resolver notices bogus records. It answers SERVFAIL, which counts as a failure here.
 """
 
 from .edge import Edge

@@ -1,4 +1,4 @@
-"""Whether a name leads to the edge: the servers that serve customers' certificates."""
+"""Checks whether a name resolves to the edge, which serves customers' certificates."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -30,17 +30,20 @@ class Edge:
 
     @property
     def is_known(self) -> bool:
-        """Whether the service was told of its edge."""
+        """Whether edge targets are configured."""
         return bool(self._names or self._addresses)
 
     def has(self, names: frozenset[str], addresses: frozenset[Address], deadline: Deadline) -> bool:
-        """Whether one of the names or addresses is the edge's. Raises LookupFailed."""
+        """Whether one of the names or addresses belongs to the edge.
+
+        Raises LookupFailed.
+        """
         if self._names & names or self._addresses & addresses:
             return True
         return bool(self._names and self._addresses_of_names(deadline) & addresses)
 
     def _addresses_of_names(self, deadline: Deadline) -> frozenset[Address]:
-        """The addresses of the edge's names, kept for five minutes."""
+        """Returns the addresses of the edge's names, cached for five minutes."""
         with self._lock:
             at = self._resolved_at
             if at is not None and at > monotonic() - _KEPT_SECONDS:

@@ -1,4 +1,4 @@
-"""One question to all configured resolvers."""
+"""Sends one query to all configured resolvers."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -22,9 +22,10 @@ from ..outbound_http.deadline import Deadline
 from ..outbound_http.url import Address
 
 LOOKUP_SECONDS = 5.0
-# RFC 9715: what fits into a packet on every path. More comes over TCP, 64 KiB at most.
+# RFC 9715: the size that fits into a packet on every path. Larger responses use TCP, 64 KiB at
+# most.
 _UDP_BYTES = 1232
-# Seconds to wait for a datagram: one may be lost on the way.
+# Seconds to wait for a datagram, as one may be lost.
 _TRIES = (1.0, 2.0)
 _MOST_HOPS = 8
 _MOST_SYSTEM_RESOLVERS = 3
@@ -35,7 +36,10 @@ Outcome = Literal["found", "no_data", "nxdomain"]
 
 
 class LookupFailed(Exception):  # noqa: N818 - an outcome of a lookup, not an error of the program
-    """A resolver gave no usable answer. `detail` names the resolver and says what happened."""
+    """A resolver gave no usable response.
+
+    `detail` names the resolver and the problem.
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -43,8 +47,10 @@ class LookupFailed(Exception):  # noqa: N818 - an outcome of a lookup, not an er
 
 
 class Answer(NamedTuple):
-    """The answer of one resolver. `names` are the name asked for and the aliases it leads through;
-    `values` are the records as bytes: texts in one piece, names in lower case without a last dot.
+    """The answer of one resolver.
+
+    `names` are the queried name and its aliases. `values` are the records as bytes: texts in one
+    piece, names in lower case without a final dot.
     """
 
     resolver: str
@@ -54,21 +60,27 @@ class Answer(NamedTuple):
 
 
 class Dns:
-    """Asks the configured resolvers, or the system's. Safe to use from any number of threads."""
+    """Queries the configured resolvers, or the system's.
+
+    Any number of threads may use it.
+    """
 
     def __init__(
         self, resolvers: Sequence[ResolverAddress] = (), seconds: float = LOOKUP_SECONDS
     ) -> None:
-        """`seconds` is how long all lookups of one check may take together."""
+        """`seconds` limits all lookups of one check together."""
         self._resolvers = tuple(resolvers)
         self._seconds = seconds
 
     def deadline(self) -> Deadline:
-        """A new deadline for the lookups of one check."""
+        """Returns a new deadline for the lookups of one check."""
         return Deadline(self._seconds)
 
     def ask(self, name: str, kind: Kind, deadline: Deadline) -> list[Answer]:
-        """The answer of each resolver. Raises LookupFailed if one of them gives none."""
+        """Returns the answer of each resolver.
+
+        Raises LookupFailed if one of them gives none.
+        """
         return _THREADS.run(
             lambda: [
                 _Question(resolver, RdataType[kind], deadline).answer(name)
@@ -77,13 +89,16 @@ class Dns:
         )
 
     def ask_one(self, name: str, kind: Kind, deadline: Deadline) -> Answer:
-        """The answer of the first resolver, for what no proof depends on. Raises LookupFailed."""
+        """Returns the answer of the first resolver, if no proof depends on it.
+
+        Raises LookupFailed.
+        """
         return _THREADS.run(
             lambda: _Question(self._asked()[0], RdataType[kind], deadline).answer(name)
         )
 
     def addresses(self, name: str, deadline: Deadline) -> "Addresses":
-        """The addresses that resolvers know for `name`. Raises LookupFailed."""
+        """Returns the addresses of `name`. Raises LookupFailed."""
         answers = [*self.ask(name, "A", deadline), *self.ask(name, "AAAA", deadline)]
         by_resolver: dict[str, set[Address]] = {}
         for answer in answers:
@@ -99,7 +114,7 @@ class Dns:
     def _asked(self) -> Sequence[ResolverAddress]:
         if self._resolvers:
             return self._resolvers
-        # Read each time: the file changes when a machine changes its network.
+        # Read each time: the file changes when the machine changes its network.
         try:
             found = [str(one) for one in dns.resolver.Resolver().nameservers]
         except dns.resolver.NoResolverConfiguration:
@@ -111,8 +126,11 @@ class Dns:
 
 
 class Addresses(NamedTuple):
-    """`names`: the name and all aliases it leads through; `known`: what any resolver knows;
-    `agreed`: what all of them know."""
+    """The combined answers.
+
+    `names` are the queried name and all aliases. `known` are the records from any resolver, and
+    `agreed` those from all of them.
+    """
 
     names: frozenset[str]
     known: frozenset[Address]
@@ -120,7 +138,7 @@ class Addresses(NamedTuple):
 
 
 class _Question:
-    """One question to one resolver, through as many aliases as necessary."""
+    """One query to one resolver, through as many aliases as necessary."""
 
     def __init__(self, resolver: ResolverAddress, kind: RdataType, deadline: Deadline) -> None:
         self._resolver = resolver
@@ -129,7 +147,7 @@ class _Question:
         self._names: list[Name] = []
 
     def answer(self, name: str) -> Answer:
-        """Raises LookupFailed."""
+        """Returns the answer. Raises LookupFailed."""
         self._reach(dns.name.from_text(name))
         while True:
             response = self._send(self._names[-1])
@@ -138,7 +156,7 @@ class _Question:
             nxdomain = response.rcode() == dns.rcode.NXDOMAIN
             if values:
                 return self._answer("found", values)
-            # A resolver follows aliases itself. One that stops at an alias is asked for the rest.
+            # A resolver follows aliases itself. If it stops at an alias, the rest is queried.
             if nxdomain or self._names[-1] == response.question[0].name:
                 return self._answer("nxdomain" if nxdomain else "no_data", ())
 
@@ -155,7 +173,7 @@ class _Question:
         self._names.append(name)
 
     def _follow(self, response: QueryMessage) -> None:
-        """Goes through the aliases that the response has."""
+        """Follows the aliases in the response."""
         if self._kind == RdataType.CNAME:
             return
         while True:
@@ -181,7 +199,7 @@ class _Question:
                 return tuple(record.address.encode() for record in found)
 
     def _send(self, name: Name) -> QueryMessage:
-        """A complete response. Raises LookupFailed."""
+        """Returns a complete response. Raises LookupFailed."""
         query = dns.message.make_query(name, self._kind, use_edns=0, payload=_UDP_BYTES)
         for seconds in _TRIES:
             try:
@@ -190,7 +208,8 @@ class _Question:
                     self._resolver.address,
                     min(seconds, self._deadline.left),
                     self._resolver.port,
-                    # Others may send datagrams to the socket, too; only the resolver's counts.
+                    # Others may send datagrams to the socket, too. Only the resolver's are
+                    # accepted.
                     ignore_unexpected=True,
                     ignore_errors=True,
                 )
@@ -203,14 +222,17 @@ class _Question:
             if not isinstance(response, QueryMessage):
                 raise self._failure("no response to a query")
             return response
-        raise LookupFailed(f"Resolver {self._resolver} did not answer in time.")
+        raise LookupFailed(f"Resolver {self._resolver} did not respond in time.")
 
     def _failure(self, reason: str) -> LookupFailed:
         return LookupFailed(f"Resolver {self._resolver} answered {reason}.")
 
 
 def _text(name: Name) -> str:
-    """`name` as hostnames are stored; other octets than those of hostnames are escaped."""
+    """Returns `name` in the form of stored hostnames.
+
+    Other octets than those of hostnames are escaped.
+    """
     return name.canonicalize().to_text(omit_final_dot=True)
 
 

@@ -1,4 +1,4 @@
-"""The key that signs the audit's heads, and the files into which they are exported."""
+"""The key that signs the audit log's heads, and the exported files."""
 
 import os
 import stat
@@ -25,20 +25,20 @@ class HeadFile(NamedTuple):
 
 
 class AuditFileError(Exception):
-    """A file cannot be used. The message says which and why."""
+    """A file cannot be used. The message names the file and the reason."""
 
 
 def private_key(folder: Path, new: bytes) -> bytes:
-    """The key in `folder`; `new`, where there is none yet. Only its owner can read it.
+    """Returns the key in `folder`, and stores `new` if there is none.
 
-    Raises AuditFileError.
+    Only the owner can read it. Raises AuditFileError.
     """
     path = folder / _PRIVATE_KEY
     try:
         if not path.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             written = _written(folder, new, 0o600)
-            # Of two that make one at once, one does; no reader sees half of it.
+            # If two processes create it at once, one wins, and no reader sees a partial file.
             try:
                 os.link(written, path)
             except FileExistsError:
@@ -46,7 +46,7 @@ def private_key(folder: Path, new: bytes) -> bytes:
             finally:
                 written.unlink()
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise AuditFileError(f"{path} can be read by others. Run: chmod 600 {path}")
+            raise AuditFileError(f"Other accounts can read {path}. Run: chmod 600 {path}")
         if fault := fault_of_folder(folder):
             raise AuditFileError(f"{path} is not safe. {fault}")
         return path.read_bytes()
@@ -55,17 +55,23 @@ def private_key(folder: Path, new: bytes) -> bytes:
 
 
 def newest_files(folder: Path, number: int) -> list[HeadFile]:
-    """The newest files with heads in `folder` by name, `number` at most. Raises AuditFileError."""
+    """Returns the newest files with heads in `folder` by name.
+
+    Returns `number` at most. Raises AuditFileError.
+    """
     return _read(sorted(folder.glob(_ALL_HEADS), reverse=True)[:number])
 
 
 def all_files(folder: Path) -> list[HeadFile]:
-    """All files with heads in `folder`, the oldest first. Raises AuditFileError."""
+    """Returns all files with heads in `folder`, the oldest first.
+
+    Raises AuditFileError.
+    """
     return _read(sorted(folder.glob(_ALL_HEADS)))
 
 
 def write_heads(folder: Path, at: datetime, content: bytes, public_key: bytes) -> Path:
-    """Writes a new file, all of it or nothing, and the public key beside it.
+    """Writes a new file atomically, and the public key beside it.
 
     Raises AuditFileError.
     """
@@ -79,9 +85,9 @@ def write_heads(folder: Path, at: datetime, content: bytes, public_key: bytes) -
 
 
 def read_heads(paths: Iterable[Path]) -> dict[Path, list[HeadFile]]:
-    """For each path the file, or the files with heads in the folder, the oldest first.
+    """Returns the files at the paths.
 
-    Raises AuditFileError.
+    For a folder, returns its files with heads, the oldest first. Raises AuditFileError.
     """
     return {path: all_files(path) if path.is_dir() else _read([path]) for path in paths}
 
@@ -99,7 +105,7 @@ def _read(paths: Iterable[Path]) -> list[HeadFile]:
 
 
 def _written(folder: Path, content: bytes, mode: int) -> Path:
-    """A file with `content` that is on the disk, under a name of its own."""
+    """Writes `content` to a temporary file and flushes it to the disk."""
     path = folder / f".{token_hex(8)}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""Names that one request at a time holds, on one host: for a database that does not tell."""
+"""Locks by name on one host, for a database without row locks."""
 
 import fcntl
 import os
@@ -12,16 +12,21 @@ _LOOK_SECONDS = 0.02
 
 
 class FileLocks:
-    """A name is held by a lock on a file of its own, in one process or another. Whoever dies holds
-    none; its file stays, empty, until the name is held again."""
+    """Locks names with a lock on a file for each.
+
+    The kernel releases the locks of a process that dies. Its file remains, empty, until the name is
+    locked again.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is made where it is not there, for this account alone."""
+        """Creates `folder` if it does not exist, for this account alone."""
         self._folder = folder
 
     def hold(self, name: str, seconds: float) -> Callable[[], None] | None:
-        """Holds `name` until what is given is called; None where somebody else has not let go of it
-        within `seconds`. Raises OSError."""
+        """Locks `name`, and returns a function that releases it.
+
+        Returns None if another holder does not release it within `seconds`. Raises OSError.
+        """
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._folder / name
         deadline = monotonic() + seconds
@@ -31,7 +36,7 @@ class FileLocks:
             loop.sleep(_LOOK_SECONDS)
 
         def let_go() -> None:
-            # While it is locked: afterwards it could be another's.
+            # Removed while locked: afterwards the file could belong to another holder.
             path.unlink(missing_ok=True)
             os.close(descriptor)
 
@@ -39,11 +44,11 @@ class FileLocks:
 
 
 def _locked(path: Path) -> int | None:
-    """The descriptor of the file, locked; None where another has it."""
+    """Returns the descriptor of the locked file; None if another holder has it."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another may have let go, and removed the file, between the two.
+        # Another holder may have released and removed the file between the two calls.
         if os.fstat(descriptor).st_nlink:
             return descriptor
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Whether a file's folders are safe: who can write a folder can exchange what is in it."""
+"""Checks a file's folders: an account with write access to them can replace the file."""
 
 import grp
 import os
@@ -10,19 +10,20 @@ _MOST_LINKS = 40
 
 
 def fault_of_folder(folder: Path) -> str | None:
-    """Why others could exchange a file in `folder` itself, with what to do; None if they cannot.
+    """Returns why others could replace a file in `folder`, with the remedy.
 
-    Raises OSError.
+    Returns None if they cannot. Checks only `folder` itself. Raises OSError.
     """
     return _wrong_with(folder, {0, os.geteuid()}) if folder.exists() else None
 
 
 def fault_of_path(path: Path) -> str | None:
-    """Why others could exchange the file `path`, with what to do; None if they cannot.
+    """Returns why others could replace the file `path`, with the remedy.
 
-    Looks at each folder from the root on, and at those that symbolic links lead to. A folder must
-    belong to this account or to root, and nobody else may write to it. With the sticky bit, as
-    /tmp has it, others may: they cannot exchange what is not theirs. Raises OSError.
+    Returns None if they cannot. Checks each folder from the root on, and the targets of symbolic
+    links. This account or root must own each folder, and no other account may write to it. The
+    sticky bit, as on /tmp, permits writes: others cannot replace files that they do not own. Raises
+    OSError.
     """
     parts = list(reversed(path.absolute().parts))
     at, links = Path(parts.pop()), 0
@@ -38,11 +39,11 @@ def fault_of_path(path: Path) -> str | None:
         try:
             state = entry.lstat()
         except FileNotFoundError:
-            # It is made by this account, under folders that were looked at.
+            # This account creates it, in folders that were checked.
             return None
         if state.st_uid not in trusted and stat.S_ISVTX & at.stat().st_mode:
             return (
-                f"{entry} belongs to uid {state.st_uid}, in a folder that others can write to. "
+                f"{entry} is owned by uid {state.st_uid}, in a folder that others can write to. "
                 f"Run: chown {os.geteuid()} {entry}"
             )
         if stat.S_ISLNK(state.st_mode):
@@ -62,7 +63,7 @@ def _wrong_with(folder: Path, trusted: set[int]) -> str | None:
     state = folder.stat()
     if state.st_uid not in trusted:
         return (
-            f"The folder {folder} belongs to uid {state.st_uid}, who can exchange what is in it. "
+            f"The folder {folder} is owned by uid {state.st_uid}, who can replace its files. "
             f"Run: chown {os.geteuid()} {folder}"
         )
     if state.st_mode & stat.S_ISVTX:
@@ -72,14 +73,16 @@ def _wrong_with(folder: Path, trusted: set[int]) -> str | None:
     if others or group:
         return (
             f"Others can write to the folder {folder} (mode {stat.S_IMODE(state.st_mode):04o}), "
-            f"and so exchange what is in it. Run: chmod go-w {folder}"
+            f"and so replace its files. Run: chmod go-w {folder}"
         )
     return None
 
 
 def _is_private(gid: int, uid: int) -> bool:
-    """Whether the group has no member but the account: many systems give each account one, and
-    have it write to all folders that are made."""
+    """Whether the account is the only member of the group.
+
+    Many systems give each account a group, which may write to all folders of the account.
+    """
     try:
         account, group = pwd.getpwuid(uid), grp.getgrgid(gid)
     except KeyError:

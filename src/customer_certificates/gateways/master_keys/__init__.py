@@ -1,4 +1,4 @@
-"""The master keys: the one that wraps new data keys, and those that still unwrap older ones."""
+"""The current master key, and previous ones that still unwrap data keys."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,10 @@ __all__ = ["MasterKey", "MasterKeyError", "MasterKeys", "WrongMasterKey", "make"
 
 
 class MasterKeys:
-    """`current` wraps; any of them unwraps what it has wrapped."""
+    """The master keys.
+
+    `current` wraps data keys. Each key unwraps the data keys that it has wrapped.
+    """
 
     def __init__(self, current: MasterKey, retiring: Sequence[MasterKey] = ()) -> None:
         self.current = current
@@ -19,18 +22,21 @@ class MasterKeys:
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all of them."""
+        """The IDs of all master keys."""
         return list(self._by_id)
 
     def of(self, master_key_id: str) -> MasterKey:
-        """The master key of that id. Raises WrongMasterKey where it is none of these."""
+        """Returns the master key with that ID.
+
+        Raises WrongMasterKey if it is not configured.
+        """
         key = self._by_id.get(master_key_id)
         if key is None:
             raise WrongMasterKey(master_key_id)
         return key
 
     def close(self) -> None:
-        """Closes the connections of all of them."""
+        """Closes the connections of all master keys."""
         for key in self._by_id.values():
             key.close()
 
@@ -40,9 +46,9 @@ def open_master_keys(
     retiring: Sequence[MasterKeyAddress],
     transit_token: str | None,
 ) -> MasterKeys:
-    """The master keys at these addresses; a file that may be made and is not there is made.
+    """Opens the master keys at these addresses.
 
-    Raises MasterKeyError for one that cannot be used.
+    Creates a missing file if `may_be_made` is set. Raises MasterKeyError if a key cannot be used.
     """
     return MasterKeys(
         _open(current, transit_token), [_open(address, transit_token) for address in retiring]
@@ -57,7 +63,7 @@ def _open(address: MasterKeyAddress, transit_token: str | None) -> MasterKey:
                 make(path, by_default=True)
             return FileMasterKey(path, by_default=address.may_be_made)
         case "transit":
-            # Here, as most services have no use for it, nor for the next.
+            # Imported here, as most services use neither of the two.
             from .transit import TransitMasterKey
 
             return TransitMasterKey(address.where, transit_token)

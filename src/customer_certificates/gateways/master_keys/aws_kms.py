@@ -1,6 +1,7 @@
-"""A master key in AWS KMS; it never leaves there. Region and credentials come as boto3 finds them.
+"""A master key in AWS KMS, which never leaves KMS.
 
-boto3 is an optional dependency: customer-certificates[aws-kms].
+boto3 finds the region and the credentials. It is an optional dependency:
+customer-certificates[aws-kms].
 """
 
 import boto3
@@ -16,17 +17,23 @@ _WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}
 
 
 class AwsKmsMasterKey:
-    """A symmetric key; the associated data is its encryption context."""
+    """A symmetric key in KMS.
+
+    The associated data is its encryption context.
+    """
 
     def __init__(self, arn: str) -> None:
-        """`arn` is the key's. Raises MasterKeyError where boto3 knows no way there."""
+        """`arn` is the key's.
+
+        Raises MasterKeyError if boto3 cannot connect.
+        """
         self.id = f"aws-kms:{arn}"
         self._arn = arn
         try:
             region = arn.split(":")[3]
             self._client = boto3.client("kms", region_name=region, config=_SETTINGS)
         except BotoCoreError as error:
-            raise MasterKeyError(f"The master key {self.id} cannot be reached: {error}.") from error
+            raise MasterKeyError(f"The master key {self.id} cannot be used: {error}.") from error
 
     def wrap(self, data_key: Secret, aad: bytes) -> bytes:
         """See MasterKey."""
@@ -64,7 +71,10 @@ class AwsKmsMasterKey:
 
 
 def _context(aad: bytes) -> dict[str, str]:
-    """AWS writes it to its own log: it names a user's number and nothing else."""
+    """Returns the encryption context.
+
+    AWS writes it to its log: it contains only a user's number.
+    """
     return {"customer-certificates": aad.hex()}
 
 

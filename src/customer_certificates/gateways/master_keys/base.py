@@ -1,36 +1,42 @@
-"""What every provider of a master key offers."""
+"""The interface of all providers of master keys."""
 
 from typing import Protocol
 
 from ...crypto.secret import Secret
 from ..loop import Threads
 
-# Another machine is asked in these.
+# The timeout of a request to a remote provider.
 THREADS = Threads("master-key", 4)
 
 
 class MasterKeyError(Exception):
-    """A master key cannot be used as it is configured. The message says which, why, what to do."""
+    """A master key cannot be used as it is configured.
+
+    The message names the key, the reason and the remedy.
+    """
 
 
 class WrongMasterKey(Exception):  # noqa: N818 - it is the key that is wrong
-    """What was to be unwrapped was wrapped by another key, for another user, or was changed."""
+    """The wrapped key belongs to another master key or user, or was modified."""
 
 
 class MasterKey(Protocol):
-    """Wraps data keys. It may be another machine's, so it may be slow, and not answer."""
+    """Wraps data keys.
 
-    # What a wrapped data key is stored with; the same wherever the same key is configured.
+    A remote provider may be slow, or not respond.
+    """
+
+    # Stored with each wrapped data key. Equal for the same key on all hosts.
     id: str
 
     def wrap(self, data_key: Secret, aad: bytes) -> bytes:
-        """`data_key` in a form that only `unwrap` reads, with the same `associated` data.
+        """Returns `data_key` wrapped.
 
-        Raises Unavailable.
+        Only `unwrap` with the same `associated` data reads it. Raises Unavailable.
         """
 
     def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:
-        """The data key. Raises WrongMasterKey, Unavailable."""
+        """Returns the data key. Raises WrongMasterKey, Unavailable."""
 
     def close(self) -> None:
         """Closes its connections."""

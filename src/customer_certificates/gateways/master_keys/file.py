@@ -1,4 +1,4 @@
-"""A master key in a file that nobody but the service's own account may read."""
+"""A master key in a file that only the service's account can read."""
 
 import base64
 import os
@@ -19,17 +19,21 @@ _LONGEST = 200
 
 
 class FileMasterKey:
-    """AES-256-GCM with a random nonce, which comes first in what is wrapped."""
+    """Wraps with AES-256-GCM.
+
+    The wrapped key begins with the random nonce.
+    """
 
     def __init__(self, path: Path, *, by_default: bool = False) -> None:
-        """`by_default`: nobody chose the path, so only the folder itself is looked at.
+        """Reads the key at `path`.
 
-        Raises MasterKeyError where the file is not there, not a master key, or others may read it,
-        or exchange it.
+        `by_default`: the path is the default, so only the folder itself is checked. Raises
+        MasterKeyError if the file does not exist, is not a master key, or if others can read or
+        replace it.
         """
         key = _read(path)
         _require_safe_folders(path, by_default=by_default)
-        # Two paths to one key have one id, and it tells nothing of the key.
+        # Two paths to one key have the same ID, which reveals nothing about the key.
         self.id = "file:" + digest(key, b"cc/master-key-id/v1", "sha256").hex()[:32]
         self._cipher = AESGCM(key)
 
@@ -47,13 +51,14 @@ class FileMasterKey:
             raise WrongMasterKey(self.id) from None
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: there are no connections."""
 
 
 def make(path: Path, *, by_default: bool = False) -> bool:
-    """Makes a master key in a new file, all of it or nothing; False where there is a file already.
+    """Creates a master key in a new file atomically.
 
-    Raises MasterKeyError where it cannot be written, or others could exchange it.
+    Returns False if the file exists. Raises MasterKeyError if it cannot be written, or if others
+    could replace it.
     """
     _require_safe_folders(path, by_default=by_default)
     text = _PREFIX + base64.b64encode(os.urandom(_KEY_BYTES)).decode() + "\n"
@@ -66,7 +71,7 @@ def make(path: Path, *, by_default: bool = False) -> bool:
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)
-            # Where two make it at once, one of them does.
+            # If two processes create it at once, one of them wins.
             os.link(half, path)
         finally:
             half.unlink(missing_ok=True)
@@ -74,9 +79,7 @@ def make(path: Path, *, by_default: bool = False) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise MasterKeyError(
-            f"A master key cannot be written to {path}: {error.strerror}."
-        ) from error
+        raise MasterKeyError(f"Cannot write a master key to {path}: {error.strerror}.") from error
     return True
 
 
@@ -85,14 +88,14 @@ def _require_safe_folders(path: Path, *, by_default: bool) -> None:
         fault = fault_of_folder(path.parent) if by_default else fault_of_path(path)
     except OSError as error:
         raise MasterKeyError(
-            f"The folders of the master key file {path} cannot be looked at: {error.strerror}."
+            f"The folders of the master key file {path} cannot be checked: {error.strerror}."
         ) from error
     if fault:
         raise MasterKeyError(f"The master key file {path} is not safe. {fault}")
 
 
 def _flush(folder: Path) -> None:
-    """A key that is used must not be gone after a power cut."""
+    """Flushes the folder, so that a key in use survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -102,12 +105,12 @@ def _flush(folder: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        # Never a pipe that somebody may fill slowly.
+        # Never blocks on a named pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise MasterKeyError(
-            f"The master key file {path} is not there. "
-            f"Make one: customer-certificates keys init {path}"
+            f"The master key file {path} does not exist. "
+            f"Create one: customer-certificates keys init {path}"
         ) from None
     except OSError as error:
         raise MasterKeyError(
@@ -116,15 +119,15 @@ def _read(path: Path) -> bytes:
     try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise MasterKeyError(f"The master key {path} is not a file.")
+            raise MasterKeyError(f"The master key {path} is not a regular file.")
         if state.st_uid != os.geteuid():
             raise MasterKeyError(
-                f"The master key file {path} is owned by uid {state.st_uid}, and the service runs "
-                f"as {os.geteuid()}. Run: chown {os.geteuid()} {path}"
+                f"The master key file {path} is owned by uid {state.st_uid}, but the service runs "
+                f"as uid {os.geteuid()}. Run: chown {os.geteuid()} {path}"
             )
         if state.st_mode & 0o077:
             raise MasterKeyError(
-                f"The master key file {path} may be used by others (mode "
+                f"Other accounts can access the master key file {path} (mode "
                 f"{stat.S_IMODE(state.st_mode):04o}). Run: chmod 600 {path}"
             )
         return _decoded(os.read(descriptor, _LONGEST), path)
@@ -140,6 +143,7 @@ def _decoded(content: bytes, path: Path) -> bytes:
         key = b""
     if not text.startswith(_PREFIX) or len(key) != _KEY_BYTES:
         raise MasterKeyError(
-            f"The file {path} holds no master key as customer-certificates keys init makes them."
+            f"The file {path} is not a master key. "
+            "Use a file created by: customer-certificates keys init"
         )
     return key

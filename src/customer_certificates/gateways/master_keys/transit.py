@@ -1,4 +1,7 @@
-"""A master key in the transit engine of OpenBao or HashiCorp Vault; it never leaves there."""
+"""A master key in the transit engine of OpenBao or HashiCorp Vault.
+
+The key never leaves the engine.
+"""
 
 import base64
 from typing import Any
@@ -13,10 +16,16 @@ _TIMEOUT_SECONDS = 5.0
 
 
 class TransitMasterKey:
-    """The engine is mounted at `transit/`, the key is of an AEAD type (aes256-gcm96 by default)."""
+    """A key of an AEAD type (aes256-gcm96 by default).
+
+    The engine is mounted at `transit/`.
+    """
 
     def __init__(self, url: str, token: str | None) -> None:
-        """`url` ends in the key's name. Raises MasterKeyError where there is no token."""
+        """`url` ends in the key's name.
+
+        Raises MasterKeyError if no token is configured.
+        """
         if not token:
             raise MasterKeyError(
                 f"The master key transit:{url} needs a token. Set CC_TRANSIT_TOKEN_FILE."
@@ -27,7 +36,7 @@ class TransitMasterKey:
             base_url=f"{base}/v1/transit/",
             headers={"X-Vault-Token": token},
             timeout=_TIMEOUT_SECONDS,
-            # No proxy of the environment's: it would read the token.
+            # No proxy from the environment: it would read the token.
             trust_env=False,
         )
 
@@ -59,7 +68,7 @@ class TransitMasterKey:
         if answer.status_code == httpx.codes.BAD_REQUEST and operation == "decrypt":
             raise WrongMasterKey(self.id)
         if answer.status_code != httpx.codes.OK:
-            # Sealed, in maintenance, out of requests, or the token has no right to it any more.
+            # Sealed, in maintenance, rate limited, or the token is no longer authorized.
             raise _unavailable() from RuntimeError(f"{self.id}: {answer.status_code}")
         data: dict[str, Any] = answer.json()["data"]
         return data

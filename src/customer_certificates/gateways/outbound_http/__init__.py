@@ -1,6 +1,6 @@
-"""HTTP to addresses that customers name: never to where they could not go themselves.
+"""HTTP to addresses that customers name, with protection against SSRF.
 
-docs/explanation/webhook-targets.md lists the refused addresses, and says how to allow one.
+docs/explanation/webhook-targets.md lists the blocked addresses, and says how to allow one.
 """
 
 from .client import Outbound

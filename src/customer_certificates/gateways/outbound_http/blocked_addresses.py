@@ -1,6 +1,6 @@
-"""Which addresses may be sent to: those of the public Internet, but the service's own.
+"""Allows addresses of the public Internet, except the service's own.
 
-What is special is said by IANA's registries of special-purpose addresses (RFC 6890):
+Special-purpose addresses come from IANA's registries (RFC 6890):
 https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry.
 """
 
@@ -17,9 +17,9 @@ _V4 = {
     "10.0.0.0/8": "private",
     "100.64.0.0/10": "shared by a carrier (CGNAT)",
     "127.0.0.0/8": "loopback",
-    # Azure's, for its virtual machines: the one metadata address that looks public.
+    # Azure's, for its virtual machines: the only metadata address in a public range.
     "168.63.129.16/32": "metadata",
-    "169.254.0.0/16": "link-local, as metadata services are",
+    "169.254.0.0/16": "link-local, as used by metadata services",
     "172.16.0.0/12": "private",
     "192.0.0.0/24": "reserved",
     "192.0.2.0/24": "for documentation",
@@ -51,7 +51,7 @@ _V6 = {
     "fe80::/10": "link-local",
     "fec0::/10": "private",
     "ff00::/8": "multicast",
-    # All but 2000::/3, from which alone public addresses are given (RFC 4291, 2.4).
+    # All but 2000::/3, the only range of public addresses (RFC 4291, 2.4).
     "::/3": "reserved",
     "4000::/2": "reserved",
     "8000::/1": "reserved",
@@ -59,7 +59,7 @@ _V6 = {
 _SPECIAL: list[tuple[Network, str]] = [
     (ipaddress.ip_network(text), kind) for text, kind in (_V4 | _V6).items()
 ]
-# Where the last 32 bits are an IPv4 address that it is delivered to, as they are or inverted.
+# The last 32 bits are an IPv4 address that receives the packets, as they are or inverted.
 _CARRIES_LAST = [
     ipaddress.IPv6Network(text)
     for text in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
@@ -67,16 +67,19 @@ _CARRIES_LAST = [
 
 
 class AddressRules:
-    """`allowed` are ranges that the operator lets through, `own` are the service's own."""
+    """`allowed` are ranges that the operator allows.
+
+    `own` are the service's own addresses.
+    """
 
     def __init__(self, allowed: Sequence[Network], own: Sequence[Network]) -> None:
         self._allowed = tuple(allowed)
         self._own = tuple(own)
 
     def blocked_reason(self, address: Address) -> str | None:
-        """What `address` is, where nothing may be sent to it.
+        """Returns the kind of a blocked `address`; None if it is allowed.
 
-        One that carries an IPv4 address, as NAT64's do, may be sent to where both may be.
+        An address that contains an IPv4 address, as NAT64's do, is allowed if both are.
         """
         for one in (address, *_carried(address)):
             if any(one in network for network in self._allowed):
@@ -95,7 +98,7 @@ def _kind(address: Address) -> str | None:
 
 
 def _carried(address: Address) -> Iterator[ipaddress.IPv4Address]:
-    """The IPv4 addresses in `address` (RFC 4291, 2.5.5; 6052; 3056; 4380)."""
+    """Returns the IPv4 addresses in `address` (RFC 4291, 2.5.5; 6052; 3056; 4380)."""
     if isinstance(address, ipaddress.IPv6Address):
         if any(address in network for network in _CARRIES_LAST) and int(address) > 1:
             yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -106,9 +109,9 @@ def _carried(address: Address) -> Iterator[ipaddress.IPv4Address]:
 
 
 def is_of_this_machine(address: Address) -> bool:
-    """Whether an interface of this machine has it: the kernel then answers from it as well.
+    """Whether an interface of this machine has the address.
 
-    Connecting a datagram socket sends nothing.
+    The kernel then also uses it as the source. Connecting a datagram socket sends nothing.
     """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:

@@ -1,4 +1,4 @@
-"""One attempt to send something to a target."""
+"""One attempt to send a request to a target."""
 
 import socket
 import ssl
@@ -25,11 +25,11 @@ def _now() -> datetime:
 
 
 class Outbound:
-    """Sends to where customers say, from any number of threads.
+    """Sends requests to URLs of customers, from any number of threads.
 
-    A target's name is resolved once in each attempt, all its addresses are looked at, and the
-    connection leads to one that was; TLS is still for the name. No redirect is followed, no proxy
-    of the environment's is asked.
+    Each attempt resolves the target's name once, and checks all its addresses. It connects to a
+    checked address, and TLS still verifies the name. Redirects and proxies from the environment are
+    ignored.
     """
 
     def __init__(
@@ -43,9 +43,12 @@ class Outbound:
         now: Callable[[], datetime] = _now,
         seconds: float = ATTEMPT_SECONDS,
     ) -> None:
-        """`allowed` are ranges that are let through though they are not public, `own` addresses of
-        the service besides those of this machine; `roots_pem` says whose certificates are trusted;
-        `resolve` gives a name's addresses; `seconds` is how long an attempt may take."""
+        """Configures the client.
+
+        `allowed` are non-public ranges that are allowed. `own` are addresses of the service besides
+        those of this machine. `roots_pem` are the trusted roots. `resolve` returns a name's
+        addresses. `seconds` limits the duration of an attempt.
+        """
         self._https_only = https_only
         self._rules = AddressRules(allowed, own)
         self._roots_pem = roots_pem
@@ -56,19 +59,19 @@ class Outbound:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        # Made at the first use: to read the roots takes tens of milliseconds.
+        # Created at the first use: to read the roots takes tens of milliseconds.
         context = ssl.create_default_context(cadata=self._roots_pem.decode())
         context.set_alpn_protocols(["http/1.1"])
         return context
 
     def check(self, url: str) -> None:
-        """Raises TargetForbidden for what can be said of `url` without resolving its name."""
+        """Raises TargetForbidden if `url` is blocked without a DNS lookup."""
         self._read(url)
 
     def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """The answer to a POST of `body`, whatever its status.
+        """Returns the response to a POST of `body`, whatever its status.
 
-        Raises TargetForbidden, and TargetUnreachable where no status came within the time.
+        Raises TargetForbidden, and TargetUnreachable if no status arrived in time.
         """
         deadline = Deadline(self._seconds)
         target = self._read(url)
@@ -79,16 +82,16 @@ class Outbound:
             self._say(error)
 
     def deadline(self) -> Deadline:
-        """A new deadline, for requests that share one."""
+        """Returns a new deadline for requests that share one."""
         return Deadline(self._seconds)
 
     def get(
         self, url: str, most_bytes: int, addresses: Sequence[Address], deadline: Deadline
     ) -> Page:
-        """The response to a GET, and at most `most_bytes` of its body.
+        """Returns the response to a GET, with at most `most_bytes` of its body.
 
-        `addresses`, if there are any, are those of the URL's host: it is not resolved again.
-        Raises TargetForbidden, and TargetUnreachable if no response came in time.
+        `addresses`, if given, are those of the URL's host, which is not resolved again. Raises
+        TargetForbidden, and TargetUnreachable if no response came in time.
         """
         target = self._read(url)
         try:
@@ -103,15 +106,13 @@ class Outbound:
             self._say(error)
 
     def close(self) -> None:
-        """Closes the connections that wait for another request."""
+        """Closes idle connections."""
         self._idle.close()
 
     def _read(self, url: str) -> Target:
         target = read(url)
         if self._https_only and target.scheme != "https":
-            raise TargetForbidden(
-                "The URL does not begin with https://.", "Have the receiver speak HTTPS."
-            )
+            raise TargetForbidden("The URL does not begin with https://.", "Use an HTTPS URL.")
         if target.address is not None:
             self._permit([target.address])
         elif target.is_localhost:
@@ -119,20 +120,20 @@ class Outbound:
         return target
 
     def _permit(self, addresses: Sequence[Address]) -> None:
-        """Raises TargetForbidden where one of `addresses` may not be sent to."""
+        """Raises TargetForbidden if one of `addresses` is blocked."""
         for address in addresses:
             kind = self._rules.blocked_reason(address)
             if kind is not None:
-                # Not which: nobody is to learn from here what internal names stand for.
+                # Without the address, so that clients cannot resolve internal names.
                 raise TargetForbidden(
                     f"The URL's host has an address that is {kind}.",
-                    "Name a receiver on the public Internet; or ask the service's operator.",
+                    "Use a URL on the public Internet, or ask the service's operator to allow it.",
                 )
 
     def _ways(
         self, target: Target, deadline: Deadline, addresses: Sequence[Address] = ()
     ) -> list[ConnectionRoute]:
-        """The ways to the target, in the order in which to try them; all may be gone."""
+        """Returns the routes to the target, in the order of attempts."""
         if target.address is not None:
             addresses = [target.address]
         else:
@@ -160,10 +161,10 @@ class Outbound:
     def _connect(
         self, ways: Sequence[ConnectionRoute], deadline: Deadline
     ) -> tuple[socket.socket, ConnectionRoute]:
-        """A connection on the first way that leads there. Raises OSError where none does."""
+        """Connects by the first route that works. Raises OSError if none does."""
         for tried, way in enumerate(ways, start=1):
             try:
-                # One that swallows packets leaves time for the others.
+                # A route that drops packets leaves time for the others.
                 connection = socket.create_connection(
                     (way.address, way.port), deadline.left / (len(ways) - tried + 1)
                 )
@@ -172,7 +173,7 @@ class Outbound:
                     raise
             else:
                 return self._secured(connection, way, deadline), way
-        raise AssertionError("no way at all")
+        raise AssertionError("no route")
 
     def _secured(
         self, connection: socket.socket, way: ConnectionRoute, deadline: Deadline
@@ -206,25 +207,27 @@ class Outbound:
                 connection.close()
 
     def _say(self, error: Exception) -> NoReturn:
-        """Raises TargetUnreachable: what happened, in words."""
+        """Raises TargetUnreachable with a description of the error."""
         match error:
             case TimeoutError():
-                detail = f"No answer came within {self._seconds:g} seconds."
+                detail = f"No response arrived within {self._seconds:g} seconds."
             case ssl.SSLCertVerificationError():
-                detail = f"Its certificate is not accepted: {error.verify_message}."
+                detail = (
+                    f"The server's certificate was rejected: {error.verify_message.rstrip('.')}."
+                )
             case ssl.SSLError():
                 detail = f"TLS failed: {error.reason}."
             case HTTPException():
-                detail = "It was closed before an answer in HTTP had come."
+                detail = "The connection was closed before an HTTP response arrived."
             case OSError():
                 detail = f"The connection failed: {error.strerror}."
             case _:
-                detail = "No answer came."
+                detail = "No response arrived."
         raise TargetUnreachable(detail) from error
 
 
 def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The request as it is sent (RFC 9112)."""
+    """Returns the bytes of the POST request (RFC 9112)."""
     lines = [
         f"POST {target.path} HTTP/1.1",
         f"Host: {target.authority}",
@@ -236,7 +239,10 @@ def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 def _get(target: Target) -> bytes:
-    """A GET as it is sent; the response is to come as it is stored, and then nothing more."""
+    """Returns the bytes of a GET request.
+
+    It requests an uncompressed response, and closes the connection.
+    """
     lines = [
         f"GET {target.path} HTTP/1.1",
         f"Host: {target.authority}",

@@ -1,4 +1,4 @@
-"""The limits of one attempt: a deadline, and how much of a response is read."""
+"""The limits of one attempt: its deadline and the size of its response."""
 
 import io
 import socket
@@ -7,12 +7,12 @@ from http.client import HTTPException
 from time import monotonic
 from typing import Any
 
-# The whole response: every interim one, the final one's headers, and as much body as is read.
+# The whole response: interim responses, final headers, and the part of the body that is read.
 _MOST_BYTES = 256 * 1024
 
 
 class Deadline:
-    """Ends `seconds` from now."""
+    """Expires after `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._begin = monotonic()
@@ -20,12 +20,12 @@ class Deadline:
 
     @property
     def spent(self) -> float:
-        """Seconds since it was made."""
+        """Returns the elapsed seconds."""
         return monotonic() - self._begin
 
     @property
     def left(self) -> float:
-        """Seconds until the end. Raises TimeoutError where there are none."""
+        """Returns the remaining seconds. Raises TimeoutError if there are none."""
         left = self._seconds - self.spent
         if left <= 0:
             raise TimeoutError
@@ -35,7 +35,7 @@ class Deadline:
 class Incoming:
     """Reads one attempt's response from a socket, within a deadline and a size limit.
 
-    http.client takes it for a socket. A socket's own time-out is for each read, so a response that
+    Acts as a socket for http.client. A socket's timeout applies to each read, so a response that
     arrives byte by byte would never time out.
     """
 
@@ -44,11 +44,11 @@ class Incoming:
         self._stream = _Stream(self._reader)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Returns the same stream each time, so several responses can be read in turn."""
+        """Returns the same stream each time, for several responses in turn."""
         return self._stream
 
     def has_more(self) -> bool:
-        """Whether anything has arrived that nobody has read; does not wait."""
+        """Whether unread data has arrived. Does not wait."""
         self._reader.waits = False
         try:
             return bool(self._stream.peek(1))
@@ -58,7 +58,7 @@ class Incoming:
 
 class _Stream(io.BufferedReader):
     def close(self) -> None:
-        """Does nothing: http.client closes it at the end of each response, `Incoming` reads on."""
+        """Does nothing: http.client calls it after each response, but reads continue."""
 
 
 class _TimedReader(io.RawIOBase):

@@ -1,8 +1,8 @@
-"""Why nothing was sent, or nothing came back."""
+"""The errors of outbound requests."""
 
 
 class TargetForbidden(Exception):  # noqa: N818 - a refusal is an answer, not an error
-    """Nothing is sent there. `detail` says why, `hint` what to do about it."""
+    """The target is blocked. `detail` gives the reason, `hint` the remedy."""
 
     def __init__(self, detail: str, hint: str) -> None:
         super().__init__(detail)
@@ -11,7 +11,7 @@ class TargetForbidden(Exception):  # noqa: N818 - a refusal is an answer, not an
 
 
 class TargetUnreachable(Exception):  # noqa: N818
-    """It gave no answer this time. `detail` says what happened."""
+    """The target did not respond. `detail` says what happened."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

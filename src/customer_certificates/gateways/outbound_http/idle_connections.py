@@ -1,4 +1,4 @@
-"""Connections that wait for the next request to where they lead."""
+"""A pool of idle connections."""
 
 import socket
 from collections import OrderedDict
@@ -13,7 +13,10 @@ _SECONDS = 30.0
 
 
 class ConnectionRoute(NamedTuple):
-    """Where a connection leads, and as what: a name that moved is another way."""
+    """The route of a connection.
+
+    A name with a new address has another route.
+    """
 
     scheme: str
     host: str
@@ -22,7 +25,10 @@ class ConnectionRoute(NamedTuple):
 
 
 class IdleConnections:
-    """At most 256, each for 30 s; whichever lay longest goes first."""
+    """At most 256 idle connections, for 30 s each.
+
+    The oldest are closed first.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -32,13 +38,13 @@ class IdleConnections:
         self._count = 0
 
     def take(self, way: ConnectionRoute) -> socket.socket | None:
-        """The one used last on this way that the other side has left open."""
+        """Returns the last used connection that the server has kept open."""
         with self._lock:
             waiting = self._by_way.get(way, [])
             while waiting:
                 since, connection = waiting.pop()
                 self._count -= 1
-                # One that has something to read before it was asked has ended, or is out of step.
+                # A connection with unread data is closed, or out of step.
                 if since > monotonic() - _SECONDS and not has_ended(connection.fileno()):
                     return connection
                 connection.close()
@@ -46,7 +52,7 @@ class IdleConnections:
         return None
 
     def keep(self, way: ConnectionRoute, connection: socket.socket) -> None:
-        """For the next request on this way."""
+        """Keeps a connection for the next request on its route."""
         with self._lock:
             self._by_way.setdefault(way, []).append((monotonic(), connection))
             self._by_way.move_to_end(way)
@@ -54,7 +60,7 @@ class IdleConnections:
             self._tidy()
 
     def close(self) -> None:
-        """Closes all."""
+        """Closes all connections."""
         with self._lock:
             for waiting in self._by_way.values():
                 for _, connection in waiting:

@@ -1,4 +1,4 @@
-"""Names become addresses, within a time: the system's own resolver may take half a minute."""
+"""Resolves names within a deadline, as the system's resolver may take half a minute."""
 
 import ipaddress
 import socket
@@ -17,16 +17,16 @@ _MOST_AT_ONCE = 256
 
 
 def system_addresses(name: str) -> list[str]:
-    """What the system says: /etc/hosts, DNS, whatever it is set up to ask."""
+    """Returns the system's answer, from /etc/hosts, DNS or other sources."""
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
 
 
 class Resolver:
-    """Asks `resolve`, each time anew.
+    """Calls `resolve` in threads, each time anew.
 
-    A look-up cannot be stopped, so threads make them. Those of concurrent.futures would keep the
-    process from ending as long as one of them waits.
+    A lookup cannot be canceled. Threads of concurrent.futures would keep the process from ending
+    during one.
     """
 
     def __init__(self, resolve: Resolve) -> None:
@@ -37,9 +37,9 @@ class Resolver:
         self._threads = 0
 
     def addresses(self, name: str, deadline: Deadline) -> list[Address]:
-        """All addresses of `name`, in the order in which to try them.
+        """Returns all addresses of `name`, in the order of attempts.
 
-        Raises TargetUnreachable where there are none, TimeoutError after the deadline.
+        Raises TargetUnreachable if there are none, TimeoutError after the deadline.
         """
         answer: Future[list[Address]] = Future()
         self._asked.put((name, answer))
@@ -56,7 +56,7 @@ class Resolver:
         return addresses
 
     def _have_one_answer(self) -> None:
-        """One thread more, if all are busy and there may be more."""
+        """Starts another thread if all are busy and the limit permits."""
         with self._lock:
             if not self._waiting.acquire(blocking=False) and self._threads < _MOST_AT_ONCE:
                 self._threads += 1

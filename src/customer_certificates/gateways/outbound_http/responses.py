@@ -1,4 +1,4 @@
-"""What is read of an answer: its status, when to come back, its beginning."""
+"""Reads responses: their status, Retry-After and the beginning of their body."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,14 +10,17 @@ from typing import Any, NamedTuple
 from .deadline import Incoming
 
 _KEPT_BYTES = 1024
-# A connection is worth reading this much for; with more to come it is closed.
+# To reuse a connection, at most this much is read. With more data it is closed.
 _READ_BYTES = 64 * 1024
 _MOST_RETRY_AFTER = 24 * 3600
 
 
 class Answer(NamedTuple):
-    """`retry_after` and `seconds`, what the attempt took, are in seconds; `beginning` is the first
-    kilobyte of the body, or what there was of it in time."""
+    """A response to a POST.
+
+    `retry_after` and the duration `seconds` are in seconds. `beginning` is the first kilobyte of
+    the body, or the part that arrived in time.
+    """
 
     status: int
     retry_after: float | None
@@ -26,7 +29,10 @@ class Answer(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The response to a GET. `location`: of a redirect; `is_whole`: `body` is all of it."""
+    """The response to a GET.
+
+    `location` is that of a redirect. `is_whole`: `body` is complete.
+    """
 
     status: int
     location: str | None
@@ -35,10 +41,10 @@ class Page(NamedTuple):
 
 
 def read_head(incoming: Incoming) -> HTTPResponse:
-    """The final response, its body unread (RFC 9110, 15.2).
+    """Returns the final response, with its body unread (RFC 9110, 15.2).
 
     Skips interim (1xx) responses: http.client itself skips only 100, and takes any other for the
-    answer. Raises HTTPException or OSError if no final response arrives.
+    final one. Raises HTTPException or OSError if no final response arrives.
     """
     while True:
         stream: Any = incoming
@@ -49,10 +55,10 @@ def read_head(incoming: Incoming) -> HTTPResponse:
 
 
 def read_body(response: HTTPResponse, incoming: Incoming) -> tuple[bytes, bool]:
-    """The body's first kilobyte, and whether the connection may carry another request.
+    """Returns the body's first kilobyte, and whether the connection is reusable.
 
-    It may not unless this response was read to its end, and nothing follows that end. A body that
-    breaks off or is late counts as it came: the status is known.
+    It is reusable only if the response was read to its end, and no data follows. A truncated or
+    late body counts as it arrived: the status is known.
     """
     beginning, total = b"", 0
     try:
@@ -61,15 +67,18 @@ def read_body(response: HTTPResponse, incoming: Incoming) -> tuple[bytes, bool]:
             total += len(part)
     except (HTTPException, OSError):
         return beginning, False
-    # One with a length says how much of it is left, one in chunks ends by itself.
+    # `length` counts the unread bytes. A chunked response ends by itself.
     is_whole = response.length == 0 or (response.length is None and response.isclosed())
     is_reusable = is_whole and not response.will_close and _is_framed_once(response)
     return beginning, is_reusable and not incoming.has_more()
 
 
 def read_page(response: HTTPResponse, most_bytes: int) -> Page:
-    """The response with its body, of which at most `most_bytes` are read and one to see if there
-    is more. Raises HTTPException or OSError if the body breaks off."""
+    """Returns the response with at most `most_bytes` of its body.
+
+    Reads one more byte to see if there is more. Raises HTTPException or OSError if the body is
+    truncated.
+    """
     body = b""
     while len(body) <= most_bytes and (part := response.read1(most_bytes + 1 - len(body))):
         body += part
@@ -80,7 +89,7 @@ def read_page(response: HTTPResponse, most_bytes: int) -> Page:
 
 
 def _is_framed_once(response: HTTPResponse) -> bool:
-    """Whether there is one opinion about where the body ends (RFC 9112, 6.3)."""
+    """Whether the end of the body is unambiguous (RFC 9112, 6.3)."""
     if response.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
         return True
     lengths = response.headers.get_all("Content-Length", ())
@@ -89,8 +98,10 @@ def _is_framed_once(response: HTTPResponse) -> bool:
 
 
 def retry_after(text: str | None, now: Callable[[], datetime]) -> float | None:
-    """What a Retry-After header says (RFC 9110, 10.2.3), in seconds from now, a day at most; None
-    where it says nothing that can be read."""
+    """Returns the delay of a Retry-After header in seconds (RFC 9110, 10.2.3).
+
+    Returns a day at most, and None if the header is invalid.
+    """
     if text is None:
         return None
     text = text.strip()

@@ -1,4 +1,4 @@
-"""The URL of a target, read strictly: two readers of a lax one may see two hosts in it."""
+"""Parses target URLs strictly, as lax parsers may disagree on the host."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 _PORTS = {"http": 80, "https": 443}
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5}))?")
-# As in DNS; with underscores, which resolvers and Docker's names know.
+# As in DNS, and with underscores, which resolvers and Docker use.
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 # A last label that makes the whole a number to some: https://url.spec.whatwg.org/#ends-in-a-number-checker
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -22,7 +22,7 @@ _FORM = "Write it like https://hooks.example.com/path."
 
 
 class Target(NamedTuple):
-    """Where to send, and what to ask for there: `host` is a name in lower case or an address."""
+    """A target: `host` is a name in lower case or an address."""
 
     scheme: str
     host: str
@@ -32,43 +32,46 @@ class Target(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """What the Host header says (RFC 9110, 7.2)."""
+        """The value of the Host header (RFC 9110, 7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def is_localhost(self) -> bool:
-        """Whether its name stands for this machine wherever it is asked (RFC 6761, 6.3)."""
+        """Whether the name is localhost on every machine (RFC 6761, 6.3)."""
         return self.host == "localhost" or self.host.endswith(".localhost")
 
 
 @lru_cache(maxsize=1024)
 def read(url: str) -> Target:
-    """What `url` says. Raises TargetForbidden where it is no plain http or https URL (RFC 3986)."""
+    """Parses `url`.
+
+    Raises TargetForbidden unless it is a plain http or https URL (RFC 3986).
+    """
     if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
         raise TargetForbidden(
-            "The URL has a character that no URL has: a space, a backslash, a control character "
-            "or one outside ASCII.",
+            "The URL has an invalid character: a space, a backslash, a control character or a "
+            "non-ASCII character.",
             _in_ascii(url),
         )
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if scheme not in _PORTS or not separator:
-        raise TargetForbidden("The URL begins with neither https:// nor http://.", _FORM)
+        raise TargetForbidden("The URL does not begin with https:// or http://.", _FORM)
     authority, path = _split(rest)
     if "@" in authority:
         raise TargetForbidden(
             "The URL has a user or a password before its host.",
-            "Leave them out: what is sent is signed, which proves more.",
+            "Remove them. The receiver can verify the signature of each delivery instead.",
         )
     if "#" in path:
-        raise TargetForbidden("The URL has a fragment, which is never sent.", "Leave it out.")
+        raise TargetForbidden("The URL has a fragment, which is never sent.", "Remove it.")
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
-        raise TargetForbidden("The URL has no host and port that can be read.", _FORM)
+        raise TargetForbidden("The URL has no valid host and port.", _FORM)
     host, port = parts[1].lower(), int(parts[2] or _PORTS[scheme])
     if not 0 < port < 65536:
-        raise TargetForbidden("The URL's port is not from 1 to 65535.", "Name the receiver's port.")
+        raise TargetForbidden("The URL's port is not from 1 to 65535.", "Use the receiver's port.")
     address = _address(host)
     return Target(scheme, str(address) if address else host, port, path, address)
 
@@ -80,16 +83,16 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _address(host: str) -> Address | None:
-    """The address that `host` is; None where it is a name.
+    """Returns the address in `host`; None if it is a name.
 
-    Raises TargetForbidden where it is neither, or an address in another form than the usual one.
+    Raises TargetForbidden if it is neither, or an address in an unusual form.
     """
     if host.startswith("["):
         try:
             return ipaddress.IPv6Address(_without_zone(host[1:-1]))
         except ValueError:
             raise TargetForbidden(
-                "The URL's host is in brackets and no IPv6 address.",
+                "The URL's host is in brackets but is not an IPv6 address.",
                 "Write it like https://[2001:4860::1]/path, without a zone.",
             ) from None
     labels = host.split(".")
@@ -104,8 +107,8 @@ def _address(host: str) -> Address | None:
         return ipaddress.IPv4Address(host)
     except ValueError:
         raise TargetForbidden(
-            "The URL's host is a number and no IPv4 address in its usual form.",
-            "Write an address as four decimal numbers, or better a hostname.",
+            "The URL's host is a number but not a dotted IPv4 address.",
+            "Write the address as four decimal numbers, or use a hostname.",
         ) from None
 
 
@@ -116,11 +119,11 @@ def _without_zone(text: str) -> str:
 
 
 def _in_ascii(url: str) -> str:
-    """A hint: the host's form in ASCII, where only that is missing."""
+    """Returns a hint, with the host in ASCII if only that is wrong."""
     found = re.fullmatch(r"https?://([^/?#@:\[\]\\\s]+)([^\\\s]*)", url)
     if found and not found[1].isascii():
         try:
-            return f"Write its host in ASCII: {idna.encode(found[1], strict=True).decode()}."
+            return f"Write the host in ASCII: {idna.encode(found[1], strict=True).decode()}."
         except idna.IDNAError:
             pass
-    return "Percent-encode what is in the path; write an international hostname as xn--…."
+    return "Percent-encode the path. Write an international hostname as xn--…."

@@ -1,4 +1,4 @@
-"""The process out of which children are forked: it has all modules loaded, so a fork is enough."""
+"""Forks sandbox processes from a template process with all modules loaded."""
 
 import atexit
 import os
@@ -21,15 +21,19 @@ _CODE = "import sys; sys.path[:] = {}; from {} import fork_nurseries; fork_nurse
 
 
 class ForkServer:
-    """Starts children and ends them. Not for two threads at once."""
+    """Starts and stops sandbox processes.
+
+    Not safe for two threads at once.
+    """
 
     def __init__(
         self, prepare: Callable[[bytes], Work], data: bytes, *, cpu_seconds: float
     ) -> None:
-        """`prepare`, a function of a module, is called there with `data` and returns the work.
+        """Starts the process.
 
-        Returns once it has. Raises OSError or EOFError where the process does not start or does
-        not answer, RuntimeError where `prepare` fails.
+        `prepare`, a function of a module, is called there with `data`, and returns the work
+        function. Returns once it has. Raises OSError or EOFError if the process does not start or
+        respond, RuntimeError if `prepare` fails.
         """
         self._number = 0
         self._channel, theirs = socket.socketpair()
@@ -52,7 +56,10 @@ class ForkServer:
             raise
 
     def start(self) -> tuple[int, socket.socket]:
-        """A new child: its process id, and the pipe to it. Raises OSError or EOFError."""
+        """Returns a new child's process ID and the pipe to it.
+
+        Raises OSError or EOFError.
+        """
         pipe, theirs = socket.socketpair()
         try:
             with theirs:
@@ -66,24 +73,26 @@ class ForkServer:
         return number, pipe
 
     def end(self, number: int) -> int:
-        """Kills the child of that process id, unless it has ended, and returns what it ended with.
+        """Kills the child with that process ID, and returns its exit status.
 
-        That is its exit code, or the negative number of a signal. Raises OSError or EOFError.
+        The status is its exit code, or the negative number of a signal. A child that has already
+        exited is only reaped. Raises OSError or EOFError.
         """
         self._channel.sendall(ORDER.pack(number))
         return self._answer()
 
     def close(self) -> None:
-        """Ends the process and its children."""
+        """Stops the process and its children."""
         with self._channel, suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
             self._channel.settimeout(_END_SECONDS)
             try:
-                # It closes its end when it ends, and has answered nothing that is of use by then.
+                # The process closes its end when it exits, and sends nothing useful before.
                 while self._channel.recv(ORDER.size):
                     pass
             except TimeoutError:
-                # Its end is open, so the process id is still its own. The kernel ends the children.
+                # Its end is open, so the process ID is still its own. The kernel kills the
+                # children.
                 if self._number:
                     os.kill(self._number, signal.SIGKILL)
 
@@ -96,10 +105,10 @@ class ForkServer:
 
 
 class _Template:
-    """The process out of which nurseries are forked.
+    """The process that forks a fork server for each worker.
 
-    It is started, not forked, so that nothing of this process is in its memory. That and its
-    imports take most of a second. Processes that this one forks use it as well; it ends when none
+    It is started, not forked, so it has nothing of this process in its memory. Its start and
+    imports take most of a second. Processes that this one forks use it as well. It exits when none
     of them is left.
     """
 
@@ -109,19 +118,28 @@ class _Template:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, module: str) -> socket.socket:
-        """Starts the process, which imports `module`, unless there is one. Raises OSError."""
+        """Starts the process, which imports `module`, unless it runs.
+
+        Raises OSError.
+        """
         with self._lock:
             if self._channel is None:
                 self._channel, self._process = _started(module)
             return self._channel
 
     def fork(self, channel: socket.socket, module: str) -> None:
-        """Has a nursery forked that obeys the other end of `channel`. Raises OSError."""
-        # One byte with a descriptor is sent as a whole, whichever processes send at once.
+        """Forks a fork server that takes orders from the other end of `channel`.
+
+        Raises OSError.
+        """
+        # One byte with a descriptor is sent atomically, even if several processes send at once.
         socket.send_fds(self.start(module), [b"1"], [channel.fileno()])
 
     def forget(self) -> None:
-        """Ends the process if this one started it; the next nursery is forked out of another."""
+        """Stops the process if this one started it.
+
+        The next fork server comes from a new one.
+        """
         with self._lock:
             if self._channel:
                 self._channel.close()
@@ -136,8 +154,10 @@ atexit.register(_template.forget)
 
 
 def prepare_to_fork(module: str) -> None:
-    """Starts the process out of which nurseries are forked, with `module` imported, so that all
-    processes which this one forks share it. If it cannot be started, each of them tries again."""
+    """Starts the template process with `module` imported.
+
+    All processes that this one forks share it. If it cannot be started, each of them tries again.
+    """
     with suppress(OSError):
         _template.start(module)
 
@@ -150,12 +170,12 @@ def _started(module: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         try:
             process = subprocess.Popen(  # noqa: S603 - nobody's words but our own
                 [sys.executable, "-c", code],
-                # The environment holds passwords and keys, which no child needs; what is installed
-                # for this account is found by way of its home.
+                # The environment contains passwords and keys, which no child needs. HOME is needed
+                # to find packages that are installed for this account.
                 env={"HOME": str(Path.home())},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                # Ctrl-C is for the worker, which has requests to answer before it ends.
+                # Ctrl-C is for the worker, which has requests to finish before it exits.
                 start_new_session=True,
             )
         except BaseException:

@@ -1,4 +1,4 @@
-"""Messages over a stream: a length, then as many bytes."""
+"""Frames messages on a stream: a length, then as many bytes."""
 
 import socket
 import struct
@@ -8,18 +8,21 @@ READ_BYTES = 65536
 
 
 def framed(message: bytes) -> bytes:
-    """One message as it is sent."""
+    """Returns the bytes of one message."""
     return _LENGTH.pack(len(message)) + message
 
 
 class Incoming:
-    """A message as it comes, in parts."""
+    """A message that arrives in parts."""
 
     def __init__(self) -> None:
         self._received = bytearray()
 
     def add(self, part: bytes) -> bytes | None:
-        """The message, once all of it is there. Raises EOFError if nothing more comes."""
+        """Returns the message once it is complete.
+
+        Raises EOFError if the stream ends before.
+        """
         if not part:
             raise EOFError
         received = self._received
@@ -32,12 +35,18 @@ class Incoming:
 
 
 def send(pipe: socket.socket, message: bytes) -> None:
-    """Sends one message. Raises OSError where the other side is gone or does not read in time."""
+    """Sends one message.
+
+    Raises OSError if the other side is closed or does not read in time.
+    """
     pipe.sendall(framed(message))
 
 
 def receive(pipe: socket.socket) -> bytes:
-    """The next message; raises EOFError or OSError where the other side is gone or late."""
+    """Returns the next message.
+
+    Raises EOFError or OSError if the other side is closed or late.
+    """
     incoming = Incoming()
     while (message := incoming.add(pipe.recv(READ_BYTES))) is None:
         pass

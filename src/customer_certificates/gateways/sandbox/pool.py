@@ -1,4 +1,4 @@
-"""A pool of processes that may be killed: what is done in them cannot hurt this one."""
+"""A pool of sandbox processes, isolated from this one and safe to kill."""
 
 import logging
 import socket
@@ -27,14 +27,17 @@ _WAITING_OF_ONE = 32
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
-# To start and to end a child takes milliseconds.
+# To start or stop a child takes milliseconds.
 _THREADS = loop.Threads("children", 2)
 
 _log = logging.getLogger(__name__)
 
 
 class ResourceLimitExceeded(Exception):  # noqa: N818 - it says something of the request, not of the pool
-    """The request used up a child: its 2 s of CPU, or, twice, its memory, or it crashed two."""
+    """The request exceeded the limits of its child.
+
+    It used 2 s of CPU time, or two children exceeded their memory or crashed.
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,10 +48,11 @@ class _Child:
 
 
 class SandboxPool:
-    """Pre-started processes, each for one request at a time, each to be killed if need be.
+    """Idle processes, each for one request at a time, which may be killed.
 
-    A child has 2 s of CPU a request and 256 MiB of address space. It has no environment, can open
-    no file and no socket, and ends with this process, however that ends.
+    A child has 2 s of CPU time for each request and 256 MiB of address space. It has no
+    environment, and can open no file and no socket. It exits with this process, even if this
+    process is killed.
     """
 
     def __init__(
@@ -60,21 +64,22 @@ class SandboxPool:
         count: Callable[[Ending], None],
         on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
-        """Starts `size` children, in the background.
+        """Starts `size` children in the background.
 
-        As many requests are here at once, of one tenant half as many; others wait for them, for
-        five seconds at most. A tenant has 30 s of CPU a minute. `on_refusal` is called for each
-        request that is refused for one of these.
+        As many requests run at once, and half as many of one tenant. Others wait for at most five
+        seconds. A tenant has 30 s of CPU time a minute. `on_refusal` is called for each request
+        that is rejected because of these limits.
 
-        `prepare`, a function at the top of a module, is called with `data` once before children
-        are forked, and returns what each does with a request. It has to load whatever that will
-        need, as children can open nothing. `count` is called for each child that ended.
+        `prepare`, a function at the top of a module, is called with `data` once before children are
+        forked. It returns the work function, which each child calls with a request. It must load
+        everything that the work needs, as children can open nothing. `count` is called for each
+        child that ended.
         """
         self._prepare = prepare
         self._data = data
         self._count = count
         self._nursery: ForkServer | None = None
-        # The last used is the next: its memory is warm.
+        # The last used child is the next: its memory is warm.
         self._idle: list[_Child] = []
         self._slots = Slots(size, on_refusal, waiting_of_one=_WAITING_OF_ONE)
         self._budget = CpuBudget(_CPU_SECONDS_A_MINUTE, on_refusal)
@@ -88,17 +93,17 @@ class SandboxPool:
     def run(self, request: bytes) -> bytes:
         """Returns the result of the work on `request`.
 
-        Raises ResourceLimitExceeded if the request ended its process; TooManyRequests if the tenant
-        has too many requests here or used too much CPU; Unavailable where no child is
-        free, or two died for other reasons, or 10 s have passed; RuntimeError, which
-        says where but not with what, where the work raised something.
+        Raises ResourceLimitExceeded if the request exceeded the limits of its process. Raises
+        TooManyRequests if the tenant has too many requests here or used too much CPU time. Raises
+        Unavailable if no child is free, or two died for other reasons, or after 10 s. Raises
+        RuntimeError if the work raised an exception: it has the location, but not the message.
         """
         if self._has_begun():
             with self._slots.one():
                 self._budget.require()
                 for is_last in (False, True):
                     self._start_missing()
-                    # There is one for each slot, unless it could not be started.
+                    # Each slot has a child, unless it could not be started.
                     if not self._idle:
                         break
                     answer = self._ask(self._idle.pop(), request, is_last)
@@ -110,7 +115,10 @@ class SandboxPool:
         )
 
     def close(self) -> None:
-        """Ends all children; requests under way become Unavailable."""
+        """Kills all children.
+
+        Requests in progress raise Unavailable.
+        """
         with self._births:
             self._closed = True
             if self._nursery:
@@ -124,18 +132,22 @@ class SandboxPool:
         return self._begun.done()
 
     def _ask(self, child: _Child, request: bytes, is_last: bool) -> bytes | None:
-        """The answer, or None where the child died for what may not be the request's fault."""
+        """Returns the answer.
+
+        Returns None if the child died and the request may not be the cause.
+        """
         try:
             answer = _exchanged(child.pipe, request)
         except TimeoutError:
-            # Not for its CPU: that would have ended it. The machine is busy, or it was stopped.
+            # Not because of its CPU limit, which kills it. The machine is busy, or the child was
+            # stopped.
             self._replace(child, "late")
             raise Unavailable(
                 "The validation took too long. Retry after the delay in Retry-After.", retry_after=1
             ) from None
         except (OSError, EOFError):
             ending = self._replace(child)
-            # Memory may have been short, and badly used, since an earlier request.
+            # An earlier request may have fragmented or exhausted the memory.
             if ending == "cpu" or (is_last and ending in ("memory", "crash")):
                 self._budget.spend(_CPU_SECONDS)
                 raise ResourceLimitExceeded(ending) from None
@@ -148,10 +160,13 @@ class SandboxPool:
         self._budget.spend(min(microseconds / 1e6, _CPU_SECONDS))
         if answer[:1] == DONE:
             return answer[1:]
-        raise RuntimeError(f"In a child: {answer[1:].decode()}")
+        raise RuntimeError(f"In a sandbox process: {answer[1:].decode()}")
 
     def _replace(self, child: _Child, known: Ending | None = None) -> Ending:
-        """Ends a child and starts another; the request waits for it, as it has lost anyway."""
+        """Replaces a child.
+
+        The request waits for that, as it has failed anyway.
+        """
         return _THREADS.run(self._replace_now, child, known)
 
     def _replace_now(self, child: _Child, known: Ending | None) -> Ending:
@@ -161,7 +176,7 @@ class SandboxPool:
             ending = known or _ending(status)
             if not self._closed:
                 self._count(ending)
-                _log.warning("A child has ended and is replaced: %s", ending)
+                _log.warning("A sandbox process ended and is replaced: %s", ending)
             self._missing += 1
             self._fill()
         return ending
@@ -170,7 +185,7 @@ class SandboxPool:
         try:
             return child.nursery.end(child.number)
         except (OSError, EOFError):
-            # The nursery has gone, and its children with it.
+            # The fork server has exited, and its children with it.
             self._forget(child.nursery)
             return -SIGKILL
 
@@ -180,7 +195,7 @@ class SandboxPool:
         self._begun.set_result(None)
 
     def _start_missing(self) -> None:
-        """Where they could not be started before, one request in a second tries again."""
+        """Retries with one request in a second, if children could not be started."""
         if self._missing and monotonic() >= self._not_before:
             _THREADS.run(self._fill_unless_another_does)
 
@@ -192,20 +207,23 @@ class SandboxPool:
                 self._births.release()
 
     def _fill(self) -> None:
-        """Starts the children that are missing. To be called with the births locked."""
+        """Starts the missing children.
+
+        The caller holds the spawn lock.
+        """
         try:
             while self._missing and not self._closed:
                 self._idle.append(self._start())
                 self._missing -= 1
         except (OSError, EOFError, RuntimeError) as error:
             self._not_before = monotonic() + _RETRY_SECONDS
-            _log.error("No child can be started: %s", error or "it ends at once")
+            _log.error("No sandbox process can be started: %s", error or "it exits at once")
 
     def _start(self) -> _Child:
         try:
             return self._fork()
         except (OSError, EOFError):
-            # Somebody has killed the nursery, or the process that it would be forked out of.
+            # The fork server, or the template process, was killed.
             return self._fork()
 
     def _fork(self) -> _Child:
@@ -227,7 +245,10 @@ class SandboxPool:
 
 
 def _exchanged(pipe: socket.socket, request: bytes) -> bytes:
-    """The answer to `request`. Raises TimeoutError, OSError or EOFError."""
+    """Returns the answer to `request`.
+
+    Raises TimeoutError, OSError or EOFError.
+    """
     until = monotonic() + _ANSWER_SECONDS
     rest = memoryview(framed(request))
     while rest:
@@ -257,5 +278,5 @@ def _ending(status: int) -> Ending:
         return "cpu"
     if status == OUT_OF_MEMORY:
         return "memory"
-    # The other signals it brings upon itself; SIGKILL comes from elsewhere.
+    # The child causes the other signals itself. SIGKILL comes from outside.
     return "crash" if status < 0 and status != -SIGKILL else "died"

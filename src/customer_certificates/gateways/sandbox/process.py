@@ -1,4 +1,4 @@
-"""What runs in the children's own processes: the nursery that forks them, and the child itself."""
+"""The code of the sandbox processes: the fork server and its children."""
 
 import ctypes
 import errno
@@ -21,7 +21,7 @@ from .framing import receive, send
 Work = Callable[[bytes], bytes]
 
 ORDER = struct.Struct("!q")
-# Before each answer: the microseconds of CPU that it took.
+# Precedes each answer: the microseconds of CPU time that it took.
 CPU = struct.Struct("!I")
 OUT_OF_MEMORY = 3
 DONE, DEFECT = b"+", b"-"
@@ -30,22 +30,22 @@ _MEMORY_BYTES = 256 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _NICENESS = 5
-# A worker sends its whole order at once.
+# A worker sends each order as a whole.
 _TELL_SECONDS = 5
 
 
 def fork_nurseries(descriptor: int, module: str) -> None:
-    """The template: imports `module`, then forks a nursery for each socket that it is sent.
+    """The template: imports `module`, then forks a fork server for each socket.
 
-    `descriptor` is its channel, which any number of processes may send sockets on. It lives until
-    the last of these has closed the channel, which the kernel does for one that is killed.
+    Any number of processes may send sockets on its channel, `descriptor`. It runs until the last of
+    these has closed the channel. The kernel closes it for a killed process.
     """
-    # A service that receives SIGTERM finishes its requests first. They need children.
+    # After SIGTERM, a service finishes its requests first. They need children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Requests that need no child get the CPU first.
+    # Requests that need no child have priority for the CPU.
     os.nice(_NICENESS)
-    # The kernel reaps nurseries.
+    # The kernel reaps fork servers.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # If the import fails, `_prepared` repeats it, and the worker gets the traceback.
     with suppress(Exception):
@@ -56,17 +56,17 @@ def fork_nurseries(descriptor: int, module: str) -> None:
             if not order:
                 break
             for given in descriptors:
-                # The worker may have ended. If a fork fails, the worker reads the socket's end.
+                # The worker may have exited. If a fork fails, the worker sees the end of the
+                # stream.
                 with socket.socket(fileno=given) as nursery, suppress(OSError, EOFError):
                     _fork_nursery(nursery, channel)
 
 
 def _fork_nursery(channel: socket.socket, others: socket.socket) -> None:
-    """Forks a process that has prepared its work, and obeys on `channel`.
+    """Forks a process that prepares its work, and takes orders on `channel`.
 
-    First come the module and the name of the function that prepares, the CPU seconds of a request,
-    and the data to prepare with. That is answered with the nursery's process id, or with 0 and what
-    went wrong.
+    The first messages are the module and name of the function that prepares, the CPU seconds of a
+    request, and the data. The response is the process ID of the fork server, or 0 and the error.
     """
     channel.settimeout(_TELL_SECONDS)
     module, name, cpu_seconds, data = receive(channel).split(b" ", 3)
@@ -99,11 +99,11 @@ def _prepared(module: str, name: str, data: bytes) -> Work:
 
 
 def _obey(channel: socket.socket, work: Work, cpu_seconds: float) -> None:
-    """The nursery: forks and reaps children as it is ordered to.
+    """The fork server: forks and reaps children on request.
 
-    Orders are 0 and the child's pipe, answered by the child's id (or the negative errno), or a
-    child's id, answered by the status that it ended with. It lives, and its children with it,
-    until the channel is closed, which the kernel does for a worker that is killed.
+    An order is 0 and the child's pipe; the response is the child's ID, or the negative errno. Or an
+    order is a child's ID; the response is its exit status. The process and its children run until
+    the channel is closed. The kernel closes it for a killed worker.
     """
     children: set[int] = set()
     while True:
@@ -136,7 +136,7 @@ def _fork(channel: socket.socket, descriptor: int, work: Work, cpu_seconds: floa
     try:
         channel.close()
         _limit(nursery)
-        # Held here until the exit: who reads its end is to find what the process ended with.
+        # Kept open until the exit: the reader of its end expects an exit status then.
         pipe = socket.socket(fileno=descriptor)
         _live(pipe, work, cpu_seconds)
         code = 0
@@ -147,7 +147,7 @@ def _fork(channel: socket.socket, descriptor: int, work: Work, cpu_seconds: floa
 
 
 def _end(child: int) -> int:
-    # One that ended by itself waits here to be reaped: its id cannot be a stranger's by now.
+    # An exited child stays here until it is reaped, so its ID still belongs to it.
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -160,7 +160,7 @@ def _keep_quiet() -> None:
 
 
 def _limit(nursery: int) -> None:
-    """It ends with the nursery, opens no file and no socket, and has 256 MiB in all."""
+    """Limits the child: no files, no sockets, 256 MiB, and no survival of its parent."""
     if sys.platform == "linux":
         control = ctypes.CDLL(None).prctl
         control(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -177,8 +177,8 @@ def _live(pipe: socket.socket, work: Work, cpu_seconds: float) -> None:
     with suppress(EOFError):
         while True:
             request = receive(pipe)
-            # Unlike RLIMIT_CPU, which counts whole seconds, it is exact; the kernel ends the
-            # process, whatever holds the interpreter.
+            # Exact, unlike RLIMIT_CPU, which counts whole seconds. The kernel kills the process,
+            # even if native code holds the interpreter.
             signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
             begun = process_time()
             try:
@@ -187,13 +187,16 @@ def _live(pipe: socket.socket, work: Work, cpu_seconds: float) -> None:
                 raise
             except BaseException as defect:
                 answer = DEFECT + _place(defect)
-            # What is left is not for reading the next.
+            # The remaining time is not for reading the next request.
             signal.setitimer(signal.ITIMER_PROF, 0)
             send(pipe, CPU.pack(int(1e6 * (process_time() - begun))) + answer)
 
 
 def _place(defect: BaseException) -> bytes:
-    """What was raised and where, without its message: that may quote a private key."""
+    """Returns the exception's type and location, without its message.
+
+    The message may contain a private key.
+    """
     lines = [
         f"  {frame.f_code.co_filename}:{number} in {frame.f_code.co_qualname}"
         for frame, number in traceback.walk_tb(defect.__traceback__)

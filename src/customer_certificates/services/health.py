@@ -14,9 +14,17 @@ class HealthView(msgspec.Struct):
     """1 for each part that answers, 0 for each that does not."""
 
     api: Annotated[int, Meta(ge=0, le=1, description="This service.", examples=[1])]
-    database: Annotated[int, Meta(ge=0, le=1, description="Without it: 503.", examples=[1])]
+    database: Annotated[
+        int, Meta(ge=0, le=1, description="Required: without it the answer is 503.", examples=[1])
+    ]
     cache: Annotated[
-        int, Meta(ge=0, le=1, description="Without it: slower, not broken.", examples=[1])
+        int,
+        Meta(
+            ge=0,
+            le=1,
+            description="Optional: without it the service is slower, but works.",
+            examples=[1],
+        ),
     ]
 
 

@@ -38,7 +38,7 @@ class Replayed(Exception):  # noqa: N818 - it is an answer
     """It was done already; this was the answer."""
 
     def __init__(self, reply: Reply) -> None:
-        super().__init__("answered before")
+        super().__init__("replayed response")
         self.reply = reply
 
 
@@ -218,12 +218,12 @@ def _answer_again(rows: list[Row], digest: bytes) -> None:
     for of, *reply in rows:
         if not hmac.compare_digest(of, digest):
             raise Invalid(
-                "The Idempotency-Key was used for another request in the last 24 hours.",
+                "This Idempotency-Key was used for another request in the last 24 hours.",
                 errors=[
                     Finding(
                         "idempotency_key_reused",
                         "Idempotency-Key",
-                        "Idempotency-Key has the key of another request.",
+                        "Idempotency-Key repeats the key of another request.",
                         "Use a new random UUID for each new request.",
                     )
                 ],
@@ -238,7 +238,7 @@ def _still_running() -> Conflict:
             Finding(
                 "idempotency_key_in_use",
                 "Idempotency-Key",
-                "Idempotency-Key has the key of a request that has not finished.",
+                "Idempotency-Key repeats the key of a request that has not finished.",
                 "Retry after the delay in Retry-After, with the same key.",
             )
         ],

@@ -153,4 +153,4 @@ def _reach(user_ids: str | None, hostnames: str | None) -> TerminatorScope:
 
 
 def _unknown() -> Unauthenticated:
-    return Unauthenticated("Unknown token. Check that you use the token of this service.")
+    return Unauthenticated("Unknown token. Check that it was created by this service.")

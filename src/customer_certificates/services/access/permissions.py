@@ -75,8 +75,8 @@ def require_may_grant(caller: Principal, *, wanted: bool) -> None:
     """Raises Forbidden if hostnames are to be granted, and `caller` is no operator."""
     if wanted and caller.kind == "user":
         raise Forbidden(
-            "grant_hostnames requires an operator token. "
-            "Leave it out, and prove control of the hostnames by a challenge."
+            "grant_hostnames requires an operator token. Omit it, and prove control of the "
+            "hostnames by a challenge."
         )
 
 

@@ -51,7 +51,9 @@ def read_exports(
                 result.series.add(export.manifest.series)
         if is_folder:
             if not files:
-                result.faults.append(f"{path} has no heads: they were removed, or never exported.")
+                result.faults.append(
+                    f"{path} contains no heads: they were removed or never exported."
+                )
             result.faults += _faults_of_folder(files, exports, recorded)
     return result
 
@@ -70,8 +72,8 @@ def gone_back(heads: Iterable[SignedHead]) -> list[Fault]:
         other = most.get(head.chain)
         if other and head.seq < other.seq:
             what = (
-                f"A head goes back: it was signed at {head.at}, and {other.seq} entries were "
-                f"there at {other.at}."
+                f"A head goes backwards: it was signed at {head.at}, but {other.seq} entries "
+                f"existed at {other.at}."
             )
             faults.append(Fault(head.chain, head.seq, what))
         waiting.append(head)
@@ -83,8 +85,8 @@ def _lines_at_fault(export: Export) -> Iterator[str]:
     if hash_of_file(export.body) != manifest.lines_sha256:
         here = export.body.count(b"\n")
         yield (
-            f"{export.name}: its lines are not those that were written "
-            f"({here} are there, {manifest.lines} were written)."
+            f"{export.name}: its lines are not those that were written ({here} found, "
+            f"{manifest.lines} written)."
         )
 
 
@@ -117,18 +119,21 @@ def _faults_of_series(
         before = exports.get(number - 1)
         expected = before.hash if before else GENESIS if number == 1 else None
         if expected and export.manifest.previous != expected:
-            yield f"{export.name}: the export before it is not the one that it followed."
+            yield f"{export.name}: the previous export is not the one that it was written after."
         for name, made in export.manifest.earlier.items():
             if name not in hashes:
-                yield f"{name} is missing: it was there before {export.name}."
+                yield f"{name} is missing: it existed before {export.name}."
             elif hashes[name] != made:
                 yield f"{name} was changed after {export.name} was written."
     if recorded is None:
-        yield f"The database knows nothing of series {series}: it is another one, or was put back."
+        yield (
+            f"The database has no record of series {series}: it is another database, or was "
+            "restored."
+        )
     elif recorded.number > newest:
         yield (
-            f"The newest exports are missing from series {series}: the database recorded number "
-            f"{recorded.number}, and {newest} is the newest here."
+            f"The newest exports are missing from series {series}: the database recorded "
+            f"number {recorded.number}, but the newest one here is {newest}."
         )
     elif recorded.number in exports and exports[recorded.number].hash != recorded.hash:
         yield f"{exports[recorded.number].name} is not the export that the database recorded."

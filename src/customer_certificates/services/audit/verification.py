@@ -91,7 +91,7 @@ class AuditVerification:
             of_chain = signed.setdefault(head.chain, {})
             other = of_chain.setdefault(head.seq, head)
             if other.hash != head.hash and chain in (None, head.chain):
-                what = "Two heads with different hashes were signed for it."
+                what = "Two heads with different hashes were signed for this entry."
                 report.faults.append(Fault(head.chain, head.seq, what))
             if other.at < head.at:
                 of_chain[head.seq] = head
@@ -132,10 +132,10 @@ class AuditVerification:
                 break
         if newest and newest.seq > seq:
             raise _Broken(
-                seq + 1, f"Entries are missing: {newest.seq} were there when it was signed."
+                seq + 1, f"Entries are missing: {newest.seq} existed when the head was signed."
             )
         if head != ((seq, last_hash, last_at) if seq else (None, None, None)):
-            raise _Broken(seq, "The chain does not end where its head says.")
+            raise _Broken(seq, "The chain does not end at its head.")
         return seq
 
 
@@ -144,7 +144,7 @@ def _require_next(row: Row, seq: int, last_hash: str) -> datetime:
     if entry.seq != seq + 1:
         raise _Broken(seq + 1, "The entry is missing.")
     if entry.prev_hash != last_hash:
-        raise _Broken(entry.seq, "It does not follow on the entry before.")
+        raise _Broken(entry.seq, "The entry does not follow the previous entry.")
     if hash_of(entry) != made:
         raise _Broken(entry.seq, "The entry was changed.")
     return entry.at
@@ -158,6 +158,8 @@ def _require_signed(
     newest: SignedHead | None,
 ) -> None:
     if seq in signed and signed[seq].hash != made:
-        raise _Broken(seq, "It is not what was signed: the chain was written anew.")
+        raise _Broken(seq, "The entry is not the one that was signed: the chain was rewritten.")
     if newest and seq > newest.seq and at < datetime.fromisoformat(newest.at) - _ALLOWANCE:
-        raise _Broken(seq, "It says that it is older than a signed head that does not have it.")
+        raise _Broken(
+            seq, "The entry claims to be older than a signed head that does not include it."
+        )

@@ -51,7 +51,7 @@ def _taken_as_pem(field: str) -> Finding:
     return Finding(
         "pem_not_encoded",
         field,
-        f"{field} is PEM text, not base64; it was taken as it is.",
+        f"{field} is PEM text, not base64. It was accepted.",
         "No action needed. The usual form is the base64 of the file: base64 -w0 FILE",
         "info",
     )
@@ -61,8 +61,8 @@ def _unusual(field: str) -> Finding:
     return Finding(
         "base64_unusual",
         field,
-        f"{field} is base64 with the URL-safe alphabet, with line breaks or without its padding;"
-        " it was decoded.",
+        f"{field} is base64 with the URL-safe alphabet, with line breaks or without padding. "
+        "It was decoded.",
         "No action needed. The usual form is one line of standard base64: base64 -w0 FILE",
         "info",
     )

@@ -8,9 +8,9 @@ from ...pki.selection import Candidate, NotServableReason, Reason, why_not_serva
 from .candidates import candidate_of_certificate
 
 WHY: dict[Reason, str] = {
-    "opaque": "It could not be read.",
-    "no_key": "It has no private key that can be used: none was read, or it is another"
-    " certificate's.",
+    "opaque": "The certificate could not be read.",
+    "no_key": "It has no usable private key: none could be read, or the key belongs to another "
+    "certificate.",
     "not_loadable": "TLS servers cannot load it with its key, or their handshakes fail.",
     "expired": "It expired on {not_after:%Y-%m-%d}.",
     "not_yet_valid": "It is not valid before {not_before:%Y-%m-%d}.",
@@ -39,7 +39,7 @@ def require_servable(certificate: Certificate, now: datetime) -> None:
                     "not_servable",
                     "active",
                     explained(candidate, reason),
-                    "Replace the certificate, then activate it. Its findings say what is wrong.",
+                    "Replace the certificate, then activate it. Its findings explain the problem.",
                 )
             ],
         )

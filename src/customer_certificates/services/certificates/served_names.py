@@ -82,6 +82,6 @@ def _lost(name: str, field: str) -> Finding:
     return Finding(
         "hostnames_lost",
         field,
-        f"{name} is served with this certificate, and no other active certificate has it.",
+        f"{name} is served with this certificate, and no other active certificate is valid for it.",
         "Activate another certificate for it first, or set allow_lost_hostnames to true.",
     )

@@ -440,8 +440,8 @@ def _with_duplicate(examined: ValidationResult, same: list[Row]) -> list[Finding
             Finding(
                 "duplicate",
                 "body",
-                f"The same certificate is stored already, as certificate {same[0][0]}.",
-                "Use that one; or keep both, and delete one when it is not active.",
+                f"The same certificate is already stored, as certificate {same[0][0]}.",
+                "Use that one, or keep both and delete one while it is inactive.",
                 "warning",
             )
         )

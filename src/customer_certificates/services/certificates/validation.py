@@ -20,8 +20,9 @@ _NEVER_STORED = {"key_too_costly", "key_in_body", "examination_failed", "unreada
 _FAILED = Finding(
     "examination_failed",
     "body",
-    "The service failed to read this. This is a bug in the service.",
-    "Send it in another form (the certificate alone, the key as PKCS#8), and tell the operator.",
+    "The service failed to read this upload. This is a bug in the service.",
+    "Send it in another format (the certificate alone, the key as PKCS#8), and report the "
+    "bug to the operator.",
 )
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Validation:
             return _unread(material, _ended("pkcs12" if material.pkcs12 else "private_key"))
         except RuntimeError as defect:
             # Of ours or of a library's; its text has nothing of what was sent.
-            _log.error("An examination failed. %s", defect)
+            _log.error("Validation of an upload failed: %s", defect)
             return _unread(material, _FAILED)
 
 
@@ -104,6 +105,6 @@ def _ended(field: str) -> Finding:
         "key_too_costly",
         field,
         "Reading this took more than 2 seconds of CPU time or 256 MiB of memory.",
-        "Send an ordinary key (RSA of 2048 to 4096 bits, ECDSA P-256 or P-384) and certificate; "
-        "if the key is encrypted, decrypt it first.",
+        "Send an ordinary key (RSA of 2048 to 4096 bits, ECDSA P-256 or P-384) and "
+        "certificate. If the key is encrypted, decrypt it first.",
     )

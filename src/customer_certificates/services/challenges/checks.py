@@ -30,20 +30,21 @@ Result = Literal["found", "missing", "unclear", "not_accepted"]
 class Seen(msgspec.Struct):
     """The result of a check by one method."""
 
-    method: Annotated[Method, Meta(description="How.", examples=["txt"])]
+    method: Annotated[Method, Meta(description="The method that was checked.", examples=["txt"])]
     result: Annotated[
         Result,
         Meta(
-            description="found: it proves the name. missing: it is not there. unclear: a resolver "
-            "or the web server gave no usable answer, or resolvers disagree. not_accepted: this "
-            "method proves nothing for this name now.",
+            description="found: it proves control of the hostname. missing: it does not "
+            "exist. unclear: "
+            "a resolver or the web server gave no usable answer, or resolvers disagree. "
+            "not_accepted: this method cannot prove this hostname now.",
             examples=["missing"],
         ),
     ]
     detail: Annotated[
         str,
         Meta(
-            description="What was seen, for people.",
+            description="What the check saw, in words.",
             examples=[
                 "No TXT record at _customer-certificates.www.example.com; resolver 9.9.9.9 "
                 "answered NXDOMAIN."
@@ -64,12 +65,16 @@ class DnsRecord(msgspec.Struct):
     """A TXT record to set."""
 
     name: Annotated[
-        str, Meta(description="Where.", examples=["_customer-certificates.www.example.com"])
+        str,
+        Meta(
+            description="The name of the record.",
+            examples=["_customer-certificates.www.example.com"],
+        ),
     ]
     value: Annotated[
         str,
         Meta(
-            description="Its text.",
+            description="The text of the record.",
             examples=["customer-certificates=0f8fad5bd9cb469fa16570867728950e"],
         ),
     ]
@@ -79,12 +84,16 @@ class AliasRecord(msgspec.Struct):
     """A CNAME record to set."""
 
     name: Annotated[
-        str, Meta(description="Where.", examples=["_customer-certificates.www.example.com"])
+        str,
+        Meta(
+            description="The name of the record.",
+            examples=["_customer-certificates.www.example.com"],
+        ),
     ]
     target: Annotated[
         str,
         Meta(
-            description="Where it points.",
+            description="The target of the record.",
             examples=["7c9e6679742540de944be07fc1f90ae7.challenges.example.net"],
         ),
     ]
@@ -96,11 +105,13 @@ class WebFile(msgspec.Struct):
     url: Annotated[
         str,
         Meta(
-            description="Where.",
+            description="The URL of the file.",
             examples=[f"http://www.example.com{WELL_KNOWN}16fd2706-8baf-433b-82eb-8c7fada847da"],
         ),
     ]
-    body: Annotated[str, Meta(description="The whole file; white space around it is ignored.")]
+    body: Annotated[
+        str, Meta(description="The content of the whole file. White space around it is ignored.")
+    ]
 
 
 class Records(NamedTuple):
@@ -203,7 +214,9 @@ class Checks:
         if not known:
             why = Seen("http", "missing", f"{hostname} has no address.")
         elif not agreed:
-            why = Seen("http", "unclear", f"The resolvers disagree about {hostname}'s addresses.")
+            why = Seen(
+                "http", "unclear", f"The resolvers disagree about the addresses of {hostname}."
+            )
         return _Place(tuple(sorted(agreed, key=str)), is_edge, why)
 
     def _http(
@@ -211,8 +224,8 @@ class Checks:
     ) -> Seen:
         if place.is_edge:
             http_refused = (
-                f"{hostname} leads to the servers of this service, so a file there proves nothing."
-                " Use the TXT record."
+                f"{hostname} resolves to the servers of this service, so a file there proves "
+                "nothing. Use the TXT record."
             )
         if http_refused:
             return Seen("http", "not_accepted", http_refused)
@@ -224,12 +237,12 @@ class Checks:
         except FileMissing as error:
             return Seen("http", "missing", f"No file at {file.url}: {error.detail}.")
         except TargetForbidden as error:
-            return Seen("http", "not_accepted", f"{file.url} was not read. {error.detail}")
+            return Seen("http", "not_accepted", f"{file.url} could not be fetched. {error.detail}")
         except TargetUnreachable as error:
             return Seen("http", "unclear", f"{file.url} could not be read. {error.detail}")
         if body.strip() != file.body.encode():
-            return Seen("http", "missing", f"The file at {file.url} has other content.")
-        return Seen("http", "found", f"The file at {file.url} is there.")
+            return Seen("http", "missing", f"The file at {file.url} has different content.")
+        return Seen("http", "found", f"The file at {file.url} was found.")
 
 
 class _Place(NamedTuple):
@@ -257,25 +270,30 @@ def _judged(method: Method, name: str, expected: bytes, answers: Sequence[Answer
     kind = method.upper()
     lacking = [answer for answer in answers if expected not in answer.values]
     if not lacking:
-        return Seen(method, "found", f"The {kind} record at {name} is there.")
+        return Seen(method, "found", f"The {kind} record at {name} was found.")
     detail = _lack(kind, name, lacking[0])
     if len(lacking) == len(answers):
         return Seen(method, "missing", detail)
     shown = next(answer.resolver for answer in answers if expected in answer.values)
-    return Seen(method, "unclear", f"{detail} Resolver {shown} shows the record. Wait, or correct.")
+    return Seen(
+        method,
+        "unclear",
+        f"{detail} Resolver {shown} returns the record. Wait for DNS to propagate, or correct "
+        "the record.",
+    )
 
 
 def _lack(kind: str, name: str, answer: Answer) -> str:
     if answer.outcome == "nxdomain":
         return f"No {kind} record at {name}; resolver {answer.resolver} answered NXDOMAIN."
     if not answer.values:
-        return f"No {kind} record at {name}; resolver {answer.resolver} answered without records."
+        return f"No {kind} record at {name}; resolver {answer.resolver} answered with no records."
     count = len(answer.values)
     records = f"{count} {kind} record{'s' if count > 1 else ''}"
     # Values of other services are none of the caller's business.
     ours = [value.decode() for value in answer.values if _VALUE.fullmatch(value)][:3]
-    instead = f" It showed {', '.join(ours)}." if ours else ""
+    instead = f" It returned {', '.join(ours)}." if ours else ""
     return (
-        f"Resolver {answer.resolver} answered {records} at {name}, none of them the expected one."
-        + instead
+        f"Resolver {answer.resolver} answered with {records} at {name}, none of them the "
+        "expected one." + instead
     )

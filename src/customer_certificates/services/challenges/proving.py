@@ -122,8 +122,8 @@ class Proving:
         above = self._claim_of(wildcard) if wildcard else None
         if above and above.user_id != user_id and above.evidence.strength(self._now()) >= LAPSED:
             return (
-                f"{hostname} lies under another user's wildcard, so a file there proves nothing. "
-                "Use the TXT record."
+                f"{hostname} is under another user's wildcard, so a file there proves "
+                "nothing. Use the TXT record."
             )
         return None
 
@@ -196,7 +196,7 @@ class Proving:
         is_refused: bool,
     ) -> None:
         if challenge.state == "contesting" and (is_refused or challenge.expires_at <= now):
-            lost = "An operator has decided." if is_refused else "The challenger's record is gone."
+            lost = "An operator decided." if is_refused else "The challenger's record was removed."
             self._close(session, challenge, lost)
             self._record(session, caller, challenge, "challenge.close")
 
@@ -283,11 +283,11 @@ class Proving:
         if challenge.state != "contesting":
             challenge.state = "contesting"
             challenge.expires_at = challenge.next_check_at = now + CONTESTED
-            reason = "Two users have proven control by a challenge."
+            reason = "Two users proved control by a challenge."
             self._tell(session, challenge, other, "contested", reason)
             self._record(session, caller, challenge, "challenge.contest")
         elif challenge.expires_at <= now:
-            self._close(session, challenge, "Both records still stand.", other)
+            self._close(session, challenge, "Both records still exist.", other)
             self._record(session, caller, challenge, "challenge.close")
 
     def withdraw(
@@ -295,7 +295,7 @@ class Proving:
     ) -> None:
         """Ends the contest, if there is one, of a locked challenge that is about to be deleted."""
         if challenge.state == "contesting":
-            self._close(session, challenge, "The challenger has deleted the challenge.")
+            self._close(session, challenge, "The challenger deleted the challenge.")
             self._record(session, caller, challenge, "challenge.close")
 
     def _close(
@@ -399,8 +399,8 @@ def _too_many_transfers(hostname: str) -> Conflict:
             Finding(
                 "hostname_taken",
                 "hostname",
-                f"Challenges have taken {hostname} from one user to another {_MOST_TRANSFERS} "
-                f"times within {_TRANSFERS_IN.days} days.",
+                f"Challenges transferred {hostname} between users {_MOST_TRANSFERS} times "
+                f"within {_TRANSFERS_IN.days} days.",
                 f"Ask an operator to decide: PUT /hostnames/{hostname}.",
             )
         ],

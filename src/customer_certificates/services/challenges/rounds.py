@@ -215,10 +215,10 @@ class ChallengeRounds:
         except NotFound:
             pass  # its user was deleted
         except Unavailable as error:
-            _log.warning("The check of %s waits: %s", due.hostname, error.detail)
+            _log.warning("Check of %s postponed: %s", due.hostname, error.detail)
         except Exception:
             # After the lease it is tried again.
-            _log.exception("The check of %s failed", due.hostname)
+            _log.exception("Check of %s failed", due.hostname)
         finally:
             with self._lock:
                 self._busy[due.user_id] -= 1
@@ -236,7 +236,11 @@ class ChallengeRounds:
             try:
                 self._proving.prove(_WORKER, target)
             except Conflict as refusal:
-                _log.info("%s is proven, but not claimed: %s", due.hostname, refusal.detail)
+                _log.info(
+                    "Control of %s is proven, but the hostname cannot be claimed: %s",
+                    due.hostname,
+                    refusal.detail,
+                )
 
     def _check_again(self, due: _Due, until: datetime) -> None:
         this = {"of_hostname": due.hostname, "user_id": due.user_id, "until": until}
@@ -271,7 +275,7 @@ class ChallengeRounds:
         )
         session.run(self._claims.proof_is_there, **settled)
         if missed and missed[0][0] >= _MISSED:
-            reason = "The proof is there again."
+            reason = "The proof was found again."
             self._notices.add(session, due.user_id, [due.hostname], "verified", reason)
 
     def _later(self, due: _Due) -> datetime | None:

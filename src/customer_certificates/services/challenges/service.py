@@ -131,7 +131,7 @@ class Challenges:
         if not self._turns.try_acquire(TENANT.get()):
             raise TooManyRequests(
                 "Too many hostnames are being checked at once. Retry after the delay in "
-                "Retry-After; the service also checks by itself.",
+                "Retry-After. The service also checks by itself.",
                 retry_after=_BUSY_SECONDS,
             )
         wait: int | None = _BUSY_SECONDS
@@ -143,7 +143,7 @@ class Challenges:
         if wait is not None:
             raise TooManyRequests(
                 f"The domain of {hostname}, or its DNS servers, were queried too often. "
-                "Retry after the delay in Retry-After; the service also checks by itself.",
+                "Retry after the delay in Retry-After. The service also checks by itself.",
                 retry_after=wait,
             )
 

@@ -58,7 +58,7 @@ class ExpiryNoticeEmails(MailQueue[_Notice]):
     def obstacle(self, subject: _Notice) -> Obstacle | None:
         """Whether the letter is outdated, or must wait."""
         if not subject.is_current:
-            return Obstacle("It was replaced or deactivated before that.")
+            return Obstacle("The certificate was replaced or deactivated in the meantime.")
         if not subject.is_verified:
             return Obstacle("The address is not verified.", _UNTIL_VERIFIED)
         return None

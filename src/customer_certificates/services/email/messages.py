@@ -81,26 +81,27 @@ def _text(subject: Subject, names: list[str], when: str, now: datetime) -> str:
         [
             f"Hello {_clean(subject.name)},",
             "",
-            "the certificate for",
+            "The certificate for",
             "",
             *shown,
             "",
-            f"{when}: {'it ended' if over else 'it ends'} on {date}.",
-            "Browsers warn of these names now, and most people turn back."
+            f"{when}: {'it expired' if over else 'it expires'} on {date}.",
+            "Browsers now show a security warning for these hostnames."
             if over
-            else "From then on browsers warn of these names, and most people turn back.",
+            else "From then on, browsers show a security warning for these hostnames.",
             "",
-            "What to do: get a new certificate for the same names, and put it in the place of this",
-            f"one with PUT {path}",
-            "It is served at once. If the names are no longer in use, deactivate the certificate:",
-            f"PATCH {path}/active",
+            "What to do: get a new certificate for the same hostnames, and upload it with",
+            f"PUT {path}",
+            "It is served at once. If you no longer use the hostnames, deactivate the certificate",
+            f"with PATCH {path}/active",
             "",
             f"Certificate {subject.certificate_id} of user {subject.user_id}, "
             f"version {subject.version}",
             *([f"SHA-256 {subject.fingerprint_sha256}"] if subject.fingerprint_sha256 else []),
             "",
-            "You are told as the owner of the account that it belongs to. When you are told can be",
-            f"set with PUT /users/{subject.user_id}/expiry",
+            "You receive this email because the certificate belongs to your account. To "
+            "change when",
+            f"you are notified, use PUT /users/{subject.user_id}/expiry",
             "",
         ]
     )

@@ -121,7 +121,7 @@ class MailQueue(ABC, Generic[T]):
                 try:
                     taken += self._try(queued, until)
                 except MailDelayed as delayed:
-                    _log.warning("the mail server takes no letters: %s", delayed.detail)
+                    _log.warning("The mail server accepts no email: %s", delayed.detail)
                     self._put_off(batch[batch.index(queued) :], until, delayed.detail)
                     return taken
             if len(batch) < _CLAIMED_AT_ONCE or self._now() >= end:
@@ -160,8 +160,8 @@ class MailQueue(ABC, Generic[T]):
                 delayed = error
             else:
                 # One mail's defect is not to keep others from being sent.
-                _log.exception("a letter %s failed", self.name(queued.subject))
-                delayed = MailDelayed("It could not be written.", is_for_all=False)
+                _log.exception("Sending email %s failed", self.name(queued.subject))
+                delayed = MailDelayed("The email could not be composed.", is_for_all=False)
             tries = queued.tries + 1
             if tries >= _MOST_TRIES:
                 self._give_up(queued, until, delayed.detail)
@@ -173,7 +173,7 @@ class MailQueue(ABC, Generic[T]):
         return True
 
     def _give_up(self, queued: Queued[T], until: datetime, detail: str) -> None:
-        _log.warning("no letter %s: %s", self.name(queued.subject), detail)
+        _log.warning("Email %s was not sent: %s", self.name(queued.subject), detail)
         self._store(queued, until, tries=queued.tries + 1, error=detail)
 
     def _put_off(self, those: Sequence[Queued[T]], until: datetime, detail: str) -> None:

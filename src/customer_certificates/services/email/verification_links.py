@@ -81,7 +81,7 @@ class VerificationEmails(MailQueue[_Address]):
 
     def obstacle(self, subject: _Address) -> Obstacle | None:
         """Whether a link is needed at all."""
-        return Obstacle("The address is verified already.") if subject.is_verified else None
+        return Obstacle("The address is already verified.") if subject.is_verified else None
 
     def compose(self, subject: _Address, now: datetime) -> Outgoing:
         """The mail with a new link."""
@@ -119,13 +119,13 @@ class VerificationEmails(MailQueue[_Address]):
             "Somebody gave this address to a service that manages TLS certificates,\n"
             f"{self._public_url}\n"
             "\n"
-            "To receive its notices, such as of certificates that expire, open this link and\n"
+            "To receive its notices, for example before certificates expire, open this link and\n"
             "confirm that the address is yours:\n"
             "\n"
             f"{self._public_url}/email-verifications/{token}\n"
             "\n"
-            "The link expires in 24 hours. If you did not ask for this, ignore this mail:\n"
-            "no notices are sent to an address that was not confirmed.\n",
+            "The link expires in 24 hours. If you did not ask for this, ignore this email:\n"
+            "no notices are sent to an address that is not confirmed.\n",
             cte="quoted-printable",
         )
         return message

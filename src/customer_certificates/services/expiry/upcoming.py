@@ -28,8 +28,8 @@ Threshold = Annotated[
     Meta(
         pattern=FORM,
         extra={"form": "days (1d to 999d) or a percentage of the certificate's life (1% to 99%)"},
-        description="Days (1d to 999d) before the end, or percent (1% to 99%) of the certificate's "
-        "life before it.",
+        description="Days (1d to 999d) before expiry, or percent (1% to 99%) of the certificate's "
+        "lifetime before expiry.",
         examples=["30d"],
     ),
 ]
@@ -41,8 +41,9 @@ class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
     thresholds: Annotated[
         Annotated[list[Threshold], Meta(max_length=10)] | None,
         Meta(
-            description="Empty: only of the end itself. null: the usual ones, which are 30d, 14d, "
-            "7d and 1d, or 33% and 10% where a certificate lives less than 60 days.",
+            description="Empty: only at expiry. null: the default, which is 30d, 14d, 7d "
+            "and 1d, or 33% "
+            "and 10% for certificates with a lifetime under 60 days.",
             examples=[["30d", "10%"]],
         ),
     ]
@@ -52,18 +53,18 @@ class ExpiringView(msgspec.Struct):
     """An active certificate that ends soon, or has ended."""
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[3])]
-    version: Annotated[int, Meta(ge=1, description="Which version of it.", examples=[1])]
+    version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
     hostnames: Annotated[list[str], HOSTNAMES]
     not_after: Annotated[datetime, NOT_AFTER]
     fingerprint_sha256: Annotated[str | None, FINGERPRINT]
     days_left: Annotated[
-        int, Meta(description="Whole days until its end; negative after it.", examples=[12])
+        int, Meta(description="Whole days until expiry. Negative after expiry.", examples=[12])
     ]
     covered: Annotated[
         bool,
         Meta(
-            description="Other active certificates, which end later, have all its hostnames: "
-            "nobody is told of its end.",
+            description="Other active certificates that expire later have all its hostnames, so no "
+            "notification is sent.",
             examples=[False],
         ),
     ]

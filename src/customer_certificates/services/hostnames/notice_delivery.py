@@ -29,15 +29,15 @@ _CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_M
 _GOOD_NEWS = ("contest_closed", "verified")
 _DETAILS = {
     "released": "{name} is no longer the user's hostname: {why}.",
-    "contested": "{name} is contested: another user has proven control of it, too.",
-    "proof_missing": "{name} has lost the proof of control that its challenge had.",
+    "contested": "{name} is contested: another user proved control of it, too.",
+    "proof_missing": "{name} lost its proof of control: the challenge's record was not found.",
 }
 _WHY = {
-    "operator": "an operator has released it",
+    "operator": "an operator released it",
     "public_ca": "another user has a certificate of a public CA for it",
-    "challenge": "another user has proven control of it",
-    "none": "another user has proven control of an overlapping name",
-    "user": "the user has released it",
+    "challenge": "another user proved control of it",
+    "none": "another user proved control of an overlapping hostname",
+    "user": "the user released it",
 }
 _HINT = (
     "Prove control by a challenge (POST /users/{user_id}/hostnames/{name}/challenge), "
@@ -91,7 +91,7 @@ class HostnameNoticeDelivery:
                     self._notify(session, user_id, *rows[0])
         except Unavailable as error:
             # Perhaps for this user alone, whose row is locked.
-            _log.warning("Notice %s about a hostname waits: %s", notice_id, error.detail)
+            _log.warning("Notice %s about a hostname postponed: %s", notice_id, error.detail)
             return False
         except Exception:
             # One notice that fails must not keep others waiting; it stays in the outbox.

@@ -29,28 +29,28 @@ class HostnameView(msgspec.Struct):
     user_id: Annotated[int, Meta(ge=1, description="The owner.", examples=[1])]
     proof: Annotated[Proof, Meta(description="How control was proven.", examples=["public_ca"])]
     claimed_at: Annotated[
-        _Time | None, Meta(description="Since when the user owns it; null: not recorded.")
+        _Time | None, Meta(description="When the user became the owner. null: not recorded.")
     ]
     proven_at: Annotated[
-        _Time | None, Meta(description="Since when control is proven; null: it is not.")
+        _Time | None, Meta(description="When control was proven. null: not proven.")
     ]
-    proof_until: Annotated[
-        _Time | None, Meta(description="When the proof expires; null: it does not.")
-    ]
+    proof_until: Annotated[_Time | None, Meta(description="When the proof expires. null: never.")]
     checked_at: Annotated[
-        _Time | None, Meta(description="The last check of a challenge; null: there was none.")
+        _Time | None, Meta(description="When a challenge was last checked. null: never.")
     ]
     in_use: Annotated[bool, Meta(description="Whether the owner has an active certificate for it.")]
     resolves_to_edge: Annotated[
         bool | None,
-        Meta(description="Whether it resolves to CC_EDGE_TARGETS; null: not known."),
+        Meta(description="Whether it resolves to CC_EDGE_TARGETS. null: unknown."),
     ]
 
 
 class HostnameGrant(msgspec.Struct, forbid_unknown_fields=True):
     """The user to whom a hostname is granted."""
 
-    user_id: Annotated[int, Meta(ge=1, le=2**63 - 1, description="The user.", examples=[1])]
+    user_id: Annotated[
+        int, Meta(ge=1, le=2**63 - 1, description="The id of the user.", examples=[1])
+    ]
 
 
 class HostnameOwners:
@@ -175,7 +175,7 @@ def _shown(rows: Sequence[Row]) -> list[HostnameView]:
 
 def _in_use(hostname: str) -> Conflict:
     return Conflict(
-        "An active certificate is for this hostname; nothing was changed.",
+        "An active certificate uses this hostname; nothing was changed.",
         errors=[
             Finding(
                 "hostname_in_use",

@@ -19,37 +19,40 @@ _Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
 class Served(msgspec.Struct):
     """A hostname, and the active certificates that are for it."""
 
-    hostname: Annotated[str, Meta(description="The name.", examples=["www.example.com"])]
-    certificate_ids: Annotated[list[int], Meta(description="By id.", examples=[[3]])]
+    hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
+    certificate_ids: Annotated[
+        list[int], Meta(description="The ids of the certificates.", examples=[[3]])
+    ]
 
 
 class HostnameChanges(msgspec.Struct):
     """The changes that activating a certificate would make."""
 
     gained: Annotated[
-        _Hostnames, Meta(description="No active certificate of the user is for these yet.")
+        _Hostnames, Meta(description="Hostnames that no active certificate of the user has yet.")
     ]
     lost: Annotated[
-        _Hostnames, Meta(description="Of the certificate that it replaces, and not covered by it.")
+        _Hostnames,
+        Meta(description="Hostnames of the replaced certificate that this one does not have."),
     ]
     moved: Annotated[
-        list[Served], Meta(description="Other active certificates of the user are for these.")
+        list[Served], Meta(description="Hostnames that other active certificates of the user have.")
     ]
     taken: Annotated[
         _Hostnames,
-        Meta(description="These are another user's: 409 `hostname_taken`."),
+        Meta(description="Hostnames of another user: 409 `hostname_taken`."),
     ]
     unproven: Annotated[
         _Hostnames,
-        Meta(description="Control of these is not proven: 409 `hostname_unproven`."),
+        Meta(description="Hostnames without proof of control: 409 `hostname_unproven`."),
     ]
     reserved: Annotated[
         _Hostnames,
-        Meta(description="An operator must grant these: 409 `hostname_reserved`."),
+        Meta(description="Hostnames that an operator must grant: 409 `hostname_reserved`."),
     ]
     taken_over: Annotated[
         _Hostnames,
-        Meta(description="Other users have these without proof, and would lose them."),
+        Meta(description="Hostnames that other users have without proof, and would lose."),
     ]
 
 

@@ -53,9 +53,9 @@ _COUNTED: Mapping[Quota, str] = {
 _REMEDIES: Mapping[Quota, str] = {
     "unproven_hostnames": "Prove control of some hostnames, or deactivate certificates.",
     "pending_challenges": "Complete or delete some challenges.",
-    "tokens": "Revoke tokens that are not needed.",
-    "idempotency_records": "Send the request without an Idempotency-Key, or later.",
-    "terminator_names": "Report under an existing name.",
+    "tokens": "Revoke tokens that you no longer need.",
+    "idempotency_records": "Send the request without an Idempotency-Key, or retry later.",
+    "terminator_names": "Report under an existing terminator name.",
 }
 
 _overrides = msgspec.json.Decoder(dict[str, int])
@@ -90,7 +90,7 @@ def require_of(session: Session, user_id: int, quota: Quota, used: int) -> None:
 def exceeded(quota: Quota, limit: int, whose: str = "The user") -> Conflict:
     """The refusal of what exceeds a quota. `whose` begins a sentence."""
     counted = _COUNTED[quota]
-    remedy = _REMEDIES.get(quota, "Delete what is not needed.")
+    remedy = _REMEDIES.get(quota, "Delete resources that you no longer need.")
     return Conflict(
         f"Quota exceeded: {quota} (limit {limit}). Nothing was changed. "
         "Ask an operator of this service to raise it.",
@@ -98,7 +98,7 @@ def exceeded(quota: Quota, limit: int, whose: str = "The user") -> Conflict:
             Finding(
                 "quota_exceeded",
                 quota,
-                f"{whose} may have {limit} {counted}; this would be more.",
+                f"{whose} may have {limit} {counted}. This would be more.",
                 f"{remedy} Or ask an operator of this service to raise the quota.",
             )
         ],

@@ -32,13 +32,13 @@ class TraefikPair(msgspec.Struct, rename="camel"):
 class TraefikTls(msgspec.Struct):
     """Traefik's certificates."""
 
-    certificates: Annotated[list[TraefikPair], Meta(description="By id.")]
+    certificates: Annotated[list[TraefikPair], Meta(description="The certificates, by id.")]
 
 
 class TraefikConfiguration(msgspec.Struct):
     """Traefik's dynamic configuration: nothing but certificates."""
 
-    tls: Annotated[TraefikTls, Meta(description="What it serves with.")]
+    tls: Annotated[TraefikTls, Meta(description="The terminator's software.")]
 
 
 class Terminators:
@@ -85,7 +85,7 @@ class Terminators:
             caller.reach.has_name(hostname)
             and _chosen(hostname, candidates, caller.reach, now, None)
         ):
-            raise NotFound(f"No certificate is served for {hostname}.")
+            raise NotFound(f"No certificate can be served for {hostname}.")
 
     def configuration(
         self, caller: Principal, is_known: Callable[[str], bool]

@@ -56,32 +56,36 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     its ids are there, and the names that it keeps from others."""
 
     certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
-    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
+    active: Annotated[bool, Meta(description="Whether to serve it.", examples=[True])]
     event_id: Annotated[
-        int | None, Meta(description="The event after which it stands so; in a snapshot: none.")
+        int | None,
+        Meta(description="The id of the event that led to this state. Absent in a snapshot."),
     ] = None
-    version: Annotated[int | None, Meta(description="Which version of it.")] = None
+    version: Annotated[int | None, Meta(description="The version of the certificate.")] = None
     hostnames: Annotated[
         list[str] | None,
-        Meta(description="The names, wildcards and addresses of it that its user owns."),
+        Meta(description="Its hostnames, wildcards and IP addresses that its user owns."),
     ] = None
     not_before: Annotated[
-        datetime | None, Meta(description="To be served from here: all of its chain is valid.")
+        datetime | None, Meta(description="Start of the time in which all of its chain is valid.")
     ] = None
     not_after: Annotated[
-        datetime | None, Meta(description="To be served to here: all of its chain is valid.")
+        datetime | None, Meta(description="End of the time in which all of its chain is valid.")
     ] = None
-    trust: Annotated[Trust | None, Meta(description="As a certificate has it.")] = None
-    key_type: Annotated[str | None, Meta(description="ecdsa, rsa, ed25519, …")] = None
+    trust: Annotated[Trust | None, Meta(description="The trust level of the certificate.")] = None
+    key_type: Annotated[str | None, Meta(description="The key type: ecdsa, rsa, ed25519, …")] = None
     fingerprint_sha256: Annotated[str | None, FINGERPRINT] = None
-    chain_pem: Annotated[str | None, Meta(description="What is to be served, in PEM.")] = None
-    private_key_pem: Annotated[str | None, Meta(description="Its key, in PEM (PKCS#8).")] = None
+    chain_pem: Annotated[str | None, Meta(description="The chain to serve, in PEM.")] = None
+    private_key_pem: Annotated[
+        str | None, Meta(description="The private key, in PEM (PKCS#8).")
+    ] = None
     reserved_hostnames: Annotated[
         list[str] | None,
         Meta(
-            description="Its user owns these, and has activated the certificate for them, but it "
-            "cannot be served. Another user's wildcard must not be served for them."
+            description="Hostnames that its user owns and activated the certificate for, "
+            "although it "
+            "cannot be served. Do not serve another user's wildcard for them."
         ),
     ] = None
 
@@ -89,16 +93,19 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
 class FeedPage(msgspec.Struct):
     """A part of the feed."""
 
-    cursor: Annotated[str, Meta(description="What to send as `since` next.")]
-    more: Annotated[bool, Meta(description="There is more at once.")]
+    cursor: Annotated[str, Meta(description="The value to send as `since` in the next request.")]
+    more: Annotated[bool, Meta(description="true: more changes are available at once.")]
     reset: Annotated[
         bool,
         Meta(
-            description="A snapshot begins: when its last page (the first without `more`) is "
-            "there, what was not in it is to be served no more."
+            description="true: a snapshot begins. After its last page (the first without "
+            "`more`), stop "
+            "serving every certificate that was not in it."
         ),
     ]
-    changes: Annotated[list[FeedEntry], Meta(description="In the order in which they happened.")]
+    changes: Annotated[
+        list[FeedEntry], Meta(description="The changes, in the order in which they happened.")
+    ]
 
 
 class Lag(NamedTuple):

@@ -67,7 +67,9 @@ class KeyRelease:
             try:
                 key = self._private_keys.opened(one.sealed, keys, certificate_id, version)
             except CannotOpen as reason:
-                _log.error("The key of certificate %s cannot be opened. %s", certificate_id, reason)
+                _log.error(
+                    "The key of certificate %s cannot be decrypted. %s", certificate_id, reason
+                )
             else:
                 opened.append((one, _pem(key)))
         self._record(caller, channel, [one for one, _ in opened])

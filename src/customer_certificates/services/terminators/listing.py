@@ -16,19 +16,21 @@ from .feed import Feed
 class TerminatorView(msgspec.Struct):
     """What serves TLS, and how far it is."""
 
-    id: Annotated[int, Meta(ge=1, description="Its id.", examples=[1])]
-    name: Annotated[str, Meta(description="What it calls itself.", examples=["edge-1"])]
-    format: Annotated[str, Meta(description="What it serves with.", examples=["nginx"])]
+    id: Annotated[int, Meta(ge=1, description="The terminator's id.", examples=[1])]
+    name: Annotated[str, Meta(description="The name that it reports.", examples=["edge-1"])]
+    format: Annotated[str, Meta(description="The terminator's software.", examples=["nginx"])]
     seen_at: Annotated[datetime, Meta(tz=True, description="When it last reported.")]
     behind: Annotated[
         int | None,
         Meta(
-            description="How many changes it has not followed yet, 1,000 at most; null: it has to "
-            "begin anew, or does not say."
+            description="The number of changes that it has not received yet, 1,000 at most. null: "
+            "unknown, or it must read a snapshot."
         ),
     ]
-    behind_since: Annotated[datetime | None, Meta(description="When the first of them happened.")]
-    errors: Annotated[list[str], Meta(description="What it said that it cannot do.")]
+    behind_since: Annotated[
+        datetime | None, Meta(description="When the first of these changes happened.")
+    ]
+    errors: Annotated[list[str], Meta(description="The error that it last reported.")]
 
 
 class TerminatorPages:

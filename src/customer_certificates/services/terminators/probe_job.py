@@ -105,7 +105,9 @@ class ProbeJob:
                 continue
             is_served = seen == fingerprint
             if not is_served:
-                errors.append(f"{name}: {seen[:16]}… is served, not {(fingerprint or '')[:16]}…")
+                errors.append(
+                    f"{name}: {seen[:16]}… is served instead of {(fingerprint or '')[:16]}…"
+                )
             served[candidate.certificate_id] = Reported(
                 candidate.certificate_id, candidate.version, fingerprint or "", is_served
             )

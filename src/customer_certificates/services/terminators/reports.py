@@ -49,19 +49,21 @@ class Reported(msgspec.Struct, forbid_unknown_fields=True):
     """A certificate that is served."""
 
     certificate_id: Annotated[_ID, Meta(description="The certificate.", examples=[1])]
-    version: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Which version.", examples=[1])]
+    version: Annotated[
+        int, Meta(ge=1, le=2**31 - 1, description="The version of the certificate.", examples=[1])
+    ]
     fingerprint_sha256: Annotated[
         _Digest, Meta(description="SHA-256 of the certificate (DER).", examples=["5d" * 32])
     ]
     verified: Annotated[
-        bool | None, Meta(description="What a probe found; null: none has asked.", examples=[None])
+        bool | None, Meta(description="The result of a probe. null: not probed.", examples=[None])
     ] = None
 
 
 class Report(msgspec.Struct, forbid_unknown_fields=True):
     """What has changed of what a terminator serves since it last reported."""
 
-    terminator: Annotated[_Name, Meta(description="What it is called.", examples=["edge-1"])]
+    terminator: Annotated[_Name, Meta(description="The terminator's name.", examples=["edge-1"])]
     format: Annotated[
         Annotated[
             str,
@@ -71,7 +73,7 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
                 extra={"form": "at most 40 characters without NUL"},
             ),
         ],
-        Meta(description="What it serves with.", examples=["nginx"]),
+        Meta(description="The terminator's software.", examples=["nginx"]),
     ] = ""
     cursor: Annotated[
         Annotated[
@@ -83,19 +85,19 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
             ),
         ]
         | None,
-        Meta(description="How far it has followed the feed.", examples=[None]),
+        Meta(description="The feed cursor that it has reached.", examples=[None]),
     ] = None
     served: Annotated[
         Annotated[list[Reported], Meta(max_length=1000)],
-        Meta(description="What it serves now.", examples=[[]]),
+        Meta(description="The certificates that it serves now.", examples=[[]]),
     ] = []
     dropped: Annotated[
         Annotated[list[_ID], Meta(max_length=1000)],
-        Meta(description="Ids of certificates that it serves no more.", examples=[[]]),
+        Meta(description="The ids of certificates that it no longer serves.", examples=[[]]),
     ] = []
     errors: Annotated[
         Annotated[list[_Text], Meta(max_length=100)],
-        Meta(description="What it cannot do just now.", examples=[[]]),
+        Meta(description="The error that it has now, if any.", examples=[[]]),
     ] = []
     instance: Annotated[
         Annotated[
@@ -109,8 +111,9 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
         ]
         | None,
         Meta(
-            description="A random id of the agent, always the same. For three minutes after a "
-            "report, no other agent can report under its name.",
+            description="A random, constant id of the agent. For three minutes after a "
+            "report, no other "
+            "agent can report under the same name.",
             examples=["0f" * 16],
         ),
     ] = None
@@ -247,7 +250,7 @@ class TerminatorReports:
             once.claim(session)
             gone: Any = session.execute(delete(Terminator).where(Terminator.id == terminator_id))
             if not gone.rowcount:
-                raise NotFound(f"There is no terminator {terminator_id}.")
+                raise NotFound(f"Terminator {terminator_id} does not exist.")
             path = f"/terminators/reports/{terminator_id}"
             self._audit.record(session, caller, "terminator.forget", NOBODY, path)
             once.keep(session, None)
@@ -276,8 +279,8 @@ class TerminatorReports:
         if not rows:
             raise Conflict(
                 f"Another agent reports as {report.terminator!r}. Start one of the two with "
-                "another --name. If the other agent is gone, this name is free three minutes after "
-                "its last report."
+                "another --name. If the other agent is gone, the name is free three minutes "
+                "after its last report."
             )
         terminator_id: int = rows[0][0]
         return terminator_id

@@ -158,6 +158,6 @@ def _is_its_users_alone(one: Candidate, common: _CommonNames, owners: Mapping[st
 
 def _too_many(limit: str) -> Conflict:
     return Conflict(
-        f"There are more than {limit}, too many for one configuration. Limit the token to users,"
-        " or use the feed."
+        f"There are more than {limit}, which is too many for one configuration. Limit the "
+        "token to users, or use the feed."
     )

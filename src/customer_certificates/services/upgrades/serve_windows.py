@@ -79,7 +79,7 @@ class ServeWindows:
         try:
             key = self._private_keys.opened(sealed, keys, certificate_id, version)
         except CannotOpen as reason:
-            _log.error("The key of certificate %s cannot be opened. %s", certificate_id, reason)
+            _log.error("The key of certificate %s cannot be decrypted. %s", certificate_id, reason)
             return False
         sent = CertificateMaterial(
             body=body, chain=chain or "", private_key=base64.b64encode(key.reveal()).decode()

@@ -155,7 +155,7 @@ def _release() -> Any:
             mail_due=case((is_last, bindparam("now", type_=DateTime(timezone=True)))),
             mail_error=case(
                 (is_last, ExpiryNotice.mail_error),
-                else_=literal("A later notice was mailed instead."),
+                else_=literal("A later notice was sent instead."),
             ),
         )
     )

@@ -32,8 +32,9 @@ class AddressState(msgspec.Struct, forbid_unknown_fields=True):
     verified: Annotated[
         bool,
         Meta(
-            description="true: notices are mailed to the present address. false: they wait until "
-            "it is verified.",
+            description="true: notices are sent to the current address. false: they wait "
+            "until it is "
+            "verified.",
             examples=[True],
         ),
     ]
@@ -82,20 +83,20 @@ class EmailVerifications:
             if user.email_verified_at is not None:
                 raise _conflict(
                     "email_already_verified",
-                    "The address is verified already.",
-                    "Nothing: notices are mailed to it.",
+                    "The address is already verified.",
+                    "No action needed: notices are sent to it.",
                 )
             if not self._verification.by_mail:
                 raise _conflict(
                     "email_not_configured",
-                    "This service cannot mail links.",
+                    "This service cannot send verification links.",
                     "Ask an operator to verify the address, or to set CC_SMTP_URL, CC_MAIL_FROM "
                     "and CC_PUBLIC_URL.",
                 )
             wait = self._verification.queue(session, caller, user)
             if wait is not None:
                 raise TooManyRequests(
-                    "Too many verification mails were requested. Retry after the delay in "
+                    "Too many verification emails were requested. Retry after the delay in "
                     "Retry-After.",
                     retry_after=wait,
                 )

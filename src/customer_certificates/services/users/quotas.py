@@ -31,7 +31,7 @@ from ..user_lock import lock_user
 _Limit = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 _Override = Annotated[
     _Limit | None,
-    Meta(description="The limit of this user; null, or left out: the default.", examples=[None]),
+    Meta(description="The limit of this user. null or omitted: the default.", examples=[None]),
 ]
 
 
@@ -53,10 +53,13 @@ class QuotaLimits(msgspec.Struct, forbid_unknown_fields=True):
 class QuotaView(msgspec.Struct):
     """One quota of a user."""
 
-    limit: Annotated[_Limit, Meta(description="How many the user may have.", examples=[10000])]
-    used: Annotated[int, Meta(ge=0, description="How many the user has.", examples=[12])]
+    limit: Annotated[
+        _Limit, Meta(description="The limit that applies to the user.", examples=[10000])
+    ]
+    used: Annotated[int, Meta(ge=0, description="The current usage of the user.", examples=[12])]
     default: Annotated[
-        _Limit, Meta(description="The limit, unless an operator sets another.", examples=[10000])
+        _Limit,
+        Meta(description="The default limit, unless an operator sets another.", examples=[10000]),
     ]
 
 
@@ -66,19 +69,19 @@ class QuotasView(msgspec.Struct):
     certificates: Annotated[QuotaView, Meta(description="Certificates.")]
     stored_bytes: Annotated[
         QuotaView,
-        Meta(description="Bytes of certificates, findings and sealed keys, with all versions."),
+        Meta(description="Bytes of certificates, findings and encrypted keys, in all versions."),
     ]
     versions: Annotated[
         QuotaView, Meta(description="Earlier and pending versions of all certificates.")
     ]
     hostnames: Annotated[
         QuotaView,
-        Meta(description="Hostnames of certificates; a name counts for each certificate."),
+        Meta(description="Hostnames of certificates. A hostname counts once for each certificate."),
     ]
     unproven_hostnames: Annotated[
         QuotaView, Meta(description="Claimed hostnames without a proof of control.")
     ]
-    pending_challenges: Annotated[QuotaView, Meta(description="Challenges that are pending.")]
+    pending_challenges: Annotated[QuotaView, Meta(description="Pending challenges.")]
     tokens: Annotated[QuotaView, Meta(description="Tokens that are neither expired nor revoked.")]
     webhooks: Annotated[QuotaView, Meta(description="Webhooks.")]
     idempotency_records: Annotated[

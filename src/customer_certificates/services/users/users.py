@@ -43,7 +43,7 @@ Name = Annotated[
         max_length=200,
         pattern=r"^[^\S\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$(?!\n)",
         extra={"form": "1 to 200 characters, not blank, without control characters"},
-        description="What to call the user; not blank, no control characters.",
+        description="The user's name; not blank, no control characters.",
         examples=["Ada Lovelace"],
     ),
 ]
@@ -53,7 +53,7 @@ Email = Annotated[
         max_length=254,
         pattern=rf"^{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*$(?!\n)",
         extra={"form": "an email address of at most 254 characters"},
-        description="Unique among users; compared without case.",
+        description="Unique among users; compared case-insensitively.",
         examples=["ada@example.com"],
     ),
 ]
@@ -62,8 +62,10 @@ Password = Annotated[
     Meta(
         min_length=1,
         max_length=1024,
-        description="Stored only as a hash, and returned by no route. In the profile prd it has at "
-        "least 8 characters, is not one of the commonest passwords, and not the name or address.",
+        description="Stored only as a hash, and never returned. In the profile prd, it "
+        "must have at "
+        "least 8 characters, not be a common password, and not be the name or email "
+        "address.",
         examples=["correct horse battery staple"],
     ),
 ]
@@ -84,13 +86,13 @@ class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
     email: Email | UnsetType = UNSET
     password: Annotated[
         Password | UnsetType,
-        Meta(description="Its change revokes all tokens that were made with the password."),
+        Meta(description="A change revokes all tokens that were created with the password."),
     ] = UNSET
     keep_tokens: Annotated[
         bool | UnsetType,
         Meta(
-            description="true: a change of the password revokes no token. Without a password it "
-            "has no effect.",
+            description="true: a change of the password revokes no token. No effect "
+            "without a password.",
             examples=[False],
         ),
     ] = UNSET

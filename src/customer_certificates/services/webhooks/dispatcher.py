@@ -137,11 +137,11 @@ class Dispatcher:
                 self._settle()
                 seconds = min(self._claim(), self._move_slow())
             except Unavailable as error:
-                _log.warning("deliveries wait: %s", error.detail)
+                _log.warning("Deliveries postponed: %s", error.detail)
                 seconds = _LOOK_AGAIN_SECONDS
             except Exception:
                 # What was claimed comes back when its lease ends; what was sent is stored next.
-                _log.exception("deliveries failed unexpectedly")
+                _log.exception("Delivering events failed unexpectedly")
                 seconds = _LOOK_AGAIN_SECONDS
             self._wake.wait(seconds)
         self._drain()
@@ -221,7 +221,7 @@ class Dispatcher:
             return self._sending.send(run)
         except Exception:
             # The lease ends by itself, and then it is tried again.
-            _log.exception("a delivery to webhook %s failed unexpectedly", run.endpoint.id)
+            _log.exception("A delivery to webhook %s failed unexpectedly", run.endpoint.id)
             return None
 
     def _move_slow(self) -> float:
@@ -256,10 +256,10 @@ class Dispatcher:
     def _disable_where_due(self, sent: SendResult) -> None:
         endpoint = sent.run.endpoint
         if sent.is_gone:
-            self._disabling.disable(endpoint, "It answered 410 Gone.")
+            self._disabling.disable(endpoint, "The endpoint responded with 410 Gone.")
         elif sent.outcomes and sent.outcomes[-1].status == "dead" and endpoint.failing_since:
             before = self._now() - LONGEST_FAILING
-            self._disabling.disable(endpoint, "It has taken nothing for days.", before)
+            self._disabling.disable(endpoint, "All deliveries have failed for days.", before)
 
     def _drain(self) -> None:
         with self._lock:
@@ -274,4 +274,8 @@ class Dispatcher:
         try:
             self._settle()
         except Unavailable as error:
-            _log.warning("what was sent last is not stored, and will be sent again: %s", error)
+            _log.warning(
+                "The results of the last deliveries could not be stored; they will be sent "
+                "again: %s",
+                error,
+            )

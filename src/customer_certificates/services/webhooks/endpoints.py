@@ -300,7 +300,7 @@ def require_active(webhook: Webhook) -> None:
 
 def webhook_not_found(webhook_id: int) -> NotFound:
     """The refusal for an endpoint that is not there, or another's."""
-    return NotFound(f"There is no webhook {webhook_id}.")
+    return NotFound(f"Webhook {webhook_id} does not exist.")
 
 
 def _require_own(webhook: Webhook) -> None:

@@ -173,7 +173,7 @@ class DeliveryQueue:
                     opened = self._secrets.opened(endpoint.id, secret_rows)
                 except Unavailable as error:
                     # The others' must not wait for it.
-                    _log.warning("webhook %s waits: %s", endpoint.id, error.detail)
+                    _log.warning("Webhook %s postponed: %s", endpoint.id, error.detail)
                     self._resting[endpoint.id] = until
                 else:
                     runs += _runs(endpoint, lease, until, opened, loaded)

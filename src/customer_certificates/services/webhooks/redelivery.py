@@ -46,40 +46,46 @@ class DeliveryView(msgspec.Struct):
     """One event for one endpoint."""
 
     event_id: Annotated[int, Meta(ge=1, description="The event's id.", examples=[1])]
-    type: Annotated[EventType, Meta(description="What happened.")]
-    certificate_id: Annotated[int | None, Meta(description="The certificate, if it is about one.")]
+    type: Annotated[EventType, Meta(description="The type of the event.")]
+    certificate_id: Annotated[
+        int | None, Meta(description="The certificate, if the event is about one.")
+    ]
     status: Annotated[
         Status,
         Meta(
-            description="pending: to be sent, or sent again. dead: given up.",
+            description="pending: waiting for an attempt. dead: given up.",
             examples=["delivered"],
         ),
     ]
     next_attempt_at: Annotated[
         Annotated[datetime, Meta(tz=True)] | None,
-        Meta(description="When it is sent next; null: not again, or not before another one."),
+        Meta(
+            description="When the next attempt is made. null: never, or not before an "
+            "earlier event."
+        ),
     ]
-    attempts: Annotated[list[AttemptView], Meta(description="All of them, the first one first.")]
+    attempts: Annotated[list[AttemptView], Meta(description="All attempts, the first one first.")]
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):
     """Which events are to be told again."""
 
-    after: Annotated[_Id, Meta(description="Events with a greater id,", examples=[0])]
+    after: Annotated[_Id, Meta(description="Replay events with a greater id.", examples=[0])]
     until: Annotated[
-        _Id | None, Meta(description="up to this one; null: to the last.", examples=[None])
+        _Id | None,
+        Meta(description="Replay events up to this id. null: up to the last one.", examples=[None]),
     ] = None
 
 
 class ReplayView(msgspec.Struct):
     """What is being told again."""
 
-    count: Annotated[int, Meta(ge=0, description="How many events.", examples=[3])]
+    count: Annotated[int, Meta(ge=0, description="The number of replayed events.", examples=[3])]
     last: Annotated[
         int | None,
         Meta(
-            description="The last of them, where there are more: 10,000 are replayed at once. "
-            "Ask again with it as `after`. null: these were all.",
+            description="The last replayed event, if there are more: one request replays at most "
+            "10,000. Send it as `after` in the next request. null: all were replayed.",
             examples=[None],
         ),
     ]

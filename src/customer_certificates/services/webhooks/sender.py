@@ -26,7 +26,7 @@ _JITTER = 0.2
 # then another delivery is given up, is not told any more.
 LONGEST_FAILING = sum(SCHEDULE, timedelta()) * (1 - _JITTER)
 _GONE = 410
-_DEFECT = "The service failed at sending this, which is a defect of the service."
+_DEFECT = "The service failed to send this. This is a bug in the service."
 # The last ones of a delivery that is sent again and again.
 _KEPT_ATTEMPTS = 50
 # An attempt takes 15 s; what is left of a lease must be enough for it, and for storing it.
@@ -48,14 +48,18 @@ _log = logging.getLogger(__name__)
 class AttemptView(msgspec.Struct):
     """One time that it was sent."""
 
-    at: Annotated[datetime, Meta(tz=True, description="When.")]
+    at: Annotated[datetime, Meta(tz=True, description="When the attempt was made.")]
     status: Annotated[
-        int | None, Meta(description="The answer's status; null: there was none.", examples=[200])
+        int | None,
+        Meta(description="The status of the response. null: no response.", examples=[200]),
     ]
-    seconds: Annotated[float, Meta(description="How long it took.", examples=[0.031])]
-    error: Annotated[str | None, Meta(description="Why there was no answer; null: there was one.")]
+    seconds: Annotated[float, Meta(description="How long the attempt took.", examples=[0.031])]
+    error: Annotated[
+        str | None, Meta(description="Why there was no response. null: there was one.")
+    ]
     answer: Annotated[
-        str, Meta(description="The beginning of the answer, a kilobyte at most.", examples=["ok"])
+        str,
+        Meta(description="The first bytes of the response, a kilobyte at most.", examples=["ok"]),
     ]
 
 
@@ -134,7 +138,7 @@ class WebhookSender:
             return AttemptView(at, None, seconds, error.detail, ""), None
         except Exception:
             # Whatever it was, it counts as an attempt: nothing is sent for ever.
-            _log.exception("sending to webhook %s failed unexpectedly", run.endpoint.id)
+            _log.exception("Sending to webhook %s failed unexpectedly", run.endpoint.id)
             seconds = round((self._now() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, _DEFECT, ""), None
         return _view(at, answer), answer.retry_after

@@ -187,7 +187,7 @@ def _failure(version: int, refusal: Conflict) -> Finding:
     return Finding(
         "cutover_failed",
         "activate_at",
-        f"Version {version} was to be served, and could not be. {reasons}",
-        "Correct that, and upload the certificate again.",
+        f"Version {version} could not be activated as scheduled. {reasons}",
+        "Correct the problem, and upload the certificate again.",
         "warning",
     )

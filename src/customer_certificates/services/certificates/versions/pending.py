@@ -124,7 +124,7 @@ def shown(content: Mapping[str, Any], version: int, at: datetime) -> str:
 def pending_state(certificate: Certificate) -> CertificateState:
     """How the version that is to take over stands, for an event; it is not active yet."""
     if certificate.pending is None:
-        raise NotFound(f"No cutover of certificate {certificate.id} is scheduled.")
+        raise NotFound(f"Certificate {certificate.id} has no scheduled cutover.")
     view = msgspec.json.decode(certificate.pending, type=PendingView)
     return CertificateState(
         certificate.id,

@@ -53,8 +53,8 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
             Finding(
                 "invalid_value",
                 "activate_at",
-                f"activate_at must be in the future; it is {_time(now)} now.",
-                "Send a later time, or leave it out.",
+                f"activate_at must be in the future. The time is now {_time(now)}.",
+                "Send a later time, or omit it.",
             )
         )
     if active:
@@ -62,7 +62,8 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
             Finding(
                 "conflicting_fields",
                 "activate_at",
-                '"active": true activates the certificate at once, activate_at later.',
+                '"active": true activates the certificate at once, but activate_at '
+                "activates it later.",
                 "Send one or the other.",
             )
         )
@@ -77,7 +78,7 @@ def require_served_at(
     """Raises Conflict, with all `findings` about it, if `new` would not be served at `at`."""
     if errors := _not_served_at(new, at, field):
         raise Conflict(
-            "The certificate would not be served at that time; nothing was changed.",
+            "The certificate could not be served at that time; nothing was changed.",
             errors=[*errors, *findings],
         )
 
@@ -108,7 +109,7 @@ def require_takeover(
         errors.append(_gap(end, start, field))
     if errors:
         raise Conflict(
-            f"{subject} cannot take over from the present one; nothing was changed.",
+            f"{subject} cannot replace the current one; nothing was changed.",
             errors=[*errors, *findings],
         )
 
@@ -129,7 +130,7 @@ def require_pending_keeps(
         Finding(
             "hostnames_lost",
             "version",
-            f"{name} is a name of that version, and not of the pending one.",
+            f"{name} is a hostname of that version, but not of the pending one.",
             _CANCEL,
         )
         for name in names
@@ -141,14 +142,14 @@ def require_pending_keeps(
             Finding(
                 "present_expires_first",
                 "version",
-                f"That version is good until {_time(end)}, and the pending one takes over at "
-                f"{_time(view.activate_at)}: nothing would be served in between.",
+                f"That version expires at {_time(end)}, but the pending one takes over at "
+                f"{_time(view.activate_at)}. Nothing would be served in between.",
                 _CANCEL,
             )
         )
     if errors:
         raise Conflict(
-            "The pending version cannot take over from that one; nothing was changed.",
+            "The pending version cannot replace that one; nothing was changed.",
             errors=errors,
         )
 
@@ -179,10 +180,10 @@ def _not_served_at(new: Candidate, at: datetime, field: str) -> list[Finding]:
         Finding(
             "would_not_be_served",
             field,
-            f"TLS servers would not be given it at {_time(at)}. {explained(new, reason)}",
+            f"TLS servers could not serve it at {_time(at)}. {explained(new, reason)}",
             "Choose another time, or another certificate."
             if field == "activate_at"
-            else f"Choose one that can be served then, {_OVERRIDE}",
+            else f"Choose one that can be served at that time, {_OVERRIDE}",
         )
     ]
 
@@ -191,8 +192,8 @@ def _gap(end: datetime, start: datetime, field: str) -> Finding:
     return Finding(
         "present_expires_first",
         field,
-        f"The present certificate expires at {_time(end)}, but {_successor(field)} takes over at "
-        f"{_time(start)}. Nothing would be served in between.",
+        f"The current certificate expires at {_time(end)}, but {_successor(field)} takes "
+        f"over at {_time(start)}. Nothing would be served in between.",
         f"Choose a certificate that takes over earlier, {_OVERRIDE}",
     )
 
@@ -201,7 +202,7 @@ def _lost(name: str, field: str) -> Finding:
     return Finding(
         "hostnames_lost",
         field,
-        f"{name} is a hostname of the present certificate, but not of {_successor(field)}.",
+        f"{name} is a hostname of the current certificate, but not of {_successor(field)}.",
         f"Choose a certificate with all hostnames, {_OVERRIDE}",
     )
 

@@ -397,14 +397,14 @@ class Versions:
 
 def _is_active_already(certificate: Certificate) -> Conflict:
     return Conflict(
-        "This version is active already; nothing was changed.",
+        "This version is already active; nothing was changed.",
         errors=[
             Finding(
                 "already_active",
                 "activate_at",
-                f"Certificate {certificate.id} is this version, and active: there is nothing to"
-                " activate later.",
-                "Leave activate_at out. To cancel a scheduled cutover, DELETE …/pending.",
+                f"Certificate {certificate.id} already serves this version: there is nothing "
+                "to schedule.",
+                "Omit activate_at. To cancel a scheduled cutover, DELETE …/pending.",
             )
         ],
     )
@@ -451,6 +451,6 @@ def _content_of_version(
     ).one_or_none()
     if kept is None:
         raise NotFound(
-            f"Certificate {certificate.id} has no version {version}; the last {KEPT} are kept."
+            f"Certificate {certificate.id} has no version {version}. Only the last {KEPT} are kept."
         )
     return content_of_row(kept)

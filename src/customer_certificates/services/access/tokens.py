@@ -1,4 +1,4 @@
-"""Tokens: made and shown once, listed, revoked."""
+"""Tokens: create, list, revoke."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -50,7 +50,7 @@ _Scopes = Annotated[
     list[Scope],
     Meta(description="The permissions of a user token. Other kinds have none."),
 ]
-# So many tokens of a user that have expired or were revoked are kept, the newest.
+# How many expired or revoked tokens of a user are kept (the newest).
 _DEAD = 100
 _SHOWN = (
     "id",
@@ -69,7 +69,7 @@ _SHOWN = (
 
 
 class NewToken(msgspec.Struct, forbid_unknown_fields=True):
-    """A token to make."""
+    """A token to create."""
 
     name: _Name
     kind: _Kind = "user"
@@ -125,7 +125,7 @@ class TokenView(msgspec.Struct):
 
 
 class NewTokenView(TokenView):
-    """A token that was just made."""
+    """A token that was just created."""
 
     token: Annotated[
         str,
@@ -137,7 +137,7 @@ class NewTokenView(TokenView):
 
 
 class Tokens:
-    """The use cases that have to do with tokens."""
+    """The use cases of tokens."""
 
     def __init__(self, database: Database, audit: Audit, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -157,11 +157,11 @@ class Tokens:
         )
 
     def create(self, caller: Principal, new: NewToken) -> NewTokenView:
-        """Makes what `new` says, for `caller`, or for whom `caller` may make tokens.
+        """Creates the token, for `caller` or for a user that `caller` manages.
 
-        Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user asks for another's, or
-        for another kind), Conflict (there are no credentials to make a token of, the password was
-        changed meanwhile, or the user has as many tokens as the quota allows).
+        Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user requests another
+        user's token, or another kind), or Conflict: the service requires no credentials, the
+        password was changed in the meantime, or the user's quota is exceeded.
         """
         if caller.kind == "open":
             raise Conflict(
@@ -217,19 +217,22 @@ class Tokens:
     def page(
         self, caller: Principal, user_id: int | None, after: int, limit: int
     ) -> tuple[list[TokenView], int | None]:
-        """At most `limit` tokens by id, from the first one after `after`: a user's own; to others
-        all, or those of the user `user_id`. And the id that the next page is after, None on the
-        last page."""
+        """Returns at most `limit` tokens by id, and where the next page starts.
+
+        The page starts after the id `after`. Users see their own tokens; others see all, or those
+        of the user `user_id`. The second value is the `after` of the next page, None on the last
+        page.
+        """
         whose = caller.user_id if caller.kind == "user" else user_id
         rows = self._page(user_id=whose, after=after, limit=limit + 1)
         views = [_view(row) for row in rows[:limit]]
         return views, views[-1].id if len(rows) > limit else None
 
     def revoke(self, caller: Principal, token_id: int) -> None:
-        """It opens nothing from now on; nothing changes where it was revoked already.
+        """Revokes the token. Does nothing if it is already revoked.
 
-        Raises NotFound, also where it is not the caller's, and Forbidden: what is not good for
-        everything revokes itself alone.
+        Raises NotFound, also for another user's token, and Forbidden: a token without every scope
+        revokes only itself.
         """
         if caller.kind == "user" and token_id != caller.token_id:
             missing = [scope for scope in SCOPES if scope not in caller.scopes]
@@ -256,8 +259,10 @@ class Tokens:
 
 
 def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
-    """The hostnames as they are compared. Raises Malformed or Invalid where fields do not fit the
-    kind, with all of them."""
+    """Returns the normalized hostnames.
+
+    Raises Malformed or Invalid with all fields that do not fit the kind.
+    """
     missing, findings = list[Finding](), list[Finding]()
     if new.kind == "user":
         if not new.scopes:
@@ -284,9 +289,10 @@ def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
 
 
 def _require_room(session: Transaction, user_id: int, now: datetime) -> None:
-    """Locks the user's row. Raises Conflict if one more token exceeds the user's quota.
+    """Locks the user's row. Raises Conflict if one more token exceeds the quota.
 
-    Tokens that open nothing any more are only kept so that their holders can be told why.
+    Expired and revoked tokens are not counted. They are kept only so that their holders get an
+    explanation.
     """
     lock_user(session, user_id)
     of_user = Token.user_id == user_id
@@ -309,8 +315,10 @@ def _unfit(field: str, new: NewToken) -> Finding:
 
 
 def _require_same_password(session: Transaction, caller: Principal) -> None:
-    """Raises Conflict if the password was changed after it let `caller` in: the change has revoked
-    the tokens that were there, and must not miss this one."""
+    """Raises Conflict if the password was changed after `caller` signed in.
+
+    The change revoked the existing tokens, and must not miss this one.
+    """
     user = session.get(User, caller.user_id, with_for_update=True)
     if user is None or user.password_hash != caller.password_hash:
         raise Conflict("The password was changed during this request. Sign in with the new one.")

@@ -1,4 +1,4 @@
-"""What a certificate is uploaded as."""
+"""Request bodies for certificates."""
 
 from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ from .encoded_fields import decode_field, not_decodable
 _FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"
 _BASE64 = f"({_FOUR})*({_FOUR}|[A-Za-z0-9+/_-]{{2}}(==)?|[A-Za-z0-9+/_-]{{3}}=?)(\\r?\\n)*"
 _FILE = {"pattern": f"^{_BASE64}$|-----BEGIN"}
-# Sent as base64, or a key as PEM.
+# Fields sent as base64 (a key also as PEM).
 _FILES = ("private_key", "pkcs12")
 _NO_NUL = r"^[^\x00]*$"
 
@@ -79,9 +79,9 @@ ActivateAt = Annotated[
 
 
 class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A certificate and its private key, as its owner has them: body and private_key, or pkcs12."""
+    """A certificate and its private key: either body and private_key, or pkcs12."""
 
-    # JSON Schema's words for it: one of these sets of fields must be there.
+    # For the JSON Schema: one of these sets of fields is required.
     alternatives: ClassVar = (("body", "private_key"), ("pkcs12",))
 
     body: Body = ""
@@ -100,12 +100,13 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
 
     @staticmethod
     def faults(sent: Mapping[str, object]) -> list[Finding]:
-        """Faults of these fields together: one is missing, one too many, or cannot be
-        decoded. A field of a wrong type is None in `sent`."""
+        """Returns the problems of these fields in combination: one missing, one too many, or not
+        decodable. A field of the wrong type is None in `sent`.
+        """
         return [*_wrong_set(sent), *_undecodable(sent)]
 
     def material(self) -> Submission:
-        """What is to be examined."""
+        """Returns the submission to validate."""
         private_key, of_key = decode_field(self.private_key, "private_key")
         pkcs12, of_file = decode_field(self.pkcs12, "pkcs12")
         return Submission(
@@ -167,7 +168,7 @@ class CertificateUpload(CertificateMaterial, kw_only=True):
 
 
 class Replacement(CertificateMaterial, kw_only=True):
-    """What a certificate is to be replaced with."""
+    """The certificate that replaces another one."""
 
     allow_lost_hostnames: Annotated[
         bool,
@@ -178,13 +179,13 @@ class Replacement(CertificateMaterial, kw_only=True):
 
 
 class CertificateCheck(Replacement, kw_only=True):
-    """What is to be checked: the payload of an upload or of a replacement, as it is."""
+    """A certificate to validate: the payload of an upload or of a replacement, unchanged."""
 
     active: Annotated[bool, Meta(description="Ignored.")] = False
 
 
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
-    """The version that is to be served again."""
+    """The version to roll back to."""
 
     version: Annotated[
         int, Meta(ge=1, le=2**31 - 1, description="The version to roll back to.", examples=[1])
@@ -196,7 +197,7 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Activation(msgspec.Struct, forbid_unknown_fields=True):
-    """Whether a certificate is to be served."""
+    """Whether to serve a certificate."""
 
     active: Annotated[bool, Meta(description="Whether to serve the certificate.", examples=[True])]
     notify: Annotated[bool, Meta(description="Whether to send webhooks.")] = True

@@ -1,4 +1,4 @@
-"""Certificates as clients see them."""
+"""Certificates in responses."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -64,7 +64,7 @@ _ChainPem = Annotated[
 
 
 class PendingView(msgspec.Struct):
-    """A scheduled cutover: this version will be served from `activate_at` on."""
+    """A scheduled cutover: from `activate_at` on, this version is served."""
 
     version: Annotated[
         int,
@@ -93,7 +93,7 @@ _Pending = Annotated[
 
 
 class CertificateView(msgspec.Struct):
-    """A certificate, without its private key; what could not be understood of it is null."""
+    """A certificate, without its private key. Values that could not be parsed are null."""
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
@@ -164,7 +164,7 @@ class CertificateView(msgspec.Struct):
 
 
 class ServingView(msgspec.Struct):
-    """Who serves a certificate."""
+    """A terminator that serves a certificate."""
 
     terminator: Annotated[str, Meta(description="The terminator's name.", examples=["edge-1"])]
     version: Annotated[int, Meta(ge=1, description="The version that it serves.", examples=[1])]
@@ -182,7 +182,7 @@ class ServingView(msgspec.Struct):
 
 
 class CertificateDetail(CertificateView):
-    """A certificate, and what serves it."""
+    """A certificate, and the terminators that serve it."""
 
     serving: Annotated[
         list[ServingView],
@@ -191,7 +191,7 @@ class CertificateDetail(CertificateView):
 
 
 class UploadView(msgspec.Struct):
-    """A certificate that was stored, and what was found in it."""
+    """A stored certificate, and what validation found."""
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
@@ -216,7 +216,7 @@ class UploadView(msgspec.Struct):
 
 
 class CheckView(msgspec.Struct):
-    """What would be stored, and what activating it would change."""
+    """What an upload would store, and what its activation would change."""
 
     accepted: Annotated[bool, Meta(description="Whether an upload of it would be stored.")]
     servable: Annotated[bool, SERVABLE]
@@ -234,9 +234,9 @@ class CheckView(msgspec.Struct):
     ]
 
 
-# Of the columns below, those that are not shown as they are.
+# The columns below that are not shown as they are.
 _SERVING = ("serve_not_before", "serve_not_after", "not_servable")
-# The columns of a row that `certificate_view` reads, in its order.
+# The columns of a row for `certificate_view`, in its order.
 SHOWN = (
     "id",
     "user_id",
@@ -270,9 +270,9 @@ _NOT_BEFORE, _NOT_AFTER = SHOWN.index("not_before"), SHOWN.index("not_after")
 
 
 def certificate_view(row: Sequence[Any], as_of: datetime) -> CertificateView:
-    """The certificate of a row with the columns SHOWN, and the status that it has at `as_of`."""
+    """Returns the certificate of a row with the columns SHOWN, with its status at `as_of`."""
     *values, serve_not_before, serve_not_after, not_servable = row
-    # JSON already.
+    # Already JSON.
     values[_HOSTNAMES] = msgspec.Raw(values[_HOSTNAMES].encode())
     values[_FINDINGS] = msgspec.Raw(values[_FINDINGS].encode())
     if pending := values[_PENDING]:
@@ -292,13 +292,13 @@ def not_servable_reason(
     not_servable: NotServable | None,
     as_of: datetime,
 ) -> NotServableReason | None:
-    """Why no server may be given a certificate at `as_of`; None: one may."""
+    """Returns why no server may serve a certificate at `as_of`; None if one may."""
     candidate = Candidate(0, 0, 0, True, (), *valid, trust, None, True, *served, not_servable)
     return why_not_servable(candidate, as_of)
 
 
 def reason_of(examined: ValidationResult, as_of: datetime) -> NotServableReason | None:
-    """The same of what was uploaded."""
+    """Returns why no server may serve an upload at `as_of`; None if one may."""
     leaf = examined.leaf
     valid = (leaf.not_before, leaf.not_after) if leaf else (None, None)
     served = (examined.serve_not_before, examined.serve_not_after)
@@ -306,14 +306,14 @@ def reason_of(examined: ValidationResult, as_of: datetime) -> NotServableReason 
 
 
 def view_of(certificate: Certificate, as_of: datetime) -> CertificateView:
-    """The same of a certificate that is being changed."""
+    """Returns the view of a certificate object, which may have unsaved changes."""
     return certificate_view([getattr(certificate, name) for name in SHOWN], as_of)
 
 
 def status_of(
     active: bool, not_before: datetime | None, not_after: datetime | None, as_of: datetime
 ) -> Status:
-    """What a certificate is at `as_of`; it is valid through the instant `not_after`."""
+    """Returns the status of a certificate at `as_of`; `not_after` itself is still valid."""
     if not_after and as_of > not_after:
         return "expired"
     if not_before and as_of < not_before:
@@ -322,10 +322,10 @@ def status_of(
 
 
 def detailed(view: CertificateView, serving: list[ServingView]) -> tuple[str, bytes]:
-    """The entity tag and the bytes of a certificate with what serves it.
+    """Returns the entity tag and the bytes of a certificate with its terminators.
 
-    The tag is that of the certificate alone, and another for what is reported of it: whoever
-    changes the certificate (If-Match) is not refused because of a report.
+    The tag has two parts: one for the certificate, one for the reports about it. A change of the
+    certificate with If-Match is thus not rejected because of a new report.
     """
     content = encode(view)
     tag = tag_of(content)

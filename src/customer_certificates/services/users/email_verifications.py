@@ -1,4 +1,4 @@
-"""Email addresses are verified: by a link that is mailed to them, or by an operator."""
+"""Verifies email addresses: by an emailed link, or by an operator."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -41,7 +41,7 @@ class AddressState(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class EmailVerifications:
-    """The use cases."""
+    """The use cases of email verification."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class EmailVerifications:
         self._audit = audit
         self._events = events
         self._now = now
-        # A link verifies the address that it was mailed to, and no later one.
+        # A link verifies only the address that it was sent to, not a later one.
         self._find = database.prepare(
             select(User.id, User.email)
             .join(EmailVerificationLink, EmailVerificationLink.user_id == User.id)
@@ -69,9 +69,9 @@ class EmailVerifications:
         )
 
     def send(self, caller: Principal, user_id: int, once: IdempotentRequest = NO_KEY) -> None:
-        """Queues another mail with a link.
+        """Queues another email with a link.
 
-        Raises NotFound, Conflict (verified already, or no mail can be sent), TooManyRequests.
+        Raises NotFound, Conflict (already verified, or email cannot be sent), TooManyRequests.
         """
         path = f"/users/{user_id}/email-verification"
         with (
@@ -111,7 +111,7 @@ class EmailVerifications:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> UserView:
-        """Stores what an operator knows of the address, and gives the user as it is then.
+        """Stores the verification state that an operator sets, and returns the user.
 
         Raises NotFound, PreconditionFailed.
         """
@@ -141,12 +141,12 @@ class EmailVerifications:
             return once.keep(session, view_of_user(user))
 
     def address(self, token: str) -> str | None:
-        """The address that the link with `token` verifies; None: the link is not valid."""
+        """Returns the address that the link with `token` verifies; None for an invalid link."""
         rows = self._find(token_sha256=digest_of(token), now=self._now())
         return str(rows[0][1]) if rows else None
 
     def confirm(self, caller: Principal, token: str) -> str | None:
-        """The address that the link with `token` has verified; None: the link is not valid."""
+        """Verifies and returns the address of the link with `token`; None for an invalid link."""
         values = {"token_sha256": digest_of(token), "now": self._now()}
         rows = self._find(**values)
         if not rows:
@@ -154,7 +154,7 @@ class EmailVerifications:
         user_id: int = rows[0][0]
         with self._database.begin(user_id) as session:
             user = session.get(User, user_id, with_for_update=True)
-            # It may have been used, or the address changed, before the row was locked.
+            # The link may have been used, or the address changed, before the row was locked.
             if user is None or not session.run(self._find, **values):
                 return None
             self._verification.set_verified(session, user)

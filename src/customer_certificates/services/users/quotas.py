@@ -1,4 +1,4 @@
-"""Quotas of users: shown with what is used, and set by operators."""
+"""Quotas of users: read with their usage, and set by operators."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -36,7 +36,7 @@ _Override = Annotated[
 
 
 class QuotaLimits(msgspec.Struct, forbid_unknown_fields=True):
-    """The limits that a user has in place of the defaults. What is left out has its default."""
+    """A user's own limits instead of the defaults. Omitted ones have the default."""
 
     certificates: _Override = None
     stored_bytes: _Override = None
@@ -104,7 +104,7 @@ class Quotas:
         self._state = database.prepare(_state())
 
     def of(self, user_id: int) -> QuotasView:
-        """The user's quotas, and what is used of them. Raises NotFound."""
+        """Returns the user's quotas and their usage. Raises NotFound."""
         rows = self._state(user_id=user_id, **self._times())
         if not rows:
             raise user_not_found(user_id)
@@ -118,8 +118,10 @@ class Quotas:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> QuotasView:
-        """Replaces the user's limits; returns the quotas as they are then. Nothing is removed if
-        more is used than a limit allows. Raises NotFound, PreconditionFailed."""
+        """Replaces the user's limits, and returns the quotas.
+
+        Deletes nothing if the usage exceeds a limit. Raises NotFound, PreconditionFailed.
+        """
         path = f"/users/{user_id}/quotas"
         action = "user.set_quotas"
         with (
@@ -156,7 +158,9 @@ class Quotas:
 
 
 def _state() -> Any:
-    """The statement that reads what was set, and what is used of each of QUOTAS, in their order."""
+    """Returns the statement that reads the user's limits, and the usage of each of
+    QUOTAS in order.
+    """
     user_id: Any = bindparam("user_id")
 
     def number(of: Any, *more: Any) -> Any:

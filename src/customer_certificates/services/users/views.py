@@ -1,4 +1,4 @@
-"""Users as clients see them."""
+"""Users in responses."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,7 +8,7 @@ from msgspec import Meta
 
 
 class UserView(msgspec.Struct, kw_only=False):
-    """A user, without anything secret."""
+    """A user, without secrets."""
 
     id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
     name: Annotated[str, Meta(description="The user's name.", examples=["Ada Lovelace"])]

@@ -1,4 +1,4 @@
-"""What comes in and is shown of webhooks."""
+"""Webhooks in requests and responses."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -46,7 +46,7 @@ _Description = Annotated[
         examples=["The load balancers"],
     ),
 ]
-# The columns of a row that `webhook_view` reads, in its order.
+# The columns of a row for `webhook_view`, in its order.
 SHOWN = (
     "id",
     "user_id",
@@ -61,7 +61,7 @@ SHOWN = (
 
 
 class NewWebhook(msgspec.Struct, forbid_unknown_fields=True):
-    """An endpoint to be told."""
+    """An endpoint to create."""
 
     url: _Url
     events: _Kinds = msgspec.field(default_factory=lambda: ["*"])
@@ -69,7 +69,7 @@ class NewWebhook(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class WebhookChanges(msgspec.Struct, forbid_unknown_fields=True):
-    """What to change of an endpoint; what is left out stays."""
+    """Changes to an endpoint; omitted fields are unchanged."""
 
     url: _Url | UnsetType = UNSET
     events: _Kinds | UnsetType = UNSET
@@ -109,7 +109,7 @@ class WebhookView(msgspec.Struct):
 
 
 class NewWebhookView(WebhookView):
-    """An endpoint that was just made."""
+    """An endpoint that was just created."""
 
     secret: Annotated[
         str,
@@ -123,7 +123,7 @@ class NewWebhookView(WebhookView):
 
 
 class SecretView(msgspec.Struct):
-    """A secret in place of the one before."""
+    """A secret that replaces the previous one."""
 
     secret: Annotated[
         str,
@@ -135,13 +135,13 @@ class SecretView(msgspec.Struct):
 
 
 class TestView(msgspec.Struct):
-    """An event that was made to try an endpoint."""
+    """A test event for an endpoint."""
 
     event_id: Annotated[int, Meta(ge=1, description="The event's id.", examples=[1])]
 
 
 def webhook_view(row: Sequence[Any]) -> WebhookView:
-    """The endpoint of a row with the columns SHOWN."""
+    """Returns the endpoint of a row with the columns SHOWN."""
     values = dict(zip(SHOWN, row, strict=True))
-    values["events"] = msgspec.Raw(values["events"].encode())  # JSON already
+    values["events"] = msgspec.Raw(values["events"].encode())  # Already JSON.
     return WebhookView(**values)

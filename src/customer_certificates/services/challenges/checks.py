@@ -1,6 +1,6 @@
-"""Checks whether a challenge's records can be seen: in DNS, or as a file over HTTP.
+"""Checks a challenge's records in DNS, or its file over HTTP.
 
-Nothing here touches the database: a check takes seconds, and no transaction may wait for it.
+Nothing here uses the database: a check takes seconds, and no transaction may wait for it.
 """
 
 import ipaddress
@@ -115,7 +115,10 @@ class WebFile(msgspec.Struct):
 
 
 class Records(NamedTuple):
-    """The records of a challenge; each of them alone proves the name. None: not for this name."""
+    """The records of a challenge; each proves the hostname by itself.
+
+    None: not possible for this hostname.
+    """
 
     txt: DnsRecord | None
     cname: AliasRecord | None
@@ -123,24 +126,24 @@ class Records(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """`resolves_to_edge` is None if that is not known."""
+    """The results of a check. `resolves_to_edge` is None if unknown."""
 
     seen: tuple[Seen, ...]
     resolves_to_edge: bool | None
 
     @property
     def is_proven(self) -> bool:
-        """Whether one method has proven the name."""
+        """Returns whether one method has proven the hostname."""
         return any(one.result == "found" for one in self.seen)
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is certain that no method proves the name."""
+        """Returns whether certainly no method proves the hostname."""
         return all(one.result in ("missing", "not_accepted") for one in self.seen)
 
 
 class Checks:
-    """Looks up, and reads files. Safe to use from any number of threads."""
+    """Looks up records, and fetches files. Safe to use from any number of threads."""
 
     def __init__(
         self, dns: Dns, edge: Edge, files: HttpFiles, challenge_domain: str | None
@@ -151,7 +154,7 @@ class Checks:
         self._domain = challenge_domain
 
     def records(self, hostname: str, tokens: Tokens) -> Records:
-        """The records that prove `hostname`."""
+        """Returns the records that prove `hostname`."""
         name = f"{LABEL}.{hostname.removeprefix('*.')}"
         txt = cname = http = None
         if ip_address(hostname) is None and len(name) <= _MOST_CHARACTERS:
@@ -160,14 +163,14 @@ class Checks:
                 cname = AliasRecord(name, f"{tokens.cname_label}.{self._domain}")
         if not hostname.startswith("*."):
             url = self._files.url(hostname, f"{WELL_KNOWN}{tokens.http_token}")
-            # A server that repeats the path in its answer does not know the second part.
+            # A server that echoes the path in its response does not know the second part.
             http = WebFile(url, f"{tokens.http_token}.{tokens.txt_token}")
         return Records(txt, cname, http)
 
     def check(self, hostname: str, tokens: Tokens, *, http_refused: str | None) -> Checked:
-        """Looks for the records, one method after the other until one is found.
+        """Checks the methods one after another, until one is found.
 
-        `http_refused` says why a file is not accepted; None: it is.
+        `http_refused` says why a file is not accepted; None if it is.
         """
         records = self.records(hostname, tokens)
         deadline = self._dns.deadline()
@@ -197,7 +200,7 @@ class Checks:
         return _judged("cname", record.name, record.target.encode(), answers)
 
     def _place(self, hostname: str, deadline: Deadline, *, wanted: object) -> "_Place":
-        """Returns the addresses of the name, if `wanted` or if edge targets are set."""
+        """Returns the addresses of the hostname, if `wanted` or if edge targets are set."""
         if not (wanted or self._edge.is_known):
             return _Place((), None, None)
         address = ip_address(hostname)
@@ -246,7 +249,7 @@ class Checks:
 
 
 class _Place(NamedTuple):
-    """The addresses of a name. `blocked_reason`: the reason why no file can be read there."""
+    """The addresses of a hostname. `blocked_reason`: why no file can be fetched there."""
 
     addresses: tuple[Address, ...]
     is_edge: bool | None
@@ -254,7 +257,7 @@ class _Place(NamedTuple):
 
 
 def ip_address(hostname: str) -> Address | None:
-    """The IP address that a normalized hostname is; None if it is a name."""
+    """Returns the IP address in a normalized hostname; None if it is a name."""
     try:
         return ipaddress.ip_address(hostname)
     except ValueError:
@@ -266,7 +269,7 @@ def _is_found(seen: Sequence[Seen]) -> bool:
 
 
 def _judged(method: Method, name: str, expected: bytes, answers: Sequence[Answer]) -> Seen:
-    """Returns the result of all resolvers' answers: each must show the record."""
+    """Returns the result of all resolvers' answers: each must have the record."""
     kind = method.upper()
     lacking = [answer for answer in answers if expected not in answer.values]
     if not lacking:
@@ -290,7 +293,7 @@ def _lack(kind: str, name: str, answer: Answer) -> str:
         return f"No {kind} record at {name}; resolver {answer.resolver} answered with no records."
     count = len(answer.values)
     records = f"{count} {kind} record{'s' if count > 1 else ''}"
-    # Values of other services are none of the caller's business.
+    # Other services' values are not shown to the caller.
     ours = [value.decode() for value in answer.values if _VALUE.fullmatch(value)][:3]
     instead = f" It returned {', '.join(ours)}." if ours else ""
     return (

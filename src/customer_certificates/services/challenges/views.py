@@ -1,4 +1,4 @@
-"""Challenges as the API shows them."""
+"""Challenges in responses."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ _Time = Annotated[datetime, Meta(tz=True)]
 
 
 class ChallengeView(msgspec.Struct):
-    """The records to set, each of which proves the hostname, and how the challenge stands."""
+    """The records to set, each of which proves the hostname, and the challenge's state."""
 
     hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
     state: Annotated[
@@ -77,12 +77,14 @@ class ChallengeView(msgspec.Struct):
 
 
 def tokens_of(challenge: HostnameChallenge) -> Tokens:
-    """The random parts of a challenge."""
+    """Returns the random parts of a challenge."""
     return Tokens(challenge.txt_token, challenge.cname_label, challenge.http_token)
 
 
 def state_at(challenge: HostnameChallenge, *, is_owner: bool, now: datetime) -> State:
-    """How a challenge stands. A verified one whose name is another's now has expired."""
+    """Returns the state of a challenge. A verified one expires when another user owns
+    the hostname.
+    """
     if challenge.state == "verified":
         return "verified" if is_owner else "expired"
     if challenge.state == "pending":
@@ -98,8 +100,11 @@ def challenge_view(
     is_owner: bool,
     now: datetime,
 ) -> ChallengeView:
-    """The challenge as it stands. `is_owner`: the user has a proven claim of the hostname;
-    `http_refused`: a file is not accepted."""
+    """Returns the view of the challenge.
+
+    `is_owner`: the user has a proven claim of the hostname. `http_refused`: why a file is not
+    accepted.
+    """
     state = state_at(challenge, is_owner=is_owner, now=now)
     seen = challenge.last_result
     return ChallengeView(

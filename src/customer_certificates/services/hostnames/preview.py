@@ -1,4 +1,4 @@
-"""Changes of hostnames that an activation would make, as `check` shows them."""
+"""Previews how an activation would change hostnames."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NamedTuple
@@ -17,7 +17,7 @@ _Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
 
 
 class Served(msgspec.Struct):
-    """A hostname, and the active certificates that are for it."""
+    """A hostname, and its active certificates."""
 
     hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
     certificate_ids: Annotated[
@@ -26,7 +26,7 @@ class Served(msgspec.Struct):
 
 
 class HostnameChanges(msgspec.Struct):
-    """The changes that activating a certificate would make."""
+    """The changes that the activation of a certificate would make."""
 
     gained: Annotated[
         _Hostnames, Meta(description="Hostnames that no active certificate of the user has yet.")
@@ -57,7 +57,7 @@ class HostnameChanges(msgspec.Struct):
 
 
 class Replaced(NamedTuple):
-    """A certificate that is to be replaced: its id, whether it is active, and its hostnames."""
+    """The certificate to replace: its id, whether it is active, and its hostnames."""
 
     id: int
     active: bool
@@ -65,7 +65,7 @@ class Replaced(NamedTuple):
 
 
 class ServedHostnames:
-    """Reads which active certificates of a user are for hostnames."""
+    """Reads which active certificates of a user have given hostnames."""
 
     def __init__(self, database: Database) -> None:
         names = items_of(bindparam("hostnames", type_=Text))
@@ -88,7 +88,7 @@ class ServedHostnames:
         replaced: Replaced | None,
         decision: Decision,
     ) -> HostnameChanges:
-        """Returns what `decision` about `hostnames` means for the user's certificates."""
+        """Returns the effect of `decision` about `hostnames` on the user's certificates."""
         ids: dict[str, list[int]] = {}
         for name, certificate_id in self._served(user_id=user_id, hostnames=as_json(hostnames)):
             if replaced is None or certificate_id != replaced.id:
@@ -111,6 +111,6 @@ class ServedHostnames:
 
 
 def lost(before: Iterable[str], after: Iterable[str]) -> list[str]:
-    """The names of `before` that no name of `after` covers."""
+    """Returns the names of `before` that no name of `after` covers."""
     kept = set(after)
     return [name for name in before if name not in kept and wildcard_of(name) not in kept]

@@ -1,4 +1,4 @@
-"""How a request is refused for hostnames that the user cannot have."""
+"""Errors for hostnames that the user cannot claim."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,13 @@ _BY_CHALLENGE = "prove control by a challenge: POST /users/{user_id}/hostnames/{
 
 
 def require_allowed(decision: Decision, user_id: int, field: str) -> None:
-    """Raises Conflict, naming every hostname, if the user cannot have all that were asked for."""
+    """Raises Conflict, with every hostname, if the user cannot claim all of them."""
     if decision.is_refused:
         raise _refusal(decision, user_id, field)
 
 
 def taken(names: list[str], user_id: int, field: str) -> Conflict:
-    """Returns the refusal for names that are another user's."""
+    """Returns the error for hostnames of another user."""
     return _refusal(Decision(taken=names), user_id, field)
 
 

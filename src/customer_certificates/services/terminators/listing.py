@@ -1,4 +1,4 @@
-"""Terminators as they are shown: which one lags."""
+"""Lists terminators, and how far each one lags."""
 
 from datetime import datetime
 from typing import Annotated
@@ -14,7 +14,7 @@ from .feed import Feed
 
 
 class TerminatorView(msgspec.Struct):
-    """What serves TLS, and how far it is."""
+    """A terminator, and its position in the feed."""
 
     id: Annotated[int, Meta(ge=1, description="The terminator's id.", examples=[1])]
     name: Annotated[str, Meta(description="The name that it reports.", examples=["edge-1"])]
@@ -34,7 +34,7 @@ class TerminatorView(msgspec.Struct):
 
 
 class TerminatorPages:
-    """Reads who has reported, and asks the feed how far each has read."""
+    """Reads the reported terminators, and asks the feed for the lag of each."""
 
     def __init__(self, database: Database, feed: Feed) -> None:
         self._feed = feed
@@ -54,8 +54,11 @@ class TerminatorPages:
         )
 
     def page(self, after: int, limit: int) -> tuple[list[TerminatorView], int | None]:
-        """At most `limit` terminators by id, from the first one after `after`; and the id that the
-        next page is after, None on the last page."""
+        """Returns at most `limit` terminators by id, and where the next page starts.
+
+        The page starts after the id `after`. The second value is the `after` of the next page, None
+        on the last page.
+        """
         rows = self._page(after=after, limit=limit + 1)
         lags = self._feed.lags([row[4] for row in rows[:limit]])
         views = [

@@ -1,4 +1,4 @@
-"""Says which certificate is served for a hostname, and why the others are not."""
+"""Explains which certificate is served for a hostname, and why others are not."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -35,7 +35,7 @@ _WHY: dict[Reason, str] = {
 
 
 class Winner(msgspec.Struct):
-    """What is served to those who take a key of its type."""
+    """The certificate that is served to clients that support its key type."""
 
     key_type: Annotated[str, Meta(description="The type of its key.", examples=["ecdsa"])]
     certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
@@ -54,7 +54,7 @@ class Winner(msgspec.Struct):
 
 
 class Other(msgspec.Struct):
-    """A certificate that is for the name, and is not served."""
+    """A certificate that matches the hostname, but is not served."""
 
     certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[2])]
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
@@ -76,7 +76,7 @@ class Other(msgspec.Struct):
 
 
 class Resolved(msgspec.Struct):
-    """What is served for a hostname at an instant."""
+    """The certificates that are served for a hostname at a given time."""
 
     hostname: Annotated[
         str,
@@ -103,18 +103,18 @@ class Resolved(msgspec.Struct):
 
 
 class Resolving:
-    """Decides as terminators do (pki/selection.py)."""
+    """Selects certificates by the same rules as terminators (pki/selection.py)."""
 
     def __init__(self, candidates: Candidates, now: Callable[[], datetime]) -> None:
         self._candidates = candidates
         self._now = now
 
     def resolve(self, caller: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
-        """For `hostname`, normalised; a terminator is told of what is within its reach alone."""
+        """Resolves the normalized `hostname`; a terminator sees only what is in its scope."""
         now, reach = self._now(), caller.reach
         found = self._candidates.of(hostname) if reach.has_name(hostname) else []
         fingerprints = {one.candidate.certificate_id: one.fingerprint_sha256 for one in found}
-        # The owner is settled among all users, before the reach hides some of them.
+        # The owner is decided among all users, before the scope hides some of them.
         winners, losers = decide(hostname, [one.candidate for one in found], now, key_type)
         return Resolved(
             hostname,

@@ -1,4 +1,4 @@
-"""Whether the exports in a folder are all there, and as they were written. Pure."""
+"""Verifies that a folder's exports are complete and unchanged. Pure."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,13 +12,13 @@ from .hash_chain import GENESIS
 from .signed_heads import SignedHead, heads_of
 from .verification import Fault
 
-# Clocks of hosts differ; exports of earlier versions have no number that puts them in order.
+# Hosts' clocks differ, and exports of earlier versions have no number that orders them.
 _ALLOWANCE = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
 class Exported:
-    """The content of files with heads; `series` are those that some file is of."""
+    """The content of files with heads; `series` are the series of these files."""
 
     heads: list[SignedHead] = field(default_factory=list)
     unsigned: list[str] = field(default_factory=list)
@@ -31,10 +31,10 @@ def read_exports(
     verifier: Verifier,
     recorded: Mapping[str, Recorded],
 ) -> Exported:
-    """The heads in files and folders, and what is wrong with those files.
+    """Returns the heads in files and folders, and faults of those files.
 
-    `found` says for each path whether it is a folder, and which files are there. Of a folder, all
-    exports must be there, up to the newest one that the database recorded.
+    `found` says for each path whether it is a folder, and which files it has. A folder must have
+    all exports up to the newest one that the database recorded.
     """
     result = Exported()
     for path, (is_folder, files) in found.items():
@@ -59,7 +59,7 @@ def read_exports(
 
 
 def gone_back(heads: Iterable[SignedHead]) -> list[Fault]:
-    """Heads with fewer entries than a head of the same chain that was signed before."""
+    """Returns heads with fewer entries than an earlier signed head of the same chain."""
     faults = []
     most: dict[int, SignedHead] = {}
     waiting: deque[SignedHead] = deque()

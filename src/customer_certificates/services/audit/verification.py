@@ -1,4 +1,4 @@
-"""Whether the audit is as it was written."""
+"""Verifies that the audit log is unchanged."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from .signed_heads import SignedHead
 
 _BATCH = 1000
 _COLUMNS = (*Entry._fields, "hash")
-# Clocks differ, and an entry has the time at which it was made, not at which it was committed.
+# Clocks differ, and an entry has the time of its creation, not of its commit.
 _ALLOWANCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The first place at which a chain is not as it was written."""
+    """The first place at which a chain was changed."""
 
     chain: int
     seq: int
@@ -30,7 +30,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Report:
-    """`chains` and `entries` say how much was looked at."""
+    """The result: `chains` and `entries` are the numbers of those verified."""
 
     chains: int = 0
     entries: int = 0
@@ -45,7 +45,7 @@ class _Broken(Exception):  # noqa: N818
 
 
 class AuditVerification:
-    """Reads chains from their beginning. May run while the service serves."""
+    """Reads chains from their beginning. May run while the service runs."""
 
     def __init__(self, database: Database) -> None:
         chain: Any = cast(bindparam("chain", type_=BigInteger), BigInteger)
@@ -58,7 +58,7 @@ class AuditVerification:
             .limit(limit)
             .subquery()
         )
-        # In one statement, or an entry that is added between two would look like a fault.
+        # One statement, because an entry that is added between two would look like a fault.
         self._page = database.prepare(
             select(AuditHead.seq, AuditHead.hash, AuditHead.at, entries)
             .select_from(one)
@@ -84,7 +84,7 @@ class AuditVerification:
         )
 
     def run(self, chain: int | None, heads: Iterable[SignedHead]) -> Report:
-        """Looks at one chain, or at all; `heads` are what was signed of them, all checked."""
+        """Verifies one chain, or all; `heads` are their signed heads with valid signatures."""
         signed: dict[int, dict[int, SignedHead]] = {}
         report = Report()
         for head in heads:
@@ -105,7 +105,7 @@ class AuditVerification:
         return report
 
     def _all(self, signed: Iterable[int]) -> Iterator[int]:
-        """Those in the database, by number, then those of which only a head is left."""
+        """Yields the chains in the database, by number, then those with only a signed head."""
         left = set(signed)
         after = -1
         while rows := self._chains(after=after, limit=_BATCH):
@@ -115,7 +115,7 @@ class AuditVerification:
         yield from sorted(left)
 
     def _read(self, chain: int, signed: dict[int, SignedHead]) -> int:
-        """The number of its entries. Raises _Broken."""
+        """Returns the number of entries. Raises _Broken."""
         seq, last_hash, last_at = 0, GENESIS, None
         newest = signed[max(signed)] if signed else None
         while True:

@@ -1,4 +1,4 @@
-"""What the outside is shown of an entry of the audit."""
+"""Audit entries in responses."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from .hash_chain import Entry, time_of
 
 _HASH = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
-# The columns of a row that `audit_view` reads, in its order.
+# The columns of a row for `audit_view`, in its order.
 SHOWN = (*Entry._fields, "hash")
 _AT, _DETAIL = SHOWN.index("at"), SHOWN.index("detail")
 
@@ -81,9 +81,9 @@ class AuditView(msgspec.Struct):
 
 
 def audit_view(row: Row) -> AuditView:
-    """The entry of a row with the columns SHOWN."""
+    """Returns the entry of a row with the columns SHOWN."""
     values = list(row)
     values[_AT] = time_of(values[_AT])
-    # JSON already.
+    # Already JSON.
     values[_DETAIL] = msgspec.Raw(values[_DETAIL].encode())
     return AuditView(*values)

@@ -1,4 +1,4 @@
-"""What the outside is shown of an event: the same to whoever reads and to whoever is told."""
+"""Events in responses and webhooks, which have the same form."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from .log import EventType
 _ID = Annotated[int, Meta(ge=1)]
 _Time = Annotated[datetime, Meta(tz=True)]
 
-# The columns of a row that `event_view` reads, in its order.
+# The columns of a row for `event_view`, in its order.
 SHOWN = (
     "id",
     "type",
@@ -29,7 +29,7 @@ SHOWN = (
 
 
 class EventData(msgspec.Struct, omit_defaults=True):
-    """What it is about, and how that stood then. Never a key, never a certificate's text."""
+    """The resource that the event is about, as it was then. Never a key or a certificate's text."""
 
     user_id: Annotated[
         _ID | UnsetType, Meta(description="The user that owns it. Absent if it belongs to no user.")
@@ -50,7 +50,7 @@ class EventData(msgspec.Struct, omit_defaults=True):
 
 
 class EventView(msgspec.Struct):
-    """Something that happened, as GET shows it and as webhooks are sent it."""
+    """An event, as in responses and webhooks."""
 
     id: Annotated[int, Meta(ge=1, description="The event's id. Ids only increase.", examples=[1])]
     type: Annotated[
@@ -65,7 +65,7 @@ class EventView(msgspec.Struct):
 
 
 def event_view(row: Sequence[Any]) -> EventView:
-    """The event of a row with the columns SHOWN."""
+    """Returns the event of a row with the columns SHOWN."""
     event_id, kind, at, user_id, certificate_id, version, active, hostnames, *rest = row
     not_after, fingerprint, webhook_id = rest
     data = EventData(user_id=user_id or UNSET, webhook_id=webhook_id or UNSET)

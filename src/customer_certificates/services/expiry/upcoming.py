@@ -1,4 +1,4 @@
-"""What ends soon, and when a user wants to be told of it."""
+"""Lists expiring certificates, and stores users' notification settings."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ Threshold = Annotated[
 
 
 class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
-    """When to tell of a certificate's end."""
+    """When to notify before a certificate expires."""
 
     thresholds: Annotated[
         Annotated[list[Threshold], Meta(max_length=10)] | None,
@@ -50,7 +50,7 @@ class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ExpiringView(msgspec.Struct):
-    """An active certificate that ends soon, or has ended."""
+    """An active certificate that expires soon, or has expired."""
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[3])]
     version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
@@ -71,7 +71,7 @@ class ExpiringView(msgspec.Struct):
 
 
 class Expiring:
-    """The use cases."""
+    """The use cases of expiry."""
 
     def __init__(
         self, database: Database, revisions: Revisions, audit: Audit, now: Callable[[], datetime]
@@ -88,9 +88,12 @@ class Expiring:
     def page(
         self, user_id: int, within: timedelta, after: int, limit: int
     ) -> tuple[list[ExpiringView], int | None]:
-        """At most `limit` of the user's active certificates that end `within` that time or have
-        ended, by their end, from the first one behind the certificate `after` (0: from the first);
-        and the id that the next page is after, None on the last page. Raises NotFound."""
+        """Returns at most `limit` expiring certificates, and where the next page starts.
+
+        They are the user's active certificates that expire `within` that time or have expired, by
+        expiry. The page starts after the certificate `after` (0: from the first). The second value
+        is the `after` of the next page, None on the last page. Raises NotFound.
+        """
         self._revisions.current(user_id)
         now = self._now()
         rows = self._page(user_id=user_id, until=now + within, after=after, limit=limit + 1)
@@ -98,7 +101,7 @@ class Expiring:
         return views, views[-1].id if len(rows) > limit else None
 
     def settings(self, user_id: int) -> ExpirySettings:
-        """When the user is told. Raises NotFound."""
+        """Returns when the user is notified. Raises NotFound."""
         rows = self._thresholds(user_id=user_id)
         if not rows:
             raise user_not_found(user_id)
@@ -112,8 +115,10 @@ class Expiring:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> ExpirySettings:
-        """The settings as they are now; certificates are looked at soon, under these. Raises
-        NotFound, PreconditionFailed."""
+        """Stores and returns the settings, under which certificates are checked soon.
+
+        Raises NotFound, PreconditionFailed.
+        """
         path = f"/users/{user_id}/expiry"
         with (
             self._audit.of_refusals(caller, "user.change", user_id, path),

@@ -9,10 +9,10 @@ _AT_ONCE = 1000
 
 
 def remove_in_batches(database: Database, statement: Prepared, **values: Any) -> int:
-    """Runs a DELETE … RETURNING in a transaction for each thousand rows. Returns how many rows it
-    deleted.
+    """Runs a DELETE … RETURNING in batches of a thousand rows, and returns their number.
 
-    `statement` takes `values`, and the largest number of rows as `limit`. Raises Unavailable.
+    Each batch is its own transaction. `statement` takes `values`, and the largest number of rows as
+    `limit`. Raises Unavailable.
     """
     number = 0
     while True:

@@ -1,4 +1,4 @@
-"""Whether the service can do its work."""
+"""Checks the health of the service."""
 
 from typing import Annotated
 
@@ -11,12 +11,20 @@ from ..gateways.database import Database
 
 
 class HealthView(msgspec.Struct):
-    """1 for each part that answers, 0 for each that does not."""
+    """1 for each part that responds, 0 for each that does not."""
 
     api: Annotated[int, Meta(ge=0, le=1, description="This service.", examples=[1])]
-    database: Annotated[int, Meta(ge=0, le=1, description="Without it: 503.", examples=[1])]
+    database: Annotated[
+        int, Meta(ge=0, le=1, description="Required: without it the answer is 503.", examples=[1])
+    ]
     cache: Annotated[
-        int, Meta(ge=0, le=1, description="Without it: slower, not broken.", examples=[1])
+        int,
+        Meta(
+            ge=0,
+            le=1,
+            description="Optional: without it the service is slower, but works.",
+            examples=[1],
+        ),
     ]
 
 
@@ -30,7 +38,7 @@ class ReadyView(msgspec.Struct):
 
 
 class Health:
-    """Asks the parts that the service depends on."""
+    """Checks the parts that the service depends on."""
 
     def __init__(self, database: Database, pages: PageCache) -> None:
         self._database = database
@@ -38,15 +46,15 @@ class Health:
         self._is_draining = False
 
     def check(self) -> HealthView:
-        """How each part does now."""
+        """Returns the current health of each part."""
         return HealthView(api=1, database=self._database_is_up(), cache=int(self._pages.is_up()))
 
     def readiness(self) -> ReadyView:
-        """Whether the process can take requests now."""
+        """Returns whether the process can take requests now."""
         return ReadyView(api=int(not self._is_draining), database=self._database_is_up())
 
     def start_draining(self) -> None:
-        """Makes the process unready, until it ends."""
+        """Makes the process unready until it exits."""
         self._is_draining = True
 
     def _database_is_up(self) -> int:

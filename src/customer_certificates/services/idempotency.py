@@ -1,4 +1,4 @@
-"""Requests that can be repeated: what was answered is kept, in the transaction that it answers."""
+"""Idempotent requests: the response is stored in the transaction of the change."""
 
 import hmac
 from collections.abc import Callable
@@ -21,12 +21,12 @@ from .quotas.limits import require
 T = TypeVar("T")
 
 KEPT_FOR = timedelta(hours=24)
-# Each request with a key removes so many that are older; `purge` removes all of them.
+# Each request with a key deletes this many expired records; `purge` deletes all of them.
 _REMOVED_AT_ONCE = 4
 
 
 class Reply(NamedTuple):
-    """What is answered: `location` is where it is, `tag` its entity tag."""
+    """A response: `location` is the resource's path, `tag` its entity tag."""
 
     status: int
     body: bytes | None = None
@@ -35,40 +35,42 @@ class Reply(NamedTuple):
 
 
 class Replayed(Exception):  # noqa: N818 - it is an answer
-    """It was done already; this was the answer."""
+    """Raised with the stored response to an earlier, identical request."""
 
     def __init__(self, reply: Reply) -> None:
-        super().__init__("answered before")
+        super().__init__("replayed response")
         self.reply = reply
 
 
 class IdempotentRequest:
-    """A request without a key: done as often as it comes.
+    """A request without a key, which is executed each time.
 
-    Whatever writes calls `claim` first in its transaction and `keep` last. An answer that has a
-    secret, such as a token, must never be kept: whoever gives one out is not given a request's
-    Once, but this one.
+    Every write calls `claim` first in its transaction and `keep` last. A response with a secret,
+    such as a token, must never be stored: operations that return one use this class, not a
+    request's key.
     """
 
     def begin(self, method: str, body: bytes, reply: Callable[[Any], Reply]) -> None:
-        """To be called before anything is done; `reply` says what will be answered."""
+        """Call it before anything else; `reply` describes the expected response."""
 
     def claim(self, session: Transaction) -> None:
-        """Makes a second one wait for the end of this transaction."""
+        """Makes an identical request wait for the end of this transaction."""
 
     def keep(self, session: Transaction, view: T) -> T:
-        """Gives `view`, of which the answer is made."""
+        """Returns `view`, from which the response is made."""
         return view
 
     def end(self) -> None:
-        """To be called when all is done, well or not."""
+        """Call it at the end, after success or failure."""
 
 
 NO_KEY = IdempotentRequest()
 
 
 class IdempotencyStore:
-    """The statements about kept answers. Refusals are never kept: they changed nothing."""
+    """The statements about stored responses. Errors are never stored, because they
+    changed nothing.
+    """
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -106,7 +108,7 @@ class IdempotencyStore:
             .where(expired)
             .order_by(IdempotencyRecord.kept_at)
             .limit(bindparam("limit", type_=BigInteger))
-            # Two that remove the same ones must not wait for one another.
+            # Two transactions that delete the same records must not wait for one another.
             .with_for_update(skip_locked=True)
         )
         self._remove = database.prepare(
@@ -117,30 +119,35 @@ class IdempotencyStore:
         self._database = database
 
     def once(self, caller: Principal, path: str, key: str) -> IdempotentRequest:
-        """For a request of `caller` with the key `key`."""
+        """Returns the idempotent request of `caller` with the key `key`."""
         who = caller.kind if caller.token_id is None else caller.token_id
         name = sha256(msgspec.json.encode([who, path, key])).digest()
         return _Repeatable(self, name, key.encode(), caller.user_id)
 
     def clean(self) -> int:
-        """Removes all that is older than 24 hours, and says how many they were."""
+        """Deletes records older than 24 hours, and returns their number."""
         return remove_in_batches(self._database, self._remove, expired=self._expired())
 
     def hold(self, name: bytes) -> Callable[[], None]:
-        """Has one request alone carry it out, until what is given is called. Raises Conflict where
-        another is doing so and does not end, Unavailable."""
+        """Acquires the lock of a request, and returns the function that releases it.
+
+        Raises Conflict if another process holds it too long, Unavailable.
+        """
         try:
             return self._database.hold(name.hex())
         except Locked:
             raise _still_running() from None
 
     def find(self, name: bytes, digest: bytes) -> None:
-        """Raises Replayed where it was answered, Invalid where something else was."""
+        """Raises Replayed if this request has a stored response, Invalid if another one has."""
         _answer_again(self._find(name=name, expired=self._expired()), digest)
 
     def claim(self, session: Transaction, name: bytes, digest: bytes, user_id: int | None) -> None:
-        """Takes the name for this transaction; it counts for the user. Raises Replayed or Invalid
-        as `find` does, Conflict where another transaction has it and does not end."""
+        """Claims the name in this transaction; it counts for the user's quota.
+
+        Raises Replayed or Invalid as `find` does, or Conflict if another transaction holds the name
+        too long.
+        """
         now = self._now()
         expired = now - KEPT_FOR
         values = {
@@ -158,8 +165,11 @@ class IdempotencyStore:
             _answer_again(session.run(self._find, name=name, expired=expired), digest)
 
     def keep(self, session: Transaction, name: bytes, reply: Reply, user_id: int | None) -> None:
-        """The answer for a name that was claimed. Raises Conflict if it is one more than the user
-        may have: the transaction has locked the user's row, so this is exact."""
+        """Stores the response for a claimed name.
+
+        Raises Conflict if the user's quota is exceeded. The transaction has locked the user's row,
+        so the count is exact.
+        """
         expired = self._expired()
         calls = [
             (self._keep, {"of_name": name, **reply._asdict()}),
@@ -182,7 +192,7 @@ class _Repeatable(IdempotentRequest):
     def __init__(
         self, repeats: IdempotencyStore, name: bytes, key: bytes, user_id: int | None
     ) -> None:
-        """`user_id` is the user whose token asks."""
+        """`user_id` is the user who owns the token."""
         self._repeats = repeats
         self._name = name
         self._key = key
@@ -190,26 +200,28 @@ class _Repeatable(IdempotentRequest):
         self._let_go: Callable[[], None] | None = None
 
     def begin(self, method: str, body: bytes, reply: Callable[[Any], Reply]) -> None:
-        """Raises Replayed where it was answered before, Invalid where something else was; Conflict
-        where the same request is being carried out, and the database would not tell."""
-        # A plain hash of a body that has a password would let a reader of the database try
-        # passwords at a million times the speed of argon2; the key, which is not stored, does not.
+        """Raises Replayed for a stored response, Invalid if the key was used for another request.
+
+        Raises Conflict if the same request is running and the database cannot tell.
+        """
+        # A plain hash of a body with a password would let a reader of the database try passwords a
+        # million times faster than argon2 allows. The key is not stored, and prevents this.
         self._digest = hmac.digest(self._key, method.encode() + b" " + body, "sha256")
         self._reply = reply
         self._let_go = self._repeats.hold(self._name)
         self._repeats.find(self._name, self._digest)
 
     def claim(self, session: Transaction) -> None:
-        """Raises as `begin`, or Conflict where the same request is being carried out."""
+        """Raises the errors of `begin`, or Conflict if the same request is running."""
         self._repeats.claim(session, self._name, self._digest, self._user_id)
 
     def keep(self, session: Transaction, view: T) -> T:
-        """Keeps the answer; it is there when the transaction is."""
+        """Stores the response, which is committed with the transaction."""
         self._repeats.keep(session, self._name, self._reply(view), self._user_id)
         return view
 
     def end(self) -> None:
-        """Lets the next one with the key begin."""
+        """Releases the key for the next request."""
         if self._let_go:
             self._let_go()
 
@@ -218,12 +230,12 @@ def _answer_again(rows: list[Row], digest: bytes) -> None:
     for of, *reply in rows:
         if not hmac.compare_digest(of, digest):
             raise Invalid(
-                "The Idempotency-Key was used for another request in the last 24 hours.",
+                "This Idempotency-Key was used for another request in the last 24 hours.",
                 errors=[
                     Finding(
                         "idempotency_key_reused",
                         "Idempotency-Key",
-                        "Idempotency-Key has the key of another request.",
+                        "Idempotency-Key repeats the key of another request.",
                         "Use a new random UUID for each new request.",
                     )
                 ],
@@ -238,7 +250,7 @@ def _still_running() -> Conflict:
             Finding(
                 "idempotency_key_in_use",
                 "Idempotency-Key",
-                "Idempotency-Key has the key of a request that has not finished.",
+                "Idempotency-Key repeats the key of a request that has not finished.",
                 "Retry after the delay in Retry-After, with the same key.",
             )
         ],

@@ -1,4 +1,4 @@
-"""Whose turn it is: of all workers in the cluster one does what is done from time to time."""
+"""Ensures that one worker of the cluster runs each periodic job."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from ..models import ServiceState
 
 
 class JobLock:
-    """A row for each job says when it was begun last."""
+    """Has a row for each job with the time of its last start."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -26,7 +26,7 @@ class JobLock:
         )
 
     def take(self, job: str, every: timedelta) -> bool:
-        """Whether the job is to be begun now, by whoever asks. Raises Unavailable."""
+        """Returns whether the caller should start the job now. Raises Unavailable."""
         now = self._now()
         values = {"name": f"job:{job}", "since": now, "before": now - every}
         (taken,) = self._database.run_pipeline(EVERYBODY, (self._take, values))

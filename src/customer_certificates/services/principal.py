@@ -1,4 +1,4 @@
-"""Who asks for something to be done: what the services are told of a request's origin."""
+"""The principal of a request: who it comes from, and what they may access."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ Kind = Literal["open", "anybody", "user", "operator", "terminator", "command"]
 
 
 class UserSnapshot(NamedTuple):
-    """The row of the user whom a request is about, as the statement that let it in saw it."""
+    """The row of the user that a request concerns, as read during authentication."""
 
     id: int
     name: str
@@ -23,29 +23,31 @@ class UserSnapshot(NamedTuple):
 
 
 class TerminatorScope(NamedTuple):
-    """Which users, and which hostnames, a terminator is for; None: all."""
+    """The users and the hostnames that a terminator serves; None: all."""
 
     user_ids: frozenset[int] | None = None
     hostnames: frozenset[str] | None = None
 
     def has_user(self, user_id: int) -> bool:
-        """Whether the certificates of this user are within it."""
+        """Returns whether this user's certificates are in the scope."""
         return self.user_ids is None or user_id in self.user_ids
 
     def has_name(self, hostname: str) -> bool:
-        """Whether `hostname` is one of its names, or covered by one."""
+        """Returns whether `hostname` is one of the hostnames, or covered by one."""
         return self.hostnames is None or not self.hostnames.isdisjoint(
             (hostname, wildcard_of(hostname))
         )
 
     def has_certificate(self, user_id: int, hostnames: Iterable[str]) -> bool:
-        """Whether a user's certificate for `hostnames` may be served for one of its names."""
+        """Returns whether a user's certificate may be served for one of the hostnames."""
         return self.has_user(user_id) and (
             self.hostnames is None or any(True for _ in self.names_of(hostnames))
         )
 
     def names_of(self, hostnames: Iterable[str]) -> Iterator[str]:
-        """For which names within it a certificate for `hostnames` may be served."""
+        """Yields the hostnames in the scope that a certificate for `hostnames` may be
+        served for.
+        """
         names = {*hostnames}
         if self.hostnames is None:
             yield from names
@@ -61,13 +63,15 @@ ALL = TerminatorScope()
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """`open` is anybody whom a service without credentials lets in, `anybody` whoever asks for what
+    """The origin of a request.
+
+    `open` is any client of a service without credentials, `anybody` a client of an operation that
     needs none, `command` the command line.
 
-    `token_id` and `user_id` are None where it came without a token, or with one of no user's.
-    `peer` is the address that the request came from. `scopes` are what a user's token is for.
-    `about` is the user whom the request is about, where that came with the token. `reach` is what a
-    terminator is for. `password_hash` is what a password was compared with.
+    `token_id` and `user_id` are None without a token, or with a token of no user. `peer` is the
+    client's address. `scopes` are those of a user token. `about` is the user that the request
+    concerns, if it was read with the token. `reach` is the scope of a terminator. `password_hash`
+    is the hash that a password was checked against.
     """
 
     kind: Kind

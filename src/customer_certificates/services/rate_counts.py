@@ -1,4 +1,4 @@
-"""Limits of how often something happens, counted in the database for all processes together."""
+"""Rate limits, counted in the database for all processes together."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from .batched_deletes import remove_in_batches
 
 
 class Rate(NamedTuple):
-    """At most `most` of `name` in a window of time, which begins with the first of them."""
+    """At most `most` of `name` in a window of time, which begins with the first one."""
 
     name: str
     window: timedelta
@@ -22,9 +22,10 @@ class Rate(NamedTuple):
 
 
 class RateCounts:
-    """Counts are exact, with any number of requests at once.
+    """Counts exactly, with any number of concurrent requests.
 
-    A transaction that counts a name waits for others that count it: count names in one order.
+    A transaction that counts a name waits for others that count it, so always count names in the
+    same order.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
@@ -52,13 +53,13 @@ class RateCounts:
     def add(self, session: Transaction, rates: Sequence[Rate]) -> int | None:
         """Counts one more for each rate, if the transaction is committed.
 
-        Returns the seconds to wait if that is one too many for a rate; None: it is not.
+        Returns the seconds to wait if a rate is exceeded, otherwise None.
         """
         now = self._now()
         return _seconds(rates, session.run_pipeline(*self._additions(rates, now)), now)
 
     def add_at_once(self, rates: Sequence[Rate]) -> int | None:
-        """As `add`, in a transaction of its own. Raises Unavailable."""
+        """Calls `add` in its own transaction. Raises Unavailable."""
         now = self._now()
         rows = self._database.run_pipeline(EVERYBODY, *self._additions(rates, now))
         return _seconds(rates, rows, now)
@@ -70,7 +71,7 @@ class RateCounts:
         return _seconds([rate._replace(most=rate.most - 1)], [rows], now)
 
     def clean(self) -> int:
-        """Removes counts whose window is over; returns how many. Raises Unavailable."""
+        """Deletes counts of past windows, and returns their number. Raises Unavailable."""
         return remove_in_batches(self._database, self._remove, now=self._now())
 
     def _additions(
@@ -83,7 +84,7 @@ class RateCounts:
 
 
 def _addition(over: Any) -> Any:
-    """Adds one to a count; one whose window is over begins anew."""
+    """Adds one to a count; restarts it if its window has passed."""
     insert = postgresql.insert(RateCount)
     return insert.on_conflict_do_update(
         index_elements=[RateCount.name],

@@ -1,9 +1,9 @@
-"""The revision of a user's list: replaced by every change, that of time included.
+"""The revision of a user's list, which every change replaces, including the passage of time.
 
-A user's list shows the statuses that certificates have at `statuses_as_of`, and
-`statuses_change_at` is not later than the next instant at which one of them begins or ceases to be
-valid. A reader to whom that instant has passed first brings the list up to date, under a new
-revision; so what a list shows stays a function of its revision, and the caches stay right.
+A user's list shows the statuses of certificates at `statuses_as_of`. `statuses_change_at` is not
+later than the next instant at which one of them becomes valid or expires. The first reader after
+that instant updates the list, under a new revision. A list's content thus remains a function of its
+revision, and the caches stay correct.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ from .quotas.usage import RETURNED, Use, added, counters_with_more
 from .user_lock import lock_user
 
 _INSTANT = timedelta(microseconds=1)
-# The columns of a certificate at which its status, or whether it can be served, changes.
+# The columns with the times at which a certificate's status or servability changes.
 DATES = ("not_before", "not_after", "serve_not_before", "serve_not_after")
-# Of those the instants at which something changes, the first one first; NULL where there are fewer.
+# The times among these at which something changes, in ascending order; NULL if there are fewer.
 _CHANGES = ("change_1", "change_2", "change_3", "change_4")
 
 
@@ -54,8 +54,10 @@ class Revisions:
         )
 
     def current(self, user_id: int, known: UserSnapshot | None = None) -> bytes:
-        """The revision of the list as it is now; `known` is the user's row, where this request has
-        read it already. Raises NotFound."""
+        """Returns the current revision of the list.
+
+        `known` is the user's row, if this request has already read it. Raises NotFound.
+        """
         if known is not None and known.statuses_change_at > self._now():
             return bytes(known.certificates_revision)
         while True:
@@ -69,23 +71,22 @@ class Revisions:
             self._bring_up_to_date(user_id, now)
 
     def replace(self, session: Transaction, user_id: int) -> None:
-        """A new revision; locks the user's row. Raises NotFound."""
+        """Stores a new revision, which locks the user's row. Raises NotFound."""
         if not session.run(self._replace, user_id=user_id, revision=new_revision()):
             raise user_not_found(user_id)
 
     def added(
         self, user_id: int, content: Mapping[str, Any], more: Use | None = None
     ) -> tuple[Prepared, dict[str, Any]]:
-        """The statement that makes a new revision where a certificate with the DATES in `content`
-        was added. It locks the user's row, and gives a row where there is such a user.
+        """Returns the statement for a new revision after a certificate with these DATES was added.
 
-        With `more`, it counts that for the user. The row is then the user's id, and what
-        usage.require_room wants.
+        It locks the user's row, and returns a row if the user exists. With `more`, it adds to the
+        user's counters. The row is then the user's id, and the columns for usage.require_room.
         """
         begin, end, serve_begin, serve_end = (content[name] for name in DATES)
         changes = [begin, end and _after(end), serve_begin, serve_end and _after(serve_end)]
         if begin and end and begin > end:
-            # It never becomes valid: it is expired from its end on.
+            # It never becomes valid, and counts as expired from its end on.
             changes = [changes[1]]
         instants = sorted({one for one in changes if one})
         values = {
@@ -109,13 +110,16 @@ class Revisions:
 
 
 def _after(end: datetime) -> datetime:
-    """The first instant at which a certificate is valid no more."""
+    """Returns the first instant after a certificate's expiry."""
     return min(end, NEVER - _INSTANT) + _INSTANT
 
 
 def _dates() -> dict[Any, Any]:
-    """What a new certificate changes of a user: the time as of which statuses are shown never goes
-    back, though the clocks of servers differ; and what comes next is seen from that time."""
+    """Returns the user's columns that a new certificate changes.
+
+    `statuses_as_of` never decreases, though the clocks of servers differ, and the next change is
+    computed from it.
+    """
     now, *changes = (bindparam(name, type_=DateTime(timezone=True)) for name in ("now", *_CHANGES))
     nothing_passed = and_(User.statuses_change_at > now, User.statuses_as_of < now)
     as_of = case((nothing_passed, now), else_=User.statuses_as_of)

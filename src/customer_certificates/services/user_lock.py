@@ -1,4 +1,4 @@
-"""The lock that puts a user's writes in order."""
+"""The lock that orders a user's writes."""
 
 from sqlalchemy.orm import Session
 

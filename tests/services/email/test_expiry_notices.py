@@ -474,8 +474,8 @@ def test_nothing_is_mailed_before_the_address_is_verified(office: Office, post: 
     ]
     assert [notice.mail_held for notice in office.notices()] == [False] * 3
     assert [notice.mail_error for notice in office.notices()] == [
-        "A later notice was mailed instead.",
-        "It was replaced or deactivated before that.",
+        "A later notice was sent instead.",
+        "The certificate was replaced or deactivated in the meantime.",
         None,
     ]
 

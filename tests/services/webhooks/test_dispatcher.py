@@ -401,7 +401,7 @@ def test_who_answers_gone_is_told_no_more(told: Told) -> None:
     told.work()
     told.wait(lambda: bool(told.receiver.ids("/other")))
 
-    assert told.state(webhook) == ("disabled", "It answered 410 Gone.")
+    assert told.state(webhook) == ("disabled", "The endpoint responded with 410 Gone.")
     assert told.statuses(webhook) == [(first, "dead", 1), (second, "dead", 0)]
     told.happen(1)
     assert len(told.statuses(webhook)) == 2
@@ -426,7 +426,7 @@ def test_who_takes_nothing_for_days_is_told_no_more(
     told.work()
 
     told.wait(lambda: told.state(webhook)[0] == "disabled")
-    assert told.state(webhook)[1] == "It has taken nothing for days."
+    assert told.state(webhook)[1] == "All deliveries have failed for days."
     told.receiver.answer = lambda _path: (200, "")
     changed = told.webhooks.change(
         CALLER, told.owner, webhook, WebhookChanges(state="active"), None

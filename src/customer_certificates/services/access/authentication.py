@@ -1,4 +1,4 @@
-"""Who asks: a token or a password in, a Caller out."""
+"""Authenticates requests: a token or a password in, a Principal out."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -24,7 +24,7 @@ _NOBODYS = bytes(32)
 
 
 class Authentication:
-    """A token's row is read at each request: revoked, it opens nothing from then on, anywhere."""
+    """Reads a token's row at each request, so a revocation takes effect everywhere at once."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Authentication:
         self._token = database.prepare(_token_and_user(), tenant=None, by_key=True)
 
     def token(self, text: str, about: int | None, request_id: str, peer: str) -> Principal:
-        """Whoever has the token `text`, who asks about the user `about`, if it is about one.
+        """Returns the principal of the token `text`; `about` is the user that the request concerns.
 
         One statement reads the token's row and that user's, unless the token is another user's.
         Raises Unauthenticated.
@@ -81,9 +81,10 @@ class Authentication:
         )
 
     def password(self, email: str, password: str, request_id: str, peer: str) -> Principal:
-        """The user who has this e-mail address and password. Unknown and known ones cost the same.
+        """Returns the user with this email address and password.
 
-        Raises Unauthenticated, TooManyRequests, Unavailable.
+        Takes the same time for unknown and known users. Raises Unauthenticated, TooManyRequests,
+        Unavailable.
         """
         attempt = self._attempts.begin(email, peer)
         try:
@@ -115,14 +116,16 @@ class Authentication:
         try:
             msgspec.convert((email, password), tuple[Email, Password])
         except msgspec.ValidationError:
-            # Nobody could have registered so.
+            # Nobody can have registered with such values.
             return None
         return self._users.sign_in(email, password)
 
 
 def _token_and_user() -> Any:
-    """The row of a token; beside it that of the user whom the request is about, which is not
-    looked up at all where the token is another user's."""
+    """Selects the row of a token, and of the user that the request concerns.
+
+    The user is not read if the token is another user's.
+    """
     about = bindparam("about", type_=BigInteger)
     admitted = case((Token.user_id.is_(None), about), (Token.user_id == about, about))
     return (
@@ -145,7 +148,7 @@ def _token_and_user() -> Any:
 
 @lru_cache(256)
 def _reach(user_ids: str | None, hostnames: str | None) -> TerminatorScope:
-    """Of two columns that have JSON."""
+    """Returns the scope of two columns with JSON."""
     return TerminatorScope(
         None if user_ids is None else msgspec.json.decode(user_ids, type=frozenset[int]),
         None if hostnames is None else msgspec.json.decode(hostnames, type=frozenset[str]),
@@ -153,4 +156,4 @@ def _reach(user_ids: str | None, hostnames: str | None) -> TerminatorScope:
 
 
 def _unknown() -> Unauthenticated:
-    return Unauthenticated("Unknown token. Check that you use the token of this service.")
+    return Unauthenticated("Unknown token. Check that it was created by this service.")

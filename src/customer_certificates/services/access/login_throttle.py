@@ -1,4 +1,4 @@
-"""How often signing in has failed lately, by account and by address."""
+"""Counts recent failed sign-ins, by account and by address."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -11,24 +11,26 @@ from ...models import email_key
 
 _WINDOW_SECONDS = 15 * 60
 _MOST_FAILURES = 10
-# Each process counts for itself then, and there may be several.
+# Without Redis each process counts by itself, and there may be several.
 _MOST_FAILURES_ALONE = 5
 
 Attempt = dict[str, Count]
 
 
 class LoginThrottle:
-    """Every attempt is counted before the password is looked at, and taken back if it was right: so
-    many at once are no more than one after the other."""
+    """Counts every attempt before the password is checked, and undoes it after success.
+
+    Concurrent attempts are thus limited like consecutive ones.
+    """
 
     def __init__(self, counters: Counters, now: Callable[[], datetime]) -> None:
         self._counters = counters
         self._now = now
 
     def begin(self, email: str, peer: str) -> Attempt:
-        """Counts an attempt, as if it had failed.
+        """Counts an attempt as if it had failed.
 
-        Raises TooManyRequests where too many have failed for this account or from this address.
+        Raises TooManyRequests after too many failures for this account or from this address.
         """
         attempt = {}
         for name in (f"peer:{client_network(peer)}", f"account:{_digest(email_key(email))}"):
@@ -42,11 +44,11 @@ class LoginThrottle:
         return attempt
 
     def take_back(self, attempt: Attempt) -> None:
-        """It was no failure after all."""
+        """Removes the attempt from the count after a success."""
         for name, count in attempt.items():
             self._counters.take_back(name, count)
 
 
 def _digest(email: str) -> str:
-    """Whoever reads Redis does not learn who has signed in."""
+    """Hides from readers of Redis who signed in."""
     return blake2b(email.encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Who may ask for what, as data: each operation names its `Permission`."""
+"""Permissions as data: each operation names its `Permission`."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -36,25 +36,28 @@ ANYBODY = Permission(anybody=True)
 OPERATORS = Permission()
 REGISTRATION = Permission(registers=True)
 PASSWORD = Permission(password=True)
-# What says which certificate is served, but not its key.
+# For operations that say which certificate is served, without its key.
 CAN_RESOLVE = Permission(terminators=True)
-# Private keys leave for those who serve with them, and for nobody else.
+# Private keys are released only to the terminators that serve them.
 TERMINATORS = Permission(operators=False, terminators=True)
 CADDY = Permission(operators=False, terminators=True, allows_token_in_url=True)
 
 
 def users(*scopes: Scope) -> Permission:
-    """Users about themselves, with a token that has `scopes`."""
+    """Permits users to access their own data, with a token that has `scopes`."""
     return Permission(users=True, scopes=scopes)
 
 
-# Whoever could change a password with a token for less could make one for everything.
+# A token with fewer scopes must not change the password, as a password can create a token with all
+# scopes.
 WHOLE_USER = users(*SCOPES)
 
 
 def require(rights: Permission, caller: Principal, user_id: int | None) -> None:
-    """Raises Forbidden where `caller` may not ask for it, or NotFound where the user `user_id`
-    whom it is about is another one: nobody learns whether that one is there."""
+    """Raises Forbidden if `caller` lacks the permission.
+
+    Raises NotFound if `user_id` is another user, so that nobody learns whether it exists.
+    """
     if (caller.kind == "operator" and rights.operators) or (
         caller.kind == "terminator" and rights.terminators
     ):
@@ -72,11 +75,11 @@ def require(rights: Permission, caller: Principal, user_id: int | None) -> None:
 
 
 def require_may_grant(caller: Principal, *, wanted: bool) -> None:
-    """Raises Forbidden if hostnames are to be granted, and `caller` is no operator."""
+    """Raises Forbidden if `wanted` grants hostnames, and `caller` is no operator."""
     if wanted and caller.kind == "user":
         raise Forbidden(
-            "grant_hostnames requires an operator token. "
-            "Leave it out, and prove control of the hostnames by a challenge."
+            "grant_hostnames requires an operator token. Omit it, and prove control of the "
+            "hostnames by a challenge."
         )
 
 

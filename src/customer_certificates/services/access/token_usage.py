@@ -1,4 +1,4 @@
-"""When tokens were last used: known to the minute, and never in the way of an answer."""
+"""Records when tokens were last used, to the minute, without delaying responses."""
 
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ _MOST_PENDING = 10_000
 
 
 class TokenUsage:
-    """Writes them in a thread of its own. What the database does not take is forgotten."""
+    """Writes in its own thread. If the database fails, the record is lost."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,12 +38,12 @@ class TokenUsage:
         self._thread.start()
 
     def note(self, token_id: int, stored: datetime | None, now: datetime) -> None:
-        """It is used `now`; `stored` is what the database has."""
+        """Records a use at `now`; `stored` is the time in the database."""
         if (stored is None or now - stored >= _PRECISION) and len(self._pending) < _MOST_PENDING:
             self._pending[token_id] = now
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes the remaining records."""
         self._closing.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""Tokens: made and shown once, listed, revoked."""
+"""Tokens: create, list, revoke."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -34,20 +34,23 @@ from .permissions import SCOPES, Scope
 
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _Time = Annotated[datetime, Meta(tz=True)]
-_Name = Annotated[Name, Meta(description="What it is for.", examples=["backup of the web server"])]
+_Name = Annotated[
+    Name, Meta(description="The purpose of the token.", examples=["backup of the web server"])
+]
 _Kind = Annotated[
     TokenKind,
     Meta(
-        description="user: for one user's own certificates. operator: for users and everything but "
-        "keys. terminator: for the machines that serve TLS.",
+        description="user: manages the certificates of one user. operator: manages users "
+        "and everything "
+        "but keys. terminator: for the machines that terminate TLS.",
         examples=["user"],
     ),
 ]
 _Scopes = Annotated[
     list[Scope],
-    Meta(description="What a user's token is for; the other kinds have none."),
+    Meta(description="The permissions of a user token. Other kinds have none."),
 ]
-# So many tokens of a user that have expired or were revoked are kept, the newest.
+# How many expired or revoked tokens of a user are kept (the newest).
 _DEAD = 100
 _SHOWN = (
     "id",
@@ -66,68 +69,75 @@ _SHOWN = (
 
 
 class NewToken(msgspec.Struct, forbid_unknown_fields=True):
-    """A token to make."""
+    """A token to create."""
 
     name: _Name
     kind: _Kind = "user"
     scopes: Annotated[_Scopes, Meta(examples=[["certificates:read"]])] = []
     expires_in_days: Annotated[
-        int, Meta(ge=1, le=365, description="How long it is good for.", examples=[90])
+        int, Meta(ge=1, le=365, description="How long the token is valid.", examples=[90])
     ] = 90
     user_id: Annotated[
         _ID | None,
-        Meta(description="Whose it is to be, where an operator makes a user's.", examples=[None]),
+        Meta(description="The owner of a user token, if an operator creates it.", examples=[None]),
     ] = None
     user_ids: Annotated[
         Annotated[list[_ID], Meta(min_length=1, max_length=1000)] | None,
-        Meta(description="Which users a terminator serves; null: all.", examples=[None]),
+        Meta(description="The users that a terminator serves. null: all.", examples=[None]),
     ] = None
     hostnames: Annotated[
         Annotated[list[str], Meta(min_length=1, max_length=1000)] | None,
-        Meta(description="Which hostnames a terminator serves; null: all.", examples=[None]),
+        Meta(description="The hostnames that a terminator serves. null: all.", examples=[None]),
     ] = None
 
 
 class TokenView(msgspec.Struct):
     """A token, without its secret."""
 
-    id: Annotated[int, Meta(ge=1, description="The token's id; it is in its text.", examples=[1])]
+    id: Annotated[
+        int, Meta(ge=1, description="The token's id, which is part of its text.", examples=[1])
+    ]
     kind: _Kind
-    user_id: Annotated[int | None, Meta(description="Whose it is, where it is a user's.")]
-    name: Annotated[str, Meta(description="What it is for.")]
+    user_id: Annotated[int | None, Meta(description="The owner of a user token.")]
+    name: Annotated[str, Meta(description="The purpose of the token.")]
     scopes: _Scopes
     user_ids: Annotated[
-        list[int] | None, Meta(description="Which users a terminator serves; null: all.")
+        list[int] | None, Meta(description="The users that a terminator serves. null: all.")
     ]
     hostnames: Annotated[
-        list[str] | None, Meta(description="Which hostnames a terminator serves; null: all.")
+        list[str] | None, Meta(description="The hostnames that a terminator serves. null: all.")
     ]
-    created_at: Annotated[_Time, Meta(description="When it was made.")]
-    expires_at: Annotated[_Time, Meta(description="When it ceases to be good.")]
+    created_at: Annotated[_Time, Meta(description="When the token was created.")]
+    expires_at: Annotated[_Time, Meta(description="When the token expires.")]
     last_used_at: Annotated[
-        _Time | None, Meta(description="When it was last used, to the minute; null: never.")
+        _Time | None, Meta(description="When the token was last used, to the minute. null: never.")
     ]
-    revoked_at: Annotated[_Time | None, Meta(description="When it was revoked; null: it was not.")]
+    revoked_at: Annotated[
+        _Time | None, Meta(description="When the token was revoked. null: not revoked.")
+    ]
     by_password: Annotated[
         bool,
-        Meta(description="Made with the user's password: a change of the password revokes it."),
+        Meta(
+            description="true: created with the user's password. A change of the password "
+            "revokes it."
+        ),
     ]
 
 
 class NewTokenView(TokenView):
-    """A token that was just made."""
+    """A token that was just created."""
 
     token: Annotated[
         str,
         Meta(
-            description="To be sent as Authorization: Bearer …; shown this once.",
+            description="Send it as Authorization: Bearer …. Returned only in this response.",
             examples=["ccert_user_1_…"],
         ),
     ]
 
 
 class Tokens:
-    """The use cases that have to do with tokens."""
+    """The use cases of tokens."""
 
     def __init__(self, database: Database, audit: Audit, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -147,11 +157,11 @@ class Tokens:
         )
 
     def create(self, caller: Principal, new: NewToken) -> NewTokenView:
-        """Makes what `new` says, for `caller`, or for whom `caller` may make tokens.
+        """Creates the token, for `caller` or for a user that `caller` manages.
 
-        Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user asks for another's, or
-        for another kind), Conflict (there are no credentials to make a token of, the password was
-        changed meanwhile, or the user has as many tokens as the quota allows).
+        Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user requests another
+        user's token, or another kind), or Conflict: the service requires no credentials, the
+        password was changed in the meantime, or the user's quota is exceeded.
         """
         if caller.kind == "open":
             raise Conflict(
@@ -207,19 +217,22 @@ class Tokens:
     def page(
         self, caller: Principal, user_id: int | None, after: int, limit: int
     ) -> tuple[list[TokenView], int | None]:
-        """At most `limit` tokens by id, from the first one after `after`: a user's own; to others
-        all, or those of the user `user_id`. And the id that the next page is after, None on the
-        last page."""
+        """Returns at most `limit` tokens by id, and where the next page starts.
+
+        The page starts after the id `after`. Users see their own tokens; others see all, or those
+        of the user `user_id`. The second value is the `after` of the next page, None on the last
+        page.
+        """
         whose = caller.user_id if caller.kind == "user" else user_id
         rows = self._page(user_id=whose, after=after, limit=limit + 1)
         views = [_view(row) for row in rows[:limit]]
         return views, views[-1].id if len(rows) > limit else None
 
     def revoke(self, caller: Principal, token_id: int) -> None:
-        """It opens nothing from now on; nothing changes where it was revoked already.
+        """Revokes the token. Does nothing if it is already revoked.
 
-        Raises NotFound, also where it is not the caller's, and Forbidden: what is not good for
-        everything revokes itself alone.
+        Raises NotFound, also for another user's token, and Forbidden: a token without every scope
+        revokes only itself.
         """
         if caller.kind == "user" and token_id != caller.token_id:
             missing = [scope for scope in SCOPES if scope not in caller.scopes]
@@ -231,7 +244,7 @@ class Tokens:
         with self._database.begin(EVERYBODY) as session:
             token = session.get(Token, token_id, with_for_update=True)
             if token is None or (caller.kind == "user" and token.user_id != caller.user_id):
-                raise NotFound(f"There is no token {token_id}.")
+                raise NotFound(f"Token {token_id} does not exist.")
             outcome: Outcome = "unchanged" if token.revoked_at else "done"
             token.revoked_at = token.revoked_at or self._now()
             session.flush()
@@ -246,14 +259,16 @@ class Tokens:
 
 
 def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
-    """The hostnames as they are compared. Raises Malformed or Invalid where fields do not fit the
-    kind, with all of them."""
+    """Returns the normalized hostnames.
+
+    Raises Malformed or Invalid with all fields that do not fit the kind.
+    """
     missing, findings = list[Finding](), list[Finding]()
     if new.kind == "user":
         if not new.scopes:
             missing.append(_required("scopes", f"at least one of {', '.join(SCOPES)}"))
         if user_id is None:
-            missing.append(_required("user_id", "the id of the user whose it is to be"))
+            missing.append(_required("user_id", "the id of the user that owns the token"))
     else:
         findings += [_unfit(name, new) for name in ("scopes", "user_id") if getattr(new, name)]
     if new.kind != "terminator":
@@ -274,9 +289,10 @@ def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
 
 
 def _require_room(session: Transaction, user_id: int, now: datetime) -> None:
-    """Locks the user's row. Raises Conflict if one more token exceeds the user's quota.
+    """Locks the user's row. Raises Conflict if one more token exceeds the quota.
 
-    Tokens that open nothing any more are only kept so that their holders can be told why.
+    Expired and revoked tokens are not counted. They are kept only so that their holders get an
+    explanation.
     """
     lock_user(session, user_id)
     of_user = Token.user_id == user_id
@@ -295,15 +311,17 @@ def _required(field: str, what: str) -> Finding:
 
 
 def _unfit(field: str, new: NewToken) -> Finding:
-    return Finding("unfit", field, f"A token of kind {new.kind} has no {field}.", "Leave it out.")
+    return Finding("unfit", field, f"A token of kind {new.kind} cannot have {field}.", "Omit it.")
 
 
 def _require_same_password(session: Transaction, caller: Principal) -> None:
-    """Raises Conflict if the password was changed after it let `caller` in: the change has revoked
-    the tokens that were there, and must not miss this one."""
+    """Raises Conflict if the password was changed after `caller` signed in.
+
+    The change revoked the existing tokens, and must not miss this one.
+    """
     user = session.get(User, caller.user_id, with_for_update=True)
     if user is None or user.password_hash != caller.password_hash:
-        raise Conflict("The password was changed meanwhile. Sign in with the new one.")
+        raise Conflict("The password was changed during this request. Sign in with the new one.")
 
 
 def _require_users(session: Transaction, user_id: int | None, served: list[int]) -> None:
@@ -315,7 +333,10 @@ def _require_users(session: Transaction, user_id: int | None, served: list[int])
             "The token is invalid; nothing was created.",
             errors=[
                 Finding(
-                    "unknown_user", field, f"There is no user {missing[0]}.", "Correct the value."
+                    "unknown_user",
+                    field,
+                    f"User {missing[0]} does not exist.",
+                    "Correct the value.",
                 )
             ],
         )

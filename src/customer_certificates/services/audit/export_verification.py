@@ -1,4 +1,4 @@
-"""Whether the exports in a folder are all there, and as they were written. Pure."""
+"""Verifies that a folder's exports are complete and unchanged. Pure."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,13 +12,13 @@ from .hash_chain import GENESIS
 from .signed_heads import SignedHead, heads_of
 from .verification import Fault
 
-# Clocks of hosts differ; exports of earlier versions have no number that puts them in order.
+# Hosts' clocks differ, and exports of earlier versions have no number that orders them.
 _ALLOWANCE = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
 class Exported:
-    """The content of files with heads; `series` are those that some file is of."""
+    """The content of files with heads; `series` are the series of these files."""
 
     heads: list[SignedHead] = field(default_factory=list)
     unsigned: list[str] = field(default_factory=list)
@@ -31,10 +31,10 @@ def read_exports(
     verifier: Verifier,
     recorded: Mapping[str, Recorded],
 ) -> Exported:
-    """The heads in files and folders, and what is wrong with those files.
+    """Returns the heads in files and folders, and faults of those files.
 
-    `found` says for each path whether it is a folder, and which files are there. Of a folder, all
-    exports must be there, up to the newest one that the database recorded.
+    `found` says for each path whether it is a folder, and which files it has. A folder must have
+    all exports up to the newest one that the database recorded.
     """
     result = Exported()
     for path, (is_folder, files) in found.items():
@@ -51,13 +51,15 @@ def read_exports(
                 result.series.add(export.manifest.series)
         if is_folder:
             if not files:
-                result.faults.append(f"{path} has no heads: they were removed, or never exported.")
+                result.faults.append(
+                    f"{path} contains no heads: they were removed or never exported."
+                )
             result.faults += _faults_of_folder(files, exports, recorded)
     return result
 
 
 def gone_back(heads: Iterable[SignedHead]) -> list[Fault]:
-    """Heads with fewer entries than a head of the same chain that was signed before."""
+    """Returns heads with fewer entries than an earlier signed head of the same chain."""
     faults = []
     most: dict[int, SignedHead] = {}
     waiting: deque[SignedHead] = deque()
@@ -70,8 +72,8 @@ def gone_back(heads: Iterable[SignedHead]) -> list[Fault]:
         other = most.get(head.chain)
         if other and head.seq < other.seq:
             what = (
-                f"A head goes back: it was signed at {head.at}, and {other.seq} entries were "
-                f"there at {other.at}."
+                f"A head goes backwards: it was signed at {head.at}, but {other.seq} entries "
+                f"existed at {other.at}."
             )
             faults.append(Fault(head.chain, head.seq, what))
         waiting.append(head)
@@ -83,8 +85,8 @@ def _lines_at_fault(export: Export) -> Iterator[str]:
     if hash_of_file(export.body) != manifest.lines_sha256:
         here = export.body.count(b"\n")
         yield (
-            f"{export.name}: its lines are not those that were written "
-            f"({here} are there, {manifest.lines} were written)."
+            f"{export.name}: its lines are not those that were written ({here} found, "
+            f"{manifest.lines} written)."
         )
 
 
@@ -117,18 +119,21 @@ def _faults_of_series(
         before = exports.get(number - 1)
         expected = before.hash if before else GENESIS if number == 1 else None
         if expected and export.manifest.previous != expected:
-            yield f"{export.name}: the export before it is not the one that it followed."
+            yield f"{export.name}: the previous export is not the one that it was written after."
         for name, made in export.manifest.earlier.items():
             if name not in hashes:
-                yield f"{name} is missing: it was there before {export.name}."
+                yield f"{name} is missing: it existed before {export.name}."
             elif hashes[name] != made:
                 yield f"{name} was changed after {export.name} was written."
     if recorded is None:
-        yield f"The database knows nothing of series {series}: it is another one, or was put back."
+        yield (
+            f"The database has no record of series {series}: it is another database, or was "
+            "restored."
+        )
     elif recorded.number > newest:
         yield (
-            f"The newest exports are missing from series {series}: the database recorded number "
-            f"{recorded.number}, and {newest} is the newest here."
+            f"The newest exports are missing from series {series}: the database recorded "
+            f"number {recorded.number}, but the newest one here is {newest}."
         )
     elif recorded.number in exports and exports[recorded.number].hash != recorded.hash:
         yield f"{exports[recorded.number].name} is not the export that the database recorded."

@@ -1,4 +1,4 @@
-"""Exports of the audit's heads: files that chain to each other, each with a signed first line."""
+"""Exports of audit heads: files that chain to each other, each with a signed first line."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -22,9 +22,9 @@ _SIGNED = "cc/audit-export/v2\n"
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first line of an export.
 
-    `series` is the exports into one folder, `number` counts them from 1. `previous` is the SHA-256
-    of the file before. `lines` and `lines_sha256` are of what follows the first line. The first
-    export has in `earlier` the SHA-256 of each file that was in the folder before.
+    `series` identifies the exports into one folder, `number` counts them from 1. `previous` is the
+    SHA-256 of the previous file. `lines` and `lines_sha256` describe the lines after the first. In
+    the first export, `earlier` has the SHA-256 of each file that the folder already had.
     """
 
     series: str
@@ -38,14 +38,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recorded(NamedTuple):
-    """The newest export of a series, as the database knows it."""
+    """The newest export of a series, as recorded in the database."""
 
     number: int
     hash: str
 
 
 class AuditExports:
-    """Numbers the exports of a series, one after the other in the cluster."""
+    """Numbers the exports of a series without gaps, across the cluster."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -66,7 +66,7 @@ class AuditExports:
         )
 
     def recorded(self) -> dict[str, Recorded]:
-        """The newest export of each series."""
+        """Returns the newest export of each series."""
         return {series: Recorded(*rest) for series, *rest in self._all()}
 
     def add(
@@ -78,10 +78,10 @@ class AuditExports:
         earlier: Callable[[], list[HeadFile]],
         write: Callable[[bytes], Any],
     ) -> Any:
-        """Has `write` write the next export, and gives what it gives.
+        """Has `write` write the next export, and returns its result.
 
-        `files` gives the newest files in the folder, `earlier` all of them. A process that dies
-        before the database records the file leaves a file that the next export follows.
+        `files` returns the newest files in the folder, `earlier` all of them. If a process dies
+        before the database records its file, the next export follows that file.
         """
         body = "".join(f"{line}\n" for line in lines).encode()
         verifier = Verifier(signer.public_pem)
@@ -90,7 +90,7 @@ class AuditExports:
         values = {"series": series, "number": 0, "hash": GENESIS, "at": at}
         with self._database.begin(EVERYBODY) as session:
             ((number, previous),) = session.run(self._lock, **values)
-            # Again, as another host may have added one before this one had the lock.
+            # Read again, because another host may have added one before this one acquired the lock.
             newest = newest_export(files(), verifier, series)
             if newest and newest.manifest.number > number:
                 number, previous = newest.manifest.number, newest.hash
@@ -131,7 +131,7 @@ class Export(NamedTuple):
 
 
 def export_of(file: HeadFile, verifier: Verifier) -> Export | None:
-    """The file as an export; None if it begins with no line that this key has signed."""
+    """Returns the file as an export; None without a first line signed by this key."""
     first, _, body = file.content.partition(b"\n")
     try:
         manifest = msgspec.json.decode(first, type=Manifest)
@@ -145,7 +145,7 @@ def export_of(file: HeadFile, verifier: Verifier) -> Export | None:
 def newest_export(
     files: Iterable[HeadFile], verifier: Verifier, series: str | None = None
 ) -> Export | None:
-    """The newest export of `series`, by default of the series of the first file that is one."""
+    """Returns the newest export of `series`, by default of the first export's series."""
     found: Export | None = None
     for file in files:
         export = export_of(file, verifier)
@@ -158,7 +158,7 @@ def newest_export(
 
 
 def hash_of_file(content: bytes) -> str:
-    """SHA-256, in hexadecimal."""
+    """Returns the SHA-256 in hexadecimal."""
     return sha256(content).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Audit entries and their hashes, as in docs/reference/audit-log.md. Pure."""
+"""Audit entries and their hashes (docs/reference/audit-log.md). Pure."""
 
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-# What the first entry of each chain has as the hash of the one before it.
+# The previous hash of the first entry of each chain.
 GENESIS = "0" * 64
-# The chain of what belongs to no user.
+# The chain of entries that belong to no user.
 NOBODY = 0
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -33,19 +33,19 @@ class Entry(NamedTuple):
 
 
 def canonical(content: object) -> str:
-    """JSON with its keys in order and no blanks: the same content is always the same text."""
+    """Returns JSON with sorted keys and no white space: equal content gives equal text."""
     return _encode(content).decode()
 
 
 def hash_of(entry: Entry) -> str:
-    """SHA-256 over the canonical JSON of an entry, in hexadecimal."""
+    """Returns the SHA-256 of the canonical JSON of an entry, in hexadecimal."""
     members: dict[str, Any] = entry._asdict()
     members["at"] = time_of(entry.at)
-    # JSON already, and hashed as it is: not even a blank can be added to it unnoticed.
+    # Already JSON, and hashed unchanged: even added white space is detected.
     members["detail"] = msgspec.Raw(entry.detail.encode())
     return sha256(_encode(members)).hexdigest()
 
 
 def time_of(at: datetime) -> str:
-    """A time as it is hashed and signed: RFC 3339 in UTC, always with six digits."""
+    """Returns a time in the hashed and signed form: RFC 3339 in UTC with microseconds."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The audit as it is shown."""
+"""Lists audit entries."""
 
 from sqlalchemy import BigInteger, bindparam, literal, or_, select
 
@@ -32,10 +32,11 @@ class AuditPages:
         )
 
     def page(self, chain: int, after: int, limit: int) -> tuple[list[AuditView], int | None]:
-        """At most `limit` entries by `seq`, from the first one after `after`; and the `seq` that
-        the next page is after, None on the last page. The record of a user outlives the user.
+        """Returns at most `limit` entries by `seq`, and where the next page starts.
 
-        Raises NotFound where there never was one.
+        The page starts after the entry `after`. The second value is the `after` of the next page,
+        None on the last page. A user's entries remain after the user is deleted. Raises NotFound if
+        the user never existed.
         """
         rows = self._page(chain=chain, after=after, limit=limit + 1)
         if not rows and chain != NOBODY and not self._is_known(chain=chain):

@@ -1,4 +1,4 @@
-"""The record of who did what, written in the transaction that it records."""
+"""Writes the audit log, in the transaction of each recorded change."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,20 +16,20 @@ from ..principal import Principal
 from ..rate_counts import Rate, RateCounts
 from .hash_chain import GENESIS, Entry, canonical, hash_of
 
-# Entries an hour for each chain and kind of caller about requests that were refused, or changed
-# nothing.
+# The hourly limit of entries about rejected requests, or ones that changed nothing, for each chain
+# and kind of caller.
 MOST_WITHOUT_CHANGE = 100
 
 Outcome = Literal["done", "unchanged", "refused"]
 
 
 class Audit:
-    """Each user has a chain of entries of its own, so that users do not wait for one another.
+    """Each user has a separate chain of entries, so that users do not wait for one another.
 
-    What writes records one entry; what is refused for what is stored (a conflict, or a state that
-    has moved on) is recorded in a transaction of its own. What is refused for its form, or because
-    there is no such thing, touches nothing and is not. What changes nothing is recorded so often
-    an hour at most (MOST_WITHOUT_CHANGE): a user must not fill the database with it.
+    A write records one entry. A rejection because of the stored state (a conflict or a failed
+    precondition) is recorded in its own transaction. Invalid requests and those for missing
+    resources touch nothing, and are not recorded. Requests that change nothing are limited per hour
+    (MOST_WITHOUT_CHANGE), so that a user cannot fill the database with them.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
@@ -60,12 +60,11 @@ class Audit:
         detail: Mapping[str, Any] | None = None,
         also: Sequence[BoundStatement] = (),
     ) -> None:
-        """Adds an entry to the chain: the id of the user whose business it is, or
-        audit_chain.NOBODY.
+        """Adds an entry to a chain: the id of the affected user, or audit_chain.NOBODY.
 
-        To be called last in a transaction: it locks the chain until the end of that; statements of
-        the transaction that need nothing of it, `also`, make the same trip. `detail` has never a
-        secret: no key, password, passphrase, token, nor a body.
+        Call it last in a transaction, because it locks the chain until the end. `also` are
+        independent statements of the transaction, sent in the same round trip. `detail` must not
+        contain a secret: no key, password, passphrase, token or body.
         """
         if outcome != "done" and self._is_over_limit(session, caller, chain):
             if also:
@@ -79,24 +78,28 @@ class Audit:
         )
 
     def _is_over_limit(self, session: Transaction, caller: Principal, chain: int) -> bool:
-        # What operators ask for is counted by itself: a user's requests do not hide it.
+        # Operators' requests are counted separately, so that a user's requests do not hide them.
         name = f"audit {chain} {caller.kind}"
         rate = Rate(name, timedelta(hours=1), MOST_WITHOUT_CHANGE)
         return self._rates.add(session, [rate]) is not None
 
     def head(self, chain: int) -> BoundStatement:
-        """The statement that locks a chain, and gives what `entry` goes on from."""
+        """Returns the statement that locks a chain, and reads the head for `entry`."""
         start = {"chain": chain, "seq": 0, "hash": GENESIS, "at": self._now()}
         return self._lock, start
 
     def heads(self, chains: Sequence[int]) -> BoundStatement:
-        """The statement that locks many chains, in the order given: a row with the chain, and what
-        `entry` goes on from, for each."""
+        """Returns the statement that locks many chains, in the given order.
+
+        It reads a row for each: the chain, and the head for `entry`.
+        """
         return self._lock_many, {"chains": _texts(chains), "at": self._now()}
 
     def moved(self, chains: Sequence[int]) -> BoundStatement:
-        """The statement that moves the heads of many chains on by the one entry that each was
-        given; `entry` has the statement for it first, and needs no other then."""
+        """Returns the statement that advances the heads of many chains by one entry each.
+
+        It replaces the first statement of `entry`.
+        """
         return self._move_many, {"chains": _texts(chains)}
 
     def entry(
@@ -110,8 +113,10 @@ class Audit:
         outcome: Outcome = "done",
         detail: Mapping[str, Any] | None = None,
     ) -> list[BoundStatement]:
-        """The statements that add an entry to a chain whose `head` was just locked; what they say
-        is as in `record`."""
+        """Returns the statements that add an entry after the `head` that was just locked.
+
+        The other parameters are those of `record`.
+        """
         ((seq, last_hash),) = head
         at = self._now()
         entry = Entry(
@@ -139,15 +144,15 @@ class Audit:
     def of_refusals(
         self, caller: Principal, action: str, chain: int, object_path: str | None
     ) -> Iterator[None]:
-        """Records that what is done in the block was refused for what is stored.
+        """Records that the stored state led to the rejection of the block.
 
-        Raises what the block raises, or Unavailable where that cannot be recorded.
+        Raises what the block raises, or Unavailable if that cannot be recorded.
         """
         try:
             yield
         except (Conflict, PreconditionFailed) as refusal:
             if refusal.retry_after is not None:
-                # The same request is being carried out; that one is recorded.
+                # The same request is still running, and is recorded itself.
                 raise
             errors = (one for one in refusal.errors if one.severity == "error")
             reasons = {finding.code for finding in errors} or {"precondition_failed"}
@@ -172,7 +177,7 @@ def _lock_many() -> Any:
 
 
 def _move_many() -> Any:
-    """Each head to the entry that follows it."""
+    """Advances each head to the entry that follows it."""
     chains = items_of(bindparam("chains", type_=Text))
     return (
         update(AuditHead)

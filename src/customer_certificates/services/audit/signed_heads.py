@@ -1,7 +1,7 @@
-"""Signed heads: what a chain ended in when it was exported, for keeping elsewhere.
+"""Signed heads: the last entry of each chain at an export, to be kept elsewhere.
 
-Whoever can write to the database can write a chain anew with hashes that fit. Whoever cannot also
-write to where the heads are kept is found out by them.
+A writer to the database can rewrite a chain with matching hashes. The signed heads reveal this,
+unless the writer can change them, too.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,13 +17,13 @@ from .hash_chain import canonical, time_of
 
 _SIGNED = "cc/audit-head/v1\n"
 _BATCH = 1000
-# A change that was under way during an export has a time from before it.
+# A change that was in progress during an export has a time before it.
 _UNDER_WAY = timedelta(minutes=1)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SignedHead(msgspec.Struct, frozen=True):
-    """At the time `at` the chain ended in the entry `seq`, with this hash."""
+    """The last entry `seq` of the chain at the time `at`, with its hash."""
 
     chain: int
     seq: int
@@ -33,7 +33,7 @@ class SignedHead(msgspec.Struct, frozen=True):
 
 
 class AuditHeads:
-    """Signs what is to be exported."""
+    """Signs heads for an export."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -46,7 +46,7 @@ class AuditHeads:
         )
 
     def signed(self, signer: Signer, last: datetime | None) -> Iterator[str]:
-        """A line for each chain with entries since `last`; for all of them where that is None."""
+        """Yields a line for each chain with entries since `last`; for all chains if None."""
         at = time_of(self._now())
         since = last - _UNDER_WAY if last else _LONG_AGO
         after = -1
@@ -59,7 +59,7 @@ class AuditHeads:
 
 
 def heads_of(lines: Iterable[str], verifier: Verifier) -> tuple[list[SignedHead], list[str]]:
-    """The heads in these lines, and those lines that nobody with the key has signed."""
+    """Returns the heads in these lines, and the lines without a valid signature."""
     heads, unsigned = list[SignedHead](), list[str]()
     for line in lines:
         try:

@@ -1,4 +1,4 @@
-"""Whether the audit is as it was written."""
+"""Verifies that the audit log is unchanged."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from .signed_heads import SignedHead
 
 _BATCH = 1000
 _COLUMNS = (*Entry._fields, "hash")
-# Clocks differ, and an entry has the time at which it was made, not at which it was committed.
+# Clocks differ, and an entry has the time of its creation, not of its commit.
 _ALLOWANCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The first place at which a chain is not as it was written."""
+    """The first place at which a chain was changed."""
 
     chain: int
     seq: int
@@ -30,7 +30,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Report:
-    """`chains` and `entries` say how much was looked at."""
+    """The result: `chains` and `entries` are the numbers of those verified."""
 
     chains: int = 0
     entries: int = 0
@@ -45,7 +45,7 @@ class _Broken(Exception):  # noqa: N818
 
 
 class AuditVerification:
-    """Reads chains from their beginning. May run while the service serves."""
+    """Reads chains from their beginning. May run while the service runs."""
 
     def __init__(self, database: Database) -> None:
         chain: Any = cast(bindparam("chain", type_=BigInteger), BigInteger)
@@ -58,7 +58,7 @@ class AuditVerification:
             .limit(limit)
             .subquery()
         )
-        # In one statement, or an entry that is added between two would look like a fault.
+        # One statement, because an entry that is added between two would look like a fault.
         self._page = database.prepare(
             select(AuditHead.seq, AuditHead.hash, AuditHead.at, entries)
             .select_from(one)
@@ -84,14 +84,14 @@ class AuditVerification:
         )
 
     def run(self, chain: int | None, heads: Iterable[SignedHead]) -> Report:
-        """Looks at one chain, or at all; `heads` are what was signed of them, all checked."""
+        """Verifies one chain, or all; `heads` are their signed heads with valid signatures."""
         signed: dict[int, dict[int, SignedHead]] = {}
         report = Report()
         for head in heads:
             of_chain = signed.setdefault(head.chain, {})
             other = of_chain.setdefault(head.seq, head)
             if other.hash != head.hash and chain in (None, head.chain):
-                what = "Two heads with different hashes were signed for it."
+                what = "Two heads with different hashes were signed for this entry."
                 report.faults.append(Fault(head.chain, head.seq, what))
             if other.at < head.at:
                 of_chain[head.seq] = head
@@ -105,7 +105,7 @@ class AuditVerification:
         return report
 
     def _all(self, signed: Iterable[int]) -> Iterator[int]:
-        """Those in the database, by number, then those of which only a head is left."""
+        """Yields the chains in the database, by number, then those with only a signed head."""
         left = set(signed)
         after = -1
         while rows := self._chains(after=after, limit=_BATCH):
@@ -115,7 +115,7 @@ class AuditVerification:
         yield from sorted(left)
 
     def _read(self, chain: int, signed: dict[int, SignedHead]) -> int:
-        """The number of its entries. Raises _Broken."""
+        """Returns the number of entries. Raises _Broken."""
         seq, last_hash, last_at = 0, GENESIS, None
         newest = signed[max(signed)] if signed else None
         while True:
@@ -132,10 +132,10 @@ class AuditVerification:
                 break
         if newest and newest.seq > seq:
             raise _Broken(
-                seq + 1, f"Entries are missing: {newest.seq} were there when it was signed."
+                seq + 1, f"Entries are missing: {newest.seq} existed when the head was signed."
             )
         if head != ((seq, last_hash, last_at) if seq else (None, None, None)):
-            raise _Broken(seq, "The chain does not end where its head says.")
+            raise _Broken(seq, "The chain does not end at its head.")
         return seq
 
 
@@ -144,7 +144,7 @@ def _require_next(row: Row, seq: int, last_hash: str) -> datetime:
     if entry.seq != seq + 1:
         raise _Broken(seq + 1, "The entry is missing.")
     if entry.prev_hash != last_hash:
-        raise _Broken(entry.seq, "It does not follow on the entry before.")
+        raise _Broken(entry.seq, "The entry does not follow the previous entry.")
     if hash_of(entry) != made:
         raise _Broken(entry.seq, "The entry was changed.")
     return entry.at
@@ -158,6 +158,8 @@ def _require_signed(
     newest: SignedHead | None,
 ) -> None:
     if seq in signed and signed[seq].hash != made:
-        raise _Broken(seq, "It is not what was signed: the chain was written anew.")
+        raise _Broken(seq, "The entry is not the one that was signed: the chain was rewritten.")
     if newest and seq > newest.seq and at < datetime.fromisoformat(newest.at) - _ALLOWANCE:
-        raise _Broken(seq, "It says that it is older than a signed head that does not have it.")
+        raise _Broken(
+            seq, "The entry claims to be older than a signed head that does not include it."
+        )

@@ -1,4 +1,4 @@
-"""The certificates among which is decided what is served, as the database has them."""
+"""Reads from the database the certificates that may be served for a hostname."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ from ..hostnames.claims import OF_CLAIM
 from ..keys.data_keys import WRAPPED
 
 _MOST_WITH_CHAINS = 8
-# Of a certificate that is replaced all the time, no version is found for which it was chosen.
+# Retries, because a certificate may be replaced between the selection and the read.
 _MOST_LOOKS = 3
-# So many of the newest certificates for a name are looked at.
+# The limit of newest certificates that are read for a name.
 _MOST = 200
 
-# What is read of a certificate to decide whether it is served.
+# The columns that decide whether a certificate is served.
 DECIDING = (
     Certificate.id,
     Certificate.user_id,
@@ -38,12 +38,12 @@ DECIDING = (
 )
 _FINGERPRINT = DECIDING.index(Certificate.fingerprint_sha256)
 _CHAIN, _SEALED = len(DECIDING), len(DECIDING) + 1
-# What is read beside it to serve it, keys still sealed.
+# Further columns, needed to serve it; keys are still encrypted.
 SERVING = (Certificate.chain_pem, PrivateKey.sealed, *WRAPPED)
 OF_KEY = and_(
     PrivateKey.certificate_id == Certificate.id, PrivateKey.version == Certificate.version
 )
-# The names of a certificate that its user owns, as JSON.
+# The hostnames of a certificate that its user owns, as JSON.
 OWNED_NAMES = (
     select(array_of(CertificateHostname.hostname))
     .join(HostnameClaim, OF_CLAIM)
@@ -57,21 +57,23 @@ _LIMIT: Any = bindparam("limit", type_=BigInteger)
 _NAMES: list[Any] = [bindparam("hostname", type_=Text), bindparam("wildcard", type_=Text)]
 
 
-# Those of who owns the very name first, then the newest.
+# Certificates of the exact hostname's owner first, then the newest.
 _ORDER = (case((HostnameClaim.hostname == _NAMES[0], 0), else_=1), Certificate.id.desc())
 
 
 class Found(NamedTuple):
-    """A certificate that is a candidate."""
+    """A certificate that is a candidate for a hostname."""
 
     candidate: Candidate
     fingerprint_sha256: str | None
 
 
 class Servable(NamedTuple):
-    """An active certificate with all that is served of it. Its key is sealed with one of the user's
-    `data_keys`, which are wrapped: rows of WRAPPED. If its candidate is not servable, anything else
-    may be missing."""
+    """An active certificate with everything needed to serve it.
+
+    Its key is encrypted with one of the user's `data_keys`, which are wrapped: rows of WRAPPED. If
+    its candidate is not servable, any other field may be missing.
+    """
 
     candidate: Candidate
     fingerprint_sha256: str
@@ -81,7 +83,7 @@ class Servable(NamedTuple):
 
 
 class Candidates:
-    """Reads the candidates for a hostname, whosever they are."""
+    """Reads the candidates for a hostname, of all users."""
 
     def __init__(self, database: Database) -> None:
         self._found = database.prepare(
@@ -89,8 +91,8 @@ class Candidates:
             .outerjoin(PrivateKey, OF_KEY)
             .order_by(
                 Certificate.active.desc(),
-                # First those that settle whose the hostname is: whatever others have, and however
-                # much of it, the limit must not cut these off.
+                # The owner's certificates come first, so that the limit never cuts them off,
+                # however many certificates other users have.
                 HostnameClaim.hostname.is_(None),
                 *_ORDER,
             ),
@@ -111,25 +113,28 @@ class Candidates:
         )
 
     def with_keys(self, certificate_ids: Iterable[int]) -> list[Servable]:
-        """Those of them that are active, by id."""
+        """Returns the active ones among the certificates, by id."""
         return servables(self._those(ids=ids_as_json(certificate_ids)))
 
     def of(self, hostname: str) -> list[Found]:
-        """The candidates, some hundreds at most: active ones first, of them those of owners of the
-        name first, then those of owners of the wildcard; the newest of them first."""
+        """Returns the candidates, some hundreds at most.
+
+        Active ones come first: those of the hostname's owner, then those of the wildcard's owner.
+        Within each group the newest comes first.
+        """
         return _found(self._found(**_named(hostname), limit=_MOST))
 
     def served(self, hostname: str) -> list[Found]:
-        """Of the candidates those that are active, and whose users own the name or the wildcard."""
+        """Returns the active candidates whose users own the hostname or the wildcard."""
         return _found(self._served(**_named(hostname), limit=_MOST))
 
     def servable(
         self, hostname: str, choose: Callable[[list[Candidate]], Candidate | None]
     ) -> Servable | None:
-        """The one that `choose` chooses among all active ones, with all that is served of it.
+        """Returns the active certificate that `choose` selects, with everything needed to serve it.
 
-        One statement reads all of them with their chains and keys; where somebody has very many
-        for one name, they are decided among without those.
+        One statement reads all of them with their chains and keys. If there are very many for one
+        hostname, the selection is made without chains and keys.
         """
         rows = self._serving(**_named(hostname), limit=_MOST_WITH_CHAINS)
         if len(rows) < _MOST_WITH_CHAINS:
@@ -139,7 +144,7 @@ class Candidates:
             chosen = choose([one.candidate for one in self.served(hostname)])
             if chosen is None:
                 break
-            # In between, another version may have come, which nobody has chosen.
+            # Another version may have been stored since the selection.
             if one := _the_one(self.with_keys([chosen.certificate_id]), chosen):
                 return one
         return None
@@ -150,8 +155,10 @@ def _named(hostname: str) -> dict[str, str]:
 
 
 def _newest(*, served: bool) -> list[Select[*tuple[Any, ...]]]:
-    """Finds the newest certificates for two names: all, or those of the owner that are active. Each
-    is read from the end of an index, however many others there are."""
+    """Selects the newest certificates for two names: all of them, or the owner's active ones.
+
+    Each name is read from the end of an index, so the number of other certificates does not matter.
+    """
     found: list[Select[*tuple[Any, ...]]] = []
     for name in _NAMES:
         newest = select(CertificateHostname.hostname, CertificateHostname.certificate_id).where(
@@ -163,13 +170,15 @@ def _newest(*, served: bool) -> list[Select[*tuple[Any, ...]]]:
                 CertificateHostname.user_id == owner.scalar_subquery(), CertificateHostname.active
             )
         newest = newest.order_by(CertificateHostname.certificate_id.desc()).limit(_LIMIT)
-        # SQLite takes no limit in a part of a UNION.
+        # SQLite accepts no limit in a part of a UNION.
         found.append(select(*newest.subquery().c))
     return found
 
 
 def _deciding(found: Iterable[Select[*tuple[Any, ...]]], *columns: Any) -> Select[*tuple[Any, ...]]:
-    """The rows of the certificates `found`: the name, again if it is owned, DECIDING, `columns`."""
+    """Selects rows of the certificates `found`: the name, the name again if it is owned, DECIDING,
+    `columns`.
+    """
     names = union(*found).subquery()
     is_owned = and_(
         HostnameClaim.hostname == names.c.hostname, HostnameClaim.user_id == Certificate.user_id
@@ -182,7 +191,7 @@ def _deciding(found: Iterable[Select[*tuple[Any, ...]]], *columns: Any) -> Selec
 
 
 def _serving(*columns: Any) -> Select[*tuple[Any, ...]]:
-    """The same of those that are active and whose users own the name."""
+    """Selects the same rows, but only of active certificates whose users own the name."""
     return _deciding(_newest(served=True), *columns).where(
         Certificate.active, HostnameClaim.hostname.is_not(None)
     )
@@ -206,7 +215,10 @@ def _the_one(found: Iterable[Servable], chosen: Candidate | None) -> Servable | 
 
 
 def _with_keys(statement: Any) -> Any:
-    """`statement` about certificates, with their keys. Those without stay: they have owners too."""
+    """Adds the keys to `statement`, which reads certificates.
+
+    Certificates without a key are kept: they also have owners.
+    """
     return statement.outerjoin(PrivateKey, OF_KEY).outerjoin(
         UserDataKey, UserDataKey.user_id == Certificate.user_id
     )
@@ -215,8 +227,10 @@ def _with_keys(statement: Any) -> Any:
 def candidate_of(
     row: Row, hostnames: Iterable[str], owned: Iterable[str] | None = None
 ) -> Candidate:
-    """The candidate of a row that begins with DECIDING; of its `hostnames` its user owns those in
-    `owned` (None: all)."""
+    """Returns the candidate of a row that begins with DECIDING.
+
+    Its user owns those `hostnames` that are in `owned` (None: all).
+    """
     (
         certificate_id,
         user_id,
@@ -251,7 +265,7 @@ def candidate_of(
 
 
 def candidate_of_certificate(one: Certificate) -> Candidate:
-    """The candidate of a certificate that was read as an object; its key is taken to be stored."""
+    """Returns the candidate of a certificate object, assuming that its key is stored."""
     return Candidate(
         one.id,
         one.user_id,
@@ -272,8 +286,11 @@ def candidate_of_certificate(one: Certificate) -> Candidate:
 def servables(
     rows: Iterable[Row], names: Callable[[str], Iterable[str]] = names_of
 ) -> list[Servable]:
-    """The certificates of rows, in their order, that have names, owned names, DECIDING and SERVING:
-    several rows for one where it was found by several names, or its user has several data keys."""
+    """Returns the certificates of rows, in the order of the rows.
+
+    Rows have names, owned names, DECIDING and SERVING. A certificate has several rows if it was
+    found by several names, or if its user has several data keys.
+    """
     grouped: dict[int, list[Row]] = {}
     for row in rows:
         grouped.setdefault(row[2], []).append(row)
@@ -288,7 +305,7 @@ def servables(
 
 
 def _candidate(rows: list[Row], names: Callable[[str], Iterable[str]]) -> Candidate:
-    """The candidate of rows that begin with names, owned names (None: none) and DECIDING."""
+    """Returns the candidate of rows with names, owned names (None: none) and DECIDING."""
     hostnames = [name for column in {row[0] for row in rows} for name in names(column)]
     owned = [name for column in {row[1] for row in rows} - {None} for name in names(column)]
     return candidate_of(rows[0][2:], hostnames, owned)

@@ -1,4 +1,4 @@
-"""What is stored of an upload that was examined, and the row that it is stored in."""
+"""Converts a validated upload to columns, and reads the row that stores it."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ _NOTHING = dict.fromkeys(CONTENT)
 
 
 def content_of(examined: ValidationResult, updated_at: datetime | None = None) -> dict[str, Any]:
-    """The columns CONTENT for what was examined; `updated_at` is None for a first version."""
+    """Returns the columns CONTENT of a validated upload; a first version has no `updated_at`."""
     leaf = msgspec.structs.asdict(examined.leaf) if examined.leaf else {}
     return {
         **_NOTHING,
@@ -34,7 +34,7 @@ def content_of(examined: ValidationResult, updated_at: datetime | None = None) -
 
 
 def locked_certificate(session: Session, user_id: int, certificate_id: int) -> Certificate:
-    """The certificate, read under the lock of its user's row. Raises NotFound."""
+    """Returns the certificate, read under the lock of its user's row. Raises NotFound."""
     if session.get(User, user_id, with_for_update=True):
         certificate = session.get(Certificate, certificate_id)
         if certificate and certificate.user_id == user_id:
@@ -43,10 +43,10 @@ def locked_certificate(session: Session, user_id: int, certificate_id: int) -> C
 
 
 def certificate_path(user_id: int, certificate_id: int) -> str:
-    """Where it is."""
+    """Returns the path of the certificate in the API."""
     return f"/users/{user_id}/certificates/{certificate_id}"
 
 
 def certificate_not_found(user_id: int, certificate_id: int) -> NotFound:
-    """The refusal for a certificate that is not there, or another user's."""
+    """Returns the error for a certificate that does not exist or belongs to another user."""
     return NotFound(f"User {user_id} has no certificate {certificate_id}.")

@@ -1,4 +1,4 @@
-"""A certificate and what serves it, read in one statement."""
+"""Reads a certificate and the terminators that serve it, in one statement."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,13 +10,17 @@ from ...gateways.database.prepared import Row
 from ...models import Certificate, Serving, Terminator
 from .views import SHOWN, CertificateView, ServingView, certificate_view
 
-# Only the first row has them: many terminators may serve one certificate.
+# Only the first row contains them, because many terminators may serve one certificate.
 _LARGE = ("findings", "hostnames", "body", "chain", "chain_pem", "pending")
 
 
 def with_serving() -> Select[*tuple[Any, ...]]:
-    """The statement: a row for each terminator that serves the certificate `certificate_id` of the
-    user `user_id`, by name, or one row if none does."""
+    """Returns the statement: one row for each terminator that serves the certificate, ordered by
+    name.
+
+    The certificate is `certificate_id` of the user `user_id`. If no terminator serves it, there is
+    one row.
+    """
     place = func.row_number().over(order_by=Terminator.name)
     columns = [
         case((place == 1, getattr(Certificate, name)))
@@ -39,7 +43,7 @@ def with_serving() -> Select[*tuple[Any, ...]]:
 
 
 def detail_of(rows: Sequence[Row], as_of: datetime) -> tuple[CertificateView, list[ServingView]]:
-    """Those of the rows that `with_serving` gives, if there is one at least."""
+    """Returns the certificate and its terminators from at least one row of `with_serving`."""
     size = len(SHOWN)
     serving = [ServingView(*row[size:]) for row in rows if row[size] is not None]
     return certificate_view(rows[0][:size], as_of), serving

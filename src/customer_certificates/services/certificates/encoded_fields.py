@@ -1,4 +1,4 @@
-"""Fields that hold a file: base64 as people have it, or PEM as it is."""
+"""Decodes fields that contain a file, as base64 or as PEM."""
 
 import base64
 import re
@@ -7,22 +7,22 @@ from ...errors import Finding
 from ...pki.pem.markers import is_pem, plain_text
 
 _URL_SAFE = str.maketrans("-_", "+/")
-# Line ends (escaped ones too), blanks and quotes.
+# Line breaks (also escaped ones), white space and quotes.
 _BETWEEN = re.compile(r"(?<!\\)\\++[rn]|[\s\"'`]+")
 
 
 def decode_field(text: str, field: str) -> tuple[bytes, tuple[Finding, ...]]:
-    """The bytes that `text` stands for, and how it was understood.
+    """Returns the decoded bytes of `text`, and findings about its encoding.
 
-    Taken are base64 (RFC 4648, 4), and with an info finding the PEM text itself, or base64 with the
-    URL-safe alphabet, line breaks or without padding. Raises ValueError for anything else; its
-    message quotes nothing.
+    Accepts base64 (RFC 4648, section 4). Also accepts, with an info finding, PEM text, and base64
+    with the URL-safe alphabet, with line breaks or without padding. Raises ValueError for anything
+    else; its message quotes nothing of `text`.
     """
     try:
         return base64.b64decode(text, validate=True), ()
     except ValueError:
         pass
-    # A lone surrogate is no character of any key.
+    # A lone surrogate is not part of any key.
     data = text.encode("utf-8", "replace")
     if is_pem(data):
         return data, (_taken_as_pem(field),)
@@ -38,7 +38,7 @@ def decode_field(text: str, field: str) -> tuple[bytes, tuple[Finding, ...]]:
 
 
 def not_decodable(field: str) -> Finding:
-    """`invalid_value`, where `decode_field` raises."""
+    """Returns the finding `invalid_value` for text that `decode_field` rejects."""
     return Finding(
         "invalid_value",
         field,
@@ -51,7 +51,7 @@ def _taken_as_pem(field: str) -> Finding:
     return Finding(
         "pem_not_encoded",
         field,
-        f"{field} is PEM text, not base64; it was taken as it is.",
+        f"{field} is PEM text, not base64. It was accepted.",
         "No action needed. The usual form is the base64 of the file: base64 -w0 FILE",
         "info",
     )
@@ -61,8 +61,8 @@ def _unusual(field: str) -> Finding:
     return Finding(
         "base64_unusual",
         field,
-        f"{field} is base64 with the URL-safe alphabet, with line breaks or without its padding;"
-        " it was decoded.",
+        f"{field} is base64 with the URL-safe alphabet, with line breaks or without padding. "
+        "It was decoded.",
         "No action needed. The usual form is one line of standard base64: base64 -w0 FILE",
         "info",
     )

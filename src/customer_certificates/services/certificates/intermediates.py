@@ -1,4 +1,4 @@
-"""Authorities' certificates that came with uploads, kept to complete the chains of others."""
+"""Stores intermediate certificates from uploads, to complete the chains of others."""
 
 from collections.abc import Collection
 from typing import Any
@@ -11,13 +11,17 @@ from ...gateways.database.sql_functions import insert_new
 from ...models import Intermediate
 from ...pki.submission import ValidationResult
 
-# Authorities renew an intermediate under the same name; more of them than this is somebody's game.
+# CAs renew an intermediate under the same name, but not as often as this; a larger number is an
+# attack.
 _MOST_CANDIDATES = 8
 
 
 class Intermediates:
-    """Those of public chains complete anybody's chain, all others only their own user's: whose
-    they are is nobody else's business."""
+    """Stores and finds intermediates.
+
+    Those of public chains complete any user's chain. Others complete only their own user's, because
+    they could reveal that user's CA.
+    """
 
     def __init__(self, database: Database) -> None:
         self._insert = database.prepare(
@@ -38,15 +42,17 @@ class Intermediates:
         )
 
     def find(self, user_id: int, subject_hash: str, known: Collection[bytes]) -> list[bytes]:
-        """Certificates (DER) with that hash of the subject, newest first, without the `known`."""
+        """Returns certificates (DER) with that subject hash, newest first, without the `known`."""
         rows = self._find(user_id=user_id, subject_hash=subject_hash)
         return [der for (der,) in rows if der not in known]
 
     def keep(
         self, user_id: int, examined: ValidationResult
     ) -> list[tuple[Prepared, dict[str, Any]]]:
-        """The statements that keep those of a chain that are new; always in the same order, so
-        that two transactions do not wait for one another."""
+        """Returns the statements that store a chain's new intermediates.
+
+        Their order is always the same, so that two transactions cannot deadlock.
+        """
         owner = None if examined.trust == "public" else user_id
         return [
             (

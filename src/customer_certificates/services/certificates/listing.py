@@ -1,4 +1,4 @@
-"""Lists of certificates: filtered, in pages, and never older than the last write."""
+"""Lists certificates: filtered, paginated, and never older than the last write."""
 
 from datetime import datetime
 from functools import cache
@@ -31,20 +31,20 @@ from ..principal import UserSnapshot
 from ..revisions import Revisions
 from .views import SHOWN, CertificateView, Status, certificate_view
 
-# A page ends early once its texts are this large (in bytes; SQLite counts characters): a thousand
+# A page ends early once its texts reach this size in bytes (SQLite counts characters). A thousand
 # certificates of the largest size would be a quarter of a gigabyte.
 _PAGE_SIZE = 4 * 2**20
 _BODY = SHOWN.index("body")
-# The texts that may be as large, where there are any.
+# Nullable texts that may be equally large.
 _LARGE_OR_NULL = ("chain", "chain_pem", "pending")
 
 
 class CertificateFilter(NamedTuple):
-    """Which of a user's certificates: those for which all hold that is not None, by id from the
-    first one after `after`, at most `limit` of them.
+    """Selects certificates of a user that match every condition that is not None.
 
-    A certificate is found by `hostname` where it is for that name, or for the wildcard that covers
-    it.
+    They are ordered by id, start after the id `after`, and are at most `limit`.
+
+    `hostname` matches certificates for that name, or for the wildcard that covers it.
     """
 
     active: bool | None
@@ -58,14 +58,14 @@ class CertificateFilter(NamedTuple):
 
 
 class Listing:
-    """The pages of users' lists, from a cache where that is possible."""
+    """Returns pages of users' lists, from a cache if possible."""
 
     def __init__(self, database: Database, pages: PageCache, revisions: Revisions) -> None:
         self._database = database
         self._pages = pages
         self._revisions = revisions
-        # A statement of its own for each set of conditions: an index serves only those that are
-        # there, and one on the active ones only a condition without a parameter.
+        # Each set of conditions has its own statement. An index is used only for conditions in the
+        # statement, and the partial index of active certificates only for one without a parameter.
         self._page = cache(self._prepare)
 
     def page(
@@ -75,12 +75,14 @@ class Listing:
         known: Tags,
         about: UserSnapshot | None = None,
     ) -> tuple[str, Page | None]:
-        """The tag of the user's list as it stands, and the page; None where `known` has the tag.
+        """Returns the current tag of the user's list, and the page.
 
-        One statement asks the primary for the revision, unless it came with what let the request
-        in, as `about`; the page is a function of it, so it can
-        come from any cache. On a miss, one more statement reads revision and rows together: two
-        would let a write fall between them. Raises NotFound.
+        The page is None if `known` contains the tag.
+
+        One statement asks the primary for the revision, unless authentication has already read it
+        (`about`). The page is a function of the revision, so any cache can provide it. On a miss,
+        one more statement reads revision and rows together: between two statements, a write could
+        happen. Raises NotFound.
         """
         tag = tag_of_revision(self._revisions.current(user_id, about))
         if known and known.admit(tag):
@@ -134,7 +136,7 @@ _COMPARED: dict[str, ColumnElement[bool]] = {
 
 
 def _statuses() -> dict[Status, ColumnElement[bool]]:
-    """What `views.status_of` says, in SQL."""
+    """Returns the conditions of `views.status_of` in SQL."""
     as_of = select(User.statuses_as_of).where(User.id == _USER_ID).scalar_subquery()
     begun = func.coalesce(Certificate.not_before <= as_of, true())
     unended = func.coalesce(Certificate.not_after >= as_of, true())
@@ -150,10 +152,9 @@ _STATUSES = _statuses()
 
 
 def _page_of(conditions: list[ColumnElement[bool]]) -> Select[*tuple[Any, ...]]:
-    """The revision of a user and a page of its certificates, in one statement.
+    """Selects the revision of a user and a page of certificates, in one statement.
 
-    A certificate that the page has no room for comes without its texts, and says by that that more
-    follow.
+    A certificate that does not fit into the page has no texts, which also says that more follow.
     """
     columns = {name: getattr(Certificate, name) for name in SHOWN}
     size: Any = size_of(Certificate.body)
@@ -192,10 +193,10 @@ def _views(rows: list[Row]) -> list[CertificateView]:
 
 
 def _names(hostname: str | None) -> tuple[str | None, str | None]:
-    """The name as certificates have it, and the wildcard that covers it."""
+    """Returns the normalized hostname, and the wildcard that covers it."""
     if hostname is None:
         return None, None
-    # An IPv6 address may come as it stands in a URL.
+    # An IPv6 address may be in brackets, as in a URL.
     hostname = hostname.removeprefix("[").removesuffix("]")
     name = normalise(hostname) or hostname
     return name, wildcard_of(name)

@@ -1,4 +1,4 @@
-"""What a certificate is uploaded as."""
+"""Request bodies for certificates."""
 
 from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ from .encoded_fields import decode_field, not_decodable
 _FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"
 _BASE64 = f"({_FOUR})*({_FOUR}|[A-Za-z0-9+/_-]{{2}}(==)?|[A-Za-z0-9+/_-]{{3}}=?)(\\r?\\n)*"
 _FILE = {"pattern": f"^{_BASE64}$|-----BEGIN"}
-# Sent as base64, or a key as PEM.
+# Fields sent as base64 (a key also as PEM).
 _FILES = ("private_key", "pkcs12")
 _NO_NUL = r"^[^\x00]*$"
 
@@ -34,7 +34,7 @@ Chain = Annotated[
     Meta(
         pattern=_NO_NUL,
         extra={"form": "PEM text without NUL characters"},
-        description="The intermediates in PEM, where body has the certificate alone.",
+        description="The intermediates in PEM, if body contains the certificate alone.",
         examples=[example_pair.BODY],
     ),
 ]
@@ -43,9 +43,10 @@ PrivateKey = Annotated[
     Meta(
         min_length=1,
         extra={"form": "the base64 of a key file"},
-        description="Base64 of the key in PEM or DER: PKCS#8 (encrypted too), PKCS#1 or SEC1. "
-        "The PEM text itself is taken too, and base64 that is URL-safe, has line breaks or lacks "
-        "its padding; a finding then says so.",
+        description="Base64 of the key in PEM or DER: PKCS#8 (also encrypted), PKCS#1 or "
+        "SEC1. PEM text "
+        "is accepted as well, and base64 that is URL-safe, has line breaks or lacks "
+        "padding. A finding then says so.",
         examples=[example_pair.PRIVATE_KEY],
         extra_json_schema=_FILE,
     ),
@@ -55,7 +56,7 @@ Pkcs12 = Annotated[
     Meta(
         min_length=1,
         extra={"form": "the base64 of a PKCS#12 file"},
-        description="Base64 of a PKCS#12 file (.p12, .pfx), in place of body and private_key.",
+        description="Base64 of a PKCS#12 file (.p12, .pfx), instead of body and private_key.",
         examples=[example_pair.PKCS12],
         extra_json_schema=_FILE,
     ),
@@ -63,7 +64,7 @@ Pkcs12 = Annotated[
 Passphrase = Annotated[
     Annotated[str, Meta(max_length=1024)] | None,
     Meta(
-        description="What the key or the PKCS#12 file is encrypted with. Not stored.",
+        description="The passphrase of the key or the PKCS#12 file. Not stored.",
         examples=["correct horse battery staple"],
     ),
 ]
@@ -71,16 +72,16 @@ Passphrase = Annotated[
 ActivateAt = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
     Meta(
-        description="When it is to be served: a time in the future, at which it is valid.",
+        description="When to activate it: a time in the future, at which the certificate is valid.",
         examples=["2026-12-24T00:00:00Z"],
     ),
 ]
 
 
 class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A certificate and its private key, as its owner has them: body and private_key, or pkcs12."""
+    """A certificate and its private key: either body and private_key, or pkcs12."""
 
-    # JSON Schema's words for it: one of these sets of fields must be there.
+    # For the JSON Schema: one of these sets of fields is required.
     alternatives: ClassVar = (("body", "private_key"), ("pkcs12",))
 
     body: Body = ""
@@ -99,12 +100,13 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
 
     @staticmethod
     def faults(sent: Mapping[str, object]) -> list[Finding]:
-        """Faults of these fields together: one is missing, one too many, or cannot be
-        decoded. A field of a wrong type is None in `sent`."""
+        """Returns the problems of these fields in combination: one missing, one too many, or not
+        decodable. A field of the wrong type is None in `sent`.
+        """
         return [*_wrong_set(sent), *_undecodable(sent)]
 
     def material(self) -> Submission:
-        """What is to be examined."""
+        """Returns the submission to validate."""
         private_key, of_key = decode_field(self.private_key, "private_key")
         pkcs12, of_file = decode_field(self.pkcs12, "pkcs12")
         return Submission(
@@ -129,8 +131,8 @@ def _wrong_set(names: Container[str]) -> list[Finding]:
                 "required",
                 name,
                 f"{name} is missing.",
-                f"Send {name}; or, with neither body nor private_key, a PKCS#12 file as "
-                "pkcs12; see /docs.",
+                f"Send {name}; or, instead of both body and private_key, a PKCS#12 file as "
+                "pkcs12. See /docs.",
             )
             for name in ("body", "private_key")
             if name not in names
@@ -139,7 +141,7 @@ def _wrong_set(names: Container[str]) -> list[Finding]:
         Finding(
             "conflicting_fields",
             name,
-            f"{name} was sent as well as pkcs12, which has both certificate and key.",
+            f"{name} was sent together with pkcs12, which contains both certificate and key.",
             "Send one or the other.",
         )
         for name in ("body", "private_key")
@@ -150,8 +152,9 @@ def _wrong_set(names: Container[str]) -> list[Finding]:
 GrantHostnames = Annotated[
     bool,
     Meta(
-        description="Grant the certificate's hostnames to the user, as if control of them was "
-        "proven (operators only)."
+        description="Grant the certificate's hostnames to the user, as if control of them "
+        "was proven "
+        "(operators only)."
     ),
 ]
 
@@ -159,45 +162,47 @@ GrantHostnames = Annotated[
 class CertificateUpload(CertificateMaterial, kw_only=True):
     """A certificate to store."""
 
-    active: Annotated[bool, Meta(description="Whether it is to be served at once.")] = False
+    active: Annotated[bool, Meta(description="Whether to activate it at once.")] = False
     activate_at: ActivateAt = None
     grant_hostnames: GrantHostnames = False
 
 
 class Replacement(CertificateMaterial, kw_only=True):
-    """What a certificate is to be replaced with."""
+    """The certificate that replaces another one."""
 
     allow_lost_hostnames: Annotated[
         bool,
-        Meta(description="Replace it even if hostnames are then without a working certificate."),
+        Meta(description="Replace it even if that leaves hostnames without a working certificate."),
     ] = False
     activate_at: ActivateAt = None
     grant_hostnames: GrantHostnames = False
 
 
 class CertificateCheck(Replacement, kw_only=True):
-    """What is to be checked: the payload of an upload or of a replacement, as it is."""
+    """A certificate to validate: the payload of an upload or of a replacement, unchanged."""
 
-    active: Annotated[bool, Meta(description="Not looked at.")] = False
+    active: Annotated[bool, Meta(description="Ignored.")] = False
 
 
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
-    """The version that is to be served again."""
+    """The version to roll back to."""
 
-    version: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Which.", examples=[1])]
+    version: Annotated[
+        int, Meta(ge=1, le=2**31 - 1, description="The version to roll back to.", examples=[1])
+    ]
     allow_lost_hostnames: Annotated[
         bool,
-        Meta(description="Roll back even if hostnames are then without a working certificate."),
+        Meta(description="Roll back even if that leaves hostnames without a working certificate."),
     ] = False
 
 
 class Activation(msgspec.Struct, forbid_unknown_fields=True):
-    """Whether a certificate is to be served."""
+    """Whether to serve a certificate."""
 
-    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
-    notify: Annotated[bool, Meta(description="Whether other systems are to be told.")] = True
+    active: Annotated[bool, Meta(description="Whether to serve the certificate.", examples=[True])]
+    notify: Annotated[bool, Meta(description="Whether to send webhooks.")] = True
     allow_lost_hostnames: Annotated[
         bool,
-        Meta(description="Deactivate it even if hostnames are then without a certificate."),
+        Meta(description="Deactivate it even if that leaves hostnames without a certificate."),
     ] = False
     grant_hostnames: GrantHostnames = False

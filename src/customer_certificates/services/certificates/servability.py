@@ -1,4 +1,4 @@
-"""Explains why a certificate cannot be given to a TLS server."""
+"""Explains why a certificate cannot be served."""
 
 from datetime import datetime
 
@@ -8,9 +8,9 @@ from ...pki.selection import Candidate, NotServableReason, Reason, why_not_serva
 from .candidates import candidate_of_certificate
 
 WHY: dict[Reason, str] = {
-    "opaque": "It could not be read.",
-    "no_key": "It has no private key that can be used: none was read, or it is another"
-    " certificate's.",
+    "opaque": "The certificate could not be read.",
+    "no_key": "It has no usable private key: none could be read, or the key belongs to another "
+    "certificate.",
     "not_loadable": "TLS servers cannot load it with its key, or their handshakes fail.",
     "expired": "It expired on {not_after:%Y-%m-%d}.",
     "not_yet_valid": "It is not valid before {not_before:%Y-%m-%d}.",
@@ -18,17 +18,17 @@ WHY: dict[Reason, str] = {
     "chain_not_yet_valid": "A certificate of its chain is not valid before"
     " {serve_not_before:%Y-%m-%d}.",
 }
-# A certificate may be activated before it is valid: it is served as soon as it is.
+# A certificate may be activated before it is valid. It is served as soon as it is valid.
 _IN_TIME: set[NotServableReason] = {"not_yet_valid", "chain_not_yet_valid"}
 
 
 def explained(candidate: Candidate, reason: NotServableReason) -> str:
-    """The reason why no server is given `candidate`, for people."""
+    """Returns the explanation of `reason` for `candidate`."""
     return WHY[reason].format(**candidate._asdict())
 
 
 def require_servable(certificate: Certificate, now: datetime) -> None:
-    """Raises Conflict if no server can be given `certificate`, now or later."""
+    """Raises Conflict if no server can serve `certificate`, now or later."""
     candidate = candidate_of_certificate(certificate)
     reason = why_not_servable(candidate, now)
     if reason and reason not in _IN_TIME:
@@ -39,7 +39,7 @@ def require_servable(certificate: Certificate, now: datetime) -> None:
                     "not_servable",
                     "active",
                     explained(candidate, reason),
-                    "Replace the certificate, then activate it. Its findings say what is wrong.",
+                    "Replace the certificate, then activate it. Its findings explain the problem.",
                 )
             ],
         )

@@ -1,4 +1,4 @@
-"""Hostnames that terminators serve are not taken off the air by mistake."""
+"""Protects hostnames that terminators serve from accidental loss of their certificate."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ _LIVE = timedelta(hours=24)
 
 
 class ServedNames:
-    """Tells which hostnames only one certificate keeps on the air."""
+    """Finds hostnames that only one certificate serves."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -51,8 +51,11 @@ class ServedNames:
     def require_kept(
         self, session: Transaction, certificate: Certificate, field: str, *, allowed: bool
     ) -> None:
-        """Raises Conflict if a live terminator serves this active certificate and no other one
-        is served for one of its hostnames, unless that is `allowed`."""
+        """Raises Conflict if the change would leave a served hostname without a certificate.
+
+        This is so if a live terminator serves this active certificate, and no other certificate is
+        served for one of its hostnames. `allowed` skips the check.
+        """
         if allowed or not certificate.active:
             return
         live = self._now() - _LIVE
@@ -82,6 +85,6 @@ def _lost(name: str, field: str) -> Finding:
     return Finding(
         "hostnames_lost",
         field,
-        f"{name} is served with this certificate, and no other active certificate has it.",
+        f"{name} is served with this certificate, and no other active certificate is valid for it.",
         "Activate another certificate for it first, or set allow_lost_hostnames to true.",
     )

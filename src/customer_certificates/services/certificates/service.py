@@ -1,4 +1,4 @@
-"""Certificates: checked, uploaded, shown, activated, deleted."""
+"""Use cases of certificates: validate, upload, read, activate, delete."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -37,16 +37,19 @@ from .versions.pending import PendingVersions, shown
 from .versions.renewal_rules import candidate_of_content, requested_time, require_served_at
 from .views import CertificateView, CheckView, ServingView, UploadView, reason_of, view_of
 
-# With more, an upload is committed alone: its transaction takes some hundred milliseconds.
+# An upload with more hostnames gets its own transaction, because it takes some hundred
+# milliseconds.
 _MANY_HOSTNAMES = 100
 
 
 class Certificates:
-    """The use cases of a certificate that is not replaced. Each write is recorded in the audit and,
-    where it may be repeated, in what is kept of its answer (`once`), in its own transaction.
+    """The use cases of certificates, except for replacement.
 
-    Every change replaces the user's revision in its own transaction; that is what makes the cached
-    lists right.
+    Each write is recorded in the audit log in its own transaction, as is the response to an
+    idempotent request (`once`).
+
+    Every change replaces the user's revision in the same transaction. The cached lists depend on
+    that.
     """
 
     def __init__(
@@ -107,9 +110,9 @@ class Certificates:
     def check(
         self, caller: Principal, user_id: int, sent: CertificateCheck, replaces: int | None
     ) -> CheckView:
-        """What was found in `sent`, and what activating it would change, in place of the
-        certificate `replaces` or beside all others. Stores nothing.
+        """Returns the findings of `sent`, and the effect of its activation. Stores nothing.
 
+        `replaces` is the certificate that it would replace; None: it would be an additional one.
         Raises NotFound (no such user, or no such certificate to replace), Unavailable.
         """
         require_may_grant(caller, wanted=sent.grant_hostnames)
@@ -145,11 +148,11 @@ class Certificates:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> UploadView:
-        """Stores `sent`; the worker activates it at `activate_at`, if that is given.
+        """Stores `sent`. The worker activates it at `activate_at`, if given.
 
-        Raises Invalid (it is not accepted), NotFound (no such user), Conflict (a hostname is
-        another user's, or it would not be served at `activate_at`, or a quota is exceeded),
-        PreconditionFailed, Unavailable.
+        Raises Invalid (it is not accepted), NotFound (no such user), PreconditionFailed,
+        Unavailable, or Conflict: another user has a hostname, it could not be served at
+        `activate_at`, or a quota is exceeded.
         """
         require_may_grant(caller, wanted=sent.grant_hostnames)
         activate_at = requested_time(sent.activate_at, self._now(), active=sent.active)
@@ -161,9 +164,9 @@ class Certificates:
             return self._store(caller, user_id, sent, examined, activate_at, expected, once)
 
     def get(self, user_id: int, certificate_id: int) -> tuple[CertificateView, list[ServingView]]:
-        """The certificate, and what serves it, by name; read in one statement.
+        """Returns the certificate and the terminators that serve it, by name.
 
-        Raises NotFound, also where it is another user's.
+        One statement reads both. Raises NotFound, also for another user's certificate.
         """
         rows = self._one(user_id=user_id, certificate_id=certificate_id)
         if not rows:
@@ -179,11 +182,11 @@ class Certificates:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> None:
-        """Makes the certificate active or inactive; nothing changes where it is so already.
+        """Activates or deactivates the certificate. Does nothing if it already has that state.
 
         Raises NotFound, PreconditionFailed, Forbidden (only operators grant hostnames), or
-        Conflict: the user cannot have a hostname, a hostname would be without a certificate, or no
-        server can be given the certificate where uploads are checked.
+        Conflict: the user cannot claim a hostname, a hostname would be left without a certificate,
+        or no server can serve the certificate and validation is enforced.
         """
         require_may_grant(caller, wanted=wanted.grant_hostnames)
         action = "certificate.activate" if wanted.active else "certificate.deactivate"
@@ -205,7 +208,7 @@ class Certificates:
                 if wanted.active and self._inspection.enforces:
                     require_servable(certificate, self._now())
                 if wanted.active and not self._pending.find(session, certificate):
-                    # The scheduled activation is done now.
+                    # This change replaces the scheduled activation.
                     certificate.activate_at = certificate.pending = None
                 certificate.active = wanted.active
                 if wanted.active:
@@ -256,8 +259,11 @@ class Certificates:
         *,
         allow_lost_hostnames: bool = False,
     ) -> None:
-        """Removes the certificate and its key. Raises NotFound, PreconditionFailed, or Conflict: a
-        hostname would be without a certificate."""
+        """Deletes the certificate and its key.
+
+        Raises NotFound, PreconditionFailed, or Conflict: a hostname would be left without a
+        certificate.
+        """
         path = certificate_path(user_id, certificate_id)
         with (
             self._audit.of_refusals(caller, "certificate.delete", user_id, path),
@@ -322,8 +328,8 @@ class Certificates:
         fingerprint, hostnames = content["fingerprint_sha256"], content["hostnames"]
         names = examined.leaf.hostnames if examined.leaf else ()
         more = of_new(content, len(names), examined.private_key)
-        # The revision comes first: it locks the user's row, so ids are given in the order in which
-        # they become visible, and a list that is read page by page misses none.
+        # The revision is first, because it locks the user's row. Ids thus become visible in
+        # ascending order, and a client that reads a list page by page misses none.
         first: list[BoundStatement] = [
             self._revisions.added(user_id, content, more),
             (self._same, {"user_id": user_id, "fingerprint": fingerprint, "replaced": 0}),
@@ -344,7 +350,7 @@ class Certificates:
             detail["grant_hostnames"] = True
 
         def rest(rows: list[list[Row]]) -> list[BoundStatement]:
-            """What needs the certificate's id, to which the key is bound."""
+            """Returns the statements that need the certificate's id, to which the key is bound."""
             require_room(rows[0][0][1:], more)
             keys.require_stored(rows[place_of_head + 1 :])
             certificate_id = rows[2][0][0]
@@ -400,7 +406,7 @@ class Certificates:
                 session.run_pipeline(*rest(rows))
                 return once.keep(session, view(rows))
         except ConstraintBroken:
-            # Raises NotFound where that is why: the user is not there.
+            # Raises NotFound if the user does not exist.
             self._revisions.current(user_id)
             raise
         except AnotherWasFirst:
@@ -433,15 +439,15 @@ def _uploaded(
 
 
 def _with_duplicate(examined: ValidationResult, same: list[Row]) -> list[Finding]:
-    """All findings; one more where the user has the certificate already."""
+    """Returns all findings, plus one if the user already has the certificate."""
     findings = list(examined.findings)
     if same:
         findings.append(
             Finding(
                 "duplicate",
                 "body",
-                f"The same certificate is stored already, as certificate {same[0][0]}.",
-                "Use that one; or keep both, and delete one when it is not active.",
+                f"The same certificate is already stored, as certificate {same[0][0]}.",
+                "Use that one, or keep both and delete one while it is inactive.",
                 "warning",
             )
         )

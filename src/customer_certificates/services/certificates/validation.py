@@ -1,4 +1,4 @@
-"""Uploads are examined, outside this process, before anything is stored."""
+"""Validates uploads in a sandbox, before anything is stored."""
 
 import logging
 from collections.abc import Callable
@@ -12,23 +12,24 @@ from ...pki.submission import Submission, ValidationResult
 from .intermediates import Intermediates
 from .requests import CertificateMaterial
 
-# A chain that lacks more intermediates than this, one after the other, is not a web server's.
+# Web servers' chains do not lack more consecutive intermediates than this.
 _LONGEST_COMPLETION = 4
-# Uploads that could not be examined to the end, that would show a private key in lists, or that are
+# Uploads whose validation did not complete, that would show a private key in lists, or that are
 # large texts without certificates.
 _NEVER_STORED = {"key_too_costly", "key_in_body", "examination_failed", "unreadable_too_long"}
 _FAILED = Finding(
     "examination_failed",
     "body",
-    "The service failed to read this. This is a bug in the service.",
-    "Send it in another form (the certificate alone, the key as PKCS#8), and tell the operator.",
+    "The service failed to read this upload. This is a bug in the service.",
+    "Send it in another format (the certificate alone, the key as PKCS#8), and report the "
+    "bug to the operator.",
 )
 
 _log = logging.getLogger(__name__)
 
 
 class Validation:
-    """What was sent is understood, and its chain completed with intermediates seen before."""
+    """Validates uploads, and completes their chains with intermediates from earlier uploads."""
 
     def __init__(
         self,
@@ -38,29 +39,29 @@ class Validation:
         *,
         enforce: bool,
     ) -> None:
-        """`enforce`: what has an error is refused; otherwise it is stored with its findings."""
+        """`enforce`: rejects uploads with errors. Otherwise they are stored with their findings."""
         self._children = children
         self._intermediates = intermediates
         self._now = now
         self.enforces = enforce
 
     def examine(self, user_id: int, sent: CertificateMaterial) -> ValidationResult:
-        """What `sent` is. Raises Unavailable."""
+        """Returns the result of validating `sent`. Raises Unavailable."""
         return self._examined(user_id, sent.material())
 
     def examine_chain(self, user_id: int, chain_pem: str) -> ValidationResult:
-        """Examines a stored chain, without its key. Raises Unavailable."""
+        """Validates a stored chain, without its key. Raises Unavailable."""
         return self._examined(user_id, Submission(chain_pem))
 
     def accepts(self, examined: ValidationResult) -> bool:
-        """Whether it would be stored."""
+        """Returns whether the upload would be stored."""
         return not any(
             finding.code in _NEVER_STORED or (self.enforces and finding.severity == "error")
             for finding in examined.findings
         )
 
     def require(self, examined: ValidationResult) -> None:
-        """Raises Invalid with everything that was found, where it is not accepted."""
+        """Raises Invalid with all findings if the upload is not accepted."""
         if not self.accepts(examined):
             errors = sum(finding.severity == "error" for finding in examined.findings)
             raise Invalid(
@@ -89,8 +90,8 @@ class Validation:
         except ResourceLimitExceeded:
             return _unread(material, _ended("pkcs12" if material.pkcs12 else "private_key"))
         except RuntimeError as defect:
-            # Of ours or of a library's; its text has nothing of what was sent.
-            _log.error("An examination failed. %s", defect)
+            # A bug in this service or in a library. The text contains nothing of the upload.
+            _log.error("Validation of an upload failed: %s", defect)
             return _unread(material, _FAILED)
 
 
@@ -104,6 +105,6 @@ def _ended(field: str) -> Finding:
         "key_too_costly",
         field,
         "Reading this took more than 2 seconds of CPU time or 256 MiB of memory.",
-        "Send an ordinary key (RSA of 2048 to 4096 bits, ECDSA P-256 or P-384) and certificate; "
-        "if the key is encrypted, decrypt it first.",
+        "Send an ordinary key (RSA of 2048 to 4096 bits, ECDSA P-256 or P-384) and "
+        "certificate. If the key is encrypted, decrypt it first.",
     )

@@ -1,4 +1,4 @@
-"""Certificates as clients see them."""
+"""Certificates in responses."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -33,19 +33,19 @@ Status = Literal["active", "inactive", "expired", "not_yet_valid"]
 
 _PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
 
-SERVABLE = Meta(
-    description="Whether a server may be given it at this time, if it is active.", examples=[True]
-)
+SERVABLE = Meta(description="Whether a server may serve it now, if it is active.", examples=[True])
 NOT_SERVABLE_REASON = Meta(
-    description="Why not, for programs; `findings` say more. opaque: it could not be read. no_key:"
-    " it has no private key that can be used. not_loadable: TLS servers cannot load it with its"
-    " key. chain_expired, chain_not_yet_valid: an intermediate is not valid at this time."
+    description="Why it cannot be served, as a code; `findings` explain it. opaque: it "
+    "could not be "
+    "read. no_key: it has no usable private key. not_loadable: TLS servers cannot load it "
+    "with its key. chain_expired, chain_not_yet_valid: an intermediate is not valid now."
 )
 _Trust = Annotated[
     Trust,
     Meta(
-        description="public: its chain leads to a root that browsers trust. private: to a root "
-        "that was sent along. self_signed: it is its own issuer. incomplete: an issuer is "
+        description="public: it chains to a root that browsers trust. private: it chains "
+        "to a root that "
+        "was uploaded with it. self_signed: it is its own issuer. incomplete: an issuer is "
         "missing. opaque: it could not be read.",
         examples=["public"],
     ),
@@ -57,55 +57,64 @@ _Fingerprint = Annotated[str | None, FINGERPRINT]
 _ChainPem = Annotated[
     str | None,
     Meta(
-        description="What is to be served: the leaf first, then its intermediates in order.",
+        description="The chain to serve: the leaf first, then its intermediates in order.",
         examples=[_PEM],
     ),
 ]
 
 
 class PendingView(msgspec.Struct):
-    """A scheduled cutover: this version will be served from `activate_at` on."""
+    """A scheduled cutover: from `activate_at` on, this version is served."""
 
     version: Annotated[
         int,
         Meta(
             ge=1,
-            description="The version that takes over; the present one, if that becomes active.",
+            description="The version that takes over. The current version, if only its "
+            "activation is "
+            "scheduled.",
             examples=[2],
         ),
     ]
     activate_at: Annotated[
-        datetime, Meta(tz=True, description="When.", examples=["2026-12-24T00:00:00Z"])
+        datetime,
+        Meta(tz=True, description="When it takes over.", examples=["2026-12-24T00:00:00Z"]),
     ]
     hostnames: _Hostnames
     not_before: _NotBefore
     not_after: _NotAfter
     fingerprint_sha256: _Fingerprint
-    findings: Annotated[list[Finding], Meta(description="What was found when it was uploaded.")]
+    findings: Annotated[list[Finding], Meta(description="What validation found at the upload.")]
 
 
 _Pending = Annotated[
-    PendingView | None, Meta(description="The scheduled cutover; null: none is scheduled.")
+    PendingView | None, Meta(description="The scheduled cutover. null: none is scheduled.")
 ]
 
 
 class CertificateView(msgspec.Struct):
-    """A certificate, without its private key; what could not be understood of it is null."""
+    """A certificate, without its private key. Values that could not be parsed are null."""
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
-    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
+    active: Annotated[
+        bool,
+        Meta(
+            description="Whether it is active: terminators serve active certificates.",
+            examples=[True],
+        ),
+    ]
     status: Annotated[
         Status,
         Meta(
-            description="expired or not_yet_valid where its dates say so; else as `active`.",
+            description="expired or not_yet_valid, according to its dates; otherwise as `active`.",
             examples=["active"],
         ),
     ]
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
     version: Annotated[
-        int, Meta(ge=1, description="1, and one more each time it is replaced.", examples=[1])
+        int, Meta(ge=1, description="1 for the upload; each replacement adds 1.", examples=[1])
     ]
     trust: _Trust
     hostnames: _Hostnames
@@ -120,19 +129,23 @@ class CertificateView(msgspec.Struct):
     spki_sha256: Annotated[str | None, SPKI]
     findings: Annotated[
         list[Finding],
-        Meta(description="What was found when it was uploaded; `status` says what holds now."),
+        Meta(description="What validation found at the upload. `status` gives the current state."),
     ]
     body: Annotated[
         str,
         Meta(
-            description="The certificates that were uploaded, in PEM and in their order. If "
-            "something could not be read: the text as it was uploaded, up to 16 KiB.",
+            description="The uploaded certificates in PEM, in their order. If something "
+            "could not be "
+            "read: the uploaded text, up to 16 KiB.",
             examples=[_PEM],
         ),
     ]
     chain: Annotated[
         str | None,
-        Meta(description="The same of the chain, if it was uploaded apart.", examples=[None]),
+        Meta(
+            description="The uploaded chain in PEM, if it was sent in its own field.",
+            examples=[None],
+        ),
     ]
     chain_pem: _ChainPem
     pending: _Pending
@@ -142,38 +155,53 @@ class CertificateView(msgspec.Struct):
     ]
     updated_at: Annotated[
         datetime,
-        Meta(tz=True, description="When this version was.", examples=["2026-11-23T09:30:00Z"]),
+        Meta(
+            tz=True,
+            description="When this version was uploaded.",
+            examples=["2026-11-23T09:30:00Z"],
+        ),
     ]
 
 
 class ServingView(msgspec.Struct):
-    """Who serves a certificate."""
+    """A terminator that serves a certificate."""
 
-    terminator: Annotated[str, Meta(description="What it is called.", examples=["edge-1"])]
+    terminator: Annotated[str, Meta(description="The terminator's name.", examples=["edge-1"])]
     version: Annotated[int, Meta(ge=1, description="The version that it serves.", examples=[1])]
     since: Annotated[
         datetime,
-        Meta(tz=True, description="When it first said so.", examples=["2026-11-25T09:30:00Z"]),
+        Meta(
+            tz=True,
+            description="When it first reported this version.",
+            examples=["2026-11-25T09:30:00Z"],
+        ),
     ]
     verified: Annotated[
-        bool | None, Meta(description="Whether a probe was served it; null: none has asked.")
+        bool | None, Meta(description="Whether a probe received this version. null: not probed.")
     ]
 
 
 class CertificateDetail(CertificateView):
-    """A certificate, and what serves it."""
+    """A certificate, and the terminators that serve it."""
 
     serving: Annotated[
-        list[ServingView], Meta(description="By which terminators it is served, as they report.")
+        list[ServingView],
+        Meta(description="The terminators that serve it, according to their reports."),
     ]
 
 
 class UploadView(msgspec.Struct):
-    """A certificate that was stored, and what was found in it."""
+    """A stored certificate, and what validation found."""
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
-    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
+    active: Annotated[
+        bool,
+        Meta(
+            description="Whether it is active: terminators serve active certificates.",
+            examples=[True],
+        ),
+    ]
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
     trust: _Trust
@@ -181,30 +209,34 @@ class UploadView(msgspec.Struct):
     not_before: _NotBefore
     not_after: _NotAfter
     fingerprint_sha256: _Fingerprint
-    findings: Annotated[list[Finding], Meta(description="All that was found, errors first.")]
+    findings: Annotated[
+        list[Finding], Meta(description="Everything that validation found, errors first.")
+    ]
     pending: _Pending = None
 
 
 class CheckView(msgspec.Struct):
-    """What would be stored, and what activating it would change."""
+    """What an upload would store, and what its activation would change."""
 
     accepted: Annotated[bool, Meta(description="Whether an upload of it would be stored.")]
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
     trust: _Trust
     certificate: Annotated[
-        Leaf | None, Meta(description="What it is; null where it could not be read.")
+        Leaf | None, Meta(description="The parsed certificate. null: it could not be read.")
     ]
     chain_pem: _ChainPem
-    findings: Annotated[list[Finding], Meta(description="All that was found, errors first.")]
+    findings: Annotated[
+        list[Finding], Meta(description="Everything that validation found, errors first.")
+    ]
     hostnames: Annotated[
-        HostnameChanges, Meta(description="What activating it would change for its hostnames.")
+        HostnameChanges, Meta(description="How its activation would change its hostnames.")
     ]
 
 
-# Of the columns below, those that are not shown as they are.
+# The columns below that are not shown as they are.
 _SERVING = ("serve_not_before", "serve_not_after", "not_servable")
-# The columns of a row that `certificate_view` reads, in its order.
+# The columns of a row for `certificate_view`, in its order.
 SHOWN = (
     "id",
     "user_id",
@@ -238,9 +270,9 @@ _NOT_BEFORE, _NOT_AFTER = SHOWN.index("not_before"), SHOWN.index("not_after")
 
 
 def certificate_view(row: Sequence[Any], as_of: datetime) -> CertificateView:
-    """The certificate of a row with the columns SHOWN, and the status that it has at `as_of`."""
+    """Returns the certificate of a row with the columns SHOWN, with its status at `as_of`."""
     *values, serve_not_before, serve_not_after, not_servable = row
-    # JSON already.
+    # Already JSON.
     values[_HOSTNAMES] = msgspec.Raw(values[_HOSTNAMES].encode())
     values[_FINDINGS] = msgspec.Raw(values[_FINDINGS].encode())
     if pending := values[_PENDING]:
@@ -260,13 +292,13 @@ def not_servable_reason(
     not_servable: NotServable | None,
     as_of: datetime,
 ) -> NotServableReason | None:
-    """Why no server may be given a certificate at `as_of`; None: one may."""
+    """Returns why no server may serve a certificate at `as_of`; None if one may."""
     candidate = Candidate(0, 0, 0, True, (), *valid, trust, None, True, *served, not_servable)
     return why_not_servable(candidate, as_of)
 
 
 def reason_of(examined: ValidationResult, as_of: datetime) -> NotServableReason | None:
-    """The same of what was uploaded."""
+    """Returns why no server may serve an upload at `as_of`; None if one may."""
     leaf = examined.leaf
     valid = (leaf.not_before, leaf.not_after) if leaf else (None, None)
     served = (examined.serve_not_before, examined.serve_not_after)
@@ -274,14 +306,14 @@ def reason_of(examined: ValidationResult, as_of: datetime) -> NotServableReason 
 
 
 def view_of(certificate: Certificate, as_of: datetime) -> CertificateView:
-    """The same of a certificate that is being changed."""
+    """Returns the view of a certificate object, which may have unsaved changes."""
     return certificate_view([getattr(certificate, name) for name in SHOWN], as_of)
 
 
 def status_of(
     active: bool, not_before: datetime | None, not_after: datetime | None, as_of: datetime
 ) -> Status:
-    """What a certificate is at `as_of`; it is valid through the instant `not_after`."""
+    """Returns the status of a certificate at `as_of`; `not_after` itself is still valid."""
     if not_after and as_of > not_after:
         return "expired"
     if not_before and as_of < not_before:
@@ -290,10 +322,10 @@ def status_of(
 
 
 def detailed(view: CertificateView, serving: list[ServingView]) -> tuple[str, bytes]:
-    """The entity tag and the bytes of a certificate with what serves it.
+    """Returns the entity tag and the bytes of a certificate with its terminators.
 
-    The tag is that of the certificate alone, and another for what is reported of it: whoever
-    changes the certificate (If-Match) is not refused because of a report.
+    The tag has two parts: one for the certificate, one for the reports about it. A change of the
+    certificate with If-Match is thus not rejected because of a new report.
     """
     content = encode(view)
     tag = tag_of(content)

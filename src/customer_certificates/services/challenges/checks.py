@@ -1,6 +1,6 @@
-"""Checks whether a challenge's records can be seen: in DNS, or as a file over HTTP.
+"""Checks a challenge's records in DNS, or its file over HTTP.
 
-Nothing here touches the database: a check takes seconds, and no transaction may wait for it.
+Nothing here uses the database: a check takes seconds, and no transaction may wait for it.
 """
 
 import ipaddress
@@ -30,20 +30,21 @@ Result = Literal["found", "missing", "unclear", "not_accepted"]
 class Seen(msgspec.Struct):
     """The result of a check by one method."""
 
-    method: Annotated[Method, Meta(description="How.", examples=["txt"])]
+    method: Annotated[Method, Meta(description="The method that was checked.", examples=["txt"])]
     result: Annotated[
         Result,
         Meta(
-            description="found: it proves the name. missing: it is not there. unclear: a resolver "
-            "or the web server gave no usable answer, or resolvers disagree. not_accepted: this "
-            "method proves nothing for this name now.",
+            description="found: it proves control of the hostname. missing: it does not "
+            "exist. unclear: "
+            "a resolver or the web server gave no usable answer, or resolvers disagree. "
+            "not_accepted: this method cannot prove this hostname now.",
             examples=["missing"],
         ),
     ]
     detail: Annotated[
         str,
         Meta(
-            description="What was seen, for people.",
+            description="What the check saw, in words.",
             examples=[
                 "No TXT record at _customer-certificates.www.example.com; resolver 9.9.9.9 "
                 "answered NXDOMAIN."
@@ -64,12 +65,16 @@ class DnsRecord(msgspec.Struct):
     """A TXT record to set."""
 
     name: Annotated[
-        str, Meta(description="Where.", examples=["_customer-certificates.www.example.com"])
+        str,
+        Meta(
+            description="The name of the record.",
+            examples=["_customer-certificates.www.example.com"],
+        ),
     ]
     value: Annotated[
         str,
         Meta(
-            description="Its text.",
+            description="The text of the record.",
             examples=["customer-certificates=0f8fad5bd9cb469fa16570867728950e"],
         ),
     ]
@@ -79,12 +84,16 @@ class AliasRecord(msgspec.Struct):
     """A CNAME record to set."""
 
     name: Annotated[
-        str, Meta(description="Where.", examples=["_customer-certificates.www.example.com"])
+        str,
+        Meta(
+            description="The name of the record.",
+            examples=["_customer-certificates.www.example.com"],
+        ),
     ]
     target: Annotated[
         str,
         Meta(
-            description="Where it points.",
+            description="The target of the record.",
             examples=["7c9e6679742540de944be07fc1f90ae7.challenges.example.net"],
         ),
     ]
@@ -96,15 +105,20 @@ class WebFile(msgspec.Struct):
     url: Annotated[
         str,
         Meta(
-            description="Where.",
+            description="The URL of the file.",
             examples=[f"http://www.example.com{WELL_KNOWN}16fd2706-8baf-433b-82eb-8c7fada847da"],
         ),
     ]
-    body: Annotated[str, Meta(description="The whole file; white space around it is ignored.")]
+    body: Annotated[
+        str, Meta(description="The content of the whole file. White space around it is ignored.")
+    ]
 
 
 class Records(NamedTuple):
-    """The records of a challenge; each of them alone proves the name. None: not for this name."""
+    """The records of a challenge; each proves the hostname by itself.
+
+    None: not possible for this hostname.
+    """
 
     txt: DnsRecord | None
     cname: AliasRecord | None
@@ -112,24 +126,24 @@ class Records(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """`resolves_to_edge` is None if that is not known."""
+    """The results of a check. `resolves_to_edge` is None if unknown."""
 
     seen: tuple[Seen, ...]
     resolves_to_edge: bool | None
 
     @property
     def is_proven(self) -> bool:
-        """Whether one method has proven the name."""
+        """Returns whether one method has proven the hostname."""
         return any(one.result == "found" for one in self.seen)
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is certain that no method proves the name."""
+        """Returns whether certainly no method proves the hostname."""
         return all(one.result in ("missing", "not_accepted") for one in self.seen)
 
 
 class Checks:
-    """Looks up, and reads files. Safe to use from any number of threads."""
+    """Looks up records, and fetches files. Safe to use from any number of threads."""
 
     def __init__(
         self, dns: Dns, edge: Edge, files: HttpFiles, challenge_domain: str | None
@@ -140,7 +154,7 @@ class Checks:
         self._domain = challenge_domain
 
     def records(self, hostname: str, tokens: Tokens) -> Records:
-        """The records that prove `hostname`."""
+        """Returns the records that prove `hostname`."""
         name = f"{LABEL}.{hostname.removeprefix('*.')}"
         txt = cname = http = None
         if ip_address(hostname) is None and len(name) <= _MOST_CHARACTERS:
@@ -149,14 +163,14 @@ class Checks:
                 cname = AliasRecord(name, f"{tokens.cname_label}.{self._domain}")
         if not hostname.startswith("*."):
             url = self._files.url(hostname, f"{WELL_KNOWN}{tokens.http_token}")
-            # A server that repeats the path in its answer does not know the second part.
+            # A server that echoes the path in its response does not know the second part.
             http = WebFile(url, f"{tokens.http_token}.{tokens.txt_token}")
         return Records(txt, cname, http)
 
     def check(self, hostname: str, tokens: Tokens, *, http_refused: str | None) -> Checked:
-        """Looks for the records, one method after the other until one is found.
+        """Checks the methods one after another, until one is found.
 
-        `http_refused` says why a file is not accepted; None: it is.
+        `http_refused` says why a file is not accepted; None if it is.
         """
         records = self.records(hostname, tokens)
         deadline = self._dns.deadline()
@@ -186,7 +200,7 @@ class Checks:
         return _judged("cname", record.name, record.target.encode(), answers)
 
     def _place(self, hostname: str, deadline: Deadline, *, wanted: object) -> "_Place":
-        """Returns the addresses of the name, if `wanted` or if edge targets are set."""
+        """Returns the addresses of the hostname, if `wanted` or if edge targets are set."""
         if not (wanted or self._edge.is_known):
             return _Place((), None, None)
         address = ip_address(hostname)
@@ -203,7 +217,9 @@ class Checks:
         if not known:
             why = Seen("http", "missing", f"{hostname} has no address.")
         elif not agreed:
-            why = Seen("http", "unclear", f"The resolvers disagree about {hostname}'s addresses.")
+            why = Seen(
+                "http", "unclear", f"The resolvers disagree about the addresses of {hostname}."
+            )
         return _Place(tuple(sorted(agreed, key=str)), is_edge, why)
 
     def _http(
@@ -211,8 +227,8 @@ class Checks:
     ) -> Seen:
         if place.is_edge:
             http_refused = (
-                f"{hostname} leads to the servers of this service, so a file there proves nothing."
-                " Use the TXT record."
+                f"{hostname} resolves to the servers of this service, so a file there proves "
+                "nothing. Use the TXT record."
             )
         if http_refused:
             return Seen("http", "not_accepted", http_refused)
@@ -224,16 +240,16 @@ class Checks:
         except FileMissing as error:
             return Seen("http", "missing", f"No file at {file.url}: {error.detail}.")
         except TargetForbidden as error:
-            return Seen("http", "not_accepted", f"{file.url} was not read. {error.detail}")
+            return Seen("http", "not_accepted", f"{file.url} could not be fetched. {error.detail}")
         except TargetUnreachable as error:
             return Seen("http", "unclear", f"{file.url} could not be read. {error.detail}")
         if body.strip() != file.body.encode():
-            return Seen("http", "missing", f"The file at {file.url} has other content.")
-        return Seen("http", "found", f"The file at {file.url} is there.")
+            return Seen("http", "missing", f"The file at {file.url} has different content.")
+        return Seen("http", "found", f"The file at {file.url} was found.")
 
 
 class _Place(NamedTuple):
-    """The addresses of a name. `blocked_reason`: the reason why no file can be read there."""
+    """The addresses of a hostname. `blocked_reason`: why no file can be fetched there."""
 
     addresses: tuple[Address, ...]
     is_edge: bool | None
@@ -241,7 +257,7 @@ class _Place(NamedTuple):
 
 
 def ip_address(hostname: str) -> Address | None:
-    """The IP address that a normalized hostname is; None if it is a name."""
+    """Returns the IP address in a normalized hostname; None if it is a name."""
     try:
         return ipaddress.ip_address(hostname)
     except ValueError:
@@ -253,29 +269,34 @@ def _is_found(seen: Sequence[Seen]) -> bool:
 
 
 def _judged(method: Method, name: str, expected: bytes, answers: Sequence[Answer]) -> Seen:
-    """Returns the result of all resolvers' answers: each must show the record."""
+    """Returns the result of all resolvers' answers: each must have the record."""
     kind = method.upper()
     lacking = [answer for answer in answers if expected not in answer.values]
     if not lacking:
-        return Seen(method, "found", f"The {kind} record at {name} is there.")
+        return Seen(method, "found", f"The {kind} record at {name} was found.")
     detail = _lack(kind, name, lacking[0])
     if len(lacking) == len(answers):
         return Seen(method, "missing", detail)
     shown = next(answer.resolver for answer in answers if expected in answer.values)
-    return Seen(method, "unclear", f"{detail} Resolver {shown} shows the record. Wait, or correct.")
+    return Seen(
+        method,
+        "unclear",
+        f"{detail} Resolver {shown} returns the record. Wait for DNS to propagate, or correct "
+        "the record.",
+    )
 
 
 def _lack(kind: str, name: str, answer: Answer) -> str:
     if answer.outcome == "nxdomain":
         return f"No {kind} record at {name}; resolver {answer.resolver} answered NXDOMAIN."
     if not answer.values:
-        return f"No {kind} record at {name}; resolver {answer.resolver} answered without records."
+        return f"No {kind} record at {name}; resolver {answer.resolver} answered with no records."
     count = len(answer.values)
     records = f"{count} {kind} record{'s' if count > 1 else ''}"
-    # Values of other services are none of the caller's business.
+    # Other services' values are not shown to the caller.
     ours = [value.decode() for value in answer.values if _VALUE.fullmatch(value)][:3]
-    instead = f" It showed {', '.join(ours)}." if ours else ""
+    instead = f" It returned {', '.join(ours)}." if ours else ""
     return (
-        f"Resolver {answer.resolver} answered {records} at {name}, none of them the expected one."
-        + instead
+        f"Resolver {answer.resolver} answered with {records} at {name}, none of them the "
+        "expected one." + instead
     )

@@ -1,4 +1,4 @@
-"""Contests of a user who is deleted end, and challenges that are over are deleted."""
+"""Closes contests of deleted users, and deletes old challenges."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,13 +12,13 @@ from ...models import HostnameChallenge, HostnameClaim
 from ..batched_deletes import remove_in_batches
 from ..hostnames.notices import HostnameNotices
 
-# So long a user can see that a challenge has expired.
+# How long a user can see an expired challenge.
 _KEPT = timedelta(days=30)
 _TIME = DateTime(timezone=True)
 
 
 class Contests:
-    """The ends of challenges that no check brings about."""
+    """Ends challenges in all cases that no check handles."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -36,7 +36,7 @@ class Contests:
         )
         mine = select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
         other = aliased(HostnameChallenge)
-        # One that is locked is being checked: waiting for it could be a deadlock.
+        # A locked challenge is being checked; waiting for it could deadlock.
         against = (
             select(other.id)
             .where(other.hostname.in_(mine), other.user_id != user_id, other.state == "contesting")
@@ -50,9 +50,10 @@ class Contests:
         self._remove = database.prepare(_removal())
 
     def end_with_user(self, session: Transaction, user_id: int) -> None:
-        """Ends the contests of a user who is about to be deleted, and still has all claims.
+        """Closes the contests of a user before the user and the claims are deleted.
 
-        Users who keep a name are notified. Challenges for names of the user are checked at once.
+        Users who keep a hostname are notified. Challenges for hostnames of the user are checked at
+        once.
         """
         with session.across_tenants():
             for other, hostname in session.run(self._incumbents, user_id=user_id):
@@ -61,15 +62,17 @@ class Contests:
             session.run(self._check_now, user_id=user_id, now=self._now())
 
     def clean(self) -> int:
-        """Deletes challenges that have been over for long. Returns how many. Raises Unavailable.
+        """Deletes challenges that ended long ago, and returns their number. Raises Unavailable.
 
-        Their random parts are never used again: each challenge has new ones.
+        Their random parts are never reused: each challenge has new ones.
         """
         return remove_in_batches(self._database, self._remove, before=self._now() - _KEPT)
 
 
 def _removal() -> Any:
-    """A verified challenge is over when its name is no longer proven by its user."""
+    """Deletes ended challenges; a verified one has ended when its user no longer proves the
+    hostname.
+    """
     over = aliased(HostnameChallenge)
     is_proven = (
         select(HostnameClaim.hostname)

@@ -1,4 +1,4 @@
-"""How many checks of all users may ask one domain, and one DNS server, in a time."""
+"""Limits how often all checks query one domain, or one DNS server."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -17,8 +17,8 @@ _WINDOW = timedelta(minutes=10)
 # One customer may prove many names of one domain; a provider's servers have many customers.
 MOST_OF_DOMAIN = 120
 MOST_OF_SERVER = 1200
-# One user causes a third of those at most. Otherwise a user could use up the checks of another
-# user's domain, and keep that user from proving it.
+# One user causes at most a third of the checks. Otherwise a user could use up the checks of another
+# user's domain, and prevent its proof.
 _SHARE = 3
 _MOST_SERVERS = 4
 _LOOKUP_SECONDS = 2.0
@@ -39,8 +39,7 @@ class CheckLimits:
         self._servers: TTLCache[str, tuple[str, ...]] = TTLCache(_KEPT_ZONES, _KEPT_SECONDS)
 
     def take(self, hostname: str, user_id: int) -> int | None:
-        """Counts a check for the user. Returns the seconds to wait if there were too many; None:
-        go on.
+        """Counts a check for the user, and returns the seconds to wait, or None.
 
         Raises Unavailable.
         """
@@ -52,7 +51,9 @@ class CheckLimits:
         return wait
 
     def _take(self, names: Sequence[str], most: int, user_id: int) -> int | None:
-        """Counts for the user first: what the user has no share left for uses up nobody else's."""
+        """Counts for the user first, so that checks beyond the user's share use up no
+        one else's.
+        """
         own = [_rate(f"{name}/user/{user_id}", most // _SHARE) for name in names]
         wait = self._counts.add_at_once(own)
         if wait is None:
@@ -60,8 +61,9 @@ class CheckLimits:
         return wait
 
     def _servers_of(self, domain: str) -> tuple[str, ...]:
-        """The addresses of the DNS servers of a domain, kept for ten minutes; names of those that
-        have none."""
+        """Returns the addresses of a domain's DNS servers, or their names; cached for
+        ten minutes.
+        """
         if address_of(domain):
             return ()
         with self._lock:

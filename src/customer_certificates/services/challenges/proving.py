@@ -1,7 +1,7 @@
-"""Results of challenge checks: the hostname is claimed, contested, or neither.
+"""Stores results of challenge checks: the hostname is claimed, contested, or neither.
 
-Checks come first, transactions after them: none waits for DNS. A transaction finds out whether all
-is as it was when the check began, and if not, the check is made again.
+Checks precede transactions, so no transaction waits for DNS. A transaction verifies that nothing
+has changed since the check began. Otherwise the check is repeated.
 """
 
 from collections.abc import Callable
@@ -28,14 +28,14 @@ RECHECKED = timedelta(days=7)
 CONTESTED = timedelta(hours=72)
 _MOST_TRANSFERS = 3
 _TRANSFERS_IN = timedelta(days=30)
-# A claim that changes between a check and its transaction has the check made again.
+# How often a check is repeated because the claim changed before the transaction.
 _MOST_ROUNDS = 3
 
 _TIME = DateTime(timezone=True)
 
 
 class Target(NamedTuple):
-    """A challenge as it was read before a check. `leased_until`: a worker is at it."""
+    """A challenge as read before a check. `leased_until`: a worker is checking it."""
 
     id: int
     user_id: int
@@ -45,15 +45,16 @@ class Target(NamedTuple):
 
 
 class _Incumbent(NamedTuple):
-    """Whose the name is as the check begins, and whether a repeated check has seen that user's
-    challenge fail."""
+    """The owner when the check begins, and whether a repeated check of that user's challenge
+    failed.
+    """
 
     claim: Claim | None
     has_failed: bool
 
 
 class _Changed(Exception):  # noqa: N818 - it ends a transaction that is tried again
-    """The name is another user's than it was when the check began."""
+    """The owner of the hostname has changed since the check began."""
 
 
 class Proving:
@@ -111,27 +112,28 @@ class Proving:
         )
 
     def check(self, user_id: int, hostname: str, tokens: Tokens) -> Checked:
-        """Looks for the records of a challenge. Raises Unavailable."""
+        """Checks the records of a challenge. Raises Unavailable."""
         return self._checks.check(
             hostname, tokens, http_refused=self.http_refused(user_id, hostname)
         )
 
     def http_refused(self, user_id: int, hostname: str) -> str | None:
-        """Why a file does not prove `hostname`; None: it does."""
+        """Returns why a file cannot prove `hostname`; None if it can."""
         wildcard = covering(hostname)
         above = self._claim_of(wildcard) if wildcard else None
         if above and above.user_id != user_id and above.evidence.strength(self._now()) >= LAPSED:
             return (
-                f"{hostname} lies under another user's wildcard, so a file there proves nothing. "
-                "Use the TXT record."
+                f"{hostname} is under another user's wildcard, so a file there proves "
+                "nothing. Use the TXT record."
             )
         return None
 
     def prove(self, caller: Principal, target: Target) -> None:
-        """Checks a challenge, and stores what follows. Nothing is stored of one that was deleted
-        or renewed meanwhile, or that another worker is at.
+        """Checks a challenge, and stores the result.
 
-        Raises Conflict (the hostname is proven, and cannot be claimed), Unavailable.
+        Stores nothing if the challenge was deleted or renewed in the meantime, or if another worker
+        is checking it. Raises Conflict (the hostname is proven, and cannot be claimed),
+        Unavailable.
         """
         for _ in range(_MOST_ROUNDS):
             checked = self.check(target.user_id, target.hostname, target.tokens)
@@ -165,9 +167,9 @@ class Proving:
         *,
         is_refused: bool = False,
     ) -> None:
-        """Stores what a check has seen. `incumbent` is None if the hostname is not to be claimed,
-        or cannot be (`is_refused`).
+        """Stores the result of a check.
 
+        `incumbent` is None if the hostname is not to be claimed, or cannot be (`is_refused`).
         Raises _Changed, Conflict.
         """
         now = self._now()
@@ -196,7 +198,7 @@ class Proving:
         is_refused: bool,
     ) -> None:
         if challenge.state == "contesting" and (is_refused or challenge.expires_at <= now):
-            lost = "An operator has decided." if is_refused else "The challenger's record is gone."
+            lost = "An operator decided." if is_refused else "The challenger's record was removed."
             self._close(session, challenge, lost)
             self._record(session, caller, challenge, "challenge.close")
 
@@ -240,7 +242,7 @@ class Proving:
     def _require_unchanged(
         self, session: Transaction, user_id: int, hostname: str, before: Claim | None
     ) -> None:
-        """Raises _Changed if the claim of the name is another than `before`."""
+        """Raises _Changed if the claim of the hostname differs from `before`."""
         self._claims.lock(session, [hostname])
         existing = self._claims.existing(session, user_id, [hostname], UNPROVEN)
         if existing.claims.get(hostname) != before:
@@ -254,7 +256,7 @@ class Proving:
         user_id: int,
         now: datetime,
     ) -> None:
-        """Raises Conflict if the name has changed hands too often."""
+        """Raises Conflict if the hostname was transferred too often."""
         if claim is None:
             return
         with session.across_tenants():
@@ -279,23 +281,23 @@ class Proving:
         other: int | None,
         now: datetime,
     ) -> None:
-        """Both challenges stand: the contest begins, goes on, or ends."""
+        """Starts, continues or closes the contest between two proven challenges."""
         if challenge.state != "contesting":
             challenge.state = "contesting"
             challenge.expires_at = challenge.next_check_at = now + CONTESTED
-            reason = "Two users have proven control by a challenge."
+            reason = "Two users proved control by a challenge."
             self._tell(session, challenge, other, "contested", reason)
             self._record(session, caller, challenge, "challenge.contest")
         elif challenge.expires_at <= now:
-            self._close(session, challenge, "Both records still stand.", other)
+            self._close(session, challenge, "Both records still exist.", other)
             self._record(session, caller, challenge, "challenge.close")
 
     def withdraw(
         self, session: Transaction, caller: Principal, challenge: HostnameChallenge
     ) -> None:
-        """Ends the contest, if there is one, of a locked challenge that is about to be deleted."""
+        """Closes the contest, if any, of a locked challenge before the challenge is deleted."""
         if challenge.state == "contesting":
-            self._close(session, challenge, "The challenger has deleted the challenge.")
+            self._close(session, challenge, "The challenger deleted the challenge.")
             self._record(session, caller, challenge, "challenge.close")
 
     def _close(
@@ -305,7 +307,7 @@ class Proving:
         reason: str,
         other: int | None = None,
     ) -> None:
-        """Ends a contest in favor of the user who has the name."""
+        """Closes a contest in favor of the owner."""
         challenge.state, challenge.next_check_at = "expired", None
         if other is None:
             claim = self._claim_of(challenge.hostname)
@@ -320,7 +322,7 @@ class Proving:
         kind: NoticeKind,
         reason: str,
     ) -> None:
-        """Has both parties notified, and with them the operators."""
+        """Notifies both parties and the operators."""
         session.flush()
         names = [challenge.hostname]
         self._notices.add(session, challenge.user_id, names, kind, reason)
@@ -345,12 +347,12 @@ class Proving:
 
 
 _MINUTE = timedelta(minutes=1)
-# After the first checks; from then on as after the last.
+# The pauses after the first checks. Later checks use the last one.
 _PAUSES = (_MINUTE, 5 * _MINUTE, 15 * _MINUTE, 60 * _MINUTE, 240 * _MINUTE)
 
 
 def next_check(challenge: HostnameChallenge, now: datetime) -> datetime | None:
-    """When a worker checks a challenge next; it looks at an expired one for the last time."""
+    """Returns when a worker checks next; an expired challenge is checked one last time."""
     if challenge.state not in ("pending", "contesting"):
         return None
     pause = _PAUSES[min(challenge.attempts, len(_PAUSES) - 1)]
@@ -360,12 +362,12 @@ def next_check(challenge: HostnameChallenge, now: datetime) -> datetime | None:
 
 
 def challenge_path(user_id: int, hostname: str) -> str:
-    """Returns the path of a challenge, for the audit."""
+    """Returns the path of a challenge, for the audit log."""
     return f"/users/{user_id}/hostnames/{hostname}/challenge"
 
 
 def target_of(challenge: HostnameChallenge, leased_until: datetime | None = None) -> Target:
-    """A challenge as a check needs it."""
+    """Returns the parts of a challenge that a check needs."""
     return Target(
         challenge.id,
         challenge.user_id,
@@ -376,7 +378,7 @@ def target_of(challenge: HostnameChallenge, leased_until: datetime | None = None
 
 
 def _is_still(challenge: HostnameChallenge, target: Target) -> bool:
-    """Whether a challenge is the one that was checked, and nobody else's business now."""
+    """Returns whether the challenge is still the checked one, and not leased to another worker."""
     return (
         tokens_of(challenge) == target.tokens
         and challenge.state in ("pending", "contesting", "verified")
@@ -385,7 +387,7 @@ def _is_still(challenge: HostnameChallenge, target: Target) -> bool:
 
 
 def _is_displaced(claim: Claim | None, user_id: int, now: datetime, *, has_failed: bool) -> bool:
-    """Whether a challenge takes a proven name from another user."""
+    """Returns whether a challenge takes a proven hostname from another user."""
     if claim is None or claim.user_id == user_id:
         return False
     strength = claim.evidence.strength(now)
@@ -399,8 +401,8 @@ def _too_many_transfers(hostname: str) -> Conflict:
             Finding(
                 "hostname_taken",
                 "hostname",
-                f"Challenges have taken {hostname} from one user to another {_MOST_TRANSFERS} "
-                f"times within {_TRANSFERS_IN.days} days.",
+                f"Challenges transferred {hostname} between users {_MOST_TRANSFERS} times "
+                f"within {_TRANSFERS_IN.days} days.",
                 f"Ask an operator to decide: PUT /hostnames/{hostname}.",
             )
         ],

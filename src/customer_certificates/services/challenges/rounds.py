@@ -1,4 +1,4 @@
-"""A worker's part of challenges: pending ones are checked on schedule, proven ones each week."""
+"""Checks pending challenges on schedule, and proven ones each week."""
 
 import logging
 from collections import Counter
@@ -22,14 +22,14 @@ from .checks import Tokens
 from .limits import CheckLimits
 from .proving import RECHECKED, Proving, Target
 
-# A check takes some seconds: so many threads wait at once, of one user's names at most two.
+# A check takes some seconds: this many threads run at once, at most two for one user.
 _THREADS = 8
 _MOST_OF_USER = 2
-# More than are free, since those of busy users are passed over.
+# More than the free threads, since those of busy users are skipped.
 _MOST_READ = 100
-# Within this a check must have settled; after a crash another worker checks again.
+# A check must store its result within this time. After a crash another worker repeats it.
 LEASE = timedelta(minutes=3)
-# The proof of a claim is missing for so many checks in a row before its user hears of it.
+# How many consecutive checks must miss a claim's proof before its user is notified.
 _MISSED = 3
 _WORKER = Principal("command", "worker", "")
 
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Due(NamedTuple):
-    """A challenge whose check is due, or (`is_repeated`) a claim's whose proof is checked again.
+    """A challenge to check, or (`is_repeated`) a claim whose proof is checked again.
 
     `tokens` is None if the claim's challenge was deleted.
     """
@@ -52,7 +52,7 @@ class _Due(NamedTuple):
 
 
 class _ClaimStatements:
-    """The statements about claims that a challenge has proven."""
+    """The statements about claims that a challenge proves."""
 
     def __init__(self, database: Database) -> None:
         self.due = database.prepare(_due_claims(), tenant=None)
@@ -97,8 +97,10 @@ class _ClaimStatements:
 
 
 class ChallengeRounds:
-    """Checks what is due, in threads of its own, under a lease: two workers never check the same,
-    and one that crashed is followed by another."""
+    """Checks due challenges in its own threads, under a lease.
+
+    Two workers never check the same one, and another worker takes over after a crash.
+    """
 
     def __init__(
         self,
@@ -144,7 +146,7 @@ class ChallengeRounds:
         )
 
     def run(self) -> int:
-        """Begins checks that are due, as many as there are free threads. Returns how many.
+        """Starts due checks, as many as there are free threads, and returns their number.
 
         Raises Unavailable.
         """
@@ -164,13 +166,13 @@ class ChallengeRounds:
         return len(leased)
 
     def wait(self) -> None:
-        """Waits until all checks that have begun have settled."""
+        """Waits until all started checks have stored their results."""
         with self._lock:
             running = list(self._running)
         wait(running)
 
     def close(self) -> None:
-        """Lets running checks settle, and begins no other."""
+        """Completes running checks, and starts no others."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, now: datetime) -> list[_Due]:
@@ -188,7 +190,7 @@ class ChallengeRounds:
         return chosen
 
     def _leased(self, chosen: Sequence[_Due], now: datetime, until: datetime) -> list[_Due]:
-        """Those of `chosen` that no other worker has taken meanwhile."""
+        """Returns those of `chosen` that no other worker has leased in the meantime."""
         if not chosen:
             return []
         times = {"now": now, "until": until}
@@ -213,12 +215,12 @@ class ChallengeRounds:
             else:
                 self._check_pending(due, until)
         except NotFound:
-            pass  # its user was deleted
+            pass  # The user was deleted.
         except Unavailable as error:
-            _log.warning("The check of %s waits: %s", due.hostname, error.detail)
+            _log.warning("Check of %s postponed: %s", due.hostname, error.detail)
         except Exception:
-            # After the lease it is tried again.
-            _log.exception("The check of %s failed", due.hostname)
+            # It is retried after the lease expires.
+            _log.exception("Check of %s failed", due.hostname)
         finally:
             with self._lock:
                 self._busy[due.user_id] -= 1
@@ -236,7 +238,11 @@ class ChallengeRounds:
             try:
                 self._proving.prove(_WORKER, target)
             except Conflict as refusal:
-                _log.info("%s is proven, but not claimed: %s", due.hostname, refusal.detail)
+                _log.info(
+                    "Control of %s is proven, but the hostname cannot be claimed: %s",
+                    due.hostname,
+                    refusal.detail,
+                )
 
     def _check_again(self, due: _Due, until: datetime) -> None:
         this = {"of_hostname": due.hostname, "user_id": due.user_id, "until": until}
@@ -271,11 +277,11 @@ class ChallengeRounds:
         )
         session.run(self._claims.proof_is_there, **settled)
         if missed and missed[0][0] >= _MISSED:
-            reason = "The proof is there again."
+            reason = "The proof was found again."
             self._notices.add(session, due.user_id, [due.hostname], "verified", reason)
 
     def _later(self, due: _Due) -> datetime | None:
-        """When to check, if the domain has been asked too often."""
+        """Returns when to check if the domain was queried too often."""
         seconds = self._limits.take(due.hostname, due.user_id)
         return self._now() + timedelta(seconds=seconds) if seconds is not None else None
 
@@ -292,7 +298,9 @@ def _repeated(row: Row) -> _Due:
 
 
 def _due_challenges() -> Any:
-    """The first of each user's, then the second of each: many of one user's keep nobody waiting."""
+    """Selects the first due challenge of each user, then the second of each, so that one user's
+    many challenges delay nobody.
+    """
     turn = func.row_number().over(
         partition_by=HostnameChallenge.user_id,
         order_by=(HostnameChallenge.next_check_at, HostnameChallenge.id),
@@ -314,7 +322,7 @@ def _due_challenges() -> Any:
 
 
 def _due_claims() -> Any:
-    """The same of claims that a challenge proves."""
+    """Selects due claims that a challenge proves, in the same order."""
     turn = func.row_number().over(
         partition_by=HostnameClaim.user_id,
         order_by=(HostnameClaim.next_check_at, HostnameClaim.hostname),

@@ -43,8 +43,9 @@ class Challenges:
         *,
         at_once: int,
     ) -> None:
-        """`at_once` is how many callers may wait for a check at once, half of them of one tenant:
-        it takes seconds."""
+        """`at_once` limits the callers that wait for a check at once, half of them of one tenant,
+        because a check takes seconds.
+        """
         self._database = database
         self._checks = checks
         self._proving = proving
@@ -55,10 +56,9 @@ class Challenges:
         self._turns = Slots(at_once, lambda: None, waiting_of_one=0)
 
     def create(self, caller: Principal, user_id: int, hostname: str) -> tuple[ChallengeView, bool]:
-        """Returns the challenge for the hostname, and whether it is a new one: one that is not
-        over is kept.
+        """Returns the challenge for the hostname, and whether it is new; an active one is kept.
 
-        Raises NotFound (no such user), Conflict (an operator must grant the name, no record can
+        Raises NotFound (no such user), Conflict (an operator must grant the hostname, no record can
         prove it, or too many challenges are pending).
         """
         path = challenge_path(user_id, hostname)
@@ -95,7 +95,7 @@ class Challenges:
         return self._view(challenge, is_owner=is_owner)
 
     def delete(self, caller: Principal, user_id: int, hostname: str) -> None:
-        """Removes the challenge; its records prove nothing from then on. Raises NotFound."""
+        """Deletes the challenge; its records no longer prove anything. Raises NotFound."""
         with self._database.begin(user_id) as session:
             lock_user(session, user_id)
             challenge = _required(session, user_id, hostname)
@@ -106,11 +106,10 @@ class Challenges:
             self._audit.record(session, caller, "challenge.delete", user_id, path)
 
     def verify(self, caller: Principal, user_id: int, hostname: str) -> ChallengeView:
-        """Checks the challenge now, claims the hostname if it is proven, and returns the challenge
-        as it stands then.
+        """Checks the challenge now, claims the hostname if proven, and returns the challenge.
 
-        Raises NotFound, TooManyRequests, Conflict (the challenge has expired, or the name cannot
-        be claimed though it is proven).
+        Raises NotFound, TooManyRequests, Conflict (the challenge has expired, or the hostname is
+        proven but cannot be claimed).
         """
         path = challenge_path(user_id, hostname)
         with self._audit.of_refusals(caller, "challenge.verify", user_id, path):
@@ -127,11 +126,11 @@ class Challenges:
         return self.get(user_id, hostname)
 
     def _require_turn(self, user_id: int, hostname: str) -> None:
-        """Raises TooManyRequests; if not, the turn is to be given back."""
+        """Acquires a slot for a check, which the caller must release. Raises TooManyRequests."""
         if not self._turns.try_acquire(TENANT.get()):
             raise TooManyRequests(
                 "Too many hostnames are being checked at once. Retry after the delay in "
-                "Retry-After; the service also checks by itself.",
+                "Retry-After. The service also checks by itself.",
                 retry_after=_BUSY_SECONDS,
             )
         wait: int | None = _BUSY_SECONDS
@@ -143,7 +142,7 @@ class Challenges:
         if wait is not None:
             raise TooManyRequests(
                 f"The domain of {hostname}, or its DNS servers, were queried too often. "
-                "Retry after the delay in Retry-After; the service also checks by itself.",
+                "Retry after the delay in Retry-After. The service also checks by itself.",
                 retry_after=wait,
             )
 
@@ -188,7 +187,7 @@ def _required(session: Transaction, user_id: int, hostname: str) -> HostnameChal
 
 
 def _is_owner(session: Transaction, user_id: int, hostname: str) -> bool:
-    """Whether the user has proven the name, or was granted it."""
+    """Returns whether the user proved the hostname, or got it by a grant."""
     claim = select(HostnameClaim.hostname).where(
         HostnameClaim.hostname == hostname,
         HostnameClaim.user_id == user_id,
@@ -227,7 +226,7 @@ def _renewed(
     hostname: str,
     now: datetime,
 ) -> HostnameChallenge:
-    """A challenge with new random parts, in place of `challenge`."""
+    """Returns a challenge with new random parts that replaces `challenge`."""
     if challenge is not None:
         session.delete(challenge)
         session.flush()

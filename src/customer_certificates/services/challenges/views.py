@@ -1,4 +1,4 @@
-"""Challenges as the API shows them."""
+"""Challenges in responses."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -14,62 +14,77 @@ _Time = Annotated[datetime, Meta(tz=True)]
 
 
 class ChallengeView(msgspec.Struct):
-    """The records to set, each of which proves the hostname, and how the challenge stands."""
+    """The records to set, each of which proves the hostname, and the challenge's state."""
 
     hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
     state: Annotated[
         State,
         Meta(
-            description="pending: no record was seen yet; the service checks from time to time. "
-            "verified: the hostname is the user's. contesting: another user has proven it as well. "
-            "expired: start again.",
+            description="pending: no record found yet; the service checks from time to "
+            "time. verified: "
+            "the user owns the hostname. contesting: another user proved control, too. "
+            "expired: create the challenge again.",
             examples=["pending"],
         ),
     ]
     txt: Annotated[
         DnsRecord | None,
-        Meta(description="A TXT record, beside others there; null: not for this name."),
+        Meta(
+            description="A TXT record; other TXT records may exist beside it. null: not "
+            "possible for this "
+            "hostname."
+        ),
     ]
     cname: Annotated[
         AliasRecord | None,
         Meta(
-            description="In place of the TXT record, a CNAME record that may stay for good; null: "
-            "not for this name, or not offered."
+            description="A permanent CNAME record, instead of the TXT record. null: not "
+            "possible for "
+            "this hostname, or not offered."
         ),
     ]
     http: Annotated[
         WebFile | None,
         Meta(
-            description="A file over plain HTTP; null: not for this name. Wildcards, names that "
-            "lead to this service and names under another user's wildcard need a DNS record."
+            description="A file over plain HTTP. null: not possible for this hostname. Wildcards, "
+            "hostnames that resolve to this service and hostnames under another user's "
+            "wildcard need a DNS record."
         ),
     ]
-    created_at: Annotated[_Time, Meta(description="When it was made.")]
+    created_at: Annotated[_Time, Meta(description="When the challenge was created.")]
     expires_at: Annotated[
         _Time | None,
         Meta(
-            description="When it expires; while contesting, when that is decided. null: verified."
+            description="When the challenge expires; while contesting, when the contest "
+            "is decided. "
+            "null: verified."
         ),
     ]
     next_check_at: Annotated[
-        _Time | None, Meta(description="When the service checks next; null: it does not.")
+        _Time | None, Meta(description="When the service checks next. null: no check is scheduled.")
     ]
     last_checked_at: Annotated[
-        _Time | None, Meta(description="When it was checked last; null: not yet.")
+        _Time | None, Meta(description="When the service last checked. null: not yet.")
     ]
     checks: Annotated[
         list[Seen],
-        Meta(description="What the last check saw, by method. It ends with the first one found."),
+        Meta(
+            description="What the last check saw, by method. The check stops at the first "
+            "method that is "
+            "found."
+        ),
     ]
 
 
 def tokens_of(challenge: HostnameChallenge) -> Tokens:
-    """The random parts of a challenge."""
+    """Returns the random parts of a challenge."""
     return Tokens(challenge.txt_token, challenge.cname_label, challenge.http_token)
 
 
 def state_at(challenge: HostnameChallenge, *, is_owner: bool, now: datetime) -> State:
-    """How a challenge stands. A verified one whose name is another's now has expired."""
+    """Returns the state of a challenge. A verified one expires when another user owns
+    the hostname.
+    """
     if challenge.state == "verified":
         return "verified" if is_owner else "expired"
     if challenge.state == "pending":
@@ -85,8 +100,11 @@ def challenge_view(
     is_owner: bool,
     now: datetime,
 ) -> ChallengeView:
-    """The challenge as it stands. `is_owner`: the user has a proven claim of the hostname;
-    `http_refused`: a file is not accepted."""
+    """Returns the view of the challenge.
+
+    `is_owner`: the user has a proven claim of the hostname. `http_refused`: why a file is not
+    accepted.
+    """
     state = state_at(challenge, is_owner=is_owner, now=now)
     seen = challenge.last_result
     return ChallengeView(

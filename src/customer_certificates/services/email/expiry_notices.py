@@ -10,8 +10,7 @@ from ...models import Certificate, ExpiryNotice, User
 from .messages import Subject, address_of, letter
 from .queue import MailQueue, Obstacle, Outgoing
 
-# Notices of unverified addresses are held, and not claimed; a worker of an earlier version knows
-# nothing of that.
+# Notices to unverified addresses are held. A worker of an earlier version does not know that.
 _UNTIL_VERIFIED = timedelta(hours=6)
 
 
@@ -22,8 +21,7 @@ class _Notice(NamedTuple):
 
 
 class ExpiryNoticeEmails(MailQueue[_Notice]):
-    """A letter about a certificate that has changed since is not sent, and none to an address that
-    is not verified."""
+    """Sends emails about certificates that are unchanged, to verified addresses only."""
 
     def __init__(self, database: Database, mailer: Mailer, now: Callable[[], datetime]) -> None:
         super().__init__(
@@ -45,31 +43,31 @@ class ExpiryNoticeEmails(MailQueue[_Notice]):
         )
 
     def joined(self, shown: Any) -> Any:
-        """With the certificate, and its owner."""
+        """Joins the certificate and its owner."""
         return shown.join(Certificate, Certificate.id == ExpiryNotice.certificate_id).join(
             User, User.id == Certificate.user_id
         )
 
     def read(self, columns: Sequence[Any]) -> _Notice:
-        """The notice in a row's columns."""
+        """Returns the notice in a row's columns."""
         is_current, is_verified, *subject = columns
         return _Notice(bool(is_current), bool(is_verified), Subject(*subject))
 
     def obstacle(self, subject: _Notice) -> Obstacle | None:
-        """Whether the letter is outdated, or must wait."""
+        """Returns why the email is outdated, or must wait."""
         if not subject.is_current:
-            return Obstacle("It was replaced or deactivated before that.")
+            return Obstacle("The certificate was replaced or deactivated in the meantime.")
         if not subject.is_verified:
             return Obstacle("The address is not verified.", _UNTIL_VERIFIED)
         return None
 
     def compose(self, subject: _Notice, now: datetime) -> Outgoing:
-        """The letter to the certificate's owner."""
+        """Returns the email to the certificate's owner."""
         return Outgoing(
             letter(subject.subject, self._mailer.sender, now), address_of(subject.subject.email)
         )
 
     def name(self, subject: _Notice) -> str:
-        """The user, and the certificate."""
+        """Returns the user and the certificate for the log."""
         about = subject.subject
         return f"to user {about.user_id} about certificate {about.certificate_id}"

@@ -1,4 +1,4 @@
-"""What a letter about a certificate's end says."""
+"""Composes emails about the expiry of certificates."""
 
 from datetime import datetime, timedelta
 from email.errors import HeaderParseError
@@ -16,7 +16,7 @@ _HOUR = timedelta(hours=1)
 
 
 class Subject(NamedTuple):
-    """Whom and what a letter is about; `hostnames` is JSON."""
+    """The recipient and the certificate of an email; `hostnames` is JSON."""
 
     user_id: int
     name: str
@@ -30,7 +30,7 @@ class Subject(NamedTuple):
 
 
 def address_of(email: str) -> str:
-    """An e-mail address as servers take it: an international domain in ASCII (RFC 5891)."""
+    """Returns an email address for servers: an international domain in ASCII (RFC 5891)."""
     local, _, domain = email.rpartition("@")
     try:
         return f"{local}@{idna.encode(domain).decode()}"
@@ -39,7 +39,7 @@ def address_of(email: str) -> str:
 
 
 def letter(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
-    """The letter to a certificate's owner, as things stand `now`."""
+    """Returns the email to a certificate's owner, as of `now`."""
     names = [_readable(name) for name in names_of(subject.hostnames)] or [
         f"certificate {subject.certificate_id}"
     ]
@@ -50,7 +50,7 @@ def letter(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
     message["To"] = recipient(_display_name(subject.name), address_of(subject.email))
     message["Subject"] = f"{names[0]}{more}: the certificate {when}"
     message["Date"] = now
-    # The same however often it is sent, so that a mailbox may know it again.
+    # The same for every attempt, so that a mailbox can detect duplicates.
     told = f"{subject.certificate_id}-{subject.version}-{subject.threshold}"
     message["Message-ID"] = f"<expiry-{told}@{sender.domain}>"
     message["List-Id"] = f"<certificate-expiry.{sender.domain}>"
@@ -60,11 +60,11 @@ def letter(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
 
 
 def recipient(name: str, address: str) -> Address:
-    """The value of a To header."""
+    """Returns the value of a To header."""
     try:
         return Address(name, addr_spec=address)
     except (HeaderParseError, ValueError):
-        # Its local part would have to be in quotes.
+        # Its local part needs quotes.
         local, _, domain = address.rpartition("@")
         return Address(name, local, domain)
 
@@ -81,26 +81,27 @@ def _text(subject: Subject, names: list[str], when: str, now: datetime) -> str:
         [
             f"Hello {_clean(subject.name)},",
             "",
-            "the certificate for",
+            "The certificate for",
             "",
             *shown,
             "",
-            f"{when}: {'it ended' if over else 'it ends'} on {date}.",
-            "Browsers warn of these names now, and most people turn back."
+            f"{when}: {'it expired' if over else 'it expires'} on {date}.",
+            "Browsers now show a security warning for these hostnames."
             if over
-            else "From then on browsers warn of these names, and most people turn back.",
+            else "From then on, browsers show a security warning for these hostnames.",
             "",
-            "What to do: get a new certificate for the same names, and put it in the place of this",
-            f"one with PUT {path}",
-            "It is served at once. If the names are no longer in use, deactivate the certificate:",
-            f"PATCH {path}/active",
+            "What to do: get a new certificate for the same hostnames, and upload it with",
+            f"PUT {path}",
+            "It is served at once. If you no longer use the hostnames, deactivate the certificate",
+            f"with PATCH {path}/active",
             "",
             f"Certificate {subject.certificate_id} of user {subject.user_id}, "
             f"version {subject.version}",
             *([f"SHA-256 {subject.fingerprint_sha256}"] if subject.fingerprint_sha256 else []),
             "",
-            "You are told as the owner of the account that it belongs to. When you are told can be",
-            f"set with PUT /users/{subject.user_id}/expiry",
+            "You receive this email because the certificate belongs to your account. To "
+            "change when",
+            f"you are notified, use PUT /users/{subject.user_id}/expiry",
             "",
         ]
     )
@@ -118,7 +119,7 @@ def _when(left: timedelta) -> str:
 
 
 def _readable(name: str) -> str:
-    """A hostname, and before it what an international one reads like."""
+    """Returns a hostname; an international one is preceded by its readable form."""
     name = _clean(name)
     try:
         labels = [idna.decode(part) if part[:4] == "xn--" else part for part in name.split(".")]
@@ -129,13 +130,16 @@ def _readable(name: str) -> str:
 
 
 def _display_name(name: str) -> str:
-    """`name` for a header. The email package decodes encoded words (RFC 2047) in it, and some
-    versions then write the line ends in them as they are (CVE-2024-6923)."""
+    """Returns `name` for a header.
+
+    The email package decodes encoded words (RFC 2047) in it, and some versions then write the line
+    ends in them unescaped (CVE-2024-6923).
+    """
     return _clean(name).replace("=?", "= ?")
 
 
 def _clean(text: str) -> str:
-    """`text` in one line, without what turns or hides other characters."""
+    """Returns `text` in one line, without characters that hide or reverse others."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )

@@ -1,4 +1,4 @@
-"""Mails that wait in a table are handed to the mail server: at least once, whatever dies."""
+"""Sends queued emails to the mail server, at least once, even if a process crashes."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -16,22 +16,22 @@ from ...gateways.smtp import MailDelayed, Mailer, MailRefused
 T = TypeVar("T")
 
 _CLAIMED_AT_ONCE = 4
-# Other jobs wait meanwhile.
+# Other jobs wait in the meantime.
 _LONGEST_RUN = timedelta(seconds=10)
-# More than sending a batch takes, which is a bit more than two minutes for a mail at the worst.
+# More than sending a batch takes: at worst a bit over two minutes for an email.
 _LEASE = timedelta(minutes=10)
-# While the server takes no mail at all, however long that is.
+# The pause while the server accepts no email at all.
 _PAUSE = timedelta(minutes=5)
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=6)
-# A mail that the server defers again and again is given up after about two weeks.
+# An email that the server defers repeatedly is given up after about two weeks.
 _MOST_TRIES = 60
 
 _log = logging.getLogger(__name__)
 
 
 class Queued(NamedTuple, Generic[T]):
-    """A mail that was claimed: the key of its row, the attempts so far, and what it is about."""
+    """A claimed email: the key of its row, the attempts so far, and its subject."""
 
     key: int
     tries: int
@@ -39,14 +39,14 @@ class Queued(NamedTuple, Generic[T]):
 
 
 class Outgoing(NamedTuple):
-    """A mail, and the address to hand to the server."""
+    """An email, and the address for the server."""
 
     message: EmailMessage
     address: str
 
 
 class Obstacle(NamedTuple):
-    """Why a mail is not sent now; `again`: when to look at it next, None: never."""
+    """Why an email is not sent now; `again`: when to retry, None: never."""
 
     reason: str
     again: timedelta | None = None
@@ -55,8 +55,7 @@ class Obstacle(NamedTuple):
 class MailQueue(ABC, Generic[T]):
     """Rows with `mail_due`, `mail_tries`, `mail_error` and `mailed_at`.
 
-    A row whose `mail_due` has come is claimed by putting that off. If a worker dies, the row is
-    claimed again.
+    A row is claimed by postponing its `mail_due`. If a worker dies, the row is claimed again.
     """
 
     def __init__(
@@ -93,26 +92,26 @@ class MailQueue(ABC, Generic[T]):
 
     @abstractmethod
     def joined(self, shown: Any) -> Any:
-        """The select `shown`, with the tables joined that it needs."""
+        """Returns the select `shown`, joined with the tables that it needs."""
 
     @abstractmethod
     def read(self, columns: Sequence[Any]) -> T:
-        """The subject in a row's columns."""
+        """Returns the subject in a row's columns."""
 
     @abstractmethod
     def obstacle(self, subject: T) -> Obstacle | None:
-        """Why its mail is not to be sent."""
+        """Returns why the email cannot be sent."""
 
     @abstractmethod
     def compose(self, subject: T, now: datetime) -> Outgoing:
-        """The mail as things stand `now`."""
+        """Returns the email, as of `now`."""
 
     @abstractmethod
     def name(self, subject: T) -> str:
-        """Returns the name of a mail in the log; never an address."""
+        """Returns the name of an email in the log; never an address."""
 
     def send(self) -> int:
-        """Sends mails that are due; returns how many the server took. Raises Unavailable."""
+        """Sends due emails, and returns how many the server accepted. Raises Unavailable."""
         taken, end = 0, self._now() + _LONGEST_RUN
         while True:
             until = self._now() + _LEASE
@@ -121,7 +120,7 @@ class MailQueue(ABC, Generic[T]):
                 try:
                     taken += self._try(queued, until)
                 except MailDelayed as delayed:
-                    _log.warning("the mail server takes no letters: %s", delayed.detail)
+                    _log.warning("The mail server accepts no email: %s", delayed.detail)
                     self._put_off(batch[batch.index(queued) :], until, delayed.detail)
                     return taken
             if len(batch) < _CLAIMED_AT_ONCE or self._now() >= end:
@@ -136,12 +135,15 @@ class MailQueue(ABC, Generic[T]):
         return [
             Queued(key, tries, self.read(columns))
             for key, tries, *columns in loaded
-            # Not another worker's, which was at it at the same microsecond.
+            # Excludes rows that another worker claimed in the same microsecond.
             if (key,) in claimed
         ]
 
     def _try(self, queued: Queued[T], until: datetime) -> bool:
-        """Whether the server took the mail. Raises MailDelayed where it takes none at all."""
+        """Returns whether the server accepted the email.
+
+        Raises MailDelayed if it accepts none at all.
+        """
         now = self._now()
         obstacle = self.obstacle(queued.subject)
         if obstacle is not None:
@@ -159,9 +161,9 @@ class MailQueue(ABC, Generic[T]):
                     raise
                 delayed = error
             else:
-                # One mail's defect is not to keep others from being sent.
-                _log.exception("a letter %s failed", self.name(queued.subject))
-                delayed = MailDelayed("It could not be written.", is_for_all=False)
+                # A defect of one email must not prevent others.
+                _log.exception("Sending email %s failed", self.name(queued.subject))
+                delayed = MailDelayed("The email could not be composed.", is_for_all=False)
             tries = queued.tries + 1
             if tries >= _MOST_TRIES:
                 self._give_up(queued, until, delayed.detail)
@@ -173,7 +175,7 @@ class MailQueue(ABC, Generic[T]):
         return True
 
     def _give_up(self, queued: Queued[T], until: datetime, detail: str) -> None:
-        _log.warning("no letter %s: %s", self.name(queued.subject), detail)
+        _log.warning("Email %s was not sent: %s", self.name(queued.subject), detail)
         self._store(queued, until, tries=queued.tries + 1, error=detail)
 
     def _put_off(self, those: Sequence[Queued[T]], until: datetime, detail: str) -> None:
@@ -203,7 +205,7 @@ class MailQueue(ABC, Generic[T]):
 
 
 def time_parameter(name: str) -> Any:
-    """A parameter that is a time."""
+    """Returns a parameter that is a time."""
     return bindparam(name, type_=DateTime(timezone=True))
 
 

@@ -1,4 +1,4 @@
-"""Sends verification links to the mail server (docs/how-to/expiry-notifications.md)."""
+"""Sends verification links by email (docs/how-to/expiry-notifications.md)."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from .messages import address_of, recipient
 from .queue import MailQueue, Obstacle, Outgoing, time_parameter
 
 LINK_LIFETIME = timedelta(hours=24)
-# Links that a user has at most: a mail may have left although its worker died, or heard no answer.
+# The limit of a user's links. An email may have left although its worker died or got no response.
 _MOST_LINKS = 3
 
 
@@ -27,8 +27,10 @@ class _Address(NamedTuple):
 
 
 class VerificationEmails(MailQueue[_Address]):
-    """Each attempt makes a link of its own, and stores a digest of its token before it sends it:
-    the token itself is nowhere but in the mail."""
+    """Creates a link for each attempt, and stores a digest of its token before sending it.
+
+    Only the email contains the token itself.
+    """
 
     def __init__(
         self, database: Database, mailer: Mailer, public_url: str, now: Callable[[], datetime]
@@ -44,7 +46,7 @@ class VerificationEmails(MailQueue[_Address]):
             EmailVerification.user_id.label("owner_id"),
         )
         self._public_url = public_url
-        # Most of the time none is due, and a read is cheaper than a claim.
+        # Usually none is due, and a read is cheaper than a claim.
         self._due = database.prepare(
             select(EmailVerification.user_id)
             .where(EmailVerification.mail_due <= time_parameter("now"))
@@ -63,28 +65,28 @@ class VerificationEmails(MailQueue[_Address]):
         )
 
     def run(self) -> int:
-        """Sends mails that are due; returns how many the server took. Raises Unavailable."""
+        """Sends due emails, and returns how many the server accepted. Raises Unavailable."""
         return self.send() if self._due(now=self._now()) else 0
 
     def clean(self) -> None:
-        """Removes links that have expired. Raises Unavailable."""
+        """Deletes expired links. Raises Unavailable."""
         self._database.run_pipeline(EVERYBODY, (self._clean, {"now": self._now()}))
 
     def joined(self, shown: Any) -> Any:
-        """With the user."""
+        """Joins the user."""
         return shown.join(User, User.id == EmailVerification.user_id)
 
     def read(self, columns: Sequence[Any]) -> _Address:
-        """The address in a row's columns."""
+        """Returns the address in a row's columns."""
         email, is_verified, user_id = columns
         return _Address(user_id, email, bool(is_verified))
 
     def obstacle(self, subject: _Address) -> Obstacle | None:
-        """Whether a link is needed at all."""
-        return Obstacle("The address is verified already.") if subject.is_verified else None
+        """Returns whether a link is still needed."""
+        return Obstacle("The address is already verified.") if subject.is_verified else None
 
     def compose(self, subject: _Address, now: datetime) -> Outgoing:
-        """The mail with a new link."""
+        """Returns the email with a new link."""
         token = new_link_token()
         user_id = subject.user_id
         link = {
@@ -101,12 +103,14 @@ class VerificationEmails(MailQueue[_Address]):
         return Outgoing(self._message(subject, token, now), address_of(subject.email))
 
     def name(self, subject: _Address) -> str:
-        """The user."""
+        """Returns the user for the log."""
         return f"to user {subject.user_id} that verifies its address"
 
     def _message(self, subject: _Address, token: str, now: datetime) -> EmailMessage:
-        """Nothing in it is the user's but the address: the reader may be a stranger, to whom
-        somebody wants to send a text of their own."""
+        """Contains nothing of the user but the address.
+
+        The reader may be a stranger, and an attacker could otherwise send text of their own.
+        """
         sender = self._mailer.sender
         message = EmailMessage()
         message["From"] = sender
@@ -119,20 +123,20 @@ class VerificationEmails(MailQueue[_Address]):
             "Somebody gave this address to a service that manages TLS certificates,\n"
             f"{self._public_url}\n"
             "\n"
-            "To receive its notices, such as of certificates that expire, open this link and\n"
+            "To receive its notices, for example before certificates expire, open this link and\n"
             "confirm that the address is yours:\n"
             "\n"
             f"{self._public_url}/email-verifications/{token}\n"
             "\n"
-            "The link expires in 24 hours. If you did not ask for this, ignore this mail:\n"
-            "no notices are sent to an address that was not confirmed.\n",
+            "The link expires in 24 hours. If you did not ask for this, ignore this email:\n"
+            "no notices are sent to an address that is not confirmed.\n",
             cte="quoted-printable",
         )
         return message
 
 
 def _keep_newest() -> Any:
-    """Removes all links of a user but the newest ones, so that another can be added."""
+    """Deletes all links of a user but the newest, so that another can be added."""
     kept = aliased(EmailVerificationLink)
     user_id: Any = bindparam("user_id", type_=BigInteger)
     newest = (

@@ -1,4 +1,4 @@
-"""Events as they are shown, and how long they are kept."""
+"""Lists events, and deletes old ones."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ _REMOVED_AT_ONCE = 1000
 
 
 class EventPages:
-    """Reads a user's events, oldest first, and removes what is too old."""
+    """Reads a user's events, oldest first, and deletes expired ones."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -41,7 +41,7 @@ class EventPages:
                 )
             )
         )
-        # Ids are given in the order of time, or near enough: there is no index by time.
+        # Ids follow the time closely enough, so there is no index by time.
         oldest = select(Event.id, Event.at).order_by(Event.id).limit(_REMOVED_AT_ONCE).subquery()
         self._last_old = database.prepare(
             select(func.max(oldest.c.id)).where(oldest.c.at < bindparam("end")), tenant=None
@@ -49,7 +49,7 @@ class EventPages:
         last: Any = bindparam("last", type_=BigInteger)
         self._remove_deliveries = database.prepare(
             delete(Delivery).where(
-                # Named, so that the index is of use.
+                # Explicit, so that the index is used.
                 Delivery.webhook_id.in_(select(Webhook.id)),
                 Delivery.event_id <= last,
             )
@@ -57,10 +57,11 @@ class EventPages:
         self._remove = database.prepare(delete(Event).where(Event.id <= last).returning(Event.id))
 
     def page(self, user_id: int, after: int, limit: int) -> tuple[list[EventView], int | None]:
-        """At most `limit` events by id, from the first one after `after`; and the id that the next
-        page is after, None on the last page. They outlive their user.
+        """Returns at most `limit` events by id, and where the next page starts.
 
-        Raises NotFound where there is neither such a user nor an event of it.
+        The page starts after the id `after`. The second value is the `after` of the next page, None
+        on the last page. Events remain after their user is deleted. Raises NotFound if there is
+        neither such a user nor an event of it.
         """
         rows = self._page(user_id=user_id, after=after, limit=limit + 1)
         if not rows and not self._is_known(user_id=user_id):
@@ -69,7 +70,7 @@ class EventPages:
         return views, views[-1].id if len(rows) > limit else None
 
     def clean(self) -> int:
-        """Removes what is older than 90 days, and its deliveries; says how many events."""
+        """Deletes events older than 90 days, with deliveries, and returns their number."""
         number = 0
         while True:
             ((last,),) = self._last_old(end=self._now() - KEPT_FOR)

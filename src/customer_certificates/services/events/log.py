@@ -48,8 +48,8 @@ EventType = Literal[
     "webhook.test",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
-# Only the feed reads it: certificates of the user are served for other names now, because of what
-# another user did.
+# Only the feed reads it: another user's action changed the hostnames that the user's certificates
+# are served for.
 HOSTNAMES_CHANGED = "certificate.hostnames_changed"
 
 _COLUMNS = (
@@ -70,7 +70,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(_COLUMNS)
 
 
 class CertificateState(NamedTuple):
-    """How a certificate stands; `hostnames` is JSON."""
+    """The state of a certificate; `hostnames` is JSON."""
 
     id: int
     version: int
@@ -81,16 +81,16 @@ class CertificateState(NamedTuple):
 
 
 def state_of(certificate: Certificate) -> CertificateState:
-    """How a certificate stands whose row is at hand."""
+    """Returns the state of a certificate object."""
     return CertificateState(*(getattr(certificate, name) for name in CertificateState._fields))
 
 
 class Events:
-    """An event is a row, and with it come the deliveries to the endpoints that hear of it: both are
-    there when the transaction is, so nothing is lost between the two.
+    """Records events as rows, with a delivery for each subscribed endpoint.
 
-    The transaction must have locked the row of the user whom it is about: that lock puts a user's
-    events in order.
+    All are committed with the change, so nothing is lost.
+
+    The transaction must have locked the row of the event's user: that lock orders a user's events.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
@@ -103,8 +103,10 @@ class Events:
         self._fan_out = database.prepare(_fan_out())
 
     def deactivated_with_user(self, user_id: int) -> BoundStatement:
-        """The statement that records of each active certificate of a user that it is active no
-        more, which only the log is told: for who is about to delete the user."""
+        """Returns the statement that records the deactivation of all certificates of a user.
+
+        Use it before deleting the user. These events are only logged, not delivered.
+        """
         return self._deactivate, {"user_id": user_id, "at": self._now()}
 
     def record(
@@ -116,11 +118,11 @@ class Events:
         *,
         notify: bool = True,
     ) -> None:
-        """Adds an event of the user's; where it is not to `notify` anybody, nobody is told."""
+        """Adds an event of the user; without `notify`, it is not delivered."""
         session.run_pipeline(*self.calls(kind, user_id, certificate, notify=notify))
 
     def record_test(self, session: Transaction, user_id: int, webhook_id: int) -> int:
-        """Adds an event that was asked for to try an endpoint, and gives its id; nobody is told."""
+        """Adds a test event for an endpoint, and returns its id. Creates no delivery."""
         calls = self.calls("webhook.test", user_id, notify=False, webhook_id=webhook_id)
         ((event_id, _),) = session.run_pipeline(*calls)[0]
         return int(event_id)
@@ -135,7 +137,7 @@ class Events:
         webhook_id: int | None = None,
         hostname: str | None = None,
     ) -> list[BoundStatement]:
-        """The statements of `record`, for a transaction that sends them with others of its own."""
+        """Returns the statements of `record`, for a transaction that combines them with others."""
         now = self._now()
         values = {
             **_NOTHING,
@@ -159,7 +161,7 @@ class Events:
 
 
 def _deactivated() -> Any:
-    """An event for each active certificate of a user."""
+    """Inserts an event for each active certificate of a user."""
     as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
     return insert(Event).from_select(
         ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *as_they_are],
@@ -177,16 +179,16 @@ def _deactivated() -> Any:
 
 
 def _fan_out() -> Any:
-    """A delivery of the user's newest event to each endpoint that hears of it.
+    """Inserts a delivery of the user's newest event to each subscribed endpoint.
 
-    It is due at once, unless another of the same subject is before it. The lock on the last of
-    those makes a worker that is settling it wait, or is waited for: either this sees that it is
-    settled, or the worker sees what waits behind it.
+    It is due at once, unless another one with the same ordering key is before it. The lock on the
+    last of those serializes this with a worker that stores its result. Either this statement sees
+    the result, or the worker sees the new delivery.
     """
     user_id: Any = bindparam("user_id", type_=BigInteger)
     kind = bindparam("type", type_=Text)
     subject: Any = bindparam("subject", type_=BigInteger)
-    # Another user's transaction may have added a HOSTNAMES_CHANGED after it.
+    # Another user's transaction may have added a HOSTNAMES_CHANGED event after it.
     newest = (
         select(func.max(Event.id))
         .where(Event.user_id == user_id, Event.type == kind)
@@ -194,7 +196,7 @@ def _fan_out() -> Any:
     )
     wanted = items_of(Webhook.events)
     hears = select(wanted.c.value).where(wanted.c.value.in_([literal("*"), kind])).exists()
-    # In the order of their ids: two transactions that lock must do so in the same order.
+    # Ordered by id, so that two transactions lock in the same order.
     hooks = (
         select(Webhook.id, Webhook.state)
         .where(

@@ -1,21 +1,21 @@
-"""W3C Trace Context: the trace that a request belongs to, and its events and deliveries.
+"""W3C Trace Context: the trace of a request, and of its events and deliveries.
 
-Each thread carries out one request at a time, so the span of the request is known to the thread.
-Only `traceparent` is passed on. `tracestate` may have data of other systems, so it is ignored.
+Each thread handles one request at a time, so the thread knows the span of the request. Only
+`traceparent` is passed on. `tracestate` may have data of other systems, so it is ignored.
 """
 
 import re
 from contextvars import ContextVar
 from random import getrandbits
 
-# The version, the trace, the span of the caller, the flags; a later version may have more.
+# The version, the trace, the caller's span, the flags. A later version may have more.
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SAMPLED = 1
 _span: ContextVar[str | None] = ContextVar("span", default=None)
 
 
 def child_of(traceparent: str | None) -> str | None:
-    """Returns the traceparent of a new span below `traceparent`; None if that is not valid."""
+    """Returns the traceparent of a new child span of `traceparent`; None if that is invalid."""
     found = _TRACEPARENT.fullmatch(traceparent or "")
     if not found:
         return None
@@ -26,10 +26,10 @@ def child_of(traceparent: str | None) -> str | None:
 
 
 def set_span(traceparent: str | None) -> None:
-    """Makes this the span of the request that the thread carries out; None: there is none."""
+    """Sets the span of the request that the thread handles; None: there is none."""
     _span.set(traceparent)
 
 
 def span() -> str | None:
-    """Returns the traceparent of the request that the thread carries out, if it has one."""
+    """Returns the traceparent of the request that the thread handles, if it has one."""
     return _span.get()

@@ -1,4 +1,4 @@
-"""What the outside is shown of an event: the same to whoever reads and to whoever is told."""
+"""Events in responses and webhooks, which have the same form."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from .log import EventType
 _ID = Annotated[int, Meta(ge=1)]
 _Time = Annotated[datetime, Meta(tz=True)]
 
-# The columns of a row that `event_view` reads, in its order.
+# The columns of a row for `event_view`, in its order.
 SHOWN = (
     "id",
     "type",
@@ -29,37 +29,43 @@ SHOWN = (
 
 
 class EventData(msgspec.Struct, omit_defaults=True):
-    """What it is about, and how that stood then. Never a key, never a certificate's text."""
+    """The resource that the event is about, as it was then. Never a key or a certificate's text."""
 
     user_id: Annotated[
-        _ID | UnsetType, Meta(description="Whose it is; not there where it is no user's.")
+        _ID | UnsetType, Meta(description="The user that owns it. Absent if it belongs to no user.")
     ] = UNSET
     certificate_id: Annotated[_ID | UnsetType, Meta(description="The certificate's id.")] = UNSET
-    version: Annotated[int | UnsetType, Meta(description="Which version of it.")] = UNSET
-    active: Annotated[bool | UnsetType, Meta(description="Whether it is to be served.")] = UNSET
-    hostnames: Annotated[list[str] | UnsetType, Meta(description="What it is for.")] = UNSET
+    version: Annotated[int | UnsetType, Meta(description="The version of the certificate.")] = UNSET
+    active: Annotated[bool | UnsetType, Meta(description="Whether it is active.")] = UNSET
+    hostnames: Annotated[
+        list[str] | UnsetType, Meta(description="The hostnames of the certificate.")
+    ] = UNSET
     not_after: Annotated[
-        _Time | UnsetType | None, Meta(description="When it ceases to be valid; null: not known.")
+        _Time | UnsetType | None, Meta(description="When it expires. null: unknown.")
     ] = UNSET
     fingerprint_sha256: Annotated[
-        str | UnsetType | None, Meta(description="SHA-256 of its DER; null: not known.")
+        str | UnsetType | None, Meta(description="SHA-256 of the certificate (DER). null: unknown.")
     ] = UNSET
-    webhook_id: Annotated[_ID | UnsetType, Meta(description="The endpoint's id.")] = UNSET
+    webhook_id: Annotated[_ID | UnsetType, Meta(description="The webhook's id.")] = UNSET
 
 
 class EventView(msgspec.Struct):
-    """Something that happened, as GET shows it and as webhooks are sent it."""
+    """An event, as in responses and webhooks."""
 
-    id: Annotated[int, Meta(ge=1, description="Greater than those before it.", examples=[1])]
+    id: Annotated[int, Meta(ge=1, description="The event's id. Ids only increase.", examples=[1])]
     type: Annotated[
-        EventType, Meta(description="What happened.", examples=["certificate.activated"])
+        EventType, Meta(description="The type of the event.", examples=["certificate.activated"])
     ]
-    timestamp: Annotated[_Time, Meta(description="When.", examples=["2026-11-25T09:30:00Z"])]
-    data: Annotated[EventData, Meta(description="What it is about, and how that stood then.")]
+    timestamp: Annotated[
+        _Time, Meta(description="When it happened.", examples=["2026-11-25T09:30:00Z"])
+    ]
+    data: Annotated[
+        EventData, Meta(description="The resource that the event is about, as it was then.")
+    ]
 
 
 def event_view(row: Sequence[Any]) -> EventView:
-    """The event of a row with the columns SHOWN."""
+    """Returns the event of a row with the columns SHOWN."""
     event_id, kind, at, user_id, certificate_id, version, active, hostnames, *rest = row
     not_after, fingerprint, webhook_id = rest
     data = EventData(user_id=user_id or UNSET, webhook_id=webhook_id or UNSET)

@@ -1,4 +1,4 @@
-"""Whether others take over when a certificate ends (docs/how-to/expiry-notifications.md)."""
+"""Finds certificates whose expiry others cover (docs/how-to/expiry-notifications.md)."""
 
 from typing import Any
 
@@ -11,9 +11,12 @@ from ...models import Certificate, CertificateHostname
 
 
 def is_covered() -> Any:
-    """In SQL: whether each name of the `Certificate` of the statement around it is a name of
-    another active one of the user's that servers can load and whose chain ends later, or is covered
-    by a wildcard of one. A version that takes over before the end covers it as well."""
+    """Selects whether other certificates cover the expiry of the outer `Certificate`.
+
+    Each of its names must be a name of another active certificate of the user, or be covered by a
+    wildcard of one. That certificate must be loadable by servers, and its chain must expire later.
+    A version that takes over before the expiry also covers it.
+    """
     name, later_name = aliased(CertificateHostname), aliased(CertificateHostname)
     later = aliased(Certificate)
     wildcard = literal("*").concat(from_first_dot(name.hostname))

@@ -15,34 +15,36 @@ from ...models.expiry_threshold import EXPIRED, look
 from ..events.log import CertificateState, Events
 from .coverage import is_covered
 
-# A run ends after so many looks, or so long; what is left is the next one's. A worker that is to
-# stop waits for it.
+# A run ends after this many checks, or this time. The next run continues. A worker that shuts down
+# waits for the run.
 _LOOKS_IN_A_RUN = 2000
 _LONGEST_RUN = timedelta(seconds=10)
 _READ_AT_ONCE = 500
-# Before what the database itself puts there.
+# Before any time that the database sets by itself.
 _BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 class _Passed(NamedTuple):
-    """A certificate, and the threshold that it has passed last."""
+    """A certificate, and the last threshold that it passed."""
 
     certificate: CertificateState
     threshold: str
 
 
 class Expiry:
-    """Looks at the certificates whose time for that has come, found by an index: each has it for
-    its next threshold, and gets it when it is activated, replaced, or its user's thresholds change.
+    """Checks certificates when they are due, found by an index.
 
-    The looks at a user's certificates are one transaction with what they find, under the lock of
-    the user's row: another worker, or this one after a crash, finds done what is done.
+    Each is due at its next threshold, and that time is set when it is activated, replaced, or its
+    user's thresholds change.
+
+    The checks of a user's certificates and their results are one transaction, under the lock of the
+    user's row. Another worker, or a restarted one, thus does not repeat completed checks.
     """
 
     def __init__(
         self, database: Database, events: Events, now: Callable[[], datetime], *, by_mail: bool
     ) -> None:
-        """`by_mail`: a letter is to be sent, too."""
+        """`by_mail`: also send an email."""
         self._database = database
         self._events = events
         self._now = now
@@ -61,11 +63,11 @@ class Expiry:
             .where(User.id == bindparam("user_id", type_=BigInteger))
             .with_for_update()
         )
-        # With the ids in the statement's text, and so not prepared: a plan for any ids may read all
-        # that is due.
+        # The ids are in the statement's text, and so not prepared: a plan for arbitrary ids may
+        # read all due certificates.
         of_those = Certificate.id.in_(bindparam("ids", expanding=True))
         shown = (getattr(Certificate, name) for name in CertificateState._fields)
-        # Another worker may have looked at some meanwhile.
+        # Another worker may have checked some in the meantime.
         self._still_due = (
             select(Certificate.not_before, *shown)
             .where(of_those, Certificate.expiry_due <= _time("now"))
@@ -83,7 +85,7 @@ class Expiry:
         )
 
     def tell(self) -> int:
-        """Tells of all that is due; says of how many certificates. Raises Unavailable."""
+        """Sends due notifications, and returns the number of certificates. Raises Unavailable."""
         end = self._now() + _LONGEST_RUN
         told = 0
         for user_id, ids in self._batches():
@@ -93,7 +95,7 @@ class Expiry:
         return told
 
     def _batches(self) -> Iterator[tuple[int, list[int]]]:
-        """Users, and the ids of their certificates to look at."""
+        """Yields users, and the ids of their certificates to check."""
         now, place, looks = self._now(), (_BEFORE_ALL, 0), 0
         while looks < _LOOKS_IN_A_RUN:
             rows = self._due(now=now, after_due=place[0], after_id=place[1])
@@ -137,8 +139,11 @@ class Expiry:
         *,
         is_verified: bool,
     ) -> list[_Passed]:
-        """Those of `passed` of which the owner is notified now. Notices that were missed before the
-        last threshold are not sent. Emails are held until the owner's address `is_verified`."""
+        """Returns those of `passed` of which the owner is notified now.
+
+        Notifications that were missed before the last threshold are not sent. Emails are held until
+        the owner's address `is_verified`.
+        """
         if not passed:
             return []
         ids = [one.certificate.id for one in passed]

@@ -1,4 +1,4 @@
-"""What ends soon, and when a user wants to be told of it."""
+"""Lists expiring certificates, and stores users' notification settings."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -28,49 +28,50 @@ Threshold = Annotated[
     Meta(
         pattern=FORM,
         extra={"form": "days (1d to 999d) or a percentage of the certificate's life (1% to 99%)"},
-        description="Days (1d to 999d) before the end, or percent (1% to 99%) of the certificate's "
-        "life before it.",
+        description="Days (1d to 999d) before expiry, or percent (1% to 99%) of the certificate's "
+        "lifetime before expiry.",
         examples=["30d"],
     ),
 ]
 
 
 class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
-    """When to tell of a certificate's end."""
+    """When to notify before a certificate expires."""
 
     thresholds: Annotated[
         Annotated[list[Threshold], Meta(max_length=10)] | None,
         Meta(
-            description="Empty: only of the end itself. null: the usual ones, which are 30d, 14d, "
-            "7d and 1d, or 33% and 10% where a certificate lives less than 60 days.",
+            description="Empty: only at expiry. null: the default, which is 30d, 14d, 7d "
+            "and 1d, or 33% "
+            "and 10% for certificates with a lifetime under 60 days.",
             examples=[["30d", "10%"]],
         ),
     ]
 
 
 class ExpiringView(msgspec.Struct):
-    """An active certificate that ends soon, or has ended."""
+    """An active certificate that expires soon, or has expired."""
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[3])]
-    version: Annotated[int, Meta(ge=1, description="Which version of it.", examples=[1])]
+    version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
     hostnames: Annotated[list[str], HOSTNAMES]
     not_after: Annotated[datetime, NOT_AFTER]
     fingerprint_sha256: Annotated[str | None, FINGERPRINT]
     days_left: Annotated[
-        int, Meta(description="Whole days until its end; negative after it.", examples=[12])
+        int, Meta(description="Whole days until expiry. Negative after expiry.", examples=[12])
     ]
     covered: Annotated[
         bool,
         Meta(
-            description="Other active certificates, which end later, have all its hostnames: "
-            "nobody is told of its end.",
+            description="Other active certificates that expire later have all its hostnames, so no "
+            "notification is sent.",
             examples=[False],
         ),
     ]
 
 
 class Expiring:
-    """The use cases."""
+    """The use cases of expiry."""
 
     def __init__(
         self, database: Database, revisions: Revisions, audit: Audit, now: Callable[[], datetime]
@@ -87,9 +88,12 @@ class Expiring:
     def page(
         self, user_id: int, within: timedelta, after: int, limit: int
     ) -> tuple[list[ExpiringView], int | None]:
-        """At most `limit` of the user's active certificates that end `within` that time or have
-        ended, by their end, from the first one behind the certificate `after` (0: from the first);
-        and the id that the next page is after, None on the last page. Raises NotFound."""
+        """Returns at most `limit` expiring certificates, and where the next page starts.
+
+        They are the user's active certificates that expire `within` that time or have expired, by
+        expiry. The page starts after the certificate `after` (0: from the first). The second value
+        is the `after` of the next page, None on the last page. Raises NotFound.
+        """
         self._revisions.current(user_id)
         now = self._now()
         rows = self._page(user_id=user_id, until=now + within, after=after, limit=limit + 1)
@@ -97,7 +101,7 @@ class Expiring:
         return views, views[-1].id if len(rows) > limit else None
 
     def settings(self, user_id: int) -> ExpirySettings:
-        """When the user is told. Raises NotFound."""
+        """Returns when the user is notified. Raises NotFound."""
         rows = self._thresholds(user_id=user_id)
         if not rows:
             raise user_not_found(user_id)
@@ -111,8 +115,10 @@ class Expiring:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> ExpirySettings:
-        """The settings as they are now; certificates are looked at soon, under these. Raises
-        NotFound, PreconditionFailed."""
+        """Stores and returns the settings, under which certificates are checked soon.
+
+        Raises NotFound, PreconditionFailed.
+        """
         path = f"/users/{user_id}/expiry"
         with (
             self._audit.of_refusals(caller, "user.change", user_id, path),

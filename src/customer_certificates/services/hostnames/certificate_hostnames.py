@@ -1,4 +1,4 @@
-"""Which hostnames certificates are for: recorded, so that certificates are found by them."""
+"""Records the hostnames of certificates, as an index for lookups."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ class CertificateHostnames:
     def replace(
         self, session: Transaction, user_id: int, certificate_id: int, hostnames: str
     ) -> None:
-        """Records that the certificate is for these names (JSON), and for no others."""
+        """Records that the certificate has exactly these hostnames (JSON)."""
         session.run(self._forget, certificate_id=certificate_id)
         session.run(
             self._record, user_id=user_id, certificate_id=certificate_id, hostnames=hostnames

@@ -51,7 +51,7 @@ class OwnershipChanges:
         existing: Existing,
         at: datetime,
     ) -> Decision:
-        """Returns what follows if the user claims `names` at the time `at`."""
+        """Returns the effects if the user claims `names` at the time `at`."""
         policy, proof_required = self._rules
         return decide(user_id, names, evidence, existing, policy, at, proof_required=proof_required)
 
@@ -62,8 +62,11 @@ class OwnershipChanges:
         decision: Decision,
         evidence: Evidence,
     ) -> None:
-        """Raises Conflict if the user would have too many unproven names, or too many that
-        challenges prove: those need no certificate, so no other quota limits them."""
+        """Raises Conflict if a quota is exceeded.
+
+        It limits unproven hostnames, and hostnames that challenges prove: these need no
+        certificate, so no other quota limits them.
+        """
         limited: dict[Proof, Quota] = {"none": "unproven_hostnames", "challenge": "hostnames"}
         quota = limited.get(evidence.proof)
         if quota and decision.new:
@@ -80,7 +83,7 @@ class OwnershipChanges:
         existing: Existing,
         field: str,
     ) -> None:
-        """Stores what was decided. Raises Conflict if another user was first."""
+        """Stores the decision. Raises Conflict if another user was first."""
         names = [one.hostname for one in decision.release]
         # Wildcards of other users cover one name less, or one more.
         above = [
@@ -103,12 +106,12 @@ class OwnershipChanges:
                 raise taken(others, user_id, field)
 
     def free(self, session: Transaction, user_id: int, names: Sequence[str]) -> None:
-        """Frees names that no active certificate of the user is for any more."""
+        """Frees hostnames that no active certificate of the user has any more."""
         freed = self.claims.free(session, user_id, names) if names else []
         self.resend_above(session, user_id, freed)
 
     def resend_above(self, session: Transaction, user_id: int, freed: Sequence[str]) -> None:
-        """Has wildcards of other users sent again, which cover the names `freed` from now on."""
+        """Queues other users' wildcards again that cover the names `freed` from now on."""
         if above := wildcards_above(freed):
             existing = self.claims.existing(session, user_id, above, UNPROVEN)
             if any(claim.user_id != user_id for claim in existing.claims.values()):

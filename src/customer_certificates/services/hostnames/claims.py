@@ -35,7 +35,7 @@ from ...models import Certificate, CertificateHostname, HostnameClaim, User
 from ...pki.names.hostnames import wildcard_of
 from ...pki.names.ownership import Claim, Evidence, Existing, covering
 
-# So many transactions at most claim names at the same time (PostgreSQL).
+# The limit of concurrent transactions that claim hostnames (PostgreSQL).
 _ZONES = 64
 _TIME = DateTime(timezone=True)
 _CLAIM = (
@@ -45,7 +45,7 @@ _CLAIM = (
     HostnameClaim.proven_at,
     HostnameClaim.proof_until,
 )
-# The claim of the user of a certificate on a name of it.
+# The claim of a certificate's user on one of its hostnames.
 OF_CLAIM = and_(
     HostnameClaim.hostname == CertificateHostname.hostname,
     HostnameClaim.user_id == CertificateHostname.user_id,
@@ -112,8 +112,10 @@ class HostnameClaims:
         self._in_use = database.prepare(select(HostnameClaim.hostname).where(*mine, in_use))
 
     def lock(self, session: Transaction, hostnames: Iterable[str]) -> None:
-        """Locks the zones of `hostnames` until the transaction ends. Call it once in a transaction,
-        with all names: a second call could be a deadlock."""
+        """Locks the zones of `hostnames` until the transaction ends.
+
+        Call it once in a transaction, with all names: a second call could deadlock.
+        """
         zones = sorted({crc32(wildcard_of(name).encode()) % _ZONES for name in hostnames})
         session.run(self._lock, hostnames=as_json([str(zone) for zone in zones]))
 
@@ -124,14 +126,15 @@ class HostnameClaims:
         return self._read(session.run, user_id, hostnames, evidence)
 
     def present(self, user_id: int, hostnames: Sequence[str], evidence: Evidence) -> Existing:
-        """As `existing`, outside a transaction."""
+        """Returns the same as `existing`, outside a transaction."""
         return self._read(Prepared.__call__, user_id, hostnames, evidence)
 
     def number(
         self, session: Transaction, user_id: int, *, unproven: bool
     ) -> tuple[int, str | None]:
-        """Returns how many claims the user has, or how many `unproven` ones, and the column
-        `users.quotas`."""
+        """Returns the user's number of claims (or of `unproven` ones), and the column
+        `users.quotas`.
+        """
         statement = self._number_unproven if unproven else self._number
         ((number, quotas),) = session.run(statement, user_id=user_id)
         return number, quotas
@@ -143,7 +146,7 @@ class HostnameClaims:
         hostnames: Sequence[str],
         evidence: Evidence,
     ) -> Existing:
-        """`run` is given a statement and its parameters, and returns the rows."""
+        """Reads the claims; `run` executes a statement with parameters, and returns the rows."""
         named, wildcards = _looked_up(hostnames)
         claims = run(self._named, hostnames=as_json(named))
         below: list[Row] = []
@@ -164,7 +167,7 @@ class HostnameClaims:
         evidence: Evidence,
         now: datetime,
     ) -> set[str]:
-        """Stores the user's claims of `hostnames`. Returns those that are the user's then."""
+        """Stores the user's claims of `hostnames`. Returns those that the user owns afterwards."""
         by_kind: dict[bool, list[str]] = {}
         for name in hostnames:
             by_kind.setdefault(covering(name) is not None, []).append(name)
@@ -184,7 +187,7 @@ class HostnameClaims:
         return written
 
     def release_others(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> None:
-        """Deletes the claims of `hostnames` that are not the user's; across tenants."""
+        """Deletes other users' claims of `hostnames`, across tenants."""
         session.run(self._release_others, user_id=user_id, hostnames=as_json(hostnames))
 
     def release(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> None:
@@ -192,13 +195,14 @@ class HostnameClaims:
         session.run(self._release, user_id=user_id, hostnames=as_json(hostnames))
 
     def free(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> list[str]:
-        """Deletes the claims of `hostnames` that last only as long as the user has an active
-        certificate for the name. Returns the hostnames of those claims."""
+        """Deletes those claims that only an active certificate kept, and returns
+        their hostnames.
+        """
         rows = session.run(self._free, user_id=user_id, hostnames=as_json(hostnames))
         return [name for (name,) in rows]
 
     def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
-        """Whether the user claims the name and has an active certificate for it."""
+        """Returns whether the user owns the hostname and has an active certificate for it."""
         return bool(session.run(self._in_use, user_id=user_id, hostnames=as_json([hostname])))
 
 
@@ -222,13 +226,13 @@ def _write(name: Any, user_id: Any) -> Any:
 
 
 def _number(user_id: Any, *more: Any) -> Any:
-    """In SQL: how many claims the user has, and the user's quotas."""
+    """Selects the number of the user's claims, and the user's quotas."""
     number = select(func.count()).where(HostnameClaim.user_id == user_id, *more)
     return select(number.scalar_subquery(), User.quotas).where(User.id == user_id)
 
 
 def _looked_up(hostnames: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names whose claims are read, and the wildcards beneath which claims are read."""
+    """Returns the names whose claims are read, and the wildcards under which claims are read."""
     above = [wildcard for name in hostnames if (wildcard := covering(name))]
     wildcards = [name for name in hostnames if name.startswith("*.")]
     return [*dict.fromkeys([*hostnames, *above])], wildcards

@@ -10,12 +10,12 @@ RELEASED, CONTESTED, PROOF_MISSING = (
     "hostname_proof_missing",
 )
 _CODES = {RELEASED, CONTESTED, PROOF_MISSING}
-# Of one certificate.
+# The limit for one certificate.
 _MOST = 100
 
 
 def without_hostname_findings(findings: str, hostname: str | None = None) -> str:
-    """Returns findings (JSON) without those about ownership: of `hostname`, or of all hostnames."""
+    """Returns findings (JSON) without those about ownership of `hostname` (None: of all)."""
     if not any(code in findings for code in _CODES):
         return findings
     kept = [one for one in _decoded(findings) if not _is_about(one, hostname)]

@@ -1,4 +1,4 @@
-"""The worker's part of the outbox: users are notified of what happened to their hostnames."""
+"""Processes the outbox: notifies users of what happened to their hostnames."""
 
 import logging
 from typing import Any
@@ -25,19 +25,19 @@ from .notices import NoticeKind
 _MOST_IN_A_RUN = 500
 _WORKER = Principal("command", "worker", "")
 _CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_MISSING}
-# After these, earlier findings about the hostname no longer hold.
+# These resolve earlier findings about the hostname.
 _GOOD_NEWS = ("contest_closed", "verified")
 _DETAILS = {
     "released": "{name} is no longer the user's hostname: {why}.",
-    "contested": "{name} is contested: another user has proven control of it, too.",
-    "proof_missing": "{name} has lost the proof of control that its challenge had.",
+    "contested": "{name} is contested: another user proved control of it, too.",
+    "proof_missing": "{name} lost its proof of control: the challenge's record was not found.",
 }
 _WHY = {
-    "operator": "an operator has released it",
+    "operator": "an operator released it",
     "public_ca": "another user has a certificate of a public CA for it",
-    "challenge": "another user has proven control of it",
-    "none": "another user has proven control of an overlapping name",
-    "user": "the user has released it",
+    "challenge": "another user proved control of it",
+    "none": "another user proved control of an overlapping hostname",
+    "user": "the user released it",
 }
 _HINT = (
     "Prove control by a challenge (POST /users/{user_id}/hostnames/{name}/challenge), "
@@ -73,11 +73,11 @@ class HostnameNoticeDelivery:
         )
 
     def run(self) -> int:
-        """Notifies users; returns how many notices were handled. Raises Unavailable."""
+        """Notifies users, and returns the number of handled notices. Raises Unavailable."""
         number = after = 0
         while rows := self._waiting(after=after):
             number += sum(self._handle(notice_id, user_id) for notice_id, user_id in rows)
-            # Those that have failed wait for the next run; they keep none behind them waiting.
+            # Failed notices wait for the next run, and do not delay later ones.
             after = rows[-1][0]
         return number
 
@@ -85,16 +85,16 @@ class HostnameNoticeDelivery:
         try:
             with self._database.begin(user_id) as session:
                 user = session.get(User, user_id, with_for_update=True)
-                # Another worker may have handled it, and the user may be gone.
+                # Another worker may have handled it, or the user was deleted.
                 rows = session.run(self._take, notice_id=notice_id)
                 if user and rows:
                     self._notify(session, user_id, *rows[0])
         except Unavailable as error:
-            # Perhaps for this user alone, whose row is locked.
-            _log.warning("Notice %s about a hostname waits: %s", notice_id, error.detail)
+            # The error may concern only this user, whose row is locked.
+            _log.warning("Notice %s about a hostname postponed: %s", notice_id, error.detail)
             return False
         except Exception:
-            # One notice that fails must not keep others waiting; it stays in the outbox.
+            # A failed notice must not delay others. It stays in the outbox.
             _log.exception("Notice %s about a hostname failed", notice_id)
             return False
         return True
@@ -122,10 +122,10 @@ class HostnameNoticeDelivery:
     def _change_findings(
         self, session: Transaction, user_id: int, hostname: str, finding: Finding | None
     ) -> None:
-        """Has active certificates for the hostname have this finding about it; None: none."""
+        """Replaces the finding of active certificates about the hostname; None removes it."""
         certificates = session.scalars(
             select(Certificate)
-            # A user may have thousands for one name.
+            # A user may have thousands of certificates for one hostname.
             .options(load_only(Certificate.findings))
             .join(CertificateHostname, CertificateHostname.certificate_id == Certificate.id)
             .where(
@@ -158,6 +158,6 @@ def _finding(user_id: int, hostname: str, kind: NoticeKind, reason: str) -> Find
 
 
 def _has(session: Transaction, user_id: int, hostname: str) -> bool:
-    """Whether the user has the name again."""
+    """Returns whether the user owns the hostname again."""
     claim = session.get(HostnameClaim, hostname)
     return claim is not None and claim.user_id == user_id

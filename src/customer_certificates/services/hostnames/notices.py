@@ -1,4 +1,4 @@
-"""The outbox: users are notified of what other users' actions did to their hostnames."""
+"""Writes the outbox: notices to users about changes to their hostnames."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -13,19 +13,19 @@ from ...models import Certificate, CertificateHostname, Event, HostnameClaim, Ho
 from ..events.log import HOSTNAMES_CHANGED
 from .claims import OF_CLAIM
 
-# released: the name is no longer the user's. transferred: it is the user's now, and was another
-# user's, or was granted. contested: another user proved control of it as well; contest_closed: it
-# stays with the user who has it. proof_missing: its proof has vanished. verified: a challenge has
-# proven it, or its proof is there again.
+# released: the user lost the hostname. transferred: the user got it from another user, or by a
+# grant. contested: another user proved control, too. contest_closed: the owner keeps it.
+# proof_missing: its proof was not found. verified: a challenge proved it, or its proof was found
+# again.
 NoticeKind = Literal[
     "released", "transferred", "contested", "contest_closed", "proof_missing", "verified"
 ]
 
 
 class HostnameNotices:
-    """Writes, in the transaction that changes claims, notices for users and agents.
+    """Writes notices for users and agents, in the transaction that changes claims.
 
-    The rows of other users are not locked: the worker does the rest in a transaction of theirs.
+    The rows of other users are not locked. The worker does the rest in their own transactions.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
@@ -51,7 +51,7 @@ class HostnameNotices:
             .where(HostnameClaim.hostname.in_(those))
         )
         other, other_name = aliased(Certificate), aliased(CertificateHostname)
-        # Looked up by its id: joined, all certificates may be read for each name.
+        # Looked up by id: a join may read all certificates for each hostname.
         is_active = (
             select(other.active).where(other.id == other_name.certificate_id).scalar_subquery()
         )
@@ -79,7 +79,7 @@ class HostnameNotices:
         kind: NoticeKind,
         reason: str,
     ) -> None:
-        """Has the worker notify the user; across tenants if it is another user."""
+        """Queues a notice to the user; across tenants if it is another user."""
         session.run(
             self._add,
             user_id=user_id,
@@ -90,23 +90,27 @@ class HostnameNotices:
         )
 
     def resend(self, session: Transaction, hostnames: Sequence[str]) -> None:
-        """Has the feed send again the active certificates that are served for claims of
-        `hostnames`; across tenants."""
+        """Queues active certificates with claims of `hostnames` for the feed again,
+        across tenants.
+        """
         session.run(self._resend, hostnames=as_json(hostnames), at=self._now())
 
     def resend_gained(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> None:
-        """Has the feed send again the user's certificates for `hostnames`, which the user has just
-        claimed, if there are several: those that were active before were not served for them."""
+        """Queues the user's certificates for newly claimed `hostnames` for the feed again.
+
+        This applies if there are several: those that were active before were not served for these
+        hostnames.
+        """
         session.run(
             self._resend_gained, user_id=user_id, hostnames=as_json(hostnames), at=self._now()
         )
 
 
 def _events_about(certificate_ids: Any) -> Any:
-    """Adds an event, which agents alone read, for each active certificate with one of the ids.
+    """Inserts an event for each active certificate with one of the ids; only agents read it.
 
-    The ids are found once. PostgreSQL's statistics may still be those of empty tables: it would
-    then find the ids anew for each certificate there is.
+    The ids are found once. PostgreSQL's statistics may still be those of empty tables, and it would
+    then search the ids for each existing certificate.
     """
     ids = certificate_ids.cte("those").prefix_with("MATERIALIZED")
     as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")

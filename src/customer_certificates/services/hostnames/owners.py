@@ -1,4 +1,4 @@
-"""Owners of hostnames: listed, granted by operators, released."""
+"""Owners of hostnames: list, grant (by operators), release."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -29,32 +29,32 @@ class HostnameView(msgspec.Struct):
     user_id: Annotated[int, Meta(ge=1, description="The owner.", examples=[1])]
     proof: Annotated[Proof, Meta(description="How control was proven.", examples=["public_ca"])]
     claimed_at: Annotated[
-        _Time | None, Meta(description="Since when the user owns it; null: not recorded.")
+        _Time | None, Meta(description="When the user became the owner. null: not recorded.")
     ]
     proven_at: Annotated[
-        _Time | None, Meta(description="Since when control is proven; null: it is not.")
+        _Time | None, Meta(description="When control was proven. null: not proven.")
     ]
-    proof_until: Annotated[
-        _Time | None, Meta(description="When the proof expires; null: it does not.")
-    ]
+    proof_until: Annotated[_Time | None, Meta(description="When the proof expires. null: never.")]
     checked_at: Annotated[
-        _Time | None, Meta(description="The last check of a challenge; null: there was none.")
+        _Time | None, Meta(description="When a challenge was last checked. null: never.")
     ]
     in_use: Annotated[bool, Meta(description="Whether the owner has an active certificate for it.")]
     resolves_to_edge: Annotated[
         bool | None,
-        Meta(description="Whether it resolves to CC_EDGE_TARGETS; null: not known."),
+        Meta(description="Whether it resolves to CC_EDGE_TARGETS. null: unknown."),
     ]
 
 
 class HostnameGrant(msgspec.Struct, forbid_unknown_fields=True):
     """The user to whom a hostname is granted."""
 
-    user_id: Annotated[int, Meta(ge=1, le=2**63 - 1, description="The user.", examples=[1])]
+    user_id: Annotated[
+        int, Meta(ge=1, le=2**63 - 1, description="The id of the user.", examples=[1])
+    ]
 
 
 class HostnameOwners:
-    """The use cases of ownership that activate nothing."""
+    """The use cases of ownership that activate no certificate."""
 
     def __init__(
         self, database: Database, hostnames: Hostnames, audit: Audit, now: Callable[[], datetime]
@@ -78,8 +78,11 @@ class HostnameOwners:
     def page(
         self, user_id: int | None, after: str, limit: int
     ) -> tuple[list[HostnameView], str | None]:
-        """Returns at most `limit` hostnames (of the user, if given) that sort after `after`, and
-        the hostname that the next page is after, None on the last page. Raises NotFound."""
+        """Returns at most `limit` hostnames after `after`, and where the next page starts.
+
+        Only those of the user, if given. The second value is the `after` of the next page, None on
+        the last page. Raises NotFound.
+        """
         if user_id is None:
             rows = self._page(after=after, limit=limit + 1)
         else:
@@ -90,15 +93,15 @@ class HostnameOwners:
         return views, views[-1].hostname if len(rows) > limit else None
 
     def find(self, hostname: str) -> list[HostnameView]:
-        """Returns who owns `hostname` and who owns the wildcard that covers it."""
+        """Returns the owners of `hostname` and of the wildcard that covers it."""
         wildcard = covering(hostname)
         names = [hostname, wildcard] if wildcard else [hostname]
         return _shown(self._named(hostnames=as_json(names)))
 
     def grant(self, caller: Principal, hostname: str, user_id: int) -> HostnameView:
-        """Grants `hostname` to the user, and releases it for another user who has it.
+        """Grants `hostname` to the user, and takes it from another owner.
 
-        Raises NotFound (no such user), Conflict (nobody can have that name).
+        Raises NotFound (no such user), Conflict (nobody can own that name).
         """
         action, path = "hostname.grant", f"/hostnames/{hostname}"
         with (
@@ -111,7 +114,7 @@ class HostnameOwners:
             )
             detail = {"hostname": hostname, "result": outcome.result}
             self._audit.record(session, caller, action, user_id, path, detail=detail)
-            # Within the transaction: after it the hostname may be released.
+            # Within the transaction, because the hostname may be released afterwards.
             (view,) = _shown(session.run(self._named, hostnames=as_json([hostname])))
             return view
 
@@ -122,8 +125,10 @@ class HostnameOwners:
             self._record_release(session, caller, owner, hostname)
 
     def give_up(self, caller: Principal, user_id: int, hostname: str) -> None:
-        """Releases a hostname of the user. Raises NotFound, or Conflict: an active certificate of
-        the user is for it."""
+        """Releases a hostname of the user.
+
+        Raises NotFound, or Conflict if an active certificate uses it.
+        """
         path = f"/users/{user_id}/hostnames/{hostname}"
         with (
             self._audit.of_refusals(caller, "hostname.release", user_id, path),
@@ -144,7 +149,7 @@ class HostnameOwners:
 
 
 def _views() -> Select[*tuple[Any, ...]]:
-    """A row for each claim, as _shown takes it."""
+    """Selects a row for each claim, in the form that _shown reads."""
     in_use = (
         select(CertificateHostname.hostname)
         .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
@@ -175,7 +180,7 @@ def _shown(rows: Sequence[Row]) -> list[HostnameView]:
 
 def _in_use(hostname: str) -> Conflict:
     return Conflict(
-        "An active certificate is for this hostname; nothing was changed.",
+        "An active certificate uses this hostname; nothing was changed.",
         errors=[
             Finding(
                 "hostname_in_use",

@@ -18,8 +18,8 @@ from .refusals import require_allowed, taken
 class Outcome(NamedTuple):
     """The result of a proof of control.
 
-    claimed: the name is the user's. taken_over: it was of the user `other` before. contested: the
-    user `other` has proven control by a challenge, too; nothing was changed.
+    claimed: the user owns the hostname. taken_over: the same, and the user `other` owned it before.
+    contested: the user `other` proved control by a challenge, too; nothing was changed.
     """
 
     result: Literal["claimed", "taken_over", "contested"]
@@ -31,8 +31,8 @@ class Hostnames:
 
     The transaction has locked the row of the user.
 
-    Call one method that claims or frees once in a transaction, after what inserts intermediates:
-    each locks its names, in an order of its own.
+    Call only one method that claims or frees in a transaction, after the statements that insert
+    intermediates. Each locks its hostnames, in its own order.
     """
 
     def __init__(
@@ -53,8 +53,11 @@ class Hostnames:
         no_longer: str = "[]",
         field: str = "active",
     ) -> None:
-        """Makes the names (JSON) the user's, and frees those of `no_longer` (JSON) that no active
-        certificate is for any more. Raises Conflict, which must end the transaction."""
+        """Claims the hostnames (JSON) for the user.
+
+        Frees those of `no_longer` (JSON) that no active certificate has any more. Raises Conflict,
+        after which the transaction must be rolled back.
+        """
         names, gone = names_of(hostnames), names_of(no_longer)
         if not names and not gone:
             return
@@ -71,8 +74,10 @@ class Hostnames:
     def claim_active(
         self, session: Transaction, user_id: int, hostnames: str, evidence: Evidence
     ) -> None:
-        """Makes the names (JSON) of a certificate that was active before names had owners the
-        user's, whatever the rules. Raises Conflict if another user has one of them."""
+        """Claims the hostnames (JSON) of a certificate activated before hostnames had owners.
+
+        No other rules apply. Raises Conflict if another user owns one of them.
+        """
         names = names_of(hostnames)
         self._ownership.claims.lock(session, names)
         written = self._ownership.claims.write(session, user_id, names, evidence, self._now())
@@ -88,8 +93,10 @@ class Hostnames:
         at: datetime,
         field: str = "activate_at",
     ) -> None:
-        """Raises Conflict if the user could not claim the names (JSON) with `evidence` at the time
-        `at`, as things stand now; claims none."""
+        """Raises Conflict if the user could not claim the hostnames (JSON) at the time `at`.
+
+        The decision uses `evidence` and the current claims. Nothing is claimed.
+        """
         names = names_of(hostnames)
         existing = self._ownership.claims.existing(session, user_id, names, evidence)
         decision = self._ownership.decide(user_id, names, evidence, existing, at)
@@ -106,11 +113,11 @@ class Hostnames:
         *,
         incumbent_failed: bool = False,
     ) -> Outcome:
-        """Makes `hostname` the user's, who has proven control of it, or to whom it is granted.
+        """Claims `hostname` for the user, who proved control or got a grant.
 
-        `incumbent_failed`: a repeated check of another user's challenge has failed, so that claim
-        gives way. Raises Conflict: the name is reserved, another user has a stronger proof, or
-        the user has as many hostnames as its quota allows.
+        `incumbent_failed`: a repeated check of another user's challenge failed, so that claim gives
+        way. Raises Conflict: the hostname is reserved, another user has a stronger proof, or the
+        user's quota is exceeded.
         """
         evidence = Evidence(kind, now)
         self._ownership.claims.lock(session, [hostname])
@@ -135,8 +142,10 @@ class Hostnames:
     def strengthen(
         self, session: Transaction, user_id: int, hostnames: str, evidence: Evidence
     ) -> None:
-        """Gives claims of the names (JSON) that the user has the proof `evidence`, if it is
-        stronger. Other users' claims stay as they are."""
+        """Stores the proof `evidence` for the user's claims, if it is stronger.
+
+        `hostnames` is JSON. Other users' claims are not changed.
+        """
         names = names_of(hostnames)
         self._ownership.claims.lock(session, names)
         now = self._now()
@@ -152,7 +161,7 @@ class Hostnames:
             self._ownership.claims.write(session, user_id, weaker, evidence, now)
 
     def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
-        """Whether the user has the name, and an active certificate for it."""
+        """Returns whether the user owns the hostname, and has an active certificate for it."""
         return self._ownership.claims.is_in_use(session, user_id, hostname)
 
     def release(self, session: Transaction, user_id: int | None, hostname: str, reason: str) -> int:
@@ -170,14 +179,16 @@ class Hostnames:
         return claim.user_id
 
     def free(self, session: Transaction, user_id: int, hostnames: str) -> None:
-        """Frees those of the names (JSON) that no active certificate of the user is for any more;
-        a name that an operator granted or a challenge proved stays the user's."""
+        """Frees those hostnames (JSON) that no active certificate of the user has any more.
+
+        Hostnames that an operator granted or a challenge proved stay the user's.
+        """
         names = names_of(hostnames)
         self._ownership.claims.lock(session, names)
         self._ownership.free(session, user_id, names)
 
     def release_all(self, session: Transaction, user_id: int) -> None:
-        """Deletes all claims of a user who is about to be deleted."""
+        """Deletes all claims of a user before the user is deleted."""
         if names := self._ownership.claims.all_of(session, user_id):
             self._ownership.claims.lock(session, names)
             self._ownership.resend_above(session, user_id, names)
@@ -219,7 +230,7 @@ def evidence_of_row(certificate: Certificate, at: datetime) -> Evidence:
 
 
 def _not_owned(user_id: int | None, hostname: str) -> str:
-    """The same whether another user owns it or nobody does."""
+    """Returns the same message whether another user owns the hostname or nobody."""
     if user_id is None:
         return f"Nobody owns {hostname}."
     return f"User {user_id} does not own {hostname}."

@@ -1,4 +1,4 @@
-"""Changes of hostnames that an activation would make, as `check` shows them."""
+"""Previews how an activation would change hostnames."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NamedTuple
@@ -17,44 +17,47 @@ _Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
 
 
 class Served(msgspec.Struct):
-    """A hostname, and the active certificates that are for it."""
+    """A hostname, and its active certificates."""
 
-    hostname: Annotated[str, Meta(description="The name.", examples=["www.example.com"])]
-    certificate_ids: Annotated[list[int], Meta(description="By id.", examples=[[3]])]
+    hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
+    certificate_ids: Annotated[
+        list[int], Meta(description="The ids of the certificates.", examples=[[3]])
+    ]
 
 
 class HostnameChanges(msgspec.Struct):
-    """The changes that activating a certificate would make."""
+    """The changes that the activation of a certificate would make."""
 
     gained: Annotated[
-        _Hostnames, Meta(description="No active certificate of the user is for these yet.")
+        _Hostnames, Meta(description="Hostnames that no active certificate of the user has yet.")
     ]
     lost: Annotated[
-        _Hostnames, Meta(description="Of the certificate that it replaces, and not covered by it.")
+        _Hostnames,
+        Meta(description="Hostnames of the replaced certificate that this one does not have."),
     ]
     moved: Annotated[
-        list[Served], Meta(description="Other active certificates of the user are for these.")
+        list[Served], Meta(description="Hostnames that other active certificates of the user have.")
     ]
     taken: Annotated[
         _Hostnames,
-        Meta(description="These are another user's: 409 `hostname_taken`."),
+        Meta(description="Hostnames of another user: 409 `hostname_taken`."),
     ]
     unproven: Annotated[
         _Hostnames,
-        Meta(description="Control of these is not proven: 409 `hostname_unproven`."),
+        Meta(description="Hostnames without proof of control: 409 `hostname_unproven`."),
     ]
     reserved: Annotated[
         _Hostnames,
-        Meta(description="An operator must grant these: 409 `hostname_reserved`."),
+        Meta(description="Hostnames that an operator must grant: 409 `hostname_reserved`."),
     ]
     taken_over: Annotated[
         _Hostnames,
-        Meta(description="Other users have these without proof, and would lose them."),
+        Meta(description="Hostnames that other users have without proof, and would lose."),
     ]
 
 
 class Replaced(NamedTuple):
-    """A certificate that is to be replaced: its id, whether it is active, and its hostnames."""
+    """The certificate to replace: its id, whether it is active, and its hostnames."""
 
     id: int
     active: bool
@@ -62,7 +65,7 @@ class Replaced(NamedTuple):
 
 
 class ServedHostnames:
-    """Reads which active certificates of a user are for hostnames."""
+    """Reads which active certificates of a user have given hostnames."""
 
     def __init__(self, database: Database) -> None:
         names = items_of(bindparam("hostnames", type_=Text))
@@ -85,7 +88,7 @@ class ServedHostnames:
         replaced: Replaced | None,
         decision: Decision,
     ) -> HostnameChanges:
-        """Returns what `decision` about `hostnames` means for the user's certificates."""
+        """Returns the effect of `decision` about `hostnames` on the user's certificates."""
         ids: dict[str, list[int]] = {}
         for name, certificate_id in self._served(user_id=user_id, hostnames=as_json(hostnames)):
             if replaced is None or certificate_id != replaced.id:
@@ -108,6 +111,6 @@ class ServedHostnames:
 
 
 def lost(before: Iterable[str], after: Iterable[str]) -> list[str]:
-    """The names of `before` that no name of `after` covers."""
+    """Returns the names of `before` that no name of `after` covers."""
     kept = set(after)
     return [name for name in before if name not in kept and wildcard_of(name) not in kept]

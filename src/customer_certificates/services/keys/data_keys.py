@@ -1,6 +1,6 @@
-"""Users' data keys: made with the first private key, wrapped by a master key, at hand for minutes.
+"""Users' data keys: created with the first private key, wrapped by a master key, and cached.
 
-The database has them wrapped; unwrapping may ask another machine. So this comes before a
+The database has them wrapped, and unwrapping may query another machine. So call this before a
 transaction, never within one.
 """
 
@@ -28,7 +28,7 @@ _FIRST_VERSION = 1
 _DATA_KEY = b"cc/data-key/v1"
 _IDS = struct.Struct(">QI")
 
-# What is read of a data key.
+# The columns of a data key.
 WRAPPED = (UserDataKey.version, UserDataKey.wrapped, UserDataKey.master_key_id)
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 class DataKeyStatements(NamedTuple):
     """The data keys of a user, by version.
 
-    `to_store` is the statement that stores a new one, to be run in the transaction that uses it.
+    `to_store` is the statement that stores a new one. Run it in the transaction that uses the key.
     """
 
     user_id: int
@@ -46,22 +46,24 @@ class DataKeyStatements(NamedTuple):
 
     @property
     def newest(self) -> DataKey:
-        """The one that seals."""
+        """Returns the key that encrypts."""
         version = max(self.by_version)
         return DataKey(version, self.by_version[version])
 
     def require_stored(self, rows: Sequence[list[Row]]) -> None:
-        """Raises AnotherWasFirst where one of `rows`, which `to_store` gave, is not there."""
+        """Raises AnotherWasFirst if one of `rows`, the result of `to_store`, is missing."""
         if not all(rows):
             raise AnotherWasFirst
 
 
 class AnotherWasFirst(Exception):  # noqa: N818 - nothing is wrong
-    """A user's first data key was made by two requests at once, and the other one's is stored."""
+    """Raised if two requests created a user's first data key at once, and the other one's is
+    stored.
+    """
 
 
 class DataKeys:
-    """Gives users' data keys, and makes them."""
+    """Reads users' data keys, and creates them."""
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class DataKeys:
         now: Callable[[], datetime],
         at_hand: Callable[[Present], SecretCache] = SecretCache,
     ) -> None:
-        """Unwrapped keys are kept in memory by what `at_hand` makes."""
+        """`at_hand` creates the in-memory cache of unwrapped keys."""
         self._database = database
         self._master_keys = master_keys
         self._now = now
@@ -84,16 +86,20 @@ class DataKeys:
         )
 
     def of(self, user_id: int) -> DataKeyStatements:
-        """The user's data keys; none where no private key was stored yet. Raises Unavailable."""
+        """Returns the user's data keys; none if no private key was stored yet. Raises
+        Unavailable.
+        """
         return self.unwrapped(user_id, self._of(user_id=user_id))
 
     def unwrapped(self, user_id: int, rows: Sequence[Row]) -> DataKeyStatements:
-        """The user's data keys, of their rows (WRAPPED). Raises Unavailable."""
+        """Returns the user's data keys from their rows (WRAPPED). Raises Unavailable."""
         return DataKeyStatements(user_id, {row[0]: self._unwrapped(user_id, *row) for row in rows})
 
     def of_or_new(self, user_id: int) -> DataKeyStatements:
-        """The user's data keys; where there is none, a new one, and the statement that stores it.
-        Raises Unavailable."""
+        """Returns the user's data keys, or a new one with the statement that stores it.
+
+        Raises Unavailable.
+        """
         found = self.of(user_id)
         if found.by_version:
             return found
@@ -108,7 +114,7 @@ class DataKeys:
         return DataKeyStatements(user_id, {_FIRST_VERSION: data_key}, ((self._insert, values),))
 
     def stored(self, user_id: int) -> DataKeyStatements:
-        """The user's data keys, the first one made and stored where there was none.
+        """Returns the user's data keys; creates and stores the first one if there is none.
 
         Raises NotFound (no such user), Unavailable.
         """
@@ -118,12 +124,12 @@ class DataKeys:
                 self._database.run_pipeline(user_id, *keys.to_store)
             except ConstraintBroken:
                 raise user_not_found(user_id) from None
-            # Another process may have been first: what is stored is the key.
+            # Another process may have been first: the stored key counts.
             keys = self.of(user_id)
         return keys
 
     def close(self) -> None:
-        """Forgets what was unwrapped."""
+        """Clears the cache of unwrapped keys."""
         self._at_hand.clear()
 
     def _unwrapped(self, user_id: int, version: int, wrapped: bytes, master_key_id: str) -> Secret:
@@ -148,5 +154,5 @@ class DataKeys:
 
 
 def associated_of(user_id: int, version: int) -> bytes:
-    """What a wrapped data key is bound to."""
+    """Returns the associated data that a wrapped data key is bound to."""
     return _DATA_KEY + _IDS.pack(user_id, version)

@@ -1,4 +1,4 @@
-"""Keys derived from the secret that the database has of its own, one for each purpose."""
+"""Derives keys from the database's own secret, one for each purpose."""
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -12,7 +12,10 @@ _CACHED_PAGES = b"cc/cached-pages/v1"
 
 
 class DatabaseSecret:
-    """Derives keys that protect data outside the database. A database reader has them, too."""
+    """Derives keys that protect data outside the database.
+
+    Anyone who can read the database has them, too.
+    """
 
     def __init__(self, database: Database) -> None:
         self._find = database.prepare(
@@ -20,7 +23,7 @@ class DatabaseSecret:
         )
 
     def key_of_cached_pages(self) -> bytes | None:
-        """The key that authenticates pages in Redis; None if the secret was removed.
+        """Returns the key that authenticates pages in Redis; None if the secret was removed.
 
         Raises Unavailable.
         """

@@ -1,4 +1,4 @@
-"""Deleted keys are erased from SQLite's files: the write-ahead log is truncated."""
+"""Erases deleted keys from SQLite's files by truncating the write-ahead log."""
 
 from sqlalchemy import bindparam, select, update
 
@@ -7,8 +7,11 @@ from ...models import KeyDeletions
 
 
 class KeyErasure:
-    """Triggers count deletions in the transactions that make them, so none is forgotten when a
-    process dies, or while a reader keeps the log from being truncated."""
+    """Truncates the write-ahead log after deletions.
+
+    Triggers count deletions in their transactions, so none is forgotten if a process dies, or while
+    a reader prevents the truncation.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -24,16 +27,16 @@ class KeyErasure:
         )
 
     def is_due(self) -> bool:
-        """Whether the files may have something of a deleted key."""
+        """Returns whether the files may contain parts of a deleted key."""
         return bool(self._find())
 
     def run(self) -> int:
-        """1 if the log was truncated; 0 if that was not due, or is to be tried again later.
+        """Returns 1 if the log was truncated; 0 if unnecessary, or to be retried later.
 
         Raises Unavailable.
         """
         rows = self._find()
-        # Deletions after this one are counted by a larger number, and stay due.
+        # Later deletions raise the count, and stay due.
         if not rows or not self._database.truncate_log():
             return 0
         self._database.run_pipeline(EVERYBODY, (self._settle, {"number": rows[0][0]}))

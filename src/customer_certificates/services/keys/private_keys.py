@@ -1,4 +1,4 @@
-"""Private keys: sealed into their table, and the only door by which one comes out of it."""
+"""Encrypts private keys for their table; the only module that decrypts them."""
 
 from hmac import compare_digest
 from typing import Any
@@ -15,7 +15,7 @@ from .data_keys import DataKeyStatements
 
 
 class PrivateKeys:
-    """What is done with private keys within a transaction, with data keys got before it."""
+    """Handles private keys within a transaction, with data keys that were read before it."""
 
     def __init__(self, database: Database) -> None:
         self._insert = database.prepare(insert(PrivateKey), ("certificate_id", "version", "sealed"))
@@ -35,7 +35,9 @@ class PrivateKeys:
     def added(
         self, keys: DataKeyStatements, certificate_id: int, version: int, key: Secret
     ) -> BoundStatement:
-        """The statement that stores `key` for this version of the user's certificate, sealed."""
+        """Returns the statement that stores `key`, encrypted, for this version of the
+        certificate.
+        """
         sealed = seal(key, keys.newest, KeyContext(keys.user_id, certificate_id, version))
         return self._insert, {
             "certificate_id": certificate_id,
@@ -51,20 +53,20 @@ class PrivateKeys:
         version: int,
         key: Secret,
     ) -> None:
-        """Stores `key` for this version of the user's certificate, sealed."""
+        """Stores `key`, encrypted, for this version of the user's certificate."""
         statement, values = self.added(keys, certificate_id, version, key)
         session.run(statement, **values)
 
     def open(
         self, session: Transaction, keys: DataKeyStatements, certificate_id: int, version: int
     ) -> Secret:
-        """The key of a version that is stored. Raises CannotOpen where it was tampered with."""
+        """Returns the stored key of a version. Raises CannotOpen if it was tampered with."""
         ((sealed,),) = session.run(self._sealed, certificate_id=certificate_id, version=version)
         return self.opened(sealed, keys, certificate_id, version)
 
     @staticmethod
     def opened(sealed: bytes, keys: DataKeyStatements, certificate_id: int, version: int) -> Secret:
-        """The key of a version, of what is stored. Raises CannotOpen."""
+        """Decrypts the stored key of a version. Raises CannotOpen."""
         place = KeyContext(keys.user_id, certificate_id, version)
         return unseal(bytes(sealed), keys.by_version, place)
 
@@ -76,7 +78,9 @@ class PrivateKeys:
         version: int,
         key: Secret,
     ) -> bool:
-        """Whether `key` is that of a version that is stored; one that cannot be opened is not."""
+        """Returns whether `key` is the stored key of a version; False if that cannot
+        be decrypted.
+        """
         try:
             stored = self.open(session, keys, certificate_id, version)
         except CannotOpen:
@@ -84,9 +88,9 @@ class PrivateKeys:
         return compare_digest(stored.reveal(), key.reveal())
 
     def remove(self, session: Transaction, certificate_id: int, version: int) -> None:
-        """Removes the key of this version alone."""
+        """Deletes the key of this version only."""
         session.run(self._remove, certificate_id=certificate_id, version=version)
 
     def drop(self, session: Transaction, certificate_id: int, version: int) -> None:
-        """Removes the keys of this version and of all before it."""
+        """Deletes the keys of this version and of all earlier ones."""
         session.run(self._drop, certificate_id=certificate_id, version=version)

@@ -1,4 +1,4 @@
-"""What was unwrapped by a master key is at hand for minutes: unwrapping may ask another machine."""
+"""Caches unwrapped secrets for minutes, because unwrapping may query another machine."""
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -13,25 +13,28 @@ from ...errors import Unavailable
 from ...gateways.database import Database
 from ...gateways.database.sql_functions import ids_as_json, ids_of
 
-# With what a look may come late, less than five minutes.
+# Plus the delay of a periodic check, this is less than five minutes.
 KEPT_SECONDS = 230.0
 _LOOK_SECONDS = 60.0
 _MOST = 10_000
-# The row: the id of whose it is, its version, what is wrapped.
+# Identifies the row: its owner's id, its version, the wrapped bytes.
 Name = tuple[int, int, bytes]
-# Says of some ids, of whose they are, which still have rows; may raise Unavailable.
+# Returns those of the owners' ids that still have rows; may raise Unavailable.
 Present = Callable[[Collection[int]], Collection[int]]
 
 
 def present_in(database: Database, owner: Any) -> Present:
-    """Asks the table that has the column `owner`, of ids whose the rows are."""
+    """Returns a function that looks ids up in the table of the column `owner`."""
     statement = database.prepare(select(owner).where(owner.in_(ids_of("ids"))), tenant=None)
     return lambda ids: [row[0] for row in statement(ids=ids_as_json(ids))]
 
 
 class SecretCache:
-    """What was unwrapped, by the row that it was unwrapped from: who did not just read that row
-    does not find it. It ends with its time, or soon after its row, asked for or not."""
+    """Unwrapped secrets, keyed by the content of their rows.
+
+    Only callers that have just read the row can find its secret. An entry expires by itself, and
+    soon after its row is deleted.
+    """
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class SecretCache:
         kept_seconds: float = KEPT_SECONDS,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
-        """It is kept for `kept_seconds` at most; every `look_seconds`, `present` is asked."""
+        """Entries are kept for `kept_seconds` at most; `present` is called every `look_seconds`."""
         self._present = present
         self._kept_seconds = kept_seconds
         self._look_seconds = look_seconds
@@ -48,12 +51,12 @@ class SecretCache:
         self._timer: Timer | None = None
 
     def get(self, name: Name) -> Secret | None:
-        """What was put under `name`, unless its time is over."""
+        """Returns the secret for `name`, unless it has expired."""
         held = self._held.get(name)
         return held[1] if held and held[0] > monotonic() else None
 
     def put(self, name: Name, secret: Secret) -> None:
-        """Keeps `secret` for its time."""
+        """Stores the secret until it expires."""
         with self._lock:
             self._held.pop(name, None)
             self._held[name] = (monotonic() + self._kept_seconds, secret)
@@ -63,7 +66,7 @@ class SecretCache:
                 self._start()
 
     def clear(self) -> None:
-        """Forgets all; nothing is asked any more."""
+        """Clears the cache, and stops the periodic check."""
         with self._lock:
             self._held.clear()
             timer, self._timer = self._timer, None

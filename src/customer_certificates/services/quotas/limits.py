@@ -1,4 +1,4 @@
-"""The quotas of a user: their names, defaults and overrides, and the refusal beyond one."""
+"""The quotas of a user: names, defaults, overrides, and the error beyond a limit."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -25,8 +25,8 @@ QUOTAS: tuple[Quota, ...] = get_args(Quota)
 DEFAULTS: Mapping[Quota, int] = {
     "certificates": 10_000,
     "stored_bytes": 256 * 1024 * 1024,
-    # The four earlier versions and a pending one of each certificate: a renewal needs no room here
-    # unless an operator has lowered the quota.
+    # The four earlier versions and a pending one of each certificate. A renewal always fits, unless
+    # an operator has lowered the quota.
     "versions": 50_000,
     "hostnames": 20_000,
     "unproven_hostnames": 100,
@@ -36,7 +36,7 @@ DEFAULTS: Mapping[Quota, int] = {
     "idempotency_records": 20_000,
     "terminator_names": 1_000,
 }
-# The things that each quota counts, in the plural.
+# What each quota counts, in the plural.
 _COUNTED: Mapping[Quota, str] = {
     "certificates": "certificates",
     "stored_bytes": "bytes of certificates and keys",
@@ -49,30 +49,30 @@ _COUNTED: Mapping[Quota, str] = {
     "idempotency_records": "requests with an Idempotency-Key in 24 hours",
     "terminator_names": "terminator names",
 }
-# How a user gets below a limit, other than by deleting something.
+# How a user gets below a limit, other than by deleting resources.
 _REMEDIES: Mapping[Quota, str] = {
     "unproven_hostnames": "Prove control of some hostnames, or deactivate certificates.",
     "pending_challenges": "Complete or delete some challenges.",
-    "tokens": "Revoke tokens that are not needed.",
-    "idempotency_records": "Send the request without an Idempotency-Key, or later.",
-    "terminator_names": "Report under an existing name.",
+    "tokens": "Revoke tokens that you no longer need.",
+    "idempotency_records": "Send the request without an Idempotency-Key, or retry later.",
+    "terminator_names": "Report under an existing terminator name.",
 }
 
 _overrides = msgspec.json.Decoder(dict[str, int])
 
 
 def overrides_of(quotas: str | None) -> dict[str, int]:
-    """The limits that an operator has set, from the column `users.quotas`."""
+    """Returns the limits that an operator has set, from the column `users.quotas`."""
     return _overrides.decode(quotas) if quotas else {}
 
 
 def limit_of(quotas: str | None, quota: Quota) -> int:
-    """The limit of a user whose column `quotas` is this."""
+    """Returns the limit of a user with this column `quotas`."""
     return overrides_of(quotas).get(quota, DEFAULTS[quota])
 
 
 def require(quotas: str | None, quota: Quota, used: int) -> None:
-    """Raises Conflict if `used` is more than the limit of a user whose column `quotas` is this."""
+    """Raises Conflict if `used` exceeds the limit of a user with this column `quotas`."""
     limit = limit_of(quotas, quota)
     if used > limit:
         raise exceeded(quota, limit)
@@ -88,9 +88,9 @@ def require_of(session: Session, user_id: int, quota: Quota, used: int) -> None:
 
 
 def exceeded(quota: Quota, limit: int, whose: str = "The user") -> Conflict:
-    """The refusal of what exceeds a quota. `whose` begins a sentence."""
+    """Returns the error for an exceeded quota. `whose` begins a sentence."""
     counted = _COUNTED[quota]
-    remedy = _REMEDIES.get(quota, "Delete what is not needed.")
+    remedy = _REMEDIES.get(quota, "Delete resources that you no longer need.")
     return Conflict(
         f"Quota exceeded: {quota} (limit {limit}). Nothing was changed. "
         "Ask an operator of this service to raise it.",
@@ -98,7 +98,7 @@ def exceeded(quota: Quota, limit: int, whose: str = "The user") -> Conflict:
             Finding(
                 "quota_exceeded",
                 quota,
-                f"{whose} may have {limit} {counted}; this would be more.",
+                f"{whose} may have {limit} {counted}. This would be more.",
                 f"{remedy} Or ask an operator of this service to raise the quota.",
             )
         ],

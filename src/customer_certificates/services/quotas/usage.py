@@ -1,4 +1,4 @@
-"""How much users store: counted in their rows, by the transaction that changes it.
+"""Counts how much users store, in their rows, within each changing transaction.
 
 An upload adds to the counters in the statement that locks the user's row. Everything else measures
 the certificate before and after its change.
@@ -24,16 +24,16 @@ from ...models import (
 )
 from .limits import Quota, require
 
-# The columns of a certificate, or of a version, that may be large.
+# The potentially large columns of a certificate or a version.
 _TEXTS = ("body", "chain", "served_pem", "findings", "hostnames", "subject", "issuer")
 
 
 class Use(NamedTuple):
-    """How much is stored: of a user, or of one certificate with all its versions.
+    """How much is stored for a user, or for one certificate with all its versions.
 
-    `hostnames` counts a name once for each certificate. The names of a pending version count, too:
-    so its cutover never needs more than there is. `versions` are the earlier and pending ones.
-    `stored_bytes` are those of texts and sealed keys.
+    `hostnames` counts a name once for each certificate. The names of a pending version count, too,
+    so its cutover never exceeds a quota. `versions` are the earlier and pending ones.
+    `stored_bytes` are those of texts and encrypted keys.
     """
 
     certificates: int = 0
@@ -48,7 +48,7 @@ class Use(NamedTuple):
 
 COUNTERS = (User.certificate_count, User.hostname_count, User.version_count, User.stored_bytes)
 _QUOTAS: tuple[Quota, ...] = ("certificates", "hostnames", "versions", "stored_bytes")
-# What the statements that add to the counters return of the user's row, for `require_room`.
+# The columns of the user's row that statements return for `require_room`.
 RETURNED = (*COUNTERS, User.quotas)
 _parameters = tuple(f"more_{name}" for name in Use._fields)
 
@@ -61,7 +61,7 @@ def of_new(content: Mapping[str, Any], hostnames: int, key: Secret) -> Use:
 
 
 def counters_with_more() -> dict[Any, Any]:
-    """The values of an update of a user's row that adds the parameters of `added`."""
+    """Returns the values of an update that adds the parameters of `added` to a user's row."""
     return {
         column: column + bindparam(name, type_=column.type)
         for column, name in zip(COUNTERS, _parameters, strict=True)
@@ -69,7 +69,7 @@ def counters_with_more() -> dict[Any, Any]:
 
 
 def added(more: Use) -> dict[str, int]:
-    """The parameters of `counters_with_more`."""
+    """Returns the parameters of `counters_with_more`."""
     return dict(zip(_parameters, more, strict=True))
 
 
@@ -85,7 +85,7 @@ def require_room(row: Row, more: Use) -> None:
 
 
 class Usage:
-    """Keeps users' counters right where certificates are changed, and counts them anew."""
+    """Updates users' counters with each change of a certificate, and recounts them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -107,7 +107,7 @@ class Usage:
         )
 
     def measure(self, session: Transaction, certificate_id: int) -> Use:
-        """How much the certificate and its versions take; nothing if it does not exist."""
+        """Returns the use of the certificate and its versions; zero if it does not exist."""
         session.flush()
         return Use(*session.run(self._of_certificate, certificate_id=certificate_id)[0])
 
@@ -120,10 +120,10 @@ class Usage:
         *,
         enforce: bool = True,
     ) -> None:
-        """Counts what a change of the certificate, which took `before`, has added or freed.
+        """Counts what a change of the certificate added or freed; `before` is its earlier use.
 
-        The user's row must be locked. With `enforce`, raises Conflict if a quota is exceeded that
-        the change has added to.
+        The user's row must be locked. With `enforce`, raises Conflict if the change exceeds a
+        quota.
         """
         more = self.measure(session, certificate_id).minus(before)
         if any(more):
@@ -132,14 +132,16 @@ class Usage:
                 require_room(row, more)
 
     def settle_deletion(self, session: Transaction, user_id: int, before: Use) -> None:
-        """Counts that a certificate, which took `before`, was deleted with all its versions."""
+        """Counts the deletion of a certificate with all its versions; `before` is its
+        earlier use.
+        """
         session.run(self._add, user_id=user_id, **added(Use().minus(before)))
 
     def recount(self) -> int:
-        """Counts anew what every user stores; returns how many counters were wrong.
+        """Recounts what every user stores, and returns how many counters were wrong.
 
-        They are right by themselves. An earlier version of the service that still runs during an
-        upgrade does not count.
+        They become wrong only if an earlier version of the service, which does not count, still
+        runs during an upgrade.
         """
         number = after = 0
         while users := self._users(after=after):
@@ -158,7 +160,7 @@ class Usage:
 
 
 def _measured(certificates: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """The statement that measures these certificates (ids): a row with the columns of Use."""
+    """Selects the use of these certificates (ids): a row with the columns of Use."""
 
     def number(of: Any) -> Any:
         return select(func.count()).where(of.in_(certificates)).scalar_subquery()

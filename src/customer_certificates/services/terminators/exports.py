@@ -1,4 +1,4 @@
-"""What serves TLS is given certificates with their keys: one by name, or all of them."""
+"""Delivers certificates with their keys to terminators: one by hostname, or all."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -18,12 +18,12 @@ from ..principal import Principal, TerminatorScope
 from .key_release import KeyRelease
 from .traefik_selection import TraefikSelection
 
-# A certificate that is replaced at each look is left out. It must not hold up all others.
+# A certificate that is replaced at each attempt is omitted, so that it does not delay the others.
 _MOST_LOOKS = 5
 
 
 class TraefikPair(msgspec.Struct, rename="camel"):
-    """A certificate of Traefik's: where its files may be named, their content may stand."""
+    """A Traefik certificate. Traefik accepts the content instead of file names."""
 
     cert_file: Annotated[str, Meta(description="The chain, in PEM.")]
     key_file: Annotated[str, Meta(description="The private key, in PEM (PKCS#8).")]
@@ -32,17 +32,17 @@ class TraefikPair(msgspec.Struct, rename="camel"):
 class TraefikTls(msgspec.Struct):
     """Traefik's certificates."""
 
-    certificates: Annotated[list[TraefikPair], Meta(description="By id.")]
+    certificates: Annotated[list[TraefikPair], Meta(description="The certificates, by id.")]
 
 
 class TraefikConfiguration(msgspec.Struct):
-    """Traefik's dynamic configuration: nothing but certificates."""
+    """Traefik's dynamic configuration, with certificates only."""
 
-    tls: Annotated[TraefikTls, Meta(description="What it serves with.")]
+    tls: Annotated[TraefikTls, Meta(description="The terminator's software.")]
 
 
 class Terminators:
-    """Keys go to callers whose rights were looked at, and are recorded (KeyRelease)."""
+    """Delivers keys to callers whose permissions were checked, and records it (KeyRelease)."""
 
     def __init__(
         self,
@@ -59,10 +59,10 @@ class Terminators:
     def bundle(
         self, caller: Principal, hostname: str, key_types: frozenset[str] | None
     ) -> Secret | None:
-        """What is served for `hostname` (normalised) as PEM, chain first and then its key: of the
-        `key_types` that the client takes, where there is such a one. None: nothing is.
+        """Returns the PEM to serve for `hostname` (normalized): the chain, then its key.
 
-        Raises Unavailable.
+        Prefers a key type among `key_types`, those that the client supports. Returns None if
+        nothing can be served. Raises Unavailable.
         """
         if not caller.reach.has_name(hostname):
             return None
@@ -78,24 +78,25 @@ class Terminators:
         return None
 
     def require_served(self, caller: Principal, hostname: str) -> None:
-        """Raises NotFound where nothing is served for `hostname`."""
+        """Raises NotFound if no certificate can be served for `hostname`."""
         now, found = self._now(), self._candidates.served(hostname)
         candidates = [one.candidate for one in found]
         if not (
             caller.reach.has_name(hostname)
             and _chosen(hostname, candidates, caller.reach, now, None)
         ):
-            raise NotFound(f"No certificate is served for {hostname}.")
+            raise NotFound(f"No certificate can be served for {hostname}.")
 
     def configuration(
         self, caller: Principal, is_known: Callable[[str], bool]
     ) -> tuple[str, Secret | None]:
-        """Traefik's dynamic configuration, with its entity tag; None where `is_known` says of the
-        tag that the caller has it already: then no key is read.
+        """Returns Traefik's dynamic configuration and its entity tag.
 
-        It has the certificates that are the best for one of their names, and placeholders for names
-        that a wildcard of another user would be served for. As long as they are the same, it is
-        the same, byte for byte. Raises Unavailable, or Conflict if there are too many.
+        Returns None instead, and reads no key, if `is_known` says that the caller already has the
+        tag. The configuration has the certificates that are the best for one of their hostnames,
+        and placeholders for names that another user's wildcard would be served for. For the same
+        certificates it is the same, byte for byte. Raises Unavailable, or Conflict if there are too
+        many.
         """
         read: dict[tuple[int, int], Servable] = {}
         looks = 0
@@ -106,8 +107,8 @@ class Terminators:
             tag = _tag(winners, selection.placeholders(winners))
             if is_known(tag):
                 return tag, None
-            # A request may replace or deactivate a certificate between the two statements. To leave
-            # it out would end its service until the next poll.
+            # A request may replace or deactivate a certificate between the two statements. To omit
+            # it would end its service until the next poll.
             chosen = [one.this_version for one in winners]
             unread = [number for number, version in chosen if (number, version) not in read]
             if unread:
@@ -117,7 +118,7 @@ class Terminators:
                 break
         servable = [read[one] for one in chosen if one in read and read[one].candidate.has_key]
         pairs = self._served_keys.release(caller, "traefik", servable)
-        # The candidates of the selection have all their names, which Traefik serves them for.
+        # The selected candidates have all their hostnames, and Traefik serves them for all.
         handed_out = {one.candidate.this_version for one, _ in pairs}
         given = [one for one in winners if one.this_version in handed_out]
         placeholders = selection.placeholders(given)
@@ -131,13 +132,13 @@ def _chosen(
     now: datetime,
     key_types: frozenset[str] | None,
 ) -> Candidate | None:
-    # The owner is settled among all users, before the reach hides some of them.
+    # The owner is decided among all users, before the scope hides some of them.
     winners = {
         key_type: one
         for key_type, one in decide(hostname, candidates, now).winners.items()
         if reach.has_user(one.user_id)
     }
-    # Where the client takes none of what there is, it says so itself.
+    # If the client supports none of the key types, it reports that itself.
     return best(hostname, winners, key_types) or best(hostname, winners)
 
 

@@ -1,8 +1,8 @@
 """The feed of served certificates with their keys (docs/reference/terminator-feed.md).
 
-It reads the log of events in the order of (`xid`, `id`), up to the oldest transaction that has not
-ended: what is read so can have nothing put in before it later. An event only says which certificate
-to look at; what is sent is how that stands.
+It reads the event log in the order of (`xid`, `id`), up to the oldest active transaction. Nothing
+can be inserted later before what was read. An event only names the certificate; the feed sends its
+current state.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,78 +40,91 @@ from ..principal import Principal, TerminatorScope
 from .feed_cursors import Cursor, read
 from .key_release import KeyRelease
 
-# Events are kept for 90 days; whoever was away for longer may have missed some.
+# Events are kept for 90 days. A reader that was away for longer may have missed some.
 _KEPT = timedelta(days=89)
 _MOST_CHANGES = 100
 _MOST_COUNTED = 1000
 _MOST_BYTES = 4 * 2**20
-# So soon it is looked again at what another transaction still holds back.
+# The interval for polling events that another transaction still holds back.
 _HELD_SECONDS = 0.05
-# The row of service_state that tells this database from another of the same cluster.
+# The row of service_state that distinguishes this database from another of the same cluster.
 BEGAN = "feed"
 
 
 class FeedEntry(msgspec.Struct, omit_defaults=True):
-    """How a certificate stands. If it is not `active`, terminators must stop serving it, and only
-    its ids are there, and the names that it keeps from others."""
+    """The state of a certificate.
+
+    If it is not `active`, terminators must stop serving it; the entry then has only its ids, and
+    the hostnames that it reserves.
+    """
 
     certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
-    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
+    active: Annotated[bool, Meta(description="Whether to serve it.", examples=[True])]
     event_id: Annotated[
-        int | None, Meta(description="The event after which it stands so; in a snapshot: none.")
+        int | None,
+        Meta(description="The id of the event that led to this state. Absent in a snapshot."),
     ] = None
-    version: Annotated[int | None, Meta(description="Which version of it.")] = None
+    version: Annotated[int | None, Meta(description="The version of the certificate.")] = None
     hostnames: Annotated[
         list[str] | None,
-        Meta(description="The names, wildcards and addresses of it that its user owns."),
+        Meta(description="Its hostnames, wildcards and IP addresses that its user owns."),
     ] = None
     not_before: Annotated[
-        datetime | None, Meta(description="To be served from here: all of its chain is valid.")
+        datetime | None, Meta(description="Start of the time in which all of its chain is valid.")
     ] = None
     not_after: Annotated[
-        datetime | None, Meta(description="To be served to here: all of its chain is valid.")
+        datetime | None, Meta(description="End of the time in which all of its chain is valid.")
     ] = None
-    trust: Annotated[Trust | None, Meta(description="As a certificate has it.")] = None
-    key_type: Annotated[str | None, Meta(description="ecdsa, rsa, ed25519, …")] = None
+    trust: Annotated[Trust | None, Meta(description="The trust level of the certificate.")] = None
+    key_type: Annotated[str | None, Meta(description="The key type: ecdsa, rsa, ed25519, …")] = None
     fingerprint_sha256: Annotated[str | None, FINGERPRINT] = None
-    chain_pem: Annotated[str | None, Meta(description="What is to be served, in PEM.")] = None
-    private_key_pem: Annotated[str | None, Meta(description="Its key, in PEM (PKCS#8).")] = None
+    chain_pem: Annotated[str | None, Meta(description="The chain to serve, in PEM.")] = None
+    private_key_pem: Annotated[
+        str | None, Meta(description="The private key, in PEM (PKCS#8).")
+    ] = None
     reserved_hostnames: Annotated[
         list[str] | None,
         Meta(
-            description="Its user owns these, and has activated the certificate for them, but it "
-            "cannot be served. Another user's wildcard must not be served for them."
+            description="Hostnames that its user owns and activated the certificate for, "
+            "although it "
+            "cannot be served. Do not serve another user's wildcard for them."
         ),
     ] = None
 
 
 class FeedPage(msgspec.Struct):
-    """A part of the feed."""
+    """A page of the feed."""
 
-    cursor: Annotated[str, Meta(description="What to send as `since` next.")]
-    more: Annotated[bool, Meta(description="There is more at once.")]
+    cursor: Annotated[str, Meta(description="The value to send as `since` in the next request.")]
+    more: Annotated[bool, Meta(description="true: more changes are available at once.")]
     reset: Annotated[
         bool,
         Meta(
-            description="A snapshot begins: when its last page (the first without `more`) is "
-            "there, what was not in it is to be served no more."
+            description="true: a snapshot begins. After its last page (the first without "
+            "`more`), stop "
+            "serving every certificate that was not in it."
         ),
     ]
-    changes: Annotated[list[FeedEntry], Meta(description="In the order in which they happened.")]
+    changes: Annotated[
+        list[FeedEntry], Meta(description="The changes, in the order in which they happened.")
+    ]
 
 
 class Lag(NamedTuple):
-    """How many changes a reader has not read, 1,000 at most, and when the first of them happened;
-    None where it has to begin anew."""
+    """How many changes a reader has not read, 1,000 at most, and when the first one happened.
+
+    None if it must read a snapshot.
+    """
 
     behind: int | None
     since: datetime | None
 
 
 class _Head(NamedTuple):
-    """Where the log is now: `xid` is the oldest transaction that has not ended, `id` the last
-    event of a database that has no such numbers."""
+    """The current end of the log: `xid` is the oldest active transaction, `id` the last event of a
+    database without such numbers.
+    """
 
     epoch: str
     xid: int
@@ -119,7 +132,7 @@ class _Head(NamedTuple):
 
 
 class Feed:
-    """Gives the feed in pages to terminators, each what is within its reach."""
+    """Returns the feed to terminators in pages, each limited to its scope."""
 
     def __init__(
         self,
@@ -132,7 +145,7 @@ class Feed:
         *,
         waiting: int,
     ) -> None:
-        """`waiting` requests at most wait for a change; others are answered at once."""
+        """`waiting` limits the requests that wait for a change; others are answered at once."""
         self._candidates = candidates
         self._served_keys = served_keys
         self._log_changes = changes
@@ -192,11 +205,10 @@ class Feed:
         wait: float,
         limit: int,
     ) -> Secret:
-        """The encoded FeedPage after `since`, with at most `limit` changes; where there is none
-        yet, what comes within `wait` seconds.
+        """Returns the encoded FeedPage after `since`, with at most `limit` changes.
 
-        A cursor that is none, of another database, or too old to be sure that nothing was missed,
-        begins a snapshot. Raises Unavailable.
+        If there are none, waits up to `wait` seconds. A snapshot begins if the cursor is invalid,
+        of another database, or so old that events may be missing. Raises Unavailable.
         """
         until = monotonic() + wait
         cursor = read(since)
@@ -222,7 +234,7 @@ class Feed:
             cursor = read(page.cursor)
 
     def lags(self, cursors: Sequence[str | None]) -> list[Lag]:
-        """How far those who have these cursors are behind."""
+        """Returns how far the readers with these cursors lag."""
         head = self._read_head()
         return [self._lag(read(text or ""), head) for text in cursors]
 
@@ -238,7 +250,7 @@ class Feed:
         return _Head(epoch, oldest or 0, last_id or 0)
 
     def _cursor(self, head: _Head, after: int | None = None) -> Cursor:
-        """Where the log is now."""
+        """Returns the cursor for the current end of the log."""
         last_id = 0 if head.xid else head.id
         return Cursor(head.epoch, int(self._now().timestamp()), head.xid, last_id, after)
 
@@ -263,7 +275,7 @@ class Feed:
     def _changes(
         self, caller: Principal, cursor: Cursor, head: _Head, limit: int
     ) -> tuple[FeedPage, bool]:
-        """The page, and whether there are events that another transaction still holds back."""
+        """Returns the page, and whether another transaction still holds back events."""
         rows = self._events(xid=cursor.xid, id=cursor.id, limit=limit)
         settled = [row for row in rows if (row[0] < head.xid if row[0] else row[1] <= head.id)]
         more = len(settled) == limit
@@ -292,8 +304,9 @@ class Feed:
     def _entries(
         self, caller: Principal, found: Iterable[Servable], events: dict[int, int]
     ) -> list[FeedEntry]:
-        """Those that are or will be served, with their keys; those that cannot be served and
-        reserve names."""
+        """Returns the entries to serve now or later, with keys, and those that
+        reserve hostnames.
+        """
         now, reach = self._now(), caller.reach
         mine = [
             one
@@ -322,9 +335,9 @@ class Feed:
         return entries
 
     def _known(self, reach: TerminatorScope, gone: Mapping[int, int]) -> list[int]:
-        """Those of the certificates (with their users) that a terminator may have been sent.
+        """Returns the certificates (with their users) that a terminator may have received.
 
-        The log tells for which names each was, as long as it goes back to its upload.
+        The log says which hostnames each had, as long as it reaches back to its upload.
         """
         if reach.hostnames is None or not gone:
             return [*gone]
@@ -334,7 +347,7 @@ class Feed:
         return [one for one in gone if one in within or one not in created]
 
 
-# What may change what is served. Nothing else is done to a certificate that is active.
+# The events that may change what is served. No others concern an active certificate.
 _OF_ACTIVE = (
     "certificate.activated",
     "certificate.replaced",
@@ -348,7 +361,7 @@ _CHANGES = or_(
 
 
 def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:
-    """The ids of the first rows whose sizes are `most` together; of one at least."""
+    """Returns the ids of the first rows whose total size is `most`; at least one."""
     ids: list[int] = []
     for certificate_id, size in rows:
         if ids and size > most:
@@ -359,12 +372,14 @@ def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def _is_to_be_served(one: Candidate, now: datetime) -> bool:
-    """Now, or when its time has come."""
+    """Returns whether it can be served, now or later."""
     return why_not_servable(one, max(now, one.served_from or now)) is None
 
 
 def _names(one: Candidate, reach: TerminatorScope) -> list[str]:
-    """Its names that its user owns and that are within `reach`, wildcards that cover one too."""
+    """Returns its hostnames that its user owns, within `reach`, including wildcards
+    that cover one.
+    """
     wildcards = {wildcard_of(name) for name in reach.hostnames or ()}
     return sorted(name for name in one.owned_hostnames if reach.has_name(name) or name in wildcards)
 

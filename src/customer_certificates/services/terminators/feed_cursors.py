@@ -1,4 +1,4 @@
-"""Where a reader of the feed stands, as the text that it is given and brings back. Pure."""
+"""The position of a reader in the feed, encoded as text. Pure."""
 
 import re
 from typing import NamedTuple
@@ -9,10 +9,10 @@ _LARGEST = 2**63 - 1
 
 
 class Cursor(NamedTuple):
-    """All events up to the position (`xid`, `id`) were read, at the `second` (since 1970) at which
-    it was given out, of the database that `epoch` names.
+    """The reader has read all events up to the position (`xid`, `id`).
 
-    `after`: within a snapshot, the last certificate that it has had; None: it is complete.
+    The cursor was issued at the `second` (since 1970), by the database that `epoch` names. `after`:
+    within a snapshot, the last certificate that was sent; None: the snapshot is complete.
     """
 
     epoch: str
@@ -26,7 +26,7 @@ class Cursor(NamedTuple):
 
 
 def read(text: str) -> Cursor | None:
-    """The cursor that `text` is; None where it is none."""
+    """Returns the cursor that `text` encodes; None if it is invalid."""
     found = _FORM.fullmatch(text)
     if found is None:
         return None

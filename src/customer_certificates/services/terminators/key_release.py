@@ -1,4 +1,4 @@
-"""Private keys are handed out to what serves TLS: after that was recorded, and never before."""
+"""Releases private keys to terminators, always after the release was recorded."""
 
 import base64
 import logging
@@ -22,8 +22,8 @@ from ..principal import Principal
 
 Channel = Literal["caddy", "traefik", "feed"]
 
-# For so long a key may be handed to the same terminator again by this process under one record,
-# where it comes back for it.
+# For this time, one record covers repeated releases of a key to the same terminator by this
+# process.
 _RECORDED_FOR = timedelta(hours=1)
 _COMES_BACK: set[Channel] = {"caddy", "traefik"}
 # 250 bytes each.
@@ -33,11 +33,11 @@ _log = logging.getLogger(__name__)
 
 
 class KeyRelease:
-    """The door by which keys leave.
+    """The only channel that releases keys.
 
-    An entry of the audit, in the chain of the keys' user, says to whom which of them may be handed
-    until when; it is committed before any of them is. A terminator that asks at each handshake
-    would otherwise cost a flushed write for each (docs/decisions/0030).
+    An audit entry, in the chain of the keys' user, says which keys may be released to whom until
+    when. It is committed before any of them is released. Without it, a terminator that asks at each
+    handshake would cost a flushed write each time (docs/decisions/0030).
     """
 
     def __init__(
@@ -58,8 +58,11 @@ class KeyRelease:
     def release(
         self, caller: Principal, channel: Channel, servable: Sequence[Servable]
     ) -> list[tuple[Servable, Secret]]:
-        """Each certificate with its key in PEM (PKCS#8); one whose key was tampered with is left
-        out. Raises Unavailable where a key cannot be opened just now, or not be recorded."""
+        """Returns each certificate with its key in PEM (PKCS#8).
+
+        Omits a certificate whose key was tampered with. Raises Unavailable if a key cannot be
+        decrypted now, or the release cannot be recorded.
+        """
         opened = []
         for one in servable:
             certificate_id, user_id, version = one.candidate[:3]
@@ -67,7 +70,9 @@ class KeyRelease:
             try:
                 key = self._private_keys.opened(one.sealed, keys, certificate_id, version)
             except CannotOpen as reason:
-                _log.error("The key of certificate %s cannot be opened. %s", certificate_id, reason)
+                _log.error(
+                    "The key of certificate %s cannot be decrypted. %s", certificate_id, reason
+                )
             else:
                 opened.append((one, _pem(key)))
         self._record(caller, channel, [one for one, _ in opened])
@@ -84,7 +89,8 @@ class KeyRelease:
                 of_user.setdefault(user_id, []).append((certificate_id, version))
         if not of_user:
             return
-        # In one order, so that two that lock the same chains do not wait for one another.
+        # The order is always the same, so that two transactions that lock the same chains cannot
+        # deadlock.
         users = sorted(of_user)
 
         def entries(heads: list[list[Row]]) -> list[BoundStatement]:
@@ -108,7 +114,7 @@ class KeyRelease:
                     self._remember((who, certificate_id, version), until)
 
     def _remember(self, name: tuple[Any, int, int], until: datetime) -> None:
-        # Threads do this at once: each step by itself leaves it whole.
+        # Several threads do this concurrently; each step is atomic.
         self._recorded.pop(name, None)
         self._recorded[name] = until
         if len(self._recorded) > _MOST_REMEMBERED:
@@ -123,7 +129,7 @@ def _path(user_id: int, keys: Sequence[tuple[int, int]]) -> str:
 
 
 def _pem(key: Secret) -> Secret:
-    """A key in PKCS#8, as RFC 7468 writes it."""
+    """Returns a PKCS#8 key in PEM (RFC 7468)."""
     text = base64.b64encode(key.reveal())
     lines = [text[at : at + 64] for at in range(0, len(text), 64)]
     marks = b"-----BEGIN PRIVATE KEY-----", b"-----END PRIVATE KEY-----"

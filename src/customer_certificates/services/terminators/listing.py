@@ -1,4 +1,4 @@
-"""Terminators as they are shown: which one lags."""
+"""Lists terminators, and how far each one lags."""
 
 from datetime import datetime
 from typing import Annotated
@@ -14,25 +14,27 @@ from .feed import Feed
 
 
 class TerminatorView(msgspec.Struct):
-    """What serves TLS, and how far it is."""
+    """A terminator, and its position in the feed."""
 
-    id: Annotated[int, Meta(ge=1, description="Its id.", examples=[1])]
-    name: Annotated[str, Meta(description="What it calls itself.", examples=["edge-1"])]
-    format: Annotated[str, Meta(description="What it serves with.", examples=["nginx"])]
+    id: Annotated[int, Meta(ge=1, description="The terminator's id.", examples=[1])]
+    name: Annotated[str, Meta(description="The name that it reports.", examples=["edge-1"])]
+    format: Annotated[str, Meta(description="The terminator's software.", examples=["nginx"])]
     seen_at: Annotated[datetime, Meta(tz=True, description="When it last reported.")]
     behind: Annotated[
         int | None,
         Meta(
-            description="How many changes it has not followed yet, 1,000 at most; null: it has to "
-            "begin anew, or does not say."
+            description="The number of changes that it has not received yet, 1,000 at most. null: "
+            "unknown, or it must read a snapshot."
         ),
     ]
-    behind_since: Annotated[datetime | None, Meta(description="When the first of them happened.")]
-    errors: Annotated[list[str], Meta(description="What it said that it cannot do.")]
+    behind_since: Annotated[
+        datetime | None, Meta(description="When the first of these changes happened.")
+    ]
+    errors: Annotated[list[str], Meta(description="The error that it last reported.")]
 
 
 class TerminatorPages:
-    """Reads who has reported, and asks the feed how far each has read."""
+    """Reads the reported terminators, and asks the feed for the lag of each."""
 
     def __init__(self, database: Database, feed: Feed) -> None:
         self._feed = feed
@@ -52,8 +54,11 @@ class TerminatorPages:
         )
 
     def page(self, after: int, limit: int) -> tuple[list[TerminatorView], int | None]:
-        """At most `limit` terminators by id, from the first one after `after`; and the id that the
-        next page is after, None on the last page."""
+        """Returns at most `limit` terminators by id, and where the next page starts.
+
+        The page starts after the id `after`. The second value is the `after` of the next page, None
+        on the last page.
+        """
         rows = self._page(after=after, limit=limit + 1)
         lags = self._feed.lags([row[4] for row in rows[:limit]])
         views = [

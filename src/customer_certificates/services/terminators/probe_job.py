@@ -1,4 +1,4 @@
-"""Looks whether what should be served is served, at the addresses that are configured."""
+"""Probes configured addresses: do they serve the expected certificates?"""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -15,19 +15,20 @@ from ..certificates.candidates import Candidates, Found
 from ..principal import Principal
 from .reports import Report, Reported, TerminatorReports
 
-# In one go: those that have changed lately, and the next ones of all, in turn.
+# The certificates of one run: recently changed ones, and the next ones of all in rotation.
 _MOST_RECENT = 50
 _MOST_IN_TURN = 50
 _LATELY = timedelta(minutes=10)
 _MOST_ERRORS = 100
 _FORMAT = "probe"
 
-# What a server serves for a name; raises ProbeFailure. Host, port, name, key type.
+# Returns the fingerprint that a server serves for a name; raises ProbeFailure. Parameters: host,
+# port, name, key type.
 Probe = Callable[[str, int, str, str | None], str]
 
 
 class ProbeJob:
-    """Asks each address for the names of some certificates each time, and reports what it saw."""
+    """Probes each address for the hostnames of some certificates, and reports the results."""
 
     def __init__(
         self,
@@ -68,15 +69,17 @@ class ProbeJob:
         )
 
     def run(self) -> int:
-        """Probes, and says how many names at how many addresses. Raises Unavailable."""
+        """Probes, and returns the number of hostnames times addresses. Raises Unavailable."""
         winners = self._winners()
         for address in self._addresses:
             self._look(address, winners)
         return len(winners) * len(self._addresses)
 
     def _winners(self) -> dict[str, tuple[Found, str | None]]:
-        """What should be served for some names, and to whom: to who takes keys of this type alone,
-        where there is another winner for others."""
+        """Returns the expected certificates of some hostnames, each with the key type to ask for.
+
+        The key type is None unless clients with other key types get another certificate.
+        """
         recent = self._recent(lately=self._now() - _LATELY)
         in_turn = self._in_turn(after=self._after)
         self._after = in_turn[-1][0] if len(in_turn) == _MOST_IN_TURN else 0
@@ -105,7 +108,9 @@ class ProbeJob:
                 continue
             is_served = seen == fingerprint
             if not is_served:
-                errors.append(f"{name}: {seen[:16]}… is served, not {(fingerprint or '')[:16]}…")
+                errors.append(
+                    f"{name}: {seen[:16]}… is served instead of {(fingerprint or '')[:16]}…"
+                )
             served[candidate.certificate_id] = Reported(
                 candidate.certificate_id, candidate.version, fingerprint or "", is_served
             )
@@ -116,5 +121,5 @@ class ProbeJob:
 
 
 def _a_name(hostnames: Sequence[str]) -> str | None:
-    """One to ask for; for a wildcard one that it covers."""
+    """Returns a hostname to ask for; for a wildcard, one that it covers."""
     return next((name.replace("*", "probe", 1) for name in hostnames), None)

@@ -1,4 +1,4 @@
-"""What is really served: what terminators report, and what is shown of it."""
+"""Stores and shows the reports of terminators about what they serve."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -37,7 +37,7 @@ _Text = Annotated[
         extra={"form": "at most 1000 characters without NUL"},
     ),
 ]
-# Agents report once a minute, and later if the service did not answer.
+# Agents report once a minute, later if the service did not respond.
 _LIVE = timedelta(minutes=3)
 _Digest = Annotated[
     str,
@@ -49,19 +49,21 @@ class Reported(msgspec.Struct, forbid_unknown_fields=True):
     """A certificate that is served."""
 
     certificate_id: Annotated[_ID, Meta(description="The certificate.", examples=[1])]
-    version: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Which version.", examples=[1])]
+    version: Annotated[
+        int, Meta(ge=1, le=2**31 - 1, description="The version of the certificate.", examples=[1])
+    ]
     fingerprint_sha256: Annotated[
         _Digest, Meta(description="SHA-256 of the certificate (DER).", examples=["5d" * 32])
     ]
     verified: Annotated[
-        bool | None, Meta(description="What a probe found; null: none has asked.", examples=[None])
+        bool | None, Meta(description="The result of a probe. null: not probed.", examples=[None])
     ] = None
 
 
 class Report(msgspec.Struct, forbid_unknown_fields=True):
-    """What has changed of what a terminator serves since it last reported."""
+    """The changes to what a terminator serves since its last report."""
 
-    terminator: Annotated[_Name, Meta(description="What it is called.", examples=["edge-1"])]
+    terminator: Annotated[_Name, Meta(description="The terminator's name.", examples=["edge-1"])]
     format: Annotated[
         Annotated[
             str,
@@ -71,7 +73,7 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
                 extra={"form": "at most 40 characters without NUL"},
             ),
         ],
-        Meta(description="What it serves with.", examples=["nginx"]),
+        Meta(description="The terminator's software.", examples=["nginx"]),
     ] = ""
     cursor: Annotated[
         Annotated[
@@ -83,19 +85,19 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
             ),
         ]
         | None,
-        Meta(description="How far it has followed the feed.", examples=[None]),
+        Meta(description="The feed cursor that it has reached.", examples=[None]),
     ] = None
     served: Annotated[
         Annotated[list[Reported], Meta(max_length=1000)],
-        Meta(description="What it serves now.", examples=[[]]),
+        Meta(description="The certificates that it serves now.", examples=[[]]),
     ] = []
     dropped: Annotated[
         Annotated[list[_ID], Meta(max_length=1000)],
-        Meta(description="Ids of certificates that it serves no more.", examples=[[]]),
+        Meta(description="The ids of certificates that it no longer serves.", examples=[[]]),
     ] = []
     errors: Annotated[
         Annotated[list[_Text], Meta(max_length=100)],
-        Meta(description="What it cannot do just now.", examples=[[]]),
+        Meta(description="The error that it has now, if any.", examples=[[]]),
     ] = []
     instance: Annotated[
         Annotated[
@@ -109,8 +111,9 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
         ]
         | None,
         Meta(
-            description="A random id of the agent, always the same. For three minutes after a "
-            "report, no other agent can report under its name.",
+            description="A random, constant id of the agent. For three minutes after a "
+            "report, no other "
+            "agent can report under the same name.",
             examples=["0f" * 16],
         ),
     ] = None
@@ -125,10 +128,10 @@ class _Known(NamedTuple):
 
 
 class TerminatorReports:
-    """Takes reports, and shows them.
+    """Stores reports, and shows them.
 
-    That a version is served is an event, once for each terminator: the row of what it serves says
-    which version that was.
+    The first report of a version by a terminator is recorded as an event. The row of what it serves
+    has that version.
     """
 
     def __init__(
@@ -193,7 +196,8 @@ class TerminatorReports:
             ),
             tenant=None,
         )
-        # In one order, so that two that lock several do not wait for one another.
+        # The order is always the same, so that two transactions that lock several rows cannot
+        # deadlock.
         self._lock = database.prepare(
             select(User.id)
             .where(User.id.in_(select(Certificate.user_id).where(of_ids)))
@@ -220,11 +224,11 @@ class TerminatorReports:
         self._drop = database.prepare(update(Serving).where(*this), ("serves",))
 
     def take(self, caller: Principal, report: Report, once: IdempotentRequest = NO_KEY) -> None:
-        """Remembers a report. What is not within the caller's reach, or is no certificate any more,
-        is passed over: an agent may be a change behind.
+        """Stores a report.
 
-        Raises Conflict if another agent has reported under the same name a moment ago, or if the
-        name is new and one too many.
+        Ignores certificates that are deleted or outside the caller's scope, because an agent may
+        lag by a change. Raises Conflict if another agent reported under the same name in the last
+        three minutes, or if a new name exceeds the quota.
         """
         with self._database.begin(EVERYBODY) as session:
             once.claim(session)
@@ -242,12 +246,12 @@ class TerminatorReports:
     def forget(
         self, caller: Principal, terminator_id: int, once: IdempotentRequest = NO_KEY
     ) -> None:
-        """It serves nothing any more, and is not listed. Raises NotFound."""
+        """Deletes the terminator and its reports. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
             once.claim(session)
             gone: Any = session.execute(delete(Terminator).where(Terminator.id == terminator_id))
             if not gone.rowcount:
-                raise NotFound(f"There is no terminator {terminator_id}.")
+                raise NotFound(f"Terminator {terminator_id} does not exist.")
             path = f"/terminators/reports/{terminator_id}"
             self._audit.record(session, caller, "terminator.forget", NOBODY, path)
             once.keep(session, None)
@@ -271,22 +275,22 @@ class TerminatorReports:
             not_since=now - _LIVE,
         )
         if not rows and caller.kind == "command":
-            # The service's own probe, which reports for an agent and takes no name from it.
+            # The service's own probe reports for an agent, and does not occupy its name.
             rows = session.run(self._of_name, name=report.terminator)
         if not rows:
             raise Conflict(
                 f"Another agent reports as {report.terminator!r}. Start one of the two with "
-                "another --name. If the other agent is gone, this name is free three minutes after "
-                "its last report."
+                "another --name. If the other agent is gone, the name is free three minutes "
+                "after its last report."
             )
         terminator_id: int = rows[0][0]
         return terminator_id
 
     def _require_room(self, session: Transaction, caller: Principal, user_id: int | None) -> None:
-        """Raises Conflict if one more name is one too many.
+        """Raises Conflict if one more name exceeds the quota.
 
-        Names count for the user to whom alone the caller's token is limited, and otherwise for the
-        token. The lock on either makes this exact.
+        Names count for the user, if the caller's token is limited to one user, otherwise for the
+        token. The lock on either makes the count exact.
         """
         if user_id is not None:
             rows = session.run(self._lock_user, user_id=user_id)
@@ -330,7 +334,7 @@ class TerminatorReports:
     ) -> list[BoundStatement]:
         calls: list[BoundStatement] = []
         if one.verified is False:
-            # Somebody was served something else: what is known of that stays as it is.
+            # A probe received another certificate: that result is kept.
             if before and before.verified is not False:
                 calls.append((self._verify, {**_of(place), "verified": False}))
             return calls
@@ -356,7 +360,7 @@ class TerminatorReports:
 
 
 def _only_user(caller: Principal) -> int | None:
-    """The user to whom alone the caller's token is limited, if there is such a user."""
+    """Returns the only user that the caller's token is limited to, if there is one."""
     user_ids = caller.reach.user_ids or ()
     return next(iter(user_ids)) if len(user_ids) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Says which certificate is served for a hostname, and why the others are not."""
+"""Explains which certificate is served for a hostname, and why others are not."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -18,91 +18,103 @@ from ..principal import Principal
 KeyType = Literal["ecdsa", "rsa", "ed25519"]
 
 _FOR_ADDRESSES = (
-    "Clients send no name (SNI) for an IP address, so a server chooses by the address that it was"
-    " reached at. Caddy does if it sends local_ip, and Traefik does. nginx and HAProxy serve it"
-    " only as a listener's default certificate. See docs/how-to."
+    "Clients send no name (SNI) for an IP address, so a server chooses by the local address "
+    "of the connection. Caddy does if it sends local_ip; Traefik always does. nginx and "
+    "HAProxy serve the certificate only as a listener's default. See docs/how-to."
 )
 _WHY: dict[Reason, str] = {
     **WHY,
     "inactive": "It is not active.",
     "other_owner": "Its user does not own the hostname.",
-    "other_key_type": "It has a key of another type.",
-    "less_exact": "It is for a wildcard, and certificate {to} for the very name.",
-    "less_trusted": "Certificate {to} is trusted by more ({its_trust}; this one: {trust}).",
-    "ends_sooner": "Certificate {to} is valid for longer.",
-    "older": "Certificate {to} is as good, and newer.",
+    "other_key_type": "Its key type is not the requested one.",
+    "less_exact": "It matches by a wildcard; certificate {to} has the exact hostname.",
+    "less_trusted": "Certificate {to} has a higher trust level ({its_trust}; this one: {trust}).",
+    "ends_sooner": "Certificate {to} expires later.",
+    "older": "Certificate {to} is equally good and newer.",
 }
 
 
 class Winner(msgspec.Struct):
-    """What is served to those who take a key of its type."""
+    """The certificate that is served to clients that support its key type."""
 
-    key_type: Annotated[str, Meta(description="Type of its key.", examples=["ecdsa"])]
+    key_type: Annotated[str, Meta(description="The type of its key.", examples=["ecdsa"])]
     certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
-    version: Annotated[int, Meta(ge=1, description="Which version of it.", examples=[1])]
+    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
+    version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
     matches: Annotated[
         str,
-        Meta(description="The name of it that matches, a wildcard perhaps.", examples=["*.a.org"]),
+        Meta(description="Its hostname that matches, possibly a wildcard.", examples=["*.a.org"]),
     ]
-    trust: Annotated[Trust, Meta(description="As a certificate has it.", examples=["public"])]
+    trust: Annotated[
+        Trust, Meta(description="The trust level of the certificate.", examples=["public"])
+    ]
     not_before: Annotated[datetime | None, NOT_BEFORE]
     not_after: Annotated[datetime | None, NOT_AFTER]
     fingerprint_sha256: Annotated[str | None, FINGERPRINT]
 
 
 class Other(msgspec.Struct):
-    """A certificate that is for the name, and is not served."""
+    """A certificate that matches the hostname, but is not served."""
 
     certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[2])]
-    user_id: Annotated[int, Meta(ge=1, description="Whose it is.", examples=[1])]
-    version: Annotated[int, Meta(ge=1, description="Which version of it.", examples=[1])]
-    key_type: Annotated[str | None, Meta(description="Type of its key; null: not known.")]
-    matches: Annotated[str, Meta(description="The name of it that matches.")]
+    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
+    version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
+    key_type: Annotated[str | None, Meta(description="The type of its key. null: unknown.")]
+    matches: Annotated[str, Meta(description="Its hostname that matches.")]
     reason: Annotated[
-        Reason, Meta(description="Why it is not served, for programs.", examples=["expired"])
+        Reason, Meta(description="Why it is not served, as a code.", examples=["expired"])
     ]
     detail: Annotated[
-        str, Meta(description="The same for people.", examples=["It expired on 2026-11-01."])
+        str,
+        Meta(description="Why it is not served, in words.", examples=["It expired on 2026-11-01."]),
     ]
     lost_to: Annotated[
-        int | None, Meta(description="The certificate that is served in its place, if any.")
+        int | None, Meta(description="The certificate that is served instead, if any.")
     ]
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
 
 
 class Resolved(msgspec.Struct):
-    """What is served for a hostname at an instant."""
+    """The certificates that are served for a hostname at a given time."""
 
-    hostname: Annotated[str, Meta(description="As certificates have it.", examples=["www.a.org"])]
-    at: Annotated[datetime, Meta(tz=True, description="When it was decided.")]
+    hostname: Annotated[
+        str,
+        Meta(
+            description="The hostname, in the form that certificates use.", examples=["www.a.org"]
+        ),
+    ]
+    at: Annotated[datetime, Meta(tz=True, description="The time for which this was decided.")]
     winners: Annotated[
-        list[Winner], Meta(description="One for each type of key; none: nothing is served.")
+        list[Winner],
+        Meta(description="One certificate for each key type. Empty: nothing is served."),
     ]
     others: Annotated[
         list[Other],
-        Meta(description="The owner's active ones, then the newest others; some hundreds at most."),
+        Meta(
+            description="The owner's active certificates, then the newest others; some "
+            "hundreds at most."
+        ),
     ]
     note: Annotated[
         str | None,
-        Meta(description="For an IP address: which servers can serve its certificate."),
+        Meta(description="For an IP address: the servers that can serve its certificate."),
     ]
 
 
 class Resolving:
-    """Decides as terminators do (pki/selection.py)."""
+    """Selects certificates by the same rules as terminators (pki/selection.py)."""
 
     def __init__(self, candidates: Candidates, now: Callable[[], datetime]) -> None:
         self._candidates = candidates
         self._now = now
 
     def resolve(self, caller: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
-        """For `hostname`, normalised; a terminator is told of what is within its reach alone."""
+        """Resolves the normalized `hostname`; a terminator sees only what is in its scope."""
         now, reach = self._now(), caller.reach
         found = self._candidates.of(hostname) if reach.has_name(hostname) else []
         fingerprints = {one.candidate.certificate_id: one.fingerprint_sha256 for one in found}
-        # The owner is settled among all users, before the reach hides some of them.
+        # The owner is decided among all users, before the scope hides some of them.
         winners, losers = decide(hostname, [one.candidate for one in found], now, key_type)
         return Resolved(
             hostname,

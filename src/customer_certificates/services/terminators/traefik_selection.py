@@ -1,4 +1,4 @@
-"""The certificates that Traefik is given. It serves each of them for every name that it has."""
+"""Selects the certificates for Traefik, which serves each one for all its hostnames."""
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
@@ -17,8 +17,8 @@ from ...pki.selection import Candidate, best, decide
 from ..certificates.candidates import DECIDING, OF_KEY, OWNED_NAMES, candidate_of
 from ..principal import TerminatorScope
 
-# Traefik fetches the configuration as a whole, every few seconds. Each request reads all active
-# certificates without their chains, and a process has the whole answer in memory.
+# Traefik fetches the whole configuration every few seconds. Each request reads all active
+# certificates without their chains, and the process holds the whole response in memory.
 MOST_ACTIVE = 50_000
 MOST_CHAIN_BYTES = 64 << 20
 # 150 bytes each.
@@ -28,15 +28,21 @@ _CommonNames = frozenset[str] | None
 
 
 class Selection(NamedTuple):
-    """The certificates to give to Traefik, by id. `owners` has the owner of each name within the
-    caller's reach that has an active certificate."""
+    """The certificates for Traefik, by id.
+
+    `owners` has the owner of each hostname within the caller's scope that has an active
+    certificate.
+    """
 
     certificates: list[Candidate]
     owners: Mapping[str, int]
 
     def placeholders(self, given: Iterable[Candidate]) -> list[str]:
-        """The names for which Traefik, given the certificates `given`, would serve a wildcard of a
-        user who does not own the name."""
+        """Returns the hostnames that need placeholders.
+
+        For these, Traefik with the certificates `given` would serve a wildcard of a user who does
+        not own the hostname.
+        """
         covered, wildcards = set[str](), dict[str, int]()
         for one in given:
             covered.update(one.hostnames)
@@ -49,10 +55,10 @@ class Selection(NamedTuple):
 
 
 class TraefikSelection:
-    """Chooses certificates by the owners of names.
+    """Selects certificates by the owners of hostnames.
 
-    Traefik cannot leave a name out of a certificate. So a certificate is left out as a whole if it
-    has a name that its user does not own, or a common name that is another user's.
+    Traefik cannot omit a hostname of a certificate. So a certificate is omitted if it has a
+    hostname that its user does not own, or another user's common name.
     """
 
     def __init__(self, database: Database) -> None:
@@ -73,11 +79,11 @@ class TraefikSelection:
             ),
             tenant=None,
         )
-        # By fingerprint, so an entry is right for good.
+        # Keyed by fingerprint, so an entry never becomes outdated.
         self._common_names: OrderedDict[str, _CommonNames] = OrderedDict()
 
     def of(self, reach: TerminatorScope, now: datetime) -> Selection:
-        """The certificates within `reach` that are the best for one of their names.
+        """Returns the certificates in `reach` that are the best for one of their hostnames.
 
         Raises Conflict if there are too many.
         """
@@ -103,7 +109,7 @@ class TraefikSelection:
         for one in candidates:
             fingerprint = fingerprints.get(one.certificate_id, "")
             if _is_its_users_alone(one, common_names.get(fingerprint), owners):
-                # A limited token gets no key for being the best for a name of somebody else's.
+                # A limited token gets no key because of a hostname outside its scope.
                 for name in reach.names_of(one.owned_hostnames):
                     by_name.setdefault(name, []).append(one)
         chosen = {
@@ -141,7 +147,7 @@ class TraefikSelection:
 
 
 def _is_its_users_alone(one: Candidate, common: _CommonNames, owners: Mapping[str, int]) -> bool:
-    """Whether Traefik serves the certificate for names of its user only."""
+    """Returns whether Traefik would serve the certificate for its user's hostnames only."""
     owned: Collection[str] = one.owned_hostnames
     if common is None or any(name not in owned for name in one.hostnames):
         return False
@@ -158,6 +164,6 @@ def _is_its_users_alone(one: Candidate, common: _CommonNames, owners: Mapping[st
 
 def _too_many(limit: str) -> Conflict:
     return Conflict(
-        f"There are more than {limit}, too many for one configuration. Limit the token to users,"
-        " or use the feed."
+        f"There are more than {limit}, which is too many for one configuration. Limit the "
+        "token to users, or use the feed."
     )

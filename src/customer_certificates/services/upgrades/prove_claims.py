@@ -1,4 +1,4 @@
-"""Claims from before proofs were recorded get the proof that stored certificates give."""
+"""Adds proofs from stored certificates to claims made before proofs were recorded."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -18,9 +18,9 @@ _BATCH = 100
 
 
 class ClaimProofs:
-    """Examines stored certificates of public CAs: do they prove control of their hostnames?
+    """Validates stored certificates of public CAs: do they prove control of their hostnames?
 
-    Nothing else of them changes. Claims of two users that contradict each other stay as they are.
+    Changes nothing else. Contradictory claims of two users are not changed.
     """
 
     def __init__(
@@ -47,11 +47,13 @@ class ClaimProofs:
 
     @staticmethod
     def is_due(database: Database) -> bool:
-        """Whether there are such certificates."""
+        """Returns whether there are such certificates."""
         return bool(_unknown(database)(after=0))
 
     def run(self) -> int:
-        """Examines all of them, by id; returns how many. May be stopped and started again."""
+        """Validates all of them, by id, and returns their number. Can be interrupted
+        and repeated.
+        """
         number = after = 0
         while rows := self._unknown(after=after):
             if len(rows) == _BATCH:
@@ -93,7 +95,7 @@ class ClaimProofs:
 
 
 def _unknown(database: Database) -> Prepared:
-    """Certificates and versions of public chains for which the answer is not stored."""
+    """Selects certificates and versions of public chains without a stored result."""
     after: Any = bindparam("after", type_=BigInteger)
     present = select(
         Certificate.id.label("id"),

@@ -1,4 +1,4 @@
-"""What the first version stored unread is examined, once."""
+"""Validates, once, what the first version of the service stored without validation."""
 
 import base64
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _BATCH = 100
 
 
 class Reexamination:
-    """Brings certificates that were stored unread to what an upload makes of them."""
+    """Brings certificates that were stored without validation to the state of an upload."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Reexamination:
         caller: Principal,
         now: Callable[[], datetime],
     ) -> None:
-        """`caller` is who runs the command that examines."""
+        """`caller` is the principal that runs the command."""
         self._database = database
         self._inspection = inspection
         self._hostnames = hostnames
@@ -56,12 +56,14 @@ class Reexamination:
 
     @staticmethod
     def is_due(database: Database) -> bool:
-        """Whether anything is unread."""
+        """Returns whether anything is not validated."""
         return bool(_unread(database)(after=0))
 
     def run(self) -> int:
-        """Examines all that is unread, by id, and gives how many they were. May be stopped and
-        started again."""
+        """Validates everything that is not validated, by id, and returns its number.
+
+        Can be interrupted and repeated.
+        """
         number = after = 0
         while rows := self._unread(after=after):
             for after, user_id, body, private_key in rows:
@@ -77,8 +79,8 @@ class Reexamination:
         try:
             self._put(keys, certificate_id, content, key, claim=True)
         except Conflict as taken:
-            # Both were active before anybody asked whose the name is: the first one keeps it, and
-            # what is served does not change behind anybody's back.
+            # Both were active before hostnames had owners. The first one keeps the hostname, and
+            # what is served does not change unnoticed.
             findings = msgspec.json.decode(content["findings"]) + [
                 msgspec.to_builtins(replace(finding, severity="warning"))
                 for finding in taken.errors
@@ -121,7 +123,7 @@ class Reexamination:
 
 
 def _unread(database: Database) -> Prepared:
-    """What was examined and could not be read has a finding that says so."""
+    """Selects uploads without a finding; unreadable ones that were validated have one."""
     return database.prepare(
         select(Certificate.id, Certificate.user_id, Certificate.body, PlaintextKey.private_key)
         .join_from(

@@ -1,4 +1,4 @@
-"""What one master key wraps is taken to another, while requests are served."""
+"""Rewraps secrets with another master key, while the service runs."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +20,10 @@ _BATCH = 100
 
 
 class Rewrapping:
-    """Users' data keys and webhooks' secrets stay the same, so that nothing is sealed anew and no
-    receiver is to be told; only what wraps them changes."""
+    """Rewraps users' data keys and webhooks' secrets.
+
+    They stay the same: no private key is encrypted again, and no receiver needs a new secret.
+    """
 
     def __init__(self, database: Database, master_keys: MasterKeys, audit: Audit) -> None:
         self._current = master_keys.current.id
@@ -45,22 +47,21 @@ class Rewrapping:
         )
 
     def counts(self) -> dict[str, int]:
-        """How many of them each master key wraps, the current one first."""
+        """Returns how many of them each master key wraps, the current one first."""
         found: Counter[str] = Counter()
         for wrapped in self._all:
             found.update(wrapped.counts())
         return {self._current: found.pop(self._current, 0), **dict(sorted(found.items()))}
 
     def unknown(self) -> str | None:
-        """A master key that wraps some of them and is not among those given, if there is one."""
+        """Returns a master key that wraps some of them, but is not configured, if any."""
         return next(filter(None, (wrapped.unknown() for wrapped in self._all)), None)
 
     def run(self, caller: Principal, told: Callable[[int], None]) -> int:
-        """Has the current master key wrap all of them; gives how many it did not wrap before.
+        """Rewraps all of them with the current master key, and returns how many changed.
 
-        Each batch is a transaction of its own, with its entry in the audit, so it may be killed and
-        run again. `told` is called with the number done after each. Raises WrongMasterKey,
-        Unavailable.
+        Each batch is its own transaction with its audit entry, so this can be killed and repeated.
+        `told` is called with the number done after each batch. Raises WrongMasterKey, Unavailable.
         """
         done = 0
         for wrapped in self._all:
@@ -71,7 +72,7 @@ class Rewrapping:
 
 
 class _Wrapped:
-    """A table of what master keys wrap: each row has an owner's id and a version."""
+    """A table of wrapped secrets: each row has an owner's id and a version."""
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class _Wrapped:
             .limit(_BATCH),
             tenant=None,
         )
-        # Where the row is another one by now, or has gone, nothing happens.
+        # Does nothing if the row was changed or deleted in the meantime.
         self._exchange = database.prepare(
             update(table)
             .where(
@@ -128,7 +129,7 @@ class _Wrapped:
         return rows[0][0] if rows else None
 
     def exchanged(self, caller: Principal) -> Iterator[int]:
-        """Has the current master key wrap all, by batches; how many it did not wrap before."""
+        """Rewraps all rows in batches, and yields how many changed."""
         owner, version = 0, 0
         current = self._master_keys.current
         while rows := self._others(owner=owner, version=version, current=current.id):

@@ -1,4 +1,4 @@
-"""Keys that revision 0002 stored as they were are sealed, once."""
+"""Encrypts, once, keys that revision 0002 stored as plaintext."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,7 +23,7 @@ _REMAINS = "keys_to_be_overwritten"
 
 
 class PlaintextKeys:
-    """Seals what the migration left for it. May be stopped and started again."""
+    """Encrypts the keys that the migration left. Can be interrupted and repeated."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class PlaintextKeys:
         audit: Audit,
         caller: Principal,
     ) -> None:
-        """`caller` is who runs the command that seals."""
+        """`caller` is the principal that runs the command."""
         self._database = database
         self._data_keys = data_keys
         self._private_keys = private_keys
@@ -56,11 +56,11 @@ class PlaintextKeys:
 
     @staticmethod
     def are_there(database: Database) -> bool:
-        """Whether any key is not sealed."""
+        """Returns whether any key is not encrypted."""
         return bool(database.prepare(select(PlaintextKey.version).limit(1), tenant=None)())
 
     def run(self) -> int:
-        """Seals all; gives how many they were."""
+        """Encrypts all of them, and returns their number."""
         number = 0
         while rows := self._next():
             calls = [
@@ -70,7 +70,7 @@ class PlaintextKeys:
                     self._data_keys.stored(user_id), certificate_id, version, Secret(bytes(key))
                 )
             ]
-            # Where another process was first, or a certificate has gone, the next look tells.
+            # If another process was first, or a certificate was deleted, the next check finds out.
             with suppress(ConstraintBroken):
                 self._database.run_two_step_transaction(
                     EVERYBODY, [*calls, self._audit.head(NOBODY)], partial(self._recorded, rows)
@@ -89,14 +89,17 @@ class PlaintextKeys:
     def replaced(
         self, keys: DataKeyStatements, certificate_id: int, version: int, key: Secret
     ) -> tuple[BoundStatement, BoundStatement]:
-        """The statements that store `key`, sealed, in place of the one that is not."""
+        """Returns the statements that replace the plaintext key with the encrypted `key`."""
         forget = (self._forget, {"certificate_id": certificate_id, "version": version})
         return self._private_keys.added(keys, certificate_id, version, key), forget
 
 
 class PendingErase:
-    """What the database's files may still have of keys that are sealed by now. It is remembered
-    from before the first is sealed until the files were written anew, whatever comes between."""
+    """Remembers that the database's files may still contain plaintext of encrypted keys.
+
+    The record is kept from before the first encryption until the files were rewritten, even across
+    a crash.
+    """
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -109,15 +112,15 @@ class PendingErase:
         self._forget = database.prepare(delete(ServiceState).where(of_remains))
 
     def expect(self) -> None:
-        """To be called before any key is sealed."""
+        """Records it. Call it before any key is encrypted."""
         if PlaintextKeys.are_there(self._database):
             values = {"name": _REMAINS, "since": self._now()}
             self._database.run_pipeline(EVERYBODY, (self._remember, values))
 
     def are_there(self) -> bool:
-        """Whether there may be any."""
+        """Returns whether there may be plaintext in the files."""
         return bool(self._find(of_name=_REMAINS))
 
     def are_gone(self) -> None:
-        """The files were written anew."""
+        """Records that the files were rewritten."""
         self._database.run_pipeline(EVERYBODY, (self._forget, {"of_name": _REMAINS}))

@@ -1,4 +1,4 @@
-"""Certificates that were stored before the service knew whether servers can load them."""
+"""Adds to old certificates whether servers can load them."""
 
 import base64
 import logging
@@ -28,9 +28,9 @@ _log = logging.getLogger(__name__)
 
 
 class ServeWindows:
-    """Examines such certificates, and stores when and whether servers can serve them.
+    """Validates such certificates, and stores when and whether servers can serve them.
 
-    Nothing else of them changes: their findings, trust and hostnames stay.
+    Changes nothing else: their findings, trust and hostnames stay.
     """
 
     def __init__(
@@ -55,11 +55,13 @@ class ServeWindows:
 
     @staticmethod
     def is_due(database: Database) -> bool:
-        """Whether there are such certificates."""
+        """Returns whether there are such certificates."""
         return bool(_unknown(database)(after=0))
 
     def run(self) -> int:
-        """Examines all of them, by id; returns how many. May be stopped and started again."""
+        """Validates all of them, by id, and returns their number. Can be interrupted
+        and repeated.
+        """
         number = after = 0
         while rows := self._unknown(after=after):
             number += sum(self._examine(*row) for row in rows)
@@ -79,7 +81,7 @@ class ServeWindows:
         try:
             key = self._private_keys.opened(sealed, keys, certificate_id, version)
         except CannotOpen as reason:
-            _log.error("The key of certificate %s cannot be opened. %s", certificate_id, reason)
+            _log.error("The key of certificate %s cannot be decrypted. %s", certificate_id, reason)
             return False
         sent = CertificateMaterial(
             body=body, chain=chain or "", private_key=base64.b64encode(key.reveal()).decode()
@@ -98,7 +100,7 @@ class ServeWindows:
             dates: dict[str, Any] = {name: getattr(certificate, name) for name in DATES}
             statement, values = self._revisions.added(user_id, dates)
             session.run(statement, **values)
-            # Agents read a snapshot then, and drop the certificates that are not in it.
+            # Agents then read a snapshot, and drop the certificates that are not in it.
             session.run(self._begin_feed_anew, name=BEGAN, since=self._now())
         return True
 

@@ -1,6 +1,6 @@
-"""Whether a user's address is verified, and which mails wait for that.
+"""Verifies users' addresses, and holds emails until then.
 
-The transaction of each method must have locked the row of the user.
+The transaction of each method must have locked the user's row.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from ..rate_counts import Rate, RateCounts
 
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
-# How many verification mails a user, an address and a client network can cause in that time.
+# How many verification emails a user, an address and a client network can cause in that time.
 _LIMITS = (
     ("address", _HOUR, 3),
     ("address", _DAY, 5),
@@ -38,16 +38,19 @@ _LIMITS = (
     ("user", _HOUR, 3),
     ("user", _DAY, 10),
 )
-# Operators register users for everybody, through one address.
+# Operators are exempt: they register many users from one address.
 _LIMITED_BY_NETWORK = ("anybody", "user")
 
 
 class AddressVerification:
-    """The statements about one user's address. Invariant: a notice has `mail_due` only while its
-    user's address is verified; otherwise it is held."""
+    """The statements about one user's address.
+
+    Invariant: a notice has `mail_due` only while its user's address is verified. Otherwise it is
+    held.
+    """
 
     def __init__(self, database: Database, now: Callable[[], datetime], *, by_mail: bool) -> None:
-        """`by_mail`: links can be mailed. Otherwise only operators verify addresses."""
+        """`by_mail`: links can be sent by email. Otherwise only operators verify addresses."""
         self.by_mail = by_mail
         self._now = now
         self._counts = RateCounts(database, now)
@@ -75,9 +78,9 @@ class AddressVerification:
         self._release = database.prepare(_release())
 
     def queue(self, session: Transaction, caller: Principal, user: User) -> int | None:
-        """Queues a mail with a link to the user's address, unless too many were caused already.
+        """Queues an email with a link to the user's address, within the rate limits.
 
-        Returns None, or the seconds until `caller` can cause another one.
+        Returns None, or the seconds until `caller` can cause another email.
         """
         wait = self._counts.add(session, _rates(caller, user))
         if wait is not None:
@@ -94,14 +97,14 @@ class AddressVerification:
         return None
 
     def set_verified(self, session: Transaction, user: User) -> None:
-        """Marks the address as verified: mails that were held are sent."""
+        """Marks the address as verified, and releases held emails."""
         user.email_verified_at = now = self._now()
         session.flush()
         self._forget_links(session, user.id)
         session.run(self._release, user_id=user.id, now=now)
 
     def set_unverified(self, session: Transaction, user: User) -> None:
-        """Marks the address as not verified: mails are held, links are void."""
+        """Marks the address as unverified, holds emails, and invalidates links."""
         user.email_verified_at = None
         session.flush()
         self._forget_links(session, user.id)
@@ -112,7 +115,7 @@ class AddressVerification:
 
 
 def _rates(caller: Principal, user: User) -> list[Rate]:
-    """The limits of a mail, always in the same order."""
+    """Returns the rate limits of an email, always in the same order."""
     names = {
         "address": _address_digest(user.email),
         "network": client_network(caller.peer),
@@ -126,14 +129,16 @@ def _rates(caller: Principal, user: User) -> list[Rate]:
 
 
 def _address_digest(email: str) -> str:
-    """Of the address without `+tag`: one mailbox has any number of those."""
+    """Returns the digest of the address without `+tag`, because one mailbox has any
+    number of tags.
+    """
     local, _, domain = email_key(email).rpartition("@")
     mailbox = f"{local.partition('+')[0] or local}@{domain}"
     return blake2b(mailbox.encode(), digest_size=16).hexdigest()
 
 
 def _release() -> Any:
-    """Of several notices about a version of a certificate, only the last is mailed."""
+    """Of several notices about a version of a certificate, sends only the last."""
     later = aliased(ExpiryNotice)
     is_last = ~(
         select(later.id)
@@ -155,7 +160,7 @@ def _release() -> Any:
             mail_due=case((is_last, bindparam("now", type_=DateTime(timezone=True)))),
             mail_error=case(
                 (is_last, ExpiryNotice.mail_error),
-                else_=literal("A later notice was mailed instead."),
+                else_=literal("A later notice was sent instead."),
             ),
         )
     )

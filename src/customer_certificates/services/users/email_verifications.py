@@ -1,4 +1,4 @@
-"""Email addresses are verified: by a link that is mailed to them, or by an operator."""
+"""Verifies email addresses: by an emailed link, or by an operator."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -32,15 +32,16 @@ class AddressState(msgspec.Struct, forbid_unknown_fields=True):
     verified: Annotated[
         bool,
         Meta(
-            description="true: notices are mailed to the present address. false: they wait until "
-            "it is verified.",
+            description="true: notices are sent to the current address. false: they wait "
+            "until it is "
+            "verified.",
             examples=[True],
         ),
     ]
 
 
 class EmailVerifications:
-    """The use cases."""
+    """The use cases of email verification."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class EmailVerifications:
         self._audit = audit
         self._events = events
         self._now = now
-        # A link verifies the address that it was mailed to, and no later one.
+        # A link verifies only the address that it was sent to, not a later one.
         self._find = database.prepare(
             select(User.id, User.email)
             .join(EmailVerificationLink, EmailVerificationLink.user_id == User.id)
@@ -68,9 +69,9 @@ class EmailVerifications:
         )
 
     def send(self, caller: Principal, user_id: int, once: IdempotentRequest = NO_KEY) -> None:
-        """Queues another mail with a link.
+        """Queues another email with a link.
 
-        Raises NotFound, Conflict (verified already, or no mail can be sent), TooManyRequests.
+        Raises NotFound, Conflict (already verified, or email cannot be sent), TooManyRequests.
         """
         path = f"/users/{user_id}/email-verification"
         with (
@@ -82,20 +83,20 @@ class EmailVerifications:
             if user.email_verified_at is not None:
                 raise _conflict(
                     "email_already_verified",
-                    "The address is verified already.",
-                    "Nothing: notices are mailed to it.",
+                    "The address is already verified.",
+                    "No action needed: notices are sent to it.",
                 )
             if not self._verification.by_mail:
                 raise _conflict(
                     "email_not_configured",
-                    "This service cannot mail links.",
+                    "This service cannot send verification links.",
                     "Ask an operator to verify the address, or to set CC_SMTP_URL, CC_MAIL_FROM "
                     "and CC_PUBLIC_URL.",
                 )
             wait = self._verification.queue(session, caller, user)
             if wait is not None:
                 raise TooManyRequests(
-                    "Too many verification mails were requested. Retry after the delay in "
+                    "Too many verification emails were requested. Retry after the delay in "
                     "Retry-After.",
                     retry_after=wait,
                 )
@@ -110,7 +111,7 @@ class EmailVerifications:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> UserView:
-        """Stores what an operator knows of the address, and gives the user as it is then.
+        """Stores the verification state that an operator sets, and returns the user.
 
         Raises NotFound, PreconditionFailed.
         """
@@ -140,12 +141,12 @@ class EmailVerifications:
             return once.keep(session, view_of_user(user))
 
     def address(self, token: str) -> str | None:
-        """The address that the link with `token` verifies; None: the link is not valid."""
+        """Returns the address that the link with `token` verifies; None for an invalid link."""
         rows = self._find(token_sha256=digest_of(token), now=self._now())
         return str(rows[0][1]) if rows else None
 
     def confirm(self, caller: Principal, token: str) -> str | None:
-        """The address that the link with `token` has verified; None: the link is not valid."""
+        """Verifies and returns the address of the link with `token`; None for an invalid link."""
         values = {"token_sha256": digest_of(token), "now": self._now()}
         rows = self._find(**values)
         if not rows:
@@ -153,7 +154,7 @@ class EmailVerifications:
         user_id: int = rows[0][0]
         with self._database.begin(user_id) as session:
             user = session.get(User, user_id, with_for_update=True)
-            # It may have been used, or the address changed, before the row was locked.
+            # The link may have been used, or the address changed, before the row was locked.
             if user is None or not session.run(self._find, **values):
                 return None
             self._verification.set_verified(session, user)

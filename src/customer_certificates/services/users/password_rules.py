@@ -1,4 +1,4 @@
-"""Which passwords the profile `prd` accepts."""
+"""The password rules of the profile `prd`."""
 
 from ...crypto.password_list import is_common
 from ...errors import Finding, Invalid
@@ -7,7 +7,7 @@ SHORTEST = 8
 
 
 def require_strong(password: str, name: str, email: str) -> None:
-    """Raises Invalid if `password` is short, common, or equal to what is known of the user."""
+    """Raises Invalid if `password` is short, common, or the user's name or address."""
     findings = []
     if len(password.strip()) < SHORTEST:
         findings.append(

@@ -1,4 +1,4 @@
-"""Quotas of users: shown with what is used, and set by operators."""
+"""Quotas of users: read with their usage, and set by operators."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -31,12 +31,12 @@ from ..user_lock import lock_user
 _Limit = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 _Override = Annotated[
     _Limit | None,
-    Meta(description="The limit of this user; null, or left out: the default.", examples=[None]),
+    Meta(description="The limit of this user. null or omitted: the default.", examples=[None]),
 ]
 
 
 class QuotaLimits(msgspec.Struct, forbid_unknown_fields=True):
-    """The limits that a user has in place of the defaults. What is left out has its default."""
+    """A user's own limits instead of the defaults. Omitted ones have the default."""
 
     certificates: _Override = None
     stored_bytes: _Override = None
@@ -53,10 +53,13 @@ class QuotaLimits(msgspec.Struct, forbid_unknown_fields=True):
 class QuotaView(msgspec.Struct):
     """One quota of a user."""
 
-    limit: Annotated[_Limit, Meta(description="How many the user may have.", examples=[10000])]
-    used: Annotated[int, Meta(ge=0, description="How many the user has.", examples=[12])]
+    limit: Annotated[
+        _Limit, Meta(description="The limit that applies to the user.", examples=[10000])
+    ]
+    used: Annotated[int, Meta(ge=0, description="The current usage of the user.", examples=[12])]
     default: Annotated[
-        _Limit, Meta(description="The limit, unless an operator sets another.", examples=[10000])
+        _Limit,
+        Meta(description="The default limit, unless an operator sets another.", examples=[10000]),
     ]
 
 
@@ -66,19 +69,19 @@ class QuotasView(msgspec.Struct):
     certificates: Annotated[QuotaView, Meta(description="Certificates.")]
     stored_bytes: Annotated[
         QuotaView,
-        Meta(description="Bytes of certificates, findings and sealed keys, with all versions."),
+        Meta(description="Bytes of certificates, findings and encrypted keys, in all versions."),
     ]
     versions: Annotated[
         QuotaView, Meta(description="Earlier and pending versions of all certificates.")
     ]
     hostnames: Annotated[
         QuotaView,
-        Meta(description="Hostnames of certificates; a name counts for each certificate."),
+        Meta(description="Hostnames of certificates. A hostname counts once for each certificate."),
     ]
     unproven_hostnames: Annotated[
         QuotaView, Meta(description="Claimed hostnames without a proof of control.")
     ]
-    pending_challenges: Annotated[QuotaView, Meta(description="Challenges that are pending.")]
+    pending_challenges: Annotated[QuotaView, Meta(description="Pending challenges.")]
     tokens: Annotated[QuotaView, Meta(description="Tokens that are neither expired nor revoked.")]
     webhooks: Annotated[QuotaView, Meta(description="Webhooks.")]
     idempotency_records: Annotated[
@@ -101,7 +104,7 @@ class Quotas:
         self._state = database.prepare(_state())
 
     def of(self, user_id: int) -> QuotasView:
-        """The user's quotas, and what is used of them. Raises NotFound."""
+        """Returns the user's quotas and their usage. Raises NotFound."""
         rows = self._state(user_id=user_id, **self._times())
         if not rows:
             raise user_not_found(user_id)
@@ -115,8 +118,10 @@ class Quotas:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> QuotasView:
-        """Replaces the user's limits; returns the quotas as they are then. Nothing is removed if
-        more is used than a limit allows. Raises NotFound, PreconditionFailed."""
+        """Replaces the user's limits, and returns the quotas.
+
+        Deletes nothing if the usage exceeds a limit. Raises NotFound, PreconditionFailed.
+        """
         path = f"/users/{user_id}/quotas"
         action = "user.set_quotas"
         with (
@@ -153,7 +158,9 @@ class Quotas:
 
 
 def _state() -> Any:
-    """The statement that reads what was set, and what is used of each of QUOTAS, in their order."""
+    """Returns the statement that reads the user's limits, and the usage of each of
+    QUOTAS in order.
+    """
     user_id: Any = bindparam("user_id")
 
     def number(of: Any, *more: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How many users may register from one client network, where anybody may register."""
+"""Limits registrations from one client network, if registration is open."""
 
 from datetime import timedelta
 
@@ -18,16 +18,16 @@ class Registrations:
         self._counts = counts
 
     def require_room(self, peer: str) -> None:
-        """Raises TooManyRequests if the network of `peer` has used up its registrations.
+        """Raises TooManyRequests if the network of `peer` has reached the limit.
 
-        To be called before anything is spent on one more; `add` decides.
+        Call it before expensive work; `add` makes the final decision.
         """
         _require(self._counts.wait(_rate(peer)))
 
     def add(self, session: Transaction, peer: str) -> None:
         """Counts a registration from `peer`, if the transaction is committed.
 
-        Raises TooManyRequests if it is one too many.
+        Raises TooManyRequests if it exceeds the limit.
         """
         _require(self._counts.add(session, [_rate(peer)]))
 

@@ -1,4 +1,4 @@
-"""Users: registered, shown, changed, deleted with all that is theirs."""
+"""Users: register, read, change, delete with all their data."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -29,7 +29,7 @@ from .registrations import Registrations
 from .views import UserView
 
 # RFC 5322, 3.4.1, with RFC 6531: dot-atoms, so that nothing in an address needs quotes or ends it.
-# Characters that are not seen, or that turn others around, are no part of one.
+# Invisible characters, and those that reverse the direction of text, are excluded.
 _NOT_IN_A_WORD = (
     r"\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff()<>\[\]:;@\\,.\""
 )
@@ -43,7 +43,7 @@ Name = Annotated[
         max_length=200,
         pattern=r"^[^\S\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$(?!\n)",
         extra={"form": "1 to 200 characters, not blank, without control characters"},
-        description="What to call the user; not blank, no control characters.",
+        description="The user's name; not blank, no control characters.",
         examples=["Ada Lovelace"],
     ),
 ]
@@ -53,7 +53,7 @@ Email = Annotated[
         max_length=254,
         pattern=rf"^{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*$(?!\n)",
         extra={"form": "an email address of at most 254 characters"},
-        description="Unique among users; compared without case.",
+        description="Unique among users; compared case-insensitively.",
         examples=["ada@example.com"],
     ),
 ]
@@ -62,8 +62,10 @@ Password = Annotated[
     Meta(
         min_length=1,
         max_length=1024,
-        description="Stored only as a hash, and returned by no route. In the profile prd it has at "
-        "least 8 characters, is not one of the commonest passwords, and not the name or address.",
+        description="Stored only as a hash, and never returned. In the profile prd, it "
+        "must have at "
+        "least 8 characters, not be a common password, and not be the name or email "
+        "address.",
         examples=["correct horse battery staple"],
     ),
 ]
@@ -78,33 +80,33 @@ class NewUser(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
-    """What to change of a user; what is left out stays."""
+    """Changes to a user; omitted fields are unchanged."""
 
     name: Name | UnsetType = UNSET
     email: Email | UnsetType = UNSET
     password: Annotated[
         Password | UnsetType,
-        Meta(description="Its change revokes all tokens that were made with the password."),
+        Meta(description="A change revokes all tokens that were created with the password."),
     ] = UNSET
     keep_tokens: Annotated[
         bool | UnsetType,
         Meta(
-            description="true: a change of the password revokes no token. Without a password it "
-            "has no effect.",
+            description="true: a change of the password revokes no token. No effect "
+            "without a password.",
             examples=[False],
         ),
     ] = UNSET
 
 
 class SignedIn(NamedTuple):
-    """A user who has shown the password, and the hash that it was compared with."""
+    """A user who signed in, and the password hash that was checked."""
 
     user_id: int
     password_hash: str
 
 
 class Users:
-    """The use cases that have to do with users."""
+    """The use cases of users."""
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class Users:
         *,
         strong_passwords: bool = False,
     ) -> None:
-        """`strong_passwords`: new passwords must keep the rules of `prd` (password_rules.py)."""
+        """`strong_passwords`: new passwords must satisfy the rules of `prd` (password_rules.py)."""
         self._database = database
         self._passwords = passwords
         self._hostnames = hostnames
@@ -156,10 +158,10 @@ class Users:
         )
 
     def register(self, caller: Principal, new: NewUser, once: IdempotentRequest = NO_KEY) -> int:
-        """Stores `new` and gives its id.
+        """Stores `new`, and returns its id.
 
-        Raises Invalid (the password), Conflict where the e-mail is another user's, or
-        TooManyRequests if a caller without credentials has registered too many.
+        Raises Invalid (the password), Conflict if another user has the email address, or
+        TooManyRequests if a caller without credentials registered too many.
         """
         if self._strong_passwords:
             require_strong(new.password, new.name, new.email)
@@ -195,7 +197,7 @@ class Users:
                 raise _email_taken() from error
 
     def get(self, user_id: int, known: UserSnapshot | None = None) -> UserView:
-        """The user; `known` is its row, where it came with what let the request in.
+        """Returns the user; `known` is its row, if authentication has already read it.
 
         Raises NotFound.
         """
@@ -209,8 +211,11 @@ class Users:
         return _view(*rows[0])
 
     def page(self, email: str | None, after: int, limit: int) -> tuple[list[UserView], int | None]:
-        """At most `limit` users by id, from the first one after `after`, only those with `email`
-        where it is given; and the id that the next page is after, None on the last page."""
+        """Returns at most `limit` users by id, and where the next page starts.
+
+        The page starts after the id `after`, and has only users with `email`, if given. The second
+        value is the `after` of the next page, None on the last page.
+        """
         if email is None:
             rows = self._after(after=after, limit=limit + 1)
         else:
@@ -226,11 +231,11 @@ class Users:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> UserView:
-        """Stores `changes` and gives the user as it is then.
+        """Stores `changes`, and returns the changed user.
 
-        A new password revokes the tokens that were made with the old one, the caller's among them.
-        Raises NotFound, PreconditionFailed, Invalid (the password), or Conflict where the e-mail is
-        another user's.
+        A new password revokes the tokens created with the old one, including the caller's. Raises
+        NotFound, PreconditionFailed, Invalid (the password), or Conflict if another user has the
+        email address.
         """
         password_hash = None
         if changes.password is not UNSET:
@@ -286,7 +291,7 @@ class Users:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> None:
-        """Removes the user with every certificate and key. Raises NotFound, PreconditionFailed."""
+        """Deletes the user with every certificate and key. Raises NotFound, PreconditionFailed."""
         path = f"/users/{user_id}"
         with (
             self._audit.of_refusals(caller, "user.delete", user_id, path),
@@ -304,13 +309,13 @@ class Users:
             once.keep(session, None)
 
     def sign_in(self, email: str, password: str) -> SignedIn | None:
-        """The user with this e-mail and password, or None.
+        """Returns the user with this email address and password, or None.
 
-        An outdated hash, such as the older system's bcrypt, is replaced on the way.
+        An outdated hash, such as the older system's bcrypt, is replaced.
         """
         rows = self._login(email_key=email_key(email))
         if not rows:
-            # It must not be told from the time that there is no such user.
+            # Timing must not reveal that the user does not exist.
             self._passwords.hash(password)
             return None
         user_id, made = rows[0]
@@ -318,13 +323,13 @@ class Users:
         if better:
             with self._database.begin(user_id) as session:
                 user = lock_user(session, user_id)
-                # The password may have been changed while this one was being hashed.
+                # The password may have been changed during the hashing.
                 if user.password_hash == made:
                     user.password_hash = made = better
         return SignedIn(user_id, made) if matches else None
 
     def _password_changed(self, session: Transaction, user_id: int, *, keep_tokens: bool) -> int:
-        """Revokes the tokens that were made with the password; returns how many."""
+        """Revokes the tokens created with the password, and returns their number."""
         self._events.record(session, "user.password_changed", user_id)
         if keep_tokens:
             return 0
@@ -333,9 +338,9 @@ class Users:
     def _queue_verification(
         self, session: Transaction, caller: Principal, user: User
     ) -> dict[str, object]:
-        """Queues the mail that verifies the address of `user`; returns what the audit says of it.
+        """Queues the verification email for `user`, and returns the audit details.
 
-        A limit keeps the mail from being sent, but not the user from being stored.
+        A rate limit prevents the email, but not the registration.
         """
         if not self._verification.by_mail:
             return {}
@@ -344,12 +349,12 @@ class Users:
 
 
 def _sent(changes: UserChanges) -> list[str]:
-    """Their names, never their values."""
+    """Returns the names of the changed fields, never their values."""
     return [name for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET]
 
 
 def view_of_user(user: User) -> UserView:
-    """The view of a user whose row is at hand."""
+    """Returns the view of a user object."""
     return _view(user.id, user.name, user.email, user.email_verified_at, user.created_at)
 
 

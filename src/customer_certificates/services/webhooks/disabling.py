@@ -1,4 +1,4 @@
-"""An endpoint that is gone, or has failed for too long, is not told any more."""
+"""Disables endpoints that are gone, or have failed for too long."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -18,7 +18,7 @@ _WORKER = Principal("command", "worker", "")
 
 
 class Disabling:
-    """What waits for an endpoint becomes dead letters; others who hear of its user are told."""
+    """Turns an endpoint's pending deliveries into dead letters, and notifies other endpoints."""
 
     def __init__(
         self, database: Database, audit: Audit, events: Events, now: Callable[[], datetime]
@@ -34,7 +34,8 @@ class Disabling:
             .where(
                 Webhook.id == webhook_id,
                 Webhook.state != "disabled",
-                # What a worker saw may be over: it goes to another place, or it works again.
+                # The worker's observation may be outdated: the endpoint may have a new URL, or work
+                # again.
                 Webhook.url == bindparam("of_url"),
                 or_(before.is_(None), Webhook.failing_since <= before),
             )
@@ -50,8 +51,10 @@ class Disabling:
     def disable(
         self, endpoint: Endpoint, reason: str, failing_before: datetime | None = None
     ) -> None:
-        """Nothing happens where it is disabled already, has gone, or leads elsewhere by now; nor
-        where it has not been failing since `failing_before`, if that is given. Raises Unavailable.
+        """Disables the endpoint.
+
+        Does nothing if it is already disabled, deleted, or has another URL now; nor if it has not
+        been failing since `failing_before`, if given. Raises Unavailable.
         """
         user_id = endpoint.user_id
         with self._database.begin(EVERYBODY) as session:
@@ -67,7 +70,8 @@ class Disabling:
                 return
             session.run(self._give_up, of_webhook=endpoint.id)
             path = webhook_path(user_id, endpoint.id)
-            # A chain's lock puts in order what no user's does: it comes before the event.
+            # The lock of an event chain comes before the event, as no user's lock orders these
+            # transactions.
             told: list[BoundStatement] = self._events.calls(
                 "webhook.disabled", user_id or NOBODY, webhook_id=endpoint.id
             )
@@ -84,5 +88,5 @@ class Disabling:
 
 
 def webhook_path(user_id: int | None, webhook_id: int) -> str:
-    """Where it is."""
+    """Returns the path of the webhook in the API."""
     return f"{'' if user_id is None else f'/users/{user_id}'}/webhooks/{webhook_id}"

@@ -1,4 +1,4 @@
-"""What a worker does: claims what is due, has threads send it, stores how that went."""
+"""Claims due deliveries, sends them in threads, and stores the results."""
 
 import logging
 from collections import deque
@@ -17,16 +17,17 @@ from .disabling import Disabling
 from .queue import DeliveryBatch, DeliveryQueue, Endpoint
 from .sender import LONGEST_FAILING, SLOW_SECONDS, SendResult, WebhookSender
 
-# Two pools of senders, so that endpoints that answer slowly do not keep the others waiting. One
-# tenant has at most half of each.
+# Two pools of senders, so that slow endpoints do not delay others. One tenant has at most half of
+# each pool.
 _QUICK_SENDERS = 64
 _SLOW_SENDERS = 64
-# How many requests an endpoint gets at once. It begins with one, and gets one more for each answer.
+# The limit of concurrent requests to an endpoint. It starts at one, and each response adds one.
 _AT_ONCE = 16
-# So many seconds all requests of an endpoint may take together: one that needs 2.5 s gets two.
+# The limit of all concurrent requests of an endpoint, in total seconds: with 2.5 s each, it gets
+# two.
 _SECONDS_AT_ONCE = 5.0
-# So many subjects of an endpoint's are claimed for each of those (one, if it is slow), and again
-# when half of them are done.
+# How many ordering keys are claimed for each concurrent request (one, if the endpoint is slow).
+# More are claimed when half of them are done.
 _CLAIMED_FOR_EACH = 4
 _SETTLED_AT_ONCE = 256
 _LOOK_AGAIN_SECONDS = 1.0
@@ -36,13 +37,13 @@ _log = logging.getLogger(__name__)
 
 
 class _EndpointQueue:
-    """The runs of one endpoint that this worker has claimed, and the senders that they use."""
+    """The claimed batches of one endpoint, and the senders that they use."""
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
         self.waiting: deque[DeliveryBatch] = deque()
         self.claimed = 0
-        # Senders that were asked for, and those that send.
+        # The numbers of requested and active senders.
         self.asked = 0
         self.sending = 0
         self._seconds = 0.0
@@ -50,30 +51,30 @@ class _EndpointQueue:
 
     @property
     def is_slow(self) -> bool:
-        """Whether its requests are for the slow senders."""
+        """Returns whether its requests go to the slow senders."""
         return self._seconds > SLOW_SECONDS
 
     @property
     def at_once(self) -> int:
-        """How many requests it gets at once."""
+        """Returns the limit of its concurrent requests."""
         most = min(_AT_ONCE, 1 + self._answers)
         return min(most, max(1, int(_SECONDS_AT_ONCE / self._seconds))) if self._seconds else most
 
     @property
     def room(self) -> int:
-        """How many more to claim; none until it is worth it."""
+        """Returns how many more to claim; 0 until a claim is worthwhile."""
         most = self.at_once * (1 if self.is_slow else _CLAIMED_FOR_EACH)
         return most - self.claimed if self.claimed <= most // 2 else 0
 
     def learn(self, sent: SendResult) -> None:
-        """Takes note of how long the endpoint took. One quick answer does not make it quick."""
+        """Records the endpoint's response time. One quick response does not make it quick."""
         if sent.seconds is not None:
             self._seconds = max(sent.seconds, self._seconds / 2)
             self._answers = self._answers + 1 if sent.answered else 0
 
 
 class _Sender:
-    """A run that is being sent, and the pool whose slot it holds."""
+    """A batch that is being sent, and the pool whose slot it holds."""
 
     __slots__ = ("begun", "lane", "pool", "run")
 
@@ -85,8 +86,11 @@ class _Sender:
 
 
 class Dispatcher:
-    """Certificates of one endpoint do not wait for one another, and tenants get senders by turns:
-    a slow endpoint delays its own deliveries (docs/decisions/0038)."""
+    """Sends deliveries.
+
+    Different certificates do not wait for one another, and tenants take turns. A slow endpoint thus
+    delays only its own deliveries (docs/decisions/0038).
+    """
 
     def __init__(
         self,
@@ -97,7 +101,7 @@ class Dispatcher:
         now: Callable[[], datetime],
         look_seconds: float = _LOOK_AGAIN_SECONDS,
     ) -> None:
-        """`look_seconds` is how often to look for what nobody announced."""
+        """`look_seconds` is the interval for polling deliveries that nobody announced."""
         self._deliveries = deliveries
         self._sending = sending
         self._disabling = disabling
@@ -114,40 +118,41 @@ class Dispatcher:
         self._is_closed = False
         self._lanes: dict[int, _EndpointQueue] = {}
         self._senders: set[_Sender] = set()
-        # Held while slots are taken and given back, too.
+        # Also held while slots are acquired and released.
         self._lock = Lock()
         self._sent: deque[SendResult] = deque()
         self._wake = SignalSafeEvent()
         self._stopping = False
 
     def wake(self) -> None:
-        """There is something new."""
+        """Announces new deliveries."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Has `run` end: what is being sent is finished, what is not is given back."""
+        """Makes `run` return: active requests are completed, the rest is unclaimed."""
         self._stopping = True
         self._wake.set()
 
     def run(self) -> None:
-        """Works until `stop`, from one thread."""
+        """Works until `stop`. Call it from one thread."""
         while not self._stopping:
             self._wake.clear()
             try:
                 self._settle()
                 seconds = min(self._claim(), self._move_slow())
             except Unavailable as error:
-                _log.warning("deliveries wait: %s", error.detail)
+                _log.warning("Deliveries postponed: %s", error.detail)
                 seconds = _LOOK_AGAIN_SECONDS
             except Exception:
-                # What was claimed comes back when its lease ends; what was sent is stored next.
-                _log.exception("deliveries failed unexpectedly")
+                # Claims are released when their lease expires; results of sent deliveries are
+                # stored next.
+                _log.exception("Delivering events failed unexpectedly")
                 seconds = _LOOK_AGAIN_SECONDS
             self._wake.wait(seconds)
         self._drain()
 
     def _claim(self) -> float:
-        """Claims what there is room for, and says in how many seconds to look again."""
+        """Claims as much as there is room for, and returns the seconds until the next poll."""
         now, wanted, seconds = self._now(), list[tuple[Endpoint, int]](), self._look_seconds
         oldest = now
         for endpoint in self._deliveries.busy():
@@ -182,19 +187,19 @@ class Dispatcher:
             self._ask(lane)
 
     def _ask(self, lane: _EndpointQueue) -> None:
-        """Asks for senders for what waits in a lane. To be called under the lock."""
+        """Requests senders for the queued batches of a lane. The caller must hold the lock."""
         while lane.asked < len(lane.waiting) and lane.asked + lane.sending < lane.at_once:
             lane.asked += 1
             pool = self._slow if lane.is_slow else self._quick
             pool.acquire_later(lane.tenant).add_done_callback(partial(self._begin, lane, pool))
 
     def _begin(self, lane: _EndpointQueue, pool: Slots, _: Future[bool]) -> None:
-        # A slot comes when another is released, which is under the lock.
+        # A slot becomes free on a release, which happens under the lock.
         if not self._is_closed:
             self._threads.submit(self._send_one, lane, pool)
 
     def _send_one(self, lane: _EndpointQueue, pool: Slots) -> None:
-        """Sends the first run that waits in a lane, and gives the slot back."""
+        """Sends the first queued batch of a lane, and releases the slot."""
         with self._lock:
             lane.asked -= 1
             if not lane.waiting or self._stopping:
@@ -220,13 +225,15 @@ class Dispatcher:
         try:
             return self._sending.send(run)
         except Exception:
-            # The lease ends by itself, and then it is tried again.
-            _log.exception("a delivery to webhook %s failed unexpectedly", run.endpoint.id)
+            # The lease expires by itself, then the delivery is retried.
+            _log.exception("A delivery to webhook %s failed unexpectedly", run.endpoint.id)
             return None
 
     def _move_slow(self) -> float:
-        """Gives what takes long a slow sender instead of a quick one, if one is free. Returns in
-        how many seconds to look again."""
+        """Moves long-running requests to a slow sender, if one is free.
+
+        Returns the seconds until the next poll.
+        """
         slow, first = monotonic() - SLOW_SECONDS, float("inf")
         with self._lock:
             for sender in self._senders:
@@ -240,11 +247,12 @@ class Dispatcher:
         return max(first, _MOVE_AT_LEAST_SECONDS)
 
     def _settle(self) -> None:
-        """Stores how the runs stand that have been sent."""
+        """Stores the results of sent batches."""
         while self._sent:
             batch = [self._sent[place] for place in range(min(len(self._sent), _SETTLED_AT_ONCE))]
             self._deliveries.settle([(sent.run, sent.outcomes) for sent in batch])
-            # Where this fails, the batch comes again, and what is stored stays as it is.
+            # After a failure, the batch comes again. Results that are already stored are not
+            # changed.
             for sent in batch:
                 self._disable_where_due(sent)
             for sent in batch:
@@ -256,10 +264,10 @@ class Dispatcher:
     def _disable_where_due(self, sent: SendResult) -> None:
         endpoint = sent.run.endpoint
         if sent.is_gone:
-            self._disabling.disable(endpoint, "It answered 410 Gone.")
+            self._disabling.disable(endpoint, "The endpoint responded with 410 Gone.")
         elif sent.outcomes and sent.outcomes[-1].status == "dead" and endpoint.failing_since:
             before = self._now() - LONGEST_FAILING
-            self._disabling.disable(endpoint, "It has taken nothing for days.", before)
+            self._disabling.disable(endpoint, "All deliveries have failed for days.", before)
 
     def _drain(self) -> None:
         with self._lock:
@@ -274,4 +282,8 @@ class Dispatcher:
         try:
             self._settle()
         except Unavailable as error:
-            _log.warning("what was sent last is not stored, and will be sent again: %s", error)
+            _log.warning(
+                "The results of the last deliveries could not be stored; they will be sent "
+                "again: %s",
+                error,
+            )

@@ -1,4 +1,4 @@
-"""Webhooks: endpoints that are told of events; made, shown, changed, deleted."""
+"""Webhooks: create, read, change and delete endpoints for events."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -34,13 +34,15 @@ from .views import (
     webhook_view,
 )
 
-# Certificates are positive, users negative numbers; tests of endpoints are far below those.
+# Certificates are positive, users negative numbers. Test events are far below those.
 _OWN_SUBJECTS = -(2**62)
 
 
 class Webhooks:
-    """The use cases of endpoints. `user_id` is whose they are, None for operators': those hear of
-    all users."""
+    """The use cases of endpoints.
+
+    `user_id` is the owner; None for operators' endpoints, which get events of all users.
+    """
 
     def __init__(
         self,
@@ -88,8 +90,11 @@ class Webhooks:
         )
 
     def create(self, caller: Principal, user_id: int | None, new: NewWebhook) -> NewWebhookView:
-        """Makes an endpoint, and its secret. Raises Invalid (nothing may be sent to its URL),
-        NotFound (no such user), Conflict (there are as many as the quota allows), Unavailable."""
+        """Creates an endpoint and its secret.
+
+        Raises Invalid (the URL is not allowed), NotFound (no such user), Conflict (the quota is
+        exceeded), Unavailable.
+        """
         self._require_allowed(new.url)
         webhook = Webhook(
             user_id=user_id,
@@ -120,7 +125,7 @@ class Webhooks:
         return NewWebhookView(**msgspec.structs.asdict(_view(webhook)), secret=secret)
 
     def get(self, user_id: int | None, webhook_id: int) -> WebhookView:
-        """The endpoint. Raises NotFound, also where it is another's."""
+        """Returns the endpoint. Raises NotFound, also for another user's endpoint."""
         values = {"user_id": user_id, "webhook_id": webhook_id}
         (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._one, values))
         if not rows:
@@ -130,8 +135,11 @@ class Webhooks:
     def page(
         self, user_id: int | None, after: int, limit: int
     ) -> tuple[list[WebhookView], int | None]:
-        """At most `limit` endpoints by id, from the first one after `after`; and the id that the
-        next page is after, None on the last page. Raises NotFound (no such user)."""
+        """Returns at most `limit` endpoints by id, and where the next page starts.
+
+        The page starts after the id `after`. The second value is the `after` of the next page, None
+        on the last page. Raises NotFound (no such user).
+        """
         values = {"user_id": user_id, "after": after, "limit": limit + 1}
         (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._page, values))
         if not rows and user_id is not None and not self._is_user(user_id=user_id):
@@ -148,10 +156,10 @@ class Webhooks:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> WebhookView:
-        """Stores `changes` and gives the endpoint as it is then.
+        """Stores `changes`, and returns the changed endpoint.
 
-        Raises NotFound, Invalid (nothing may be sent to its URL), PreconditionFailed, Conflict
-        (it comes from CC_WEBHOOK_URL).
+        Raises NotFound, Invalid (the URL is not allowed), PreconditionFailed, Conflict
+        (CC_WEBHOOK_URL sets it).
         """
         if changes.url is not UNSET:
             self._require_allowed(changes.url)
@@ -193,8 +201,10 @@ class Webhooks:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> None:
-        """Removes the endpoint, and what it was to be told. Raises NotFound, PreconditionFailed,
-        Conflict (it comes from CC_WEBHOOK_URL)."""
+        """Deletes the endpoint and its deliveries.
+
+        Raises NotFound, PreconditionFailed, Conflict (CC_WEBHOOK_URL sets it).
+        """
         path = webhook_path(user_id, webhook_id)
         with (
             self._audit.of_refusals(caller, "webhook.delete", user_id or NOBODY, path),
@@ -210,8 +220,10 @@ class Webhooks:
             once.keep(session, None)
 
     def new_secret(self, caller: Principal, user_id: int | None, webhook_id: int) -> SecretView:
-        """Another secret for the endpoint. Raises NotFound, Unavailable, Conflict (it comes from
-        CC_WEBHOOK_URL)."""
+        """Creates another secret for the endpoint.
+
+        Raises NotFound, Unavailable, Conflict (CC_WEBHOOK_URL sets it).
+        """
         with self._database.begin(tenant_of(user_id)) as session:
             webhook = locked_webhook(session, user_id, webhook_id)
             _require_own(webhook)
@@ -226,7 +238,9 @@ class Webhooks:
         webhook_id: int,
         once: IdempotentRequest = NO_KEY,
     ) -> TestView:
-        """An event for this endpoint alone. Raises NotFound, Conflict (it is not active)."""
+        """Creates an event for this endpoint alone. Raises NotFound, Conflict (it is
+        not active).
+        """
         whose = user_id or NOBODY
         with self._database.begin(tenant_of(user_id)) as session:
             once.claim(session)
@@ -238,7 +252,7 @@ class Webhooks:
                 webhook_id=webhook_id,
                 event_id=event_id,
                 user_id=whose,
-                # Nothing else is about the same: nothing waits for it.
+                # The ordering key is unique, so the test waits for nothing.
                 subject=_OWN_SUBJECTS - event_id,
                 due=self._now(),
             )
@@ -276,16 +290,19 @@ class Webhooks:
 
 
 def tenant_of(user_id: int | None) -> Tenant:
-    """Whose rows an endpoint's are: an operator's hear of everybody's."""
+    """Returns the tenant whose rows an endpoint reads; operators' endpoints read all."""
     return EVERYBODY if user_id is None else user_id
 
 
 def locked_webhook(session: Transaction, user_id: int | None, webhook_id: int) -> Webhook:
-    """The endpoint, locked until the transaction ends; before it the row of its user, as whoever
-    records an event has that. Raises NotFound, also where it is another's."""
+    """Returns the endpoint, locked until the transaction ends.
+
+    Locks the user's row first, because transactions that record events already hold that lock.
+    Raises NotFound, also for another user's endpoint.
+    """
     if user_id is not None:
         lock_user(session, user_id)
-    # Not against those who record events, which only want it to stay.
+    # Does not block transactions that record events; they only need the row to exist.
     webhook = session.get(Webhook, webhook_id, with_for_update={"key_share": True})
     if webhook is None or webhook.user_id != user_id:
         raise webhook_not_found(webhook_id)
@@ -293,14 +310,14 @@ def locked_webhook(session: Transaction, user_id: int | None, webhook_id: int) -
 
 
 def require_active(webhook: Webhook) -> None:
-    """Raises Conflict where nothing is sent to the endpoint."""
+    """Raises Conflict if the endpoint is not active."""
     if webhook.state != "active":
         raise Conflict(f"The webhook is {webhook.state}. Set its state to active first.")
 
 
 def webhook_not_found(webhook_id: int) -> NotFound:
-    """The refusal for an endpoint that is not there, or another's."""
-    return NotFound(f"There is no webhook {webhook_id}.")
+    """Returns the error for an endpoint that does not exist or belongs to another user."""
+    return NotFound(f"Webhook {webhook_id} does not exist.")
 
 
 def _require_own(webhook: Webhook) -> None:

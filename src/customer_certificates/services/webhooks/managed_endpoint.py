@@ -1,4 +1,4 @@
-"""The one external system of a small installation: CC_WEBHOOK_URL as an endpoint like any other."""
+"""Manages the endpoint of CC_WEBHOOK_URL, the single external system of a small installation."""
 
 from datetime import datetime
 
@@ -12,12 +12,15 @@ _NOT_SET = "CC_WEBHOOK_URL is not set."
 
 
 def configure_webhook(database: Database, url: str | None, now: datetime) -> None:
-    """Has an endpoint of operators' be there for `url`. Where it was another, what that one was
-    still to be told is told to this one; where there is none, it is disabled, and what waits for it
-    stays: another worker may know better. Raises Unavailable."""
+    """Creates or updates the operators' endpoint for `url`.
+
+    If the URL changed, pending deliveries go to the new one. Without a URL, the endpoint is
+    disabled, but its pending deliveries are kept: another worker may have the setting. Raises
+    Unavailable.
+    """
     with database.begin(EVERYBODY) as session:
         if url is not None:
-            # Of several workers that start at once one makes it.
+            # If several workers start at once, one of them creates it.
             made = {
                 "user_id": None,
                 "url": url,

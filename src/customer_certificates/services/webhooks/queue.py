@@ -1,6 +1,6 @@
-"""Deliveries: claimed by a worker for a time, settled, and what waits behind them let go.
+"""Claims deliveries for a worker, stores results, and unblocks subsequent deliveries.
 
-docs/decisions/0020 says why order holds, whatever dies in between.
+docs/decisions/0020 explains why the order is kept even if a process crashes.
 """
 
 import logging
@@ -31,16 +31,16 @@ from ...models import PENDING, Delivery, Event, Webhook
 from ..events.views import SHOWN, EventView, event_view
 from .secrets import WebhookSecrets
 
-# Within this, whoever claimed must have settled: an attempt takes 15 s at most.
+# The worker must store the result within this time; an attempt takes 15 s at most.
 LEASE = timedelta(seconds=60)
-# So many of one certificate's are sent one after another under one lease.
+# How many deliveries of one certificate are sent one after another under one lease.
 _RUN = 8
 
 _log = logging.getLogger(__name__)
 
 
 class Endpoint(NamedTuple):
-    """An endpoint that has something due, from `due` on."""
+    """An endpoint with deliveries that are due from `due` on."""
 
     id: int
     due: datetime
@@ -51,8 +51,11 @@ class Endpoint(NamedTuple):
 
 
 class ClaimedDelivery(NamedTuple):
-    """A delivery that this worker has. `attempts` is JSON, `tries` how many of the present schedule
-    are behind it, `traceparent` the span of the request that caused the event."""
+    """A delivery that this worker has claimed.
+
+    `attempts` is JSON. `tries` is the number of attempts on the current schedule. `traceparent` is
+    the span of the request that caused the event.
+    """
 
     webhook_id: int
     subject: int
@@ -64,7 +67,7 @@ class ClaimedDelivery(NamedTuple):
 
 @dataclass(slots=True)
 class DeliveryBatch:
-    """Deliveries of one subject to one endpoint, in their order, all of them under one lease."""
+    """Deliveries with one ordering key to one endpoint, in order, under one lease."""
 
     endpoint: Endpoint
     lease: int
@@ -74,8 +77,10 @@ class DeliveryBatch:
 
 
 class Outcome(NamedTuple):
-    """How a delivery stands after an attempt. `due` is when the next one is, `attempts` has what is
-    shown of all."""
+    """The state of a delivery after an attempt.
+
+    `due` is the time of the next attempt, `attempts` has all attempts to show.
+    """
 
     delivery: ClaimedDelivery
     status: str
@@ -85,7 +90,7 @@ class Outcome(NamedTuple):
 
 
 class DeliveryQueue:
-    """The statements of a worker; they are about all users."""
+    """The statements of a worker, which read and write all users' rows."""
 
     def __init__(
         self, database: Database, webhook_secrets: WebhookSecrets, now: Callable[[], datetime]
@@ -93,7 +98,7 @@ class DeliveryQueue:
         self._database = database
         self._secrets = webhook_secrets
         self._now = now
-        # Endpoints whose secrets could not be opened, until when they are let be.
+        # Endpoints whose secrets could not be decrypted, and the time until which they are skipped.
         self._resting: dict[int, datetime] = {}
         self._busy = database.prepare(_busy(), tenant=None)
         self._claim = database.prepare(_claim(), tenant=None)
@@ -112,7 +117,7 @@ class DeliveryQueue:
         }
         lease: Any = bindparam("of_lease", type_=BigInteger)
         self._delivered = database.prepare(update(Delivery).where(*this).values(settled))
-        # Where the lease is another's by now, that one says how it stands.
+        # If the lease has passed to another worker, that worker stores the result.
         self._failed = database.prepare(
             update(Delivery)
             .where(*this, func.coalesce(Delivery.lease, lease) == lease)
@@ -145,7 +150,7 @@ class DeliveryQueue:
         )
 
     def busy(self) -> list[Endpoint]:
-        """The endpoints that have something due, now or later, but those that rest."""
+        """Returns the endpoints with deliveries due now or later, except for skipped ones."""
         now = self._now()
         found = [Endpoint(*row) for row in self._busy()]
         self._resting = {
@@ -154,8 +159,11 @@ class DeliveryQueue:
         return [endpoint for endpoint in found if endpoint.id not in self._resting]
 
     def claim(self, wanted: Sequence[tuple[Endpoint, int]]) -> list[DeliveryBatch]:
-        """What is due of each endpoint, at most so many subjects of it, for LEASE from now. An
-        endpoint whose secrets cannot be opened just now rests for as long. Raises Unavailable."""
+        """Claims due deliveries for LEASE, at most the given number of ordering keys per endpoint.
+
+        An endpoint whose secrets cannot be decrypted is skipped for the same time. Raises
+        Unavailable.
+        """
         now, lease = self._now(), secrets.randbits(62)
         until = now + LEASE
         calls: list[BoundStatement] = []
@@ -172,19 +180,21 @@ class DeliveryQueue:
                 try:
                     opened = self._secrets.opened(endpoint.id, secret_rows)
                 except Unavailable as error:
-                    # The others' must not wait for it.
-                    _log.warning("webhook %s waits: %s", endpoint.id, error.detail)
+                    # It must not delay other endpoints.
+                    _log.warning("Webhook %s postponed: %s", endpoint.id, error.detail)
                     self._resting[endpoint.id] = until
                 else:
                     runs += _runs(endpoint, lease, until, opened, loaded)
         return runs
 
     def settle(self, settled: Sequence[tuple[DeliveryBatch, Sequence[Outcome]]]) -> None:
-        """Stores how the deliveries of some runs stand, all or none; a run without an outcome is
-        given back. Raises Unavailable."""
+        """Stores the results of some batches, all or none.
+
+        A batch without a result is unclaimed. Raises Unavailable.
+        """
         now = self._now()
         calls: list[BoundStatement] = []
-        # In one order everywhere, or two workers could wait for one another.
+        # The order is always the same, so that two workers cannot deadlock.
         for run, outcomes in sorted(
             settled, key=lambda one: (one[0].deliveries[0].subject, one[0].endpoint.id)
         ):
@@ -213,7 +223,7 @@ class DeliveryQueue:
     def _health(
         self, settled: Sequence[tuple[DeliveryBatch, Sequence[Outcome]]], now: datetime
     ) -> list[BoundStatement]:
-        """Of each endpoint whether it works, where that is another than it was."""
+        """Returns the statements for endpoints that started or stopped failing."""
         works: dict[int, bool] = {}
         was_failing = {run.endpoint.id: run.endpoint.failing_since for run, _ in settled}
         for run, outcomes in settled:
@@ -246,7 +256,7 @@ def _runs(
 
 
 def first_pending(webhook_id: Any, subject: Any) -> Any:
-    """In SQL: the event of the first delivery of a subject that is pending."""
+    """Selects the event of the first pending delivery with an ordering key."""
     before = aliased(Delivery)
     return (
         select(func.min(before.event_id))
@@ -256,7 +266,7 @@ def first_pending(webhook_id: Any, subject: Any) -> Any:
 
 
 def _busy() -> Any:
-    """Steps from endpoint to endpoint through the index, however much is due of each."""
+    """Steps from endpoint to endpoint through the index, however many deliveries each has."""
     has_due = Delivery.due.is_not(None)
     start: Any = select(func.min(Delivery.webhook_id).label("webhook_id")).where(has_due)
     busy = start.cte("busy", recursive=True)
@@ -288,7 +298,9 @@ def _busy() -> Any:
 
 
 def _claim() -> Any:
-    """Takes what is due and first of its subject; what another worker is at is passed over."""
+    """Claims due deliveries that are first for their ordering key; skips rows that another worker
+    has locked.
+    """
     due = aliased(Delivery)
     webhook_id: Any = bindparam("webhook_id", type_=BigInteger)
     free = (
@@ -296,8 +308,8 @@ def _claim() -> Any:
         .where(
             due.webhook_id == webhook_id,
             due.due <= bindparam("now", type_=DateTime(timezone=True)),
-            # Compared, and not asked for with NOT EXISTS: so the index is asked for each row, and
-            # no plan reads all that is pending.
+            # A comparison, not NOT EXISTS: the index is used for each row, and no plan reads all
+            # pending deliveries.
             due.event_id == first_pending(due.webhook_id, due.subject),
         )
         .order_by(due.due)
@@ -321,10 +333,12 @@ def _claim() -> Any:
 
 
 def _load() -> Any:
-    """What was claimed under a lease, and the next few of the same subjects behind it: nobody else
-    gets at those."""
+    """Selects the claimed deliveries of a lease, and the next few with the same ordering keys.
+
+    No other worker can claim those.
+    """
     head, behind, delivery = aliased(Delivery), aliased(Delivery), aliased(Delivery)
-    # The event before which a run ends.
+    # The event before which a batch ends.
     end = (
         select(behind.event_id)
         .where(

@@ -1,4 +1,4 @@
-"""What an endpoint was told, and how that went; and the same once more."""
+"""Shows an endpoint's deliveries, and redelivers events."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -46,50 +46,56 @@ class DeliveryView(msgspec.Struct):
     """One event for one endpoint."""
 
     event_id: Annotated[int, Meta(ge=1, description="The event's id.", examples=[1])]
-    type: Annotated[EventType, Meta(description="What happened.")]
-    certificate_id: Annotated[int | None, Meta(description="The certificate, if it is about one.")]
+    type: Annotated[EventType, Meta(description="The type of the event.")]
+    certificate_id: Annotated[
+        int | None, Meta(description="The certificate, if the event is about one.")
+    ]
     status: Annotated[
         Status,
         Meta(
-            description="pending: to be sent, or sent again. dead: given up.",
+            description="pending: waiting for an attempt. dead: given up.",
             examples=["delivered"],
         ),
     ]
     next_attempt_at: Annotated[
         Annotated[datetime, Meta(tz=True)] | None,
-        Meta(description="When it is sent next; null: not again, or not before another one."),
+        Meta(
+            description="When the next attempt is made. null: never, or not before an "
+            "earlier event."
+        ),
     ]
-    attempts: Annotated[list[AttemptView], Meta(description="All of them, the first one first.")]
+    attempts: Annotated[list[AttemptView], Meta(description="All attempts, the first one first.")]
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):
-    """Which events are to be told again."""
+    """The range of events to replay."""
 
-    after: Annotated[_Id, Meta(description="Events with a greater id,", examples=[0])]
+    after: Annotated[_Id, Meta(description="Replay events with a greater id.", examples=[0])]
     until: Annotated[
-        _Id | None, Meta(description="up to this one; null: to the last.", examples=[None])
+        _Id | None,
+        Meta(description="Replay events up to this id. null: up to the last one.", examples=[None]),
     ] = None
 
 
 class ReplayView(msgspec.Struct):
-    """What is being told again."""
+    """The replayed events."""
 
-    count: Annotated[int, Meta(ge=0, description="How many events.", examples=[3])]
+    count: Annotated[int, Meta(ge=0, description="The number of replayed events.", examples=[3])]
     last: Annotated[
         int | None,
         Meta(
-            description="The last of them, where there are more: 10,000 are replayed at once. "
-            "Ask again with it as `after`. null: these were all.",
+            description="The last replayed event, if there are more: one request replays at most "
+            "10,000. Send it as `after` in the next request. null: all were replayed.",
             examples=[None],
         ),
     ]
 
 
 class Redelivery:
-    """The use cases of deliveries; `user_id` is whose endpoint it is, None for an operator's.
+    """The use cases of deliveries. `user_id` is the endpoint's owner, None for an operator's.
 
-    What is told again keeps its `webhook-id`, and its place: what is about the same certificate
-    and came later waits for it.
+    A redelivery keeps its `webhook-id` and its position: later events about the same certificate
+    wait for it.
     """
 
     def __init__(
@@ -121,7 +127,7 @@ class Redelivery:
         self._missing = database.prepare(_missing())
         first = first_pending(Delivery.webhook_id, Delivery.subject)
         free = (of_webhook, Delivery.status == PENDING, Delivery.lease.is_(None))
-        # What has now others before it waits for them, and is not late meanwhile.
+        # Deliveries that now have others before them wait, and do not count as late.
         self._hold_back = database.prepare(
             update(Delivery)
             .where(*free, Delivery.due.is_not(None), Delivery.event_id != first)
@@ -140,8 +146,11 @@ class Redelivery:
     def page(
         self, user_id: int | None, webhook_id: int, status: Status | None, after: int, limit: int
     ) -> tuple[list[DeliveryView], int | None]:
-        """At most `limit` deliveries by event, from the first one after `after`; and the event
-        that the next page is after, None on the last page. Raises NotFound."""
+        """Returns at most `limit` deliveries by event, and where the next page starts.
+
+        The page starts after the event `after`. The second value is the `after` of the next page,
+        None on the last page. Raises NotFound.
+        """
         self._webhooks.get(user_id, webhook_id)
         values = {"webhook_id": webhook_id, "after": after, "limit": limit + 1}
         (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._pages[status], values))
@@ -156,9 +165,11 @@ class Redelivery:
         event_id: int,
         once: IdempotentRequest = NO_KEY,
     ) -> None:
-        """Has the event be told to the endpoint once more, on a schedule of its own; one that is
-        pending is sent at once, unless it waits for another. Raises NotFound, Conflict (the
-        endpoint is not active)."""
+        """Redelivers the event to the endpoint, on a new schedule.
+
+        A pending delivery is sent at once, unless it waits for another. Raises NotFound, Conflict
+        (the endpoint is not active).
+        """
         now = self._now()
         with self._database.begin(tenant_of(user_id)) as session:
             once.claim(session)
@@ -190,14 +201,16 @@ class Redelivery:
         wanted: Replay,
         once: IdempotentRequest = NO_KEY,
     ) -> ReplayView:
-        """Has the events of a range be told to the endpoint that it hears of, once more or for the
-        first time. Raises NotFound, Conflict (the endpoint is not active)."""
+        """Replays a range of events to the endpoint, including those it never got.
+
+        Raises NotFound, Conflict (the endpoint is not active).
+        """
         until = 2**63 - 1 if wanted.until is None else wanted.until
         bounds = {"webhook_id": webhook_id, "after": wanted.after, "until": until}
         with self._database.begin(tenant_of(user_id)) as session:
             once.claim(session)
             require_active(locked_webhook(session, user_id, webhook_id))
-            # One more than are replayed says that there are more.
+            # Reads one more than the limit, to see whether there are more.
             found = [row[0] for row in session.run(self._end, **bounds, limit=_MOST_REPLAYED + 1)]
             bounds["until"] = last = found[:_MOST_REPLAYED][-1] if found else wanted.after
             session.run(self._again, **bounds)
@@ -244,7 +257,7 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
 
 
 def _heard() -> Any:
-    """The events of a range that an endpoint hears of."""
+    """Selects the events of a range that an endpoint subscribes to."""
     wanted = items_of(Webhook.events)
     hears = select(wanted.c.value).where(wanted.c.value.in_(["*", Event.type])).exists()
     return and_(
@@ -268,7 +281,7 @@ def _end() -> Any:
 
 
 def _missing() -> Any:
-    """A delivery of each of them that the endpoint has none of yet."""
+    """Inserts a delivery for each of these events that has none yet."""
     subject = func.coalesce(Event.certificate_id, -Event.user_id)
     return insert_new(Delivery).from_select(
         ["webhook_id", "event_id", "user_id", "subject"],
@@ -281,6 +294,6 @@ def _missing() -> Any:
 
 def _view(row: Row) -> DeliveryView:
     event_id, kind, certificate_id, status, due, attempts = row
-    # JSON already.
+    # Already JSON.
     made: Any = msgspec.Raw(attempts.encode())
     return DeliveryView(event_id, kind, certificate_id, status, due, made)

@@ -1,5 +1,7 @@
-"""What webhooks' messages are signed with: wrapped by a master key in the database, at hand for
-minutes where they are used."""
+"""Manages the secrets that sign webhooks.
+
+They are wrapped by a master key in the database, and cached for minutes after use.
+"""
 
 import logging
 import struct
@@ -17,7 +19,7 @@ from ...gateways.master_keys import MasterKeys, WrongMasterKey
 from ...models import WebhookSecret
 from ..keys.secret_cache import SecretCache, present_in
 
-# While one secret replaces another, both sign.
+# After a rotation, both secrets sign for this time.
 BOTH_SIGN_FOR = timedelta(hours=24)
 _SECRET = b"cc/webhook-secret/v1"
 _IDS = struct.Struct(">QI")
@@ -26,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class WebhookSecrets:
-    """Makes them, and opens them for whoever signs."""
+    """Creates secrets, and decrypts them for signing."""
 
     def __init__(
         self, database: Database, master_keys: MasterKeys, now: Callable[[], datetime]
@@ -62,8 +64,10 @@ class WebhookSecrets:
         )
 
     def add(self, session: Transaction, webhook_id: int) -> str:
-        """A new secret for an endpoint whose row is locked or new; those before it sign for 24
-        hours more. Raises Unavailable."""
+        """Creates a secret for an endpoint whose row is locked or new.
+
+        Earlier secrets sign for 24 more hours. Raises Unavailable.
+        """
         now, text = self._now(), new_secret()
         ((version,),) = session.run(self._newest, webhook_id=webhook_id)
         version += 1
@@ -82,15 +86,15 @@ class WebhookSecrets:
         return text
 
     def rows(self, webhook_id: int) -> BoundStatement:
-        """The statement that reads what `opened` opens."""
+        """Returns the statement that reads the rows for `opened`."""
         return self._of, {"webhook_id": webhook_id, "now": self._now()}
 
     def opened(self, webhook_id: int, rows: list[Any]) -> list[Secret]:
-        """The secrets that sign, newest first. Raises Unavailable."""
+        """Returns the decrypted secrets, newest first. Raises Unavailable."""
         return [self._opened(webhook_id, *row) for row in rows]
 
     def close(self) -> None:
-        """Forgets what was unwrapped."""
+        """Clears the cache of decrypted secrets."""
         self._at_hand.clear()
 
     def _opened(self, webhook_id: int, version: int, wrapped: bytes, master_key_id: str) -> Secret:
@@ -115,5 +119,5 @@ class WebhookSecrets:
 
 
 def associated_of(webhook_id: int, version: int) -> bytes:
-    """What a wrapped secret is bound to."""
+    """Returns the associated data that a wrapped secret is bound to."""
     return _SECRET + _IDS.pack(webhook_id, version)

@@ -1,4 +1,4 @@
-"""Deliveries are sent: signed, one after another where order is kept, and judged by the answer."""
+"""Signs and sends deliveries, in order, and classifies the responses."""
 
 import logging
 import random
@@ -16,22 +16,22 @@ from ...gateways.outbound_http import Answer, Outbound, TargetForbidden, TargetU
 from ..events.trace_context import child_of
 from .queue import ClaimedDelivery, DeliveryBatch, Outcome
 
-# What is waited after each attempt but the last, which Standard Webhooks proposes: three days.
+# The wait after each attempt but the last, as proposed by Standard Webhooks: three days in total.
 SCHEDULE = tuple(
     timedelta(seconds=seconds)
     for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 )
 _JITTER = 0.2
-# What the attempts of one delivery take at least: an endpoint that took nothing for so long, and
-# then another delivery is given up, is not told any more.
+# The least duration of one delivery's attempts. If an endpoint has failed for so long, and another
+# delivery is given up, it is disabled.
 LONGEST_FAILING = sum(SCHEDULE, timedelta()) * (1 - _JITTER)
 _GONE = 410
-_DEFECT = "The service failed at sending this, which is a defect of the service."
-# The last ones of a delivery that is sent again and again.
+_DEFECT = "The service failed to send this. This is a bug in the service."
+# How many attempts of a delivery are kept (the last ones).
 _KEPT_ATTEMPTS = 50
-# An attempt takes 15 s; what is left of a lease must be enough for it, and for storing it.
+# An attempt takes 15 s. The rest of a lease must suffice for it, and for storing the result.
 LEAST_LEFT = timedelta(seconds=20)
-# An attempt that takes longer is slow. Its run ends then.
+# An attempt that takes longer is slow, and ends its batch.
 SLOW_SECONDS = 1.0
 _HEADERS = {
     "content-type": "application/json",
@@ -46,23 +46,29 @@ _log = logging.getLogger(__name__)
 
 
 class AttemptView(msgspec.Struct):
-    """One time that it was sent."""
+    """One attempt to send a delivery."""
 
-    at: Annotated[datetime, Meta(tz=True, description="When.")]
+    at: Annotated[datetime, Meta(tz=True, description="When the attempt was made.")]
     status: Annotated[
-        int | None, Meta(description="The answer's status; null: there was none.", examples=[200])
+        int | None,
+        Meta(description="The status of the response. null: no response.", examples=[200]),
     ]
-    seconds: Annotated[float, Meta(description="How long it took.", examples=[0.031])]
-    error: Annotated[str | None, Meta(description="Why there was no answer; null: there was one.")]
+    seconds: Annotated[float, Meta(description="How long the attempt took.", examples=[0.031])]
+    error: Annotated[
+        str | None, Meta(description="Why there was no response. null: there was one.")
+    ]
     answer: Annotated[
-        str, Meta(description="The beginning of the answer, a kilobyte at most.", examples=["ok"])
+        str,
+        Meta(description="The first bytes of the response, a kilobyte at most.", examples=["ok"]),
     ]
 
 
 class SendResult(NamedTuple):
-    """What came of a run. `is_gone`: the endpoint says that it is no more. `answered`: whether the
-    last attempt had an answer, whatever it was; `seconds`: how long the longest one took (None:
-    there was no attempt)."""
+    """The result of sending a batch.
+
+    `is_gone`: the endpoint responded with 410. `answered`: whether the last attempt got any
+    response. `seconds`: the duration of the longest attempt (None: there was no attempt).
+    """
 
     run: DeliveryBatch
     outcomes: Sequence[Outcome]
@@ -72,7 +78,7 @@ class SendResult(NamedTuple):
 
 
 class WebhookSender:
-    """Sends, from any number of threads."""
+    """Sends deliveries. Can be used by any number of threads."""
 
     def __init__(
         self,
@@ -88,7 +94,7 @@ class WebhookSender:
         self._configured_secret = configured_secret
 
     def send(self, run: DeliveryBatch) -> SendResult:
-        """Sends the deliveries of a run, each once the one before it has arrived."""
+        """Sends the deliveries of a batch, each after the previous one has succeeded."""
         outcomes: list[Outcome] = []
         is_gone = answered = False
         seconds: float | None = None
@@ -104,7 +110,8 @@ class WebhookSender:
             outcomes.append(_outcome(delivery, attempt, retry_after, self._now()))
             self._metrics.delivery(outcomes[-1].status, attempt.seconds)
             if outcomes[-1].status != "delivered" or attempt.seconds > SLOW_SECONDS:
-                # The deliveries behind it are claimed again, so other endpoints get the sender.
+                # The remaining deliveries are claimed again, so that other endpoints can use the
+                # sender.
                 break
         return SendResult(run, outcomes, is_gone, answered, seconds)
 
@@ -133,20 +140,20 @@ class WebhookSender:
             seconds = round((self._now() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, error.detail, ""), None
         except Exception:
-            # Whatever it was, it counts as an attempt: nothing is sent for ever.
-            _log.exception("sending to webhook %s failed unexpectedly", run.endpoint.id)
+            # Every failure counts as an attempt, so that nothing is retried forever.
+            _log.exception("Sending to webhook %s failed unexpectedly", run.endpoint.id)
             seconds = round((self._now() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, _DEFECT, ""), None
         return _view(at, answer), answer.retry_after
 
 
 def message_id(event_id: int) -> str:
-    """What Standard Webhooks calls the message's id: the same however often it is sent."""
+    """Returns the message id of Standard Webhooks, the same for every attempt."""
     return f"evt_{event_id}"
 
 
 def wait_after(tries: int, retry_after: float | None) -> timedelta | None:
-    """How long to wait after the attempt number `tries`; None: it was the last."""
+    """Returns the wait after the attempt number `tries`; None after the last one."""
     if tries > len(SCHEDULE):
         return None
     jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - nobody gains by guessing it
@@ -154,7 +161,7 @@ def wait_after(tries: int, retry_after: float | None) -> timedelta | None:
 
 
 def _view(at: datetime, answer: Answer) -> AttemptView:
-    # PostgreSQL has no NUL in a text.
+    # PostgreSQL cannot store NUL in text.
     beginning = answer.beginning.decode("utf-8", "replace").replace(
         "\0", "\N{REPLACEMENT CHARACTER}"
     )
@@ -175,6 +182,6 @@ def _outcome(
 
 
 def _appended(attempts: str, attempt: AttemptView) -> str:
-    """A JSON array with one more item, the oldest left out where there are many."""
+    """Returns a JSON array with one more item, without the oldest if there are many."""
     items = _attempts.decode(attempts)[1 - _KEPT_ATTEMPTS :]
     return _encode([*items, attempt]).decode()

@@ -1,4 +1,4 @@
-"""Deliveries that nobody let go, though nothing is before them."""
+"""Releases deliveries that nobody unblocked, though nothing is before them."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,8 +12,11 @@ from .queue import first_pending
 
 
 class StuckDeliveries:
-    """An event that is recorded while its endpoint is resumed may still have seen it paused. Rather
-    than have both lock the endpoint, what was left so is looked for every minute."""
+    """Releases stuck deliveries.
+
+    An event that is recorded while its endpoint is resumed may still see it paused. Instead of
+    locking the endpoint in both transactions, a search runs every minute.
+    """
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -32,6 +35,6 @@ class StuckDeliveries:
         )
 
     def wake(self) -> int:
-        """Has them be sent, and says how many they were. Raises Unavailable."""
+        """Releases stuck deliveries, and returns their number. Raises Unavailable."""
         (woken,) = self._database.run_pipeline(EVERYBODY, (self._wake, {"next": self._now()}))
         return len(woken)

@@ -1,4 +1,4 @@
-"""What comes in and is shown of webhooks."""
+"""Webhooks in requests and responses."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ _Url = Annotated[
         max_length=2000,
         pattern=r"^[!-~]+$(?!\n)",
         extra={"form": "a URL of 1 to 2000 visible ASCII characters"},
-        description="Where to POST to; https only in the profile prd.",
+        description="The URL to POST to; in the profile prd, https only.",
         examples=["https://hooks.example.com/certificates"],
     ),
 ]
@@ -32,7 +32,7 @@ _Kinds = Annotated[
     Meta(
         min_length=1,
         max_length=len(EVENT_TYPES) + 1,
-        description="What to tell of; * for all.",
+        description="The event types to send. *: all.",
         examples=[["*"]],
     ),
 ]
@@ -42,11 +42,11 @@ _Description = Annotated[
         max_length=200,
         pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)",
         extra={"form": "at most 200 characters, without control characters"},
-        description="What it is for.",
+        description="The purpose of the webhook.",
         examples=["The load balancers"],
     ),
 ]
-# The columns of a row that `webhook_view` reads, in its order.
+# The columns of a row for `webhook_view`, in its order.
 SHOWN = (
     "id",
     "user_id",
@@ -61,7 +61,7 @@ SHOWN = (
 
 
 class NewWebhook(msgspec.Struct, forbid_unknown_fields=True):
-    """An endpoint to be told."""
+    """An endpoint to create."""
 
     url: _Url
     events: _Kinds = msgspec.field(default_factory=lambda: ["*"])
@@ -69,7 +69,7 @@ class NewWebhook(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class WebhookChanges(msgspec.Struct, forbid_unknown_fields=True):
-    """What to change of an endpoint; what is left out stays."""
+    """Changes to an endpoint; omitted fields are unchanged."""
 
     url: _Url | UnsetType = UNSET
     events: _Kinds | UnsetType = UNSET
@@ -77,8 +77,9 @@ class WebhookChanges(msgspec.Struct, forbid_unknown_fields=True):
     state: Annotated[
         Literal["active", "paused"] | UnsetType,
         Meta(
-            description="paused: what happens is kept for it, and sent once it is active again. "
-            "active also for one that was disabled: it hears of what happens from then on.",
+            description="paused: events are stored for it, and sent when it is active "
+            "again. Set active "
+            "to reactivate a disabled webhook; it then gets only new events.",
             examples=["paused"],
         ),
     ] = UNSET
@@ -87,53 +88,60 @@ class WebhookChanges(msgspec.Struct, forbid_unknown_fields=True):
 class WebhookView(msgspec.Struct):
     """An endpoint, without its secret."""
 
-    id: Annotated[int, Meta(ge=1, description="The endpoint's id.", examples=[1])]
+    id: Annotated[int, Meta(ge=1, description="The webhook's id.", examples=[1])]
     user_id: Annotated[
-        int | None, Meta(description="Whose events it hears of; null: all users'.", examples=[1])
+        int | None,
+        Meta(description="The user whose events it gets. null: all users.", examples=[1]),
     ]
     url: _Url
     events: _Kinds
     description: _Description
     state: Annotated[
         State,
-        Meta(description="disabled: it is told no more; `reason` says why.", examples=["active"]),
+        Meta(description="disabled: it gets no events; `reason` says why.", examples=["active"]),
     ]
     reason: Annotated[str | None, Meta(description="Why it was disabled.", examples=[None])]
-    created_at: Annotated[_Time, Meta(description="When it was made.")]
+    created_at: Annotated[_Time, Meta(description="When it was created.")]
     failing_since: Annotated[
-        _Time | None, Meta(description="Since when it has taken nothing; null: it works.")
+        _Time | None,
+        Meta(description="When its current run of failures began. null: deliveries succeed."),
     ]
 
 
 class NewWebhookView(WebhookView):
-    """An endpoint that was just made."""
+    """An endpoint that was just created."""
 
     secret: Annotated[
         str,
         Meta(
-            description="What its messages are signed with (Standard Webhooks); shown this once.",
+            description="The secret that signs its messages (Standard Webhooks). Returned "
+            "only in this "
+            "response.",
             examples=["whsec_…"],
         ),
     ]
 
 
 class SecretView(msgspec.Struct):
-    """A secret in place of the one before."""
+    """A secret that replaces the previous one."""
 
-    secret: Annotated[str, Meta(description="Shown this once.", examples=["whsec_…"])]
+    secret: Annotated[
+        str,
+        Meta(description="The new secret. Returned only in this response.", examples=["whsec_…"]),
+    ]
     both_sign_until: Annotated[
-        _Time, Meta(description="Until then messages are signed with the one before as well.")
+        _Time, Meta(description="Until then, messages are also signed with the previous secret.")
     ]
 
 
 class TestView(msgspec.Struct):
-    """An event that was made to try an endpoint."""
+    """A test event for an endpoint."""
 
     event_id: Annotated[int, Meta(ge=1, description="The event's id.", examples=[1])]
 
 
 def webhook_view(row: Sequence[Any]) -> WebhookView:
-    """The endpoint of a row with the columns SHOWN."""
+    """Returns the endpoint of a row with the columns SHOWN."""
     values = dict(zip(SHOWN, row, strict=True))
-    values["events"] = msgspec.Raw(values["events"].encode())  # JSON already
+    values["events"] = msgspec.Raw(values["events"].encode())  # Already JSON.
     return WebhookView(**values)

@@ -1,4 +1,4 @@
-"""Scheduled cutovers are made when their time has come (docs/decisions/0035)."""
+"""Performs scheduled cutovers when they are due (docs/decisions/0035)."""
 
 import logging
 from collections.abc import Callable
@@ -32,8 +32,10 @@ _log = logging.getLogger(__name__)
 
 
 class Cutovers:
-    """Makes each cutover in a transaction of its own, under the lock of the user's row: another
-    worker, or this one after a crash, finds done what is done."""
+    """Performs each cutover in its own transaction, under the lock of the user's row.
+
+    Another worker, or a restarted one, thus does not repeat completed cutovers.
+    """
 
     def __init__(
         self,
@@ -53,7 +55,8 @@ class Cutovers:
         self._audit = audit
         self._events = events
         self._now = now
-        # One of each user's first: whoever has many of them keeps nobody else waiting.
+        # The first cutover of each user comes first, so that a user with many does not delay
+        # others.
         turn = func.row_number().over(
             partition_by=Certificate.user_id, order_by=(Certificate.activate_at, Certificate.id)
         )
@@ -70,8 +73,10 @@ class Cutovers:
         )
 
     def run(self) -> int:
-        """Makes cutovers that are due; says how many. What is left is the next run's. Raises
-        Unavailable."""
+        """Performs due cutovers, and returns their number.
+
+        The next run continues with the rest. Raises Unavailable.
+        """
         now = self._now()
         end, made = now + _LONGEST_RUN, 0
         for user_id, certificate_id in self._due(now=now):
@@ -82,7 +87,7 @@ class Cutovers:
             except NotFound:
                 continue
             except Exception:
-                # One that fails must not keep those behind it waiting; it stays due.
+                # A failed cutover must not delay later ones. It stays due.
                 _log.exception("The cutover of certificate %s failed", certificate_id)
         return made
 
@@ -104,8 +109,9 @@ class Cutovers:
         return certificate.activate_at is not None and certificate.activate_at <= self._now()
 
     def _perform(self, session: Transaction, certificate: Certificate) -> None:
-        """Raises Conflict if what is to take over would not be served now, or if the user cannot
-        have a hostname now."""
+        """Raises Conflict if the new version could not be served now, or the user cannot claim a
+        hostname.
+        """
         now = self._now()
         waiting = self._pending.find(session, certificate)
         stored = self._usage.measure(session, certificate.id)
@@ -137,7 +143,7 @@ class Cutovers:
     def _give_up(
         self, user_id: int, certificate_id: int, pending: str | None, refusal: Conflict
     ) -> None:
-        """The present version stays; a finding of it and an event say why."""
+        """Keeps the current version, and records the reason as a finding and an event."""
         with self._database.begin(user_id) as session:
             certificate = locked_certificate(session, user_id, certificate_id)
             if certificate.pending != pending or not self._is_due(certificate):
@@ -147,7 +153,7 @@ class Cutovers:
             self._pending.remove(session, certificate)
             failure = _failure(failed.version, refusal)
             findings = msgspec.json.decode(certificate.findings, type=list[Finding])
-            # Only the last failure: the list must not grow with each.
+            # Only the last failure is kept, so that the list does not grow with each one.
             findings = [one for one in findings if one.code != failure.code] + [failure]
             certificate.findings = msgspec.json.encode(findings).decode()
             certificate.watch_expiry(self._now())
@@ -187,7 +193,7 @@ def _failure(version: int, refusal: Conflict) -> Finding:
     return Finding(
         "cutover_failed",
         "activate_at",
-        f"Version {version} was to be served, and could not be. {reasons}",
-        "Correct that, and upload the certificate again.",
+        f"Version {version} could not be activated as scheduled. {reasons}",
+        "Correct the problem, and upload the certificate again.",
         "warning",
     )

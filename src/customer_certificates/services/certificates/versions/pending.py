@@ -1,4 +1,4 @@
-"""Scheduled cutovers: the version that waits, its key, and what is shown of it."""
+"""Stores, shows and removes the pending versions of scheduled cutovers."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,17 +18,17 @@ from ..views import PendingView
 
 
 class PendingVersions:
-    """Schedules cutovers within the transaction of a use case that has locked the certificate.
+    """Schedules cutovers in the transaction of a use case that has locked the certificate.
 
-    A version that waits has the number after the present one, and its key is sealed for that. So
-    the cutover itself needs no key.
+    A pending version has the number after the current one, and its key is encrypted for that
+    number. The cutover itself thus needs no key.
     """
 
     def __init__(self, private_keys: PrivateKeys) -> None:
         self._private_keys = private_keys
 
     def find(self, session: Transaction, certificate: Certificate) -> CertificateVersion | None:
-        """The version that waits; None: there is none, though `activate_at` may be set."""
+        """Returns the pending version. None: there is none, though `activate_at` may be set."""
         if certificate.activate_at is None:
             return None
         return session.scalars(
@@ -36,7 +36,10 @@ class PendingVersions:
         ).one_or_none()
 
     def activation(self, session: Transaction, certificate: Certificate) -> datetime | None:
-        """When the certificate, as it is, becomes active; None: never, or another version waits."""
+        """Returns when the current version becomes active.
+
+        None: never, or another version is pending.
+        """
         return None if self.find(session, certificate) else certificate.activate_at
 
     def put(
@@ -48,7 +51,7 @@ class PendingVersions:
         key: Secret,
         at: datetime,
     ) -> None:
-        """Has `content` take over at `at`, in place of what waited before."""
+        """Schedules `content` to take over at `at`, and replaces an earlier pending version."""
         self.remove(session, certificate)
         version = certificate.version + 1
         session.execute(
@@ -61,7 +64,7 @@ class PendingVersions:
         session.flush()
 
     def remove(self, session: Transaction, certificate: Certificate) -> None:
-        """Cancels the cutover. What waits is deleted with its key."""
+        """Cancels the cutover, and deletes the pending version with its key."""
         if self.find(session, certificate):
             self.release(session, certificate)
             self._private_keys.remove(session, certificate.id, certificate.version + 1)
@@ -69,7 +72,7 @@ class PendingVersions:
         session.flush()
 
     def release(self, session: Transaction, certificate: Certificate) -> None:
-        """Deletes the version that waits; its key stays, for the version that it is to become."""
+        """Deletes the pending version, but keeps its key for the version that it becomes."""
         session.execute(
             delete(CertificateVersion)
             .where(*_next_of(certificate))
@@ -79,7 +82,7 @@ class PendingVersions:
     def make_room(
         self, session: Transaction, keys: DataKeyStatements, certificate: Certificate
     ) -> None:
-        """Gives the version that waits the number after the next one."""
+        """Gives the pending version the number after the next one."""
         waiting = self.find(session, certificate)
         if waiting is None or certificate.activate_at is None:
             return
@@ -97,17 +100,17 @@ class PendingVersions:
 
 
 def schedule_activation(certificate: Certificate, at: datetime) -> None:
-    """Has the certificate, as it is, become active at `at`."""
+    """Schedules the activation of the current version at `at`."""
     _show(certificate, content_of_row(certificate), certificate.version, at)
 
 
 def content_of_row(row: Certificate | CertificateVersion) -> dict[str, Any]:
-    """The columns CONTENT of a row."""
+    """Returns the columns CONTENT of a row."""
     return {name: getattr(row, name) for name in CONTENT}
 
 
 def shown(content: Mapping[str, Any], version: int, at: datetime) -> str:
-    """The JSON of the PendingView of a version that is to be served from `at` on."""
+    """Returns the PendingView of a version that is served from `at` on, as JSON."""
     return msgspec.json.encode(
         PendingView(
             version,
@@ -122,9 +125,9 @@ def shown(content: Mapping[str, Any], version: int, at: datetime) -> str:
 
 
 def pending_state(certificate: Certificate) -> CertificateState:
-    """How the version that is to take over stands, for an event; it is not active yet."""
+    """Returns the state of the pending version for an event; it is not active yet."""
     if certificate.pending is None:
-        raise NotFound(f"No cutover of certificate {certificate.id} is scheduled.")
+        raise NotFound(f"Certificate {certificate.id} has no scheduled cutover.")
     view = msgspec.json.decode(certificate.pending, type=PendingView)
     return CertificateState(
         certificate.id,

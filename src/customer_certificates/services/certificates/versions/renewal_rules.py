@@ -1,4 +1,4 @@
-"""When a new version may take over from the present one, and what a refusal says. No I/O."""
+"""Decides when a new version may replace the current one, and explains rejections. No I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,8 +19,10 @@ _CANCEL = f"Cancel the cutover first, {_OVERRIDE}"
 
 
 def candidate_of_content(content: Mapping[str, Any], certificate: Certificate | None) -> Candidate:
-    """A candidate with the columns CONTENT, whose key is stored with it; `certificate` is the one
-    that has them or is to have them, None for a new one."""
+    """Returns the candidate of the columns CONTENT, assuming that its key is stored.
+
+    `certificate` has or will have these columns; None for a new certificate.
+    """
     algorithm = content["key_algorithm"]
     return Candidate(
         certificate.id if certificate else 0,
@@ -40,7 +42,10 @@ def candidate_of_content(content: Mapping[str, Any], certificate: Certificate | 
 
 
 def requested_time(activate_at: datetime | None, now: datetime, *, active: bool) -> datetime | None:
-    """`activate_at` in UTC. Raises Invalid if it is not in the future, or comes with `active`."""
+    """Returns `activate_at` in UTC.
+
+    Raises Invalid if it is not in the future, or comes with `active`.
+    """
     if activate_at is None:
         return None
     try:
@@ -53,8 +58,8 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
             Finding(
                 "invalid_value",
                 "activate_at",
-                f"activate_at must be in the future; it is {_time(now)} now.",
-                "Send a later time, or leave it out.",
+                f"activate_at must be in the future. The time is now {_time(now)}.",
+                "Send a later time, or omit it.",
             )
         )
     if active:
@@ -62,7 +67,8 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
             Finding(
                 "conflicting_fields",
                 "activate_at",
-                '"active": true activates the certificate at once, activate_at later.',
+                '"active": true activates the certificate at once, but activate_at '
+                "activates it later.",
                 "Send one or the other.",
             )
         )
@@ -74,10 +80,10 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
 def require_served_at(
     new: Candidate, at: datetime, findings: Sequence[Finding], field: str = "activate_at"
 ) -> None:
-    """Raises Conflict, with all `findings` about it, if `new` would not be served at `at`."""
+    """Raises Conflict, with all `findings`, if `new` could not be served at `at`."""
     if errors := _not_served_at(new, at, field):
         raise Conflict(
-            "The certificate would not be served at that time; nothing was changed.",
+            "The certificate could not be served at that time; nothing was changed.",
             errors=[*errors, *findings],
         )
 
@@ -93,10 +99,10 @@ def require_takeover(
     allowed: bool,
     subject: str = "The new certificate",
 ) -> None:
-    """Raises Conflict if hostnames would be without a working certificate because `new` takes over
-    from `present` at `start`, unless that is `allowed`. All `findings` about `new` come with it.
+    """Raises Conflict if hostnames would be left without a working certificate.
 
-    A scheduled version must be servable at `start` in any case.
+    `new` replaces `present` at `start`. The error has all `findings` about `new`. `allowed` skips
+    the check, but a scheduled version must be servable at `start` in any case.
     """
     errors: list[Finding] = []
     if not allowed:
@@ -108,7 +114,7 @@ def require_takeover(
         errors.append(_gap(end, start, field))
     if errors:
         raise Conflict(
-            f"{subject} cannot take over from the present one; nothing was changed.",
+            f"{subject} cannot replace the current one; nothing was changed.",
             errors=[*errors, *findings],
         )
 
@@ -116,8 +122,11 @@ def require_takeover(
 def require_pending_keeps(
     certificate: Certificate, content: Mapping[str, Any], *, allowed: bool
 ) -> None:
-    """Raises Conflict if the pending version lacks hostnames that a rollback to `content` brings
-    back, or takes over only after `content` has expired, unless that is `allowed`."""
+    """Raises Conflict if the pending version cannot follow a rollback to `content`.
+
+    This is so if the pending version lacks hostnames of `content`, or takes over only after
+    `content` has expired. `allowed` skips the check.
+    """
     if allowed or certificate.pending is None:
         return
     view = msgspec.json.decode(certificate.pending, type=PendingView)
@@ -129,7 +138,7 @@ def require_pending_keeps(
         Finding(
             "hostnames_lost",
             "version",
-            f"{name} is a name of that version, and not of the pending one.",
+            f"{name} is a hostname of that version, but not of the pending one.",
             _CANCEL,
         )
         for name in names
@@ -141,21 +150,20 @@ def require_pending_keeps(
             Finding(
                 "present_expires_first",
                 "version",
-                f"That version is good until {_time(end)}, and the pending one takes over at "
-                f"{_time(view.activate_at)}: nothing would be served in between.",
+                f"That version expires at {_time(end)}, but the pending one takes over at "
+                f"{_time(view.activate_at)}. Nothing would be served in between.",
                 _CANCEL,
             )
         )
     if errors:
         raise Conflict(
-            "The pending version cannot take over from that one; nothing was changed.",
+            "The pending version cannot replace that one; nothing was changed.",
             errors=errors,
         )
 
 
 def is_served(one: Candidate, now: datetime, until: datetime | None = None) -> bool:
-    """Whether servers are given it now, or at some time `until` then, as far as it depends on `one`
-    alone."""
+    """Returns whether servers may serve it between `now` and `until`, considering only `one`."""
     begin = max(now, one.served_from or now)
     return one.active and begin <= (until or now) and why_not_servable(one, begin) is None
 
@@ -163,8 +171,10 @@ def is_served(one: Candidate, now: datetime, until: datetime | None = None) -> b
 def start_of(
     new: Candidate, activate_at: datetime | None, now: datetime, *, allowed: bool
 ) -> datetime:
-    """When `new` takes over: at the time that was asked for, or as soon as it is valid. What no
-    server can be given even then takes over at once, if that is `allowed`."""
+    """Returns when `new` takes over: at the requested time, or as soon as it is valid.
+
+    If it cannot be served even then and that is `allowed`, it takes over at once.
+    """
     if activate_at:
         return activate_at
     start = max(now, new.served_from or now)
@@ -179,10 +189,10 @@ def _not_served_at(new: Candidate, at: datetime, field: str) -> list[Finding]:
         Finding(
             "would_not_be_served",
             field,
-            f"TLS servers would not be given it at {_time(at)}. {explained(new, reason)}",
+            f"TLS servers could not serve it at {_time(at)}. {explained(new, reason)}",
             "Choose another time, or another certificate."
             if field == "activate_at"
-            else f"Choose one that can be served then, {_OVERRIDE}",
+            else f"Choose one that can be served at that time, {_OVERRIDE}",
         )
     ]
 
@@ -191,8 +201,8 @@ def _gap(end: datetime, start: datetime, field: str) -> Finding:
     return Finding(
         "present_expires_first",
         field,
-        f"The present certificate expires at {_time(end)}, but {_successor(field)} takes over at "
-        f"{_time(start)}. Nothing would be served in between.",
+        f"The current certificate expires at {_time(end)}, but {_successor(field)} takes "
+        f"over at {_time(start)}. Nothing would be served in between.",
         f"Choose a certificate that takes over earlier, {_OVERRIDE}",
     )
 
@@ -201,7 +211,7 @@ def _lost(name: str, field: str) -> Finding:
     return Finding(
         "hostnames_lost",
         field,
-        f"{name} is a hostname of the present certificate, but not of {_successor(field)}.",
+        f"{name} is a hostname of the current certificate, but not of {_successor(field)}.",
         f"Choose a certificate with all hostnames, {_OVERRIDE}",
     )
 

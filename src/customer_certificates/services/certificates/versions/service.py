@@ -1,4 +1,4 @@
-"""Versions of a certificate: replaced now or at a scheduled time, listed, rolled back."""
+"""Versions of a certificate: replace now or at a scheduled time, list, roll back."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -48,7 +48,7 @@ _TOLD_OF: dict[str, EventType] = {
 
 
 class Versions:
-    """A certificate is replaced in its place: the same id, the next version, no moment without."""
+    """Replaces a certificate in place: same id, next version, no interruption."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Versions:
         self._all = database.prepare(_all_versions())
 
     def all(self, user_id: int, certificate_id: int) -> list[CertificateView]:
-        """The certificate and what it was before, newest first. Raises NotFound."""
+        """Returns the current and earlier versions, newest first. Raises NotFound."""
         rows = self._all(user_id=user_id, certificate_id=certificate_id)
         if not rows:
             raise certificate_not_found(user_id, certificate_id)
@@ -95,13 +95,14 @@ class Versions:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
-        """The certificate as it is after it was replaced with `sent`; nothing changes where it is
-        that already. A version that is not to be served yet waits (`pending`), and the present one
-        is served until then.
+        """Replaces the certificate with `sent`, and returns it.
 
-        Raises Invalid (it is not accepted), NotFound, PreconditionFailed, Unavailable, or Conflict:
-        hostnames would be without a working certificate, a new one is another user's, or a quota is
-        exceeded.
+        Does nothing if it already has that content.
+
+        A version that cannot be served yet becomes `pending`, and the current one is served until
+        then. Raises Invalid (it is not accepted), NotFound, PreconditionFailed, Unavailable, or
+        Conflict: hostnames would be left without a working certificate, another user has a
+        hostname, or a quota is exceeded.
         """
         require_may_grant(caller, wanted=sent.grant_hostnames)
         activate_at = requested_time(sent.activate_at, self._now(), active=False)
@@ -150,12 +151,12 @@ class Versions:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
-        """The certificate as it is after it was replaced with what it was as `wanted.version`;
-        nothing changes where it is that already.
+        """Rolls back to `wanted.version`, and returns the certificate.
 
-        Raises NotFound (also for a version that is not kept), PreconditionFailed, or Conflict:
-        hostnames would be without a working certificate, one is another user's, or a quota is
-        exceeded. A version that waits for its cutover goes on waiting.
+        Does nothing if it already has that content. A pending version stays pending. Raises
+        NotFound (also for a version that is not kept), PreconditionFailed, or Conflict: hostnames
+        would be left without a working certificate, another user has a hostname, or a quota is
+        exceeded.
         """
         now = self._now()
         keys = self._data_keys.of(user_id)
@@ -203,8 +204,10 @@ class Versions:
         expected: Tags | None,
         once: IdempotentRequest = NO_KEY,
     ) -> None:
-        """Cancels the scheduled cutover; a version that waits is deleted. Raises NotFound (also if
-        none is scheduled), PreconditionFailed."""
+        """Cancels the scheduled cutover, and deletes the pending version.
+
+        Raises NotFound (also if none is scheduled), PreconditionFailed.
+        """
         path = certificate_path(user_id, certificate_id)
         action = "certificate.cancel_cutover"
         with (
@@ -238,7 +241,7 @@ class Versions:
         *,
         allowed: bool,
     ) -> None:
-        """Replaces a locked certificate, now or later, unless that is so or scheduled already."""
+        """Replaces a locked certificate, now or later, unless that is already done or scheduled."""
         now, key = self._now(), examined.private_key
         present = candidate_of_certificate(certificate)
         new = candidate_of_content(content, certificate)
@@ -259,14 +262,14 @@ class Versions:
             if granted:
                 self._hostnames.claim(session, certificate.user_id, content["hostnames"], granted)
             return
-        # An inactive one goes on waiting for its activation, unless the request says when.
+        # An inactive certificate keeps its scheduled activation, unless the request gives another
+        # time.
         activate_at = activate_at or activation
         if not is_served(present, now, start):
             start = activate_at or now
         field = "activate_at" if activate_at else "body"
         require_takeover(present, new, start, now, examined.findings, field, allowed=allowed)
-        # Before hostnames are claimed, as an upload does: two that wait for one another in
-        # opposite orders would be a deadlock.
+        # Before claiming hostnames, in the same order as an upload. Opposite orders could deadlock.
         for statement, values in self._intermediates.keep(certificate.user_id, examined):
             session.run(statement, **values)
         if certificate.active and start > now:
@@ -288,7 +291,7 @@ class Versions:
         start: datetime,
         granted: Evidence | None,
     ) -> None:
-        """Stores the pending version of a locked certificate that is active."""
+        """Stores the pending version of a locked, active certificate."""
         user_id, hostnames = certificate.user_id, content["hostnames"]
         if granted:
             self._hostnames.claim(session, user_id, hostnames, granted)
@@ -296,7 +299,7 @@ class Versions:
             evidence = evidence_of(content, start)
             self._hostnames.require_claimable(session, user_id, hostnames, evidence, start)
         self._pending.put(session, keys, certificate, content, examined.private_key, start)
-        # Owners are told of the end if nothing takes over before it, which is so or not now.
+        # A pending version that takes over before expiry suppresses expiry notifications.
         certificate.watch_expiry(self._now())
         session.flush()
         self._revisions.replace(session, user_id)
@@ -304,7 +307,7 @@ class Versions:
     def _schedule_activation(
         self, session: Transaction, certificate: Certificate, at: datetime
     ) -> None:
-        """Has a locked certificate that is inactive, as it is now, become active at `at`."""
+        """Schedules the activation of a locked, inactive certificate at `at`."""
         user_id = certificate.user_id
         evidence = evidence_of_row(certificate, at)
         self._hostnames.require_claimable(session, user_id, certificate.hostnames, evidence, at)
@@ -320,8 +323,11 @@ class Versions:
         content: dict[str, Any],
         key: Secret,
     ) -> bool:
-        """A request that is repeated must not make another version. The same certificate may come
-        with another key, and what could not be read as another text."""
+        """Returns whether the row already has this content and key.
+
+        A repeated request must not create another version. The same certificate may come with
+        another key, and unreadable content as another text.
+        """
         same = ["fingerprint_sha256"]
         if row.fingerprint_sha256 is None:
             same += ["body", "chain"]
@@ -342,8 +348,10 @@ class Versions:
         *,
         grants: bool = False,
     ) -> None:
-        """`before` is the version that the certificate was, and what was pending; `grants`: its
-        hostnames were granted."""
+        """Records the change.
+
+        `before` is the previous version and what was pending; `grants`: the hostnames were granted.
+        """
         user_id = certificate.user_id
         version, pending = before
         detail: dict[str, Any] = {"grant_hostnames": True} if grants else {}
@@ -354,7 +362,7 @@ class Versions:
         if certificate.pending is not None and certificate.pending != pending:
             scheduled = pending_state(certificate)
             detail["activate_at"] = certificate.activate_at
-            # A rollback only gives what waits another number.
+            # A rollback only renumbers the pending version.
             if action == "certificate.replace":
                 told += self._events.calls("certificate.scheduled", user_id, scheduled)
                 state = scheduled
@@ -375,7 +383,7 @@ class Versions:
         key: Secret,
         granted: Evidence | None = None,
     ) -> None:
-        """Makes `content` and `key` the next version of a certificate that is locked."""
+        """Makes `content` and `key` the next version of a locked certificate."""
         self._store.put(session, certificate, content, granted)
         self._private_keys.add(session, keys, certificate.id, certificate.version, key)
 
@@ -397,21 +405,21 @@ class Versions:
 
 def _is_active_already(certificate: Certificate) -> Conflict:
     return Conflict(
-        "This version is active already; nothing was changed.",
+        "This version is already active; nothing was changed.",
         errors=[
             Finding(
                 "already_active",
                 "activate_at",
-                f"Certificate {certificate.id} is this version, and active: there is nothing to"
-                " activate later.",
-                "Leave activate_at out. To cancel a scheduled cutover, DELETE …/pending.",
+                f"Certificate {certificate.id} already serves this version: there is nothing "
+                "to schedule.",
+                "Omit activate_at. To cancel a scheduled cutover, DELETE …/pending.",
             )
         ],
     )
 
 
 def _all_versions() -> Select[*tuple[Any, ...]]:
-    """In one statement, or a replacement between two would show a version twice."""
+    """Selects all versions in one statement; a replacement between two would show one twice."""
     mine = (
         Certificate.id == bindparam("certificate_id"),
         Certificate.user_id == bindparam("user_id"),
@@ -445,12 +453,12 @@ def _content_of_version(
         select(CertificateVersion).where(
             CertificateVersion.certificate_id == certificate.id,
             CertificateVersion.version == version,
-            # A pending version was never served.
+            # Excludes pending versions, which were never served.
             CertificateVersion.version < certificate.version,
         )
     ).one_or_none()
     if kept is None:
         raise NotFound(
-            f"Certificate {certificate.id} has no version {version}; the last {KEPT} are kept."
+            f"Certificate {certificate.id} has no version {version}. Only the last {KEPT} are kept."
         )
     return content_of_row(kept)

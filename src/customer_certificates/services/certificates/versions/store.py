@@ -1,4 +1,4 @@
-"""The next version of a certificate is stored, and the last five are kept."""
+"""Stores the next version of a certificate, and keeps the last five."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,12 +13,12 @@ from ...hostnames.ownership import Hostnames, evidence_of_row
 from ...keys.private_keys import PrivateKeys
 from ...revisions import DATES, Revisions
 
-# The present one among them.
+# Includes the current version.
 KEPT = 5
 
 
 class VersionStore:
-    """Does within a transaction what every replacement has in common."""
+    """Performs, within a transaction, the steps that every replacement shares."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class VersionStore:
         content: Mapping[str, Any],
         granted: Evidence | None = None,
     ) -> None:
-        """Makes `content` the next version of a certificate that is locked. The key of that version
-        is stored by the caller. If an operator has `granted` the hostnames, that proves them.
+        """Makes `content` the next version of a locked certificate.
 
-        Raises Conflict if the user cannot have a hostname.
+        The caller stores the key of that version. If an operator has `granted` the hostnames, that
+        proves them. Raises Conflict if the user cannot claim a hostname.
         """
         user_id, certificate_id = certificate.user_id, certificate.id
         before = certificate.hostnames

@@ -416,7 +416,7 @@ def test_a_folder_is_for_one_agent_and_one_format(
     finally:
         assert agent.stop() == 0
     said = capfd.readouterr().err
-    assert f"Another agent (process {agent.process.pid}) keeps {keeper.folder}." in said
+    assert f"Another agent (process {agent.process.pid}) is using {keeper.folder}." in said
 
     assert keeper.sync(format="nginx") == 2
     assert "holds files for pem. Choose another folder for nginx." in capfd.readouterr().err

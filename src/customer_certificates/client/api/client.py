@@ -81,7 +81,7 @@ class Api:
         name = quote(min(for_all), safe="")
         path = f"{self._certificates}?hostname={name}&limit={_PAGE}&after="
         found: list[Stored] = []
-        # A page of large certificates ends before its limit.
+        # A page of large certificates may have fewer items than its limit.
         while page := self._ask(list[Stored], "GET", f"{path}{found[-1].id if found else 0}"):
             found += page
         same = [

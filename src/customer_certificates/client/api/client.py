@@ -50,16 +50,19 @@ class Api:
         self._stopped.set()
 
     def require_user(self) -> None:
-        """Raises Unreachable at once if the service is down; Refused if the user does not exist."""
+        """Raises Unreachable if the service is down, or Refused without such a user.
+
+        Does not retry.
+        """
         try:
             self._send(dict[str, Any], "GET", self._user)
         except Lost as lost:
             raise Unreachable(lost.detail) from None
 
     def find(self, fingerprint: str) -> Stored | None:
-        """Returns the certificate with the SHA-256 `fingerprint`; of several, the first active one.
+        """Returns the certificate with the SHA-256 `fingerprint`, or None.
 
-        Raises Refused, Unreachable.
+        Of several, returns the first active one. Raises Refused, Unreachable.
         """
         path = f"{self._certificates}?fingerprint={fingerprint}"
         # Compare again: a service without this parameter would list all certificates.

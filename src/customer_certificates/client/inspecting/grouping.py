@@ -21,7 +21,7 @@ class Subject:
 
 
 def subjects_in(contents: Sequence[Contents], key: Path | None) -> list[Subject]:
-    """Returns a subject for each certificate with its chain and key, and for each other file.
+    """Returns a subject for each certificate and for each other file.
 
     A private key without a certificate is validated with the first certificate without a key, so
     that the mismatch is reported. The key in the file `key` is always validated with the first

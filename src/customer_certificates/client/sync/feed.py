@@ -42,7 +42,9 @@ class Feed:
     def __init__(
         self, server: str, read_token: Callable[[], str | None], *, ca: Path | None = None
     ) -> None:
-        """Calls `read_token` again after the service rejects a token, which may have been rotated.
+        """Calls `read_token` again after the service rejects a token.
+
+        The token may have been rotated.
 
         `ca` is a PEM file with the only CA certificates to trust, or None for the public ones.
         """

@@ -76,7 +76,7 @@ class Folder:
 
     @property
     def access(self) -> str:
-        """The id of the group that may read the files; empty if there is none."""
+        """The id of the group that may read the files, or an empty string."""
         return "" if self._group is None else str(self._group)
 
     def grant_access(self) -> None:

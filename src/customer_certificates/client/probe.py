@@ -103,7 +103,10 @@ def _look(connection: Connection, address: Address, hostname: str) -> list[Seen]
 
 
 def _compare(address: Address, hostname: str, winner: Winner, has_rivals: bool) -> Seen:
-    """Compares what is served with `winner`; every client gets it if it has no rivals."""
+    """Compares the served certificate with `winner`.
+
+    Without rivals, every client gets the winner, whatever key types it accepts.
+    """
     try:
         found = served(*address, hostname, winner.key_type if has_rivals else None)
     except ProbeFailure as failure:

@@ -30,7 +30,10 @@ class SafeConsole(Console):
 
 
 def console(*, errors: bool = False) -> SafeConsole:
-    """Returns standard output or error, as wide as the terminal; without one, lines do not fold."""
+    """Returns a console for standard output or error.
+
+    Lines fold at the width of the terminal. Without a terminal, lines do not fold.
+    """
     is_terminal = (sys.stderr if errors else sys.stdout).isatty()
     width = None if is_terminal else _UNFOLDED
     return SafeConsole(stderr=errors, width=width, highlight=False, emoji=False)

@@ -1,4 +1,4 @@
-"""One line and one count for each request; its id on every answer."""
+"""Logs and counts each request, and sets its id on the response."""
 
 import re
 from datetime import UTC, datetime
@@ -13,21 +13,21 @@ from ..gateways.request_lines import RequestLine, RequestLines
 from ..services.events.trace_context import child_of, set_span
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-# A client may invent methods without number; what counts them must not grow with that.
+# Clients may invent methods, but the number of metric labels must stay bounded.
 _METHODS = frozenset(HTTP_METHODS)
 
 
 class AccessLog:
-    """The first to see a request and the last to see its answer."""
+    """The outermost middleware."""
 
     def __init__(self, lines: RequestLines, metrics: Metrics, routes: dict[str, str]) -> None:
-        """`routes` gives for each URI template the name under which it is counted."""
+        """`routes` maps each URI template to its name in metrics."""
         self._lines = lines
         self._metrics = metrics
         self._routes = routes
 
     def process_request(self, req: Request, resp: Response) -> None:
-        """Gives the request its id: the client's own, where it sent a sane one."""
+        """Sets the request id. A valid id from the client is kept."""
         req.context.started = perf_counter()
         req.context.peer = req.remote_addr
         request_id = req.env.get("HTTP_X_REQUEST_ID")
@@ -37,19 +37,19 @@ class AccessLog:
         resp.set_header("X-Request-Id", request_id)
         header = req.env.get("HTTP_TRACEPARENT")
         req.context.traceparent = child_of(header) if header else None
-        # For each request, also without a trace: the thread had another request before.
+        # Also without a trace, because the thread keeps the span of its previous request.
         set_span(req.context.traceparent)
 
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Remembers whose data it is about."""
+        """Remembers the user whose data is requested."""
         req.context.user_id = params.get("user_id")
 
     def process_response(
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
     ) -> None:
-        """Counts the answer and writes its line. Neither tells a path, a body or a query."""
+        """Counts and logs the response, without its path, query or body."""
         seconds = perf_counter() - req.context.started
         route = self._routes.get(req.uri_template or "", "none")
         status = resp.status_code

@@ -1,4 +1,4 @@
-"""With credentials: who asks, and whether they may ask for this."""
+"""Authentication and authorization of requests."""
 
 import base64
 from collections.abc import Sequence
@@ -18,8 +18,10 @@ _BASIC = 'Basic realm="customer-certificates", charset="UTF-8"'
 
 
 class Authenticated:
-    """Reads what each responder says of its callers (`@operation(…, allow=…)`); one that says
-    nothing is closed."""
+    """Enforces the permission of each responder (`@operation(…, allow=…)`).
+
+    A responder without a permission rejects every request.
+    """
 
     def __init__(
         self,
@@ -28,7 +30,7 @@ class Authenticated:
         registration_is_open: bool,
         terminator_peers: Sequence[Network] = (),
     ) -> None:
-        """`terminator_peers` are let in without a token where it is said that they may be."""
+        """`terminator_peers` need no token for endpoints that allow a token in the URL."""
         self._authentication = authentication
         self._registration_is_open = registration_is_open
         self._terminator_peers = Networks(terminator_peers)
@@ -36,11 +38,14 @@ class Authenticated:
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Says who asks. Raises Unauthenticated, TooManyRequests, Forbidden, NotFound, Unavailable;
-        all of them before anything of the request but its path and headers is looked at."""
+        """Sets the caller.
+
+        Raises Unauthenticated, TooManyRequests, Forbidden, NotFound or Unavailable, before the
+        body is read.
+        """
         responder = getattr(resource, f"on_{req.method.lower()}", None)
         if responder is None:
-            # The framework answers these by itself, from the routes alone: 405, OPTIONS, or 400.
+            # The framework responds to these from the routes alone: 405, OPTIONS or 400.
             if not _is_public(resource):
                 self._identified(req, resp, OPERATORS, params)
             return
@@ -74,7 +79,7 @@ class Authenticated:
         if rights.allows_token_in_url:
             if "token" in params:
                 return self._authentication.token(params.pop("token"), about, *origin)
-            # Not through a proxy: of whom it says that it passes something on, it was told.
+            # Reject proxied requests, because the peer is then the proxy and not the terminator.
             if (
                 not scheme
                 and req.remote_addr in self._terminator_peers
@@ -85,7 +90,7 @@ class Authenticated:
             case "bearer":
                 return self._authentication.token(credentials.strip(), about, *origin)
             case "basic" if rights.allows_token_in_url:
-                # What stands in a URL before the host is sent so.
+                # HTTP clients send the userinfo of a URL as HTTP Basic.
                 _, token = _email_and_password(credentials)
                 return self._authentication.token(token, about, *origin)
             case "basic" if rights.password:
@@ -106,7 +111,7 @@ class Authenticated:
 
 
 def _is_public(resource: object) -> bool:
-    """Whether some method of it is for anybody, so that its route is no secret."""
+    """Returns whether any method of `resource` is public, so that its route is no secret."""
     operations = (
         getattr(getattr(resource, name), "__operation__", None)
         for name in dir(resource)
@@ -118,7 +123,7 @@ def _is_public(resource: object) -> bool:
 
 
 def _email_and_password(credentials: str) -> tuple[str, str]:
-    """What HTTP Basic consists of (RFC 7617). Raises Unauthenticated."""
+    """Returns the parts of HTTP Basic credentials (RFC 7617). Raises Unauthenticated."""
     try:
         email, password = base64.b64decode(credentials, validate=True).decode().split(":", 1)
     except ValueError:

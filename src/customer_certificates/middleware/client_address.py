@@ -1,4 +1,4 @@
-"""Where a request comes from: the connection's other end, or whom a named proxy speaks for."""
+"""The client address of a request, with support for trusted proxies."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ _HEALTH = ("/healthcheck", "/livez", "/readyz")
 
 
 class ClientAddress:
-    """Sets `req.context.peer`. Of proxies that are not named no header counts."""
+    """Sets `req.context.peer`. Ignores forwarding headers from untrusted proxies."""
 
     def __init__(self, proxies: Sequence[Network]) -> None:
-        """`proxies` are those whose X-Forwarded-… headers count; without any, nothing changes."""
+        """`proxies` may set X-Forwarded-… headers. If empty, all such headers are ignored."""
         self._proxies = Networks(proxies)
 
     def process_request(self, req: Request, resp: Response) -> None:
-        """Raises Forbidden where proxies are named and it came over plain HTTP all the same."""
+        """Raises Forbidden for plain HTTP if there are trusted proxies."""
         peer = req.remote_addr
         if self._proxies:
             peer = self._behind_proxy(req, peer)
@@ -36,17 +36,17 @@ class ClientAddress:
         protocols = env.get("HTTP_X_FORWARDED_PROTO")
         if protocols is None:
             if req.path in _HEALTH and req.method in ("GET", "HEAD"):
-                # A load balancer asks for itself: no client, no token, no secret.
+                # A load balancer's own health check has no client and no secrets.
                 return peer
             raise Forbidden(
                 "The proxy did not report HTTPS. Configure it to set X-Forwarded-Proto."
             )
-        # Several proxies, or a client and a proxy, make several values: none may be plain HTTP.
+        # Several proxies, or a client and a proxy, add several values. All must be HTTPS.
         if any(one.strip().lower() != "https" for one in protocols.split(",")):
             raise Forbidden(
                 "Plain HTTP is not accepted. Use HTTPS, and replace the credentials that you sent."
             )
-        # Each proxy adds to the right; what the client sent itself is on the left.
+        # Each proxy appends on the right. Values from the client are on the left.
         if host := env.get("HTTP_X_FORWARDED_HOST"):
             env["HTTP_HOST"] = host.rpartition(",")[2].strip()
         env["wsgi.url_scheme"] = "https"

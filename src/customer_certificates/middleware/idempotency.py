@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key can be repeated."""
+"""Makes requests with an Idempotency-Key repeatable."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ _METHODS = frozenset(["POST", "PUT", "PATCH", "DELETE"])
 
 
 class Idempotency:
-    """Gives each request its Once."""
+    """Sets the idempotent request of each request."""
 
     def __init__(self, repeats: IdempotencyStore) -> None:
         self._repeats = repeats
@@ -22,7 +22,7 @@ class Idempotency:
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Raises Invalid for what is no key."""
+        """Raises Invalid for an invalid key."""
         req.context.once = NO_KEY
         key = req.env.get("HTTP_IDEMPOTENCY_KEY")
         caller = req.context.get("caller")
@@ -46,6 +46,6 @@ class Idempotency:
     def process_response(
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
     ) -> None:
-        """It has ended: the answer is kept, or there is none to keep."""
+        """Ends the idempotent request, whether or not a response was saved."""
         if once := req.context.get("once"):
             once.end()

@@ -1,4 +1,4 @@
-"""Where a request comes from: an address that was named, this machine, or some proxy."""
+"""Checks of client addresses: networks, loopback and proxies."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Networks:
-    """Addresses and ranges; `address in networks`, where the address is a text."""
+    """A set of networks. `address in networks` tests an address given as text."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = tuple(networks)
@@ -35,7 +35,7 @@ class Networks:
 
 
 def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An IPv4 address as such, however IPv6 wraps it; None for what is no address."""
+    """Returns the address in `text`, or None. Unwraps IPv4-mapped IPv6 addresses."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -44,11 +44,11 @@ def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def is_loopback(text: str) -> bool:
-    """Whether it is an address of this machine itself."""
+    """Returns whether `text` is a loopback address."""
     address = address_of(text)
     return address is not None and address.is_loopback
 
 
 def is_forwarded(env: Mapping[str, object]) -> bool:
-    """Whether some proxy passed the request on, as its WSGI environment shows."""
+    """Returns whether the request has headers of a proxy (WSGI environment)."""
     return any(header in env for header in _PROXY_HEADERS)

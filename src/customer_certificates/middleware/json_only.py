@@ -1,4 +1,4 @@
-"""JSON in, JSON out: anything else is refused before a resource sees it."""
+"""Rejects requests that neither send nor accept JSON."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ..errors import NotAcceptable, UnsupportedMediaType
 
 
 class JsonOnly:
-    """Exempt are resources that say `speaks_json = False`: their clients speak something else."""
+    """Enforces JSON, except for resources with `speaks_json = False`."""
 
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]

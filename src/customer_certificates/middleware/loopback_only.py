@@ -1,4 +1,4 @@
-"""Without credentials, only this machine is served."""
+"""Restricts a service without credentials to local clients."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from .ip_networks import Network, Networks, is_forwarded, is_loopback
 
 
 class LoopbackOnly:
-    """Lets in loopback peers and trusted ones, and through them no web page of another site."""
+    """Accepts loopback and trusted clients. Rejects requests from pages of other sites."""
 
     def __init__(self, allowed_clients: Sequence[Network]) -> None:
-        """`allowed_clients` may ask as well as the loopback's."""
+        """`allowed_clients` are accepted in addition to loopback addresses."""
         trusted = Networks(allowed_clients)
         self._is_trusted = lru_cache(1024)(lambda peer: is_loopback(peer) or peer in trusted)
 
     def process_request(self, req: Request, resp: Response) -> None:
-        """Says who asks. Raises Forbidden where it may not be this machine's own user."""
+        """Sets the caller. Raises Forbidden if the request may not be local."""
         resp.set_header("CC-Mode", "open")
         env = req.env
         if not self._is_trusted(req.remote_addr):
@@ -35,13 +35,13 @@ class LoopbackOnly:
                 "Connect directly, or turn on authentication."
             )
         host = env.get("HTTP_HOST", "")
-        # A foreign name that resolves to 127.0.0.1 must not open the door (DNS rebinding).
+        # Reject foreign names that resolve to 127.0.0.1 (DNS rebinding).
         if not _is_local(host):
             raise Forbidden(
                 "The Host header is not local. Use localhost or the address of this machine."
             )
         site = env.get("HTTP_SEC_FETCH_SITE", "none")
-        # A form of a page of ours that sends no Referer (Referrer-Policy) has the origin "null".
+        # A form of the service's own page has the origin "null" due to its Referrer-Policy.
         is_own_form = env.get("HTTP_ORIGIN") == "null" and site == "same-origin"
         if "HTTP_ORIGIN" in env and not (is_own_form or _is_same_origin(env["HTTP_ORIGIN"], host)):
             raise Forbidden("Requests from pages of other origins are not allowed.")

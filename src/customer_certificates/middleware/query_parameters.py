@@ -1,5 +1,4 @@
-"""Query parameters that an endpoint does not know are refused: a filter with a typing error would
-list everything."""
+"""Rejects unknown query parameters, because a misspelled filter would list everything."""
 
 from typing import Any
 
@@ -10,14 +9,14 @@ from ..web.request_parsing import invalid_parameters, unknown_parameters
 
 
 class QueryParameters:
-    """Compares the query parameters of a request with those of its `@operation(…)`."""
+    """Accepts only the query parameters declared in `@operation(…)`."""
 
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
         """Raises Invalid for unknown parameters.
 
-        If the endpoint has parameters of its own, `Query` raises it, with all other findings.
+        If the endpoint has parameters, `Query` raises the error with all other findings.
         """
         if not req.query_string:
             return

@@ -1,9 +1,8 @@
-"""Rate limits: a share for each token, or for each client address if there is no token.
+"""Rate limits for each token, or for each client address without a token.
 
-An IPv6 client is its /64 network.
-
-Each worker gives its part of what a caller may have, by its own count. Answers say what is left
-(RateLimit, RateLimit-Policy: draft-ietf-httpapi-ratelimit-headers).
+An IPv6 client is identified by its /64 network. Each worker process enforces an equal part of the
+limit with its own counters. Responses show the remaining requests in the headers RateLimit and
+RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers).
 """
 
 import math
@@ -32,24 +31,24 @@ class _Shares:
         self._lock = Lock()
 
     def take(self, name: str, key: object) -> float:
-        """How many are left after this one; less than 0: it is one too many."""
+        """Takes one request. Returns the remaining ones, below 0 if rejected."""
         with self._lock:
             return self._buckets.take((name, key), self._clock())
 
     def is_used_up(self, name: str, key: object) -> float | None:
-        """What is missing for one more, less than 0, or None."""
+        """Returns the missing amount for one request (below 0), or None."""
         with self._lock:
             left = self._buckets.left((name, key), self._clock())
         return left - 1 if left < 1 else None
 
     def say(self, resp: Response, name: str, left: float) -> None:
-        """Tells the caller what is left to it."""
+        """Sets the headers that show the remaining requests."""
         resp.set_header("RateLimit-Policy", f'"{name}"{self._policy}')
         full_again = math.ceil((self._size - left) / self._share)
         resp.set_header("RateLimit", f'"{name}";r={max(0, int(left))};t={full_again}')
 
     def refusal(self, left: float) -> TooManyRequests:
-        """For one for which `left` is missing."""
+        """Returns the error for a request that lacks `left` (below 0)."""
         return TooManyRequests(
             "Rate limit exceeded. Retry after the delay in Retry-After.",
             retry_after=max(1, math.ceil(-left / self._share)),
@@ -57,7 +56,7 @@ class _Shares:
 
 
 class RateLimit:
-    """What is asked by those who may: after it is known who they are."""
+    """Limits authenticated requests. Must run after authentication."""
 
     def __init__(self, rate: int, *, workers: int, clock: Callable[[], float] = monotonic) -> None:
         """`rate` is in requests a second, 0 for no limit."""
@@ -66,8 +65,10 @@ class RateLimit:
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Raises TooManyRequests where the caller's share is used up; a resource that is
-        `is_silent_beyond_limits` is not asked then, and 204 answered for it."""
+        """Raises TooManyRequests if the caller has exceeded the limit.
+
+        For a resource with `is_silent_beyond_limits`, responds with 204 instead.
+        """
         caller = req.context.get("caller")
         if not self._shares.limited or not caller:
             return
@@ -85,10 +86,10 @@ class RateLimit:
 
 
 class RateLimitOfRefused:
-    """What is refused before it is known who asks: a wrong token, a path that is not there.
+    """Limits requests that fail before authentication: a wrong token or an unknown path.
 
-    It counts for its peer, in a share of its own. Whoever has used that up is refused before
-    anything else is looked at, whatever its token: guessing costs the service no statement.
+    They count against a separate limit of the client address. Above the limit, all requests from
+    the address are rejected first, so guessing tokens costs no database statement.
     """
 
     def __init__(self, rate: int, *, workers: int, clock: Callable[[], float] = monotonic) -> None:
@@ -96,7 +97,7 @@ class RateLimitOfRefused:
         self._shares = _Shares(rate, workers, clock)
 
     def process_request(self, req: Request, resp: Response) -> None:
-        """Raises TooManyRequests where too much was refused to the peer already."""
+        """Raises TooManyRequests if the client had too many rejected requests."""
         if not self._shares.limited:
             return
         req.context.is_counted = False
@@ -109,7 +110,7 @@ class RateLimitOfRefused:
     def process_response(
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
     ) -> None:
-        """Counts what came no further, unless it was the service's own fault."""
+        """Counts a rejected request, except for server errors (5xx)."""
         if not req.context.get("is_counted", True) and resp.status_code < 500:
             left = self._shares.take("peer", client_network(req.context.peer))
             self._shares.say(resp, "peer", left)

@@ -1,11 +1,11 @@
-"""Requests that the HTTP server refuses: answered and logged as all others are."""
+"""Responds to requests that the HTTP server rejected, so that they are logged."""
 
 import falcon
 from falcon import Request, Response
 
 from ..errors import TooSlow
 
-# The status, in the environment of a request that is not to be carried out.
+# The WSGI environment key with the status of a rejected request.
 STATUS = "http_server.refused"
 _DETAILS = {
     400: "The request is not valid HTTP/1.1, or it ends too early.",
@@ -14,10 +14,13 @@ _DETAILS = {
 
 
 class Refused:
-    """Of such a request, what follows the place of its error is not known."""
+    """Raises the error of a request that the HTTP server rejected.
+
+    The request is incomplete, because the server stopped parsing at the error.
+    """
 
     def process_request(self, req: Request, resp: Response) -> None:
-        """Raises TooSlow or HTTPError if the server has refused the request."""
+        """Raises TooSlow or HTTPError if the server rejected the request."""
         status = req.env.get(STATUS)
         if status == 408:
             raise TooSlow("The request arrived too slowly. Send it again, faster.")

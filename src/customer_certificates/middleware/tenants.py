@@ -1,4 +1,4 @@
-"""For whom a request is: what it may use of scarce resources counts for that tenant."""
+"""The tenant of a request, for the fair use of limited resources."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from ..services.principal import Principal
 
 
 class Tenants:
-    """Sets the tenant of a request. To follow what says who asks.
+    """Sets the tenant of a request. Must run after authentication.
 
-    Until it is known who asks, it is the client's network: so it is while a password is checked,
-    and for whoever registers.
+    Before authentication, the tenant is the client's network. This applies to password checks and
+    registrations.
     """
 
     def process_request(self, req: Request, resp: Response) -> None:
-        """Takes the client's network for the tenant."""
+        """Sets the client's network as the tenant."""
         TENANT.set(client_network(req.context.peer))
 
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Takes the caller for the tenant, or the user for whom an operator asks."""
+        """Sets the caller as the tenant, or the user on whose data an operator acts."""
         caller = req.context.get("caller")
         tenant = _tenant(caller, params.get("user_id")) if caller else None
         if tenant:
@@ -32,7 +32,7 @@ class Tenants:
     def process_response(
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
     ) -> None:
-        """Forgets the tenant: the next request of the connection is another one."""
+        """Clears the tenant, because the next request may belong to another one."""
         TENANT.set(None)
 
 
@@ -43,5 +43,5 @@ def _tenant(caller: Principal, about: int | None) -> str | None:
         return f"user {about}"
     if caller.kind == "operator":
         return "operator"
-    # A terminator's; those without one are their network.
+    # A terminator's token. Terminators without a token count as their network.
     return None if caller.token_id is None else f"token {caller.token_id}"

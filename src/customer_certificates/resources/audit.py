@@ -14,22 +14,22 @@ from ..web.operations import LIMIT, Answer, Parameter, operation
 _AFTER = Parameter(
     "after",
     "query",
-    "Only entries with a greater `seq`: the last one of the page before.",
+    "Return only entries with a greater `seq`. Use the last `seq` of the previous page.",
     {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
 )
 
 
 class UserAuditResource:
-    """What was done for, and to, a user."""
+    """The audit log of a user."""
 
     def __init__(self, audit: AuditPages) -> None:
         self._audit = audit
 
     @operation(
-        "List what was done",
+        "List audit log entries of a user",
         {200: Answer("Entries by seq, oldest first.", list[AuditView], headers=("Link",))},
-        description="One entry for each write, also where nothing had to be changed, and for each "
-        "that was refused for what is stored. The record outlives its user.",
+        description="Each write has an entry, even if it changed nothing or was rejected because "
+        "of stored data. The entries are kept after the user is deleted.",
         parameters=[LIMIT, _AFTER],
         refusals=[NotFound, Invalid],
         allow=users("audit:read"),
@@ -41,13 +41,13 @@ class UserAuditResource:
 
 
 class AuditResource:
-    """What was done that belongs to no user."""
+    """The audit log of the service."""
 
     def __init__(self, audit: AuditPages) -> None:
         self._audit = audit
 
     @operation(
-        "List what was done that belongs to no user",
+        "List audit log entries that belong to no user",
         {200: Answer("Entries by seq, oldest first.", list[AuditView], headers=("Link",))},
         parameters=[LIMIT, _AFTER],
         refusals=[Invalid],

@@ -1,4 +1,4 @@
-"""/users/{user_id}/certificates and what is below"""
+"""/users/{user_id}/certificates and its subpaths"""
 
 from typing import Annotated, get_args
 
@@ -49,13 +49,13 @@ from ..web.operations import (
 _ACTIVE = Parameter(
     "active",
     "query",
-    "Only active ones (true) or only inactive ones (false); both where it is left out.",
+    "Return only active (true) or only inactive (false) certificates. Default: both.",
     {"type": "string", "enum": ["true", "false"]},
 )
 _HOSTNAME = Parameter(
     "hostname",
     "query",
-    "Only certificates for this DNS name or IP address, or for a wildcard that covers it.",
+    "Return only certificates for this DNS name or IP address, or for a wildcard that covers it.",
     {
         "type": "string",
         "minLength": 1,
@@ -67,37 +67,37 @@ _HOSTNAME = Parameter(
 _EXPIRES_BEFORE = Parameter(
     "expires_before",
     "query",
-    "Only certificates that end before this time (RFC 3339).",
+    "Return only certificates that expire before this time (RFC 3339).",
     {"type": "string", "format": "date-time", "examples": ["2026-12-24T00:00:00Z"]},
 )
 _STATUS = Parameter(
     "status",
     "query",
-    "Only certificates with this status.",
+    "Return only certificates with this status.",
     {"type": "string", "enum": list(get_args(Status))},
 )
 _FINGERPRINT = Parameter(
     "fingerprint",
     "query",
-    "Only the certificate with this SHA-256 fingerprint, in hexadecimal, with or without colons.",
+    "Return only the certificate with this SHA-256 fingerprint (hexadecimal, colons optional).",
     {"type": "string", "pattern": r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$(?!\n)"},
 )
 _TRUST = Parameter(
     "trust",
     "query",
-    "Only certificates of this trust.",
+    "Return only certificates with this trust level.",
     {"type": "string", "enum": list(get_args(Trust))},
 )
 _REPLACES = Parameter(
     "replaces",
     "query",
-    "The id of the certificate that it is to replace, if any.",
+    "The id of the certificate to replace, if any.",
     {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
 )
 _ALLOW_LOST = Parameter(
     "allow_lost_hostnames",
     "query",
-    "Delete it even if hostnames that a TLS terminator serves are then without a certificate.",
+    "Delete the certificate even if a TLS terminator then has no certificate for a hostname.",
     {"type": "string", "enum": ["true", "false"]},
 )
 _Name = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\x00]*$")]
@@ -105,10 +105,10 @@ _Fingerprint = Annotated[str, Meta(pattern=_FINGERPRINT.schema["pattern"])]
 
 
 class Activated(msgspec.Struct):
-    """Whether the certificate is to be served from now on."""
+    """The requested state of the certificate."""
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
-    active: Annotated[bool, Meta(description="Whether it is to be served.", examples=[True])]
+    active: Annotated[bool, Meta(description="Whether to serve the certificate.", examples=[True])]
 
 
 class CertificatesResource:
@@ -121,9 +121,9 @@ class CertificatesResource:
     @operation(
         "Upload a certificate and its private key",
         {201: Answer("Stored.", UploadView, headers=("Location",))},
-        description="It is examined first. Where uploads are enforced to be right, what has an "
-        "error is refused with all that was found; where they are reported, it is stored with it. "
-        "With `activate_at` it is stored inactive, and activated at that time.",
+        description="Every upload is validated. If the service enforces validation, an upload "
+        "with errors is rejected with all findings. Otherwise it is stored with its findings. "
+        "With `activate_at`, the certificate is stored inactive and activated at that time.",
         body=CertificateUpload,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -139,7 +139,7 @@ class CertificatesResource:
     @operation(
         "List a user's certificates",
         {
-            200: Answer("Certificates, by id.", list[CertificateView], headers=("ETag", "Link")),
+            200: Answer("Certificates by id.", list[CertificateView], headers=("ETag", "Link")),
             304: NOT_MODIFIED,
         },
         parameters=[
@@ -177,16 +177,17 @@ class CertificatesResource:
 
 
 class CheckResource:
-    """What would become of an upload."""
+    """The dry run of an upload."""
 
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
 
     @operation(
         "Check a certificate and its private key",
-        {200: Answer("What was found; nothing is stored.", CheckView)},
-        description="Says what an upload would find, what would be served, and what activating it "
-        "would change, in place of the certificate that it replaces or beside the others.",
+        {200: Answer("The findings. Nothing is stored.", CheckView)},
+        description="Shows the findings of an upload, what would be served, and what an "
+        "activation would change. With `replaces`, compares with a replacement of that "
+        "certificate.",
         body=CertificateCheck,
         parameters=[_REPLACES],
         refusals=[NotFound],
@@ -224,19 +225,19 @@ class CertificateResource:
         "Replace a certificate and its key",
         {
             200: Answer(
-                "Replaced, scheduled (`pending`), or that already.",
+                "Replaced, scheduled (`pending`), or unchanged.",
                 CertificateView,
                 headers=("ETag",),
             )
         },
-        description="The id stays, the version is one more, and there is no moment without a "
-        "certificate: if the new one is not valid yet, or `activate_at` is given, it is stored as "
-        "the pending version, and the present one is served until then. It takes the place of "
-        "what was pending. An inactive certificate is replaced at once, and becomes active at "
-        "`activate_at`. 409, with all findings, if the new one has expired or cannot be served "
-        "(`would_not_be_served`), if the present one expires first (`present_expires_first`), or "
-        "if it lacks hostnames (`hostnames_lost`). A request may be repeated: if it is that "
-        "certificate already, nothing changes.",
+        description="The id stays and the version increases by one. A certificate is served at "
+        "all times. If the new one is not valid yet, or `activate_at` is given, it is stored as "
+        "the pending version. The current version is served until then. A new pending version "
+        "replaces an earlier one. An inactive certificate is replaced immediately and activated "
+        "at `activate_at`. Responds with 409 and all findings in three cases: the new certificate "
+        "has expired or cannot be served (`would_not_be_served`), the current one expires first "
+        "(`present_expires_first`), or the new one lacks hostnames (`hostnames_lost`). The "
+        "request can be repeated: if the certificate is already the same, nothing changes.",
         body=Replacement,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -253,9 +254,10 @@ class CertificateResource:
 
     @operation(
         "Delete a certificate and its key",
-        {204: Answer("Gone.")},
-        description="409 `hostnames_lost` if it is active, a TLS terminator that has reported "
-        "within 24 hours serves it, and no other certificate is served for one of its hostnames.",
+        {204: Answer("Deleted.")},
+        description="Responds with 409 `hostnames_lost` if three conditions are met: the "
+        "certificate is active, a terminator that reported within 24 hours serves it, and one of "
+        "its hostnames has no other served certificate.",
         parameters=[_ALLOW_LOST, IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Invalid, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
@@ -278,17 +280,18 @@ class CertificateResource:
 
 
 class ActiveResource:
-    """Whether a certificate is active."""
+    """The activation of a certificate."""
 
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
 
     @operation(
         "Activate or deactivate a certificate",
-        {202: Answer("Stored and durable; others may still be being told.", Activated)},
-        description="A request may be repeated: where it is so already, nothing changes and nobody "
-        "is told, and the answer is the same. Deactivating is refused as deleting is (409 "
-        "`hostnames_lost`), unless `allow_lost_hostnames` is true.",
+        {202: Answer("Stored durably. Notifications may still be pending.", Activated)},
+        description="The request can be repeated: if the certificate already has the requested "
+        "state, nothing changes, no event is sent, and the response is the same. A deactivation "
+        "is rejected under the same conditions as a deletion (409 `hostnames_lost`), unless "
+        "`allow_lost_hostnames` is true.",
         body=Activation,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -310,5 +313,5 @@ def _uploaded(stored: UploadView) -> Reply:
 
 
 def _digits(fingerprint: str | None) -> str | None:
-    """As it is stored."""
+    """Returns the fingerprint in its stored form: lower case, without colons."""
     return fingerprint and fingerprint.replace(":", "").lower()

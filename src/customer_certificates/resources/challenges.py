@@ -9,24 +9,24 @@ from ..services.challenges.views import ChallengeView
 from ..services.etags import encode
 from ..web.operations import Answer, operation
 
-_SHOWN = Answer("The records to set, and how the challenge stands.", ChallengeView)
+_SHOWN = Answer("The records to create, and the status of the challenge.", ChallengeView)
 
 
 class ChallengeResource:
-    """How a user proves control of a hostname."""
+    """The challenge that proves control of a hostname."""
 
     def __init__(self, challenges: Challenges) -> None:
         self._challenges = challenges
 
     @operation(
-        "Ask for a challenge that proves control of a hostname",
+        "Create a challenge that proves control of a hostname",
         {
-            201: Answer("A new challenge: set one of its records.", ChallengeView),
-            200: Answer("There is one that has not expired.", ChallengeView),
+            201: Answer("A new challenge. Create one of its records.", ChallengeView),
+            200: Answer("A challenge exists and has not expired.", ChallengeView),
         },
-        description="Set one of the records, then verify. The service also checks by itself, for "
-        "72 hours. A record proves exactly this hostname, for this user. A verified challenge is "
-        "kept, and checked again each week (docs/how-to/hostnames.md).",
+        description="Create one of the records, then verify. The service also checks periodically "
+        "for 72 hours. A record proves exactly this hostname, for this user. A verified challenge "
+        "is kept and rechecked each week (docs/how-to/hostnames.md).",
         refusals=[NotFound, Conflict],
         allow=users("certificates:write"),
     )
@@ -49,9 +49,9 @@ class ChallengeResource:
 
     @operation(
         "Delete a challenge",
-        {204: Answer("Deleted. Its records prove nothing any more.")},
-        description="The hostname stays the user's, but nothing shows any more that the user still "
-        "controls it: another user's challenge can take it.",
+        {204: Answer("Deleted. Its records are no longer valid as proof.")},
+        description="The user keeps the hostname, but without proof of control. Another user can "
+        "take it with a verified challenge.",
         refusals=[NotFound],
         allow=users("certificates:write"),
     )
@@ -68,9 +68,13 @@ class VerifyResource:
 
     @operation(
         "Check a challenge now",
-        {200: Answer("What was seen, and how the challenge stands then.", ChallengeView)},
-        description="Looks for the records in DNS and over HTTP, which may take ten seconds. All "
-        "DNS resolvers of the service must show the record.",
+        {
+            200: Answer(
+                "The result of the check, and the new status of the challenge.", ChallengeView
+            )
+        },
+        description="Looks up the records in DNS and over HTTP, which may take ten seconds. All "
+        "DNS resolvers of the service must return the record.",
         refusals=[NotFound, Conflict, TooManyRequests],
         allow=users("certificates:write"),
     )

@@ -1,4 +1,4 @@
-"""/, /openapi.json, and the page at /docs that lets a person try the API"""
+"""/, /openapi.json, and /docs (Swagger UI)"""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -19,7 +19,7 @@ _TYPES = {
     "css": "text/css; charset=utf-8",
     "png": "image/png",
 }
-# Swagger UI sets styles on elements, and its style sheet has its pictures in data: URLs.
+# Swagger UI sets inline styles, and its style sheet has images in data: URLs.
 _POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; "
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -52,7 +52,7 @@ class RootResource:
 
     speaks_json = False
 
-    @operation("Links to the documentation and the health check", {}, allow=ANYBODY)
+    @operation("Show links to the documentation and the health check", {}, allow=ANYBODY)
     def on_get(self, req: Request, resp: Response) -> None:
         resp.vary = ("Accept",)
         resp.set_header("X-Content-Type-Options", "nosniff")
@@ -67,11 +67,10 @@ class RootResource:
 
 
 class OpenApiResource:
-    """The description of the API, for programs.
+    """The API description for programs.
 
-    It holds no secret, so it requires no credentials: a browser shows /docs, and a user sends a
-    token from there. It is made at the first request: a quarter of a worker's start would go into
-    it, and few ask.
+    The description holds no secret, so it requires no credentials. Users enter a token at /docs.
+    The first request builds it. Building it at the start would take a quarter of the start time.
     """
 
     def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
@@ -81,7 +80,7 @@ class OpenApiResource:
     def _body(self) -> bytes:
         return msgspec.json.encode(self._document())
 
-    @operation("The description of the API, for programs", {}, allow=ANYBODY)
+    @operation("Get the API description", {}, allow=ANYBODY)
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.data = self._body
 
@@ -89,9 +88,9 @@ class OpenApiResource:
 
 
 class DocsResource:
-    """The description of the API, for people. All that the page loads comes from here.
+    """The API description for people. The page loads only files of this service.
 
-    Files are read when they are asked for: few ask, and 2 MB stay free in every process.
+    Files are read on each request. Keeping them would take 2 MB in every process.
     """
 
     speaks_json = False
@@ -100,7 +99,7 @@ class DocsResource:
         page = files("customer_certificates.resources") / "docs_page"
         self._files = {path.name: path for path in page.iterdir() if _suffix(path.name) in _TYPES}
 
-    @operation("The description of the API, for people", {}, allow=ANYBODY)
+    @operation("Show the API description", {}, allow=ANYBODY)
     def on_get(self, req: Request, resp: Response, name: str = "index.html") -> None:
         path = self._files.get(name)
         if path is None:

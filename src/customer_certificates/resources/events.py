@@ -12,7 +12,7 @@ from ..web.operations import AFTER, LIMIT, Answer, operation
 
 
 class EventsResource:
-    """What happened to a user's certificates."""
+    """The events of a user."""
 
     def __init__(self, events: EventPages) -> None:
         self._events = events
@@ -20,8 +20,8 @@ class EventsResource:
     @operation(
         "List events",
         {200: Answer("Events by id, oldest first.", list[EventView], headers=("Link",))},
-        description="The same that webhooks are sent; kept for 90 days, also those that nobody was "
-        "to be told of. They outlive their user.",
+        description="The events that webhooks receive, and events without a recipient. Events are "
+        "kept for 90 days, even after the user is deleted.",
         parameters=[LIMIT, AFTER],
         refusals=[NotFound, Invalid],
         allow=users("certificates:read"),

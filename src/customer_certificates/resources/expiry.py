@@ -28,22 +28,22 @@ from ..web.operations import (
 _WITHIN = Parameter(
     "within",
     "query",
-    "Those that end in so many days at most, or have ended; 30d by default.",
+    "Return certificates that expire within this many days or have expired. Default: 30d.",
     {"type": "string", "pattern": "^[0-9]{1,4}d$", "examples": ["30d"]},
 )
 
 
 class ExpiringResource:
-    """What ends soon."""
+    """Active certificates that expire soon."""
 
     def __init__(self, expiring: Expiring) -> None:
         self._expiring = expiring
 
     @operation(
-        "List active certificates that end soon",
+        "List active certificates that expire soon",
         {
             200: Answer(
-                "Those that have ended and that end soon, by their end.",
+                "Certificates that have expired or expire soon, by expiry time.",
                 list[ExpiringView],
                 headers=("ETag", "Link"),
             ),
@@ -66,13 +66,13 @@ class ExpiringResource:
 
 
 class ExpirySettingsResource:
-    """When a user is told of the ends of certificates."""
+    """The expiry notice settings of a user."""
 
     def __init__(self, expiring: Expiring) -> None:
         self._expiring = expiring
 
     @operation(
-        "Show when the user is told that certificates end",
+        "Show when the user gets expiry notices",
         {200: Answer("The thresholds.", ExpirySettings, headers=("ETag",)), 304: NOT_MODIFIED},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
@@ -84,10 +84,10 @@ class ExpirySettingsResource:
     on_head = on_get
 
     @operation(
-        "Set when the user is told that certificates end",
-        {200: Answer("The thresholds as they are now.", ExpirySettings, headers=("ETag",))},
-        description="Of each threshold of a certificate's version the user is told once, by "
-        "webhook as certificate.expiring, and by mail where the service sends any.",
+        "Set when the user gets expiry notices",
+        {200: Answer("The updated thresholds.", ExpirySettings, headers=("ETag",))},
+        description="The user gets one notice for each threshold of a certificate's version: a "
+        "`certificate.expiring` webhook, and an email if the service sends email.",
         body=ExpirySettings,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, PreconditionFailed],

@@ -12,23 +12,25 @@ from ..web.operations import Answer, operation
 
 
 class Alive(msgspec.Struct):
-    """The process answers."""
+    """The process is running."""
 
     api: Annotated[int, Meta(ge=1, le=1, description="This service.")] = 1
 
 
 class HealthcheckResource:
-    """Whether the service can do its work. A cache that is down makes it slower, not broken."""
+    """The health of the service. Without the cache, the service is only slower."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
 
     @operation(
-        "Whether the service can do its work",
+        "Check the health of the service",
         {
-            200: Answer("It can; a cache that is 0 makes it slower.", HealthView),
+            200: Answer("The service works. If `cache` is 0, it is slower.", HealthView),
             503: Answer(
-                "It cannot: the part that is 0 is why.", HealthView, headers=("Retry-After",)
+                "The service does not work. The part with the value 0 has failed.",
+                HealthView,
+                headers=("Retry-After",),
             ),
         },
         allow=ANYBODY,
@@ -45,11 +47,11 @@ class HealthcheckResource:
 
 
 class LivezResource:
-    """Whether this process answers; touches nothing outside it."""
+    """The liveness of this process. Checks nothing outside the process."""
 
     @operation(
-        "Whether the process answers",
-        {200: Answer("It does.", Alive)},
+        "Check that the process is running",
+        {200: Answer("The process is running.", Alive)},
         asks_database=False,
         allow=ANYBODY,
     )
@@ -61,17 +63,17 @@ class LivezResource:
 
 
 class ReadyzResource:
-    """Whether this process can take requests: a load balancer sends none while it cannot."""
+    """The readiness of this process, for load balancers."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
 
     @operation(
-        "Whether the process is ready for requests",
+        "Check that the process is ready for requests",
         {
-            200: Answer("It is ready.", ReadyView),
+            200: Answer("The process is ready.", ReadyView),
             503: Answer(
-                "It is not ready: it is draining, or it cannot reach the database.",
+                "The process is not ready: it is draining, or it cannot reach the database.",
                 ReadyView,
                 headers=("Retry-After",),
             ),

@@ -12,13 +12,13 @@ from ..web.operations import LIMIT, Answer, Parameter, operation
 _AFTER = Parameter(
     "after",
     "query",
-    "Only hostnames that sort after this one: the last hostname of the page before.",
+    "Return only hostnames that sort after this one. Use the last hostname of the previous page.",
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
 )
 _HOSTNAME = Parameter(
     "hostname",
     "query",
-    "Only this hostname, and the wildcard that covers it.",
+    "Return only this hostname and the wildcard that covers it.",
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
 )
 _LIST = {200: Answer("Hostnames, sorted.", list[HostnameView], headers=("Link",))}
@@ -58,7 +58,7 @@ class UserHostnameResource:
     @operation(
         "Release a hostname",
         {204: Answer("The hostname is released.")},
-        description="A hostname of an active certificate is in use and cannot be released.",
+        description="A hostname of an active certificate cannot be released.",
         refusals=[NotFound, Conflict],
         allow=users("certificates:write"),
     )
@@ -104,8 +104,8 @@ class HostnameResource:
 
     @operation(
         "Grant a hostname to a user",
-        {200: Answer("The hostname, and its owner now.", HostnameView)},
-        description="Another user who owns the hostname loses it and is notified.",
+        {200: Answer("The hostname and its new owner.", HostnameView)},
+        description="If another user owns the hostname, that user loses it and is notified.",
         body=HostnameGrant,
         refusals=[NotFound, Conflict],
         allow=OPERATORS,

@@ -8,14 +8,14 @@ from ..web.operations import operation
 
 
 class MetricsResource:
-    """What the service counts of itself, over all its worker processes."""
+    """Metrics of all worker processes, for Prometheus."""
 
     speaks_json = False
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    @operation("What the service counts", {}, allow=OPERATORS)
+    @operation("Show metrics", {}, allow=OPERATORS)
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.content_type = self._metrics.content_type
         resp.data = self._metrics.exposition()

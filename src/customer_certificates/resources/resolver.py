@@ -19,22 +19,23 @@ _HOSTNAME = Parameter(
 _KEY_TYPE = Parameter(
     "key_type",
     "query",
-    "Only the winner with a key of this type.",
+    "Return only the certificate with a key of this type.",
     {"type": "string", "enum": ["ecdsa", "rsa", "ed25519"]},
 )
 
 
 class ResolveResource:
-    """What is served for a hostname."""
+    """The certificate that is served for a hostname."""
 
     def __init__(self, resolving: Resolving) -> None:
         self._resolving = resolving
 
     @operation(
-        "Say which certificate is served for a hostname",
-        {200: Answer("What is served now, and why nothing else.", Resolved)},
-        description="Only what is active, valid now and has its key is served. Of those, an exact "
-        "name beats a wildcard; then the greater trust wins, the later end, the newer id.",
+        "Show which certificate is served for a hostname",
+        {200: Answer("The served certificate, and why the others are not served.", Resolved)},
+        description="Only an active, currently valid certificate with its key is served. An exact "
+        "name takes precedence over a wildcard. Then the order is: higher trust, later expiry, "
+        "higher id.",
         parameters=[_HOSTNAME, _KEY_TYPE],
         refusals=[Invalid],
         allow=CAN_RESOLVE,

@@ -1,4 +1,4 @@
-"""/terminators and what is below: for what serves TLS, and of it"""
+"""/terminators and its subpaths: certificates for TLS terminators, and their reports"""
 
 from typing import Annotated
 
@@ -37,32 +37,32 @@ _PEM = "application/x-pem-file"
 _SERVER_NAME = Parameter(
     "server_name",
     "query",
-    "The name that the client of the handshake sent (SNI). What is no hostname is not ours: 204.",
+    "The server name that the TLS client sent (SNI). An invalid hostname gets 204.",
     {"type": "string", "examples": ["www.example.com"]},
 )
 _LOCAL_IP = Parameter(
     "local_ip",
     "query",
-    "The address at which the client reached Caddy. It stands for the name if the client sent none,"
-    " as clients do that connect to an IP address.",
+    "The local address of the connection to Caddy. It is used if the client sent no server name, "
+    "as clients that connect to an IP address do.",
     {"type": "string", "examples": ["192.0.2.1"]},
 )
 _SIGNATURE_SCHEMES = Parameter(
     "signature_schemes",
     "query",
-    "What signatures the client verifies: numbers in hexadecimal, with commas between.",
+    "The signature schemes of the client, as comma-separated hexadecimal numbers.",
     {"type": "string", "examples": ["403,804,401"]},
 )
 _CIPHER_SUITES = Parameter(
     "cipher_suites",
     "query",
-    "What ciphers the client has, in the same form.",
+    "The cipher suites of the client, as comma-separated hexadecimal numbers.",
     {"type": "string", "examples": ["1301,c02b,c02f"]},
 )
 _DOMAIN = Parameter(
     "domain",
     "query",
-    "The name for which Caddy asks.",
+    "The name that Caddy wants to serve.",
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
     required=True,
 )
@@ -74,33 +74,35 @@ _LARGEST_LIMIT = 1000
 _SINCE = Parameter(
     "since",
     "query",
-    "The `cursor` of the answer before; without it a snapshot begins.",
+    "The `cursor` of the previous response. Without it, the response starts a snapshot.",
     {"type": "string", "maxLength": 200},
 )
 _WAIT = Parameter(
     "wait",
     "query",
-    "For how many seconds to wait where nothing has changed yet.",
+    "The number of seconds to wait for a change if there is none yet.",
     {"type": "integer", "minimum": 0, "maximum": _LONGEST_WAIT, "default": 0},
 )
 _LIMIT = Parameter(
     "limit",
     "query",
-    "How many certificates at most; a page of large ones ends sooner.",
+    "The maximum number of certificates. A page of large certificates may have fewer.",
     {"type": "integer", "minimum": 1, "maximum": _LARGEST_LIMIT, "default": _DEFAULT_LIMIT},
 )
 _Cursor = Annotated[str, Meta(max_length=200)]
 
 
 class Ours(msgspec.Struct):
-    """A name for which a certificate is served."""
+    """A hostname with a served certificate."""
 
-    domain: Annotated[str, Meta(description="As certificates have it.", examples=["www.a.org"])]
+    domain: Annotated[str, Meta(description="The normalized hostname.", examples=["www.a.org"])]
 
 
 class CaddyResource:
-    """What Caddy's `get_certificate http` asks for at a handshake. Any other status than 200 and
-    204 would end the handshake, whosever the name is."""
+    """The endpoint for Caddy's `get_certificate http`.
+
+    A status other than 200 and 204 would abort the handshake, for names of other sites too.
+    """
 
     speaks_json = False
     is_silent_beyond_limits = True
@@ -109,13 +111,13 @@ class CaddyResource:
         self._terminators = terminators
 
     @operation(
-        "Give Caddy a certificate and its key",
+        "Get a certificate and its key for Caddy",
         {
-            200: Answer("The chain, then the key, in PEM.", media_type=_PEM),
-            204: Answer("The name is not ours, or nothing can be served for it."),
+            200: Answer("The certificate chain and the private key in PEM.", media_type=_PEM),
+            204: Answer("There is no certificate for the name."),
         },
-        description="As `get_certificate http` asks (docs/how-to/caddy.md). Whoever asks for "
-        "more than its share is answered 204 too.",
+        description="For Caddy's `get_certificate http` (docs/how-to/caddy.md). Requests above "
+        "the rate limit get 204 too.",
         parameters=[_SERVER_NAME, _LOCAL_IP, _SIGNATURE_SCHEMES, _CIPHER_SUITES],
         allow=CADDY,
         allows_other_parameters=True,
@@ -134,7 +136,7 @@ class CaddyResource:
 
 
 class CaddyAskResource:
-    """What Caddy's on-demand TLS asks before it sees to a certificate for a name."""
+    """The permission endpoint for Caddy's on-demand TLS."""
 
     speaks_json = False
 
@@ -142,9 +144,9 @@ class CaddyAskResource:
         self._terminators = terminators
 
     @operation(
-        "Tell Caddy whether a name is ours",
-        {200: Answer("It is: a certificate is served for it.", Ours)},
-        description="As `on_demand_tls` asks (docs/how-to/caddy.md).",
+        "Check whether Caddy may serve a name",
+        {200: Answer("A certificate is served for the name.", Ours)},
+        description="For the `ask` of Caddy's `on_demand_tls` (docs/how-to/caddy.md).",
         parameters=[_DOMAIN],
         refusals=[NotFound, Invalid],
         allow=CADDY,
@@ -160,16 +162,16 @@ class CaddyAskResource:
 
 
 class FeedResource:
-    """What agents follow."""
+    """The feed that agents follow."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
     @operation(
-        "Follow what is to be served",
-        {200: Answer("What is to be served, or what of it has changed.", FeedPage)},
-        description="See docs/reference/terminator-feed.md. Without `since`, or if it is too old, "
-        "a snapshot comes first.",
+        "Follow the feed of active certificates",
+        {200: Answer("A page of a snapshot, or of changes.", FeedPage)},
+        description="Without `since`, or if `since` is too old, the feed starts with a snapshot. "
+        "See docs/reference/terminator-feed.md.",
         parameters=[_SINCE, _WAIT, _LIMIT],
         refusals=[Invalid],
         allow=TERMINATORS,
@@ -188,16 +190,16 @@ class FeedResource:
 
 
 class ReportsResource:
-    """What agents say of themselves."""
+    """Reports of agents."""
 
     def __init__(self, serving: TerminatorReports) -> None:
         self._serving = serving
 
     @operation(
-        "Report what is served",
-        {204: Answer("Remembered.")},
-        description="Only what has changed since the last report. What the token is not for is "
-        "passed over.",
+        "Report served certificates",
+        {204: Answer("Stored.")},
+        description="Send only changes since the last report. Certificates outside the token's "
+        "scope are ignored.",
         body=Report,
         parameters=[IDEMPOTENCY_KEY],
         refusals=[Conflict],
@@ -211,15 +213,15 @@ class ReportsResource:
 
 
 class TerminatorsResource:
-    """All that have reported."""
+    """All terminators that have reported."""
 
     def __init__(self, pages_of: TerminatorPages) -> None:
         self._pages = pages_of
 
     @operation(
         "List terminators",
-        {200: Answer("Terminators, by id.", list[TerminatorView], headers=("Link",))},
-        description="What serves TLS, when it last reported, and how far it lags.",
+        {200: Answer("Terminators by id.", list[TerminatorView], headers=("Link",))},
+        description="Shows when each terminator last reported, and how far it lags behind.",
         parameters=[LIMIT, AFTER],
         refusals=[Invalid],
         allow=OPERATORS,
@@ -237,14 +239,14 @@ class TerminatorsResource:
 
 
 class TerminatorResource:
-    """One of them."""
+    """One terminator."""
 
     def __init__(self, serving: TerminatorReports) -> None:
         self._serving = serving
 
     @operation(
-        "Forget what a terminator has reported",
-        {204: Answer("It is listed no more, unless it reports again.")},
+        "Delete a terminator and its reports",
+        {204: Answer("Deleted. If the terminator reports again, it is listed again.")},
         parameters=[IDEMPOTENCY_KEY],
         refusals=[NotFound],
         allow=OPERATORS,
@@ -256,19 +258,19 @@ class TerminatorResource:
 
 
 class TraefikResource:
-    """What Traefik's HTTP provider polls."""
+    """The endpoint for Traefik's HTTP provider."""
 
     def __init__(self, terminators: Terminators) -> None:
         self._terminators = terminators
 
     @operation(
-        "Give Traefik all certificates and their keys",
+        "Get all certificates and keys for Traefik",
         {
-            200: Answer("Its dynamic configuration.", TraefikConfiguration, headers=("ETag",)),
+            200: Answer("The dynamic configuration.", TraefikConfiguration, headers=("ETag",)),
             304: NOT_MODIFIED,
         },
-        description="As its HTTP provider polls it (docs/how-to/traefik.md). The same bytes "
-        "as long as nothing changes. At most 64 MiB of certificates.",
+        description="For Traefik's HTTP provider (docs/how-to/traefik.md). The bytes of the "
+        "response change only if a certificate changes. At most 64 MiB of certificates.",
         parameters=[IF_NONE_MATCH],
         refusals=[Conflict],
         allow=TERMINATORS,
@@ -281,6 +283,9 @@ class TraefikResource:
 
 
 def _text(req: Request, name: str) -> str:
-    """A query parameter; nothing where it came several times, as Caddy sends none."""
+    """Returns a query parameter, or an empty string if it is missing or repeated.
+
+    Caddy repeats no parameter.
+    """
     value = req.params.get(name)
     return value if isinstance(value, str) else ""

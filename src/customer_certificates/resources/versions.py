@@ -13,7 +13,7 @@ from ..web.operations import IDEMPOTENCY_KEY, IF_MATCH, Answer, operation
 
 
 class VersionsResource:
-    """What a certificate is and was."""
+    """The versions of a certificate."""
 
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
@@ -22,13 +22,12 @@ class VersionsResource:
         "List a certificate's versions",
         {
             200: Answer(
-                "The pending version, the present one and the last four before it.",
+                "The pending version, the current one and the last four before it.",
                 list[CertificateView],
             )
         },
-        description="Newest first, each as the certificate was then or will be; only the present "
-        "one can be active. The one that `pending` of the present one names has not been served "
-        "yet.",
+        description="Newest first. Only the current version can be active. The version named by "
+        "`pending` of the current version has not been served yet.",
         refusals=[NotFound],
         allow=users("certificates:read"),
     )
@@ -39,17 +38,23 @@ class VersionsResource:
 
 
 class RollbackResource:
-    """A version before the present one, to be served again."""
+    """The rollback to an earlier version."""
 
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
 
     @operation(
-        "Go back to an earlier version",
-        {200: Answer("Replaced, or that already.", CertificateView, headers=("ETag",))},
-        description="The certificate is replaced with what it was; that becomes its next version. "
-        "A pending version stays pending, with the number after that. A request may be repeated: "
-        "where it is that already, nothing changes.",
+        "Roll back to an earlier version",
+        {
+            200: Answer(
+                "Rolled back, or unchanged if the certificate was already this one.",
+                CertificateView,
+                headers=("ETag",),
+            )
+        },
+        description="The earlier version is stored again as the next version. A pending version "
+        "stays pending, with the version number after that. The request can be repeated: if the "
+        "certificate is already the requested one, nothing changes.",
         body=Rollback,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -74,8 +79,8 @@ class PendingResource:
     @operation(
         "Cancel a scheduled cutover",
         {204: Answer("Canceled.")},
-        description="The pending version is deleted with its key, and the present one stays. A "
-        "certificate that was to be activated stays inactive.",
+        description="Deletes the pending version and its key. The current version stays. A "
+        "certificate with a scheduled activation stays inactive.",
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, PreconditionFailed],
         allow=users("certificates:write"),

@@ -1,4 +1,4 @@
-"""/users/{user_id}/webhooks and, for operators, /webhooks; what is below them."""
+"""/users/{user_id}/webhooks, /webhooks (for operators) and their subpaths"""
 
 from falcon import Request, Response
 
@@ -37,20 +37,21 @@ from ..web.operations import (
 _STATUS = Parameter(
     "status",
     "query",
-    "Only deliveries that stand so.",
+    "Return only deliveries with this status.",
     {"type": "string", "enum": ["pending", "delivered", "dead"]},
 )
 _EVENTS_AFTER = Parameter(
     "after",
     "query",
-    "Only deliveries of events with a greater id: the last `event_id` of the page before.",
+    "Return only deliveries of events with a greater id. Use the last `event_id` of the previous "
+    "page.",
     {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
 )
 _OF_USER = users("webhooks")
 
 
 class WebhooksResource:
-    """Endpoints that are told of events."""
+    """Endpoints that receive events."""
 
     allow = OPERATORS
 
@@ -58,10 +59,10 @@ class WebhooksResource:
         self._webhooks = webhooks
 
     @operation(
-        "Make a webhook",
+        "Create a webhook",
         {
             201: Answer(
-                "Made. The secret is shown this once.", NewWebhookView, headers=("Location",)
+                "Created. The secret is shown only once.", NewWebhookView, headers=("Location",)
             )
         },
         description="Messages are signed as specified by Standard Webhooks. "
@@ -79,7 +80,7 @@ class WebhooksResource:
 
     @operation(
         "List webhooks",
-        {200: Answer("By id, without secrets.", list[WebhookView], headers=("Link",))},
+        {200: Answer("Webhooks by id, without secrets.", list[WebhookView], headers=("Link",))},
         parameters=[LIMIT, AFTER],
         refusals=[NotFound, Invalid],
     )
@@ -119,8 +120,8 @@ class WebhookResource:
     on_head = on_get
 
     @operation(
-        "Change a webhook; pause it, or have it go on",
-        {200: Answer("The webhook as it is now.", WebhookView, headers=("ETag",))},
+        "Update, pause or resume a webhook",
+        {200: Answer("The updated webhook.", WebhookView, headers=("ETag",))},
         body=WebhookChanges,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -135,8 +136,8 @@ class WebhookResource:
         responses.send(resp, responses.shown(view))
 
     @operation(
-        "Delete a webhook, and all that it was to be told",
-        {204: Answer("Gone.")},
+        "Delete a webhook and its pending deliveries",
+        {204: Answer("Deleted.")},
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
     )
@@ -149,7 +150,7 @@ class WebhookResource:
 
 
 class WebhookSecretResource:
-    """What an endpoint's messages are signed with."""
+    """The secret that signs an endpoint's messages."""
 
     allow = OPERATORS
 
@@ -157,9 +158,9 @@ class WebhookSecretResource:
         self._webhooks = webhooks
 
     @operation(
-        "Exchange a webhook's secret",
-        {200: Answer("Exchanged. The new secret is shown this once.", SecretView)},
-        description="For 24 hours messages are signed with both.",
+        "Rotate a webhook's secret",
+        {200: Answer("Rotated. The new secret is shown only once.", SecretView)},
+        description="For 24 hours, messages are signed with both the old and the new secret.",
         refusals=[NotFound, Conflict],
     )
     def on_post(
@@ -171,7 +172,7 @@ class WebhookSecretResource:
 
 
 class WebhookTestResource:
-    """Whether an endpoint works."""
+    """Test events for an endpoint."""
 
     allow = OPERATORS
 
@@ -179,9 +180,9 @@ class WebhookTestResource:
         self._webhooks = webhooks
 
     @operation(
-        "Try a webhook",
-        {202: Answer("An event of the type webhook.test is on its way.", TestView)},
-        description="How it went is in the webhook's deliveries.",
+        "Send a test event to a webhook",
+        {202: Answer("An event of type webhook.test is queued.", TestView)},
+        description="The webhook's deliveries show the result.",
         parameters=[IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict],
     )
@@ -194,7 +195,7 @@ class WebhookTestResource:
 
 
 class DeliveriesResource:
-    """What an endpoint was told."""
+    """The deliveries of an endpoint."""
 
     allow = OPERATORS
 
@@ -203,8 +204,9 @@ class DeliveriesResource:
 
     @operation(
         "List a webhook's deliveries",
-        {200: Answer("By event.", list[DeliveryView], headers=("Link",))},
-        description="Kept as long as their events. Dead letters have the status `dead`.",
+        {200: Answer("Deliveries by event id.", list[DeliveryView], headers=("Link",))},
+        description="Deliveries are kept as long as their events. Failed deliveries that are no "
+        "longer retried have the status `dead`.",
         parameters=[_STATUS, LIMIT, _EVENTS_AFTER],
         refusals=[NotFound, Invalid],
     )
@@ -223,7 +225,7 @@ class DeliveriesResource:
 
 
 class RedeliveryResource:
-    """One event once more."""
+    """The redelivery of one event."""
 
     allow = OPERATORS
 
@@ -232,8 +234,9 @@ class RedeliveryResource:
 
     @operation(
         "Deliver an event to a webhook again",
-        {202: Answer("It is on its way.")},
-        description="With the same `webhook-id`. One that is pending is sent at once.",
+        {202: Answer("The event is queued.")},
+        description="Sends the event with the same `webhook-id`. A pending delivery is sent "
+        "immediately.",
         parameters=[IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict],
     )
@@ -251,7 +254,7 @@ class RedeliveryResource:
 
 
 class ReplayResource:
-    """Events of a range once more."""
+    """The redelivery of a range of events."""
 
     allow = OPERATORS
 
@@ -260,9 +263,9 @@ class ReplayResource:
 
     @operation(
         "Deliver a range of events to a webhook again",
-        {202: Answer("They are on their way.", ReplayView)},
-        description="Those that it hears of: what it was told already, and what it was not, as "
-        "from before it was made.",
+        {202: Answer("The events are queued.", ReplayView)},
+        description="Sends all events in the range that the webhook subscribes to. This includes "
+        "events from before the webhook was created.",
         body=Replay,
         parameters=[IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict],
@@ -277,43 +280,43 @@ class ReplayResource:
 
 
 class UserWebhooksResource(WebhooksResource):
-    """The same of a user's webhooks."""
+    """The same resource for a user's own webhooks."""
 
     allow = _OF_USER
 
 
 class UserWebhookResource(WebhookResource):
-    """The same of a user's webhooks."""
+    """The same resource for a user's own webhooks."""
 
     allow = _OF_USER
 
 
 class UserWebhookSecretResource(WebhookSecretResource):
-    """The same of a user's webhooks."""
+    """The same resource for a user's own webhooks."""
 
     allow = _OF_USER
 
 
 class UserWebhookTestResource(WebhookTestResource):
-    """The same of a user's webhooks."""
+    """The same resource for a user's own webhooks."""
 
     allow = _OF_USER
 
 
 class UserDeliveriesResource(DeliveriesResource):
-    """The same of a user's webhooks."""
+    """The same resource for a user's own webhooks."""
 
     allow = _OF_USER
 
 
 class UserRedeliveryResource(RedeliveryResource):
-    """The same of a user's webhooks."""
+    """The same resource for a user's own webhooks."""
 
     allow = _OF_USER
 
 
 class UserReplayResource(ReplayResource):
-    """The same of a user's webhooks."""
+    """The same resource for a user's own webhooks."""
 
     allow = _OF_USER
 

@@ -1,4 +1,4 @@
-"""Parts of paths: ids and hostnames."""
+"""Converters for path segments: ids and hostnames."""
 
 import re
 
@@ -9,18 +9,18 @@ from .request_parsing import LARGEST_ID
 
 
 class IdConverter(BaseConverter):
-    """A positive integer that a database's bigint holds, written in one way only."""
+    """Converts a positive bigint without leading zeros."""
 
     def convert(self, value: str) -> int | None:
-        """The id, or None: there is nothing at such a path."""
+        """Returns the id, or None if the path cannot exist."""
         if re.fullmatch("[1-9][0-9]{0,18}", value) and int(value) <= LARGEST_ID:
             return int(value)
         return None
 
 
 class HostnameConverter(BaseConverter):
-    """A hostname, a wildcard or an IP address, normalized."""
+    """Converts a hostname, wildcard or IP address to its normalized form."""
 
     def convert(self, value: str) -> str | None:
-        """Returns the hostname, or None: there is nothing at such a path."""
+        """Returns the hostname, or None if the path cannot exist."""
         return normalise(value)

@@ -1,4 +1,4 @@
-"""Entity tags in headers: what a client holds already, and what it expects to change."""
+"""Entity tags in the request headers If-None-Match and If-Match."""
 
 from collections.abc import Iterable
 
@@ -10,30 +10,33 @@ _NONE = Tags()
 
 
 def known(req: Request) -> Tags:
-    """The tags in If-None-Match, compared weakly (RFC 9110, 13.1.2)."""
+    """Returns the tags in If-None-Match, for weak comparison (RFC 9110, 13.1.2)."""
     if "HTTP_IF_NONE_MATCH" not in req.env:
         return _NONE
     return _tags(req.if_none_match or ())
 
 
 def expected(req: Request) -> Tags | None:
-    """The tags in If-Match, compared strongly (13.1.1): a weak one matches nothing."""
+    """Returns the tags in If-Match, for strong comparison (RFC 9110, 13.1.1).
+
+    A weak tag matches nothing. Returns None without the header.
+    """
     if "HTTP_IF_MATCH" not in req.env:
         return None
     return _tags(tag for tag in req.if_match or () if not getattr(tag, "is_weak", False))
 
 
 def answer(req: Request, resp: Response, view: object) -> None:
-    """Answers with `view`, or with 304 to a GET whose client has it already."""
+    """Responds with `view`, or with 304 if a GET or HEAD has its tag."""
     body = encode(view)
     tag = tag_of(body)
     send(resp, tag, None if req.method in ("GET", "HEAD") and known(req).admit(tag) else body)
 
 
 def send(resp: Response, tag: str, body: bytes | None) -> None:
-    """Answers with the representation that `tag` names; None: the client has it already."""
+    """Responds with `body` and its `tag`, or with 304 if `body` is None."""
     resp.set_header("ETag", f'"{tag}"')
-    # Whoever keeps a copy asks whether it still holds.
+    # Caches must revalidate before they reuse the response.
     resp.set_header("Cache-Control", "private, no-cache")
     if body is None:
         resp.status = 304
@@ -42,6 +45,8 @@ def send(resp: Response, tag: str, body: bytes | None) -> None:
 
 
 def _tags(tags: Iterable[str]) -> Tags:
-    """`tags`, of which only the bare asterisk stands for any: one in quotes is a tag like others,
-    and none of ours."""
+    """Returns `tags` with "any" for a bare asterisk only.
+
+    A quoted asterisk is an ordinary tag, which the service never creates.
+    """
     return Tags(str(tag) for tag in tags if tag != "*" or not isinstance(tag, ETag))

@@ -5,11 +5,11 @@ from typing import Any
 from ..services.events.log import EVENT_TYPES
 
 _HEADERS = {
-    "webhook-id": ("The id of the event; the same for each attempt.", "evt_1"),
-    "webhook-timestamp": ("When the attempt was sent, in seconds since 1970.", "1764063000"),
-    "webhook-signature": ("Signatures as in Standard Webhooks (docs/reference/events.md).", "v1,…"),
+    "webhook-id": ("The id of the event, the same for each attempt.", "evt_1"),
+    "webhook-timestamp": ("The time of the attempt, in seconds since 1970.", "1764063000"),
+    "webhook-signature": ("Signatures as specified by Standard Webhooks.", "v1,…"),
     "traceparent": (
-        "A span in the trace of the request that caused the event, if it had one.",
+        "A span in the trace of the request that caused the event, if any.",
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     ),
 }
@@ -30,7 +30,7 @@ _DATA: dict[str, dict[str, Any]] = {
 
 
 def webhooks() -> dict[str, Any]:
-    """A description for each type of event."""
+    """Returns the OpenAPI description of each event type."""
     return {kind: {"post": _delivery(kind)} for kind in EVENT_TYPES}
 
 
@@ -43,7 +43,7 @@ def _delivery(kind: str) -> dict[str, Any]:
     }
     return {
         "operationId": "receive" + kind.replace(".", "_").title().replace("_", ""),
-        "summary": f"The service sends a {kind} event",
+        "summary": f"Receive a {kind} event",
         "tags": ["webhooks"],
         "security": [],
         "parameters": [
@@ -66,8 +66,8 @@ def _delivery(kind: str) -> dict[str, Any]:
             },
         },
         "responses": {
-            "2XX": {"description": "The event is delivered."},
+            "2XX": {"description": "The event was delivered."},
             "410": {"description": "The endpoint is gone. The service disables the webhook."},
-            "default": {"description": "The service sends the event again later."},
+            "default": {"description": "The service retries the delivery later."},
         },
     }

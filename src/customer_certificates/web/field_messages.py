@@ -23,20 +23,20 @@ from msgspec.inspect import (
 from ..errors import Finding
 from .known_names import did_you_mean, shown
 
-# A message never repeats them: they are secrets, or files that may hold some.
+# Messages never quote these fields, which are secrets or may contain secrets.
 _SECRET = frozenset(["password", "passphrase", "private_key", "pkcs12", "body", "chain"])
 _PEM = "-----BEGIN"
 _PLACE = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\[(\d+)\]|\.(\w+)")
 _MOST_NAMED = 5
-# A longer one may be a key in the wrong field.
+# A longer value may be a key in the wrong field.
 _LONGEST_SHOWN = 40
 
 
 def field_finding(name: str, kind: Any, raw: bytes, message: str) -> Finding:
-    """The finding for the field `name` of the type `kind`, whose JSON is `raw`.
+    """Returns the finding for the field `name` of type `kind` with the JSON `raw`.
 
-    `message` is msgspec's. Only its end is used: where in the value the error is.
+    `message` is the error of msgspec. Only the path at its end is used.
     """
     place = _PLACE.search(message)
     steps = _STEP.findall(place[1] if place else "")
@@ -52,7 +52,10 @@ def field_finding(name: str, kind: Any, raw: bytes, message: str) -> Finding:
 
 
 def received(value: Any, name: str = "") -> str:
-    """A few words for a value of JSON; the value itself, if it is short and no secret."""
+    """Returns a short description of a JSON value.
+
+    Quotes the value if it is short and not a secret.
+    """
     match value:
         case None:
             return "null"
@@ -75,7 +78,7 @@ def received(value: Any, name: str = "") -> str:
 
 
 def example_hint(name: str, kind: Any) -> str:
-    """A valid value of the field `name` of the type `kind`, for a hint."""
+    """Returns a hint with a valid value of the field `name` of type `kind`."""
     return _hint(name, _example(type_info(kind)))
 
 
@@ -87,7 +90,7 @@ def _value(raw: bytes) -> Any:
 
 
 def _inner(of: Type, value: Any, path: str, index: str, attribute: str) -> tuple[Type, Any, str]:
-    """The type, the value and the path of one item of a list, or of one member of an object."""
+    """Returns the type, value and path of a list item or an object member."""
     for one in _alternatives(of):
         if index and isinstance(one, ListType) and isinstance(value, list):
             return one.item_type, value[int(index)], f"{path}[{index}]"
@@ -114,7 +117,7 @@ def _detail(of: Type, value: Any, path: str) -> str:
 
 
 def _members(of: StructType, value: dict[str, Any], path: str) -> Iterator[str]:
-    """Sentences about missing and unknown members of an object."""
+    """Yields a sentence for each missing or unknown member of an object."""
     known = {field.encode_name: field.required for field in of.fields}
     for name, is_required in known.items():
         if is_required and name not in value:
@@ -134,7 +137,7 @@ def _hint(path: str, example: Any) -> str:
 
 
 def _requirement(of: Type) -> str:
-    """A description of valid values."""
+    """Returns a description of valid values."""
     if form := _extra(of):
         return form
     alternatives = _alternatives(of)
@@ -181,7 +184,7 @@ def _any_of(words: Iterable[str]) -> str:
 
 
 def _has_right_type(of: Type, value: Any) -> bool:
-    """Whether JSON's type of the value is that of one of the alternatives."""
+    """Returns whether the JSON type of the value matches an alternative."""
     return any(_matches(one, value) for one in _alternatives(of))
 
 
@@ -201,7 +204,7 @@ def _matches(of: Type, value: Any) -> bool:
 
 
 def _alternatives(of: Type) -> Sequence[Type]:
-    """The types of a union, or the type itself; without what is said about them."""
+    """Returns the types of a union or the type itself, without metadata."""
     while isinstance(of, Metadata):
         of = of.type
     if isinstance(of, UnionType):
@@ -210,7 +213,7 @@ def _alternatives(of: Type) -> Sequence[Type]:
 
 
 def _extra(of: Type) -> str:
-    """`Meta(extra={"form": …})` of a type, or of the only alternative to null."""
+    """Returns `Meta(extra={"form": …})` of a type, or of its only non-null alternative."""
     while isinstance(of, Metadata):
         if of.extra and "form" in of.extra:
             return str(of.extra["form"])

@@ -1,15 +1,15 @@
-"""Names and values that a client sent, as error messages show them."""
+"""Names and values from requests, formatted for error messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 _LONGEST_SHOWN = 40
-# A longer name is no typing error, and a comparison with it takes long.
+# A longer name is not a typing error, and comparing it is slow.
 _LONGEST_COMPARED = 100
 
 
 def shown(text: str) -> str:
-    """`text` in quotes: printable characters only, 40 of them at most."""
+    """Returns the first 40 characters of `text`, escaped and in quotes."""
     start = text[:_LONGEST_SHOWN]
     escaped = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
@@ -19,7 +19,7 @@ def shown(text: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question with the nearest of the `known` names, or nothing if none is near."""
+    """Returns a question with the nearest `known` name, or an empty string."""
     if len(name) > _LONGEST_COMPARED:
         return ""
     by_lower_case = {one.lower(): one for one in known}

@@ -1,4 +1,4 @@
-"""The description of the API (OpenAPI 3.1), made from the routes and the types that they read."""
+"""Builds the API description (OpenAPI 3.1) from the routes and their types."""
 
 import inspect
 import re
@@ -33,45 +33,45 @@ from .problems import STATUSES, Problem, kind_of, phrase, type_of
 Route = tuple[str, type]
 
 _DESCRIPTION = """\
-JSON goes in and JSON comes out; a trailing slash in a path means nothing.
+Requests and responses are JSON. A trailing slash in a path is ignored.
 
-- **Errors** have the members of RFC 9457. `errors` lists every field that is to blame, at once.
-- **Lists** come in pages: `limit` and `after` go in, a `Link` header with `rel="next"` comes out
-  where more follow.
-- **Entity tags** come with what is read. `If-None-Match` saves reading again what is known already;
-  `If-Match` on a write keeps it from undoing another's.
-- **Credentials** are a token (`Authorization: Bearer …`). `POST /tokens` creates one; each
-  operation lists the scopes that it needs. On this page, choose Authorize and enter a token. The
+- **Errors** are problem details (RFC 9457). `errors` lists every invalid field in one response.
+- **Lists** are paginated with `limit` and `after`. If there are more items, the response has a
+  `Link` header with `rel="next"`.
+- **Entity tags**: responses to reads have an `ETag`. Send it in `If-None-Match` to skip unchanged
+  content. Send it in `If-Match` on a write to avoid overwriting another client's change.
+- **Credentials** are a token (`Authorization: Bearer …`). `POST /tokens` creates one. Each
+  operation lists the scopes that it requires. On this page, choose Authorize and enter a token. The
   profile `lcl` requires no credentials.
-- **Idempotency-Key** on a write makes it safe to send again when no answer came.
-- **Unknown names** are refused with 422: fields of a body and query parameters. The finding
-  suggests the nearest known name. Endpoints for Caddy and for mailed links ignore other parameters.
-- **Webhooks** receive the bodies that are described under `webhooks`, one for each type of event.
-- **Traces**: a request may have a `traceparent` header (W3C Trace Context). The log and the
-  webhooks of the events that the request causes belong to its trace. `tracestate` is ignored.
-- **Compatibility**: before version 1.0, a minor version may change the API; CHANGELOG.md lists each
-  change. From 1.0 on, only a major version removes or changes what clients rely on. Any version may
-  add endpoints, optional fields, query parameters, response fields, event types, findings and
-  problem types. So ignore response fields and event types that you do not know. Programs rely on
-  `type`, `code` and `status`; the texts of `title`, `detail` and `hint` may change at any time.
+- **Idempotency-Key** makes a write safe to retry if you received no response.
+- **Unknown names** of body fields and query parameters are rejected with 422. The finding
+  suggests the nearest known name. Endpoints for Caddy and email links ignore unknown parameters.
+- **Webhooks** receive the bodies described under `webhooks`, one for each event type.
+- **Traces**: a request may have a `traceparent` header (W3C Trace Context). Log lines and webhook
+  deliveries caused by the request belong to its trace. `tracestate` is ignored.
+- **Compatibility**: before version 1.0, a minor version may change the API. CHANGELOG.md lists each
+  change. From 1.0 on, only a major version makes breaking changes. Any version may add endpoints,
+  optional fields, query parameters, response fields, event types, findings and problem types.
+  Ignore response fields and event types that you do not know. Programs can rely on `type`, `code`
+  and `status`. The texts of `title`, `detail` and `hint` may change at any time.
 """
 # A resource is listed under the name of its module.
 _TAGS = {
-    "users": "Whose certificates they are.",
-    "email_verification": "Whether a user's address is verified, before notices are mailed to it.",
-    "certificates": "What users have uploaded. Private keys are for terminators alone.",
-    "audit": "What was done, by whom, and when; chained by hashes (docs/reference/audit-log.md).",
-    "hostnames": "Who owns which hostname, and by which proof.",
-    "versions": "What certificates were before they were replaced.",
-    "quotas": "How much each user may store (docs/reference/limits.md).",
-    "expiry": "What ends soon, and when its owner is told (docs/how-to/expiry-notifications.md).",
-    "events": "What happened, for others to be told (docs/reference/events.md).",
-    "webhooks": "Endpoints that are told of events as they happen.",
-    "challenges": "How users prove control of hostnames (docs/how-to/hostnames.md).",
-    "tokens": "What lets machines and people in.",
-    "resolver": "Which certificate is served for a hostname.",
-    "terminators": "For what serves TLS: certificates with their keys (docs/terminators).",
-    "health": "For load balancers and supervisors.",
+    "users": "Users own certificates, hostnames, webhooks and tokens.",
+    "email_verification": "Verification of email addresses, required before notices are sent.",
+    "certificates": "Uploaded certificates. Only terminators receive private keys.",
+    "audit": "A hash-chained record of every write (docs/reference/audit-log.md).",
+    "hostnames": "Owners of hostnames, and the proof of ownership.",
+    "versions": "Earlier and pending versions of certificates.",
+    "quotas": "Storage limits for each user (docs/reference/limits.md).",
+    "expiry": "Upcoming expiry and its notices (docs/how-to/expiry-notifications.md).",
+    "events": "Events about a user's certificates (docs/reference/events.md).",
+    "webhooks": "Endpoints that receive events as they happen.",
+    "challenges": "Proofs of control of hostnames (docs/how-to/hostnames.md).",
+    "tokens": "API tokens.",
+    "resolver": "The certificate that is served for a hostname.",
+    "terminators": "Certificates and private keys for TLS terminators (docs/terminators).",
+    "health": "Health checks for load balancers and supervisors.",
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (
     Forbidden,
@@ -84,35 +84,35 @@ _ANY_BODY: tuple[type[Refusal], ...] = (Malformed, TooSlow, TooLarge, Invalid)
 _IF_REPEATABLE: tuple[type[Refusal], ...] = (Conflict, Invalid)
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {
-        "description": "Names this state; for If-None-Match and If-Match.",
+        "description": "The entity tag, for If-None-Match and If-Match.",
         "required": True,
         "schema": {"type": "string", "pattern": '^"[0-9a-f-]+"$'},
     },
     "Idempotency-Replayed": {
-        "description": "The request was carried out before; this is what was answered then.",
+        "description": "The request was completed before. This is the stored response.",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Link": {
-        "description": 'The next page (rel="next"), where more follow.',
+        "description": 'The next page (rel="next"), if there are more items.',
         "schema": {"type": "string", "examples": ['</users?after=100>; rel="next"']},
     },
     "Location": {
-        "description": "Where it is.",
+        "description": "The path of the new resource.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference", "examples": ["/users/1"]},
     },
     "Retry-After": {
-        "description": "Seconds after which to try again.",
+        "description": "The number of seconds to wait before a retry.",
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
     },
     "WWW-Authenticate": {
-        "description": "What to send.",
+        "description": "The accepted authentication schemes.",
         "required": True,
         "schema": {"type": "string", "examples": ['Bearer realm="customer-certificates"']},
     },
     "X-Request-Id": {
-        "description": "The request's own id: the client's, where it sent a sane one.",
+        "description": "The request id. A valid id from the client is kept.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
     },
@@ -121,13 +121,13 @@ _SECURITY_SCHEMES = {
     "token": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A user's token, about this user alone, with all scopes that are listed; or "
-        "an operator's. Where `operator` is listed, an operator's alone.",
+        "description": "A user's token with every listed scope, for this user's own data, or an "
+        "operator's token. If `operator` is listed, only an operator's token.",
     },
     "password": {
         "type": "http",
         "scheme": "basic",
-        "description": "A user's e-mail address and password.",
+        "description": "A user's email address and password.",
     },
 }
 _REFUSAL_HEADERS: dict[type[Refusal], list[str]] = {
@@ -151,20 +151,23 @@ _ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """The description of `routes`, each a URI template and the class of its resource."""
+    """Returns the API description of `routes`."""
     routes = list(routes)
     described = {
         "openapi": "3.1.0",
         "info": {
             "title": "Customer Certificates",
             "version": __version__,
-            "summary": "Takes customers' TLS certificates and keys, and knows which are active.",
+            "summary": "Store, validate and deliver customers' TLS certificates.",
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [
-            {"url": "/", "description": "The service that serves this description."},
-            {"url": "http://localhost:9000", "description": "A local service, by default."},
+            {"url": "/", "description": "The service that published this description."},
+            {
+                "url": "http://localhost:9000",
+                "description": "A local service with default settings.",
+            },
         ],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": {plain_template(template): _path(template, of) for template, of in routes},
@@ -178,13 +181,13 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "securitySchemes": _SECURITY_SCHEMES,
         },
     }
-    # A copy in which nothing occurs twice: YAML would write anchors for what does.
+    # Copy shared objects, because YAML would write anchors for them.
     copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described))
     return copy
 
 
 def plain_template(template: str) -> str:
-    """A URI template without the names of its converters."""
+    """Returns `template` without the names of its converters."""
     return re.sub(r"\{(\w+):\w+\}", r"{\1}", template)
 
 
@@ -275,7 +278,7 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
 
 
 def _security(rights: Permission) -> list[dict[str, list[str]]]:
-    """Each of them is enough; none at all where anybody may ask."""
+    """Returns the alternative security requirements, empty for public operations."""
     if rights.anybody:
         return []
     kinds = [*(["operator"] * rights.operators), *(["terminator"] * rights.terminators)]
@@ -335,7 +338,7 @@ def _headers(*names: str) -> dict[str, Any]:
 
 
 def _schemas(operations: list[Operation]) -> dict[str, Any]:
-    """Every type that goes in or comes out, by name."""
+    """Returns the schemas of all request and response types, by name."""
     bodies = [operation.body for operation in operations if operation.body]
     answers = [answer.kind for operation in operations for answer in operation.answers.values()]
     kinds = [*bodies, *(kind for kind in answers if kind is not None), Problem]
@@ -348,7 +351,10 @@ def _content(kind: Any) -> dict[str, Any]:
 
 
 def _example(body: Any) -> dict[str, Any]:
-    """A valid body. Swagger UI would make up one with the fields of all alternatives."""
+    """Returns a valid example body.
+
+    Without an example, Swagger UI would combine the fields of all alternatives.
+    """
     fields = _components([body])[1][body.__name__]["properties"]
     alternatives = getattr(body, "alternatives", ())
     names = alternatives[0] if alternatives else fields
@@ -373,10 +379,10 @@ def _components(kinds: list[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str,
 
 
 def _require_one(schema: dict[str, Any], alternatives: tuple[tuple[str, ...], ...]) -> None:
-    """The fields of exactly one of `alternatives` must be there, all of them."""
+    """Changes `schema` to require all fields of exactly one alternative."""
     names = [name for fields in alternatives for name in fields]
     for name in names:
-        # It stands for a field that was not sent, and is no value to send.
+        # The default marks a missing field. Clients must not send it.
         del schema["properties"][name]["default"]
     schema["anyOf"] = [
         {"required": [*fields], "properties": {name: False for name in names if name not in fields}}

@@ -1,5 +1,7 @@
-"""Operation ids of the API description: a verb and a noun. SDK generators make method names of
-them."""
+"""Operation ids of the API description, each a verb and a noun.
+
+SDK generators use them as method names.
+"""
 
 _WEBHOOKS = {
     "get{}Webhooks": "list{}Webhooks",
@@ -13,7 +15,7 @@ _WEBHOOKS = {
     "post{}Redelivery": "redeliver{}WebhookEvent",
     "post{}Replay": "replay{}WebhookEvents",
 }
-# By the method and the name of the resource.
+# The keys are the HTTP method and the name of the resource.
 OPERATION_IDS = {
     **{
         key.format(owner): name.format(owner or "Operator")

@@ -1,4 +1,4 @@
-"""What a responder says of itself: for the description of the API, and who may ask for it."""
+"""Descriptions of operations: documentation and permissions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a status means; `kind` is the type of the JSON that is answered, None where nothing is,
-    or what is of another `media_type`: a text then."""
+    """The description of one response of an operation.
+
+    `kind` is the type of the JSON body. None means no body, or text if `media_type` is set.
+    """
 
     description: str
     kind: Any = None
@@ -50,40 +52,41 @@ class Operation:
 AFTER = Parameter(
     "after",
     "query",
-    "Only items with a greater id: the last id of the page before.",
+    "Return only items with a greater id. Use the last id of the previous page.",
     {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
 )
 LIMIT = Parameter(
     "limit",
     "query",
-    "How many items at most; a page of large items may end sooner. Follow the Link header.",
+    "The maximum number of items. A page of large items may have fewer. Follow the Link header.",
     {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
 )
 IF_MATCH = Parameter(
     "If-Match",
     "header",
-    "Change it only if it still has this entity tag; else 412.",
+    "Change the resource only if it still has this entity tag. Otherwise respond with 412.",
     {"type": "string", "examples": ['"5d41402abc4b2a76b9719d911017c592"']},
 )
 IF_NONE_MATCH = Parameter(
     "If-None-Match",
     "header",
-    "Answer 304 if it still has this entity tag.",
+    "Respond with 304 if the resource still has this entity tag.",
     {"type": "string", "examples": ['"5d41402abc4b2a76b9719d911017c592"']},
 )
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     "header",
-    "A random UUID, say. For 24 hours the same request with the same key is answered as it was, "
-    "with `Idempotency-Replayed: true`, and not carried out again. Another request with the key "
-    "gets a 422; while the first one is still running, 409 with `Retry-After`.",
+    "A unique key for this request, for example a random UUID. For 24 hours, the same request with "
+    "the same key gets the stored response, with `Idempotency-Replayed: true`. A different request "
+    "with the same key gets 422. A retry while the first request is running gets 409 with "
+    "`Retry-After`.",
     {
         "type": "string",
         "pattern": "^[!-~]{1,255}$",
         "examples": ["9f2c7a52-0f0e-4c5e-9a55-3a1d1f0f7f10"],
     },
 )
-NOT_MODIFIED = Answer("The client has it already.", headers=("ETag",))
+NOT_MODIFIED = Answer("Not modified since the entity tag in If-None-Match.", headers=("ETag",))
 
 
 def operation(
@@ -98,12 +101,12 @@ def operation(
     asks_database: bool = True,
     allows_other_parameters: bool = False,
 ) -> Callable[[F], F]:
-    """Describes the responder below it; changes nothing of it.
+    """Returns a decorator that describes a responder and leaves its behavior unchanged.
 
-    `allow` says who may send the request; None: the resource's own `allow` does. `refusals` are
-    those of its own: what any request or any body may meet is added to them.
-    `allows_other_parameters`: unknown query parameters are ignored, since the next version of the
-    client, which is not ours, may send more.
+    `allow` says who may send the request. If it is None, the resource's own `allow` applies.
+    `refusals` are specific to the operation. Refusals common to all requests or bodies are added.
+    With `allows_other_parameters`, unknown query parameters are ignored. It is for third-party
+    clients, whose next version may send more parameters.
     """
 
     def describe(responder: F) -> F:
@@ -125,7 +128,7 @@ def operation(
 
 
 def rights_of(resource: object, operation: Operation) -> Permission:
-    """Returns who may send the request, as `operation` or `resource` (or its class) says."""
+    """Returns the permission of `operation`, or else of `resource` (or its class)."""
     if operation.allow is not None:
         return operation.allow
     rights: Permission = resource.allow  # pyrefly: ignore[missing-attribute]

@@ -1,4 +1,4 @@
-"""Lists in pages: `limit` and `after` going in, a Link to the next page coming out."""
+"""Pagination with `limit`, `after` and a Link header to the next page."""
 
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -19,7 +19,7 @@ class Slice(NamedTuple):
 
 
 def wanted(query: Query) -> Slice:
-    """The page that was asked for."""
+    """Returns the requested page."""
     return Slice(
         after=query.whole("after", 0, 0),
         limit=query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT),
@@ -27,13 +27,13 @@ def wanted(query: Query) -> Slice:
 
 
 def wanted_by_hostname(query: Query) -> tuple[str, int]:
-    """Returns the hostname after which the page begins, and how many items it has at most."""
+    """Returns the hostname before the page and the maximum number of items."""
     after = query.hostname("after") if query.has("after") else ""
     return after, query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
 
 
 def link_next(req: Request, resp: Response, next_after: int | str | None) -> None:
-    """Sets the Link header (RFC 8288) where more items follow."""
+    """Sets the Link header (RFC 8288) if there are more items."""
     if next_after is not None:
         params = {**req.params, "after": str(next_after)}
         resp.set_header("Link", f'<{req.path}?{urlencode(params, doseq=True)}>; rel="next"')

@@ -1,4 +1,4 @@
-"""How a refusal is answered: RFC 9457's problem details, and the only table of statuses."""
+"""Error responses as problem details (RFC 9457), with the table of statuses."""
 
 import logging
 import re
@@ -33,34 +33,35 @@ _log = logging.getLogger(__name__)
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
-    """Why a request was refused (RFC 9457)."""
+    """Why a request was rejected (RFC 9457)."""
 
     type: Annotated[
         str,
         Meta(
-            description="The kind of problem, for programs.",
+            description="The type of problem, for programs.",
             examples=["urn:customer-certificates:problem:invalid"],
         ),
     ]
     title: Annotated[
-        str, Meta(description="The status in words.", examples=["Unprocessable Entity"])
+        str, Meta(description="The reason phrase of the status.", examples=["Unprocessable Entity"])
     ]
-    status: Annotated[int, Meta(ge=400, le=599, description="As in HTTP.", examples=[422])]
+    status: Annotated[int, Meta(ge=400, le=599, description="The HTTP status.", examples=[422])]
     detail: Annotated[
         str,
-        Meta(description="What is wrong, for people.", examples=["1 field is invalid."]),
+        Meta(description="An explanation for people.", examples=["1 field is invalid."]),
     ]
     request_id: Annotated[
         str,
-        Meta(description="What to quote to the service's operator.", examples=["5f0c2a9be1d34478"]),
+        Meta(
+            description="The request id. Include it in reports to the service's operator.",
+            examples=["5f0c2a9be1d34478"],
+        ),
     ]
-    errors: Annotated[
-        tuple[Finding, ...], Meta(description="The fields to blame, all of them at once.")
-    ] = ()
+    errors: Annotated[tuple[Finding, ...], Meta(description="All invalid fields.")] = ()
 
 
 def refuse(req: Request, resp: Response, refusal: Refusal, _params: dict[str, Any]) -> None:
-    """Answers with a refusal of our own."""
+    """Responds with one of the service's own refusals."""
     if refusal.retry_after is not None:
         resp.set_header("Retry-After", str(refusal.retry_after))
     _answer(
@@ -71,7 +72,7 @@ def refuse(req: Request, resp: Response, refusal: Refusal, _params: dict[str, An
 def refuse_http(
     req: Request, resp: Response, error: falcon.HTTPError, _params: dict[str, Any]
 ) -> None:
-    """Answers with what the framework refuses by itself: unknown routes, methods, bad headers."""
+    """Responds with a framework error: an unknown route or method, or a bad header."""
     resp.set_headers(error.headers or {})
     status = falcon.http_status_to_code(error.status)
     details = {
@@ -83,7 +84,7 @@ def refuse_http(
 
 
 def fail(req: Request, resp: Response, error: Exception, _params: dict[str, Any]) -> None:
-    """Answers for a defect of ours: the caller learns the request id, the log learns the rest."""
+    """Responds with 500 and the request id. Logs the cause."""
     _log.error("unexpected error, request %s", req.context.request_id, exc_info=error)
     _answer(
         req,
@@ -101,17 +102,17 @@ def _allowed(error: falcon.HTTPError) -> str:
 
 
 def kind_of(refusal: type[Refusal]) -> str:
-    """What the end of a problem's `type` is for such a refusal."""
+    """Returns the last part of the problem `type` for `refusal`."""
     return re.sub(r"\B(?=[A-Z])", "-", refusal.__name__).lower()
 
 
 def type_of(kind: str) -> str:
-    """The `type` of a problem of this kind."""
+    """Returns the problem `type` for `kind`."""
     return f"urn:customer-certificates:problem:{kind}"
 
 
 def phrase(status: int) -> str:
-    """The words that go with a status."""
+    """Returns the reason phrase of `status`."""
     line: str = falcon.code_to_http_status(status)
     return line.partition(" ")[2]
 

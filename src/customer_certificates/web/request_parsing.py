@@ -1,4 +1,4 @@
-"""What comes in: bodies and query parameters, read into typed values or refused as a whole."""
+"""Parses bodies and query parameters into typed values."""
 
 import re
 from collections.abc import Sequence
@@ -22,22 +22,22 @@ _Time = Annotated[datetime, Meta(tz=True)]
 
 
 def read(req: Request, kind: type[T]) -> T:
-    """The body of `req` as a `kind`.
+    """Returns the body of `req` as a `kind`.
 
-    Raises TooLarge, Malformed (not JSON, not an object, a required field missing) or Invalid, with
-    every field that is to blame.
+    Raises TooLarge, Malformed (not JSON, not an object, a required field missing) or Invalid. The
+    error lists every invalid field.
     """
     body = _body(req)
     try:
         decoded: T = _decoder(kind).decode(body)
         return decoded
     except (ValueError, RecursionError):
-        # The fast way stops at the first fault; the caller is told of all.
+        # The fast decoder stops at the first error, but the response lists all errors.
         return _read_by_field(body, kind)
 
 
 def unknown_parameters(req: Request, known: Sequence[str]) -> list[Finding]:
-    """Findings for the query parameters of `req` that are not in `known`."""
+    """Returns findings for the query parameters of `req` that are not in `known`."""
     takes = f"Known query parameters: {', '.join(known)}." if known else "Leave it out."
     return [
         Finding(
@@ -52,14 +52,14 @@ def unknown_parameters(req: Request, known: Sequence[str]) -> list[Finding]:
 
 
 class Query:
-    """The query parameters of `req`. `check` refuses all that was wrong with them, at once."""
+    """The query parameters of a request. `check` raises all errors together."""
 
     def __init__(self, req: Request) -> None:
         self._params = req.params
         self._findings: list[Finding] = list(req.context.get("unknown_parameters") or ())
 
     def whole(self, name: str, default: int, least: int, most: int = LARGEST_ID) -> int:
-        """A whole number from `least` to `most`."""
+        """Returns a whole number from `least` to `most`, or `default`."""
         text = self._text(name)
         if text is None:
             return default
@@ -69,7 +69,7 @@ class Query:
         return default
 
     def days(self, name: str, default: int) -> int:
-        """A number of days like `30d`, 9999 at most."""
+        """Returns a number of days, sent like `30d`, at most 9999."""
         text = self._text(name)
         if text is None:
             return default
@@ -80,7 +80,7 @@ class Query:
         return default
 
     def flag(self, name: str) -> bool | None:
-        """`true`, `false`, or None where it is left out."""
+        """Returns True or False, or None if the parameter is missing."""
         text = self._text(name)
         if text in (None, "true", "false"):
             return None if text is None else text == "true"
@@ -88,7 +88,7 @@ class Query:
         return None
 
     def choice(self, name: str, kind: Any) -> Any:
-        """One of the values of the Literal `kind`, or None where it is left out."""
+        """Returns a value of the Literal `kind`, or None if the parameter is missing."""
         choices = get_args(kind)
         text = self._text(name)
         if text in (None, *choices):
@@ -97,12 +97,12 @@ class Query:
         return None
 
     def time(self, name: str) -> datetime | None:
-        """A time in RFC 3339, or None where it is left out."""
+        """Returns a time (RFC 3339), or None if the parameter is missing."""
         text = self._text(name)
         if text is None:
             return None
         try:
-            # An unencoded plus sign of the zone comes as a blank.
+            # An unencoded plus sign of the zone is decoded as a space.
             time: datetime = msgspec.convert(text.replace(" ", "+"), _Time)
             return time.astimezone(UTC)
         except (msgspec.ValidationError, OverflowError):
@@ -110,8 +110,10 @@ class Query:
             return None
 
     def text(self, name: str, kind: Any, requirement: str, example: str) -> str | None:
-        """A text that the msgspec type `kind` admits; `requirement` and `example` are for the
-        error message."""
+        """Returns a string that the msgspec type `kind` accepts, or None.
+
+        The error message contains `requirement` and `example`.
+        """
         text = self._text(name)
         if text is None:
             return None
@@ -123,7 +125,7 @@ class Query:
         return text
 
     def hostname(self, name: str) -> str:
-        """A hostname or an IP address that must be there, normalised."""
+        """Returns a required hostname or IP address, normalized."""
         text = self._text(name)
         if name not in self._params:
             self._findings.append(
@@ -135,11 +137,11 @@ class Query:
         return normal or ""
 
     def has(self, name: str) -> bool:
-        """Whether the parameter was sent."""
+        """Returns whether the parameter was sent."""
         return name in self._params
 
     def check(self) -> None:
-        """Raises Invalid with everything that was found."""
+        """Raises Invalid if there are findings."""
         if self._findings:
             raise invalid_parameters(self._findings)
 
@@ -177,20 +179,20 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 def _body(req: Request) -> bytes:
     if (req.content_length or 0) > LARGEST_BODY_BYTES:
         raise _too_large()
-    # Read to one byte past the limit, for a body whose length was not told beforehand.
+    # Read one byte past the limit, because a chunked body has no Content-Length.
     body: bytes = req.stream.read(LARGEST_BODY_BYTES + 1)
     if len(body) > LARGEST_BODY_BYTES:
         raise _too_large()
-    # What was cut off may be JSON all the same; it is not what the client meant to send.
+    # A truncated body may still be valid JSON, but not the one that the client meant.
     if len(body) < (req.content_length or 0):
         raise Malformed("The body ends before its Content-Length. Send the whole body.")
-    # Whether a request is a repetition is told from its bytes.
+    # The idempotency store compares requests by their bytes.
     req.context.body = body
     return body
 
 
 def invalid_parameters(findings: Sequence[Finding]) -> Invalid:
-    """Returns the refusal for query parameters with these findings."""
+    """Returns the error for query parameters with these findings."""
     return Invalid(_count(len(findings), "query parameter"), errors=findings)
 
 
@@ -236,7 +238,7 @@ def _read_by_field(body: bytes, kind: type[T]) -> T:
 
 
 def _unknown_fields(names: Sequence[str], known: Sequence[str]) -> list[Finding]:
-    # Only findings that are shown are worth a search for the nearest name.
+    # The search is slow, so skip it for findings that the response leaves out.
     hint = f"Known fields: {', '.join(known)}."
     return [
         Finding(

@@ -1,4 +1,4 @@
-"""What a write is answered: told first to its Once, which keeps it, then to the client."""
+"""Responses to writes. The idempotency store saves them before they are sent."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,10 @@ from . import etags
 
 
 def once(req: Request, reply: Callable[[Any], Reply]) -> IdempotentRequest:
-    """What to give to the service, so that a repeated request is answered as it was; `reply`
-    makes the answer of what the service gives.
+    """Returns the idempotent request to pass to the service.
 
-    To be called when the body has been read. Raises Replayed, or Invalid where the key came with
-    another request.
+    `reply` makes the response from the service's result. Call this function after reading the
+    body. Raises Replayed for a repeated request, or Invalid if another request had the same key.
     """
     made: IdempotentRequest = req.context.once
     made.begin(req.method, req.context.get("body") or b"", reply)
@@ -23,18 +22,18 @@ def once(req: Request, reply: Callable[[Any], Reply]) -> IdempotentRequest:
 
 
 def shown(view: object) -> Reply:
-    """The thing as it is now, and its entity tag."""
+    """Returns the response with `view` and its entity tag."""
     body = encode(view)
     return Reply(200, body, tag=tag_of(body))
 
 
 def gone(_nothing: None) -> Reply:
-    """It is no more."""
+    """Returns the response to a deletion."""
     return Reply(204)
 
 
 def send(resp: Response, reply: Reply) -> None:
-    """Answers with `reply`."""
+    """Responds with `reply`."""
     resp.status = reply.status
     if reply.location:
         resp.location = reply.location
@@ -45,6 +44,6 @@ def send(resp: Response, reply: Reply) -> None:
 
 
 def replay(_req: Request, resp: Response, replayed: Replayed, _params: dict[str, Any]) -> None:
-    """Answers a request that was carried out before."""
+    """Responds to a repeated request with the stored response."""
     send(resp, replayed.reply)
     resp.set_header("Idempotency-Replayed", "true")

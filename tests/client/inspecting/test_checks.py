@@ -225,7 +225,7 @@ def test_a_check_that_is_killed_blames_no_certificate(keeper: Keeper) -> None:
     killed = f"if grep -q n3.ex {keeper.folder}/crt-list; then kill -9 $$; fi"
 
     assert keeper.sync(check=f"sh -c '{killed}'") == 1
-    assert "was ended by signal 9" in keeper.said
+    assert "was terminated by signal 9" in keeper.said
     assert "is not served" not in keeper.said
     assert keeper.sync() == 0
 

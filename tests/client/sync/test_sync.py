@@ -356,7 +356,7 @@ def test_a_reload_comes_after_a_check(
     keeper.check = f"{sys.executable} -c 'import sys; sys.exit(\"no such cipher\")'"
 
     assert keeper.sync() == 1
-    assert "ended with 1: no such cipher" in capfd.readouterr().err
+    assert "exited with 1: no such cipher" in capfd.readouterr().err
     assert not (tmp_path / "reloaded").exists()
     assert (keeper.folder / "index.json").read_bytes() == listing
     # Nothing is said to be served that is not.
@@ -373,7 +373,7 @@ def test_a_reload_comes_after_a_check(
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("false", "`false` ended with 1"),
+        ("false", "`false` exited with 1"),
         ("/no/such/program", "`/no/such/program` cannot be run: [Errno 2]"),
         ("'unclosed", "`'unclosed` cannot be run: No closing quotation"),
     ],
@@ -416,7 +416,7 @@ def test_a_folder_is_for_one_agent_and_one_format(
     finally:
         assert agent.stop() == 0
     said = capfd.readouterr().err
-    assert f"Another agent (process {agent.process.pid}) keeps {keeper.folder}." in said
+    assert f"Another agent (process {agent.process.pid}) is using {keeper.folder}." in said
 
     assert keeper.sync(format="nginx") == 2
     assert "holds files for pem. Choose another folder for nginx." in capfd.readouterr().err

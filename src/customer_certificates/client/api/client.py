@@ -50,16 +50,19 @@ class Api:
         self._stopped.set()
 
     def require_user(self) -> None:
-        """Raises Unreachable at once if the service is down; Refused if the user does not exist."""
+        """Raises Unreachable if the service is down, or Refused without such a user.
+
+        Does not retry.
+        """
         try:
             self._send(dict[str, Any], "GET", self._user)
         except Lost as lost:
             raise Unreachable(lost.detail) from None
 
     def find(self, fingerprint: str) -> Stored | None:
-        """Returns the certificate with the SHA-256 `fingerprint`; of several, the first active one.
+        """Returns the certificate with the SHA-256 `fingerprint`, or None.
 
-        Raises Refused, Unreachable.
+        Of several, returns the first active one. Raises Refused, Unreachable.
         """
         path = f"{self._certificates}?fingerprint={fingerprint}"
         # Compare again: a service without this parameter would list all certificates.
@@ -81,7 +84,7 @@ class Api:
         name = quote(min(for_all), safe="")
         path = f"{self._certificates}?hostname={name}&limit={_PAGE}&after="
         found: list[Stored] = []
-        # A page of large certificates ends before its limit.
+        # A page of large certificates may have fewer items than its limit.
         while page := self._ask(list[Stored], "GET", f"{path}{found[-1].id if found else 0}"):
             found += page
         same = [

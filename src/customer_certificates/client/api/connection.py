@@ -35,7 +35,7 @@ class Connection:
             verify=tls_context(ca) if is_https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx.Timeout(30, connect=5),
             limits=httpx.Limits(max_connections=at_once),
-            # A proxy would see keys that are sent without TLS, and be asked for its own localhost.
+            # Without TLS, a proxy would see the keys. For localhost, it would use its own host.
             trust_env=is_https and not is_this_machine(server),
             headers={
                 "Accept": "application/json",
@@ -87,7 +87,7 @@ class Connection:
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext | bool:
-    """Returns what httpx verifies certificates with. Raises OSError if `ca` cannot be used."""
+    """Returns the `verify` argument for httpx. Raises OSError if `ca` cannot be used."""
     return ssl.create_default_context(cafile=ca) if ca else True
 
 

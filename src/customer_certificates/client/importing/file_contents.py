@@ -23,11 +23,11 @@ from .scan import LARGEST_FILE_BYTES, File, is_expected
 
 T = TypeVar("T", KeyRead, Keystore)
 
-# What findings call it: they were worded for the fields of an upload.
+# The name in findings, in place of the name of an upload's field.
 _FIELD = "the file"
 _LOCKED = {"key_encrypted", "passphrase_wrong"}
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
-# Without a byte order mark, every other octet of PEM in UTF-16 is zero.
+# Without a byte order mark, every other byte of PEM in UTF-16 is zero.
 _DASHES = {"-----".encode(name): name for name in _BYTE_ORDER_MARKS.values()}
 _UTF16_SEARCHED = 4096
 # JKS and JCEKS.
@@ -40,7 +40,7 @@ _JAVA_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class HeldKey:
-    """A private key as it stands in a file, and opened, or None where that did not succeed."""
+    """The data of a private key, and the opened key or None if it cannot be opened."""
 
     data: bytes
     opened: PrivateKey | None
@@ -49,9 +49,10 @@ class HeldKey:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What `file` holds. `data` is all of it, `passphrase` what opened it if it is PKCS#12.
+    """The content of a file.
 
-    `certificates` are in the order of the file. `problems` say why something could not be read.
+    `data` is the whole content. `passphrase` opened it if it is PKCS#12. `certificates` are in the
+    order of the file. `problems` say why something could not be read.
     """
 
     file: File
@@ -89,12 +90,15 @@ def look_into(file: File, passphrases: Sequence[str]) -> Contents:
 
 
 def is_nothing(contents: Contents) -> bool:
-    """Whether there is nothing in it that concerns certificates, not even a broken one."""
+    """Returns whether the file has no certificates, keys or problems."""
     return not (contents.certificates or contents.keys or contents.problems)
 
 
 def _read(file: File) -> bytes:
-    """Raises OSError. What became a pipe since it was looked at does not keep us waiting."""
+    """Returns the content of a regular file. Raises OSError.
+
+    Never blocks, even if the file has become a pipe since the search.
+    """
     with open(os.open(file.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
         if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
             return b""
@@ -103,10 +107,10 @@ def _read(file: File) -> bytes:
 
 
 def _as_utf8(data: bytes) -> bytes:
-    """`data` in UTF-8 if it is text in UTF-16, as some Windows programs write it."""
+    """Returns `data` in UTF-8. Some Windows programs write UTF-16."""
     encoding = _BYTE_ORDER_MARKS.get(data[:2])
     for dashes, name in _DASHES.items():
-        # In one byte order, the octets of the other stand at odd places.
+        # Text in one byte order matches the other one only at odd offsets.
         if encoding is None and data.find(dashes, 0, _UTF16_SEARCHED) % 2 == 0:
             encoding = name
     return data.decode(encoding, "replace").encode() if encoding else data
@@ -119,7 +123,7 @@ def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
     blocks = [block.der for block in read.blocks if block.label in CERTIFICATE_LABELS]
     found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
     problems += _errors(one for one in found if isinstance(one, Finding))
-    # A request or a public key that cannot be read is nobody's loss.
+    # A broken request or public key is not worth a report.
     if blocks or any(label in CERTIFICATE_LABELS or _is_key(label) for label in read.broken):
         problems += _errors(read.findings)
     keys = []
@@ -139,9 +143,9 @@ def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
 
 
 def _ders(blocks: Iterable[Block]) -> tuple[list[bytes], list[str]]:
-    """The certificates in `blocks`, those of PKCS#7 bundles too; and which bundles cannot be read.
+    """Returns the certificates in `blocks` and in their PKCS#7 bundles, and problems.
 
-    Windows (certutil -encode) puts CERTIFICATE around a bundle as well.
+    Windows (certutil -encode) labels a bundle as CERTIFICATE too.
     """
     ders: list[bytes] = []
     problems: list[str] = []
@@ -158,12 +162,12 @@ def _ders(blocks: Iterable[Block]) -> tuple[list[bytes], list[str]]:
 
 
 def _is_key(label: str) -> bool:
-    # An OpenSSH key is nobody's TLS key.
+    # TLS servers do not use OpenSSH keys.
     return label.endswith("PRIVATE KEY") and not label.startswith("OPENSSH")
 
 
 def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
-    """DER does not say what it is: it is tried as each."""
+    """Tries each DER format, because DER does not identify its content."""
     certificate = certificates.read(contents.data, _FIELD, 1)
     if isinstance(certificate, Certificate):
         return replace(contents, certificates=(certificate,))
@@ -179,7 +183,7 @@ def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
     store, passphrase = _unlock(partial(read_keystore, contents.data), passphrases)
     found = [certificates.read(der, _FIELD, n) for n, der in enumerate(store.certificates, 1)]
     if not (found or store.keys or _is_locked(store)):
-        # Much begins as DER does.
+        # Many other files begin with the same byte.
         problem = "the file is not a certificate, a private key, a PKCS#12 or a PKCS#7 file"
         return replace(contents, problems=(problem,) if is_expected(contents.file.path) else ())
     return replace(
@@ -196,7 +200,7 @@ def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
 
 
 def _bundle(contents: Contents, ders: Sequence[bytes]) -> Contents:
-    """The certificates of a PKCS#7 bundle, which has no private keys."""
+    """Returns the content of a PKCS#7 bundle, which has no private keys."""
     found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
     return replace(
         contents,
@@ -206,7 +210,7 @@ def _bundle(contents: Contents, ders: Sequence[bytes]) -> Contents:
 
 
 def _unlock(read: Callable[[str | None], T], passphrases: Sequence[str]) -> tuple[T, str | None]:
-    """What `read` makes of it with the passphrase that opens it, and that passphrase."""
+    """Returns the result of `read` with the matching passphrase, and that passphrase."""
     result, used = read(None), None
     if not _is_locked(result):
         return result, None
@@ -214,7 +218,7 @@ def _unlock(read: Callable[[str | None], T], passphrases: Sequence[str]) -> tupl
         opened = read(passphrase)
         if not _is_locked(opened):
             result, used = opened, passphrase
-        # A wrong one may by chance turn it into something that is no key.
+        # A wrong passphrase may by chance decrypt to data that is not a key.
         if opened.key if isinstance(opened, KeyRead) else opened.keys:
             break
     return result, used

@@ -9,7 +9,7 @@ _LONGEST_CHAIN = 10
 
 
 class Issuers:
-    """The authorities' certificates among those that were found."""
+    """The CA certificates among the given certificates."""
 
     def __init__(self, certificates: Iterable[Certificate]) -> None:
         self._by_subject: dict[bytes, list[Certificate]] = {}
@@ -20,9 +20,9 @@ class Issuers:
                 self._by_subject.setdefault(one.subject, []).append(one)
 
     def chain(self, leaf: Certificate) -> tuple[Certificate, ...]:
-        """All that issued `leaf`, and what issued those, the nearest first.
+        """Returns the issuers of `leaf` and their issuers, the direct issuer first.
 
-        There may be several ways up where authorities have signed each other; all are in it.
+        If CAs are cross-signed, the result includes all paths.
         """
         chain: list[Certificate] = []
         known = {leaf.der}
@@ -30,7 +30,7 @@ class Issuers:
         while waiting and len(chain) < _LONGEST_CHAIN:
             issued = waiting.pop(0)
             for issuer in self._by_subject.get(issued.issuer, []):
-                # A name proves nothing: authorities renew their keys under the same name.
+                # Verify the signature too, because CAs renew their keys under the same name.
                 if issuer.der not in known and issued.is_signed_by(issuer):
                     known.add(issuer.der)
                     chain.append(issuer)

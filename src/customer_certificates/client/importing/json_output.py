@@ -8,7 +8,7 @@ from .upload import Result
 
 
 def as_json(collected: Collected, results: Sequence[Result]) -> dict[str, object]:
-    """Returns the certificates with their outcomes, and the files that hold none to upload."""
+    """Returns the certificates with their outcomes, and the files not uploaded."""
     return {
         "certificates": [_certificate(result) for result in results],
         "not_uploaded": [

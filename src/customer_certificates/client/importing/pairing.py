@@ -1,4 +1,4 @@
-"""Pairs the certificates under some paths with their private keys, for an upload."""
+"""Pairs certificates with their private keys for an upload."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from .file_contents import Contents, is_nothing, look_into
 from .issuers import Issuers
 from .scan import File, is_expected, walk
 
-# The keys of accounts with an authority, which belong to no certificate: certbot's and lego's
-# folder accounts, acme.sh's and dehydrated's files; and the copies that certbot once kept of keys.
+# Keys that belong to no certificate: ACME account keys of certbot and lego (folder accounts), of
+# acme.sh and dehydrated (files), and the key backups of old certbot versions.
 _OTHER_KEYS = (
     "*/accounts/*",
     "*/account.key",
@@ -26,9 +26,10 @@ _NOTHING = "the file holds neither a certificate nor a private key"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A certificate that can be uploaded. `chain` are its issuers, the nearest first.
+    """A certificate to upload.
 
-    `files`: the one with the fullest chain first, then the one with the key.
+    `chain` holds its issuers, the direct issuer first. `files`: first the file with the most
+    certificates, then the file with the key.
     """
 
     files: tuple[Path, ...]
@@ -39,8 +40,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What cannot be uploaded, and why, in words. `is_failure`: it is broken, locked or not to be
-    read, or its path was named outright."""
+    """A file or certificate that is not uploaded, with the reason.
+
+    `is_failure`: the file is broken, encrypted or unreadable, or its path was given directly.
+    """
 
     path: Path
     reason: str
@@ -50,10 +53,10 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Everything that was found.
+    """The results of a search.
 
-    `passed_over`: files and folders that were skipped on purpose, with reasons. `others` counts the
-    files in folders that have nothing to do with certificates.
+    `passed_over`: files and folders that were skipped on purpose, with reasons. `others` counts
+    unrelated files in folders.
     """
 
     candidates: tuple[Candidate, ...]
@@ -65,14 +68,14 @@ class Collected:
 def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) -> Collected:
     """Reads files and folders, and tries `passphrases` on encrypted content.
 
-    A certificate that has expired by `now` is left out, unless its file was named outright.
+    A certificate that has expired by `now` is left out, unless its path was given directly.
     """
     walked = walk(paths)
     contents = [look_into(file, passphrases) for file in walked.files]
     candidates, left_out = _pair(contents, now)
     left_out += [LeftOut(one.path, one.reason, True) for one in walked.obstacles]
     unrelated = [one for one in contents if is_nothing(one) and not one.file.is_named]
-    # Requests and parameters, say, which stand beside certificates, are PEM too.
+    # Other PEM files, such as certificate requests, are not reported by name.
     named = [
         (one.file.path, _NOTHING)
         for one in unrelated
@@ -87,8 +90,10 @@ def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) ->
 
 
 def newest_only(collected: Collected) -> Collected:
-    """Without the certificates that are older than another one for the same hostnames and with the
-    same type of key: they would replace each other."""
+    """Returns `collected` with only the newest certificate for each purpose.
+
+    Certificates with the same hostnames and key type would replace each other.
+    """
     newest: dict[tuple[frozenset[str], type[PrivateKey]], Candidate] = {}
     for one in sorted(collected.candidates, key=lambda one: one.certificate.not_after):
         if one.certificate.hostnames:
@@ -132,12 +137,15 @@ def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate],
 
 
 def is_leaf(certificate: Certificate) -> bool:
-    """Whether it may be served first: self-signed ones for a hostname are often authorities too."""
+    """Returns whether the certificate can be a leaf.
+
+    Self-signed certificates for a hostname are often marked as CA too.
+    """
     return not certificate.is_ca or bool(certificate.hostnames)
 
 
 def _by_public_key(contents: Sequence[Contents]) -> dict[bytes, list[tuple[Path, PrivateKey]]]:
-    """By public key: the files with the private key, which may be kept in several."""
+    """Returns the private keys and their files, by public key."""
     found: dict[bytes, list[tuple[Path, PrivateKey]]] = {}
     for each in contents:
         for key in each.opened_keys:
@@ -150,7 +158,7 @@ def _distance(file: Path, other: Path) -> int:
 
 
 def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Certificate]]]:
-    """For each certificate: where it was found, the file with most certificates first."""
+    """Yields the files of each certificate, the one with the most certificates first."""
     holders: dict[bytes, list[tuple[Contents, Certificate]]] = {}
     for each in contents:
         for one in filter(is_leaf, each.certificates):
@@ -177,6 +185,6 @@ def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[Left
 
 
 def _is_other_key(file: File) -> bool:
-    # As seen from the folder that was named: it may itself be in somebody's folder `accounts`.
+    # Use the path below the given folder, which may itself be in a folder `accounts`.
     place = f"/{file.path.relative_to(file.root).as_posix()}"
     return any(fnmatch(place, pattern) for pattern in _OTHER_KEYS)

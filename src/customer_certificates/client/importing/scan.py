@@ -1,4 +1,4 @@
-"""Which files are under the paths that somebody named."""
+"""Finds the files under the given paths."""
 
 import os
 import re
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# What is larger cannot be uploaded either.
+# The service accepts no larger body.
 LARGEST_FILE_BYTES = 256 * 1024
 
-# Where ACME clients put what they have replaced, and what stands beside such a folder: certbot's
-# and getssl's, lego's, acme.sh's (named after the domain, as the folder is). Anybody else's folder
-# of such a name is like any other.
+# Folders in which ACME clients keep old versions, and the entries beside such a folder that
+# identify the client: certbot and getssl, lego, acme.sh (a file named after the domain, as the
+# folder is). Other folders with these names are searched.
 _OLDER_VERSIONS = {
     "archive": ("live", "getssl.cfg"),
     "archives": ("certificates",),
@@ -22,13 +22,13 @@ _NAMES = (
     *(".pem", ".crt", ".cer", ".der", ".key", ".p12", ".pfx"),
     *(".p7b", ".p7c", ".p7s", ".jks", ".keystore"),
 )
-# dehydrated keeps all versions beside cert.pem, which is a link to the newest.
+# dehydrated keeps all versions in one folder, with cert.pem as a link to the newest.
 _DATED = re.compile(r"(cert|chain|fullchain|privkey)-[0-9]+\.(pem|csr)")
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file to look into. `is_named`: its path was given, it was not come upon in a folder."""
+    """A file to read. `is_named`: its path was given directly, not found in a folder."""
 
     path: Path
     is_named: bool
@@ -37,7 +37,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """A file or folder that cannot be looked into, and why, in words."""
+    """A file or folder that cannot be read, and the reason."""
 
     path: Path
     is_named: bool
@@ -46,10 +46,10 @@ class Obstacle:
 
 @dataclass(slots=True)
 class Walked:
-    """Everything that was found.
+    """The results of a search.
 
-    `passed_over` are files and folders that were skipped on purpose, with reasons; `others` counts
-    files that were not opened and do not look like certificates or keys.
+    `passed_over`: files and folders that were skipped on purpose, with reasons. `others` counts
+    unopened files whose names do not suggest certificates or keys.
     """
 
     files: list[File] = field(default_factory=list)
@@ -59,15 +59,14 @@ class Walked:
 
 
 def walk(paths: Sequence[Path]) -> Walked:
-    """Every file of `paths`, which are files and folders; each file and folder once.
+    """Finds all files in `paths`, which are files and folders. Visits each entry once.
 
-    Links to files are followed wherever they lead; links to folders only within the folder that
-    was named, so that a link to / does not search a whole machine. Nothing but regular files is
-    ever opened.
+    Links to files are always followed. Links to folders are followed only within the given folder,
+    so that a link to / does not search the whole machine. Only regular files are opened.
     """
     walked = Walked()
     seen: set[tuple[int, int]] = set()
-    # Files first: one that is named, and come upon in a folder as well, counts as named.
+    # Files first: a file that is given directly and is also in a folder counts as named.
     for root in sorted(paths, key=os.path.isdir):
         waiting = [root]
         while waiting:
@@ -80,15 +79,15 @@ def walk(paths: Sequence[Path]) -> Walked:
 
 
 def is_expected(path: Path) -> bool:
-    """Whether a file of this name should hold certificates or keys.
+    """Returns whether the name of a file suggests certificates or keys.
 
-    Other files that cannot be read are counted, and not named: a folder may be full of them.
+    Other unreadable files are only counted, because a folder may have many of them.
     """
     return path.suffix.lower() in _NAMES
 
 
 def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -> list[Path]:
-    """Notes what `path` is; the entries to visit next where it is a folder. Raises OSError."""
+    """Records `path`. Returns the entries to visit if it is a folder. Raises OSError."""
     is_named = path == root
     try:
         status = path.stat()
@@ -136,7 +135,10 @@ def _reason_to_pass(folder: Path, root: Path) -> str | None:
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The entries of `folder`, last name first, as they are taken from the end; older versions."""
+    """Returns the entries of `folder` in reverse order, and older versions.
+
+    The caller takes entries from the end.
+    """
     names = sorted(os.listdir(folder), reverse=True)
     older: list[str] = []
     if "cert.pem" in names and (folder / "cert.pem").is_symlink():

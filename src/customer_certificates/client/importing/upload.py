@@ -127,7 +127,10 @@ def _predecessor(api: Api, candidate: Candidate) -> Stored | None:
 
 
 def _is_newer(stored: Stored, candidate: Candidate) -> bool:
-    """Returns whether `stored` expires no earlier, so that an old backup never replaces it."""
+    """Returns whether `stored` expires no earlier than `candidate`.
+
+    An old backup must never replace a newer certificate.
+    """
     return stored.not_after is not None and stored.not_after >= candidate.certificate.not_after
 
 
@@ -162,7 +165,10 @@ def _check(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
 
 
 def _foreseen(checked: Checked, *, is_renewal: bool) -> Outcome:
-    """Returns the outcome of an upload with this result; a service may store one with errors."""
+    """Returns the outcome of an upload with this result.
+
+    Some services store certificates with errors.
+    """
     if not checked.accepted:
         return "would be refused"
     if any(finding.severity == "error" for finding in checked.findings):
@@ -171,7 +177,7 @@ def _foreseen(checked: Checked, *, is_renewal: bool) -> Outcome:
 
 
 def _why_inactive(hostnames: Hostnames) -> str:
-    """Returns why the certificate would not be activated; an empty text if it would."""
+    """Returns why the certificate would not be activated, or an empty string."""
     reasons = {
         "another user owns": hostnames.taken,
         "no proof of control over": hostnames.unproven,
@@ -188,7 +194,10 @@ def _stored(candidate: Candidate, stored: Stored, outcome: Outcome) -> Result:
 
 
 def _renewed(candidate: Candidate, stored: Stored) -> Result:
-    """Returns the result of a renewal; the service schedules one that is not valid yet."""
+    """Returns the result of a renewal.
+
+    The service schedules a certificate that is not valid yet.
+    """
     result = _stored(candidate, stored, "renewed")
     pending = stored.pending
     if pending and pending.fingerprint_sha256 == candidate.certificate.fingerprint:
@@ -197,7 +206,10 @@ def _renewed(candidate: Candidate, stored: Stored) -> Result:
 
 
 def _payload(candidate: Candidate) -> dict[str, Any]:
-    """Returns the request body, encoded again, so that no other key in a file is sent."""
+    """Returns the request body.
+
+    Encodes the key again, so that no other key in the file is sent.
+    """
     payload = {
         "body": pem_of(candidate.certificate.der),
         "private_key": base64.b64encode(pkcs8(candidate.private_key)).decode(),

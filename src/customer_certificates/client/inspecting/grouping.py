@@ -1,4 +1,4 @@
-"""Which of the files that somebody wants explained belong together."""
+"""Groups the files to inspect: certificates with their chains and keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,18 @@ from ..importing.pairing import is_leaf
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Content that is examined together, and its files."""
+    """Content that is validated together, and its files."""
 
     files: tuple[Path, ...]
     material: Submission
 
 
 def subjects_in(contents: Sequence[Contents], key: Path | None) -> list[Subject]:
-    """One for each certificate, with its chain and key; and one for each file that fits nowhere.
+    """Returns a subject for each certificate and for each other file.
 
-    A private key that fits nowhere is examined with the first certificate that has none, so that
-    the mismatch is explained; the one in the file `key` with the first certificate at all events.
+    A private key without a certificate is validated with the first certificate without a key, so
+    that the mismatch is reported. The key in the file `key` is always validated with the first
+    certificate.
     """
     issuers = Issuers(one for each in contents for one in each.certificates)
     key_files = [one for one in contents if _is_key_file(one, key)]
@@ -54,7 +55,10 @@ def _is_key_file(contents: Contents, key: Path | None) -> bool:
 
 
 def _mains(contents: Sequence[Contents]) -> list[Contents]:
-    """The files to explain: of those with the same certificate, the one with the most others."""
+    """Returns the files to describe.
+
+    Of several files with the same certificate, returns the one with the most certificates.
+    """
     mains = []
     covered: set[bytes] = set()
     for each in sorted(contents, key=lambda one: -len(one.certificates)):
@@ -62,20 +66,20 @@ def _mains(contents: Sequence[Contents]) -> list[Contents]:
         if leaves - covered or not each.certificates:
             mains.append(each)
         covered |= leaves
-    # Authorities' certificates are there to complete a chain; without any, they are the subject.
+    # CA certificates complete chains. Without other certificates, describe the CA certificates.
     if not covered:
         mains = list(contents)
     return [one for one in contents if one in mains]
 
 
 def _holder_for(main: Contents, key_files: Sequence[Contents]) -> Contents | None:
-    """The file with the private key; `main` itself also where its own could not be opened."""
+    """Returns the file with the private key, or `main` if its own key cannot be read."""
     holders = (one for one in (main, *key_files) if _fitting_key(one, main))
     return next(holders, main if main.keys else None)
 
 
 def _fitting_key(holder: Contents, main: Contents) -> HeldKey | None:
-    """The private key in `holder` that one of the certificates in `main` is for."""
+    """Returns the private key in `holder` that matches a certificate in `main`."""
     wanted = {one.key_spki for one in main.certificates}
     for key in holder.keys:
         if key.opened and spki_of(key.opened.public_key()) in wanted:
@@ -104,12 +108,12 @@ def _subject(main: Contents, holder: Contents | None, issuers: Issuers) -> Subje
 
 
 def _first_key(holder: Contents) -> HeldKey:
-    # A file that is said to have a key may have none that was recognised.
+    # The file given as the key may contain no recognizable key.
     return holder.keys[0] if holder.keys else HeldKey(holder.data, None, None)
 
 
 def _body(main: Contents) -> str:
-    """The certificates as they came; written anew where there is more in the file than those."""
+    """Returns the file as given, or only its certificates if it holds more."""
     if main.certificates and (main.keys or not main.is_pem):
         return "".join(pem_of(one.der) for one in main.certificates)
     return main.data.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""A certificate in words: what it is, and what is wrong with it."""
+"""The printed description of a certificate and its findings."""
 
 from datetime import datetime
 
@@ -67,7 +67,7 @@ def _validity(leaf: Leaf, now: datetime) -> str:
 
 
 def _served(chain_pem: str) -> list[str]:
-    """The chain, a line for each certificate, the leaf first."""
+    """Returns a line for each certificate of the chain, the leaf first."""
     if not chain_pem:
         return [NONE]
     chain = x509.load_pem_x509_certificates(chain_pem.encode())

@@ -1,1 +1,1 @@
-"""The agent on a terminator's host: a folder that is kept equal to what should be served."""
+"""The agent on a terminator's host, which keeps a folder of active certificates."""

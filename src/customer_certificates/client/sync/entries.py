@@ -14,9 +14,9 @@ _Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One certificate as it now is: to be served if `active`, else to be forgotten.
+    """The current state of a certificate: serve it if `active`, otherwise delete it.
 
-    One that is not active has nothing but its ids, and the names that it keeps from other users.
+    An inactive certificate has only its ids and the names that it reserves for its user.
     """
 
     certificate_id: _Id
@@ -38,24 +38,27 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def is_served(self) -> bool:
-        """Whether it can ever be served."""
+        """Whether the certificate is active and complete."""
         is_whole = self.key_type and self.fingerprint_sha256 and self.private_key_pem
         return bool(self.active and is_whole and self.chain_pem.isascii())
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its hostnames. They become parts of paths and of configurations: what is none is left
-        out, whatever the service says."""
+        """The valid hostnames.
+
+        They become parts of paths and configurations, so invalid ones from the service are left
+        out.
+        """
         return _normalised(self.hostnames)
 
     @property
     def reserved_names(self) -> tuple[str, ...]:
-        """The names that no other user's certificate may be served for."""
+        """The names reserved for this certificate's user."""
         return self.names or _normalised(self.reserved_hostnames)
 
     @property
     def pem(self) -> bytes:
-        """The chain, the leaf first, and then the private key; without empty lines."""
+        """The chain with the leaf first, then the private key, without empty lines."""
         lines = f"{self.chain_pem}\n{self.private_key_pem}".splitlines()
         return "".join(f"{line.strip()}\n" for line in lines if line.strip()).encode("ascii")
 
@@ -65,10 +68,10 @@ def _normalised(hostnames: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A part of the feed.
+    """A page of the feed.
 
-    `cursor` is where the next one begins, and there is one at once where `more`. With `reset` a
-    snapshot begins: once its last page is there, what none of its pages named is no more.
+    The next page begins at `cursor`. With `more`, it is available now. With `reset`, a snapshot
+    begins. After its last page, certificates that are not part of the snapshot are deleted.
     """
 
     cursor: str

@@ -1,4 +1,4 @@
-"""The service, as an agent knows it: what to serve, and what is served."""
+"""The agent's requests to the service: the feed and reports."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -26,7 +26,7 @@ class _Ahead:
         Thread(target=self._run, args=[fetch], name="feed-ahead", daemon=True).start()
 
     def take(self) -> Page:
-        """The page, once it is there. Raises what asking for it raised."""
+        """Waits for the page and returns it. Raises the error of the request."""
         return self._page.result()
 
     def _run(self, fetch: Callable[[str], Page]) -> None:
@@ -42,7 +42,9 @@ class Feed:
     def __init__(
         self, server: str, read_token: Callable[[], str | None], *, ca: Path | None = None
     ) -> None:
-        """Calls `read_token` again after the service rejects a token, which may have been rotated.
+        """Calls `read_token` again after the service rejects a token.
+
+        The token may have been rotated.
 
         `ca` is a PEM file with the only CA certificates to trust, or None for the public ones.
         """
@@ -53,7 +55,7 @@ class Feed:
         self._ahead: _Ahead | None = None
 
     def close(self) -> None:
-        """Ends the connection; the next request makes another."""
+        """Closes the connection. The next request opens another."""
         if self._connection:
             self._connection.close()
         self._connection = None
@@ -64,7 +66,7 @@ class Feed:
         Waits up to `wait` seconds for changes. Raises Refused, Unreachable, Lost.
         """
         ahead, self._ahead = self._ahead, None
-        # It is another cursor where what was read could not be written.
+        # The cursor differs if the previous page could not be written.
         page = ahead.take() if ahead and ahead.cursor == cursor else self._page(cursor, wait)
         if page.more:
             self._ahead = _Ahead(page.cursor, self._page)
@@ -90,9 +92,9 @@ class Feed:
         errors: Sequence[str],
         instance: str,
     ) -> None:
-        """Says what `terminator` serves now, and no longer, of what changed since it last said so.
+        """Reports changes in what `terminator` serves since its last report.
 
-        `instance` tells this agent from another one that has the same name.
+        `instance` distinguishes this agent from another one with the same name.
 
         Raises Refused, Unreachable, Lost.
         """

@@ -1,4 +1,4 @@
-"""Runs the commands that an operator gave for a server."""
+"""Runs the operator's check and reload commands."""
 
 import shlex
 import subprocess
@@ -7,7 +7,7 @@ _COMMAND_SECONDS = 120
 
 
 class PublishingFailure(Exception):  # noqa: N818
-    """The server does not serve what is in the folder yet; the message says why."""
+    """The server does not serve the current files yet; the message says why."""
 
 
 class CommandFailed(PublishingFailure):
@@ -31,8 +31,8 @@ def run(command: str | None) -> None:
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise PublishingFailure(f"`{command}` cannot be run: {error}") from None
     if done.returncode < 0:
-        # A lack of memory, perhaps: the command said nothing about what it was to check.
-        raise PublishingFailure(f"`{command}` was ended by signal {-done.returncode}")
+        # The command was killed, for example for lack of memory, so the check has no result.
+        raise PublishingFailure(f"`{command}` was terminated by signal {-done.returncode}")
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split())[-500:]
-        raise CommandFailed(f"`{command}` ended with {done.returncode}: {said}")
+        raise CommandFailed(f"`{command}` exited with {done.returncode}: {said}")

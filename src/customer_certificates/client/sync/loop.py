@@ -23,9 +23,9 @@ from .state import Placed, State
 
 _LONGEST_WAIT_SECONDS = 30.0
 _STATUS_SECONDS = 10.0
-# What serves is on this machine: it may be asked often whether it is there again.
+# The server is on this machine, so frequent retries are cheap.
 _LONGEST_UNSERVED_SECONDS = 10.0
-# The service learns so often how far an agent has followed the feed, if nothing else.
+# The interval of reports without changes. They show how far the agent has followed the feed.
 _REPORT_SECONDS = 60.0
 _LONGEST_PROBLEM = 1000
 _MOST_REFUSALS = 50

@@ -13,9 +13,9 @@ from .hooks import PublishingFailure
 from .runtime_api import Runtime, RuntimeFailure
 from .state import State
 
-# From here on, reading everything again is less work for HAProxy than being told of each.
+# For more changes, a reload is less work for HAProxy than separate updates.
 _MANY = 1000
-# From one reload of a server to the next.
+# The minimum time between two reloads of a server.
 PAUSE_SECONDS = 2.0
 
 
@@ -29,20 +29,24 @@ class Publisher(ABC):
 
     @abstractmethod
     def due_in(self) -> float | None:
-        """In how many seconds there is something to publish; None: nothing is known to be due."""
+        """Returns the seconds until something is due, or None if nothing is."""
 
     @abstractmethod
     def publish(self) -> None:
-        """Does what is due by now. Raises PublishingFailure, OSError, sqlite3.Error; then it is
-        still due."""
+        """Publishes changes that are due.
+
+        Raises PublishingFailure, OSError, sqlite3.Error. The changes are then still due.
+        """
 
     @abstractmethod
     def unconfirmed(self) -> Collection[int] | None:
-        """The certificates that the server may not serve yet as they are in the folder; None: any
-        of them."""
+        """Returns certificates that the server may not serve as in the folder yet.
+
+        None stands for all certificates.
+        """
 
     def is_listed(self) -> bool:
-        """Whether the server reads only what is in the folder now, if it starts."""
+        """Returns whether a server that starts now reads the current files."""
         return not (self._state.fact("listing_due") or self._state.fact("reload_due"))
 
     def _note_done(self) -> None:
@@ -52,12 +56,15 @@ class Publisher(ABC):
         self._listed = time.monotonic()
 
     def _listing_due_in(self) -> float:
-        """Not again so soon: several changes are then done in one."""
+        """Returns the seconds until the next listing may be written.
+
+        The delay combines several changes into one.
+        """
         return max(0.0, self._listed + PAUSE_SECONDS - time.monotonic())
 
 
 class Files(Publisher):
-    """The listing, and the command that has it read."""
+    """Publishes with a listing and a reload command."""
 
     def __init__(self, state: State, listing: Listing, reload: str | None) -> None:
         super().__init__(state, listing)
@@ -74,14 +81,14 @@ class Files(Publisher):
             self.publish_now()
 
     def publish_now(self) -> None:
-        """The same, however short ago the last time was."""
+        """Publishes without waiting for the pause to end."""
         self._listing.publish()
         hooks.run(self._reload)
         self._note_done()
 
 
 class Told(Publisher):
-    """HAProxy is told over its runtime socket; the files are for when it starts again."""
+    """Publishes over HAProxy's runtime socket. HAProxy reads the files when it starts."""
 
     def __init__(
         self,
@@ -92,8 +99,10 @@ class Told(Publisher):
         refuse: Callable[[int, str], None],
         reload: Files | None,
     ) -> None:
-        """`refuse` leaves out a certificate that HAProxy does not take. `reload` is what to do
-        instead if there is much to tell."""
+        """`refuse` leaves out a certificate that HAProxy rejects.
+
+        `reload` is used instead of the socket if there are many changes.
+        """
         super().__init__(state, listing)
         self._runtime = runtime
         self._folder = folder
@@ -125,7 +134,7 @@ class Told(Publisher):
             failure, self._has_met = error, False
         except PublishingFailure as error:
             failure = error
-        # A HAProxy that does not answer may be about to start, and reads it then.
+        # An unresponsive HAProxy may be starting, and then reads the listing.
         if self._state.fact("listing_due") and (failure or not self._listing_due_in()):
             self._listing.publish()
             self._note_done()
@@ -136,18 +145,18 @@ class Told(Publisher):
         files.publish_now()
         with self._state.transaction():
             self._state.sent_all()
-            # What was read shows once the new process is met.
+            # The next connection compares what the new process has loaded.
             self._state.note("process", "")
 
     def _meet(self) -> None:
-        """Where it is another process than the one that was told, finds what that one lacks."""
+        """Queues the differences if this is not the process that received the updates."""
         process = self._runtime.process()
         if self._has_met and process.name == self._state.fact("process"):
             return
         root = f"{self._root}/"
         loaded = {path.removeprefix(root) for path in self._runtime.loaded()}
         wanted = {path for path, _ in self._state.all_filters()}
-        # It may have read these before they were changed.
+        # The process may have read these files before they changed.
         is_other = process.name != self._state.fact("process")
         changed = self._state.changed_since(process.started) if is_other else []
         with self._state.transaction():
@@ -157,20 +166,20 @@ class Told(Publisher):
         self._has_met = True
 
     def _tell(self, paths: list[str]) -> None:
-        """New certificates first: no name is without one for a moment."""
+        """Sends new certificates first, so that every name always has one."""
         served, others = list[tuple[str, str]](), list[tuple[str, str]]()
         failures, failed = list[str](), set[int]()
         for path in paths:
             line = crt_list_line(f"{self._root}/{path}", self._state.filters_at(path))
             (served if line else others).append((path, line))
-        # Then those that have a new line: a wildcard that leaves out another user's name must be in
-        # place before that user's certificate is gone.
+        # Then old lines of renewed certificates: a wildcard that excludes another user's name must
+        # be in place before that user's certificate is removed.
         renewed = {certificate_of(path) for path, _ in served}
         others.sort(key=lambda one: certificate_of(one[0]) not in renewed)
         for path, line in served + others:
             file = str(self._root / path)
             if not line and certificate_of(path) in failed:
-                # The version before is served until the new one is.
+                # The previous version is served until the new one is.
                 continue
             try:
                 if line:

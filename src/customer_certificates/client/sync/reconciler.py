@@ -1,4 +1,4 @@
-"""A folder brought to what the feed says and what the time is."""
+"""Brings a folder in line with the feed and the current time."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -11,17 +11,16 @@ from .formats.layout import ChangeSet, Layout
 from .pairs import load_errors
 from .state import Placed, State
 
-# Whoever had looked up a path before it was given up may open it for so long: HAProxy, say, which
-# reads a long crt-list while it starts.
+# How long old files stay. HAProxy, for example, opens them late while it reads a long crt-list.
 _LEFT_SECONDS = 60.0
 
 
-class Damaged(Exception):  # noqa: N818 - it is found, not made
-    """Files are missing that were there."""
+class Damaged(Exception):  # noqa: N818
+    """Files that the state records are missing."""
 
 
 class Reconciler:
-    """Files and state go forward together: a change is in both, or will be made again."""
+    """Updates files and state together. A change that is not in both is repeated."""
 
     def __init__(
         self, folder: Folder, state: State, layout: Layout, *, tells_a_server: bool
@@ -33,8 +32,11 @@ class Reconciler:
         self._tells_a_server = tells_a_server
 
     def prepare(self, now: datetime) -> None:
-        """Makes the folder ready. Raises OSError, sqlite3.Error; ValueError where it will not do;
-        Damaged where the feed has to be read from its beginning."""
+        """Prepares the folder.
+
+        Raises OSError or sqlite3.Error. Raises ValueError if the folder is unsuitable, and Damaged
+        if the feed must be read from its beginning.
+        """
         self._layout.prepare()
         self._folder.switch()
         with self._state.transaction():
@@ -48,20 +50,24 @@ class Reconciler:
             raise Damaged("Files are missing, so the agent fetches all certificates again.")
 
     def read_again(self) -> None:
-        """Has the feed read from its beginning; until it is there, everything stays as it is."""
+        """Restarts the feed from its beginning. All files stay until it is complete."""
         with self._state.transaction():
             self._state.note("cursor", "")
 
     def is_publishable(self) -> bool:
-        """Whether the listing may be written. One that is there stays until the first snapshot is
-        complete: it names what is served, and the state does not yet."""
+        """Returns whether the listing may be written.
+
+        An existing listing stays until the first snapshot is complete. Until then, the state does
+        not know everything that is served.
+        """
         is_first = bool(self._state.fact("is_first"))
         return not (is_first and self._folder.exists(self._layout.listing))
 
     def apply(self, page: Page, now: datetime) -> None:
-        """Takes a page of the feed. Raises OSError, sqlite3.Error; then nothing was taken.
+        """Applies a page of the feed.
 
-        A version that a server cannot load is not written. The version before it stays.
+        A version that a server cannot load is not written, and the previous version stays. Raises
+        OSError or sqlite3.Error. The page is then not applied.
         """
         reasons = self._load_errors(page.changes)
         with self._state.transaction():
@@ -99,7 +105,7 @@ class Reconciler:
                 names.update(self._state.release_not_named_since(self._snapshot()))
                 self._state.note("is_snapshot", "")
                 if self._state.fact("is_first"):
-                    # A listing that an earlier state left may say anything.
+                    # A listing from an earlier state may be wrong.
                     self._state.note("is_first", "")
                     self._note_due(ChangeSet(winners=True, names=True))
             self._drop(gone, now)
@@ -107,10 +113,10 @@ class Reconciler:
             self._state.note("cursor", page.cursor)
 
     def refuse(self, certificate_id: int, reason: str, now: datetime) -> None:
-        """Leaves a version of a certificate out: the server refuses it. The version before stays
-        if the server accepted that and its file is still there.
+        """Leaves out a version of a certificate that the server rejects.
 
-        Raises as `apply` does.
+        The previous version stays if the server accepted it and its file still exists. Raises the
+        same errors as `apply`.
         """
         with self._state.transaction():
             if placed := self._state.placed(certificate_id):
@@ -132,12 +138,12 @@ class Reconciler:
         return True
 
     def keep_time(self, now: datetime) -> bool:
-        """Serves what has become valid, and no longer what has expired; whether there was any.
+        """Applies certificates' validity periods. Returns whether anything has changed.
 
-        Raises as `apply` does.
+        Raises the same errors as `apply`.
         """
         noted = datetime.fromisoformat(self._state.fact("clock"))
-        # A clock that was put back makes what had expired valid again.
+        # If the clock was set back, expired certificates become valid again.
         names = self._state.names_changed_between(min(noted, now), max(noted, now))
         if names:
             with self._state.transaction():
@@ -146,7 +152,7 @@ class Reconciler:
         return bool(names)
 
     def clear(self, now: datetime) -> None:
-        """Removes what nothing has led to for a while. Raises OSError, sqlite3.Error."""
+        """Removes files that have been unused for a while. Raises OSError, sqlite3.Error."""
         paths = self._state.leftovers(now.timestamp())
         for path in paths:
             self._folder.remove(path)
@@ -155,9 +161,9 @@ class Reconciler:
                 self._state.keep(paths)
 
     def _load_errors(self, changes: Iterable[Entry]) -> dict[Entry, str]:
-        """Why a server cannot load them, of those that it cannot load.
+        """Returns the new certificates that a server cannot load, and why.
 
-        Pairs in the folder were tested before.
+        Certificates in the folder were tested before.
         """
         new = [one for one in changes if one.is_served and not self._is_placed(one)]
         reasons = zip(new, load_errors(one.pem for one in new), strict=True)
@@ -174,7 +180,7 @@ class Reconciler:
         )
 
     def _is_version_before_kept(self, entry: Entry) -> bool:
-        """Whether the server refused this version, so that the one before it stayed."""
+        """Returns whether the server rejected this version and the previous one stayed."""
         number, fingerprint = entry.certificate_id, entry.fingerprint_sha256 or ""
         return bool(
             entry.is_served
@@ -190,8 +196,11 @@ class Reconciler:
             say(str(refusal))
 
     def _reserve(self, entry: Entry, *, is_refused: bool) -> set[str]:
-        """Records which names other users must not be served for because of a certificate that is
-        not served itself; the names for which that may have changed."""
+        """Records the names reserved by a certificate that is not served.
+
+        Other users' certificates are not served for them. Returns the names whose reservation may
+        have changed.
+        """
         after = set(entry.reserved_names) if is_refused or not entry.is_served else set()
         before = self._state.reserve(entry.certificate_id, entry.user_id, after, self._snapshot())
         return after.union(before)
@@ -222,7 +231,7 @@ class Reconciler:
         gone: Iterable[int],
         now: datetime,
     ) -> None:
-        """Decides anew who is served for `names`, and puts all that follows from it in place."""
+        """Selects the certificates for `names` again, and updates files and state."""
         settled = ChangeSet()
         touched = {*entries, *gone}
         kept_free = set[str]()
@@ -240,7 +249,7 @@ class Reconciler:
             if before != after or is_new:
                 self._state.set_winners(name, before, after)
                 touched.update(before.values(), after.values())
-                # Wildcards above it, of other users, may be for it no more.
+                # Other users' wildcards that cover the name may no longer apply to it.
                 touched.update(one.certificate_id for one in others)
                 settled.winners = True
                 settled.names |= is_new or bool(before) != bool(after)
@@ -265,12 +274,11 @@ class Reconciler:
             raise
 
     def _concerned(self, name: str) -> Iterable[str]:
-        """`name`, and the names below it that it may be served for."""
+        """Returns `name` and, for a wildcard, the recorded names that it covers."""
         return (name, *self._state.names_below(name)) if name.startswith("*.") else (name,)
 
     def _place(self, number: int, entry: Entry | None, now: datetime) -> Placed | None:
-        """Puts a certificate's file where it belongs now; None where there is no such certificate
-        any more."""
+        """Puts a certificate's file in its place. Returns None if the certificate is gone."""
         placed = self._state.placed(number)
         if placed is None:
             return None

@@ -30,7 +30,7 @@ class RetryState:
 
     @property
     def seconds(self) -> float:
-        """The seconds until the next attempt is due; 0 if it is due now."""
+        """The seconds until the next attempt, or 0 if the attempt is due now."""
         return max(0.0, self._not_before - time.monotonic())
 
     def begin(self, detail: str, retry_after: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""HAProxy's runtime socket (its management guide, 9.3): certificates without a reload."""
+"""HAProxy's runtime socket (management guide, 9.3), to update without a reload."""
 
 import socket
 import time
@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 _SECONDS = 30
-# What HAProxy says of a certificate that it cannot load.
+# Parts of HAProxy's responses for a certificate that it cannot load.
 _REFUSALS = ("unable to load", "inconsistencies", "must contain at least")
-# Of a process's start, which HAProxy gives in whole seconds.
+# HAProxy reports its uptime in whole seconds.
 _MARGIN_SECONDS = 5.0
 
 
 class RuntimeFailure(Exception):  # noqa: N818
-    """HAProxy was not told; the message says why.
+    """An update failed; the message says why.
 
-    `is_general`: nothing else can be told either. `is_refusal`: HAProxy cannot load the
-    certificate, and never will.
+    `is_general`: all other updates would fail too. `is_refusal`: HAProxy can never load the
+    certificate.
     """
 
     def __init__(self, message: str, *, is_general: bool = False, is_refusal: bool = False) -> None:
@@ -26,23 +26,23 @@ class RuntimeFailure(Exception):  # noqa: N818
 
 
 class Process(NamedTuple):
-    """A running HAProxy; `started` is in seconds since 1970, or a little earlier."""
+    """A running HAProxy. `started` is in seconds since 1970, at most the actual start."""
 
     name: str
     started: float
 
 
 class Runtime:
-    """The commands for one crt-list. All may be repeated."""
+    """The commands for one crt-list. All commands can be repeated."""
 
     def __init__(self, address: Path, crt_list: str) -> None:
-        """`crt_list` is the path by which HAProxy's configuration names it."""
+        """`crt_list` is the path in HAProxy's configuration."""
         self._address = str(address)
         self._crt_list = crt_list
         self._loaded: set[str] = set()
 
     def process(self) -> Process:
-        """Which HAProxy it is. Raises RuntimeFailure."""
+        """Returns the running process. Raises RuntimeFailure."""
         answer = self._ask("show info")
         lines = dict(line.split(": ", 1) for line in answer.splitlines() if ": " in line)
         try:
@@ -55,12 +55,12 @@ class Runtime:
             ) from None
 
     def loaded(self) -> set[str]:
-        """The paths in the crt-list as HAProxy has it. Raises RuntimeFailure."""
+        """Returns the paths in HAProxy's loaded crt-list. Raises RuntimeFailure."""
         answer = self._ask(f"show ssl crt-list {self._crt_list}")
         if not answer.startswith(f"# {self._crt_list}"):
             raise RuntimeFailure(
-                f"HAProxy has no crt-list {self._crt_list}: no `bind` names it. It says: "
-                f"{answer.strip()[:200]}",
+                f"HAProxy has not loaded the crt-list {self._crt_list}. Name it in a `bind` line. "
+                f"HAProxy responded: {answer.strip()[:200]}",
                 is_general=True,
             )
         lines = answer.splitlines()[1:]
@@ -68,9 +68,9 @@ class Runtime:
         return set(self._loaded)
 
     def put(self, path: str, pem: str, line: str) -> None:
-        """Has `pem` served as `path`, for the names in `line` of the crt-list.
+        """Makes HAProxy serve `pem` as `path`, for the names in `line` of the crt-list.
 
-        Raises RuntimeFailure; then HAProxy has nothing of it that it did not have before.
+        Raises RuntimeFailure. HAProxy is then unchanged.
         """
         try:
             self._put(path, pem, line)
@@ -85,7 +85,7 @@ class Runtime:
         self._ask(f"new ssl cert {path}")
         answer = self._ask(f"set ssl cert {path} <<\n{pem}")
         if f"Transaction created for certificate {path}!" not in answer:
-            # One transaction is all that HAProxy has: somebody left one open.
+            # HAProxy allows one transaction at a time, and an earlier one is still open.
             self._abort(answer)
             answer = self._ask(f"set ssl cert {path} <<\n{pem}")
         self._require(f"Transaction created for certificate {path}!", answer, path)
@@ -96,16 +96,16 @@ class Runtime:
             self._loaded.add(path)
 
     def drop(self, path: str) -> None:
-        """Has `path` served no more. Raises RuntimeFailure."""
+        """Makes HAProxy stop serving `path`. Raises RuntimeFailure."""
         if path in self._loaded:
             answer = self._ask(f"del ssl crt-list {self._crt_list} {path}")
             self._require("deleted in crtlist", answer, path)
             self._loaded.discard(path)
-        # It may have been there without a line, or not at all.
+        # The certificate may exist without a line, or not at all.
         self._ask(f"del ssl cert {path}")
 
     def _abort(self, answer: str) -> None:
-        """Ends the transaction that `answer` names."""
+        """Aborts the transaction that `answer` names."""
         _, _, named = answer.partition("Transaction updated for certificate ")
         if named:
             self._ask(f"abort ssl cert {named.partition('!')[0]}")
@@ -113,7 +113,7 @@ class Runtime:
     def _require(self, expected: str, answer: str, path: str) -> None:
         if expected not in answer:
             said = " ".join(answer.split())
-            # The others are about HAProxy's buffer, or a transaction that somebody else began.
+            # Other failures concern HAProxy's buffer, or a transaction of another client.
             is_refusal = any(word in said for word in _REFUSALS)
             raise RuntimeFailure(f"HAProxy rejected {path}: {said[:300]}", is_refusal=is_refusal)
 
@@ -127,13 +127,13 @@ class Runtime:
                 answer = b""
                 while part := connection.recv(1 << 16):
                     answer += part
-            if not answer:  # closed, but not reset: HAProxy ends every answer with a line break
+            if not answer:  # closed without a reset: a complete response has a line break
                 raise ConnectionResetError
         except (ConnectionResetError, BrokenPipeError):
-            # The next command fails too if it is HAProxy that ended.
+            # If HAProxy has stopped, the next command fails too.
             raise RuntimeFailure(
-                f"HAProxy does not read all of {command.partition(chr(10))[0]!r}: "
-                "raise its tune.bufsize"
+                f"HAProxy did not read all of {command.partition(chr(10))[0]!r}. "
+                "Increase tune.bufsize"
             ) from None
         except OSError as error:
             reason = error.strerror or error

@@ -1,6 +1,6 @@
-"""What an agent knows: which certificates there are, which are served, and what is still to do.
+"""The agent's database: certificates, what is served, and pending work.
 
-No keys are in it. It is never ahead of the files: what is recorded here is in its place already.
+The database holds no keys. It is never ahead of the files: every recorded file is in its place.
 """
 
 import json
@@ -103,12 +103,15 @@ class Refusal(NamedTuple):
 
 
 class State:
-    """The database of one folder. One thread uses it."""
+    """The database of one folder, for one thread."""
 
     def __init__(self, file: Path) -> None:
-        """Opens the database `file`, which nobody else can write to. Raises sqlite3.Error."""
+        """Opens the database `file`. Raises sqlite3.Error.
+
+        No other account may be able to write to `file`.
+        """
         self._database = sqlite3.connect(file)
-        # Power may fail and take the last changes with it: the feed has them still.
+        # A power failure may lose the last changes, but the feed still has them.
         self._database.executescript(
             f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
             f"PRAGMA cache_size = -16000; PRAGMA trusted_schema = OFF;"
@@ -124,26 +127,26 @@ class State:
 
     @property
     def instance(self) -> str:
-        """The id of the agent that keeps this folder: random, and always the same."""
+        """The random, permanent id of the folder's agent."""
         return self.fact("instance")
 
     def transaction(self) -> AbstractContextManager[object]:
-        """A `with` whose changes are kept together, or none of them."""
+        """Returns a context manager for an atomic transaction."""
         return self._database
 
     def fact(self, name: str) -> str:
-        """Something of which there is one: where the feed was left, say. Empty if not known."""
+        """Returns a single value, such as the cursor of the feed. Empty if unknown."""
         row = self._row("SELECT value FROM facts WHERE name = ?", name)
         return row[0] if row else ""
 
     def note(self, name: str, value: str) -> None:
-        """Changes a fact."""
+        """Sets a fact."""
         self._do("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, value)
 
     # Certificates
 
     def put(self, entry: Entry, path: str, snapshot: int, now: datetime) -> None:
-        """Records a certificate, new or changed, as one that `snapshot` named."""
+        """Records a new or changed certificate as part of `snapshot`."""
         self._keep_accepted(entry.certificate_id)
         self.forget(entry.certificate_id)
         self._do(
@@ -169,12 +172,12 @@ class State:
         )
 
     def forget(self, certificate_id: int) -> None:
-        """Removes what is recorded of a certificate, but not what is served."""
+        """Removes a certificate and its hostnames, but not its winners."""
         self._do("DELETE FROM certificates WHERE id = ?", certificate_id)
         self._do("DELETE FROM hostnames WHERE certificate_id = ?", certificate_id)
 
     def move(self, certificate_id: int, path: str) -> None:
-        """Records that a certificate's file has another name."""
+        """Records the new path of a certificate's file."""
         self._do("UPDATE certificates SET path = ? WHERE id = ?", path, certificate_id)
 
     def placed(self, certificate_id: int) -> Placed | None:
@@ -185,11 +188,11 @@ class State:
         return Placed(*row) if row else None
 
     def name_again(self, certificate_id: int, snapshot: int) -> None:
-        """Records that `snapshot` named a certificate, whose version here stays."""
+        """Records that a certificate is part of `snapshot`, without changing its version."""
         self._do("UPDATE certificates SET snapshot = ? WHERE id = ?", snapshot, certificate_id)
 
     def not_named_since(self, snapshot: int) -> list[int]:
-        """The certificates that `snapshot` has not named."""
+        """Returns the certificates that are not part of `snapshot`."""
         rows = self._do("SELECT id FROM certificates WHERE snapshot < ?", snapshot)
         return [row[0] for row in rows]
 
@@ -209,7 +212,7 @@ class State:
         return [row[0] for row in rows]
 
     def names_below(self, wildcard: str) -> list[str]:
-        """The hostnames known by themselves that `wildcard` covers too."""
+        """Returns the recorded hostnames that `wildcard` also covers."""
         rows = self._do(
             "SELECT hostname FROM hostnames WHERE wildcard = ?1"
             " UNION SELECT hostname FROM reserved WHERE wildcard = ?1",
@@ -220,8 +223,10 @@ class State:
     def reserve(
         self, certificate_id: int, user_id: int, hostnames: Iterable[str], snapshot: int
     ) -> list[str]:
-        """Records for which names no other user's certificate may be served, because of one that
-        cannot be served, in place of those that were recorded for it, which it returns."""
+        """Replaces the reserved names of a certificate that cannot be served.
+
+        No other user's certificate is served for reserved names. Returns the previous names.
+        """
         rows = self._do(
             "DELETE FROM reserved WHERE certificate_id = ? RETURNING hostname", certificate_id
         )
@@ -233,13 +238,15 @@ class State:
         return before
 
     def release_not_named_since(self, snapshot: int) -> list[str]:
-        """Deletes the reservations that `snapshot` has not named; their hostnames."""
+        """Deletes the reservations outside `snapshot`. Returns their hostnames."""
         rows = self._do("DELETE FROM reserved WHERE snapshot < ? RETURNING hostname", snapshot)
         return [row[0] for row in rows.fetchall()]
 
     def candidates(self, hostname: str) -> list[Candidate]:
-        """The certificates that are for `hostname`, each with those names alone that it matches.
-        Those that the server cannot load have no key: their user still owns the name."""
+        """Returns the certificates that match `hostname`, each with the matching names only.
+
+        A certificate that the server cannot load has no key here. Its user still owns the name.
+        """
         rows = self._do(
             "SELECT c.id, c.user_id, c.version, h.hostname, c.not_before, c.not_after, c.trust,"
             " c.key_type, NOT EXISTS (SELECT 1 FROM refused r WHERE r.certificate_id = c.id"
@@ -270,7 +277,10 @@ class State:
         return list(found.values())
 
     def names_changed_between(self, start: datetime, now: datetime) -> list[str]:
-        """The hostnames of what became valid or expired after `start`, up to `now`."""
+        """Returns the hostnames of certificates that became valid or expired after `start`.
+
+        Ends with `now`.
+        """
         rows = self._do(
             "SELECT DISTINCT h.hostname FROM certificates c"
             " JOIN hostnames h ON h.certificate_id = c.id"
@@ -282,7 +292,7 @@ class State:
         return [row[0] for row in rows]
 
     def next_change(self, now: datetime) -> datetime | None:
-        """When time alone may next change what is served."""
+        """Returns when a certificate next becomes valid or expires, or None."""
         begins = self._row(
             "SELECT min(not_before) FROM certificates WHERE not_before > ?", _number(now)
         )
@@ -295,12 +305,12 @@ class State:
     # What is served
 
     def winners(self, hostname: str) -> dict[str, int]:
-        """The certificates that are served for `hostname`, by key type."""
+        """Returns the certificates that are served for `hostname`, by key type."""
         rows = self._do("SELECT key_type, certificate_id FROM winners WHERE hostname = ?", hostname)
         return dict(rows.fetchall())
 
     def set_winners(self, hostname: str, before: dict[str, int], winners: dict[str, int]) -> None:
-        """Records who is served for `hostname` in place of those `before`."""
+        """Replaces the winners for `hostname`, which were `before`."""
         if before:
             self._do("DELETE FROM winners WHERE hostname = ?", hostname)
         self._database.executemany(
@@ -309,8 +319,11 @@ class State:
         )
 
     def set_kept_free(self, hostname: str, is_kept_free: bool) -> bool:
-        """Records whether nothing is served for `hostname` though a wildcard covers it, because
-        another user owns it; whether that has changed."""
+        """Records whether `hostname` is kept free. Returns whether that has changed.
+
+        Nothing is served for such a hostname, although a wildcard covers it, because another user
+        owns it.
+        """
         statement = (
             "INSERT OR IGNORE INTO kept_free VALUES (?)"
             if is_kept_free
@@ -323,9 +336,12 @@ class State:
         return row is not None
 
     def filters_of(self, certificate_id: int) -> list[str]:
-        """The hostnames of a certificate for which it is served, in order; not those which only
-        its wildcard covers. Before them, each with a `!`, other users' names that its wildcards
-        cover, for which a server would choose it by its key type."""
+        """Returns the hostnames that a certificate is served for, in order.
+
+        Hostnames that only its wildcard covers are left out. Before them come negative entries,
+        each with a `!`: other users' names that its wildcards cover. Without these entries, a
+        server would choose the certificate for such a name by its key type.
+        """
         rows = self._do(
             "SELECT filter FROM filters WHERE certificate_id = ? ORDER BY filter", certificate_id
         )
@@ -341,7 +357,7 @@ class State:
         reason: str,
         hostnames: Iterable[str],
     ) -> Refusal | None:
-        """Records that a server cannot load this version; None if that was known."""
+        """Records that a server cannot load this version. Returns None if it was known."""
         known = self._row(
             "SELECT version, fingerprint, reason FROM refused WHERE certificate_id = ?",
             certificate_id,
@@ -370,17 +386,17 @@ class State:
         return row is not None
 
     def admit(self, certificate_ids: Iterable[int]) -> None:
-        """Forgets refusals."""
+        """Deletes the refusals of certificates."""
         self._database.executemany(
             "DELETE FROM refused WHERE certificate_id = ?", [(one,) for one in certificate_ids]
         )
 
     def admit_unknown(self) -> None:
-        """Forgets the refusals of certificates of which no version is in the folder."""
+        """Deletes the refusals of certificates without a version in the folder."""
         self._do("DELETE FROM refused WHERE certificate_id NOT IN (SELECT id FROM certificates)")
 
     def refusals(self, most: int) -> list[Refusal]:
-        """The first refusals, by certificate."""
+        """Returns at most `most` refusals, by certificate id."""
         rows = self._do(
             "SELECT certificate_id, version, reason, hostnames FROM refused"
             " ORDER BY certificate_id LIMIT ?",
@@ -393,13 +409,13 @@ class State:
         return row[0] if row else 0
 
     def note_unchecked(self, certificate_ids: Iterable[int]) -> None:
-        """Notes that the server's check has not accepted these certificates as they are now."""
+        """Records that the server's check has not accepted the current certificates."""
         self._database.executemany(
             "INSERT OR IGNORE INTO unchecked VALUES (?)", [(one,) for one in certificate_ids]
         )
 
     def _keep_accepted(self, certificate_id: int) -> None:
-        """Keeps what is recorded of a version that the server's check accepted."""
+        """Keeps the record of a version that the server's check accepted."""
         self._do(
             "INSERT OR IGNORE INTO accepted SELECT c.*, (SELECT json_group_array(h.hostname)"
             " FROM hostnames h WHERE h.certificate_id = c.id) FROM certificates c WHERE c.id = ?",
@@ -412,7 +428,7 @@ class State:
         return row[0] if row else None
 
     def put_back(self, certificate_id: int, snapshot: int) -> None:
-        """Makes the version that was accepted before the one of the certificate again."""
+        """Restores the previously accepted version of a certificate."""
         row = self._row("SELECT * FROM accepted WHERE certificate_id = ?", certificate_id)
         if row:
             *values, hostnames = row
@@ -426,7 +442,7 @@ class State:
         self._do("DELETE FROM accepted WHERE certificate_id = ?", certificate_id)
 
     def unchecked(self) -> list[int]:
-        """The certificates that are served, and that the server's check has not accepted yet."""
+        """Returns served certificates that the server's check has not accepted yet."""
         rows = self._do(
             "SELECT certificate_id FROM unchecked u WHERE EXISTS"
             " (SELECT 1 FROM winners w WHERE w.certificate_id = u.certificate_id)"
@@ -434,7 +450,7 @@ class State:
         return [row[0] for row in rows]
 
     def all_served(self) -> list[int]:
-        """The certificates that are served."""
+        """Returns the served certificates."""
         return [row[0] for row in self._do("SELECT DISTINCT certificate_id FROM winners")]
 
     def checked_all(self) -> None:
@@ -442,15 +458,17 @@ class State:
         self._do("DELETE FROM accepted")
 
     def set_aside(self, certificate_ids: Iterable[int]) -> None:
-        """Leaves these certificates, and no others, out of listings; not across processes."""
+        """Leaves exactly these certificates out of listings, in this process only."""
         self._do("DELETE FROM aside")
         self._database.executemany(
             "INSERT INTO aside VALUES (?)", [(one,) for one in certificate_ids]
         )
 
     def all_winners(self) -> Iterator[tuple[str, str | None, str | None]]:
-        """Hostname, key type and path of everything that is served, by hostname; hostnames that are
-        kept free have neither."""
+        """Yields the hostname, key type and path of each served certificate, by hostname.
+
+        A hostname that is kept free has neither key type nor path.
+        """
         return self._do(
             "SELECT w.hostname, w.key_type, c.path FROM winners w"
             " JOIN certificates c ON c.id = w.certificate_id"
@@ -460,14 +478,14 @@ class State:
         )
 
     def all_filters(self) -> Iterator[tuple[str, str]]:
-        """Path and hostname, by path: what `filters_of` says, of all certificates."""
+        """Yields the path and each of `filters_of`, for all certificates by id."""
         return self._do(
             "SELECT c.path, f.filter FROM filters f JOIN certificates c ON c.id = f.certificate_id"
             " WHERE c.id NOT IN (SELECT certificate_id FROM aside)"
             " ORDER BY c.id, f.filter"
         )
 
-    # Pairs of files: what nginx serves for a name
+    # Pairs of files that nginx serves for a name
 
     def pair(self, hostname: str) -> str | None:
         row = self._row("SELECT path FROM pairs WHERE hostname = ?", hostname)
@@ -483,7 +501,7 @@ class State:
         return self._row("SELECT 1 FROM pairs WHERE path = ? LIMIT 1", path) is not None
 
     def paired_names(self, *, wildcards: bool) -> Iterator[str]:
-        """The hostnames that have a pair, in order: the wildcards, or all others."""
+        """Returns the hostnames with a pair, in order: only wildcards, or all others."""
         rows = self._do(
             "SELECT hostname FROM pairs WHERE (substr(hostname, 1, 2) = '*.') = ?"
             " AND hostname NOT IN (SELECT w.hostname FROM winners w"
@@ -492,16 +510,16 @@ class State:
         )
         return (row[0] for row in rows)
 
-    # What is still to do
+    # Pending work
 
     def leave(self, paths: Iterable[str], due: float) -> None:
-        """Has `paths` removed at `due`: until then somebody may be about to open them."""
+        """Schedules the removal of `paths` at `due`, because a reader may still open them."""
         self._database.executemany(
             "INSERT OR REPLACE INTO leftovers VALUES (?, ?)", [(path, due) for path in paths]
         )
 
     def keep(self, paths: Iterable[str]) -> None:
-        """Takes that back."""
+        """Cancels the removal of `paths`."""
         self._database.executemany(
             "DELETE FROM leftovers WHERE path = ?", [(path,) for path in paths]
         )
@@ -515,7 +533,7 @@ class State:
         return row[0] if row else None
 
     def queue(self, paths: Iterable[str]) -> None:
-        """Notes that a running server has to be told of these files."""
+        """Queues these files for a running server."""
         self._database.executemany(
             "INSERT OR IGNORE INTO unsent VALUES (?)", [(path,) for path in paths]
         )
@@ -533,7 +551,7 @@ class State:
         self._do("DELETE FROM unsent")
 
     def filters_at(self, path: str) -> list[str]:
-        """Returns `filters_of` for the certificate at `path`; nothing without a certificate."""
+        """Returns `filters_of` for the certificate at `path`, or an empty list."""
         row = self._row("SELECT id FROM certificates WHERE path = ?", path)
         return self.filters_of(row[0]) if row else []
 
@@ -543,9 +561,9 @@ class State:
         )
 
     def unreported(self, without: Collection[int]) -> tuple[list[Placed], list[int]]:
-        """Of what changed since it was reported, some: what is served, and what no longer is.
+        """Returns at most 500 unreported changes: served and dropped certificates.
 
-        The certificates `without` are passed over.
+        Skips the certificates `without`.
         """
         rows = self._do(
             "SELECT certificate_id FROM unreported"
@@ -567,8 +585,8 @@ class State:
         )
 
     def counts(self) -> tuple[int, int, int]:
-        """Certificates that are there, those that are served, and hostnames that are served."""
-        # Not count(DISTINCT …), for which SQLite would sort what its indices have in order.
+        """Returns the number of certificates, served certificates and served hostnames."""
+        # For count(DISTINCT …), SQLite would sort rows that its indices already sort.
         row = self._row(
             "SELECT (SELECT count(*) FROM certificates),"
             " (SELECT count(*) FROM (SELECT DISTINCT certificate_id FROM winners)),"
@@ -586,7 +604,7 @@ class State:
 
 
 def _number(moment: datetime | None) -> int | None:
-    """Microseconds since 1970."""
+    """Returns microseconds since 1970."""
     return None if moment is None else (moment - _EPOCH) // _MICROSECOND
 
 

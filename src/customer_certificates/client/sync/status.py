@@ -38,14 +38,14 @@ class Status(msgspec.Struct, frozen=True):
     problems: tuple[str, ...]
 
     def says_the_same_as(self, other: "Status") -> bool:
-        """Whether nothing but time has passed between the two."""
+        """Returns whether the two statuses differ only in their times."""
         return msgspec.structs.replace(self, at=other.at, heard_at=other.heard_at) == other
 
 
 def write(
     folder: Folder, metrics: Path | None, status: Status, troubles: Iterable[RetryState]
 ) -> None:
-    """Puts it into `folder`, and into `metrics` for node_exporter. Raises OSError."""
+    """Writes the status to `folder`, and to `metrics` for node_exporter. Raises OSError."""
     folder.replace_own(
         STATUS_FILE, msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n"
     )
@@ -83,10 +83,10 @@ def _write_metrics(file: Path, status: Status, troubles: Iterable[RetryState]) -
 
 
 def _replace(file: Path, data: bytes) -> None:
-    """Replaces `file`, whose folder may belong to another account: node_exporter's, say."""
+    """Replaces `file`, whose folder may belong to another account such as node_exporter's."""
     file = file.absolute()
     with Directory(open_of_anyone(file.parent), file.parent, None) as directory:
-        # A name that nobody can foresee, which is made anew: no link that is there is followed.
+        # Create a file with an unpredictable name, so that no existing link is followed.
         staged = f".{file.name}.{token_hex(8)}"
         try:
             with os.fdopen(directory.create(staged), "wb") as new:

@@ -1,4 +1,4 @@
-"""/users/{user_id}/email-verification, and the page that a mailed link opens"""
+"""/users/{user_id}/email-verification, and the page behind the emailed link"""
 
 from falcon import Request, Response
 
@@ -16,16 +16,16 @@ _NOT_VALID = Answer("The link is unknown, used, replaced or expired.", media_typ
 
 
 class UserEmailVerificationResource:
-    """Whether a user's address is verified."""
+    """The verification of a user's email address."""
 
     def __init__(self, verifications: EmailVerifications) -> None:
         self._verifications = verifications
 
     @operation(
-        "Mail a link that verifies the address",
-        {202: Answer("The mail is queued.")},
-        description="The link is valid for 24 hours. A link is mailed without this request when a "
-        "user is registered, or its address is changed.",
+        "Send a verification email",
+        {202: Answer("The email is queued.")},
+        description="The link in the email is valid for 24 hours. The service also sends this "
+        "email when a user registers or changes the address.",
         parameters=[IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, TooManyRequests],
         allow=WHOLE_USER,
@@ -36,10 +36,10 @@ class UserEmailVerificationResource:
         resp.status = 202
 
     @operation(
-        "Say whether the address is verified",
-        {200: Answer("The user as it is now.", UserView, headers=("ETag",))},
-        description="For operators who know that the address is the user's. Send the ETag of the "
-        "user (If-Match), so that an address that was changed meanwhile is not verified.",
+        "Mark the email address as verified or unverified",
+        {200: Answer("The updated user.", UserView, headers=("ETag",))},
+        description="For operators who have verified the address in another way. Send the user's "
+        "ETag in If-Match, so that a changed address is not marked as verified.",
         body=AddressState,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, PreconditionFailed],
@@ -54,8 +54,10 @@ class UserEmailVerificationResource:
 
 
 class EmailVerificationLinkResource:
-    """A mailed link. To open it changes nothing, since mail scanners follow links; the button on
-    the page does."""
+    """The page of an emailed link.
+
+    GET changes nothing, because mail scanners follow links. The button sends POST.
+    """
 
     speaks_json = False
 
@@ -63,7 +65,7 @@ class EmailVerificationLinkResource:
         self._verifications = verifications
 
     @operation(
-        "Show the page of a mailed link",
+        "Show the page of a verification link",
         {200: _PAGE, 404: _NOT_VALID},
         allow=ANYBODY,
         allows_other_parameters=True,
@@ -78,9 +80,9 @@ class EmailVerificationLinkResource:
     on_head = on_get
 
     @operation(
-        "Verify the address of a mailed link",
+        "Verify the email address of a verification link",
         {200: _PAGE, 404: _NOT_VALID},
-        description="The button on the page sends this. It reads no body.",
+        description="The button on the page sends this request. The body is ignored.",
         allow=ANYBODY,
         allows_other_parameters=True,
     )

@@ -17,7 +17,7 @@ from ...web.operations import (
 
 
 class QuotasResource:
-    """How much a user may store."""
+    """The quotas of a user."""
 
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
@@ -25,10 +25,10 @@ class QuotasResource:
     @operation(
         "Show the user's quotas",
         {
-            200: Answer("Limits, and what is used of them.", QuotasView, headers=("ETag",)),
+            200: Answer("The limits and the current usage.", QuotasView, headers=("ETag",)),
             304: NOT_MODIFIED,
         },
-        description="A request that exceeds a quota is refused with 409 `quota_exceeded`; "
+        description="A request that exceeds a quota is rejected with 409 `quota_exceeded`. "
         "`field` names the quota (docs/reference/limits.md).",
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
@@ -41,9 +41,9 @@ class QuotasResource:
 
     @operation(
         "Set the user's quotas",
-        {200: Answer("The quotas as they are now.", QuotasView, headers=("ETag",))},
-        description="Replaces all limits that were set before. Nothing is removed if more is used "
-        "than a limit allows; requests that add to it are refused.",
+        {200: Answer("The updated quotas.", QuotasView, headers=("ETag",))},
+        description="Replaces all previous limits. If usage exceeds a new limit, nothing is "
+        "deleted, but requests that increase the usage are rejected.",
         body=QuotaLimits,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, PreconditionFailed],

@@ -12,22 +12,26 @@ from ...web.operations import AFTER, LIMIT, Answer, Parameter, operation
 _USER_ID = Parameter(
     "user_id",
     "query",
-    "Only this user's tokens; a user is shown no others in any case.",
+    "Return only this user's tokens. Users always see only their own.",
     {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
 )
 
 
 class TokensResource:
-    """What lets machines and people in."""
+    """API tokens."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
 
     @operation(
-        "Make a token",
-        {201: Answer("Made. The token is shown this once.", NewTokenView, headers=("Location",))},
-        description="With an e-mail address and a password (HTTP Basic) a user makes its own "
-        "tokens; an operator's token makes tokens of every kind.",
+        "Create a token",
+        {
+            201: Answer(
+                "Created. The token is shown only once.", NewTokenView, headers=("Location",)
+            )
+        },
+        description="Users create their own tokens with their email address and password (HTTP "
+        "Basic). Operators create tokens of every kind with an operator token.",
         body=NewToken,
         refusals=[Conflict, TooManyRequests],
         allow=PASSWORD,
@@ -41,8 +45,8 @@ class TokensResource:
 
     @operation(
         "List tokens",
-        {200: Answer("Tokens, by id, without their secrets.", list[TokenView], headers=("Link",))},
-        description="A user is shown its own, an operator all.",
+        {200: Answer("Tokens by id, without their secrets.", list[TokenView], headers=("Link",))},
+        description="Users see their own tokens. Operators see all tokens.",
         parameters=[_USER_ID, LIMIT, AFTER],
         refusals=[Invalid],
         allow=users(),
@@ -68,8 +72,9 @@ class TokenResource:
 
     @operation(
         "Revoke a token",
-        {204: Answer("It opens nothing from the next request on.")},
-        description="A token revokes itself; other tokens of its user, if it has every scope.",
+        {204: Answer("Revoked. The next request with the token is rejected.")},
+        description="A token can revoke itself. A token with every scope can revoke its user's "
+        "other tokens.",
         refusals=[NotFound],
         allow=users(),
     )

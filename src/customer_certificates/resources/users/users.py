@@ -33,13 +33,13 @@ from ...web.operations import (
 _EMAIL = Parameter(
     "email",
     "query",
-    "Only the user with this e-mail address; case is not compared.",
+    "Return only the user with this email address. Case is ignored.",
     msgspec.json.schema(Email),
 )
 
 
 class Created(msgspec.Struct):
-    """The id of what was stored."""
+    """The id of the new user."""
 
     id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
 
@@ -69,7 +69,7 @@ class UsersResource:
     @operation(
         "List users",
         {
-            200: Answer("Users, by id.", list[UserView], headers=("ETag", "Link")),
+            200: Answer("Users by id.", list[UserView], headers=("ETag", "Link")),
             304: NOT_MODIFIED,
         },
         parameters=[_EMAIL, LIMIT, AFTER, IF_NONE_MATCH],
@@ -107,8 +107,8 @@ class UserResource:
     on_head = on_get
 
     @operation(
-        "Change a user",
-        {200: Answer("The user as it is now.", UserView, headers=("ETag",))},
+        "Update a user",
+        {200: Answer("The updated user.", UserView, headers=("ETag",))},
         body=UserChanges,
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -122,8 +122,8 @@ class UserResource:
         responses.send(resp, responses.shown(view))
 
     @operation(
-        "Delete a user with every certificate and key",
-        {204: Answer("Gone.")},
+        "Delete a user, including all certificates and keys",
+        {204: Answer("Deleted.")},
         parameters=[IF_MATCH, IDEMPOTENCY_KEY],
         refusals=[NotFound, PreconditionFailed],
         allow=WHOLE_USER,

@@ -1,4 +1,7 @@
-"""The pages of a mailed link: they load nothing, run nothing, and name the link to nobody."""
+"""The pages of a verification link.
+
+They load no resources, run no scripts and send no Referer, so the link stays secret.
+"""
 
 import base64
 from hashlib import sha256
@@ -23,19 +26,19 @@ _HEADERS = {
 
 
 def send_question(resp: Response, address: str) -> None:
-    """Asks the reader to confirm that `address` is theirs."""
+    """Responds with the page that asks the reader to confirm `address`."""
     _send(
         resp,
         "Verify your email address",
         f"<p>Is <strong>{escape(address)}</strong> your address? Notices about TLS certificates "
         "will be sent to it.</p>\n"
         '<form method="post"><button>Verify this address</button></form>\n'
-        "<p>If you did not ask for this, close the page.</p>",
+        "<p>If you did not request this, close the page.</p>",
     )
 
 
 def send_done(resp: Response, address: str) -> None:
-    """Says that `address` is verified."""
+    """Responds with the page for a verified `address`."""
     _send(
         resp,
         "Your email address is verified",
@@ -45,13 +48,13 @@ def send_done(resp: Response, address: str) -> None:
 
 
 def send_not_valid(resp: Response) -> None:
-    """Says that the link verifies nothing, and what to do."""
+    """Responds with 404 and the page for an invalid link."""
     resp.status = 404
     _send(
         resp,
         "This link is not valid",
-        "<p>A link works once, for 24 hours, and only for the present address of a user.</p>\n"
-        "<p>If you have verified your address with it, there is nothing left to do. Otherwise "
+        "<p>A link works once, for 24 hours, and only for the user's current address.</p>\n"
+        "<p>If you have verified your address with it, no action is needed. Otherwise "
         "request another link: <code>POST /users/…/email-verification</code>, or ask the operator "
         "of the service.</p>",
     )

@@ -1,4 +1,4 @@
-"""Files below one open directory. Links lead nowhere, and nothing of another account is used."""
+"""Access to files below an open directory, without following links."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Self
 
-# An entry that is no regular file is found without following it, and without waiting for it.
+# Open without following links, and without blocking on a FIFO.
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -18,7 +18,7 @@ _LARGEST_BYTES = 1 << 24
 
 
 class UntrustedError(OSError):
-    """Another account made an entry, or could change it; the message says what to do."""
+    """Another account created an entry or could change it; the message says what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.EPERM, message)
@@ -30,19 +30,19 @@ class UntrustedError(OSError):
 class Directory:
     """The files and folders below an open descriptor, by paths relative to it.
 
-    Each folder on the way is opened by itself, never through a symbolic link. With an `owner`, only
+    Each folder of a path is opened separately, never through a symbolic link. With an `owner`, only
     entries of that account are used, and only if nobody else can write to them.
     """
 
     def __init__(self, descriptor: int, path: Path, owner: int | None) -> None:
-        """Owns `descriptor`. `path` is how messages name the directory."""
+        """Takes ownership of `descriptor`. Messages show `path`."""
         self.descriptor = descriptor
         self._path = path
         self._owner = owner
 
     @classmethod
     def to_read(cls, path: Path) -> Self:
-        """The directory at `path`, whose owner does not matter. Raises OSError."""
+        """Opens the directory at `path`, of any owner. Raises OSError."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return cls(descriptor, path, None)
 
@@ -56,27 +56,30 @@ class Directory:
         os.close(self.descriptor)
 
     def subdirectory(self, path: str) -> "Directory":
-        """A folder below. Raises OSError."""
+        """Opens a subfolder. Raises OSError."""
         with self._opened(path) as descriptor:
             return Directory(os.dup(descriptor), self._path / path, self._owner)
 
     def require_below(self, path: str) -> None:
-        """Raises UntrustedError if `path` could lead elsewhere."""
+        """Raises UntrustedError if `path` could leave the directory."""
         if "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
             raise UntrustedError(f"{self._path}: {path!r} is not a path below this folder.")
 
     def create(self, path: str) -> int:
-        """A descriptor to write a new file with mode 0600. Raises OSError."""
+        """Creates a file with mode 0600. Returns a descriptor. Raises OSError."""
         with self._parent(path) as (folder, name):
             return os.open(name, _FILE | os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
-        """A descriptor of a regular file. Raises OSError; UntrustedError if it is anything else."""
+        """Opens a regular file. Returns a descriptor.
+
+        Raises OSError; UntrustedError if the entry is not a regular file.
+        """
         with self._parent(path) as (folder, name):
             try:
                 descriptor = os.open(name, _FILE | flags, 0o600, dir_fd=folder)
             except OSError as error:
-                # ELOOP: a symbolic link. ENXIO: a FIFO that nobody reads, or a socket.
+                # ELOOP: a symbolic link. ENXIO: a FIFO without a reader, or a socket.
                 if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
                     raise self._untrusted(path, "is not a regular file") from None
                 raise
@@ -88,7 +91,7 @@ class Directory:
             return descriptor
 
     def open_only_name(self, path: str, flags: int = os.O_RDONLY) -> int:
-        """The same for a file that has no other name (hard link)."""
+        """Opens a regular file without other hard links."""
         descriptor = self.open(path, flags)
         if os.fstat(descriptor).st_nlink > 1:
             os.close(descriptor)
@@ -96,20 +99,21 @@ class Directory:
         return descriptor
 
     def read(self, path: str) -> bytes:
-        """The content of a regular file. Raises OSError."""
+        """Returns the content of a regular file. Raises OSError."""
         with os.fdopen(self.open(path), "rb") as file:
             return file.read(_LARGEST_BYTES)
 
     def stat(self, path: str) -> os.stat_result | None:
-        """Returns the status of `path`, not following a symbolic link; None: it does not exist.
+        """Returns the status of `path` without following links, or None if missing.
 
-        Raises OSError."""
+        Raises OSError.
+        """
         with suppress(FileNotFoundError), self._parent(path) as (folder, name):
             return os.stat(name, dir_fd=folder, follow_symlinks=False)
         return None
 
     def mkdir(self, path: str) -> None:
-        """Makes a folder of mode 0700. Raises OSError."""
+        """Creates a folder with mode 0700. Raises OSError."""
         with self._parent(path) as (folder, name):
             os.mkdir(name, 0o700, dir_fd=folder)
 
@@ -118,12 +122,12 @@ class Directory:
             os.symlink(target, name, dir_fd=folder)
 
     def links(self, path: str) -> dict[str, str]:
-        """The names in a folder of symbolic links, and where each leads. Raises OSError."""
+        """Returns the targets of a folder's symbolic links by name. Raises OSError."""
         with self._opened(path) as folder:
             return {name: os.readlink(name, dir_fd=folder) for name in os.listdir(folder)}
 
     def link(self, old: str, directory: "Directory", new: str) -> None:
-        """Gives a file a second name, in `directory`. Raises OSError."""
+        """Creates a hard link to a file in `directory`. Raises OSError."""
         with self._parent(old) as (source, name), directory._parent(new) as (target, place):
             self._require_file(old, os.stat(name, dir_fd=source, follow_symlinks=False))
             os.link(name, place, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
@@ -134,7 +138,7 @@ class Directory:
             os.replace(name, place, src_dir_fd=source, dst_dir_fd=target)
 
     def remove(self, path: str) -> None:
-        """Removes an entry; a folder with its content. A missing one is fine. Raises OSError."""
+        """Removes an entry if it exists, a folder with its content. Raises OSError."""
         with suppress(FileNotFoundError), self._parent(path) as (folder, name):
             try:
                 os.unlink(name, dir_fd=folder)
@@ -142,7 +146,7 @@ class Directory:
                 shutil.rmtree(name, dir_fd=folder)
 
     def set_access(self, path: str, group: int | None, mode: int) -> None:
-        """Gives a file or a folder to `group`, with `mode`. Raises OSError."""
+        """Sets the group and mode of a file or a folder. Raises OSError."""
         with self._parent(path) as (folder, name):
             descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=folder)
             try:
@@ -163,7 +167,7 @@ class Directory:
                 os.close(descriptor)
 
     def entries(self, path: str = "") -> Iterator[tuple[str, os.stat_result]]:
-        """All entries below, each folder before its content.
+        """Yields all entries below `path`, each folder before its content.
 
         Raises OSError; UntrustedError if an entry belongs to another account, or is neither a file
         nor a folder nor a link.
@@ -187,7 +191,7 @@ class Directory:
 
     @contextmanager
     def _parent(self, path: str) -> Iterator[tuple[int, str]]:
-        """The open folder of an entry, and the entry's name."""
+        """Yields the open parent folder and the name of an entry."""
         self.require_below(path)
         folder, _, name = path.rpartition("/")
         with self._opened(folder) as descriptor:
@@ -195,7 +199,7 @@ class Directory:
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:
-        """The open folder at `path`; an empty one is the directory."""
+        """Yields the open folder at `path`. An empty path is the directory."""
         descriptor = self.descriptor
         names: list[str] = []
         if path:
@@ -251,8 +255,8 @@ class Directory:
 
 
 def set_access(descriptor: int, group: int | None, mode: int) -> None:
-    """Gives an open file or folder to `group`, if there is one, with `mode`. Raises OSError."""
+    """Sets the group (if given) and mode of an open file. Raises OSError."""
     if group is not None:
-        # First: until then the mode is for another group.
+        # Change the group first, so that the mode never applies to the old group.
         os.fchown(descriptor, -1, group)
     os.fchmod(descriptor, mode)

@@ -1,4 +1,4 @@
-"""A folder whose files change all at once or not at all, and that one process keeps."""
+"""A folder with atomic changes, locked by one process."""
 
 import ctypes
 import fcntl
@@ -15,7 +15,7 @@ from zlib import crc32
 from .directory import Directory, UntrustedError, set_access
 from .trusted_path import open_own
 
-# From here on, everything that waits to be written is written in one go.
+# For more files, one syncfs is faster than an fsync for each.
 _MANY = 16
 _LOCK = "lock"
 _STAGING = ".staging"
@@ -24,7 +24,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class FolderError(Exception):
-    """The folder cannot be kept; the message says why."""
+    """The folder cannot be used; the message says why."""
 
 
 class Folder:
@@ -33,16 +33,16 @@ class Folder:
     Files have mode 0600 and folders 0700; with a group, 0640 and 0750. The agent's own files (lock,
     state, status) are readable by nobody else.
 
-    New files are staged beside their place; `switch` makes all of them durable and only then puts
-    them where they belong, in the order in which they were staged. A reader that opens a path sees
-    the file before or the file after. All paths are relative to `root`.
+    New files are staged first. `switch` makes all of them durable, and then moves them to their
+    places in the order of staging. A reader sees either the old file or the new file. All paths are
+    relative to `root`.
     """
 
     def __init__(self, root: Path, group: str | None = None) -> None:
-        """Makes `root` if it is missing, and locks it; `group` may read what is served.
+        """Creates `root` if it is missing, and locks it. `group` may read served files.
 
-        Raises FolderError if another agent has the folder, if another account could change it, or
-        if it cannot be written to.
+        Raises FolderError if another agent uses the folder, if another account could change it, or
+        if it is not writable.
         """
         self.root = root
         self._group = _group_id(group)
@@ -71,18 +71,18 @@ class Folder:
             self._held = stack.pop_all()
 
     def close(self) -> None:
-        """Lets another agent have it."""
+        """Releases the lock, so that another agent can use the folder."""
         self._held.close()
 
     @property
     def access(self) -> str:
-        """The id of the group that may read the files; empty if there is none."""
+        """The id of the group that may read the files, or an empty string."""
         return "" if self._group is None else str(self._group)
 
     def grant_access(self) -> None:
-        """Gives all files that are there to the group, or takes them from any.
+        """Gives all existing files to the group, or removes group access.
 
-        Raises OSError; UntrustedError if there is anything that an agent does not make.
+        Raises OSError; UntrustedError if there is an entry that no agent creates.
         """
         entries = [*self._directory.entries()]
         names = Counter(status.st_ino for _, status in entries)
@@ -101,10 +101,10 @@ class Folder:
             self._directory.set_access(path, self._group, mode)
 
     def state_file(self) -> Path:
-        """The path of the agent's database; makes a missing file.
+        """Returns the path of the agent's database. Creates a missing file.
 
-        Raises OSError; UntrustedError if the agent did not make the file, or one that SQLite keeps
-        beside it.
+        Raises OSError; UntrustedError if the agent did not create the file or one of SQLite's
+        companion files.
         """
         os.close(self._directory.open_only_name(_STATE, os.O_RDWR | os.O_CREAT))
         for name in (f"{_STATE}-wal", f"{_STATE}-shm", f"{_STATE}-journal"):
@@ -114,15 +114,15 @@ class Folder:
         return self.root / _STATE
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file, a folder or a link at `path`."""
+        """Returns whether there is a file, a folder or a link at `path`."""
         return self._directory.stat(path) is not None
 
     def read(self, path: str) -> bytes:
-        """The content of a file. Raises OSError."""
+        """Returns the content of a file. Raises OSError."""
         return self._directory.read(path)
 
     def replace_own(self, name: str, data: bytes) -> None:
-        """Writes a file that only the agent's account can read, at once. Raises OSError."""
+        """Writes a file immediately that only the agent can read. Raises OSError."""
         staged = self._next()
         with os.fdopen(self._staging.create(staged), "wb") as file:
             file.write(data)
@@ -134,7 +134,7 @@ class Folder:
             write(data)
 
     def writer(self, path: str) -> "_Writer":
-        """The same for a file that is written piece by piece, within a `with`."""
+        """Returns a context manager that stages a file written in parts."""
 
         def done(staged: str, descriptor: int) -> None:
             if self._group is not None:
@@ -144,7 +144,7 @@ class Folder:
         return _Writer(self._staging, self._next(), done)
 
     def link(self, old: str, path: str) -> None:
-        """Stages a second name for a file that is there; FileNotFoundError where it is not."""
+        """Stages a hard link to an existing file. Raises FileNotFoundError."""
         staged = self._next()
         self._directory.link(old, self._staging, staged)
         self._stage(staged, path, may_be_same=True)
@@ -156,12 +156,12 @@ class Folder:
         self._stage(staged, path)
 
     def folder_of_links(self, path: str, targets: dict[str, str]) -> None:
-        """Stages a folder of symbolic links, by name; nothing happens where it is there already."""
+        """Stages a folder of symbolic links by name, unless it exists already."""
         up = "../" * (path.count("/") + 1)
         links = {name: up + target for name, target in targets.items()}
         if path in self._made or self._has_links(path, links):
             return
-        # One with other links was not made here, and a folder cannot be replaced in one step.
+        # Remove a folder with other links: it cannot be replaced atomically.
         self._directory.remove(path)
         self._made.add(path)
         staged = self._next()
@@ -173,13 +173,13 @@ class Folder:
         self._stage(staged, path)
 
     def switch(self) -> None:
-        """Puts everything that was staged into its place. Raises OSError; then it is forgotten."""
+        """Moves all staged entries to their places. On OSError, drops them and raises it."""
         try:
             self._flush(self._staging, [one.file for one in self._staged if one.has_content])
             for one in self._staged:
                 self._staging.replace(one.file, self._directory, one.place)
                 if one.may_be_same:
-                    # Of two names for one file rename(2) leaves both.
+                    # If both names are the same file, rename(2) keeps both.
                     self._staging.remove(one.file)
             places = {os.path.dirname(one.place) for one in self._staged}
             self._flush(self._directory, places | self._grown)
@@ -191,16 +191,16 @@ class Folder:
         self._grown.clear()
 
     def forget(self) -> None:
-        """Drops what was staged."""
+        """Drops all staged entries."""
         for one in self._staged:
             self._staging.remove(one.file)
         self._staged.clear()
         self._made.clear()
-        # A folder may be missing that was there.
+        # A known folder may have been deleted.
         self._known.clear()
 
     def remove(self, path: str) -> None:
-        """Removes a file, or a folder of links. What is not there is fine."""
+        """Removes a file or a folder of links, if it exists."""
         self._directory.remove(path)
 
     def _has_links(self, path: str, links: dict[str, str]) -> bool:
@@ -219,7 +219,7 @@ class Folder:
         self._staged.append(_Staged(staged, path, has_content, may_be_same))
 
     def _make(self, folder: str) -> None:
-        """Makes `folder` and what it is in."""
+        """Creates `folder` and its parents."""
         above = os.path.dirname(folder)
         if above and above not in self._known:
             self._make(above)
@@ -240,7 +240,7 @@ class Folder:
 
     def _give_root(self, group: str | None) -> None:
         descriptor = self._directory.descriptor
-        # An owner that may not write has been forbidden to.
+        # Keep the owner's mode: a read-only folder was made so on purpose.
         own = os.fstat(descriptor).st_mode & 0o700
         try:
             set_access(descriptor, self._group, own | self._mode(is_folder=True) & 0o077)
@@ -258,15 +258,18 @@ class Folder:
             directory.sync(path)
 
     def _flush_all(self) -> None:
-        """syncfs(2): one wait for all files, where fsync would have one for each."""
+        """Flushes all files with one syncfs(2) instead of an fsync(2) for each."""
         if _libc.syncfs(self._lock) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
 
 class _Staged(NamedTuple):
-    """A file that waits for its place. `has_content`: it is no link and no folder; `may_be_same`:
-    it may be what is there already, under another name."""
+    """A staged entry.
+
+    `has_content`: the entry is a file, not a link or a folder. `may_be_same`: the entry may be a
+    hard link to the file at its place.
+    """
 
     file: str
     place: str
@@ -275,7 +278,7 @@ class _Staged(NamedTuple):
 
 
 class _Writer:
-    """A staged file that is being written, and handed to `done` once it is whole."""
+    """Writes a staged file, and calls `done` when it is complete."""
 
     def __init__(self, directory: Directory, name: str, done: Callable[[str, int], None]) -> None:
         self._directory = directory
@@ -291,7 +294,7 @@ class _Writer:
         try:
             with self._file:
                 if not kind:
-                    # Of a full disk the last bytes say so.
+                    # Flush here, because a full disk may fail only on the last bytes.
                     self._file.flush()
                     self._done(self._name, self._file.fileno())
                     is_done = True
@@ -301,7 +304,7 @@ class _Writer:
 
 
 def is_kept(root: Path) -> bool:
-    """Whether an agent has the folder `root` now. Raises OSError."""
+    """Returns whether an agent is using the folder `root`. Raises OSError."""
     with suppress(FileNotFoundError), Directory.to_read(root) as directory:
         descriptor = directory.open(_LOCK)
         try:
@@ -314,7 +317,7 @@ def is_kept(root: Path) -> bool:
 
 
 def shard(name: str) -> str:
-    """One of 256 folders for `name`, so that none has a hundred thousand entries."""
+    """Returns one of 256 folder names for `name`, to keep folders small."""
     return f"{crc32(name.encode()) & 0xFF:02x}"
 
 
@@ -326,14 +329,16 @@ def _group_id(group: str | None) -> int | None:
 
 
 def _locked(directory: Directory, root: Path) -> int:
-    """The locked file, which holds the process's number."""
+    """Locks the lock file and writes the process id. Returns its descriptor."""
     descriptor = directory.open_only_name(_LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         other = os.read(descriptor, 20).decode("ascii", "replace").strip()
         os.close(descriptor)
-        raise FolderError(f"Another agent (process {other}) keeps {root}.") from None
+        raise FolderError(
+            f"Another agent (process {other}) is using {root}. Stop it, or choose another folder."
+        ) from None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor

@@ -19,7 +19,9 @@ _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def open_own(path: Path) -> int:
-    """A descriptor of the directory at `path`, which is this account's alone; makes a missing one.
+    """Opens the directory at `path`, which only this account may change.
+
+    Creates a missing directory. Returns a descriptor.
 
     Raises OSError; UntrustedError if another account owns the directory, can write to it, or could
     redirect the path.
@@ -34,15 +36,15 @@ def open_own(path: Path) -> int:
 
 
 def open_of_anyone(path: Path) -> int:
-    """A descriptor of the directory at `path`; the path to it leads through trusted directories.
+    """Opens the directory at `path`, whose parents must be trusted.
 
-    The directory itself may belong to another account. Raises OSError.
+    The directory itself may belong to another account. Returns a descriptor. Raises OSError.
     """
     return _open(path, is_made=False)
 
 
 def _open(path: Path, *, is_made: bool) -> int:
-    """Walks from / to `path`, one directory at a time. Each belongs to root or to this account."""
+    """Opens `path` from / down, and requires that each directory is trusted."""
     folder = os.open("/", _WALK)
     reached, links = Path("/"), 0
     names = [*reversed(path.parts[1:])]
@@ -93,7 +95,7 @@ def _make(folder: int, name: str, mode: int) -> None:
 
 
 def _require_trusted(place: Path, status: os.stat_result, path: Path) -> None:
-    """Raises UntrustedError if another account could exchange what is in the directory `place`."""
+    """Raises UntrustedError if another account could replace entries of `place`."""
     own = os.geteuid()
     if status.st_uid not in (_ROOT, own):
         raise UntrustedError(
@@ -133,7 +135,7 @@ def _why_not_own(path: Path, status: os.stat_result) -> str | None:
 
 
 def _has_no_other_member(group_id: int) -> bool:
-    """Whether only root and this account are in a group, as in a user's private group."""
+    """Returns whether only root and this account are in the group."""
     trusted = {_ROOT, os.geteuid()}
     try:
         members = [pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group_id).gr_mem]

@@ -16,18 +16,19 @@ from .layout import (
 )
 
 _PLACEHOLDER = "placeholder.pem"
-# HAProxy refuses the whole crt-list if a line has 65,535 octets. The rest is for the file's name.
+# HAProxy rejects a crt-list with a line of 65,535 bytes. The rest is for the file's name.
 _LONGEST_LINE = 65_000
 
 
 class Haproxy(Layout):
-    """The name of a file says which version it has and for which names it is served. No file and no
-    line of the crt-list is ever changed, only added or deleted. So over the runtime socket a new
-    line works before the old one is gone, what HAProxy has loaded can be told by its paths alone,
-    and the crt-list before the last change can be put back.
+    """Files and lines of the crt-list are added or deleted, but never changed.
 
-    A name that has certificates of several key types is in several lines: HAProxy picks by what the
-    client can do.
+    A file's name identifies its version and the names that it is served for. This has three
+    advantages. Over the runtime socket, a new line works before the old one is removed. The paths
+    alone show what HAProxy has loaded. The previous crt-list can be restored.
+
+    A name with certificates of several key types has several lines. HAProxy selects one by the
+    client's capabilities.
     """
 
     listing = "crt-list"
@@ -47,7 +48,10 @@ class Haproxy(Layout):
         return certificate_path(f"{name}-{digest}")
 
     def can_serve(self, hostname: str) -> bool:
-        """A client that connects to an IP address sends no name: it gets the first certificate."""
+        """Returns whether clients send `hostname`.
+
+        Clients that send no name get the first certificate.
+        """
         return is_sent_by_clients(hostname)
 
     def names_error(self, names: Sequence[str]) -> str | None:
@@ -60,7 +64,7 @@ class Haproxy(Layout):
         return settled.winners or settled.contents
 
     def write_listing(self, write: Callable[[bytes], int]) -> None:
-        # The first one is served to who asks for no name that is here; it cannot be deleted.
+        # HAProxy serves the first certificate for unknown names. It cannot be deleted.
         write(f"{self._folder.root}/{_PLACEHOLDER} !*\n".encode())
         for path, rows in groupby(self._state.all_filters(), key=itemgetter(0)):
             line = crt_list_line(f"{self._folder.root}/{path}", [name for _, name in rows])
@@ -69,13 +73,15 @@ class Haproxy(Layout):
 
 
 def certificate_of(path: str) -> int:
-    """The id of the certificate whose file is at `path`."""
+    """Returns the id of the certificate whose file is at `path`."""
     return int(path.rpartition("/")[2].partition("-")[0])
 
 
 def crt_list_line(path: str, filters: Sequence[str]) -> str:
-    """A certificate, its names, and the names (each with a `!`) that its wildcards are not for, as
-    a crt-list has them. Empty if there are no filters, or more than HAProxy reads: then it is not
-    served, because without some of them it would be served for other users' names."""
+    """Returns a line of a crt-list: a path, its names and its excluded names (with a `!`).
+
+    Returns an empty string if there are no filters, or more than HAProxy reads. Then the
+    certificate is not served. Without some filters, it would be served for other users' names.
+    """
     line = " ".join([path, *filters])
     return line if filters and len(line) <= _LONGEST_LINE else ""

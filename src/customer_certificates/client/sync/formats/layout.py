@@ -1,4 +1,4 @@
-"""How a kind of terminator wants its certificates laid out in a folder."""
+"""The file layout of a terminator format."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +17,10 @@ from ..state import Placed, State
 
 @dataclass(slots=True)
 class ChangeSet:
-    """What a change came to.
+    """The effects of a change.
 
-    `contents`: a certificate that is served was renewed. `winners`: another one is served for some
-    name. `names`: some name is served that was not, or is no more.
+    `contents`: a served certificate was renewed. `winners`: another certificate is served for a
+    name. `names`: a name was added to or removed from the served names.
     """
 
     contents: bool = False
@@ -29,7 +29,7 @@ class ChangeSet:
 
 
 class Layout(ABC):
-    """One format. `listing` is the file that names everything that is served."""
+    """One format. `listing` is the file that lists all served certificates or names."""
 
     listing: str
 
@@ -39,37 +39,38 @@ class Layout(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Stages what never changes. Raises OSError; ValueError where the folder will not do."""
+        """Stages constant files. Raises OSError; ValueError if the folder is unsuitable."""
 
     @abstractmethod
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:
         """Returns the path for a certificate that is served for `names()`."""
 
     def can_serve(self, hostname: str) -> bool:
-        """Whether the server can serve a certificate for `hostname`."""
+        """Returns whether the server can serve a certificate for `hostname`."""
         return True
 
     def names_error(self, names: Sequence[str]) -> str | None:
-        """Why the server cannot serve one certificate for all these names; None if it can."""
+        """Returns why the server cannot serve all these names with one certificate, or None."""
         return None
 
     def point(self, hostname: str, winners: Mapping[str, Placed], *, keeps_free: bool) -> list[str]:
-        """Stages whatever leads from `hostname` to its winners, by key type; the paths that
-        nothing leads to any more. `keeps_free`: there is no winner, and a wildcard that covers the
-        name must not be served for it."""
+        """Stages the links from `hostname` to its winners by key type. Returns unused paths.
+
+        `keeps_free`: there is no winner, and no wildcard may be served for the name.
+        """
         return []
 
     def is_listing_due(self, settled: ChangeSet) -> bool:
-        """Whether the listing has to be written anew."""
+        """Returns whether the listing must be written again."""
         return settled.winners
 
     def is_reload_due(self, settled: ChangeSet) -> bool:
-        """Whether a running server has to read anything again."""
+        """Returns whether a running server must reload its files."""
         return settled.winners or settled.contents
 
     @abstractmethod
     def write_listing(self, write: Callable[[bytes], int]) -> None:
-        """Writes the listing, however long it is."""
+        """Writes the listing with `write`, in parts."""
 
 
 def certificate_path(name: str) -> str:
@@ -78,12 +79,12 @@ def certificate_path(name: str) -> str:
 
 
 def is_sent_by_clients(hostname: str) -> bool:
-    """Whether a TLS client can ask for `hostname`: not for an IP address (RFC 6066, 3)."""
+    """Returns whether TLS clients can send `hostname`: not an IP address (RFC 6066, 3)."""
     return ":" not in hostname and not hostname.rpartition(".")[2].isdigit()
 
 
 def require_plain(root: Path) -> None:
-    """Raises ValueError where `root` would have to be quoted in a configuration."""
+    """Raises ValueError if `root` would need quotes in a configuration."""
     if not all(one.isascii() and (one.isalnum() or one in "/._-") for one in str(root)):
         raise ValueError(
             f"{root} has characters that the configuration cannot contain. Choose another path."
@@ -91,7 +92,7 @@ def require_plain(root: Path) -> None:
 
 
 def placeholder() -> bytes:
-    """A certificate that nobody trusts, and its key: for names that there is no certificate for."""
+    """Returns an untrusted certificate and its key, for names without a certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "no certificate")])
     start = datetime(2000, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The file that lists what is served, of which the server's check accepts each version."""
+"""The listing of served certificates, checked by the server."""
 
 from collections.abc import Callable, Collection
 
@@ -8,15 +8,15 @@ from ..hooks import CommandFailed, PublishingFailure
 from ..state import State
 from .layout import Layout
 
-# Certificates that are left out before the check is left alone for a while.
+# The maximum number of rejected certificates to find before a pause.
 _MOST_REFUSED = 8
 
 
 class Listing:
-    """Writes the listing. A listing that the check refuses is replaced by the one before.
+    """Writes the listing, and restores the previous one if the check rejects it.
 
-    If the check refuses certificates, they are found and left out: each with as many checks as the
-    logarithm (base 2) of the number of those that changed, or of all if none of these is to blame.
+    Rejected certificates are found by binary search and left out. Each takes log2(n) checks. The
+    search covers the changed certificates, or all of them if none of these is rejected.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Listing:
         check: str | None,
         refuse: Callable[[int, str], None],
     ) -> None:
-        """`refuse` leaves a certificate out of everything until its version changes."""
+        """`refuse` leaves out a certificate until its version changes."""
         self._folder = folder
         self._state = state
         self._layout = layout
@@ -37,16 +37,16 @@ class Listing:
         self._previous = f"{layout.listing}.previous"
 
     def recover(self) -> None:
-        """Puts the listing before back if a process ended before the new one was accepted."""
+        """Restores the previous listing if a process ended before its check."""
         if self._folder.exists(self._previous):
             self._put_back()
             with self._state.transaction():
                 self._state.note("listing_due", "yes")
 
     def publish(self) -> None:
-        """Writes the listing if that is due, and has it checked.
+        """Writes the listing if it is due, and checks it.
 
-        Raises PublishingFailure, OSError, sqlite3.Error; then the listing is the one before.
+        Raises PublishingFailure, OSError, sqlite3.Error. The previous listing is then restored.
         """
         if self._check is None:
             if self._state.fact("listing_due"):
@@ -74,7 +74,7 @@ class Listing:
                 # The server's configuration changed during the search.
                 raise PublishingFailure(own)
             self._refuse(suspects.pop(accepted), reason)
-            # A certificate that is served in its place may not have been checked either.
+            # The certificate that is now served instead may be unchecked too.
             suspects += [one for one in self._state.unchecked() if one not in suspects]
             reason = self._refusal(())
             if reason is None:
@@ -84,13 +84,13 @@ class Listing:
         raise PublishingFailure(reason)
 
     def _suspects(self, reason: str) -> list[int]:
-        """The certificates among which are those that the check refuses.
+        """Returns the certificates that may be rejected by the check.
 
-        Raises PublishingFailure if it refuses the configuration without them too.
+        Raises PublishingFailure if the check rejects the configuration without them too.
         """
         groups, served = [self._state.unchecked()], self._state.all_served()
         if len(served) > len(groups[0]):
-            # An update of the server may refuse what it accepted before.
+            # An updated server may reject certificates that it accepted before.
             groups.append(served)
         for suspects in filter(None, groups):
             own = self._refusal(suspects)
@@ -103,9 +103,9 @@ class Listing:
         )
 
     def _find(self, suspects: list[int], accepted: int, reason: str) -> tuple[int, str]:
-        """The index of the first suspect that the check refuses, and why.
+        """Returns the index of the first rejected suspect, and the reason.
 
-        The first `accepted` suspects are accepted together, and all of them are refused.
+        The check accepts the first `accepted` suspects together, and rejects all suspects together.
         """
         refused = len(suspects)
         while refused - accepted > 1:
@@ -117,7 +117,7 @@ class Listing:
         return accepted, reason
 
     def _refusal(self, aside: Collection[int]) -> str | None:
-        """Why the check refuses the listing without the certificates `aside`; None: accepted."""
+        """Returns why the check rejects the listing without `aside`, or None."""
         self._write(aside)
         return self._why_refused()
 
@@ -146,7 +146,7 @@ class Listing:
         self._folder.switch()
 
     def _put_back(self) -> None:
-        """Makes the kept listing the listing again."""
+        """Restores the previous listing."""
         self._folder.link(self._previous, self._place)
         self._folder.switch()
         self._folder.remove(self._previous)

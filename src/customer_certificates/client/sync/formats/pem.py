@@ -1,4 +1,4 @@
-"""One PEM file for each certificate, and an index of names: for anything that reads files."""
+"""One PEM file for each certificate, and an index of names."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -11,13 +11,16 @@ from .layout import Layout, certificate_path
 
 
 class Pem(Layout):
-    """`index.json`: {hostname: {key type: file}}. A renewal replaces a file and nothing else. For
-    a name without files nothing is served, although a wildcard covers it."""
+    """`index.json` maps hostnames to files: {hostname: {key type: file}}.
+
+    A renewal replaces only the file. For a name without files, serve no certificate, even if a
+    wildcard covers the name.
+    """
 
     listing = "index.json"
 
     def prepare(self) -> None:
-        """There is nothing that never changes."""
+        """Does nothing, because this format has no constant files."""
 
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:
         return certificate_path(str(placed.id))

@@ -1,4 +1,4 @@
-"""Ed25519 signatures: whoever has the public key can tell what was signed."""
+"""Ed25519 signatures, which anyone can verify with the public key."""
 
 from base64 import b64decode, b64encode
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 
 def new_key() -> bytes:
-    """A new private key, as PEM."""
+    """Returns a new private key in PEM."""
     return Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
@@ -25,7 +25,7 @@ class Signer:
     """Signs with a private key."""
 
     def __init__(self, pem: bytes) -> None:
-        """Raises ValueError where `pem` has no Ed25519 key."""
+        """Raises ValueError if `pem` has no Ed25519 private key."""
         key = load_pem_private_key(pem, None)
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError("no Ed25519 private key")
@@ -33,26 +33,26 @@ class Signer:
 
     @property
     def public_pem(self) -> bytes:
-        """The public key, as PEM."""
+        """The public key in PEM."""
         return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def sign(self, content: bytes) -> str:
-        """The signature, in base64."""
+        """Returns the signature in base64."""
         return b64encode(self._key.sign(content)).decode()
 
 
 class Verifier:
-    """Tells whether something was signed with the private key of a public one."""
+    """Verifies signatures with a public key."""
 
     def __init__(self, pem: bytes) -> None:
-        """Raises ValueError where `pem` has no Ed25519 public key."""
+        """Raises ValueError if `pem` has no Ed25519 public key."""
         key = load_pem_public_key(pem)
         if not isinstance(key, Ed25519PublicKey):
             raise ValueError("no Ed25519 public key")
         self._key = key
 
     def holds(self, signature: str, content: bytes) -> bool:
-        """Whether `signature` is one of `content`."""
+        """Returns whether `signature` is a valid signature of `content`."""
         try:
             self._key.verify(b64decode(signature, validate=True), content)
         except (InvalidSignature, ValueError):

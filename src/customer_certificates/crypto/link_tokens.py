@@ -1,4 +1,4 @@
-"""The secrets in links that are mailed: 128 random bits, of which only a digest is stored."""
+"""Tokens for links in emails: 128 random bits, of which only a digest is stored."""
 
 import hashlib
 import secrets
@@ -7,10 +7,10 @@ _BYTES = 16
 
 
 def new_link_token() -> str:
-    """A new token, in hexadecimal: mail programs do not cut it off, nor wrap it."""
+    """Returns a new token in hexadecimal, which email programs neither truncate nor wrap."""
     return secrets.token_hex(_BYTES)
 
 
 def digest_of(token: str) -> bytes:
-    """The SHA-256 that is stored; the token is random, so nothing slower is needed."""
+    """Returns the SHA-256 to store. The token is random and needs no slower hash."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

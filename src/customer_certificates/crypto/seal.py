@@ -1,4 +1,4 @@
-"""Private keys are sealed: nobody opens them without the user's data key."""
+"""Seals private keys: opening one requires the user's data key."""
 
 import os
 
@@ -9,7 +9,7 @@ from .secret import Secret
 
 
 def seal(key: Secret, data_key: DataKey, place: KeyContext) -> bytes:
-    """`key` as a blob that opens at `place` only, and only with `data_key`."""
+    """Returns `key` as a blob that only opens at `place` with `data_key`."""
     salt = os.urandom(16)
     record_key, commitment = derive(data_key.key, salt, place)
     header = HEADER.pack(MAGIC, SUITE, data_key.version, salt, commitment)

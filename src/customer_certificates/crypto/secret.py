@@ -1,24 +1,24 @@
-"""The one type in which private keys, data keys and master keys are held in memory."""
+"""The only type that holds private keys, data keys and master keys in memory."""
 
 from hmac import compare_digest
 from typing import ClassVar, NoReturn
 
 
 class Secret:
-    """Bytes that are shown to nobody by mistake.
+    """Bytes that cannot be disclosed by mistake.
 
-    Printed, formatted or logged it is `***`; it is not to be pickled, copied or made JSON of.
-    `reveal` is the only way to what it holds, and easy to find in the code.
+    Printing, formatting and logging show `***`. Pickling, copying and JSON encoding fail. `reveal`
+    is the only way to the value, and is easy to find in the code.
     """
 
     __slots__ = ("_value",)
-    __hash__: ClassVar[None] = None  # what has a hash is kept as a key of something
+    __hash__: ClassVar[None] = None  # unhashable, so that no secret becomes a dictionary key
 
     def __init__(self, value: bytes) -> None:
         self._value = value
 
     def reveal(self) -> bytes:
-        """What it holds."""
+        """Returns the bytes."""
         return self._value
 
     def __repr__(self) -> str:
@@ -34,5 +34,5 @@ class Secret:
         return isinstance(other, Secret) and compare_digest(self._value, other._value)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        """Pickle and copy ask here. Raises TypeError."""
-        raise TypeError("A secret is not to be pickled or copied.")
+        """Raises TypeError: pickle and copy call this method."""
+        raise TypeError("A secret cannot be pickled or copied.")

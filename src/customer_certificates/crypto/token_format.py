@@ -1,7 +1,7 @@
-"""Tokens as text: `ccert_<kind>_<id>_<secret><checksum>`, made and read.
+"""Writes and reads API tokens: `ccert_<kind>_<id>_<secret><checksum>`.
 
-The checksum is over all that stands before it, so that whoever finds such a text, a scanner for
-lost secrets say, knows without asking anybody whether it is a token or only looks like one.
+The checksum covers all characters before it. A scanner for leaked secrets can tell a token from a
+text that only looks like one, without asking the service.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ TokenKind = Literal["user", "operator", "terminator"]
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_BYTES = 32
-# As many digits as the largest value needs: 62**43 > 2**256, and 62**6 > 2**32.
+# Enough digits for the largest value: 62**43 > 2**256, and 62**6 > 2**32.
 _SECRET_DIGITS = 43
 _CHECKSUM_DIGITS = 6
 _FORM = re.compile(
@@ -25,7 +25,7 @@ _FORM = re.compile(
 
 
 class TokenParts(NamedTuple):
-    """What a token says of itself; `secret` is the proof."""
+    """The parts of a token. `secret` is the proof."""
 
     kind: str
     id: int
@@ -36,18 +36,18 @@ class TokenParts(NamedTuple):
 
 
 def new_secret() -> str:
-    """256 random bits, always as many characters."""
+    """Returns 256 random bits as text of constant length."""
     return _base62(int.from_bytes(secrets.token_bytes(_SECRET_BYTES)), _SECRET_DIGITS)
 
 
 def write(kind: TokenKind, token_id: int, secret: str) -> str:
-    """The token as its holder is given it."""
+    """Returns the token as given to its holder."""
     content = f"ccert_{kind}_{token_id}_{secret}"
     return content + _checksum(content)
 
 
 def read(text: str) -> TokenParts | None:
-    """What `text` consists of; None where it is no token, or its checksum does not hold."""
+    """Returns the parts of the token `text`; None if its format or checksum is wrong."""
     found = _FORM.fullmatch(text)
     if found is None:
         return None
@@ -56,12 +56,12 @@ def read(text: str) -> TokenParts | None:
 
 
 def digest(secret: str) -> bytes:
-    """What is stored in place of the secret; it is random, so nothing slower is needed."""
+    """Returns the digest to store. The secret is random and needs no slower hash."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def matches(stored: bytes, secret: str) -> bool:
-    """Whether `stored` is the digest of `secret`; the time it takes says no more."""
+    """Returns whether `stored` is the digest of `secret`, in constant time."""
     return hmac.compare_digest(stored, digest(secret))
 
 

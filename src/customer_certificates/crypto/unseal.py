@@ -1,4 +1,4 @@
-"""Sealed private keys are opened. One service imports this: a key leaves by one door."""
+"""Opens sealed private keys. Only one service imports this module: it alone releases keys."""
 
 from collections.abc import Mapping
 from hmac import compare_digest
@@ -21,23 +21,23 @@ from .secret import Secret
 
 
 def unseal(blob: bytes, data_keys: Mapping[int, Secret], place: KeyContext) -> Secret:
-    """The private key that was sealed at `place`; `data_keys` are the user's, by version.
+    """Returns the private key that was sealed at `place`.
 
-    Raises CannotOpen, whatever is wrong with it.
+    `data_keys` are the user's, by version. Raises CannotOpen for any fault of the blob.
     """
     if len(blob) < HEADER.size + TAG_BYTES:
-        raise CannotOpen("It is too short.")
+        raise CannotOpen("The blob is too short.")
     header = blob[: HEADER.size]
     magic, suite, data_key_version, salt, commitment = HEADER.unpack(header)
     data_key = data_keys.get(data_key_version)
     if (magic, suite) != (MAGIC, SUITE) or data_key is None:
-        raise CannotOpen("It is of another kind, or sealed with a data key that is not there.")
+        raise CannotOpen("The blob has another format, or its data key is missing.")
     record_key, expected = derive(data_key, salt, place)
-    # AES-GCM alone would let a blob be made that opens under two keys.
+    # AES-GCM alone permits a blob that opens with two keys.
     if not compare_digest(commitment, expected):
-        raise CannotOpen("It belongs elsewhere, or was changed.")
+        raise CannotOpen("The blob belongs elsewhere, or was changed.")
     try:
         opened = AESGCM(record_key).decrypt(NONCE, blob[HEADER.size :], aad(place, header))
     except InvalidTag:
-        raise CannotOpen("It was changed.") from None
+        raise CannotOpen("The blob was changed.") from None
     return Secret(opened)

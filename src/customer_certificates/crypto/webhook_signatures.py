@@ -1,4 +1,4 @@
-"""Signatures of what is sent to webhooks, as the Standard Webhooks specification has them.
+"""Signs webhook requests according to the Standard Webhooks specification.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -15,19 +15,19 @@ _SECRET_BYTES = 32
 
 
 def new_secret() -> str:
-    """256 random bits in the form that every library of the specification reads."""
+    """Returns 256 random bits in the format that the specification's libraries read."""
     return _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def headers(
     signed_with: Sequence[str], message_id: str, at: datetime, body: bytes
 ) -> dict[str, str]:
-    """The headers that go with `body` (UTF-8), in an attempt made `at` that time.
+    """Returns the signature headers for `body` (UTF-8), in an attempt made `at` that time.
 
-    There is a signature for each of the secrets: while one replaces another, a receiver that knows
-    either accepts it.
+    There is one signature for each secret. During a rotation, a receiver that knows either secret
+    accepts the request.
     """
-    # The library takes the hands of the clock for UTC's.
+    # The library ignores the time zone and assumes UTC.
     at, text = at.astimezone(UTC), body.decode()
     return {
         "webhook-id": message_id,

@@ -1,1 +1,1 @@
-"""What a certificate is: read, checked, put in order. Pure: no I/O, no clock, nothing fetched."""
+"""Reads, checks and orders certificates. Pure: no I/O, no clock, no downloads."""

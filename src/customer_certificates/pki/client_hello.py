@@ -1,4 +1,4 @@
-"""Which kinds of keys the client of a TLS handshake can verify, from the numbers that it sent."""
+"""Finds the key types that a TLS client can verify, from the numbers of its ClientHello."""
 
 # IANA's TLS SignatureScheme registry (RFC 8446, 4.2.3).
 _SCHEMES = {
@@ -7,8 +7,8 @@ _SCHEMES = {
     "ed25519": {0x0807},
     "ed448": {0x0808},
 }
-# Suites of TLS 1.3, which say nothing of keys, and those of TLS 1.2 with ECDHE_ECDSA (RFC 8422,
-# 5289, 6655, 7905), which EdDSA uses as well. All other suites of TLS 1.2 are for RSA.
+# Cipher suites of TLS 1.3, which say nothing about keys, and those of TLS 1.2 with ECDHE_ECDSA (RFC
+# 8422, 5289, 6655, 7905), which EdDSA uses too. All other TLS 1.2 suites are for RSA.
 _OF_TLS_1_3 = range(0x1301, 0x1306)
 _WITH_ECDSA = {
     *range(0xC006, 0xC00B),
@@ -19,8 +19,10 @@ _WITH_ECDSA = {
 
 
 def key_types(signature_schemes: str, cipher_suites: str) -> frozenset[str] | None:
-    """The key types that a client takes, of its lists of numbers in hexadecimal with commas
-    between; None where they say nothing clear."""
+    """Returns the key types that a client accepts; None if that is unclear.
+
+    The lists have hexadecimal numbers separated by commas.
+    """
     schemes, suites = _numbers(signature_schemes), _numbers(cipher_suites)
     kinds = {kind for kind, those in _SCHEMES.items() if those & schemes} or {*_SCHEMES}
     if suites and suites.isdisjoint(_OF_TLS_1_3):
@@ -32,7 +34,7 @@ def key_types(signature_schemes: str, cipher_suites: str) -> frozenset[str] | No
 
 
 def _numbers(text: str) -> set[int]:
-    """Those of `text`; none at all where one of them is no such number."""
+    """Returns the numbers in `text`; none if one of them is malformed."""
     try:
         return {int(part, 16) for part in text.split(",") if part}
     except ValueError:

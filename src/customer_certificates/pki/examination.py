@@ -1,4 +1,4 @@
-"""One upload, examined: what it is, what is wrong with it, and what of it should be served."""
+"""Validates an upload: findings, trust, and what to store and serve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ from .submission import Intermediate, NotServable, Submission, ValidationResult
 from .x509 import certificate as certificates
 from .x509.certificate import Certificate
 
-# A text, or a key, of which something could not be read is stored as it came up to this size.
+# If a certificate or key in a text cannot be read, the text is stored unchanged up to this size.
 MOST_UNREAD_BYTES = 16 * 1024
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
-    """An examination to make: `known` are intermediates (DER) that may complete the chain."""
+    """A validation to run. `known` are intermediates (DER) that may complete the chain."""
 
     material: Submission
     now: datetime
@@ -41,21 +41,24 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Examiner:
-    """Examines requests that come as bytes, as a process that may be ended gets them."""
+    """Validates encoded requests, as a sandbox process receives them."""
 
     def __init__(self, roots_pem: bytes, proving_pem: bytes | None = None) -> None:
-        """`roots_pem` has the certificates that the public trusts; certificates under those that
-        are in `proving_pem` too prove control of their hostnames (None: under all)."""
+        """`roots_pem` has the publicly trusted CA certificates.
+
+        Certificates under those that are also in `proving_pem` prove control of their hostnames
+        (None: under all of them).
+        """
         self._roots = Roots.from_pem(roots_pem, proving_pem)
 
     def __call__(self, request: bytes) -> bytes:
-        """The answer to an encoded Request: an encoded Examined."""
+        """Returns an encoded ValidationResult for an encoded Request."""
         asked = _requests.decode(request)
         return encode(examine(asked.material, asked.now, self._roots, asked.known))
 
 
 class TrustedRoots(msgspec.Struct, frozen=True, array_like=True):
-    """The roots of an Examiner in a process of its own."""
+    """The CA certificates for the Examiner of a sandbox process."""
 
     roots_pem: bytes
     proving_pem: bytes
@@ -68,7 +71,7 @@ def examiner_of(roots: bytes) -> Examiner:
 
 
 def _revealed(secret: object) -> bytes:
-    """On its way out of the child: the pipe is the worker's alone."""
+    """Encodes a secret for the pipe, which only the parent worker can read."""
     if isinstance(secret, Secret):
         return secret.reveal()
     raise NotImplementedError
@@ -82,10 +85,10 @@ decode = msgspec.msgpack.Decoder(ValidationResult, dec_hook=lambda _, key: Secre
 def examine(
     material: Submission, now: datetime, roots: Roots, known: Sequence[bytes] = ()
 ) -> ValidationResult:
-    """What `material` is, at the time `now`. Raises nothing, whatever it may be.
+    """Returns the validation result of `material` at the time `now`. Never raises.
 
-    It may take long, or much memory, only where a private key or certificate was made to do that;
-    what can be foreseen is refused before it is tried.
+    A key or certificate made for that purpose can still take much time or memory. Costs that are
+    known in advance are checked first, and the input is rejected.
     """
     sent = _read(material)
     findings = list(sent.findings)
@@ -118,7 +121,7 @@ def examine(
         not_servable = "not_loadable" if unloadable else not_servable
     weak = weakness(leaf.public_key, key_field) if leaf.public_key else ()
     if sent.key and not weak:
-        # Nothing shows in the public key; the private one says how its primes were made.
+        # The public key shows no weakness. The private key shows how its primes were generated.
         weak = weak_primes(sent.key, key_field)
     findings += weak
     verified = chain.trust in ("public", "private")
@@ -141,7 +144,7 @@ def examine(
 
 
 def _proves_hostnames(leaf: Certificate, chain: completion.Chain, roots: Roots) -> bool:
-    """Whether a public CA issued `leaf` for servers. The chain was verified."""
+    """Returns whether a public CA issued `leaf` for servers. The chain is verified already."""
     return (
         chain.trust == "public"
         and chain.root is not None
@@ -153,18 +156,18 @@ def _proves_hostnames(leaf: Certificate, chain: completion.Chain, roots: Roots) 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    # The parts of the two texts that are stored.
+    # The text to store for each field.
     body: str
     chain: str | None
     certificates: list[Certificate]
     key: PrivateKey | None
     findings: list[Finding]
-    # Whether every certificate could be read.
+    # False if a certificate could not be read.
     is_all: bool
 
 
 def _read(material: Submission) -> _Sent:
-    """Certificates first: what is found of the key alone is told last."""
+    """Reads `material`. Findings about the key alone come last."""
     chain = None
     key_read: Pkcs12Read | KeyRead
     if material.pkcs12:
@@ -190,7 +193,7 @@ def _read(material: Submission) -> _Sent:
 
 
 def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding], str]:
-    """The certificates in a text, what was found, and what is stored of the text."""
+    """Returns the certificates in a text, the findings, and the text to store."""
     read = read_pem(text, field)
     found, faults = _certificates(read.blocks, field)
     is_shown = has_private_key(read, {one.der for one in found})
@@ -199,7 +202,7 @@ def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding],
     is_long = len(text.encode("utf-8", "replace")) > MOST_UNREAD_BYTES
     is_read = not any(one.code == "pem_invalid" for one in findings)
     if found and (is_read or is_long):
-        # Nothing at all is stored of a text with a private key.
+        # Nothing is stored of a text that contains a private key.
         if not is_shown and (read.has_other_text or len(found) < len(read.blocks)):
             findings.append(_text_dropped(field))
         text = "".join(certificates.pem_of(one.der) for one in found)
@@ -235,8 +238,10 @@ def _read_known(der: bytes) -> Certificate | Finding:
 def _choose_leaf(
     found: Sequence[Certificate], key: PrivateKey | None, field: str, *, is_all: bool
 ) -> tuple[Certificate | None, list[Finding]]:
-    """The certificate that is to be served first: the one that the key belongs to, or else the
-    only one that is no authority's. Unless `is_all` that there was, it may be one of the others.
+    """Returns the certificate to serve first.
+
+    This is the one that matches the key, or else the only one that is not a CA certificate.
+    `is_all` is False if some certificates could not be read: the leaf may be one of those.
     """
     distinct = list({one.fingerprint: one for one in reversed(found)}.values())[::-1]
     spki = spki_of(key.public_key()) if key else None
@@ -248,7 +253,7 @@ def _choose_leaf(
         return latest, [_multiple_leaves(candidates, bool(with_key), field)]
     if candidates:
         return candidates[0], []
-    # An authority's certificate alone may be meant to be served: self-signed ones often are.
+    # A single CA certificate may be meant to be served: self-signed ones often are.
     if not is_all:
         return None, []
     if len(distinct) == 1:
@@ -257,7 +262,10 @@ def _choose_leaf(
 
 
 def _in_order(findings: list[Finding]) -> tuple[Finding, ...]:
-    """What must be mended comes first. The key and the certificate may say the same."""
+    """Returns the findings by severity, without duplicates.
+
+    The key and the certificate may have the same finding.
+    """
     once = dict.fromkeys(findings)
     return capped(sorted(once, key=lambda finding: _ORDER[finding.severity]))
 
@@ -266,7 +274,8 @@ def _key_shown(field: str) -> Finding:
     return Finding(
         "key_in_body",
         field,
-        f"{field} has a private key in it, and is shown to whoever may see the certificate.",
+        f"{field} contains a private key. Everyone who may read the certificate could read the"
+        " key.",
         "Send certificates in body and chain, and the key in private_key.",
     )
 
@@ -286,8 +295,8 @@ def _too_long(field: str) -> Finding:
     return Finding(
         "unreadable_too_long",
         field,
-        f"{field} is longer than {MOST_UNREAD_BYTES // 1024} KiB, and no {what} in it can be read.",
-        f"Send a {what} that can be read; other findings say what is wrong with this.",
+        f"{field} is longer than {MOST_UNREAD_BYTES // 1024} KiB, and contains no readable {what}.",
+        f"Send a readable {what}. Other findings say what is wrong with this one.",
     )
 
 
@@ -295,8 +304,8 @@ def _ignored(label: str, field: str) -> Finding:
     return Finding(
         "block_ignored",
         field,
-        f"{field} has a block «{label[:60]}», which is no certificate.",
-        "No action needed: it is not served.",
+        f"{field} has a block «{label[:60]}», which is not a certificate.",
+        "No action needed. The block is not served.",
         "info",
     )
 
@@ -305,7 +314,7 @@ def _no_leaf(found: Sequence[Certificate], field: str) -> Finding:
     return Finding(
         "no_leaf",
         field,
-        f"All {len(found)} certificates are authorities' own, and none belongs to the private key.",
+        f"All {len(found)} certificates are CA certificates, and none matches the private key.",
         "Add the certificate that was issued for your hostnames (often cert.pem or domain.crt).",
     )
 
@@ -316,13 +325,13 @@ def _multiple_leaves(candidates: Sequence[Certificate], with_key: bool, field: s
         for one in candidates[:5]
     )
     reason = (
-        "belong to the private key"
+        "match the private key"
         if with_key
-        else "are not an authority's, and none belongs to the private key"
+        else "are leaf certificates, and none matches the private key"
     )
     return Finding(
         "multiple_leaves",
         field,
         f"{len(candidates)} certificates {reason}: {names}.",
-        "Send each with its own private key, as a certificate of its own.",
+        "Upload each certificate separately, with its own private key.",
     )

@@ -1,4 +1,4 @@
-"""Certificates that nobody trusts, for names that must not be served with another certificate."""
+"""Creates untrusted certificates for hostnames that must not be served with another one."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -8,8 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-# The key is no secret: no client trusts the certificates. It is always the same, as its signatures
-# are, so that a placeholder has the same bytes in every process.
+# The key needs no secrecy: no client trusts these certificates. Key and signatures are fixed, so a
+# placeholder has the same bytes in every process.
 _KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"placeholder").digest())
 _KEY_PEM = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 _START = datetime(2000, 1, 1, tzinfo=UTC)
@@ -18,7 +18,7 @@ _MOST_REMEMBERED = 10_000
 
 @lru_cache(_MOST_REMEMBERED)
 def placeholder(hostname: str) -> tuple[str, str]:
-    """A self-signed, expired certificate for `hostname` alone, and its key, both in PEM."""
+    """Returns an expired self-signed certificate for `hostname` and its key, both in PEM."""
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))

@@ -1,4 +1,4 @@
-"""Which certificate is served for a hostname. The service and its agents decide by this alike."""
+"""Selects the certificate for a hostname. The service and its agents share this code."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from .names.hostnames import wildcard_of
 from .submission import NotServable, Trust
 
-# Why no server can be given a certificate, in the order in which it is looked at.
+# Why no server may get a certificate, in the order of the checks.
 NotServableReason = Literal[
     "opaque",
     "no_key",
@@ -17,7 +17,7 @@ NotServableReason = Literal[
     "chain_expired",
     "chain_not_yet_valid",
 ]
-# Why a certificate is not the one that is served, in the order in which it is looked at.
+# Why a certificate was not selected, in the order of the checks.
 Reason = Literal[
     "inactive",
     "other_owner",
@@ -36,19 +36,19 @@ _TRUSTS: dict[Trust, int] = {
     "incomplete": 1,
     "opaque": 0,
 }
-# Where several kinds of keys would do equally: what costs a handshake least and all clients know.
+# Preference between equal certificates: the cheapest handshake that all clients support.
 _PREFERRED = ("ecdsa", "rsa", "ed25519")
 _COMPARED: tuple[Reason, ...] = ("less_exact", "less_trusted", "ends_sooner", "older")
 _INSTANT = timedelta(microseconds=1)
 
 
 class Candidate(NamedTuple):
-    """A certificate as it stands.
+    """The current state of a certificate.
 
-    `hostnames` are normalised; of those, its user owns the ones in `owned` (None: all). The dates,
-    and `key_type` (as `key_type_of` says it), are None where it could not be read; `has_key`: a
-    private key is stored for it. All of its chain is valid from `serve_not_before` to
-    `serve_not_after`; None: the certificate's own dates hold. `not_servable`: why no server can
+    `hostnames` are normalized; its user owns those in `owned` (None: all). The dates, and
+    `key_type` (see `key_type_of`), are None if the certificate could not be read. `has_key`: a
+    private key is stored for it. The whole chain is valid from `serve_not_before` to
+    `serve_not_after`; None: the certificate's own dates apply. `not_servable`: why no server can
     load it.
     """
 
@@ -69,28 +69,31 @@ class Candidate(NamedTuple):
 
     @property
     def owned_hostnames(self) -> Collection[str]:
-        """The hostnames that it may be served for."""
+        """The hostnames for which the certificate may be served."""
         return self.hostnames if self.owned is None else self.owned
 
     @property
     def served_from(self) -> datetime | None:
-        """The first instant at which it can be served."""
+        """The first instant at which the certificate can be served."""
         return self.serve_not_before or self.not_before
 
     @property
     def served_until(self) -> datetime | None:
-        """The last instant at which it can be served."""
+        """The last instant at which the certificate can be served."""
         return self.serve_not_after or self.not_after
 
     @property
     def this_version(self) -> tuple[int, int]:
-        """Which certificate it is, and which version of it."""
+        """The ids of the certificate and its version."""
         return self.certificate_id, self.version
 
 
 class Loser(NamedTuple):
-    """A certificate that is not served for the name, why, and to which other one it lost (None:
-    whichever there were, it would not be served)."""
+    """A certificate that is not selected for the name, and the reason.
+
+    `to` is the certificate that was better; None if the certificate would not be served in any
+    case.
+    """
 
     candidate: Candidate
     reason: Reason
@@ -98,27 +101,27 @@ class Loser(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The winners by key type, and all others that are for the name."""
+    """The selected certificates by key type, and all other certificates for the name."""
 
     winners: dict[str, Candidate]
     losers: list[Loser]
 
 
 def key_type_of(key_algorithm: str) -> str:
-    """`ecdsa` of "ECDSA-P-256", `rsa` of "RSA-2048", `ed25519` of "Ed25519"."""
+    """Returns `ecdsa` for "ECDSA-P-256", `rsa` for "RSA-2048", `ed25519` for "Ed25519"."""
     return key_algorithm.partition("-")[0].lower()
 
 
 def decide(
     hostname: str, candidates: Iterable[Candidate], at: datetime, key_type: str | None = None
 ) -> Decision:
-    """What is served for `hostname` (normalised) at the instant `at`: one certificate for each key
-    type, or for `key_type` alone.
+    """Returns the decision for `hostname` (normalized) at the instant `at`.
 
-    The owner is settled first, and only the owner's certificates are compared, whatever their key
-    types (see `owner_of`). Of those that are active and servable at `at` (see `why_not_servable`),
-    an exact name beats a wildcard; then the greater trust wins, then the later end, then the newer
-    id. Candidates that are not for the name are passed over.
+    One certificate is selected for each key type, or for `key_type` only. The owner is determined
+    first, and only the owner's certificates are compared, whatever their key types (see
+    `owner_of`). They must be active and servable at `at` (see `why_not_servable`). An exact name
+    beats a wildcard; then the higher trust wins, then the later expiry, then the newer id.
+    Candidates for other hostnames are ignored.
     """
     losers, groups = list[Loser](), dict[str, list[Candidate]]()
     names = {hostname, wildcard_of(hostname)}
@@ -140,10 +143,11 @@ def decide(
 
 
 def owner_of(hostname: str, candidates: Iterable[Candidate]) -> int | None:
-    """The id of the user who owns `hostname` (normalised): of those with an active certificate for
-    it, the owner of the exact name, else the owner of the wildcard. None: nobody.
+    """Returns the id of the user who owns `hostname` (normalized); None if nobody does.
 
-    It does not matter whether that certificate can be served: nobody else is served in its place.
+    Of the users with an active certificate for it, this is the owner of the exact name, otherwise
+    the owner of the wildcard. That certificate need not be servable: nobody else's is served
+    instead.
     """
     owners = {name: one.user_id for one in candidates if one.active for name in one.owned_hostnames}
     return owners.get(hostname, owners.get(wildcard_of(hostname)))
@@ -152,10 +156,10 @@ def owner_of(hostname: str, candidates: Iterable[Candidate]) -> int | None:
 def best(
     hostname: str, winners: Mapping[str, Candidate], accepted: Collection[str] | None = None
 ) -> Candidate | None:
-    """The one winner for who takes only one, of the key types `accepted` (None: all).
+    """Returns the best certificate for a client that accepts the key types `accepted`.
 
-    An exact name and greater trust count for more than the kind of key: who could be served a
-    public RSA certificate is not served a self-signed one for being ECDSA.
+    None: all key types. An exact name and higher trust count more than the key type. A client that
+    can get a public RSA certificate does not get a self-signed ECDSA one.
     """
     usable = [one for kind, one in winners.items() if accepted is None or kind in accepted]
     return max(
@@ -166,7 +170,7 @@ def best(
 
 
 def next_change(candidates: Iterable[Candidate], at: datetime) -> datetime | None:
-    """The first instant after `at` at which time alone may change a winner; None: none will."""
+    """Returns the first instant after `at` at which a selection may change; None: never."""
     instants = [
         instant
         for one in candidates
@@ -177,7 +181,10 @@ def next_change(candidates: Iterable[Candidate], at: datetime) -> datetime | Non
 
 
 def why_not_servable(one: Candidate, at: datetime) -> NotServableReason | None:
-    """Why no server may be given `one` at the instant `at`, active or not; None: one may."""
+    """Returns why no server may get `one` at the instant `at`; None if servers may.
+
+    The result does not depend on `active`.
+    """
     if one.trust == "opaque":
         return "opaque"
     if not one.has_key:
@@ -213,7 +220,7 @@ def _is_owned(hostname: str, one: Candidate) -> bool:
 
 
 def _rank(hostname: str, one: Candidate) -> tuple[bool, int, float, int]:
-    """What is compared, in the order of _COMPARED."""
+    """Returns the values to compare, in the order of _COMPARED."""
     end = one.served_until.timestamp() if one.served_until else 0.0
     return hostname in one.owned_hostnames, _TRUSTS[one.trust], end, one.certificate_id
 
@@ -230,5 +237,5 @@ def _preference(key_type: str) -> int:
 
 
 def _after(end: datetime) -> datetime:
-    """The first instant at which what is valid through `end` is not."""
+    """Returns the first instant after a validity that includes `end`."""
     return end + _INSTANT if end < datetime.max.replace(tzinfo=end.tzinfo) else end

@@ -1,4 +1,4 @@
-"""Whether a TLS server can serve a certificate with its private key: OpenSSL is asked."""
+"""Tests with OpenSSL whether a TLS server can serve a certificate and key."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,14 +13,14 @@ from .keys.public_keys import EXPLICIT_CURVE, PrivateKey, key_algorithm
 from .text import shown
 from .x509.certificate import Certificate
 
-# As Debian's and Red Hat's builds have it. Set here, because the level of another build may differ.
+# The defaults of Debian and Red Hat. Set explicitly, because other builds may differ.
 _CIPHERS = b"DEFAULT:@SECLEVEL=2"
 _MOST_REMEMBERED = 64
 _RSASSA_PSS = "1.2.840.113549.1.1.10"
 _Authorities = tuple[bytes, ...]
 
-_ASK_FOR_ANOTHER = "Have it issued again for a key of its own, RSA-2048 or ECDSA P-256."
-# What OpenSSL says: what that means, and what to do.
+_ASK_FOR_ANOTHER = "Have it reissued for a new key, RSA-2048 or ECDSA P-256."
+# OpenSSL's reason: its meaning, and the hint.
 _REASONS = {
     "ee key too small": ("its key is too small", NEW_KEY),
     "ca key too small": (
@@ -28,37 +28,37 @@ _REASONS = {
         "Have your certificate issued by a CA with a stronger key.",
     ),
     "ca md too weak": (
-        "it, or an intermediate, is signed with a hash that is too weak",
-        "Have it issued again by a CA that signs with SHA-256 or better.",
+        "it or an intermediate is signed with a weak hash",
+        "Have it reissued by a CA that signs with SHA-256 or better.",
     ),
     "key type mismatch": (
-        "the private key is of another type than the certificate's",
+        "the private key and the certificate have different key types",
         _ASK_FOR_ANOTHER,
     ),
     "key values mismatch": (
-        "the private key is another certificate's",
+        "the private key belongs to another certificate",
         "Send the private key that belongs to this certificate.",
     ),
     "no shared cipher": (
-        "servers and clients have no cipher in common for its key",
+        "servers and clients have no common cipher for its key",
         _ASK_FOR_ANOTHER,
     ),
     "explicit curve": (
-        "an elliptic curve is written out in place of its name, which clients refuse",
+        "the key has explicit curve parameters instead of a named curve, which clients reject",
         _ASK_FOR_ANOTHER,
     ),
     "no suitable signature algorithm": (
-        "servers and clients have no signature algorithm in common for its key",
+        "servers and clients have no common signature algorithm for its key",
         _ASK_FOR_ANOTHER,
     ),
 }
 
 
 def needed_of(served: Sequence[Certificate], roots: Roots) -> list[Certificate]:
-    """The certificates of a served chain, leaf first, that clients need.
+    """Returns the certificates of a served chain, leaf first, that clients need.
 
-    A root that another root signed is served for clients that do not know it yet. All others
-    ignore it, so the chain stays good when that signature expires.
+    A root signed by another root is served for clients that do not know it yet. All others ignore
+    it, so the chain stays valid when that signature expires.
     """
     return [served[0], *takewhile(lambda one: not _is_root(one, roots), served[1:])]
 
@@ -68,26 +68,26 @@ def _is_root(one: Certificate, roots: Roots) -> bool:
 
 
 def check_servable(served: Sequence[Certificate], key: PrivateKey | None) -> tuple[Finding, ...]:
-    """`not_servable` if a server cannot load the chain `served`, leaf first, with its `key`, or if
-    its handshakes fail. Never raises.
+    """Returns `not_servable` if a server cannot load the chain, or handshakes fail. Never raises.
 
-    Without a key (it was refused for what it is or costs), only the certificates are loaded. For a
-    certificate that is for RSASSA-PSS alone, `key_invalid` says why.
+    `served` is the chain, leaf first, and `key` its private key. Without a key (it was rejected),
+    only the certificates are loaded. If the certificate is for RSASSA-PSS only, `key_invalid` says
+    so too.
     """
     leaf, *authorities = served
     try:
         fault = _fault(leaf, tuple(one.der for one in authorities), key)
-        # OpenSSL loads a curve that it knows by its numbers. Clients refuse it.
+        # OpenSSL recognizes a named curve by its parameters. Clients reject explicit parameters.
         if any(EXPLICIT_CURVE in one.spki for one in served):
             fault = "fail at handshakes with it", "explicit curve"
     except MemoryError:
         raise
-    except Exception:  # whatever the library raises, it was the certificate's doing
+    except Exception:  # any exception of the library is caused by the certificate
         fault = "cannot load it", "unsupported"
     if fault is None:
         return ()
     step, reason = fault
-    what, hint = _REASONS.get(reason, (f"OpenSSL says «{shown(reason)}»", _ASK_FOR_ANOTHER))
+    what, hint = _REASONS.get(reason, (f"OpenSSL reports «{shown(reason)}»", _ASK_FOR_ANOTHER))
     found = Finding("not_servable", leaf.field, f"TLS servers {step}: {what}.", hint)
     is_pss = leaf.key_oid == _RSASSA_PSS
     return (unusable("RSASSA-PSS", leaf.field), found) if is_pss else (found,)
@@ -96,7 +96,7 @@ def check_servable(served: Sequence[Certificate], key: PrivateKey | None) -> tup
 def _fault(
     leaf: Certificate, authorities: _Authorities, key: PrivateKey | None
 ) -> tuple[str, str] | None:
-    """The step that a server fails at, and OpenSSL's reason; None if it fails at none."""
+    """Returns the step at which a server fails and OpenSSL's reason; None if it succeeds."""
     try:
         context = _context(authorities)
         server = _loaded(context, leaf, key)
@@ -105,7 +105,7 @@ def _fault(
     kind = _kind(leaf)
     if key is None or kind in context.passed:
         return None
-    # Some certificates are good for TLS 1.3 only.
+    # Some certificates work with TLS 1.3 only.
     if _refusal(server, _HELLO_TLS_1_2):
         reason = _refusal(_loaded(context, leaf, key), _HELLO)
         if reason:
@@ -116,7 +116,7 @@ def _fault(
 
 
 def _loaded(context: "_Context", leaf: Certificate, key: PrivateKey | None) -> SSL.Connection:
-    """A server with its certificate and key. Raises SSL.Error, crypto.Error."""
+    """Returns a server with its certificate and key. Raises SSL.Error, crypto.Error."""
     server = SSL.Connection(context)
     server.use_certificate(_load(leaf.der))
     if key is not None:
@@ -126,8 +126,11 @@ def _loaded(context: "_Context", leaf: Certificate, key: PrivateKey | None) -> S
 
 
 def _kind(leaf: Certificate) -> tuple[str, bool] | None:
-    """The facts by which handshakes of certificates with the same chain differ: the algorithm
-    and size of the key, and whether it may sign. None if the key is written in an unusual way."""
+    """Returns what decides a handshake, for certificates with the same chain.
+
+    These are the algorithm and size of the key, and whether it may sign. None if the key is encoded
+    in an unusual way.
+    """
     if leaf.public_key is None or leaf.spki != leaf.key_spki:
         return None
     usage = leaf.key_usage
@@ -135,10 +138,10 @@ def _kind(leaf: Certificate) -> tuple[str, bool] | None:
 
 
 def _refusal(server: SSL.Connection, hello: bytes) -> str | None:
-    """None if `server` answers a client's first message; else OpenSSL's reason.
+    """Returns None if `server` answers a ClientHello, otherwise OpenSSL's reason.
 
-    The answer has the certificates, and a signature made with the key: all that could fail because
-    of them. The client's part would cost twice as much, and say nothing more.
+    The answer has the certificates and a signature made with the key, so it covers everything that
+    can fail because of them. Running the client too would double the cost and find nothing more.
     """
     server.set_accept_state()
     server.bio_write(hello)
@@ -152,9 +155,9 @@ def _refusal(server: SSL.Connection, hello: bytes) -> str | None:
 
 
 class _Context(SSL.Context):
-    """A server's settings with one chain, and the kinds of certificates whose handshakes passed.
+    """A server context with one chain, and the kinds of certificates whose handshakes passed.
 
-    Those are not tried again: a handshake costs as much as half of all other checks.
+    Those are not tried again: a handshake costs half as much as all other checks.
     """
 
     def __init__(self, authorities: _Authorities) -> None:
@@ -167,12 +170,12 @@ class _Context(SSL.Context):
             self.add_extra_chain_cert(_load(one))
 
 
-# Intermediates come again with other leaves.
+# The same intermediates come with many leaves.
 _context = lru_cache(maxsize=_MOST_REMEMBERED)(_Context)
 
 
 def _hello(newest: int) -> bytes:
-    """The first message of a client that takes TLS up to the version `newest`."""
+    """Returns the ClientHello of a client that supports TLS up to the version `newest`."""
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_cipher_list(_CIPHERS)
     context.set_max_proto_version(newest)
@@ -182,7 +185,7 @@ def _hello(newest: int) -> bytes:
         client.do_handshake()
     except SSL.WantReadError:
         return client.bio_read(2**16)
-    raise AssertionError("A client waits for the answer to its first message.")
+    raise AssertionError("A TLS client waits for the answer to its ClientHello.")
 
 
 def _load(der: bytes) -> crypto.X509:
@@ -190,12 +193,12 @@ def _load(der: bytes) -> crypto.X509:
 
 
 def _reason(error: SSL.Error | crypto.Error) -> str:
-    """The last thing that OpenSSL said."""
+    """Returns the last error that OpenSSL reported."""
     queue = error.args[0] if error.args else ()
     return str(queue[-1][-1]) if queue else "unknown"
 
 
-# Made before the sandbox forks. The first costs a server half of what TLS 1.3 does.
+# Created before the sandbox forks. TLS 1.2 costs a server half as much as TLS 1.3.
 _HELLO_TLS_1_2 = _hello(SSL.TLS1_2_VERSION)
 _HELLO = _hello(SSL.TLS1_3_VERSION)
 _context(())

@@ -1,4 +1,4 @@
-"""What goes into an examination, and what comes out of it."""
+"""The input and the result of a validation."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -9,22 +9,22 @@ from msgspec import Meta
 from ..crypto.secret import Secret
 from ..errors import Finding
 
-# public: a chain to a root that the public trusts. private: a chain to a root of somebody's own,
-# which was sent along. self_signed: its own issuer. incomplete: an issuer is missing. opaque: no
+# public: the chain ends in a publicly trusted root. private: the chain ends in another root, which
+# was uploaded too. self_signed: its own issuer. incomplete: an issuer is missing. opaque: no
 # certificate could be read.
 Trust = Literal["public", "private", "self_signed", "incomplete", "opaque"]
 
-# Why no server can be given a certificate at any time. no_key: its private key is missing, cannot
-# be read, or is another certificate's. not_loadable: TLS servers refuse to load certificate and
+# Why no server may get a certificate at any time. no_key: its private key is missing, cannot be
+# read, or belongs to another certificate. not_loadable: TLS servers cannot load certificate and
 # key, or their handshakes fail.
 NotServable = Literal["no_key", "not_loadable"]
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """What a customer sent: `body` (with or without `chain`) and `private_key`, or `pkcs12`.
+    """An upload: `body` (with or without `chain`) and `private_key`, or `pkcs12`.
 
-    `private_key` and `pkcs12` are what their base64 stood for; a field that was not sent is empty.
-    `findings` say how they were decoded.
+    `private_key` and `pkcs12` are already decoded from base64. A missing field is empty. `findings`
+    describe how they were decoded.
     """
 
     body: str = ""
@@ -38,28 +38,34 @@ class Submission(msgspec.Struct, frozen=True):
         return "Material(***)"
 
 
-# What each of these is, for the description of the API.
-SUBJECT = Meta(description="As RFC 4514 writes it.", examples=["CN=www.example.com"])
-ISSUER = Meta(description="As RFC 4514 writes it.", examples=["CN=R10,O=Let's Encrypt,C=US"])
-SERIAL = Meta(description="In hexadecimal.", examples=["4aa1b2c3d4e5f60718293a4b5c6d"])
+# Descriptions for the OpenAPI document.
+SUBJECT = Meta(
+    description="The subject in the format of RFC 4514.", examples=["CN=www.example.com"]
+)
+ISSUER = Meta(
+    description="The issuer in the format of RFC 4514.", examples=["CN=R10,O=Let's Encrypt,C=US"]
+)
+SERIAL = Meta(
+    description="The serial number in hexadecimal.", examples=["4aa1b2c3d4e5f60718293a4b5c6d"]
+)
 HOSTNAMES = Meta(
-    description="What it is for: DNS names (IDNA's A-labels) and IP addresses.",
+    description="Hostnames of the certificate: DNS names (as IDNA A-labels) and IP addresses.",
     examples=[["www.example.com"]],
 )
-NOT_BEFORE = Meta(description="Valid from here.", examples=["2026-11-01T00:00:00Z"])
-NOT_AFTER = Meta(description="Valid to here.", examples=["2027-01-30T00:00:00Z"])
+NOT_BEFORE = Meta(description="Start of the validity.", examples=["2026-11-01T00:00:00Z"])
+NOT_AFTER = Meta(description="End of the validity.", examples=["2027-01-30T00:00:00Z"])
 FINGERPRINT = Meta(description="SHA-256 of the certificate (DER).", examples=["5d41…17c5"])
-SPKI = Meta(description="SHA-256 of its public key (SPKI).", examples=["9f86…0f00"])
-KEY_ALGORITHM = Meta(description="Kind and size of the key.", examples=["ECDSA-P-256"])
+SPKI = Meta(description="SHA-256 of the public key (SPKI).", examples=["9f86…0f00"])
+KEY_ALGORITHM = Meta(description="Type and size of the key.", examples=["ECDSA-P-256"])
 SIGNATURE_ALGORITHM = Meta(
-    description="What its issuer signed with.", examples=["ecdsa-with-SHA384"]
+    description="Algorithm of the issuer's signature.", examples=["ecdsa-with-SHA384"]
 )
 
 
 class Leaf(msgspec.Struct, frozen=True):
-    """What is shown of the certificate that is served first.
+    """The visible fields of the leaf certificate.
 
-    Digests in lower-case hexadecimal; hostnames normalised; times in UTC.
+    Digests are in lower-case hexadecimal; hostnames are normalized; times are in UTC.
     """
 
     subject: Annotated[str, SUBJECT]
@@ -75,10 +81,10 @@ class Leaf(msgspec.Struct, frozen=True):
 
 
 class Intermediate(msgspec.Struct, frozen=True):
-    """An authority's certificate of a verified chain.
+    """A CA certificate of a verified chain.
 
-    `subject_hash` is OpenSSL's hash of its subject, and `fingerprint_sha256` that of the whole
-    certificate, both in hexadecimal.
+    `subject_hash` is OpenSSL's hash of its subject. `fingerprint_sha256` is the hash of the whole
+    certificate. Both are in hexadecimal.
     """
 
     subject_hash: str
@@ -87,15 +93,16 @@ class Intermediate(msgspec.Struct, frozen=True):
 
 
 class ValidationResult(msgspec.Struct, frozen=True):
-    """What was understood. Where `leaf` is None, nothing else was.
+    """The result of a validation. If `leaf` is None, no certificate could be used.
 
-    `chain_pem` is what should be served: leaf first, in order, the root left out. `private_key` is
-    the key as unencrypted PKCS#8 (DER), or as it came where it could not be read. `body` and
-    `chain` are what is stored of each: its certificates in PEM, in their order, or the text as it
-    came if something in it could not be read. Those of a PKCS#12 file are `body`. `intermediates`
-    are those of the chain that may complete other chains. `missing_issuer` is the `subject_hash` of
-    the Intermediate that the chain lacks. All of `chain_pem` is valid from `serve_not_before` to
-    `serve_not_after`. `proves_hostnames`: the chain leads to a bundled public root, and the
+    `chain_pem` is the chain to serve: leaf first, in order, without the root. `private_key` is
+    unencrypted PKCS#8 (DER), or the input if it could not be read. `body` and `chain` are the texts
+    to store: the certificates in PEM, in their order, or the input if a part of it could not be
+    read. The certificates of a PKCS#12 file are in `body`.
+
+    `intermediates` are those of the chain that may complete other chains. `missing_issuer` is the
+    `subject_hash` of the missing Intermediate. All of `chain_pem` is valid from `serve_not_before`
+    to `serve_not_after`. `proves_hostnames`: the chain ends in a bundled public root, and the
     certificate is for servers.
     """
 

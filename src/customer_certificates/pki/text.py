@@ -1,4 +1,4 @@
-"""How what certificates say is quoted in sentences: bounded, and harmless to print."""
+"""Quotes untrusted text in messages, with limited length and without control characters."""
 
 from datetime import datetime
 
@@ -6,9 +6,9 @@ _MOST_CHARACTERS = 200
 
 
 def shown(text: str, most: int = _MOST_CHARACTERS) -> str:
-    """`text` without line breaks, control and direction characters, cut after `most` characters.
+    """Returns `text` in one line, escaped and cut after `most` characters.
 
-    A character that does not print is written as RFC 4514 escapes it: its UTF-8 bytes, each as a
+    Control and direction characters are escaped as in RFC 4514: the UTF-8 bytes, each as a
     backslash and two hexadecimal digits.
     """
     if text.isprintable() and len(text) <= most:
@@ -19,13 +19,13 @@ def shown(text: str, most: int = _MOST_CHARACTERS) -> str:
 
 
 def listed(texts: list[str], most: int = 5) -> str:
-    """The first `most` of `texts`, and how many more there are."""
+    """Returns the first `most` of `texts`, and the number of the others."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(f"«{shown(text)}»" for text in texts[:most]) + more
 
 
 def moment(at: datetime) -> str:
-    """`at`, a time in UTC, as RFC 3339 writes it."""
+    """Formats `at`, a time in UTC, as in RFC 3339."""
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

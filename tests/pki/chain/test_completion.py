@@ -363,7 +363,7 @@ def test_a_certificate_that_only_says_it_is_its_own_issuer_is_told() -> None:
     chain = chain_of(a_leaf("www.example.com", signer=ec_key("forger")))
 
     assert chain.trust == "incomplete"
-    assert "its own key did not sign it" in only(chain, "chain_broken", "error").detail
+    assert "its key did not sign it" in only(chain, "chain_broken", "error").detail
 
 
 # What is missing or broken
@@ -477,7 +477,7 @@ def test_too_many_authorities_are_told(roots: Roots) -> None:
     chain = chain_of(a_leaf("Issuing"), issuing, limited, ROOT, roots=roots)
 
     assert "chain_broken" in codes(chain)
-    assert "allows 0 authorities beneath it, and there are 1" in chain.findings[0].detail
+    assert "allows 0 CAs below it, and there are 1" in chain.findings[0].detail
     assert chain.missing_issuer is None
 
 
@@ -627,7 +627,7 @@ def test_a_key_that_is_too_costly_is_not_used(monkeypatch: pytest.MonkeyPatch) -
 
     costly = an_authority("Intermediate", "Root", key=Costly())
 
-    assert "clients do not take" in broken(LEAF, costly)
+    assert "clients do not accept" in broken(LEAF, costly)
     assert counted == [1]
 
 

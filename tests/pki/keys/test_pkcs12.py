@@ -151,11 +151,11 @@ def test_base64_twice_is_understood() -> None:
     [
         (b"", "pkcs12 is empty."),
         (made.KEY.encode(), "pkcs12 is PEM."),
-        (DER, "cannot be read as a PKCS#12 file: "),
-        (made.P12[:-1], "cannot be read as a PKCS#12 file: it ends too early."),
+        (DER, "is not a readable PKCS#12 file: "),
+        (made.P12[:-1], "is not a readable PKCS#12 file: it ends too early."),
         (
             by_hand.pkcs12(by_hand.encrypted_safe(by_hand.sequence(by_hand.oid(by_hand.RSA)))),
-            "is encrypted in a way that is not known here (1.2.840.113549.1.1.1).",
+            "is encrypted with an unsupported algorithm (1.2.840.113549.1.1.1).",
         ),
     ],
 )

@@ -138,13 +138,16 @@ def test_newlines_escaped_twice_are_understood(newline: str) -> None:
     [
         (CERTIFICATE[:300], "(«CERTIFICATE», line 1) has no END line."),
         (CERTIFICATE[50:], "(«CERTIFICATE», line 9) has no BEGIN line."),
-        (CERTIFICATE.replace("END CERT", "END Cert"), "ends as another: END CertIFICATE, line 10."),
+        (
+            CERTIFICATE.replace("END CERT", "END Cert"),
+            "has another label in its END line: END CertIFICATE, line 10.",
+        ),
         ("-----BEGIN CERTIFICATE-----\n\n-----END CERTIFICATE-----", "is empty."),
-        (CERTIFICATE.replace("M", "…", 1), "is not base64: it has the character «…» in it."),
-        (CERTIFICATE.replace("M", "", 1), "something is missing, or was added, at its end."),
+        (CERTIFICATE.replace("M", "…", 1), "is not base64: it contains the character «…»."),
+        (CERTIFICATE.replace("M", "", 1), "characters are missing or were added at its end."),
         (
             "-----BEGIN TRUSTED CERTIFICATE-----\nMIIC\n-----END TRUSTED CERTIFICATE-----",
-            "holds no certificate: it ends too early.",
+            "contains no certificate: it ends too early.",
         ),
     ],
 )
@@ -172,7 +175,7 @@ def test_a_hundred_blocks_are_read() -> None:
 
     assert len(read.blocks) == 100
     assert [one.detail for one in read.findings] == [
-        "chain has more than 100 PEM blocks; the rest was not read."
+        "chain has more than 100 PEM blocks. The service ignored the rest."
     ]
 
 
@@ -181,10 +184,13 @@ def test_a_hundred_blocks_are_read() -> None:
     [
         ("", "body is empty."),
         (" \r\n", "body is empty."),
-        ("my certificate", "body has no PEM block in it."),
+        ("my certificate", "body contains no PEM block."),
         (made.REQUEST, "body is a certificate request (CSR), not a certificate."),
-        (made.PKCS7, "body is PKCS#7, which is not read."),
-        (made.PKCS7.replace("PKCS7", "PKCS #7 SIGNED DATA"), "body is PKCS#7, which is not read."),
+        (made.PKCS7, "body is PKCS#7, which is not supported here."),
+        (
+            made.PKCS7.replace("PKCS7", "PKCS #7 SIGNED DATA"),
+            "body is PKCS#7, which is not supported here.",
+        ),
         (made.KEY, "body is a private key, not a certificate."),
         (base64.b64encode(DER).decode(), "base64 of DER, without BEGIN and END lines."),
         (base64.b64encode(CERTIFICATE.encode()).decode(), "body is base64 of PEM."),
@@ -192,7 +198,7 @@ def test_a_hundred_blocks_are_read() -> None:
         (DER.decode("utf-8", "replace"), "body looks like DER"),
         (
             CERTIFICATE.replace("CERTIFICATE", "DH PARAMETERS"),
-            "body has no certificate in it, but «DH PARAMETERS».",
+            "body contains no certificate, but «DH PARAMETERS».",
         ),
     ],
 )

@@ -1,7 +1,7 @@
-"""ASN.1 as it is encoded (ITU-T X.690), BER as well as DER, taken apart without decoding it all.
+"""Parses ASN.1 in BER or DER (ITU-T X.690) without decoding all of it.
 
-PKCS#12 files come in BER with indefinite lengths and strings in pieces; nothing that `cryptography`
-offers reads that or an optional field of any type.
+PKCS#12 files come in BER with indefinite lengths and segmented strings. `cryptography` can parse
+neither these nor an optional field of any type.
 """
 
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ SEQUENCE = 0x30
 
 _CONSTRUCTED = 0x20
 _INDEFINITE = 0x80
-# An input of real use has tens; more is an attempt to make us busy.
+# Real inputs have tens of elements. More are an attempt to waste time.
 _MOST_ELEMENTS = 5_000
 _DEEPEST = 32
 _LONGEST_OID = 64
 
 
 class NotBer(ValueError):  # noqa: N818 - it says what the bytes are
-    """These bytes are not what they should be; the message says what was wrong."""
+    """The bytes are malformed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +31,32 @@ class Element:
     encoded: memoryview
 
     def children(self) -> list["Element"]:
-        """The elements that it is made of; raises NotBer."""
+        """Returns the elements of this one. Raises NotBer."""
         if not self.tag & _CONSTRUCTED:
             raise NotBer("a primitive element has no parts")
         return list(_elements(self.content))
 
     def integer(self) -> int:
-        """Its value, an INTEGER; raises NotBer."""
+        """Returns the value of an INTEGER. Raises NotBer."""
         if self.tag != INTEGER or not self.content:
-            raise NotBer("no INTEGER where one should be")
+            raise NotBer("an INTEGER is missing")
         return int.from_bytes(self.content, signed=True)
 
     def oid(self) -> str:
-        """Its value, an OBJECT IDENTIFIER, with dots; raises NotBer."""
+        """Returns the value of an OBJECT IDENTIFIER, with dots. Raises NotBer."""
         octets = bytes(self.content)
         if self.tag != OID or not 0 < len(octets) <= _LONGEST_OID or octets[-1] & 0x80:
-            raise NotBer("no OBJECT IDENTIFIER where one should be")
+            raise NotBer("an OBJECT IDENTIFIER is missing")
         return dotted(octets)
 
     def octets(self) -> bytes:
-        """Its value, an OCTET STRING (of whatever tag), in one piece or many; raises NotBer."""
+        """Returns the value of an OCTET STRING (any tag), also segmented. Raises NotBer."""
         return b"".join(_pieces(self, _DEEPEST))
 
 
 def dotted(octets: bytes) -> str:
-    """The OBJECT IDENTIFIER of the content `octets`, whose last arc is complete, with dots."""
+    """Returns the OBJECT IDENTIFIER with content `octets`, with dots. The last arc must be
+    complete."""
     arcs = [0]
     for octet in octets:
         arcs[-1] = arcs[-1] << 7 | octet & 0x7F
@@ -66,14 +67,14 @@ def dotted(octets: bytes) -> str:
 
 
 def first(data: bytes) -> Element:
-    """The element that `data` begins with; raises NotBer."""
+    """Returns the first element of `data`. Raises NotBer."""
     for element in _elements(memoryview(data)):
         return element
-    raise NotBer("nothing is there")
+    raise NotBer("it is empty")
 
 
 def only(data: bytes) -> Element:
-    """The one element that `data` is; raises NotBer also where anything follows it."""
+    """Returns the only element of `data`. Raises NotBer, also for trailing data."""
     element = first(data)
     if len(element.encoded) != len(data):
         raise NotBer(f"{len(data) - len(element.encoded)} bytes follow the end")
@@ -108,7 +109,10 @@ def _elements(data: memoryview) -> Iterator[Element]:
 
 
 def _header(data: memoryview, at: int) -> tuple[int, int, int | None]:
-    """Identifier, start of content, and length (None: up to an end mark) of the element at `at`."""
+    """Returns identifier, start of content, and length of the element at `at`.
+
+    The length is None if an end mark follows the content.
+    """
     if at + 2 > len(data):
         raise NotBer("it ends too early")
     tag, length, start = data[at], data[at + 1], at + 2
@@ -127,7 +131,10 @@ def _header(data: memoryview, at: int) -> tuple[int, int, int | None]:
 
 
 def _end(data: memoryview, at: int) -> int:
-    """Where the end mark stands of the element of indefinite length whose content is at `at`."""
+    """Returns the position of the end mark of an indefinite-length element.
+
+    The content of the element begins at `at`.
+    """
     open_elements = 1
     for _ in range(_MOST_ELEMENTS):
         tag, start, length = _header(data, at)
@@ -145,7 +152,7 @@ def _end(data: memoryview, at: int) -> int:
 
 
 def encode(tag: int, *contents: bytes) -> bytes:
-    """The DER of an element with `tag` and the joined `contents`."""
+    """Returns the DER of an element with `tag` and the joined `contents`."""
     content = b"".join(contents)
     length = len(content)
     if length < _INDEFINITE:

@@ -1,4 +1,4 @@
-"""DER (ITU-T X.690) taken apart by offsets, as fast as Python can: every upload is read with it."""
+"""Parses DER (ITU-T X.690) by offsets, for speed: every upload is read with it."""
 
 from .ber import dotted
 
@@ -7,16 +7,16 @@ SEQUENCE, SET = 0x30, 0x31
 
 _LONGEST_OID = 64
 
-# The tag of an element, and where its content begins and ends.
+# The tag of an element, and the start and end of its content.
 Part = tuple[int, int, int]
 
 
 class NotDer(ValueError):  # noqa: N818 - it says what the bytes are
-    """These bytes are not what they should be; the message is a clause for customers."""
+    """The bytes are malformed; the message is a clause for customers."""
 
 
 def part_at(data: bytes, at: int, end: int) -> Part:
-    """The element that begins at `at` and ends at `end` at the latest; raises NotDer."""
+    """Returns the element from `at` to `end` at most. Raises NotDer."""
     start = at + 2
     if start > end:
         raise NotDer("it ends too early")
@@ -27,7 +27,7 @@ def part_at(data: bytes, at: int, end: int) -> Part:
         octets = length & 0x7F
         length = int.from_bytes(data[start : start + octets])
         start += octets
-        # Also 0x80, a length that is not given.
+        # This also rejects 0x80, an indefinite length.
         if length < 0x80 or length.bit_length() <= 8 * octets - 8:
             raise NotDer("a length is not written in its shortest form")
     stop = start + length
@@ -37,7 +37,7 @@ def part_at(data: bytes, at: int, end: int) -> Part:
 
 
 def parts(data: bytes, at: int, end: int) -> list[Part]:
-    """All elements between `at` and `end`; raises NotDer."""
+    """Returns all elements between `at` and `end`. Raises NotDer."""
     found = []
     while at < end:
         part = part_at(data, at, end)
@@ -47,8 +47,10 @@ def parts(data: bytes, at: int, end: int) -> list[Part]:
 
 
 def whole(data: bytes, tag: int) -> tuple[int, int]:
-    """Where the content begins and ends of the one element with `tag` that `data` is; raises
-    NotDer."""
+    """Returns start and end of the content of `data`.
+
+    Raises NotDer if `data` is not exactly one element with `tag`.
+    """
     found, start, stop = part_at(data, 0, len(data))
     if found != tag:
         raise NotDer("it has another type")
@@ -58,23 +60,23 @@ def whole(data: bytes, tag: int) -> tuple[int, int]:
 
 
 def members(data: bytes) -> list[Part]:
-    """The elements of the SEQUENCE that `data` is; raises NotDer."""
+    """Returns the elements of the SEQUENCE `data`. Raises NotDer."""
     return parts(data, *whole(data, SEQUENCE))
 
 
 def integer(data: bytes, part: Part) -> int:
-    """The value of an INTEGER; raises NotDer."""
+    """Returns the value of an INTEGER. Raises NotDer."""
     tag, start, stop = part
     if tag != INTEGER or start == stop:
         raise NotDer("a number is missing")
-    # OpenSSL, too, refuses a number with more octets than it needs.
+    # OpenSSL also rejects a number with unnecessary octets.
     if stop - start > 1 and data[start] in (0, 0xFF) and (data[start] ^ data[start + 1]) < 0x80:
         raise NotDer("a number is not written in its shortest form")
     return int.from_bytes(data[start:stop], signed=True)
 
 
 def boolean(data: bytes, part: Part) -> bool:
-    """The value of a BOOLEAN, true also where it is not written as DER has it; raises NotDer."""
+    """Returns the value of a BOOLEAN; any nonzero octet is true. Raises NotDer."""
     tag, start, stop = part
     if tag != BOOLEAN or stop - start != 1:
         raise NotDer("a BOOLEAN is missing")
@@ -82,7 +84,7 @@ def boolean(data: bytes, part: Part) -> bool:
 
 
 def oid(data: bytes, part: Part) -> str:
-    """The value of an OBJECT IDENTIFIER, with dots; raises NotDer."""
+    """Returns the value of an OBJECT IDENTIFIER, with dots. Raises NotDer."""
     tag, start, stop = part
     if tag != OID:
         raise NotDer("an OBJECT IDENTIFIER is missing")
@@ -91,7 +93,7 @@ def oid(data: bytes, part: Part) -> str:
     return known if known is not None else _new_oid(octets)
 
 
-# Those that were met: certificates have the same ones again and again.
+# A cache: certificates have the same identifiers again and again.
 _oids: dict[bytes, str] = {}
 _MOST_OIDS = 1000
 

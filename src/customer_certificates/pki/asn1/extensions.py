@@ -1,4 +1,4 @@
-"""Extensions of certificates (RFC 5280, 4.2): as they stand, and those that decide something."""
+"""Reads the extensions of certificates (RFC 5280, 4.2)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _DISTRIBUTION_POINTS, _AUTHORITY_KEY, _PURPOSES = "2.5.29.31", "2.5.29.35", "2.5
 _ISSUER_NAMES, _FRESHEST_CRL, _SUBJECT_ACCESS = "2.5.29.18", "2.5.29.46", "1.3.6.1.5.5.7.1.11"
 POLICY_CONSTRAINTS = "2.5.29.36"
 _TLS_FEATURES = "1.3.6.1.5.5.7.1.24"
-# Chromium and Safari refuse public certificates without timestamps, which servers may send, too.
+# Chromium and Safari reject public certificates without timestamps, but servers may send them too.
 _TIMESTAMPS = "1.3.6.1.4.1.11129.2.4.2"
 _NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
 
@@ -26,21 +26,21 @@ _AUTHORITY_KEY_IDENTIFIER = 0x80
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
 _NETSCAPE_SERVER = 0x40
 _MOST_PATH_LENGTH = 255
-# Certificates of real use have some ten; there may be a finding for each.
+# Real certificates have about ten. Each may cause a finding.
 _MOST_EXTENSIONS = 100
 
 
 class RawExtension(NamedTuple):
-    """An extension as it stands: the DER that its OCTET STRING holds."""
+    """An undecoded extension: the DER in its OCTET STRING."""
 
     critical: bool
     value: bytes
 
 
 class Oddity(NamedTuple):
-    """An oddity of one extension: a sentence, and whether clients refuse it.
+    """An oddity of one extension: a clause, and whether clients reject it.
 
-    error: at least one does. warning: some do without the extension. info: none.
+    error: at least one does. warning: some reject a certificate without the extension. info: none.
     """
 
     oid: str
@@ -50,7 +50,7 @@ class Oddity(NamedTuple):
 
 
 class KeyUsage(NamedTuple):
-    """RFC 5280, 4.2.1.3, in the order of its bits."""
+    """The bits of RFC 5280, 4.2.1.3, in their order."""
 
     digital_signature: bool
     content_commitment: bool
@@ -72,9 +72,9 @@ class GeneralName(NamedTuple):
 
 @dataclass(slots=True)
 class Extensions:
-    """The extensions of one certificate: what those decide that could be read, and what is odd.
+    """The extensions of one certificate: decoded values, and oddities.
 
-    `raw` has all of them by OID, in order; of one that is there twice, the first.
+    `raw` has all of them by OID, in order; of a duplicate, only the first.
     """
 
     raw: dict[str, RawExtension] = field(default_factory=dict)
@@ -91,9 +91,9 @@ class Extensions:
 
 
 def read_extensions(data: bytes, at: int, end: int) -> Extensions:
-    """The extensions whose SEQUENCE is from `at` to `end` of `data`.
+    """Returns the extensions in the SEQUENCE from `at` to `end` of `data`.
 
-    Raises NotDer where they are no list of extensions: what one of them holds may be anything.
+    Raises NotDer if it is not a list of extensions. The content of an extension may be anything.
     """
     tag, start, stop = der.part_at(data, at, end)
     if tag != der.SEQUENCE or stop != end:
@@ -117,10 +117,10 @@ def _add(made: Extensions, data: bytes, inner: list[Part]) -> None:
     oid = der.oid(data, inner[0])
     critical = len(inner) == 3 and der.boolean(data, inner[1])
     if len(inner) == 3 and data[inner[1][1]] != 0xFF:
-        text = "writes whether it is critical in a way that is no DER"
+        text = "encodes its critical flag in a way that DER forbids"
         made.oddities.append(Oddity(oid, text, "error"))
     if oid in made.raw:
-        made.oddities.append(Oddity(oid, "is there twice; the first one was read", "error"))
+        made.oddities.append(Oddity(oid, "occurs twice; only the first one was read", "error"))
         return
     _, start, stop = inner[-1]
     made.raw[oid] = RawExtension(critical, data[start:stop])
@@ -158,28 +158,28 @@ def _basic_constraints(made: Extensions, value: bytes) -> None:
             text = f"has a path length above {_MOST_PATH_LENGTH}, which browsers do not read"
             made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "error"))
         if not is_ca:
-            text = "has a path length, though it is not a certificate authority's"
+            text = "has a path length, although the certificate is not a CA certificate"
             made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "info"))
     made.is_ca = is_ca
 
 
 def _note_boolean(made: Extensions, octet: int) -> None:
-    """DER leaves FALSE out, and writes TRUE as 255."""
+    """Reports a boolean that DER forbids. DER omits FALSE, and encodes TRUE as 255."""
     if octet == 0:
-        text = "has CA:FALSE written out, which DER leaves out"
+        text = "has an explicit CA:FALSE, which DER omits"
         made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "info"))
     elif octet != 0xFF:
-        text = "has CA:TRUE written in a way that is no DER"
+        text = "encodes CA:TRUE in a way that DER forbids"
         made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "error"))
 
 
 def _key_usage(made: Extensions, value: bytes) -> None:
     start, stop = der.whole(value, der.BIT_STRING)
     if stop == start or value[start] > 7:
-        raise NotDer("it is no BIT STRING")
+        raise NotDer("it is not a BIT STRING")
     unused = (1 << value[start]) - 1
     if value[stop - 1] & unused and stop - start > 1:
-        text = "has bits set that are not in use; browsers refuse that"
+        text = "has unused bits set, which browsers reject"
         made.oddities.append(Oddity(_KEY_USAGE, text, "error"))
     octets = value[start + 1 : stop - 1] + bytes([value[stop - 1] & ~unused & 0xFF])
     bits = int.from_bytes(octets[:2].ljust(2, b"\0"))
@@ -222,21 +222,21 @@ def _alternative_names(made: Extensions, value: bytes) -> None:
 
 
 def _policies(_: Extensions, value: bytes) -> None:
-    """Qualifiers may be of any kind: no client looks at them."""
+    """Reads policies. Their qualifiers may be anything: no client reads them."""
     policies = set()
     for inner in _sequences(value):
         if not 1 <= len(inner) <= 2:
-            raise NotDer("a policy has not one or two parts")
+            raise NotDer("a policy does not have one or two parts")
         policy = der.oid(value, inner[0])
         if policy in policies:
-            raise NotDer("a policy is there twice")
+            raise NotDer("a policy occurs twice")
         policies.add(policy)
 
 
 def _access(_: Extensions, value: bytes) -> None:
     for inner in _sequences(value):
         if len(inner) != 2:
-            raise NotDer("an access description has not two parts")
+            raise NotDer("an access description does not have two parts")
         der.oid(value, inner[0])
 
 
@@ -254,13 +254,13 @@ def _name_constraints(_: Extensions, value: bytes) -> None:
         for tree, at, end in der.parts(value, start, stop):
             subtree = der.parts(value, at, end) if tree == der.SEQUENCE else []
             if len(subtree) != 1:
-                # The minimum of a subtree may only be left out, and so may its maximum.
+                # A subtree must not have a minimum or maximum.
                 raise NotDer("one of its names is missing, or has a minimum or maximum")
             _check_subtree(value, subtree[0])
 
 
 def _check_subtree(value: bytes, name: Part) -> None:
-    """Chromium reads the names of nameConstraints, and refuses those that are none."""
+    """Rejects invalid names in nameConstraints, as Chromium does."""
     tag, start, stop = name
     octets = value[start:stop]
     if tag == _DNS_NAME and not octets.isascii():
@@ -276,7 +276,7 @@ def _check_subtree(value: bytes, name: Part) -> None:
 def _mappings(_: Extensions, value: bytes) -> None:
     for inner in _sequences(value):
         if len(inner) != 2:
-            raise NotDer("a mapping has not two parts")
+            raise NotDer("a mapping does not have two parts")
         for part in inner:
             der.oid(value, part)
 
@@ -303,7 +303,7 @@ def _netscape_type(made: Extensions, value: bytes) -> None:
 
 
 def _timestamps(_: Extensions, value: bytes) -> None:
-    """RFC 6962, 3.3: a list of lengths and bytes within the OCTET STRING."""
+    """Reads timestamps, RFC 6962, 3.3: a list of lengths and bytes within the OCTET STRING."""
     at, end = der.whole(value, der.OCTET_STRING)
     at += 2
     if at >= end or int.from_bytes(value[at - 2 : at]) != end - at:
@@ -316,7 +316,7 @@ def _timestamps(_: Extensions, value: bytes) -> None:
 
 
 def _sequences(value: bytes) -> list[list[Part]]:
-    """The parts of each SEQUENCE in the SEQUENCE that `value` is, of which there must be one."""
+    """Returns the parts of each SEQUENCE in the SEQUENCE `value`, which must not be empty."""
     inner = der.members(value)
     if not inner or any(tag != der.SEQUENCE for tag, _, _ in inner):
         raise NotDer("it is not a list")

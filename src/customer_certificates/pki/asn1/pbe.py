@@ -1,6 +1,6 @@
-"""What is encrypted, or authenticated, with a passphrase: RFC 8018, RFC 7292, RFC 7914, RFC 9579.
+"""Encryption and authentication with a passphrase: RFC 8018, RFC 7292, RFC 7914, RFC 9579.
 
-Every algorithm's parameters can be seen before anything costly is done with them.
+The parameters of every algorithm can be checked before any costly computation.
 """
 
 import codecs
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from . import ber
 from .ber import Element, NotBer
 
-# Looked up here: the process that reads keys can open no file, and a codec is one.
+# Looked up here: the process that reads keys cannot open files, and looking up a codec opens one.
 _UTF_16 = codecs.lookup("utf-16-be")
 
 _Algorithm = type[AES] | type[TripleDES] | type[RC2] | type[ARC4]
@@ -46,8 +46,8 @@ _CIPHERS: dict[str, tuple[_Algorithm, int]] = {
     "2.16.840.1.101.3.4.1.42": (AES, 32),
     "1.2.840.113549.3.7": (TripleDES, 24),
 }
-# RFC 7292, appendix C, and RFC 8018, appendix A.3. Those without a cipher here are ones that
-# `cryptography` undoes only in its readers of keys and of PKCS#12.
+# RFC 7292, appendix C, and RFC 8018, appendix A.3. `cryptography` supports those without a cipher
+# here only in its readers of keys and PKCS#12.
 _OLD_CIPHERS: dict[str, tuple[_Algorithm | None, int]] = {
     "1.2.840.113549.1.12.1.1": (ARC4, 16),
     "1.2.840.113549.1.12.1.2": (ARC4, 5),
@@ -60,16 +60,16 @@ _OLD_CIPHERS: dict[str, tuple[_Algorithm | None, int]] = {
 _DIGEST_OCTETS = {"sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
 _IV_OCTETS = 8
 _MOST_KEY_OCTETS = 64
-# RFC 7292, appendix B.3: what a derived key is for.
+# RFC 7292, appendix B.3: the purpose of a derived key.
 _FOR_KEY, _FOR_IV, _FOR_MAC = 1, 2, 3
 
 
 class UnknownAlgorithm(Exception):  # noqa: N818 - a finding, not an error
-    """Something is encrypted in a way that is not known here; the message is its OID."""
+    """The encryption algorithm is unknown; the message is its OID."""
 
 
 class WrongPassphrase(Exception):  # noqa: N818 - a finding, not an error
-    """With this passphrase nothing sensible comes out."""
+    """Decryption with this passphrase gives no valid data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +81,18 @@ class Pbkdf2:
     hash: str
 
     def rounds(self, octets: int) -> int:
-        """How often a key of `octets` takes the hash: it is made in blocks of the hash's size."""
+        """Returns the hash iterations for a key of `octets`, which is derived in blocks."""
         return self.iterations * -(-octets // _DIGEST_OCTETS[self.hash])
 
     def derive(self, passphrase: str | None, octets: int) -> bytes:
-        """A key of `octets`."""
+        """Returns a key of `octets`."""
         secret = utf8(passphrase)
         return hashlib.pbkdf2_hmac(self.hash, secret, self.salt, self.iterations, octets)
 
 
 @dataclass(frozen=True, slots=True)
 class Scrypt:
-    """RFC 7914: cost `n`, block size `r`, parallelisation `p`."""
+    """RFC 7914: cost `n`, block size `r`, parallelization `p`."""
 
     salt: bytes
     n: int
@@ -100,7 +100,7 @@ class Scrypt:
     p: int
 
     def derive(self, passphrase: str | None, octets: int) -> bytes:
-        """A key of `octets`."""
+        """Returns a key of `octets`."""
         return ScryptKdf(self.salt, octets, self.n, self.r, self.p).derive(utf8(passphrase))
 
 
@@ -113,12 +113,12 @@ class Old:
     hash: str = "sha1"
 
     def rounds(self, octets: int) -> int:
-        """How often a key of `octets` takes the hash."""
+        """Returns the hash iterations for a key of `octets`."""
         return self.iterations * -(-octets // _DIGEST_OCTETS[self.hash])
 
     def derive(self, passphrase: str | None, octets: int, purpose: int) -> bytes:
-        """A key of `octets` for `purpose` as PKCS#12 makes it; no passphrase differs from ""."""
-        # Called by its name it takes a third of the time of `hashlib.new`.
+        """Returns a PKCS#12 key of `octets` for `purpose`; None as passphrase differs from ""."""
+        # Calling it by name takes a third of the time of `hashlib.new`.
         hashed: Callable[..., hashlib._Hash] = getattr(hashlib, self.hash)
         block = hashed().block_size
         secret = b""
@@ -143,7 +143,7 @@ Derivation = Pbkdf2 | Scrypt | Old
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """How something is encrypted; `cipher` is None where it cannot be undone here."""
+    """An encryption. `cipher` is None if this module cannot decrypt it."""
 
     derivation: Derivation
     cipher: _Algorithm | None
@@ -152,7 +152,7 @@ class Encryption:
 
     @property
     def rounds(self) -> int:
-        """How often the hash is taken to decrypt; none for scrypt, whose costs are others."""
+        """Returns the hash iterations of a decryption; none for scrypt, which has other costs."""
         if isinstance(self.derivation, Scrypt):
             return 0
         rounds = self.derivation.rounds(self.key_octets)
@@ -161,9 +161,10 @@ class Encryption:
         return rounds
 
     def decrypt(self, ciphertext: bytes, passphrase: str | None) -> bytes:
-        """What was encrypted; raises WrongPassphrase, and UnknownAlgorithm without a `cipher`."""
+        """Returns the decrypted data. Raises WrongPassphrase, and UnknownAlgorithm without a
+        `cipher`."""
         if self.cipher is None:
-            raise UnknownAlgorithm("one that cannot be undone here")
+            raise UnknownAlgorithm("an algorithm that cannot be decrypted here")
         if isinstance(self.derivation, Old):
             key = self.derivation.derive(passphrase, self.key_octets, _FOR_KEY)
             if self.cipher is ARC4:
@@ -185,7 +186,7 @@ class Encryption:
 
 @dataclass(frozen=True, slots=True)
 class Mac:
-    """How a PKCS#12 file is authenticated (RFC 7292, 4; PBMAC1: RFC 9579)."""
+    """The MAC of a PKCS#12 file (RFC 7292, 4; PBMAC1: RFC 9579)."""
 
     derivation: Derivation
     hash: str
@@ -194,13 +195,13 @@ class Mac:
 
     @property
     def rounds(self) -> int:
-        """How often the hash is taken to derive the key; none for scrypt."""
+        """Returns the hash iterations to derive the key; none for scrypt."""
         if isinstance(self.derivation, Scrypt):
             return 0
         return self.derivation.rounds(self.key_octets)
 
     def matches(self, content: bytes, passphrase: str | None) -> bool:
-        """Whether `content` was authenticated with this passphrase."""
+        """Returns whether `content` was authenticated with this passphrase."""
         if isinstance(self.derivation, Old):
             key = self.derivation.derive(passphrase, self.key_octets, _FOR_MAC)
         else:
@@ -209,7 +210,7 @@ class Mac:
 
 
 def read_encryption(algorithm: Element) -> Encryption:
-    """What an AlgorithmIdentifier stands for; raises NotBer or UnknownAlgorithm."""
+    """Returns the encryption of an AlgorithmIdentifier. Raises NotBer or UnknownAlgorithm."""
     oid, parameters = _identified(algorithm)
     if oid in _OLD_CIPHERS:
         salt, iterations = _pair(parameters)
@@ -223,16 +224,16 @@ def read_encryption(algorithm: Element) -> Encryption:
     if cipher_oid not in _CIPHERS:
         raise UnknownAlgorithm(cipher_oid)
     if cipher_parameters is None or cipher_parameters.tag != ber.OCTET_STRING:
-        raise NotBer("a cipher has no initialisation vector")
+        raise NotBer("a cipher has no initialization vector")
     cipher, octets = _CIPHERS[cipher_oid]
     iv = cipher_parameters.octets()
     if len(iv) != (8 if cipher is TripleDES else 16):
-        raise NotBer(f"an initialisation vector has {len(iv)} octets")
+        raise NotBer(f"an initialization vector has {len(iv)} octets")
     return Encryption(derived_by, cipher, octets, iv)
 
 
 def read_mac(mac_data: Element) -> Mac:
-    """What a PKCS#12 MacData stands for; raises NotBer or UnknownAlgorithm."""
+    """Returns the MAC of a PKCS#12 MacData. Raises NotBer or UnknownAlgorithm."""
     digest_info, salt, *rest = _parts(mac_data, 2)
     algorithm, digest = _pair(digest_info)
     oid, parameters = _identified(algorithm)
@@ -249,7 +250,7 @@ def read_mac(mac_data: Element) -> Mac:
 
 
 def mac_data(content: bytes, passphrase: str | None) -> bytes:
-    """The DER of a MacData by which `content` is authenticated with SHA-1, at one iteration."""
+    """Returns the DER of a MacData that authenticates `content` with SHA-1, one iteration."""
     salt = b"any"
     key = Old(salt, 1).derive(passphrase, 20, _FOR_MAC)
     algorithm = ber.encode(ber.SEQUENCE, ber.encode(ber.OID, bytes.fromhex("2b0e03021a")))
@@ -259,12 +260,12 @@ def mac_data(content: bytes, passphrase: str | None) -> bytes:
 
 
 def utf8(passphrase: str | None) -> bytes:
-    """The octets of a passphrase where it is no PKCS#12 one of old."""
+    """Returns the octets of a passphrase for all algorithms but PKCS#12's old ones."""
     return (passphrase or "").encode("utf-8", "surrogatepass")
 
 
 def _filled(text: bytes, block: int) -> bytes:
-    """`text` repeated up to the end of a block of so many octets; nothing where it is empty."""
+    """Returns `text` repeated to full blocks of the given octets; empty for empty text."""
     if not text:
         return b""
     octets = -(-len(text) // block) * block
@@ -277,7 +278,7 @@ def _plus(octets: bytes, added: int) -> bytes:
 
 
 def _read_derivation(algorithm: Element) -> tuple[Derivation, int | None]:
-    """The derivation, and how long the key is to be where that is said."""
+    """Returns the derivation, and the length of the key if it is specified."""
     oid, parameters = _identified(algorithm)
     if oid == _PBKDF2:
         salt, iterations, *rest = _parts(parameters, 2)
@@ -290,7 +291,7 @@ def _read_derivation(algorithm: Element) -> tuple[Derivation, int | None]:
         n, r, p = map(_positive, costs[:3])
         # RFC 7914, 2: a power of two, and below 2^(128·r/8).
         if n < 2 or n & (n - 1) or n.bit_length() > 16 * r:
-            raise NotBer("the cost of scrypt is none that there can be")
+            raise NotBer("the cost of scrypt is invalid")
         return Scrypt(salt.octets(), n, r, p), _key_octets(costs[3:])
     raise UnknownAlgorithm(oid)
 
@@ -300,7 +301,7 @@ def _key_octets(optional: list[Element]) -> int | None:
         return None
     octets = _positive(optional[0])
     if octets > _MOST_KEY_OCTETS:
-        raise NotBer("a derived key is longer than any that is used")
+        raise NotBer("a derived key is too long")
     return octets
 
 
@@ -311,7 +312,7 @@ def _identified(algorithm: Element) -> tuple[str, Element | None]:
 
 def _parts(element: Element | None, least: int) -> list[Element]:
     if element is None or element.tag != ber.SEQUENCE:
-        raise NotBer("no SEQUENCE where one should be")
+        raise NotBer("a SEQUENCE is missing")
     children = element.children()
     if len(children) < least:
         raise NotBer("a part is missing")
@@ -321,14 +322,14 @@ def _parts(element: Element | None, least: int) -> list[Element]:
 def _pair(element: Element | None) -> tuple[Element, Element]:
     parts = _parts(element, 2)
     if len(parts) > 2:
-        raise NotBer("there is a part too many")
+        raise NotBer("it has an extra part")
     return parts[0], parts[1]
 
 
 def _positive(element: Element) -> int:
     number = element.integer()
     if number < 1:
-        raise NotBer("a number that must be positive is not")
+        raise NotBer("a number is not positive")
     return number
 
 

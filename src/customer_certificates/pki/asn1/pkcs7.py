@@ -1,4 +1,4 @@
-"""The certificates of a PKCS#7 bundle (RFC 2315, RFC 5652), as .p7b files have them."""
+"""Reads the certificates of a PKCS#7 bundle (RFC 2315, RFC 5652), as in .p7b files."""
 
 from . import ber
 
@@ -7,10 +7,10 @@ _CERTIFICATES = 0xA0
 
 
 def read_pkcs7(data: bytes) -> tuple[bytes, ...]:
-    """The certificates (DER) in the bundle `data` (DER or BER), in their order.
+    """Returns the certificates (DER) in the bundle `data` (DER or BER), in their order.
 
-    Raises NotBer if `data` is no bundle of certificates. Nothing is verified: who signed the
-    bundle says nothing of the certificates in it.
+    Raises NotBer if `data` is not a bundle of certificates. The bundle's signature is not verified:
+    it says nothing about the certificates.
     """
     kind, *content = ber.only(data).children()
     if kind.oid() != _SIGNED_DATA or len(content) != 1:

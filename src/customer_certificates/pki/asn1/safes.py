@@ -1,4 +1,4 @@
-"""The structure of a PKCS#12 file (RFC 7292, 4): safes, some encrypted, with bags in them."""
+"""The structure of a PKCS#12 file (RFC 7292, 4): safes with bags, some encrypted."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _EXPLICIT = 0xA0
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """Something encrypted: how, its ciphertext, and the whole structure around both."""
+    """Encrypted content: the encryption, the ciphertext, and the structure around both."""
 
     encryption: Encryption
     ciphertext: bytes
@@ -28,7 +28,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Bags:
-    """What a safe holds: certificates (DER), keys (PKCS#8), and encrypted keys."""
+    """The content of a safe: certificates (DER), keys (PKCS#8), and encrypted keys."""
 
     certificates: tuple[bytes, ...] = ()
     keys: tuple[bytes, ...] = ()
@@ -44,7 +44,7 @@ class Bags:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A PKCS#12 file: what of it is in the open, its encrypted safes, and its MAC of `content`."""
+    """A PKCS#12 file: its unencrypted content, its encrypted safes, and its MAC of `content`."""
 
     bags: Bags
     sealed_safes: tuple[Sealed, ...]
@@ -53,7 +53,7 @@ class File:
 
 
 def read_file(data: bytes) -> File:
-    """Takes `data` apart, decrypting nothing; raises NotBer or `pbe.UnknownAlgorithm`."""
+    """Parses `data` without decrypting it. Raises NotBer or `pbe.UnknownAlgorithm`."""
     version, content_info, *rest = _sequence(ber.only(data), 2)
     if version.integer() != _VERSION:
         raise NotBer("its version is not 3")
@@ -74,9 +74,9 @@ def read_file(data: bytes) -> File:
 
 
 def read_bags(safe_contents: bytes) -> Bags:
-    """What is in a safe; raises NotBer or `pbe.UnknownAlgorithm`.
+    """Returns the bags of a safe. Raises NotBer or `pbe.UnknownAlgorithm`.
 
-    Revocation lists, secrets and what is not known are left out.
+    Revocation lists, secrets and unknown bags are ignored.
     """
     certificates, keys, sealed = list[bytes](), list[bytes](), list[Sealed]()
     for kind, value in _bags(ber.only(safe_contents), _DEEPEST):
@@ -94,9 +94,9 @@ def read_bags(safe_contents: bytes) -> Bags:
 
 
 def file_of_safe(sealed: Sealed, passphrase: str | None) -> bytes:
-    """A PKCS#12 file of nothing but one encrypted safe.
+    """Returns a PKCS#12 file with only one encrypted safe.
 
-    Its MAC is what readers tell an empty passphrase from none by.
+    Readers need its MAC to tell an empty passphrase from none.
     """
     safes = ber.encode(ber.SEQUENCE, sealed.encoded)
     content = ber.encode(_EXPLICIT, ber.encode(ber.OCTET_STRING, safes))
@@ -127,7 +127,7 @@ def _sealed_safe(encrypted_data: Element, info: Element) -> Sealed:
 
 
 def _content(element: Element) -> tuple[str, Element]:
-    """The OID that an element begins with, and what is in the [0] behind it."""
+    """Returns the OID at the start of an element, and the content of the [0] after it."""
     kind, explicit = _sequence(element, 2)[:2]
     children = explicit.children()
     if explicit.tag != _EXPLICIT or not children:
@@ -137,7 +137,7 @@ def _content(element: Element) -> tuple[str, Element]:
 
 def _sequence(element: Element, least: int) -> list[Element]:
     if element.tag != ber.SEQUENCE:
-        raise NotBer("no SEQUENCE where one should be")
+        raise NotBer("a SEQUENCE is missing")
     children = element.children()
     if len(children) < least:
         raise NotBer("a part is missing")

@@ -1,4 +1,4 @@
-"""Signatures of certificates: what they are made with, and whether a key made one."""
+"""Algorithms and verification of certificate signatures."""
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -34,10 +34,10 @@ _DIGESTS: dict[str, hashes.HashAlgorithm] = {
         (SignatureAlgorithmOID.DSA_WITH_SHA256, hashes.SHA256),
     )
 }
-# ECDSA imports a module at its first use, and a child can open none.
+# ECDSA imports a module on first use, and a sandbox process cannot open files.
 ec.ECDSA(hashes.SHA256())
 
-# As a parameter of RSASSA-PSS (RFC 4055, 2.1), where SHA-1 is meant if there is none.
+# The parameter of RSASSA-PSS (RFC 4055, 2.1). Without it, SHA-1 applies.
 _PSS_DEFAULT: hashes.HashAlgorithm = _DIGESTS["1.2.840.113549.1.1.5"]
 _PSS_DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "1.3.14.3.2.26": _PSS_DEFAULT,
@@ -49,8 +49,10 @@ _PSS_DIGESTS: dict[str, hashes.HashAlgorithm] = {
 
 
 def read_algorithm(data: bytes, part: der.Part) -> tuple[str, hashes.HashAlgorithm | None]:
-    """The OID of the AlgorithmIdentifier at `part` of `data`, and its digest, None where that is
-    unknown or there is none; raises NotDer."""
+    """Returns OID and digest of the AlgorithmIdentifier at `part` of `data`.
+
+    The digest is None if it is unknown or there is none. Raises NotDer.
+    """
     tag, start, stop = part
     inner = der.parts(data, start, stop)
     if tag != der.SEQUENCE or not 1 <= len(inner) <= 2:
@@ -62,18 +64,20 @@ def read_algorithm(data: bytes, part: der.Part) -> tuple[str, hashes.HashAlgorit
 
 
 def has_odd_parameters(oid: str, algorithm: bytes) -> bool:
-    """Whether the AlgorithmIdentifier `algorithm` (DER) of an ECDSA `oid` has parameters, which
-    RFC 5758, 3.2, forbids."""
+    """Returns whether an ECDSA algorithm has parameters, which RFC 5758, 3.2, forbids.
+
+    `algorithm` is the DER of the AlgorithmIdentifier, and `oid` its OID.
+    """
     return oid.startswith(_ECDSA) and len(der.members(algorithm)) > 1
 
 
 def algorithm_name(oid: str, digest: hashes.HashAlgorithm | None) -> str:
-    """The usual name of the algorithm `oid` with `digest`."""
+    """Returns the usual name of the algorithm `oid` with `digest`."""
     if oid == _RSASSA_PSS and digest:
         return f"RSASSA-PSS with {digest.name.upper()}"
     try:
         name: str = ObjectIdentifier(oid)._name
-    except ValueError:  # it is larger than the library takes
+    except ValueError:  # the OID is too large for the library
         return oid
     return name if name != "Unknown OID" else oid
 
@@ -84,7 +88,7 @@ def holds(
     content: bytes,
     algorithm: tuple[str, hashes.HashAlgorithm | None],
 ) -> bool:
-    """Whether `signature` of `content` was made with the private key of `key`; never raises."""
+    """Returns whether the private key of `key` signed `content`. Never raises."""
     oid, digest = algorithm
     try:
         match key:

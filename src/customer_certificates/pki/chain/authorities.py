@@ -1,4 +1,4 @@
-"""Rules for CA certificates that clients apply and OpenSSL cannot be asked for here."""
+"""Rules of clients for CA certificates that OpenSSL cannot check here."""
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -7,7 +7,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ..x509.certificate import Certificate
 from .verification import name_hash, subject_hash
 
-# A signature by a larger RSA key takes milliseconds to verify.
+# Verifying a signature of a larger RSA key takes milliseconds.
 _MOST_RSA_BITS = 8192
 _MOST_RSA_EXPONENT_BITS = 33
 # CA/Browser Forum, Baseline Requirements 6.1.5.
@@ -15,44 +15,47 @@ LEAST_RSA_BITS = 2048
 
 _WEAK_HASHES = {"md5", "sha1"}
 
-# What OpenSSL, Chrome and Firefox all accept.
+# Accepted by OpenSSL, Chrome and Firefox.
 _SOUND_HASHES = {"sha256", "sha384", "sha512"}
 _CURVES = {"secp256r1", "secp384r1", "secp521r1"}
 _EDWARDS = {"1.3.101.112", "1.3.101.113"}
 
 
 def is_self_issued(certificate: Certificate) -> bool:
-    """Whether subject and issuer are the same name (RFC 5280, 7.1)."""
+    """Returns whether subject and issuer are the same name (RFC 5280, 7.1)."""
     return certificate.subject == certificate.issuer or (
         subject_hash(certificate.der) == name_hash(certificate.issuer)
     )
 
 
 def may_issue_for_servers(authority: Certificate) -> bool:
-    """Whether the purposes (extendedKeyUsage) of `authority` include TLS servers."""
+    """Returns whether the purposes (extendedKeyUsage) of `authority` include TLS servers."""
     return authority.eku is None or ExtendedKeyUsageOID.SERVER_AUTH in authority.eku
 
 
 def matches_key(child: Certificate, issuer: Certificate) -> bool:
-    """Whether the key identifiers do not contradict the link (RFC 5280, 4.2.1.1)."""
+    """Returns whether the key identifiers are consistent with the link (RFC 5280, 4.2.1.1)."""
     return child.aki is None or issuer.ski is None or child.aki == issuer.ski
 
 
 def has_weak_signature(certificate: Certificate) -> bool:
-    """Whether it was signed with MD5 or SHA-1, for which collisions can be made (RFC 9155)."""
+    """Returns whether MD5 or SHA-1 was used, for which collisions exist (RFC 9155)."""
     return certificate.digest is not None and certificate.digest.name in _WEAK_HASHES
 
 
 def has_accepted_signature(certificate: Certificate) -> bool:
-    """Whether browsers accept the algorithm that it was signed with, or its issuer's key is known
-    to be one that they refuse."""
+    """Returns whether browsers accept the signature algorithm.
+
+    Ed25519 and Ed448 count as accepted: browsers reject the issuer's key, which has its own
+    finding.
+    """
     if certificate.digest is None:
         return certificate.signature_oid in _EDWARDS
     return certificate.digest.name in _SOUND_HASHES
 
 
 def is_key_refused(authority: Certificate) -> bool:
-    """Whether browsers refuse signatures by a key of its kind, of whatever size."""
+    """Returns whether browsers reject signatures by this type of key, whatever its size."""
     match authority.public_key:
         case RSAPublicKey():
             return False
@@ -62,13 +65,13 @@ def is_key_refused(authority: Certificate) -> bool:
 
 
 def too_few_bits(certificate: Certificate) -> int | None:
-    """The bits of its key if that is an RSA key which clients no longer accept."""
+    """Returns the bits of an RSA key that is too small for clients, otherwise None."""
     key = certificate.public_key
     return key.key_size if isinstance(key, RSAPublicKey) and key.key_size < LEAST_RSA_BITS else None
 
 
 def is_affordable(issuer: Certificate) -> bool:
-    """Whether verifying a signature by its key costs no more than usual."""
+    """Returns whether verifying a signature by its key has a normal cost."""
     key = issuer.public_key
     if not isinstance(key, RSAPublicKey):
         return key is not None

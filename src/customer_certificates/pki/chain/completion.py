@@ -1,4 +1,4 @@
-"""The chain that should be served with a leaf, made of what was sent and what is known."""
+"""Builds the chain to serve with a leaf, from uploaded and known certificates."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ __all__ = ["Chain", "Roots", "build"]
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What should be served: leaf first, in order, the root left out; and what was noticed.
+    """The chain to serve, leaf first, in order, without the root; and the findings.
 
-    `root` is the one that the chain leads to. `missing_issuer` is the hash of the issuer's name
+    The chain ends in `root`. `missing_issuer` is the hash of the issuer's name
     (`verification.name_hash`) if the issuer of the last of `served` is missing.
     """
 
@@ -39,10 +39,10 @@ def build(
     roots: Roots,
     now: datetime,
 ) -> Chain:
-    """The chain of `leaf` at the time `now` (UTC).
+    """Returns the chain of `leaf` at the time `now` (UTC).
 
-    `others` is what was sent beside it, in the order sent; `known` are intermediates from elsewhere
-    that may complete it. An expired leaf is shown with the chain that it had.
+    `others` are the other uploaded certificates, in their order. `known` are stored intermediates
+    that may complete the chain. An expired leaf gets the chain that it had before it expired.
     """
     at = min(max(now, leaf.not_before), leaf.not_after)
     sent, doubles = _distinct(leaf, others)
@@ -77,9 +77,9 @@ def _distinct(
 def _continued(
     root: Certificate, path: Sequence[Certificate], sent: Sequence[Certificate], at: datetime
 ) -> tuple[Certificate, ...]:
-    """What was sent above a public root: its own certificate signed by an older root, and so on.
+    """Returns the uploaded path above a public root: its certificate signed by an older root, etc.
 
-    Somebody who sends the longer path does it for clients that do not know the root yet.
+    A customer uploads the longer path for clients that do not know the root yet.
     """
     whole = list(path)
     while len(whole) <= MOST_DEPTH:
@@ -102,7 +102,7 @@ def _continued(
 
 
 def _continues(path: Sequence[Certificate], above: Certificate, at: datetime) -> bool:
-    """Whether clients that trust `above` accept `path`."""
+    """Returns whether clients that trust `above` accept `path`."""
     anchor = Anchors([above.der], partial=True)
     fault = anchor.fault(path[0].der, [one.der for one in path[1:]], at=at)
     return may_issue_for_servers(above) and fault is None
@@ -127,15 +127,19 @@ def _about_trust(path: Path) -> Iterator[Finding]:
             "chain_incomplete",
             last.field,
             f"The issuer of {title(last)} is missing: «{issuer}».",
-            "Append the intermediate certificates (your authority's «fullchain» or «CA bundle»);"
-            " of a private authority, its root too.",
+            "Append the intermediate certificates (your CA's «fullchain» or «CA bundle»). For a"
+            " private CA, append its root too.",
         )
     elif path.trust in ("private", "self_signed"):
-        whose = "its own issuer" if path.trust == "self_signed" else "from a private authority"
+        origin = (
+            "The certificate is self-signed."
+            if path.trust == "self_signed"
+            else "The certificate is from a private CA."
+        )
         yield Finding(
             "untrusted",
             path.certificates[0].field,
-            f"It is {whose}: browsers do not trust it.",
+            f"{origin} Browsers do not trust it.",
             "No action needed if your clients trust this CA. Otherwise use a public CA.",
             "warning",
         )
@@ -145,10 +149,10 @@ def _about_key_identifiers(child: Certificate, issuer: Certificate) -> Finding:
     return Finding(
         "aki_mismatch",
         child.field,
-        f"The authorityKeyIdentifier of {title(child)} names another certificate than"
-        f" {title(issuer)}, whose key signed it. Clients that use OpenSSL (curl, Python, PHP)"
-        " refuse the chain; browsers accept it.",
-        "Have the certificate issued again with the key identifier of its issuer.",
+        f"The authorityKeyIdentifier of {title(child)} does not match {title(issuer)}, whose key"
+        " signed it. Clients that use OpenSSL (curl, Python, PHP) reject the chain. Browsers"
+        " accept it.",
+        "Have the certificate reissued with the key identifier of its issuer.",
         "warning",
     )
 
@@ -159,7 +163,7 @@ def _about_order(
     served: Sequence[Certificate],
     root: Certificate | None,
 ) -> Iterator[Finding]:
-    """That a client which reads the chain in the order sent would not follow it, if so."""
+    """Returns a finding if clients could not follow the chain in the uploaded order."""
     places = {one.fingerprint: place for place, one in enumerate(sent)}
     wanted = [one.fingerprint for one in (*served[1:], *([root] if root else []))]
     found = [places[one] for one in wanted if one in places]
@@ -168,16 +172,16 @@ def _about_order(
         yield Finding(
             "chain_unordered",
             (sent[found[0]] if found else leaf).field,
-            "The certificates were not sent in order: "
+            "The certificates are not in order: "
             + ", then ".join(title(one) for one in served)
             + ".",
-            "No action needed: they are served in this order.",
+            "No action needed. The service serves them in this order.",
             "info",
         )
 
 
 def _place(one: Certificate) -> tuple[bool, int]:
-    """Where it was sent: what is in chain comes last."""
+    """Returns the position in the upload. The field chain comes last."""
     return one.field == "chain", one.number
 
 
@@ -187,7 +191,8 @@ def _about_completion(served: Sequence[Certificate], present: set[str]) -> Itera
         yield Finding(
             "chain_completed",
             served[0].field,
-            f"Known from earlier uploads and added to the chain: {', '.join(added)}.",
+            "The service added certificates from earlier uploads to the chain:"
+            f" {', '.join(added)}.",
             "No action needed. Prefer to send the whole chain.",
             "info",
         )
@@ -202,18 +207,20 @@ def _about_the_rest(
     alternatives = _alternatives(rest, identities, served[-1].issuer)
     for one in rest:
         if is_self_issued(one) and _identity(one) in identities:
-            yield _left_out(one, "root_dropped", "is a root, which clients have or do not trust")
+            yield _left_out(
+                one, "root_dropped", ("is a root, which clients either have or do not trust")
+            )
         elif one.fingerprint not in alternatives:
             yield Finding(
                 "unrelated_certificate",
                 one.field,
                 f"{title(one)} (certificate {one.number} of {one.field}) does not belong to the"
                 " chain and is not served.",
-                "Leave it out, or send it as a certificate of its own.",
+                "Leave it out, or upload it separately.",
                 "warning",
             )
         elif not path.faults:  # those are reported already
-            yield _left_out(one, "chain_alternative", "belongs to another way to a root")
+            yield _left_out(one, "chain_alternative", "belongs to an alternative path to a root")
 
 
 def _identity(one: Certificate) -> tuple[str, bytes]:
@@ -223,10 +230,13 @@ def _identity(one: Certificate) -> tuple[str, bytes]:
 def _alternatives(
     rest: Sequence[Certificate], identities: set[tuple[str, bytes]], above: bytes
 ) -> set[str]:
-    """Those of `rest` that are a certificate of the path in another form, or that go on from such
-    a one or from the end of the path, whose issuer is named `above`."""
+    """Returns the fingerprints of those of `rest` that belong to an alternative path.
+
+    These are other forms of certificates of the path, and certificates that continue from such a
+    form or from the end of the path, whose issuer is named `above`.
+    """
     found = {one.fingerprint for one in rest if _identity(one) in identities}
-    # The names are hashed once: a large one takes long.
+    # The names are hashed only once: hashing a large name is slow.
     named = [(one.fingerprint, name_hash(one.subject), name_hash(one.issuer)) for one in rest]
     issuers = {name_hash(above)} | {issuer for one, _, issuer in named if one in found}
     while more := [
@@ -245,7 +255,7 @@ def _duplicate(one: Certificate) -> Finding:
     return Finding(
         "duplicate",
         one.field,
-        f"{title(one)} was sent twice; certificate {one.number} of {one.field} is left out.",
-        "No action needed: it is served once.",
+        f"{title(one)} was sent twice. Certificate {one.number} of {one.field} is ignored.",
+        "No action needed. It is served once.",
         "info",
     )

@@ -1,4 +1,4 @@
-"""One link of a path: whether OpenSSL takes a certificate for the issuer of another."""
+"""Checks with OpenSSL whether one certificate is the issuer of another."""
 
 from typing import NamedTuple
 
@@ -19,10 +19,11 @@ _MAY_NOT_SIGN = 32
 
 
 class Link(NamedTuple):
-    """`fault` says why the link does not hold; it is None if the link holds or was not tried.
+    """The result of a check of a link.
 
-    `is_missing`: another certificate of the issuer's name might be the issuer. `is_mismatched`: the
-    link holds, but the key identifiers differ, so OpenSSL does not follow it.
+    `fault` says why the link is invalid; None if it is valid or was not checked. `is_missing`:
+    another certificate with the issuer's name might be the issuer. `is_mismatched`: the link is
+    valid, but the key identifiers differ, so OpenSSL does not follow it.
     """
 
     holds: bool
@@ -32,16 +33,16 @@ class Link(NamedTuple):
 
 
 class Links:
-    """Verifies links, each once, and no more than `most` of them."""
+    """Verifies each link once, and at most `most` links."""
 
     def __init__(self, most: int = 50) -> None:
         self._left = most
         self._known: dict[tuple[str, str], Link] = {}
 
     def between(self, child: Certificate, issuer: Certificate) -> Link:
-        """Whether `issuer`, whose name is that of the issuer of `child`, signed it."""
+        """Returns whether `issuer`, which has the name of the issuer of `child`, signed it."""
         if not is_affordable(issuer):
-            return Link(False, f"{title(issuer)} has a key that clients do not take")
+            return Link(False, f"{title(issuer)} has a key that clients do not accept")
         link = child.fingerprint, issuer.fingerprint
         if link not in self._known:
             self._left -= 1
@@ -66,12 +67,12 @@ def _verify(child: Certificate, issuer: Certificate) -> Link:
 
 
 def _although_signed(child: Certificate, issuer: Certificate) -> Link:
-    """Why OpenSSL does not take `issuer`, whose key signed `child`, for its issuer."""
+    """Returns why OpenSSL rejects `issuer` as the issuer of `child`, which its key signed."""
     is_malformed = any(
         one.code == "extension_malformed" and one.severity == "error" for one in child.findings
     )
     rest = _fault(without_key_identifier(child.der), issuer.der)
-    # Without its key identifier the child is another certificate, so its signature is wrong.
+    # Without its key identifier, the child has other content, so its signature is invalid.
     if rest and rest.number in BAD_SIGNATURE and not is_malformed:
         return Link(True, is_mismatched=True)
     whose = f"{title(child)}, or of its issuer {title(issuer)}"
@@ -79,11 +80,11 @@ def _although_signed(child: Certificate, issuer: Certificate) -> Link:
 
 
 def _fault(child: bytes, issuer: bytes) -> Fault | None:
-    """The fault of the link itself; the leaf's names and addresses are compared later."""
+    """Returns the fault of the link itself. The leaf's names and addresses are checked later."""
     fault = Anchors([issuer], partial=True).fault(child, ignore_critical=True)
     return None if fault and fault.number in NAME_CONSTRAINTS | {RESOURCES} else fault
 
 
 def _not_signed(child: Certificate, issuer: Certificate) -> Link:
-    fault = f"{title(issuer)} has the issuer's name, and its key did not sign {title(child)}"
+    fault = f"{title(issuer)} has the issuer's name, but its key did not sign {title(child)}"
     return Link(False, fault, is_missing=True)

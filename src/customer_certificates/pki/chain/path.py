@@ -1,23 +1,23 @@
-"""A path from a leaf towards a root, and what is wrong with it."""
+"""A path from a leaf toward a root, and its faults."""
 
 from dataclasses import dataclass
 
 from ..submission import Trust
 from ..x509.certificate import Certificate
 
-# Intermediates in a path. Honest chains have three at most; Firefox follows six.
+# Limit of intermediates in a path. Real chains have at most three; Firefox follows six.
 MOST_DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """`certificates` go from the leaf upwards, each signed by the next, the root left out.
+    """A path: `certificates` from the leaf upward, each signed by the next, without the root.
 
-    `faults` say why clients refuse the path. They are empty for an incomplete path if its issuer is
-    missing, or if findings of other codes say why. `root` is None if none was reached, or there are
-    `faults`. `is_missing`: another certificate of the issuer's name might continue the path.
-    `mismatch`: a certificate and its issuer, whose signature holds while the key identifiers
-    differ. `is_rooted`: the path leads to a root, whether clients accept it or not.
+    `faults` say why clients reject the path. They are empty for an incomplete path if its issuer is
+    missing, or if findings with other codes give the reason. `root` is None if the path reaches
+    none or has `faults`. `is_missing`: another certificate with the issuer's name might continue
+    the path. `mismatch`: a certificate and its issuer with a valid signature but different key
+    identifiers. `is_rooted`: the path ends in a root, whether clients accept it or not.
     """
 
     certificates: tuple[Certificate, ...]

@@ -1,7 +1,8 @@
-"""All paths from a leaf, if OpenSSL refuses the first: the best one, with every fault of it.
+"""Searches all paths from a leaf after OpenSSL rejected the first one.
 
-OpenSSL tries one issuer for each certificate, and reports one fault. Here it is asked for each link
-by itself, then for the lower parts of each path and for the whole.
+OpenSSL tries one issuer for each certificate and reports one fault. This search verifies each link
+alone, then the lower parts of each path, then the whole path. It returns the best path with all its
+faults.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from .refusals import ends_at, sentence
 from .trust_store import Roots
 from .verification import CRITICAL_EXTENSION, NO_ISSUER, Anchors, Fault, is_self_signed, name_hash
 
-# Both are far above what honest chains need, and bound what a hostile one costs.
+# Real chains need far less. These limits bound the cost of a hostile chain.
 _MOST_STEPS = 200
 _MOST_VERIFIED = 16
 
@@ -26,10 +27,10 @@ _Mismatch = tuple[Certificate, Certificate] | None
 
 
 class PathSearch:
-    """Paths through a pool of certificates, for one leaf."""
+    """Searches paths through a pool of certificates, for one leaf."""
 
     def __init__(self, pool: Sequence[Certificate], roots: Roots, at: datetime) -> None:
-        """Of certificates with the same name, the first in `pool` is preferred."""
+        """Prefers the first of the certificates in `pool` that have the same name."""
         self._pool: dict[str, list[Certificate]] = {}
         for one in pool:
             self._pool.setdefault(name_hash(one.subject), []).append(one)
@@ -39,7 +40,7 @@ class PathSearch:
         self._verifications = _MOST_VERIFIED
 
     def best(self, leaf: Certificate) -> Path:
-        """The best path from `leaf`."""
+        """Returns the best path from `leaf`."""
         best = Path((leaf,), "incomplete", is_missing=True)
         for path in islice(self._walk([leaf], None), _MOST_STEPS):
             if self._worth(path) > self._worth(best):
@@ -47,12 +48,12 @@ class PathSearch:
             if path.trust == "public" and self._is_valid(path):
                 break
         if is_self_issued(leaf) and len(best.certificates) == 1 and not best.faults:
-            fault = f"{title(leaf)} names itself as its issuer, and its own key did not sign it"
+            fault = f"{title(leaf)} names itself as its issuer, but its key did not sign it"
             return Path((leaf,), "incomplete", faults=(fault,))
         return best
 
     def _walk(self, path: list[Certificate], mismatch: _Mismatch) -> Iterator[Path]:
-        """Every path that begins with `path`, the likeliest first."""
+        """Yields every path that begins with `path`, the most likely first."""
         last = path[-1]
         goes_on = False
         for root in self._roots.named(last.issuer):
@@ -81,7 +82,7 @@ class PathSearch:
             yield Path(tuple(path), "incomplete", is_missing=True, mismatch=mismatch)
 
     def _issuers(self, path: list[Certificate]) -> list[Certificate]:
-        """Certificates of the issuer's name, the likeliest first; none twice in a path."""
+        """Returns the certificates with the issuer's name, the most likely first, without loops."""
         last = path[-1]
         passed = {(one.subject, one.spki) for one in path}
         found = [
@@ -95,7 +96,7 @@ class PathSearch:
     def _verified(
         self, path: list[Certificate], root: Certificate, trust: Trust, mismatch: _Mismatch
     ) -> Path:
-        """`path` with every fault that it has between the leaf and `root`."""
+        """Returns `path` with all its faults between the leaf and `root`."""
         self._verifications -= 1
         if self._verifications < 0:
             return Path(tuple(path), "incomplete")
@@ -124,7 +125,7 @@ class PathSearch:
         )
 
     def _worth(self, path: Path) -> tuple[int, bool, int, bool, bool]:
-        """Of two paths that lead nowhere, the one that goes further; then the one with a reason."""
+        """Ranks incomplete paths: the longer path first, then the one with a fault."""
         return (
             {"public": 2, "private": 1}.get(path.trust, 0),
             path.is_rooted,
@@ -138,9 +139,9 @@ class PathSearch:
 
 
 def _faults(whole: Sequence[Certificate], *, is_private: bool, is_mismatched: bool) -> list[Fault]:
-    """The faults that OpenSSL finds in `whole`, leaf first and root last, dates aside.
+    """Returns the faults that OpenSSL finds in `whole`, leaf first and root last, ignoring dates.
 
-    Each lower part is verified by itself, so that a fault further up hides none.
+    Each lower part is verified separately, so that a fault further up does not hide the others.
     """
     ders = [one.der for one in whole]
     root = Anchors(ders[-1:], check_self_signature=is_private)

@@ -1,4 +1,4 @@
-"""The best path from a leaf to a root: built and verified by OpenSSL."""
+"""Finds the best path from a leaf to a root. OpenSSL builds and verifies it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,15 +19,18 @@ def find(
     roots: Roots,
     at: datetime,
 ) -> Path:
-    """The best path from `leaf` at the time `at`: to a public root, else to a root among `sent`,
-    else as far as it goes. Certificates in `sent` are preferred to those in `known`."""
+    """Returns the best path from `leaf` at the time `at`.
+
+    The path ends in a public root, otherwise in a root among `sent`, otherwise it is incomplete.
+    Certificates in `sent` are preferred to those in `known`.
+    """
     if is_self_issued(leaf) and is_affordable(leaf) and is_self_signed(leaf.der):
         return Path((leaf,), "self_signed", leaf)
     pool = [one for one in (*sent, *known) if is_affordable(one)]
     return (
         _without_fault(roots.verify(leaf, pool, at), "public")
         or _without_fault(_verify_privately(leaf, pool, at), "private")
-        # OpenSSL reports the first fault of the first path only.
+        # OpenSSL reports only the first fault of the first path.
         or PathSearch([*sent, *known], roots, at).best(leaf)
     )
 
@@ -35,7 +38,7 @@ def find(
 def _verify_privately(
     leaf: Certificate, pool: Sequence[Certificate], at: datetime
 ) -> tuple[Certificate, ...] | None:
-    """The path that OpenSSL finds to a self-signed certificate in `pool`, both ends included."""
+    """Returns OpenSSL's path to a self-signed certificate in `pool`, including both ends."""
     own = [one.der for one in pool if is_self_issued(one)]
     if not own:
         return None
@@ -48,7 +51,7 @@ def _verify_privately(
 
 
 def _without_fault(whole: tuple[Certificate, ...] | None, trust: Trust) -> Path | None:
-    """The path that OpenSSL verified, unless clients refuse it for what OpenSSL was not asked."""
+    """Returns the verified path, unless clients reject it for other reasons."""
     if whole is None or not all(map(may_issue_for_servers, whole[1:])):
         return None
     *path, root = whole

@@ -1,4 +1,4 @@
-"""Why OpenSSL refuses a path, in our own sentences."""
+"""Describes in sentences why OpenSSL rejects a path."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ _NO_AUTHORITY_FAULTS = {24, 79}
 _MAY_NOT_SIGN = 32
 _PATH_TOO_LONG = 25
 
-# X509_V_ERR_… of <openssl/x509_vfy.h>: what is wrong with the certificate to blame.
+# X509_V_ERR_… of <openssl/x509_vfy.h>, as clauses about the certificate at fault.
 _REASONS = {
     **dict.fromkeys(_NO_AUTHORITY_FAULTS, _NO_AUTHORITY),
     UNREADABLE: "cannot be loaded by OpenSSL",
@@ -19,42 +19,42 @@ _REASONS = {
     6: "has a public key that OpenSSL cannot read",
     13: "has a start date that is malformed",
     14: "has an end date that is malformed",
-    _PATH_TOO_LONG: "has more authorities beneath it than its path length allows",
+    _PATH_TOO_LONG: "has more CAs below it than its path length allows",
     _MAY_NOT_SIGN: "may not sign certificates (keyUsage has no keyCertSign)",
     40: "is a proxy certificate, which TLS clients do not accept",
     41: "has a malformed extension",
     42: "has a malformed policy extension",
-    46: "has addresses (RFC 3779) that its issuers do not have",
+    46: "has IP addresses (RFC 3779) that its issuers do not have",
     47: "has a name that the name constraints of its issuers do not permit (nameConstraints)",
     48: "has a name that the name constraints of its issuers exclude (nameConstraints)",
     49: "is issued under name constraints with a minimum or maximum, which no client supports",
-    51: "is issued under name constraints of a kind that OpenSSL does not support",
+    51: "is issued under name constraints of a type that OpenSSL does not support",
     52: "is issued under malformed name constraints (nameConstraints)",
     53: "has a name that cannot be compared with the name constraints of its issuers",
-    94: "has an elliptic curve written out in place of its name, which clients do not accept",
+    94: "has explicit curve parameters instead of a named curve, which clients reject",
 }
 
 
 def sentence(fault: Fault, path: Sequence[Certificate]) -> str:
-    """What is wrong with `path`, leaf first, the root included."""
+    """Returns the fault of `path`, leaf first, including the root, as a sentence."""
     blamed = path[min(fault.depth, len(path) - 1)]
     if fault.number == _PATH_TOO_LONG and blamed.path_length is not None:
         beneath = path[1 : fault.depth]
         return (
-            f"{title(blamed)} allows {blamed.path_length} authorities beneath it, and there are"
+            f"{title(blamed)} allows {blamed.path_length} CAs below it, and there are"
             f" {len(beneath)}"
         )
     if fault.number in _NO_AUTHORITY_FAULTS and blamed.is_ca:
         return f"{title(blamed)} {_REASONS[_MAY_NOT_SIGN]}"
-    reason = _REASONS.get(fault.number, f"is refused by OpenSSL (error {fault.number})")
+    reason = _REASONS.get(fault.number, f"is rejected by OpenSSL (error {fault.number})")
     return f"{title(blamed)} {reason}"
 
 
 def ends_at(fault: Fault) -> int | None:
-    """How many certificates of the path, leaf first, stand if the fault is an issuer's; else None.
+    """Returns how many certificates of the path, leaf first, remain if an issuer is at fault.
 
-    A violated name constraint is the fault of the name, and leaves all links as they are. So does a
-    critical extension, which has a finding of its own.
+    None if no issuer is at fault. A violated name constraint is the fault of the name, and does not
+    affect the links. A critical extension does not either, and has its own finding.
     """
     is_links = fault.number not in NAME_CONSTRAINTS | {CRITICAL_EXTENSION}
     return fault.depth if fault.depth and is_links else None

@@ -1,4 +1,4 @@
-"""The roots that the public trusts."""
+"""The publicly trusted root certificates."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from .verification import Anchors, name_hash
 
 _MOST_REMEMBERED = 256
 
-# nameConstraints, and the addresses and numbers of autonomous systems of RFC 3779.
+# nameConstraints, and the IP addresses and AS numbers of RFC 3779.
 _COMPARED_WITH_LEAVES = {NAME_CONSTRAINTS, "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8"}
 
 _Key = tuple[bytes, bytes | None, tuple[str, ...]]
 
 
 class _Upper(NamedTuple):
-    """The upper part of a path that was verified: its lowest authority may be an anchor itself."""
+    """The upper part of a verified path. Its lowest CA can be used as an anchor."""
 
     anchor: Anchors
     fingerprints: tuple[str, ...]
@@ -31,15 +31,17 @@ class _Upper(NamedTuple):
 
 
 class Roots:
-    """Roots by their names. Made once: what it verified makes the next chains cheaper."""
+    """Root certificates by name. Keep the object: it caches verified paths for later chains."""
 
     def __init__(
         self,
         certificates: Sequence[x509.Certificate],
         proving: Sequence[x509.Certificate] | None = None,
     ) -> None:
-        """`certificates` are trusted whatever they contain; those that cannot be read are not.
-        Those in `proving` prove hostnames (None: all do)."""
+        """Trusts `certificates` whatever they contain, and skips unreadable ones.
+
+        Those in `proving` prove hostnames (None: all do).
+        """
         self._by_subject: dict[str, list[Certificate]] = {}
         self._roots: dict[bytes, Certificate] = {}
         for number, certificate in enumerate(certificates, 1):
@@ -57,9 +59,10 @@ class Roots:
 
     @classmethod
     def from_pem(cls, pem: bytes, proving_pem: bytes | None = None) -> "Roots":
-        """The roots in `pem`; those that are in `proving_pem` too prove hostnames (None: all do).
+        """Returns the roots in `pem`.
 
-        Raises ValueError if there is none, or one is broken.
+        Those that are in `proving_pem` too prove hostnames (None: all do). Raises ValueError if
+        there is no root, or one is malformed.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -67,23 +70,23 @@ class Roots:
             return cls(x509.load_pem_x509_certificates(pem), proving)
 
     def proves_hostnames(self, root: Certificate) -> bool:
-        """Whether a certificate under `root` proves control of its hostnames."""
+        """Returns whether a certificate under `root` proves control of its hostnames."""
         return root.der in self._proving
 
     def named(self, subject: bytes) -> Sequence[Certificate]:
-        """The roots of the name `subject` (DER)."""
+        """Returns the roots with the name `subject` (DER)."""
         return self._by_subject.get(name_hash(subject), ())
 
     def verify(
         self, leaf: Certificate, others: Sequence[Certificate], at: datetime
     ) -> tuple[Certificate, ...] | None:
-        """The path that OpenSSL finds from `leaf` through `others` to a root, both included.
+        """Returns OpenSSL's path from `leaf` through `others` to a root, including both ends.
 
-        None if OpenSSL refuses it at the time `at`.
+        None if OpenSSL rejects it at the time `at`.
         """
         key = (leaf.issuer, leaf.aki, tuple(one.fingerprint for one in others))
         upper = self._uppers.get(key)
-        # Authorities issue many leaves: their own signatures need not be verified each time.
+        # A CA issues many leaves. Its own signature need not be verified each time.
         if upper and upper.not_before <= at <= upper.not_after:
             if upper.anchor.fault(leaf.der, at=at):
                 return None
@@ -94,7 +97,7 @@ class Roots:
             return None
         known = {one.der: one for one in others}
         above = [known.get(der) or self._roots[der] for der in answer[1:]]
-        # Another chain need not have an intermediate that is among the roots.
+        # Another chain need not contain an intermediate that is also a root.
         is_sent = all(one.der in known for one in above[:-1])
         if len(above) > 1 and is_sent and not any(map(_constrains_leaves, above)):
             self._remember(key, above)
@@ -113,5 +116,5 @@ class Roots:
 
 
 def _constrains_leaves(authority: Certificate) -> bool:
-    """Whether an extension of `authority` is compared with each leaf beneath it."""
+    """Returns whether an extension of `authority` restricts each leaf below it."""
     return not _COMPARED_WITH_LEAVES.isdisjoint(authority.extensions)

@@ -1,6 +1,6 @@
-"""Certificate paths, built and verified by OpenSSL.
+"""Builds and verifies certificate paths with OpenSSL.
 
-Only this module and `servability` know pyOpenSSL.
+Only this module and `servability` use pyOpenSSL.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _MOST_REMEMBERED_OCTETS = 4096
 # X509_V_FLAG_NO_CHECK_TIME of <openssl/x509_vfy.h>, for which pyOpenSSL has no name.
 _NO_CHECK_TIME = 0x200000
 
-# The last number is ours: OpenSSL cannot load the certificate.
+# The last number is this module's own: OpenSSL cannot load the certificate.
 UNREADABLE = -1
 
 # X509_V_ERR_… of <openssl/x509_vfy.h>.
@@ -24,11 +24,11 @@ BAD_SIGNATURE = frozenset({4, 6, 7})
 NO_ISSUER = frozenset({2, 18, 19, 20, 21})
 CRITICAL_EXTENSION = 34
 POLICY_REQUIRED = 43
-# Addresses and numbers of autonomous systems (RFC 3779), compared only if the leaf has some.
+# IP addresses and AS numbers (RFC 3779), compared only if the leaf has any.
 RESOURCES = 46
 NAME_CONSTRAINTS = frozenset({47, 48, 49, 51, 52, 53})
 
-# Around a name, the smallest certificate: OpenSSL hashes names of certificates only.
+# The smallest certificate around a name: OpenSSL hashes only names of certificates.
 _BEFORE_NAME = bytes.fromhex("020101 300506032b6570")
 _VALIDITY = b"\x30\x1e" + b"\x17\x0d000101000000Z" * 2
 _AFTER_NAME = bytes.fromhex("302a 300506032b6570 032100") + bytes(32)
@@ -36,10 +36,10 @@ _SIGNATURE = bytes.fromhex("300506032b6570 034100") + bytes(64)
 
 
 class Fault(NamedTuple):
-    """The first reason for which OpenSSL refuses a path.
+    """The first reason why OpenSSL rejects a path.
 
-    `number` is X509_V_ERR_… or UNREADABLE; `depth` the place of the certificate to blame, the leaf
-    being 0.
+    `number` is X509_V_ERR_… or UNREADABLE. `depth` is the position of the certificate at fault; the
+    leaf has 0.
     """
 
     number: int
@@ -47,7 +47,7 @@ class Fault(NamedTuple):
 
 
 class Anchors:
-    """Certificates that paths may end at. They are loaded once, the others with each path."""
+    """Trusted certificates at which paths may end, loaded once for all paths."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Anchors:
         check_self_signature: bool = False,
         check_policies: bool = False,
     ) -> None:
-        """`certificates` are DER; those that OpenSSL cannot load are left out.
+        """Loads `certificates` (DER), and skips those that OpenSSL cannot load.
 
         `partial`: they need not be self-signed. `check_self_signature`: the signature of a
-        self-signed one must hold, too. `check_policies`: a policy that an authority requires must
-        be there, as Chromium asks.
+        self-signed one must be valid too. `check_policies`: policies that a CA requires must be
+        present, as in Chromium.
         """
         self._given = frozenset(certificates)
         self._certificates = [one for der in certificates if (one := _load(der))]
@@ -73,10 +73,10 @@ class Anchors:
     def path(
         self, leaf: bytes, untrusted: Sequence[bytes], *, at: datetime
     ) -> tuple[bytes, ...] | None:
-        """The path from `leaf` through `untrusted` to an anchor, both included, all DER.
+        """Returns the path from `leaf` through `untrusted` to an anchor, including both, all DER.
 
-        None if OpenSSL refuses it at the time `at`, or writes a certificate of it in another way
-        than it was given.
+        None if OpenSSL rejects it at the time `at`, or encodes a certificate of the path
+        differently than its input.
         """
         context = self._context(leaf, untrusted, at, ignore_critical=False)
         try:
@@ -84,7 +84,7 @@ class Anchors:
         except X509StoreContextError:
             return None
         ders = tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain)
-        # OpenSSL writes the signature algorithm anew, and cleans up its parameters.
+        # OpenSSL encodes the signature algorithm again, and cleans up its parameters.
         is_as_given = self._given.union(untrusted).issuperset(ders[1:])
         return ders if ders and is_as_given else None
 
@@ -96,10 +96,10 @@ class Anchors:
         at: datetime | None = None,
         ignore_critical: bool = False,
     ) -> Fault | None:
-        """Why OpenSSL refuses every path from `leaf` through `untrusted`; None if it accepts one.
+        """Returns why OpenSSL rejects every path from `leaf` through `untrusted`; None if valid.
 
-        Dates are compared with `at`, and ignored without it. OpenSSL checks neither the purpose
-        nor hostnames nor the strength of keys and digests here.
+        Dates are compared with `at`, and ignored without it. OpenSSL does not check the purpose,
+        hostnames or the strength of keys and digests here.
         """
         context = self._context(leaf, untrusted, at, ignore_critical=ignore_critical)
         if context is None:
@@ -121,7 +121,7 @@ class Anchors:
         return X509StoreContext(store, loaded, [one for der in untrusted if (one := _load(der))])
 
     def _store(self, at: datetime | None, ignore_critical: bool) -> X509Store:
-        """Neither flags nor the time of a store can be changed once they are set."""
+        """Returns a new store: flags and time of a store cannot be changed."""
         flags = self._flags | X509StoreFlags.IGNORE_CRITICAL * ignore_critical
         if at is not None:
             store = self._new_store(flags)
@@ -140,31 +140,31 @@ class Anchors:
 
 
 def name_hash(name: bytes) -> str:
-    """OpenSSL's hash of `name` (DER), the same for names that RFC 5280, 7.1, calls equal.
+    """Returns OpenSSL's hash of `name` (DER), the same for equal names (RFC 5280, 7.1).
 
-    Names that OpenSSL cannot read are equal to themselves only.
+    Names that OpenSSL cannot read equal only themselves.
     """
     hashing = _name_hash if len(name) <= _MOST_REMEMBERED_OCTETS else _name_hash.__wrapped__
     return hashing(name)
 
 
 def subject_hash(der: bytes) -> str | None:
-    """As `name_hash`, of the subject of the certificate `der`; None if OpenSSL cannot load it."""
+    """Returns the `name_hash` of the subject of `der`; None if OpenSSL cannot load it."""
     loaded = _load(der)
     return f"{loaded.subject_name_hash():08x}" if loaded else None
 
 
 def is_self_signed(der: bytes) -> bool:
-    """Whether the certificate `der` was signed with its own key."""
+    """Returns whether the certificate `der` was signed with its own key."""
     fault = Anchors([der], check_self_signature=True).fault(der, ignore_critical=True)
     return fault is None or fault.number not in BAD_SIGNATURE | NO_ISSUER | {UNREADABLE}
 
 
 def without_key_identifier(der: bytes) -> bytes:
-    """The certificate `der` with another number for its authorityKeyIdentifier, unsigned.
+    """Returns the certificate `der` with its authorityKeyIdentifier disabled, unsigned.
 
-    OpenSSL then takes any certificate of the issuer's name for its issuer, whatever key identifier,
-    issuer or serial number the extension has.
+    The extension gets another OID. OpenSSL then accepts any certificate with the issuer's name as
+    its issuer, whatever key identifier, issuer or serial number the extension has.
     """
     return der.replace(b"\x06\x03\x55\x1d\x23", b"\x06\x03\x55\x1d\x7e")
 
@@ -183,7 +183,7 @@ def _sequence(content: bytes) -> bytes:
 
 
 def _load(der: bytes) -> X509 | None:
-    """Authorities' certificates come again with every leaf. A large one is not worth the memory."""
+    """Loads a certificate, from a cache if small: CA certificates come with many leaves."""
     return _load_kept(der) if len(der) <= _MOST_REMEMBERED_OCTETS else _load_once(der)
 
 

@@ -1,4 +1,4 @@
-"""What a key would cost, or why it is not worth loading: told before anything costly is done."""
+"""Limits on the cost of loading a key, checked before anything costly is done."""
 
 from collections.abc import Iterable
 
@@ -6,24 +6,24 @@ from ...errors import Finding
 from ..asn1.pbe import Encryption, Mac, Scrypt
 from .formats import Plain
 
-# One input may have several things encrypted; these are for all of them.
+# An input may have several encrypted parts. These limits apply to their sum.
 MOST_ITERATIONS = 1_000_000
 MOST_SCRYPT_OCTETS = 32 * 1024 * 1024
-# N·r·p of RFC 7914; OpenSSL's own is 2**17, which takes some 50 ms.
+# N·r·p of RFC 7914. OpenSSL's own limit is 2**17, which takes some 50 ms.
 MOST_SCRYPT_WORK = 2**20
 
 FEWEST_RSA_BITS, MOST_RSA_BITS = 512, 4096
 RSA_BITS = (2048, 3072, MOST_RSA_BITS)
 LARGEST_EXPONENT = 2**32
 
-_ENCRYPT_ANEW = "Encrypt it anew with usual costs, or not at all: "
+_ENCRYPT_ANEW = "Encrypt it again with usual parameters, or send it unencrypted: "
 
 
 def too_costly(sealed: Iterable[Encryption | Mac], field: str) -> Finding | None:
-    """`key_too_costly` if deriving all keys of `sealed` from a passphrase costs too much.
+    """Returns `key_too_costly` if deriving all keys of `sealed` costs too much.
 
-    Every derivation counts: PKCS#12's old ciphers take one for the key and one for the IV, and a
-    key that is longer than the hash takes the iterations once for each block.
+    Every derivation counts. PKCS#12's old ciphers need one for the key and one for the IV. A key
+    that is longer than the hash needs the iterations once for each block.
     """
     iterations = work = memory = 0
     for one in sealed:
@@ -34,14 +34,14 @@ def too_costly(sealed: Iterable[Encryption | Mac], field: str) -> Finding | None
             memory = max(memory, 128 * derivation.n * derivation.r)
             work += derivation.n * derivation.r * derivation.p
     if iterations > MOST_ITERATIONS:
-        what = f"needs {_figure(iterations)} iterations; at most {MOST_ITERATIONS:,} are done"
+        what = f"takes {_figure(iterations)} iterations; the limit is {MOST_ITERATIONS:,}"
     elif memory > MOST_SCRYPT_OCTETS:
         what = (
-            f"needs {_figure(memory // 2**20)} MiB of memory (scrypt);"
-            f" at most {MOST_SCRYPT_OCTETS // 2**20} are given"
+            f"takes {_figure(memory // 2**20)} MiB of memory (scrypt); the limit is"
+            f" {MOST_SCRYPT_OCTETS // 2**20}"
         )
     elif work > MOST_SCRYPT_WORK:
-        what = f"has the scrypt cost N·r·p = {_figure(work)}; at most {MOST_SCRYPT_WORK:,} is done"
+        what = f"has the scrypt cost N·r·p = {_figure(work)}; the limit is {MOST_SCRYPT_WORK:,}"
     else:
         return None
     if field == "pkcs12":
@@ -49,13 +49,16 @@ def too_costly(sealed: Iterable[Encryption | Mac], field: str) -> Finding | None
     else:
         command = "openssl pkey -in key.pem -out plain.pem"
     return Finding(
-        "key_too_costly", field, f"To decrypt {field} {what}.", f"{_ENCRYPT_ANEW}{command}"
+        "key_too_costly", field, f"Decrypting {field} {what}.", f"{_ENCRYPT_ANEW}{command}"
     )
 
 
 def not_worth_loading(key: Plain, field: str) -> Finding | None:
-    """`key_invalid` where no TLS server can use such a key, `key_weak` where its RSA numbers would
-    cost much and protect nobody."""
+    """Returns a finding if a key is not worth loading.
+
+    `key_invalid` if no TLS server can use such a key; `key_weak` if its RSA numbers are costly and
+    give no security.
+    """
     if not key.usable:
         return unusable(key.name, field)
     if key.rsa is None:
@@ -69,48 +72,50 @@ def not_worth_loading(key: Plain, field: str) -> Finding | None:
 
 
 def unusable(algorithm: str, field: str) -> Finding:
-    """`key_invalid` of a key of an algorithm that serves no TLS."""
+    """Returns `key_invalid` for a key algorithm that TLS cannot use."""
     if algorithm.startswith("unknown"):
         detail = f"The algorithm of the key is {algorithm}."
     elif algorithm == "RSASSA-PSS":
-        detail = "The key is for RSASSA-PSS alone; browsers accept no such certificates."
+        detail = (
+            "The key is for RSASSA-PSS only. Browsers do not accept certificates with such keys."
+        )
     else:
-        detail = f"{algorithm} keys cannot serve TLS."
+        detail = f"{algorithm} keys cannot be used for TLS."
     return Finding("key_invalid", field, detail, NEW_KEY)
 
 
 def rsa_size(bits: int, field: str) -> Finding | None:
-    """`key_weak` where an RSA modulus of `bits` is none that authorities certify."""
+    """Returns `key_weak` if CAs do not certify an RSA modulus of `bits`."""
     if bits in RSA_BITS:
         return None
     return Finding(
         "key_weak",
         field,
-        f"The RSA key has {_figure(bits)} bits; 2048, 3072 and 4096 are accepted.",
+        f"The RSA key has {_figure(bits)} bits. Use 2048, 3072 or 4096.",
         NEW_KEY,
     )
 
 
 def rsa_exponent(e: int, field: str) -> Finding | None:
-    """`key_weak` where an RSA public exponent is not odd and above 3 and below 2**32."""
+    """Returns `key_weak` unless an RSA exponent is odd, above 3 and below 2**32."""
     if 3 < e < LARGEST_EXPONENT and e % 2:
         return None
     shown = f"is {e}" if abs(e) < 2**64 else f"has {e.bit_length()} bits"
     return Finding(
         "key_weak",
         field,
-        f"The public exponent of the RSA key {shown}; 65537 is usual,"
-        " odd numbers above 3 and below 2^32 are accepted.",
+        f"The public exponent of the RSA key {shown}. Use 65537. Odd numbers above 3 and below"
+        " 2^32 are accepted.",
         NEW_KEY,
     )
 
 
 NEW_KEY = (
-    "Make a new key, and have a certificate issued for it:"
-    " openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
+    "Generate a new key and have a certificate issued for it: openssl genpkey -algorithm EC"
+    " -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
 )
 
 
 def _figure(number: int) -> str:
-    """`number` for people; those that would fill pages are not written out."""
+    """Formats `number` for a message; very large numbers are not written out."""
     return f"{number:,}" if number < 10**15 else f"more than {10**15:,}"

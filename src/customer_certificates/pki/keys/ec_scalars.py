@@ -1,12 +1,13 @@
-"""Private keys on elliptic curves (RFC 5915): the scalar in as many octets as its curve demands.
+"""Resizes the scalar of an EC private key (RFC 5915) to the size of its curve.
 
-Some tools write it as an INTEGER: without its leading zeros, or with one more. OpenSSL reads that.
+Some tools write it as an INTEGER: without its leading zeros, or with an extra one. OpenSSL accepts
+that.
 """
 
 from ..asn1 import ber
 from ..asn1.ber import Element, NotBer
 
-# Octets of a scalar by the OID of the curve.
+# The size of a scalar in octets by the OID of the curve.
 _SIZES = {
     "1.2.840.10045.3.1.1": 24,  # P-192
     "1.3.132.0.33": 28,  # P-224
@@ -22,9 +23,9 @@ _PARAMETERS = 0xA0
 
 
 def resized_sec1(der: bytes) -> bytes:
-    """The ECPrivateKey `der` with its scalar in the right size; itself where it needs none.
+    """Returns the ECPrivateKey `der` with a scalar of the right size.
 
-    Raises NotBer.
+    Returns `der` itself if it needs no change. Raises NotBer.
     """
     parts = ber.only(der).children()
     named = [part.children() for part in parts[2:] if part.tag == _PARAMETERS]
@@ -32,7 +33,7 @@ def resized_sec1(der: bytes) -> bytes:
 
 
 def resized_pkcs8(der: bytes, parts: list[Element]) -> bytes:
-    """As `resized_sec1`, of PKCS#8 (RFC 5958) that is made of `parts`. Raises NotBer."""
+    """Does the same for PKCS#8 (RFC 5958) that consists of `parts`. Raises NotBer."""
     algorithm = parts[1].children()
     inner = ber.only(parts[2].octets()).children()
     resized = _resized(inner, algorithm[1] if len(algorithm) == 2 else None)

@@ -1,4 +1,4 @@
-"""Whether a private key stands in a text that is going to be shown."""
+"""Finds private keys in a text that others will be able to read."""
 
 import base64
 import binascii
@@ -13,13 +13,13 @@ from ..asn1.pbe import UnknownAlgorithm
 from ..pem.reader import PemRead
 from .formats import NotAKey, form_of
 
-# Typed by hand, or mangled by an editor, it is a private key all the same.
+# A key that was typed by hand or damaged by an editor still counts as a private key.
 _HEADING = re.compile(
     r"BEGIN\b[^\n]{0,60}?PRIVATE[\W_]{0,4}KEY|DEK-Info:\s*[A-Z0-9-]+,[0-9A-F]*", re.IGNORECASE
 )
 _NEXT_MARK = re.compile(r"(?<![A-Za-z0-9+/=])(?:BEGIN|END)(?![A-Za-z0-9+/=])", re.IGNORECASE)
 _BASE64 = r"[A-Za-z0-9+/_-]"
-# Characters between lines of base64: line ends (escaped ones too), quotes, prefixes of comments.
+# Characters between lines of base64: line ends (also escaped), quotes, comment prefixes.
 _BETWEEN = r"(?:\\+[nr]|//\s|[\s\"'`>#*|,;])"
 _RUN = re.compile(
     rf"(?:{_BASE64}{{16,}}+={{0,2}}+{_BETWEEN}{{0,12}}+)++(?:{_BASE64}{{1,15}}={{0,2}})?"
@@ -28,7 +28,7 @@ _START = re.compile(rf"(?<!{_BASE64})M{_BASE64}{{15}}")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
 # Between a heading and the first line of its key.
 _GAP = re.compile(r"(?:[\W_]|(?<=\\)[nr])*+")
-# An Ed25519 key has 64 characters, the digest of a certificate 44.
+# An Ed25519 key has 64 characters; the digest of a certificate has 44.
 _SHORTEST_KEY = 60
 _MOST_RUNS = 100
 _MOST_STARTS = 3
@@ -36,11 +36,11 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 
 def has_private_key(read: PemRead, certificates: Container[bytes]) -> bool:
-    """Whether a text has a private key in it; never raises.
+    """Returns whether a text contains a private key. Never raises.
 
-    `read` is what PEM was found in the text, `certificates` (DER) are those in it. A key counts
-    under any heading or none, also in base64 once more. A heading alone does not.
-    What somebody took pains to hide is not found.
+    `read` is the PEM that was found in the text, and `certificates` (DER) are those in it. A key
+    counts with any heading or none, and also in base64 again. A heading alone does not count.
+    Deliberately hidden keys are not found.
     """
     for block in read.blocks:
         if block.label.endswith("PRIVATE KEY") or (
@@ -56,7 +56,7 @@ def has_private_key(read: PemRead, certificates: Container[bytes]) -> bool:
 
 
 def _has_headed_key(text: str) -> bool:
-    """Whether something that looks like base64 follows at once on the heading of a private key."""
+    """Returns whether base64 directly follows the heading of a private key."""
     limit = len(text)
     for heading in reversed(list(_HEADING.finditer(text))):
         gap = _GAP.match(text, heading.end(), limit)
@@ -70,7 +70,7 @@ def _has_headed_key(text: str) -> bool:
 
 
 def _looks_random(word: str) -> bool:
-    """Whether `word` may be base64, rather than words, a path or a digest in hexadecimal."""
+    """Returns whether `word` may be base64, not words, a path or a hexadecimal digest."""
     return (
         len(word) >= _SHORTEST_KEY
         and any(map(str.isdigit, word))
@@ -80,14 +80,14 @@ def _looks_random(word: str) -> bool:
 
 
 def _decoded(text: str) -> Iterator[bytes]:
-    """What stands there in base64."""
+    """Returns the decoded base64."""
     for number, run in enumerate(_RUN.finditer(text)):
         if number == _MOST_RUNS:
             break
         words = islice(_START.finditer(run[0]), _MOST_STARTS)
         for start in (0, *(word.start() for word in words)):
             encoded = re.sub(_BETWEEN, "", run[0][start:]).translate(_URL_SAFE)
-            # The last line may have lost its padding, or be a word that follows the key.
+            # The last line may lack its padding, or be a word that follows the key.
             with suppress(binascii.Error):
                 yield base64.b64decode(encoded[: len(encoded) // 4 * 4])
                 yield base64.b64decode(encoded.ljust(-(-len(encoded) // 4) * 4, "="))

@@ -1,4 +1,4 @@
-"""What a private key is, told from its ASN.1 alone: before it is loaded, or even decrypted."""
+"""Finds the format of a private key from its ASN.1, before loading or decrypting it."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ _VERSION_WITH_PUBLIC_KEY = 1
 
 @dataclass(frozen=True, slots=True)
 class RsaNumbers:
-    """The numbers of an RSA private key (RFC 8017, appendix A.1.2), as they stand in it."""
+    """The numbers of an RSA private key (RFC 8017, appendix A.1.2), unchecked."""
 
     n: int
     e: int
@@ -46,8 +46,7 @@ class RsaNumbers:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A key in the open: the OID of its algorithm, its numbers where it is an RSA key, and the
-    DER to load it from."""
+    """An unencrypted key: the OID of its algorithm, its RSA numbers if any, and the DER to load."""
 
     algorithm: str
     rsa: RsaNumbers | None
@@ -55,24 +54,24 @@ class Plain:
 
     @property
     def usable(self) -> bool:
-        """Whether a TLS server can have such a key."""
+        """Whether a TLS server can use such a key."""
         return self.algorithm in (RSA, EC, ED25519, ED448)
 
     @property
     def name(self) -> str:
-        """What people call an algorithm that is not usable."""
+        """The usual name of an algorithm that is not usable."""
         return _OTHERS.get(self.algorithm, f"unknown ({self.algorithm})")
 
 
 class NotAKey(Exception):  # noqa: N818 - it says what the bytes are
-    """It is not a private key; the message says what it is instead."""
+    """Raised for data that is not a private key; the message says what the data is."""
 
 
 def form_of(der: bytes) -> Plain | Encryption:
-    """What kind of private key `der` is.
+    """Returns the form of the private key `der`.
 
-    PKCS#8 (RFC 5958), encrypted or not, PKCS#1 (RFC 8017) or SEC 1 (RFC 5915). Raises NotAKey,
-    NotBer where it is no ASN.1, `pbe.UnknownAlgorithm` where it is encrypted in an unknown way.
+    PKCS#8 (RFC 5958), encrypted or not, PKCS#1 (RFC 8017) or SEC 1 (RFC 5915). Raises NotAKey;
+    NotBer if `der` is not ASN.1; `pbe.UnknownAlgorithm` if the encryption is unknown.
     """
     parts = ber.only(der).children()
     tags = tuple(part.tag for part in parts)
@@ -94,8 +93,11 @@ def form_of(der: bytes) -> Plain | Encryption:
 
 
 def _without_public_key(parts: list[Element]) -> bytes | None:
-    """PKCS#8 of version 2 (RFC 5958: with its public key behind, as ring and BouncyCastle write
-    Ed25519 keys) in version 1, which the library reads; None where it is that already."""
+    """Returns PKCS#8 version 2 as version 1, which the library can read.
+
+    Version 2 (RFC 5958) appends the public key, as ring and BouncyCastle write Ed25519 keys. None
+    if the key has version 1 already.
+    """
     if parts[0].integer() != _VERSION_WITH_PUBLIC_KEY:
         return None
     version_1 = ber.encode(ber.INTEGER, b"\0")
@@ -114,7 +116,7 @@ def _rsa(der: bytes) -> RsaNumbers:
     if len(parts) < 9:
         raise NotBer("a part is missing")
     if len(parts) > 9 or parts[0].integer() != _VERSION_TWO_PRIMES:
-        raise NotAKey("an RSA key of more than two primes")
+        raise NotAKey("an RSA key with more than two primes")
     return RsaNumbers(*(part.integer() for part in parts[1:]))
 
 

@@ -1,4 +1,4 @@
-"""A private key loaded from what was found of it, without paying for what is not worth it."""
+"""Loads a private key whose form is known, unless it is not worth the cost."""
 
 import re
 from collections.abc import Callable
@@ -30,14 +30,14 @@ from .rsa_numbers import fault
 
 @dataclass(frozen=True, slots=True)
 class OldSealed:
-    """An encrypted key of the old kind (RFC 1421, 4.6.1.1): its key costs one MD5 to derive."""
+    """An encrypted key of the old kind (RFC 1421, 4.6.1.1). Deriving its key costs one MD5."""
 
     pem: bytes
 
 
 Form = Plain | Encryption | OldSealed
 
-# What OpenSSL writes in DEK-Info, and the octets of its initialisation vector.
+# The ciphers that OpenSSL writes in DEK-Info, with the octets of their initialization vectors.
 _OLD_CIPHERS = {
     "AES-128-CBC": 16,
     "AES-192-CBC": 16,
@@ -47,14 +47,17 @@ _OLD_CIPHERS = {
 
 
 def form_or_fault(block: Block, field: str) -> Form | Finding:
-    """What kind of private key `block` is (its label empty: it was DER), or why it is none."""
+    """Returns the form of the private key in `block`, or a finding if it has none.
+
+    An empty label means that the block came as DER.
+    """
     headers = dict(block.headers)
     if "DEK-Info" in headers:
         return _old_sealed(block, headers["DEK-Info"], field)
     if block.label == "OPENSSH PRIVATE KEY":
         return told.invalid(
-            "The private key is in the format of OpenSSH, which is for logging in.",
-            "If it is the certificate's, convert it: ssh-keygen -p -m PKCS8 -f key",
+            "The private key is an OpenSSH key, which is meant for SSH logins.",
+            "If it belongs to the certificate, convert it: ssh-keygen -p -m PKCS8 -f key",
             field,
         )
     try:
@@ -70,7 +73,7 @@ def form_or_fault(block: Block, field: str) -> Form | Finding:
         if not block.label and block.der[:1] != b"\x30":
             return told.invalid(
                 f"{field} is neither PEM nor DER.",
-                "Send the base64 of the key's file: base64 -w0 key.pem",
+                "Send the base64 of the key file: base64 -w0 key.pem",
                 field,
             )
         return told.damaged(str(error), field)
@@ -80,17 +83,17 @@ def _old_sealed(block: Block, dek_info: str, field: str) -> OldSealed | Finding:
     cipher, _, iv = dek_info.partition(",")
     if cipher not in _OLD_CIPHERS:
         return told.unknown_encryption(shown(cipher), field)
-    # The library's process panics at one that is too short.
+    # A vector that is too short makes the library panic.
     if not re.fullmatch(f"[0-9A-Fa-f]{{{2 * _OLD_CIPHERS[cipher]}}}", iv):
-        return told.damaged("its initialisation vector (DEK-Info) is not whole", field)
+        return told.damaged("its initialization vector (DEK-Info) is incomplete", field)
     headers = ("Proc-Type", "4,ENCRYPTED"), ("DEK-Info", dek_info)
     return OldSealed(replace(block, headers=headers).to_pem().encode())
 
 
 def load(block: Block, form: Form, passphrase: str | None, field: str) -> PrivateKey | Finding:
-    """The key that `block` of this `form` holds, or why it cannot be had; never raises.
+    """Returns the key in `block`, which has this `form`, or a finding. Never raises.
 
-    What it costs to decrypt must have been looked at.
+    The caller must have checked the cost of decryption.
     """
     if isinstance(form, Plain):
         return _loaded(form, field)
@@ -98,7 +101,7 @@ def load(block: Block, form: Form, passphrase: str | None, field: str) -> Privat
 
 
 def load_plain(der: bytes, field: str) -> PrivateKey | Finding:
-    """The key that `der`, not encrypted, holds, or why it cannot be used; never raises."""
+    """Returns the unencrypted key in `der`, or a finding if it is unusable. Never raises."""
     form = form_or_fault(Block("", der), field)
     if isinstance(form, Finding):
         return form
@@ -108,21 +111,21 @@ def load_plain(der: bytes, field: str) -> PrivateKey | Finding:
 
 
 def decrypted(sealed: Sealed, passphrase: str | None) -> bytes:
-    """The key that an EncryptedPrivateKeyInfo holds, as PKCS#8.
+    """Returns the PKCS#8 key in an EncryptedPrivateKeyInfo.
 
-    What that costs must have been looked at. Raises WrongPassphrase, UnknownAlgorithm.
+    The caller must have checked the cost. Raises WrongPassphrase, UnknownAlgorithm.
     """
     if sealed.encryption.cipher:
         plain = sealed.encryption.decrypt(sealed.ciphertext, passphrase)
         if not _is_one_sequence(plain):
-            # One wrong passphrase in 256 leaves what looks like padding; RC4 has none.
+            # One wrong passphrase in 256 gives valid padding; RC4 has no padding.
             raise WrongPassphrase
         return plain
     return _through_the_library(load_der_private_key, sealed.encoded, passphrase)
 
 
 def pkcs8(key: PrivateKeyTypes) -> bytes:
-    """The DER of `key` as PKCS#8 (RFC 5958), not encrypted."""
+    """Returns the DER of `key` as unencrypted PKCS#8 (RFC 5958)."""
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -132,16 +135,14 @@ def _loaded(form: Plain, field: str) -> PrivateKey | Finding:
     if form.rsa and (wrong := fault(form.rsa)):
         return told.damaged(wrong, field)
     try:
-        # The library's own validation of an RSA key takes some 50 ms, in which nothing else runs.
+        # The library's own validation of an RSA key takes some 50 ms, and blocks everything else.
         key = load_der_private_key(form.der, None, unsafe_skip_rsa_key_validation=True)
     except UnsupportedAlgorithm:
-        return told.invalid(
-            "The private key is on a curve that is not known.", cost_limits.NEW_KEY, field
-        )
+        return told.invalid("The private key uses an unknown curve.", cost_limits.NEW_KEY, field)
     except MemoryError:
         raise
-    except Exception:  # whatever the library raises, it was the key's doing
-        return told.damaged("its parts do not fit together, or some are missing", field)
+    except Exception:  # any exception of the library is caused by the key
+        return told.damaged("its parts are inconsistent, or some are missing", field)
     if not isinstance(key, PrivateKey):
         return cost_limits.unusable(key_algorithm(key.public_key()), field)
     return key
@@ -160,7 +161,7 @@ def _decrypted(
             plain = decrypted(Sealed(form, ciphertext, der), passphrase)
     except UnknownAlgorithm as error:
         return told.unknown_encryption(str(error), field)
-    except (WrongPassphrase, NotBer):  # nothing tells the one from a key that is damaged
+    except (WrongPassphrase, NotBer):  # a damaged key looks the same
         return told.passphrase_wrong(field)
     return load_plain(plain, field)
 
@@ -183,5 +184,5 @@ def _through_the_library(
         raise UnknownAlgorithm(shown(str(error))) from error
     except MemoryError:
         raise
-    except Exception as error:  # nothing tells a wrong passphrase from damage
+    except Exception as error:  # damage looks the same as a wrong passphrase
         raise WrongPassphrase from error

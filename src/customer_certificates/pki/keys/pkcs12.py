@@ -1,4 +1,4 @@
-"""A PKCS#12 file (RFC 7292), also of old software or in BER: its key and its certificates."""
+"""Reads the key and certificates of a PKCS#12 file (RFC 7292), also of old software or in BER."""
 
 import warnings
 from collections.abc import Sequence
@@ -27,9 +27,10 @@ _EXPORT = "openssl pkcs12 -export -inkey key.pem -in cert.pem -certfile chain.pe
 
 @dataclass(frozen=True, slots=True)
 class Pkcs12Read:
-    """The key, None where there is none to be had, the certificates (DER), and what was found.
+    """The result of `read_pkcs12`: key, certificates (DER) and findings.
 
-    `keys` are all keys: a Java keystore has one for each alias, and then `key` is None.
+    `key` is None if there is none to use. `keys` are all keys: a Java keystore has one for each
+    alias, and then `key` is None.
     """
 
     key: PrivateKey | None
@@ -39,7 +40,7 @@ class Pkcs12Read:
 
 @dataclass(frozen=True, slots=True)
 class Keystore:
-    """All keys and certificates (DER) of a PKCS#12 file, and what was found."""
+    """All keys and certificates (DER) of a PKCS#12 file, and the findings."""
 
     keys: tuple[PrivateKey, ...]
     certificates: tuple[bytes, ...]
@@ -47,9 +48,9 @@ class Keystore:
 
 
 def read_pkcs12(data: bytes, passphrase: str | None) -> Pkcs12Read:
-    """The one pair in the PKCS#12 file `data`; never raises.
+    """Returns the key and certificates of the PKCS#12 file `data`. Never raises.
 
-    Findings are those of `read_keystore`, and `key_invalid` of several different keys.
+    Its findings are those of `read_keystore`, and `key_invalid` for several different keys.
     """
     store = read_keystore(data, passphrase)
     key, findings = the_one(store.keys, store.findings, _FIELD)
@@ -57,13 +58,12 @@ def read_pkcs12(data: bytes, passphrase: str | None) -> Pkcs12Read:
 
 
 def read_keystore(data: bytes, passphrase: str | None) -> Keystore:
-    """What is in the PKCS#12 file `data`; never raises.
+    """Returns the content of the PKCS#12 file `data`. Never raises.
 
-    Costs are looked at before anything is decrypted, and again where something encrypted appears
-    in what was. Without a passphrase both an empty one and none are tried. Findings:
-    `key_invalid` (also of a file that is none), `key_too_costly`, `key_weak`, `no_leaf`,
-    `pem_invalid` (too many certificates), `key_encrypted`, `passphrase_wrong`, and as information
-    `base64_twice`.
+    Costs are checked before anything is decrypted, and again for encrypted parts within decrypted
+    ones. Without a passphrase, an empty one and none are both tried. Findings: `key_invalid` (also
+    if it is not a PKCS#12 file), `key_too_costly`, `key_weak`, `no_leaf`, `pem_invalid` (too many
+    certificates), `key_encrypted`, `passphrase_wrong`, and as information `base64_twice`.
     """
     findings: list[Finding] = []
     decoded = None if data[:1] == b"\x30" else unarmoured(data)
@@ -90,7 +90,7 @@ def read_keystore(data: bytes, passphrase: str | None) -> Keystore:
 
 
 def _bags(data: bytes, passphrase: str | None) -> Bags | Finding:
-    """All that is in the file, no key encrypted any more, or why that is not to be had."""
+    """Returns the content of the file with all keys decrypted, or a finding."""
     try:
         file = safes.read_file(data)
         if passphrase:
@@ -108,7 +108,7 @@ def _bags(data: bytes, passphrase: str | None) -> Bags | Finding:
 
 
 def _opened_without_passphrase(file: File) -> Bags:
-    """Software differs in what it takes for no passphrase (RFC 7292, appendix B.1)."""
+    """Tries the two encodings of no passphrase: software differs (RFC 7292, appendix B.1)."""
     try:
         return _opened(file, "")
     except WrongPassphrase:
@@ -125,7 +125,7 @@ def _encryptions(*sealed: Sequence[Sealed]) -> list[Encryption | Mac]:
 
 
 def _opened(file: File, passphrase: str | None, spent: Sequence[Encryption | Mac] = ()) -> Bags:
-    """All bags of `file`; what was `spent` on it before counts too."""
+    """Returns all bags of `file`. The cost `spent` before counts too."""
     costs_of_all = [*spent, *_encryptions(file.sealed_safes, file.bags.sealed_keys)]
     if file.mac:
         costs_of_all.append(file.mac)
@@ -135,14 +135,14 @@ def _opened(file: File, passphrase: str | None, spent: Sequence[Encryption | Mac
     found = Bags()
     for sealed in file.sealed_safes:
         found += _safe(sealed, passphrase)
-    # Only now do these show.
+    # The costs of encrypted keys are known only now.
     _refuse_costly(costs_of_all + _encryptions(found.sealed_keys))
     bags = file.bags + found
     opened = tuple(decrypted(sealed, passphrase) for sealed in bags.sealed_keys)
     return Bags(bags.certificates, bags.keys + opened)
 
 
-class _TooCostly(Exception):  # noqa: N818 - it carries what is told
+class _TooCostly(Exception):  # noqa: N818 - it carries a finding
     def __init__(self, finding: Finding) -> None:
         self.finding = finding
 
@@ -159,18 +159,18 @@ def _safe(sealed: Sealed, passphrase: str | None) -> Bags:
     try:
         return safes.read_bags(plain)
     except NotBer as error:
-        # One wrong passphrase in 256 leaves what looks like padding.
+        # One wrong passphrase in 256 gives valid padding.
         raise WrongPassphrase from error
 
 
 def _safe_through_the_library(sealed: Sealed, passphrase: str | None) -> Bags:
-    """What is in a safe encrypted with RC2 of 40 bits, as software before 2021 does.
+    """Returns the content of a safe encrypted with 40-bit RC2, as software before 2021 does.
 
-    A key in such a safe, which nobody puts there, is loaded before its costs are seen.
+    An encrypted key in such a safe is loaded before its cost is known. No software writes one.
     """
     secret = None if passphrase is None else pbe.utf8(passphrase)
     try:
-        # What is odd and yet legible is warned of by the library.
+        # The library warns of unusual but readable content.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             read = pkcs12.load_pkcs12(safes.file_of_safe(sealed, passphrase), secret)
@@ -181,25 +181,25 @@ def _safe_through_the_library(sealed: Sealed, passphrase: str | None) -> Bags:
         raise UnknownAlgorithm(shown(str(error))) from error
     except MemoryError:
         raise
-    except Exception as error:  # nothing tells a wrong passphrase from damage
+    except Exception as error:  # damage looks the same as a wrong passphrase
         raise WrongPassphrase from error
     return Bags(certificates, keys)
 
 
 def _not_pkcs12(data: bytes, error: NotBer) -> Finding:
-    hint = f"Make one anew: {_EXPORT}"
+    hint = f"Create a new file: {_EXPORT}"
     if is_pem(data):
         detail, hint = "pkcs12 is PEM.", "Send it as body, and its key as private_key."
     elif not data:
         detail = "pkcs12 is empty."
     else:
-        detail = f"pkcs12 cannot be read as a PKCS#12 file: {error}."
+        detail = f"pkcs12 is not a readable PKCS#12 file: {error}."
     return told.invalid(detail, hint, _FIELD)
 
 
 def _no_key() -> Finding:
     return told.invalid(
-        "pkcs12 has no private key in it.", f"Export it together with its key: {_EXPORT}", _FIELD
+        "pkcs12 contains no private key.", f"Export it together with its key: {_EXPORT}", _FIELD
     )
 
 
@@ -207,7 +207,7 @@ def _no_certificate() -> Finding:
     return Finding(
         "no_leaf",
         _FIELD,
-        "pkcs12 has no certificate in it.",
+        "pkcs12 contains no certificate.",
         f"Export the key together with its certificate: {_EXPORT}",
     )
 
@@ -216,6 +216,6 @@ def _too_many() -> Finding:
     return Finding(
         "pem_invalid",
         _FIELD,
-        f"pkcs12 has more than {_MOST_CERTIFICATES} certificates; the rest was not read.",
-        "Send one certificate and the intermediates above it, not a whole store.",
+        f"pkcs12 has more than {_MOST_CERTIFICATES} certificates. The service ignored the rest.",
+        "Send one certificate and its intermediates, not a whole trust store.",
     )

@@ -1,4 +1,4 @@
-"""Public keys: what they are called, and whether a private key belongs to one."""
+"""Names public keys, and checks whether a private key belongs to one."""
 
 import hashlib
 
@@ -20,7 +20,7 @@ PrivateKey = (
     | ed448.Ed448PrivateKey
 )
 
-# What cryptography calls a curve, and what its certificates' owners do (FIPS 186-5).
+# Usual names (FIPS 186-5) for the curve names of cryptography.
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _NAMES = {
     "DH": "Diffie-Hellman",
@@ -29,12 +29,12 @@ _NAMES = {
     "MLDSA87": "ML-DSA-87",
 }
 _PROOF = b"customer-certificates: does this key belong to this certificate?"
-# The OID id-ecPublicKey, followed by a SEQUENCE: a named curve would be an OID.
+# The OID id-ecPublicKey followed by a SEQUENCE. A named curve would be an OID.
 EXPLICIT_CURVE = bytes.fromhex("06072a8648ce3d020130")
 
 
 def key_algorithm(public_key: PublicKeyTypes) -> str:
-    """What `public_key` is, as "RSA-2048", "ECDSA-P-256", "ECDSA-secp256k1" or "Ed25519"."""
+    """Returns the algorithm: "RSA-2048", "ECDSA-P-256", "ECDSA-secp256k1" or "Ed25519"."""
     if isinstance(public_key, rsa.RSAPublicKey):
         return f"RSA-{public_key.key_size}"
     if isinstance(public_key, ec.EllipticCurvePublicKey):
@@ -44,17 +44,17 @@ def key_algorithm(public_key: PublicKeyTypes) -> str:
 
 
 def spki_of(public_key: PublicKeyTypes) -> bytes:
-    """The DER of the SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) of `public_key`."""
+    """Returns the DER of the SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) of `public_key`."""
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def mismatch(
     key: PrivateKey, leaf_public_key: CertificatePublicKeyTypes, field: str = "private_key"
 ) -> Finding | None:
-    """`key_mismatch` where the certificate with `leaf_public_key` is not one for `key`.
+    """Returns `key_mismatch` if `key` does not belong to `leaf_public_key`. Never raises.
 
-    The public keys are compared as SPKI. Then the private key is proven to belong to its public
-    key, because a file can name another one. Never raises.
+    The public keys are compared as SPKI. Then the private key must prove that it belongs to its
+    public key, because a file can contain another one.
     """
     public_key = key.public_key()
     mine, its = spki_of(public_key), spki_of(leaf_public_key)
@@ -62,21 +62,21 @@ def mismatch(
         return Finding(
             "key_mismatch",
             field,
-            f"The private key ({_described(public_key, mine)}) is not the key of the certificate"
-            f" ({_described(leaf_public_key, its)}).",
-            "Send the key with which this certificate was requested; compare:"
-            " openssl pkey -in key.pem -pubout; openssl x509 -in cert.pem -noout -pubkey",
+            f"The private key ({_described(public_key, mine)}) does not match the certificate's"
+            f" key ({_described(leaf_public_key, its)}).",
+            "Send the key that the certificate was requested with. Compare: openssl pkey -in"
+            " key.pem -pubout; openssl x509 -in cert.pem -noout -pubkey",
         )
     try:
         _prove(key, leaf_public_key)
     except MemoryError:
         raise
-    except Exception:  # a private key can be made wrong in as many ways as the library raises
+    except Exception:  # the library raises many kinds of exceptions for bad private keys
         return Finding(
             "key_mismatch",
             field,
-            f"The private key names the certificate's public key ({_described(public_key, mine)}),"
-            " but does not belong to it: it is damaged.",
+            "The private key contains the certificate's public key"
+            f" ({_described(public_key, mine)}), but does not match it. The key is damaged.",
             "Use the original key file or a backup of it.",
         )
     return None
@@ -89,7 +89,7 @@ def _prove(key: PrivateKey, public_key: CertificatePublicKeyTypes) -> None:
             made = key.sign(_PROOF, padding.PKCS1v15(), SHA256())
             public_key.verify(made, _PROOF, padding.PKCS1v15(), SHA256())
         case ec.EllipticCurvePrivateKey(), ec.EllipticCurvePublicKey():
-            # A third of what it costs to sign and to verify.
+            # This takes a third of the time of signing and verifying.
             number = key.private_numbers().private_value
             if ec.derive_private_key(number, key.curve).public_key() != public_key:
                 raise InvalidSignature

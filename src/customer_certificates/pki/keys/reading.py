@@ -1,4 +1,4 @@
-"""A private key, read from whatever form people have it in."""
+"""Reads a private key in any common form."""
 
 import base64
 from collections.abc import Iterable
@@ -18,19 +18,20 @@ from .public_keys import PrivateKey, key_algorithm, spki_of
 
 @dataclass(frozen=True, slots=True)
 class KeyRead:
-    """The key that was read, None where there is none to be had, and what was found."""
+    """The key, None if there is none to use, and the findings."""
 
     key: PrivateKey | None
     findings: tuple[Finding, ...]
 
 
 def read_key(data: bytes, passphrase: str | None, field: str = "private_key") -> KeyRead:
-    """The private key in `data`, PEM or DER; never raises.
+    """Returns the private key in `data`, PEM or DER. Never raises.
 
-    PKCS#8 (RFC 5958, RFC 7468), PKCS#1 (RFC 8017), SEC 1 (RFC 5915), each also encrypted; in PEM
-    also with other blocks around it. Findings: `key_invalid`, `key_encrypted`, `passphrase_wrong`,
-    `key_too_costly`, `key_weak` (not loaded for its size), `pem_invalid`, and as information
-    `base64_twice`, `newlines_escaped`, `passphrase_unused`. A key may come with findings.
+    Reads PKCS#8 (RFC 5958, RFC 7468), PKCS#1 (RFC 8017) and SEC 1 (RFC 5915), also encrypted. PEM
+    may have other blocks around the key. Findings: `key_invalid`, `key_encrypted`,
+    `passphrase_wrong`, `key_too_costly`, `key_weak` (not loaded because of its size),
+    `pem_invalid`, and as information `base64_twice`, `newlines_escaped`, `passphrase_unused`. A key
+    may come with findings.
     """
     findings: list[Finding] = []
     decoded = unwrapped(data)
@@ -55,7 +56,7 @@ def read_key(data: bytes, passphrase: str | None, field: str = "private_key") ->
 def the_one(
     loaded: Iterable[PrivateKey | Finding], findings: Iterable[Finding], field: str
 ) -> tuple[PrivateKey | None, tuple[Finding, ...]]:
-    """The key of those `loaded`, unless they are different ones, and all findings."""
+    """Returns the only key of `loaded`, None if keys differ, and all findings."""
     keys: dict[bytes, PrivateKey] = {}
     told_of = list(findings)
     for one in loaded:
@@ -71,7 +72,7 @@ def the_one(
 
 
 def unarmoured(data: bytes) -> bytes | None:
-    """What `data` stands for if it is base64, with or without line ends; None if it is not."""
+    """Returns the decoded `data` if it is base64, with or without line ends; otherwise None."""
     try:
         return base64.b64decode(b"".join(data.split()), validate=True)
     except ValueError:
@@ -79,7 +80,7 @@ def unarmoured(data: bytes) -> bytes | None:
 
 
 def unwrapped(data: bytes) -> bytes | None:
-    """The DER or PEM that `data` is in base64; None if it is DER, PEM or anything else."""
+    """Returns the DER or PEM that `data` has in base64; None for any other data."""
     if data[:1] == b"\x30" or is_pem(data):
         return None
     decoded = unarmoured(data)
@@ -94,11 +95,11 @@ def _key_blocks(data: bytes, field: str) -> tuple[tuple[Block, ...], tuple[Findi
     if not is_pem(data):
         return (Block("", data),), ()
     read = read_blocks(data.decode("utf-8", "replace"), field)
-    # What stands there twice costs once.
+    # Duplicates must not cost twice.
     blocks = tuple(dict.fromkeys(one for one in read.blocks if one.label.endswith("PRIVATE KEY")))
     if blocks or any(finding.severity == "error" for finding in read.findings):
         return blocks, read.findings
     labels = list(dict.fromkeys(block.label for block in read.blocks))
     found = f", but {listed(labels)}" if labels else ""
-    missing = told.invalid(f"{field} has no private key in it{found}.", told.GET_IT_AGAIN, field)
+    missing = told.invalid(f"{field} contains no private key{found}.", told.GET_IT_AGAIN, field)
     return (), (*read.findings, missing)

@@ -1,4 +1,4 @@
-"""Keys that others can break, or that no browser accepts."""
+"""Finds keys that attackers can break, or that browsers reject."""
 
 import os
 from collections import Counter
@@ -27,26 +27,29 @@ from .public_keys import PrivateKey, key_algorithm
 
 _Check = Callable[..., Any]
 
-# The first that finds something is told: the others would say the same of the same numbers.
+# Only the first match is reported: the others would describe the same weakness.
 _RSA_CHECKS: dict[str, tuple[_Check, str]] = {
-    "smallfactors": (smallfactors, "its modulus has a small factor, so it is damaged or broken"),
-    "fermat": (fermat, "its two primes are so close that it is factored at once (Fermat)"),
-    "sharedprimes": (sharedprimes, "one of its primes is that of other, published keys"),
-    "roca": (roca, "it was made by a faulty chip and can be factored (ROCA, CVE-2017-15361)"),
-    "rsapoly": (rsapoly, "its modulus has a pattern of zeros by which it is factored"),
+    "smallfactors": (
+        smallfactors,
+        ("its modulus has a small factor, so the key is damaged or broken"),
+    ),
+    "fermat": (fermat, "its two primes are too close, so it can be factored quickly (Fermat)"),
+    "sharedprimes": (sharedprimes, "it shares a prime with other published keys"),
+    "roca": (roca, "a faulty chip generated it, so it can be factored (ROCA, CVE-2017-15361)"),
+    "rsapoly": (rsapoly, "its modulus has a pattern of zeros, so it can be factored"),
     "rsabias": (rsabias, "its modulus is not random: far too many bits are alike"),
-    "smalld": (smalld, "its private exponent is so small that it is found at once (Wiener)"),
-    "rsainvalid": (rsainvalid, "its numbers make no RSA key"),
+    "smalld": (smalld, "its private exponent is so small that it can be computed (Wiener)"),
+    "rsainvalid": (rsainvalid, "its numbers are not a valid RSA key"),
 }
-# Some software makes primes whose lengths differ by a bit or two.
+# Some software generates primes whose lengths differ by a bit or two.
 _MOST_BITS_APART = 16
 _SOUND = ("secp256r1", "secp384r1")
 
 
 def _prepared_blocklist() -> _Check | None:
-    """badkeys' blocklist, its files opened, or None where they are not installed.
+    """Returns badkeys' blocklist with its files opened, or None if not installed.
 
-    badkeys would end the process where one is missing, and look for them at every use.
+    badkeys would end the process if a file is missing, and look for the files at every use.
     """
     folder = utils._cachedir()
     if not all(
@@ -55,24 +58,24 @@ def _prepared_blocklist() -> _Check | None:
         return None
     try:
         blocklist(0)
-    except (Exception, SystemExit):  # files that are damaged, or not ours to read
+    except (Exception, SystemExit):  # the files may be damaged or unreadable
         return None
     ready: _Check = blocklist
     return ready
 
 
 _BLOCKLIST = _prepared_blocklist()
-# These read a file, or compute a large product, at their first use, and a child can open none.
+# These read a file or compute a large product on first use. A sandbox process cannot open files.
 for _bits in (512, 768, 1024, 2048, MOST_RSA_BITS):
     sharedprimes((1 << _bits) - 1)
 smallfactors(MOST_RSA_BITS)
 
 
 def weakness(public_key: PublicKeyTypes, field: str = "private_key") -> tuple[Finding, ...]:
-    """What is wrong with the key pair of `public_key`, as far as that shows; never raises.
+    """Returns the findings that a public key shows about its key pair. Never raises.
 
-    `key_weak`, for P-521, Ed25519 and Ed448 as a warning; `key_invalid` if its algorithm cannot
-    serve TLS.
+    `key_weak`, which is a warning for P-521, Ed25519 and Ed448; `key_invalid` if its algorithm
+    cannot be used for TLS.
     """
     if isinstance(public_key, rsa.RSAPublicKey):
         return _rsa_weakness(public_key, field)
@@ -87,9 +90,9 @@ def weakness(public_key: PublicKeyTypes, field: str = "private_key") -> tuple[Fi
 
 
 def weak_primes(key: PrivateKey, field: str = "private_key") -> tuple[Finding, ...]:
-    """`key_weak` if `key` is RSA and one of its primes can be found; never raises.
+    """Returns `key_weak` if a prime of an RSA `key` can be guessed. Never raises.
 
-    FIPS 186-5, A.1.1: both primes are random and of one length.
+    FIPS 186-5, A.1.1: both primes are random and have the same length.
     """
     if not isinstance(key, rsa.RSAPrivateKey):
         return ()
@@ -105,7 +108,7 @@ def weak_primes(key: PrivateKey, field: str = "private_key") -> tuple[Finding, .
 
 
 def _has_pattern(number: int) -> bool:
-    """Whether few different bytes make up `number`: of random ones nearly all differ."""
+    """Returns whether few different bytes make up `number`. Nearly all random bytes differ."""
     octets = number.to_bytes(-(-number.bit_length() // 8))
     counts = Counter(octets)
     return max(counts.values()) > len(octets) / 4 or len(counts) < len(octets) / 4
@@ -115,7 +118,7 @@ def _rsa_weakness(public_key: rsa.RSAPublicKey, field: str) -> tuple[Finding, ..
     numbers = public_key.public_numbers()
     bits = numbers.n.bit_length()
     findings = [rsa_size(bits, field), rsa_exponent(numbers.e, field)]
-    # The checks of a modulus of any size would take any time.
+    # Checking a modulus of unlimited size would take unlimited time.
     if FEWEST_RSA_BITS <= bits <= MOST_RSA_BITS:
         findings.append(_broken(numbers, field))
     told = tuple(finding for finding in findings if finding)
@@ -125,7 +128,7 @@ def _rsa_weakness(public_key: rsa.RSAPublicKey, field: str) -> tuple[Finding, ..
 def _broken(numbers: rsa.RSAPublicNumbers, field: str) -> Finding | None:
     for check, what in _RSA_CHECKS.values():
         found = check(numbers.n, e=numbers.e)
-        # A modulus whose upper half was chosen for its looks is odd, but no easier to factor.
+        # A vanity modulus, whose upper half was chosen, is unusual but no easier to factor.
         if found and found.get("subtest") != "vanity":
             return Finding("key_weak", field, f"The RSA key can be broken: {what}.", NEW_KEY)
     return None
@@ -152,7 +155,7 @@ def _curve(public_key: ec.EllipticCurvePublicKey, field: str) -> Finding:
     return Finding(
         "key_weak",
         field,
-        f"The key is on the curve {name}; browsers accept P-256 and P-384.",
+        f"The key uses the curve {name}. Browsers accept P-256 and P-384.",
         NEW_KEY,
     )
 
@@ -161,8 +164,8 @@ def _refused_by(browsers: str, algorithm: str, field: str) -> Finding:
     return Finding(
         "key_weak",
         field,
-        f"Certificates with {algorithm} keys are refused by {browsers}; clients that use OpenSSL"
-        " accept them.",
+        f"{browsers} reject certificates with {algorithm} keys. Clients that use OpenSSL accept"
+        " them.",
         NEW_KEY,
         "warning",
     )

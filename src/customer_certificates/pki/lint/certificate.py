@@ -1,4 +1,4 @@
-"""Checks for any certificate of a chain, leaf or not."""
+"""Checks for every certificate of a chain."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from ..chain.authorities import has_accepted_signature, has_weak_signature
 from ..text import moment
 from ..x509.certificate import Certificate, title
 
-_WITH_SHA_256 = "Have it issued again with a SHA-256, SHA-384 or SHA-512 signature."
+_WITH_SHA_256 = "Have it reissued with a SHA-256, SHA-384 or SHA-512 signature."
 _STATUS_REQUEST = 5
 _POISON = "1.3.6.1.4.1.11129.2.4.3"
 
@@ -48,31 +48,34 @@ _NAMES = {
 
 
 def expired(certificate: Certificate, now: datetime) -> Finding:
-    """`expired`: the end of `certificate` is before `now`."""
+    """Returns the finding `expired`: `not_after` of `certificate` is before `now`."""
     return Finding(
         "expired",
         certificate.field,
         f"{title(certificate)} expired on {moment(certificate.not_after)},"
         f" {days(now - certificate.not_after)} ago.",
-        "Renew it and send the new one; for a CA's certificate, send the current one.",
+        "Renew it and send the new certificate. If a CA certificate expired, send the current one.",
     )
 
 
 def not_yet_valid(certificate: Certificate, now: datetime, severity: Severity) -> Finding:
-    """`not_yet_valid`: the start of `certificate` is after `now`."""
+    """Returns the finding `not_yet_valid`: `not_before` of `certificate` is after `now`."""
     return Finding(
         "not_yet_valid",
         certificate.field,
-        f"{title(certificate)} is valid from {moment(certificate.not_before)} on,"
-        f" in {days(certificate.not_before - now)}.",
-        "Activate it no sooner than that, or have the clock of its CA checked.",
+        f"{title(certificate)} is not valid until {moment(certificate.not_before)}, in"
+        f" {days(certificate.not_before - now)}.",
+        "Activate it after that date. If the date is wrong, ask your CA to check its clock.",
         severity,
     )
 
 
 def weak_signature(certificate: Certificate) -> Iterator[Finding]:
-    """`signature_weak` if its digest is MD5 or SHA-1; `signature_unsupported` if browsers do not
-    accept its algorithm."""
+    """Yields `signature_weak` or `signature_unsupported` for the signature of a certificate.
+
+    `signature_weak`: the digest is MD5 or SHA-1. `signature_unsupported`: browsers do not accept
+    the algorithm.
+    """
     if certificate.digest and has_weak_signature(certificate):
         yield Finding(
             "signature_weak",
@@ -93,59 +96,63 @@ def weak_signature(certificate: Certificate) -> Iterator[Finding]:
         yield Finding(
             "signature_unsupported",
             certificate.field,
-            f"{title(certificate)} has parameters for ECDSA signatures, which have none; Chrome"
-            " refuses it.",
+            f"{title(certificate)} has parameters in its ECDSA signature, which the standard"
+            " forbids. Chrome rejects it.",
             _WITH_SHA_256,
         )
 
 
 def tls_features(certificate: Certificate) -> Iterator[Finding]:
-    """TLS features (RFC 7633) that the certificate demands of servers; Firefox enforces them."""
+    """Yields findings for required TLS features (RFC 7633), which Firefox enforces."""
     if certificate.tls_features - {_STATUS_REQUEST}:
         yield Finding(
             "tls_feature_unknown",
             certificate.field,
-            f"{title(certificate)} demands a TLS feature other than OCSP stapling: Firefox"
-            " refuses it.",
-            "Have it issued again without the extension tlsFeature.",
+            f"{title(certificate)} requires a TLS feature other than OCSP stapling. Firefox"
+            " rejects it.",
+            "Have it reissued without the extension tlsFeature.",
         )
     elif certificate.tls_features:
         yield Finding(
             "must_staple",
             certificate.field,
-            f"{title(certificate)} demands OCSP stapling: Firefox refuses it from a server that"
-            " staples no response.",
-            "Have the server staple, or have it issued again without the extension tlsFeature.",
+            f"{title(certificate)} requires OCSP stapling. Firefox rejects it from a server that"
+            " does not staple.",
+            "Enable OCSP stapling on the server, or have it reissued without the extension"
+            " tlsFeature.",
             "warning",
         )
 
 
 def unhandled_extensions(certificate: Certificate, field: str) -> Iterator[Finding]:
-    """A finding for each critical extension that a client does not process (RFC 5280, 4.2)."""
+    """Yields a finding for each unprocessed critical extension (RFC 5280, 4.2).
+
+    At least one client does not process it.
+    """
     for dotted in _critical(certificate):
         if dotted == _POISON:
             yield Finding(
                 "precertificate",
                 field,
-                f"{title(certificate)} is a precertificate (RFC 6962): it was made for"
-                " Certificate Transparency logs, and every client refuses it.",
-                "Send the certificate that your CA issued after it, with the same serial number.",
+                f"{title(certificate)} is a precertificate for Certificate Transparency logs (RFC"
+                " 6962). All clients reject it.",
+                "Send the final certificate from your CA. It has the same serial number.",
             )
         elif dotted not in _PROCESSED:
             by_openssl = dotted in _PROCESSED_BY_OPENSSL
             name = f"{_NAMES[dotted]} ({dotted})" if dotted in _NAMES else dotted
-            clients = "Browsers refuse" if by_openssl else "Clients refuse"
+            clients = "Browsers reject" if by_openssl else "Clients reject"
             yield Finding(
                 "extension_critical",
                 field,
-                f"{clients} {title(certificate)}: they do not process its extension {name}, which"
-                " is marked critical.",
-                "Have it issued again without the extension, or with the extension not critical.",
+                f"{clients} {title(certificate)}: they do not process its critical extension"
+                f" {name}.",
+                "Have it reissued without the extension, or with the extension not critical.",
             )
 
 
 def days(span: timedelta) -> str:
-    """`span` in days, or hours if there is no whole day."""
+    """Returns `span` in days, or in hours if it is shorter than a day."""
     if span.days == 0:
         hours = span.seconds // 3600
         return f"{hours} hour{'s' * (hours != 1)}"
@@ -153,5 +160,5 @@ def days(span: timedelta) -> str:
 
 
 def _critical(certificate: Certificate) -> list[str]:
-    """The OIDs of its critical extensions."""
+    """Returns the OIDs of the critical extensions."""
     return [oid for oid, extension in certificate.extensions.items() if extension.critical]

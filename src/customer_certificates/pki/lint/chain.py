@@ -1,4 +1,4 @@
-"""Checks of the certificates above a leaf, now and until it expires."""
+"""Checks of the CA certificates above a leaf, now and until the leaf expires."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from ..x509.certificate import Certificate, title
 from .certificate import expired, not_yet_valid, tls_features, unhandled_extensions, weak_signature
 
 _BY_ANOTHER = "Have your certificate issued by a CA with an RSA, P-256 or P-384 key."
-# Firefox follows no more.
+# Firefox's limit.
 _MOST_AUTHORITIES = 6
 
 
@@ -26,8 +26,10 @@ def check_chain(
     root: Certificate | None,
     now: datetime,
 ) -> tuple[Finding, ...]:
-    """Faults, at the time `now` (UTC), of the `authorities` that are served with `leaf`,
-    and with the `root` that they lead to."""
+    """Yields findings about a chain at the time `now` (UTC).
+
+    `authorities` are the CA certificates that are served with `leaf`. The chain ends in `root`.
+    """
     findings = [
         finding
         for authority in authorities
@@ -53,8 +55,8 @@ def _too_long(leaf: Certificate, count: int) -> Finding:
     return Finding(
         "chain_too_long",
         leaf.field,
-        f"There are {count} intermediates; Firefox follows {_MOST_AUTHORITIES}.",
-        "Have your certificate issued by an authority that is nearer to the root.",
+        f"There are {count} intermediates. Firefox accepts at most {_MOST_AUTHORITIES}.",
+        "Have your certificate issued by a CA that is closer to the root.",
     )
 
 
@@ -67,9 +69,9 @@ def _policies(
         yield Finding(
             "policy_missing",
             leaf.field,
-            "An authority requires a certificate policy (policyConstraints) that the certificates"
-            " beneath it do not have. Chrome refuses the chain.",
-            "Have it issued again with a policy that its authorities permit.",
+            "A CA requires a certificate policy (policyConstraints) that the certificates below"
+            " it do not have. Chrome rejects the chain.",
+            "Have it reissued with a policy that its CAs permit.",
         )
 
 
@@ -79,10 +81,10 @@ def _names(leaf: Certificate, authorities: Sequence[Certificate]) -> Iterator[Fi
             yield Finding(
                 "issuer_name_differs",
                 child.field,
-                f"The issuer of {title(child)} is written in another way than the subject of"
-                f" {title(issuer)} (type of text, case or spaces). Firefox does not find the"
-                " issuer; other clients do.",
-                "Have it issued again with the name as its issuer's certificate has it.",
+                f"The issuer name of {title(child)} is encoded differently than the subject of"
+                f" {title(issuer)} (string type, case or spaces). Firefox does not find the"
+                " issuer. Other clients do.",
+                "Have it reissued with the name encoded as in the CA certificate.",
                 "warning",
             )
 
@@ -92,16 +94,16 @@ def _validity(leaf: Certificate, authority: Certificate, now: datetime) -> Itera
         yield expired(authority, now)
         return
     if now < authority.not_before:
-        # If the leaf begins later still, the chain is good when it is needed.
+        # If the leaf is not valid before that, the chain is valid by the time it is needed.
         is_in_time = authority.not_before <= leaf.not_before
         yield not_yet_valid(authority, now, "warning" if is_in_time else "error")
     if authority.not_after < leaf.not_after:
         yield Finding(
             "chain_expires_first",
             authority.field,
-            f"{title(authority)} expires on {moment(authority.not_after)}, before the certificate"
-            f" that it belongs to, on {moment(leaf.not_after)}.",
-            "Replace the chain, or renew the certificate, before that.",
+            f"{title(authority)} expires on {moment(authority.not_after)}, before the leaf, which"
+            f" expires on {moment(leaf.not_after)}.",
+            "Replace the chain or renew the certificate before that date.",
             "warning",
         )
 
@@ -111,8 +113,8 @@ def _key(authority: Certificate, field: str) -> Iterator[Finding]:
         yield Finding(
             "key_weak",
             field,
-            f"{title(authority)} has an RSA key of {bits:,} bits; clients accept"
-            f" {LEAST_RSA_BITS:,} and more.",
+            f"{title(authority)} has an RSA key of {bits:,} bits. Clients require at least"
+            f" {LEAST_RSA_BITS:,}.",
             _BY_ANOTHER,
         )
     elif is_key_refused(authority):
@@ -122,8 +124,8 @@ def _key(authority: Certificate, field: str) -> Iterator[Finding]:
         yield Finding(
             "key_weak",
             field,
-            f"{title(authority)} has a key of the kind {kind}; browsers refuse certificates that"
-            " such a key signed.",
+            f"{title(authority)} has a {kind} key. Browsers reject certificates signed with such"
+            " keys.",
             _BY_ANOTHER,
             # As for a leaf: clients that use OpenSSL accept these.
             "warning" if is_edwards else "error",

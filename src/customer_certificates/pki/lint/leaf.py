@@ -1,4 +1,4 @@
-"""Checks of a leaf by itself."""
+"""Checks of a leaf certificate alone."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,13 +21,13 @@ from .certificate import (
 
 _DAY = timedelta(days=1)
 _SOON = timedelta(days=30)
-# Of certificates of any authority (support.apple.com/103769), issued since July 2019.
+# Safari's limit for certificates of any CA issued since July 2019 (support.apple.com/103769).
 _MOST_DAYS_IN_SAFARI = 825
 _SINCE_IN_SAFARI = datetime(2019, 7, 1, tzinfo=UTC)
 _SHORT_LIVED = timedelta(days=60)
 
-# How long a public certificate may be valid, by the day it was issued; the newest first.
-# CA/Browser Forum, Baseline Requirements 6.3.2, as ballots SC-022, SC-031 and SC-081v3 have it.
+# The longest lifetime of a public certificate by date of issue, newest first. CA/Browser Forum,
+# Baseline Requirements 6.3.2, ballots SC-022, SC-031 and SC-081v3.
 _MOST_DAYS = (
     (datetime(2029, 3, 15, tzinfo=UTC), 47),
     (datetime(2027, 3, 15, tzinfo=UTC), 100),
@@ -36,16 +36,16 @@ _MOST_DAYS = (
     (datetime(2018, 3, 1, tzinfo=UTC), 825),
 )
 
-# A name without any part.
+# An empty name in DER.
 _NOBODY = b"\x30\x00"
-_FOR_A_SHORTER_TIME = "Have it issued for a shorter time, and renew it automatically."
+_FOR_A_SHORTER_TIME = "Have it issued for a shorter time, and automate renewals."
 _FOR_SERVERS = ExtendedKeyUsageOID.SERVER_AUTH
 _FOR_OCSP = ExtendedKeyUsageOID.OCSP_SIGNING
 _FOR_ANYTHING = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 
 
 def check_leaf(leaf: Certificate, trust: Trust, now: datetime) -> tuple[Finding, ...]:
-    """What is wrong with `leaf` at the time `now` (UTC), given whom its chain leads to."""
+    """Yields findings about `leaf` at the time `now` (UTC), given the `trust` of its chain."""
     return (
         *_validity(leaf, now),
         *_lifetime(leaf, trust),
@@ -64,13 +64,14 @@ def _validity(leaf: Certificate, now: datetime) -> Iterator[Finding]:
         yield Finding(
             "validity_invalid",
             leaf.field,
-            f"It ends on {moment(leaf.not_after)}, before it begins on {moment(leaf.not_before)}.",
-            "Have it issued again; it is valid at no time.",
+            f"The certificate expires on {moment(leaf.not_after)}, before it becomes valid on"
+            f" {moment(leaf.not_before)}.",
+            "Have it reissued. It is never valid.",
         )
     if now > leaf.not_after:
         yield expired(leaf, now)
     elif now < leaf.not_before:
-        # It may be stored now and served later.
+        # The certificate may be stored now and served later.
         yield not_yet_valid(leaf, now, "warning")
     if not leaf.is_valid(now):
         return
@@ -80,23 +81,23 @@ def _validity(leaf: Certificate, now: datetime) -> Iterator[Finding]:
         yield Finding(
             "expires_soon",
             leaf.field,
-            f"It expires on {moment(leaf.not_after)}, in {days(left)}.",
-            "Renew it, and replace this certificate with the new one.",
+            f"The certificate expires on {moment(leaf.not_after)}, in {days(left)}.",
+            "Renew it and replace this certificate with the new one.",
             "warning",
         )
 
 
 def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     most = next((limit for since, limit in _MOST_DAYS if leaf.not_before >= since), None)
-    # Both ends belong to the validity (RFC 5280, 4.1.2.5).
+    # The validity includes both dates (RFC 5280, 4.1.2.5).
     lifetime = leaf.not_after - leaf.not_before + timedelta(seconds=1)
     is_refused = leaf.not_before >= _SINCE_IN_SAFARI and lifetime > _MOST_DAYS_IN_SAFARI * _DAY
     if trust != "public" and is_refused:
         yield Finding(
             "lifetime_too_long",
             leaf.field,
-            f"It is valid for {days(lifetime)}; Safari accepts {_MOST_DAYS_IN_SAFARI} days,"
-            " whoever issued it.",
+            f"The certificate is valid for {days(lifetime)}. Safari accepts at most"
+            f" {_MOST_DAYS_IN_SAFARI} days from any CA.",
             _FOR_A_SHORTER_TIME,
             "warning",
         )
@@ -105,8 +106,8 @@ def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
         yield Finding(
             "lifetime_too_long",
             leaf.field,
-            f"It is valid for {over}{days(lifetime)}; browsers"
-            f" accept {most} days of public certificates issued on {moment(leaf.not_before)}.",
+            f"The certificate is valid for {over}{days(lifetime)}. Browsers accept at most {most}"
+            f" days for public certificates issued on {moment(leaf.not_before)}.",
             _FOR_A_SHORTER_TIME,
             "error" if trust == "public" else "info",
         )
@@ -119,48 +120,56 @@ def _names(leaf: Certificate) -> Iterator[Finding]:
         yield Finding(
             "san_invalid",
             leaf.field,
-            "The subject is empty and subjectAltName is not critical: Chrome refuses it.",
-            "Have it issued again with a common name, or with subjectAltName critical.",
+            "The subject is empty and subjectAltName is not critical. Chrome rejects the"
+            " certificate.",
+            "Have it reissued with a common name, or with subjectAltName critical.",
         )
     if not leaf.hostnames and not leaf.san_findings:
         name = leaf.common_name
-        common = " A common name" if name is None else f" Its common name, «{shown(name)}»,"
+        common = (
+            " Clients ignore the common name."
+            if name is None
+            else f" Clients ignore its common name, «{shown(name)}»."
+        )
         yield Finding(
             "san_missing",
             leaf.field,
-            f"It has no hostname or IP address in subjectAltName.{common} is not looked at.",
-            "Have it issued again with its hostnames in subjectAltName (RFC 9525).",
+            f"The certificate has no hostname or IP address in subjectAltName.{common}",
+            "Have it reissued with its hostnames in subjectAltName (RFC 9525).",
         )
 
 
 def is_for_servers(leaf: Certificate) -> bool:
-    """Whether OpenSSL accepts `leaf` for the purpose serverAuth."""
+    """Returns whether OpenSSL accepts `leaf` for the purpose serverAuth."""
     return leaf.is_netscape_server and (leaf.eku is None or _FOR_SERVERS in leaf.eku)
 
 
 def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     if not leaf.is_netscape_server:
-        what = "Netscape's certificate type does not name TLS servers: OpenSSL refuses it"
+        what = (
+            "Netscape's certificate type does not include TLS servers. OpenSSL rejects the"
+            " certificate"
+        )
         yield _eku_invalid(leaf, what)
     if leaf.eku and _FOR_OCSP in leaf.eku:
-        yield _eku_invalid(leaf, "It may sign OCSP responses, too: Firefox refuses it")
+        yield _eku_invalid(leaf, "The certificate may also sign OCSP responses. Firefox rejects it")
     if leaf.eku is None:
         if trust == "public":
-            yield _eku_missing(leaf, "It does not say what it is for", "warning")
+            yield _eku_missing(leaf, "The certificate does not state its purpose", "warning")
     elif _FOR_SERVERS in leaf.eku:
         return
     elif _FOR_ANYTHING in leaf.eku:
-        what = "It is for anything, which Firefox and clients that use OpenSSL do not accept"
+        what = "The certificate is for any purpose, which Firefox and OpenSSL do not accept"
         yield _eku_missing(leaf, what, "error")
     else:
         purposes = ", ".join(sorted(one.dotted_string for one in leaf.eku))
-        yield _eku_missing(leaf, f"It is for {shown(purposes)}, and not for servers", "error")
+        yield _eku_missing(
+            leaf, f"The certificate is for {shown(purposes)}, not for servers", "error"
+        )
 
 
 def _eku_invalid(leaf: Certificate, what: str) -> Finding:
-    return Finding(
-        "eku_invalid", leaf.field, f"{what}.", "Have it issued again for TLS servers alone."
-    )
+    return Finding("eku_invalid", leaf.field, f"{what}.", "Have it reissued for TLS servers only.")
 
 
 def _eku_missing(leaf: Certificate, what: str, severity: Severity) -> Finding:
@@ -168,7 +177,7 @@ def _eku_missing(leaf: Certificate, what: str, severity: Severity) -> Finding:
         "eku_missing",
         leaf.field,
         f"{what} (extendedKeyUsage has no serverAuth).",
-        "Have it issued again for TLS servers.",
+        "Have it reissued for TLS servers.",
         severity,
     )
 
@@ -178,10 +187,10 @@ def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
         yield Finding(
             "is_ca",
             leaf.field,
-            f"{title(leaf)} is a certificate authority's own; some clients refuse servers that"
-            " show one.",
-            "Send the certificate that was issued for your hostnames; of a self-signed one,"
-            " make it with basicConstraints CA:FALSE.",
+            f"{title(leaf)} is a CA certificate. Some clients reject servers that send one as"
+            " their own.",
+            "Send the certificate that was issued for your hostnames. For a self-signed"
+            " certificate, set basicConstraints CA:FALSE.",
             "warning" if trust == "self_signed" else "error",
         )
     if leaf.key_usage and not leaf.key_usage.digital_signature:
@@ -190,9 +199,13 @@ def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
         yield Finding(
             "key_usage_invalid",
             leaf.field,
-            "Its keyUsage has no digitalSignature: "
-            + ("Chrome refuses it." if used else "no TLS client accepts it."),
-            "Have it issued again with keyUsage digitalSignature.",
+            "The keyUsage lacks digitalSignature. "
+            + (
+                "Chrome rejects the certificate."
+                if used
+                else "All TLS clients reject the certificate."
+            ),
+            "Have it reissued with keyUsage digitalSignature.",
         )
 
 
@@ -202,6 +215,6 @@ def _key(leaf: Certificate) -> Iterator[Finding]:
         yield Finding(
             "key_invalid",
             leaf.field,
-            f"Its key is of a kind that is not known here ({leaf.key_oid}).",
-            "Have it issued again for an RSA or ECDSA key.",
+            f"The type of the public key is unknown ({leaf.key_oid}).",
+            "Have it reissued for an RSA or ECDSA key.",
         )

@@ -1,4 +1,4 @@
-"""Hostnames and IP addresses: one way to write each, and which certificate covers which."""
+"""Normalizes hostnames and IP addresses, and matches them with certificates."""
 
 import ipaddress
 import re
@@ -10,15 +10,15 @@ from ...errors import Finding, Severity
 from ..asn1.extensions import GeneralName
 from ..text import listed
 
-# What one certificate may claim. The largest that public authorities issue have a few hundred.
+# Limit of names in one certificate. The largest of public CAs have a few hundred.
 MOST_HOSTNAMES = 1000
 
 # RFC 1035, in octets: of a name without its last dot, and of one label.
 _MOST_OCTETS = 253
 _MOST_LABEL_OCTETS = 63
 
-# Underscores are no part of a hostname, and yet are resolved and matched by every client.
-# So are hyphens at a label's ends, but for those of the last.
+# Underscores are not allowed in hostnames, but all clients resolve and match them. The same is true
+# of hyphens at the ends of a label, except the last label.
 _LABEL = rf"[a-z0-9_-]{{1,{_MOST_LABEL_OCTETS}}}"
 _HOSTNAME = re.compile(rf"(?:{_LABEL}\.)*(?!-){_LABEL}(?<!-)")
 _EDGE_HYPHEN = re.compile(r"(?:^|\.)-|-(?:\.|$)")
@@ -30,13 +30,14 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def normalise(hostname: str) -> str | None:
-    """The one way in which `hostname` is stored and compared; None where it is not a hostname.
+    """Returns the normalized form of `hostname`; None if it is not a hostname.
 
-    Lower case, Unicode as IDNA 2008 A-labels (RFC 5891, mapped as UTS #46 says), without a last
-    dot. `*` only as the whole leftmost label above at least two others (RFC 9525, 6.3, and what
-    clients demand beyond it). IP addresses as RFC 5952 writes them. A-labels are taken as they are.
+    Lower case, Unicode as IDNA 2008 A-labels (RFC 5891, mapped as in UTS #46), without a trailing
+    dot. `*` is only allowed as the whole leftmost label above at least two others (RFC 9525, 6.3,
+    and stricter rules of clients). IP addresses are formatted as in RFC 5952. A-labels stay
+    unchanged.
     """
-    # The length is looked at first: mapping and punycode may cost its square.
+    # Check the length first: mapping and punycode may take quadratic time.
     if len(hostname) > _MOST_OCTETS + 1:
         return None
     mapped = hostname.lower() if hostname.isascii() else _to_ascii(hostname)
@@ -47,30 +48,33 @@ def normalise(hostname: str) -> str | None:
     base = name.removeprefix("*.")
     if len(name) > _MOST_OCTETS or not _HOSTNAME.fullmatch(base):
         return None
-    # A name that ends in a number would be read as an IP address (WHATWG URL, 3.6).
+    # A name that ends in a number would be parsed as an IP address (WHATWG URL, 3.6).
     if base.rpartition(".")[2].isdigit() or (base != name and "." not in base):
         return None
     return name
 
 
 def server_name(sent: str) -> str | None:
-    """The hostname that the client of a TLS handshake sent (RFC 6066, 3), normalised; None where it
-    is none. Addresses and wildcards are none there."""
+    """Returns the normalized hostname of a TLS client (RFC 6066, 3); None if invalid.
+
+    IP addresses and wildcards are invalid there.
+    """
     name = normalise(sent)
     return None if name is None or name.startswith("*") or _address(name) else name
 
 
 def address_of(sent: str) -> str | None:
-    """The IP address that `sent` is, as certificates have it; None if it is none."""
-    # Of an IPv6 address that is good on one link only, the link is no part.
+    """Returns the IP address `sent` in its normalized form; None if it is not one."""
+    # The zone of a link-local IPv6 address is not part of the address.
     name = normalise(sent.partition("%")[0])
     return name if name and _address(name) else None
 
 
 def covers(pattern: str, hostname: str) -> bool:
-    """Whether a certificate for `pattern` is one for `hostname`; both normalised (RFC 9525, 6.3).
+    """Returns whether a certificate for `pattern` matches `hostname`, both normalized (RFC 9525,
+    6.3).
 
-    A wildcard stands for exactly one label; it covers itself, and no IP address.
+    A wildcard matches exactly one label. It also matches itself, and never an IP address.
     """
     if pattern == hostname:
         return True
@@ -79,14 +83,14 @@ def covers(pattern: str, hostname: str) -> bool:
 
 
 def wildcard_of(hostname: str) -> str:
-    """The wildcard that covers `hostname`; itself where there is none."""
+    """Returns the wildcard that covers `hostname`; `hostname` itself if there is none."""
     first, dot, rest = hostname.partition(".")
     return f"*.{rest}" if dot and first != "*" else hostname
 
 
 def written(address: _Address) -> str:
-    """`address` as RFC 5952 writes it; an embedded IPv4 address stays legible (section 5)."""
-    # Python changed how it writes these in 3.13, and what is stored must not depend on that.
+    """Formats `address` as in RFC 5952, with an embedded IPv4 address in decimal (section 5)."""
+    # Python 3.13 changed this format. Stored values must not depend on the version.
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return f"::ffff:{address.ipv4_mapped}"
     return str(address)
@@ -95,8 +99,10 @@ def written(address: _Address) -> str:
 def hostnames_of(
     san: Sequence[GeneralName], field: str
 ) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
-    """The names of `san` that clients match, normalised and without doubles, at most
-    MOST_HOSTNAMES; and what is wrong with the others (`san_invalid`). Other kinds are passed over.
+    """Returns the names of `san` that clients match, and findings about the others.
+
+    The names are normalized and unique, at most MOST_HOSTNAMES. The findings are `san_invalid`.
+    Other types of names are ignored.
     """
     names: dict[str, None] = {}
     faults: dict[tuple[Severity, str], list[str]] = {}
@@ -114,10 +120,10 @@ def hostnames_of(
 
 
 def _to_ascii(hostname: str) -> str:
-    """The mapped `hostname`; empty where IDNA has none."""
+    """Returns the mapped `hostname` in ASCII; empty if IDNA does not permit it."""
     try:
         labels = idna.uts46_remap(hostname, std3_rules=False).split(".")
-        # An A-label is longer than what it stands for, so nothing is lost by looking first.
+        # An A-label is longer than its Unicode form, so checking first rejects no valid name.
         if any(len(label) > _MOST_LABEL_OCTETS for label in labels):
             return ""
         return ".".join(one if one.isascii() else idna.alabel(one).decode() for one in labels)
@@ -126,8 +132,8 @@ def _to_ascii(hostname: str) -> str:
 
 
 def _address(text: str) -> _Address | None:
-    # Most names are none, and an exception takes longer than a look. A zone, after a %, means
-    # something on one machine only (RFC 4007).
+    # Most names are not addresses, and an exception takes longer than this check. A zone, after a
+    # %, is local to one machine (RFC 4007).
     if not (text[-1:].isdigit() or ":" in text) or "%" in text:
         return None
     try:
@@ -136,7 +142,7 @@ def _address(text: str) -> _Address | None:
         return None
 
 
-# A name as it is shown, as it is stored, and what is wrong with it.
+# A name for display, a name to store, and a fault.
 _NameRead = tuple[str, str | None, tuple[Severity, str] | None]
 
 
@@ -152,7 +158,7 @@ def _dns_name(content: bytes) -> _NameRead:
 
 
 def _surprise(text: str, name: str) -> tuple[Severity, str] | None:
-    """A fault that some clients refuse the name for."""
+    """Returns why some clients reject the name."""
     if text.endswith("."):
         return "warning", "ends in a dot, which some clients do not match"
     if _EDGE_HYPHEN.search(name):
@@ -161,9 +167,9 @@ def _surprise(text: str, name: str) -> tuple[Severity, str] | None:
             "has a label that begins or ends with a hyphen, which Firefox does not match",
         )
     if "_" in name:
-        return "warning", "has an underscore, which public authorities may not certify"
+        return "warning", "has an underscore, which public CAs must not certify"
     if "." not in name:
-        return "warning", "has no dot, so it means something in one network only"
+        return "warning", "has no dot, so it is only valid in a local network"
     return None
 
 
@@ -176,7 +182,7 @@ def _ip_address(content: bytes) -> _NameRead:
         address, mask = (ipaddress.ip_address(one) for one in (content[:half], content[half:]))
         text = f"{written(address)}/{written(mask)}"
         return text, None, ("error", "is a network, where an IP address was expected")
-    return content.hex(), None, ("error", "is no IP address: those have 4 octets or 16")
+    return content.hex(), None, ("error", "is not an IP address, which has 4 or 16 octets")
 
 
 def _why_invalid(value: str) -> str:
@@ -185,10 +191,10 @@ def _why_invalid(value: str) -> str:
     if not value.isascii():
         return "is not in ASCII (RFC 5890 has A-labels, xn--…, for that)"
     if any(one.isspace() or not one.isprintable() for one in value):
-        return "has a space or a control character in it"
+        return "contains a space or a control character"
     if "*" in value:
-        return "has a wildcard elsewhere than as the first label above two others"
-    return "is no hostname (RFC 1123)"
+        return "has a wildcard that is not the first label above two others"
+    return "is not a hostname (RFC 1123)"
 
 
 def _invalid(field: str, severity: Severity, fault: str, values: str) -> Finding:
@@ -196,7 +202,7 @@ def _invalid(field: str, severity: Severity, fault: str, values: str) -> Finding
         "san_invalid",
         field,
         f"subjectAltName: {values} {fault}.",
-        "Have the certificate issued again with the name as clients write it, or without it.",
+        "Have the certificate reissued with the name as clients write it, or without it.",
         severity,
     )
 
@@ -205,6 +211,6 @@ def _too_many(field: str, count: int) -> Finding:
     return Finding(
         "san_invalid",
         field,
-        f"subjectAltName has {count} names; {MOST_HOSTNAMES} are read.",
+        f"subjectAltName has {count} names. The limit is {MOST_HOSTNAMES}.",
         "Divide the names among several certificates.",
     )

@@ -1,7 +1,8 @@
-"""Rules by which users claim hostnames. No I/O.
+"""Rules for hostname claims. No I/O.
 
-A claim covers exactly its name. An unproven claim never stands under, above or beside another
-user's claim; proven claims of different users may stand above and beneath each other.
+A claim covers exactly its name. An unproven claim never coexists with another user's claim of the
+same name, or of one that covers it or that it covers. Proven claims of different users may cover
+each other.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ _STRENGTHS: dict[Proof, int] = {
 
 
 class Evidence(NamedTuple):
-    """A proof for all names of a request, good from `since` to `until`; None: without end."""
+    """A proof for all names of a request, valid from `since` to `until`; None: forever."""
 
     proof: Proof = "none"
     since: datetime | None = None
@@ -50,11 +51,11 @@ class Claim(NamedTuple):
 
 
 class Existing(NamedTuple):
-    """The claims that matter to a request.
+    """The existing claims that matter to a request.
 
-    `claims`: by hostname, those of the names and of the wildcards that cover them. `beneath`: by
-    wildcard, claims of other users for names that it covers: all unproven ones and, if the request
-    proves nothing, one of any proof.
+    `claims`: by hostname, the claims of the names and of wildcards that cover them. `beneath`: by
+    wildcard, claims of other users for names that it covers. These are all unproven ones and, if
+    the request proves nothing, one with any proof.
     """
 
     claims: Mapping[str, Claim] = {}
@@ -63,11 +64,11 @@ class Existing(NamedTuple):
 
 @dataclass(slots=True)
 class Decision:
-    """The result of a request. It is refused if any of the last five lists has a name.
+    """The result of a request, which is rejected if any of the last five lists has a name.
 
-    `write` are names whose claims are stored with the proof of the request, `new` the names that
-    the user did not have; `release` are other users' claims to delete. `contested` are claims with
-    a challenge of their own.
+    `write` are names whose claims are stored with the proof of the request. `new` are the names
+    that the user did not have. `release` are other users' claims to delete. `contested` are claims
+    with a challenge of their own.
     """
 
     write: list[str] = field(default_factory=list)
@@ -146,7 +147,7 @@ def decide(
             if not _displaces(strength, held):
                 decision.taken.append(name)
                 continue
-        # A claim from before proofs were asked for stays as it is.
+        # A claim older than the proof requirement stays unchanged.
         if strength == NONE and not mine:
             if others:
                 decision.taken.append(name)
@@ -168,7 +169,7 @@ def decide(
 def _restriction(
     policy: NamePolicy, name: str, mine: Claim | None, evidence: Evidence
 ) -> str | None:
-    """A claim that the user has already is kept, whatever the policy says now."""
+    """Returns the restriction of a name; none if the user already has a claim of it."""
     if mine:
         return None
     restriction = policy.restriction(name)
@@ -176,12 +177,12 @@ def _restriction(
 
 
 def _displaces(mine: int, others: int) -> bool:
-    """Whether a claim of the same name gives way. What has lapsed displaces nothing."""
+    """Returns whether a claim of the same name is replaced. Expired proofs replace nothing."""
     return mine >= PUBLIC_CA and (mine > others or mine == OPERATOR)
 
 
 def _others(user_id: int, name: str, existing: Existing) -> list[Claim]:
-    """Claims of other users above and beneath `name`."""
+    """Yields claims of other users above and below `name`."""
     wildcard = covering(name)
     above = existing.claims.get(wildcard) if wildcard else None
     found = [*([above] if above else []), *existing.beneath.get(name, ())]

@@ -20,8 +20,11 @@ class NamePolicy:
     """Says which names are restricted."""
 
     def __init__(self, reserved: Sequence[str] = (), edge: Sequence[str] = ()) -> None:
-        """`reserved` are names that are reserved with everything beneath them, or addresses; `edge`
-        are the names and addresses of the servers that terminate TLS. All are normalized."""
+        """Takes the restricted names, all normalized.
+
+        `reserved` are addresses, or names that are reserved with all their subdomains. `edge` are
+        the names and addresses of the servers that terminate TLS.
+        """
         self._addresses = frozenset(one for one in (*reserved, *edge) if address_of(one))
         names = {*reserved, *edge} - self._addresses
         self._subtrees = frozenset(name.removeprefix("*.") for name in names)
@@ -29,7 +32,7 @@ class NamePolicy:
         self._covering = frozenset(wildcard_of(name) for name in self._subtrees)
 
     def restriction(self, hostname: str) -> Restriction | None:
-        """Returns how `hostname` (normalized) is restricted; None: it is not."""
+        """Returns the restriction of `hostname` (normalized); None if there is none."""
         if address_of(hostname):
             return "reserved" if hostname in self._addresses else None
         base = hostname.removeprefix("*.")

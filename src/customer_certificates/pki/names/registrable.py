@@ -1,4 +1,4 @@
-"""The domain that somebody registered, to which a hostname belongs. No I/O but the list's file."""
+"""Finds the registered domain of a hostname. Its only I/O is reading the list."""
 
 from functools import cache
 
@@ -8,8 +8,10 @@ from .hostnames import address_of
 
 
 def registrable_domain(hostname: str) -> str:
-    """Returns the part of `hostname` (normalized) that was registered; itself if there is none, as
-    of an IP address."""
+    """Returns the registered domain of `hostname` (normalized).
+
+    Returns `hostname` itself if there is none, as for an IP address.
+    """
     if address_of(hostname):
         return hostname
     base = hostname.removeprefix("*.")

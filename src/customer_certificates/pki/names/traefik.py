@@ -7,11 +7,11 @@ from .hostnames import normalise
 
 
 def common_names(chain_pem: str) -> frozenset[str] | None:
-    """The common names of the leaf that Traefik matches, normalized.
+    """Returns the normalized common names of the leaf that Traefik matches.
 
-    Traefik takes the common name for a hostname, splits it at commas, and reads `*` in it as any
-    number of wildcard labels. Names with `*` are therefore in the result as they stand, unless they
-    are wildcards of the usual form. None: the subject cannot be read.
+    Traefik treats the common name as a hostname, splits it at commas, and reads each `*` as any
+    number of wildcard labels. So names with `*` are returned unchanged, unless they are normal
+    wildcards. None: the subject cannot be read.
     """
     leaf_pem = chain_pem.partition("-----END CERTIFICATE-----")
     try:

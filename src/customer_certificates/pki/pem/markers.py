@@ -1,16 +1,16 @@
-"""Where PEM blocks begin and end in a text (RFC 7468), one rule for every reader."""
+"""Finds where PEM blocks begin and end (RFC 7468). All readers share these rules."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Editors and web pages put these anywhere: byte order marks, soft hyphens, zero-width spaces,
+# Editors and web pages insert these anywhere: byte order marks, soft hyphens, zero-width spaces,
 # direction marks.
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")
 _BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _LINE_ENDS = re.compile("[\u0085\u2028\u2029]")
 
-# Every pattern takes linear time: it begins with fixed text, or its runs end at a mark.
+# Every pattern takes linear time: it begins with fixed text, or its repetitions stop at a mark.
 _MARK = re.compile(r"-----(?:(?P<begin>BEGIN)|END) (?P<label>[^\n-]{1,64})-----")
 _ESCAPED_NEWLINE = re.compile(r"(?<!\\)\\++(?:r(?:\\++n)?|n)")
 _ESCAPED_IN_A_BLOCK = re.compile(r"-----BEGIN [^\n-]{1,64}-----[ \t]*\\++[rn]")
@@ -22,7 +22,7 @@ _CONTENT = re.compile(rf"[\s{QUOTES}]*+(?:Proc-Type:|[A-Za-z0-9+/=]{{20}})")
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A BEGIN or END that counts, from `start` to `end` in the text, in a line numbered from 1."""
+    """A BEGIN or END line, from `start` to `end` in the text; `line` counts from 1."""
 
     is_begin: bool
     label: str
@@ -32,14 +32,15 @@ class Mark:
 
 
 def is_pem(data: bytes) -> bool:
-    """Whether `data` is text with a PEM block, or with something that looks like one."""
+    """Returns whether `data` contains a PEM block, or text that looks like one."""
     return b"-----BEGIN" in data
 
 
 def plain_text(text: str) -> tuple[str, bool]:
-    """`text` with `\\n` as its only line end, and whether its newlines were escaped twice.
+    """Returns `text` with plain line ends, and whether its newlines were escaped twice.
 
-    Characters that do not show are removed; blanks of any width become spaces.
+    The only line end is `\\n` then. Invisible characters are removed; all kinds of blanks become
+    spaces.
     """
     if not text.isascii():
         text = _INVISIBLE.sub("", text)
@@ -52,10 +53,10 @@ def plain_text(text: str) -> tuple[str, bool]:
 
 
 def marks(text: str) -> Iterator[Mark]:
-    """The marks that count in `text`, which is plain, in the order in which they stand.
+    """Yields the marks in the plain `text` that count, in order.
 
-    A BEGIN counts if it has its line for itself, or if base64 or an encryption header follows it.
-    The text before it does not matter then: `END` of the block before, an assignment, a comment. A
+    A BEGIN counts if it is alone on its line, or if base64 or an encryption header follows it. The
+    text before it does not matter then: `END` of the previous block, an assignment, a comment. A
     BEGIN in a sentence does not count. Every END at the start of a line counts, and every END that
     closes a BEGIN.
     """

@@ -1,4 +1,4 @@
-"""Text with PEM blocks in it (RFC 7468, RFC 1421), as people really have it."""
+"""Reads text with PEM blocks (RFC 7468, RFC 1421), tolerating common mistakes."""
 
 import base64
 import binascii
@@ -14,17 +14,15 @@ MOST_BLOCKS = 100
 CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 PKCS7_LABELS = ("PKCS7", "CMS", "PKCS #7 SIGNED DATA")
 
-# The two headers of encrypted keys have no blanks in them: what follows may be on the same line.
+# The two headers of encrypted keys contain no blanks. Other text may follow on the same line.
 _HEADER = re.compile(
     r"[\s\"'`]*+"
     r"(?:(?P<known>Proc-Type|DEK-Info):[ \t]*+(?P<value>[^\s\"'`]+)|[A-Za-z0-9-]{1,64}:[^\n]*)"
 )
 _WITHOUT_QUOTES = dict.fromkeys(map(ord, QUOTES))
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
-_COPY = "Copy the file whole, from its -----BEGIN to its -----END lines, unchanged."
-_WANTED = (
-    "Send the certificate as its authority gave it to you, in PEM: -----BEGIN CERTIFICATE-----."
-)
+_COPY = "Copy the whole file without changes, including its -----BEGIN and -----END lines."
+_WANTED = "Send the certificate as your CA gave it to you, in PEM: -----BEGIN CERTIFICATE-----."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Block:
     headers: tuple[tuple[str, str], ...] = ()
 
     def to_pem(self) -> str:
-        """The block as RFC 7468 and RFC 1421 write it."""
+        """Returns the block in the format of RFC 7468 and RFC 1421."""
         text = base64.b64encode(self.der).decode()
         lines = [text[at : at + 64] for at in range(0, len(text), 64)]
         head = [f"{name}: {value}" for name, value in self.headers]
@@ -46,10 +44,9 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class PemRead:
-    """The blocks that could be read, in the order in which they stand, and what was wrong.
+    """The readable blocks in their order, and the findings.
 
-    `broken` are the labels of the blocks that could not be read, `rest` is the text without those
-    that could.
+    `broken` are the labels of unreadable blocks. `rest` is the text without the readable blocks.
     """
 
     blocks: tuple[Block, ...]
@@ -64,13 +61,12 @@ class PemRead:
 
 
 def read_pem(text: str, field: str) -> PemRead:
-    """The blocks in `text`, which should hold certificates; never raises.
+    """Returns the blocks in `text`, which should contain certificates. Never raises.
 
-    Understood are any line ends, indentation, quotes, characters that do not show, text around the
-    blocks, and newlines escaped twice (finding `newlines_escaped`). `pem_invalid` is found of each
-    block that is broken, and of a text that has no certificate in it; at most 100 blocks are read.
-    A TRUSTED CERTIFICATE is cut down to the certificate in it. `field` is what findings call the
-    text.
+    Accepts any line ends, indentation, quotes, invisible characters, text around the blocks, and
+    newlines escaped twice (finding `newlines_escaped`). `pem_invalid` reports each malformed block,
+    and a text without a certificate. At most 100 blocks are read. A TRUSTED CERTIFICATE is reduced
+    to the certificate in it. Findings name the text by `field`.
     """
     read = read_blocks(text, field)
     has_certificate = any(block.label in CERTIFICATE_LABELS for block in read.blocks)
@@ -80,7 +76,7 @@ def read_pem(text: str, field: str) -> PemRead:
 
 
 def read_blocks(text: str, field: str) -> PemRead:
-    """As `read_pem`, of a text that need not hold a certificate, or anything."""
+    """Does the same as `read_pem` for a text that need not contain a certificate."""
     text, is_escaped = plain_text(text)
     blocks: list[Block] = []
     findings = [_newlines_escaped(field)] if is_escaped else []
@@ -130,14 +126,14 @@ def _broken(number: int, mark: Mark, what: str, field: str) -> Finding:
 
 def _closed(begin: Mark, end: Mark, text: str) -> Block | str:
     if begin.label != end.label:
-        return f"ends as another: END {shown(end.label)}, line {end.line}."
+        return f"has another label in its END line: END {shown(end.label)}, line {end.line}."
     return _block(begin.label, text[begin.end : end.start])
 
 
 def _block(label: str, content: str) -> Block | str:
-    """The block that was found, or what is wrong with it."""
+    """Returns the block, or a description of its fault."""
     headers, content = _headers(content)
-    # The blanks between words are what became of lost newlines.
+    # Lost newlines become blanks between words.
     encoded = "".join(content.split())
     stranger = _NOT_BASE64.search(encoded)
     if stranger and stranger[0] in QUOTES:
@@ -146,23 +142,23 @@ def _block(label: str, content: str) -> Block | str:
     if not encoded:
         return "is empty."
     if stranger:
-        return f"is not base64: it has the character «{shown(stranger[0])}» in it."
+        return f"is not base64: it contains the character «{shown(stranger[0])}»."
     try:
         der = base64.b64decode(encoded, validate=True)
         if label == "TRUSTED CERTIFICATE":
-            # OpenSSL writes what it trusts the certificate for behind it.
+            # OpenSSL appends the trusted purposes to the certificate.
             der = bytes(ber.first(der).encoded)
     except binascii.Error:
-        return "is not base64: something is missing, or was added, at its end."
+        return "is not base64: characters are missing or were added at its end."
     except ber.NotBer as error:
-        return f"holds no certificate: {error}."
+        return f"contains no certificate: {error}."
     return Block(label, der, headers)
 
 
 def _headers(content: str) -> tuple[tuple[tuple[str, str], ...], str]:
-    """The encryption headers at the top of a block, and what follows them.
+    """Returns the encryption headers at the top of a block, and the content below them.
 
-    The blank line that ends them may be missing.
+    The blank line between them may be missing.
     """
     if ":" not in content:
         return (), content
@@ -179,8 +175,9 @@ def _newlines_escaped(field: str) -> Finding:
     return Finding(
         "newlines_escaped",
         field,
-        f"The newlines of {field} were escaped twice; they were taken for newlines.",
-        "Let a JSON library write the request, from the file as it is; it escapes newlines once.",
+        f"The newlines of {field} were escaped twice. The service read them as newlines.",
+        "Create the request with a JSON library, from the unchanged file. The library escapes"
+        " newlines once.",
         "info",
     )
 
@@ -189,25 +186,25 @@ def _too_many(field: str) -> Finding:
     return Finding(
         "pem_invalid",
         field,
-        f"{field} has more than {MOST_BLOCKS} PEM blocks; the rest was not read.",
-        "Send one certificate and the intermediates above it, not a whole store.",
+        f"{field} has more than {MOST_BLOCKS} PEM blocks. The service ignored the rest.",
+        "Send one certificate and its intermediates, not a whole trust store.",
     )
 
 
 def _no_certificate(text: str, blocks: tuple[Block, ...], field: str) -> Finding:
     labels = list(dict.fromkeys(block.label for block in blocks))
-    detail, hint = f"{field} has no PEM block in it.", _WANTED
+    detail, hint = f"{field} contains no PEM block.", _WANTED
     if any(label.endswith("CERTIFICATE REQUEST") for label in labels):
         detail = f"{field} is a certificate request (CSR), not a certificate."
-        hint = "Send what the authority answered the request with."
+        hint = "Send the certificate that your CA issued for this request."
     elif any(label in PKCS7_LABELS for label in labels):
-        detail = f"{field} is PKCS#7, which is not read."
-        hint = "Take the certificates out: openssl pkcs7 -in chain.p7b -print_certs -out chain.pem"
+        detail = f"{field} is PKCS#7, which is not supported here."
+        hint = "Extract the certificates: openssl pkcs7 -in chain.p7b -print_certs -out chain.pem"
     elif any(label.endswith("PRIVATE KEY") for label in labels):
         detail = f"{field} is a private key, not a certificate."
         hint = "Send the certificate here, and the key as base64 in private_key."
     elif labels:
-        detail = f"{field} has no certificate in it, but {listed(labels)}."
+        detail = f"{field} contains no certificate, but {listed(labels)}."
     elif not text.strip():
         detail = f"{field} is empty."
     else:
@@ -216,10 +213,10 @@ def _no_certificate(text: str, blocks: tuple[Block, ...], field: str) -> Finding
 
 
 def _unarmoured(text: str, field: str) -> tuple[str, str] | None:
-    """What a text without any block is, where that can be told, and what to do."""
+    """Returns detail and hint for a text without blocks, or None if it is unknown."""
     if text.lstrip().startswith("0\x82") or text.startswith("0\ufffd"):
         return (
-            f"{field} looks like DER, which is binary and does not survive as text.",
+            f"{field} looks like DER, a binary format that cannot be sent as text.",
             "Convert it: openssl x509 -inform der -in cert.der -out cert.pem",
         )
     try:
@@ -229,12 +226,12 @@ def _unarmoured(text: str, field: str) -> tuple[str, str] | None:
     if is_pem(decoded):
         return (
             f"{field} is base64 of PEM.",
-            f"Send {field} as the PEM text itself; only private_key and pkcs12 are in base64.",
+            f"Send {field} as PEM text. Only private_key and pkcs12 are in base64.",
         )
     if decoded[:1] == b"\x30":
         return (
             f"{field} looks like base64 of DER, without BEGIN and END lines.",
-            "Put -----BEGIN CERTIFICATE----- in a line above it and -----END CERTIFICATE----- below"
-            ", or: openssl x509 -inform der -in cert.der -out cert.pem",
+            "Add the line -----BEGIN CERTIFICATE----- above and -----END CERTIFICATE----- below,"
+            " or run: openssl x509 -inform der -in cert.der -out cert.pem",
         )
     return None

@@ -1,7 +1,7 @@
-"""One certificate, read: everything in it is looked at once, here, and nothing raises later.
+"""Reads a certificate. All parts are read at once here, so later access never raises.
 
-Our own reader takes it apart, because clients take certificates that no strict parser does: where
-one part is odd, the rest is read, and `findings` say what is odd and who refuses it.
+Clients accept certificates that strict parsers reject, so this package has its own reader. If one
+part is malformed, the rest is read, and `findings` say what is wrong and which clients reject it.
 """
 
 import base64
@@ -48,20 +48,23 @@ _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Certificate:
-    """A certificate that could be read, perhaps but for some part that `findings` tell of.
+    """A readable certificate. `findings` name the parts that could not be read.
 
-    `field` and `number` say where it came from: the first one in a field is number 1. `subject`,
-    `issuer` and `spki` are the DER that stands in the certificate, `fingerprint` its SHA-256 in
-    hexadecimal. OIDs are written with dots. `content` is what `signature` signs; both name an
-    algorithm, and `is_signature_named_once` says whether it is the same (RFC 5280, 4.1.1.2).
-    `digest` is None where it is unknown or there is none; `has_odd_signature_parameters`: an
-    ECDSA signature has parameters. `public_key` is None where its algorithm
-    (`key_oid`) is unknown or it is malformed; `key_spki` is the SPKI that its private key has,
-    which may be written in another way than `spki`. `extensions` has all of them by OID, in order;
-    of one that is there twice, the first. `aki` and `ski` are the key identifiers of RFC 5280,
-    4.2.1.1 and 4.2.1.2; `eku` the purposes, None where any is meant; `is_netscape_server` is
-    False if Netscape's certificate type says that it is not for TLS servers. `hostnames` are
-    normalised; what is wrong with the others is in `san_findings`. Times in UTC.
+    `field` and `number` say where the certificate came from: the first one in a field is number 1.
+    `subject`, `issuer` and `spki` are the DER in the certificate; `fingerprint` is its SHA-256 in
+    hexadecimal. OIDs are written with dots.
+
+    `signature` signs `content`; both name an algorithm, and `is_signature_named_once` says whether
+    it is the same (RFC 5280, 4.1.1.2). `digest` is None if it is unknown or there is none.
+    `has_odd_signature_parameters`: an ECDSA signature has parameters.
+
+    `public_key` is None if its algorithm (`key_oid`) is unknown or the key is malformed. `key_spki`
+    is the SPKI derived from its private key, which may be encoded differently than `spki`.
+
+    `extensions` has all of them by OID, in order; of a duplicate, only the first. `aki` and `ski`
+    are the key identifiers of RFC 5280, 4.2.1.1 and 4.2.1.2. `eku` has the purposes; None means
+    any. `is_netscape_server` is False if Netscape's certificate type excludes TLS servers.
+    `hostnames` are normalized; `san_findings` report the invalid ones. Times are in UTC.
     """
 
     der: bytes
@@ -100,11 +103,11 @@ class Certificate:
     findings: tuple[Finding, ...]
 
     def is_valid(self, at: datetime) -> bool:
-        """Whether `at` lies within its validity, both ends included (RFC 5280, 4.1.2.5)."""
+        """Returns whether `at` is within the validity, both ends included (RFC 5280, 4.1.2.5)."""
         return self.not_before <= at <= self.not_after
 
     def is_signed_by(self, issuer: "Certificate") -> bool:
-        """Whether the key of `issuer` made its signature, whatever else speaks against that."""
+        """Returns whether the key of `issuer` made the signature, without any other check."""
         algorithm = self.signature_oid, self.digest
         return self.is_signature_named_once and signatures.holds(
             issuer.public_key, self.signature, self.content, algorithm
@@ -112,18 +115,19 @@ class Certificate:
 
 
 def read(der: bytes, field: str, number: int) -> Certificate | Finding:
-    """The certificate that `der` is, or why it is none; never raises.
+    """Returns the certificate in `der`, or a finding if it cannot be read. Never raises.
 
-    The finding is `pem_invalid`; it says which part of certificate `number` of `field` cannot be
-    read. Where the rest can do without that part, it is among the certificate's own findings.
+    The finding is `pem_invalid` and says which part of certificate `number` of `field` cannot be
+    read. If the certificate is usable without that part, it is in the certificate's own findings
+    instead.
     """
-    # Authorities' certificates come again with every leaf. A large one is not worth the memory.
+    # The same CA certificates come with many leaves. Large ones are not cached, to save memory.
     reading = _read if len(der) <= _MOST_REMEMBERED_OCTETS else _read.__wrapped__
     return reading(der, field, number)
 
 
 def leaf_view(certificate: Certificate) -> Leaf:
-    """What is shown of `certificate` where it is served first; never raises."""
+    """Returns the visible fields of the leaf `certificate`. Never raises."""
     return Leaf(
         subject=subject_of(certificate),
         issuer=shown(certificate.issuer_text, _MOST_NAME_CHARACTERS),
@@ -143,17 +147,17 @@ def leaf_view(certificate: Certificate) -> Leaf:
 
 
 def subject_of(certificate: Certificate) -> str:
-    """The subject as RFC 4514 writes it, cut after 1000 characters."""
+    """Returns the subject as in RFC 4514, cut after 1000 characters."""
     return shown(certificate.subject_text, _MOST_NAME_CHARACTERS)
 
 
 def title(certificate: Certificate) -> str:
-    """What `certificate` is called in a sentence: by its subject, else by its serial number."""
+    """Returns a name of `certificate` for messages: its subject, or else its serial number."""
     return _title(certificate.subject_text, certificate.serial)
 
 
 def pem_of(der: bytes) -> str:
-    """`der`, a certificate, as RFC 7468 writes it."""
+    """Returns the certificate `der` as PEM (RFC 7468)."""
     text = base64.b64encode(der).decode()
     lines = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
     return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
@@ -233,7 +237,7 @@ def _read(data: bytes, field: str, number: int) -> Certificate | Finding:
 
 
 class _Fields(NamedTuple):
-    """Where the fields of a TBSCertificate (RFC 5280, 4.1) are that are looked at."""
+    """The positions of the fields of a TBSCertificate (RFC 5280, 4.1) that are read."""
 
     version: Part | None
     serial: Part
@@ -246,13 +250,13 @@ class _Fields(NamedTuple):
 
 
 def _outer(data: bytes) -> tuple[Part, Part, bytes]:
-    """TBSCertificate and signatureAlgorithm, and the signature."""
+    """Returns TBSCertificate, signatureAlgorithm and the signature."""
     inner = der.members(data)
     tags = [tag for tag, _, _ in inner]
     if tags[:1] == [der.OID]:
-        raise NotDer("it is a PKCS#7 bundle, which is not read")
+        raise NotDer("it is a PKCS#7 bundle, which is not supported here")
     if tags != [der.SEQUENCE, der.SEQUENCE, der.BIT_STRING]:
-        raise NotDer("it has other parts than a certificate has")
+        raise NotDer("it does not have the parts of a certificate")
     content, algorithm, (_, start, stop) = inner
     if start == stop or data[start] != 0:
         raise NotDer("its signature is missing")
@@ -263,20 +267,23 @@ def _fields(data: bytes, content: Part) -> _Fields:
     inner = der.parts(data, content[1], content[2])
     version = inner.pop(0) if inner and inner[0][0] == _VERSION else None
     if [part[0] for part in inner[:6]] != [der.INTEGER, *[der.SEQUENCE] * 5]:
-        raise NotDer("it has other fields than a certificate has")
+        raise NotDer("it does not have the fields of a certificate")
     serial, algorithm, issuer, validity, subject, spki = inner[:6]
-    # Between them and the extensions there may be unique identifiers, which nobody uses.
+    # Unused unique identifiers may precede the extensions.
     tags = [part[0] for part in inner[6:]]
     if tags != sorted(set(tags)) or not _BEHIND.issuperset(tags):
-        raise NotDer("it has other fields than a certificate has")
+        raise NotDer("it does not have the fields of a certificate")
     extensions = inner[-1] if tags and tags[-1] == _EXTENSIONS else None
     return _Fields(version, serial, algorithm, issuer, validity, subject, spki, extensions)
 
 
 def _slice(data: bytes, part: Part) -> bytes:
-    """The DER of the element at `part`: names are compared, and keys are pinned, as they stand."""
+    """Returns the unchanged DER of the element at `part`.
+
+    Names are compared, and keys are pinned, in this form.
+    """
     _, start, stop = part
-    # Its length is in its shortest form, so that the size of its head is known.
+    # The length has its shortest form, so the size of the header is known.
     size = stop - start
     head = 2 if size < 0x80 else 2 + (size.bit_length() + 7) // 8
     return data[start - head : stop]
@@ -285,29 +292,29 @@ def _slice(data: bytes, part: Part) -> bytes:
 def _version(data: bytes, part: Part | None) -> int:
     number = 0 if part is None else der.integer(data, der.part_at(data, *part[1:]))
     if number not in (0, 1, 2):
-        raise NotDer("there is no such version")
+        raise NotDer("the version is unknown")
     return number + 1
 
 
 def _validity(data: bytes, part: Part) -> tuple[datetime, datetime]:
     inner = der.parts(data, part[1], part[2])
     if len(inner) != 2:
-        raise NotDer("it has not two times")
+        raise NotDer("it does not have two times")
     return _time(data, inner[0]), _time(data, inner[1])
 
 
 def _time(data: bytes, part: Part) -> datetime:
-    """RFC 5280, 4.1.2.5; GeneralizedTime also for the years that have UTCTime."""
+    """Returns a time (RFC 5280, 4.1.2.5); GeneralizedTime is accepted for all years."""
     tag, start, stop = part
     octets = data[start:stop]
     if tag == _UTC_TIME and len(octets) == 13:
         century = b"19" if octets >= b"5" else b"20"
         octets = century + octets
     elif tag != _GENERALIZED_TIME or len(octets) != 15:
-        raise NotDer("a time is not written as certificates have it")
+        raise NotDer("a time has the wrong format")
     digits = octets[:14]
     if not digits.isdigit() or octets[14:] != b"Z":
-        raise NotDer("a time is not written as certificates have it")
+        raise NotDer("a time has the wrong format")
     text = digits.decode()
     try:
         return datetime(
@@ -320,21 +327,21 @@ def _time(data: bytes, part: Part) -> datetime:
             tzinfo=UTC,
         )
     except ValueError:
-        raise NotDer("there is no such time") from None
+        raise NotDer("a time does not exist") from None
 
 
 def _key_oid(data: bytes, part: Part) -> str:
     inner = der.parts(data, part[1], part[2])
     if [tag for tag, _, _ in inner] != [der.SEQUENCE, der.BIT_STRING]:
-        raise NotDer("it has other parts than a public key has")
+        raise NotDer("it does not have the parts of a public key")
     _, start, stop = inner[0]
     return der.oid(data, der.part_at(data, start, stop))
 
 
 def _public_key(spki: bytes) -> tuple[CertificatePublicKeyTypes | None, bool]:
-    """The key, None where its kind is unknown; and whether it is one, as far as can be told."""
+    """Returns the key, None if its type is unknown; and whether the key is valid, if known."""
     try:
-        # The library warns of kinds that it will not know for long.
+        # The library warns of deprecated key types.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return load_der_public_key(spki), True  # pyrefly: ignore[bad-return]
@@ -342,7 +349,7 @@ def _public_key(spki: bytes) -> tuple[CertificatePublicKeyTypes | None, bool]:
         return None, True
     except MemoryError:
         raise
-    except Exception:  # whatever the library raises, it was the key's doing
+    except Exception:  # any exception of the library is caused by the key
         return None, False
 
 

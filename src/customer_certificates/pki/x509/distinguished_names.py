@@ -1,6 +1,6 @@
-"""Subjects and issuers (RFC 5280, 4.1.2.4): as text, and what is odd in them.
+"""Reads subjects and issuers (RFC 5280, 4.1.2.4) as text, and reports oddities.
 
-No codec is looked up: a process that can open no file cannot import one.
+No codecs are used: a sandbox process cannot open files, so it cannot import a codec.
 """
 
 from functools import lru_cache
@@ -13,10 +13,10 @@ COMMON_NAME = "2.5.4.3"
 
 _MOST_REMEMBERED_OCTETS = 4096
 _UTF8, _NUMERIC, _PRINTABLE, _IA5, _UNIVERSAL, _BMP = 0x0C, 0x12, 0x13, 0x16, 0x1C, 0x1E
-# Numeric, Printable, T61, IA5: clients read each octet as a character of Latin-1, whatever the
-# type permits.
+# Numeric, Printable, T61, IA5: clients read each octet as a character of Latin-1, whatever the type
+# permits.
 _LATIN_1 = frozenset({_NUMERIC, _PRINTABLE, 0x14, _IA5})
-# BIT STRING, SEQUENCE, and tags that ASN.1 leaves free.
+# BIT STRING, SEQUENCE, and unassigned tags of ASN.1.
 _LOADED = frozenset({der.BIT_STRING, 0x07, 0x08, 0x09, 0x0B, 0x0D, 0x0E, 0x0F, der.SEQUENCE, 0x1D})
 
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -38,10 +38,10 @@ _ESCAPES = str.maketrans({one: f"\\{one}" for one in '\\"+,;<>'} | {"\0": "\\00"
 
 
 class DistinguishedName(NamedTuple):
-    """A name, read: its text as RFC 4514 writes it, and its first common name.
+    """A name: its text as in RFC 4514, and its first common name.
 
-    Oddities: `unreadable` text, which OpenSSL cannot load; `forbidden` characters, which
-    Chromium refuses; `unusual` ones, which every client takes. Each is a clause, or empty.
+    Oddities: `unreadable` text, which OpenSSL cannot load; `forbidden` characters, which Chromium
+    rejects; `unusual` ones, which every client accepts. Each is a clause, or empty.
     """
 
     text: str
@@ -52,7 +52,7 @@ class DistinguishedName(NamedTuple):
 
 
 def read_name(name: bytes) -> DistinguishedName:
-    """What `name` (DER) says; raises NotDer."""
+    """Returns the content of `name` (DER). Raises NotDer."""
     reading = _read if len(name) <= _MOST_REMEMBERED_OCTETS else _read.__wrapped__
     return reading(name)
 
@@ -80,11 +80,11 @@ def _read(name: bytes) -> DistinguishedName:
 
 
 def _attribute(name: bytes, part: der.Part) -> tuple[str, str | bytes, tuple[str, str] | None]:
-    """Type, value, and what is odd in the value."""
+    """Returns type, value, and the oddities of the value."""
     tag, start, stop = part
     inner = der.parts(name, start, stop)
     if tag != der.SEQUENCE or len(inner) != 2:
-        raise NotDer("an attribute has not two parts")
+        raise NotDer("an attribute does not have two parts")
     kind, at, end = inner[1]
     octets = name[at:end]
     oid = der.oid(name, inner[0])
@@ -98,10 +98,10 @@ def _attribute(name: bytes, part: der.Part) -> tuple[str, str | bytes, tuple[str
         return oid, octets.decode("latin-1"), _odd_octets(kind, octets)
     if kind in (_BMP, _UNIVERSAL):
         return oid, *_wide(octets, 2 if kind == _BMP else 4)
-    # RFC 4514, 2.4: a value of another type is shown as it is encoded.
+    # RFC 4514, 2.4: a value of another type is shown as its encoding.
     encoded = octets if kind == der.BIT_STRING else name[inner[0][2] : end]
     is_loaded = kind in _LOADED and (kind != der.BIT_STRING or b"" < octets < b"\x08")
-    return oid, encoded, None if is_loaded else ("unreadable", "a value that is no text")
+    return oid, encoded, None if is_loaded else ("unreadable", "a value that is not text")
 
 
 def _odd_octets(kind: int, octets: bytes) -> tuple[str, str] | None:
@@ -111,14 +111,14 @@ def _odd_octets(kind: int, octets: bytes) -> tuple[str, str] | None:
         other = others.replace(b"*", b"")[:1].decode("latin-1")
         return "forbidden", f"«{other}» in a PrintableString"
     if kind == _NUMERIC and octets.translate(None, b" 0123456789"):
-        return "forbidden", "a NumericString with other characters than digits and spaces"
+        return "forbidden", "a NumericString with characters other than digits and spaces"
     if kind == _IA5 and not octets.isascii():
-        return "forbidden", "an octet that is not ASCII in an IA5String"
+        return "forbidden", "a non-ASCII octet in an IA5String"
     return None
 
 
 def _wide(octets: bytes, width: int) -> tuple[str, tuple[str, str] | None]:
-    """The text of a BMPString (`width` 2) or a UniversalString (4)."""
+    """Returns the text of a BMPString (`width` 2) or a UniversalString (4)."""
     ends = range(width, len(octets) + 1, width)
     points = [int.from_bytes(octets[end - width : end]) for end in ends]
     sound = [one < 0xD800 or 0xDFFF < one < 0x110000 for one in points]
@@ -130,7 +130,7 @@ def _wide(octets: bytes, width: int) -> tuple[str, tuple[str, str] | None]:
 
 
 def _escaped(value: str | bytes) -> str:
-    """`value` as RFC 4514, 2.4, writes it."""
+    """Returns `value` escaped as in RFC 4514, 2.4."""
     if isinstance(value, bytes):
         return f"#{value.hex()}" if value else ""
     text = value.translate(_ESCAPES)

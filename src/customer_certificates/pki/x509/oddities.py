@@ -1,4 +1,4 @@
-"""What is odd in a certificate that can be read all the same, and who refuses it."""
+"""Findings about malformed parts of a certificate, and the clients that reject it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,31 +6,31 @@ from ...errors import Finding
 from ..asn1.extensions import NAMES, SUBJECT_ALT_NAME, Extensions, Oddity
 from .distinguished_names import DistinguishedName
 
-_AS_ISSUED = "Send the file as your authority gave it to you; if it is that, have it issued again."
-_ISSUE_AGAIN = "Have it issued again, by an authority that writes what RFC 5280 says."
-_NOTHING = "Nothing: clients read it."
+_AS_ISSUED = "Send the original file from your CA. If this is the original, have it reissued."
+_ISSUE_AGAIN = "Have it reissued by a CA that follows RFC 5280."
+_NOTHING = "No action needed. Clients accept it."
 
 
 def unreadable(field: str, number: int, part: str, reason: str) -> Finding:
-    """That certificate `number` of `field` cannot be read, because of `part`."""
+    """Returns a finding: certificate `number` of `field` cannot be read because of `part`."""
     detail = f"Certificate {number} of {field} cannot be read: {part} is malformed ({reason})."
     return Finding("pem_invalid", field, detail, _AS_ISSUED)
 
 
 def key_malformed(whose: str, field: str) -> Finding:
-    """That the public key of the certificate titled `whose` is none."""
-    detail = f"The public key of {whose} is malformed, or written in a way that is not read."
+    """Returns a finding: the public key of the certificate titled `whose` is malformed."""
+    detail = f"The public key of {whose} is malformed, or has an unsupported encoding."
     return Finding("key_invalid", field, detail, _AS_ISSUED)
 
 
 def about_san(unread: Oddity, field: str) -> Finding:
-    """That subjectAltName is `unread`."""
-    detail = f"subjectAltName {unread.text}, so it has no hostname."
+    """Returns a finding: subjectAltName is `unread`."""
+    detail = f"subjectAltName {unread.text}, so the certificate has no hostname."
     return Finding("san_invalid", field, detail, _AS_ISSUED)
 
 
 def about_extensions(whose: str, field: str, oddities: Sequence[Oddity]) -> Iterator[Finding]:
-    """What is odd in the extensions of the certificate titled `whose`."""
+    """Yields findings about the extensions of the certificate titled `whose`."""
     for oid, text, severity, is_unread in oddities:
         if is_unread and oid == SUBJECT_ALT_NAME:
             continue
@@ -45,22 +45,22 @@ def about_extensions(whose: str, field: str, oddities: Sequence[Oddity]) -> Iter
 def about_version(
     whose: str, field: str, version: int, extensions: Extensions
 ) -> Iterator[Finding]:
-    """That extensions are in a certificate of a `version` that has none (RFC 5280, 4.1.2.1)."""
+    """Yields a finding if `version` permits no extensions (RFC 5280, 4.1.2.1)."""
     if version < 3 and extensions.raw:
-        detail = f"{whose} has extensions, and version {version}. Chrome refuses it."
+        detail = f"{whose} has extensions, but version {version}. Chrome rejects it."
         yield Finding("version_invalid", field, detail, _ISSUE_AGAIN)
 
 
 def about_names(
     whose: str, field: str, subject: DistinguishedName, issuer: DistinguishedName
 ) -> Iterator[Finding]:
-    """What is odd in `subject` and `issuer` of the certificate titled `whose`."""
+    """Yields findings about `subject` and `issuer` of the certificate titled `whose`."""
     for which, name in (("subject", subject), ("issuer", issuer)):
         if name.unreadable:
             detail = f"{whose}: its {which} has {name.unreadable}, so servers cannot load it."
             yield Finding("name_malformed", field, detail, _ISSUE_AGAIN)
         elif name.forbidden:
-            detail = f"{whose}: its {which} has {name.forbidden}, which some browsers refuse."
+            detail = f"{whose}: its {which} has {name.forbidden}, which some browsers reject."
             yield Finding("name_malformed", field, detail, _ISSUE_AGAIN, "warning")
         elif name.unusual:
             detail = f"{whose}: its {which} has {name.unusual}, which the standard does not permit."

@@ -33,6 +33,7 @@ check: .venv/dev.stamp ## format, lint, types, import rules, links
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m checks.markdown
+	$(BIN)/python -m checks.identifiers
 
 format: .venv/dev.stamp ## format the code
 	$(BIN)/ruff format .

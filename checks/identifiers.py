@@ -1,0 +1,63 @@
+"""Refuses identifiers that the code no longer uses: the field has better words for them.
+
+python -m checks.identifiers
+"""
+
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+# The old names, and the ones that replaced them.
+REPLACED = {
+    "ANY_NUMBER": "NO_KEY",
+    "AtHand": "SecretCache",
+    "Attempts": "LoginThrottle",
+    "Caller": "Principal",
+    "Children": "SandboxPool",
+    "Examined": "ValidationResult",
+    "HeldNames": "FileLocks",
+    "KeptAnswer": "IdempotencyRecord",
+    "KnownUser": "UserSnapshot",
+    "LastUses": "TokenUsage",
+    "Mirror": "Reconciler",
+    "Nursery": "ForkServer",
+    "OBSERVERS": "CAN_RESOLVE",
+    "Reach": "TerminatorScope",
+    "Remains": "PendingErase",
+    "Repeats": "IdempotencyStore",
+    "Rights": "Permission",
+    "Rota": "JobLock",
+    "ServedKeys": "KeyRelease",
+    "Settled": "ChangeSet",
+    "Stragglers": "StuckDeliveries",
+    "TooCostly": "ResourceLimitExceeded",
+    "Trouble": "RetryState",
+    "UnsealedKeys": "PlaintextKeys",
+    "Wish": "SyncOptions",
+    "enter_mode": "require_auth_mode",
+    "headerless": "allows_token_in_url",
+    "overwrite_freed": "vacuum_key_tables",
+    "require_walled": "require_row_level_security",
+    "run_in_two_trips": "run_two_step_transaction",
+    "run_together": "run_pipeline",
+}
+
+
+def old_names(file: Path) -> Iterator[str]:
+    """Yields a line for each old identifier in a Python file."""
+    with file.open("rb") as source:
+        for token in tokenize.tokenize(source.readline):
+            if token.type == tokenize.NAME and (new := REPLACED.get(token.string)):
+                yield f"{file}:{token.start[0]}: {token.string} is now {new}"
+
+
+def main() -> int:
+    """Prints the old identifiers in `src`. Returns 1 if there are any."""
+    found = [line for file in sorted(Path("src").rglob("*.py")) for line in old_names(file)]
+    print(*found, sep="\n", end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Owner and stranger without a password each: hashing costs more than all else a test does."""
+"""Applications in the time of the test CA, which tests move."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,19 +14,6 @@ from customer_certificates.app import create_app
 from .conftest import Backend
 from .pki import authority
 from .resources import pem
-from .tables import add_users
-
-
-@pytest.fixture
-def owner(engine: sa.Engine) -> int:
-    """The id of a user whose certificates they are."""
-    return add_users(engine, 1)[0]
-
-
-@pytest.fixture
-def stranger(engine: sa.Engine) -> int:
-    """The id of a user whose certificates they are not."""
-    return add_users(engine, 1)[0]
 
 
 class Clock:

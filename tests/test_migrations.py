@@ -684,7 +684,7 @@ def test_another_revision_is_named_with_the_command_to_run(
 ) -> None:
     at_head.execute(*statements)
 
-    with pytest.raises(SchemaError, match=f"{found}; .*{_HEAD}.*customer-certificates migrate"):
+    with pytest.raises(SchemaError, match=rf"{found}\. .*{_HEAD}.*customer-certificates migrate"):
         require_head(at_head.url)
 
 

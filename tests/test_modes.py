@@ -199,7 +199,7 @@ def test_what_is_not_there_is_not_revoked(production: dict[str, str]) -> None:
     ended = run("token revoke 4611686018427387904", production)
 
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "There is no token 4611686018427387904." in ended.stderr
+    assert "Token 4611686018427387904 does not exist." in ended.stderr
 
 
 @pytest.mark.one_backend

@@ -144,21 +144,21 @@ def go_back(exports: Exports) -> None:
 @pytest.mark.parametrize(
     ("tamper", "told"),
     [
-        (remove_all, "has no heads"),
+        (remove_all, "no heads"),
         (lambda exports: exports.files[0].unlink(), "missing from series"),
         (lambda exports: exports.files[1].unlink(), "numbers 2."),
         (lambda exports: exports.files[2].unlink(), "The newest exports are missing"),
         (remove_the_newest_and_export, "numbers 3."),
-        (remove_a_line, "its lines are not those that were written (0 are there, 1"),
+        (remove_a_line, "its lines are not those that were written (0 found, 1"),
         (remove_a_line_of_the_newest, "its lines are not those that were written"),
         (remove_a_first_line, "numbers 2."),
-        (repeat_a_line, "its lines are not those that were written (2 are there, 1"),
-        (exchange_two, "is not the one that it followed"),
+        (repeat_a_line, "its lines are not those that were written (2 found, 1"),
+        (exchange_two, "is not the one that it was written after"),
         (renumber, '"number":4'),
-        (lambda exports: exports.unchained.unlink(), "is missing: it was there before"),
+        (lambda exports: exports.unchained.unlink(), "is missing: it existed before"),
         (change_what_was_there_before, "was changed after"),
         (go_back, "A head goes back"),
-        (lambda exports: exports.record(1), "recorded number 4, and 3 is the newest here"),
+        (lambda exports: exports.record(1), "number 4, but the newest one here is 3"),
     ],
 )
 def test_what_was_tampered_with_is_told(

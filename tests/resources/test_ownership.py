@@ -57,7 +57,9 @@ def refused(answer: Result) -> dict[str, list[str]]:
     assert refusal(answer)[:2] == (409, "conflict"), answer.text
     found: dict[str, list[str]] = {}
     for finding in answer.json["errors"]:
-        found.setdefault(finding["code"], []).append(finding["detail"].partition(" ")[0])
+        found.setdefault(finding["code"], []).append(
+            finding["detail"].removeprefix("Control of ").partition(" ")[0]
+        )
     return found
 
 
@@ -213,7 +215,11 @@ def test_findings_of_one_request_are_capped(
     errors = upload(requiring, owner, self_signed(*names)).json["errors"]
 
     assert len(errors) == 101
-    assert (errors[-1]["code"], errors[-1]["detail"]) == ("more_findings", "And 50 more.")
+    last = errors[-1]
+    assert (last["code"], last["detail"]) == (
+        "more_findings",
+        "50 more findings are not listed.",
+    )
 
 
 def test_where_proof_is_required_all_that_lack_it_is_named_and_nothing_is_stored(

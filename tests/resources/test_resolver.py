@@ -99,7 +99,7 @@ def test_each_reason_is_said_to_people(reporting: TestClient, owner: int) -> Non
     add(reporting, owner, public(start=-9 * DAY, end=-DAY))
 
     assert {one["detail"] for one in resolved(reporting)["others"]} == {
-        f"Certificate {winner} is trusted by more (public; this one: self_signed).",
+        f"Certificate {winner} has a higher trust level (public; this one: self_signed).",
         f"It expired on {authority.NOW - DAY:%Y-%m-%d}.",
     }
 

@@ -335,7 +335,7 @@ def test_going_back_loses_no_hostnames_unless_that_is_allowed(
 
     refused = roll_back(reporting, certificate, 1)
     assert lost(refused) == [SHOP]
-    assert refused.json["detail"].startswith("Version 1 cannot take over")
+    assert refused.json["detail"].startswith("Version 1 cannot replace")
     assert "that version" in refused.json["errors"][0]["detail"]
     assert dump(engine) == before
     assert roll_back(reporting, certificate, 1, **ALLOWED).json["hostnames"] == [WWW]

@@ -268,7 +268,7 @@ def test_no_process_outlives_a_worker_that_is_killed() -> None:
     """One is at work, one is idle."""
     script = (
         "from threading import Thread\n"
-        "from tests.gateways.test_children import Pool\n"
+        "from tests.gateways.sandbox.test_pool import Pool\n"
         "pool = Pool()\n"
         "print(*pool.pids(), flush=True)\n"
         "Thread(target=pool.run, args=[b'sleep']).start()\n"

@@ -307,7 +307,7 @@ def test_a_key_that_may_not_sign_is_told(key: RSAPrivateKey | None) -> None:
     finding = only(findings_of(a_leaf("Root", signs=False, key=key)), "key_usage_invalid")
 
     assert finding.severity == "error"
-    assert "Chrome refuses" in finding.detail
+    assert "Chrome rejects" in finding.detail
 
 
 def test_a_key_that_may_do_nothing_for_tls_is_told() -> None:

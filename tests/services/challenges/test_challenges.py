@@ -284,7 +284,7 @@ def test_a_disagreeing_resolver_keeps_from_proof(make: Make, users: list[int], n
         view = parts.prove(users[0], name)
 
     assert (view.state, results(view)["txt"]) == ("pending", "unclear")
-    assert f"resolver {other.address} answered without records" in view.checks[0].detail
+    assert f"resolver {other.address} answered with no records" in view.checks[0].detail
 
 
 def test_a_silent_resolver_keeps_from_proof(make: Make, users: list[int], name: str) -> None:

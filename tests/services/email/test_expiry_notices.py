@@ -159,7 +159,7 @@ def test_the_owner_is_told_in_words(office: Office, post: Post) -> None:
     text = letter.get_content().replace("\r\n", "\n")
     assert "Hello Ada Lovelace," in text
     assert "    www.example.com\n    bücher.example (xn--bcher-kva.example)\n" in text
-    assert "expires in 7 days: it ends on Monday, 1 March 2027, at 14:05 UTC." in text
+    assert "expires in 7 days: it expires on Monday, 1 March 2027, at 14:05 UTC." in text
     assert f"PUT /users/{office.user}/certificates/{certificate}\n" in text
     assert "ab" * 32 in text
     (notice,) = office.notices()
@@ -279,7 +279,7 @@ def test_a_refused_recipient_is_given_up_and_said(
 
     (notice,) = office.notices()
     assert (notice.mail_due, notice.mail_error) == (None, "550 5.1.1 No such user")
-    assert f"certificate {certificate}: 550 5.1.1 No such user" in caplog.text
+    assert f"certificate {certificate} was not sent: 550 5.1.1 No such user" in caplog.text
     assert "ada@example.com" not in caplog.text
 
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,8 @@ class Terminal:
                 ["bash"],
                 cwd=folder,
                 env=environment,
+                # A run in the background ignores SIGINT, and its children would inherit that.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=file,

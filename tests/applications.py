@@ -17,7 +17,7 @@ from .resources import pem
 
 
 class Clock:
-    """What time it is for the application: the authority's, until a test moves it."""
+    """The clock of the application: at the time of the test CA, until a test moves it."""
 
     def __init__(self) -> None:
         self.now = authority.NOW
@@ -77,7 +77,7 @@ def apps(_apps: Apps, engine: sa.Engine) -> Apps:
 
 @pytest.fixture
 def clock(apps: Apps) -> Clock:
-    """What time it is for `reporting` and `enforcing`."""
+    """The clock of `reporting` and `enforcing`."""
     return apps.clock
 
 

@@ -3,7 +3,7 @@
 import re
 
 _ELLIPSIS = "…"
-# What differs from run to run, and what stands for it.
+# Patterns of the text that differs from run to run, and their replacements.
 _VARIABLE = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "TIME"),
     (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "DATE"),

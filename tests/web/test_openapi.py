@@ -165,7 +165,7 @@ def test_the_examples_are_accepted_as_they_are(client: TestClient, engine: sa.En
 
 
 def things_of(client: TestClient, user: str, template: str) -> dict[str, str]:
-    """What the placeholders of `template` stand for: a new certificate, a new webhook."""
+    """Returns values for the placeholders of `template`: a new certificate, a new webhook."""
     ids = {"user_id": user.rpartition("/")[2], "hostname": "www.example.com"}
     if "{certificate_id}" in template:
         made = client.simulate_post(f"{user}/certificates", json=example("CertificateUpload"))

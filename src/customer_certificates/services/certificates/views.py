@@ -216,7 +216,7 @@ class UploadView(msgspec.Struct):
 
 
 class CheckView(msgspec.Struct):
-    """What an upload would store, and what its activation would change."""
+    """The certificate that an upload would store, and the changes that activation would make."""
 
     accepted: Annotated[bool, Meta(description="Whether an upload of it would be stored.")]
     servable: Annotated[bool, SERVABLE]

@@ -1,6 +1,6 @@
 """W3C Trace Context: the trace of a request, and of its events and deliveries.
 
-Each thread handles one request at a time, so the thread knows the span of the request. Only
+Each request sets its span first, in a context variable, so it never sees the span of another. Only
 `traceparent` is passed on. `tracestate` may have data of other systems, so it is ignored.
 """
 
@@ -26,10 +26,10 @@ def child_of(traceparent: str | None) -> str | None:
 
 
 def set_span(traceparent: str | None) -> None:
-    """Sets the span of the request that the thread handles; None: there is none."""
+    """Sets the span of the current request; None: there is none."""
     _span.set(traceparent)
 
 
 def span() -> str | None:
-    """Returns the traceparent of the request that the thread handles, if it has one."""
+    """Returns the traceparent of the current request, if it has one."""
     return _span.get()

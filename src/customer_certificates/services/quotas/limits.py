@@ -36,7 +36,7 @@ DEFAULTS: Mapping[Quota, int] = {
     "idempotency_records": 20_000,
     "terminator_names": 1_000,
 }
-# What each quota counts, in the plural.
+# The items that each quota counts, in the plural.
 _COUNTED: Mapping[Quota, str] = {
     "certificates": "certificates",
     "stored_bytes": "bytes of certificates and keys",

@@ -92,8 +92,8 @@ def _is_right(answer: httpx.Response, work: Workload) -> bool:
     content = answer.json()
     if isinstance(content, list):
         return [one["body"] for one in content] == [data.BODY] * work.certificates
-    if "winners" in content:
-        return len(content["winners"]) == work.certificates
+    if "selected" in content:
+        return len(content["selected"]) == work.certificates
     if "data" in content:  # OpenBao's
         return bool(content["data"])
     return bool(content["id"] > 0)

@@ -326,9 +326,9 @@ class Ownership(RuleBasedStateMachine):
         for hostname in ASKED:
             expected = self.served(hostname)
             answer = self.client.simulate_get("/resolve", params={"hostname": hostname})
-            winners = {(one["user_id"], one["key_type"]) for one in answer.json["winners"]}
-            assert winners == expected
-            by_agents = decide(hostname, found, self.now).winners
+            selected = {(one["user_id"], one["key_type"]) for one in answer.json["selected"]}
+            assert selected == expected
+            by_agents = decide(hostname, found, self.now).selected
             assert {(one.user_id, kind) for kind, one in by_agents.items()} == expected
             self.ask_as_caddy(hostname, expected)
             self.choose_as_traefik(configuration, hostname, {user for user, _ in expected})

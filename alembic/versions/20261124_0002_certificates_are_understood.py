@@ -23,7 +23,7 @@ def _content() -> list[sa.Column[object]]:
     return [
         sa.Column("chain", sa.Text()),
         sa.Column("chain_pem", sa.Text()),
-        sa.Column("trust", sa.Text(), server_default="opaque", nullable=False),
+        sa.Column("trust", sa.Text(), server_default="unreadable", nullable=False),
         sa.Column("findings", sa.Text(), server_default="[]", nullable=False),
         sa.Column("subject", sa.Text()),
         sa.Column("issuer", sa.Text()),

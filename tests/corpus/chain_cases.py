@@ -892,7 +892,7 @@ def _leaves() -> Iterator[Case]:
         "Root and intermediate, and a key that belongs to neither.",
         sent(pems(intermediate().certificate, root().certificate)),
         findings=(error("no_leaf"),),
-        trust="opaque",
+        trust="unreadable",
         hostnames=(),
         served=0,
     )

@@ -807,7 +807,7 @@ def _unread(name: str, made: str, certificate: bytes, code: str = "pem_invalid")
         made,
         sent(pem(certificate)),
         findings=(error(code),),
-        trust="opaque",
+        trust="unreadable",
         hostnames=(),
         served=0,
     )

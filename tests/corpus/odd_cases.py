@@ -108,7 +108,7 @@ def _extensions() -> Iterator[Case]:
     many = [raw_extension(f"1.2.3.{number}", b"\x05\x00", True) for number in range(101)]
     yield _odd(
         "extensions-107", "More than a hundred extensions.", error("pem_invalid"), more=many
-    ).but(hostnames=(), trust="opaque", served=0)
+    ).but(hostnames=(), trust="unreadable", served=0)
     not_critical = der.sequence(der.oid("1.2.3.4"), der.boolean(False), der.octets(b"\x05\x00"))
     yield _odd(
         "critical-false",

@@ -495,7 +495,7 @@ def _nothing(name: str, made: str, body: str, *findings: Any, chain: str = "") -
         made,
         sent(body, chain=chain),
         findings=findings or (error("pem_invalid"),),
-        trust="opaque",
+        trust="unreadable",
         hostnames=(),
         served=0,
     )

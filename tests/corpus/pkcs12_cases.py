@@ -60,7 +60,7 @@ def _nothing(
 ) -> Case:
     """Nothing comes from the file."""
     found = case(name, made, file, *(findings or (INVALID,)), passphrase=passphrase, read=False)
-    return found.but(trust="opaque", hostnames=(), served=0)
+    return found.but(trust="unreadable", hostnames=(), served=0)
 
 
 def _chain() -> tuple[bytes, bytes]:

@@ -48,28 +48,28 @@ def a_candidate(certificate_id: int = 1, **changes: Any) -> Candidate:
     ],
 )
 def test_of_two_that_could_be_served_one_wins(less: dict[str, Any], reason: str) -> None:
-    winner = a_candidate(2)
-    loser = a_candidate(1 if reason == "older" else 3, **less)
-    for order in ([winner, loser], [loser, winner]):
-        winners, losers = decide(WWW, order, NOW)
-        assert winners == {"ecdsa": winner}
-        assert losers == [(loser, reason, winner)]
+    chosen = a_candidate(2)
+    rejection = a_candidate(1 if reason == "older" else 3, **less)
+    for order in ([chosen, rejection], [rejection, chosen]):
+        selected, rejected = decide(WWW, order, NOW)
+        assert selected == {"ecdsa": chosen}
+        assert rejected == [(rejection, reason, chosen)]
 
 
 @pytest.mark.parametrize("trust", ["public", "private", "self_signed"])
 def test_trust_is_compared_in_this_order(trust: Any) -> None:
     order = ["public", "private", "self_signed", "incomplete"]
     less = order[order.index(trust) + 1]
-    winners, _ = decide(WWW, [a_candidate(1, trust=trust), a_candidate(2, trust=less)], NOW)
+    selected, _ = decide(WWW, [a_candidate(1, trust=trust), a_candidate(2, trust=less)], NOW)
 
-    assert winners["ecdsa"].certificate_id == 1
+    assert selected["ecdsa"].certificate_id == 1
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"active": False}, "inactive"),
-        ({"trust": "opaque", "key_type": None, "not_after": None}, "opaque"),
+        ({"trust": "unreadable", "key_type": None, "not_after": None}, "unreadable"),
         ({"has_key": False}, "no_key"),
         ({"not_servable": "no_key"}, "no_key"),
         ({"not_servable": "not_loadable"}, "not_loadable"),
@@ -85,9 +85,9 @@ def test_what_cannot_be_served_wins_against_nobody(changes: dict[str, Any], reas
 
     assert decide(WWW, [unfit], NOW, "ecdsa") == ({}, [(unfit, reason, None)])
     worst = a_candidate(2, hostnames=(WILDCARD,), trust="incomplete")
-    winners, losers = decide(WWW, [unfit, worst], NOW, "ecdsa")
-    assert winners == {"ecdsa": worst}
-    assert losers == [(unfit, reason, None)]
+    selected, rejected = decide(WWW, [unfit, worst], NOW, "ecdsa")
+    assert selected == {"ecdsa": worst}
+    assert rejected == [(unfit, reason, None)]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_cannot_be_served_wins_against_nobody(changes: dict[str, Any], reas
         {"trust": "incomplete"},
         {"not_after": NOW - DAY},
         {"has_key": False},
-        {"trust": "opaque", "key_type": None},
+        {"trust": "unreadable", "key_type": None},
     ],
 )
 def test_the_owner_is_settled_before_certificates_are_compared(exact: dict[str, Any]) -> None:
@@ -105,36 +105,36 @@ def test_the_owner_is_settled_before_certificates_are_compared(exact: dict[str, 
     mine = a_candidate(1, user_id=1, **exact)
     others = a_candidate(2, user_id=2, hostnames=(WILDCARD,))
     for order in ([mine, others], [others, mine]):
-        winners, losers = decide(WWW, order, NOW)
-        assert others not in winners.values()
-        assert (others, "other_owner", None) in losers
-    assert decide("shop.example.com", [mine, others], NOW).winners == {"ecdsa": others}
+        selected, rejected = decide(WWW, order, NOW)
+        assert others not in selected.values()
+        assert (others, "other_owner", None) in rejected
+    assert decide("shop.example.com", [mine, others], NOW).selected == {"ecdsa": others}
     inactive = mine._replace(active=False)
-    assert decide(WWW, [inactive, others], NOW).winners == {"ecdsa": others}
+    assert decide(WWW, [inactive, others], NOW).selected == {"ecdsa": others}
 
 
 def test_a_certificate_is_served_for_owned_names_only() -> None:
     lost = a_candidate(1, hostnames=(WWW, "a.example.com"), owned=("a.example.com",))
 
     assert decide(WWW, [lost], NOW) == ({}, [(lost, "other_owner", None)])
-    assert decide("a.example.com", [lost], NOW).winners == {"ecdsa": lost}
+    assert decide("a.example.com", [lost], NOW).selected == {"ecdsa": lost}
 
 
 def test_it_is_valid_from_its_first_instant_through_its_last() -> None:
     one = a_candidate(not_before=NOW, not_after=NOW + DAY)
 
-    assert decide(WWW, [one], NOW).winners
-    assert decide(WWW, [one], NOW + DAY).winners
+    assert decide(WWW, [one], NOW).selected
+    assert decide(WWW, [one], NOW + DAY).selected
 
 
 def test_a_chain_that_expires_first_ends_sooner() -> None:
     """Its certificate is valid for longer, and cannot be served for as long."""
-    loser = a_candidate(2, not_after=NOW + 9 * DAY, serve_not_after=NOW + DAY / 2)
-    winner = a_candidate(1)
+    rejection = a_candidate(2, not_after=NOW + 9 * DAY, serve_not_after=NOW + DAY / 2)
+    chosen = a_candidate(1)
 
-    assert decide(WWW, [loser, winner], NOW) == (
-        {"ecdsa": winner},
-        [(loser, "ends_sooner", winner)],
+    assert decide(WWW, [rejection, chosen], NOW) == (
+        {"ecdsa": chosen},
+        [(rejection, "ends_sooner", chosen)],
     )
 
 
@@ -160,7 +160,7 @@ def test_time_alone_changes_the_winner() -> None:
 
     seen, at = [], NOW
     while True:
-        seen.append(decide(WWW, all_of_them, at).winners["ecdsa"].certificate_id)
+        seen.append(decide(WWW, all_of_them, at).selected["ecdsa"].certificate_id)
         after = next_change(all_of_them, at)
         if after is None or after > NOW + 8 * DAY:
             break
@@ -170,9 +170,9 @@ def test_time_alone_changes_the_winner() -> None:
 
 def test_each_key_type_has_a_winner() -> None:
     ecdsa, rsa = a_candidate(1), a_candidate(2, key_type="rsa", trust="self_signed")
-    winners, losers = decide(WWW, [ecdsa, rsa], NOW)
+    selected, rejected = decide(WWW, [ecdsa, rsa], NOW)
 
-    assert (winners, losers) == ({"ecdsa": ecdsa, "rsa": rsa}, [])
+    assert (selected, rejected) == ({"ecdsa": ecdsa, "rsa": rsa}, [])
 
 
 def test_what_is_for_other_names_is_not_looked_at() -> None:
@@ -186,7 +186,7 @@ def test_what_is_for_other_names_is_not_looked_at() -> None:
 def test_a_wildcard_stands_for_itself() -> None:
     wildcard, exact = a_candidate(1, hostnames=(WILDCARD,)), a_candidate(2)
 
-    assert decide(WILDCARD, [wildcard, exact], NOW).winners == {"ecdsa": wildcard}
+    assert decide(WILDCARD, [wildcard, exact], NOW).selected == {"ecdsa": wildcard}
 
 
 def test_who_takes_one_is_given_the_most_trusted_of_the_kinds_it_takes() -> None:
@@ -224,7 +224,7 @@ one_candidate = st.builds(
     hostnames=st.sampled_from([(WWW,), (WILDCARD,), (WWW, WILDCARD), ("else.where",)]),
     not_before=st.sampled_from([NOW - DAY, NOW + DAY]),
     not_after=st.sampled_from([NOW - DAY, NOW, NOW + DAY, datetime.max.replace(tzinfo=UTC)]),
-    trust=st.sampled_from(["public", "private", "self_signed", "incomplete", "opaque"]),
+    trust=st.sampled_from(["public", "private", "self_signed", "incomplete", "unreadable"]),
     key_type=st.sampled_from(["ecdsa", "rsa"]),
     has_key=st.booleans(),
     not_servable=st.sampled_from([None, "no_key", "not_loadable"]),
@@ -245,20 +245,20 @@ candidates = st.lists(
 
 @given(candidates, st.randoms())
 def test_the_order_in_which_they_come_says_nothing(given: list[Candidate], random: Any) -> None:
-    winners, losers = decide(WWW, given, NOW)
+    selected, rejected = decide(WWW, given, NOW)
     mixed = random.sample(given, len(given))
 
-    assert decide(WWW, mixed, NOW).winners == winners
-    for one in winners.values():
+    assert decide(WWW, mixed, NOW).selected == selected
+    for one in selected.values():
         assert one.active
         assert one.has_key
-        assert one.trust != "opaque"
+        assert one.trust != "unreadable"
         assert one.not_before
         assert one.not_after
         assert one.not_before <= NOW <= one.not_after
         assert why_not_servable(one, NOW) is None
     named = [one for one in given if {WWW, WILDCARD} & {*one.hostnames}]
-    assert len(winners) + len(losers) == len(named)
+    assert len(selected) + len(rejected) == len(named)
 
 
 @given(candidates)
@@ -266,4 +266,4 @@ def test_between_two_changes_nothing_changes(given: list[Candidate]) -> None:
     after = next_change(given, NOW)
     before_it = (after or NOW + 30 * DAY) - timedelta(microseconds=1)
 
-    assert decide(WWW, given, before_it).winners == decide(WWW, given, NOW).winners
+    assert decide(WWW, given, before_it).selected == decide(WWW, given, NOW).selected

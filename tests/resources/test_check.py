@@ -61,7 +61,7 @@ def test_it_is_told_what_an_upload_would_store_and_find(enforcing: TestClient, o
 def test_what_cannot_be_read_is_no_certificate(reporting: TestClient, owner: int) -> None:
     checked = check(reporting, owner, {"body": "PEM", "private_key": "QUJD"})
 
-    assert (checked["accepted"], checked["trust"]) == (True, "opaque")
+    assert (checked["accepted"], checked["trust"]) == (True, "unreadable")
     assert checked["certificate"] is checked["chain_pem"] is None
     assert checked["hostnames"] == NO_CHANGE
     assert codes(checked["findings"]) >= {"pem_invalid", "key_invalid"}

@@ -74,9 +74,9 @@ def put(client: TestClient, path: str, upload: dict[str, Any], **changes: Any) -
 
 
 def served(client: TestClient, hostname: str = WWW) -> list[tuple[int, int]]:
-    """Ids and versions of the winners."""
-    winners = resolved(client, hostname)["winners"]
-    return [(one["certificate_id"], one["version"]) for one in winners]
+    """Ids and versions of the selected."""
+    selected = resolved(client, hostname)["selected"]
+    return [(one["certificate_id"], one["version"]) for one in selected]
 
 
 def events(engine: sa.Engine) -> list[tuple[str, int | None]]:
@@ -347,7 +347,7 @@ def test_what_no_server_is_given_does_not_take_over(
     path = store(reporting, owner, BAD[bad] if way == "rolled back" else public(), active=True)
     if way == "rolled back":
         put(reporting, path, public(), **ALLOWED)
-    before, winner = dump(engine), served(reporting)
+    before, chosen = dump(engine), served(reporting)
 
     def change(**more: Any) -> Result:
         if way == "replaced":
@@ -359,8 +359,8 @@ def test_what_no_server_is_given_does_not_take_over(
     found = codes(answer.json["errors"])
     assert "would_not_be_served" in found
     assert len(found) > 1, "all that was found comes with it"
-    assert (dump(engine), served(reporting)) == (before, winner)
-    assert winner
+    assert (dump(engine), served(reporting)) == (before, chosen)
+    assert chosen
     assert change(**ALLOWED).status_code == 200
     assert served(reporting) == []
 

@@ -155,7 +155,7 @@ def test_certificates_are_found_by_trust(reporting: TestClient, owner: int) -> N
         "private": an_upload_of(a_leaf("Private root"), private),
         "self_signed": self_signed(WWW),
         "incomplete": an_upload_of(a_leaf("Nobody")),
-        "opaque": {"body": "PEM", "private_key": "QUJD"},
+        "unreadable": {"body": "PEM", "private_key": "QUJD"},
     }
     expected = {trust: [add(reporting, owner, upload)] for trust, upload in added.items()}
 

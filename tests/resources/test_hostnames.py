@@ -254,14 +254,14 @@ def test_of_two_users_at_once_exactly_one_gets_the_names(
         answers = at_once(*requests)
 
         assert sorted(answer.status_code < 300 for answer in answers) == [False, True]
-        (winner,) = (
+        (chosen,) = (
             user for user, answer in zip(users, answers, strict=True) if answer.status_code < 300
         )
         (refused,) = (answer for answer in answers if answer.status_code >= 300)
         contested = set(orders[0]) & set(orders[1])
         assert set(names_taken(refused)) == contested
         held = claims(engine)
-        assert {held[name] for name in contested} == {winner}
+        assert {held[name] for name in contested} == {chosen}
         for user_id in users:
             reporting.simulate_delete(f"/users/{user_id}")
 

@@ -421,7 +421,7 @@ def test_the_feed_sends_again_the_certificates_that_lose_or_share_a_name(
 ) -> None:
     (third,) = add_users(engine, 1)
     wild = store(reporting, third, public(WILD), active=True)
-    loser = store(reporting, stranger, self_signed("shop.example.org"), active=True)
+    rejection = store(reporting, stranger, self_signed("shop.example.org"), active=True)
     assert upload(reporting, owner, public(WWW, "shop.example.org")).status_code == 201
 
     with engine.connect() as connection:
@@ -430,7 +430,7 @@ def test_the_feed_sends_again_the_certificates_that_lose_or_share_a_name(
                 Event.type == "certificate.hostnames_changed"
             )
         ).all()
-    ids = {int(path.rpartition("/")[2]) for path in (wild, loser)}
+    ids = {int(path.rpartition("/")[2]) for path in (wild, rejection)}
     assert {(user_id, notified) for user_id, _, notified in sent} == {
         (third, False),
         (stranger, False),

@@ -41,13 +41,13 @@ def resolved(client: TestClient, hostname: str = WWW, **query: Any) -> dict[str,
     return shown
 
 
-def winners(client: TestClient, hostname: str = WWW, **query: Any) -> list[int]:
-    return [one["certificate_id"] for one in resolved(client, hostname, **query)["winners"]]
+def selected(client: TestClient, hostname: str = WWW, **query: Any) -> list[int]:
+    return [one["certificate_id"] for one in resolved(client, hostname, **query)["selected"]]
 
 
 def reasons(client: TestClient, hostname: str = WWW, **query: Any) -> dict[int, tuple[str, Any]]:
-    others = resolved(client, hostname, **query)["others"]
-    return {one["certificate_id"]: (one["reason"], one["lost_to"]) for one in others}
+    others = resolved(client, hostname, **query)["rejected"]
+    return {one["certificate_id"]: (one["reason"], one["superseded_by"]) for one in others}
 
 
 def test_the_winner_is_shown_with_all_that_names_it(
@@ -59,7 +59,7 @@ def test_the_winner_is_shown_with_all_that_names_it(
     assert resolved(reporting) == {
         "hostname": WWW,
         "at": clock.now.isoformat().replace("+00:00", "Z"),
-        "winners": [
+        "selected": [
             {
                 "key_type": "ecdsa",
                 "certificate_id": certificate_id,
@@ -72,34 +72,34 @@ def test_the_winner_is_shown_with_all_that_names_it(
                 "fingerprint_sha256": shown["fingerprint_sha256"],
             }
         ],
-        "others": [],
+        "rejected": [],
         "note": None,
     }
 
 
 def test_all_others_lost_for_a_reason(reporting: TestClient, owner: int) -> None:
-    winner = add(reporting, owner, public())
+    chosen = add(reporting, owner, public())
     lost = {
         add(reporting, owner, public(), active=False): ("inactive", None),
-        add(reporting, owner, public("*.example.com")): ("less_exact", winner),
-        add(reporting, owner, self_signed(WWW, end=90 * DAY)): ("less_trusted", winner),
-        add(reporting, owner, public(end=5 * DAY)): ("ends_sooner", winner),
+        add(reporting, owner, public("*.example.com")): ("less_exact", chosen),
+        add(reporting, owner, self_signed(WWW, end=90 * DAY)): ("less_trusted", chosen),
+        add(reporting, owner, public(end=5 * DAY)): ("ends_sooner", chosen),
         add(reporting, owner, public(start=-9 * DAY, end=-DAY)): ("expired", None),
         add(reporting, owner, public(start=DAY)): ("not_yet_valid", None),
     }
-    assert (winners(reporting), reasons(reporting)) == ([winner], lost)
+    assert (selected(reporting), reasons(reporting)) == ([chosen], lost)
     newer = add(reporting, owner, public())
-    assert winners(reporting) == [newer]
-    assert reasons(reporting)[winner] == ("older", newer)
+    assert selected(reporting) == [newer]
+    assert reasons(reporting)[chosen] == ("older", newer)
 
 
 def test_each_reason_is_said_to_people(reporting: TestClient, owner: int) -> None:
-    winner = add(reporting, owner, public())
+    chosen = add(reporting, owner, public())
     add(reporting, owner, self_signed(WWW))
     add(reporting, owner, public(start=-9 * DAY, end=-DAY))
 
-    assert {one["detail"] for one in resolved(reporting)["others"]} == {
-        f"Certificate {winner} has a higher trust level (public; this one: self_signed).",
+    assert {one["detail"] for one in resolved(reporting)["rejected"]} == {
+        f"Certificate {chosen} has a higher trust level (public; this one: self_signed).",
         f"It expired on {authority.NOW - DAY:%Y-%m-%d}.",
     }
 
@@ -112,7 +112,7 @@ def test_time_alone_changes_the_winner(reporting: TestClient, owner: int, clock:
     seen = []
     for days in (0, 4, 6, 10):
         clock.now = authority.NOW + days * DAY
-        seen.append(winners(reporting))
+        seen.append(selected(reporting))
     assert seen == [[first], [second], [second], [wildcard]]
 
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_served_is_never_the_winner(
         connection.execute(sa.delete(PrivateKey).where(PrivateKey.certificate_id == lost_key))
     add(reporting, owner, public(), body="no certificate")
 
-    assert winners(reporting) == []
+    assert selected(reporting) == []
     assert reasons(reporting) == dict.fromkeys([foreign_key, no_key, lost_key], ("no_key", None))
 
 
@@ -136,10 +136,10 @@ def test_each_key_type_has_its_winner(reporting: TestClient, owner: int) -> None
     ecdsa = add(reporting, owner, public())
     rsa = add(reporting, owner, an_upload_of(leaf), private_key=base64_of(der_of(key)))
 
-    assert winners(reporting) == [ecdsa, rsa]
-    assert winners(reporting, key_type="rsa") == [rsa]
+    assert selected(reporting) == [ecdsa, rsa]
+    assert selected(reporting, key_type="rsa") == [rsa]
     assert reasons(reporting, key_type="rsa") == {ecdsa: ("other_key_type", None)}
-    assert winners(reporting, key_type="ed25519") == []
+    assert selected(reporting, key_type="ed25519") == []
 
 
 @pytest.mark.parametrize("hostname", ["WWW.Example.COM", "www.example.com.", "ｗww.example.com"])
@@ -148,7 +148,7 @@ def test_a_name_may_be_written_in_many_ways(
 ) -> None:
     certificate_id = add(reporting, owner, public())
 
-    assert winners(reporting, hostname) == [certificate_id]
+    assert selected(reporting, hostname) == [certificate_id]
     assert resolved(reporting, hostname)["hostname"] == WWW
 
 
@@ -157,7 +157,7 @@ def test_a_name_of_nobodys_has_no_winner(reporting: TestClient, owner: int) -> N
 
     for hostname in ("example.com", "a.www.example.com", "192.0.2.1"):
         shown = resolved(reporting, hostname)
-        assert (shown["winners"], shown["others"]) == ([], [])
+        assert (shown["selected"], shown["rejected"]) == ([], [])
 
 
 @pytest.mark.parametrize("hostname", ["", ".", "a" * 300, "a b", "a.-example", "a\x00b", "\udcff"])
@@ -195,7 +195,7 @@ def test_a_terminator_is_told_of_what_is_within_its_reach(
         headers = bearer(make_token(engine, "terminator", **reach))
         answer = closed.simulate_get("/resolve", params={"hostname": hostname}, headers=headers)
         assert answer.status_code == 200, answer.text
-        both = answer.json["winners"] + answer.json["others"]
+        both = answer.json["selected"] + answer.json["rejected"]
         return sorted(one["certificate_id"] for one in both)
 
     assert seen(WWW) == [mine, foreign]
@@ -218,18 +218,18 @@ def test_the_owner_of_a_name_is_served_whatever_others_have_for_it(
     reporting: TestClient, owner: int, stranger: int, end: timedelta
 ) -> None:
     wildcard = add(reporting, stranger, public("*.example.com"), grant_hostnames=True)
-    assert winners(reporting) == [wildcard]
+    assert selected(reporting) == [wildcard]
     exact = add(reporting, owner, rsa(start=-9 * DAY, end=end), grant_hostnames=True)
 
-    assert winners(reporting) == ([exact] if end > DAY else [])
+    assert selected(reporting) == ([exact] if end > DAY else [])
     assert reasons(reporting)[wildcard] == ("other_owner", None)
-    assert winners(reporting, key_type="ecdsa") == []
-    assert winners(reporting, "shop.example.com") == [wildcard]
+    assert selected(reporting, key_type="ecdsa") == []
+    assert selected(reporting, "shop.example.com") == [wildcard]
     reporting.simulate_patch(
         f"/users/{owner}/certificates/{exact}/active",
         json={"active": False, "allow_lost_hostnames": True},
     )
-    assert winners(reporting) == [wildcard]
+    assert selected(reporting) == [wildcard]
 
 
 @pytest.mark.parametrize("theirs", [WWW, "*.example.com"])
@@ -252,4 +252,4 @@ def test_however_much_others_have_for_a_name_its_owner_is_served(
     )
 
     assert answer.status_code == 202, answer.text
-    assert winners(reporting) == [mine]
+    assert selected(reporting) == [mine]

@@ -14,7 +14,7 @@ from ..applications import Clock
 from ..corpus.case import CASES, read
 from ..pki.authority import a_leaf, an_authority
 from . import an_upload_of, base64_of, codes, der_of, pem, refusal, self_signed, store
-from .test_resolver import DAY, WWW, public, resolved, winners
+from .test_resolver import DAY, WWW, public, resolved, selected
 from .test_terminators import CADDY, TRAEFIK
 
 pytestmark = pytest.mark.one_backend
@@ -81,7 +81,7 @@ def test_what_servers_cannot_load_is_stored_and_given_to_none(
         "not_servable_reason": "not_loadable",
     }
     assert served(reporting) == ([], 0, 204)
-    (other,) = resolved(reporting)["others"]
+    (other,) = resolved(reporting)["rejected"]
     assert (other["reason"], other["servable"]) == ("not_loadable", False)
     refused = enforcing.simulate_post(f"/users/{owner}/certificates", json=upload)
     assert (refused.status_code, "not_servable" in codes(refused.json["errors"])) == (422, True)
@@ -97,13 +97,13 @@ def test_another_certificate_is_served_beside_it(
     shown = reporting.simulate_get(path).json
 
     assert served(reporting) == ([shown["fingerprint_sha256"]], 1, 200)
-    assert winners(reporting) == [shown["id"]]
+    assert selected(reporting) == [shown["id"]]
 
 
 @pytest.mark.parametrize(
     ("upload", "reason"),
     [
-        (ORIGINAL, "opaque"),
+        (ORIGINAL, "unreadable"),
         ({"body": "", **self_signed(WWW), "private_key": base64_of(b"no key")}, "no_key"),
         ({**self_signed(WWW), "private_key": self_signed("other.org")["private_key"]}, "no_key"),
     ],
@@ -154,7 +154,7 @@ def test_an_intermediate_that_is_not_valid_wins_against_nobody(
     path = store(reporting, owner, chain_of(**dates), active=True)
 
     assert of(reporting, path)["not_servable_reason"] == reason
-    assert winners(reporting) == [int(working.rpartition("/")[2])]
+    assert selected(reporting) == [int(working.rpartition("/")[2])]
 
 
 def test_it_is_served_for_as_long_as_its_chain_is_valid(
@@ -166,7 +166,7 @@ def test_it_is_served_for_as_long_as_its_chain_is_valid(
     issued = clock.now
 
     def seen() -> tuple[Any, bool]:
-        return of(reporting, path)["not_servable_reason"], bool(winners(reporting))
+        return of(reporting, path)["not_servable_reason"], bool(selected(reporting))
 
     assert seen() == ("chain_not_yet_valid", False)
     clock.now = issued + DAY

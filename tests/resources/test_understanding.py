@@ -211,7 +211,7 @@ def test_what_the_first_version_stored_is_shown_as_unread(
     add_certificates(engine, owner, 1)
     (certificate,) = client.simulate_get(f"/users/{owner}/certificates").json
 
-    assert (certificate["trust"], certificate["status"]) == ("opaque", "active")
+    assert (certificate["trust"], certificate["status"]) == ("unreadable", "active")
     assert (certificate["hostnames"], certificate["findings"]) == ([], [])
     assert certificate["subject"] is certificate["not_after"] is certificate["chain_pem"] is None
 

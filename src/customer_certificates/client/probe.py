@@ -23,7 +23,7 @@ _LONGEST_ERROR = 1000
 _MOST_ERRORS = 100
 
 
-class Winner(msgspec.Struct, frozen=True):
+class SelectedCertificate(msgspec.Struct, frozen=True):
     """The certificate to serve to clients that accept its key type."""
 
     key_type: str
@@ -35,18 +35,18 @@ class Winner(msgspec.Struct, frozen=True):
 class Resolved(msgspec.Struct, frozen=True):
     """The certificates to serve for a hostname."""
 
-    winners: tuple[Winner, ...]
+    selected: tuple[SelectedCertificate, ...]
 
 
 class Seen(NamedTuple):
     """A server's behavior for a hostname and a key type.
 
-    `winner` is the expected certificate, if any. `detail` explains a difference.
+    `chosen` is the expected certificate, if any. `detail` explains a difference.
     """
 
     address: Address
     hostname: str
-    winner: Winner | None
+    chosen: SelectedCertificate | None
     outcome: Literal["served", "lags", "fails"]
     detail: str
 
@@ -88,8 +88,8 @@ def run(
 
 
 def _look(connection: Connection, address: Address, hostname: str) -> list[Seen]:
-    winners = connection.send(Resolved, "GET", "/resolve", params={"hostname": hostname}).winners
-    if not winners:
+    selected = connection.send(Resolved, "GET", "/resolve", params={"hostname": hostname}).selected
+    if not selected:
         return [
             Seen(
                 address,
@@ -99,21 +99,23 @@ def _look(connection: Connection, address: Address, hostname: str) -> list[Seen]
                 "There is no active certificate for this hostname.",
             )
         ]
-    return [_compare(address, hostname, winner, len(winners) > 1) for winner in winners]
+    return [_compare(address, hostname, chosen, len(selected) > 1) for chosen in selected]
 
 
-def _compare(address: Address, hostname: str, winner: Winner, has_rivals: bool) -> Seen:
-    """Compares the served certificate with `winner`.
+def _compare(
+    address: Address, hostname: str, chosen: SelectedCertificate, has_rivals: bool
+) -> Seen:
+    """Compares the served certificate with `chosen`.
 
-    Without rivals, every client gets the winner, whatever key types it accepts.
+    Without rivals, every client gets `chosen`, whatever key types it accepts.
     """
     try:
-        found = served(*address, hostname, winner.key_type if has_rivals else None)
+        found = served(*address, hostname, chosen.key_type if has_rivals else None)
     except ProbeFailure as failure:
-        return Seen(address, hostname, winner, "fails", str(failure))
-    if found == winner.fingerprint_sha256:
-        return Seen(address, hostname, winner, "served", "")
-    return Seen(address, hostname, winner, "lags", f"serves {found[:_SHOWN]}…")
+        return Seen(address, hostname, chosen, "fails", str(failure))
+    if found == chosen.fingerprint_sha256:
+        return Seen(address, hostname, chosen, "served", "")
+    return Seen(address, hostname, chosen, "lags", f"serves {found[:_SHOWN]}…")
 
 
 def _plain(one: Seen) -> dict[str, object]:
@@ -121,7 +123,7 @@ def _plain(one: Seen) -> dict[str, object]:
     return {
         "address": str(one.address),
         "hostname": one.hostname,
-        "expected": one.winner,
+        "expected": one.chosen,
         "outcome": one.outcome,
         "detail": one.detail,
     }
@@ -132,15 +134,15 @@ def _table(seen: Sequence[Seen]) -> Table:
     for heading in ("address", "hostname", "key", "expected", "outcome"):
         table.add_column(heading, overflow="fold")
     for one in seen:
-        winner, key = NONE, NONE
-        if one.winner:
-            key = escaped(one.winner.key_type)
-            winner = f"#{one.winner.certificate_id} version {one.winner.version}, "
-            winner += f"{escaped(one.winner.fingerprint_sha256[:_SHOWN])}…"
+        chosen, key = NONE, NONE
+        if one.chosen:
+            key = escaped(one.chosen.key_type)
+            chosen = f"#{one.chosen.certificate_id} version {one.chosen.version}, "
+            chosen += f"{escaped(one.chosen.fingerprint_sha256[:_SHOWN])}…"
         outcome = Text.assemble(
             (one.outcome, _STYLES[one.outcome]), f" {escaped(one.detail)}" if one.detail else ""
         )
-        cells = (str(one.address), one.hostname, key, winner)
+        cells = (str(one.address), one.hostname, key, chosen)
         table.add_row(*(Text(escaped(cell)) for cell in cells), outcome)
     return table
 
@@ -148,14 +150,14 @@ def _table(seen: Sequence[Seen]) -> Table:
 def _report(connection: Connection, address: Address, seen: Sequence[Seen]) -> None:
     """Reports the results to the service, under the address as the terminator's name."""
     verified = {
-        one.winner.certificate_id: {
-            "certificate_id": one.winner.certificate_id,
-            "version": one.winner.version,
-            "fingerprint_sha256": one.winner.fingerprint_sha256,
+        one.chosen.certificate_id: {
+            "certificate_id": one.chosen.certificate_id,
+            "version": one.chosen.version,
+            "fingerprint_sha256": one.chosen.fingerprint_sha256,
             "verified": True,
         }
         for one in seen
-        if one.winner and one.outcome == "served"
+        if one.chosen and one.outcome == "served"
     }
     errors = [
         f"{one.hostname}: {one.outcome}: {one.detail}"[:_LONGEST_ERROR]

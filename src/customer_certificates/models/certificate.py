@@ -51,7 +51,7 @@ class Content:
     body: Mapped[str] = mapped_column(PemText)
     chain: Mapped[str | None] = mapped_column(PemText)
     served_pem: Mapped[str | None] = mapped_column(PemText)
-    trust: Mapped[str] = mapped_column(Text, server_default="opaque")
+    trust: Mapped[str] = mapped_column(Text, server_default="unreadable")
     findings: Mapped[str] = mapped_column(Text, server_default="[]")
     subject: Mapped[str | None] = mapped_column(Text)
     issuer: Mapped[str | None] = mapped_column(Text)

@@ -101,7 +101,7 @@ def examine(
         findings.append(_too_long(key_field))
     if leaf is None:
         return ValidationResult(
-            _in_order(findings), "opaque", sent.body, private_key, chain=sent.chain
+            _in_order(findings), "unreadable", sent.body, private_key, chain=sent.chain
         )
     not_servable: NotServable | None = "no_key"
     if sent.key and leaf.public_key:

@@ -9,7 +9,7 @@ from .submission import NotServable, Trust
 
 # Why no server may get a certificate, in the order of the checks.
 NotServableReason = Literal[
-    "opaque",
+    "unreadable",
     "no_key",
     "not_loadable",
     "expired",
@@ -34,7 +34,7 @@ _TRUSTS: dict[Trust, int] = {
     "private": 3,
     "self_signed": 2,
     "incomplete": 1,
-    "opaque": 0,
+    "unreadable": 0,
 }
 # Preference between equal certificates: the cheapest handshake that all clients support.
 _PREFERRED = ("ecdsa", "rsa", "ed25519")
@@ -88,7 +88,7 @@ class Candidate(NamedTuple):
         return self.certificate_id, self.version
 
 
-class Loser(NamedTuple):
+class Rejection(NamedTuple):
     """A certificate that is not selected for the name, and the reason.
 
     `to` is the certificate that was better; None if the certificate would not be served in any
@@ -103,8 +103,8 @@ class Loser(NamedTuple):
 class Decision(NamedTuple):
     """The selected certificates by key type, and all other certificates for the name."""
 
-    winners: dict[str, Candidate]
-    losers: list[Loser]
+    selected: dict[str, Candidate]
+    rejected: list[Rejection]
 
 
 def key_type_of(key_algorithm: str) -> str:
@@ -123,23 +123,25 @@ def decide(
     beats a wildcard; then the higher trust wins, then the later expiry, then the newer id.
     Candidates for other hostnames are ignored.
     """
-    losers, groups = list[Loser](), dict[str, list[Candidate]]()
+    rejected, groups = list[Rejection](), dict[str, list[Candidate]]()
     names = {hostname, wildcard_of(hostname)}
     matching = [one for one in candidates if not names.isdisjoint(one.hostnames)]
     owner = owner_of(hostname, matching)
     for one in matching:
         reason = _unfit(hostname, one, owner, at, key_type)
         if reason or one.key_type is None:
-            losers.append(Loser(one, reason or "opaque", None))
+            rejected.append(Rejection(one, reason or "unreadable", None))
         else:
             groups.setdefault(one.key_type, []).append(one)
-    winners = {}
+    selected = {}
     for kind, group in groups.items():
-        winner = winners[kind] = max(group, key=lambda one: _rank(hostname, one))
-        losers += [
-            Loser(one, _why(hostname, one, winner), winner) for one in group if one is not winner
+        chosen = selected[kind] = max(group, key=lambda one: _rank(hostname, one))
+        rejected += [
+            Rejection(one, _why(hostname, one, chosen), chosen)
+            for one in group
+            if one is not chosen
         ]
-    return Decision(winners, losers)
+    return Decision(selected, rejected)
 
 
 def owner_of(hostname: str, candidates: Iterable[Candidate]) -> int | None:
@@ -154,14 +156,14 @@ def owner_of(hostname: str, candidates: Iterable[Candidate]) -> int | None:
 
 
 def best(
-    hostname: str, winners: Mapping[str, Candidate], accepted: Collection[str] | None = None
+    hostname: str, selected: Mapping[str, Candidate], accepted: Collection[str] | None = None
 ) -> Candidate | None:
     """Returns the best certificate for a client that accepts the key types `accepted`.
 
     None: all key types. An exact name and higher trust count more than the key type. A client that
     can get a public RSA certificate does not get a self-signed ECDSA one.
     """
-    usable = [one for kind, one in winners.items() if accepted is None or kind in accepted]
+    usable = [one for kind, one in selected.items() if accepted is None or kind in accepted]
     return max(
         usable,
         key=lambda one: (*_rank(hostname, one)[:2], -_preference(one.key_type or "")),
@@ -185,8 +187,8 @@ def why_not_servable(one: Candidate, at: datetime) -> NotServableReason | None:
 
     The result does not depend on `active`.
     """
-    if one.trust == "opaque":
-        return "opaque"
+    if one.trust == "unreadable":
+        return "unreadable"
     if not one.has_key:
         return "no_key"
     if one.not_servable:
@@ -225,8 +227,8 @@ def _rank(hostname: str, one: Candidate) -> tuple[bool, int, float, int]:
     return hostname in one.owned_hostnames, _TRUSTS[one.trust], end, one.certificate_id
 
 
-def _why(hostname: str, loser: Candidate, winner: Candidate) -> Reason:
-    mine, its = _rank(hostname, loser), _rank(hostname, winner)
+def _why(hostname: str, rejected: Candidate, chosen: Candidate) -> Reason:
+    mine, its = _rank(hostname, rejected), _rank(hostname, chosen)
     return next(
         reason for reason, less, more in zip(_COMPARED, mine, its, strict=True) if less < more
     )

@@ -10,9 +10,9 @@ from ..crypto.secret import Secret
 from ..errors import Finding
 
 # public: the chain ends in a publicly trusted root. private: the chain ends in another root, which
-# was uploaded too. self_signed: its own issuer. incomplete: an issuer is missing. opaque: no
+# was uploaded too. self_signed: its own issuer. incomplete: an issuer is missing. unreadable: no
 # certificate could be read.
-Trust = Literal["public", "private", "self_signed", "incomplete", "opaque"]
+Trust = Literal["public", "private", "self_signed", "incomplete", "unreadable"]
 
 # Why no server may get a certificate at any time. no_key: its private key is missing, cannot be
 # read, or belongs to another certificate. not_loadable: TLS servers cannot load certificate and

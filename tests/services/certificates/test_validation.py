@@ -46,7 +46,7 @@ def test_what_uses_up_a_child_is_never_accepted(
 
     (finding,) = examined.findings
     assert (finding.code, finding.field, finding.severity) == ("key_too_costly", field, "error")
-    assert examined.trust == "opaque"
+    assert examined.trust == "unreadable"
     assert not inspected.accepts(examined)
     with pytest.raises(Invalid) as refused:
         inspected.require(examined)

@@ -577,22 +577,22 @@ def test_a_contest_ends_for_the_incumbent(
     assert notices(engine, name)[2:] == closed
 
 
-@pytest.mark.parametrize("winner", [0, 1])
+@pytest.mark.parametrize("chosen", [0, 1])
 def test_an_operator_decides_a_contest(
-    parts: Parts, users: list[int], name: str, engine: sa.Engine, winner: int
+    parts: Parts, users: list[int], name: str, engine: sa.Engine, chosen: int
 ) -> None:
     contest(parts, users, name)
-    set_claim(engine, name, users[winner], "operator")
+    set_claim(engine, name, users[chosen], "operator")
 
-    if winner == 0:
+    if chosen == 0:
         with pytest.raises(Conflict):
             parts.verify(users[1], name)
     else:
         parts.verify(users[1], name)
 
-    assert owner_of(engine, name) == (users[winner], "operator")
+    assert owner_of(engine, name) == (users[chosen], "operator")
     state = parts.challenges.get(users[1], name).state
-    assert state == ("verified" if winner else "expired")
+    assert state == ("verified" if chosen else "expired")
 
 
 def test_both_parties_and_the_audit_hear_of_a_contest(

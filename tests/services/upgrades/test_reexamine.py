@@ -68,7 +68,7 @@ def test_it_is_understood_and_active_names_are_claimed(
 
     assert examine_unread(backend.config()) == 3
 
-    assert column(engine, Certificate.trust) == ["self_signed", "self_signed", "opaque"]
+    assert column(engine, Certificate.trust) == ["self_signed", "self_signed", "unreadable"]
     assert column(engine, Certificate.hostnames) == ['["www.example.com"]'] * 2 + ["[]"]
     assert column(engine, Certificate.active) == [True, True, False]
     assert column(engine, Certificate.updated_at) == [None] * 3
@@ -115,7 +115,7 @@ def test_migrate_does_it_and_says_so(backend: Backend, engine: sa.Engine) -> Non
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     assert first.stdout == "Validated certificates from an earlier version: 3.\n"
     assert second.stdout == ""
-    assert "opaque" in column(engine, Certificate.trust)
+    assert "unreadable" in column(engine, Certificate.trust)
 
 
 @pytest.mark.one_backend

@@ -20,7 +20,7 @@ _TRUST = {
     "private": "private: the chain leads to a private root",
     "self_signed": "self-signed: browsers do not trust the certificate",
     "incomplete": "incomplete: an intermediate certificate is missing",
-    "opaque": "opaque: the certificate cannot be read",
+    "unreadable": "unreadable: the certificate cannot be read",
 }
 
 

@@ -44,7 +44,7 @@ class Reconciler:
                 self._note_clock(now)
                 self._state.note("is_first", "yes")
             if not self._folder.exists(self._layout.listing):
-                self._note_due(ChangeSet(winners=True, names=True))
+                self._note_due(ChangeSet(selected=True, names=True))
         if not all(self._folder.exists(path) for path in self._state.paths()):
             self.read_again()
             raise Damaged("Files are missing, so the agent fetches all certificates again.")
@@ -107,7 +107,7 @@ class Reconciler:
                 if self._state.fact("is_first"):
                     # A listing from an earlier state may be wrong.
                     self._state.note("is_first", "")
-                    self._note_due(ChangeSet(winners=True, names=True))
+                    self._note_due(ChangeSet(selected=True, names=True))
             self._drop(gone, now)
             self._settle(names, entries, gone, now)
             self._state.note("cursor", page.cursor)
@@ -235,28 +235,28 @@ class Reconciler:
         settled = ChangeSet()
         touched = {*entries, *gone}
         kept_free = set[str]()
-        winners = {below: dict[str, int]() for name in names for below in self._concerned(name)}
-        for name in winners:
-            before = self._state.winners(name)
+        selected = {below: dict[str, int]() for name in names for below in self._concerned(name)}
+        for name in selected:
+            before = self._state.selected(name)
             decision = decide(name, self._state.candidates(name), now)
-            after = {kind: one.certificate_id for kind, one in decision.winners.items()}
+            after = {kind: one.certificate_id for kind, one in decision.selected.items()}
             if not self._layout.can_serve(name):
                 after.clear()
-            others = [one.candidate for one in decision.losers if one.reason == "other_owner"]
+            others = [one.candidate for one in decision.rejected if one.reason == "other_owner"]
             if others and not after:
                 kept_free.add(name)
             is_new = self._state.set_kept_free(name, name in kept_free)
             if before != after or is_new:
-                self._state.set_winners(name, before, after)
+                self._state.set_selected(name, before, after)
                 touched.update(before.values(), after.values())
                 # Other users' wildcards that cover the name may no longer apply to it.
                 touched.update(one.certificate_id for one in others)
-                settled.winners = True
+                settled.selected = True
                 settled.names |= is_new or bool(before) != bool(after)
-            winners[name] = after
+            selected[name] = after
         try:
             placed = {number: self._place(number, entries.get(number), now) for number in touched}
-            for name, served in winners.items():
+            for name, served in selected.items():
                 found = {k: placed.get(one) or self._state.placed(one) for k, one in served.items()}
                 left = self._layout.point(
                     name,

@@ -39,10 +39,10 @@ CREATE TABLE IF NOT EXISTS reserved (
 CREATE INDEX IF NOT EXISTS reserved_certificate ON reserved (certificate_id);
 CREATE INDEX IF NOT EXISTS reserved_wildcard ON reserved (wildcard);
 CREATE TABLE IF NOT EXISTS kept_free (hostname TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS winners (
+CREATE TABLE IF NOT EXISTS selected (
     hostname TEXT NOT NULL, key_type TEXT NOT NULL, certificate_id INTEGER NOT NULL,
     PRIMARY KEY (hostname, key_type)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS winners_certificate ON winners (certificate_id);
+CREATE INDEX IF NOT EXISTS selected_certificate ON selected (certificate_id);
 CREATE TABLE IF NOT EXISTS pairs (hostname TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS pairs_path ON pairs (path);
 CREATE TABLE IF NOT EXISTS leftovers (path TEXT PRIMARY KEY, due REAL NOT NULL) WITHOUT ROWID;
@@ -64,12 +64,12 @@ CREATE TEMP VIEW IF NOT EXISTS below (wildcard, hostname, user_id) AS
     JOIN certificates c ON c.id = h.certificate_id WHERE h.hostname <> h.wildcard
     UNION ALL SELECT wildcard, hostname, user_id FROM reserved WHERE hostname <> wildcard;
 CREATE TEMP VIEW IF NOT EXISTS filters (certificate_id, filter) AS
-    SELECT w.certificate_id, w.hostname FROM winners w
+    SELECT w.certificate_id, w.hostname FROM selected w
     JOIN hostnames h ON h.hostname = w.hostname AND h.certificate_id = w.certificate_id
-    UNION SELECT w.certificate_id, '!' || b.hostname FROM winners w
+    UNION SELECT w.certificate_id, '!' || b.hostname FROM selected w
     JOIN hostnames h ON h.hostname = w.hostname AND h.certificate_id = w.certificate_id
     JOIN certificates c ON c.id = w.certificate_id JOIN below b ON b.wildcard = w.hostname
-    WHERE b.user_id <> c.user_id AND NOT EXISTS (SELECT 1 FROM winners x
+    WHERE b.user_id <> c.user_id AND NOT EXISTS (SELECT 1 FROM selected x
         WHERE x.hostname = b.hostname AND x.key_type = w.key_type);
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -172,7 +172,7 @@ class State:
         )
 
     def forget(self, certificate_id: int) -> None:
-        """Removes a certificate and its hostnames, but not its winners."""
+        """Removes a certificate and its hostnames, but not its rows in `selected`."""
         self._do("DELETE FROM certificates WHERE id = ?", certificate_id)
         self._do("DELETE FROM hostnames WHERE certificate_id = ?", certificate_id)
 
@@ -304,18 +304,20 @@ class State:
 
     # What is served
 
-    def winners(self, hostname: str) -> dict[str, int]:
+    def selected(self, hostname: str) -> dict[str, int]:
         """Returns the certificates that are served for `hostname`, by key type."""
-        rows = self._do("SELECT key_type, certificate_id FROM winners WHERE hostname = ?", hostname)
+        rows = self._do(
+            "SELECT key_type, certificate_id FROM selected WHERE hostname = ?", hostname
+        )
         return dict(rows.fetchall())
 
-    def set_winners(self, hostname: str, before: dict[str, int], winners: dict[str, int]) -> None:
-        """Replaces the winners for `hostname`, which were `before`."""
+    def set_selected(self, hostname: str, before: dict[str, int], selected: dict[str, int]) -> None:
+        """Replaces the selected certificates of `hostname`, which were `before`."""
         if before:
-            self._do("DELETE FROM winners WHERE hostname = ?", hostname)
+            self._do("DELETE FROM selected WHERE hostname = ?", hostname)
         self._database.executemany(
-            "INSERT INTO winners VALUES (?, ?, ?)",
-            [(hostname, key_type, number) for key_type, number in winners.items()],
+            "INSERT INTO selected VALUES (?, ?, ?)",
+            [(hostname, key_type, number) for key_type, number in selected.items()],
         )
 
     def set_kept_free(self, hostname: str, is_kept_free: bool) -> bool:
@@ -332,7 +334,7 @@ class State:
         return self._do(statement, hostname).rowcount > 0
 
     def is_served(self, certificate_id: int) -> bool:
-        row = self._row("SELECT 1 FROM winners WHERE certificate_id = ? LIMIT 1", certificate_id)
+        row = self._row("SELECT 1 FROM selected WHERE certificate_id = ? LIMIT 1", certificate_id)
         return row is not None
 
     def filters_of(self, certificate_id: int) -> list[str]:
@@ -445,13 +447,13 @@ class State:
         """Returns served certificates that the server's check has not accepted yet."""
         rows = self._do(
             "SELECT certificate_id FROM unchecked u WHERE EXISTS"
-            " (SELECT 1 FROM winners w WHERE w.certificate_id = u.certificate_id)"
+            " (SELECT 1 FROM selected w WHERE w.certificate_id = u.certificate_id)"
         )
         return [row[0] for row in rows]
 
     def all_served(self) -> list[int]:
         """Returns the served certificates."""
-        return [row[0] for row in self._do("SELECT DISTINCT certificate_id FROM winners")]
+        return [row[0] for row in self._do("SELECT DISTINCT certificate_id FROM selected")]
 
     def checked_all(self) -> None:
         self._do("DELETE FROM unchecked")
@@ -464,13 +466,13 @@ class State:
             "INSERT INTO aside VALUES (?)", [(one,) for one in certificate_ids]
         )
 
-    def all_winners(self) -> Iterator[tuple[str, str | None, str | None]]:
+    def all_selected(self) -> Iterator[tuple[str, str | None, str | None]]:
         """Yields the hostname, key type and path of each served certificate, by hostname.
 
         A hostname that is kept free has neither key type nor path.
         """
         return self._do(
-            "SELECT w.hostname, w.key_type, c.path FROM winners w"
+            "SELECT w.hostname, w.key_type, c.path FROM selected w"
             " JOIN certificates c ON c.id = w.certificate_id"
             " WHERE c.id NOT IN (SELECT certificate_id FROM aside)"
             " UNION ALL SELECT hostname, NULL, NULL FROM kept_free"
@@ -504,7 +506,7 @@ class State:
         """Returns the hostnames with a pair, in order: only wildcards, or all others."""
         rows = self._do(
             "SELECT hostname FROM pairs WHERE (substr(hostname, 1, 2) = '*.') = ?"
-            " AND hostname NOT IN (SELECT w.hostname FROM winners w"
+            " AND hostname NOT IN (SELECT w.hostname FROM selected w"
             " JOIN aside a ON a.certificate_id = w.certificate_id)",
             wildcards,
         )
@@ -589,8 +591,8 @@ class State:
         # For count(DISTINCT …), SQLite would sort rows that its indices already sort.
         row = self._row(
             "SELECT (SELECT count(*) FROM certificates),"
-            " (SELECT count(*) FROM (SELECT DISTINCT certificate_id FROM winners)),"
-            " (SELECT count(*) FROM (SELECT DISTINCT hostname FROM winners))"
+            " (SELECT count(*) FROM (SELECT DISTINCT certificate_id FROM selected)),"
+            " (SELECT count(*) FROM (SELECT DISTINCT hostname FROM selected))"
         )
         certificates, served, hostnames = row or (0, 0, 0)
         return certificates, served, hostnames

@@ -8,7 +8,7 @@ from ...pki.selection import Candidate, NotServableReason, Reason, why_not_serva
 from .candidates import candidate_of_certificate
 
 WHY: dict[Reason, str] = {
-    "opaque": "The certificate could not be read.",
+    "unreadable": "The certificate could not be read.",
     "no_key": "It has no usable private key: none could be read, or the key belongs to another "
     "certificate.",
     "not_loadable": "TLS servers cannot load it with its key, or their handshakes fail.",

@@ -97,7 +97,7 @@ class Validation:
 
 def _unread(material: Submission, why: Finding) -> ValidationResult:
     private_key = Secret(material.private_key or material.pkcs12)
-    return ValidationResult((why,), "opaque", material.body, private_key)
+    return ValidationResult((why,), "unreadable", material.body, private_key)
 
 
 def _ended(field: str) -> Finding:

@@ -35,7 +35,7 @@ _PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
 
 SERVABLE = Meta(description="Whether a server may serve it now, if it is active.", examples=[True])
 NOT_SERVABLE_REASON = Meta(
-    description="Why it cannot be served, as a code; `findings` explain it. opaque: it "
+    description="Why it cannot be served, as a code; `findings` explain it. unreadable: it "
     "could not be "
     "read. no_key: it has no usable private key. not_loadable: TLS servers cannot load it "
     "with its key. chain_expired, chain_not_yet_valid: an intermediate is not valid now."
@@ -46,7 +46,7 @@ _Trust = Annotated[
         description="public: it chains to a root that browsers trust. private: it chains "
         "to a root that "
         "was uploaded with it. self_signed: it is its own issuer. incomplete: an issuer is "
-        "missing. opaque: it could not be read.",
+        "missing. unreadable: it could not be read.",
         examples=["public"],
     ),
 ]

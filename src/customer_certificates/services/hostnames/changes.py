@@ -94,8 +94,8 @@ class OwnershipChanges:
         if names or above:
             with session.across_tenants():
                 self.notices.resend(session, [*names, *above, *wildcards_above(names)])
-                for loser, lost in _by_user(decision.release).items():
-                    self.notices.add(session, loser, lost, "released", evidence.proof)
+                for loser_id, lost in _by_user(decision.release).items():
+                    self.notices.add(session, loser_id, lost, "released", evidence.proof)
                 self.claims.release_others(session, user_id, names)
         if gained := [name for name in names if name in decision.new]:
             self.notices.add(session, user_id, gained, "transferred", evidence.proof)

@@ -103,13 +103,13 @@ class Terminators:
         while True:
             looks += 1
             selection = self._selection.of(caller.reach, self._now())
-            winners = selection.certificates
-            tag = _tag(winners, selection.placeholders(winners))
+            selected = selection.certificates
+            tag = _tag(selected, selection.placeholders(selected))
             if is_known(tag):
                 return tag, None
             # A request may replace or deactivate a certificate between the two statements. To omit
             # it would end its service until the next poll.
-            chosen = [one.this_version for one in winners]
+            chosen = [one.this_version for one in selected]
             unread = [number for number, version in chosen if (number, version) not in read]
             if unread:
                 found = self._candidates.with_keys(unread)
@@ -120,7 +120,7 @@ class Terminators:
         pairs = self._served_keys.release(caller, "traefik", servable)
         # The selected candidates have all their hostnames, and Traefik serves them for all.
         handed_out = {one.candidate.this_version for one, _ in pairs}
-        given = [one for one in winners if one.this_version in handed_out]
+        given = [one for one in selected if one.this_version in handed_out]
         placeholders = selection.placeholders(given)
         return _tag(given, placeholders), _configuration(pairs, placeholders)
 
@@ -133,13 +133,13 @@ def _chosen(
     key_types: frozenset[str] | None,
 ) -> Candidate | None:
     # The owner is decided among all users, before the scope hides some of them.
-    winners = {
+    selected = {
         key_type: one
-        for key_type, one in decide(hostname, candidates, now).winners.items()
+        for key_type, one in decide(hostname, candidates, now).selected.items()
         if reach.has_user(one.user_id)
     }
     # If the client supports none of the key types, it reports that itself.
-    return best(hostname, winners, key_types) or best(hostname, winners)
+    return best(hostname, selected, key_types) or best(hostname, selected)
 
 
 def _tag(certificates: list[Candidate], placeholders: list[str]) -> str:

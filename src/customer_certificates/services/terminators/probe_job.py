@@ -70,12 +70,12 @@ class ProbeJob:
 
     def run(self) -> int:
         """Probes, and returns the number of hostnames times addresses. Raises Unavailable."""
-        winners = self._winners()
+        selected = self._selected()
         for address in self._addresses:
-            self._look(address, winners)
-        return len(winners) * len(self._addresses)
+            self._look(address, selected)
+        return len(selected) * len(self._addresses)
 
-    def _winners(self) -> dict[str, tuple[Found, str | None]]:
+    def _selected(self) -> dict[str, tuple[Found, str | None]]:
         """Returns the expected certificates of some hostnames, each with the key type to ask for.
 
         The key type is None unless clients with other key types get another certificate.
@@ -87,20 +87,20 @@ class ProbeJob:
             _a_name(names_of(hostnames))
             for hostnames in [*(row[0] for row in recent), *(row[1] for row in in_turn)]
         )
-        return {name: found for name in names if name and (found := self._winner(name))}
+        return {name: found for name in names if name and (found := self._selected_for(name))}
 
-    def _winner(self, name: str) -> tuple[Found, str | None] | None:
+    def _selected_for(self, name: str) -> tuple[Found, str | None] | None:
         found = {one.candidate.certificate_id: one for one in self._candidates.served(name)}
         candidates = [one.candidate for one in found.values()]
-        winners = decide(name, candidates, self._now()).winners
-        winner = best(name, winners)
-        if winner is None:
+        selected = decide(name, candidates, self._now()).selected
+        chosen = best(name, selected)
+        if chosen is None:
             return None
-        return found[winner.certificate_id], winner.key_type if len(winners) > 1 else None
+        return found[chosen.certificate_id], chosen.key_type if len(selected) > 1 else None
 
-    def _look(self, address: ProbeAddress, winners: dict[str, tuple[Found, str | None]]) -> None:
+    def _look(self, address: ProbeAddress, selected: dict[str, tuple[Found, str | None]]) -> None:
         served, errors = dict[int, Reported](), list[str]()
-        for name, ((candidate, fingerprint), key_type) in winners.items():
+        for name, ((candidate, fingerprint), key_type) in selected.items():
             try:
                 seen = self._probe(address.host, address.port, name, key_type)
             except ProbeFailure as failure:

@@ -8,7 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from ...pki.names.hostnames import address_of, wildcard_of
-from ...pki.selection import Candidate, Loser, NotServableReason, Reason, decide, why_not_servable
+from ...pki.selection import (
+    Candidate,
+    NotServableReason,
+    Reason,
+    Rejection,
+    decide,
+    why_not_servable,
+)
 from ...pki.submission import FINGERPRINT, NOT_AFTER, NOT_BEFORE, Trust
 from ..certificates.candidates import Candidates
 from ..certificates.servability import WHY
@@ -34,7 +41,7 @@ _WHY: dict[Reason, str] = {
 }
 
 
-class Winner(msgspec.Struct):
+class SelectedCertificate(msgspec.Struct):
     """The certificate that is served to clients that support its key type."""
 
     key_type: Annotated[str, Meta(description="The type of its key.", examples=["ecdsa"])]
@@ -53,7 +60,7 @@ class Winner(msgspec.Struct):
     fingerprint_sha256: Annotated[str | None, FINGERPRINT]
 
 
-class Other(msgspec.Struct):
+class RejectedCertificate(msgspec.Struct):
     """A certificate that matches the hostname, but is not served."""
 
     certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[2])]
@@ -68,7 +75,7 @@ class Other(msgspec.Struct):
         str,
         Meta(description="Why it is not served, in words.", examples=["It expired on 2026-11-01."]),
     ]
-    lost_to: Annotated[
+    superseded_by: Annotated[
         int | None, Meta(description="The certificate that is served instead, if any.")
     ]
     servable: Annotated[bool, SERVABLE]
@@ -85,12 +92,12 @@ class Resolved(msgspec.Struct):
         ),
     ]
     at: Annotated[datetime, Meta(tz=True, description="The time for which this was decided.")]
-    winners: Annotated[
-        list[Winner],
+    selected: Annotated[
+        list[SelectedCertificate],
         Meta(description="One certificate for each key type. Empty: nothing is served."),
     ]
-    others: Annotated[
-        list[Other],
+    rejected: Annotated[
+        list[RejectedCertificate],
         Meta(
             description="The owner's active certificates, then the newest others; some "
             "hundreds at most."
@@ -115,26 +122,26 @@ class Resolving:
         found = self._candidates.of(hostname) if reach.has_name(hostname) else []
         fingerprints = {one.candidate.certificate_id: one.fingerprint_sha256 for one in found}
         # The owner is decided among all users, before the scope hides some of them.
-        winners, losers = decide(hostname, [one.candidate for one in found], now, key_type)
+        selected, rejected = decide(hostname, [one.candidate for one in found], now, key_type)
         return Resolved(
             hostname,
             now,
             [
-                _winner(hostname, one, fingerprints[one.certificate_id])
-                for _, one in sorted(winners.items())
+                _selected(hostname, one, fingerprints[one.certificate_id])
+                for _, one in sorted(selected.items())
                 if reach.has_user(one.user_id)
             ],
             [
-                _other(hostname, loser, now)
-                for loser in losers
-                if reach.has_user(loser.candidate.user_id)
+                _rejected(hostname, rejection, now)
+                for rejection in rejected
+                if reach.has_user(rejection.candidate.user_id)
             ],
             _FOR_ADDRESSES if address_of(hostname) else None,
         )
 
 
-def _winner(hostname: str, one: Candidate, fingerprint: str | None) -> Winner:
-    return Winner(
+def _selected(hostname: str, one: Candidate, fingerprint: str | None) -> SelectedCertificate:
+    return SelectedCertificate(
         one.key_type or "",
         one.certificate_id,
         one.user_id,
@@ -147,10 +154,10 @@ def _winner(hostname: str, one: Candidate, fingerprint: str | None) -> Winner:
     )
 
 
-def _other(hostname: str, loser: Loser, now: datetime) -> Other:
-    one, reason, to = loser
+def _rejected(hostname: str, rejection: Rejection, now: datetime) -> RejectedCertificate:
+    one, reason, to = rejection
     not_servable = why_not_servable(one, now)
-    return Other(
+    return RejectedCertificate(
         one.certificate_id,
         one.user_id,
         one.version,

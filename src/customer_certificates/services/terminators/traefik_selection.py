@@ -113,10 +113,10 @@ class TraefikSelection:
                 for name in reach.names_of(one.owned_hostnames):
                     by_name.setdefault(name, []).append(one)
         chosen = {
-            winner.certificate_id: winner
+            chosen.certificate_id: chosen
             for name, those in by_name.items()
-            if (winner := best(name, decide(name, those, now).winners))
-            and winner.user_id == owners.get(name, winner.user_id)
+            if (chosen := best(name, decide(name, those, now).selected))
+            and chosen.user_id == owners.get(name, chosen.user_id)
         }
         if sum(sizes[number] for number in chosen) > MOST_CHAIN_BYTES:
             raise _too_many(f"{MOST_CHAIN_BYTES >> 20} MiB of certificates")

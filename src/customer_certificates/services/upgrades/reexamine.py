@@ -136,7 +136,7 @@ def _unread(database: Database) -> Prepared:
         )
         .where(
             Certificate.id > bindparam("after"),
-            Certificate.trust == "opaque",
+            Certificate.trust == "unreadable",
             Certificate.findings == "[]",
         )
         .order_by(Certificate.id)

@@ -118,7 +118,7 @@ def _unknown(database: Database) -> Prepared:
         .join(PrivateKey, OF_KEY)
         .where(
             Certificate.id > bindparam("after"),
-            Certificate.trust != "opaque",
+            Certificate.trust != "unreadable",
             Certificate.serve_not_before.is_(None),
             Certificate.not_servable.is_(None),
         )

@@ -61,7 +61,7 @@ class Haproxy(Layout):
         return f"the hostnames take {octets} bytes, and HAProxy reads at most {_LONGEST_LINE}"
 
     def is_listing_due(self, settled: ChangeSet) -> bool:
-        return settled.winners or settled.contents
+        return settled.selected or settled.contents
 
     def write_listing(self, write: Callable[[bytes], int]) -> None:
         # HAProxy serves the first certificate for unknown names. It cannot be deleted.

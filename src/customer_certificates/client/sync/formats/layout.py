@@ -19,12 +19,12 @@ from ..state import Placed, State
 class ChangeSet:
     """The effects of a change.
 
-    `contents`: a served certificate was renewed. `winners`: another certificate is served for a
+    `contents`: a served certificate was renewed. `selected`: another certificate is served for a
     name. `names`: a name was added to or removed from the served names.
     """
 
     contents: bool = False
-    winners: bool = False
+    selected: bool = False
     names: bool = False
 
 
@@ -53,20 +53,22 @@ class Layout(ABC):
         """Returns why the server cannot serve all these names with one certificate, or None."""
         return None
 
-    def point(self, hostname: str, winners: Mapping[str, Placed], *, keeps_free: bool) -> list[str]:
-        """Stages the links from `hostname` to its winners by key type. Returns unused paths.
+    def point(
+        self, hostname: str, selected: Mapping[str, Placed], *, keeps_free: bool
+    ) -> list[str]:
+        """Stages the links from `hostname` to its `selected` files. Returns unused paths.
 
-        `keeps_free`: there is no winner, and no wildcard may be served for the name.
+        `keeps_free`: no certificate is selected, and no wildcard may be served for the name.
         """
         return []
 
     def is_listing_due(self, settled: ChangeSet) -> bool:
         """Returns whether the listing must be written again."""
-        return settled.winners
+        return settled.selected
 
     def is_reload_due(self, settled: ChangeSet) -> bool:
         """Returns whether a running server must reload its files."""
-        return settled.winners or settled.contents
+        return settled.selected or settled.contents
 
     @abstractmethod
     def write_listing(self, write: Callable[[bytes], int]) -> None:

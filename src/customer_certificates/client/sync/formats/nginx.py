@@ -74,10 +74,12 @@ class Nginx(Layout):
     def path(self, placed: Placed, names: Callable[[], Sequence[str]]) -> str:
         return certificate_path(f"{placed.id}-{placed.version}-{placed.fingerprint[:16]}")
 
-    def point(self, hostname: str, winners: Mapping[str, Placed], *, keeps_free: bool) -> list[str]:
+    def point(
+        self, hostname: str, selected: Mapping[str, Placed], *, keeps_free: bool
+    ) -> list[str]:
         before, after = self._state.pair(hostname), _PLACEHOLDER if keeps_free else None
-        if winners:
-            after = self._pair(winners)
+        if selected:
+            after = self._pair(selected)
         if after == before:
             return []
         self._state.set_pair(hostname, after)
@@ -108,14 +110,14 @@ class Nginx(Layout):
         self._write_names(write, self._state.paired_names(wildcards=False))
         write(b"}\n")
 
-    def _pair(self, winners: Mapping[str, Placed]) -> str:
+    def _pair(self, selected: Mapping[str, Placed]) -> str:
         """Stages a folder with the certificates for most clients and for RSA-only clients.
 
         Returns its path.
         """
-        others = [one for key_type, one in sorted(winners.items()) if key_type != "rsa"]
-        first = winners.get("ecdsa") or (others or [winners["rsa"]])[0]
-        rsa = winners.get("rsa", first)
+        others = [one for key_type, one in sorted(selected.items()) if key_type != "rsa"]
+        first = selected.get("ecdsa") or (others or [selected["rsa"]])[0]
+        rsa = selected.get("rsa", first)
         names = [one.path.rpartition("/")[2].removesuffix(".pem") for one in (first, rsa)]
         name = names[0] if first is rsa else "+".join(names)
         path = f"pairs/{shard(name)}/{name}"

@@ -27,8 +27,8 @@ class Pem(Layout):
 
     def write_listing(self, write: Callable[[bytes], int]) -> None:
         separator = b"{"
-        for hostname, winners in groupby(self._state.all_winners(), key=itemgetter(0)):
-            files = {key_type: path for _, key_type, path in winners if path}
+        for hostname, selected in groupby(self._state.all_selected(), key=itemgetter(0)):
+            files = {key_type: path for _, key_type, path in selected if path}
             line = msgspec.json.encode(hostname) + b": " + msgspec.json.encode(files)
             write(separator + b"\n" + line)
             separator = b","

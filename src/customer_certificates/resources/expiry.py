@@ -7,12 +7,7 @@ from falcon import Request, Response
 from ..errors import Invalid, NotFound, PreconditionFailed
 from ..services.access.permissions import WHOLE_USER, users
 from ..services.expiry.upcoming import Expiring, ExpiringView, ExpirySettings
-from ..web import (
-    etags,
-    pagination,
-    request_parsing,
-    responses,
-)
+from ..web import etags, pagination, request_parsing, responses
 from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,

@@ -16,12 +16,7 @@ from ..services.webhooks.views import (
     WebhookChanges,
     WebhookView,
 )
-from ..web import (
-    etags,
-    pagination,
-    request_parsing,
-    responses,
-)
+from ..web import etags, pagination, request_parsing, responses
 from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
@@ -105,10 +100,7 @@ class WebhookResource:
 
     @operation(
         "Show a webhook",
-        {
-            200: Answer("The webhook.", WebhookView, headers=("ETag",)),
-            304: NOT_MODIFIED,
-        },
+        {200: Answer("The webhook.", WebhookView, headers=("ETag",)), 304: NOT_MODIFIED},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
     )

@@ -315,14 +315,7 @@ def _refusal(kind: type[Refusal]) -> dict[str, Any]:
     title = phrase(status)
     reason = inspect.getdoc(kind) or title
     findings = (_FINDINGS[kind],) if kind in _FINDINGS else ()
-    example = Problem(
-        type_of(kind_of(kind)),
-        title,
-        status,
-        reason,
-        "5f0c2a9be1d34478",
-        findings,
-    )
+    example = Problem(type_of(kind_of(kind)), title, status, reason, "5f0c2a9be1d34478", findings)
     return {
         "description": reason,
         "headers": _headers(*_REFUSAL_HEADERS.get(kind, [])),

@@ -47,8 +47,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
     ]
     status: Annotated[int, Meta(ge=400, le=599, description="The HTTP status.", examples=[422])]
     detail: Annotated[
-        str,
-        Meta(description="An explanation for people.", examples=["1 field is invalid."]),
+        str, Meta(description="An explanation for people.", examples=["1 field is invalid."])
     ]
     request_id: Annotated[
         str,
@@ -132,12 +131,5 @@ def _answer(
         else _MEDIA_TYPE
     )
     resp.data = msgspec.json.encode(
-        Problem(
-            type_of(kind),
-            phrase(status),
-            status,
-            detail,
-            req.context.request_id,
-            errors,
-        )
+        Problem(type_of(kind), phrase(status), status, detail, req.context.request_id, errors)
     )

@@ -12,12 +12,7 @@ from ...services.etags import encode
 from ...services.idempotency import Reply
 from ...services.users.users import Email, NewUser, UserChanges, Users
 from ...services.users.views import UserView
-from ...web import (
-    etags,
-    pagination,
-    request_parsing,
-    responses,
-)
+from ...web import etags, pagination, request_parsing, responses
 from ...web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
@@ -68,10 +63,7 @@ class UsersResource:
 
     @operation(
         "List users",
-        {
-            200: Answer("Users by id.", list[UserView], headers=("ETag", "Link")),
-            304: NOT_MODIFIED,
-        },
+        {200: Answer("Users by id.", list[UserView], headers=("ETag", "Link")), 304: NOT_MODIFIED},
         parameters=[_EMAIL, LIMIT, AFTER, IF_NONE_MATCH],
         refusals=[Invalid],
         allow=OPERATORS,

@@ -6,16 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import (
-    BigInteger,
-    bindparam,
-    delete,
-    func,
-    insert,
-    not_,
-    or_,
-    select,
-)
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, not_, or_, select
 
 from ...crypto import token_format
 from ...crypto.token_format import TokenKind
@@ -40,15 +31,13 @@ _Name = Annotated[
 _Kind = Annotated[
     TokenKind,
     Meta(
-        description="user: manages the certificates of one user. operator: manages users "
-        "and everything "
-        "but keys. terminator: for the machines that terminate TLS.",
+        description="user: manages the certificates of one user. operator: manages users and "
+        "everything but keys. terminator: for the machines that terminate TLS.",
         examples=["user"],
     ),
 ]
 _Scopes = Annotated[
-    list[Scope],
-    Meta(description="The permissions of a user token. Other kinds have none."),
+    list[Scope], Meta(description="The permissions of a user token. Other kinds have none.")
 ]
 # How many expired or revoked tokens of a user are kept (the newest).
 _DEAD = 100
@@ -147,10 +136,7 @@ class Tokens:
         of_user: Any = bindparam("user_id", type_=BigInteger)
         self._page = database.prepare(
             select(*shown)
-            .where(
-                or_(of_user.is_(None), Token.user_id == of_user),
-                Token.id > bindparam("after"),
-            )
+            .where(or_(of_user.is_(None), Token.user_id == of_user), Token.id > bindparam("after"))
             .order_by(Token.id)
             .limit(bindparam("limit", type_=BigInteger)),
             tenant=None,

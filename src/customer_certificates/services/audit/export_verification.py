@@ -105,10 +105,7 @@ def _faults_of_folder(
 
 
 def _faults_of_series(
-    series: str,
-    exports: Mapping[int, Export],
-    hashes: Mapping[str, str],
-    recorded: Recorded | None,
+    series: str, exports: Mapping[int, Export], hashes: Mapping[str, str], recorded: Recorded | None
 ) -> Iterator[str]:
     newest = max(exports)
     missing = [number for number in range(1, newest) if number not in exports]

@@ -112,11 +112,7 @@ class AuditExports:
             content = f"{first}\n".encode() + body
             written = write(content)
             session.run(
-                self._record,
-                of_series=series,
-                number=number + 1,
-                hash=hash_of_file(content),
-                at=at,
+                self._record, of_series=series, number=number + 1, hash=hash_of_file(content), at=at
             )
         return written
 

@@ -44,8 +44,7 @@ class Audit:
         self._move_many = database.prepare(_move_many())
         self._add = database.prepare(insert(AuditEntry), (*Entry._fields, "hash"))
         self._move = database.prepare(
-            update(AuditHead).where(AuditHead.chain == bindparam("of_chain")),
-            ("seq", "hash", "at"),
+            update(AuditHead).where(AuditHead.chain == bindparam("of_chain")), ("seq", "hash", "at")
         )
 
     def record(

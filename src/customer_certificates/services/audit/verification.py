@@ -151,11 +151,7 @@ def _require_next(row: Row, seq: int, last_hash: str) -> datetime:
 
 
 def _require_signed(
-    seq: int,
-    made: str,
-    at: datetime,
-    signed: dict[int, SignedHead],
-    newest: SignedHead | None,
+    seq: int, made: str, at: datetime, signed: dict[int, SignedHead], newest: SignedHead | None
 ) -> None:
     if seq in signed and signed[seq].hash != made:
         raise _Broken(seq, "The entry is not the one that was signed: the chain was rewritten.")

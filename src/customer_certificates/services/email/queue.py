@@ -59,12 +59,7 @@ class MailQueue(ABC, Generic[T]):
     """
 
     def __init__(
-        self,
-        database: Database,
-        mailer: Mailer,
-        now: Callable[[], datetime],
-        key: Any,
-        *more: Any,
+        self, database: Database, mailer: Mailer, now: Callable[[], datetime], key: Any, *more: Any
     ) -> None:
         """`key` is the table's key, an integer column. `more` are the columns of a subject; the
         statement is completed by `joined`."""

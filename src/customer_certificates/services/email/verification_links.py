@@ -96,9 +96,7 @@ class VerificationEmails(MailQueue[_Address]):
             "expires_at": now + LINK_LIFETIME,
         }
         self._database.run_pipeline(
-            user_id,
-            (self._keep_newest, {"user_id": user_id}),
-            (self._add, link),
+            user_id, (self._keep_newest, {"user_id": user_id}), (self._add, link)
         )
         return Outgoing(self._message(subject, token, now), address_of(subject.email))
 

@@ -96,8 +96,7 @@ class Events:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
         self._insert = database.prepare(
-            insert(Event).values(xid=this_transaction()).returning(Event.id, announce()),
-            _COLUMNS,
+            insert(Event).values(xid=this_transaction()).returning(Event.id, announce()), _COLUMNS
         )
         self._deactivate = database.prepare(_deactivated())
         self._fan_out = database.prepare(_fan_out())

@@ -41,9 +41,8 @@ class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
     thresholds: Annotated[
         Annotated[list[Threshold], Meta(max_length=10)] | None,
         Meta(
-            description="Empty: only at expiry. null: the default, which is 30d, 14d, 7d "
-            "and 1d, or 33% "
-            "and 10% for certificates with a lifetime under 60 days.",
+            description="Empty: only at expiry. null: the default, which is 30d, 14d, 7d and 1d, "
+            "or 33% and 10% for certificates with a lifetime under 60 days.",
             examples=[["30d", "10%"]],
         ),
     ]

@@ -8,16 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    DateTime,
-    bindparam,
-    case,
-    delete,
-    literal,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, DateTime, bindparam, case, delete, literal, select, update
 from sqlalchemy.orm import aliased
 
 from ...gateways.admission.client_networks import client_network

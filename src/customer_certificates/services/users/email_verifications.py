@@ -32,9 +32,8 @@ class AddressState(msgspec.Struct, forbid_unknown_fields=True):
     verified: Annotated[
         bool,
         Meta(
-            description="true: notices are sent to the current address. false: they wait "
-            "until it is "
-            "verified.",
+            description="true: notices are sent to the current address. false: they wait until it "
+            "is verified.",
             examples=[True],
         ),
     ]

@@ -62,10 +62,8 @@ Password = Annotated[
     Meta(
         min_length=1,
         max_length=1024,
-        description="Stored only as a hash, and never returned. In the profile prd, it "
-        "must have at "
-        "least 8 characters, not be a common password, and not be the name or email "
-        "address.",
+        description="Stored only as a hash, and never returned. In the profile prd, it must have "
+        "at least 8 characters, not be a common password, and not be the name or email address.",
         examples=["correct horse battery staple"],
     ),
 ]

@@ -240,11 +240,7 @@ class DeliveryQueue:
 
 
 def _runs(
-    endpoint: Endpoint,
-    lease: int,
-    until: datetime,
-    opened: Sequence[Secret],
-    rows: list[Any],
+    endpoint: Endpoint, lease: int, until: datetime, opened: Sequence[Secret], rows: list[Any]
 ) -> list[DeliveryBatch]:
     by_subject: dict[int, list[ClaimedDelivery]] = {}
     for subject, tries, attempts, traceparent, *event in rows:
@@ -319,10 +315,7 @@ def _claim() -> Any:
     )
     return (
         update(Delivery)
-        .where(
-            Delivery.webhook_id == webhook_id,
-            Delivery.event_id.in_(select(free.c.event_id)),
-        )
+        .where(Delivery.webhook_id == webhook_id, Delivery.event_id.in_(select(free.c.event_id)))
         .values(
             {
                 Delivery.due: bindparam("until", type_=DateTime(timezone=True)),

@@ -53,8 +53,7 @@ class DeliveryView(msgspec.Struct):
     status: Annotated[
         Status,
         Meta(
-            description="pending: waiting for an attempt. dead: given up.",
-            examples=["delivered"],
+            description="pending: waiting for an attempt. dead: given up.", examples=["delivered"]
         ),
     ]
     next_attempt_at: Annotated[

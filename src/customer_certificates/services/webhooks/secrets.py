@@ -56,7 +56,7 @@ class WebhookSecrets:
         self._end = database.prepare(
             update(WebhookSecret)
             .where(WebhookSecret.webhook_id == webhook_id, WebhookSecret.ends_at.is_(None))
-            .values(ends_at=bindparam("end")),
+            .values(ends_at=bindparam("end"))
         )
         self._insert = database.prepare(
             insert(WebhookSecret),

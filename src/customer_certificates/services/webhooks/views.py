@@ -77,9 +77,8 @@ class WebhookChanges(msgspec.Struct, forbid_unknown_fields=True):
     state: Annotated[
         Literal["active", "paused"] | UnsetType,
         Meta(
-            description="paused: events are stored for it, and sent when it is active "
-            "again. Set active "
-            "to reactivate a disabled webhook; it then gets only new events.",
+            description="paused: events are stored for it, and sent when it is active again. Set "
+            "active to reactivate a disabled webhook; it then gets only new events.",
             examples=["paused"],
         ),
     ] = UNSET
@@ -114,9 +113,8 @@ class NewWebhookView(WebhookView):
     secret: Annotated[
         str,
         Meta(
-            description="The secret that signs its messages (Standard Webhooks). Returned "
-            "only in this "
-            "response.",
+            description="The secret that signs its messages (Standard Webhooks). Returned only in "
+            "this response.",
             examples=["whsec_…"],
         ),
     ]

@@ -31,7 +31,7 @@ class Known:
         """A password is checked here."""
         self.before = TENANT.get()
         if self._caller:
-            req.context.caller = self._caller
+            req.context.principal = self._caller
 
 
 class Resource:

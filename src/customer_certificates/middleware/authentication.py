@@ -38,7 +38,7 @@ class Authenticated:
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Sets the caller.
+        """Sets the principal.
 
         Raises Unauthenticated, TooManyRequests, Forbidden, NotFound or Unavailable, before the
         body is read.
@@ -55,30 +55,30 @@ class Authenticated:
         rights = rights_of(resource, operation)
         context = req.context
         if rights.anybody or (rights.registers and self._registration_is_open):
-            context.caller = Principal("anybody", context.request_id, context.peer)
+            context.principal = Principal("anybody", context.request_id, context.peer)
             return
-        caller = self._identified(req, resp, rights, params)
-        if not (rights.password and caller.token_id is None):
-            require(rights, caller, params.get("user_id"))
+        principal = self._identified(req, resp, rights, params)
+        if not (rights.password and principal.token_id is None):
+            require(rights, principal, params.get("user_id"))
 
     def _identified(
         self, req: Request, resp: Response, rights: Permission, params: dict[str, Any]
     ) -> Principal:
         try:
-            req.context.caller = caller = self._caller(req, rights, params)
+            req.context.principal = principal = self._principal(req, rights, params)
         except Unauthenticated:
             challenge = f"{_BASIC}, {_BEARER}" if rights.password else _BEARER
             resp.set_header("WWW-Authenticate", challenge)
             raise
-        return caller
+        return principal
 
-    def _caller(self, req: Request, rights: Permission, params: dict[str, Any]) -> Principal:
-        about = params.get("user_id")
+    def _principal(self, req: Request, rights: Permission, params: dict[str, Any]) -> Principal:
+        user_id = params.get("user_id")
         scheme, _, credentials = req.env.get("HTTP_AUTHORIZATION", "").partition(" ")
         origin = req.context.request_id, req.context.peer
         if rights.allows_token_in_url:
             if "token" in params:
-                return self._authentication.token(params.pop("token"), about, *origin)
+                return self._authentication.token(params.pop("token"), user_id, *origin)
             # Reject proxied requests, because the peer is then the proxy and not the terminator.
             if (
                 not scheme
@@ -88,11 +88,11 @@ class Authenticated:
                 return Principal("terminator", *origin)
         match scheme.lower():
             case "bearer":
-                return self._authentication.token(credentials.strip(), about, *origin)
+                return self._authentication.token(credentials.strip(), user_id, *origin)
             case "basic" if rights.allows_token_in_url:
                 # HTTP clients send the userinfo of a URL as HTTP Basic.
                 _, token = _email_and_password(credentials)
-                return self._authentication.token(token, about, *origin)
+                return self._authentication.token(token, user_id, *origin)
             case "basic" if rights.password:
                 email, password = _email_and_password(credentials)
                 return self._authentication.password(email, password, *origin)

@@ -90,7 +90,7 @@ class ExpirySettingsResource:
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
         wanted = request_parsing.read(req, ExpirySettings)
-        once = responses.once(req, responses.shown)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._expiring.set(req.context.caller, user_id, wanted, expected, once)
+        view = self._expiring.set(req.context.principal, user_id, wanted, expected, idempotent)
         responses.send(resp, responses.shown(view))

@@ -63,7 +63,7 @@ class UserHostnameResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        self._owners.give_up(req.context.caller, user_id, hostname)
+        self._owners.give_up(req.context.principal, user_id, hostname)
         resp.status = 204
 
 
@@ -112,7 +112,7 @@ class HostnameResource:
     )
     def on_put(self, req: Request, resp: Response, hostname: str) -> None:
         grant = request_parsing.read(req, HostnameGrant)
-        resp.data = encode(self._owners.grant(req.context.caller, hostname, grant.user_id))
+        resp.data = encode(self._owners.grant(req.context.principal, hostname, grant.user_id))
 
     @operation(
         "Release a hostname of any user",
@@ -121,5 +121,5 @@ class HostnameResource:
         allow=OPERATORS,
     )
     def on_delete(self, req: Request, resp: Response, hostname: str) -> None:
-        self._owners.release(req.context.caller, hostname)
+        self._owners.release(req.context.principal, hostname)
         resp.status = 204

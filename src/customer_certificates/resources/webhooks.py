@@ -67,7 +67,7 @@ class WebhooksResource:
     )
     def on_post(self, req: Request, resp: Response, user_id: int | None = None) -> None:
         new = request_parsing.read(req, NewWebhook)
-        made = self._webhooks.create(req.context.caller, user_id, new)
+        made = self._webhooks.create(req.context.principal, user_id, new)
         resp.status = 201
         resp.location = f"{req.path.rstrip('/')}/{made.id}"
         resp.set_header("Cache-Control", "no-store")
@@ -122,9 +122,9 @@ class WebhookResource:
         self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
     ) -> None:
         changes = request_parsing.read(req, WebhookChanges)
-        once, expected = responses.once(req, responses.shown), etags.expected(req)
-        caller = req.context.caller
-        view = self._webhooks.change(caller, user_id, webhook_id, changes, expected, once)
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
+        principal = req.context.principal
+        view = self._webhooks.change(principal, user_id, webhook_id, changes, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
     @operation(
@@ -136,8 +136,8 @@ class WebhookResource:
     def on_delete(
         self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
     ) -> None:
-        once, expected = responses.once(req, responses.gone), etags.expected(req)
-        self._webhooks.delete(req.context.caller, user_id, webhook_id, expected, once)
+        idempotent, expected = responses.idempotent(req, responses.gone), etags.expected(req)
+        self._webhooks.delete(req.context.principal, user_id, webhook_id, expected, idempotent)
         resp.status = 204
 
 
@@ -158,7 +158,7 @@ class WebhookSecretResource:
     def on_post(
         self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
     ) -> None:
-        view = self._webhooks.new_secret(req.context.caller, user_id, webhook_id)
+        view = self._webhooks.new_secret(req.context.principal, user_id, webhook_id)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(view)
 
@@ -181,8 +181,8 @@ class WebhookTestResource:
     def on_post(
         self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
     ) -> None:
-        once = responses.once(req, _accepted)
-        view = self._webhooks.test(req.context.caller, user_id, webhook_id, once)
+        idempotent = responses.idempotent(req, _accepted)
+        view = self._webhooks.test(req.context.principal, user_id, webhook_id, idempotent)
         responses.send(resp, _accepted(view))
 
 
@@ -240,8 +240,8 @@ class RedeliveryResource:
         event_id: int,
         user_id: int | None = None,
     ) -> None:
-        once = responses.once(req, _accepted)
-        self._redelivery.redeliver(req.context.caller, user_id, webhook_id, event_id, once)
+        idempotent = responses.idempotent(req, _accepted)
+        self._redelivery.redeliver(req.context.principal, user_id, webhook_id, event_id, idempotent)
         responses.send(resp, _accepted(None))
 
 
@@ -266,8 +266,10 @@ class ReplayResource:
         self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
     ) -> None:
         wanted = request_parsing.read(req, Replay)
-        once = responses.once(req, _accepted)
-        view = self._redelivery.replay(req.context.caller, user_id, webhook_id, wanted, once)
+        idempotent = responses.idempotent(req, _accepted)
+        view = self._redelivery.replay(
+            req.context.principal, user_id, webhook_id, wanted, idempotent
+        )
         responses.send(resp, _accepted(view))
 
 

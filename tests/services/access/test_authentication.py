@@ -111,11 +111,13 @@ def test_a_warm_read_is_one_statement_with_its_token(
 
     def read() -> str:
         caller = door.caller(token, owner)
-        return door.listing.page(owner, ALL, Tags(), caller.about)[0]
+        return door.listing.page(owner, ALL, Tags(), caller.target_user)[0]
 
     tag = read()
     assert len(statements(read)) == 1
-    assert len(statements(lambda: door.users.get(owner, door.caller(token, owner).about))) == 1
+    assert (
+        len(statements(lambda: door.users.get(owner, door.caller(token, owner).target_user))) == 1
+    )
     change_list(engine, owner)
     assert read() != tag
 
@@ -124,11 +126,11 @@ def test_a_list_whose_time_has_come_is_brought_up_to_date(door: Door, engine: sa
     """Though the row that came with the token is from before."""
     (owner,) = add_users(engine, 1, statuses_change_at=NOW + MINUTE)
     token = make_token(engine, "user", owner, now=NOW)
-    before = door.listing.page(owner, ALL, Tags(), door.caller(token, owner).about)[0]
+    before = door.listing.page(owner, ALL, Tags(), door.caller(token, owner).target_user)[0]
     door.clock.now += MINUTE
 
     caller = door.caller(token, owner)
-    assert door.listing.page(owner, ALL, Tags(), caller.about)[0] != before
+    assert door.listing.page(owner, ALL, Tags(), caller.target_user)[0] != before
 
 
 def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Engine) -> None:
@@ -139,7 +141,7 @@ def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Eng
     )
 
     def about(token: Made, user_id: int | None) -> int | None:
-        known = door.caller(token, user_id).about
+        known = door.caller(token, user_id).target_user
         return known.id if known else None
 
     assert [about(own, user_id) for user_id in (owner, stranger, None, 2**62)] == [
@@ -155,7 +157,7 @@ def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Eng
         None,
     ]
     with pytest.raises(NotFound):
-        door.users.get(2**62, door.caller(operator, 2**62).about)
+        door.users.get(2**62, door.caller(operator, 2**62).target_user)
 
 
 @pytest.mark.one_backend
@@ -286,7 +288,7 @@ def test_processes_count_together_in_redis_and_alone_without(
                 process.begin("ada@example.com", "192.0.2.1")
             assert caught.value.retry_after in range(1, 901)
         taken_back = processes[0].begin("grace@example.com", "192.0.2.2")
-        processes[0].take_back(taken_back)
+        processes[0].undo(taken_back)
         for _ in range(10):
             processes[1].begin("grace@example.com", "192.0.2.2")
     finally:

@@ -31,8 +31,8 @@ class UserEmailVerificationResource:
         allow=WHOLE_USER,
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        once = responses.once(req, _queued)
-        self._verifications.send(req.context.caller, user_id, once)
+        idempotent = responses.idempotent(req, _queued)
+        self._verifications.send(req.context.principal, user_id, idempotent)
         resp.status = 202
 
     @operation(
@@ -47,9 +47,9 @@ class UserEmailVerificationResource:
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
         wanted = request_parsing.read(req, AddressState)
-        once = responses.once(req, responses.shown)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._verifications.set(req.context.caller, user_id, wanted, expected, once)
+        view = self._verifications.set(req.context.principal, user_id, wanted, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
 
@@ -87,7 +87,7 @@ class EmailVerificationLinkResource:
         allows_other_parameters=True,
     )
     def on_post(self, req: Request, resp: Response, verification_token: str) -> None:
-        address = self._verifications.confirm(req.context.caller, verification_token)
+        address = self._verifications.confirm(req.context.principal, verification_token)
         if address is None:
             verification_page.send_not_valid(resp)
         else:

@@ -51,7 +51,7 @@ class QuotasResource:
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
         wanted = request_parsing.read(req, QuotaLimits)
-        once = responses.once(req, responses.shown)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._quotas.set(req.context.caller, user_id, wanted, expected, once)
+        view = self._quotas.set(req.context.principal, user_id, wanted, expected, idempotent)
         responses.send(resp, responses.shown(view))

@@ -37,7 +37,7 @@ class TokensResource:
         allow=PASSWORD,
     )
     def on_post(self, req: Request, resp: Response) -> None:
-        made = self._tokens.create(req.context.caller, request_parsing.read(req, NewToken))
+        made = self._tokens.create(req.context.principal, request_parsing.read(req, NewToken))
         resp.status = 201
         resp.location = f"/tokens/{made.id}"
         resp.set_header("Cache-Control", "no-store")
@@ -56,7 +56,7 @@ class TokensResource:
         after, limit = pagination.wanted(query)
         user_id = query.whole("user_id", 0, 1) or None
         query.check()
-        tokens, next_after = self._tokens.page(req.context.caller, user_id, after, limit)
+        tokens, next_after = self._tokens.page(req.context.principal, user_id, after, limit)
         pagination.link_next(req, resp, next_after)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(tokens)
@@ -79,5 +79,5 @@ class TokenResource:
         allow=users(),
     )
     def on_delete(self, req: Request, resp: Response, token_id: int) -> None:
-        self._tokens.revoke(req.context.caller, token_id)
+        self._tokens.revoke(req.context.principal, token_id)
         resp.status = 204

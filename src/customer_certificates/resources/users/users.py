@@ -57,8 +57,8 @@ class UsersResource:
     )
     def on_post(self, req: Request, resp: Response) -> None:
         new = request_parsing.read(req, NewUser)
-        once = responses.once(req, _registered)
-        user_id = self._users.register(req.context.caller, new, once)
+        idempotent = responses.idempotent(req, _registered)
+        user_id = self._users.register(req.context.principal, new, idempotent)
         responses.send(resp, _registered(user_id))
 
     @operation(
@@ -94,7 +94,7 @@ class UserResource:
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        etags.answer(req, resp, self._users.get(user_id, req.context.caller.about))
+        etags.answer(req, resp, self._users.get(user_id, req.context.principal.target_user))
 
     on_head = on_get
 
@@ -108,9 +108,9 @@ class UserResource:
     )
     def on_patch(self, req: Request, resp: Response, user_id: int) -> None:
         changes = request_parsing.read(req, UserChanges)
-        once = responses.once(req, responses.shown)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._users.change(req.context.caller, user_id, changes, expected, once)
+        view = self._users.change(req.context.principal, user_id, changes, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
     @operation(
@@ -121,8 +121,8 @@ class UserResource:
         allow=WHOLE_USER,
     )
     def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
-        once = responses.once(req, responses.gone)
-        self._users.delete(req.context.caller, user_id, etags.expected(req), once)
+        idempotent = responses.idempotent(req, responses.gone)
+        self._users.delete(req.context.principal, user_id, etags.expected(req), idempotent)
         resp.status = 204
 
 

@@ -142,25 +142,25 @@ class Tokens:
             tenant=None,
         )
 
-    def create(self, caller: Principal, new: NewToken) -> NewTokenView:
-        """Creates the token, for `caller` or for a user that `caller` manages.
+    def create(self, principal: Principal, new: NewToken) -> NewTokenView:
+        """Creates the token, for the principal or for a user that it manages.
 
         Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user requests another
         user's token, or another kind), or Conflict: the service requires no credentials, the
         password was changed in the meantime, or the user's quota is exceeded.
         """
-        if caller.kind == "open":
+        if principal.kind == "open":
             raise Conflict(
                 "This service requires no credentials, so it creates no tokens. "
                 "Send requests without one."
             )
-        if caller.kind == "user" and (
-            new.kind != "user" or new.user_id not in (None, caller.user_id)
+        if principal.kind == "user" and (
+            new.kind != "user" or new.user_id not in (None, principal.user_id)
         ):
             raise Forbidden(
                 "A password creates tokens of its own user only. Use an operator token."
             )
-        user_id = caller.user_id if caller.kind == "user" else new.user_id
+        user_id = principal.user_id if principal.kind == "user" else new.user_id
         hostnames = _checked(new, user_id)
         secret, now = token_format.new_secret(), self._now()
         values = {
@@ -173,14 +173,14 @@ class Tokens:
             "secret_sha256": token_format.digest(secret),
             "created_at": now,
             "expires_at": now + timedelta(days=new.expires_in_days),
-            "by_password": caller.password_hash is not None,
+            "by_password": principal.password_hash is not None,
         }
         with (
-            self._audit.of_refusals(caller, "token.create", user_id or NOBODY, None),
+            self._audit.of_refusals(principal, "token.create", user_id or NOBODY, None),
             self._database.begin(EVERYBODY) as session,
         ):
-            if caller.password_hash is not None:
-                _require_same_password(session, caller)
+            if principal.password_hash is not None:
+                _require_same_password(session, principal)
             _require_users(session, user_id, new.user_ids or [])
             if user_id is not None:
                 _require_room(session, user_id, now)
@@ -190,7 +190,7 @@ class Tokens:
             detail = {"kind": new.kind, "scopes": values["scopes"], "days": new.expires_in_days}
             self._audit.record(
                 session,
-                caller,
+                principal,
                 "token.create",
                 user_id or NOBODY,
                 f"/tokens/{token_id}",
@@ -201,7 +201,7 @@ class Tokens:
         return NewTokenView(**msgspec.structs.asdict(view), token=text)
 
     def page(
-        self, caller: Principal, user_id: int | None, after: int, limit: int
+        self, principal: Principal, user_id: int | None, after: int, limit: int
     ) -> tuple[list[TokenView], int | None]:
         """Returns at most `limit` tokens by id, and where the next page starts.
 
@@ -209,19 +209,19 @@ class Tokens:
         of the user `user_id`. The second value is the `after` of the next page, None on the last
         page.
         """
-        whose = caller.user_id if caller.kind == "user" else user_id
+        whose = principal.user_id if principal.kind == "user" else user_id
         rows = self._page(user_id=whose, after=after, limit=limit + 1)
         views = [_view(row) for row in rows[:limit]]
         return views, views[-1].id if len(rows) > limit else None
 
-    def revoke(self, caller: Principal, token_id: int) -> None:
+    def revoke(self, principal: Principal, token_id: int) -> None:
         """Revokes the token. Does nothing if it is already revoked.
 
         Raises NotFound, also for another user's token, and Forbidden: a token without every scope
         revokes only itself.
         """
-        if caller.kind == "user" and token_id != caller.token_id:
-            missing = [scope for scope in SCOPES if scope not in caller.scopes]
+        if principal.kind == "user" and token_id != principal.token_id:
+            missing = [scope for scope in SCOPES if scope not in principal.scopes]
             if missing:
                 raise Forbidden(
                     "To revoke other tokens, a token needs every scope. "
@@ -229,14 +229,14 @@ class Tokens:
                 )
         with self._database.begin(EVERYBODY) as session:
             token = session.get(Token, token_id, with_for_update=True)
-            if token is None or (caller.kind == "user" and token.user_id != caller.user_id):
+            if token is None or (principal.kind == "user" and token.user_id != principal.user_id):
                 raise NotFound(f"Token {token_id} does not exist.")
             outcome: Outcome = "unchanged" if token.revoked_at else "done"
             token.revoked_at = token.revoked_at or self._now()
             session.flush()
             self._audit.record(
                 session,
-                caller,
+                principal,
                 "token.revoke",
                 token.user_id or NOBODY,
                 f"/tokens/{token_id}",
@@ -300,13 +300,13 @@ def _unfit(field: str, new: NewToken) -> Finding:
     return Finding("unfit", field, f"A token of kind {new.kind} cannot have {field}.", "Omit it.")
 
 
-def _require_same_password(session: Transaction, caller: Principal) -> None:
-    """Raises Conflict if the password was changed after `caller` signed in.
+def _require_same_password(session: Transaction, principal: Principal) -> None:
+    """Raises Conflict if the password was changed after `principal` signed in.
 
     The change revoked the existing tokens, and must not miss this one.
     """
-    user = session.get(User, caller.user_id, with_for_update=True)
-    if user is None or user.password_hash != caller.password_hash:
+    user = session.get(User, principal.user_id, with_for_update=True)
+    if user is None or user.password_hash != principal.password_hash:
         raise Conflict("The password was changed during this request. Sign in with the new one.")
 
 

@@ -17,7 +17,7 @@ from ..rate_counts import Rate, RateCounts
 from .hash_chain import GENESIS, Entry, canonical, hash_of
 
 # The hourly limit of entries about rejected requests, or ones that changed nothing, for each chain
-# and kind of caller.
+# and kind of principal.
 MOST_WITHOUT_CHANGE = 100
 
 Outcome = Literal["done", "unchanged", "refused"]
@@ -50,7 +50,7 @@ class Audit:
     def record(
         self,
         session: Transaction,
-        caller: Principal,
+        principal: Principal,
         action: str,
         chain: int,
         object_path: str | None,
@@ -65,7 +65,7 @@ class Audit:
         independent statements of the transaction, sent in the same round trip. `detail` must not
         contain a secret: no key, password, passphrase, token or body.
         """
-        if outcome != "done" and self._is_over_limit(session, caller, chain):
+        if outcome != "done" and self._is_over_limit(session, principal, chain):
             if also:
                 session.run_pipeline(*also)
             return
@@ -73,12 +73,14 @@ class Audit:
         head = session.run(lock, **start)
         session.run_pipeline(
             *also,
-            *self.entry(head, caller, action, chain, object_path, outcome=outcome, detail=detail),
+            *self.entry(
+                head, principal, action, chain, object_path, outcome=outcome, detail=detail
+            ),
         )
 
-    def _is_over_limit(self, session: Transaction, caller: Principal, chain: int) -> bool:
+    def _is_over_limit(self, session: Transaction, principal: Principal, chain: int) -> bool:
         # Operators' requests are counted separately, so that a user's requests do not hide them.
-        name = f"audit {chain} {caller.kind}"
+        name = f"audit {chain} {principal.kind}"
         rate = Rate(name, timedelta(hours=1), MOST_WITHOUT_CHANGE)
         return self._rates.add(session, [rate]) is not None
 
@@ -104,7 +106,7 @@ class Audit:
     def entry(
         self,
         head: list[Row],
-        caller: Principal,
+        principal: Principal,
         action: str,
         chain: int,
         object_path: str | None,
@@ -122,14 +124,14 @@ class Audit:
             chain,
             seq + 1,
             at,
-            caller.kind,
-            caller.token_id,
-            caller.user_id,
+            principal.kind,
+            principal.token_id,
+            principal.user_id,
             action,
             object_path,
             outcome,
-            caller.request_id,
-            caller.peer,
+            principal.request_id,
+            principal.peer,
             canonical(detail or {}),
             last_hash,
         )
@@ -141,7 +143,7 @@ class Audit:
 
     @contextmanager
     def of_refusals(
-        self, caller: Principal, action: str, chain: int, object_path: str | None
+        self, principal: Principal, action: str, chain: int, object_path: str | None
     ) -> Iterator[None]:
         """Records that the stored state led to the rejection of the block.
 
@@ -158,7 +160,7 @@ class Audit:
             detail = {"reasons": sorted(reasons)}
             with self._database.begin(chain or EVERYBODY) as session:
                 self.record(
-                    session, caller, action, chain, object_path, outcome="refused", detail=detail
+                    session, principal, action, chain, object_path, outcome="refused", detail=detail
                 )
             raise
 

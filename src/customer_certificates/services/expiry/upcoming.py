@@ -108,11 +108,11 @@ class Expiring:
 
     def set(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         wanted: ExpirySettings,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> ExpirySettings:
         """Stores and returns the settings, under which certificates are checked soon.
 
@@ -120,10 +120,10 @@ class Expiring:
         """
         path = f"/users/{user_id}/expiry"
         with (
-            self._audit.of_refusals(caller, "user.change", user_id, path),
+            self._audit.of_refusals(principal, "user.change", user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             user = lock_user(session, user_id)
             require_view(expected, _settings(user.expiry_thresholds))
             thresholds = None
@@ -140,14 +140,14 @@ class Expiring:
                 )
             self._audit.record(
                 session,
-                caller,
+                principal,
                 "user.change",
                 user_id,
                 path,
                 outcome="done" if changes else "unchanged",
                 detail={"fields": ["thresholds"]},
             )
-            return once.keep(session, _settings(thresholds))
+            return idempotent.save_response(session, _settings(thresholds))
 
 
 def _settings(text: str | None) -> ExpirySettings:

@@ -68,12 +68,12 @@ class AddressVerification:
         )
         self._release = database.prepare(_release())
 
-    def queue(self, session: Transaction, caller: Principal, user: User) -> int | None:
+    def queue(self, session: Transaction, principal: Principal, user: User) -> int | None:
         """Queues an email with a link to the user's address, within the rate limits.
 
-        Returns None, or the seconds until `caller` can cause another email.
+        Returns None, or the seconds until `principal` can cause another email.
         """
-        wait = self._counts.add(session, _rates(caller, user))
+        wait = self._counts.add(session, _rates(principal, user))
         if wait is not None:
             return wait
         now = self._now()
@@ -105,17 +105,17 @@ class AddressVerification:
         session.run_pipeline(*((statement, {"user_id": user_id}) for statement in self._forget))
 
 
-def _rates(caller: Principal, user: User) -> list[Rate]:
+def _rates(principal: Principal, user: User) -> list[Rate]:
     """Returns the rate limits of an email, always in the same order."""
     names = {
         "address": _address_digest(user.email),
-        "network": client_network(caller.peer),
+        "network": client_network(principal.peer),
         "user": str(user.id),
     }
     return [
         Rate(f"mail/{kind}/{int(window.total_seconds())}/{names[kind]}", window, most)
         for kind, window, most in _LIMITS
-        if kind != "network" or caller.kind in _LIMITED_BY_NETWORK
+        if kind != "network" or principal.kind in _LIMITED_BY_NETWORK
     ]
 
 

@@ -67,17 +67,19 @@ class EmailVerifications:
             tenant=None,
         )
 
-    def send(self, caller: Principal, user_id: int, once: IdempotentRequest = NO_KEY) -> None:
+    def send(
+        self, principal: Principal, user_id: int, idempotent: IdempotentRequest = NO_KEY
+    ) -> None:
         """Queues another email with a link.
 
         Raises NotFound, Conflict (already verified, or email cannot be sent), TooManyRequests.
         """
         path = f"/users/{user_id}/email-verification"
         with (
-            self._audit.of_refusals(caller, _SEND, user_id, path),
+            self._audit.of_refusals(principal, _SEND, user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             user = lock_user(session, user_id)
             if user.email_verified_at is not None:
                 raise _conflict(
@@ -92,23 +94,23 @@ class EmailVerifications:
                     "Ask an operator to verify the address, or to set CC_SMTP_URL, CC_MAIL_FROM "
                     "and CC_PUBLIC_URL.",
                 )
-            wait = self._verification.queue(session, caller, user)
+            wait = self._verification.queue(session, principal, user)
             if wait is not None:
                 raise TooManyRequests(
                     "Too many verification emails were requested. Retry after the delay in "
                     "Retry-After.",
                     retry_after=wait,
                 )
-            self._audit.record(session, caller, _SEND, user_id, path)
-            once.keep(session, None)
+            self._audit.record(session, principal, _SEND, user_id, path)
+            idempotent.save_response(session, None)
 
     def set(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         wanted: AddressState,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> UserView:
         """Stores the verification state that an operator sets, and returns the user.
 
@@ -116,10 +118,10 @@ class EmailVerifications:
         """
         path = f"/users/{user_id}/email-verification"
         with (
-            self._audit.of_refusals(caller, _VERIFY, user_id, path),
+            self._audit.of_refusals(principal, _VERIFY, user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             user = lock_user(session, user_id)
             require_view(expected, view_of_user(user))
             changes = wanted.verified != (user.email_verified_at is not None)
@@ -130,21 +132,21 @@ class EmailVerifications:
                 self._verification.set_unverified(session, user)
             self._audit.record(
                 session,
-                caller,
+                principal,
                 _VERIFY,
                 user_id,
                 path,
                 outcome="done" if changes else "unchanged",
                 detail={"by": "operator", "verified": wanted.verified},
             )
-            return once.keep(session, view_of_user(user))
+            return idempotent.save_response(session, view_of_user(user))
 
     def address(self, token: str) -> str | None:
         """Returns the address that the link with `token` verifies; None for an invalid link."""
         rows = self._find(token_sha256=digest_of(token), now=self._now())
         return str(rows[0][1]) if rows else None
 
-    def confirm(self, caller: Principal, token: str) -> str | None:
+    def confirm(self, principal: Principal, token: str) -> str | None:
         """Verifies and returns the address of the link with `token`; None for an invalid link."""
         values = {"token_sha256": digest_of(token), "now": self._now()}
         rows = self._find(**values)
@@ -160,7 +162,7 @@ class EmailVerifications:
             self._events.record(session, "user.email_verified", user_id)
             self._audit.record(
                 session,
-                caller,
+                principal,
                 _VERIFY,
                 user_id,
                 f"/users/{user_id}",

@@ -112,11 +112,11 @@ class Quotas:
 
     def set(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         wanted: QuotaLimits,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> QuotasView:
         """Replaces the user's limits, and returns the quotas.
 
@@ -125,10 +125,10 @@ class Quotas:
         path = f"/users/{user_id}/quotas"
         action = "user.set_quotas"
         with (
-            self._audit.of_refusals(caller, action, user_id, path),
+            self._audit.of_refusals(principal, action, user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             user = lock_user(session, user_id)
             (row,) = session.run(self._state, user_id=user_id, **self._times())
             require_view(expected, _view(row))
@@ -143,14 +143,14 @@ class Quotas:
             session.flush()
             self._audit.record(
                 session,
-                caller,
+                principal,
                 action,
                 user_id,
                 path,
                 outcome="done" if changes else "unchanged",
                 detail={"limits": limits},
             )
-            return once.keep(session, _view((quotas, *row[1:])))
+            return idempotent.save_response(session, _view((quotas, *row[1:])))
 
     def _times(self) -> dict[str, datetime]:
         now = self._now()

@@ -155,17 +155,19 @@ class Users:
             tenant=None,
         )
 
-    def register(self, caller: Principal, new: NewUser, once: IdempotentRequest = NO_KEY) -> int:
+    def register(
+        self, principal: Principal, new: NewUser, idempotent: IdempotentRequest = NO_KEY
+    ) -> int:
         """Stores `new`, and returns its id.
 
         Raises Invalid (the password), Conflict if another user has the email address, or
-        TooManyRequests if a caller without credentials registered too many.
+        TooManyRequests if a client without credentials registered too many.
         """
         if self._strong_passwords:
             require_strong(new.password, new.name, new.email)
-        is_limited = caller.kind == "anybody"
+        is_limited = principal.kind == "anybody"
         if is_limited:
-            self._registrations.require_room(caller.peer)
+            self._registrations.require_room(principal.peer)
         now = self._now()
         user = User(
             name=new.name,
@@ -177,20 +179,20 @@ class Users:
             statuses_change_at=NEVER,
             created_at=now,
         )
-        with self._audit.of_refusals(caller, "user.register", NOBODY, None):
+        with self._audit.of_refusals(principal, "user.register", NOBODY, None):
             try:
                 with self._database.begin(EVERYBODY) as session:
-                    once.claim(session)
+                    idempotent.claim(session)
                     if is_limited:
-                        self._registrations.add(session, caller.peer)
+                        self._registrations.add(session, principal.peer)
                     session.add(user)
                     session.flush()
-                    detail = self._queue_verification(session, caller, user)
+                    detail = self._queue_verification(session, principal, user)
                     path = f"/users/{user.id}"
                     self._audit.record(
-                        session, caller, "user.register", user.id, path, detail=detail
+                        session, principal, "user.register", user.id, path, detail=detail
                     )
-                    return once.keep(session, user.id)
+                    return idempotent.save_response(session, user.id)
             except IntegrityError as error:
                 raise _email_taken() from error
 
@@ -223,15 +225,15 @@ class Users:
 
     def change(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         changes: UserChanges,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> UserView:
         """Stores `changes`, and returns the changed user.
 
-        A new password revokes the tokens created with the old one, including the caller's. Raises
+        A new password revokes the tokens created with the old one, even the request's own. Raises
         NotFound, PreconditionFailed, Invalid (the password), or Conflict if another user has the
         email address.
         """
@@ -246,10 +248,10 @@ class Users:
                 )
             password_hash = self._passwords.hash(changes.password)
         path = f"/users/{user_id}"
-        with self._audit.of_refusals(caller, "user.change", user_id, path):
+        with self._audit.of_refusals(principal, "user.change", user_id, path):
             try:
                 with self._database.begin(user_id) as session:
-                    once.claim(session)
+                    idempotent.claim(session)
                     user = lock_user(session, user_id)
                     require_view(expected, view_of_user(user))
                     if changes.name is not UNSET:
@@ -264,38 +266,38 @@ class Users:
                     detail: dict[str, object] = {"fields": _sent(changes)}
                     if moves:
                         self._verification.set_unverified(session, user)
-                        detail |= self._queue_verification(session, caller, user)
+                        detail |= self._queue_verification(session, principal, user)
                     if password_hash:
                         detail["tokens_revoked"] = self._password_changed(
                             session, user_id, keep_tokens=changes.keep_tokens is True
                         )
                     self._audit.record(
                         session,
-                        caller,
+                        principal,
                         "user.change",
                         user_id,
                         path,
                         outcome="done" if changed else "unchanged",
                         detail=detail,
                     )
-                    return once.keep(session, view_of_user(user))
+                    return idempotent.save_response(session, view_of_user(user))
             except IntegrityError as error:
                 raise _email_taken() from error
 
     def delete(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Deletes the user with every certificate and key. Raises NotFound, PreconditionFailed."""
         path = f"/users/{user_id}"
         with (
-            self._audit.of_refusals(caller, "user.delete", user_id, path),
+            self._audit.of_refusals(principal, "user.delete", user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             require_view(expected, view_of_user(lock_user(session, user_id)))
             self._contests.end_with_user(session, user_id)
             self._hostnames.release_all(session, user_id)
@@ -303,8 +305,8 @@ class Users:
             session.run(statement, **values)
             session.execute(delete(User).where(User.id == user_id))
             told = self._events.calls("user.deleted", user_id)
-            self._audit.record(session, caller, "user.delete", user_id, path, also=told)
-            once.keep(session, None)
+            self._audit.record(session, principal, "user.delete", user_id, path, also=told)
+            idempotent.save_response(session, None)
 
     def sign_in(self, email: str, password: str) -> SignedIn | None:
         """Returns the user with this email address and password, or None.
@@ -334,7 +336,7 @@ class Users:
         return len(session.run(self._revoke, user_id=user_id, now=self._now()))
 
     def _queue_verification(
-        self, session: Transaction, caller: Principal, user: User
+        self, session: Transaction, principal: Principal, user: User
     ) -> dict[str, object]:
         """Queues the verification email for `user`, and returns the audit details.
 
@@ -342,7 +344,7 @@ class Users:
         """
         if not self._verification.by_mail:
             return {}
-        wait = self._verification.queue(session, caller, user)
+        wait = self._verification.queue(session, principal, user)
         return {"verification_mail": "queued" if wait is None else "limited"}
 
 

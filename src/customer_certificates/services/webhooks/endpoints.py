@@ -89,7 +89,7 @@ class Webhooks:
             insert(Delivery), ("webhook_id", "event_id", "user_id", "subject", "due")
         )
 
-    def create(self, caller: Principal, user_id: int | None, new: NewWebhook) -> NewWebhookView:
+    def create(self, principal: Principal, user_id: int | None, new: NewWebhook) -> NewWebhookView:
         """Creates an endpoint and its secret.
 
         Raises Invalid (the URL is not allowed), NotFound (no such user), Conflict (the quota is
@@ -107,7 +107,7 @@ class Webhooks:
         )
         path = webhook_path(user_id, 0).rpartition("/")[0]
         with (
-            self._audit.of_refusals(caller, "webhook.create", user_id or NOBODY, path),
+            self._audit.of_refusals(principal, "webhook.create", user_id or NOBODY, path),
             self._database.begin(tenant_of(user_id)) as session,
         ):
             if user_id is not None:
@@ -121,7 +121,7 @@ class Webhooks:
             session.add(webhook)
             session.flush()
             secret = self._secrets.add(session, webhook.id)
-            self._record(session, caller, "webhook.create", webhook, {"url": webhook.url})
+            self._record(session, principal, "webhook.create", webhook, {"url": webhook.url})
         return NewWebhookView(**msgspec.structs.asdict(_view(webhook)), secret=secret)
 
     def get(self, user_id: int | None, webhook_id: int) -> WebhookView:
@@ -149,12 +149,12 @@ class Webhooks:
 
     def change(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
         changes: WebhookChanges,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> WebhookView:
         """Stores `changes`, and returns the changed endpoint.
 
@@ -165,10 +165,10 @@ class Webhooks:
             self._require_allowed(changes.url)
         path = webhook_path(user_id, webhook_id)
         with (
-            self._audit.of_refusals(caller, "webhook.change", user_id or NOBODY, path),
+            self._audit.of_refusals(principal, "webhook.change", user_id or NOBODY, path),
             self._database.begin(tenant_of(user_id)) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             webhook = locked_webhook(session, user_id, webhook_id)
             require_view(expected, _view(webhook))
             given = {
@@ -190,16 +190,16 @@ class Webhooks:
             elif webhook.state == "paused" != before:
                 session.run(self._hold, of_webhook=webhook_id)
             detail = {"fields": sorted(given)}
-            self._record(session, caller, "webhook.change", webhook, detail, changed=changed)
-            return once.keep(session, _view(webhook))
+            self._record(session, principal, "webhook.change", webhook, detail, changed=changed)
+            return idempotent.save_response(session, _view(webhook))
 
     def delete(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Deletes the endpoint and its deliveries.
 
@@ -207,19 +207,19 @@ class Webhooks:
         """
         path = webhook_path(user_id, webhook_id)
         with (
-            self._audit.of_refusals(caller, "webhook.delete", user_id or NOBODY, path),
+            self._audit.of_refusals(principal, "webhook.delete", user_id or NOBODY, path),
             self._database.begin(tenant_of(user_id)) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             webhook = locked_webhook(session, user_id, webhook_id)
             require_view(expected, _view(webhook))
             _require_own(webhook)
             session.delete(webhook)
             session.flush()
-            self._record(session, caller, "webhook.delete", webhook, {"url": webhook.url})
-            once.keep(session, None)
+            self._record(session, principal, "webhook.delete", webhook, {"url": webhook.url})
+            idempotent.save_response(session, None)
 
-    def new_secret(self, caller: Principal, user_id: int | None, webhook_id: int) -> SecretView:
+    def new_secret(self, principal: Principal, user_id: int | None, webhook_id: int) -> SecretView:
         """Creates another secret for the endpoint.
 
         Raises NotFound, Unavailable, Conflict (CC_WEBHOOK_URL sets it).
@@ -228,22 +228,22 @@ class Webhooks:
             webhook = locked_webhook(session, user_id, webhook_id)
             _require_own(webhook)
             secret = self._secrets.add(session, webhook_id)
-            self._record(session, caller, "webhook.new_secret", webhook, {})
+            self._record(session, principal, "webhook.new_secret", webhook, {})
         return SecretView(secret, self._now() + BOTH_SIGN_FOR)
 
     def test(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> TestView:
         """Creates an event for this endpoint alone. Raises NotFound, Conflict (it is
         not active).
         """
         whose = user_id or NOBODY
         with self._database.begin(tenant_of(user_id)) as session:
-            once.claim(session)
+            idempotent.claim(session)
             webhook = locked_webhook(session, user_id, webhook_id)
             require_active(webhook)
             event_id = self._events.record_test(session, whose, webhook_id)
@@ -256,8 +256,8 @@ class Webhooks:
                 subject=_OWN_SUBJECTS - event_id,
                 due=self._now(),
             )
-            self._record(session, caller, "webhook.test", webhook, {"event_id": event_id})
-            return once.keep(session, TestView(event_id))
+            self._record(session, principal, "webhook.test", webhook, {"event_id": event_id})
+            return idempotent.save_response(session, TestView(event_id))
 
     def _require_allowed(self, url: str) -> None:
         try:
@@ -271,7 +271,7 @@ class Webhooks:
     def _record(
         self,
         session: Transaction,
-        caller: Principal,
+        principal: Principal,
         action: str,
         webhook: Webhook,
         detail: dict[str, Any],
@@ -280,7 +280,7 @@ class Webhooks:
     ) -> None:
         self._audit.record(
             session,
-            caller,
+            principal,
             action,
             webhook.user_id or NOBODY,
             webhook_path(webhook.user_id, webhook.id),

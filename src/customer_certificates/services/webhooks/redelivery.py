@@ -158,11 +158,11 @@ class Redelivery:
 
     def redeliver(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
         event_id: int,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Redelivers the event to the endpoint, on a new schedule.
 
@@ -171,7 +171,7 @@ class Redelivery:
         """
         now = self._now()
         with self._database.begin(tenant_of(user_id)) as session:
-            once.claim(session)
+            idempotent.claim(session)
             webhook = locked_webhook(session, user_id, webhook_id)
             delivery = session.get(Delivery, (webhook_id, event_id), with_for_update=True)
             if delivery is None:
@@ -184,21 +184,21 @@ class Redelivery:
                 session.run(self._let_one_go, webhook_id=webhook_id, event_id=event_id, next=now)
             self._audit.record(
                 session,
-                caller,
+                principal,
                 "webhook.redeliver",
                 user_id or NOBODY,
                 webhook_path(user_id, webhook_id),
                 detail={"event_id": event_id},
             )
-            once.keep(session, None)
+            idempotent.save_response(session, None)
 
     def replay(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
         wanted: Replay,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> ReplayView:
         """Replays a range of events to the endpoint, including those it never got.
 
@@ -207,7 +207,7 @@ class Redelivery:
         until = 2**63 - 1 if wanted.until is None else wanted.until
         bounds = {"webhook_id": webhook_id, "after": wanted.after, "until": until}
         with self._database.begin(tenant_of(user_id)) as session:
-            once.claim(session)
+            idempotent.claim(session)
             require_active(locked_webhook(session, user_id, webhook_id))
             # Reads one more than the limit, to see whether there are more.
             found = [row[0] for row in session.run(self._end, **bounds, limit=_MOST_REPLAYED + 1)]
@@ -219,14 +219,14 @@ class Redelivery:
             count = min(len(found), _MOST_REPLAYED)
             self._audit.record(
                 session,
-                caller,
+                principal,
                 "webhook.replay",
                 user_id or NOBODY,
                 webhook_path(user_id, webhook_id),
                 detail={"after": wanted.after, "until": last, "count": count},
             )
             view = ReplayView(count, last if len(found) > _MOST_REPLAYED else None)
-            return once.keep(session, view)
+            return idempotent.save_response(session, view)
 
 
 def _page(status: Status | None) -> Select[*tuple[Any, ...]]:

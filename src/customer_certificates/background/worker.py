@@ -104,7 +104,9 @@ def _jobs(services: Services, verification: VerificationEmails | None) -> list[J
     notices = HostnameNoticeDelivery(database, services.revisions, services.audit, services.events)
     jobs = [
         Job("send expiry notices", timedelta(minutes=1), expiry.tell),
-        Job("release stuck deliveries", timedelta(minutes=1), StuckDeliveries(database, now).wake),
+        Job(
+            "release stuck deliveries", timedelta(minutes=1), StuckDeliveries(database, now).release
+        ),
         Job("send hostname notices", timedelta(seconds=10), notices.run),
         Job("purge idempotent responses", timedelta(hours=1), services.idempotency.clean),
         Job("purge rate counts", timedelta(hours=1), RateCounts(database, now).clean),

@@ -96,7 +96,7 @@ class Told:
             Disabling(self.database, self.audit, self.events, self.clock),
             metrics,
             self.clock,
-            look_seconds=0.02,
+            poll_seconds=0.02,
         )
         thread = Thread(target=dispatcher.run)
         thread.start()
@@ -502,9 +502,9 @@ def test_a_worker_that_died_keeps_others_from_nothing(told: Told) -> None:
     webhook = told.webhook()
     events = [told.happen(1), told.happen(1)]
     deliveries = DeliveryQueue(told.database, told.secrets, told.clock)
-    (run,) = deliveries.claim([(endpoint, 10) for endpoint in deliveries.busy()])
+    (run,) = deliveries.claim([(endpoint, 10) for endpoint in deliveries.endpoints_with_work()])
     assert [one.event.id for one in run.deliveries] == events
-    assert deliveries.claim([(endpoint, 10) for endpoint in deliveries.busy()]) == []
+    assert deliveries.claim([(endpoint, 10) for endpoint in deliveries.endpoints_with_work()]) == []
 
     told.clock.ahead = timedelta(seconds=61)
     told.work()
@@ -519,7 +519,7 @@ def test_what_was_left_behind_at_a_resumption_is_found(told: Told) -> None:
     with told.engine.begin() as connection:
         connection.execute(sa.update(Delivery).values(due=None))
     told.work()
-    assert StuckDeliveries(told.database, told.clock).wake() == 1
+    assert StuckDeliveries(told.database, told.clock).release() == 1
     told.wait(lambda: told.receiver.ids() == [left])
 
 

@@ -41,20 +41,6 @@ _Scopes = Annotated[
 ]
 # How many expired or revoked tokens of a user are kept (the newest).
 _DEAD = 100
-_SHOWN = (
-    "id",
-    "kind",
-    "user_id",
-    "name",
-    "scopes",
-    "user_ids",
-    "hostnames",
-    "created_at",
-    "expires_at",
-    "last_used_at",
-    "revoked_at",
-    "by_password",
-)
 
 
 class NewToken(msgspec.Struct, forbid_unknown_fields=True):
@@ -113,6 +99,10 @@ class TokenView(msgspec.Struct):
     ]
 
 
+# The columns of a row for `_view`, in its order.
+_SHOWN = TokenView.__struct_fields__
+
+
 class NewTokenView(TokenView):
     """A token that was just created."""
 
@@ -149,18 +139,7 @@ class Tokens:
         user's token, or another kind), or Conflict: the service requires no credentials, the
         password was changed in the meantime, or the user's quota is exceeded.
         """
-        if principal.kind == "open":
-            raise Conflict(
-                "This service requires no credentials, so it creates no tokens. "
-                "Send requests without one."
-            )
-        if principal.kind == "user" and (
-            new.kind != "user" or new.user_id not in (None, principal.user_id)
-        ):
-            raise Forbidden(
-                "A password creates tokens of its own user only. Use an operator token."
-            )
-        user_id = principal.user_id if principal.kind == "user" else new.user_id
+        user_id = _owner(principal, new)
         hostnames = _checked(new, user_id)
         secret, now = token_format.new_secret(), self._now()
         values = {
@@ -175,27 +154,19 @@ class Tokens:
             "expires_at": now + timedelta(days=new.expires_in_days),
             "by_password": principal.password_hash is not None,
         }
-        with (
-            self._audit.of_refusals(principal, "token.create", user_id or NOBODY, None),
-            self._database.begin(EVERYBODY) as session,
-        ):
+        write = self._audit.begin(
+            principal, "token.create", user_id or NOBODY, None, tenant=EVERYBODY
+        )
+        with write as (session, entry):
             if principal.password_hash is not None:
                 _require_same_password(session, principal)
             _require_users(session, user_id, new.user_ids or [])
             if user_id is not None:
                 _require_room(session, user_id, now)
-            token_id = session.execute(
-                insert(Token).values(values).returning(Token.id)
-            ).scalar_one()
-            detail = {"kind": new.kind, "scopes": values["scopes"], "days": new.expires_in_days}
-            self._audit.record(
-                session,
-                principal,
-                "token.create",
-                user_id or NOBODY,
-                f"/tokens/{token_id}",
-                detail=detail,
-            )
+            added = session.execute(insert(Token).values(values).returning(Token.id))
+            token_id = added.scalar_one()
+            entry.path = f"/tokens/{token_id}"
+            entry.add({"kind": new.kind, "scopes": values["scopes"], "days": new.expires_in_days})
         view = _view((token_id, *(values.get(name) for name in _SHOWN[1:])))
         text = token_format.write(new.kind, token_id, secret)
         return NewTokenView(**msgspec.structs.asdict(view), token=text)
@@ -209,8 +180,8 @@ class Tokens:
         of the user `user_id`. The second value is the `after` of the next page, None on the last
         page.
         """
-        whose = principal.user_id if principal.kind == "user" else user_id
-        rows = self._page(user_id=whose, after=after, limit=limit + 1)
+        owner = principal.user_id if principal.kind == "user" else user_id
+        rows = self._page(user_id=owner, after=after, limit=limit + 1)
         views = [_view(row) for row in rows[:limit]]
         return views, views[-1].id if len(rows) > limit else None
 
@@ -242,6 +213,20 @@ class Tokens:
                 f"/tokens/{token_id}",
                 outcome=outcome,
             )
+
+
+def _owner(principal: Principal, new: NewToken) -> int | None:
+    """Returns the user that will own the token. Raises Conflict, Forbidden."""
+    if principal.kind == "open":
+        raise Conflict(
+            "This service requires no credentials, so it creates no tokens. Send requests without "
+            "one."
+        )
+    if principal.kind != "user":
+        return new.user_id
+    if new.kind != "user" or new.user_id not in (None, principal.user_id):
+        raise Forbidden("A password creates tokens of its own user only. Use an operator token.")
+    return principal.user_id
 
 
 def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
@@ -311,33 +296,23 @@ def _require_same_password(session: Transaction, principal: Principal) -> None:
 
 
 def _require_users(session: Transaction, user_id: int | None, served: list[int]) -> None:
-    wanted = {*served} if user_id is None else {user_id}
-    found = set(session.scalars(select(User.id).where(User.id.in_(wanted)))) if wanted else set()
-    if missing := sorted(wanted - found):
+    ids = {*served} if user_id is None else {user_id}
+    existing = set(session.scalars(select(User.id).where(User.id.in_(ids)))) if ids else set()
+    if missing := sorted(ids - existing):
         field = "user_ids" if user_id is None else "user_id"
+        detail = f"User {missing[0]} does not exist."
         raise Invalid(
             "The token is invalid; nothing was created.",
-            errors=[
-                Finding(
-                    "unknown_user",
-                    field,
-                    f"User {missing[0]} does not exist.",
-                    "Correct the value.",
-                )
-            ],
+            errors=[Finding("unknown_user", field, detail, "Correct the value.")],
         )
 
 
 def _view(row: Row) -> TokenView:
     values = dict(zip(_SHOWN, row, strict=True))
-    return TokenView(
-        **{
-            **values,
-            "scopes": values["scopes"].split(),
-            "user_ids": values["user_ids"] and msgspec.json.decode(values["user_ids"]),
-            "hostnames": values["hostnames"] and msgspec.json.decode(values["hostnames"]),
-        }
-    )
+    values["scopes"] = values["scopes"].split()
+    for name in ("user_ids", "hostnames"):
+        values[name] = values[name] and msgspec.json.decode(values[name])
+    return TokenView(**values)
 
 
 def _json(values: list[int] | list[str] | None) -> str | None:

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, DateTime, Text, bindparam, insert, literal, select, true, update
 
 from ...errors import Conflict, PreconditionFailed
-from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction
+from ...gateways.database import EVERYBODY, BoundStatement, Database, Tenant, Transaction
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_or_lock, items_of
 from ...models import AuditEntry, AuditHead
+from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..rate_counts import Rate, RateCounts
 from .hash_chain import GENESIS, Entry, canonical, hash_of
@@ -21,6 +23,37 @@ from .hash_chain import GENESIS, Entry, canonical, hash_of
 MOST_WITHOUT_CHANGE = 100
 
 Outcome = Literal["done", "unchanged", "refused"]
+
+
+@dataclass(slots=True)
+class PendingEntry:
+    """The entry of a write, which `add` adds to its transaction."""
+
+    audit: "Audit"
+    session: Transaction
+    principal: Principal
+    action: str
+    chain: int
+    path: str | None
+
+    def add(
+        self,
+        detail: Mapping[str, Any] | None = None,
+        *,
+        changed: bool = True,
+        also: Sequence[BoundStatement] = (),
+    ) -> None:
+        """Adds the entry; see `Audit.record`. `changed`: whether the write changed anything."""
+        self.audit.record(
+            self.session,
+            self.principal,
+            self.action,
+            self.chain,
+            self.path,
+            outcome="done" if changed else "unchanged",
+            detail=detail,
+            also=also,
+        )
 
 
 class Audit:
@@ -47,6 +80,29 @@ class Audit:
             update(AuditHead).where(AuditHead.chain == bindparam("of_chain")), ("seq", "hash", "at")
         )
 
+    @contextmanager
+    def begin(
+        self,
+        principal: Principal,
+        action: str,
+        chain: int,
+        path: str | None,
+        idempotent: IdempotentRequest = NO_KEY,
+        *,
+        tenant: Tenant | None = None,
+    ) -> Iterator[tuple[Transaction, PendingEntry]]:
+        """Begins the transaction of a write, and claims its idempotency key.
+
+        The block must add the entry last. A rejection is recorded; see `of_refusals`. The rows are
+        those of `tenant`, by default of the chain's user.
+        """
+        with (
+            self.of_refusals(principal, action, chain, path),
+            self._database.begin(tenant or chain or EVERYBODY) as session,
+        ):
+            idempotent.claim(session)
+            yield session, PendingEntry(self, session, principal, action, chain, path)
+
     def record(
         self,
         session: Transaction,
@@ -59,7 +115,7 @@ class Audit:
         detail: Mapping[str, Any] | None = None,
         also: Sequence[BoundStatement] = (),
     ) -> None:
-        """Adds an entry to a chain: the id of the affected user, or audit_chain.NOBODY.
+        """Adds an entry to a chain: the id of the affected user, or hash_chain.NOBODY.
 
         Call it last in a transaction, because it locks the chain until the end. `also` are
         independent statements of the transaction, sent in the same round trip. `detail` must not

@@ -12,21 +12,6 @@ from .log import EventType
 _ID = Annotated[int, Meta(ge=1)]
 _Time = Annotated[datetime, Meta(tz=True)]
 
-# The columns of a row for `event_view`, in its order.
-SHOWN = (
-    "id",
-    "type",
-    "at",
-    "user_id",
-    "certificate_id",
-    "version",
-    "active",
-    "hostnames",
-    "not_after",
-    "fingerprint_sha256",
-    "webhook_id",
-)
-
 
 class EventData(msgspec.Struct, omit_defaults=True):
     """The resource that the event is about, as it was then. Never a key or a certificate's text."""
@@ -47,6 +32,10 @@ class EventData(msgspec.Struct, omit_defaults=True):
         str | UnsetType | None, Meta(description="SHA-256 of the certificate (DER). null: unknown.")
     ] = UNSET
     webhook_id: Annotated[_ID | UnsetType, Meta(description="The webhook's id.")] = UNSET
+
+
+# The columns of a row for `event_view`, in its order.
+SHOWN = ("id", "type", "at", *EventData.__struct_fields__)
 
 
 class EventView(msgspec.Struct):

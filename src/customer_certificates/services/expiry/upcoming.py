@@ -75,7 +75,6 @@ class Expiring:
     def __init__(
         self, database: Database, revisions: Revisions, audit: Audit, now: Callable[[], datetime]
     ) -> None:
-        self._database = database
         self._revisions = revisions
         self._audit = audit
         self._now = now
@@ -110,7 +109,7 @@ class Expiring:
         self,
         principal: Principal,
         user_id: int,
-        wanted: ExpirySettings,
+        settings: ExpirySettings,
         expected: Tags | None,
         idempotent: IdempotentRequest = NO_KEY,
     ) -> ExpirySettings:
@@ -119,18 +118,15 @@ class Expiring:
         Raises NotFound, PreconditionFailed.
         """
         path = f"/users/{user_id}/expiry"
-        with (
-            self._audit.of_refusals(principal, "user.change", user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            idempotent.claim(session)
+        write = self._audit.begin(principal, "user.change", user_id, path, idempotent)
+        with write as (session, entry):
             user = lock_user(session, user_id)
             require_view(expected, _settings(user.expiry_thresholds))
             thresholds = None
-            if wanted.thresholds is not None:
-                thresholds = msgspec.json.encode(list(dict.fromkeys(wanted.thresholds))).decode()
-            changes = user.expiry_thresholds != thresholds
-            if changes:
+            if settings.thresholds is not None:
+                thresholds = msgspec.json.encode(list(dict.fromkeys(settings.thresholds))).decode()
+            changed = user.expiry_thresholds != thresholds
+            if changed:
                 user.expiry_thresholds = thresholds
                 session.execute(
                     update(Certificate)
@@ -138,15 +134,7 @@ class Expiring:
                     .values(expiry_due=self._now())
                     .execution_options(synchronize_session=False)
                 )
-            self._audit.record(
-                session,
-                principal,
-                "user.change",
-                user_id,
-                path,
-                outcome="done" if changes else "unchanged",
-                detail={"fields": ["thresholds"]},
-            )
+            entry.add({"fields": ["thresholds"]}, changed=changed)
             return idempotent.save_response(session, _settings(thresholds))
 
 

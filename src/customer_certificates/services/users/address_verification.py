@@ -29,6 +29,7 @@ _LIMITS = (
     ("user", _HOUR, 3),
     ("user", _DAY, 10),
 )
+_QUEUED = ("requested_at", "mail_due", "mail_tries", "mail_error")
 # Operators are exempt: they register many users from one address.
 _LIMITED_BY_NETWORK = ("anybody", "user")
 
@@ -45,16 +46,9 @@ class AddressVerification:
         self.by_mail = by_mail
         self._now = now
         self._counts = RateCounts(database, now)
+        columns = [getattr(EmailVerification, name) for name in _QUEUED]
         self._queue = database.prepare(
-            replacing(
-                EmailVerification,
-                EmailVerification.user_id,
-                [
-                    getattr(EmailVerification, name)
-                    for name in ("requested_at", "mail_due", "mail_tries", "mail_error")
-                ],
-            ),
-            ("user_id", "requested_at", "mail_due", "mail_tries", "mail_error"),
+            replacing(EmailVerification, EmailVerification.user_id, columns), ("user_id", *_QUEUED)
         )
         user_id: Any = bindparam("user_id", type_=BigInteger)
         self._forget = [
@@ -77,14 +71,8 @@ class AddressVerification:
         if wait is not None:
             return wait
         now = self._now()
-        session.run(
-            self._queue,
-            user_id=user.id,
-            requested_at=now,
-            mail_due=now,
-            mail_tries=0,
-            mail_error=None,
-        )
+        queued = dict(zip(_QUEUED, (now, now, 0, None), strict=True))
+        session.run(self._queue, user_id=user.id, **queued)
         return None
 
     def set_verified(self, session: Transaction, user: User) -> None:
@@ -120,9 +108,7 @@ def _rates(principal: Principal, user: User) -> list[Rate]:
 
 
 def _address_digest(email: str) -> str:
-    """Returns the digest of the address without `+tag`, because one mailbox has any
-    number of tags.
-    """
+    """Returns the digest of the address without `+tag`: a mailbox has any number of tags."""
     local, _, domain = email_key(email).rpartition("@")
     mailbox = f"{local.partition('+')[0] or local}@{domain}"
     return blake2b(mailbox.encode(), digest_size=16).hexdigest()

@@ -50,7 +50,6 @@ class EmailVerifications:
         events: Events,
         now: Callable[[], datetime],
     ) -> None:
-        self._database = database
         self._verification = verification
         self._audit = audit
         self._events = events
@@ -74,12 +73,8 @@ class EmailVerifications:
 
         Raises NotFound, Conflict (already verified, or email cannot be sent), TooManyRequests.
         """
-        path = f"/users/{user_id}/email-verification"
-        with (
-            self._audit.of_refusals(principal, _SEND, user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            idempotent.claim(session)
+        write = self._audit.begin(principal, _SEND, user_id, _path(user_id), idempotent)
+        with write as (session, entry):
             user = lock_user(session, user_id)
             if user.email_verified_at is not None:
                 raise _conflict(
@@ -101,14 +96,14 @@ class EmailVerifications:
                     "Retry-After.",
                     retry_after=wait,
                 )
-            self._audit.record(session, principal, _SEND, user_id, path)
+            entry.add()
             idempotent.save_response(session, None)
 
     def set(
         self,
         principal: Principal,
         user_id: int,
-        wanted: AddressState,
+        state: AddressState,
         expected: Tags | None,
         idempotent: IdempotentRequest = NO_KEY,
     ) -> UserView:
@@ -116,29 +111,17 @@ class EmailVerifications:
 
         Raises NotFound, PreconditionFailed.
         """
-        path = f"/users/{user_id}/email-verification"
-        with (
-            self._audit.of_refusals(principal, _VERIFY, user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            idempotent.claim(session)
+        write = self._audit.begin(principal, _VERIFY, user_id, _path(user_id), idempotent)
+        with write as (session, entry):
             user = lock_user(session, user_id)
             require_view(expected, view_of_user(user))
-            changes = wanted.verified != (user.email_verified_at is not None)
-            if changes and wanted.verified:
+            changed = state.verified != (user.email_verified_at is not None)
+            if changed and state.verified:
                 self._verification.set_verified(session, user)
                 self._events.record(session, "user.email_verified", user_id)
-            elif changes:
+            elif changed:
                 self._verification.set_unverified(session, user)
-            self._audit.record(
-                session,
-                principal,
-                _VERIFY,
-                user_id,
-                path,
-                outcome="done" if changes else "unchanged",
-                detail={"by": "operator", "verified": wanted.verified},
-            )
+            entry.add({"by": "operator", "verified": state.verified}, changed=changed)
             return idempotent.save_response(session, view_of_user(user))
 
     def address(self, token: str) -> str | None:
@@ -153,22 +136,20 @@ class EmailVerifications:
         if not rows:
             return None
         user_id: int = rows[0][0]
-        with self._database.begin(user_id) as session:
+        write = self._audit.begin(principal, _VERIFY, user_id, f"/users/{user_id}")
+        with write as (session, entry):
             user = session.get(User, user_id, with_for_update=True)
             # The link may have been used, or the address changed, before the row was locked.
             if user is None or not session.run(self._find, **values):
                 return None
             self._verification.set_verified(session, user)
             self._events.record(session, "user.email_verified", user_id)
-            self._audit.record(
-                session,
-                principal,
-                _VERIFY,
-                user_id,
-                f"/users/{user_id}",
-                detail={"by": "link", "verified": True},
-            )
+            entry.add({"by": "link", "verified": True})
             return user.email
+
+
+def _path(user_id: int) -> str:
+    return f"/users/{user_id}/email-verification"
 
 
 def _conflict(code: str, detail: str, hint: str) -> Conflict:

@@ -98,7 +98,6 @@ class Quotas:
     """The use cases of quotas."""
 
     def __init__(self, database: Database, audit: Audit, now: Callable[[], datetime]) -> None:
-        self._database = database
         self._audit = audit
         self._now = now
         self._state = database.prepare(_state())
@@ -114,7 +113,7 @@ class Quotas:
         self,
         principal: Principal,
         user_id: int,
-        wanted: QuotaLimits,
+        limits: QuotaLimits,
         expected: Tags | None,
         idempotent: IdempotentRequest = NO_KEY,
     ) -> QuotasView:
@@ -123,34 +122,21 @@ class Quotas:
         Deletes nothing if the usage exceeds a limit. Raises NotFound, PreconditionFailed.
         """
         path = f"/users/{user_id}/quotas"
-        action = "user.set_quotas"
-        with (
-            self._audit.of_refusals(principal, action, user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            idempotent.claim(session)
+        overrides = {
+            name: limit
+            for name, limit in msgspec.structs.asdict(limits).items()
+            if limit is not None
+        }
+        write = self._audit.begin(principal, "user.set_quotas", user_id, path, idempotent)
+        with write as (session, entry):
             user = lock_user(session, user_id)
             (row,) = session.run(self._state, user_id=user_id, **self._times())
             require_view(expected, _view(row))
-            limits = {
-                name: limit
-                for name, limit in msgspec.structs.asdict(wanted).items()
-                if limit is not None
-            }
-            changes = limits != overrides_of(user.quotas)
-            quotas = msgspec.json.encode(limits).decode() if limits else None
-            user.quotas = quotas
+            changed = overrides != overrides_of(user.quotas)
+            user.quotas = msgspec.json.encode(overrides).decode() if overrides else None
             session.flush()
-            self._audit.record(
-                session,
-                principal,
-                action,
-                user_id,
-                path,
-                outcome="done" if changes else "unchanged",
-                detail={"limits": limits},
-            )
-            return idempotent.save_response(session, _view((quotas, *row[1:])))
+            entry.add({"limits": overrides}, changed=changed)
+            return idempotent.save_response(session, _view((user.quotas, *row[1:])))
 
     def _times(self) -> dict[str, datetime]:
         now = self._now()
@@ -158,13 +144,11 @@ class Quotas:
 
 
 def _state() -> Any:
-    """Returns the statement that reads the user's limits, and the usage of each of
-    QUOTAS in order.
-    """
+    """Selects the user's limits, and the usage of each of QUOTAS in order."""
     user_id: Any = bindparam("user_id")
 
-    def number(of: Any, *more: Any) -> Any:
-        return select(func.count()).where(of.user_id == user_id, *more).scalar_subquery()
+    def count(table: Any, *conditions: Any) -> Any:
+        return select(func.count()).where(table.user_id == user_id, *conditions).scalar_subquery()
 
     now = bindparam("now", type_=DateTime(timezone=True))
     expired = bindparam("expired", type_=DateTime(timezone=True))
@@ -174,12 +158,12 @@ def _state() -> Any:
         "stored_bytes": stored_bytes,
         "versions": versions,
         "hostnames": hostnames,
-        "unproven_hostnames": number(HostnameClaim, HostnameClaim.proof == "none"),
-        "pending_challenges": number(HostnameChallenge, HostnameChallenge.is_pending(now)),
-        "tokens": number(Token, Token.is_valid(now)),
-        "webhooks": number(Webhook),
-        "idempotency_records": number(IdempotencyRecord, IdempotencyRecord.kept_at > expired),
-        "terminator_names": number(Terminator),
+        "unproven_hostnames": count(HostnameClaim, HostnameClaim.proof == "none"),
+        "pending_challenges": count(HostnameChallenge, HostnameChallenge.is_pending(now)),
+        "tokens": count(Token, Token.is_valid(now)),
+        "webhooks": count(Webhook),
+        "idempotency_records": count(IdempotencyRecord, IdempotencyRecord.kept_at > expired),
+        "terminator_names": count(Terminator),
     }
     return select(User.quotas, *(used[quota].label(quota) for quota in QUOTAS)).where(
         User.id == user_id

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import DateTime, bindparam, null, or_, select, update
 
-from ...gateways.database import EVERYBODY, BoundStatement, Database
+from ...gateways.database import EVERYBODY, Database
 from ...models import PENDING, Delivery, User, Webhook
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
@@ -45,7 +45,7 @@ class Disabling:
         self._give_up = database.prepare(
             update(Delivery)
             .where(Delivery.webhook_id == webhook_id, Delivery.status == PENDING)
-            .values({Delivery.status: "dead", Delivery.due: null(), Delivery.lease: null()})
+            .values(status="dead", due=null(), lease=null())
         )
 
     def disable(
@@ -70,23 +70,17 @@ class Disabling:
                 return
             session.run(self._give_up, of_webhook=endpoint.id)
             path = webhook_path(user_id, endpoint.id)
-            # The lock of an event chain comes before the event, as no user's lock orders these
-            # transactions.
-            told: list[BoundStatement] = self._events.calls(
-                "webhook.disabled", user_id or NOBODY, webhook_id=endpoint.id
-            )
+            owner = user_id or NOBODY
+            # No user's lock orders these transactions, so the audit chain is locked before the
+            # event is recorded.
+            event = self._events.calls("webhook.disabled", owner, webhook_id=endpoint.id)
             detail = {"reason": reason}
             self._audit.record(
-                session,
-                _WORKER,
-                "webhook.disable",
-                user_id or NOBODY,
-                path,
-                detail=detail,
-                also=told,
+                session, _WORKER, "webhook.disable", owner, path, detail=detail, also=event
             )
 
 
-def webhook_path(user_id: int | None, webhook_id: int) -> str:
-    """Returns the path of the webhook in the API."""
-    return f"{'' if user_id is None else f'/users/{user_id}'}/webhooks/{webhook_id}"
+def webhook_path(user_id: int | None, webhook_id: int | None) -> str:
+    """Returns the path of the webhook in the API; without an id, that of all webhooks."""
+    path = "/webhooks" if user_id is None else f"/users/{user_id}/webhooks"
+    return path if webhook_id is None else f"{path}/{webhook_id}"

@@ -34,7 +34,7 @@ from .secrets import WebhookSecrets
 # The worker must store the result within this time; an attempt takes 15 s at most.
 LEASE = timedelta(seconds=60)
 # How many deliveries of one certificate are sent one after another under one lease.
-_RUN = 8
+_BATCH_SIZE = 8
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +75,11 @@ class DeliveryBatch:
     secrets: Sequence[Secret]
     deliveries: Sequence[ClaimedDelivery]
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """Returns the position of the batch in a transaction."""
+        return self.deliveries[0].subject, self.endpoint.id
+
 
 class Outcome(NamedTuple):
     """The state of a delivery after an attempt.
@@ -89,6 +94,15 @@ class Outcome(NamedTuple):
     attempts: str
 
 
+BatchResult = tuple[DeliveryBatch, Sequence[Outcome]]
+_IS_OF_WEBHOOK: Any = Delivery.webhook_id == bindparam("of_webhook")
+_IS_RESULT_OF = (
+    _IS_OF_WEBHOOK,
+    Delivery.event_id == bindparam("of_event"),
+    Delivery.status == PENDING,
+)
+
+
 class DeliveryQueue:
     """The statements of a worker, which read and write all users' rows."""
 
@@ -99,66 +113,42 @@ class DeliveryQueue:
         self._secrets = webhook_secrets
         self._now = now
         # Endpoints whose secrets could not be decrypted, and the time until which they are skipped.
-        self._resting: dict[int, datetime] = {}
-        self._busy = database.prepare(_busy(), tenant=None)
+        self._skipped: dict[int, datetime] = {}
+        self._endpoints = database.prepare(_endpoints_with_work(), tenant=None)
         self._claim = database.prepare(_claim(), tenant=None)
         self._load = database.prepare(_load(), tenant=None)
-        this = (
-            Delivery.webhook_id == bindparam("of_webhook"),
-            Delivery.event_id == bindparam("of_event"),
-            Delivery.status == PENDING,
-        )
-        settled: dict[Any, Any] = {
-            Delivery.status: bindparam("state", type_=Text),
-            Delivery.due: bindparam("next", type_=DateTime(timezone=True)),
-            Delivery.lease: null(),
-            Delivery.tries: bindparam("made", type_=Integer),
-            Delivery.attempts: bindparam("all_attempts", type_=Text),
-        }
         lease: Any = bindparam("of_lease", type_=BigInteger)
-        self._delivered = database.prepare(update(Delivery).where(*this).values(settled))
+        stored = _stored_result()
+        self._delivered = database.prepare(stored)
         # If the lease has passed to another worker, that worker stores the result.
-        self._failed = database.prepare(
-            update(Delivery)
-            .where(*this, func.coalesce(Delivery.lease, lease) == lease)
-            .values(settled)
-        )
+        self._failed = database.prepare(stored.where(func.coalesce(Delivery.lease, lease) == lease))
         self._release = database.prepare(
             update(Delivery)
-            .where(*this, Delivery.lease == lease)
+            .where(*_IS_RESULT_OF, Delivery.lease == lease)
             .values({Delivery.due: bindparam("next"), Delivery.lease: null()})
         )
-        self._let_go = database.prepare(
+        first = first_pending(bindparam("of_webhook"), bindparam("of_subject"))
+        self._unblock = database.prepare(
             update(Delivery)
-            .where(
-                Delivery.webhook_id == bindparam("of_webhook"),
-                Delivery.event_id
-                == first_pending(bindparam("of_webhook"), bindparam("of_subject")),
-                Delivery.due.is_(None),
-            )
+            .where(_IS_OF_WEBHOOK, Delivery.event_id == first, Delivery.due.is_(None))
             .values({Delivery.due: bindparam("next")})
         )
-        self._fails = database.prepare(
-            update(Webhook)
-            .where(Webhook.id == bindparam("of_webhook"), Webhook.failing_since.is_(None))
-            .values(failing_since=bindparam("since"))
+        endpoint = update(Webhook).where(Webhook.id == bindparam("of_webhook"))
+        self._set_failing = database.prepare(
+            endpoint.where(Webhook.failing_since.is_(None)).values(failing_since=bindparam("since"))
         )
-        self._works = database.prepare(
-            update(Webhook)
-            .where(Webhook.id == bindparam("of_webhook"), Webhook.failing_since.is_not(None))
-            .values(failing_since=null())
+        self._set_working = database.prepare(
+            endpoint.where(Webhook.failing_since.is_not(None)).values(failing_since=null())
         )
 
-    def busy(self) -> list[Endpoint]:
+    def endpoints_with_work(self) -> list[Endpoint]:
         """Returns the endpoints with deliveries due now or later, except for skipped ones."""
         now = self._now()
-        found = [Endpoint(*row) for row in self._busy()]
-        self._resting = {
-            endpoint_id: until for endpoint_id, until in self._resting.items() if until > now
-        }
-        return [endpoint for endpoint in found if endpoint.id not in self._resting]
+        endpoints = [Endpoint(*row) for row in self._endpoints()]
+        self._skipped = {key: until for key, until in self._skipped.items() if until > now}
+        return [endpoint for endpoint in endpoints if endpoint.id not in self._skipped]
 
-    def claim(self, wanted: Sequence[tuple[Endpoint, int]]) -> list[DeliveryBatch]:
+    def claim(self, requested: Sequence[tuple[Endpoint, int]]) -> list[DeliveryBatch]:
         """Claims due deliveries for LEASE, at most the given number of ordering keys per endpoint.
 
         An endpoint whose secrets cannot be decrypted is skipped for the same time. Raises
@@ -166,80 +156,78 @@ class DeliveryQueue:
         """
         now, lease = self._now(), secrets.randbits(62)
         until = now + LEASE
-        calls: list[BoundStatement] = []
-        for endpoint, number in wanted:
-            this = {"webhook_id": endpoint.id, "lease": lease, "until": until}
-            calls.append((self._claim, {**this, "now": now, "number": number}))
-            calls.append((self._load, this))
-            calls.append(self._secrets.rows(endpoint.id))
-        rows = self._database.run_pipeline(EVERYBODY, *calls)
-        runs: list[DeliveryBatch] = []
-        for place, (endpoint, _) in enumerate(wanted):
-            _, loaded, secret_rows = rows[3 * place : 3 * place + 3]
-            if loaded:
+        statements: list[BoundStatement] = []
+        for endpoint, number in requested:
+            values = {"webhook_id": endpoint.id, "lease": lease, "until": until}
+            statements.append((self._claim, {**values, "now": now, "number": number}))
+            statements.append((self._load, values))
+            statements.append(self._secrets.rows(endpoint.id))
+        # Three for each endpoint.
+        results = iter(self._database.run_pipeline(EVERYBODY, *statements))
+        batches: list[DeliveryBatch] = []
+        for (endpoint, _), _claimed, deliveries, secret_rows in zip(
+            requested, results, results, results, strict=True
+        ):
+            if deliveries:
                 try:
                     opened = self._secrets.opened(endpoint.id, secret_rows)
                 except Unavailable as error:
                     # It must not delay other endpoints.
                     _log.warning("Webhook %s postponed: %s", endpoint.id, error.detail)
-                    self._resting[endpoint.id] = until
+                    self._skipped[endpoint.id] = until
                 else:
-                    runs += _runs(endpoint, lease, until, opened, loaded)
-        return runs
+                    batches += _batches(endpoint, lease, until, opened, deliveries)
+        return batches
 
-    def settle(self, settled: Sequence[tuple[DeliveryBatch, Sequence[Outcome]]]) -> None:
+    def record_results(self, results: Sequence[BatchResult]) -> None:
         """Stores the results of some batches, all or none.
 
-        A batch without a result is unclaimed. Raises Unavailable.
+        A batch without an outcome is unclaimed. Raises Unavailable.
         """
         now = self._now()
-        calls: list[BoundStatement] = []
+        statements: list[BoundStatement] = []
         # The order is always the same, so that two workers cannot deadlock.
-        for run, outcomes in sorted(
-            settled, key=lambda one: (one[0].deliveries[0].subject, one[0].endpoint.id)
-        ):
-            first, this = run.deliveries[0], {"of_webhook": run.endpoint.id, "next": now}
-            calls += [self._stored(run, outcome) for outcome in outcomes]
+        for batch, outcomes in sorted(results, key=lambda result: result[0].order):
+            first, values = batch.deliveries[0], {"of_webhook": batch.endpoint.id, "next": now}
+            statements += [self._stored(batch, outcome) for outcome in outcomes]
             if not outcomes:
-                place = {"of_event": first.event.id, "of_lease": run.lease}
-                calls.append((self._release, this | place))
+                claimed = {"of_event": first.event.id, "of_lease": batch.lease}
+                statements.append((self._release, values | claimed))
             elif outcomes[-1].due is None:
-                calls.append((self._let_go, this | {"of_subject": first.subject}))
-        self._database.run_pipeline(EVERYBODY, *calls, *self._health(settled, now))
+                statements.append((self._unblock, values | {"of_subject": first.subject}))
+        self._database.run_pipeline(EVERYBODY, *statements, *self._health(results, now))
 
-    def _stored(self, run: DeliveryBatch, outcome: Outcome) -> BoundStatement:
+    def _stored(self, batch: DeliveryBatch, outcome: Outcome) -> BoundStatement:
         values = {
-            "of_webhook": run.endpoint.id,
+            "of_webhook": batch.endpoint.id,
             "of_event": outcome.delivery.event.id,
-            "state": outcome.status,
+            "new_status": outcome.status,
             "next": outcome.due,
-            "made": outcome.tries,
-            "all_attempts": outcome.attempts,
+            "new_tries": outcome.tries,
+            "new_attempts": outcome.attempts,
         }
         if outcome.status == "delivered":
             return self._delivered, values
-        return self._failed, {**values, "of_lease": run.lease}
+        return self._failed, {**values, "of_lease": batch.lease}
 
-    def _health(
-        self, settled: Sequence[tuple[DeliveryBatch, Sequence[Outcome]]], now: datetime
-    ) -> list[BoundStatement]:
+    def _health(self, results: Sequence[BatchResult], now: datetime) -> list[BoundStatement]:
         """Returns the statements for endpoints that started or stopped failing."""
         works: dict[int, bool] = {}
-        was_failing = {run.endpoint.id: run.endpoint.failing_since for run, _ in settled}
-        for run, outcomes in settled:
+        was_failing = {batch.endpoint.id: batch.endpoint.failing_since for batch, _ in results}
+        for batch, outcomes in results:
             for outcome in outcomes:
                 delivered = outcome.status == "delivered"
-                works[run.endpoint.id] = works.get(run.endpoint.id, False) or delivered
-        calls: list[BoundStatement] = []
+                works[batch.endpoint.id] = works.get(batch.endpoint.id, False) or delivered
+        statements: list[BoundStatement] = []
         for webhook_id, does in sorted(works.items()):
             if does and was_failing[webhook_id]:
-                calls.append((self._works, {"of_webhook": webhook_id}))
+                statements.append((self._set_working, {"of_webhook": webhook_id}))
             elif not does and not was_failing[webhook_id]:
-                calls.append((self._fails, {"of_webhook": webhook_id, "since": now}))
-        return calls
+                statements.append((self._set_failing, {"of_webhook": webhook_id, "since": now}))
+        return statements
 
 
-def _runs(
+def _batches(
     endpoint: Endpoint, lease: int, until: datetime, opened: Sequence[Secret], rows: list[Any]
 ) -> list[DeliveryBatch]:
     by_subject: dict[int, list[ClaimedDelivery]] = {}
@@ -248,7 +236,25 @@ def _runs(
             endpoint.id, subject, tries, attempts, traceparent, event_view(event)
         )
         by_subject.setdefault(subject, []).append(claimed)
-    return [DeliveryBatch(endpoint, lease, until, opened, those) for those in by_subject.values()]
+    return [
+        DeliveryBatch(endpoint, lease, until, opened, claimed) for claimed in by_subject.values()
+    ]
+
+
+def _stored_result() -> Any:
+    return (
+        update(Delivery)
+        .where(*_IS_RESULT_OF)
+        .values(
+            {
+                Delivery.status: bindparam("new_status", type_=Text),
+                Delivery.due: bindparam("next", type_=DateTime(timezone=True)),
+                Delivery.lease: null(),
+                Delivery.tries: bindparam("new_tries", type_=Integer),
+                Delivery.attempts: bindparam("new_attempts", type_=Text),
+            }
+        )
+    )
 
 
 def first_pending(webhook_id: Any, subject: Any) -> Any:
@@ -261,45 +267,51 @@ def first_pending(webhook_id: Any, subject: Any) -> Any:
     )
 
 
-def _busy() -> Any:
+def unblocked(*conditions: Any) -> Any:
+    """Returns the update that makes blocked deliveries due if none is before them."""
+    return (
+        update(Delivery)
+        .where(
+            *conditions,
+            Delivery.status == PENDING,
+            Delivery.due.is_(None),
+            Delivery.event_id == first_pending(Delivery.webhook_id, Delivery.subject),
+        )
+        .values({Delivery.due: bindparam("next")})
+    )
+
+
+def _endpoints_with_work() -> Any:
     """Steps from endpoint to endpoint through the index, however many deliveries each has."""
     has_due = Delivery.due.is_not(None)
     start: Any = select(func.min(Delivery.webhook_id).label("webhook_id")).where(has_due)
-    busy = start.cte("busy", recursive=True)
+    ids = start.cte("endpoint_ids", recursive=True)
     following = aliased(Delivery)
     step = (
         select(func.min(following.webhook_id))
-        .where(following.due.is_not(None), following.webhook_id > busy.c.webhook_id)
+        .where(following.due.is_not(None), following.webhook_id > ids.c.webhook_id)
         .scalar_subquery()
     )
-    busy = busy.union_all(select(step).where(busy.c.webhook_id.is_not(None)))
+    ids = ids.union_all(select(step).where(ids.c.webhook_id.is_not(None)))
     first_due = (
         select(func.min(Delivery.due))
-        .where(Delivery.webhook_id == busy.c.webhook_id, has_due)
-        .correlate(busy)
+        .where(Delivery.webhook_id == ids.c.webhook_id, has_due)
+        .correlate(ids)
         .scalar_subquery()
     )
+    columns = (first_due if name == "due" else getattr(Webhook, name) for name in Endpoint._fields)
     return (
-        select(
-            Webhook.id,
-            first_due.label("due"),
-            Webhook.url,
-            Webhook.user_id,
-            Webhook.configured,
-            Webhook.failing_since,
-        )
-        .join_from(busy, Webhook, Webhook.id == busy.c.webhook_id)
+        select(*columns)
+        .join_from(ids, Webhook, Webhook.id == ids.c.webhook_id)
         .where(Webhook.state == "active")
     )
 
 
 def _claim() -> Any:
-    """Claims due deliveries that are first for their ordering key; skips rows that another worker
-    has locked.
-    """
+    """Claims due deliveries that are first for their ordering key, and that are not locked."""
     due = aliased(Delivery)
     webhook_id: Any = bindparam("webhook_id", type_=BigInteger)
-    free = (
+    unlocked = (
         select(due.event_id)
         .where(
             due.webhook_id == webhook_id,
@@ -311,11 +323,13 @@ def _claim() -> Any:
         .order_by(due.due)
         .limit(bindparam("number", type_=BigInteger))
         .with_for_update(skip_locked=True)
-        .cte("free")
+        .cte("unlocked")
     )
     return (
         update(Delivery)
-        .where(Delivery.webhook_id == webhook_id, Delivery.event_id.in_(select(free.c.event_id)))
+        .where(
+            Delivery.webhook_id == webhook_id, Delivery.event_id.in_(select(unlocked.c.event_id))
+        )
         .values(
             {
                 Delivery.due: bindparam("until", type_=DateTime(timezone=True)),
@@ -325,26 +339,31 @@ def _claim() -> Any:
     )
 
 
+def _end_of_batch(head: Any) -> Any:
+    """Selects the event before which the batch that begins with the delivery `head` ends."""
+    following = aliased(Delivery)
+    return (
+        select(following.event_id)
+        .where(
+            following.webhook_id == head.webhook_id,
+            following.subject == head.subject,
+            following.status == PENDING,
+        )
+        .order_by(following.event_id)
+        .limit(1)
+        .offset(_BATCH_SIZE)
+        .correlate(head)
+        .scalar_subquery()
+    )
+
+
 def _load() -> Any:
     """Selects the claimed deliveries of a lease, and the next few with the same ordering keys.
 
     No other worker can claim those.
     """
-    head, behind, delivery = aliased(Delivery), aliased(Delivery), aliased(Delivery)
-    # The event before which a batch ends.
-    end = (
-        select(behind.event_id)
-        .where(
-            behind.webhook_id == head.webhook_id,
-            behind.subject == head.subject,
-            behind.status == PENDING,
-        )
-        .order_by(behind.event_id)
-        .limit(1)
-        .offset(_RUN)
-        .correlate(head)
-        .scalar_subquery()
-    )
+    head, delivery = aliased(Delivery), aliased(Delivery)
+    end = _end_of_batch(head)
     heads = (
         select(head.webhook_id, head.subject, func.coalesce(end, 2**63 - 1).label("end"))
         .where(

@@ -33,7 +33,7 @@ from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
 from .disabling import webhook_path
 from .endpoints import Webhooks, locked_webhook, require_active, tenant_of
-from .queue import first_pending
+from .queue import first_pending, unblocked
 from .sender import AttemptView
 
 Status = Literal["pending", "delivered", "dead"]
@@ -105,41 +105,24 @@ class Redelivery:
         self._audit = audit
         self._now = now
         self._pages = {status: database.prepare(_page(status)) for status in _STATUSES}
-        of_webhook: Any = Delivery.webhook_id == bindparam("webhook_id")
-        anew: dict[Any, Any] = {
-            Delivery.status: "pending",
-            Delivery.tries: 0,
-            Delivery.due: null(),
-            Delivery.lease: null(),
-        }
-        in_range = (
-            Delivery.event_id > bindparam("after", type_=BigInteger),
-            Delivery.event_id <= bindparam("until", type_=BigInteger),
-        )
-        self._again = database.prepare(
-            update(Delivery)
-            .where(of_webhook, *in_range, Delivery.status != PENDING)
-            .values(anew)
-            .returning(Delivery.event_id)
-        )
-        self._end = database.prepare(_end())
-        self._missing = database.prepare(_missing())
-        first = first_pending(Delivery.webhook_id, Delivery.subject)
-        free = (of_webhook, Delivery.status == PENDING, Delivery.lease.is_(None))
+        self._event_ids = database.prepare(_event_ids())
+        self._restart = database.prepare(_restart())
+        self._add_missing = database.prepare(_missing())
+        unleased = (Delivery.webhook_id == bindparam("webhook_id"), Delivery.lease.is_(None))
         # Deliveries that now have others before them wait, and do not count as late.
-        self._hold_back = database.prepare(
+        self._block = database.prepare(
             update(Delivery)
-            .where(*free, Delivery.due.is_not(None), Delivery.event_id != first)
-            .values({Delivery.due: null()})
+            .where(
+                *unleased,
+                Delivery.status == PENDING,
+                Delivery.due.is_not(None),
+                Delivery.event_id != first_pending(Delivery.webhook_id, Delivery.subject),
+            )
+            .values(due=null())
         )
-        let_go = (
-            update(Delivery)
-            .where(*free, Delivery.due.is_(None), Delivery.event_id == first)
-            .values({Delivery.due: bindparam("next")})
-        )
-        self._let_go = database.prepare(let_go)
-        self._let_one_go = database.prepare(
-            let_go.where(Delivery.event_id == bindparam("event_id", type_=BigInteger))
+        self._unblock = database.prepare(unblocked(*unleased))
+        self._unblock_one = database.prepare(
+            unblocked(*unleased, Delivery.event_id == bindparam("event_id", type_=BigInteger))
         )
 
     def page(
@@ -169,9 +152,11 @@ class Redelivery:
         A pending delivery is sent at once, unless it waits for another. Raises NotFound, Conflict
         (the endpoint is not active).
         """
-        now = self._now()
-        with self._database.begin(tenant_of(user_id)) as session:
-            idempotent.claim(session)
+        path = webhook_path(user_id, webhook_id)
+        write = self._audit.begin(
+            principal, "webhook.redeliver", user_id or NOBODY, path, idempotent
+        )
+        with write as (session, entry):
             webhook = locked_webhook(session, user_id, webhook_id)
             delivery = session.get(Delivery, (webhook_id, event_id), with_for_update=True)
             if delivery is None:
@@ -180,16 +165,11 @@ class Redelivery:
             if delivery.lease is None:
                 delivery.status, delivery.tries, delivery.due = "pending", 0, None
                 session.flush()
-                session.run(self._hold_back, webhook_id=webhook_id)
-                session.run(self._let_one_go, webhook_id=webhook_id, event_id=event_id, next=now)
-            self._audit.record(
-                session,
-                principal,
-                "webhook.redeliver",
-                user_id or NOBODY,
-                webhook_path(user_id, webhook_id),
-                detail={"event_id": event_id},
-            )
+                session.run(self._block, webhook_id=webhook_id)
+                session.run(
+                    self._unblock_one, webhook_id=webhook_id, event_id=event_id, next=self._now()
+                )
+            entry.add({"event_id": event_id})
             idempotent.save_response(session, None)
 
     def replay(
@@ -197,35 +177,29 @@ class Redelivery:
         principal: Principal,
         user_id: int | None,
         webhook_id: int,
-        wanted: Replay,
+        events: Replay,
         idempotent: IdempotentRequest = NO_KEY,
     ) -> ReplayView:
         """Replays a range of events to the endpoint, including those it never got.
 
         Raises NotFound, Conflict (the endpoint is not active).
         """
-        until = 2**63 - 1 if wanted.until is None else wanted.until
-        bounds = {"webhook_id": webhook_id, "after": wanted.after, "until": until}
-        with self._database.begin(tenant_of(user_id)) as session:
-            idempotent.claim(session)
+        until = 2**63 - 1 if events.until is None else events.until
+        bounds = {"webhook_id": webhook_id, "after": events.after, "until": until}
+        path = webhook_path(user_id, webhook_id)
+        write = self._audit.begin(principal, "webhook.replay", user_id or NOBODY, path, idempotent)
+        with write as (session, entry):
             require_active(locked_webhook(session, user_id, webhook_id))
             # Reads one more than the limit, to see whether there are more.
-            found = [row[0] for row in session.run(self._end, **bounds, limit=_MOST_REPLAYED + 1)]
-            bounds["until"] = last = found[:_MOST_REPLAYED][-1] if found else wanted.after
-            session.run(self._again, **bounds)
-            session.run(self._missing, **bounds)
-            session.run(self._hold_back, webhook_id=webhook_id)
-            session.run(self._let_go, webhook_id=webhook_id, next=self._now())
-            count = min(len(found), _MOST_REPLAYED)
-            self._audit.record(
-                session,
-                principal,
-                "webhook.replay",
-                user_id or NOBODY,
-                webhook_path(user_id, webhook_id),
-                detail={"after": wanted.after, "until": last, "count": count},
-            )
-            view = ReplayView(count, last if len(found) > _MOST_REPLAYED else None)
+            rows = session.run(self._event_ids, **bounds, limit=_MOST_REPLAYED + 1)
+            replayed = [event_id for (event_id,) in rows[:_MOST_REPLAYED]]
+            bounds["until"] = last = replayed[-1] if replayed else events.after
+            session.run(self._restart, **bounds)
+            session.run(self._add_missing, **bounds)
+            session.run(self._block, webhook_id=webhook_id)
+            session.run(self._unblock, webhook_id=webhook_id, next=self._now())
+            entry.add({"after": events.after, "until": last, "count": len(replayed)})
+            view = ReplayView(len(replayed), last if len(rows) > _MOST_REPLAYED else None)
             return idempotent.save_response(session, view)
 
 
@@ -255,27 +229,44 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _heard() -> Any:
-    """Selects the events of a range that an endpoint subscribes to."""
-    wanted = items_of(Webhook.events)
-    hears = select(wanted.c.value).where(wanted.c.value.in_(["*", Event.type])).exists()
+def _is_in_range(event_id: Any) -> Any:
     return and_(
-        Webhook.id == bindparam("webhook_id", type_=BigInteger),
-        or_(Webhook.user_id.is_(None), Webhook.user_id == Event.user_id),
-        Event.id > bindparam("after", type_=BigInteger),
-        Event.id <= bindparam("until", type_=BigInteger),
-        Event.notify,
-        hears,
+        event_id > bindparam("after", type_=BigInteger),
+        event_id <= bindparam("until", type_=BigInteger),
     )
 
 
-def _end() -> Any:
+def _is_subscribed() -> Any:
+    """Returns the condition of events in a range that an endpoint subscribes to."""
+    types = items_of(Webhook.events)
+    return and_(
+        Webhook.id == bindparam("webhook_id", type_=BigInteger),
+        or_(Webhook.user_id.is_(None), Webhook.user_id == Event.user_id),
+        _is_in_range(Event.id),
+        Event.notify,
+        select(types.c.value).where(types.c.value.in_(["*", Event.type])).exists(),
+    )
+
+
+def _event_ids() -> Any:
     return (
         select(Event.id)
-        .select_from(Event)
-        .join(Webhook, _heard())
+        .join(Webhook, _is_subscribed())
         .order_by(Event.id)
         .limit(bindparam("limit", type_=BigInteger))
+    )
+
+
+def _restart() -> Any:
+    """Restarts the schedule of the deliveries in a range that are not pending."""
+    return (
+        update(Delivery)
+        .where(
+            Delivery.webhook_id == bindparam("webhook_id"),
+            _is_in_range(Delivery.event_id),
+            Delivery.status != PENDING,
+        )
+        .values(status="pending", tries=0, due=null(), lease=null())
     )
 
 
@@ -286,13 +277,12 @@ def _missing() -> Any:
         ["webhook_id", "event_id", "user_id", "subject"],
         select(Webhook.id, Event.id, Event.user_id, subject)
         .select_from(Event)
-        .join(Webhook, _heard())
+        .join(Webhook, _is_subscribed())
         .where(Event.id > 0),
     )
 
 
 def _view(row: Row) -> DeliveryView:
     event_id, kind, certificate_id, status, due, attempts = row
-    # Already JSON.
-    made: Any = msgspec.Raw(attempts.encode())
+    made: Any = msgspec.Raw(attempts.encode())  # Already JSON.
     return DeliveryView(event_id, kind, certificate_id, status, due, made)

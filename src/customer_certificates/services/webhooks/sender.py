@@ -39,8 +39,6 @@ _HEADERS = {
 }
 
 _encode = msgspec.json.Encoder().encode
-
-
 _attempts = msgspec.json.Decoder(list[msgspec.Raw])
 _log = logging.getLogger(__name__)
 
@@ -70,7 +68,7 @@ class SendResult(NamedTuple):
     response. `seconds`: the duration of the longest attempt (None: there was no attempt).
     """
 
-    run: DeliveryBatch
+    batch: DeliveryBatch
     outcomes: Sequence[Outcome]
     is_gone: bool
     answered: bool
@@ -93,17 +91,17 @@ class WebhookSender:
         self._now = now
         self._configured_secret = configured_secret
 
-    def send(self, run: DeliveryBatch) -> SendResult:
+    def send(self, batch: DeliveryBatch) -> SendResult:
         """Sends the deliveries of a batch, each after the previous one has succeeded."""
         outcomes: list[Outcome] = []
         is_gone = answered = False
         seconds: float | None = None
-        signed_with = self._signed_with(run)
-        for delivery in run.deliveries:
+        signed_with = self._signed_with(batch)
+        for delivery in batch.deliveries:
             at = self._now()
-            if run.until - at < LEAST_LEFT:
+            if batch.until - at < LEAST_LEFT:
                 break
-            attempt, retry_after = self._attempt(run, delivery, signed_with, at)
+            attempt, retry_after = self._attempt(batch, delivery, signed_with, at)
             answered = attempt.status is not None
             is_gone = attempt.status == _GONE
             seconds = max(attempt.seconds, seconds or 0)
@@ -113,16 +111,16 @@ class WebhookSender:
                 # The remaining deliveries are claimed again, so that other endpoints can use the
                 # sender.
                 break
-        return SendResult(run, outcomes, is_gone, answered, seconds)
+        return SendResult(batch, outcomes, is_gone, answered, seconds)
 
-    def _signed_with(self, run: DeliveryBatch) -> list[str]:
-        if run.endpoint.configured:
+    def _signed_with(self, batch: DeliveryBatch) -> list[str]:
+        if batch.endpoint.configured:
             return [self._configured_secret] if self._configured_secret else []
-        return [secret.reveal().decode() for secret in run.secrets]
+        return [secret.reveal().decode() for secret in batch.secrets]
 
     def _attempt(
         self,
-        run: DeliveryBatch,
+        batch: DeliveryBatch,
         delivery: ClaimedDelivery,
         signed_with: Sequence[str],
         at: datetime,
@@ -135,13 +133,13 @@ class WebhookSender:
         try:
             if trace := child_of(delivery.traceparent):
                 headers = {**headers, "traceparent": trace}
-            answer = self._outbound.send(run.endpoint.url, {**_HEADERS, **headers}, body)
+            answer = self._outbound.send(batch.endpoint.url, {**_HEADERS, **headers}, body)
         except (TargetForbidden, TargetUnreachable) as error:
             seconds = round((self._now() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, error.detail, ""), None
         except Exception:
             # Every failure counts as an attempt, so that nothing is retried forever.
-            _log.exception("Sending to webhook %s failed unexpectedly", run.endpoint.id)
+            _log.exception("Sending to webhook %s failed unexpectedly", batch.endpoint.id)
             seconds = round((self._now() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, _DEFECT, ""), None
         return _view(at, answer), answer.retry_after

@@ -46,18 +46,6 @@ _Description = Annotated[
         examples=["The load balancers"],
     ),
 ]
-# The columns of a row for `webhook_view`, in its order.
-SHOWN = (
-    "id",
-    "user_id",
-    "url",
-    "events",
-    "description",
-    "state",
-    "reason",
-    "created_at",
-    "failing_since",
-)
 
 
 class NewWebhook(msgspec.Struct, forbid_unknown_fields=True):
@@ -105,6 +93,10 @@ class WebhookView(msgspec.Struct):
         _Time | None,
         Meta(description="When its current run of failures began. null: deliveries succeed."),
     ]
+
+
+# The columns of a row for `webhook_view`, in its order.
+SHOWN = WebhookView.__struct_fields__
 
 
 class NewWebhookView(WebhookView):

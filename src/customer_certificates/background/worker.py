@@ -103,7 +103,7 @@ def _jobs(services: Services, verification: VerificationEmails | None) -> list[J
     expiry = Expiry(database, services.events, now, by_mail=mailer is not None)
     notices = HostnameNoticeDelivery(database, services.revisions, services.audit, services.events)
     jobs = [
-        Job("send expiry notices", timedelta(minutes=1), expiry.tell),
+        Job("send expiry notices", timedelta(minutes=1), expiry.notify),
         Job(
             "release stuck deliveries", timedelta(minutes=1), StuckDeliveries(database, now).release
         ),

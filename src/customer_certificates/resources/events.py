@@ -4,10 +4,9 @@ from falcon import Request, Response
 
 from ..errors import Invalid, NotFound
 from ..services.access.permissions import users
-from ..services.etags import encode
 from ..services.events.listing import EventPages
 from ..services.events.views import EventView
-from ..web import pagination, request_parsing
+from ..web import pagination
 from ..web.operations import AFTER, LIMIT, Answer, operation
 
 
@@ -27,11 +26,7 @@ class EventsResource:
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
-        query.check()
-        events, next_after = self._events.page(user_id, after, limit)
-        pagination.link_next(req, resp, next_after)
-        resp.data = encode(events)
+        page = self._events.page(user_id, *pagination.requested(req))
+        pagination.send(req, resp, page)
 
     on_head = on_get

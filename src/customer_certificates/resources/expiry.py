@@ -53,9 +53,9 @@ class ExpiringResource:
         after, limit = pagination.wanted(query)
         within = timedelta(days=query.days("within", 30))
         query.check()
-        found, next_after = self._expiring.page(user_id, within, after, limit)
-        pagination.link_next(req, resp, next_after)
-        etags.answer(req, resp, found)
+        page = self._expiring.page(user_id, within, after, limit)
+        pagination.link_next(req, resp, page.next_after)
+        etags.answer(req, resp, page.items)
 
     on_head = on_get
 

@@ -42,16 +42,32 @@ _EVENTS_AFTER = Parameter(
     "page.",
     {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
 )
-_OF_USER = users("webhooks")
+# The user that owns the webhooks; None: operators.
+_Owner = int | None
 
 
-class WebhooksResource:
-    """Endpoints that receive events."""
-
+class _WebhooksBase:
     allow = OPERATORS
 
     def __init__(self, webhooks: Webhooks) -> None:
         self._webhooks = webhooks
+
+
+class _DeliveriesBase:
+    allow = OPERATORS
+
+    def __init__(self, redelivery: Redelivery) -> None:
+        self._redelivery = redelivery
+
+
+class _OfUser:
+    """Makes a resource accept users, for their own webhooks."""
+
+    allow = users("webhooks")
+
+
+class WebhooksResource(_WebhooksBase):
+    """Endpoints that receive events."""
 
     @operation(
         "Create a webhook",
@@ -65,7 +81,7 @@ class WebhooksResource:
         body=NewWebhook,
         refusals=[NotFound, Conflict],
     )
-    def on_post(self, req: Request, resp: Response, user_id: int | None = None) -> None:
+    def on_post(self, req: Request, resp: Response, user_id: _Owner = None) -> None:
         new = request_parsing.read(req, NewWebhook)
         made = self._webhooks.create(req.context.principal, user_id, new)
         resp.status = 201
@@ -79,24 +95,15 @@ class WebhooksResource:
         parameters=[LIMIT, AFTER],
         refusals=[NotFound, Invalid],
     )
-    def on_get(self, req: Request, resp: Response, user_id: int | None = None) -> None:
-        query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
-        query.check()
-        found, next_after = self._webhooks.page(user_id, after, limit)
-        pagination.link_next(req, resp, next_after)
-        resp.data = encode(found)
+    def on_get(self, req: Request, resp: Response, user_id: _Owner = None) -> None:
+        page = self._webhooks.page(user_id, *pagination.requested(req))
+        pagination.send(req, resp, page)
 
     on_head = on_get
 
 
-class WebhookResource:
+class WebhookResource(_WebhooksBase):
     """One endpoint."""
-
-    allow = OPERATORS
-
-    def __init__(self, webhooks: Webhooks) -> None:
-        self._webhooks = webhooks
 
     @operation(
         "Show a webhook",
@@ -104,9 +111,7 @@ class WebhookResource:
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
     )
-    def on_get(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-    ) -> None:
+    def on_get(self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None) -> None:
         etags.answer(req, resp, self._webhooks.get(user_id, webhook_id))
 
     on_head = on_get
@@ -119,7 +124,7 @@ class WebhookResource:
         refusals=[NotFound, Conflict, PreconditionFailed],
     )
     def on_patch(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
         changes = request_parsing.read(req, WebhookChanges)
         idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
@@ -134,20 +139,15 @@ class WebhookResource:
         refusals=[NotFound, Conflict, PreconditionFailed],
     )
     def on_delete(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
         idempotent, expected = responses.idempotent(req, responses.gone), etags.expected(req)
         self._webhooks.delete(req.context.principal, user_id, webhook_id, expected, idempotent)
         resp.status = 204
 
 
-class WebhookSecretResource:
+class WebhookSecretResource(_WebhooksBase):
     """The secret that signs an endpoint's messages."""
-
-    allow = OPERATORS
-
-    def __init__(self, webhooks: Webhooks) -> None:
-        self._webhooks = webhooks
 
     @operation(
         "Rotate a webhook's secret",
@@ -156,20 +156,15 @@ class WebhookSecretResource:
         refusals=[NotFound, Conflict],
     )
     def on_post(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
         view = self._webhooks.new_secret(req.context.principal, user_id, webhook_id)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(view)
 
 
-class WebhookTestResource:
+class WebhookTestResource(_WebhooksBase):
     """Test events for an endpoint."""
-
-    allow = OPERATORS
-
-    def __init__(self, webhooks: Webhooks) -> None:
-        self._webhooks = webhooks
 
     @operation(
         "Send a test event to a webhook",
@@ -179,20 +174,15 @@ class WebhookTestResource:
         refusals=[NotFound, Conflict],
     )
     def on_post(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
         idempotent = responses.idempotent(req, _accepted)
         view = self._webhooks.test(req.context.principal, user_id, webhook_id, idempotent)
         responses.send(resp, _accepted(view))
 
 
-class DeliveriesResource:
+class DeliveriesResource(_DeliveriesBase):
     """The deliveries of an endpoint."""
-
-    allow = OPERATORS
-
-    def __init__(self, redelivery: Redelivery) -> None:
-        self._redelivery = redelivery
 
     @operation(
         "List a webhook's deliveries",
@@ -202,27 +192,19 @@ class DeliveriesResource:
         parameters=[_STATUS, LIMIT, _EVENTS_AFTER],
         refusals=[NotFound, Invalid],
     )
-    def on_get(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-    ) -> None:
+    def on_get(self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None) -> None:
         query = request_parsing.Query(req)
         status = query.choice("status", Status)
         after, limit = pagination.wanted(query)
         query.check()
-        found, next_after = self._redelivery.page(user_id, webhook_id, status, after, limit)
-        pagination.link_next(req, resp, next_after)
-        resp.data = encode(found)
+        page = self._redelivery.page(user_id, webhook_id, status, after, limit)
+        pagination.send(req, resp, page)
 
     on_head = on_get
 
 
-class RedeliveryResource:
+class RedeliveryResource(_DeliveriesBase):
     """The redelivery of one event."""
-
-    allow = OPERATORS
-
-    def __init__(self, redelivery: Redelivery) -> None:
-        self._redelivery = redelivery
 
     @operation(
         "Deliver an event to a webhook again",
@@ -233,25 +215,15 @@ class RedeliveryResource:
         refusals=[NotFound, Conflict],
     )
     def on_post(
-        self,
-        req: Request,
-        resp: Response,
-        webhook_id: int,
-        event_id: int,
-        user_id: int | None = None,
+        self, req: Request, resp: Response, webhook_id: int, event_id: int, user_id: _Owner = None
     ) -> None:
         idempotent = responses.idempotent(req, _accepted)
         self._redelivery.redeliver(req.context.principal, user_id, webhook_id, event_id, idempotent)
         responses.send(resp, _accepted(None))
 
 
-class ReplayResource:
+class ReplayResource(_DeliveriesBase):
     """The redelivery of a range of events."""
-
-    allow = OPERATORS
-
-    def __init__(self, redelivery: Redelivery) -> None:
-        self._redelivery = redelivery
 
     @operation(
         "Deliver a range of events to a webhook again",
@@ -263,7 +235,7 @@ class ReplayResource:
         refusals=[NotFound, Conflict],
     )
     def on_post(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
         wanted = request_parsing.read(req, Replay)
         idempotent = responses.idempotent(req, _accepted)
@@ -273,46 +245,32 @@ class ReplayResource:
         responses.send(resp, _accepted(view))
 
 
-class UserWebhooksResource(WebhooksResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserWebhooksResource(_OfUser, WebhooksResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserWebhookResource(WebhookResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserWebhookResource(_OfUser, WebhookResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserWebhookSecretResource(WebhookSecretResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserWebhookSecretResource(_OfUser, WebhookSecretResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserWebhookTestResource(WebhookTestResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserWebhookTestResource(_OfUser, WebhookTestResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserDeliveriesResource(DeliveriesResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserDeliveriesResource(_OfUser, DeliveriesResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserRedeliveryResource(RedeliveryResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserRedeliveryResource(_OfUser, RedeliveryResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserReplayResource(ReplayResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserReplayResource(_OfUser, ReplayResource):
+    """The same resource for a user\'s own webhooks."""
 
 
 def _accepted(view: object) -> Reply:

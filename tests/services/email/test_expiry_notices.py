@@ -95,7 +95,7 @@ class Office:
 
     def tell(self) -> int:
         events = Events(self.database, lambda: self.now)
-        return Expiry(self.database, events, lambda: self.now, by_mail=True).tell()
+        return Expiry(self.database, events, lambda: self.now, by_mail=True).notify()
 
     def send(self) -> int:
         mailer = Mailer(self.server, SENDER, a_pair(NAME).body.encode())
@@ -189,7 +189,7 @@ def test_how_long_is_left(office: Office, post: Post, days: float, words: str) -
 def test_where_there_is_no_mail_server_nothing_waits(office: Office, database: Database) -> None:
     office.add("www.example.com")
     events = Events(database, lambda: office.now)
-    Expiry(database, events, lambda: office.now, by_mail=False).tell()
+    Expiry(database, events, lambda: office.now, by_mail=False).notify()
 
     assert [notice.mail_due for notice in office.notices()] == [None]
 

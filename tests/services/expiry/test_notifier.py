@@ -67,7 +67,7 @@ class Calendar:
         """What is told so many days before END (after it where they are negative)."""
         self.now = END - days * DAY
         before = len(self.told)
-        number = self.expiry.tell()
+        number = self.expiry.notify()
         assert number == len(self.told) - before
         return self.told[before:]
 
@@ -271,7 +271,7 @@ def test_workers_at_once_tell_once(calendar: Calendar, engine: sa.Engine) -> Non
     calendar.now = END - 30 * DAY
 
     with ThreadPoolExecutor(3) as threads:
-        numbers = list(threads.map(lambda _: calendar.expiry.tell(), range(3)))
+        numbers = list(threads.map(lambda _: calendar.expiry.notify(), range(3)))
 
     assert sum(numbers) == 25
     assert len(calendar.told) == len(set(calendar.told)) == 25
@@ -290,7 +290,7 @@ def test_what_fails_is_done_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(Events, "calls", killed)
         with pytest.raises(KeyboardInterrupt):
-            calendar.expiry.tell()
+            calendar.expiry.notify()
 
     assert calendar.told == []
     assert calendar.at(30) == [(certificate, "30d")]

@@ -15,7 +15,7 @@ from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.models import User, UserDataKey
 from customer_certificates.services.keys.data_keys import DataKeys
-from customer_certificates.services.keys.secret_cache import Present, SecretCache
+from customer_certificates.services.keys.secret_cache import ExistingIds, SecretCache
 
 from ...tables import NOW, add_users, dump
 
@@ -125,7 +125,7 @@ def test_it_is_forgotten_when_its_time_is_over(
         database,
         MasterKeys(master_key),
         lambda: datetime.now(UTC),
-        lambda present: SecretCache(present, kept_seconds=0.0),
+        lambda existing: SecretCache(existing, kept_seconds=0.0),
     )
     data_keys.stored(owner)
     data_keys.of(owner)
@@ -141,11 +141,11 @@ def test_it_is_dropped_when_its_row_is_gone(
     gone, stays = add_users(engine, 2)
     held: list[SecretCache] = []
 
-    def at_hand(present: Present) -> SecretCache:
-        held.append(SecretCache(present, look_seconds=0.01))
+    def new_cache(existing: ExistingIds) -> SecretCache:
+        held.append(SecretCache(existing, check_seconds=0.01))
         return held[0]
 
-    data_keys = DataKeys(database, MasterKeys(master_key), lambda: NOW, at_hand)
+    data_keys = DataKeys(database, MasterKeys(master_key), lambda: NOW, new_cache)
     names = {}
     for owner in (gone, stays):
         secret = data_keys.stored(owner).newest.key

@@ -56,10 +56,9 @@ class TokensResource:
         after, limit = pagination.wanted(query)
         user_id = query.whole("user_id", 0, 1) or None
         query.check()
-        tokens, next_after = self._tokens.page(req.context.principal, user_id, after, limit)
-        pagination.link_next(req, resp, next_after)
+        page = self._tokens.page(req.context.principal, user_id, after, limit)
         resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(tokens)
+        pagination.send(req, resp, page)
 
     on_head = on_get
 

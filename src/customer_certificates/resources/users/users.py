@@ -73,9 +73,9 @@ class UsersResource:
         after, limit = pagination.wanted(query)
         email = query.text("email", Email, "an email address", "ada@example.com")
         query.check()
-        found, next_after = self._users.page(email, after, limit)
-        pagination.link_next(req, resp, next_after)
-        etags.answer(req, resp, found)
+        page = self._users.page(email, after, limit)
+        pagination.link_next(req, resp, page.next_after)
+        etags.answer(req, resp, page.items)
 
     on_head = on_get
 

@@ -17,6 +17,7 @@ from ...models import Token, User
 from ...pki.names.hostnames import normalise
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit, Outcome
+from ..pages import Page, page_of
 from ..principal import Principal
 from ..quotas.limits import require_of
 from ..user_lock import lock_user
@@ -173,17 +174,14 @@ class Tokens:
 
     def page(
         self, principal: Principal, user_id: int | None, after: int, limit: int
-    ) -> tuple[list[TokenView], int | None]:
-        """Returns at most `limit` tokens by id, and where the next page starts.
+    ) -> Page[TokenView]:
+        """Returns a page of tokens by id.
 
-        The page starts after the id `after`. Users see their own tokens; others see all, or those
-        of the user `user_id`. The second value is the `after` of the next page, None on the last
-        page.
+        Users see their own tokens; others see all, or those of the user `user_id`.
         """
         owner = principal.user_id if principal.kind == "user" else user_id
         rows = self._page(user_id=owner, after=after, limit=limit + 1)
-        views = [_view(row) for row in rows[:limit]]
-        return views, views[-1].id if len(rows) > limit else None
+        return page_of(rows, limit, _view)
 
     def revoke(self, principal: Principal, token_id: int) -> None:
         """Revokes the token. Does nothing if it is already revoked.

@@ -34,7 +34,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     earlier: Mapping[str, str]
     lines: int
     lines_sha256: str
-    signature: str
+    signature: str = ""
 
 
 class Recorded(NamedTuple):
@@ -94,27 +94,23 @@ class AuditExports:
             newest = newest_export(files(), verifier, series)
             if newest and newest.manifest.number > number:
                 number, previous = newest.manifest.number, newest.hash
-            before = earlier() if number == 0 else []
+            before = {} if number else {file.name: hash_of_file(file.content) for file in earlier()}
+            number += 1
             manifest = Manifest(
-                series,
-                number + 1,
-                time_of(at),
-                previous,
-                {file.name: hash_of_file(file.content) for file in before},
-                body.count(b"\n"),
-                hash_of_file(body),
-                "",
+                series, number, time_of(at), previous, before, body.count(b"\n"), hash_of_file(body)
             )
-            signature = signer.sign(signed_content(manifest))
-            first = canonical(
-                msgspec.structs.asdict(msgspec.structs.replace(manifest, signature=signature))
-            )
-            content = f"{first}\n".encode() + body
+            content = _signed_line(manifest, signer) + body
             written = write(content)
             session.run(
-                self._record, of_series=series, number=number + 1, hash=hash_of_file(content), at=at
+                self._record, of_series=series, number=number, hash=hash_of_file(content), at=at
             )
         return written
+
+
+def _signed_line(manifest: Manifest, signer: Signer) -> bytes:
+    signature = signer.sign(signed_content(manifest))
+    signed = msgspec.structs.replace(manifest, signature=signature)
+    return f"{canonical(msgspec.structs.asdict(signed))}\n".encode()
 
 
 class Export(NamedTuple):

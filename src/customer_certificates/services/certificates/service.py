@@ -20,7 +20,7 @@ from ..hostnames.findings import without_hostname_findings
 from ..hostnames.ownership import Hostnames, evidence_of, evidence_of_row
 from ..hostnames.preview import Replaced
 from ..idempotency import NO_KEY, IdempotentRequest
-from ..keys.data_keys import AnotherWasFirst, DataKeys
+from ..keys.data_keys import DataKeyExists, DataKeys
 from ..keys.private_keys import PrivateKeys
 from ..principal import Principal
 from ..quotas.usage import Usage, of_new, require_room
@@ -409,7 +409,7 @@ class Certificates:
             # Raises NotFound if the user does not exist.
             self._revisions.current(user_id)
             raise
-        except AnotherWasFirst:
+        except DataKeyExists:
             return self._store(caller, user_id, sent, examined, activate_at, expected, idempotent)
 
 

@@ -18,6 +18,7 @@ from ...pki.submission import FINGERPRINT, HOSTNAMES, NOT_AFTER
 from ..audit.log import Audit
 from ..etags import Tags, require_view
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..pages import Page, page_of
 from ..principal import Principal
 from ..revisions import Revisions
 from ..user_lock import lock_user
@@ -83,20 +84,15 @@ class Expiring:
             select(User.expiry_thresholds).where(User.id == bindparam("user_id"))
         )
 
-    def page(
-        self, user_id: int, within: timedelta, after: int, limit: int
-    ) -> tuple[list[ExpiringView], int | None]:
-        """Returns at most `limit` expiring certificates, and where the next page starts.
+    def page(self, user_id: int, within: timedelta, after: int, limit: int) -> Page[ExpiringView]:
+        """Returns a page of the user's active certificates, by expiry.
 
-        They are the user's active certificates that expire `within` that time or have expired, by
-        expiry. The page starts after the certificate `after` (0: from the first). The second value
-        is the `after` of the next page, None on the last page. Raises NotFound.
+        They expire `within` that time, or have expired. Raises NotFound.
         """
         self._revisions.current(user_id)
         now = self._now()
         rows = self._page(user_id=user_id, until=now + within, after=after, limit=limit + 1)
-        views = [_view(row, now) for row in rows[:limit]]
-        return views, views[-1].id if len(rows) > limit else None
+        return page_of(rows, limit, lambda row: _view(row, now))
 
     def settings(self, user_id: int) -> ExpirySettings:
         """Returns when the user is notified. Raises NotFound."""

@@ -34,7 +34,7 @@ class Rewrapping:
                 audit,
                 UserDataKey,
                 UserDataKey.user_id,
-                data_keys.associated_of,
+                data_keys.data_key_aad,
             ),
             _Wrapped(
                 database,
@@ -42,7 +42,7 @@ class Rewrapping:
                 audit,
                 WebhookSecret,
                 WebhookSecret.webhook_id,
-                secrets.associated_of,
+                secrets.webhook_secret_aad,
             ),
         )
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ...errors import Conflict, Finding, user_not_found
 from ...gateways.database import Database, Transaction
+from ...gateways.database.prepared import Row
 from ...models import NEVER, Token, User, email_key, new_revision
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
@@ -19,6 +20,7 @@ from ..etags import Tags, require_view
 from ..events.log import Events
 from ..hostnames.ownership import Hostnames
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..pages import Page, page_of
 from ..principal import Principal, UserSnapshot
 from ..rate_counts import RateCounts
 from ..user_lock import lock_user
@@ -192,20 +194,15 @@ class Users:
         rows = self._by_id(user_id=user_id)
         if not rows:
             raise user_not_found(user_id)
-        return _view(*rows[0])
+        return _view(rows[0])
 
-    def page(self, email: str | None, after: int, limit: int) -> tuple[list[UserView], int | None]:
-        """Returns at most `limit` users by id, and where the next page starts.
-
-        The page starts after the id `after`, and has only users with `email`, if given. The second
-        value is the `after` of the next page, None on the last page.
-        """
+    def page(self, email: str | None, after: int, limit: int) -> Page[UserView]:
+        """Returns a page of users by id; if `email` is given, only of users with that address."""
         if email is None:
             rows = self._page(after=after, limit=limit + 1)
         else:
             rows = self._by_email(email_key=email_key(email), after=after, limit=limit + 1)
-        views = [_view(*row) for row in rows[:limit]]
-        return views, views[-1].id if len(rows) > limit else None
+        return page_of(rows, limit, _view)
 
     def change(
         self,
@@ -342,12 +339,11 @@ def _names(changes: UserChanges) -> list[str]:
 
 def view_of_user(user: User | UserSnapshot) -> UserView:
     """Returns the view of a user."""
-    return _view(user.id, user.name, user.email, user.email_verified_at, user.created_at)
+    return _view((user.id, user.name, user.email, user.email_verified_at, user.created_at))
 
 
-def _view(
-    user_id: int, name: str, email: str, email_verified_at: datetime | None, created_at: datetime
-) -> UserView:
+def _view(row: Row) -> UserView:
+    user_id, name, email, email_verified_at, created_at = row
     return UserView(user_id, name, email, email_verified_at is not None, created_at)
 
 

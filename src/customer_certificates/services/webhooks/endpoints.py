@@ -18,6 +18,7 @@ from ..audit.log import Audit, PendingEntry
 from ..etags import Tags, require_view
 from ..events.log import Events
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..pages import Page, page_of
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, exceeded, require_of
 from ..user_lock import lock_user
@@ -118,20 +119,13 @@ class Webhooks:
             raise webhook_not_found(webhook_id)
         return webhook_view(rows[0])
 
-    def page(
-        self, user_id: int | None, after: int, limit: int
-    ) -> tuple[list[WebhookView], int | None]:
-        """Returns at most `limit` endpoints by id, and where the next page starts.
-
-        The page starts after the id `after`. The second value is the `after` of the next page, None
-        on the last page. Raises NotFound (no such user).
-        """
+    def page(self, user_id: int | None, after: int, limit: int) -> Page[WebhookView]:
+        """Returns a page of endpoints by id. Raises NotFound (no such user)."""
         values = {"user_id": user_id, "after": after, "limit": limit + 1}
         (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._page, values))
         if not rows and user_id is not None and not self._is_user(user_id=user_id):
             raise user_not_found(user_id)
-        views = [webhook_view(row) for row in rows[:limit]]
-        return views, views[-1].id if len(rows) > limit else None
+        return page_of(rows, limit, webhook_view)
 
     def change(
         self,

@@ -30,6 +30,7 @@ from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..events.log import EventType
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..pages import Page, page_of
 from ..principal import Principal
 from .disabling import webhook_path
 from .endpoints import Webhooks, locked_webhook, require_active, tenant_of
@@ -127,17 +128,12 @@ class Redelivery:
 
     def page(
         self, user_id: int | None, webhook_id: int, status: Status | None, after: int, limit: int
-    ) -> tuple[list[DeliveryView], int | None]:
-        """Returns at most `limit` deliveries by event, and where the next page starts.
-
-        The page starts after the event `after`. The second value is the `after` of the next page,
-        None on the last page. Raises NotFound.
-        """
+    ) -> Page[DeliveryView]:
+        """Returns a page of deliveries by event. Raises NotFound."""
         self._webhooks.get(user_id, webhook_id)
         values = {"webhook_id": webhook_id, "after": after, "limit": limit + 1}
         (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._pages[status], values))
-        views = [_view(row) for row in rows[:limit]]
-        return views, views[-1].event_id if len(rows) > limit else None
+        return page_of(rows, limit, _view, "event_id")
 
     def redeliver(
         self,

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import msgspec
 from falcon import Request, Response
-from msgspec import Meta
 
 from ...errors import Conflict, Invalid, NotFound, PreconditionFailed, TooManyRequests
 from ...services.access.permissions import OPERATORS, REGISTRATION, WHOLE_USER, users
 from ...services.etags import encode
 from ...services.idempotency import Reply
+from ...services.schema import doc
 from ...services.users.users import Email, NewUser, UserChanges, Users
 from ...services.users.views import UserView
 from ...web import etags, pagination, request_parsing, responses
@@ -36,7 +36,7 @@ _EMAIL = Parameter(
 class Created(msgspec.Struct):
     """The id of the new user."""
 
-    id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
+    id: Annotated[int, doc("The user's id.", 1, ge=1)]
 
 
 class UsersResource:

@@ -20,26 +20,23 @@ from ..audit.log import Audit, Outcome
 from ..pages import Page, page_of
 from ..principal import Principal
 from ..quotas.limits import require_of
+from ..schema import doc
 from ..user_lock import lock_user
 from ..users.users import Name
 from .permissions import SCOPES, Scope
 
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _Time = Annotated[datetime, Meta(tz=True)]
-_Name = Annotated[
-    Name, Meta(description="The purpose of the token.", examples=["backup of the web server"])
-]
+_Name = Annotated[Name, doc("The purpose of the token.", "backup of the web server")]
 _Kind = Annotated[
     TokenKind,
-    Meta(
-        description="user: manages the certificates of one user. operator: manages users and "
+    doc(
+        "user: manages the certificates of one user. operator: manages users and "
         "everything but keys. terminator: for the machines that terminate TLS.",
-        examples=["user"],
+        "user",
     ),
 ]
-_Scopes = Annotated[
-    list[Scope], Meta(description="The permissions of a user token. Other kinds have none.")
-]
+_Scopes = Annotated[list[Scope], doc("The permissions of a user token. Other kinds have none.")]
 # How many expired or revoked tokens of a user are kept (the newest).
 _DEAD = 100
 
@@ -50,53 +47,40 @@ class NewToken(msgspec.Struct, forbid_unknown_fields=True):
     name: _Name
     kind: _Kind = "user"
     scopes: Annotated[_Scopes, Meta(examples=[["certificates:read"]])] = []
-    expires_in_days: Annotated[
-        int, Meta(ge=1, le=365, description="How long the token is valid.", examples=[90])
-    ] = 90
+    expires_in_days: Annotated[int, doc("How long the token is valid.", 90, ge=1, le=365)] = 90
     user_id: Annotated[
-        _ID | None,
-        Meta(description="The owner of a user token, if an operator creates it.", examples=[None]),
+        _ID | None, doc("The owner of a user token, if an operator creates it.", None)
     ] = None
     user_ids: Annotated[
         Annotated[list[_ID], Meta(min_length=1, max_length=1000)] | None,
-        Meta(description="The users that a terminator serves. null: all.", examples=[None]),
+        doc("The users that a terminator serves. null: all.", None),
     ] = None
     hostnames: Annotated[
         Annotated[list[str], Meta(min_length=1, max_length=1000)] | None,
-        Meta(description="The hostnames that a terminator serves. null: all.", examples=[None]),
+        doc("The hostnames that a terminator serves. null: all.", None),
     ] = None
 
 
 class TokenView(msgspec.Struct):
     """A token, without its secret."""
 
-    id: Annotated[
-        int, Meta(ge=1, description="The token's id, which is part of its text.", examples=[1])
-    ]
+    id: Annotated[int, doc("The token's id, which is part of its text.", 1, ge=1)]
     kind: _Kind
-    user_id: Annotated[int | None, Meta(description="The owner of a user token.")]
-    name: Annotated[str, Meta(description="The purpose of the token.")]
+    user_id: Annotated[int | None, doc("The owner of a user token.")]
+    name: Annotated[str, doc("The purpose of the token.")]
     scopes: _Scopes
-    user_ids: Annotated[
-        list[int] | None, Meta(description="The users that a terminator serves. null: all.")
-    ]
+    user_ids: Annotated[list[int] | None, doc("The users that a terminator serves. null: all.")]
     hostnames: Annotated[
-        list[str] | None, Meta(description="The hostnames that a terminator serves. null: all.")
+        list[str] | None, doc("The hostnames that a terminator serves. null: all.")
     ]
-    created_at: Annotated[_Time, Meta(description="When the token was created.")]
-    expires_at: Annotated[_Time, Meta(description="When the token expires.")]
+    created_at: Annotated[_Time, doc("When the token was created.")]
+    expires_at: Annotated[_Time, doc("When the token expires.")]
     last_used_at: Annotated[
-        _Time | None, Meta(description="When the token was last used, to the minute. null: never.")
+        _Time | None, doc("When the token was last used, to the minute. null: never.")
     ]
-    revoked_at: Annotated[
-        _Time | None, Meta(description="When the token was revoked. null: not revoked.")
-    ]
+    revoked_at: Annotated[_Time | None, doc("When the token was revoked. null: not revoked.")]
     by_password: Annotated[
-        bool,
-        Meta(
-            description="true: created with the user's password. A change of the password "
-            "revokes it."
-        ),
+        bool, doc("true: created with the user's password. A change of the password revokes it.")
     ]
 
 
@@ -109,9 +93,8 @@ class NewTokenView(TokenView):
 
     token: Annotated[
         str,
-        Meta(
-            description="Send it as Authorization: Bearer …. Returned only in this response.",
-            examples=["ccert_user_1_…"],
+        doc(
+            "Send it as Authorization: Bearer …. Returned only in this response.", "ccert_user_1_…"
         ),
     ]
 

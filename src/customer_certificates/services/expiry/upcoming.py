@@ -21,17 +21,18 @@ from ..idempotency import NO_KEY, IdempotentRequest
 from ..pages import Page, page_of
 from ..principal import Principal
 from ..revisions import Revisions
+from ..schema import doc
 from ..user_lock import lock_user
 from .coverage import is_covered
 
 Threshold = Annotated[
     str,
-    Meta(
+    doc(
+        "Days (1d to 999d) before expiry, or percent (1% to 99%) of the certificate's "
+        "lifetime before expiry.",
+        "30d",
         pattern=FORM,
         extra={"form": "days (1d to 999d) or a percentage of the certificate's life (1% to 99%)"},
-        description="Days (1d to 999d) before expiry, or percent (1% to 99%) of the certificate's "
-        "lifetime before expiry.",
-        examples=["30d"],
     ),
 ]
 
@@ -41,10 +42,10 @@ class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
 
     thresholds: Annotated[
         Annotated[list[Threshold], Meta(max_length=10)] | None,
-        Meta(
-            description="Empty: only at expiry. null: the default, which is 30d, 14d, 7d and 1d, "
+        doc(
+            "Empty: only at expiry. null: the default, which is 30d, 14d, 7d and 1d, "
             "or 33% and 10% for certificates with a lifetime under 60 days.",
-            examples=[["30d", "10%"]],
+            ["30d", "10%"],
         ),
     ]
 
@@ -52,20 +53,18 @@ class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
 class ExpiringView(msgspec.Struct):
     """An active certificate that expires soon, or has expired."""
 
-    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[3])]
-    version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
+    id: Annotated[int, doc("The certificate's id.", 3, ge=1)]
+    version: Annotated[int, doc("The version of the certificate.", 1, ge=1)]
     hostnames: Annotated[list[str], HOSTNAMES]
     not_after: Annotated[datetime, NOT_AFTER]
     fingerprint_sha256: Annotated[str | None, FINGERPRINT]
-    days_left: Annotated[
-        int, Meta(description="Whole days until expiry. Negative after expiry.", examples=[12])
-    ]
+    days_left: Annotated[int, doc("Whole days until expiry. Negative after expiry.", 12)]
     covered: Annotated[
         bool,
-        Meta(
-            description="Other active certificates that expire later have all its hostnames, so no "
+        doc(
+            "Other active certificates that expire later have all its hostnames, so no "
             "notification is sent.",
-            examples=[False],
+            False,
         ),
     ]
 

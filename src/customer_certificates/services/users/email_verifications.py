@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import DateTime, bindparam, select
 
 from ...crypto.link_tokens import digest_of
@@ -17,6 +16,7 @@ from ..etags import Tags, require_view
 from ..events.log import Events
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
+from ..schema import doc
 from ..user_lock import lock_user
 from .address_verification import AddressVerification
 from .users import view_of_user
@@ -31,10 +31,9 @@ class AddressState(msgspec.Struct, forbid_unknown_fields=True):
 
     verified: Annotated[
         bool,
-        Meta(
-            description="true: notices are sent to the current address. false: they wait until it "
-            "is verified.",
-            examples=[True],
+        doc(
+            "true: notices are sent to the current address. false: they wait until it is verified.",
+            True,
         ),
     ]
 

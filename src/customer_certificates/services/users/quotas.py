@@ -26,12 +26,12 @@ from ..idempotency import KEPT_FOR, NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, QUOTAS, Quota, overrides_of
 from ..quotas.usage import COUNTERS
+from ..schema import doc
 from ..user_lock import lock_user
 
 _Limit = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 _Override = Annotated[
-    _Limit | None,
-    Meta(description="The limit of this user. null or omitted: the default.", examples=[None]),
+    _Limit | None, doc("The limit of this user. null or omitted: the default.", None)
 ]
 
 
@@ -53,44 +53,31 @@ class QuotaLimits(msgspec.Struct, forbid_unknown_fields=True):
 class QuotaView(msgspec.Struct):
     """One quota of a user."""
 
-    limit: Annotated[
-        _Limit, Meta(description="The limit that applies to the user.", examples=[10000])
-    ]
-    used: Annotated[int, Meta(ge=0, description="The current usage of the user.", examples=[12])]
-    default: Annotated[
-        _Limit,
-        Meta(description="The default limit, unless an operator sets another.", examples=[10000]),
-    ]
+    limit: Annotated[_Limit, doc("The limit that applies to the user.", 10000)]
+    used: Annotated[int, doc("The current usage of the user.", 12, ge=0)]
+    default: Annotated[_Limit, doc("The default limit, unless an operator sets another.", 10000)]
 
 
 class QuotasView(msgspec.Struct):
     """All quotas of a user."""
 
-    certificates: Annotated[QuotaView, Meta(description="Certificates.")]
+    certificates: Annotated[QuotaView, doc("Certificates.")]
     stored_bytes: Annotated[
-        QuotaView,
-        Meta(description="Bytes of certificates, findings and encrypted keys, in all versions."),
+        QuotaView, doc("Bytes of certificates, findings and encrypted keys, in all versions.")
     ]
-    versions: Annotated[
-        QuotaView, Meta(description="Earlier and pending versions of all certificates.")
-    ]
+    versions: Annotated[QuotaView, doc("Earlier and pending versions of all certificates.")]
     hostnames: Annotated[
-        QuotaView,
-        Meta(description="Hostnames of certificates. A hostname counts once for each certificate."),
+        QuotaView, doc("Hostnames of certificates. A hostname counts once for each certificate.")
     ]
-    unproven_hostnames: Annotated[
-        QuotaView, Meta(description="Claimed hostnames without a proof of control.")
-    ]
-    pending_challenges: Annotated[QuotaView, Meta(description="Pending challenges.")]
-    tokens: Annotated[QuotaView, Meta(description="Tokens that are neither expired nor revoked.")]
-    webhooks: Annotated[QuotaView, Meta(description="Webhooks.")]
+    unproven_hostnames: Annotated[QuotaView, doc("Claimed hostnames without a proof of control.")]
+    pending_challenges: Annotated[QuotaView, doc("Pending challenges.")]
+    tokens: Annotated[QuotaView, doc("Tokens that are neither expired nor revoked.")]
+    webhooks: Annotated[QuotaView, doc("Webhooks.")]
     idempotency_records: Annotated[
-        QuotaView,
-        Meta(description="Requests of the user with an Idempotency-Key in the last 24 hours."),
+        QuotaView, doc("Requests of the user with an Idempotency-Key in the last 24 hours.")
     ]
     terminator_names: Annotated[
-        QuotaView,
-        Meta(description="Terminators that report with tokens limited to this user alone."),
+        QuotaView, doc("Terminators that report with tokens limited to this user alone.")
     ]
 
 

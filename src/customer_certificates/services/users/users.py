@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 from sqlalchemy import BigInteger, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -23,6 +23,7 @@ from ..idempotency import NO_KEY, IdempotentRequest
 from ..pages import Page, page_of
 from ..principal import Principal, UserSnapshot
 from ..rate_counts import RateCounts
+from ..schema import doc
 from ..user_lock import lock_user
 from .address_verification import AddressVerification
 from .password_hashing import Passwords
@@ -40,33 +41,33 @@ _LABEL = f"(?!-)[^{_NOT_IN_A_WORD}!#$%&'*+/=?^_`{{|}}~]+(?<!-)"
 
 Name = Annotated[
     str,
-    Meta(
+    doc(
+        "The user's name; not blank, no control characters.",
+        "Ada Lovelace",
         min_length=1,
         max_length=200,
         pattern=r"^[^\S\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$(?!\n)",
         extra={"form": "1 to 200 characters, not blank, without control characters"},
-        description="The user's name; not blank, no control characters.",
-        examples=["Ada Lovelace"],
     ),
 ]
 Email = Annotated[
     str,
-    Meta(
+    doc(
+        "Unique among users; compared case-insensitively.",
+        "ada@example.com",
         max_length=254,
         pattern=rf"^{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*$(?!\n)",
         extra={"form": "an email address of at most 254 characters"},
-        description="Unique among users; compared case-insensitively.",
-        examples=["ada@example.com"],
     ),
 ]
 Password = Annotated[
     str,
-    Meta(
+    doc(
+        "Stored only as a hash, and never returned. In the profile prd, it must have "
+        "at least 8 characters, not be a common password, and not be the name or email address.",
+        "correct horse battery staple",
         min_length=1,
         max_length=1024,
-        description="Stored only as a hash, and never returned. In the profile prd, it must have "
-        "at least 8 characters, not be a common password, and not be the name or email address.",
-        examples=["correct horse battery staple"],
     ),
 ]
 
@@ -86,14 +87,12 @@ class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
     email: Email | UnsetType = UNSET
     password: Annotated[
         Password | UnsetType,
-        Meta(description="A change revokes all tokens that were created with the password."),
+        doc("A change revokes all tokens that were created with the password."),
     ] = UNSET
     keep_tokens: Annotated[
         bool | UnsetType,
-        Meta(
-            description="true: a change of the password revokes no token. No effect "
-            "without a password.",
-            examples=[False],
+        doc(
+            "true: a change of the password revokes no token. No effect without a password.", False
         ),
     ] = UNSET
 

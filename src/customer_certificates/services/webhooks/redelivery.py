@@ -32,6 +32,7 @@ from ..events.log import EventType
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..pages import Page, page_of
 from ..principal import Principal
+from ..schema import doc
 from .disabling import webhook_path
 from .endpoints import Webhooks, locked_webhook, require_active, tenant_of
 from .queue import first_pending, unblocked
@@ -46,47 +47,36 @@ _Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 class DeliveryView(msgspec.Struct):
     """One event for one endpoint."""
 
-    event_id: Annotated[int, Meta(ge=1, description="The event's id.", examples=[1])]
-    type: Annotated[EventType, Meta(description="The type of the event.")]
-    certificate_id: Annotated[
-        int | None, Meta(description="The certificate, if the event is about one.")
-    ]
-    status: Annotated[
-        Status,
-        Meta(
-            description="pending: waiting for an attempt. dead: given up.", examples=["delivered"]
-        ),
-    ]
+    event_id: Annotated[int, doc("The event's id.", 1, ge=1)]
+    type: Annotated[EventType, doc("The type of the event.")]
+    certificate_id: Annotated[int | None, doc("The certificate, if the event is about one.")]
+    status: Annotated[Status, doc("pending: waiting for an attempt. dead: given up.", "delivered")]
     next_attempt_at: Annotated[
         Annotated[datetime, Meta(tz=True)] | None,
-        Meta(
-            description="When the next attempt is made. null: never, or not before an "
-            "earlier event."
-        ),
+        doc("When the next attempt is made. null: never, or not before an earlier event."),
     ]
-    attempts: Annotated[list[AttemptView], Meta(description="All attempts, the first one first.")]
+    attempts: Annotated[list[AttemptView], doc("All attempts, the first one first.")]
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):
     """The range of events to replay."""
 
-    after: Annotated[_Id, Meta(description="Replay events with a greater id.", examples=[0])]
+    after: Annotated[_Id, doc("Replay events with a greater id.", 0)]
     until: Annotated[
-        _Id | None,
-        Meta(description="Replay events up to this id. null: up to the last one.", examples=[None]),
+        _Id | None, doc("Replay events up to this id. null: up to the last one.", None)
     ] = None
 
 
 class ReplayView(msgspec.Struct):
     """The replayed events."""
 
-    count: Annotated[int, Meta(ge=0, description="The number of replayed events.", examples=[3])]
+    count: Annotated[int, doc("The number of replayed events.", 3, ge=0)]
     last: Annotated[
         int | None,
-        Meta(
-            description="The last replayed event, if there are more: one request replays at most "
+        doc(
+            "The last replayed event, if there are more: one request replays at most "
             "10,000. Send it as `after` in the next request. null: all were replayed.",
-            examples=[None],
+            None,
         ),
     ]
 

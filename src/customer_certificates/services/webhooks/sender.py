@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from ... import __version__
 from ...crypto import webhook_signatures
 from ...gateways.metrics import Metrics
 from ...gateways.outbound_http import Answer, Outbound, TargetForbidden, TargetUnreachable
 from ..events.trace_context import child_of
+from ..schema import doc
 from .queue import ClaimedDelivery, DeliveryBatch, Outcome
 
 # The wait after each attempt but the last, as proposed by Standard Webhooks: three days in total.
@@ -46,19 +46,11 @@ _log = logging.getLogger(__name__)
 class AttemptView(msgspec.Struct):
     """One attempt to send a delivery."""
 
-    at: Annotated[datetime, Meta(tz=True, description="When the attempt was made.")]
-    status: Annotated[
-        int | None,
-        Meta(description="The status of the response. null: no response.", examples=[200]),
-    ]
-    seconds: Annotated[float, Meta(description="How long the attempt took.", examples=[0.031])]
-    error: Annotated[
-        str | None, Meta(description="Why there was no response. null: there was one.")
-    ]
-    answer: Annotated[
-        str,
-        Meta(description="The first bytes of the response, a kilobyte at most.", examples=["ok"]),
-    ]
+    at: Annotated[datetime, doc("When the attempt was made.", tz=True)]
+    status: Annotated[int | None, doc("The status of the response. null: no response.", 200)]
+    seconds: Annotated[float, doc("How long the attempt took.", 0.031)]
+    error: Annotated[str | None, doc("Why there was no response. null: there was one.")]
+    answer: Annotated[str, doc("The first bytes of the response, a kilobyte at most.", "ok")]
 
 
 class SendResult(NamedTuple):

@@ -6,8 +6,8 @@ from typing import Any
 from falcon import Request, Response
 
 from ..errors import Finding, Invalid
+from ..known_names import shown
 from ..services.idempotency import NO_KEY, IdempotencyStore
-from ..web.known_names import shown
 
 _KEY = re.compile("[!-~]{1,255}")
 _METHODS = frozenset(["POST", "PUT", "PATCH", "DELETE"])

@@ -21,7 +21,7 @@ from msgspec.inspect import (
 )
 
 from ..errors import Finding
-from .known_names import did_you_mean, shown
+from ..known_names import did_you_mean, shown
 
 # Messages never quote these fields, which are secrets or may contain secrets.
 _SECRET = frozenset(["password", "passphrase", "private_key", "pkcs12", "body", "chain"])

@@ -30,7 +30,7 @@ from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, rights_of
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
 # A URI template and the class of its resource.
-Route = tuple[str, type]
+TemplateAndClass = tuple[str, type]
 
 _DESCRIPTION = """\
 Requests and responses are JSON. A trailing slash in a path is ignored.
@@ -150,7 +150,7 @@ _FINDINGS = {
 _ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 
 
-def document(routes: Iterable[Route]) -> dict[str, Any]:
+def document(routes: Iterable[TemplateAndClass]) -> dict[str, Any]:
     """Returns the API description of `routes`."""
     routes = list(routes)
     described = {

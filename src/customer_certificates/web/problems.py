@@ -10,8 +10,8 @@ from falcon import Request, Response
 
 from .. import errors
 from ..errors import Finding, Refusal
+from ..known_names import shown
 from ..services.schema import doc
-from .known_names import shown
 
 STATUSES: dict[type[Refusal], int] = {
     errors.Malformed: 400,

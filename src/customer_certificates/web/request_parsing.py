@@ -11,9 +11,9 @@ from falcon import Request
 from msgspec import NODEFAULT, Meta
 
 from ..errors import MOST_FINDINGS, Finding, Invalid, Malformed, TooLarge
+from ..known_names import did_you_mean, shown
 from ..pki.names.hostnames import normalise
 from .field_messages import example_hint, field_finding, received
-from .known_names import did_you_mean, shown
 
 LARGEST_BODY_BYTES = 256 * 1024
 LARGEST_ID = 2**63 - 1

@@ -147,7 +147,18 @@ _FINDINGS = {
         'Example: {"name": "Ada Lovelace"}',
     ),
 }
-_ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+# Path parameters that are not an id.
+_PATH_PARAMETERS = {
+    "hostname": {
+        "description": "A DNS name, a wildcard or an IP address.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 254},
+        "example": "www.example.com",
+    },
+    "verification_token": {
+        "description": "The secret in the link: 32 hexadecimal digits.",
+        "schema": {"type": "string", "minLength": 1},
+    },
+}
 
 
 def document(routes: Iterable[TemplateAndClass]) -> dict[str, Any]:
@@ -173,9 +184,7 @@ def document(routes: Iterable[TemplateAndClass]) -> dict[str, Any]:
         "paths": {plain_template(template): _path(template, of) for template, of in routes},
         "webhooks": webhooks(),
         "components": {
-            "schemas": _schemas(
-                [operation for _, of in routes for _, operation in _operations(of)]
-            ),
+            "schemas": _schemas([each for _, of in routes for _, each in _operations(of)]),
             "responses": {kind.__name__: _refusal(kind) for kind in STATUSES},
             "headers": _HEADERS,
             "securitySchemes": _SECURITY_SCHEMES,
@@ -192,17 +201,15 @@ def plain_template(template: str) -> str:
 
 
 def _operations(resource: type) -> list[tuple[str, Operation]]:
-    found = []
-    for method in ("get", "post", "put", "patch", "delete"):
-        responder = getattr(resource, f"on_{method}", None)
-        if responder is not None:
-            found.append((method, responder.__operation__))
-    return found
+    return [
+        (method, responder.__operation__)
+        for method in ("get", "post", "put", "patch", "delete")
+        if (responder := getattr(resource, f"on_{method}", None)) is not None
+    ]
 
 
 def _path(template: str, resource: type) -> dict[str, Any]:
-    noun = resource.__name__.removesuffix("Resource")
-    tag = resource.__module__.rpartition(".")[2]
+    noun, tag = resource.__name__.removesuffix("Resource"), resource.__module__.rpartition(".")[2]
     path: dict[str, Any] = {
         method: {
             "tags": [tag],
@@ -216,32 +223,12 @@ def _path(template: str, resource: type) -> dict[str, Any]:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    if name == "hostname":
-        return {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": "A DNS name, a wildcard or an IP address.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 254},
-            "example": "www.example.com",
-        }
-    if name == "verification_token":
-        return {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": "The secret in the link: 32 hexadecimal digits.",
-            "schema": {"type": "string", "minLength": 1},
-        }
-    whose = name.removesuffix("_id")
-    return {
-        "name": name,
-        "in": "path",
-        "required": True,
-        "description": f"The id of the {whose}.",
-        "schema": _ID,
+    described = _PATH_PARAMETERS.get(name) or {
+        "description": f"The id of the {name.removesuffix('_id')}.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
         "example": 1,
     }
+    return {"name": name, "in": "path", "required": True, **described}
 
 
 def _described(resource: type, operation: Operation) -> dict[str, Any]:

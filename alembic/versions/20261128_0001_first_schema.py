@@ -37,7 +37,6 @@ _TABLES = (
     "intermediates",
     "user_keys",
     "private_keys",
-    "unsealed_keys",
     "key_deletions",
     "certificate_hostnames",
     "hostname_claims",
@@ -85,7 +84,6 @@ _POLICIES = {
     "intermediates": f"user_id IS NULL OR {_OF_USER}",
     "user_keys": _OF_USER,
     "private_keys": _OF_CERTIFICATE,
-    "unsealed_keys": _OF_CERTIFICATE,
     "certificate_hostnames": _OF_USER,
     "hostname_claims": _OF_USER,
     "hostname_notices": _OF_USER,
@@ -118,7 +116,6 @@ _ACTIVE_TRIGGER = {
 }
 _KEY_COLUMNS = {
     "private_keys": "sealed",
-    "unsealed_keys": "private_key",
     "user_keys": "wrapped",
     "webhook_secrets": "wrapped",
 }
@@ -353,15 +350,14 @@ def _create_keys() -> None:
         sa.PrimaryKeyConstraint("user_id", "version", name="pk_user_keys"),
         _belongs_to("users", "user_id", "user_keys"),
     )
-    for table, column in (("private_keys", "sealed"), ("unsealed_keys", "private_key")):
-        op.create_table(
-            table,
-            sa.Column("certificate_id", _ID, nullable=False),
-            sa.Column("version", sa.Integer(), nullable=False),
-            sa.Column(column, sa.LargeBinary(), nullable=False),
-            sa.PrimaryKeyConstraint("certificate_id", "version", name=f"pk_{table}"),
-            _belongs_to("certificates", "certificate_id", table),
-        )
+    op.create_table(
+        "private_keys",
+        sa.Column("certificate_id", _ID, nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("certificate_id", "version", name="pk_private_keys"),
+        _belongs_to("certificates", "certificate_id", "private_keys"),
+    )
     op.create_table(
         "key_deletions",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),

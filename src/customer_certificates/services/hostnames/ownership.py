@@ -12,7 +12,7 @@ from ...pki.names.ownership import UNPROVEN, Claim, Evidence, public_ca
 from .certificate_hostnames import CertificateHostnames
 from .changes import OwnershipChanges, OwnershipRules, wildcards_above
 from .preview import HostnameChanges, Replaced, ServedHostnames
-from .refusals import require_allowed, taken
+from .refusals import require_allowed
 
 
 class Outcome(NamedTuple):
@@ -70,19 +70,6 @@ class Hostnames:
         self._ownership.apply(session, user_id, decision, evidence, existing, field)
         if decision.new:
             self._ownership.notices.resend_gained(session, user_id, decision.new)
-
-    def claim_active(
-        self, session: Transaction, user_id: int, hostnames: str, evidence: Evidence
-    ) -> None:
-        """Claims the hostnames (JSON) of a certificate activated before hostnames had owners.
-
-        No other rules apply. Raises Conflict if another user owns one of them.
-        """
-        names = names_of(hostnames)
-        self._ownership.claims.lock(session, names)
-        written = self._ownership.claims.write(session, user_id, names, evidence, self._now())
-        if others := [name for name in names if name not in written]:
-            raise taken(others, user_id, "active")
 
     def require_claimable(
         self,

@@ -58,7 +58,7 @@ def _work(services: Services, parent_pid: int | None) -> None:
     dispatcher = Dispatcher(
         DeliveryQueue(database, services.webhook_secrets, now),
         WebhookSender(services.outbound, services.metrics, now, config.webhook_secret),
-        Disabling(database, services.audit, services.events, now),
+        Disabling(database, services.audit, services.events),
         services.metrics,
         now,
     )

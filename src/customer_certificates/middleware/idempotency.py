@@ -1,7 +1,6 @@
 """Makes requests with an Idempotency-Key repeatable."""
 
 import re
-from typing import Any
 
 from falcon import Request, Response
 
@@ -19,9 +18,7 @@ class Idempotency:
     def __init__(self, store: IdempotencyStore) -> None:
         self._store = store
 
-    def process_resource(
-        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
-    ) -> None:
+    def process_resource(self, req: Request, resp: Response, _: object, __: object) -> None:
         """Raises Invalid for an invalid key."""
         req.context.idempotent = NO_KEY
         key = req.env.get("HTTP_IDEMPOTENCY_KEY")
@@ -43,9 +40,7 @@ class Idempotency:
             )
         req.context.idempotent = self._store.request(principal, req.path, key)
 
-    def process_response(
-        self, req: Request, resp: Response, resource: object, req_succeeded: bool
-    ) -> None:
+    def process_response(self, req: Request, resp: Response, _: object, __: bool) -> None:
         """Releases the key, whether or not a response was saved."""
         if idempotent := req.context.get("idempotent"):
             idempotent.release()

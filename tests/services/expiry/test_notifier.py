@@ -299,7 +299,7 @@ def test_what_fails_is_done_by_the_next(
 def test_more_than_one_run_looks_at_is_left_to_the_next(
     calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("customer_certificates.services.expiry.notifier._LOOKS_IN_A_RUN", 500)
+    monkeypatch.setattr("customer_certificates.services.expiry.notifier._MOST_CHECKS", 500)
     add_certificates(calendar.engine, calendar.user, 501, not_before=END - 90 * DAY, not_after=END)
 
     assert [len(calendar.at(30)) for _ in range(3)] == [500, 1, 0]

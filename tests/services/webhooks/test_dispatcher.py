@@ -93,7 +93,7 @@ class Told:
         dispatcher = Dispatcher(
             DeliveryQueue(self.database, self.secrets, self.clock),
             WebhookSender(self.outbound, metrics, self.clock, None),
-            Disabling(self.database, self.audit, self.events, self.clock),
+            Disabling(self.database, self.audit, self.events),
             metrics,
             self.clock,
             poll_seconds=0.02,

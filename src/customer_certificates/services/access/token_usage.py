@@ -21,7 +21,6 @@ class TokenUsage:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._pending: dict[int, datetime] = {}
-        self._written: dict[int, datetime] = {}
         self._closing = Event()
         used = bindparam("used", type_=DateTime(timezone=True))
         before = bindparam("before", type_=DateTime(timezone=True))

@@ -1,10 +1,9 @@
 """Disables endpoints that are gone, or have failed for too long."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, bindparam, null, or_, select, update
+from sqlalchemy import update
 
 from ...gateways.database import EVERYBODY, Database
 from ...models import PENDING, Delivery, User, Webhook
@@ -20,33 +19,10 @@ _WORKER = Principal("command", "worker", "")
 class Disabling:
     """Turns an endpoint's pending deliveries into dead letters, and notifies other endpoints."""
 
-    def __init__(
-        self, database: Database, audit: Audit, events: Events, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, database: Database, audit: Audit, events: Events) -> None:
         self._database = database
         self._audit = audit
         self._events = events
-        self._now = now
-        webhook_id: Any = bindparam("of_webhook")
-        before: Any = bindparam("before", type_=DateTime(timezone=True))
-        self._disable = database.prepare(
-            update(Webhook)
-            .where(
-                Webhook.id == webhook_id,
-                Webhook.state != "disabled",
-                # The worker's observation may be outdated: the endpoint may have a new URL, or work
-                # again.
-                Webhook.url == bindparam("of_url"),
-                or_(before.is_(None), Webhook.failing_since <= before),
-            )
-            .values(state="disabled", reason=bindparam("why"))
-            .returning(Webhook.id)
-        )
-        self._give_up = database.prepare(
-            update(Delivery)
-            .where(Delivery.webhook_id == webhook_id, Delivery.status == PENDING)
-            .values(status="dead", due=null(), lease=null())
-        )
 
     def disable(
         self, endpoint: Endpoint, reason: str, failing_before: datetime | None = None
@@ -56,28 +32,43 @@ class Disabling:
         Does nothing if it is already disabled, deleted, or has another URL now; nor if it has not
         been failing since `failing_before`, if given. Raises Unavailable.
         """
-        user_id = endpoint.user_id
+        owner = endpoint.user_id or NOBODY
         with self._database.begin(EVERYBODY) as session:
-            if user_id is not None:
-                session.execute(select(User.id).where(User.id == user_id).with_for_update())
-            if not session.run(
-                self._disable,
-                of_webhook=endpoint.id,
-                of_url=endpoint.url,
-                before=failing_before,
-                why=reason,
-            ):
+            if endpoint.user_id is not None:
+                session.get(User, endpoint.user_id, with_for_update=True)
+            if not session.execute(_disabled(endpoint, reason, failing_before)).all():
                 return
-            session.run(self._give_up, of_webhook=endpoint.id)
-            path = webhook_path(user_id, endpoint.id)
-            owner = user_id or NOBODY
+            session.execute(
+                update(Delivery)
+                .where(Delivery.webhook_id == endpoint.id, Delivery.status == PENDING)
+                .values(status="dead", due=None, lease=None)
+                .execution_options(synchronize_session=False)
+            )
             # No user's lock orders these transactions, so the audit chain is locked before the
             # event is recorded.
-            event = self._events.calls("webhook.disabled", owner, webhook_id=endpoint.id)
-            detail = {"reason": reason}
             self._audit.record(
-                session, _WORKER, "webhook.disable", owner, path, detail=detail, also=event
+                session,
+                _WORKER,
+                "webhook.disable",
+                owner,
+                webhook_path(endpoint.user_id, endpoint.id),
+                detail={"reason": reason},
+                also=self._events.calls("webhook.disabled", owner, webhook_id=endpoint.id),
             )
+
+
+def _disabled(endpoint: Endpoint, reason: str, failing_before: datetime | None) -> Any:
+    # The worker's observation may be outdated: the endpoint may have a new URL, or work again.
+    conditions = [Webhook.id == endpoint.id, Webhook.url == endpoint.url]
+    if failing_before is not None:
+        conditions.append(Webhook.failing_since <= failing_before)
+    return (
+        update(Webhook)
+        .where(*conditions, Webhook.state != "disabled")
+        .values(state="disabled", reason=reason)
+        .returning(Webhook.id)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def webhook_path(user_id: int | None, webhook_id: int | None) -> str:

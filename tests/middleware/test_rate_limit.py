@@ -25,7 +25,7 @@ def limited(backend: Backend) -> Iterator[TestClient]:
     app.close()
 
 
-def test_who_asks_too_much_is_refused_and_others_are_not(limited: TestClient) -> None:
+def test_the_rate_limit_applies_to_one_client_alone(limited: TestClient) -> None:
     answers = [limited.simulate_get("/livez", remote_addr="10.1.2.3") for _ in range(50)]
     refused = [answer for answer in answers if answer.status_code == 429]
 
@@ -80,7 +80,7 @@ def test_of_very_many_keys_the_last_ones_are_remembered() -> None:
     assert buckets.take(0, 0.0) == 1
 
 
-def test_whoever_guesses_tokens_is_refused_before_they_are_looked_at(
+def test_token_guessing_is_rate_limited_before_authentication(
     backend: Backend, engine: sa.Engine
 ) -> None:
     app = create_app(backend.closed(CC_RATE_LIMIT="4", CC_WORKERS="2"))

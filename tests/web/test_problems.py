@@ -146,7 +146,7 @@ def test_writes_have_trailing_slashes_too(client: TestClient) -> None:
     assert client.simulate_delete(f"{user}/").status_code == 204
 
 
-def test_other_methods_are_refused_and_told_which_are_not(
+def test_other_methods_are_rejected_with_the_allowed_ones(
     client: TestClient, engine: sa.Engine, template: str, route: str
 ) -> None:
     before = dump(engine)
@@ -161,7 +161,7 @@ def test_other_methods_are_refused_and_told_which_are_not(
     assert dump(engine) == before
 
 
-def test_options_are_told(client: TestClient, template: str, route: str) -> None:
+def test_options_lists_the_methods(client: TestClient, template: str, route: str) -> None:
     answer = client.simulate_options(route)
 
     assert answer.status_code == 200
@@ -196,7 +196,7 @@ def test_head_is_get_without_a_body(client: TestClient, template: str, route: st
 @pytest.mark.parametrize(
     "path", ["/nothing", "/user", "/users/1/nothing", "/%00", "/é", "/docs/nothing.js"]
 )
-def test_nothing_is_there(client: TestClient, path: str) -> None:
+def test_an_unknown_path_is_a_404(client: TestClient, path: str) -> None:
     answer = client.simulate_get(path)
 
     status, kind, findings = refusal(answer)
@@ -205,7 +205,7 @@ def test_nothing_is_there(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("no_id", NO_IDS)
-def test_what_is_no_id_is_not_there(
+def test_an_invalid_id_is_a_404(
     client: TestClient, engine: sa.Engine, owner: int, no_id: str
 ) -> None:
     before = dump(engine)
@@ -345,7 +345,7 @@ def send(client: TestClient, writing: tuple[str, str], body: bytes | str) -> Any
     )
 
 
-def test_what_is_no_json_object_is_a_400(
+def test_a_body_that_is_no_json_object_is_a_400(
     client: TestClient, engine: sa.Engine, writing: tuple[str, str]
 ) -> None:
     before = dump(engine)

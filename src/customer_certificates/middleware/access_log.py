@@ -41,12 +41,14 @@ class AccessLog:
         set_span(req.context.traceparent)
 
     def process_resource(
-        self, req: Request, resp: Response, _: object, params: dict[str, Any]
+        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
         """Remembers the user whose data is requested."""
         req.context.user_id = params.get("user_id")
 
-    def process_response(self, req: Request, resp: Response, _: object, __: bool) -> None:
+    def process_response(
+        self, req: Request, resp: Response, resource: object, req_succeeded: bool
+    ) -> None:
         """Counts and logs the response, without its path, query or body."""
         seconds = perf_counter() - req.context.started
         route = self._routes.get(req.uri_template or "", "none")

@@ -1,6 +1,7 @@
 """Makes requests with an Idempotency-Key repeatable."""
 
 import re
+from typing import Any
 
 from falcon import Request, Response
 
@@ -18,7 +19,9 @@ class Idempotency:
     def __init__(self, store: IdempotencyStore) -> None:
         self._store = store
 
-    def process_resource(self, req: Request, resp: Response, _: object, __: object) -> None:
+    def process_resource(
+        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
+    ) -> None:
         """Raises Invalid for an invalid key."""
         req.context.idempotent = NO_KEY
         key = req.env.get("HTTP_IDEMPOTENCY_KEY")
@@ -40,7 +43,9 @@ class Idempotency:
             )
         req.context.idempotent = self._store.request(principal, req.path, key)
 
-    def process_response(self, req: Request, resp: Response, _: object, __: bool) -> None:
+    def process_response(
+        self, req: Request, resp: Response, resource: object, req_succeeded: bool
+    ) -> None:
         """Releases the key, whether or not a response was saved."""
         if idempotent := req.context.get("idempotent"):
             idempotent.release()

@@ -21,7 +21,7 @@ class Tenants:
         TENANT.set(client_network(req.context.peer))
 
     def process_resource(
-        self, req: Request, resp: Response, _: object, params: dict[str, Any]
+        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
         """Sets the principal as the tenant, or the user on whose data an operator acts."""
         principal = req.context.get("principal")
@@ -29,7 +29,9 @@ class Tenants:
         if tenant:
             TENANT.set(tenant)
 
-    def process_response(self, req: Request, resp: Response, _: object, __: bool) -> None:
+    def process_response(
+        self, req: Request, resp: Response, resource: object, req_succeeded: bool
+    ) -> None:
         """Clears the tenant, because the next request may belong to another one."""
         TENANT.set(None)
 

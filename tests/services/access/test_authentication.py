@@ -122,7 +122,7 @@ def test_a_warm_read_is_one_statement_with_its_token(
     assert read() != tag
 
 
-def test_a_list_whose_time_has_come_is_brought_up_to_date(door: Door, engine: sa.Engine) -> None:
+def test_a_list_with_an_outdated_status_is_updated(door: Door, engine: sa.Engine) -> None:
     """Though the row that came with the token is from before."""
     (owner,) = add_users(engine, 1, statuses_change_at=NOW + MINUTE)
     token = make_token(engine, "user", owner, now=NOW)
@@ -133,7 +133,7 @@ def test_a_list_whose_time_has_come_is_brought_up_to_date(door: Door, engine: sa
     assert door.listing.page(owner, ALL, Tags(), caller.target_user)[0] != before
 
 
-def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Engine) -> None:
+def test_a_token_reads_no_row_of_another_user(door: Door, engine: sa.Engine) -> None:
     owner, stranger = add_users(engine, 2)
     own, operator = (
         make_token(engine, "user", owner, now=NOW),
@@ -161,9 +161,7 @@ def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Eng
 
 
 @pytest.mark.one_backend
-def test_an_address_that_is_known_costs_what_one_that_is_not_does(
-    door: Door, statements: Counter
-) -> None:
+def test_known_and_unknown_addresses_cost_the_same(door: Door, statements: Counter) -> None:
     """As many statements, and a password hashed."""
     door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     hashed: list[object] = []
@@ -186,7 +184,7 @@ def test_an_address_that_is_known_costs_what_one_that_is_not_does(
 
 
 @pytest.mark.one_backend
-def test_an_account_is_open_again_after_a_quarter_of_an_hour(door: Door) -> None:
+def test_a_throttled_account_can_sign_in_after_15_minutes(door: Door) -> None:
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     for number in range(5):
         fail(door, "Ada@example.com", f"192.0.2.{number}")
@@ -201,7 +199,7 @@ def test_an_account_is_open_again_after_a_quarter_of_an_hour(door: Door) -> None
     assert door.sign_in("ada@example.com", "x", "192.0.2.9") == user_id
 
 
-def test_many_at_once_are_no_more_than_one_after_the_other(door: Door) -> None:
+def test_concurrent_sign_ins_are_limited_like_consecutive_ones(door: Door) -> None:
     door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
 
     def guess(number: int) -> bool:
@@ -218,7 +216,7 @@ def test_many_at_once_are_no_more_than_one_after_the_other(door: Door) -> None:
 
 
 @pytest.mark.one_backend
-def test_what_was_not_looked_at_is_no_failure(door: Door) -> None:
+def test_a_sign_in_without_room_for_its_hash_is_not_counted(door: Door) -> None:
     """There was no room for another password; that says nothing of this one."""
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     with door.without_room():
@@ -229,7 +227,7 @@ def test_what_was_not_looked_at_is_no_failure(door: Door) -> None:
     assert door.sign_in("ada@example.com", "x") == user_id
 
 
-def test_what_others_of_the_network_kept_from_being_looked_at_is_no_failure(door: Door) -> None:
+def test_a_sign_in_that_was_rejected_as_busy_is_not_counted(door: Door) -> None:
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     slow, network = SlowPassword(), copy_context()
     network.run(TENANT.set, "192.0.2.1")
@@ -258,7 +256,7 @@ def test_what_others_of_the_network_kept_from_being_looked_at_is_no_failure(door
         ("2001:db8::1", "2001:db8:0:1::1", False),
     ],
 )
-def test_whoever_has_one_ipv6_address_has_all_of_its_network(
+def test_ipv6_addresses_of_a_network_share_a_limit(
     door: Door, one: str, other: str, same: bool
 ) -> None:
     door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))

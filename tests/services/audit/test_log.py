@@ -122,7 +122,7 @@ def test_only_what_has_changed_is_signed_again(day: Day) -> None:
 
 
 @pytest.mark.one_backend
-def test_a_head_that_is_not_signed_is_told(day: Day) -> None:
+def test_an_unsigned_head_is_reported(day: Day) -> None:
     head = day.heads[0]
     lines = [
         msgspec.json.encode(msgspec.structs.replace(head, **{name: value})).decode()
@@ -308,7 +308,7 @@ def test_tampering_is_found(
     assert verification.run(None, day.heads) == Report(len(CHAINS), ENTRIES)
 
 
-def test_what_cannot_even_be_read_is_a_fault(day: Day, engine: sa.Engine) -> None:
+def test_an_unreadable_entry_is_a_fault(day: Day, engine: sa.Engine) -> None:
     """SQLite lets anything be put into any column."""
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":

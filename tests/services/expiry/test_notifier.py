@@ -111,7 +111,7 @@ Told = list[tuple[float, list[str]]]
         (6, [(5, []), (1.9, ["33%"]), (0.6, ["10%"])]),
     ],
 )
-def test_each_threshold_is_told_once(calendar: Calendar, life: float, told: Told) -> None:
+def test_each_threshold_is_notified_once(calendar: Calendar, life: float, told: Told) -> None:
     certificate = calendar.add("a.example", days=life)
 
     for days, thresholds in told:
@@ -122,14 +122,14 @@ def test_each_threshold_is_told_once(calendar: Calendar, life: float, told: Told
     assert calendar.due(certificate) is None
 
 
-def test_a_worker_that_was_away_tells_the_nearest(calendar: Calendar) -> None:
+def test_after_downtime_only_the_last_threshold_is_notified(calendar: Calendar) -> None:
     certificate = calendar.add("a.example")
 
     assert calendar.at(6) == [(certificate, "7d")]
     assert calendar.at(-30) == [(certificate, "expired")]
 
 
-def test_what_is_told_says_how_things_stand(calendar: Calendar, engine: sa.Engine) -> None:
+def test_an_event_has_the_state_of_the_certificate(calendar: Calendar, engine: sa.Engine) -> None:
     certificate = calendar.add("a.example", fingerprint_sha256="ab" * 32)
     calendar.at(30)
 
@@ -142,7 +142,7 @@ def test_what_is_told_says_how_things_stand(calendar: Calendar, engine: sa.Engin
     assert event["not_after"].replace(tzinfo=UTC) == END
 
 
-def test_nothing_is_told_of_what_is_not_served(calendar: Calendar) -> None:
+def test_inactive_certificates_are_not_notified(calendar: Calendar) -> None:
     certificate = calendar.add("a.example", active=False)
     calendar.add("b.example", not_before=None, not_after=None)
 
@@ -153,7 +153,7 @@ def test_nothing_is_told_of_what_is_not_served(calendar: Calendar) -> None:
     assert calendar.at(-1) == []
 
 
-def test_a_new_version_is_told_of_anew(calendar: Calendar) -> None:
+def test_a_new_version_is_notified_again(calendar: Calendar) -> None:
     certificate = calendar.add("a.example")
 
     assert calendar.at(7) == [(certificate, "7d")]
@@ -178,7 +178,7 @@ def test_a_new_version_is_told_of_anew(calendar: Calendar) -> None:
         ([], [[]], True),
     ],
 )
-def test_nothing_is_told_where_others_take_over(
+def test_a_covered_expiry_is_not_notified(
     calendar: Calendar, names: list[str], others: list[list[str]], is_told: bool
 ) -> None:
     certificate = calendar.add(*names)
@@ -200,7 +200,9 @@ def test_nothing_is_told_where_others_take_over(
     ],
     ids=["inactive", "at the same time", "earlier", "begins later"],
 )
-def test_who_does_not_take_over(calendar: Calendar, other: dict[str, Any]) -> None:
+def test_certificates_that_do_not_cover_an_expiry(
+    calendar: Calendar, other: dict[str, Any]
+) -> None:
     certificate = calendar.add("a.example")
     usual: dict[str, Any] = {"end": END + 60 * DAY}
     calendar.add("a.example", **(usual | other))
@@ -217,7 +219,7 @@ def test_another_user_does_not_take_over(calendar: Calendar, engine: sa.Engine) 
     assert calendar.at(30) == [(certificate, "30d")]
 
 
-def test_when_nobody_takes_over_any_more_it_is_told(calendar: Calendar) -> None:
+def test_an_expiry_that_is_no_longer_covered_is_notified(calendar: Calendar) -> None:
     certificate = calendar.add("a.example")
     other = calendar.add("a.example", end=END + 60 * DAY)
 
@@ -231,7 +233,7 @@ def set_thresholds(calendar: Calendar, thresholds: list[str] | None) -> None:
     assert settings == calendar.expiring.settings(calendar.user)
 
 
-def test_a_user_says_when(calendar: Calendar) -> None:
+def test_a_user_sets_thresholds(calendar: Calendar) -> None:
     certificate, short = calendar.add("a.example"), calendar.add("b.example", days=20)
     set_thresholds(calendar, ["45d", "50%", "45d"])
 
@@ -245,7 +247,7 @@ def test_a_user_says_when(calendar: Calendar) -> None:
     assert len(calendar.at(-1)) == 2
 
 
-def test_a_threshold_that_is_added_late_is_told_at_once(calendar: Calendar) -> None:
+def test_a_threshold_that_is_added_late_is_notified_at_once(calendar: Calendar) -> None:
     certificate = calendar.add("a.example")
 
     assert calendar.at(40) == []
@@ -254,7 +256,7 @@ def test_a_threshold_that_is_added_late_is_told_at_once(calendar: Calendar) -> N
     assert calendar.due(certificate) == END + timedelta(seconds=1)
 
 
-def test_one_that_never_ends_is_never_told_of(calendar: Calendar) -> None:
+def test_a_certificate_without_expiry_is_never_notified(calendar: Calendar) -> None:
     never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     certificate = calendar.add("a.example", end=never)
 
@@ -263,7 +265,7 @@ def test_one_that_never_ends_is_never_told_of(calendar: Calendar) -> None:
 
 
 @pytest.mark.both_backends
-def test_workers_at_once_tell_once(calendar: Calendar, engine: sa.Engine) -> None:
+def test_concurrent_workers_notify_once(calendar: Calendar, engine: sa.Engine) -> None:
     users = [calendar.user, *add_users(engine, 4)]
     for calendar.user in users:
         for number in range(5):
@@ -278,7 +280,7 @@ def test_workers_at_once_tell_once(calendar: Calendar, engine: sa.Engine) -> Non
 
 
 @pytest.mark.both_backends
-def test_what_fails_is_done_by_the_next(
+def test_an_interrupted_run_is_repeated_by_the_next(
     calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = calendar.add("a.example")
@@ -296,7 +298,7 @@ def test_what_fails_is_done_by_the_next(
     assert calendar.at(30) == [(certificate, "30d")]
 
 
-def test_more_than_one_run_looks_at_is_left_to_the_next(
+def test_checks_beyond_the_limit_of_a_run_are_left_to_the_next(
     calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("customer_certificates.services.expiry.notifier._MOST_CHECKS", 500)

@@ -76,7 +76,7 @@ def test_nobody_has_no_key(data_keys: DataKeys, engine: sa.Engine) -> None:
     assert dump(engine)["user_keys"] == []
 
 
-def test_many_at_once_have_the_same_one(data_keys: DataKeys, engine: sa.Engine) -> None:
+def test_concurrent_requests_get_the_same_data_key(data_keys: DataKeys, engine: sa.Engine) -> None:
     (owner,) = add_users(engine, 1)
     start = threading.Barrier(4)
 
@@ -103,7 +103,7 @@ def test_it_is_unwrapped_once_while_its_row_stays(
     assert data_keys.of(owner).by_version == {}
 
 
-def test_what_was_unwrapped_is_not_found_by_another_row(
+def test_a_cached_key_is_not_found_by_another_row(
     data_keys: DataKeys, master_key: Counted, engine: sa.Engine
 ) -> None:
     """One that was rewrapped, here to another key altogether, is unwrapped anew."""
@@ -117,9 +117,7 @@ def test_what_was_unwrapped_is_not_found_by_another_row(
     assert master_key.unwrapped == 2
 
 
-def test_it_is_forgotten_when_its_time_is_over(
-    database: Database, master_key: Counted, engine: sa.Engine
-) -> None:
+def test_a_cached_key_expires(database: Database, master_key: Counted, engine: sa.Engine) -> None:
     (owner,) = add_users(engine, 1)
     data_keys = DataKeys(
         database,
@@ -134,7 +132,7 @@ def test_it_is_forgotten_when_its_time_is_over(
     data_keys.close()
 
 
-def test_it_is_dropped_when_its_row_is_gone(
+def test_a_cached_key_is_dropped_after_its_row_was_deleted(
     database: Database, master_key: Counted, engine: sa.Engine
 ) -> None:
     """From the memory of a process that nobody asks for it any more."""
@@ -163,7 +161,7 @@ def test_it_is_dropped_when_its_row_is_gone(
     data_keys.close()
 
 
-def test_a_master_key_that_is_not_given_makes_it_unavailable(
+def test_without_its_master_key_a_data_key_is_unavailable(
     database: Database, data_keys: DataKeys, engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     (owner,) = add_users(engine, 1)

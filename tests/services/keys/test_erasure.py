@@ -125,7 +125,7 @@ def test_on_postgresql_nothing_is_counted(
     assert backend.name == "sqlite" or KeyErasure(database).run() == 0
 
 
-def test_nothing_of_what_another_master_key_wrapped_is_left(kept: Kept, tmp_path: Path) -> None:
+def test_no_secret_of_the_previous_master_key_is_left(kept: Kept, tmp_path: Path) -> None:
     before = kept.keys()
     new = tmp_path / "new"
     assert make(new)

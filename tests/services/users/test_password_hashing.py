@@ -52,7 +52,7 @@ def test_hashed_and_checked(passwords: Passwords) -> None:
     assert passwords.check(made, "y") == (False, None)
 
 
-def test_an_outdated_hash_comes_back_better(passwords: Passwords) -> None:
+def test_an_outdated_hash_is_replaced(passwords: Passwords) -> None:
     memory, passes, lanes = LEAST_PASSWORD_COST
     made = PasswordHashes((memory, passes + 1, lanes)).make("x")
 

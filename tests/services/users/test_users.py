@@ -81,9 +81,7 @@ def test_one_signs_in(users: Users, engine: sa.Engine) -> None:
     assert dump(engine) == before
 
 
-def test_the_older_systems_hash_is_replaced_when_its_owner_signs_in(
-    users: Users, engine: sa.Engine
-) -> None:
+def test_the_older_systems_hash_is_replaced_at_the_sign_in(users: Users, engine: sa.Engine) -> None:
     user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     older = older_hash("an old password")
     set_hash(engine, user_id, older)
@@ -117,7 +115,7 @@ def test_a_password_changed_meanwhile_stays(users: Users, engine: sa.Engine) -> 
     assert signed_in(users, "ada@example.com", "a new password") == user_id
 
 
-def test_a_changed_password_is_the_one_that_counts(users: Users) -> None:
+def test_only_the_new_password_signs_in(users: Users) -> None:
     user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     users.change(CALLER, user_id, UserChanges(password="y"), None)
 

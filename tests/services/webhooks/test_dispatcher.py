@@ -171,7 +171,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "SCHEDULE", (timedelta(milliseconds=1),) * 9)
 
 
-def test_an_event_arrives_signed_as_standard_webhooks_has_it(told: Told) -> None:
+def test_an_event_is_signed_as_standard_webhooks_specifies(told: Told) -> None:
     new = NewWebhook(told.receiver.url + "/hook")
     webhook = told.webhooks.create(CALLER, told.owner, new)
     event_id = told.happen()
@@ -240,7 +240,7 @@ def test_both_secrets_sign_for_a_day(told: Told) -> None:
     assert len(told.receiver.received[1].headers["webhook-signature"].split()) == 1
 
 
-def test_who_hears_of_what(told: Told) -> None:
+def test_subscriptions_select_events(told: Told) -> None:
     operators = told.webhooks.create(CALLER, None, NewWebhook(told.receiver.url + "/all"))
     told.webhook("/own")
     told.webhook("/deleted", events=["certificate.deleted"])
@@ -260,7 +260,7 @@ def test_who_hears_of_what(told: Told) -> None:
 
 @pytest.mark.both_backends
 @pytest.mark.usefixtures("hasty")
-def test_order_is_kept_for_a_certificate_and_others_do_not_wait(told: Told) -> None:
+def test_deliveries_are_ordered_per_certificate(told: Told) -> None:
     failures = iter([500, 503, 429])
     told.receiver.answer = lambda _path: (next(failures, 200), "")
     webhook = told.webhook()
@@ -305,7 +305,7 @@ def test_an_endpoint_that_hangs_holds_up_no_other(told: Told) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_after_ten_attempts_it_is_a_dead_letter_until_it_is_asked_for(told: Told) -> None:
+def test_after_ten_attempts_a_delivery_is_dead_until_it_is_redelivered(told: Told) -> None:
     webhook = told.webhook()
     told.receiver.answer = lambda _path: (302, "Location: /elsewhere\r\n")
     dead = told.happen()
@@ -324,9 +324,7 @@ def test_after_ten_attempts_it_is_a_dead_letter_until_it_is_asked_for(told: Told
     assert {one.headers["webhook-id"] for one in told.receiver.received} == {f"evt_{dead}"}
 
 
-def test_one_that_works_again_is_not_disabled_for_how_it_was(
-    told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recovered_endpoint_is_not_disabled(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "_AT_ONCE", 1)
     webhook = told.webhook()
     told.happen(1)
@@ -345,7 +343,7 @@ def test_one_that_works_again_is_not_disabled_for_how_it_was(
         assert connection.execute(sa.select(Webhook.state)).scalar_one() == "active"
 
 
-def test_one_that_cannot_be_signed_for_holds_up_no_other(told: Told) -> None:
+def test_an_endpoint_without_a_secret_delays_no_other(told: Told) -> None:
     damaged, whole = told.webhook("/damaged"), told.webhook("/whole")
     with told.engine.begin() as connection:
         of_damaged = sa.update(WebhookSecret).where(WebhookSecret.webhook_id == damaged)
@@ -358,7 +356,7 @@ def test_one_that_cannot_be_signed_for_holds_up_no_other(told: Told) -> None:
     assert {status for _, status, _ in told.statuses(damaged)} == {"pending"}
 
 
-def test_what_fails_in_an_unforeseen_way_is_an_attempt(
+def test_an_unexpected_error_counts_as_an_attempt(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -384,7 +382,7 @@ def test_retry_after_is_honoured(told: Told) -> None:
     assert view.next_attempt_at > datetime.now(UTC) + timedelta(minutes=59)
 
 
-def test_waits_are_as_the_schedule_says_give_or_take_a_fifth() -> None:
+def test_waits_follow_the_schedule_with_20_percent_jitter() -> None:
     for tries, wanted in enumerate(sender.SCHEDULE, 1):
         waits = [sender.wait_after(tries, None) for _ in range(50)]
         assert all(wait and 0.8 * wanted <= wait <= 1.2 * wanted for wait in waits)
@@ -393,7 +391,7 @@ def test_waits_are_as_the_schedule_says_give_or_take_a_fifth() -> None:
     assert sender.wait_after(1, 1000.0) == timedelta(seconds=1000)
 
 
-def test_who_answers_gone_is_told_no_more(told: Told) -> None:
+def test_an_endpoint_that_responds_gone_is_disabled(told: Told) -> None:
     other = told.webhook("/other", events=["webhook.disabled"])
     webhook = told.webhook()
     told.receiver.answer = lambda path: (200 if path == "/other" else 410, "")
@@ -414,7 +412,7 @@ def test_who_answers_gone_is_told_no_more(told: Told) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_who_takes_nothing_for_days_is_told_no_more(
+def test_an_endpoint_that_fails_for_days_is_disabled(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -436,7 +434,7 @@ def test_who_takes_nothing_for_days_is_told_no_more(
     told.wait(lambda: len(told.receiver.ids()) == 1)
 
 
-def test_what_happens_while_it_is_paused_is_told_afterwards(told: Told) -> None:
+def test_events_during_a_pause_are_delivered_afterwards(told: Told) -> None:
     webhook = told.webhook()
     waiting = told.happen(1)
     told.webhooks.change(CALLER, told.owner, webhook, WebhookChanges(state="paused"), None)
@@ -453,7 +451,7 @@ def test_what_happens_while_it_is_paused_is_told_afterwards(told: Told) -> None:
     assert later
 
 
-def test_a_range_is_told_again_and_what_was_before_the_endpoint_too(told: Told) -> None:
+def test_a_replay_includes_events_from_before_the_endpoint(told: Told) -> None:
     events = [told.happen(1), told.happen(2)]
     told.happen(1, notify=False)
     told.happen(5, told.stranger)
@@ -473,7 +471,7 @@ def test_a_range_is_told_again_and_what_was_before_the_endpoint_too(told: Told) 
 
 
 @pytest.mark.both_backends
-def test_what_is_asked_for_out_of_its_turn_waits_for_it(told: Told) -> None:
+def test_a_redelivery_waits_for_its_turn(told: Told) -> None:
     """And nobody takes it for late meanwhile."""
     webhook = told.webhook()
     events = [told.happen(1), told.happen(1), told.happen(1)]
@@ -498,7 +496,7 @@ def test_what_is_asked_for_out_of_its_turn_waits_for_it(told: Told) -> None:
 
 
 @pytest.mark.both_backends
-def test_a_worker_that_died_keeps_others_from_nothing(told: Told) -> None:
+def test_a_dead_worker_does_not_block_others(told: Told) -> None:
     webhook = told.webhook()
     events = [told.happen(1), told.happen(1)]
     deliveries = DeliveryQueue(told.database, told.secrets, told.clock)
@@ -513,7 +511,7 @@ def test_a_worker_that_died_keeps_others_from_nothing(told: Told) -> None:
 
 
 @pytest.mark.both_backends
-def test_what_was_left_behind_at_a_resumption_is_found(told: Told) -> None:
+def test_deliveries_that_were_stuck_at_a_resumption_are_released(told: Told) -> None:
     told.webhook()
     left = told.happen()
     with told.engine.begin() as connection:
@@ -524,7 +522,7 @@ def test_what_was_left_behind_at_a_resumption_is_found(told: Told) -> None:
 
 
 @pytest.mark.both_backends
-def test_events_are_kept_for_90_days_and_their_deliveries_with_them(told: Told) -> None:
+def test_events_and_deliveries_are_purged_after_90_days(told: Told) -> None:
     webhook, pages = told.webhook(), EventPages(told.database, told.clock)
     told.happen()
     assert pages.clean() == 0
@@ -536,7 +534,7 @@ def test_events_are_kept_for_90_days_and_their_deliveries_with_them(told: Told) 
     assert [event for event, _, _ in told.statuses(webhook)] == [kept]
 
 
-def test_what_stops_gives_back_what_it_has_not_sent(told: Told) -> None:
+def test_a_stopping_worker_releases_unsent_deliveries(told: Told) -> None:
     webhook = told.webhook()
     for certificate in range(200):
         told.happen(certificate)

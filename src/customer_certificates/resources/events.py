@@ -7,7 +7,7 @@ from ..services.access.permissions import users
 from ..services.events.listing import EventPages
 from ..services.events.views import EventView
 from ..web import pagination
-from ..web.operations import AFTER, LIMIT, Answer, operation
+from ..web.operations import PAGE, Answer, operation
 
 
 class EventsResource:
@@ -21,7 +21,7 @@ class EventsResource:
         {200: Answer("Events by id, oldest first.", list[EventView], headers=("Link",))},
         description="The events that webhooks receive, and events without a recipient. Events are "
         "kept for 90 days, even after the user is deleted.",
-        parameters=[LIMIT, AFTER],
+        parameters=PAGE,
         refusals=[NotFound, Invalid],
         allow=users("certificates:read"),
     )

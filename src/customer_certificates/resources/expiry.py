@@ -8,17 +8,7 @@ from ..errors import Invalid, NotFound, PreconditionFailed
 from ..services.access.permissions import WHOLE_USER, users
 from ..services.expiry.upcoming import Expiring, ExpiringView, ExpirySettings
 from ..web import etags, pagination, request_parsing, responses
-from ..web.operations import (
-    AFTER,
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    LIMIT,
-    NOT_MODIFIED,
-    Answer,
-    Parameter,
-    operation,
-)
+from ..web.operations import IF_NONE_MATCH, NOT_MODIFIED, PAGE, WRITE, Answer, Parameter, operation
 
 _WITHIN = Parameter(
     "within",
@@ -44,7 +34,7 @@ class ExpiringResource:
             ),
             304: NOT_MODIFIED,
         },
-        parameters=[_WITHIN, LIMIT, AFTER, IF_NONE_MATCH],
+        parameters=[_WITHIN, *PAGE, IF_NONE_MATCH],
         refusals=[Invalid, NotFound],
         allow=users("certificates:read"),
     )
@@ -84,7 +74,7 @@ class ExpirySettingsResource:
         description="The user gets one notice for each threshold of a certificate's version: a "
         "`certificate.expiring` webhook, and an email if the service sends email.",
         body=ExpirySettings,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, PreconditionFailed],
         allow=WHOLE_USER,
     )

@@ -18,12 +18,12 @@ from ..services.webhooks.views import (
 )
 from ..web import etags, pagination, request_parsing, responses
 from ..web.operations import (
-    AFTER,
     IDEMPOTENCY_KEY,
-    IF_MATCH,
     IF_NONE_MATCH,
     LIMIT,
     NOT_MODIFIED,
+    PAGE,
+    WRITE,
     Answer,
     Parameter,
     operation,
@@ -92,7 +92,7 @@ class WebhooksResource(_WebhooksBase):
     @operation(
         "List webhooks",
         {200: Answer("Webhooks by id, without secrets.", list[WebhookView], headers=("Link",))},
-        parameters=[LIMIT, AFTER],
+        parameters=PAGE,
         refusals=[NotFound, Invalid],
     )
     def on_get(self, req: Request, resp: Response, user_id: _Owner = None) -> None:
@@ -120,7 +120,7 @@ class WebhookResource(_WebhooksBase):
         "Update, pause or resume a webhook",
         {200: Answer("The updated webhook.", WebhookView, headers=("ETag",))},
         body=WebhookChanges,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
     )
     def on_patch(
@@ -135,7 +135,7 @@ class WebhookResource(_WebhooksBase):
     @operation(
         "Delete a webhook and its pending deliveries",
         {204: Answer("Deleted.")},
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
     )
     def on_delete(

@@ -7,22 +7,8 @@ from typing import Any
 
 import msgspec
 
-from .. import __version__
-from ..errors import (
-    Conflict,
-    Finding,
-    Forbidden,
-    Invalid,
-    Malformed,
-    NotAcceptable,
-    Refusal,
-    TooLarge,
-    TooManyRequests,
-    TooSlow,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedMediaType,
-)
+from .. import __version__, errors
+from ..errors import Finding, Refusal
 from ..services.access.permissions import Permission
 from .event_descriptions import webhooks
 from .operation_ids import OPERATION_IDS
@@ -73,15 +59,16 @@ _TAGS = {
     "terminators": "Certificates and private keys for TLS terminators (docs/terminators).",
     "health": "Health checks for load balancers and supervisors.",
 }
-_ANY_REQUEST: tuple[type[Refusal], ...] = (
-    Forbidden,
-    Invalid,
-    NotAcceptable,
-    TooManyRequests,
-    UnsupportedMediaType,
+_Refusals = tuple[type[Refusal], ...]
+_ANY_REQUEST: _Refusals = (
+    errors.Forbidden,
+    errors.Invalid,
+    errors.NotAcceptable,
+    errors.TooManyRequests,
+    errors.UnsupportedMediaType,
 )
-_ANY_BODY: tuple[type[Refusal], ...] = (Malformed, TooSlow, TooLarge, Invalid)
-_IF_REPEATABLE: tuple[type[Refusal], ...] = (Conflict, Invalid)
+_ANY_BODY: _Refusals = (errors.Malformed, errors.TooSlow, errors.TooLarge, errors.Invalid)
+_IF_REPEATABLE: _Refusals = (errors.Conflict, errors.Invalid)
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {
         "description": "The entity tag, for If-None-Match and If-Match.",
@@ -131,15 +118,15 @@ _SECURITY_SCHEMES = {
     },
 }
 _REFUSAL_HEADERS: dict[type[Refusal], list[str]] = {
-    Unauthenticated: ["WWW-Authenticate"],
-    TooManyRequests: ["Retry-After"],
-    Unavailable: ["Retry-After"],
+    errors.Unauthenticated: ["WWW-Authenticate"],
+    errors.TooManyRequests: ["Retry-After"],
+    errors.Unavailable: ["Retry-After"],
 }
 _FINDINGS = {
-    Malformed: Finding(
+    errors.Malformed: Finding(
         "required", "email", "email is missing.", 'Example: {"email": "ada@example.com"}'
     ),
-    Invalid: Finding(
+    errors.Invalid: Finding(
         "wrong_type",
         "name",
         "name must be 1 to 200 characters, not blank, without control characters; "
@@ -247,11 +234,11 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
     headers = ("Idempotency-Replayed",) if repeatable else ()
     refusals = {
         *operation.refusals,
-        *(() if rights.anybody else (Unauthenticated,)),
+        *(() if rights.anybody else (errors.Unauthenticated,)),
         *(_IF_REPEATABLE if repeatable else ()),
         *_ANY_REQUEST,
         *(_ANY_BODY if operation.body else ()),
-        *((Unavailable,) if operation.asks_database else ()),
+        *((errors.Unavailable,) if operation.asks_database else ()),
     }
     described["responses"] = {
         **{str(status): _answer(answer, *headers) for status, answer in operation.answers.items()},

@@ -101,6 +101,8 @@ IDEMPOTENCY_KEY = Parameter(
         "examples": ["9f2c7a52-0f0e-4c5e-9a55-3a1d1f0f7f10"],
     },
 )
+PAGE = (LIMIT, AFTER)
+WRITE = (IF_MATCH, IDEMPOTENCY_KEY)
 NOT_MODIFIED = Answer("Not modified since the entity tag in If-None-Match.", headers=("ETag",))
 
 

@@ -8,7 +8,7 @@ from ...services.idempotency import Reply
 from ...services.users.email_verifications import AddressState, EmailVerifications
 from ...services.users.views import UserView
 from ...web import etags, request_parsing, responses
-from ...web.operations import IDEMPOTENCY_KEY, IF_MATCH, Answer, operation
+from ...web.operations import IDEMPOTENCY_KEY, WRITE, Answer, operation
 from . import verification_page
 
 _PAGE = Answer("The page.", media_type="text/html")
@@ -41,7 +41,7 @@ class UserEmailVerificationResource:
         description="For operators who have verified the address in another way. Send the user's "
         "ETag in If-Match, so that a changed address is not marked as verified.",
         body=AddressState,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, PreconditionFailed],
         allow=OPERATORS,
     )

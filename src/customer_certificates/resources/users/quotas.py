@@ -6,14 +6,7 @@ from ...errors import NotFound, PreconditionFailed
 from ...services.access.permissions import OPERATORS, users
 from ...services.users.quotas import QuotaLimits, Quotas, QuotasView
 from ...web import etags, request_parsing, responses
-from ...web.operations import (
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    NOT_MODIFIED,
-    Answer,
-    operation,
-)
+from ...web.operations import IF_NONE_MATCH, NOT_MODIFIED, WRITE, Answer, operation
 
 
 class QuotasResource:
@@ -45,7 +38,7 @@ class QuotasResource:
         description="Replaces all previous limits. If usage exceeds a new limit, nothing is "
         "deleted, but requests that increase the usage are rejected.",
         body=QuotaLimits,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, PreconditionFailed],
         allow=OPERATORS,
     )

@@ -7,7 +7,7 @@ from ...services.access.permissions import PASSWORD, users
 from ...services.access.tokens import NewToken, NewTokenView, Tokens, TokenView
 from ...services.etags import encode
 from ...web import pagination, request_parsing
-from ...web.operations import AFTER, LIMIT, Answer, Parameter, operation
+from ...web.operations import PAGE, Answer, Parameter, operation
 
 _USER_ID = Parameter(
     "user_id",
@@ -47,7 +47,7 @@ class TokensResource:
         "List tokens",
         {200: Answer("Tokens by id, without their secrets.", list[TokenView], headers=("Link",))},
         description="Users see their own tokens. Operators see all tokens.",
-        parameters=[_USER_ID, LIMIT, AFTER],
+        parameters=[_USER_ID, *PAGE],
         refusals=[Invalid],
         allow=users(),
     )

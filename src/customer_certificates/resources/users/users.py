@@ -14,12 +14,11 @@ from ...services.users.users import Email, NewUser, UserChanges, Users
 from ...services.users.views import UserView
 from ...web import etags, pagination, request_parsing, responses
 from ...web.operations import (
-    AFTER,
     IDEMPOTENCY_KEY,
-    IF_MATCH,
     IF_NONE_MATCH,
-    LIMIT,
     NOT_MODIFIED,
+    PAGE,
+    WRITE,
     Answer,
     Parameter,
     operation,
@@ -64,7 +63,7 @@ class UsersResource:
     @operation(
         "List users",
         {200: Answer("Users by id.", list[UserView], headers=("ETag", "Link")), 304: NOT_MODIFIED},
-        parameters=[_EMAIL, LIMIT, AFTER, IF_NONE_MATCH],
+        parameters=[_EMAIL, *PAGE, IF_NONE_MATCH],
         refusals=[Invalid],
         allow=OPERATORS,
     )
@@ -102,7 +101,7 @@ class UserResource:
         "Update a user",
         {200: Answer("The updated user.", UserView, headers=("ETag",))},
         body=UserChanges,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=WHOLE_USER,
     )
@@ -116,7 +115,7 @@ class UserResource:
     @operation(
         "Delete a user, including all certificates and keys",
         {204: Answer("Deleted.")},
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, PreconditionFailed],
         allow=WHOLE_USER,
     )

@@ -315,6 +315,13 @@ def _refused() -> Iterator[Case]:
         ),
         COSTLY,
     )
+    nss = Pbes2(iterations=600_000)
+    yield _nothing(
+        "costly-nss",
+        "As NSS and Firefox write it: 600,000 iterations each for MAC, certificates and key.",
+        pkcs12(_safes(nss, nss), Mac(iterations=600_000)),
+        COSTLY,
+    )
     other = pkcs8(ec_key("mail.example.com"))
     yield case(
         "two-keys",

@@ -37,7 +37,7 @@ class Element:
         return list(_elements(self.content))
 
     def sequence(self, least: int = 0) -> list["Element"]:
-        """Returns the elements of a SEQUENCE, which must be at least `least`. Raises NotBer."""
+        """Returns the elements of a SEQUENCE that has at least `least`. Raises NotBer."""
         if self.tag != SEQUENCE:
             raise NotBer("a SEQUENCE is missing")
         parts = list(_elements(self.content))

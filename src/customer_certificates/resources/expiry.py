@@ -79,8 +79,8 @@ class ExpirySettingsResource:
         allow=WHOLE_USER,
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
-        wanted = request_parsing.read(req, ExpirySettings)
+        settings = request_parsing.read(req, ExpirySettings)
         idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._expiring.set(req.context.principal, user_id, wanted, expected, idempotent)
+        view = self._expiring.set(req.context.principal, user_id, settings, expected, idempotent)
         responses.send(resp, responses.shown(view))

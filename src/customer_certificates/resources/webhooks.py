@@ -83,11 +83,11 @@ class WebhooksResource(_WebhooksBase):
     )
     def on_post(self, req: Request, resp: Response, user_id: _Owner = None) -> None:
         new = request_parsing.read(req, NewWebhook)
-        made = self._webhooks.create(req.context.principal, user_id, new)
+        created = self._webhooks.create(req.context.principal, user_id, new)
         resp.status = 201
-        resp.location = f"{req.path.rstrip('/')}/{made.id}"
+        resp.location = f"{req.path.rstrip('/')}/{created.id}"
         resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(made)
+        resp.data = encode(created)
 
     @operation(
         "List webhooks",
@@ -237,10 +237,10 @@ class ReplayResource(_DeliveriesBase):
     def on_post(
         self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
-        wanted = request_parsing.read(req, Replay)
+        events = request_parsing.read(req, Replay)
         idempotent = responses.idempotent(req, _accepted)
         view = self._redelivery.replay(
-            req.context.principal, user_id, webhook_id, wanted, idempotent
+            req.context.principal, user_id, webhook_id, events, idempotent
         )
         responses.send(resp, _accepted(view))
 

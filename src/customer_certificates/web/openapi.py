@@ -12,7 +12,7 @@ from ..errors import Finding, Refusal
 from ..services.access.permissions import Permission
 from .event_descriptions import webhooks
 from .operation_ids import OPERATION_IDS
-from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, rights_of
+from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, permission_of
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
 # A URI template and the class of its resource.
@@ -219,7 +219,7 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 
 def _described(resource: type, operation: Operation) -> dict[str, Any]:
-    rights = rights_of(resource, operation)
+    permission = permission_of(resource, operation)
     described: dict[str, Any] = {"summary": operation.summary}
     if operation.description:
         described["description"] = operation.description
@@ -229,12 +229,12 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
         content = _content(operation.body)
         content["application/json"]["example"] = _example(operation.body)
         described["requestBody"] = {"required": True, "content": content}
-    described["security"] = _security(rights)
+    described["security"] = _security(permission)
     repeatable = IDEMPOTENCY_KEY in operation.parameters
     headers = ("Idempotency-Replayed",) if repeatable else ()
     refusals = {
         *operation.refusals,
-        *(() if rights.anybody else (errors.Unauthenticated,)),
+        *(() if permission.anybody else (errors.Unauthenticated,)),
         *(_IF_REPEATABLE if repeatable else ()),
         *_ANY_REQUEST,
         *(_ANY_BODY if operation.body else ()),
@@ -251,15 +251,17 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _security(rights: Permission) -> list[dict[str, list[str]]]:
+def _security(permission: Permission) -> list[dict[str, list[str]]]:
     """Returns the alternative security requirements, empty for public operations."""
-    if rights.anybody:
+    if permission.anybody:
         return []
-    kinds = [*(["operator"] * rights.operators), *(["terminator"] * rights.terminators)]
-    tokens: list[list[str]] = [[*rights.scopes]] if rights.users else [[kind] for kind in kinds]
+    kinds = [*(["operator"] * permission.operators), *(["terminator"] * permission.terminators)]
+    tokens: list[list[str]] = (
+        [[*permission.scopes]] if permission.users else [[kind] for kind in kinds]
+    )
     enough = [{"token": needed} for needed in tokens]
     password: dict[str, list[str]] = {"password": []}
-    return [password, *enough] if rights.password else enough
+    return [password, *enough] if permission.password else enough
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

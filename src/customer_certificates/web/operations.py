@@ -106,9 +106,9 @@ WRITE = (IF_MATCH, IDEMPOTENCY_KEY)
 NOT_MODIFIED = Answer("Not modified since the entity tag in If-None-Match.", headers=("ETag",))
 
 
-def rights_of(resource: object, operation: Operation) -> Permission:
+def permission_of(resource: object, operation: Operation) -> Permission:
     """Returns the permission of `operation`, or else of `resource` (or its class)."""
     if operation.allow is not None:
         return operation.allow
-    rights: Permission = resource.allow  # pyrefly: ignore[missing-attribute]
-    return rights
+    permission: Permission = resource.allow  # pyrefly: ignore[missing-attribute]
+    return permission

@@ -46,10 +46,10 @@ class UserEmailVerificationResource:
         allow=OPERATORS,
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
-        wanted = request_parsing.read(req, AddressState)
+        state = request_parsing.read(req, AddressState)
         idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._verifications.set(req.context.principal, user_id, wanted, expected, idempotent)
+        view = self._verifications.set(req.context.principal, user_id, state, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
 

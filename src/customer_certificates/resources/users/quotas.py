@@ -43,8 +43,8 @@ class QuotasResource:
         allow=OPERATORS,
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
-        wanted = request_parsing.read(req, QuotaLimits)
+        limits = request_parsing.read(req, QuotaLimits)
         idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._quotas.set(req.context.principal, user_id, wanted, expected, idempotent)
+        view = self._quotas.set(req.context.principal, user_id, limits, expected, idempotent)
         responses.send(resp, responses.shown(view))

@@ -37,11 +37,11 @@ class TokensResource:
         allow=PASSWORD,
     )
     def on_post(self, req: Request, resp: Response) -> None:
-        made = self._tokens.create(req.context.principal, request_parsing.read(req, NewToken))
+        created = self._tokens.create(req.context.principal, request_parsing.read(req, NewToken))
         resp.status = 201
-        resp.location = f"/tokens/{made.id}"
+        resp.location = f"/tokens/{created.id}"
         resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(made)
+        resp.data = encode(created)
 
     @operation(
         "List tokens",

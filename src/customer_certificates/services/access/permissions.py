@@ -53,18 +53,18 @@ def users(*scopes: Scope) -> Permission:
 WHOLE_USER = users(*SCOPES)
 
 
-def require(rights: Permission, principal: Principal, user_id: int | None) -> None:
+def require(permission: Permission, principal: Principal, user_id: int | None) -> None:
     """Raises Forbidden if `principal` lacks the permission.
 
     Raises NotFound if `user_id` is another user, so that nobody learns whether it exists.
     """
-    if (principal.kind == "operator" and rights.operators) or (
-        principal.kind == "terminator" and rights.terminators
+    if (principal.kind == "operator" and permission.operators) or (
+        principal.kind == "terminator" and permission.terminators
     ):
         return
-    if principal.kind != "user" or not rights.users:
-        raise Forbidden(f"This endpoint requires {_required(rights)}.")
-    missing = [scope for scope in rights.scopes if scope not in principal.scopes]
+    if principal.kind != "user" or not permission.users:
+        raise Forbidden(f"This endpoint requires {_required(permission)}.")
+    missing = [scope for scope in permission.scopes if scope not in principal.scopes]
     if missing:
         raise Forbidden(
             f"This endpoint requires a token with the scope {' and the scope '.join(missing)}. "
@@ -83,11 +83,11 @@ def require_may_grant(principal: Principal, *, wanted: bool) -> None:
         )
 
 
-def _required(rights: Permission) -> str:
-    if rights.users:
+def _required(permission: Permission) -> str:
+    if permission.users:
         return "a user token or an operator token"
-    if rights.terminators:
-        operator = "an operator token or " if rights.operators else ""
+    if permission.terminators:
+        operator = "an operator token or " if permission.operators else ""
         return f"{operator}a terminator token"
-    password = ", or an email address with a password" if rights.password else ""
+    password = ", or an email address with a password" if permission.password else ""
     return f"an operator token{password}"

@@ -67,7 +67,7 @@ class AuditExports:
 
     def recorded(self) -> dict[str, Recorded]:
         """Returns the newest export of each series."""
-        return {series: Recorded(*rest) for series, *rest in self._all()}
+        return {series: Recorded(*columns) for series, *columns in self._all()}
 
     def add(
         self,
@@ -138,15 +138,15 @@ def newest_export(
     files: Iterable[HeadFile], verifier: Verifier, series: str | None = None
 ) -> Export | None:
     """Returns the newest export of `series`, by default of the first export's series."""
-    found: Export | None = None
+    newest: Export | None = None
     for file in files:
         export = export_of(file, verifier)
         if export is None or export.manifest.series != (series or export.manifest.series):
             continue
         series = export.manifest.series
-        if found is None or export.manifest.number > found.manifest.number:
-            found = export
-    return found
+        if newest is None or export.manifest.number > newest.manifest.number:
+            newest = export
+    return newest
 
 
 def hash_of_file(content: bytes) -> str:

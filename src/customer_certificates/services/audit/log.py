@@ -191,10 +191,10 @@ class Audit:
             canonical(detail or {}),
             last_hash,
         )
-        made = hash_of(entry)
+        entry_hash = hash_of(entry)
         return [
-            (self._add, {**entry._asdict(), "hash": made}),
-            (self._move, {"of_chain": chain, "seq": entry.seq, "hash": made, "at": at}),
+            (self._add, {**entry._asdict(), "hash": entry_hash}),
+            (self._move, {"of_chain": chain, "seq": entry.seq, "hash": entry_hash, "at": at}),
         ]
 
     @contextmanager

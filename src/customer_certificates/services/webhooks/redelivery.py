@@ -270,5 +270,5 @@ def _missing() -> Any:
 
 def _view(row: Row) -> DeliveryView:
     event_id, kind, certificate_id, status, due, attempts = row
-    made: Any = msgspec.Raw(attempts.encode())  # Already JSON.
-    return DeliveryView(event_id, kind, certificate_id, status, due, made)
+    attempt_views: Any = msgspec.Raw(attempts.encode())  # Already JSON.
+    return DeliveryView(event_id, kind, certificate_id, status, due, attempt_views)

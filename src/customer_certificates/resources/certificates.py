@@ -167,11 +167,11 @@ class CertificatesResource:
             query.choice("status", Status),
             _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal", "5d" * 32)),
             query.choice("trust", Trust),
-            *pagination.wanted(query),
+            *pagination.slice_of(query),
         )
         query.check()
         tag, page = self._listing.page(
-            user_id, wanted, etags.known(req), req.context.principal.target_user
+            user_id, wanted, etags.if_none_match(req), req.context.principal.target_user
         )
         if page:
             pagination.link_next(req, resp, page.next_after)
@@ -221,7 +221,7 @@ class CertificateResource:
     )
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         tag, body = detailed(*self._certificates.get(user_id, certificate_id))
-        etags.send(resp, tag, None if etags.known(req).admit(tag) else body)
+        etags.send(resp, tag, None if etags.if_none_match(req).admit(tag) else body)
 
     on_head = on_get
 
@@ -270,7 +270,7 @@ class CertificateResource:
         query = request_parsing.Query(req)
         allowed = query.flag("allow_lost_hostnames") or False
         query.check()
-        idempotent = responses.idempotent(req, responses.gone)
+        idempotent = responses.idempotent(req, responses.deleted)
         expected = etags.expected(req)
         self._certificates.delete(
             req.context.principal,

@@ -40,7 +40,7 @@ class ExpiringResource:
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         within = timedelta(days=query.days("within", 30))
         query.check()
         page = self._expiring.page(user_id, within, after, limit)

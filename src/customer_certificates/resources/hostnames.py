@@ -39,7 +39,7 @@ class UserHostnamesResource:
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted_by_hostname(query)
+        after, limit = pagination.slice_by_hostname(query)
         query.check()
         views, next_after = self._owners.page(user_id, after, limit)
         pagination.link_next(req, resp, next_after)
@@ -82,7 +82,7 @@ class HostnamesResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted_by_hostname(query)
+        after, limit = pagination.slice_by_hostname(query)
         hostname = query.hostname("hostname") if query.has("hostname") else None
         query.check()
         resp.set_header("Cache-Control", "no-store")

@@ -207,7 +207,7 @@ class ReportsResource:
     )
     def on_post(self, req: Request, resp: Response) -> None:
         report = request_parsing.read(req, Report)
-        idempotent = responses.idempotent(req, responses.gone)
+        idempotent = responses.idempotent(req, responses.deleted)
         self._serving.take(req.context.principal, report, idempotent)
         resp.status = 204
 
@@ -228,7 +228,7 @@ class TerminatorsResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         query.check()
         terminators, next_after = self._pages.page(after, limit)
         pagination.link_next(req, resp, next_after)
@@ -252,7 +252,7 @@ class TerminatorResource:
         allow=OPERATORS,
     )
     def on_delete(self, req: Request, resp: Response, terminator_id: int) -> None:
-        idempotent = responses.idempotent(req, responses.gone)
+        idempotent = responses.idempotent(req, responses.deleted)
         self._serving.forget(req.context.principal, terminator_id, idempotent)
         resp.status = 204
 
@@ -276,7 +276,7 @@ class TraefikResource:
         allow=TERMINATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        known = etags.known(req)
+        known = etags.if_none_match(req)
         tag, configuration = self._terminators.configuration(req.context.principal, known.admit)
         etags.send(resp, tag, configuration.reveal() if configuration else None)
         resp.set_header("Cache-Control", "no-store")

@@ -86,7 +86,7 @@ class PendingResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        idempotent = responses.idempotent(req, responses.gone)
+        idempotent = responses.idempotent(req, responses.deleted)
         expected = etags.expected(req)
         self._versions.cancel(req.context.principal, user_id, certificate_id, expected, idempotent)
         resp.status = 204

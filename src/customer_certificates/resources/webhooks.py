@@ -141,7 +141,7 @@ class WebhookResource(_WebhooksBase):
     def on_delete(
         self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
-        idempotent, expected = responses.idempotent(req, responses.gone), etags.expected(req)
+        idempotent, expected = responses.idempotent(req, responses.deleted), etags.expected(req)
         self._webhooks.delete(req.context.principal, user_id, webhook_id, expected, idempotent)
         resp.status = 204
 
@@ -195,7 +195,7 @@ class DeliveriesResource(_DeliveriesBase):
     def on_get(self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None) -> None:
         query = request_parsing.Query(req)
         status = query.choice("status", Status)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         query.check()
         page = self._redelivery.page(user_id, webhook_id, status, after, limit)
         pagination.send(req, resp, page)

@@ -23,12 +23,12 @@ class Slice(NamedTuple):
 def requested(req: Request) -> Slice:
     """Returns the requested page of a list without other parameters. Raises Invalid."""
     query = Query(req)
-    slice_ = wanted(query)
+    requested_slice = slice_of(query)
     query.check()
-    return slice_
+    return requested_slice
 
 
-def wanted(query: Query) -> Slice:
+def slice_of(query: Query) -> Slice:
     """Returns the requested page."""
     return Slice(
         after=query.whole("after", 0, 0),
@@ -36,7 +36,7 @@ def wanted(query: Query) -> Slice:
     )
 
 
-def wanted_by_hostname(query: Query) -> tuple[str, int]:
+def slice_by_hostname(query: Query) -> tuple[str, int]:
     """Returns the hostname before the page and the maximum number of items."""
     after = query.hostname("after") if query.has("after") else ""
     return after, query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)

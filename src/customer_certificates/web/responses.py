@@ -27,7 +27,7 @@ def shown(view: object) -> Reply:
     return Reply(200, body, tag=tag_of(body))
 
 
-def gone(_nothing: None) -> Reply:
+def deleted(_nothing: None) -> Reply:
     """Returns the response to a deletion."""
     return Reply(204)
 

@@ -53,7 +53,7 @@ class TokensResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         user_id = query.whole("user_id", 0, 1) or None
         query.check()
         page = self._tokens.page(req.context.principal, user_id, after, limit)

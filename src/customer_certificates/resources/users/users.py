@@ -69,7 +69,7 @@ class UsersResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         email = query.text("email", Email, "an email address", "ada@example.com")
         query.check()
         page = self._users.page(email, after, limit)
@@ -120,7 +120,7 @@ class UserResource:
         allow=WHOLE_USER,
     )
     def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
-        idempotent = responses.idempotent(req, responses.gone)
+        idempotent = responses.idempotent(req, responses.deleted)
         self._users.delete(req.context.principal, user_id, etags.expected(req), idempotent)
         resp.status = 204
 

@@ -7,7 +7,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 
 from ...crypto.ed25519 import Signer, Verifier
 from ...gateways.database import EVERYBODY, Database
@@ -55,19 +55,12 @@ class AuditExports:
             ),
             ("series", "number", "hash", "at"),
         )
-        self._record = database.prepare(
-            update(AuditExport)
-            .where(AuditExport.series == bindparam("of_series"))
-            .values(number=bindparam("number"), hash=bindparam("hash"), at=bindparam("at"))
-            .returning(AuditExport.series)
-        )
-        self._all = database.prepare(
-            select(AuditExport.series, AuditExport.number, AuditExport.hash), tenant=None
-        )
 
     def recorded(self) -> dict[str, Recorded]:
         """Returns the newest export of each series."""
-        return {series: Recorded(*columns) for series, *columns in self._all()}
+        with self._database.begin(EVERYBODY) as session:
+            newest = session.scalars(select(AuditExport))
+            return {one.series: Recorded(one.number, one.hash) for one in newest}
 
     def add(
         self,
@@ -101,8 +94,11 @@ class AuditExports:
             )
             content = _signed_line(manifest, signer) + body
             written = write(content)
-            session.run(
-                self._record, of_series=series, number=number, hash=hash_of_file(content), at=at
+            session.execute(
+                update(AuditExport)
+                .where(AuditExport.series == series)
+                .values(number=number, hash=hash_of_file(content), at=at)
+                .execution_options(synchronize_session=False)
             )
         return written
 

@@ -50,16 +50,6 @@ class AddressVerification:
         self._queue = database.prepare(
             replacing(EmailVerification, EmailVerification.user_id, columns), ("user_id", *_QUEUED)
         )
-        user_id: Any = bindparam("user_id", type_=BigInteger)
-        self._forget = [
-            database.prepare(delete(table).where(table.user_id == user_id))
-            for table in (EmailVerification, EmailVerificationLink)
-        ]
-        self._hold = database.prepare(
-            update(ExpiryNotice)
-            .where(ExpiryNotice.user_id == user_id, ExpiryNotice.mail_due.is_not(None))
-            .values(mail_due=None, mail_held=True)
-        )
         self._release = database.prepare(_release())
 
     def queue(self, session: Transaction, principal: Principal, user: User) -> int | None:
@@ -79,18 +69,29 @@ class AddressVerification:
         """Marks the address as verified, and releases held emails."""
         user.email_verified_at = now = self._now()
         session.flush()
-        self._forget_links(session, user.id)
+        _remove_links(session, user.id)
         session.run(self._release, user_id=user.id, now=now)
 
     def set_unverified(self, session: Transaction, user: User) -> None:
         """Marks the address as unverified, holds emails, and invalidates links."""
         user.email_verified_at = None
         session.flush()
-        self._forget_links(session, user.id)
-        session.run(self._hold, user_id=user.id)
+        _remove_links(session, user.id)
+        session.execute(
+            update(ExpiryNotice)
+            .where(ExpiryNotice.user_id == user.id, ExpiryNotice.mail_due.is_not(None))
+            .values(mail_due=None, mail_held=True)
+            .execution_options(synchronize_session=False)
+        )
 
-    def _forget_links(self, session: Transaction, user_id: int) -> None:
-        session.run_pipeline(*((statement, {"user_id": user_id}) for statement in self._forget))
+
+def _remove_links(session: Transaction, user_id: int) -> None:
+    for table in (EmailVerification, EmailVerificationLink):
+        session.execute(
+            delete(table)
+            .where(table.user_id == user_id)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _rates(principal: Principal, user: User) -> list[Rate]:

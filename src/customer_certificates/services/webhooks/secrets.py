@@ -31,30 +31,14 @@ class WebhookSecrets:
         self._now = now
         cache = SecretCache(existing_ids(database, WebhookSecret.webhook_id))
         self._secrets = WrappedSecrets(master_keys, cache, _SECRET, "secret of webhook")
-        webhook_id: Any = bindparam("webhook_id")
         self._of = database.prepare(
             select(WebhookSecret.version, WebhookSecret.wrapped, WebhookSecret.master_key_id)
             .where(
-                WebhookSecret.webhook_id == webhook_id,
+                WebhookSecret.webhook_id == bindparam("webhook_id"),
                 or_(WebhookSecret.ends_at.is_(None), WebhookSecret.ends_at > bindparam("now")),
             )
             .order_by(WebhookSecret.version.desc()),
             tenant=None,
-        )
-        self._newest = database.prepare(
-            select(func.coalesce(func.max(WebhookSecret.version), 0)).where(
-                WebhookSecret.webhook_id == webhook_id
-            ),
-            tenant=None,
-        )
-        self._end = database.prepare(
-            update(WebhookSecret)
-            .where(WebhookSecret.webhook_id == webhook_id, WebhookSecret.ends_at.is_(None))
-            .values(ends_at=bindparam("end"))
-        )
-        self._insert = database.prepare(
-            insert(WebhookSecret),
-            ("webhook_id", "version", "wrapped", "master_key_id", "created_at", "ends_at"),
         )
 
     def add(self, session: Transaction, webhook_id: int) -> str:
@@ -63,18 +47,18 @@ class WebhookSecrets:
         Earlier secrets sign for 24 more hours. Raises Unavailable.
         """
         now, text = self._now(), new_secret()
-        ((version,),) = session.run(self._newest, webhook_id=webhook_id)
-        version += 1
+        of_webhook = WebhookSecret.webhook_id == webhook_id
+        newest = session.scalar(select(func.max(WebhookSecret.version)).where(of_webhook))
+        version = (newest or 0) + 1
         wrapped = self._secrets.wrap(Secret(text.encode()), webhook_id, version)
-        session.run(self._end, webhook_id=webhook_id, end=now + BOTH_SIGN_FOR)
-        session.run(
-            self._insert,
-            webhook_id=webhook_id,
-            version=version,
-            **wrapped,
-            created_at=now,
-            ends_at=None,
+        session.execute(
+            update(WebhookSecret)
+            .where(of_webhook, WebhookSecret.ends_at.is_(None))
+            .values(ends_at=now + BOTH_SIGN_FOR)
+            .execution_options(synchronize_session=False)
         )
+        new = {"webhook_id": webhook_id, "version": version, "created_at": now, **wrapped}
+        session.execute(insert(WebhookSecret).values(new))
         return text
 
     def rows(self, webhook_id: int) -> BoundStatement:

@@ -1,4 +1,4 @@
-"""Whom a request is said to come from, behind proxies and in front of them."""
+"""The client address of a request, with and without proxies."""
 
 import ipaddress
 
@@ -14,7 +14,7 @@ FOR, PROTO, HOST = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"
 
 
 def seen(remote: str, headers: dict[str, str], *, scheme: str = "http") -> Request:
-    """The request as what follows in the application sees it; by default the proxy has TLS."""
+    """Returns the request as later middleware sees it; by default, the proxy uses TLS."""
     made = testing.create_req(
         headers={"Host": "inner", PROTO: "https", **headers}, remote_addr=remote, scheme=scheme
     )

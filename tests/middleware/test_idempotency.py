@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key: carried out once, answered as often as they come."""
+"""Requests with an Idempotency-Key: executed once, with the same response to each retry."""
 
 from datetime import timedelta
 from typing import Any

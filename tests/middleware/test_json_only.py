@@ -157,7 +157,7 @@ def test_other_clients_are_exempt(client: TestClient, path: str, accept: str) ->
 
 
 def test_a_chunked_body_is_declared_too(client: TestClient) -> None:
-    """There is a body, though nobody said how long it is."""
+    """The request has a body without a Content-Length."""
     answer = client.simulate_post(
         "/users", body=json.dumps(a_user()), headers={"Transfer-Encoding": "chunked"}
     )

@@ -83,7 +83,7 @@ FORBIDDEN: list[tuple[str, dict[str, str]]] = [
 
 @pytest.fixture(scope="module")
 def door(backend: Backend) -> Iterator[TestClient]:
-    """The application, told to trust two networks."""
+    """The application, configured to trust two networks."""
     app = create_app(backend.config(CC_ALLOWED_CLIENTS="10.1.2.0/24, 2001:db8::/32"))
     yield TestClient(app)
     app.close()

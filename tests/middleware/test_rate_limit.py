@@ -15,7 +15,7 @@ pytestmark = pytest.mark.one_backend
 
 @pytest.fixture(scope="module")
 def limited(backend: Backend) -> Iterator[TestClient]:
-    """An application that gives each caller four requests a second, in two workers."""
+    """An application with a limit of four requests per second, for two workers."""
     app = create_app(
         backend.config(
             CC_RATE_LIMIT="4", CC_WORKERS="2", CC_ALLOWED_CLIENTS="10.1.2.0/24,2001:db8::/32"
@@ -41,7 +41,7 @@ def test_the_rate_limit_applies_to_one_client_alone(limited: TestClient) -> None
 
 @pytest.mark.parametrize("path", ["/livez", "/no-such-path"])
 def test_an_ipv6_client_is_its_network(limited: TestClient, path: str) -> None:
-    """Whether it is counted when it is answered, or when it is refused."""
+    """The request counts, whether it succeeds or is rejected."""
 
     def statuses(network: str) -> set[int]:
         return {

@@ -14,7 +14,7 @@ OTHER = '"5d41402abc4b2a76b9719d911017c592"'
 
 
 class Place:
-    """Something that can be read, and a way to change what is read there."""
+    """A resource, and a way to change it."""
 
     def __init__(self, path: str, method: str, change_path: str, body: dict[str, Any]) -> None:
         self.path = path
@@ -105,7 +105,7 @@ def test_a_full_last_page_gets_its_link_when_more_follow(
 
 
 class Write:
-    """A write, where the state that it expects is read, and a way to move that state on."""
+    """A write, the path of its ETag, and a way to change the state."""
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ def path(request: pytest.FixtureRequest, engine: sa.Engine) -> str:
 
 @pytest.fixture
 def add(path: str, engine: sa.Engine) -> Callable[[int], list[int]]:
-    """Adds so many items to the list before it is first read, and gives their ids."""
+    """Adds items to the list before its first read, and returns their ids."""
     if path == "/users":
         return lambda number: add_users(engine, number)
     owner = int(path.split("/")[2])
@@ -49,7 +49,7 @@ def next_of(answer: Result) -> str | None:
 
 
 def walk(client: TestClient, url: str, meanwhile: Callable[[], Any] = lambda: None) -> list[int]:
-    """The ids of all items, in the order in which their pages came."""
+    """Returns the ids of all items, in the order of the pages."""
     found: list[int] = []
     following: str | None = url
     while following:

@@ -1,4 +1,4 @@
-"""What credentials cost the database, and what failing to sign in costs whoever fails."""
+"""Authentication: its cost for the database, and limits on failed sign-ins."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ class Clock:
 
 
 class Door:
-    """What lets callers in, and what they read then."""
+    """Authentication, and the reads that follow it."""
 
     def __init__(self, database: Database, stack: ExitStack) -> None:
         self.clock = Clock()
@@ -78,7 +78,7 @@ class Door:
 
     @contextmanager
     def without_room(self) -> Iterator[None]:
-        """There is no place for anybody who waits for a password."""
+        """Leaves no room for requests that wait for a hash."""
         full = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=0)
         with patch.object(self.users, "_passwords", full):
             yield
@@ -123,7 +123,7 @@ def test_a_warm_read_is_one_statement_with_its_token(
 
 
 def test_a_list_with_an_outdated_status_is_updated(door: Door, engine: sa.Engine) -> None:
-    """Though the row that came with the token is from before."""
+    """The row that came with the token is outdated."""
     (owner,) = add_users(engine, 1, statuses_change_at=NOW + MINUTE)
     token = make_token(engine, "user", owner, now=NOW)
     before = door.listing.page(owner, ALL, Tags(), door.caller(token, owner).target_user)[0]
@@ -162,7 +162,7 @@ def test_a_token_reads_no_row_of_another_user(door: Door, engine: sa.Engine) -> 
 
 @pytest.mark.one_backend
 def test_known_and_unknown_addresses_cost_the_same(door: Door, statements: Counter) -> None:
-    """As many statements, and a password hashed."""
+    """Both run the same number of statements, and hash one password."""
     door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     hashed: list[object] = []
     hashing: Callable[[Callable[[], Any]], Any] = door.passwords._run
@@ -217,7 +217,7 @@ def test_concurrent_sign_ins_are_limited_like_consecutive_ones(door: Door) -> No
 
 @pytest.mark.one_backend
 def test_a_sign_in_without_room_for_its_hash_is_not_counted(door: Door) -> None:
-    """There was no room for another password; that says nothing of this one."""
+    """No room for another hash says nothing about this password."""
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     with door.without_room():
         for _ in range(20):
@@ -273,7 +273,7 @@ def test_ipv6_addresses_of_a_network_share_a_limit(
 def test_processes_count_together_in_redis_and_alone_without(
     tmp_path: Path,
 ) -> None:
-    """Ten in all while it is there, five in each when it is gone."""
+    """With Redis ten failures in all are allowed; without it, five in each process."""
     valkey = start_valkey(tmp_path)
     pages = [PageCache(valkey.url, Metrics(None)) for _ in range(2)]
     try:

@@ -1,4 +1,4 @@
-"""Owners get letters over a real mail server, which refuses, puts off, and dies."""
+"""Owners get email through a real mail server, which rejects, defers, and dies."""
 
 import email
 import email.policy
@@ -40,7 +40,7 @@ DAY = timedelta(days=1)
 
 
 class Post:
-    """A mail server's handler: keeps letters, and answers as it is told."""
+    """A handler of a mail server: stores emails, and responds as configured."""
 
     def __init__(self) -> None:
         self.letters: list[EmailMessage] = []
@@ -67,7 +67,7 @@ class Post:
 
 
 class Office:
-    """A worker's two jobs, at any time, with a mail server on a port of its own."""
+    """Both jobs of a worker at any time, with their own mail server."""
 
     def __init__(self, database: Database, engine: sa.Engine) -> None:
         self.database, self.engine = database, engine
@@ -102,13 +102,13 @@ class Office:
         return ExpiryNoticeEmails(self.database, mailer, lambda: self.now).send()
 
     def look(self) -> None:
-        """Has the certificates looked at whose next threshold has come."""
+        """Checks the certificates whose next threshold has passed."""
         with self.engine.begin() as connection:
             due = sa.update(Certificate).where(Certificate.expiry_due.is_not(None))
             connection.execute(due.values(expiry_due=self.now))
 
     def set_verified(self, verified: bool) -> None:
-        """What the link, or an operator, does."""
+        """Verifies the address, or undoes it, as a link or an operator does."""
         verification = AddressVerification(self.database, lambda: self.now, by_mail=False)
         with self.database.begin(self.user) as session:
             user = lock_user(session, self.user)
@@ -388,7 +388,7 @@ def authenticator(*_: Any) -> AuthResult:
 
 
 def at_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mail server's name leads to this machine."""
+    """Resolves the mail server's name to this machine."""
     import socket
 
     real: Callable[..., Any] = socket.getaddrinfo
@@ -452,7 +452,7 @@ def test_another_s_certificate_is_not_trusted(
 
 
 def test_no_email_is_sent_before_the_address_is_verified(office: Office, post: Post) -> None:
-    """Afterwards the last notice of each certificate is, and nothing else that waited."""
+    """After the verification, only the last notice of each certificate is sent."""
     office.set_verified(False)
     office.add("a.example")
     office.now = END - 30 * DAY
@@ -496,7 +496,7 @@ def test_a_queued_email_is_held_if_the_address_is_no_longer_verified(
 
 
 def test_a_notice_of_an_earlier_worker_waits_for_verification(office: Office, post: Post) -> None:
-    """One that runs during the update does not hold it."""
+    """A worker of an earlier version does not hold the notice."""
     office.add("www.example.com")
     office.tell()
     office.change_user(email_verified_at=None)

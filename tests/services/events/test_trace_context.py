@@ -1,4 +1,4 @@
-"""The trace of a request goes on in its log line, its events and their deliveries."""
+"""The trace of a request continues in its log line, its events and their deliveries."""
 
 import pytest
 

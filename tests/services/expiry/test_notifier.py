@@ -1,4 +1,4 @@
-"""Owners are told that certificates end: once for each threshold, however late the worker."""
+"""Owners are notified before certificates expire: once for each threshold."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 
 
 class Calendar:
-    """A worker's job at any time; `told` says of which certificates what was told, in order."""
+    """The job of a worker at any time; `told` has the notifications, in order."""
 
     def __init__(self, database: Database, engine: sa.Engine) -> None:
         self.database, self.engine = database, engine
@@ -40,7 +40,7 @@ class Calendar:
     def add(
         self, *names: str, days: float = 90, end: datetime = END, active: bool = True, **more: Any
     ) -> int:
-        """A certificate that lives so many days up to its end."""
+        """Adds a certificate with a lifetime of so many days, and returns its id."""
         columns: dict[str, Any] = {
             "active": active,
             "not_before": end - days * DAY,
@@ -55,7 +55,7 @@ class Calendar:
         return made
 
     def change(self, certificate_id: int, **values: Any) -> None:
-        """As the use cases do: it is to be looked at."""
+        """Makes a check due, as the use cases do."""
         with self.engine.begin() as connection:
             connection.execute(
                 sa.update(Certificate)
@@ -64,7 +64,7 @@ class Calendar:
             )
 
     def at(self, days: float) -> list[tuple[int, str]]:
-        """What is told so many days before END (after it where they are negative)."""
+        """Returns the notifications so many days before END (after it, if negative)."""
         self.now = END - days * DAY
         before = len(self.told)
         number = self.expiry.notify()

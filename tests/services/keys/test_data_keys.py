@@ -1,4 +1,4 @@
-"""Users' data keys: made once, wrapped, kept in memory no longer than their rows."""
+"""Users' data keys: created once, wrapped, and cached no longer than their rows exist."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ from ...tables import NOW, add_users, dump
 
 
 class Counted:
-    """A master key that counts how often it is asked, and wraps by doing nothing."""
+    """A master key that counts its uses, and does not encrypt."""
 
     def __init__(self, name: str = "counted") -> None:
         self.id = name
@@ -106,7 +106,7 @@ def test_it_is_unwrapped_once_while_its_row_stays(
 def test_a_cached_key_is_not_found_by_another_row(
     data_keys: DataKeys, master_key: Counted, engine: sa.Engine
 ) -> None:
-    """One that was rewrapped, here to another key altogether, is unwrapped anew."""
+    """A rewrapped key is unwrapped again; here it is another key."""
     (owner,) = add_users(engine, 1)
     first = data_keys.stored(owner).newest.key
     with engine.begin() as connection:
@@ -135,7 +135,7 @@ def test_a_cached_key_expires(database: Database, master_key: Counted, engine: s
 def test_a_cached_key_is_dropped_after_its_row_was_deleted(
     database: Database, master_key: Counted, engine: sa.Engine
 ) -> None:
-    """From the memory of a process that nobody asks for it any more."""
+    """The process drops it without another request."""
     gone, stays = add_users(engine, 2)
     held: list[SecretCache] = []
 

@@ -1,4 +1,4 @@
-"""Events are told: a worker's parts at work on a real database, to a receiver on a real socket."""
+"""Deliveries: a worker's parts on a real database, and a receiver on a real socket."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -44,14 +44,14 @@ WAIT_SECONDS = 30
 
 
 class Clock:
-    """The time, and what a test adds to it."""
+    """The current time, plus the time that a test adds."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
         self._stopped: datetime | None = None
 
     def stop(self) -> None:
-        """Leaves the time to the test alone, so that nothing is due because the machine is slow."""
+        """Stops the clock, so that nothing becomes due because the machine is slow."""
         self._stopped = datetime.now(UTC)
 
     def __call__(self) -> datetime:
@@ -59,7 +59,7 @@ class Clock:
 
 
 class Told:
-    """Everything that has to do with telling, and the receiver that is told."""
+    """The services of webhooks, a dispatcher, and a receiver."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Told:
         return dispatcher
 
     def rest(self) -> None:
-        """Stops them."""
+        """Stops the dispatchers."""
         for working, thread in self.running:
             working.stop()
             thread.join(WAIT_SECONDS)
@@ -119,14 +119,14 @@ class Told:
         self.receiver.close()
 
     def webhook(self, path: str = "/", user_id: int | None = None, **more: Any) -> int:
-        """An endpoint of the owner's, unless another's is asked for."""
+        """Creates an endpoint, by default of the owner, and returns its id."""
         new = NewWebhook(self.receiver.url + path, **more)
         return self.webhooks.create(CALLER, user_id or self.owner, new).id
 
     def happen(
         self, certificate_id: int = 1, user_id: int | None = None, *, notify: bool = True
     ) -> int:
-        """An event of the owner's certificate; its id."""
+        """Records an event of the owner's certificate, and returns its id."""
         user_id = user_id or self.owner
         state = CertificateState(certificate_id, 1, True, '["a.example"]', None, "f" * 64)
         with self.database.begin(user_id) as session:
@@ -142,7 +142,7 @@ class Told:
             time.sleep(0.005)
 
     def statuses(self, webhook_id: int) -> list[tuple[int, str, int]]:
-        """Of each delivery the event, how it stands, and its tries."""
+        """Returns the event, status and attempts of each delivery."""
         with self.engine.connect() as connection:
             return [
                 (event_id, status, tries)
@@ -167,7 +167,7 @@ def told(database: Database, engine: sa.Engine, master_keys: MasterKeys) -> Iter
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts follow one another at once."""
+    """Attempts are repeated without a wait."""
     monkeypatch.setattr(sender, "SCHEDULE", (timedelta(milliseconds=1),) * 9)
 
 
@@ -472,7 +472,7 @@ def test_a_replay_includes_events_from_before_the_endpoint(told: Told) -> None:
 
 @pytest.mark.both_backends
 def test_a_redelivery_waits_for_its_turn(told: Told) -> None:
-    """And nobody takes it for late meanwhile."""
+    """It does not count as late in the meantime."""
     webhook = told.webhook()
     events = [told.happen(1), told.happen(1), told.happen(1)]
 

@@ -1,4 +1,4 @@
-"""CC_WEBHOOK_URL: an endpoint like any other, that workers make when they start."""
+"""CC_WEBHOOK_URL: an ordinary endpoint that workers create at their start."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -105,7 +105,7 @@ class _Wrapped:
         key_id = self._table.master_key_id
         with self._database.begin(EVERYBODY) as session:
             rows = session.execute(select(key_id, func.count()).group_by(key_id))
-            return dict(rows.tuples().all())
+            return {master_key_id: number for master_key_id, number in rows}
 
     def unknown(self) -> str | None:
         key_id = self._table.master_key_id

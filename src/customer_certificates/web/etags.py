@@ -30,9 +30,8 @@ def answer(req: Request, resp: Response, view: object) -> None:
     """Responds with `view`, or with 304 if a GET or HEAD has its tag."""
     body = encode(view)
     tag = tag_of(body)
-    send(
-        resp, tag, None if req.method in ("GET", "HEAD") and if_none_match(req).admit(tag) else body
-    )
+    is_known = req.method in ("GET", "HEAD") and if_none_match(req).admit(tag)
+    send(resp, tag, None if is_known else body)
 
 
 def send(resp: Response, tag: str, body: bytes | None) -> None:

@@ -52,9 +52,8 @@ def refuse(req: Request, resp: Response, refusal: Refusal, _params: dict[str, An
     """Responds with one of the service's own refusals."""
     if refusal.retry_after is not None:
         resp.set_header("Retry-After", str(refusal.retry_after))
-    _answer(
-        req, resp, STATUSES[type(refusal)], kind_of(type(refusal)), refusal.detail, refusal.errors
-    )
+    kind = type(refusal)
+    _answer(req, resp, STATUSES[kind], kind_of(kind), refusal.detail, refusal.errors)
 
 
 def refuse_http(

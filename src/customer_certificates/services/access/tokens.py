@@ -138,9 +138,8 @@ class Tokens:
             "expires_at": now + timedelta(days=new.expires_in_days),
             "by_password": principal.password_hash is not None,
         }
-        write = self._audit.begin(
-            principal, "token.create", user_id or NOBODY, None, tenant=EVERYBODY
-        )
+        chain = user_id or NOBODY
+        write = self._audit.begin(principal, "token.create", chain, None, tenant=EVERYBODY)
         with write as (session, entry):
             if principal.password_hash is not None:
                 _require_same_password(session, principal)

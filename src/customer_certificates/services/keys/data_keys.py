@@ -85,9 +85,8 @@ class DataKeys:
 
     def unwrapped(self, user_id: int, rows: Sequence[Row]) -> DataKeyStatements:
         """Returns the user's data keys from their rows (WRAPPED). Raises Unavailable."""
-        return DataKeyStatements(
-            user_id, {row[0]: self._secrets.unwrap(user_id, *row) for row in rows}
-        )
+        by_version = {row[0]: self._secrets.unwrap(user_id, *row) for row in rows}
+        return DataKeyStatements(user_id, by_version)
 
     def of_or_new(self, user_id: int) -> DataKeyStatements:
         """Returns the user's data keys, or a new one with the statement that stores it.

@@ -39,23 +39,21 @@ class Passwords:
         """Returns a new hash. Raises Unavailable, TooManyRequests if too many wait."""
         return self._run(lambda: self._hashes.make(password))
 
-    def check(self, password_hash: str, password: str) -> tuple[bool, str | None]:
+    def check(self, hashed: str, password: str) -> tuple[bool, str | None]:
         """Returns whether the hash is of `password`, and a better hash if it is outdated.
 
         Raises Unavailable, TooManyRequests if too many wait.
         """
-        return self._run(lambda: self._check(password_hash, password))
+        return self._run(lambda: self._check(hashed, password))
 
     def close(self) -> None:
         """Stops the thread after it has completed the queue."""
         self._thread.shutdown()
 
-    def _check(self, password_hash: str, password: str) -> tuple[bool, str | None]:
-        if not self._hashes.matches(password_hash, password):
+    def _check(self, hashed: str, password: str) -> tuple[bool, str | None]:
+        if not self._hashes.matches(hashed, password):
             return False, None
-        return True, self._hashes.make(password) if self._hashes.is_outdated(
-            password_hash
-        ) else None
+        return True, self._hashes.make(password) if self._hashes.is_outdated(hashed) else None
 
     def _run(self, work: Callable[[], T]) -> T:
         self._metrics.password_queue.inc()

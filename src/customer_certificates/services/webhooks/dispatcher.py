@@ -111,9 +111,7 @@ class Dispatcher:
             Slots(size, metrics.refused_busy, waiting_of_one=0)
             for size in (_QUICK_SENDERS, _SLOW_SENDERS)
         )
-        self._threads = ThreadPoolExecutor(
-            _QUICK_SENDERS + _SLOW_SENDERS, thread_name_prefix="sending"
-        )
+        self._threads = ThreadPoolExecutor(_QUICK_SENDERS + _SLOW_SENDERS, "sending")
         self._is_closed = False
         self._queues: dict[int, _EndpointQueue] = {}
         self._senders: set[_Sender] = set()

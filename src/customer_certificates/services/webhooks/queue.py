@@ -231,14 +231,10 @@ def _batches(
     endpoint: Endpoint, lease: int, until: datetime, opened: Sequence[Secret], rows: list[Any]
 ) -> list[DeliveryBatch]:
     by_subject: dict[int, list[ClaimedDelivery]] = {}
-    for subject, tries, attempts, traceparent, *event in rows:
-        claimed = ClaimedDelivery(
-            endpoint.id, subject, tries, attempts, traceparent, event_view(event)
-        )
+    for subject, tries, attempts, trace, *event in rows:
+        claimed = ClaimedDelivery(endpoint.id, subject, tries, attempts, trace, event_view(event))
         by_subject.setdefault(subject, []).append(claimed)
-    return [
-        DeliveryBatch(endpoint, lease, until, opened, claimed) for claimed in by_subject.values()
-    ]
+    return [DeliveryBatch(endpoint, lease, until, opened, batch) for batch in by_subject.values()]
 
 
 def _stored_result() -> Any:

@@ -139,9 +139,8 @@ class Redelivery:
         (the endpoint is not active).
         """
         path = webhook_path(user_id, webhook_id)
-        write = self._audit.begin(
-            principal, "webhook.redeliver", user_id or NOBODY, path, idempotent
-        )
+        owner = user_id or NOBODY
+        write = self._audit.begin(principal, "webhook.redeliver", owner, path, idempotent)
         with write as (session, entry):
             webhook = locked_webhook(session, user_id, webhook_id)
             delivery = session.get(Delivery, (webhook_id, event_id), with_for_update=True)

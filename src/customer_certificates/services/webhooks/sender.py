@@ -152,10 +152,8 @@ def wait_after(tries: int, retry_after: float | None) -> timedelta | None:
 
 def _view(at: datetime, answer: Answer) -> AttemptView:
     # PostgreSQL cannot store NUL in text.
-    beginning = answer.beginning.decode("utf-8", "replace").replace(
-        "\0", "\N{REPLACEMENT CHARACTER}"
-    )
-    return AttemptView(at, answer.status, round(answer.seconds, 3), None, beginning)
+    text = answer.beginning.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return AttemptView(at, answer.status, round(answer.seconds, 3), None, text)
 
 
 def _outcome(

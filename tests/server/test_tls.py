@@ -154,6 +154,21 @@ def test_a_key_with_a_passphrase_is_refused(files: tuple[Path, Path]) -> None:
         read_pair(files, datetime.now(UTC))
 
 
+def test_a_chain_that_openssl_rejects_is_refused(files: tuple[Path, Path]) -> None:
+    """A worker process could not load it."""
+    files[0].write_text(FIRST.body + a_pair("Small CA", "RSA-1024").body)
+
+    with pytest.raises(TlsFileError, match="CA_KEY_TOO_SMALL"):
+        read_pair(files, datetime.now(UTC))
+
+
+def test_a_key_of_another_type_does_not_match(files: tuple[Path, Path]) -> None:
+    files[1].write_bytes(a_pair("other.example.com", "RSA-2048").key_pem)
+
+    with pytest.raises(TlsFileError, match="does not match the first certificate"):
+        read_pair(files, datetime.now(UTC))
+
+
 def test_a_renewed_pair_is_taken_up_without_losing_a_request(
     secure: Service, files: tuple[Path, Path]
 ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import urljoin
 
 from .loop import Threads
-from .outbound_http import Outbound, Page, TargetForbidden, TargetUnreachable
+from .outbound_http import GetResponse, Outbound, TargetForbidden, TargetUnreachable
 from .outbound_http.url import Address, Target, read
 
 MOST_BYTES = 4096
@@ -78,7 +78,7 @@ class HttpFiles:
         return joined
 
 
-def _file(page: Page) -> bytes:
+def _file(page: GetResponse) -> bytes:
     if page.status != 200:
         raise FileMissing(f"the status was {page.status}, not 200")
     if not page.is_whole:

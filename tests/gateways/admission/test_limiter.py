@@ -38,7 +38,7 @@ def begin(
 
 
 def hold(slots: Slots) -> None:
-    with slots.one():
+    with slots.hold():
         pass
 
 
@@ -46,11 +46,11 @@ def test_the_first_to_wait_is_the_first_served() -> None:
     slots, order = Slots(1, Refused(), wait_seconds=_LONG), []
 
     def hold_as(name: str) -> None:
-        with slots.one():
+        with slots.hold():
             order.append(name)
 
     with ThreadPoolExecutor(2) as threads:
-        with slots.one():
+        with slots.hold():
             ends = [
                 begin(threads, lambda: hold_as("first"), slots),
                 begin(threads, lambda: hold_as("second"), slots),
@@ -65,7 +65,7 @@ def test_if_too_many_wait_the_next_is_refused_at_once() -> None:
     refused = Refused()
     slots = Slots(1, refused, wait_seconds=_LONG)
     with ThreadPoolExecutor(65) as threads:
-        with slots.one():
+        with slots.hold():
             ends = [begin(threads, lambda: hold(slots), slots) for _ in range(64)]
             with pytest.raises(Unavailable) as refusal:
                 threads.submit(hold, slots).result()
@@ -81,12 +81,12 @@ def test_a_request_that_waited_in_vain_leaves_its_slot_to_others() -> None:
     slots = Slots(2, refused, wait_seconds=0.01)
 
     def hold_until_released() -> None:
-        with slots.one():
+        with slots.hold():
             held.set()
             released.wait(_LONG)
 
     with ThreadPoolExecutor(3) as threads:
-        with slots.one():
+        with slots.hold():
             other = threads.submit(hold_until_released)
             held.wait(_LONG)
             with pytest.raises(Unavailable):
@@ -103,7 +103,7 @@ def test_a_request_that_holds_one_needs_no_other() -> None:
     slots = Slots(1, Refused(), wait_seconds=0)
     with ExitStack() as stack:
         for _ in range(3):
-            stack.enter_context(slots.one())
+            stack.enter_context(slots.hold())
 
     hold(slots)
 
@@ -151,15 +151,15 @@ class Crowd:
         return [error for error in errors if isinstance(error, Refusal)]
 
     def _ask(self, tenant: str) -> None:
-        with as_tenant(tenant), self._slots.one():
+        with as_tenant(tenant), self._slots.hold():
             self.served.append(tenant)
 
 
 def test_tenants_that_wait_are_served_by_turns() -> None:
-    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_of_one=8)
+    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_per_slot=8)
     with ThreadPoolExecutor(8) as threads:
         crowd = Crowd(slots, threads)
-        with as_tenant("a"), slots.one():
+        with as_tenant("a"), slots.hold():
             crowd.line_up("aaaabcb")
         assert not crowd.refused()
 
@@ -167,11 +167,11 @@ def test_tenants_that_wait_are_served_by_turns() -> None:
 
 
 def test_a_tenant_holds_half_of_the_slots_though_others_are_free() -> None:
-    slots, released = Slots(4, Refused(), wait_seconds=_LONG, waiting_of_one=8), Event()
+    slots, released = Slots(4, Refused(), wait_seconds=_LONG, waiting_per_slot=8), Event()
     held = Semaphore(0)
 
     def hold_until_released() -> None:
-        with as_tenant("a"), slots.one():
+        with as_tenant("a"), slots.hold():
             held.release()
             released.wait(_LONG)
 
@@ -192,10 +192,10 @@ def test_a_tenant_holds_half_of_the_slots_though_others_are_free() -> None:
 
 def test_a_tenant_with_a_full_queue_is_refused_and_no_other() -> None:
     refused = Refused()
-    slots = Slots(1, refused, wait_seconds=_LONG, waiting_of_one=2)
+    slots = Slots(1, refused, wait_seconds=_LONG, waiting_per_slot=2)
     with ThreadPoolExecutor(8) as threads:
         crowd = Crowd(slots, threads)
-        with as_tenant("a"), slots.one():
+        with as_tenant("a"), slots.hold():
             crowd.line_up("aa")
             with pytest.raises(TooManyRequests) as refusal:
                 threads.submit(ask_as, "a", slots).result(_LONG)
@@ -208,10 +208,10 @@ def test_a_tenant_with_a_full_queue_is_refused_and_no_other() -> None:
 
 
 def test_if_too_many_wait_the_longest_queue_makes_room() -> None:
-    slots = Slots(1, Refused(), wait_seconds=_LONG, places=4, waiting_of_one=8)
+    slots = Slots(1, Refused(), wait_seconds=_LONG, capacity=4, waiting_per_slot=8)
     with ThreadPoolExecutor(8) as threads:
         crowd = Crowd(slots, threads)
-        with as_tenant("a"), slots.one():
+        with as_tenant("a"), slots.hold():
             crowd.line_up("aab")
             late = threads.submit(ask_as, "c", slots)
             crowd.await_refusal(of=1)
@@ -231,22 +231,22 @@ def test_if_too_many_wait_the_longest_queue_makes_room() -> None:
 def test_a_request_that_waits_too_long_is_told_for_whom(
     holder: str, may_hang: bool, reason: type[Refusal]
 ) -> None:
-    slots = Slots(1, Refused(), wait_seconds=0, waiting_of_one=8, may_hang=may_hang)
+    slots = Slots(1, Refused(), wait_seconds=0, waiting_per_slot=8, may_hang=may_hang)
     with ThreadPoolExecutor(1) as threads:
-        with as_tenant(holder), slots.one(), pytest.raises(reason):
+        with as_tenant(holder), slots.hold(), pytest.raises(reason):
             threads.submit(ask_as, "a", slots).result(_LONG)
         assert slots.waiting == 0
         threads.submit(ask_as, "a", slots).result(_LONG)
 
 
 def test_a_request_that_is_cancelled_leaves_its_place() -> None:
-    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_of_one=8)
+    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_per_slot=8)
 
     async def cancel_one() -> None:
         held = asyncio.Event()
 
         def hold_until_cancelled() -> None:
-            with slots.one():
+            with slots.hold():
                 held.set()
                 loop.sleep(_LONG)
 
@@ -270,9 +270,9 @@ def test_a_request_that_is_cancelled_leaves_its_place() -> None:
 
 
 def test_tenants_that_hold_nothing_are_forgotten() -> None:
-    slots = Slots(1, Refused(), wait_seconds=0, waiting_of_one=0)
+    slots = Slots(1, Refused(), wait_seconds=0, waiting_per_slot=0)
     for number in range(100):
-        with as_tenant(f"user {number}"), slots.one():
+        with as_tenant(f"user {number}"), slots.hold():
             with pytest.raises(TooManyRequests), ThreadPoolExecutor(1) as threads:
                 threads.submit(ask_as, f"user {number}", slots).result(_LONG)
             assert slots.tenants == 1

@@ -13,7 +13,7 @@ _HOLDER = """
 import sys, time
 from pathlib import Path
 from customer_certificates.gateways.files.file_locks import FileLocks
-assert FileLocks(Path(sys.argv[1])).hold("name", 0)
+assert FileLocks(Path(sys.argv[1])).acquire("name", 0)
 print("held", flush=True)
 time.sleep(60)
 """
@@ -30,7 +30,7 @@ def test_many_take_turns(tmp_path: Path) -> None:
         names = FileLocks(tmp_path / "running")
         start.wait()
         for _ in range(turns):
-            let_go = names.hold("name", 30)
+            let_go = names.acquire("name", 30)
             assert let_go
             inside.append(number)
             most.append(len(inside))
@@ -50,8 +50,8 @@ def test_what_another_process_holds_is_not_to_be_had_until_it_dies(tmp_path: Pat
     ) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == b"held\n"
-        assert names.hold("name", 0) is None
-        assert names.hold("another", 0) is not None
+        assert names.acquire("name", 0) is None
+        assert names.acquire("another", 0) is not None
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    assert names.hold("name", 0) is not None
+    assert names.acquire("name", 0) is not None

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from customer_certificates.gateways.outbound_http import (
-    Answer,
     Outbound,
+    PostResponse,
     TargetForbidden,
     TargetUnreachable,
 )
@@ -57,7 +57,7 @@ def outbound() -> Iterator[Make]:
         yield make
 
 
-def post(sender: Outbound, url: str, body: bytes = b"{}") -> Answer:
+def post(sender: Outbound, url: str, body: bytes = b"{}") -> PostResponse:
     return sender.send(url, {"Content-Type": "application/json", "webhook-id": "evt_1"}, body)
 
 
@@ -203,7 +203,7 @@ def test_what_is_sent_arrives_as_it_was(sender: Outbound) -> None:
         answer = post(sender, receiver.url("Hooks.Example.com", "/a?b=c"), '{"ä": 1}'.encode())
 
     (received,) = receiver.received
-    assert (answer.status, answer.retry_after, answer.beginning) == (204, None, b"")
+    assert (answer.status, answer.retry_after, answer.body_start) == (204, None, b"")
     assert received.line == "POST /a?b=c HTTP/1.1"
     assert received.body == '{"ä": 1}'.encode()
     assert received.header("host") == [f"hooks.example.com:{receiver.port}"]
@@ -299,7 +299,7 @@ def test_a_body_that_drips_is_left_with_what_came(outbound: Make) -> None:
         answer = post(outbound(seconds=0.4), receiver.url())
 
         assert answer.status == 200
-        assert answer.beginning.startswith(b"beg")
+        assert answer.body_start.startswith(b"beg")
         assert receiver.ended.acquire(timeout=10)
 
 
@@ -318,7 +318,7 @@ def test_the_first_kilobyte_is_kept(sender: Outbound) -> None:
     head = f"HTTP/1.1 500 Oh\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with Receiver(lambda _: [head, body[:700], body[700:]]) as receiver:
         for _ in range(3):
-            assert post(sender, receiver.url()).beginning == body[:1024]
+            assert post(sender, receiver.url()).body_start == body[:1024]
 
     assert receiver.connections == 1
 
@@ -332,7 +332,7 @@ def test_of_a_large_answer_little_is_read(sender: Outbound) -> None:
     with Receiver(endless) as receiver:
         answer = post(sender, receiver.url())
 
-        assert (answer.status, answer.beginning) == (200, b"x" * 1024)
+        assert (answer.status, answer.body_start) == (200, b"x" * 1024)
         assert receiver.ended.acquire(timeout=10)
 
 
@@ -366,7 +366,7 @@ def test_a_connection_is_kept_where_the_answer_is_whole(
     with Receiver(lambda _: [answer]) as receiver:
         answers = [post(sender, receiver.url()) for _ in range(2)]
 
-    assert [(one.status // 100, one.beginning) for one in answers] == [(2, beginning)] * 2
+    assert [(one.status // 100, one.body_start) for one in answers] == [(2, beginning)] * 2
     assert receiver.connections == (1 if is_kept else 2)
 
 

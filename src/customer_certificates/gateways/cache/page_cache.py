@@ -19,15 +19,14 @@ from ..metrics import Metrics
 from .circuit_breaker import RedisBreaker, redis_arguments
 
 _PROCESS_BYTES = 16 * 2**20
-_LARGEST_PAGE_BYTES = 2 * 2**20
+_MAX_PAGE_BYTES = 2 * 2**20
 _ENTRY_OVERHEAD_BYTES = 500
 
 
 class Page(NamedTuple):
-    """One page of a list.
+    """One page of a list: its name in the cache, and the response in JSON.
 
-    Consists of its cache name, the ID that the next page is `after` (None on the last page), and
-    the response in JSON.
+    `next_after` is the parameter `after` of the next page; None on the last page.
     """
 
     name: str
@@ -44,10 +43,10 @@ class PageCache:
     def __init__(
         self, url: str | None, metrics: Metrics, key: Callable[[], bytes | None] = lambda: None
     ) -> None:
-        """Creates a cache in the Redis at `url`.
+        """Creates a cache in the Redis at `url`. None: only this process caches.
 
-        None: only this process caches. `key` returns the key of the MACs, and may raise
-        Unavailable. Without a key, Redis is not used for pages.
+        `key` returns the key of the MACs, and may raise Unavailable. Without a key, Redis is not
+        used for pages.
         """
         self._metrics = metrics
         self._find_key = key
@@ -77,7 +76,7 @@ class PageCache:
 
     def put(self, page: Page) -> None:
         """Stores `page`, unless it is so large that it would evict many others."""
-        if len(page.body) > _LARGEST_PAGE_BYTES:
+        if len(page.body) > _MAX_PAGE_BYTES:
             return
         self._process.set(page.name, page)
         if self._breaker and self._has_key():
@@ -111,10 +110,7 @@ class PageCache:
         return page
 
     def _has_key(self) -> bool:
-        """Whether pages can be authenticated.
-
-        Reads the key from the database, once.
-        """
+        """Whether pages can be authenticated. Reads the key from the database, once."""
         if self._key is None:
             try:
                 self._key = self._find_key()

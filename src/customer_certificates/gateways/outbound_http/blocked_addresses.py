@@ -67,10 +67,7 @@ _CARRIES_LAST = [
 
 
 class AddressRules:
-    """`allowed` are ranges that the operator allows.
-
-    `own` are the service's own addresses.
-    """
+    """The operator allows the ranges in `allowed`. `own` are the service's own addresses."""
 
     def __init__(self, allowed: Sequence[Network], own: Sequence[Network]) -> None:
         self._allowed = tuple(allowed)
@@ -81,13 +78,13 @@ class AddressRules:
 
         An address that contains an IPv4 address, as NAT64's do, is allowed if both are.
         """
-        for one in (address, *_carried(address)):
-            if any(one in network for network in self._allowed):
+        for candidate in (address, *_carried(address)):
+            if any(candidate in network for network in self._allowed):
                 continue
-            kind = _kind(one)
+            kind = _kind(candidate)
             if kind is not None:
                 return kind
-            if any(one in network for network in self._own) or is_of_this_machine(one):
+            if any(candidate in network for network in self._own) or is_of_this_machine(candidate):
                 return "the service's own"
         return None
 
@@ -109,9 +106,9 @@ def _carried(address: Address) -> Iterator[ipaddress.IPv4Address]:
 
 
 def is_of_this_machine(address: Address) -> bool:
-    """Whether an interface of this machine has the address.
+    """Returns whether an interface of this machine has the address.
 
-    The kernel then also uses it as the source. Connecting a datagram socket sends nothing.
+    The kernel then also uses it as the source. To connect a datagram socket sends nothing.
     """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
@@ -119,5 +116,5 @@ def is_of_this_machine(address: Address) -> bool:
             probe.connect((str(address), 9))
             name: str = probe.getsockname()[0]
     except OSError:
-        return False  # there is no way to it
+        return False  # there is no route to it
     return ipaddress.ip_address(name) == address

@@ -277,6 +277,6 @@ def test_garbage_is_not_taken(pages: PageCache, redis: Any, garbage: bytes) -> N
 
 def _as_a_new_process_sees_it(pages: PageCache) -> Page | None:
     """What Redis has, past what this process keeps; and Redis must have been asked."""
-    pages._process.delete(_PAGE.name)
+    pages._process.pop(_PAGE.name, None)
     pages.is_up()
     return pages.get(_PAGE.name)

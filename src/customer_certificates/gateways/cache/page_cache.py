@@ -8,11 +8,11 @@ from collections.abc import Callable
 from hashlib import blake2b
 from hmac import compare_digest
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cachetools import LRUCache
-from dogpile.cache import make_region, register_backend
-from dogpile.cache.api import NO_VALUE, CacheBackend, CantDeserializeException, NoValueType
+from dogpile.cache import make_region
+from dogpile.cache.api import NO_VALUE, CantDeserializeException, NoValueType
 
 from ...errors import Unavailable
 from ..metrics import Metrics
@@ -51,7 +51,10 @@ class PageCache:
         self._metrics = metrics
         self._find_key = key
         self._key: bytes | None = None
-        self._process = make_region().configure("customer_certificates.process")
+        self._lock = Lock()
+        self._process: LRUCache[str, Page] = LRUCache(
+            _PROCESS_BYTES, getsizeof=lambda page: len(page.body) + _ENTRY_OVERHEAD_BYTES
+        )
         self._breaker = RedisBreaker(metrics) if url else None
         self._redis = make_region(serializer=self._pack, deserializer=self._unpack)
         if self._breaker and url:
@@ -61,15 +64,16 @@ class PageCache:
 
     def get(self, name: str) -> Page | None:
         """Returns the page under `name`, from either tier."""
-        page: Page | NoValueType | None = self._process.get(name)
-        if page is not NO_VALUE:
+        with self._lock:
+            page = self._process.get(name)
+        if page:
             self._metrics.process_hits.inc()
             return page
         if self._breaker and self._has_key():
             page = self._from_redis(name)
             if page:
                 self._metrics.redis_hits.inc()
-                self._process.set(name, page)
+                self._store(page)
                 return page
         self._metrics.misses.inc()
         return None
@@ -78,7 +82,7 @@ class PageCache:
         """Stores `page`, unless it is so large that it would evict many others."""
         if len(page.body) > _MAX_PAGE_BYTES:
             return
-        self._process.set(page.name, page)
+        self._store(page)
         if self._breaker and self._has_key():
             self._redis.set(page.name, page)
 
@@ -95,6 +99,10 @@ class PageCache:
         """Stops the probe of Redis."""
         if self._breaker:
             self._breaker.close()
+
+    def _store(self, page: Page) -> None:
+        with self._lock:
+            self._process[page.name] = page
 
     def _from_redis(self, name: str) -> Page | None:
         try:
@@ -136,28 +144,3 @@ class PageCache:
 
     def _mac(self, content: bytes) -> bytes:
         return blake2b(content, key=self._key or b"", digest_size=32).hexdigest().encode()
-
-
-class _ProcessBackend(CacheBackend):
-    """An LRU cache of pages, limited in bytes."""
-
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self._lock = Lock()
-        self._pages: LRUCache[str, Any] = LRUCache(
-            _PROCESS_BYTES, getsizeof=lambda value: len(value.payload.body) + _ENTRY_OVERHEAD_BYTES
-        )
-
-    def get(self, key: str) -> Any:
-        with self._lock:
-            return self._pages.get(key, NO_VALUE)
-
-    def set(self, key: str, value: Any) -> None:
-        with self._lock:
-            self._pages[key] = value
-
-    def delete(self, key: str) -> None:
-        with self._lock:
-            self._pages.pop(key, None)
-
-
-register_backend("customer_certificates.process", __name__, _ProcessBackend.__name__)

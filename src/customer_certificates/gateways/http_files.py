@@ -5,7 +5,7 @@ from urllib.parse import urljoin
 
 from .loop import Threads
 from .outbound_http import GetResponse, Outbound, TargetForbidden, TargetUnreachable
-from .outbound_http.url import Address, Target, read
+from .outbound_http.url import Address, Target, parse
 
 MOST_BYTES = 4096
 _MOST_REDIRECTS = 3
@@ -44,7 +44,7 @@ class HttpFiles:
 
     def _read(self, host: str, path: str, addresses: Sequence[Address]) -> bytes:
         url = self.url(host, path)
-        start, deadline = read(url), self._outbound.deadline()
+        start, deadline = parse(url), self._outbound.deadline()
         for _ in range(_MOST_REDIRECTS + 1):
             page = self._outbound.get(url, MOST_BYTES, addresses, deadline)
             if page.status not in _REDIRECTS:
@@ -69,7 +69,7 @@ class HttpFiles:
         """
         try:
             joined = urljoin(url, location or "")
-            target = read(joined)
+            target = parse(joined)
         except (ValueError, TargetForbidden):
             raise FileMissing("it redirects to an invalid URL") from None
         port = self._port if target.scheme == "http" else _HTTPS

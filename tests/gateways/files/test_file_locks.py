@@ -1,4 +1,4 @@
-"""A name is held by one at a time, in whatever process."""
+"""Locks by name, between threads and processes."""
 
 import signal
 import subprocess
@@ -19,8 +19,8 @@ time.sleep(60)
 """
 
 
-def test_many_take_turns(tmp_path: Path) -> None:
-    """Whoever lets go removes the file, maybe after another has opened it."""
+def test_one_thread_at_a_time_holds_the_lock(tmp_path: Path) -> None:
+    """A holder removes the file, maybe after another has opened it."""
     inside: list[int] = []
     most: list[int] = []
     turns = 50
@@ -43,7 +43,7 @@ def test_many_take_turns(tmp_path: Path) -> None:
     assert list((tmp_path / "running").iterdir()) == []
 
 
-def test_what_another_process_holds_is_not_to_be_had_until_it_dies(tmp_path: Path) -> None:
+def test_a_lock_of_another_process_is_free_when_it_dies(tmp_path: Path) -> None:
     names = FileLocks(tmp_path)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLDER, str(tmp_path)], stdout=subprocess.PIPE

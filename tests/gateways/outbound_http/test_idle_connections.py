@@ -1,4 +1,4 @@
-"""Connections that wait: which of them is used again."""
+"""The pool of idle connections."""
 
 import socket
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def is_closed(connection: socket.socket) -> bool:
     return connection.fileno() == -1
 
 
-def test_the_last_one_is_used_first(pair: Pairs) -> None:
+def test_the_last_used_connection_is_used_first(pair: Pairs) -> None:
     waiting = IdleConnections()
     first, second = pair()[0], pair()[0]
     waiting.add(HERE, first)
@@ -54,14 +54,14 @@ def test_the_last_one_is_used_first(pair: Pairs) -> None:
         HERE._replace(address="192.0.2.2"),
     ],
 )
-def test_another_way_has_others(pair: Pairs, other: Route) -> None:
+def test_another_route_has_other_connections(pair: Pairs, other: Route) -> None:
     waiting = IdleConnections()
     waiting.add(HERE, pair()[0])
 
     assert waiting.pop(other) is None
 
 
-def test_one_that_was_closed_is_not_used(pair: Pairs) -> None:
+def test_a_closed_connection_is_not_used(pair: Pairs) -> None:
     waiting = IdleConnections()
     good, closed = pair(), pair()
     waiting.add(HERE, good[0])
@@ -72,8 +72,8 @@ def test_one_that_was_closed_is_not_used(pair: Pairs) -> None:
     assert is_closed(closed[0])
 
 
-def test_what_came_unasked_answers_nothing(pair: Pairs) -> None:
-    """Or each answer from then on would be taken for that to the next request."""
+def test_a_connection_with_unread_data_is_closed(pair: Pairs) -> None:
+    """Otherwise each response would be taken for that to the next request."""
     waiting = IdleConnections()
     ours, theirs = pair()
     waiting.add(HERE, ours)
@@ -83,7 +83,7 @@ def test_what_came_unasked_answers_nothing(pair: Pairs) -> None:
     assert is_closed(ours)
 
 
-def test_one_that_lay_too_long_is_not_used(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_connection_is_not_used(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting, now = IdleConnections(), 100.0
     monkeypatch.setattr(idle_connections, "monotonic", lambda: now)
     old, older = pair()[0], pair()[0]
@@ -98,7 +98,7 @@ def test_one_that_lay_too_long_is_not_used(pair: Pairs, monkeypatch: pytest.Monk
     assert is_closed(old)
 
 
-def test_there_are_not_too_many(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_connections_is_limited(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle_connections, "_MAX_CONNECTIONS", 4)
     waiting = IdleConnections()
     kept = [pair()[0] for _ in range(7)]

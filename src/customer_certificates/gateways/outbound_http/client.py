@@ -22,7 +22,7 @@ from .responses import (
     read_whole,
     retry_after,
 )
-from .url import LOOPBACK, Address, Target, read
+from .url import LOOPBACK, Address, Target, parse
 
 ATTEMPT_SECONDS = 15.0
 
@@ -122,7 +122,7 @@ class Outbound:
         self._idle.close()
 
     def _target(self, url: str) -> Target:
-        target = read(url)
+        target = parse(url)
         if self._https_only and target.scheme != "https":
             raise TargetForbidden("The URL does not begin with https://.", "Use an HTTPS URL.")
         if target.address is not None:

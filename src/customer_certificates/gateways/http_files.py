@@ -23,10 +23,7 @@ class FileMissing(Exception):  # noqa: N818 - an outcome of a check, not an erro
 
 
 class HttpFiles:
-    """Reads files with the protection of webhooks.
-
-    It requests no private address, and limits time and size.
-    """
+    """Reads files as webhooks are sent: from no private address, within a time and a size."""
 
     def __init__(self, outbound: Outbound, port: int = _HTTP) -> None:
         """`port` is the port of plain HTTP."""
@@ -63,10 +60,7 @@ class HttpFiles:
         self._outbound.close()
 
     def _redirected(self, start: Target, url: str, location: str | None) -> str:
-        """Returns the URL that `url` redirects to.
-
-        Raises FileMissing if that is another file.
-        """
+        """Returns the URL that `url` redirects to. Raises FileMissing if that is another file."""
         try:
             joined = urljoin(url, location or "")
             target = parse(joined)

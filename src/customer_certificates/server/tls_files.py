@@ -33,10 +33,7 @@ class Pair(NamedTuple):
 
 
 class Served:
-    """The pair in use.
-
-    Worker processes inherit it: one may start between the renewals of the two files.
-    """
+    """The pair in use. Worker processes inherit it: the files may be half-renewed."""
 
     def __init__(self, files: tuple[Path, Path]) -> None:
         self._files = files
@@ -53,9 +50,10 @@ class Served:
 
 
 def read_pair(files: tuple[Path, Path], now: datetime) -> Pair:
-    """Reads the files of the certificate and the key.
+    """Loads the files of the certificate and the key.
 
-    Raises TlsFileError if a file is unreadable, the key is world-readable, or they do not match.
+    Raises TlsFileError if a file is unreadable, the key is world-readable, they do not match, or
+    OpenSSL rejects them.
     """
     certificate_path, key_path = files
     certificate, key = content = _content(files)

@@ -171,10 +171,7 @@ class Slots:
             raise self._refusal(is_behind_own and not (is_late and self._may_hang))
 
     def _enqueue(self, queue: _TenantQueue) -> Future[bool]:
-        """Returns a future that is done when the request gets a slot, or is rejected.
-
-        Raises TooManyRequests, Unavailable.
-        """
+        """Returns a future that is done when the request gets a slot or is rejected."""
         is_full = self._is_limited(queue) and len(queue.waiting) >= self._max_waiting_of_one
         if is_full or (self._waiting >= self._max_waiting and not self._reject_last(queue)):
             self._discard_if_empty(queue)

@@ -35,10 +35,7 @@ class Page(NamedTuple):
 
 
 class PageCache:
-    """Looks in this process first, then in Redis.
-
-    A page in Redis has a MAC over its name and content, so others cannot forge one.
-    """
+    """Looks in this process first, then in Redis, where a MAC protects each page."""
 
     def __init__(
         self, url: str | None, metrics: Metrics, key: Callable[[], bytes | None] = lambda: None

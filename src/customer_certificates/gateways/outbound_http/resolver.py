@@ -37,10 +37,7 @@ class Resolver:
         self._threads = 0
 
     def addresses(self, name: str, deadline: Deadline) -> list[Address]:
-        """Returns all addresses of `name`, in the order of attempts.
-
-        Raises TargetUnreachable if there are none, TimeoutError after the deadline.
-        """
+        """Returns all addresses of `name`. Raises TargetUnreachable if none, TimeoutError."""
         answer: Future[list[Address]] = Future()
         self._questions.put((name, answer))
         self._start_thread()

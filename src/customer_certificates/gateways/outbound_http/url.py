@@ -44,10 +44,7 @@ class Target(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def parse(url: str) -> Target:
-    """Parses `url`.
-
-    Raises TargetForbidden unless it is a plain http or https URL (RFC 3986).
-    """
+    """Parses `url`. Raises TargetForbidden unless it is a plain http or https URL (RFC 3986)."""
     if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
         raise TargetForbidden(
             "The URL has an invalid character: a space, a backslash, a control character or a "
@@ -83,10 +80,7 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _address(host: str) -> Address | None:
-    """Returns the address in `host`; None if it is a name.
-
-    Raises TargetForbidden if it is neither, or an address in an unusual form.
-    """
+    """Returns the address in `host`; None if it is a name. Raises TargetForbidden otherwise."""
     if host.startswith("["):
         try:
             return ipaddress.IPv6Address(_without_zone(host[1:-1]))

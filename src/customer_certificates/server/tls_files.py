@@ -45,8 +45,11 @@ class Served:
         return self.pair
 
     def differs(self, now: datetime) -> bool:
-        """Returns whether the files hold another pair. Raises TlsFileError as `take_up` does."""
-        return not self.pair or read_pair(self._files, now)[:2] != self.pair[:2]
+        """Returns whether the files hold a new pair. Raises TlsFileError if it cannot be used."""
+        if self.pair and _content(self._files) == self.pair[:2]:
+            return False
+        read_pair(self._files, now)
+        return True
 
 
 def read_pair(files: tuple[Path, Path], now: datetime) -> Pair:
@@ -55,41 +58,37 @@ def read_pair(files: tuple[Path, Path], now: datetime) -> Pair:
     Raises TlsFileError if a file is unreadable, the key is world-readable, they do not match, or
     OpenSSL rejects them.
     """
-    certificate_path, key_path = files
     certificate, key = content = _content(files)
-    if key_path.stat().st_mode & (stat.S_IRWXO):
-        raise TlsFileError(
-            f"CC_TLS_KEY={key_path} is readable by every account. Run: chmod 600 {key_path}"
-        )
     try:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
     except ValueError as error:
         raise TlsFileError(
-            f"CC_TLS_CERTIFICATE={certificate_path} holds no certificate in PEM: {error}. "
+            f"CC_TLS_CERTIFICATE={files[0]} holds no certificate in PEM: {error}. "
             "Name a file with the certificate and its chain."
         ) from None
-    _require_supported_key(certificate_path, leaf)
+    _require_supported_key(files[0], leaf)
     context = _context(files)
     if _content(files) != content:
-        raise TlsFileError(
-            f"CC_TLS_CERTIFICATE={certificate_path} or CC_TLS_KEY={key_path} is being replaced. "
-            "Try again."
-        )
-    return Pair(certificate, key, context, _warning(certificate_path, leaf, now))
+        raise _being_replaced(files)
+    return Pair(certificate, key, context, _warning(files[0], leaf, now))
 
 
 def _content(files: tuple[Path, Path]) -> tuple[bytes, bytes]:
-    return _bytes("CC_TLS_CERTIFICATE", files[0]), _bytes("CC_TLS_KEY", files[1])
+    return _read("CC_TLS_CERTIFICATE", files[0]), _read("CC_TLS_KEY", files[1], stat.S_IRWXO)
 
 
-def _bytes(variable: str, path: Path) -> bytes:
+def _read(variable: str, path: Path, forbidden: int = 0) -> bytes:
+    """Returns the content of a file. Raises TlsFileError if its mode has a `forbidden` bit."""
     try:
-        return path.read_bytes()
+        content, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
         raise TlsFileError(
             f"{variable}={path} cannot be read: {error.strerror}. "
             "Check the path and its permissions."
         ) from None
+    if mode & forbidden:
+        raise TlsFileError(f"{variable}={path} is readable by every account. Run: chmod 600 {path}")
+    return content
 
 
 def _require_supported_key(path: Path, leaf: x509.Certificate) -> None:
@@ -132,7 +131,15 @@ def _context(files: tuple[Path, Path]) -> ssl.SSLContext:
             f"CC_TLS_KEY={files[1]} holds no unencrypted private key in PEM. "
             "Remove the passphrase, or name the right file."
         ) from None
+    except OSError:
+        raise _being_replaced(files) from None
     return context
+
+
+def _being_replaced(files: tuple[Path, Path]) -> TlsFileError:
+    return TlsFileError(
+        f"CC_TLS_CERTIFICATE={files[0]} or CC_TLS_KEY={files[1]} is being replaced. Try again."
+    )
 
 
 def _warning(path: Path, leaf: x509.Certificate, now: datetime) -> str | None:

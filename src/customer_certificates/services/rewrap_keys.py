@@ -104,8 +104,7 @@ class _Wrapped:
     def counts(self) -> dict[str, int]:
         key_id = self._table.master_key_id
         with self._database.begin(EVERYBODY) as session:
-            rows = session.execute(select(key_id, func.count()).group_by(key_id))
-            return {master_key_id: number for master_key_id, number in rows}
+            return dict(session.execute(select(key_id, func.count()).group_by(key_id)).all())
 
     def unknown(self) -> str | None:
         key_id = self._table.master_key_id

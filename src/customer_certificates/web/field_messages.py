@@ -11,6 +11,14 @@ from msgspec.inspect import Type
 from ..errors import Finding
 from ..known_names import did_you_mean, shown
 
+# The Python types of JSON values; other types of fields are objects.
+_DECODED: dict[type[Type], type] = {
+    inspect.NoneType: type(None),
+    inspect.BoolType: bool,
+    inspect.IntType: int,
+    inspect.ListType: list,
+    **dict.fromkeys([inspect.StrType, inspect.LiteralType, inspect.DateTimeType], str),
+}
 # Messages never quote these fields, which are secrets or may contain secrets.
 _SECRET = frozenset(["password", "passphrase", "private_key", "pkcs12", "body", "chain"])
 _PEM = "-----BEGIN"
@@ -173,22 +181,7 @@ def _any_of(words: Iterable[str]) -> str:
 
 def _has_right_type(of: Type, value: Any) -> bool:
     """Returns whether the JSON type of the value matches an alternative."""
-    return any(_matches(one, value) for one in _alternatives(of))
-
-
-def _matches(of: Type, value: Any) -> bool:
-    match of:
-        case inspect.NoneType():
-            return value is None
-        case inspect.BoolType():
-            return isinstance(value, bool)
-        case inspect.IntType():
-            return isinstance(value, int) and not isinstance(value, bool)
-        case inspect.StrType() | inspect.LiteralType() | inspect.DateTimeType():
-            return isinstance(value, str)
-        case inspect.ListType():
-            return isinstance(value, list)
-    return isinstance(value, dict)
+    return type(value) in {_DECODED.get(type(one), dict) for one in _alternatives(of)}
 
 
 def _alternatives(of: Type) -> Sequence[Type]:

@@ -154,12 +154,12 @@ class Dispatcher:
         oldest = now
         requested = list[tuple[Endpoint, int]]()
         for endpoint in self._deliveries.endpoints_with_work():
-            if endpoint.due > now:
-                seconds = min(seconds, (endpoint.due - now).total_seconds())
+            if endpoint.next_attempt_at > now:
+                seconds = min(seconds, (endpoint.next_attempt_at - now).total_seconds())
                 continue
             queue = self._queue_of(endpoint)
             if not queue.is_slow:
-                oldest = min(oldest, endpoint.due)
+                oldest = min(oldest, endpoint.next_attempt_at)
             if room := queue.room:
                 requested.append((endpoint, room))
         self._metrics.delivery_lag.set((now - oldest).total_seconds())

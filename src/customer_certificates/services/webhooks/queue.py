@@ -40,10 +40,10 @@ _log = logging.getLogger(__name__)
 
 
 class Endpoint(NamedTuple):
-    """An endpoint with deliveries that are due from `due` on."""
+    """An endpoint, and the time of the next attempt of any of its deliveries."""
 
     id: int
-    due: datetime
+    next_attempt_at: datetime
     url: str
     user_id: int | None
     configured: bool
@@ -53,13 +53,13 @@ class Endpoint(NamedTuple):
 class ClaimedDelivery(NamedTuple):
     """A delivery that this worker has claimed.
 
-    `attempts` is JSON. `tries` is the number of attempts on the current schedule. `traceparent` is
-    the span of the request that caused the event.
+    `attempts` is JSON. `attempt_count` is the number of attempts on the current schedule.
+    `traceparent` is the span of the request that caused the event.
     """
 
     webhook_id: int
-    subject: int
-    tries: int
+    ordering_key: int
+    attempt_count: int
     attempts: str
     traceparent: str | None
     event: EventView
@@ -78,19 +78,19 @@ class DeliveryBatch:
     @property
     def order(self) -> tuple[int, int]:
         """Returns the position of the batch in a transaction."""
-        return self.deliveries[0].subject, self.endpoint.id
+        return self.deliveries[0].ordering_key, self.endpoint.id
 
 
 class Outcome(NamedTuple):
     """The state of a delivery after an attempt.
 
-    `due` is the time of the next attempt, `attempts` has all attempts to show.
+    `attempts` has all attempts to show.
     """
 
     delivery: ClaimedDelivery
     status: str
-    due: datetime | None
-    tries: int
+    next_attempt_at: datetime | None
+    attempt_count: int
     attempts: str
 
 
@@ -193,8 +193,8 @@ class DeliveryQueue:
             if not outcomes:
                 claimed = {"of_event": first.event.id, "of_lease": batch.lease}
                 statements.append((self._release, values | claimed))
-            elif outcomes[-1].due is None:
-                statements.append((self._unblock, values | {"of_subject": first.subject}))
+            elif outcomes[-1].next_attempt_at is None:
+                statements.append((self._unblock, values | {"of_subject": first.ordering_key}))
         self._database.run_pipeline(EVERYBODY, *statements, *self._health(results, now))
 
     def _stored(self, batch: DeliveryBatch, outcome: Outcome) -> BoundStatement:
@@ -202,8 +202,8 @@ class DeliveryQueue:
             "of_webhook": batch.endpoint.id,
             "of_event": outcome.delivery.event.id,
             "new_status": outcome.status,
-            "next": outcome.due,
-            "new_tries": outcome.tries,
+            "next": outcome.next_attempt_at,
+            "new_tries": outcome.attempt_count,
             "new_attempts": outcome.attempts,
         }
         if outcome.status == "delivered":
@@ -230,11 +230,13 @@ class DeliveryQueue:
 def _batches(
     endpoint: Endpoint, lease: int, until: datetime, opened: Sequence[Secret], rows: list[Any]
 ) -> list[DeliveryBatch]:
-    by_subject: dict[int, list[ClaimedDelivery]] = {}
-    for subject, tries, attempts, trace, *event in rows:
-        claimed = ClaimedDelivery(endpoint.id, subject, tries, attempts, trace, event_view(event))
-        by_subject.setdefault(subject, []).append(claimed)
-    return [DeliveryBatch(endpoint, lease, until, opened, batch) for batch in by_subject.values()]
+    by_key: dict[int, list[ClaimedDelivery]] = {}
+    for key, attempt_count, attempts, trace, *event in rows:
+        claimed = ClaimedDelivery(
+            endpoint.id, key, attempt_count, attempts, trace, event_view(event)
+        )
+        by_key.setdefault(key, []).append(claimed)
+    return [DeliveryBatch(endpoint, lease, until, opened, batch) for batch in by_key.values()]
 
 
 def _stored_result() -> Any:
@@ -295,7 +297,10 @@ def _endpoints_with_work() -> Any:
         .correlate(ids)
         .scalar_subquery()
     )
-    columns = (first_due if name == "due" else getattr(Webhook, name) for name in Endpoint._fields)
+    columns = (
+        first_due if name == "next_attempt_at" else getattr(Webhook, name)
+        for name in Endpoint._fields
+    )
     return (
         select(*columns)
         .join_from(ids, Webhook, Webhook.id == ids.c.webhook_id)

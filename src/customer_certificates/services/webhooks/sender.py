@@ -118,7 +118,7 @@ class WebhookSender:
         at: datetime,
     ) -> tuple[AttemptView, float | None]:
         event = delivery.event
-        if delivery.tries == 0:
+        if delivery.attempt_count == 0:
             self._metrics.delivery_begins((at - event.timestamp).total_seconds())
         body = _encode(event)
         headers = webhook_signatures.headers(signed_with, message_id(event.id), at, body)
@@ -142,12 +142,12 @@ def message_id(event_id: int) -> str:
     return f"evt_{event_id}"
 
 
-def wait_after(tries: int, retry_after: float | None) -> timedelta | None:
-    """Returns the wait after the attempt number `tries`; None after the last one."""
-    if tries > len(SCHEDULE):
+def wait_after(attempt_count: int, retry_after: float | None) -> timedelta | None:
+    """Returns the wait after the attempt number `attempt_count`; None after the last one."""
+    if attempt_count > len(SCHEDULE):
         return None
     jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - nobody gains by guessing it
-    return max(SCHEDULE[tries - 1] * jitter, timedelta(seconds=retry_after or 0))
+    return max(SCHEDULE[attempt_count - 1] * jitter, timedelta(seconds=retry_after or 0))
 
 
 def _view(at: datetime, answer: PostResponse) -> AttemptView:
@@ -159,14 +159,14 @@ def _view(at: datetime, answer: PostResponse) -> AttemptView:
 def _outcome(
     delivery: ClaimedDelivery, attempt: AttemptView, retry_after: float | None, now: datetime
 ) -> Outcome:
-    tries = delivery.tries + 1
+    attempt_count = delivery.attempt_count + 1
     attempts = _appended(delivery.attempts, attempt)
     if attempt.status is not None and 200 <= attempt.status < 300:
-        return Outcome(delivery, "delivered", None, tries, attempts)
-    wait = None if attempt.status == _GONE else wait_after(tries, retry_after)
+        return Outcome(delivery, "delivered", None, attempt_count, attempts)
+    wait = None if attempt.status == _GONE else wait_after(attempt_count, retry_after)
     if wait is None:
-        return Outcome(delivery, "dead", None, tries, attempts)
-    return Outcome(delivery, "pending", now + wait, tries, attempts)
+        return Outcome(delivery, "dead", None, attempt_count, attempts)
+    return Outcome(delivery, "pending", now + wait, attempt_count, attempts)
 
 
 def _appended(attempts: str, attempt: AttemptView) -> str:

@@ -147,7 +147,7 @@ class Told:
             return [
                 (event_id, status, tries)
                 for event_id, status, tries in connection.execute(
-                    sa.select(Delivery.event_id, Delivery.status, Delivery.tries)
+                    sa.select(Delivery.event_id, Delivery.status, Delivery.attempt_count)
                     .where(Delivery.webhook_id == webhook_id)
                     .order_by(Delivery.event_id)
                 )
@@ -332,7 +332,7 @@ def test_a_recovered_endpoint_is_not_disabled(told: Told, monkeypatch: pytest.Mo
     with told.engine.begin() as connection:
         long_ago = datetime.now(UTC) - timedelta(days=5)
         connection.execute(sa.update(Webhook).values(failing_since=long_ago))
-        connection.execute(sa.update(Delivery).values(tries=9))
+        connection.execute(sa.update(Delivery).values(attempt_count=9))
     statuses = iter([200, 500])
     told.receiver.answer = lambda _path: (next(statuses), "")
     told.work()
@@ -515,7 +515,7 @@ def test_deliveries_that_were_stuck_at_a_resumption_are_released(told: Told) -> 
     told.webhook()
     left = told.happen()
     with told.engine.begin() as connection:
-        connection.execute(sa.update(Delivery).values(due=None))
+        connection.execute(sa.update(Delivery).values(next_attempt_at=None))
     told.work()
     assert StuckDeliveries(told.database, told.clock).release() == 1
     told.wait(lambda: told.receiver.ids() == [left])

@@ -142,8 +142,8 @@ class Events:
             values["certificate_id"] = values.pop("id")
         if not notify:
             return [(self._insert, values)]
-        subject = certificate.id if certificate is not None else -user_id
-        deliveries = {"user_id": user_id, "type": kind, "subject": subject, "now": now}
+        ordering_key = certificate.id if certificate is not None else -user_id
+        deliveries = {"user_id": user_id, "type": kind, "ordering_key": ordering_key, "now": now}
         return [(self._insert, values), (self._fan_out, deliveries)]
 
 
@@ -174,7 +174,7 @@ def _fan_out() -> Any:
     """
     user_id: Any = bindparam("user_id", type_=BigInteger)
     kind = bindparam("type", type_=Text)
-    subject: Any = bindparam("subject", type_=BigInteger)
+    ordering_key: Any = bindparam("ordering_key", type_=BigInteger)
     # Another user's transaction may have added a HOSTNAMES_CHANGED event after it.
     newest = select(func.max(Event.id)).where(Event.user_id == user_id, Event.type == kind)
     endpoints = _subscribed(user_id, kind)
@@ -182,7 +182,7 @@ def _fan_out() -> Any:
         select(Delivery.event_id)
         .where(
             Delivery.webhook_id == endpoints.c.id,
-            Delivery.subject == subject,
+            Delivery.ordering_key == ordering_key,
             Delivery.status == PENDING,
         )
         .order_by(Delivery.event_id.desc())
@@ -192,10 +192,10 @@ def _fan_out() -> Any:
         .exists()
     )
     now = bindparam("now", type_=DateTime(timezone=True))
-    due = case((~before & (endpoints.c.state == "active"), now))
+    next_attempt_at = case((~before & (endpoints.c.state == "active"), now))
     return insert(Delivery).from_select(
-        ["webhook_id", "event_id", "user_id", "subject", "due"],
-        select(endpoints.c.id, newest.scalar_subquery(), user_id, subject, due),
+        ["webhook_id", "event_id", "user_id", "ordering_key", "next_attempt_at"],
+        select(endpoints.c.id, newest.scalar_subquery(), user_id, ordering_key, next_attempt_at),
     )
 
 

@@ -41,7 +41,7 @@ class Disabling:
             session.execute(
                 update(Delivery)
                 .where(Delivery.webhook_id == endpoint.id, Delivery.status == PENDING)
-                .values(status="dead", due=None, lease=None)
+                .values(status="dead", next_attempt_at=None, lease=None)
                 .execution_options(synchronize_session=False)
             )
             # No user's lock orders these transactions, so the audit chain is locked before the

@@ -37,7 +37,7 @@ from .views import (
 )
 
 # Certificates are positive, users negative numbers. Test events are far below those.
-_TEST_SUBJECTS = -(2**62)
+_TEST_ORDERING_KEYS = -(2**62)
 
 
 class Webhooks:
@@ -74,8 +74,8 @@ class Webhooks:
         of_webhook = Delivery.webhook_id == bindparam("of_webhook")
         self._block = database.prepare(
             update(Delivery)
-            .where(of_webhook, Delivery.status == PENDING, Delivery.due.is_not(None))
-            .values({Delivery.due: null()})
+            .where(of_webhook, Delivery.status == PENDING, Delivery.next_attempt_at.is_not(None))
+            .values({Delivery.next_attempt_at: null()})
         )
         self._unblock = database.prepare(unblocked(of_webhook))
 
@@ -219,14 +219,14 @@ class Webhooks:
             require_active(locked_webhook(session, user_id, webhook_id))
             event_id = self._events.record_test(session, owner, webhook_id)
             # The ordering key is unique, so the test waits for nothing.
-            subject, due = _TEST_SUBJECTS - event_id, self._now()
+            ordering_key, now = _TEST_ORDERING_KEYS - event_id, self._now()
             session.add(
                 Delivery(
                     webhook_id=webhook_id,
                     event_id=event_id,
                     user_id=owner,
-                    subject=subject,
-                    due=due,
+                    ordering_key=ordering_key,
+                    next_attempt_at=now,
                 )
             )
             session.flush()

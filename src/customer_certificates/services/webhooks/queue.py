@@ -125,13 +125,13 @@ class DeliveryQueue:
         self._release = database.prepare(
             update(Delivery)
             .where(*_IS_RESULT_OF, Delivery.lease == lease)
-            .values({Delivery.due: bindparam("next"), Delivery.lease: null()})
+            .values({Delivery.next_attempt_at: bindparam("next"), Delivery.lease: null()})
         )
-        first = first_pending(bindparam("of_webhook"), bindparam("of_subject"))
+        first = first_pending(bindparam("of_webhook"), bindparam("of_ordering_key"))
         self._unblock = database.prepare(
             update(Delivery)
-            .where(_IS_OF_WEBHOOK, Delivery.event_id == first, Delivery.due.is_(None))
-            .values({Delivery.due: bindparam("next")})
+            .where(_IS_OF_WEBHOOK, Delivery.event_id == first, Delivery.next_attempt_at.is_(None))
+            .values({Delivery.next_attempt_at: bindparam("next")})
         )
         endpoint = update(Webhook).where(Webhook.id == bindparam("of_webhook"))
         self._set_failing = database.prepare(
@@ -194,7 +194,7 @@ class DeliveryQueue:
                 claimed = {"of_event": first.event.id, "of_lease": batch.lease}
                 statements.append((self._release, values | claimed))
             elif outcomes[-1].next_attempt_at is None:
-                statements.append((self._unblock, values | {"of_subject": first.ordering_key}))
+                statements.append((self._unblock, values | {"of_ordering_key": first.ordering_key}))
         self._database.run_pipeline(EVERYBODY, *statements, *self._health(results, now))
 
     def _stored(self, batch: DeliveryBatch, outcome: Outcome) -> BoundStatement:
@@ -203,7 +203,7 @@ class DeliveryQueue:
             "of_event": outcome.delivery.event.id,
             "new_status": outcome.status,
             "next": outcome.next_attempt_at,
-            "new_tries": outcome.attempt_count,
+            "new_attempt_count": outcome.attempt_count,
             "new_attempts": outcome.attempts,
         }
         if outcome.status == "delivered":
@@ -246,21 +246,25 @@ def _stored_result() -> Any:
         .values(
             {
                 Delivery.status: bindparam("new_status", type_=Text),
-                Delivery.due: bindparam("next", type_=DateTime(timezone=True)),
+                Delivery.next_attempt_at: bindparam("next", type_=DateTime(timezone=True)),
                 Delivery.lease: null(),
-                Delivery.tries: bindparam("new_tries", type_=Integer),
+                Delivery.attempt_count: bindparam("new_attempt_count", type_=Integer),
                 Delivery.attempts: bindparam("new_attempts", type_=Text),
             }
         )
     )
 
 
-def first_pending(webhook_id: Any, subject: Any) -> Any:
+def first_pending(webhook_id: Any, ordering_key: Any) -> Any:
     """Selects the event of the first pending delivery with an ordering key."""
     before = aliased(Delivery)
     return (
         select(func.min(before.event_id))
-        .where(before.webhook_id == webhook_id, before.subject == subject, before.status == PENDING)
+        .where(
+            before.webhook_id == webhook_id,
+            before.ordering_key == ordering_key,
+            before.status == PENDING,
+        )
         .scalar_subquery()
     )
 
@@ -272,27 +276,27 @@ def unblocked(*conditions: Any) -> Any:
         .where(
             *conditions,
             Delivery.status == PENDING,
-            Delivery.due.is_(None),
-            Delivery.event_id == first_pending(Delivery.webhook_id, Delivery.subject),
+            Delivery.next_attempt_at.is_(None),
+            Delivery.event_id == first_pending(Delivery.webhook_id, Delivery.ordering_key),
         )
-        .values({Delivery.due: bindparam("next")})
+        .values({Delivery.next_attempt_at: bindparam("next")})
     )
 
 
 def _endpoints_with_work() -> Any:
     """Steps from endpoint to endpoint through the index, however many deliveries each has."""
-    has_due = Delivery.due.is_not(None)
+    has_due = Delivery.next_attempt_at.is_not(None)
     start: Any = select(func.min(Delivery.webhook_id).label("webhook_id")).where(has_due)
     ids = start.cte("endpoint_ids", recursive=True)
     following = aliased(Delivery)
     step = (
         select(func.min(following.webhook_id))
-        .where(following.due.is_not(None), following.webhook_id > ids.c.webhook_id)
+        .where(following.next_attempt_at.is_not(None), following.webhook_id > ids.c.webhook_id)
         .scalar_subquery()
     )
     ids = ids.union_all(select(step).where(ids.c.webhook_id.is_not(None)))
     first_due = (
-        select(func.min(Delivery.due))
+        select(func.min(Delivery.next_attempt_at))
         .where(Delivery.webhook_id == ids.c.webhook_id, has_due)
         .correlate(ids)
         .scalar_subquery()
@@ -310,18 +314,18 @@ def _endpoints_with_work() -> Any:
 
 def _claim() -> Any:
     """Claims due deliveries that are first for their ordering key, and that are not locked."""
-    due = aliased(Delivery)
+    first = aliased(Delivery)
     webhook_id: Any = bindparam("webhook_id", type_=BigInteger)
     unlocked = (
-        select(due.event_id)
+        select(first.event_id)
         .where(
-            due.webhook_id == webhook_id,
-            due.due <= bindparam("now", type_=DateTime(timezone=True)),
+            first.webhook_id == webhook_id,
+            first.next_attempt_at <= bindparam("now", type_=DateTime(timezone=True)),
             # A comparison, not NOT EXISTS: the index is used for each row, and no plan reads all
             # pending deliveries.
-            due.event_id == first_pending(due.webhook_id, due.subject),
+            first.event_id == first_pending(first.webhook_id, first.ordering_key),
         )
-        .order_by(due.due)
+        .order_by(first.next_attempt_at)
         .limit(bindparam("number", type_=BigInteger))
         .with_for_update(skip_locked=True)
         .cte("unlocked")
@@ -333,7 +337,7 @@ def _claim() -> Any:
         )
         .values(
             {
-                Delivery.due: bindparam("until", type_=DateTime(timezone=True)),
+                Delivery.next_attempt_at: bindparam("until", type_=DateTime(timezone=True)),
                 Delivery.lease: bindparam("lease", type_=BigInteger),
             }
         )
@@ -347,7 +351,7 @@ def _end_of_batch(head: Any) -> Any:
         select(following.event_id)
         .where(
             following.webhook_id == head.webhook_id,
-            following.subject == head.subject,
+            following.ordering_key == head.ordering_key,
             following.status == PENDING,
         )
         .order_by(following.event_id)
@@ -366,18 +370,18 @@ def _load() -> Any:
     head, delivery = aliased(Delivery), aliased(Delivery)
     end = _end_of_batch(head)
     heads = (
-        select(head.webhook_id, head.subject, func.coalesce(end, 2**63 - 1).label("end"))
+        select(head.webhook_id, head.ordering_key, func.coalesce(end, 2**63 - 1).label("end"))
         .where(
             head.webhook_id == bindparam("webhook_id", type_=BigInteger),
-            head.due == bindparam("until", type_=DateTime(timezone=True)),
+            head.next_attempt_at == bindparam("until", type_=DateTime(timezone=True)),
             head.lease == bindparam("lease", type_=BigInteger),
         )
         .subquery()
     )
     return (
         select(
-            delivery.subject,
-            delivery.tries,
+            delivery.ordering_key,
+            delivery.attempt_count,
             delivery.attempts,
             Event.traceparent,
             *(getattr(Event, name) for name in SHOWN),
@@ -387,7 +391,7 @@ def _load() -> Any:
             delivery,
             and_(
                 delivery.webhook_id == heads.c.webhook_id,
-                delivery.subject == heads.c.subject,
+                delivery.ordering_key == heads.c.ordering_key,
                 delivery.status == PENDING,
                 delivery.event_id < heads.c.end,
             ),

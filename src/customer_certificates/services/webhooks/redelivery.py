@@ -106,10 +106,10 @@ class Redelivery:
             .where(
                 *unleased,
                 Delivery.status == PENDING,
-                Delivery.due.is_not(None),
-                Delivery.event_id != first_pending(Delivery.webhook_id, Delivery.subject),
+                Delivery.next_attempt_at.is_not(None),
+                Delivery.event_id != first_pending(Delivery.webhook_id, Delivery.ordering_key),
             )
-            .values(due=null())
+            .values(next_attempt_at=null())
         )
         self._unblock = database.prepare(unblocked(*unleased))
         self._unblock_one = database.prepare(
@@ -148,7 +148,8 @@ class Redelivery:
                 raise NotFound(f"Webhook {webhook_id} has no delivery of event {event_id}.")
             require_active(webhook)
             if delivery.lease is None:
-                delivery.status, delivery.tries, delivery.due = "pending", 0, None
+                delivery.status, delivery.attempt_count = "pending", 0
+                delivery.next_attempt_at = None
                 session.flush()
                 session.run(self._block, webhook_id=webhook_id)
                 session.run(
@@ -193,14 +194,14 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
     if status:
         # Not a parameter: see PENDING.
         conditions.append(Delivery.status == literal_column(f"'{status}'", Text))
-    due = case((Delivery.status == PENDING, Delivery.due), else_=null())
+    next_attempt_at = case((Delivery.status == PENDING, Delivery.next_attempt_at), else_=null())
     return (
         select(
             Delivery.event_id,
             Event.type,
             Event.certificate_id,
             Delivery.status,
-            due,
+            next_attempt_at,
             Delivery.attempts,
         )
         .join(Event, Event.id == Delivery.event_id)
@@ -251,16 +252,16 @@ def _restart() -> Any:
             _is_in_range(Delivery.event_id),
             Delivery.status != PENDING,
         )
-        .values(status="pending", tries=0, due=null(), lease=null())
+        .values(status="pending", attempt_count=0, next_attempt_at=null(), lease=null())
     )
 
 
 def _missing() -> Any:
     """Inserts a delivery for each of these events that has none yet."""
-    subject = func.coalesce(Event.certificate_id, -Event.user_id)
+    ordering_key = func.coalesce(Event.certificate_id, -Event.user_id)
     return insert_new(Delivery).from_select(
-        ["webhook_id", "event_id", "user_id", "subject"],
-        select(Webhook.id, Event.id, Event.user_id, subject)
+        ["webhook_id", "event_id", "user_id", "ordering_key"],
+        select(Webhook.id, Event.id, Event.user_id, ordering_key)
         .select_from(Event)
         .join(Webhook, _is_subscribed())
         .where(Event.id > 0),

@@ -10,17 +10,9 @@ from typer.core import TyperGroup
 from checks.markdown import broken_links, phrases
 from customer_certificates.cli import app
 from customer_certificates.services.events.log import EVENT_TYPES
-from customer_certificates.web.problems import STATUSES, kind_of
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs/reference"
-# Problem types of the framework and of unexpected errors.
-OTHER_PROBLEMS = {
-    "bad-request",
-    "internal",
-    "method-not-allowed",
-    "request-header-fields-too-large",
-}
 
 
 def missing(names: set[str], page: str) -> set[str]:
@@ -29,14 +21,19 @@ def missing(names: set[str], page: str) -> set[str]:
     return {name for name in names if f"`{name}" not in text}
 
 
-def test_each_problem_type_has_a_section() -> None:
-    sections = set(re.findall(r"^## (\S+)$", (REFERENCE / "errors.md").read_text(), re.MULTILINE))
-
-    assert sections == {kind_of(refusal) for refusal in STATUSES} | OTHER_PROBLEMS
-
-
 def test_each_event_is_documented() -> None:
     assert missing(set(EVENT_TYPES), "events.md") == set()
+
+
+def test_each_page_that_the_code_names_exists() -> None:
+    named = {
+        name
+        for file in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r"(?<![/\w])docs/[\w/.-]*\w", file.read_text())
+    }
+
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not [*ROOT.glob(f"{name}*")]] == []
 
 
 def test_each_command_is_documented() -> None:

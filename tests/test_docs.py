@@ -43,6 +43,19 @@ def test_each_command_is_documented() -> None:
     assert missing(set(commands.commands), "cli.md") == set()
 
 
+@pytest.mark.parametrize("unit", sorted((ROOT / "deploy/systemd").glob("*.service")))
+def test_each_unit_runs_a_command_with_options_that_exist(unit: Path) -> None:
+    commands = typer.main.get_command(app)
+    assert isinstance(commands, TyperGroup)
+    lines = re.findall(r"^ExecStart(?:Pre)?=(.*)$", unit.read_text(), re.MULTILINE)
+
+    for line in lines:
+        program, name, *options = line.replace("%i", "nginx").replace(" $OPTIONS", "").split()
+        assert program == "/opt/customer-certificates/bin/customer-certificates"
+        commands.commands[name].make_context(name, options)
+    assert lines
+
+
 def test_each_metric_is_documented() -> None:
     source = (ROOT / "src/customer_certificates/gateways/metrics.py").read_text()
     metrics = set(re.findall(r'^ +"(\w+_\w+)",', source, re.MULTILINE))

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from checks.markdown import broken_links, phrases
 from customer_certificates.cli import app
+from customer_certificates.config import SETTINGS
 from customer_certificates.services.events.log import EVENT_TYPES
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +35,14 @@ def test_each_page_that_the_code_names_exists() -> None:
 
     assert len(named) > 10
     assert [name for name in sorted(named) if not [*ROOT.glob(f"{name}*")]] == []
+
+
+def test_each_setting_that_a_page_names_exists() -> None:
+    pages = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]
+    compose = set(re.findall(r"CC_[A-Z_]+", (ROOT / "docker-compose.yaml").read_text()))
+    named = {name for page in pages for name in re.findall(r"\bCC_[A-Z_]+\b", page.read_text())}
+
+    assert {name.removesuffix("_FILE") for name in named} - compose - set(SETTINGS) == set()
 
 
 def test_each_command_is_documented() -> None:

@@ -128,7 +128,9 @@ class Query:
         """Returns a required hostname or IP address, normalized."""
         text = self._text(name)
         if name not in self._params:
-            self._add("required", name, f"{name} is missing.", f"Example: {name}=www.example.com")
+            self._add_finding(
+                "required", name, f"{name} is missing.", f"Example: {name}=www.example.com"
+            )
         normal = normalise(text) if text is not None else None
         if text is not None and normal is None:
             self._reject(name, "a DNS name or an IP address", "www.example.com")
@@ -147,15 +149,15 @@ class Query:
         value: str | list[str] | None = self._params.get(name)
         if isinstance(value, list):
             detail = f"{name} was sent {len(value)} times."
-            self._add("invalid_parameter", name, detail, f"Send {name} once.")
+            self._add_finding("invalid_parameter", name, detail, f"Send {name} once.")
             return None
         return value
 
     def _reject(self, name: str, requirement: str, example: str) -> None:
         detail = f"{name} must be {requirement}; got {received(self._params.get(name))}."
-        self._add("invalid_parameter", name, detail, f"Example: {name}={example}")
+        self._add_finding("invalid_parameter", name, detail, f"Example: {name}={example}")
 
-    def _add(self, code: str, name: str, detail: str, hint: str) -> None:
+    def _add_finding(self, code: str, name: str, detail: str, hint: str) -> None:
         self._findings.append(Finding(code, name, detail, hint))
 
 

@@ -355,7 +355,7 @@ def master_keys(backend: Backend) -> MasterKeys:
 def children() -> Iterator[SandboxPool]:
     """What examines uploads, for what is tested without HTTP."""
     children = SandboxPool(
-        Examiner, Path(certifi.where()).read_bytes(), size=2, count=Metrics(None).child_ended
+        Examiner, Path(certifi.where()).read_bytes(), size=2, count=Metrics(None).sandbox_ended
     )
     yield children
     children.close()

@@ -12,8 +12,8 @@ from customer_certificates.config import (
     SETTINGS,
     Config,
     ConfigError,
-    SmtpServer,
 )
+from customer_certificates.setting_parsers import SmtpServer
 
 from .factories import a_pair
 

@@ -150,19 +150,19 @@ class Services:
     @cached_property
     def sandbox(self) -> SandboxPool:
         """The processes that read uploads."""
-        return self.sandbox_of(self.config.children)
+        return self.sandbox_of(self.config.sandbox_processes)
 
     def sandbox_of(self, size: int) -> SandboxPool:
         """Returns a sandbox of `size` processes."""
         roots = TrustedRoots(self.config.roots_pem, self.config.proving_roots_pem)
-        children = SandboxPool(
+        sandbox = SandboxPool(
             examiner_of,
             encode(roots),
             size=size,
-            count=self.metrics.child_ended,
-            on_refusal=self.metrics.refused_busy,
+            count=self.metrics.sandbox_ended,
+            on_refusal=self.metrics.request_rejected,
         )
-        return self._closed_later(children)
+        return self._closed_later(sandbox)
 
     @cached_property
     def changes(self) -> Changes:
@@ -184,7 +184,7 @@ class Services:
             seconds=seconds,
         )
 
-    @property
+    @cached_property
     def mailer(self) -> Mailer | None:
         """The mail server; None if none is configured."""
         config = self.config

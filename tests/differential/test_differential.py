@@ -45,7 +45,7 @@ def roots() -> Roots:
 @pytest.fixture(scope="module")
 def own_children() -> Iterator[SandboxPool]:
     """The sandbox, with the roots of the generator."""
-    count = Metrics(None).child_ended
+    count = Metrics(None).sandbox_ended
     with closing(SandboxPool(Examiner, roots_pem().encode(), size=1, count=count)) as children:
         yield children
 

@@ -32,6 +32,6 @@ def _serve() -> None:
     def take_soon(self: JobLock, job: str, every: timedelta) -> bool:
         return take(self, job, every / 60)
 
-    scheduler._LOOK_SECONDS = 0.2
+    scheduler._CHECK_SECONDS = 0.2
     with patch.object(JobLock, "take", take_soon):
         cli.main()

@@ -11,7 +11,7 @@ import dns.message
 import dns.rcode
 from dns.message import Message
 
-from customer_certificates.config import ResolverAddress
+from customer_certificates.setting_parsers import ResolverAddress
 
 Reply = Callable[[Message], bytes | None]
 

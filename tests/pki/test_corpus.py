@@ -26,7 +26,7 @@ PATHS = sorted(CASES.glob("*.json"))
 @pytest.fixture(scope="module")
 def corpus_children() -> Iterator[SandboxPool]:
     """As a service has them: they can open no file."""
-    count = Metrics(None).child_ended
+    count = Metrics(None).sandbox_ended
     with closing(SandboxPool(Examiner, ROOTS.read_bytes(), size=2, count=count)) as children:
         yield children
 

@@ -368,7 +368,7 @@ def test_slow_senders_are_cut_off_and_others_do_not_notice(service: Service) -> 
 def cut_for(client: httpx.Client, reason: str) -> int:
     """How many connections the service says that it cut."""
     found = re.search(
-        rf'customer_certificates_connections_cut_total{{reason="{reason}"}} (\d+)',
+        rf'customer_certificates_connections_closed_total{{reason="{reason}"}} (\d+)',
         client.get("/metrics").text,
     )
     return int(found[1]) if found else 0

@@ -9,8 +9,7 @@ from ..errors import Unavailable
 from ..gateways.signals import SignalSafeEvent
 from ..services.job_lock import JobLock
 
-_LOOK_SECONDS = 10.0
-_SECOND = 1.0
+_CHECK_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -25,20 +24,20 @@ class Job(NamedTuple):
     run: Callable[[], object]
 
 
-def run_jobs(jobs: Sequence[Job], rota: JobLock, stopped: SignalSafeEvent) -> None:
+def run_jobs(jobs: Sequence[Job], job_lock: JobLock, stopped: SignalSafeEvent) -> None:
     """Runs every due job that no other worker has started, until `stopped`."""
     while True:
         for job in jobs:
             if stopped.is_set():
                 return
             try:
-                if rota.take(job.name, job.every):
+                if job_lock.take(job.name, job.every):
                     _log.info("%s: %s", job.name, job.run())
             except Unavailable as error:
                 _log.warning("%s is delayed: %s", job.name, error.detail)
             except Exception:
                 _log.exception("%s failed", job.name)
-        if stopped.wait(_LOOK_SECONDS):
+        if stopped.wait(_CHECK_SECONDS):
             return
 
 
@@ -47,7 +46,7 @@ def run_every_second(name: str, run: Callable[[], int], stopped: SignalSafeEvent
 
     `run` returns the number of processed items.
     """
-    while not stopped.wait(_SECOND):
+    while not stopped.wait(1.0):
         try:
             if number := run():
                 _log.info("%s: %s", name, number)

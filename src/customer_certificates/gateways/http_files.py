@@ -63,10 +63,7 @@ class HttpFiles:
         self._outbound.close()
 
     def _redirected(self, start: Target, url: str, location: str | None) -> str:
-        """Returns the URL that `url` redirects to.
-
-        Raises FileMissing if that is another file.
-        """
+        """Returns the URL that `url` redirects to. Raises FileMissing if that is another file."""
         try:
             joined = urljoin(url, location or "")
             target = read(joined)

@@ -37,10 +37,7 @@ class SignalSafeEvent:
                 self._queue.get_nowait()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Waits until the event is set, or for `seconds`.
-
-        Returns whether it is set.
-        """
+        """Waits until the event is set, or for `seconds`. Returns whether it is set."""
         until = None if seconds is None else monotonic() + seconds
         while not self._is_set:
             left = _LOOK_SECONDS if until is None else min(_LOOK_SECONDS, until - monotonic())

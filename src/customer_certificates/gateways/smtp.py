@@ -9,7 +9,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any
 
-from ..config import SmtpServer
+from ..setting_parsers import SmtpServer
 
 _SECONDS = 15.0
 # A server may check an email for long before it accepts it (RFC 5321, 4.5.3.2.6: ten minutes).

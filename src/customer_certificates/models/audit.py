@@ -36,10 +36,7 @@ class AuditEntry(Base):
 
 
 class AuditHead(Base):
-    """The last entry of a chain.
-
-    The lock on this row puts a chain's entries in order.
-    """
+    """The last entry of a chain. The lock on this row puts a chain's entries in order."""
 
     __tablename__ = "audit_heads"
 

@@ -2,16 +2,13 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData
+from sqlalchemy import BigInteger, DateTime, Dialect, Index, Integer, MetaData, text
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 
 class Base(DeclarativeBase):
-    """The tables of the service.
-
-    Constraints are named, so that migrations can change them.
-    """
+    """The tables of the service. Constraints are named, so that migrations can change them."""
 
     metadata = MetaData(
         naming_convention={
@@ -25,10 +22,7 @@ class Base(DeclarativeBase):
 
 
 class _NaiveUtc(TypeDecorator[datetime]):
-    """A time in UTC.
-
-    SQLite stores no time zone: a time is stored as UTC and returned as such.
-    """
+    """A time in UTC. SQLite stores no time zone: a time is stored as UTC and returned as such."""
 
     impl = DateTime
     cache_ok = True
@@ -45,3 +39,16 @@ LONG_AGO = "1970-01-01 00:00:00"
 # SQLite assigns IDs only in a column declared INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
 Time = DateTime(timezone=True).with_variant(_NaiveUtc(), "sqlite")
+
+
+def partial_index(
+    name: str, *columns: str, where: str, sqlite_where: str | None = None, unique: bool = False
+) -> Index:
+    """Returns an index of the rows that satisfy the SQL condition `where`."""
+    return Index(
+        name,
+        *columns,
+        unique=unique,
+        postgresql_where=text(where),
+        sqlite_where=text(sqlite_where or where),
+    )

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import LONG_AGO, Base, Id, Time
+from .base import LONG_AGO, Base, Id, Time, partial_index
 from .pem_text import PemText
 
 # `Content.served_pem` if `body` is served unchanged: it is not stored twice.
@@ -109,39 +109,28 @@ class Certificate(Content, Base):
     __table_args__ = (
         Index(None, "user_id", "id"),
         # After years of renewals, a customer has few active certificates among many old ones.
-        Index(
+        partial_index(
             "ix_certificates_user_id_id_active",
             "user_id",
             "id",
-            postgresql_where=text("active"),
-            sqlite_where=text("active = 1"),
+            where="active",
+            sqlite_where="active = 1",
         ),
         Index("ix_certificates_user_id_fingerprint_sha256", "user_id", "fingerprint_sha256"),
         Index("ix_certificates_user_id_not_after", "user_id", "not_after"),
         Index("ix_certificates_user_id_trust", "user_id", "trust", "id"),
-        Index(
-            "ix_certificates_expiry_due",
-            "expiry_due",
-            "id",
-            postgresql_where=text("expiry_due IS NOT NULL"),
-            sqlite_where=text("expiry_due IS NOT NULL"),
+        partial_index(
+            "ix_certificates_expiry_due", "expiry_due", "id", where="expiry_due IS NOT NULL"
         ),
-        Index(
-            "ix_certificates_activate_at",
-            "activate_at",
-            "id",
-            postgresql_where=text("activate_at IS NOT NULL"),
-            sqlite_where=text("activate_at IS NOT NULL"),
+        partial_index(
+            "ix_certificates_activate_at", "activate_at", "id", where="activate_at IS NOT NULL"
         ),
         # Certificates are stored inline (a page holds one or two rows): lists read 41 % faster.
         {"sqlite_autoincrement": True, "postgresql_with": {"toast_tuple_target": 8160}},
     )
 
     def watch_expiry(self, now: datetime) -> None:
-        """Schedules an expiry check.
-
-        Call this if the content or the active state has changed.
-        """
+        """Schedules an expiry check. Call this if the content or the active state has changed."""
         self.expiry_due = now if self.active else None
 
 

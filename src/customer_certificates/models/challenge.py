@@ -14,11 +14,10 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     or_,
-    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, Time, partial_index
 
 
 class HostnameChallenge(Base):
@@ -37,11 +36,10 @@ class HostnameChallenge(Base):
         UniqueConstraint("user_id", "hostname"),
         UniqueConstraint("cname_label"),
         Index(None, "hostname"),
-        Index(
+        partial_index(
             "ix_hostname_challenges_next_check_at",
             "next_check_at",
-            postgresql_where=text("next_check_at IS NOT NULL"),
-            sqlite_where=text("next_check_at IS NOT NULL"),
+            where="next_check_at IS NOT NULL",
         ),
         {"sqlite_autoincrement": True},
     )

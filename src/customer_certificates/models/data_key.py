@@ -9,10 +9,7 @@ from .base import Base, Id, Time
 
 
 class UserDataKey(Base):
-    """A user's data key, wrapped by the master key `master_key_id`.
-
-    It is deleted with its user.
-    """
+    """A user's data key, wrapped by the master key `master_key_id`. It is deleted with its user."""
 
     __tablename__ = "user_keys"
 

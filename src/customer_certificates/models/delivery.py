@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, Text, literal_column, text
+from sqlalchemy import ForeignKey, Integer, Text, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, Time, partial_index
 
 # A literal, not a parameter: a generic plan would not use the partial index.
 PENDING = literal_column("'pending'", Text)
@@ -26,27 +26,19 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        Index(
-            "ix_deliveries_webhook_id_due",
-            "webhook_id",
-            "due",
-            postgresql_where=text("due IS NOT NULL"),
-            sqlite_where=text("due IS NOT NULL"),
-        ),
-        Index(
+        partial_index("ix_deliveries_webhook_id_due", "webhook_id", "due", where="due IS NOT NULL"),
+        partial_index(
             "ix_deliveries_webhook_id_event_id_dead",
             "webhook_id",
             "event_id",
-            postgresql_where=text("status = 'dead'"),
-            sqlite_where=text("status = 'dead'"),
+            where="status = 'dead'",
         ),
-        Index(
+        partial_index(
             "ix_deliveries_webhook_id_subject_event_id_pending",
             "webhook_id",
             "subject",
             "event_id",
-            postgresql_where=text("status = 'pending'"),
-            sqlite_where=text("status = 'pending'"),
+            where="status = 'pending'",
         ),
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, Time, partial_index
 
 
 class EmailVerification(Base):
@@ -16,12 +16,7 @@ class EmailVerification(Base):
 
     __tablename__ = "email_verifications"
     __table_args__ = (
-        Index(
-            "ix_email_verifications_mail_due",
-            "mail_due",
-            postgresql_where=text("mail_due IS NOT NULL"),
-            sqlite_where=text("mail_due IS NOT NULL"),
-        ),
+        partial_index("ix_email_verifications_mail_due", "mail_due", where="mail_due IS NOT NULL"),
     )
 
     user_id: Mapped[int] = mapped_column(

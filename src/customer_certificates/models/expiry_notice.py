@@ -6,7 +6,6 @@ from sqlalchemy import (
     Boolean,
     ForeignKey,
     Identity,
-    Index,
     Integer,
     Text,
     UniqueConstraint,
@@ -15,7 +14,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, Time, partial_index
 
 
 class ExpiryNotice(Base):
@@ -32,18 +31,8 @@ class ExpiryNotice(Base):
     __tablename__ = "expiry_notices"
     __table_args__ = (
         UniqueConstraint("certificate_id", "version", "threshold"),
-        Index(
-            "ix_expiry_notices_mail_due",
-            "mail_due",
-            postgresql_where=text("mail_due IS NOT NULL"),
-            sqlite_where=text("mail_due IS NOT NULL"),
-        ),
-        Index(
-            "ix_expiry_notices_mail_held",
-            "user_id",
-            postgresql_where=text("mail_held"),
-            sqlite_where=text("mail_held"),
-        ),
+        partial_index("ix_expiry_notices_mail_due", "mail_due", where="mail_due IS NOT NULL"),
+        partial_index("ix_expiry_notices_mail_held", "user_id", where="mail_held"),
         {"sqlite_autoincrement": True},
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import DDL, Boolean, ForeignKey, Identity, Index, Integer, Text, event, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, Time, partial_index
 
 
 class CertificateHostname(Base):
@@ -20,13 +20,13 @@ class CertificateHostname(Base):
         Index(None, "certificate_id"),
         Index(None, "hostname", "certificate_id"),
         # Users may upload any number of inactive certificates for a name.
-        Index(
+        partial_index(
             "ix_certificate_hostnames_user_id_hostname_active",
             "user_id",
             "hostname",
             "certificate_id",
-            postgresql_where=text("active"),
-            sqlite_where=text("active = 1"),
+            where="active",
+            sqlite_where="active = 1",
         ),
     )
 
@@ -77,11 +77,8 @@ class HostnameClaim(Base):
     __table_args__ = (
         Index(None, "user_id", "hostname"),
         Index(None, "wildcard"),
-        Index(
-            "ix_hostname_claims_next_check_at",
-            "next_check_at",
-            postgresql_where=text("next_check_at IS NOT NULL"),
-            sqlite_where=text("next_check_at IS NOT NULL"),
+        partial_index(
+            "ix_hostname_claims_next_check_at", "next_check_at", where="next_check_at IS NOT NULL"
         ),
     )
 

@@ -1,9 +1,9 @@
 """Intermediate certificates from uploads, which may complete other chains."""
 
-from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, Text, text
+from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id
+from .base import Base, Id, partial_index
 
 
 class Intermediate(Base):
@@ -16,20 +16,18 @@ class Intermediate(Base):
 
     __tablename__ = "intermediates"
     __table_args__ = (
-        Index(
+        partial_index(
             "uq_intermediates_fingerprint_sha256",
             "fingerprint_sha256",
+            where="user_id IS NULL",
             unique=True,
-            postgresql_where=text("user_id IS NULL"),
-            sqlite_where=text("user_id IS NULL"),
         ),
-        Index(
+        partial_index(
             "uq_intermediates_user_id_fingerprint_sha256",
             "user_id",
             "fingerprint_sha256",
+            where="user_id IS NOT NULL",
             unique=True,
-            postgresql_where=text("user_id IS NOT NULL"),
-            sqlite_where=text("user_id IS NOT NULL"),
         ),
         Index(None, "subject_hash"),
         {"sqlite_autoincrement": True},

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, LargeBinary, Text, text
+from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, Time, partial_index
 
 
 class Webhook(Base):
@@ -20,12 +20,12 @@ class Webhook(Base):
     __tablename__ = "webhooks"
     __table_args__ = (
         Index(None, "user_id", "id"),
-        Index(
+        partial_index(
             "uq_webhooks_configured",
             "configured",
+            where="configured",
+            sqlite_where="configured = 1",
             unique=True,
-            postgresql_where=text("configured"),
-            sqlite_where=text("configured = 1"),
         ),
         {"sqlite_autoincrement": True},
     )

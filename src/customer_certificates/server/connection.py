@@ -39,10 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Request:
-    """A request.
-
-    `refused`: the status of the response to a rejected one.
-    """
+    """A request. `refused`: the status of the response to a rejected one."""
 
     __slots__ = ("body", "environ", "keep_alive", "refused")
 

@@ -42,7 +42,7 @@ class HttpServer:
     ) -> None:
         """`on_cut` is called with the reason when a connection is closed.
 
-        The reason is `slow` or `scarce`.
+        The reason is `slow` or `shed`.
         """
         self.app = app
         self.loop = asyncio.get_running_loop()
@@ -139,7 +139,7 @@ class HttpServer:
         # Of equals, the oldest go first.
         spare.sort(key=lambda one: -open_of[one.peer])
         for one in spare[: len(self._connections) - self._most // 2]:
-            one.cut("scarce")
+            one.cut("shed")
 
     def _accept_more(self) -> None:
         has_room = len(self._connections) + len(self._opening) < self._most

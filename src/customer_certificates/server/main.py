@@ -83,10 +83,7 @@ def serve(config: Config) -> None:
 
 @contextmanager
 def metrics_folder() -> Iterator[None]:
-    """Provides a folder for the workers' metrics.
-
-    Enter it before metrics are imported.
-    """
+    """Provides a folder for the workers' metrics. Enter it before metrics are imported."""
     with TemporaryDirectory(prefix="customer-certificates-", ignore_cleanup_errors=True) as folder:
         share_metrics(Path(folder))
         yield

@@ -225,10 +225,7 @@ class Supervisor:
         return pid
 
     def _end(self) -> None:
-        """Stops all workers.
-
-        Each finishes its requests in progress first.
-        """
+        """Stops all workers. Each finishes its requests in progress first."""
         for listener in self._listeners:
             listener.close()
         workers = [*self._serving.values(), *self._fresh.values(), *self._leaving]

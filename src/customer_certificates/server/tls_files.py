@@ -64,10 +64,7 @@ class Served:
         return str(certificate), str(key)
 
     def close(self) -> None:
-        """Closes the copies.
-
-        Running worker processes keep theirs.
-        """
+        """Closes the copies. Running worker processes keep theirs."""
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors = ()

@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from customer_certificates.config import MasterKeyAddress
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.errors import Unavailable
 from customer_certificates.gateways.master_keys import (
@@ -18,6 +17,7 @@ from customer_certificates.gateways.master_keys import (
     make,
     open_master_keys,
 )
+from customer_certificates.setting_parsers import MasterKeyAddress
 
 from ...servers import Server, free_port, start_openbao
 from .kms import ARN, kms

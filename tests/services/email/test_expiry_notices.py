@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from customer_certificates.config import SmtpServer
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.smtp import Mailer, MailRefused
 from customer_certificates.models import Certificate, ExpiryNotice, User
@@ -26,6 +25,7 @@ from customer_certificates.services.events.log import Events
 from customer_certificates.services.expiry.notifier import Expiry
 from customer_certificates.services.user_lock import lock_user
 from customer_certificates.services.users.address_verification import AddressVerification
+from customer_certificates.setting_parsers import SmtpServer
 
 from ...factories import a_pair
 from ...servers import free_port

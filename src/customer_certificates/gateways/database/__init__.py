@@ -126,10 +126,7 @@ class Transaction(Session):
         return [made.rows(given) for (made, _), given in zip(statements, rows, strict=True)]
 
     def run_if_free(self, prepared: Prepared, **values: Any) -> list[Row]:
-        """Like `run`.
-
-        Raises Locked if another transaction holds a required lock for too long.
-        """
+        """Like `run`. Raises Locked if another transaction holds a required lock for too long."""
         try:
             return self.run(prepared, **values)
         except self._driver.Error as error:
@@ -170,7 +167,7 @@ class Database:
         self._scope = None if scope is None else self.prepare(scope, tenant=None)
         writers = 1 if self._driver.has_one_writer else threads
         self._transactions, self._reads, self._grouped = (
-            Slots(size, metrics.refused_busy, waiting_of_one=waiting, may_hang=True)
+            Slots(size, metrics.request_rejected, waiting_of_one=waiting, may_hang=True)
             for size, waiting in (
                 (writers, _WAITING_OF_ONE),
                 (threads, _WAITING_OF_ONE),
@@ -555,10 +552,7 @@ def _converted(calls: Sequence[BoundStatement], rows: list[list[Row]]) -> list[l
 
 
 def shown_url(url: str) -> str:
-    """Returns the database's URL without passwords and options.
-
-    Options may contain a password.
-    """
+    """Returns the database's URL without passwords and options. Options may contain a password."""
     parsed = make_url(url)
     place = {name: of for name, of in parsed.query.items() if name in ("host", "port")}
     return URL.create(

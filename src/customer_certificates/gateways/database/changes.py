@@ -26,10 +26,7 @@ class Changes:
         self._has_ended = False
 
     def count(self) -> int:
-        """The number of notifications.
-
-        The first call starts to listen.
-        """
+        """The number of notifications. The first call starts to listen."""
         with self._lock:
             if self._announcements is None and not self._has_ended:
                 self._announcements = Notifications(self._listen, self._heard)

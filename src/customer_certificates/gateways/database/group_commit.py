@@ -41,17 +41,11 @@ class Job:
         self.rows: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
 
     def rest(self, rows: Rows) -> list[SentStatement]:
-        """Returns the second trip, after `rows` of the first one.
-
-        May raise.
-        """
+        """Returns the second trip, after `rows` of the first one. May raise."""
         return self._scope + self.then(rows[len(self._scope) :])
 
     def run_alone(self, runner: DriverConnection) -> Rows:
-        """Runs the job as a separate transaction.
-
-        Returns the rows without those of `scope`.
-        """
+        """Runs the job as a separate transaction. Returns the rows without those of `scope`."""
         return self._own(runner.run_two_step_transaction(self.first, self.rest))
 
     def _own(self, rows: Rows) -> Rows:
@@ -134,10 +128,7 @@ class Groups:
         return [taken[tenant] for tenant in sorted(taken)]
 
     async def _run_together(self, jobs: list[Job]) -> bool:
-        """Returns whether the jobs got their results.
-
-        If not, nothing was changed.
-        """
+        """Returns whether the jobs got their results. If not, nothing was changed."""
         first = [*self._bounds]
         starts: list[int] = []
         for job in jobs:

@@ -66,10 +66,7 @@ class HangWatchdog:
 
 
 def has_ended(descriptor: int | None) -> bool:
-    """Whether the server has closed an idle connection.
-
-    The end of the stream is then readable.
-    """
+    """Whether the server has closed an idle connection. The end of the stream is then readable."""
     if descriptor is None:
         return False
     poll = select.poll()

@@ -62,10 +62,7 @@ class Pipe:
         self._opening: asyncio.Task[None] | None = None
 
     def read(self, statement: IdentifiedStatement) -> list[Row]:
-        """Returns the rows of `statement`.
-
-        Call this in a greenlet. Errors are psycopg's.
-        """
+        """Returns the rows of `statement`. Call this in a greenlet. Errors are psycopg's."""
         self._loop = asyncio.get_running_loop()
         rows: asyncio.Future[list[Row]] = self._loop.create_future()
         self._waiting.append(_Read(statement, rows))
@@ -73,10 +70,7 @@ class Pipe:
         return loop.wait_for(rows)
 
     def close(self) -> None:
-        """Closes the connection.
-
-        Waiting statements fail.
-        """
+        """Closes the connection. Waiting statements fail."""
         self._lose(may_repeat=False)
 
     def _schedule(self) -> None:
@@ -236,10 +230,7 @@ class Pipe:
         self._loop.call_later(_LOOK_SECONDS, self._look, connection)
 
     def _lose(self, *, may_repeat: bool = True) -> None:
-        """Closes the connection.
-
-        Repeats statements in flight, unless they were repeated before.
-        """
+        """Closes the connection. Repeats statements in flight, unless they were repeated before."""
         self._watch.end(self)
         if self._connection is not None:
             self._loop.remove_reader(self._descriptor)

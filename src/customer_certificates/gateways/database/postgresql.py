@@ -126,10 +126,7 @@ def held_names(url: URL) -> None:
 
 
 def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
-    """Calls `heard` for each notification, and once at the start.
-
-    Runs until `closing` is set.
-    """
+    """Calls `heard` for each notification, and once at the start. Runs until `closing` is set."""
     connection.autocommit = True
     connection.execute(f"LISTEN {EVENTS_CHANNEL}")
     heard()
@@ -182,10 +179,7 @@ class DriverConnection:
         self._prepared = 0
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """Returns the rows of the statement.
-
-        Errors are psycopg's.
-        """
+        """Returns the rows of the statement. Errors are psycopg's."""
         return self._run_all([(name, sql, parameters)])[0]
 
     def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:

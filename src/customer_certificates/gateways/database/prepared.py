@@ -41,10 +41,7 @@ class DriverConnection(Protocol):
     descriptor: int | None
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """Returns the rows of a statement.
-
-        It is prepared at its first use under `name`.
-        """
+        """Returns the rows of a statement. It is prepared at its first use under `name`."""
 
     def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
         """Returns the rows of each statement (name, text, parameters).

@@ -207,10 +207,7 @@ class DriverConnection:
         return rows
 
     def begin(self, tenant: object) -> None:
-        """Does nothing: `configure` begins every transaction.
-
-        SQLite has no row-level security.
-        """
+        """Does nothing: `configure` begins every transaction. SQLite has no row-level security."""
 
     def close(self) -> None:
         """Closes the connection."""

@@ -34,10 +34,7 @@ class Edge:
         return bool(self._names or self._addresses)
 
     def has(self, names: frozenset[str], addresses: frozenset[Address], deadline: Deadline) -> bool:
-        """Whether one of the names or addresses belongs to the edge.
-
-        Raises LookupFailed.
-        """
+        """Whether one of the names or addresses belongs to the edge. Raises LookupFailed."""
         if self._names & names or self._addresses & addresses:
             return True
         return bool(self._names and self._addresses_of_names(deadline) & addresses)

@@ -16,7 +16,7 @@ from dns.message import QueryMessage
 from dns.name import Name
 from dns.rdatatype import RdataType
 
-from ...config import ResolverAddress
+from ...setting_parsers import ResolverAddress
 from ..loop import Threads
 from ..outbound_http.deadline import Deadline
 from ..outbound_http.url import Address
@@ -36,10 +36,7 @@ Outcome = Literal["found", "no_data", "nxdomain"]
 
 
 class LookupFailed(Exception):  # noqa: N818 - an outcome of a lookup, not an error of the program
-    """A resolver gave no usable response.
-
-    `detail` names the resolver and the problem.
-    """
+    """A resolver gave no usable response. `detail` names the resolver and the problem."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -60,10 +57,7 @@ class Answer(NamedTuple):
 
 
 class Dns:
-    """Queries the configured resolvers, or the system's.
-
-    Any number of threads may use it.
-    """
+    """Queries the configured resolvers, or the system's. Any number of threads may use it."""
 
     def __init__(
         self, resolvers: Sequence[ResolverAddress] = (), seconds: float = LOOKUP_SECONDS
@@ -77,10 +71,7 @@ class Dns:
         return Deadline(self._seconds)
 
     def ask(self, name: str, kind: Kind, deadline: Deadline) -> list[Answer]:
-        """Returns the answer of each resolver.
-
-        Raises LookupFailed if one of them gives none.
-        """
+        """Returns the answer of each resolver. Raises LookupFailed if one of them gives none."""
         return _THREADS.run(
             lambda: [
                 _Question(resolver, RdataType[kind], deadline).answer(name)

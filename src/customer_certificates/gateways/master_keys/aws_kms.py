@@ -17,16 +17,10 @@ _WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}
 
 
 class AwsKmsMasterKey:
-    """A symmetric key in KMS.
-
-    The associated data is its encryption context.
-    """
+    """A symmetric key in KMS. The associated data is its encryption context."""
 
     def __init__(self, arn: str) -> None:
-        """`arn` is the key's.
-
-        Raises MasterKeyError if boto3 cannot connect.
-        """
+        """`arn` is the key's. Raises MasterKeyError if boto3 cannot connect."""
         self.id = f"aws-kms:{arn}"
         self._arn = arn
         try:

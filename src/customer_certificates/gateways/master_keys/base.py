@@ -21,10 +21,7 @@ class WrongMasterKey(Exception):  # noqa: N818 - it is the key that is wrong
 
 
 class MasterKey(Protocol):
-    """Wraps data keys.
-
-    A remote provider may be slow, or not respond.
-    """
+    """Wraps data keys. A remote provider may be slow, or not respond."""
 
     # Stored with each wrapped data key. Equal for the same key on all hosts.
     id: str

@@ -19,10 +19,7 @@ _LONGEST = 200
 
 
 class FileMasterKey:
-    """Wraps with AES-256-GCM.
-
-    The wrapped key begins with the random nonce.
-    """
+    """Wraps with AES-256-GCM. The wrapped key begins with the random nonce."""
 
     def __init__(self, path: Path, *, by_default: bool = False) -> None:
         """Reads the key at `path`.

@@ -16,16 +16,10 @@ _TIMEOUT_SECONDS = 5.0
 
 
 class TransitMasterKey:
-    """A key of an AEAD type (aes256-gcm96 by default).
-
-    The engine is mounted at `transit/`.
-    """
+    """A key of an AEAD type (aes256-gcm96 by default). The engine is mounted at `transit/`."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        """`url` ends in the key's name.
-
-        Raises MasterKeyError if no token is configured.
-        """
+        """`url` ends in the key's name. Raises MasterKeyError if no token is configured."""
         if not token:
             raise MasterKeyError(
                 f"The master key transit:{url} needs a token. Set CC_TRANSIT_TOKEN_FILE."

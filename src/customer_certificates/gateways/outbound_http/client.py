@@ -8,7 +8,7 @@ from functools import cached_property
 from http.client import HTTPException
 from typing import NoReturn
 
-from ...config import Network
+from ...setting_parsers import Network
 from .blocked_addresses import AddressRules
 from .deadline import Deadline, Incoming
 from .errors import TargetForbidden, TargetUnreachable

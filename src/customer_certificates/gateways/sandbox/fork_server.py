@@ -21,10 +21,7 @@ _CODE = "import sys; sys.path[:] = {}; from {} import fork_nurseries; fork_nurse
 
 
 class ForkServer:
-    """Starts and stops sandbox processes.
-
-    Not safe for two threads at once.
-    """
+    """Starts and stops sandbox processes. Not safe for two threads at once."""
 
     def __init__(
         self, prepare: Callable[[bytes], Work], data: bytes, *, cpu_seconds: float
@@ -56,10 +53,7 @@ class ForkServer:
             raise
 
     def start(self) -> tuple[int, socket.socket]:
-        """Returns a new child's process ID and the pipe to it.
-
-        Raises OSError or EOFError.
-        """
+        """Returns a new child's process ID and the pipe to it. Raises OSError or EOFError."""
         pipe, theirs = socket.socketpair()
         try:
             with theirs:
@@ -118,28 +112,19 @@ class _Template:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, module: str) -> socket.socket:
-        """Starts the process, which imports `module`, unless it runs.
-
-        Raises OSError.
-        """
+        """Starts the process, which imports `module`, unless it runs. Raises OSError."""
         with self._lock:
             if self._channel is None:
                 self._channel, self._process = _started(module)
             return self._channel
 
     def fork(self, channel: socket.socket, module: str) -> None:
-        """Forks a fork server that takes orders from the other end of `channel`.
-
-        Raises OSError.
-        """
+        """Forks a fork server that takes orders from the other end of `channel`. Raises OSError."""
         # One byte with a descriptor is sent atomically, even if several processes send at once.
         socket.send_fds(self.start(module), [b"1"], [channel.fileno()])
 
     def forget(self) -> None:
-        """Stops the process if this one started it.
-
-        The next fork server comes from a new one.
-        """
+        """Stops the process if this one started it. The next fork server comes from a new one."""
         with self._lock:
             if self._channel:
                 self._channel.close()

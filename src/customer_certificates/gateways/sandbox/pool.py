@@ -115,10 +115,7 @@ class SandboxPool:
         )
 
     def close(self) -> None:
-        """Kills all children.
-
-        Requests in progress raise Unavailable.
-        """
+        """Kills all children. Requests in progress raise Unavailable."""
         with self._births:
             self._closed = True
             if self._nursery:
@@ -163,10 +160,7 @@ class SandboxPool:
         raise RuntimeError(f"In a sandbox process: {answer[1:].decode()}")
 
     def _replace(self, child: _Child, known: Ending | None = None) -> Ending:
-        """Replaces a child.
-
-        The request waits for that, as it has failed anyway.
-        """
+        """Replaces a child. The request waits for that, as it has failed anyway."""
         return _THREADS.run(self._replace_now, child, known)
 
     def _replace_now(self, child: _Child, known: Ending | None) -> Ending:
@@ -207,10 +201,7 @@ class SandboxPool:
                 self._births.release()
 
     def _fill(self) -> None:
-        """Starts the missing children.
-
-        The caller holds the spawn lock.
-        """
+        """Starts the missing children. The caller holds the spawn lock."""
         try:
             while self._missing and not self._closed:
                 self._idle.append(self._start())
@@ -245,10 +236,7 @@ class SandboxPool:
 
 
 def _exchanged(pipe: socket.socket, request: bytes) -> bytes:
-    """Returns the answer to `request`.
-
-    Raises TimeoutError, OSError or EOFError.
-    """
+    """Returns the answer to `request`. Raises TimeoutError, OSError or EOFError."""
     until = monotonic() + _ANSWER_SECONDS
     rest = memoryview(framed(request))
     while rest:

@@ -33,7 +33,9 @@ class Passwords:
         """`cost` is argon2id's; `waiting` is the limit of concurrent requests."""
         self._hashes = PasswordHashes(cost)
         self._metrics = metrics
-        self._slots = Slots(1, metrics.refused_busy, places=waiting, waiting_of_one=_WAITING_OF_ONE)
+        self._slots = Slots(
+            1, metrics.request_rejected, places=waiting, waiting_of_one=_WAITING_OF_ONE
+        )
         self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
 
     def hash(self, password: str) -> str:

@@ -154,7 +154,7 @@ class Story:
             self._provoke_a_defect(client)
 
     def crash(self) -> None:
-        """Kills nurseries and workers in the middle of a request with secrets."""
+        """Kills fork servers and workers in the middle of a request with secrets."""
         number = self._home.rpartition("/")[2]
         row = f"SELECT id FROM users WHERE id = {number} FOR UPDATE"
         for crash in _CRASHES:
@@ -163,8 +163,8 @@ class Story:
                 with held(self._backend, row):
                     lost = threads.submit(client.post, self._path, json=self._sealed)
                     until(lambda: waits(self._backend, self._engine))
-                    for nursery in self._service.nurseries():
-                        nursery.send_signal(crash)
+                    for fork_server in self._service.fork_servers():
+                        fork_server.send_signal(crash)
                     for worker in self._service.workers():
                         worker.send_signal(crash)
                         psutil.wait_procs([worker], 30)

@@ -38,8 +38,9 @@ _ALLOWED = {
     "gateways/request_lines.py": {"stdout"},
     # What a WSGI environment names; Falcon writes nothing there.
     "server/request.py": {"stderr"},
-    # Flushed before a process is forked.
-    "server/supervisor.py": {"stdout", "stderr"},
+    # Flushed before a process is forked, and before it exits.
+    "server/supervisor.py": {"stdout"},
+    "server/worker_process.py": {"stdout", "stderr"},
 }
 
 

@@ -159,7 +159,7 @@ class Services:
             examiner_of,
             encode(roots),
             size=size,
-            count=self.metrics.sandbox_ended,
+            on_exit=self.metrics.sandbox_ended,
             on_refusal=self.metrics.request_rejected,
         )
         return self._closed_later(sandbox)

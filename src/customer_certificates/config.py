@@ -201,10 +201,10 @@ class Config:
         config = cls(**values)
         if profile == "prd":
             config._require_production(environ)
-        for one, other, advice in _PAIRS:
-            if _is_set(environ, one) != _is_set(environ, other):
+        for first, second, advice in _PAIRS:
+            if _is_set(environ, first) != _is_set(environ, second):
                 raise ConfigError(
-                    f"Only one of {one} and {other} is set. Set both or neither.{advice}"
+                    f"Only one of {first} and {second} is set. Set both or neither.{advice}"
                 )
         config._require_no_overlap()
         return config
@@ -302,7 +302,7 @@ class Config:
                     )
 
 
-SETTINGS = ("CC_ENV", *(one.metadata["setting"].name for one in fields(Config) if one.metadata))
+SETTINGS = ("CC_ENV", *(item.metadata["setting"].name for item in fields(Config) if item.metadata))
 
 
 def share_metrics(folder: Path) -> None:

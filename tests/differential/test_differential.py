@@ -46,7 +46,7 @@ def roots() -> Roots:
 def own_children() -> Iterator[SandboxPool]:
     """The sandbox, with the roots of the generator."""
     count = Metrics(None).sandbox_ended
-    with closing(SandboxPool(Examiner, roots_pem().encode(), size=1, count=count)) as children:
+    with closing(SandboxPool(Examiner, roots_pem().encode(), size=1, on_exit=count)) as children:
         yield children
 
 

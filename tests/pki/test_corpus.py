@@ -27,7 +27,7 @@ PATHS = sorted(CASES.glob("*.json"))
 def corpus_children() -> Iterator[SandboxPool]:
     """As a service has them: they can open no file."""
     count = Metrics(None).sandbox_ended
-    with closing(SandboxPool(Examiner, ROOTS.read_bytes(), size=2, count=count)) as children:
+    with closing(SandboxPool(Examiner, ROOTS.read_bytes(), size=2, on_exit=count)) as children:
         yield children
 
 

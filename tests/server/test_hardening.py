@@ -61,7 +61,7 @@ def test_what_can_be_dumped_is_known() -> None:
 def test_no_process_of_the_service_can_be_dumped(
     backend: Backend, engine: sa.Engine, folder: Path
 ) -> None:
-    """The first one, the workers, and the children that examine; only the nursery, which forks
+    """The first one, the workers, and the children that examine; only the fork server, which forks
     those and is given no key, may be looked into."""
     log = folder / f"no-dumps-{backend.name}.log"
     service = Service(backend.settings, log, [*_AS_ITS_OWN, COMMAND, "serve"])
@@ -70,13 +70,13 @@ def test_no_process_of_the_service_can_be_dumped(
             user = client.post("/users", json=a_user()).headers["Location"]
             client.post(f"{user}/certificates", json=an_upload()).raise_for_status()
         workers = service.workers()
-        nurseries = service.nurseries()
-        children = [one for nursery in nurseries for one in nursery.children()]
+        fork_servers = service.fork_servers()
+        children = [one for fork_server in fork_servers for one in fork_server.children()]
         assert workers
         assert children
         for process in [psutil.Process(service.popen.pid), *workers, *children]:
             require_closed(process.pid)
-        for process in nurseries:
+        for process in fork_servers:
             assert largest_core(process.pid) == ["0", "0"]
     finally:
         service.stop()

@@ -137,8 +137,8 @@ def test_a_client_that_takes_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
 def test_idle_connections_make_room_if_most_connections_are_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "_SPARE_SECONDS", 0)
-    monkeypatch.setattr(servers, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "_SHED_SECONDS", 0)
+    monkeypatch.setattr(servers, "_CHECK_SECONDS", 0.05)
     monkeypatch.setattr(servers, "_RETRY_SECONDS", 0.05)
 
     async def main() -> None:
@@ -234,7 +234,7 @@ def test_a_server_that_leaves_answers_once_more_and_ends() -> None:
             reader, writer = await server.connect()
             writer.write(GET)
             assert (await reader.readuntil(b"done")).count(b"connection: close") == 0
-            server.http.leave()
+            server.http.start_draining()
             with pytest.raises(ConnectionRefusedError):
                 await server.connect()
             writer.write(GET)

@@ -47,8 +47,10 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str, mode: GaugeMode = "livesum") -> Gauge:
             return Gauge(_PREFIX + name, text, labels, registry=registry, multiprocess_mode=mode)
 
-        def histogram(name: str, text: str, *labels: str, more: Sequence[float] = ()) -> Histogram:
-            buckets = (*_BUCKETS, *more)
+        def histogram(
+            name: str, text: str, *labels: str, longer: Sequence[float] = ()
+        ) -> Histogram:
+            buckets = (*_BUCKETS, *longer)
             return Histogram(_PREFIX + name, text, labels, registry=registry, buckets=buckets)
 
         # From live workers only: after a reload, an earlier version disappears with its workers.
@@ -115,12 +117,12 @@ class Metrics:
         self._delivery_durations = histogram(
             "delivery_duration_seconds",
             "Duration of an attempt to deliver an event to a webhook.",
-            more=(10.0, 15.0),
+            longer=(10.0, 15.0),
         )
         self._delivery_starts = histogram(
             "delivery_start_seconds",
             "Time from an event to the first attempt to deliver it to a webhook.",
-            more=(10.0, 60.0, 600.0),
+            longer=(10.0, 60.0, 600.0),
         )
         self.delivery_lag = gauge(
             "delivery_lag_seconds",

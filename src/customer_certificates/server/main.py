@@ -29,6 +29,7 @@ from ..web.request_parsing import LARGEST_BODY_BYTES
 from . import audit_exports
 from .admin import AdminServer
 from .listener import HttpServer
+from .sockets import require_free
 from .supervisor import Supervisor
 from .tls_files import Served, TlsFileError
 
@@ -37,14 +38,10 @@ if TYPE_CHECKING:
 
 _DRAIN_SECONDS = 25
 # A replaced worker waits this long for the next requests on its open connections.
-_LEAVE_SECONDS = 10
+_LINGER_SECONDS = 10
 _M_ARENA_MAX = -8
-_LOOK_SECONDS = 1
+_PARENT_CHECK_SECONDS = 1
 _RENEWAL_SECONDS = 2
-
-
-class ListenError(Exception):
-    """The address cannot be used. The message names the variable to change."""
 
 
 def serve(config: Config) -> None:
@@ -62,8 +59,8 @@ def serve(config: Config) -> None:
     gc.freeze()
     served = Served(config.tls) if config.tls else None
 
-    def work(listener: socket.socket, tell_ready: Callable[[], None]) -> None:
-        _work(listener, served, tell_ready)
+    def work(listener: socket.socket, report_ready: Callable[[], None]) -> None:
+        _work(listener, served, report_ready)
 
     server = Supervisor(
         work,
@@ -74,9 +71,9 @@ def serve(config: Config) -> None:
     if served:
         _renew(server, served)
     server.on_startup(lambda: _announce(config))
-    _require_free(config.host, config.port, "CC_PORT or CC_HOST")
+    require_free(config.host, config.port, "CC_PORT or CC_HOST")
     if config.admin_address:
-        _require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
+        require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
     with audit_exports.exports(config, server):
         server.serve(config.host, config.port)
 
@@ -151,13 +148,13 @@ def _run_background_worker(parent_pid: int) -> None:
         say(str(error))
 
 
-def _work(listener: socket.socket, served: Served | None, tell_ready: Callable[[], None]) -> None:
+def _work(listener: socket.socket, served: Served | None, report_ready: Callable[[], None]) -> None:
     """Runs a worker process: serves on `listener` until SIGTERM, SIGINT or SIGUSR1."""
     # Recorded first: the main process may end at any time.
     parent = os.getppid()
     config = Config.from_environ()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, listener, _tls_context(served), parent, tell_ready))
+        runner.run(_serve(config, listener, _tls_context(served), parent, report_ready))
 
 
 async def _serve(
@@ -165,13 +162,13 @@ async def _serve(
     listener: socket.socket,
     tls: ssl.SSLContext | None,
     parent: int,
-    tell_ready: Callable[[], None],
+    report_ready: Callable[[], None],
 ) -> None:
-    ending, leaving = asyncio.Event(), asyncio.Event()
+    ending, draining = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     loop.add_signal_handler(signal.SIGINT, ending.set)
-    loop.add_signal_handler(signal.SIGUSR1, leaving.set)
+    loop.add_signal_handler(signal.SIGUSR1, draining.set)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     app = make_app(config)
     admin = AdminServer(*config.admin_address, app.admin) if config.admin_address else None
@@ -183,13 +180,13 @@ async def _serve(
         most_body_bytes=LARGEST_BODY_BYTES,
         on_cut=app.on_cut,
     )
-    tell_ready()
-    while not ending.is_set() and not leaving.is_set() and os.getppid() == parent:
-        await _any_of(ending, leaving, seconds=_LOOK_SECONDS)
+    report_ready()
+    while not ending.is_set() and not draining.is_set() and os.getppid() == parent:
+        await _any_of(ending, draining, seconds=_PARENT_CHECK_SECONDS)
     app.stop_waiting()
-    server.leave()
-    if leaving.is_set():
-        await server.rest(_LEAVE_SECONDS, ending)
+    server.start_draining()
+    if draining.is_set():
+        await server.wait_for_clients(_LINGER_SECONDS, ending)
     await server.drain(_DRAIN_SECONDS)
     if admin:
         admin.close()
@@ -219,20 +216,6 @@ def _limit_arenas() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_ARENA_MAX, 2)
-
-
-def _require_free(host: str, port: int, variables: str) -> None:
-    """Raises ListenError if the address is in use, also by another instance of the service."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ListenError(
-                f"Cannot listen on {host} port {port}: {error.strerror}. "
-                f"Choose another address with {variables}."
-            ) from None
 
 
 def _warning_about_links(config: Config) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Text, bindparam, cast, func, select
 from customer_certificates.errors import Unavailable
 from customer_certificates.gateways import loop
 from customer_certificates.gateways.database import Database
-from customer_certificates.gateways.database.prepared import IdentifiedStatement, Prepared
+from customer_certificates.gateways.database.prepared import Prepared, TenantStatement
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
 
@@ -90,7 +90,7 @@ def test_each_statement_sees_the_rows_of_its_own_user(
 def test_a_statement_needs_an_identity(backend: object) -> None:
     nobody: Any = None
     with pytest.raises(TypeError):
-        IdentifiedStatement(nobody, "name", "SELECT 1", [])
+        TenantStatement(nobody, "name", "SELECT 1", [])
 
 
 def test_a_statement_that_fails_is_the_only_one_to_fail(

@@ -168,8 +168,8 @@ def test_addresses_on_which_resolvers_agree(dns_server: DnsServer, name: str) ->
         client = dns_server.client(other.address)
         found = client.addresses(name, client.deadline())
 
-    assert sorted(map(str, found.known)) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
-    assert sorted(map(str, found.agreed)) == ["192.0.2.1"]
+    assert sorted(map(str, found.from_any)) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    assert sorted(map(str, found.from_all)) == ["192.0.2.1"]
 
 
 @pytest.mark.parametrize("by", ["name", "address", "address of the name"])
@@ -186,7 +186,7 @@ def test_a_name_leads_to_the_edge(dns_server: DnsServer, name: str, by: str) -> 
 
     def leads(asked: str) -> bool:
         found = client.addresses(asked, client.deadline())
-        return Edge(client, targets).has(found.names, found.known, client.deadline())
+        return Edge(client, targets).has(found.names, found.from_any, client.deadline())
 
     dns_server.set(f"not.{name}", "A", "203.0.113.9")
     assert (leads(name), leads(f"not.{name}")) == (True, False)

@@ -321,8 +321,8 @@ def test_a_worker_that_dies_loses_no_mail(
     user = register()
 
     class Killed(Mailer):
-        def send(self, letter: EmailMessage, to: str) -> None:
-            super().send(letter, to)
+        def send(self, email: EmailMessage, to: str) -> None:
+            super().send(email, to)
             raise KeyboardInterrupt
 
     controller = Controller(worker.post, hostname="127.0.0.1", port=worker.port)

@@ -342,8 +342,8 @@ def test_a_worker_that_dies_leaves_its_letters(office: Office, post: Post) -> No
     office.tell()
 
     class Killed(Mailer):
-        def send(self, letter: EmailMessage, to: str) -> None:
-            super().send(letter, to)
+        def send(self, email: EmailMessage, to: str) -> None:
+            super().send(email, to)
             raise KeyboardInterrupt
 
     with office.open(post):

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import DateTime, Text, column, select, table
 
-from . import migration_engine
+from .engines import migration_engine
 from .sql_functions import insert_new
 
 _LATCHES = table("service_latches", column("name", Text), column("since", DateTime(timezone=True)))

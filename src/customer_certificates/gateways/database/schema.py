@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from . import migration_engine
+from .engines import migration_engine
 
 if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
@@ -86,9 +86,9 @@ def require_head(url: str) -> None:
             _unusable(error) + (hint if _is_refused_login(error, url) else "")
         ) from error
     if current != [head()]:
-        found = f"at revision {', '.join(current) or 'none'}" if tables else "empty"
+        state = f"at revision {', '.join(current) or 'none'}" if tables else "empty"
         raise SchemaError(
-            f"The database is {found}. This version needs revision {head()}. " + _TO_RUN
+            f"The database is {state}. This version needs revision {head()}. " + _TO_RUN
         )
 
 

@@ -17,7 +17,9 @@ from .process import ORDER, Work
 
 _ORDER_SECONDS = 10
 _END_SECONDS = 1
-_CODE = "import sys; sys.path[:] = {}; from {} import fork_nurseries; fork_nurseries({}, {!r})"
+_CODE = (
+    "import sys; sys.path[:] = {}; from {} import serve_fork_servers; serve_fork_servers({}, {!r})"
+)
 
 
 class ForkServer:
@@ -33,12 +35,12 @@ class ForkServer:
         respond, RuntimeError if `prepare` fails.
         """
         self._number = 0
-        self._channel, theirs = socket.socketpair()
+        self._channel, child_end = socket.socketpair()
         self._channel.settimeout(_ORDER_SECONDS)
         module, name = prepare.__module__, prepare.__qualname__
         try:
-            with theirs:
-                _template.fork(theirs, module)
+            with child_end:
+                _template.fork(child_end, module)
             send(self._channel, f"{module} {name} {cpu_seconds} ".encode() + data)
             answer = receive(self._channel)
             (self._number,) = ORDER.unpack(answer[: ORDER.size])
@@ -54,10 +56,10 @@ class ForkServer:
 
     def start(self) -> tuple[int, socket.socket]:
         """Returns a new child's process ID and the pipe to it. Raises OSError or EOFError."""
-        pipe, theirs = socket.socketpair()
+        pipe, child_end = socket.socketpair()
         try:
-            with theirs:
-                socket.send_fds(self._channel, [ORDER.pack(0)], [theirs.fileno()])
+            with child_end:
+                socket.send_fds(self._channel, [ORDER.pack(0)], [child_end.fileno()])
                 number = self._answer()
             if number < 0:
                 raise OSError(-number, os.strerror(-number))
@@ -148,18 +150,18 @@ def prepare_to_fork(module: str) -> None:
 
 
 def _started(module: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    channel, theirs = socket.socketpair()
+    channel, child_end = socket.socketpair()
     channel.settimeout(_ORDER_SECONDS)
-    with theirs:
-        code = _CODE.format(sys.path, child.__name__, theirs.fileno(), module)
+    with child_end:
+        code = _CODE.format(sys.path, child.__name__, child_end.fileno(), module)
         try:
-            process = subprocess.Popen(  # noqa: S603 - nobody's words but our own
+            process = subprocess.Popen(  # noqa: S603 - no part of it comes from outside
                 [sys.executable, "-c", code],
                 # The environment contains passwords and keys, which no child needs. HOME is needed
                 # to find packages that are installed for this account.
                 env={"HOME": str(Path.home())},
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 # Ctrl-C is for the worker, which has requests to finish before it exits.
                 start_new_session=True,
             )

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, DateTime, bindparam, select, tuple_, update
 from ...gateways.database import BoundStatement, Database, Transaction
 from ...gateways.database.sql_functions import insert_new
 from ...models import Certificate, ExpiryNotice, User
-from ...models.expiry_threshold import EXPIRED, look
+from ...models.expiry_threshold import EXPIRED, check_expiry
 from ..events.log import CertificateState, Events
 from .coverage import is_covered
 
@@ -121,7 +121,7 @@ class Expiry:
                 certificate = CertificateState(*state)
                 threshold, again = None, None
                 if begin and certificate.not_after and certificate.active:
-                    threshold, again = look(begin, certificate.not_after, thresholds, now)
+                    threshold, again = check_expiry(begin, certificate.not_after, thresholds, now)
                 looked.append((self._put_off, {"certificate_id": certificate.id, "next": again}))
                 if threshold is not None:
                     passed.append(_Passed(certificate, threshold))

@@ -78,7 +78,6 @@ def choice(values: Any, description: str) -> Callable[[str], Any]:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """Returns a parser of whole numbers from `least` to `most`."""
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 9 and least <= int(text) <= most):
@@ -92,14 +91,12 @@ port_number = whole(1, 65535)
 
 
 def flag(text: str) -> bool:
-    """Returns whether the text is `true`."""
     if text not in ("true", "false"):
         raise ValueError(f"must be true or false, not {text!r}.")
     return text == "true"
 
 
 def absolute_path(text: str) -> Path:
-    """Returns the absolute path."""
     return Path(text).expanduser().absolute()
 
 
@@ -111,7 +108,6 @@ def folder(text: str) -> Path:
 
 
 def public_url(text: str) -> str:
-    """Returns an HTTP URL without a trailing slash."""
     # An error of urlsplit may quote a part of a password.
     with suppress(ValueError):
         parts = urlsplit(text)
@@ -141,7 +137,6 @@ def webhook_url(text: str) -> str:
 
 
 def webhook_secret(text: str) -> str:
-    """Returns a secret of Standard Webhooks."""
     encoded = text.removeprefix("whsec_")
     try:
         is_long_enough = len(base64.b64decode(encoded, validate=True)) >= 24
@@ -156,7 +151,6 @@ def webhook_secret(text: str) -> str:
 
 
 def ed25519_key(text: str) -> bytes:
-    """Returns an Ed25519 private key in PEM."""
     # A slow import that most commands do not need.
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -175,7 +169,6 @@ def ed25519_key(text: str) -> bytes:
 
 
 def host_address(text: str) -> str:
-    """Returns the IP address to listen on."""
     if text == "localhost":
         return "127.0.0.1"
     try:
@@ -187,7 +180,6 @@ def host_address(text: str) -> str:
 
 
 def host_and_port(text: str) -> tuple[str, int]:
-    """Returns the IP address and the port to listen on."""
     host, _, port = text.rpartition(":")
     try:
         return host_address(host.strip("[]")), port_number(port)
@@ -220,7 +212,6 @@ def challenge_domain(text: str) -> str:
 
 
 def network(text: str) -> Network:
-    """Returns an address or a range of addresses."""
     try:
         return ipaddress.ip_network(text)
     except ValueError as error:
@@ -259,7 +250,6 @@ def resolver_address(text: str) -> ResolverAddress:
 
 
 def roots(text: str) -> bytes:
-    """Returns the PEM certificates of a file."""
     try:
         pem = Path(text).read_bytes()
         _require_certificates(pem)
@@ -300,7 +290,6 @@ def database_url(text: str) -> str:
 
 
 def cache_url(text: str) -> str:
-    """Returns the URL of a Redis."""
     # An error of urlsplit may quote a part of a password.
     with suppress(ValueError):
         parts = urlsplit(text)
@@ -314,7 +303,6 @@ def cache_url(text: str) -> str:
 
 
 def smtp_server(text: str) -> SmtpServer:
-    """Returns the mail server of an smtp:// or smtps:// URL."""
     # An error of urlsplit may quote a part of a password.
     with suppress(ValueError):
         parts = urlsplit(text)
@@ -352,7 +340,6 @@ def mail_sender(text: str) -> "Address":
 
 
 def master_key(text: str) -> MasterKeyAddress:
-    """Returns the address of a master key."""
     kind, _, where = text.partition(":")
     match kind:
         case "file" if where.startswith("/"):

@@ -31,7 +31,7 @@ def run_jobs(jobs: Sequence[Job], job_lock: JobLock, stopped: SignalSafeEvent) -
             if stopped.is_set():
                 return
             try:
-                if job_lock.take(job.name, job.every):
+                if job_lock.try_acquire(job.name, job.every):
                     _log.info("%s: %s", job.name, job.run())
             except Unavailable as error:
                 _log.warning("%s is delayed: %s", job.name, error.detail)

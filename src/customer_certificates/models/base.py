@@ -1,9 +1,20 @@
 """The base of all tables: constraint names, and types that differ between databases."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Index, Integer, MetaData, text
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, MappedColumn, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 
@@ -39,6 +50,16 @@ LONG_AGO = "1970-01-01 00:00:00"
 # SQLite assigns IDs only in a column declared INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
 Time = DateTime(timezone=True).with_variant(_NaiveUtc(), "sqlite")
+
+
+def new_id() -> MappedColumn[int]:
+    """Returns the column of an ID that the database assigns."""
+    return mapped_column(Id, Identity(always=True), primary_key=True)
+
+
+def child_of(column: str, **options: Any) -> MappedColumn[Any]:
+    """Returns a column that references `column`, whose deletion deletes the row."""
+    return mapped_column(Id, ForeignKey(column, ondelete="CASCADE"), **options)
 
 
 def partial_index(

@@ -5,8 +5,6 @@ from datetime import datetime
 from sqlalchemy import (
     Boolean,
     ColumnElement,
-    ForeignKey,
-    Identity,
     Index,
     Integer,
     Text,
@@ -18,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import LONG_AGO, Base, Id, Time, partial_index
+from .base import LONG_AGO, Base, Time, child_of, new_id, partial_index
 from .pem_text import PemText
 
 # `Content.served_pem` if `body` is served unchanged: it is not stored twice.
@@ -94,8 +92,8 @@ class Certificate(Content, Base):
 
     __tablename__ = "certificates"
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    id: Mapped[int] = new_id()
+    user_id: Mapped[int] = child_of("users.id")
     active: Mapped[bool] = mapped_column(Boolean)
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(Time)
@@ -139,13 +137,8 @@ class CertificateVersion(Content, Base):
 
     __tablename__ = "certificate_versions"
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE")
-    )
+    id: Mapped[int] = new_id()
+    certificate_id: Mapped[int] = child_of("certificates.id")
     version: Mapped[int] = mapped_column(Integer)
 
-    __table_args__ = (
-        UniqueConstraint("certificate_id", "version"),
-        {"sqlite_autoincrement": True},
-    )
+    __table_args__ = (UniqueConstraint("certificate_id", "version"), {"sqlite_autoincrement": True})

@@ -3,21 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    Text,
-    UniqueConstraint,
-    and_,
-    or_,
-)
+from sqlalchemy import Boolean, ColumnElement, Index, Integer, Text, UniqueConstraint, and_, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, partial_index
+from .base import Base, Id, Time, child_of, new_id, partial_index
 
 
 class HostnameChallenge(Base):
@@ -44,8 +33,8 @@ class HostnameChallenge(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    id: Mapped[int] = new_id()
+    user_id: Mapped[int] = child_of("users.id")
     hostname: Mapped[str] = mapped_column(Text)
     txt_token: Mapped[str] = mapped_column(Text)
     cname_label: Mapped[str] = mapped_column(Text)
@@ -76,7 +65,7 @@ class HostnameTransfer(Base):
     __tablename__ = "hostname_transfers"
     __table_args__ = (Index(None, "hostname", "at"), {"sqlite_autoincrement": True})
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     hostname: Mapped[str] = mapped_column(Text)
     from_user_id: Mapped[int] = mapped_column(Id)
     to_user_id: Mapped[int] = mapped_column(Id)

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Integer, LargeBinary, Text
+from sqlalchemy import Integer, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Time, child_of
 
 
 class UserDataKey(Base):
@@ -13,9 +13,7 @@ class UserDataKey(Base):
 
     __tablename__ = "user_keys"
 
-    user_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
-    )
+    user_id: Mapped[int] = child_of("users.id", primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
     wrapped: Mapped[bytes] = mapped_column(LargeBinary)
     master_key_id: Mapped[str] = mapped_column(Text)

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Integer, Text, literal_column, text
+from sqlalchemy import Integer, Text, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, partial_index
+from .base import Base, Id, Time, child_of, partial_index
 
 # A literal, not a parameter: a generic plan would not use the partial index.
 PENDING = literal_column("'pending'", Text)
@@ -42,9 +42,7 @@ class Delivery(Base):
         ),
     )
 
-    webhook_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True
-    )
+    webhook_id: Mapped[int] = child_of("webhooks.id", primary_key=True)
     event_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     user_id: Mapped[int] = mapped_column(Id)
     subject: Mapped[int] = mapped_column(Id)

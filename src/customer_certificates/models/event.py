@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, Identity, Index, Integer, Text
+from sqlalchemy import Boolean, Index, Integer, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, Time, new_id
 
 
 class Event(Base):
@@ -30,7 +30,7 @@ class Event(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     xid: Mapped[int | None] = mapped_column(Id)
     user_id: Mapped[int] = mapped_column(Id)
     type: Mapped[str] = mapped_column(Text)

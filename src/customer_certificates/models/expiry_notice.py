@@ -2,19 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import (
-    Boolean,
-    ForeignKey,
-    Identity,
-    Integer,
-    Text,
-    UniqueConstraint,
-    false,
-    text,
-)
+from sqlalchemy import Boolean, Integer, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, partial_index
+from .base import Base, Id, Time, child_of, new_id, partial_index
 
 
 class ExpiryNotice(Base):
@@ -36,11 +27,9 @@ class ExpiryNotice(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     user_id: Mapped[int] = mapped_column(Id)
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE")
-    )
+    certificate_id: Mapped[int] = child_of("certificates.id")
     version: Mapped[int] = mapped_column(Integer)
     threshold: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(Time)

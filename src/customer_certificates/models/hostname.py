@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import DDL, Boolean, ForeignKey, Identity, Index, Integer, Text, event, text, true
+from sqlalchemy import DDL, Boolean, Index, Integer, Text, event, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, partial_index
+from .base import Base, Id, Time, child_of, new_id, partial_index
 
 
 class CertificateHostname(Base):
@@ -30,13 +30,9 @@ class CertificateHostname(Base):
         ),
     )
 
-    user_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
-    )
+    user_id: Mapped[int] = child_of("users.id", primary_key=True)
     hostname: Mapped[str] = mapped_column(Text, primary_key=True)
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE"), primary_key=True
-    )
+    certificate_id: Mapped[int] = child_of("certificates.id", primary_key=True)
     active: Mapped[bool] = mapped_column(Boolean, server_default=true())
 
 
@@ -82,7 +78,7 @@ class HostnameClaim(Base):
     )
 
     hostname: Mapped[str] = mapped_column(Text, primary_key=True)
-    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[int] = child_of("users.id")
     wildcard: Mapped[str | None] = mapped_column(Text)
     proof: Mapped[str] = mapped_column(Text, server_default="none")
     claimed_at: Mapped[datetime | None] = mapped_column(Time)
@@ -103,7 +99,7 @@ class HostnameNotice(Base):
     __tablename__ = "hostname_notices"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     user_id: Mapped[int] = mapped_column(Id)
     hostname: Mapped[str] = mapped_column(Text)
     kind: Mapped[str] = mapped_column(Text)

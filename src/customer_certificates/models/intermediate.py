@@ -1,9 +1,9 @@
 """Intermediate certificates from uploads, which may complete other chains."""
 
-from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, Text
+from sqlalchemy import Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, partial_index
+from .base import Base, child_of, new_id, partial_index
 
 
 class Intermediate(Base):
@@ -33,8 +33,8 @@ class Intermediate(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    id: Mapped[int] = new_id()
+    user_id: Mapped[int | None] = child_of("users.id")
     subject_hash: Mapped[str] = mapped_column(Text)
     fingerprint_sha256: Mapped[str] = mapped_column(Text)
     der: Mapped[bytes] = mapped_column(LargeBinary)

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, Text
+from sqlalchemy import Boolean, Index, Integer, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, Time, child_of, new_id
 
 
 class Terminator(Base):
@@ -25,7 +25,7 @@ class Terminator(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     name: Mapped[str] = mapped_column(Text, unique=True)
     format: Mapped[str] = mapped_column(Text)
     cursor: Mapped[str | None] = mapped_column(Text)
@@ -46,12 +46,8 @@ class Serving(Base):
     __tablename__ = "servings"
     __table_args__ = (Index(None, "certificate_id"),)
 
-    terminator_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("terminators.id", ondelete="CASCADE"), primary_key=True
-    )
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE"), primary_key=True
-    )
+    terminator_id: Mapped[int] = child_of("terminators.id", primary_key=True)
+    certificate_id: Mapped[int] = child_of("certificates.id", primary_key=True)
     user_id: Mapped[int] = mapped_column(Id)
     version: Mapped[int] = mapped_column(Integer)
     since: Mapped[datetime] = mapped_column(Time)

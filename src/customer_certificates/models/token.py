@@ -3,20 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    ForeignKey,
-    Identity,
-    Index,
-    LargeBinary,
-    Text,
-    and_,
-    false,
-)
+from sqlalchemy import Boolean, ColumnElement, Index, LargeBinary, Text, and_, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Time, child_of, new_id
 
 
 class Token(Base):
@@ -31,9 +21,9 @@ class Token(Base):
     __tablename__ = "tokens"
     __table_args__ = (Index(None, "user_id", "id"), {"sqlite_autoincrement": True})
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     kind: Mapped[str] = mapped_column(Text)
-    user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[int | None] = child_of("users.id")
     name: Mapped[str] = mapped_column(Text)
     scopes: Mapped[str] = mapped_column(Text)
     user_ids: Mapped[str | None] = mapped_column(Text)

@@ -4,10 +4,10 @@ import secrets
 import unicodedata
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Identity, LargeBinary, Text, text
+from sqlalchemy import BigInteger, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import LONG_AGO, Base, Id, Time
+from .base import LONG_AGO, Base, Time, new_id
 
 # The time of no further change: RFC 5280 uses it for certificates without expiry.
 NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -51,7 +51,7 @@ class User(Base):
     __tablename__ = "users"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     name: Mapped[str] = mapped_column(Text)
     email: Mapped[str] = mapped_column(Text)
     email_key: Mapped[str] = mapped_column(Text, unique=True)

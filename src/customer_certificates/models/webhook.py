@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, LargeBinary, Text
+from sqlalchemy import Boolean, Index, Integer, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, partial_index
+from .base import Base, Time, child_of, new_id, partial_index
 
 
 class Webhook(Base):
@@ -30,8 +30,8 @@ class Webhook(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    id: Mapped[int] = new_id()
+    user_id: Mapped[int | None] = child_of("users.id")
     url: Mapped[str] = mapped_column(Text)
     events: Mapped[str] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text)
@@ -50,9 +50,7 @@ class WebhookSecret(Base):
 
     __tablename__ = "webhook_secrets"
 
-    webhook_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True
-    )
+    webhook_id: Mapped[int] = child_of("webhooks.id", primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
     wrapped: Mapped[bytes] = mapped_column(LargeBinary)
     master_key_id: Mapped[str] = mapped_column(Text)

@@ -39,9 +39,7 @@ class MasterKeys:
 
 
 def open_master_keys(
-    current: MasterKeyAddress,
-    retiring: Sequence[MasterKeyAddress],
-    transit_token: str | None,
+    current: MasterKeyAddress, retiring: Sequence[MasterKeyAddress], transit_token: str | None
 ) -> MasterKeys:
     """Opens the master keys at these addresses.
 

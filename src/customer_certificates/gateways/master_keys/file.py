@@ -35,12 +35,10 @@ class FileMasterKey:
         self._cipher = AESGCM(key)
 
     def wrap(self, data_key: Secret, aad: bytes) -> bytes:
-        """See MasterKey."""
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, data_key.reveal(), aad)
 
     def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:
-        """See MasterKey."""
         nonce, sealed = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
         try:
             return Secret(self._cipher.decrypt(nonce, sealed, aad))

@@ -164,7 +164,7 @@ def may_have_committed(error: Any) -> bool:
 
 
 class DriverConnection:
-    """Prepares each statement on one connection at its first use.
+    """The DriverConnection of PostgreSQL. Prepares each statement at its first use.
 
     Speaks to libpq directly. A row by its key costs half of a cursor's, and an insert within a
     transaction a quarter of SQLAlchemy's.
@@ -179,7 +179,6 @@ class DriverConnection:
         self._prepared = 0
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """Returns the rows of the statement. Errors are psycopg's."""
         return self._run_all([(name, sql, parameters)])[0]
 
     def run_pipeline(self, statements: list[DriverStatement]) -> list[list[Row]]:
@@ -193,7 +192,6 @@ class DriverConnection:
     def run_two_step_transaction(
         self, first_trip: list[DriverStatement], second_trip: SecondTrip
     ) -> list[list[Row]]:
-        """Returns the rows of all statements, which are one transaction."""
         try:
             rows = self._run_all(first_trip, before=b"BEGIN")
             return rows + self._run_all(second_trip(rows), after=b"COMMIT")
@@ -211,7 +209,6 @@ class DriverConnection:
             self._command(f"BEGIN; SET LOCAL cc.tenant = '{tenant}'".encode())
 
     def close(self) -> None:
-        """Closes the connection."""
         self._connection.close()
 
     def _run_all(

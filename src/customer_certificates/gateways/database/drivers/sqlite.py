@@ -22,12 +22,7 @@ _POLL_SECONDS = 0.1
 # Writers wait this long while a reader keeps the log from being truncated.
 _TRUNCATE_SECONDS = 0.05
 # SQLite overwrites deleted content with zeros. Only some builds do so by default.
-_SETTINGS = (
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    "foreign_keys = ON",
-    "secure_delete = ON",
-)
+_SETTINGS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON")
 # These threads wait for writers of other processes, and for the disk. Whole prepared transactions
 # run in them from begin to commit.
 _THREADS = Threads("sqlite", 2)
@@ -164,7 +159,7 @@ def may_have_committed(error: object) -> bool:
 
 
 class DriverConnection:
-    """Runs prepared statements; the driver caches them."""
+    """The DriverConnection of SQLite, whose module caches prepared statements."""
 
     descriptor: int | None = None
 
@@ -172,7 +167,6 @@ class DriverConnection:
         self._connection = connection
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """Returns the rows of the statement. Errors are sqlite3's."""
         return self._connection.execute(sql, parameters).fetchall()
 
     def run_pipeline(self, statements: list[DriverStatement]) -> list[list[Row]]:
@@ -210,5 +204,4 @@ class DriverConnection:
         """Does nothing: `configure` begins every transaction. SQLite has no row-level security."""
 
     def close(self) -> None:
-        """Closes the connection."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""Secrets are planted, the whole story is run, and then nothing of them is found anywhere."""
+"""Secrets are planted, many requests are run, and no secret is found anywhere."""
 
 import base64
 import secrets
@@ -202,7 +202,7 @@ class Story:
         self.answers.append(client.delete(f"/tokens/{made.json()['id']}"))
 
     def _provoke_a_defect(self, client: httpx.Client) -> None:
-        """The database refuses what a request writes, and nobody has thought of that."""
+        """The database rejects a write, an error that the code does not expect."""
         number = int(self._home.rpartition("/")[2])
         entries = client.get(f"{self._home}/audit?limit=1000").json()
         put_in_the_way(self._engine, number, entries[-1]["seq"] + 1)
@@ -279,7 +279,7 @@ def _files(engine: sa.Engine, kept: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", CANARIES)
-def test_a_secret_would_be_found(name: str) -> None:
+def test_the_search_for_secrets_finds_a_planted_one(name: str) -> None:
     canary = CANARIES[name]
     for around in (b"", b"a", b"ab"):
         assert found_in(base64.b64encode(around + canary)), around

@@ -1,4 +1,4 @@
-"""A DNS resolver over real sockets that answers badly, as no server of good standing does."""
+"""A DNS resolver over real sockets that sends wrong responses."""
 
 import socket
 import threading

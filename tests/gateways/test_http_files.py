@@ -1,4 +1,4 @@
-"""Files on customers' web servers: what is read, and what is not."""
+"""Which files are read from customers' web servers."""
 
 import ipaddress
 from collections.abc import Callable, Iterator
@@ -117,14 +117,14 @@ def test_a_file_that_is_too_large_is_not_accepted(serve: Serve) -> None:
         files(server).read(NAME, PATH, [LOOPBACK])
 
 
-def test_another_status_is_no_file(serve: Serve) -> None:
+def test_a_status_other_than_200_is_rejected(serve: Serve) -> None:
     server = serve(lambda _: [page(b"abc", "404 Not Found")])
 
     with pytest.raises(FileMissing, match="404"):
         files(server).read(NAME, PATH, [LOOPBACK])
 
 
-def test_a_body_that_breaks_off_is_no_file(serve: Serve) -> None:
+def test_an_incomplete_body_is_rejected(serve: Serve) -> None:
     server = serve(
         lambda _: [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nab"]
     )
@@ -135,7 +135,7 @@ def test_a_body_that_breaks_off_is_no_file(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("host", [NAME, "127.0.0.1"])
-def test_no_private_address_is_asked(serve: Serve, host: str) -> None:
+def test_no_private_address_is_requested(serve: Serve, host: str) -> None:
     server = serve(lambda _: [page(b"abc")])
 
     with pytest.raises(TargetForbidden, match="loopback"):
@@ -143,7 +143,7 @@ def test_no_private_address_is_asked(serve: Serve, host: str) -> None:
     assert server.connections == 0
 
 
-def test_one_private_address_among_others_keeps_from_all(serve: Serve) -> None:
+def test_one_private_address_blocks_all_of_a_name(serve: Serve) -> None:
     server = serve(lambda _: [page(b"abc")])
     private = ipaddress.ip_address("10.0.0.1")
 
@@ -152,7 +152,7 @@ def test_one_private_address_among_others_keeps_from_all(serve: Serve) -> None:
     assert server.connections == 0
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for(serve: Serve) -> None:
+def test_a_server_that_does_not_respond_times_out(serve: Serve) -> None:
     server = serve(lambda _: [])
 
     with pytest.raises(TargetUnreachable):

@@ -1,4 +1,4 @@
-"""HTTPS: what is spoken, from which files it starts, and how renewed ones are taken up."""
+"""HTTPS: protocol versions, valid files, and renewed files."""
 
 import signal
 import socket
@@ -57,8 +57,8 @@ def secure(
     service.kill()
 
 
-def test_behind_a_proxy_only_what_came_over_https_is_answered(tmp_path: Path) -> None:
-    """Headers that were sent twice, by a client and by its proxy, count both."""
+def test_behind_a_proxy_only_https_requests_are_served(tmp_path: Path) -> None:
+    """Headers of the client and of its proxy both count."""
     key, database = tmp_path / "master-key", f"sqlite:///{tmp_path}/certificates.sqlite3"
     make(key)
     migrate(database, database)
@@ -99,7 +99,7 @@ def greeted(service: Service, **limits: ssl.TLSVersion) -> ssl.SSLSocket:
     )
 
 
-def test_tls_1_2_and_newer_are_spoken_and_nothing_else(secure: Service) -> None:
+def test_only_tls_1_2_and_newer_are_accepted(secure: Service) -> None:
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         with greeted(secure, minimum_version=version, maximum_version=version) as connection:
             assert connection.selected_alpn_protocol() == "http/1.1"
@@ -139,7 +139,7 @@ def test_files_that_cannot_be_used_stop_the_start_with_one_line(
         assert "PRIVATE KEY" not in ended.stderr
 
 
-def test_one_that_has_expired_is_served_with_a_warning(files: tuple[Path, Path]) -> None:
+def test_an_expired_certificate_is_served_with_a_warning(files: tuple[Path, Path]) -> None:
     today = datetime.now(UTC)
 
     assert read_pair(files, today).warning is None
@@ -154,7 +154,7 @@ def test_a_key_with_a_passphrase_is_refused(files: tuple[Path, Path]) -> None:
         read_pair(files, datetime.now(UTC))
 
 
-def test_a_renewed_pair_is_taken_up_without_losing_a_request(
+def test_a_renewed_pair_is_loaded_without_losing_a_request(
     secure: Service, files: tuple[Path, Path]
 ) -> None:
     """While clients ask all the time, on new connections and on kept ones. A pair that does not fit
@@ -180,7 +180,7 @@ def test_a_renewed_pair_is_taken_up_without_losing_a_request(
 
 
 def replace(files: tuple[Path, Path], pair: Pair, key_of: Pair | None = None) -> None:
-    """As those do who renew certificates: each file at once, one after the other."""
+    """As renewal tools do: replaces each file atomically, one after the other."""
     for path, content in zip(files, (pair.body.encode(), (key_of or pair).key_pem), strict=True):
         new = path.with_suffix(".new")
         new.touch(0o600)
@@ -189,7 +189,7 @@ def replace(files: tuple[Path, Path], pair: Pair, key_of: Pair | None = None) ->
 
 
 def served(service: Service) -> str:
-    """Whose certificate a new connection is shown."""
+    """The certificate that a new connection gets."""
     with greeted(service) as connection:
         leaf = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
     (name,) = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
@@ -198,7 +198,7 @@ def served(service: Service) -> str:
 
 @contextmanager
 def asking(service: Service) -> Iterator[list[Exception]]:
-    """Two clients with a new connection for each request, and two that keep theirs; what fails."""
+    """The failures of two clients with new connections, and of two with persistent ones."""
     ended = Event()
     failures: list[Exception] = []
 

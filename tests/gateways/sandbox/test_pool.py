@@ -1,4 +1,4 @@
-"""What is done in a child cannot hurt the worker: not by time, memory, crashes, or what it says."""
+"""Time, memory, crashes and results of a sandbox process cannot hurt the worker."""
 
 import errno
 import json
@@ -29,7 +29,7 @@ _CPU_SECONDS = 0.2
 
 
 class Pool(SandboxPool):
-    """Children that do what costly_work.py has, and what they ended with."""
+    """A pool that runs the functions of costly_work.py, and counts the exit reasons."""
 
     def __init__(self, size: int = 2) -> None:
         self.reasons: Counter[str] = Counter()
@@ -90,7 +90,7 @@ def test_a_request_with_too_much_cpu_time_exceeds_its_limits(pool: Pool, request
 
 
 def test_each_request_has_the_whole_cpu_time(pool: Pool) -> None:
-    """A child that has worked for long is not ended for it."""
+    """The CPU time of earlier requests does not count."""
     child = pool.run(b"pid")
 
     for _ in range(3):
@@ -139,7 +139,7 @@ def test_a_request_that_kills_two_processes_exceeds_its_limits(
     assert len(_lasting(pool)) == 2
 
 
-def test_memory_that_an_earlier_request_kept_is_not_the_next_ones_fault(impatient: None) -> None:
+def test_memory_held_by_an_earlier_request_is_not_blamed_on_the_next(impatient: None) -> None:
     with closing(Pool(size=1)) as pool:
         pool.run(b"hoard_memory 150")
 
@@ -186,7 +186,7 @@ def test_a_killed_fork_server_is_replaced_without_an_error(pool: Pool, with_temp
 
 
 @pytest.mark.parametrize("request_", [b"fail hunter2", b"fail_after hunter2"])
-def test_a_defect_is_reported_without_what_it_was_about(pool: Pool, request_: bytes) -> None:
+def test_a_defect_is_reported_without_its_message(pool: Pool, request_: bytes) -> None:
     child = pool.run(b"pid")
 
     with pytest.raises(RuntimeError) as error:
@@ -209,14 +209,14 @@ def test_a_process_that_never_responds_is_replaced(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("request_", [b"open_file", b"open_socket", b"open_after_closing"])
-def test_a_child_can_open_nothing(pool: Pool, request_: bytes) -> None:
+def test_a_sandbox_process_can_open_nothing(pool: Pool, request_: bytes) -> None:
     assert pool.run(request_) == str(errno.EMFILE).encode()
 
 
-def test_a_child_holds_nothing_of_the_workers(
+def test_a_sandbox_process_inherits_no_descriptors(
     impatient: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Else a port would stay taken, and a database connection open, as long as a child lives."""
+    """Otherwise a port or a database connection would stay open while a process runs."""
     monkeypatch.setenv("CC_MASTER_KEY", "hunter2")
     with socket.socket() as listener, (tmp_path / "file").open("w") as file:
         listener.bind(("127.0.0.1", 0))
@@ -230,10 +230,8 @@ def test_a_child_holds_nothing_of_the_workers(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_requests_are_still_answered_while_the_service_is_told_to_stop(
-    pool: Pool, number: signal.Signals
-) -> None:
-    """Ctrl-C and `systemctl stop` tell every process of it."""
+def test_requests_are_validated_during_the_shutdown(pool: Pool, number: signal.Signals) -> None:
+    """Ctrl-C and `systemctl stop` signal every process."""
     pids = pool.pids()
     for process in pids:
         os.kill(process, number)
@@ -261,7 +259,7 @@ def test_no_process_outlives_close(impatient: None) -> None:
 
 
 def test_no_process_outlives_a_worker_that_is_killed() -> None:
-    """One is at work, one is idle."""
+    """One process works, one is idle."""
     script = (
         "from threading import Thread\n"
         "from tests.gateways.sandbox.test_pool import Pool\n"
@@ -316,7 +314,7 @@ def _lasting(pool: Pool) -> list[psutil.Process]:
 
 
 def _both_at_once(pool: Pool) -> set[int]:
-    """The ids of those that answer two requests; one request after another would meet one child."""
+    """The process IDs of two concurrent requests, which run in different processes."""
     with ThreadPoolExecutor(2) as threads:
         return set(map(int, threads.map(pool.run, [b"work_for 0.02"] * 2)))
 

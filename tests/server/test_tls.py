@@ -110,7 +110,7 @@ def test_only_tls_1_2_and_newer_are_accepted(secure: Service) -> None:
     assert secure.stop() == 0
 
 
-def test_files_that_cannot_be_used_stop_the_start_with_one_line(
+def test_unusable_files_stop_the_start_with_one_line(
     settings: dict[str, str],
     files: tuple[Path, Path],
     tmp_path: Path,
@@ -147,14 +147,29 @@ def test_an_expired_certificate_is_served_with_a_warning(files: tuple[Path, Path
     assert "not valid before" in str(read_pair(files, today - timedelta(days=365)).warning)
 
 
-def test_a_key_with_a_passphrase_is_refused(files: tuple[Path, Path]) -> None:
+def test_a_key_with_a_passphrase_is_rejected(files: tuple[Path, Path]) -> None:
     files[1].write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
 
     with pytest.raises(TlsFileError, match="no unencrypted private key"):
         read_pair(files, datetime.now(UTC))
 
 
-def test_a_renewed_pair_is_loaded_without_losing_a_request(
+def test_a_chain_that_openssl_rejects_is_rejected(files: tuple[Path, Path]) -> None:
+    """A worker process could not load it."""
+    files[0].write_text(FIRST.body + a_pair("Small CA", "RSA-1024").body)
+
+    with pytest.raises(TlsFileError, match="CA_KEY_TOO_SMALL"):
+        read_pair(files, datetime.now(UTC))
+
+
+def test_a_key_of_another_type_does_not_match(files: tuple[Path, Path]) -> None:
+    files[1].write_bytes(a_pair("other.example.com", "RSA-2048").key_pem)
+
+    with pytest.raises(TlsFileError, match="does not match the first certificate"):
+        read_pair(files, datetime.now(UTC))
+
+
+def test_a_renewed_pair_is_loaded_without_a_failed_request(
     secure: Service, files: tuple[Path, Path]
 ) -> None:
     """While clients ask all the time, on new connections and on kept ones. A pair that does not fit

@@ -70,7 +70,7 @@ class Database:
         scope = self._driver.scope()
         self._scope = None if scope is None else self.prepare(scope, tenant=None)
         self._transactions, self._reads, self._grouped = (
-            Slots(size, metrics.request_rejected, waiting_of_one=waiting, may_hang=True)
+            Slots(size, metrics.request_rejected, waiting_per_slot=waiting, may_hang=True)
             for size, waiting in (
                 (1 if self._driver.has_one_writer else threads, _WAITING_OF_ONE),
                 (threads, _WAITING_OF_ONE),
@@ -99,7 +99,7 @@ class Database:
         try:
             self._connections.initialize()
             with (
-                self._transactions.one(),
+                self._transactions.hold(),
                 Transaction(self._engine, self._driver, of_session, self._scope) as session,
                 session.begin(),
             ):
@@ -179,8 +179,8 @@ class Database:
 
         scope = self._scope_of(tenant)
         first_trip = driver_statements(first_step)
-        if tenant != EVERYBODY and loop.is_inside() and not self._transactions.held:
-            with self._grouped.one():
+        if tenant != EVERYBODY and loop.is_inside() and not self._transactions.is_held:
+            with self._grouped.hold():
                 job = Job(tenant, scope, first_trip, second_trip)
                 rows = self._groups.run(job, is_long=is_long)
             return converted(statements, rows)
@@ -200,7 +200,7 @@ class Database:
         if self._file_locks is None:
             return lambda: None
         try:
-            release = self._file_locks.hold(name, _LOCK_SECONDS)
+            release = self._file_locks.acquire(name, _LOCK_SECONDS)
         except OSError as error:
             raise unavailable() from error
         if release is None:
@@ -256,7 +256,7 @@ class Database:
 
     def _transact(self, run: Callable[[DriverConnection], list[list[Row]]]) -> list[list[Row]]:
         self._require_responding()
-        with self._transactions.one():
+        with self._transactions.hold():
             try:
                 return self._connections.transact(run)
             except self._driver.IntegrityError as error:
@@ -271,7 +271,7 @@ class Database:
     ) -> list[list[Row]]:
         self._require_responding()
         # PostgreSQL runs one group beside the other transactions. SQLite has one writer.
-        slot = self._transactions.one() if self._driver.has_one_writer else nullcontext()
+        slot = self._transactions.hold() if self._driver.has_one_writer else nullcontext()
         try:
             with slot:
                 return self._connections.transact(run)
@@ -284,7 +284,7 @@ class Database:
         self._require_responding()
         if self._pipe and by_key and loop.is_inside():
             return self._read_in_pipe(statement)
-        with self._reads.one():
+        with self._reads.hold():
             return self._connections.read(self._scope_of(statement.tenant), statement)
 
     def _read_in_pipe(self, statement: TenantStatement) -> list[Row]:

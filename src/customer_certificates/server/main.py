@@ -31,7 +31,7 @@ from .admin import AdminServer
 from .listener import HttpServer
 from .sockets import require_free
 from .supervisor import Supervisor
-from .tls_files import Served, TlsFileError
+from .tls_files import TlsFileError, TlsFiles
 
 if TYPE_CHECKING:
     from ..app import Application
@@ -57,10 +57,10 @@ def serve(config: Config) -> None:
     import_module("customer_certificates.background.worker")
     gc.collect()
     gc.freeze()
-    served = Served(config.tls) if config.tls else None
+    tls_files = TlsFiles(config.tls) if config.tls else None
 
     def work(listener: socket.socket, report_ready: Callable[[], None]) -> None:
-        _work(listener, served, report_ready)
+        _work(listener, tls_files, report_ready)
 
     server = Supervisor(
         work,
@@ -68,8 +68,8 @@ def serve(config: Config) -> None:
         drain_seconds=_DRAIN_SECONDS,
         background=partial(_run_background_worker, os.getpid()),
     )
-    if served:
-        _renew(server, served)
+    if tls_files:
+        _serve_tls_files(server, tls_files)
     server.on_startup(lambda: _announce(config))
     require_free(config.host, config.port, "CC_PORT or CC_HOST")
     if config.admin_address:
@@ -86,46 +86,46 @@ def metrics_folder() -> Iterator[None]:
         yield
 
 
-def _renew(server: Supervisor, served: Served) -> None:
+def _serve_tls_files(server: Supervisor, tls_files: TlsFiles) -> None:
     """Serves the files of CC_TLS_…, and reloads them when they change.
 
     Reads the files every two seconds and at SIGHUP. Logs an unusable pair, and keeps the old one.
     """
 
-    def take_up() -> None:
-        pair = served.take_up(datetime.now(UTC))
+    def load() -> None:
+        pair = tls_files.load(datetime.now(UTC))
         if pair.warning:
             say(pair.warning)
 
-    def take_up_again() -> None:
+    def reload() -> None:
         try:
-            take_up()
+            load()
         except TlsFileError as error:
             say(f"{error} The service keeps the previous certificate.")
 
-    def look() -> None:
-        seen = said = ""
+    def watch() -> None:
+        previous = logged = ""
         while True:
             sleep(_RENEWAL_SECONDS)
-            wrong = ""
+            error_text = ""
             try:
                 # OpenSSL may hold locks, which no worker process must inherit.
                 with server.forking:
-                    is_renewed = served.differs(datetime.now(UTC))
+                    is_renewed = tls_files.are_renewed(datetime.now(UTC))
                 if is_renewed:
                     say("the TLS certificate was renewed. New workers load it.")
                     server.reload()
             except TlsFileError as error:
-                wrong = str(error)
+                error_text = str(error)
             # The two files do not change at once, so only an error that persists is logged.
-            if wrong and wrong == seen != said:
-                say(f"{wrong} The service keeps the previous certificate.")
-                said = wrong
-            seen = wrong
+            if error_text and error_text == previous != logged:
+                say(f"{error_text} The service keeps the previous certificate.")
+                logged = error_text
+            previous = error_text
 
-    take_up()
-    server.on_reload(take_up_again)
-    server.on_startup(Thread(target=look, name="tls-files", daemon=True).start)
+    load()
+    server.on_reload(reload)
+    server.on_startup(Thread(target=watch, name="tls-files", daemon=True).start)
 
 
 def make_app(config: Config) -> "Application":
@@ -151,12 +151,14 @@ def _run_background_worker(parent_pid: int) -> None:
         say(str(error))
 
 
-def _work(listener: socket.socket, served: Served | None, report_ready: Callable[[], None]) -> None:
+def _work(
+    listener: socket.socket, tls_files: TlsFiles | None, report_ready: Callable[[], None]
+) -> None:
     """Runs a worker process: serves on `listener` until SIGTERM, SIGINT or SIGUSR1."""
     # Recorded first: the main process may end at any time.
     parent = os.getppid()
     config = Config.from_environ()
-    tls = served.pair.context if served and served.pair else None
+    tls = tls_files.pair.context if tls_files and tls_files.pair else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, listener, tls, parent, report_ready))
 

@@ -35,10 +35,10 @@ from .transaction import ConstraintBroken, Locked, Transaction, unavailable
 T = TypeVar("T")
 
 # The requests of one tenant that may wait for each slot of the tenant.
-_WAITING_OF_ONE = 32
+_WAITING_PER_SLOT = 32
 # The jobs in all groups; one tenant may have half of them. A group takes 16.
 _GROUPED = 32
-_GROUPED_WAITING_OF_ONE = 4
+_GROUPED_WAITING_PER_SLOT = 4
 # As long as a PostgreSQL session waits for a row (lock_timeout).
 _LOCK_SECONDS = 3.0
 
@@ -72,9 +72,9 @@ class Database:
         self._transactions, self._reads, self._grouped = (
             Slots(size, metrics.request_rejected, waiting_per_slot=waiting, may_hang=True)
             for size, waiting in (
-                (1 if self._driver.has_one_writer else threads, _WAITING_OF_ONE),
-                (threads, _WAITING_OF_ONE),
-                (_GROUPED, _GROUPED_WAITING_OF_ONE),
+                (1 if self._driver.has_one_writer else threads, _WAITING_PER_SLOT),
+                (threads, _WAITING_PER_SLOT),
+                (_GROUPED, _GROUPED_WAITING_PER_SLOT),
             )
         )
         self._file_locks: FileLocks | None = self._driver.file_locks(make_url(url))

@@ -23,7 +23,7 @@ ExitReason = Literal["cpu", "memory", "crash", "late", "died"]
 
 _CPU_SECONDS = 2.0
 _CPU_SECONDS_A_MINUTE = 30.0
-_WAITING_OF_ONE = 32
+_WAITING_PER_SLOT = 32
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
@@ -81,7 +81,7 @@ class SandboxPool:
         self._fork_server: ForkServer | None = None
         # The last used child is the next: its memory is warm.
         self._idle: list[_Child] = []
-        self._slots = Slots(size, on_refusal, waiting_per_slot=_WAITING_OF_ONE)
+        self._slots = Slots(size, on_refusal, waiting_per_slot=_WAITING_PER_SLOT)
         self._budget = CpuBudget(_CPU_SECONDS_A_MINUTE, on_refusal)
         self._spawn_lock = threading.Lock()
         self._missing = size

@@ -2,17 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    Index,
-    Integer,
-    Text,
-    UniqueConstraint,
-    case,
-    literal,
-    text,
-)
+from sqlalchemy import ColumnElement, Index, Integer, Text, UniqueConstraint, case, literal, text
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -48,21 +38,21 @@ class Content:
     served_pem: Mapped[str | None] = mapped_column(PemText)
     trust: Mapped[str] = mapped_column(Text, server_default="unreadable")
     findings: Mapped[str] = mapped_column(Text, server_default="[]")
-    subject: Mapped[str | None] = mapped_column(Text)
-    issuer: Mapped[str | None] = mapped_column(Text)
-    serial: Mapped[str | None] = mapped_column(Text)
+    subject: Mapped[str | None]
+    issuer: Mapped[str | None]
+    serial: Mapped[str | None]
     hostnames: Mapped[str] = mapped_column(Text, server_default="[]")
-    not_before: Mapped[datetime | None] = mapped_column(Time)
-    not_after: Mapped[datetime | None] = mapped_column(Time)
-    fingerprint_sha256: Mapped[str | None] = mapped_column(Text)
-    spki_sha256: Mapped[str | None] = mapped_column(Text)
-    key_algorithm: Mapped[str | None] = mapped_column(Text)
-    signature_algorithm: Mapped[str | None] = mapped_column(Text)
-    updated_at: Mapped[datetime | None] = mapped_column(Time)
-    serve_not_before: Mapped[datetime | None] = mapped_column(Time)
-    serve_not_after: Mapped[datetime | None] = mapped_column(Time)
-    not_servable: Mapped[str | None] = mapped_column(Text)
-    proves_hostnames: Mapped[bool | None] = mapped_column(Boolean)
+    not_before: Mapped[datetime | None]
+    not_after: Mapped[datetime | None]
+    fingerprint_sha256: Mapped[str | None]
+    spki_sha256: Mapped[str | None]
+    key_algorithm: Mapped[str | None]
+    signature_algorithm: Mapped[str | None]
+    updated_at: Mapped[datetime | None]
+    serve_not_before: Mapped[datetime | None]
+    serve_not_after: Mapped[datetime | None]
+    not_servable: Mapped[str | None]
+    proves_hostnames: Mapped[bool | None]
 
     @hybrid_property
     def chain_pem(self) -> str | None:
@@ -94,12 +84,12 @@ class Certificate(Content, Base):
 
     id: Mapped[int] = new_id()
     user_id: Mapped[int] = child_of("users.id")
-    active: Mapped[bool] = mapped_column(Boolean)
+    active: Mapped[bool]
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
-    created_at: Mapped[datetime] = mapped_column(Time)
+    created_at: Mapped[datetime]
     expiry_due: Mapped[datetime | None] = mapped_column(Time, server_default=LONG_AGO)
-    activate_at: Mapped[datetime | None] = mapped_column(Time)
-    pending: Mapped[str | None] = mapped_column(Text)
+    activate_at: Mapped[datetime | None]
+    pending: Mapped[str | None]
 
     __table_args__ = (
         Index(None, "user_id", "id"),
@@ -139,6 +129,6 @@ class CertificateVersion(Content, Base):
 
     id: Mapped[int] = new_id()
     certificate_id: Mapped[int] = child_of("certificates.id")
-    version: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int]
 
     __table_args__ = (UniqueConstraint("certificate_id", "version"), {"sqlite_autoincrement": True})

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Index, Integer, Text, UniqueConstraint, and_, or_
+from sqlalchemy import ColumnElement, Index, UniqueConstraint, and_, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, child_of, new_id, partial_index
+from .base import Base, Id, child_of, new_id, partial_index
 
 
 class HostnameChallenge(Base):
@@ -35,18 +35,18 @@ class HostnameChallenge(Base):
 
     id: Mapped[int] = new_id()
     user_id: Mapped[int] = child_of("users.id")
-    hostname: Mapped[str] = mapped_column(Text)
-    txt_token: Mapped[str] = mapped_column(Text)
-    cname_label: Mapped[str] = mapped_column(Text)
-    http_token: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(Time)
-    expires_at: Mapped[datetime] = mapped_column(Time)
-    next_check_at: Mapped[datetime | None] = mapped_column(Time)
-    attempts: Mapped[int] = mapped_column(Integer)
-    last_checked_at: Mapped[datetime | None] = mapped_column(Time)
-    last_result: Mapped[str | None] = mapped_column(Text)
-    resolves_to_edge: Mapped[bool | None] = mapped_column(Boolean)
+    hostname: Mapped[str]
+    txt_token: Mapped[str]
+    cname_label: Mapped[str]
+    http_token: Mapped[str]
+    state: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    next_check_at: Mapped[datetime | None]
+    attempts: Mapped[int]
+    last_checked_at: Mapped[datetime | None]
+    last_result: Mapped[str | None]
+    resolves_to_edge: Mapped[bool | None]
 
     @classmethod
     def is_pending(cls, now: Any) -> ColumnElement[bool]:
@@ -66,7 +66,7 @@ class HostnameTransfer(Base):
     __table_args__ = (Index(None, "hostname", "at"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = new_id()
-    hostname: Mapped[str] = mapped_column(Text)
+    hostname: Mapped[str]
     from_user_id: Mapped[int] = mapped_column(Id)
     to_user_id: Mapped[int] = mapped_column(Id)
-    at: Mapped[datetime] = mapped_column(Time)
+    at: Mapped[datetime]

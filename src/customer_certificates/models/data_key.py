@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Integer, LargeBinary, Text
+from sqlalchemy import Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Time, child_of
+from .base import Base, child_of
 
 
 class UserDataKey(Base):
@@ -15,6 +15,6 @@ class UserDataKey(Base):
 
     user_id: Mapped[int] = child_of("users.id", primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
-    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
-    master_key_id: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(Time)
+    wrapped: Mapped[bytes]
+    master_key_id: Mapped[str]
+    created_at: Mapped[datetime]

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import Integer, Text, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, child_of, partial_index
+from .base import Base, Id, child_of, partial_index
 
 # A literal, not a parameter: a generic plan would not use the partial index.
 PENDING = literal_column("'pending'", Text)
@@ -47,7 +47,7 @@ class Delivery(Base):
     user_id: Mapped[int] = mapped_column(Id)
     subject: Mapped[int] = mapped_column(Id)
     status: Mapped[str] = mapped_column(Text, server_default="pending")
-    due: Mapped[datetime | None] = mapped_column(Time)
+    due: Mapped[datetime | None]
     lease: Mapped[int | None] = mapped_column(Id)
     tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     attempts: Mapped[str] = mapped_column(Text, server_default="[]")

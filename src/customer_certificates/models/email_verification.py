@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, Integer, LargeBinary, Text, text
+from sqlalchemy import Index, Integer, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Time, child_of, partial_index
+from .base import Base, child_of, partial_index
 
 
 class EmailVerification(Base):
@@ -20,11 +20,11 @@ class EmailVerification(Base):
     )
 
     user_id: Mapped[int] = child_of("users.id", primary_key=True, autoincrement=False)
-    requested_at: Mapped[datetime] = mapped_column(Time)
-    mail_due: Mapped[datetime | None] = mapped_column(Time)
+    requested_at: Mapped[datetime]
+    mail_due: Mapped[datetime | None]
     mail_tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    mail_error: Mapped[str | None] = mapped_column(Text)
-    mailed_at: Mapped[datetime | None] = mapped_column(Time)
+    mail_error: Mapped[str | None]
+    mailed_at: Mapped[datetime | None]
 
 
 class EmailVerificationLink(Base):
@@ -38,5 +38,5 @@ class EmailVerificationLink(Base):
 
     token_sha256: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     user_id: Mapped[int] = child_of("users.id")
-    email: Mapped[str] = mapped_column(Text)
-    expires_at: Mapped[datetime] = mapped_column(Time)
+    email: Mapped[str]
+    expires_at: Mapped[datetime]

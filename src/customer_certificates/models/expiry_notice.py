@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, Integer, Text, UniqueConstraint, false, text
+from sqlalchemy import Boolean, Integer, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, child_of, new_id, partial_index
+from .base import Base, Id, child_of, new_id, partial_index
 
 
 class ExpiryNotice(Base):
@@ -30,11 +30,11 @@ class ExpiryNotice(Base):
     id: Mapped[int] = new_id()
     user_id: Mapped[int] = mapped_column(Id)
     certificate_id: Mapped[int] = child_of("certificates.id")
-    version: Mapped[int] = mapped_column(Integer)
-    threshold: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(Time)
-    mail_due: Mapped[datetime | None] = mapped_column(Time)
+    version: Mapped[int]
+    threshold: Mapped[str]
+    at: Mapped[datetime]
+    mail_due: Mapped[datetime | None]
     mail_tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    mail_error: Mapped[str | None] = mapped_column(Text)
-    mailed_at: Mapped[datetime | None] = mapped_column(Time)
+    mail_error: Mapped[str | None]
+    mailed_at: Mapped[datetime | None]
     mail_held: Mapped[bool] = mapped_column(Boolean, server_default=false())

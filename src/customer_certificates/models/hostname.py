@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import DDL, Boolean, Index, Integer, Text, event, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, child_of, new_id, partial_index
+from .base import Base, Id, child_of, new_id, partial_index
 
 
 class CertificateHostname(Base):
@@ -79,15 +79,15 @@ class HostnameClaim(Base):
 
     hostname: Mapped[str] = mapped_column(Text, primary_key=True)
     user_id: Mapped[int] = child_of("users.id")
-    wildcard: Mapped[str | None] = mapped_column(Text)
+    wildcard: Mapped[str | None]
     proof: Mapped[str] = mapped_column(Text, server_default="none")
-    claimed_at: Mapped[datetime | None] = mapped_column(Time)
-    proven_at: Mapped[datetime | None] = mapped_column(Time)
-    proof_until: Mapped[datetime | None] = mapped_column(Time)
-    checked_at: Mapped[datetime | None] = mapped_column(Time)
+    claimed_at: Mapped[datetime | None]
+    proven_at: Mapped[datetime | None]
+    proof_until: Mapped[datetime | None]
+    checked_at: Mapped[datetime | None]
     check_failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    next_check_at: Mapped[datetime | None] = mapped_column(Time)
-    resolves_to_edge: Mapped[bool | None] = mapped_column(Boolean)
+    next_check_at: Mapped[datetime | None]
+    resolves_to_edge: Mapped[bool | None]
 
 
 class HostnameNotice(Base):
@@ -101,7 +101,7 @@ class HostnameNotice(Base):
 
     id: Mapped[int] = new_id()
     user_id: Mapped[int] = mapped_column(Id)
-    hostname: Mapped[str] = mapped_column(Text)
-    kind: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(Time)
+    hostname: Mapped[str]
+    kind: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[datetime]

@@ -1,7 +1,7 @@
 """Intermediate certificates from uploads, which may complete other chains."""
 
-from sqlalchemy import Index, LargeBinary, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped
 
 from .base import Base, child_of, new_id, partial_index
 
@@ -35,6 +35,6 @@ class Intermediate(Base):
 
     id: Mapped[int] = new_id()
     user_id: Mapped[int | None] = child_of("users.id")
-    subject_hash: Mapped[str] = mapped_column(Text)
-    fingerprint_sha256: Mapped[str] = mapped_column(Text)
-    der: Mapped[bytes] = mapped_column(LargeBinary)
+    subject_hash: Mapped[str]
+    fingerprint_sha256: Mapped[str]
+    der: Mapped[bytes]

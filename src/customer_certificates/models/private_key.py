@@ -1,6 +1,6 @@
 """Encrypted private keys, in a table that no list or certificate view reads."""
 
-from sqlalchemy import Integer, LargeBinary
+from sqlalchemy import Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, child_of
@@ -13,4 +13,4 @@ class PrivateKey(Base):
 
     certificate_id: Mapped[int] = child_of("certificates.id", primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes]

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, Index, Integer, Text
+from sqlalchemy import Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time, child_of, new_id
+from .base import Base, Id, child_of, new_id
 
 
 class Terminator(Base):
@@ -27,11 +27,11 @@ class Terminator(Base):
 
     id: Mapped[int] = new_id()
     name: Mapped[str] = mapped_column(Text, unique=True)
-    format: Mapped[str] = mapped_column(Text)
-    cursor: Mapped[str | None] = mapped_column(Text)
-    errors: Mapped[str] = mapped_column(Text)
-    seen_at: Mapped[datetime] = mapped_column(Time)
-    instance: Mapped[str | None] = mapped_column(Text)
+    format: Mapped[str]
+    cursor: Mapped[str | None]
+    errors: Mapped[str]
+    seen_at: Mapped[datetime]
+    instance: Mapped[str | None]
     token_id: Mapped[int | None] = mapped_column(Id)
     user_id: Mapped[int | None] = mapped_column(Id)
 
@@ -49,7 +49,7 @@ class Serving(Base):
     terminator_id: Mapped[int] = child_of("terminators.id", primary_key=True)
     certificate_id: Mapped[int] = child_of("certificates.id", primary_key=True)
     user_id: Mapped[int] = mapped_column(Id)
-    version: Mapped[int] = mapped_column(Integer)
-    since: Mapped[datetime] = mapped_column(Time)
-    serves: Mapped[bool] = mapped_column(Boolean)
-    verified: Mapped[bool | None] = mapped_column(Boolean)
+    version: Mapped[int]
+    since: Mapped[datetime]
+    serves: Mapped[bool]
+    verified: Mapped[bool | None]

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, Index, Integer, LargeBinary, Text
+from sqlalchemy import Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Time, child_of, new_id, partial_index
+from .base import Base, child_of, new_id, partial_index
 
 
 class Webhook(Base):
@@ -32,14 +32,14 @@ class Webhook(Base):
 
     id: Mapped[int] = new_id()
     user_id: Mapped[int | None] = child_of("users.id")
-    url: Mapped[str] = mapped_column(Text)
-    events: Mapped[str] = mapped_column(Text)
-    description: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)
-    configured: Mapped[bool] = mapped_column(Boolean)
-    created_at: Mapped[datetime] = mapped_column(Time)
-    failing_since: Mapped[datetime | None] = mapped_column(Time)
+    url: Mapped[str]
+    events: Mapped[str]
+    description: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    configured: Mapped[bool]
+    created_at: Mapped[datetime]
+    failing_since: Mapped[datetime | None]
 
 
 class WebhookSecret(Base):
@@ -52,7 +52,7 @@ class WebhookSecret(Base):
 
     webhook_id: Mapped[int] = child_of("webhooks.id", primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
-    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
-    master_key_id: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(Time)
-    ends_at: Mapped[datetime | None] = mapped_column(Time)
+    wrapped: Mapped[bytes]
+    master_key_id: Mapped[str]
+    created_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]

@@ -9,8 +9,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 
 class PasswordHashes:
-    """Creates and verifies hashes with one cost. Deliberately slow: do not call it in the event
-    loop."""
+    """Creates and verifies hashes with one cost. Too slow for the event loop."""
 
     def __init__(self, cost: tuple[int, int, int]) -> None:
         """`cost` is argon2id's, as in RFC 9106: KiB of memory, passes, lanes."""

@@ -20,9 +20,8 @@ _PRIVATE_KEY = b"cc/private-key/v1"
 _IDS = struct.Struct(">QQI")
 
 
-class CannotOpen(Exception):  # noqa: N818 - it says what cannot be done
-    """The blob was changed, moved or truncated, or the key is wrong. The cases cannot be told
-    apart."""
+class CannotOpen(Exception):  # noqa: N818
+    """The blob was changed, moved or truncated, or the key is wrong."""
 
 
 class DataKey(NamedTuple):

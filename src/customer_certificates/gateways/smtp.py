@@ -14,10 +14,10 @@ from ..setting_parsers import SmtpServer
 _SECONDS = 15.0
 # A server may check an email for long before it accepts it (RFC 5321, 4.5.3.2.6: ten minutes).
 ANSWER_SECONDS = 120.0
-_KEPT_CHARACTERS = 300
+_MAX_REPLY_CHARACTERS = 300
 
 
-class MailRefused(Exception):  # noqa: N818 - a refusal is an answer, not an error
+class MailRefused(Exception):  # noqa: N818
     """The server permanently rejected the email. `detail` says why."""
 
     def __init__(self, detail: str) -> None:
@@ -106,14 +106,14 @@ def _serialized(email: EmailMessage, *, is_international: bool) -> bytes:
     of these bytes would see other headers than the email was given. The email package must not
     write line breaks into headers; some versions do (CVE-2024-6923).
     """
-    refused = MailRefused("A header of the email contains a line break.")
+    rejected = MailRefused("A header of the email contains a line break.")
     try:
         content = email.as_bytes(policy=policy.SMTPUTF8 if is_international else policy.SMTP)
     except MessageError:
-        raise refused from None
+        raise rejected from None
     read = message_from_bytes(content, policy=policy.default)
     if read.keys() != email.keys():
-        raise refused
+        raise rejected
     return content
 
 
@@ -133,4 +133,4 @@ def _reply(error: Exception) -> str:
 
 def _text(reply: str | bytes) -> str:
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-    return " ".join(text.replace("\0", " ").split())[:_KEPT_CHARACTERS]
+    return " ".join(text.replace("\0", " ").split())[:_MAX_REPLY_CHARACTERS]

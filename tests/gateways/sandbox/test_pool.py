@@ -153,7 +153,7 @@ def test_a_request_whose_processes_are_killed_is_not_to_blame(pool: Pool, reques
         pool.run(request_)
 
     assert refusal.value.retry_after == 1
-    assert pool.reasons == {"died": 2}
+    assert pool.reasons == {"killed": 2}
     assert len(_lasting(pool)) == 2
 
 
@@ -167,7 +167,7 @@ def test_killed_processes_are_replaced_without_an_error(pool: Pool) -> None:
 
     killed = {child.pid for child in before}
     _until(lambda: len(_both_at_once(pool) - killed) == 2)
-    assert pool.reasons == {"died": 2}
+    assert pool.reasons == {"killed": 2}
 
 
 @pytest.mark.parametrize("with_template", [False, True])
@@ -204,7 +204,7 @@ def test_a_process_that_never_responds_is_replaced(monkeypatch: pytest.MonkeyPat
         with pytest.raises(Unavailable):
             pool.run(b"sleep")
 
-        assert pool.reasons == {"late": 1}
+        assert pool.reasons == {"timeout": 1}
         assert len(_lasting(pool)) == 2
 
 

@@ -19,7 +19,7 @@ from .fork_server import ForkServer
 from .framing import READ_BYTES, Incoming, framed
 from .process import CPU, DONE, OUT_OF_MEMORY, Work
 
-ExitReason = Literal["cpu", "memory", "crash", "late", "died"]
+ExitReason = Literal["cpu", "memory", "crash", "timeout", "killed"]
 
 _CPU_SECONDS = 2.0
 _CPU_SECONDS_A_MINUTE = 30.0
@@ -138,7 +138,7 @@ class SandboxPool:
         except TimeoutError:
             # Not because of its CPU limit, which kills it. The machine is busy, or the child was
             # stopped.
-            self._replace(child, "late")
+            self._replace(child, "timeout")
             raise Unavailable(
                 "The validation took too long. Retry after the delay in Retry-After.", retry_after=1
             ) from None
@@ -150,7 +150,7 @@ class SandboxPool:
                 raise ResourceLimitExceeded(reason) from None
             return None
         except BaseException:
-            self._replace(child, "died")
+            self._replace(child, "killed")
             raise
         self._idle.append(child)
         (microseconds,), answer = CPU.unpack(answer[: CPU.size]), answer[CPU.size :]
@@ -267,4 +267,4 @@ def _exit_reason(status: int) -> ExitReason:
     if status == OUT_OF_MEMORY:
         return "memory"
     # The child causes the other signals itself. SIGKILL comes from outside.
-    return "crash" if status < 0 and status != -SIGKILL else "died"
+    return "crash" if status < 0 and status != -SIGKILL else "killed"

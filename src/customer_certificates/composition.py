@@ -128,19 +128,16 @@ class Services:
 
     @cached_property
     def database(self) -> Database:
-        """The database of the service role."""
         url = self.config.database_url
         return self._closed_later(Database(url, self.metrics, threads=self._threads))
 
     @cached_property
     def page_cache(self) -> PageCache:
-        """The cache of list pages."""
         key = DatabaseSecret(self.database).key_of_cached_pages
         return self._closed_later(PageCache(self.config.cache_url, self.metrics, key))
 
     @cached_property
     def master_keys(self) -> MasterKeys:
-        """The master keys of the settings."""
         config = self.config
         keys = open_master_keys(
             config.master_key, config.previous_master_keys, config.transit_token
@@ -149,7 +146,6 @@ class Services:
 
     @cached_property
     def sandbox(self) -> SandboxPool:
-        """The processes that read uploads."""
         roots = TrustedRoots(self.config.roots_pem, self.config.proving_roots_pem)
         sandbox = SandboxPool(
             examiner_of,
@@ -167,7 +163,6 @@ class Services:
 
     @cached_property
     def outbound(self) -> Outbound:
-        """HTTP to webhooks."""
         return self._closed_later(self._outbound(https_only=self.config.asks_credentials))
 
     def _outbound(self, *, https_only: bool, seconds: float = ATTEMPT_SECONDS) -> Outbound:

@@ -30,8 +30,11 @@ class Route(NamedTuple):
 
 _USER = "/users/{user_id:id}"
 _CERTIFICATE = _USER + "/certificates/{certificate_id:id}"
-_CHALLENGE = _USER + "/hostnames/{hostname:hostname}/challenge"
+_HOSTNAME = "/hostnames/{hostname:hostname}"
+_CHALLENGE = _USER + _HOSTNAME + "/challenge"
 _WEBHOOK = "/webhooks/{webhook_id:id}"
+_USER_WEBHOOK = _USER + _WEBHOOK
+_REDELIVER = "/deliveries/{event_id:id}/redeliver"
 
 ROUTES = [
     Route("/users", users.UsersResource, lambda of: [of.users]),
@@ -53,32 +56,20 @@ ROUTES = [
     Route("/audit", audit.AuditResource, lambda of: [of.audit_pages]),
     Route(_USER + "/events", events.EventsResource, lambda of: [of.event_pages]),
     Route(_USER + "/webhooks", webhooks.UserWebhooksResource, lambda of: [of.webhooks]),
-    Route(_USER + _WEBHOOK, webhooks.UserWebhookResource, lambda of: [of.webhooks]),
+    Route(_USER_WEBHOOK, webhooks.UserWebhookResource, lambda of: [of.webhooks]),
+    Route(_USER_WEBHOOK + "/secret", webhooks.UserWebhookSecretResource, lambda of: [of.webhooks]),
+    Route(_USER_WEBHOOK + "/test", webhooks.UserWebhookTestResource, lambda of: [of.webhooks]),
     Route(
-        _USER + _WEBHOOK + "/secret", webhooks.UserWebhookSecretResource, lambda of: [of.webhooks]
+        _USER_WEBHOOK + "/deliveries", webhooks.UserDeliveriesResource, lambda of: [of.redelivery]
     ),
-    Route(_USER + _WEBHOOK + "/test", webhooks.UserWebhookTestResource, lambda of: [of.webhooks]),
-    Route(
-        _USER + _WEBHOOK + "/deliveries",
-        webhooks.UserDeliveriesResource,
-        lambda of: [of.redelivery],
-    ),
-    Route(
-        _USER + _WEBHOOK + "/deliveries/{event_id:id}/redeliver",
-        webhooks.UserRedeliveryResource,
-        lambda of: [of.redelivery],
-    ),
-    Route(_USER + _WEBHOOK + "/replay", webhooks.UserReplayResource, lambda of: [of.redelivery]),
+    Route(_USER_WEBHOOK + _REDELIVER, webhooks.UserRedeliveryResource, lambda of: [of.redelivery]),
+    Route(_USER_WEBHOOK + "/replay", webhooks.UserReplayResource, lambda of: [of.redelivery]),
     Route("/webhooks", webhooks.WebhooksResource, lambda of: [of.webhooks]),
     Route(_WEBHOOK, webhooks.WebhookResource, lambda of: [of.webhooks]),
     Route(_WEBHOOK + "/secret", webhooks.WebhookSecretResource, lambda of: [of.webhooks]),
     Route(_WEBHOOK + "/test", webhooks.WebhookTestResource, lambda of: [of.webhooks]),
     Route(_WEBHOOK + "/deliveries", webhooks.DeliveriesResource, lambda of: [of.redelivery]),
-    Route(
-        _WEBHOOK + "/deliveries/{event_id:id}/redeliver",
-        webhooks.RedeliveryResource,
-        lambda of: [of.redelivery],
-    ),
+    Route(_WEBHOOK + _REDELIVER, webhooks.RedeliveryResource, lambda of: [of.redelivery]),
     Route(_WEBHOOK + "/replay", webhooks.ReplayResource, lambda of: [of.redelivery]),
     Route(
         _USER + "/certificates",
@@ -96,17 +87,9 @@ ROUTES = [
     Route(_CHALLENGE, challenges.ChallengeResource, lambda of: [of.challenges]),
     Route(_CHALLENGE + "/verify", challenges.VerifyResource, lambda of: [of.challenges]),
     Route(_USER + "/hostnames", hostnames.UserHostnamesResource, lambda of: [of.hostname_owners]),
-    Route(
-        _USER + "/hostnames/{hostname:hostname}",
-        hostnames.UserHostnameResource,
-        lambda of: [of.hostname_owners],
-    ),
+    Route(_USER + _HOSTNAME, hostnames.UserHostnameResource, lambda of: [of.hostname_owners]),
     Route("/hostnames", hostnames.HostnamesResource, lambda of: [of.hostname_owners]),
-    Route(
-        "/hostnames/{hostname:hostname}",
-        hostnames.HostnameResource,
-        lambda of: [of.hostname_owners],
-    ),
+    Route(_HOSTNAME, hostnames.HostnameResource, lambda of: [of.hostname_owners]),
     Route("/tokens", tokens.TokensResource, lambda of: [of.tokens]),
     Route("/tokens/{token_id:id}", tokens.TokenResource, lambda of: [of.tokens]),
     Route("/resolve", resolver.ResolveResource, lambda of: [of.resolver]),

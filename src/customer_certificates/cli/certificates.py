@@ -35,14 +35,12 @@ _User = Annotated[
 
 def import_certificates(
     paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH", exists=True, help="Files, or folders to search."),
+        list[Path], typer.Argument(metavar="PATH", exists=True, help="Files, or folders to search.")
     ],
     user: _User,
     server: Server = LOCAL_SERVER,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Validate every certificate, but upload nothing."),
+        bool, typer.Option("--dry-run", help="Validate every certificate, but upload nothing.")
     ] = False,
     activate: Annotated[
         bool, typer.Option("--activate", help="Activate every uploaded certificate.")
@@ -90,8 +88,7 @@ def import_certificates(
 def list_expiring(
     user: _User,
     within: Annotated[
-        str,
-        typer.Option(metavar="DAYS", help="List certificates that expire in this many days."),
+        str, typer.Option(metavar="DAYS", help="List certificates that expire in this many days.")
     ] = "30d",
     server: Server = LOCAL_SERVER,
     token_file: TokenFile = None,

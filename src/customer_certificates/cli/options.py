@@ -8,8 +8,7 @@ import typer
 LOCAL_SERVER = "http://localhost:9000"
 
 Server = Annotated[
-    str,
-    typer.Option(metavar="URL", envvar="CUSTOMER_CERTIFICATES_URL", help="The service's URL."),
+    str, typer.Option(metavar="URL", envvar="CUSTOMER_CERTIFICATES_URL", help="The service's URL.")
 ]
 TokenFile = Annotated[
     Path | None,

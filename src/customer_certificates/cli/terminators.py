@@ -54,8 +54,7 @@ def sync(
         ),
     ] = "",
     reload: Annotated[
-        str | None,
-        typer.Option(metavar="CMD", help="The command that reloads the server."),
+        str | None, typer.Option(metavar="CMD", help="The command that reloads the server.")
     ] = None,
     check: Annotated[
         str | None,
@@ -73,8 +72,7 @@ def sync(
         ),
     ] = None,
     group: Annotated[
-        str | None,
-        typer.Option(metavar="GROUP", help="The group that may read the files."),
+        str | None, typer.Option(metavar="GROUP", help="The group that may read the files.")
     ] = None,
     metrics: Annotated[
         Path | None,
@@ -169,7 +167,7 @@ def probe(
     require_private(server, "the token", insecure=insecure or token_file is None)
     require_ca(ca)
     try:
-        read = [read_address(one) for one in addresses]
+        read = [read_address(address) for address in addresses]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="ADDRESS") from None
     token = read_token(token_file)

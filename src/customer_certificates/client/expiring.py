@@ -33,7 +33,7 @@ def run(
     except (Refused, Unreachable) as error:
         console(errors=True).print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
         return 2
-    uncovered = sum(not one.covered for one in found)
+    uncovered = sum(not certificate.covered for certificate in found)
     if as_json:
         show_json(found)
         return int(uncovered > 0)
@@ -53,17 +53,17 @@ def _table(found: Sequence[Ending], now: datetime) -> Table:
     table.add_column("hostnames", overflow="fold")
     table.add_column("expires", no_wrap=True)
     table.add_column("replacement", no_wrap=True)
-    for one in found:
+    for certificate in found:
         table.add_row(
-            str(one.id),
-            Text(first_of(one.hostnames)),
-            Text(day(one.not_after, now), _style(one, now)),
-            "yes" if one.covered else Text("none", "red"),
+            str(certificate.id),
+            Text(first_of(certificate.hostnames)),
+            Text(day(certificate.not_after, now), _style(certificate, now)),
+            "yes" if certificate.covered else Text("none", "red"),
         )
     return table
 
 
-def _style(one: Ending, now: datetime) -> str:
-    if one.covered:
+def _style(certificate: Ending, now: datetime) -> str:
+    if certificate.covered:
         return ""
-    return "red" if (one.not_after - now).days < _SOON_DAYS else "yellow"
+    return "red" if (certificate.not_after - now).days < _SOON_DAYS else "yellow"

@@ -68,23 +68,23 @@ def run(
     connection = Connection(server, token, ca=ca)
     try:
         seen = [
-            one
+            result
             for address in addresses
             for hostname in hostnames or (address.host,)
-            for one in _look(connection, address, hostname)
+            for result in _look(connection, address, hostname)
         ]
         if as_json:
-            show_json([_plain(one) for one in seen])
+            show_json([_plain(result) for result in seen])
         else:
             console().print(_table(seen))
         for address in addresses:
-            _report(connection, address, [one for one in seen if one.address == address])
+            _report(connection, address, [result for result in seen if result.address == address])
     except (Refused, Unreachable, Lost) as error:
         warnings.print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
         return 1
     finally:
         connection.close()
-    return int(any(one.outcome != "served" for one in seen))
+    return int(any(result.outcome != "served" for result in seen))
 
 
 def _look(connection: Connection, address: Address, hostname: str) -> list[Seen]:
@@ -118,14 +118,14 @@ def _compare(
     return Seen(address, hostname, chosen, "lags", f"serves {found[:_SHOWN]}…")
 
 
-def _plain(one: Seen) -> dict[str, object]:
+def _plain(result: Seen) -> dict[str, object]:
     """Returns the JSON output for `one`."""
     return {
-        "address": str(one.address),
-        "hostname": one.hostname,
-        "expected": one.chosen,
-        "outcome": one.outcome,
-        "detail": one.detail,
+        "address": str(result.address),
+        "hostname": result.hostname,
+        "expected": result.chosen,
+        "outcome": result.outcome,
+        "detail": result.detail,
     }
 
 
@@ -133,16 +133,17 @@ def _table(seen: Sequence[Seen]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("address", "hostname", "key", "expected", "outcome"):
         table.add_column(heading, overflow="fold")
-    for one in seen:
+    for result in seen:
         chosen, key = NONE, NONE
-        if one.chosen:
-            key = escaped(one.chosen.key_type)
-            chosen = f"#{one.chosen.certificate_id} version {one.chosen.version}, "
-            chosen += f"{escaped(one.chosen.fingerprint_sha256[:_SHOWN])}…"
+        if result.chosen:
+            key = escaped(result.chosen.key_type)
+            chosen = f"#{result.chosen.certificate_id} version {result.chosen.version}, "
+            chosen += f"{escaped(result.chosen.fingerprint_sha256[:_SHOWN])}…"
         outcome = Text.assemble(
-            (one.outcome, _STYLES[one.outcome]), f" {escaped(one.detail)}" if one.detail else ""
+            (result.outcome, _STYLES[result.outcome]),
+            f" {escaped(result.detail)}" if result.detail else "",
         )
-        cells = (str(one.address), one.hostname, key, chosen)
+        cells = (str(result.address), result.hostname, key, chosen)
         table.add_row(*(Text(escaped(cell)) for cell in cells), outcome)
     return table
 
@@ -150,19 +151,19 @@ def _table(seen: Sequence[Seen]) -> Table:
 def _report(connection: Connection, address: Address, seen: Sequence[Seen]) -> None:
     """Reports the results to the service, under the address as the terminator's name."""
     verified = {
-        one.chosen.certificate_id: {
-            "certificate_id": one.chosen.certificate_id,
-            "version": one.chosen.version,
-            "fingerprint_sha256": one.chosen.fingerprint_sha256,
+        result.chosen.certificate_id: {
+            "certificate_id": result.chosen.certificate_id,
+            "version": result.chosen.version,
+            "fingerprint_sha256": result.chosen.fingerprint_sha256,
             "verified": True,
         }
-        for one in seen
-        if one.chosen and one.outcome == "served"
+        for result in seen
+        if result.chosen and result.outcome == "served"
     }
     errors = [
-        f"{one.hostname}: {one.outcome}: {one.detail}"[:_LONGEST_ERROR]
-        for one in seen
-        if one.outcome != "served"
+        f"{result.hostname}: {result.outcome}: {result.detail}"[:_LONGEST_ERROR]
+        for result in seen
+        if result.outcome != "served"
     ]
     report = {
         "terminator": str(address),

@@ -14,7 +14,9 @@ def shown(text: str, most: int = _MOST_CHARACTERS) -> str:
     if text.isprintable() and len(text) <= most:
         return text
     cut = text[:most]
-    made = "".join(one if one.isprintable() else _escaped(one) for one in cut)
+    made = "".join(
+        character if character.isprintable() else _escaped(character) for character in cut
+    )
     return made + "…" if len(cut) < len(text) else made
 
 

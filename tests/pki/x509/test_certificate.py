@@ -14,9 +14,9 @@ from OpenSSL import crypto
 
 from customer_certificates.errors import Finding
 from customer_certificates.pki.asn1 import der
+from customer_certificates.pki.asn1.extensions import RawExtension
 from customer_certificates.pki.x509.certificate import (
     Certificate,
-    RawExtension,
     leaf_view,
     pem_of,
     read,
@@ -50,7 +50,7 @@ def test_a_certificate_is_read() -> None:
     )
     assert made.public_key == LEAF.public_key()
     assert made.hostnames == ("www.example.com",)
-    assert (made.is_ca, made.path_length) == (False, None)
+    assert (made.extensions.is_ca, made.extensions.path_length) == (False, None)
     assert made.not_before == NOW - timedelta(days=10)
     assert made.not_after == NOW + timedelta(days=80)
 
@@ -58,9 +58,9 @@ def test_a_certificate_is_read() -> None:
 def test_an_authoritys_certificate_is_read() -> None:
     made = readable(an_authority("Root", "Root", path_length=2))
 
-    assert (made.is_ca, made.path_length) == (True, 2)
-    assert made.ski
-    assert made.aki == made.ski
+    assert (made.extensions.is_ca, made.extensions.path_length) == (True, 2)
+    assert made.extensions.ski
+    assert made.extensions.aki == made.extensions.ski
 
 
 def test_a_leaf_is_shown_as_people_expect_it() -> None:
@@ -114,8 +114,11 @@ def test_unused_bits_of_a_key_usage_say_nothing(content: bytes, can_sign: bool) 
 
     made = leaf_of(draft_leaf(key_usage=usage))
 
-    assert made.key_usage
-    assert (made.key_usage.key_cert_sign, made.key_usage.crl_sign) == (can_sign, False)
+    assert made.extensions.key_usage
+    assert (made.extensions.key_usage.key_cert_sign, made.extensions.key_usage.crl_sign) == (
+        can_sign,
+        False,
+    )
     assert [(one.code, one.severity) for one in made.findings] == [("extension_malformed", "error")]
 
 
@@ -198,7 +201,7 @@ def test_a_malformed_extension_is_told(oid: str, value: bytes) -> None:
     (finding,) = made.san_findings or made.findings
     assert finding.code in ("extension_malformed", "san_invalid")
     assert "cannot be read" in finding.detail
-    assert made.extensions == {oid: RawExtension(critical=False, value=value)}
+    assert made.extensions.raw == {oid: RawExtension(critical=False, value=value)}
     assert made.subject_text == "CN=www.example.com"
 
 

@@ -67,9 +67,9 @@ class Api:
         path = f"{self._certificates}?fingerprint={fingerprint}"
         # Compare again: a service without this parameter would list all certificates.
         found = [
-            one
-            for one in self._ask(list[Stored], "GET", path)
-            if one.fingerprint_sha256 == fingerprint
+            certificate
+            for certificate in self._ask(list[Stored], "GET", path)
+            if certificate.fingerprint_sha256 == fingerprint
         ]
         return min(found, key=_active_first, default=None)
 
@@ -88,9 +88,10 @@ class Api:
         while page := self._ask(list[Stored], "GET", f"{path}{found[-1].id if found else 0}"):
             found += page
         same = [
-            one
-            for one in found
-            if set(one.hostnames) == for_all and key_type_of(one.key_algorithm or "") == key_type
+            certificate
+            for certificate in found
+            if set(certificate.hostnames) == for_all
+            and key_type_of(certificate.key_algorithm or "") == key_type
         ]
         return min(same, key=_active_first, default=None)
 
@@ -196,5 +197,5 @@ class Api:
             raise Unreachable(self._reason)
 
 
-def _active_first(one: Stored) -> tuple[bool, int]:
-    return not one.active, one.id
+def _active_first(certificate: Stored) -> tuple[bool, int]:
+    return not certificate.active, certificate.id

@@ -60,11 +60,7 @@ class Connection:
         """Returns the response as a `kind`, within `seconds`. Raises Refused, Unreachable, Lost."""
         try:
             response = self._client.request(
-                method,
-                path,
-                json=payload,
-                params=params,
-                timeout=httpx.Timeout(seconds, connect=5),
+                method, path, json=payload, params=params, timeout=httpx.Timeout(seconds, connect=5)
             )
         except httpx.TransportError as error:
             detail = (

@@ -122,7 +122,7 @@ def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
     ders, problems = _ders(read.blocks)
     blocks = [block.der for block in read.blocks if block.label in CERTIFICATE_LABELS]
     found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
-    problems += _errors(one for one in found if isinstance(one, Finding))
+    problems += _errors(certificate for certificate in found if isinstance(certificate, Finding))
     # A broken request or public key is not worth a report.
     if blocks or any(label in CERTIFICATE_LABELS or _is_key(label) for label in read.broken):
         problems += _errors(read.findings)
@@ -136,7 +136,9 @@ def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
     return replace(
         contents,
         is_pem=ders == blocks,
-        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        certificates=tuple(
+            certificate for certificate in found if isinstance(certificate, Certificate)
+        ),
         keys=tuple(keys),
         problems=tuple(problems),
     )
@@ -190,11 +192,13 @@ def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
         contents,
         is_pkcs12=True,
         passphrase=passphrase,
-        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        certificates=tuple(
+            certificate for certificate in found if isinstance(certificate, Certificate)
+        ),
         keys=tuple(HeldKey(pkcs8(key), key, None) for key in store.keys),
         problems=(
             *_problems(store, passphrases),
-            *_errors(one for one in found if isinstance(one, Finding)),
+            *_errors(certificate for certificate in found if isinstance(certificate, Finding)),
         ),
     )
 
@@ -204,8 +208,12 @@ def _bundle(contents: Contents, ders: Sequence[bytes]) -> Contents:
     found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
     return replace(
         contents,
-        certificates=tuple(one for one in found if isinstance(one, Certificate)),
-        problems=tuple(_errors(one for one in found if isinstance(one, Finding))),
+        certificates=tuple(
+            certificate for certificate in found if isinstance(certificate, Certificate)
+        ),
+        problems=tuple(
+            _errors(certificate for certificate in found if isinstance(certificate, Finding))
+        ),
     )
 
 

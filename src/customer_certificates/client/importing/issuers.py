@@ -14,10 +14,10 @@ class Issuers:
     def __init__(self, certificates: Iterable[Certificate]) -> None:
         self._by_subject: dict[bytes, list[Certificate]] = {}
         known = set()
-        for one in certificates:
-            if one.is_ca and one.der not in known:
-                known.add(one.der)
-                self._by_subject.setdefault(one.subject, []).append(one)
+        for certificate in certificates:
+            if certificate.extensions.is_ca and certificate.der not in known:
+                known.add(certificate.der)
+                self._by_subject.setdefault(certificate.subject, []).append(certificate)
 
     def chain(self, leaf: Certificate) -> tuple[Certificate, ...]:
         """Returns the issuers of `leaf` and their issuers, the direct issuer first.

@@ -73,17 +73,21 @@ def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) ->
     walked = walk(paths)
     contents = [look_into(file, passphrases) for file in walked.files]
     candidates, left_out = _pair(contents, now)
-    left_out += [LeftOut(one.path, one.reason, True) for one in walked.obstacles]
-    unrelated = [one for one in contents if is_nothing(one) and not one.file.is_named]
+    left_out += [LeftOut(obstacle.path, obstacle.reason, True) for obstacle in walked.obstacles]
+    unrelated = [
+        file_contents
+        for file_contents in contents
+        if is_nothing(file_contents) and not file_contents.file.is_named
+    ]
     # Other PEM files, such as certificate requests, are not reported by name.
     named = [
-        (one.file.path, _NOTHING)
-        for one in unrelated
-        if is_expected(one.file.path) and not one.is_pem
+        (file_contents.file.path, _NOTHING)
+        for file_contents in unrelated
+        if is_expected(file_contents.file.path) and not file_contents.is_pem
     ]
     return Collected(
-        tuple(sorted(candidates, key=lambda one: one.files)),
-        tuple(sorted(left_out, key=lambda one: one.path)),
+        tuple(sorted(candidates, key=lambda candidate: candidate.files)),
+        tuple(sorted(left_out, key=lambda item: item.path)),
         tuple(sorted([*walked.passed_over, *named])),
         walked.others + len(unrelated) - len(named),
     )
@@ -95,27 +99,33 @@ def newest_only(collected: Collected) -> Collected:
     Certificates with the same hostnames and key type would replace each other.
     """
     newest: dict[tuple[frozenset[str], type[PrivateKey]], Candidate] = {}
-    for one in sorted(collected.candidates, key=lambda one: one.certificate.not_after):
-        if one.certificate.hostnames:
-            newest[frozenset(one.certificate.hostnames), type(one.private_key)] = one
+    for candidate in sorted(
+        collected.candidates, key=lambda candidate: candidate.certificate.not_after
+    ):
+        if candidate.certificate.hostnames:
+            newest[frozenset(candidate.certificate.hostnames), type(candidate.private_key)] = (
+                candidate
+            )
     kept = [
-        one
-        for one in collected.candidates
-        if not one.certificate.hostnames or one in newest.values()
+        candidate
+        for candidate in collected.candidates
+        if not candidate.certificate.hostnames or candidate in newest.values()
     ]
     reason = "there is a newer certificate for the same hostnames"
     older = [
-        LeftOut(one.files[0], reason, False, one.certificate)
-        for one in collected.candidates
-        if one not in kept
+        LeftOut(candidate.files[0], reason, False, candidate.certificate)
+        for candidate in collected.candidates
+        if candidate not in kept
     ]
-    left_out = sorted([*collected.left_out, *older], key=lambda one: one.path)
+    left_out = sorted([*collected.left_out, *older], key=lambda item: item.path)
     return replace(collected, candidates=tuple(kept), left_out=tuple(left_out))
 
 
 def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[LeftOut]]:
     keys = _by_public_key(contents)
-    issuers = Issuers(one for each in contents for one in each.certificates)
+    issuers = Issuers(
+        certificate for file_contents in contents for certificate in file_contents.certificates
+    )
     candidates, left_out = list[Candidate](), list[LeftOut]()
     for holders in _by_leaf(contents):
         best, leaf = holders[0]
@@ -132,7 +142,14 @@ def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate],
             key_file, key = min(found, key=lambda held: _distance(held[0], best.file.path))
             files = dict.fromkeys([best.file.path, key_file])
             candidates.append(Candidate(tuple(files), leaf, issuers.chain(leaf), key))
-    left_out += _unused(contents, {one.key_spki for each in contents for one in each.certificates})
+    left_out += _unused(
+        contents,
+        {
+            certificate.key_spki
+            for file_contents in contents
+            for certificate in file_contents.certificates
+        },
+    )
     return candidates, left_out
 
 
@@ -141,15 +158,15 @@ def is_leaf(certificate: Certificate) -> bool:
 
     Self-signed certificates for a hostname are often marked as CA too.
     """
-    return not certificate.is_ca or bool(certificate.hostnames)
+    return not certificate.extensions.is_ca or bool(certificate.hostnames)
 
 
 def _by_public_key(contents: Sequence[Contents]) -> dict[bytes, list[tuple[Path, PrivateKey]]]:
     """Returns the private keys and their files, by public key."""
     found: dict[bytes, list[tuple[Path, PrivateKey]]] = {}
-    for each in contents:
-        for key in each.opened_keys:
-            found.setdefault(spki_of(key.public_key()), []).append((each.file.path, key))
+    for file_contents in contents:
+        for key in file_contents.opened_keys:
+            found.setdefault(spki_of(key.public_key()), []).append((file_contents.file.path, key))
     return found
 
 
@@ -160,9 +177,9 @@ def _distance(file: Path, other: Path) -> int:
 def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Certificate]]]:
     """Yields the files of each certificate, the one with the most certificates first."""
     holders: dict[bytes, list[tuple[Contents, Certificate]]] = {}
-    for each in contents:
-        for one in filter(is_leaf, each.certificates):
-            holders.setdefault(one.der, []).append((each, one))
+    for file_contents in contents:
+        for certificate in filter(is_leaf, file_contents.certificates):
+            holders.setdefault(certificate.der, []).append((file_contents, certificate))
     for found in holders.values():
         yield sorted(found, key=lambda pair: -len(pair[0].certificates))
 
@@ -170,15 +187,17 @@ def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Cert
 def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
     """Returns broken files, and private keys without a certificate."""
     left_out: list[LeftOut] = []
-    for each in contents:
-        path, is_named = each.file.path, each.file.is_named
-        left_out += [LeftOut(path, problem, True) for problem in dict.fromkeys(each.problems)]
+    for file_contents in contents:
+        path, is_named = file_contents.file.path, file_contents.file.is_named
+        left_out += [
+            LeftOut(path, problem, True) for problem in dict.fromkeys(file_contents.problems)
+        ]
         reasons = []
-        if any(spki_of(key.public_key()) not in spkis for key in each.opened_keys) and (
-            is_named or not _is_other_key(each.file)
+        if any(spki_of(key.public_key()) not in spkis for key in file_contents.opened_keys) and (
+            is_named or not _is_other_key(file_contents.file)
         ):
             reasons.append("no certificate for this private key among the files")
-        if is_named and is_nothing(each):
+        if is_named and is_nothing(file_contents):
             reasons.append(_NOTHING)
         left_out += [LeftOut(path, reason, is_named) for reason in reasons]
     return left_out

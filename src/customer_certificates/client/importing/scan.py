@@ -104,7 +104,7 @@ def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -
             walked.passed_over.append((path, reason))
             return []
         entries, older = _entries(path)
-        walked.passed_over += [(one, "older version") for one in older]
+        walked.passed_over += [(entry, "older version") for entry in older]
         seen.add(identity)
         return entries
     seen.add(identity)

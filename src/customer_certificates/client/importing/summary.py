@@ -66,7 +66,7 @@ def with_progress(results: Iterable[Result], total: int) -> list[Result]:
 def show(terminal: Console, collected: Collected, results: Sequence[Result], now: datetime) -> None:
     """Prints a row and the findings for each certificate, and a summary."""
     rows = [_row_of(result, now) for result in results]
-    rows += [_row_left_out(one, now) for one in collected.left_out]
+    rows += [_row_left_out(item, now) for item in collected.left_out]
     rows.sort(key=lambda row: row.files)
     if rows:
         terminal.print(_table(rows) if terminal.width >= _NARROW_COLUMNS else _list(rows))
@@ -95,7 +95,7 @@ def has_failed(collected: Collected, results: Sequence[Result]) -> bool:
     return (
         not results
         or any(result.is_failure for result in results)
-        or any(one.is_failure for one in collected.left_out)
+        or any(item.is_failure for item in collected.left_out)
     )
 
 
@@ -117,10 +117,12 @@ def _row_of(result: Result, now: datetime) -> _Row:
     )
 
 
-def _row_left_out(one: LeftOut, now: datetime) -> _Row:
-    outcome, severity = ("failed", "error") if one.is_failure else ("skipped", "skipped")
-    notes = ((severity, escaped(one.reason)),)
-    return _Row(places((one.path,)), *_about(one.certificate, now), NONE, outcome, "", False, notes)
+def _row_left_out(item: LeftOut, now: datetime) -> _Row:
+    outcome, severity = ("failed", "error") if item.is_failure else ("skipped", "skipped")
+    notes = ((severity, escaped(item.reason)),)
+    return _Row(
+        places((item.path,)), *_about(item.certificate, now), NONE, outcome, "", False, notes
+    )
 
 
 def _about(certificate: Certificate | None, now: datetime) -> tuple[str, str]:

@@ -76,7 +76,7 @@ def upload_all(
     """Uploads certificates that are not stored yet, and yields each outcome."""
     take = _check if options.dry_run else _upload
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = [pool.submit(_guarded, take, api, one, options) for one in candidates]
+        futures = [pool.submit(_guarded, take, api, candidate, options) for candidate in candidates]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -215,5 +215,5 @@ def _payload(candidate: Candidate) -> dict[str, Any]:
         "private_key": base64.b64encode(pkcs8(candidate.private_key)).decode(),
     }
     if candidate.chain:
-        payload["chain"] = "".join(pem_of(one.der) for one in candidate.chain)
+        payload["chain"] = "".join(pem_of(issuer.der) for issuer in candidate.chain)
     return payload

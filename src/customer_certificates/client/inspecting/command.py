@@ -44,10 +44,10 @@ def run(
     # A file given as both is inspected as a certificate, together with its key.
     key = None if key in files else key
     looked_into = [look_into(file, passphrases) for file in walked.files]
-    contents = [one for one in looked_into if one.data.strip() or one.problems]
-    empty = [one for one in looked_into if one not in contents]
-    for one in empty:
-        note(escaped(f"{one.file.path}: the file is empty"))
+    contents = [file for file in looked_into if file.data.strip() or file.problems]
+    empty = [file for file in looked_into if file not in contents]
+    for file in empty:
+        note(escaped(f"{file.file.path}: the file is empty"))
     roots = Roots.from_pem(certifi.contents().encode())
     inspected = [(subject, _examine(subject, roots, now)) for subject in subjects_in(contents, key)]
     if as_json:
@@ -60,7 +60,9 @@ def run(
             terminal.print(describe(subject, examined, now))
     return int(
         bool(walked.obstacles or empty)
-        or any(finding.severity == "error" for _, one in inspected for finding in one.findings)
+        or any(
+            finding.severity == "error" for _, result in inspected for finding in result.findings
+        )
     )
 
 
@@ -72,7 +74,7 @@ def _examine(subject: Subject, roots: Roots, now: datetime) -> ValidationResult:
         missing.add("private_key")
     if not (subject.material.body or subject.material.pkcs12):
         missing.add("body")
-    findings = tuple(one for one in examined.findings if one.field not in missing)
+    findings = tuple(finding for finding in examined.findings if finding.field not in missing)
     return msgspec.structs.replace(examined, findings=findings)
 
 

@@ -72,7 +72,8 @@ def _served(chain_pem: str) -> list[str]:
         return [NONE]
     chain = x509.load_pem_x509_certificates(chain_pem.encode())
     return [
-        f"{number}. {one.subject.rfc4514_string() or NONE}" for number, one in enumerate(chain, 1)
+        f"{number}. {certificate.subject.rfc4514_string() or NONE}"
+        for number, certificate in enumerate(chain, 1)
     ]
 
 

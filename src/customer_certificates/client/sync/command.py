@@ -86,11 +86,7 @@ def run(
 
 
 def _agent(
-    wish: SyncOptions,
-    folder: Folder,
-    state: State,
-    feed: Feed,
-    now: Callable[[], datetime],
+    wish: SyncOptions, folder: Folder, state: State, feed: Feed, now: Callable[[], datetime]
 ) -> Agent:
     """Raises ValueError, OSError, sqlite3.Error if the folder cannot be used."""
     _claim(state, folder.root, wish)

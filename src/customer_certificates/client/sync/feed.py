@@ -105,11 +105,11 @@ class Feed:
             "cursor": cursor,
             "served": [
                 {
-                    "certificate_id": one.id,
-                    "version": one.version,
-                    "fingerprint_sha256": one.fingerprint,
+                    "certificate_id": certificate.id,
+                    "version": certificate.version,
+                    "fingerprint_sha256": certificate.fingerprint,
                 }
-                for one in served
+                for certificate in served
             ],
             "dropped": list(dropped),
             "errors": list(errors),

@@ -124,11 +124,11 @@ class Agent:
 
     def _problems(self) -> list[str]:
         """Returns current errors, and the certificates that are not served."""
-        return [str(one) for one in self._troubles if one] + self._refusals()
+        return [str(retry) for retry in self._troubles if retry] + self._refusals()
 
     def _refusals(self) -> list[str]:
         """Returns the certificates that are not served: some of them, and the number of others."""
-        refusals = [str(one) for one in self._state.refusals(_MOST_REFUSALS)]
+        refusals = [str(refusal) for refusal in self._state.refusals(_MOST_REFUSALS)]
         if others := self._state.count_refusals() - len(refusals):
             refusals.append(f"{others} other certificates are not served.")
         return refusals
@@ -213,7 +213,7 @@ class Agent:
 
     def _report(self) -> None:
         """Reports certificates as served only after the server loaded them."""
-        problems = [one[:_LONGEST_PROBLEM] for one in self._problems()]
+        problems = [problem[:_LONGEST_PROBLEM] for problem in self._problems()]
         is_due = problems != self._reported_problems or time.monotonic() > self._report_at
         while True:
             unconfirmed = self._publisher.unconfirmed()
@@ -234,7 +234,7 @@ class Agent:
             self._reported_problems, is_due = problems, False
             self._report_at = time.monotonic() + _REPORT_SECONDS
             with self._state.transaction():
-                self._state.reported([*(one.id for one in served), *dropped])
+                self._state.reported([*(certificate.id for certificate in served), *dropped])
 
     def _note_status(self) -> None:
         self._counts = self._counts or self._state.counts()

@@ -161,7 +161,7 @@ class Told(Publisher):
         changed = self._state.changed_since(process.started) if is_other else []
         with self._state.transaction():
             self._state.queue([*(wanted - loaded), *changed])
-            self._state.queue(one for one in loaded - wanted if one.startswith("certificates/"))
+            self._state.queue(path for path in loaded - wanted if path.startswith("certificates/"))
             self._state.note("process", process.name)
         self._has_met = True
 
@@ -175,7 +175,7 @@ class Told(Publisher):
         # Then old lines of renewed certificates: a wildcard that excludes another user's name must
         # be in place before that user's certificate is removed.
         renewed = {certificate_of(path) for path, _ in served}
-        others.sort(key=lambda one: certificate_of(one[0]) not in renewed)
+        others.sort(key=lambda update: certificate_of(update[0]) not in renewed)
         for path, line in served + others:
             file = str(self._root / path)
             if not line and certificate_of(path) in failed:

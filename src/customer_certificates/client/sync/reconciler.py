@@ -165,8 +165,8 @@ class Reconciler:
 
         Certificates in the folder were tested before.
         """
-        new = [one for one in changes if one.is_served and not self._is_placed(one)]
-        reasons = zip(new, load_errors(one.pem for one in new), strict=True)
+        new = [entry for entry in changes if entry.is_served and not self._is_placed(entry)]
+        reasons = zip(new, load_errors(entry.pem for entry in new), strict=True)
         found = (
             (entry, error or self._layout.names_error(entry.names)) for entry, error in reasons
         )
@@ -225,11 +225,7 @@ class Reconciler:
                 self._leave([placed.path], now)
 
     def _settle(
-        self,
-        names: Iterable[str],
-        entries: Mapping[int, Entry],
-        gone: Iterable[int],
-        now: datetime,
+        self, names: Iterable[str], entries: Mapping[int, Entry], gone: Iterable[int], now: datetime
     ) -> None:
         """Selects the certificates for `names` again, and updates files and state."""
         settled = ChangeSet()
@@ -239,10 +235,16 @@ class Reconciler:
         for name in selected:
             before = self._state.selected(name)
             decision = decide(name, self._state.candidates(name), now)
-            after = {kind: one.certificate_id for kind, one in decision.selected.items()}
+            after = {
+                kind: candidate.certificate_id for kind, candidate in decision.selected.items()
+            }
             if not self._layout.can_serve(name):
                 after.clear()
-            others = [one.candidate for one in decision.rejected if one.reason == "other_owner"]
+            others = [
+                rejection.candidate
+                for rejection in decision.rejected
+                if rejection.reason == "other_owner"
+            ]
             if others and not after:
                 kept_free.add(name)
             is_new = self._state.set_kept_free(name, name in kept_free)
@@ -250,7 +252,7 @@ class Reconciler:
                 self._state.set_selected(name, before, after)
                 touched.update(before.values(), after.values())
                 # Other users' wildcards that cover the name may no longer apply to it.
-                touched.update(one.certificate_id for one in others)
+                touched.update(candidate.certificate_id for candidate in others)
                 settled.selected = True
                 settled.names |= is_new or bool(before) != bool(after)
             selected[name] = after
@@ -259,9 +261,7 @@ class Reconciler:
             for name, served in selected.items():
                 found = {k: placed.get(one) or self._state.placed(one) for k, one in served.items()}
                 left = self._layout.point(
-                    name,
-                    {k: one for k, one in found.items() if one},
-                    keeps_free=name in kept_free,
+                    name, {k: one for k, one in found.items() if one}, keeps_free=name in kept_free
                 )
                 self._leave(left, now)
             settled.contents = any(self._state.is_served(number) for number in entries)

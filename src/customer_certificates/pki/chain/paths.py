@@ -26,7 +26,7 @@ def find(
     """
     if is_self_issued(leaf) and is_affordable(leaf) and is_self_signed(leaf.der):
         return Path((leaf,), "self_signed", leaf)
-    pool = [one for one in (*sent, *known) if is_affordable(one)]
+    pool = [certificate for certificate in (*sent, *known) if is_affordable(certificate)]
     return (
         _without_fault(roots.verify(leaf, pool, at), "public")
         or _without_fault(_verify_privately(leaf, pool, at), "private")
@@ -39,14 +39,14 @@ def _verify_privately(
     leaf: Certificate, pool: Sequence[Certificate], at: datetime
 ) -> tuple[Certificate, ...] | None:
     """Returns OpenSSL's path to a self-signed certificate in `pool`, including both ends."""
-    own = [one.der for one in pool if is_self_issued(one)]
+    own = [certificate.der for certificate in pool if is_self_issued(certificate)]
     if not own:
         return None
     anchors = Anchors(own, check_self_signature=True)
-    answer = anchors.path(leaf.der, [one.der for one in pool], at=at)
+    answer = anchors.path(leaf.der, [certificate.der for certificate in pool], at=at)
     if answer is None:
         return None
-    known = {one.der: one for one in pool}
+    known = {certificate.der: certificate for certificate in pool}
     return (leaf, *(known[der] for der in answer[1:]))
 
 

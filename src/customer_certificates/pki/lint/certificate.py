@@ -17,8 +17,8 @@ _POISON = "1.3.6.1.4.1.11129.2.4.3"
 
 # Critical extensions that Chrome, Firefox and OpenSSL all process.
 _PROCESSED = {
-    one.dotted_string
-    for one in (
+    oid.dotted_string
+    for oid in (
         ExtensionOID.KEY_USAGE,
         ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
         ExtensionOID.BASIC_CONSTRAINTS,
@@ -76,23 +76,23 @@ def weak_signature(certificate: Certificate) -> Iterator[Finding]:
     `signature_weak`: the digest is MD5 or SHA-1. `signature_unsupported`: browsers do not accept
     the algorithm.
     """
-    if certificate.digest and has_weak_signature(certificate):
+    digest = certificate.signature.digest
+    if digest and has_weak_signature(certificate):
         yield Finding(
             "signature_weak",
             certificate.field,
-            f"{title(certificate)} is signed with {certificate.digest.name.upper()}, which can be"
-            " forged.",
+            f"{title(certificate)} is signed with {digest.name.upper()}, which can be forged.",
             _WITH_SHA_256,
         )
     elif not has_accepted_signature(certificate):
-        algorithm = algorithm_name(certificate.signature_oid, certificate.digest)
+        algorithm = algorithm_name(certificate.signature.oid, digest)
         yield Finding(
             "signature_unsupported",
             certificate.field,
             f"{title(certificate)} is signed with {algorithm}, which browsers do not accept.",
             _WITH_SHA_256,
         )
-    elif certificate.has_odd_signature_parameters:
+    elif certificate.signature.has_odd_parameters:
         yield Finding(
             "signature_unsupported",
             certificate.field,
@@ -104,7 +104,7 @@ def weak_signature(certificate: Certificate) -> Iterator[Finding]:
 
 def tls_features(certificate: Certificate) -> Iterator[Finding]:
     """Yields findings for required TLS features (RFC 7633), which Firefox enforces."""
-    if certificate.tls_features - {_STATUS_REQUEST}:
+    if certificate.extensions.tls_features - {_STATUS_REQUEST}:
         yield Finding(
             "tls_feature_unknown",
             certificate.field,
@@ -112,7 +112,7 @@ def tls_features(certificate: Certificate) -> Iterator[Finding]:
             " rejects it.",
             "Have it reissued without the extension tlsFeature.",
         )
-    elif certificate.tls_features:
+    elif certificate.extensions.tls_features:
         yield Finding(
             "must_staple",
             certificate.field,
@@ -161,4 +161,4 @@ def days(span: timedelta) -> str:
 
 def _critical(certificate: Certificate) -> list[str]:
     """Returns the OIDs of the critical extensions."""
-    return [oid for oid, extension in certificate.extensions.items() if extension.critical]
+    return [oid for oid, extension in certificate.extensions.raw.items() if extension.critical]

@@ -115,7 +115,7 @@ def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
 
 def _names(leaf: Certificate) -> Iterator[Finding]:
     yield from leaf.san_findings
-    san = leaf.extensions.get(SUBJECT_ALT_NAME)
+    san = leaf.extensions.raw.get(SUBJECT_ALT_NAME)
     if leaf.subject == _NOBODY and san and not san.critical:
         yield Finding(
             "san_invalid",
@@ -141,28 +141,30 @@ def _names(leaf: Certificate) -> Iterator[Finding]:
 
 def is_for_servers(leaf: Certificate) -> bool:
     """Returns whether OpenSSL accepts `leaf` for the purpose serverAuth."""
-    return leaf.is_netscape_server and (leaf.eku is None or _FOR_SERVERS in leaf.eku)
+    return leaf.extensions.is_netscape_server and (
+        leaf.extensions.eku is None or _FOR_SERVERS in leaf.extensions.eku
+    )
 
 
 def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
-    if not leaf.is_netscape_server:
+    if not leaf.extensions.is_netscape_server:
         what = (
             "Netscape's certificate type does not include TLS servers. OpenSSL rejects the"
             " certificate"
         )
         yield _eku_invalid(leaf, what)
-    if leaf.eku and _FOR_OCSP in leaf.eku:
+    if leaf.extensions.eku and _FOR_OCSP in leaf.extensions.eku:
         yield _eku_invalid(leaf, "The certificate may also sign OCSP responses. Firefox rejects it")
-    if leaf.eku is None:
+    if leaf.extensions.eku is None:
         if trust == "public":
             yield _eku_missing(leaf, "The certificate does not state its purpose", "warning")
-    elif _FOR_SERVERS in leaf.eku:
+    elif _FOR_SERVERS in leaf.extensions.eku:
         return
-    elif _FOR_ANYTHING in leaf.eku:
+    elif _FOR_ANYTHING in leaf.extensions.eku:
         what = "The certificate is for any purpose, which Firefox and OpenSSL do not accept"
         yield _eku_missing(leaf, what, "error")
     else:
-        purposes = ", ".join(sorted(one.dotted_string for one in leaf.eku))
+        purposes = ", ".join(sorted(purpose.dotted_string for purpose in leaf.extensions.eku))
         yield _eku_missing(
             leaf, f"The certificate is for {shown(purposes)}, not for servers", "error"
         )
@@ -183,7 +185,7 @@ def _eku_missing(leaf: Certificate, what: str, severity: Severity) -> Finding:
 
 
 def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
-    if leaf.is_ca:
+    if leaf.extensions.is_ca:
         yield Finding(
             "is_ca",
             leaf.field,
@@ -193,8 +195,8 @@ def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
             " certificate, set basicConstraints CA:FALSE.",
             "warning" if trust == "self_signed" else "error",
         )
-    if leaf.key_usage and not leaf.key_usage.digital_signature:
-        usage = leaf.key_usage
+    if leaf.extensions.key_usage and not leaf.extensions.key_usage.digital_signature:
+        usage = leaf.extensions.key_usage
         used = usage.key_encipherment or usage.key_agreement
         yield Finding(
             "key_usage_invalid",

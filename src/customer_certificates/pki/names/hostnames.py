@@ -106,7 +106,7 @@ def hostnames_of(
     """
     names: dict[str, None] = {}
     faults: dict[tuple[Severity, str], list[str]] = {}
-    sent = [one for one in san if one.tag in (_DNS_NAME, _IP_ADDRESS)]
+    sent = [name for name in san if name.tag in (_DNS_NAME, _IP_ADDRESS)]
     for tag, content in sent[:MOST_HOSTNAMES]:
         text, name, fault = _dns_name(content) if tag == _DNS_NAME else _ip_address(content)
         if name:
@@ -126,7 +126,9 @@ def _to_ascii(hostname: str) -> str:
         # An A-label is longer than its Unicode form, so checking first rejects no valid name.
         if any(len(label) > _MOST_LABEL_OCTETS for label in labels):
             return ""
-        return ".".join(one if one.isascii() else idna.alabel(one).decode() for one in labels)
+        return ".".join(
+            label if label.isascii() else idna.alabel(label).decode() for label in labels
+        )
     except UnicodeError:
         return ""
 
@@ -179,7 +181,9 @@ def _ip_address(content: bytes) -> _NameRead:
         return name, name, None
     if len(content) in (8, 32):
         half = len(content) // 2
-        address, mask = (ipaddress.ip_address(one) for one in (content[:half], content[half:]))
+        address, mask = (
+            ipaddress.ip_address(octets) for octets in (content[:half], content[half:])
+        )
         text = f"{written(address)}/{written(mask)}"
         return text, None, ("error", "is a network, where an IP address was expected")
     return content.hex(), None, ("error", "is not an IP address, which has 4 or 16 octets")
@@ -190,7 +194,7 @@ def _why_invalid(value: str) -> str:
         return "is empty"
     if not value.isascii():
         return "is not in ASCII (RFC 5890 has A-labels, xn--…, for that)"
-    if any(one.isspace() or not one.isprintable() for one in value):
+    if any(character.isspace() or not character.isprintable() for character in value):
         return "contains a space or a control character"
     if "*" in value:
         return "has a wildcard that is not the first label above two others"

@@ -25,7 +25,7 @@ class NamePolicy:
         `reserved` are addresses, or names that are reserved with all their subdomains. `edge` are
         the names and addresses of the servers that terminate TLS.
         """
-        self._addresses = frozenset(one for one in (*reserved, *edge) if address_of(one))
+        self._addresses = frozenset(name for name in (*reserved, *edge) if address_of(name))
         names = {*reserved, *edge} - self._addresses
         self._subtrees = frozenset(name.removeprefix("*.") for name in names)
         # A wildcard that covers a reserved name would serve it.

@@ -175,13 +175,13 @@ class Folder:
     def switch(self) -> None:
         """Moves all staged entries to their places. On OSError, drops them and raises it."""
         try:
-            self._flush(self._staging, [one.file for one in self._staged if one.has_content])
-            for one in self._staged:
-                self._staging.replace(one.file, self._directory, one.place)
-                if one.may_be_same:
+            self._flush(self._staging, [entry.file for entry in self._staged if entry.has_content])
+            for entry in self._staged:
+                self._staging.replace(entry.file, self._directory, entry.place)
+                if entry.may_be_same:
                     # If both names are the same file, rename(2) keeps both.
-                    self._staging.remove(one.file)
-            places = {os.path.dirname(one.place) for one in self._staged}
+                    self._staging.remove(entry.file)
+            places = {os.path.dirname(entry.place) for entry in self._staged}
             self._flush(self._directory, places | self._grown)
         except OSError:
             self.forget()
@@ -192,8 +192,8 @@ class Folder:
 
     def forget(self) -> None:
         """Drops all staged entries."""
-        for one in self._staged:
-            self._staging.remove(one.file)
+        for entry in self._staged:
+            self._staging.remove(entry.file)
         self._staged.clear()
         self._made.clear()
         # A known folder may have been deleted.

@@ -87,7 +87,10 @@ def is_sent_by_clients(hostname: str) -> bool:
 
 def require_plain(root: Path) -> None:
     """Raises ValueError if `root` would need quotes in a configuration."""
-    if not all(one.isascii() and (one.isalnum() or one in "/._-") for one in str(root)):
+    if not all(
+        character.isascii() and (character.isalnum() or character in "/._-")
+        for character in str(root)
+    ):
         raise ValueError(
             f"{root} has characters that the configuration cannot contain. Choose another path."
         )
@@ -109,7 +112,5 @@ def placeholder() -> bytes:
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -75,7 +75,7 @@ class Listing:
                 raise PublishingFailure(own)
             self._refuse(suspects.pop(accepted), reason)
             # The certificate that is now served instead may be unchecked too.
-            suspects += [one for one in self._state.unchecked() if one not in suspects]
+            suspects += [suspect for suspect in self._state.unchecked() if suspect not in suspects]
             reason = self._refusal(())
             if reason is None:
                 return

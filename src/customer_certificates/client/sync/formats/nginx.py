@@ -115,10 +115,14 @@ class Nginx(Layout):
 
         Returns its path.
         """
-        others = [one for key_type, one in sorted(selected.items()) if key_type != "rsa"]
+        others = [
+            certificate for key_type, certificate in sorted(selected.items()) if key_type != "rsa"
+        ]
         first = selected.get("ecdsa") or (others or [selected["rsa"]])[0]
         rsa = selected.get("rsa", first)
-        names = [one.path.rpartition("/")[2].removesuffix(".pem") for one in (first, rsa)]
+        names = [
+            certificate.path.rpartition("/")[2].removesuffix(".pem") for certificate in (first, rsa)
+        ]
         name = names[0] if first is rsa else "+".join(names)
         path = f"pairs/{shard(name)}/{name}"
         self._folder.folder_of_links(path, {"first.pem": first.path, "rsa.pem": rsa.path})

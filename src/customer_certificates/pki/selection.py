@@ -91,13 +91,13 @@ class Candidate(NamedTuple):
 class Rejection(NamedTuple):
     """A certificate that is not selected for the name, and the reason.
 
-    `to` is the certificate that was better; None if the certificate would not be served in any
-    case.
+    `superseded_by` is the certificate that was better; None if the certificate would not be served
+    in any case.
     """
 
     candidate: Candidate
     reason: Reason
-    to: Candidate | None
+    superseded_by: Candidate | None
 
 
 class Decision(NamedTuple):
@@ -137,7 +137,7 @@ def decide(
     for kind, group in groups.items():
         chosen = selected[kind] = max(group, key=lambda candidate: _rank(hostname, candidate))
         rejected += [
-            Rejection(candidate, _why(hostname, candidate, chosen), chosen)
+            Rejection(candidate, _reason(hostname, candidate, chosen), chosen)
             for candidate in group
             if candidate is not chosen
         ]
@@ -245,11 +245,9 @@ def _rank(hostname: str, candidate: Candidate) -> tuple[bool, int, float, int]:
     )
 
 
-def _why(hostname: str, rejected: Candidate, chosen: Candidate) -> Reason:
-    mine, its = _rank(hostname, rejected), _rank(hostname, chosen)
-    return next(
-        reason for reason, less, more in zip(_COMPARED, mine, its, strict=True) if less < more
-    )
+def _reason(hostname: str, rejected: Candidate, chosen: Candidate) -> Reason:
+    ranks = zip(_COMPARED, _rank(hostname, rejected), _rank(hostname, chosen), strict=True)
+    return next(reason for reason, worse, better in ranks if worse < better)
 
 
 def _preference(key_type: str) -> int:

@@ -245,13 +245,23 @@ def _alternatives(
 
 
 def _left_out(certificate: Certificate, code: str, reason: str) -> Finding:
-    detail = f"{title(certificate)} {reason}, and is not served."
-    return Finding(code, certificate.field, detail, "No action needed.", "info")
+    return Finding(
+        code,
+        certificate.field,
+        f"{title(certificate)} {reason}, and is not served.",
+        "No action needed.",
+        "info",
+    )
 
 
 def _duplicate(certificate: Certificate) -> Finding:
-    detail = f"{_numbered(certificate)} was sent twice and is served once."
-    return Finding("duplicate", certificate.field, detail, "No action needed.", "info")
+    return Finding(
+        "duplicate",
+        certificate.field,
+        f"{_numbered(certificate)} was sent twice and is served once.",
+        "No action needed.",
+        "info",
+    )
 
 
 def _numbered(certificate: Certificate) -> str:

@@ -94,16 +94,16 @@ class Roots:
         if upper and upper.not_before <= at <= upper.not_after:
             if upper.anchor.fault(leaf.der, at=at):
                 return None
-            sent = {certificate.fingerprint: certificate for certificate in others}
-            return (leaf, *(sent[fingerprint] for fingerprint in upper.fingerprints), upper.root)
+            by_fingerprint = {certificate.fingerprint: certificate for certificate in others}
+            return (leaf, *map(by_fingerprint.__getitem__, upper.fingerprints), upper.root)
         answer = self._anchors.path(leaf.der, [certificate.der for certificate in others], at=at)
         if answer is None:
             return None
-        known = {certificate.der: certificate for certificate in others}
-        above = [known.get(der) or self._roots[der] for der in answer[1:]]
+        by_der = {certificate.der: certificate for certificate in others}
+        above = [by_der.get(der) or self._roots[der] for der in answer[1:]]
         # Another chain need not contain an intermediate that is also a root.
-        is_sent = all(certificate.der in known for certificate in above[:-1])
-        if len(above) > 1 and is_sent and not any(map(_constrains_leaves, above)):
+        is_complete = all(certificate.der in by_der for certificate in above[:-1])
+        if len(above) > 1 and is_complete and not any(map(_constrains_leaves, above)):
             self._remember(key, above)
         return (leaf, *above)
 

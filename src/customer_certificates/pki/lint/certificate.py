@@ -125,12 +125,11 @@ def tls_features(certificate: Certificate) -> Iterator[Finding]:
 
 
 def unhandled_extensions(certificate: Certificate, field: str) -> Iterator[Finding]:
-    """Yields a finding for each unprocessed critical extension (RFC 5280, 4.2).
-
-    At least one client does not process it.
-    """
-    for dotted in _critical(certificate):
-        if dotted == _POISON:
+    """Yields a finding for each critical extension that a client rejects (RFC 5280, 4.2)."""
+    for oid, extension in certificate.extensions.raw.items():
+        if not extension.critical:
+            continue
+        if oid == _POISON:
             yield Finding(
                 "precertificate",
                 field,
@@ -138,15 +137,14 @@ def unhandled_extensions(certificate: Certificate, field: str) -> Iterator[Findi
                 " 6962). All clients reject it.",
                 "Send the final certificate from your CA. It has the same serial number.",
             )
-        elif dotted not in _PROCESSED:
-            by_openssl = dotted in _PROCESSED_BY_OPENSSL
-            name = f"{_NAMES[dotted]} ({dotted})" if dotted in _NAMES else dotted
-            clients = "Browsers reject" if by_openssl else "Clients reject"
+        elif oid not in _PROCESSED:
+            clients = "Browsers" if oid in _PROCESSED_BY_OPENSSL else "Clients"
+            name = f"{_NAMES[oid]} ({oid})" if oid in _NAMES else oid
             yield Finding(
                 "extension_critical",
                 field,
-                f"{clients} {title(certificate)}: they do not process its critical extension"
-                f" {name}.",
+                f"{clients} reject {title(certificate)}: they do not process its critical"
+                f" extension {name}.",
                 "Have it reissued without the extension, or with the extension not critical.",
             )
 
@@ -157,8 +155,3 @@ def days(span: timedelta) -> str:
         hours = span.seconds // 3600
         return f"{hours} hour{'s' * (hours != 1)}"
     return f"{span.days} day{'s' * (span.days != 1)}"
-
-
-def _critical(certificate: Certificate) -> list[str]:
-    """Returns the OIDs of the critical extensions."""
-    return [oid for oid, extension in certificate.extensions.raw.items() if extension.critical]

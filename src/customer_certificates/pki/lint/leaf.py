@@ -126,59 +126,51 @@ def _names(leaf: Certificate) -> Iterator[Finding]:
         )
     if not leaf.hostnames and not leaf.san_findings:
         name = leaf.common_name
-        common = (
-            " Clients ignore the common name."
-            if name is None
-            else f" Clients ignore its common name, «{shown(name)}»."
-        )
+        ignored = "the common name" if name is None else f"its common name, «{shown(name)}»"
         yield Finding(
             "san_missing",
             leaf.field,
-            f"The certificate has no hostname or IP address in subjectAltName.{common}",
+            "The certificate has no hostname or IP address in subjectAltName. Clients ignore"
+            f" {ignored}.",
             "Have it reissued with its hostnames in subjectAltName (RFC 9525).",
         )
 
 
 def is_for_servers(leaf: Certificate) -> bool:
     """Returns whether OpenSSL accepts `leaf` for the purpose serverAuth."""
-    return leaf.extensions.is_netscape_server and (
-        leaf.extensions.eku is None or _FOR_SERVERS in leaf.extensions.eku
-    )
+    eku = leaf.extensions.eku
+    return leaf.extensions.is_netscape_server and (eku is None or _FOR_SERVERS in eku)
 
 
 def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     if not leaf.extensions.is_netscape_server:
-        what = (
-            "Netscape's certificate type does not include TLS servers. OpenSSL rejects the"
-            " certificate"
-        )
-        yield _eku_invalid(leaf, what)
-    if leaf.extensions.eku and _FOR_OCSP in leaf.extensions.eku:
+        reason = "Netscape's certificate type does not include TLS servers"
+        yield _eku_invalid(leaf, f"{reason}. OpenSSL rejects the certificate")
+    eku = leaf.extensions.eku
+    if eku and _FOR_OCSP in eku:
         yield _eku_invalid(leaf, "The certificate may also sign OCSP responses. Firefox rejects it")
-    if leaf.extensions.eku is None:
+    if eku is None:
         if trust == "public":
             yield _eku_missing(leaf, "The certificate does not state its purpose", "warning")
-    elif _FOR_SERVERS in leaf.extensions.eku:
-        return
-    elif _FOR_ANYTHING in leaf.extensions.eku:
-        what = "The certificate is for any purpose, which Firefox and OpenSSL do not accept"
-        yield _eku_missing(leaf, what, "error")
-    else:
-        purposes = ", ".join(sorted(purpose.dotted_string for purpose in leaf.extensions.eku))
-        yield _eku_missing(
-            leaf, f"The certificate is for {shown(purposes)}, not for servers", "error"
-        )
+    elif _FOR_ANYTHING in eku and _FOR_SERVERS not in eku:
+        detail = "The certificate is for any purpose, which Firefox and OpenSSL do not accept"
+        yield _eku_missing(leaf, detail, "error")
+    elif _FOR_SERVERS not in eku:
+        purposes = shown(", ".join(sorted(purpose.dotted_string for purpose in eku)))
+        yield _eku_missing(leaf, f"The certificate is for {purposes}, not for servers", "error")
 
 
-def _eku_invalid(leaf: Certificate, what: str) -> Finding:
-    return Finding("eku_invalid", leaf.field, f"{what}.", "Have it reissued for TLS servers only.")
+def _eku_invalid(leaf: Certificate, detail: str) -> Finding:
+    return Finding(
+        "eku_invalid", leaf.field, f"{detail}.", "Have it reissued for TLS servers only."
+    )
 
 
-def _eku_missing(leaf: Certificate, what: str, severity: Severity) -> Finding:
+def _eku_missing(leaf: Certificate, detail: str, severity: Severity) -> Finding:
     return Finding(
         "eku_missing",
         leaf.field,
-        f"{what} (extendedKeyUsage has no serverAuth).",
+        f"{detail} (extendedKeyUsage has no serverAuth).",
         "Have it reissued for TLS servers.",
         severity,
     )
@@ -195,25 +187,21 @@ def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
             " certificate, set basicConstraints CA:FALSE.",
             "warning" if trust == "self_signed" else "error",
         )
-    if leaf.extensions.key_usage and not leaf.extensions.key_usage.digital_signature:
-        usage = leaf.extensions.key_usage
-        used = usage.key_encipherment or usage.key_agreement
+    usage = leaf.extensions.key_usage
+    if usage and not usage.digital_signature:
+        is_for_keys = usage.key_encipherment or usage.key_agreement
+        rejected = "Chrome rejects" if is_for_keys else "All TLS clients reject"
         yield Finding(
             "key_usage_invalid",
             leaf.field,
-            "The keyUsage lacks digitalSignature. "
-            + (
-                "Chrome rejects the certificate."
-                if used
-                else "All TLS clients reject the certificate."
-            ),
+            f"The keyUsage lacks digitalSignature. {rejected} the certificate.",
             "Have it reissued with keyUsage digitalSignature.",
         )
 
 
 def _key(leaf: Certificate) -> Iterator[Finding]:
-    is_told = any(finding.code == "key_invalid" for finding in leaf.findings)
-    if leaf.public_key is None and not is_told:
+    is_reported = any(finding.code == "key_invalid" for finding in leaf.findings)
+    if leaf.public_key is None and not is_reported:
         yield Finding(
             "key_invalid",
             leaf.field,

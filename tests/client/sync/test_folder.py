@@ -16,7 +16,8 @@ import pytest
 
 from customer_certificates.client.sync.files.directory import UntrustedError
 from customer_certificates.client.sync.files.folder import Folder, FolderError
-from customer_certificates.client.sync.state import State
+from customer_certificates.client.sync.state.pending import Reports
+from customer_certificates.client.sync.state.state import State
 
 from ...agents import typed
 from ...pki.authority import NOW
@@ -272,7 +273,7 @@ def test_the_listing_stays_until_a_new_state_is_complete(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The administrator deleted the state, and the service fails on the way."""
-    monkeypatch.setattr("customer_certificates.client.sync.feed._AT_ONCE", 1)
+    monkeypatch.setattr("customer_certificates.client.sync.feed._PAGE_SIZE", 1)
     both = a(1, WWW), a(2, "shop.example.com")
     feed.put(*both)
     keeper.sync()
@@ -326,8 +327,8 @@ class Crashing:
         for name in ("replace", "link", "symlink", "mkdir", "unlink", "fsync"):
             monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
         # The end of a transaction: all files are in their places, and the state does not say so.
-        monkeypatch.setattr(State, "to_report", self._counted(State.to_report))
-        monkeypatch.setattr(State, "note", self._counted(State.note))
+        monkeypatch.setattr(State, "set_fact", self._counted(State.set_fact))
+        monkeypatch.setattr(Reports, "add", self._counted(Reports.add))
 
     def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any, **options: Any) -> Any:

@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Keeper:
         self.reload: str | None = None
 
     def sync(self, now: datetime = NOW, **changes: Any) -> int:
-        wish = SyncOptions(
+        options = SyncOptions(
             format=self.format,
             out=self.folder,
             server=self.url,
@@ -65,7 +66,7 @@ class Keeper:
             group=None,
             metrics=None,
         )
-        return syncing.run(wish._replace(**changes), lambda: None, lambda: now, once=True)
+        return syncing.run(replace(options, **changes), lambda: None, lambda: now, once=True)
 
     @property
     def index(self) -> dict[str, dict[str, int]]:
@@ -133,7 +134,7 @@ def test_what_is_no_longer_active_goes_after_a_moment(keeper: Keeper, feed: Feed
 def test_a_snapshot_replaces_everything(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch, pages: int
 ) -> None:
-    monkeypatch.setattr("customer_certificates.client.sync.feed._AT_ONCE", 6 // pages)
+    monkeypatch.setattr("customer_certificates.client.sync.feed._PAGE_SIZE", 6 // pages)
     feed.put(*(a(number, f"{number}.example.com") for number in range(1, 7)))
     keeper.sync()
     feed.remove(1, 6)
@@ -149,7 +150,7 @@ def test_a_snapshot_replaces_everything(
 def test_a_snapshot_that_was_interrupted_goes_on(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("customer_certificates.client.sync.feed._AT_ONCE", 2)
+    monkeypatch.setattr("customer_certificates.client.sync.feed._PAGE_SIZE", 2)
     feed.put(*(a(number, f"{number}.example.com") for number in range(1, 7)))
     answer = feed.feed
 

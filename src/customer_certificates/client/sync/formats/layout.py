@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ..files.folder import Folder, shard
-from ..state import Placed, State
+from ..state.certificates import Placed
+from ..state.state import State
 
 
 @dataclass(slots=True)
@@ -62,13 +63,13 @@ class Layout(ABC):
         """
         return []
 
-    def is_listing_due(self, settled: ChangeSet) -> bool:
+    def is_listing_due(self, changes: ChangeSet) -> bool:
         """Returns whether the listing must be written again."""
-        return settled.selected
+        return changes.selected
 
-    def is_reload_due(self, settled: ChangeSet) -> bool:
+    def is_reload_due(self, changes: ChangeSet) -> bool:
         """Returns whether a running server must reload its files."""
-        return settled.selected or settled.contents
+        return changes.selected or changes.contents
 
     @abstractmethod
     def write_listing(self, write: Callable[[bytes], int]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from rich import box
 from rich.table import Table
@@ -10,25 +9,17 @@ from rich.text import Text
 
 from ..terminal import escaped, show_json
 from .api.client import Api
+from .api.connection import Server
 from .api.responses import Ending, Refused, Unreachable
 from .text import console, counted, day, first_of
 
 _SOON_DAYS = 7
 
 
-def run(
-    now: datetime,
-    days: int,
-    *,
-    server: str,
-    user_id: int,
-    token: str | None,
-    ca: Path | None,
-    as_json: bool,
-) -> int:
+def run(now: datetime, days: int, server: Server, user_id: int, *, as_json: bool) -> int:
     """Returns the exit code: 1 if hostnames lose their certificate, 2 if the request fails."""
     try:
-        with Api(server, user_id, token, ca=ca) as api:
+        with Api(server, user_id) as api:
             found = api.expiring(days)
     except (Refused, Unreachable) as error:
         console(errors=True).print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))

@@ -1,7 +1,6 @@
 """The command `probe`: compares the certificates that servers serve with the expected ones."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from types import NoneType
 from typing import Literal, NamedTuple
 
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from ..gateways.tls_probe import ProbeFailure, served
 from ..terminal import escaped, show_json
-from .api.connection import Connection
+from .api.connection import Connection, Server
 from .api.responses import Lost, Refused, Unreachable
 from .probe_address import Address
 from .text import NONE, console
@@ -54,10 +53,8 @@ class Seen(NamedTuple):
 def run(
     addresses: Sequence[Address],
     hostnames: Sequence[str],
-    server: str,
-    token: str | None,
+    server: Server,
     *,
-    ca: Path | None,
     as_json: bool,
 ) -> int:
     """Returns the exit code: 0 if every server serves the expected certificates, otherwise 1.
@@ -65,7 +62,7 @@ def run(
     Without `hostnames`, requests each server's own name.
     """
     warnings = console(errors=True)
-    connection = Connection(server, token, ca=ca)
+    connection = Connection(server)
     try:
         seen = [
             result

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from customer_certificates.client.api.client import Api
-from customer_certificates.client.api.connection import seconds_of
+from customer_certificates.client.api.connection import Server, seconds_of
 from customer_certificates.client.api.responses import Unreachable
 from customer_certificates.client.importing import command
 from customer_certificates.client.importing.pairing import Candidate, collect
@@ -39,7 +39,7 @@ def candidates(tmp_path: Path) -> tuple[Candidate, ...]:
 
 
 def upload(stub: Stub, candidates: tuple[Candidate, ...], **options: bool) -> list[Result]:
-    with Api(stub.url, 1) as api:
+    with Api(Server(stub.url), 1) as api:
         return list(upload_all(api, candidates, UploadOptions(**options)))
 
 
@@ -119,7 +119,7 @@ def test_a_service_that_goes_away_is_not_waited_for_by_each(tmp_path: Path) -> N
 
     assert {result.outcome for result in results} == {"failed"}
     assert len(results) == 30
-    with Api(stub.url, 1) as api, pytest.raises(Unreachable, match="does not respond"):
+    with Api(Server(stub.url), 1) as api, pytest.raises(Unreachable, match="does not respond"):
         api.require_user()
 
 
@@ -197,9 +197,9 @@ class Imports:
             [path],
             [],
             NOW,
-            server=server or self.url,
-            user_id=user or self.user,
-            options=UploadOptions(**options),
+            Server(server or self.url),
+            user or self.user,
+            UploadOptions(**options),
         )
         printed = self._capsys.readouterr()
         return code, (printed.out + printed.err).splitlines()

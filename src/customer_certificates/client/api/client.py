@@ -4,13 +4,12 @@ import random
 import threading
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 from types import NoneType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from ...pki.selection import key_type_of
-from .connection import Connection
+from .connection import Connection, Server
 from .responses import Checked, Ending, Lost, Refused, Stored, Unreachable
 
 T = TypeVar("T")
@@ -25,18 +24,12 @@ _LONGEST_PAUSE_SECONDS = 30.0
 class Api:
     """The certificates of one user. Safe to use from several threads."""
 
-    def __init__(
-        self, server: str, user_id: int, token: str | None = None, *, ca: Path | None = None
-    ) -> None:
-        """Connects to the service's URL `server`, with `token` if given.
-
-        `ca` is a PEM file with the only CA certificates to trust, or None for the public ones.
-        """
+    def __init__(self, server: Server, user_id: int) -> None:
         self._user = f"/users/{user_id}"
         self._certificates = f"{self._user}/certificates"
         self._stopped = threading.Event()
         self._reason = ""
-        self._connection = Connection(server, token, AT_ONCE, ca=ca)
+        self._connection = Connection(server, AT_ONCE)
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ from threading import Thread
 from types import NoneType
 from typing import TypeVar
 
-from ..api.connection import Connection
+from ..api.connection import Connection, Server
 from ..api.responses import Refused
 from .entries import Page
 from .state.certificates import Placed
@@ -121,7 +121,7 @@ class Feed:
 
     def _send(self, send: Callable[[Connection], T]) -> T:
         if self._connection is None:
-            self._connection = Connection(self._server, self._read_token(), ca=self._ca)
+            self._connection = Connection(Server(self._server, self._read_token(), self._ca))
         try:
             return send(self._connection)
         except Refused:

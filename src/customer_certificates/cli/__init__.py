@@ -15,7 +15,7 @@ from .certificates import import_certificates, inspect_files, list_expiring
 from .keys import app as key_commands
 from .maintenance import audit, purge
 from .options import AsJson
-from .target import tell_target
+from .target import print_target
 from .terminators import probe, sync
 
 if TYPE_CHECKING:
@@ -195,16 +195,16 @@ def list_tokens(as_json: AsJson = False) -> None:
     """List all tokens without their secrets."""
     from .token_table import print_tokens
 
-    found: list[TokenView] = []
+    views: list[TokenView] = []
     after: int | None = 0
     with _tokens() as service:
         while after is not None:
-            views, after = service.page(_command(), None, after, 1000)
-            found += views
+            page, after = service.page(_command(), None, after, 1000)
+            views += page
     if as_json:
-        show_json(found)
+        show_json(views)
     else:
-        print_tokens(found)
+        print_tokens(views)
 
 
 @tokens.command("revoke")
@@ -260,7 +260,7 @@ def _tokens(*, creates: bool = False) -> Iterator["Tokens"]:
     from ..gateways.database.schema import SchemaError, require_head
 
     config = _config()
-    tell_target(config)
+    print_target(config)
     try:
         require_head(config.database_url)
         if creates:

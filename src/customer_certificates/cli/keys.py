@@ -10,7 +10,7 @@ import typer
 from ..config import Config, ConfigError
 from ..terminal import note, say, show, show_json
 from .options import AsJson
-from .target import tell_target
+from .target import print_target
 
 app = typer.Typer(help="Create a master key, and rotate data keys to it.")
 
@@ -50,14 +50,14 @@ def rewrap(
     """
     from ..maintenance.keys import rewrap as run
 
-    def told(done: int, of: int) -> None:
+    def report(done: int, total: int) -> None:
         if progress:
-            note(f"{done} of {of}")
+            note(f"{done} of {total}")
 
     with _explained():
         config = Config.from_environ()
-        tell_target(config)
-        _show(run(config, told), as_json=as_json)
+        print_target(config)
+        _show(run(config, report), as_json=as_json)
 
 
 @app.command()
@@ -70,7 +70,7 @@ def status(as_json: AsJson = False) -> None:
 
     with _explained():
         config = Config.from_environ()
-        tell_target(config)
+        print_target(config)
         _show(counts(config), as_json=as_json)
 
 

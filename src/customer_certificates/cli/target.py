@@ -4,9 +4,9 @@ from ..config import Config
 from ..terminal import note
 
 
-def tell_target(config: Config) -> None:
-    """Prints the profile and the database to standard error: the output may be read by programs."""
-    # Here, as commands that name no database do without SQLAlchemy.
+def print_target(config: Config) -> None:
+    """Prints the profile and the database to standard error. Programs may read the output."""
+    # Commands without a database do not import SQLAlchemy.
     from ..gateways.database import shown_url
 
     note(

@@ -86,9 +86,8 @@ def examine(
 ) -> ValidationResult:
     """Returns the validation result of `submission` at the time `now`. Never raises.
 
-    `known` are intermediates (DER) that may complete the chain. A key or certificate made for that
-    purpose can still take much time or memory. Costs that are known in advance are checked first,
-    and the input is rejected.
+    `known` are intermediates (DER) that may complete the chain. Input with a cost that is known in
+    advance is rejected. Other hostile input can still take much time or memory.
     """
     upload = _read(submission)
     key = upload.key
@@ -103,15 +102,11 @@ def examine(
         return ValidationResult(
             _in_order(findings), "unreadable", upload.body, private_key, chain=upload.chain
         )
-    mismatch = (
-        public_keys.mismatch(key, leaf.public_key, key_field) if key and leaf.public_key else None
-    )
+    mismatch = _mismatch(leaf, key, key_field)
     servable_key = key if leaf.public_key and not mismatch else None
     chain = _complete_chain(leaf, upload, known, roots, now)
     unloadable = check_servable(chain.served, servable_key) if leaf.public_key else ()
-    findings += [mismatch] if mismatch else []
-    findings += [*_lint(leaf, chain, now), *unloadable, *_weak_key(leaf, key, key_field)]
-    needed = needed_of(chain.served, roots)
+    findings += [*mismatch, *_lint(leaf, chain, now), *unloadable, *_weak_key(leaf, key, key_field)]
     return ValidationResult(
         _in_order(findings),
         chain.trust,
@@ -121,8 +116,7 @@ def examine(
         "".join(certificates.pem_of(certificate.der) for certificate in chain.served),
         _intermediates(chain),
         chain.missing_issuer,
-        max(certificate.not_before for certificate in needed),
-        min(certificate.not_after for certificate in needed),
+        *_serve_window(chain, roots),
         "not_loadable" if unloadable else None if servable_key else "no_key",
         _proves_hostnames(leaf, chain, roots),
         upload.chain,
@@ -138,6 +132,11 @@ def _complete_chain(
     return completion.build(leaf, others, readable, roots, now)
 
 
+def _mismatch(leaf: Certificate, key: PrivateKey | None, field: str) -> list[Finding]:
+    found = public_keys.mismatch(key, leaf.public_key, field) if key and leaf.public_key else None
+    return [found] if found else []
+
+
 def _lint(leaf: Certificate, chain: Chain, now: datetime) -> Iterator[Finding]:
     yield from chain.findings
     yield from check_leaf(leaf, chain.trust, now)
@@ -150,6 +149,13 @@ def _weak_key(leaf: Certificate, key: PrivateKey | None, field: str) -> Sequence
     weak = weakness(leaf.public_key, field) if leaf.public_key else ()
     # The public key may show no weakness. The private key shows how its primes were generated.
     return weak_primes(key, field) if key and not weak else weak
+
+
+def _serve_window(chain: Chain, roots: Roots) -> tuple[datetime, datetime]:
+    """Returns the first and last time at which all needed certificates are valid."""
+    needed = needed_of(chain.served, roots)
+    begin = max(certificate.not_before for certificate in needed)
+    return begin, min(certificate.not_after for certificate in needed)
 
 
 def _intermediates(chain: Chain) -> tuple[Intermediate, ...]:

@@ -87,6 +87,13 @@ class Decision:
             self.forbidden or self.reserved or self.taken or self.unproven or self.contested
         )
 
+    def claim(self, name: str, own: Claim | None, proof: Evidence) -> None:
+        """Adds a claim to write, unless the user's `own` claim has the same proof."""
+        if own is None:
+            self.new.append(name)
+        if own is None or own.evidence != proof:
+            self.write.append(name)
+
 
 def covering(hostname: str) -> str | None:
     """Returns the wildcard that covers `hostname`; None: there is none."""
@@ -152,10 +159,7 @@ def decide(
             if strength > NONE:
                 unproven = [claim for claim in related if claim.evidence.strength(at) == NONE]
                 released |= {claim.hostname: claim for claim in (other, *unproven) if claim}
-            if own is None:
-                decision.new.append(name)
-            if own is None or own.evidence != proof:
-                decision.write.append(name)
+            decision.claim(name, own, proof)
     decision.release = list(released.values())
     return decision
 

@@ -129,5 +129,10 @@ def _read_passphrases(file: Path | None) -> list[str]:
         return []
     try:
         return [line for line in file.read_text("utf-8").splitlines() if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(str(error), param_hint="--passphrase-file") from None
+    except OSError as error:
+        detail = f"{file} cannot be read: {error.strerror}."
+        raise typer.BadParameter(detail, param_hint="--passphrase-file") from None
+    except UnicodeDecodeError:
+        raise typer.BadParameter(
+            f"{file} is not text in UTF-8.", param_hint="--passphrase-file"
+        ) from None

@@ -86,8 +86,11 @@ class ServiceOptions:
             tls_context(self.ca)
         # An SSLError is an OSError.
         except OSError as error:
+            reason = getattr(error, "reason", None) or error.strerror or ""
+            reason = reason.lower().replace("_", " ")
             raise typer.BadParameter(
-                f"{self.ca} holds no usable certificates in PEM: {error}.", param_hint="--ca"
+                f"{self.ca} has no usable certificates ({reason}). Pass CA certificates in PEM.",
+                param_hint="--ca",
             ) from None
 
 
@@ -98,10 +101,13 @@ def read_token(file: Path | None) -> str | None:
     try:
         # The token becomes part of a header.
         token = file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(str(error), param_hint="--token-file") from None
+    except OSError as error:
+        detail = f"{file} cannot be read: {error.strerror}."
+        raise typer.BadParameter(detail, param_hint="--token-file") from None
+    except UnicodeDecodeError:
+        token = ""
     if not token.isprintable() or not token:
         raise typer.BadParameter(
-            "The file must hold one line with a token.", param_hint="--token-file"
+            f"{file} must hold one line with a token.", param_hint="--token-file"
         )
     return token

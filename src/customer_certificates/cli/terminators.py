@@ -111,7 +111,7 @@ def _sync_options(options: _FolderOptions, connection: ServiceOptions) -> "SyncO
 
     if options.format is None:
         raise typer.BadParameter(
-            "The option is missing. Use nginx, haproxy or pem.", param_hint="--format"
+            "A format is required. Use nginx, haproxy or pem.", param_hint="--format"
         )
     server = connection.to_server(with_keys=True)
     if options.runtime and options.format != Format.HAPROXY:

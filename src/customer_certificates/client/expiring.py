@@ -7,11 +7,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..terminal import escaped, show_json
+from ..terminal import show_json
 from .api.client import Api
 from .api.connection import Server
-from .api.responses import Ending, Refused, Unreachable
-from .text import console, counted, day, first_of
+from .api.responses import Expiring, Refused, Unreachable
+from .text import console, counted, day, first_of, print_error
 
 _SOON_DAYS = 7
 
@@ -22,7 +22,7 @@ def run(now: datetime, days: int, server: Server, user_id: int, *, as_json: bool
         with Api(server, user_id) as api:
             found = api.expiring(days)
     except (Refused, Unreachable) as error:
-        console(errors=True).print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
+        print_error(error.detail)
         return 2
     uncovered = sum(not certificate.covered for certificate in found)
     if as_json:
@@ -38,7 +38,7 @@ def run(now: datetime, days: int, server: Server, user_id: int, *, as_json: bool
     return int(uncovered > 0)
 
 
-def _table(found: Sequence[Ending], now: datetime) -> Table:
+def _table(found: Sequence[Expiring], now: datetime) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("id", justify="right", no_wrap=True)
     table.add_column("hostnames", overflow="fold")
@@ -54,7 +54,7 @@ def _table(found: Sequence[Ending], now: datetime) -> Table:
     return table
 
 
-def _style(certificate: Ending, now: datetime) -> str:
+def _style(certificate: Expiring, now: datetime) -> str:
     if certificate.covered:
         return ""
     return "red" if (certificate.not_after - now).days < _SOON_DAYS else "yellow"

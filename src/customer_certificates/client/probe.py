@@ -14,7 +14,7 @@ from ..terminal import escaped, show_json
 from .api.connection import Connection, Server
 from .api.responses import Lost, Refused, Unreachable
 from .probe_address import Address
-from .text import NONE, console
+from .text import NONE, console, print_error
 
 _SHOWN = 16
 _STYLES = {"served": "green", "lags": "red", "fails": "red"}
@@ -37,7 +37,7 @@ class Resolved(msgspec.Struct, frozen=True):
     selected: tuple[SelectedCertificate, ...]
 
 
-class Seen(NamedTuple):
+class ProbeResult(NamedTuple):
     """A server's behavior for a hostname and a key type.
 
     `chosen` is the expected certificate, if any. `detail` explains a difference.
@@ -61,61 +61,54 @@ def run(
 
     Without `hostnames`, requests each server's own name.
     """
-    warnings = console(errors=True)
     connection = Connection(server)
     try:
-        seen = [
+        results = [
             result
             for address in addresses
             for hostname in hostnames or (address.host,)
-            for result in _look(connection, address, hostname)
+            for result in _probe(connection, address, hostname)
         ]
         if as_json:
-            show_json([_plain(result) for result in seen])
+            show_json([_plain(result) for result in results])
         else:
-            console().print(_table(seen))
+            console().print(_table(results))
         for address in addresses:
-            _report(connection, address, [result for result in seen if result.address == address])
+            own = [result for result in results if result.address == address]
+            _report(connection, address, own)
     except (Refused, Unreachable, Lost) as error:
-        warnings.print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
+        print_error(str(error))
         return 1
     finally:
         connection.close()
-    return int(any(result.outcome != "served" for result in seen))
+    return int(any(result.outcome != "served" for result in results))
 
 
-def _look(connection: Connection, address: Address, hostname: str) -> list[Seen]:
+def _probe(connection: Connection, address: Address, hostname: str) -> list[ProbeResult]:
     selected = connection.send(Resolved, "GET", "/resolve", params={"hostname": hostname}).selected
     if not selected:
-        return [
-            Seen(
-                address,
-                hostname,
-                None,
-                "fails",
-                "There is no active certificate for this hostname.",
-            )
-        ]
+        detail = "There is no active certificate for this hostname."
+        return [ProbeResult(address, hostname, None, "fails", detail)]
     return [_compare(address, hostname, chosen, len(selected) > 1) for chosen in selected]
 
 
 def _compare(
-    address: Address, hostname: str, chosen: SelectedCertificate, has_rivals: bool
-) -> Seen:
+    address: Address, hostname: str, chosen: SelectedCertificate, has_others: bool
+) -> ProbeResult:
     """Compares the served certificate with `chosen`.
 
-    Without rivals, every client gets `chosen`, whatever key types it accepts.
+    Without others, every client gets `chosen`, whatever key types it accepts.
     """
     try:
-        found = served(*address, hostname, chosen.key_type if has_rivals else None)
+        found = served(*address, hostname, chosen.key_type if has_others else None)
     except ProbeFailure as failure:
-        return Seen(address, hostname, chosen, "fails", str(failure))
+        return ProbeResult(address, hostname, chosen, "fails", str(failure))
     if found == chosen.fingerprint_sha256:
-        return Seen(address, hostname, chosen, "served", "")
-    return Seen(address, hostname, chosen, "lags", f"serves {found[:_SHOWN]}…")
+        return ProbeResult(address, hostname, chosen, "served", "")
+    return ProbeResult(address, hostname, chosen, "lags", f"serves {found[:_SHOWN]}…")
 
 
-def _plain(result: Seen) -> dict[str, object]:
+def _plain(result: ProbeResult) -> dict[str, object]:
     """Returns the JSON output for `one`."""
     return {
         "address": str(result.address),
@@ -126,11 +119,11 @@ def _plain(result: Seen) -> dict[str, object]:
     }
 
 
-def _table(seen: Sequence[Seen]) -> Table:
+def _table(results: Sequence[ProbeResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("address", "hostname", "key", "expected", "outcome"):
         table.add_column(heading, overflow="fold")
-    for result in seen:
+    for result in results:
         chosen, key = NONE, NONE
         if result.chosen:
             key = escaped(result.chosen.key_type)
@@ -145,7 +138,7 @@ def _table(seen: Sequence[Seen]) -> Table:
     return table
 
 
-def _report(connection: Connection, address: Address, seen: Sequence[Seen]) -> None:
+def _report(connection: Connection, address: Address, results: Sequence[ProbeResult]) -> None:
     """Reports the results to the service, under the address as the terminator's name."""
     verified = {
         result.chosen.certificate_id: {
@@ -154,12 +147,12 @@ def _report(connection: Connection, address: Address, seen: Sequence[Seen]) -> N
             "fingerprint_sha256": result.chosen.fingerprint_sha256,
             "verified": True,
         }
-        for result in seen
+        for result in results
         if result.chosen and result.outcome == "served"
     }
     errors = [
         f"{result.hostname}: {result.outcome}: {result.detail}"[:_LONGEST_ERROR]
-        for result in seen
+        for result in results
         if result.outcome != "served"
     ]
     report = {

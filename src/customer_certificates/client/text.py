@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from ..terminal import escaped, escaped_lines
 
@@ -17,7 +18,7 @@ NONE = "–"
 
 
 class SafeConsole(Console):
-    """A console that escapes all text, even if a caller forgot `escaped`."""
+    """A console that escapes all text, even where a command forgot to."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -39,12 +40,17 @@ def console(*, errors: bool = False) -> SafeConsole:
     return SafeConsole(stderr=errors, width=width, highlight=False, emoji=False)
 
 
+def print_error(message: str) -> None:
+    """Prints `message` to standard error, in red on a terminal."""
+    console(errors=True).print(Text(f"customer-certificates: {escaped(message)}", "red"))
+
+
 def places(files: tuple[Path, ...]) -> str:
     """Returns the paths in one line, without repeating a folder."""
-    said = [str(files[0])]
+    names = [str(files[0])]
     for before, path in pairwise(files):
-        said.append(path.name if path.parent == before.parent else str(path))
-    return escaped(" + ".join(said))
+        names.append(path.name if path.parent == before.parent else str(path))
+    return escaped(" + ".join(names))
 
 
 def path_text(path: Path) -> str:

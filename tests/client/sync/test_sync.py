@@ -507,7 +507,7 @@ def test_how_it_is_doing_can_be_asked(
     ("options", "reason"),
     [
         (["--format", "pem", "--server", "localhost"], "'localhost' is not a URL"),
-        ([], "The option is missing"),
+        ([], "A format is required"),
         (["--format", "nginx", "--runtime", "/run/x"], "Only HAProxy"),
         (["--format", "pem", "--group", "no-such-group"], "no group no-such-group"),
     ],

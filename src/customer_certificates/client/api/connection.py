@@ -1,5 +1,6 @@
 """HTTP connections to the service. Each request is sent once."""
 
+import re
 import ssl
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from .responses import Lost, read
 from .server_url import is_this_machine
 
 T = TypeVar("T")
+
+_ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 
 class Server(NamedTuple):
@@ -69,11 +72,10 @@ class Connection:
                 method, path, json=payload, params=params, timeout=httpx.Timeout(seconds, connect=5)
             )
         except httpx.TransportError as error:
-            detail = (
-                f"{self._client.base_url} does not respond: {error or type(error).__name__}"
-                f"{_advice(error)}"
-            )
-            raise Lost(detail, is_down=isinstance(error, httpx.ConnectError)) from error
+            reason = _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
+            detail = f"{self._client.base_url} does not respond: {reason}"
+            is_down = isinstance(error, httpx.ConnectError)
+            raise Lost(detail, _advice(error), is_down=is_down) from error
         if response.status_code in (
             HTTPStatus.TOO_MANY_REQUESTS,
             HTTPStatus.SERVICE_UNAVAILABLE,
@@ -95,8 +97,9 @@ def tls_context(ca: Path | None) -> ssl.SSLContext | bool:
 
 def _advice(error: httpx.TransportError) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return ". If a private CA issued the service's certificate, name its file with --ca."
-    return ""
+        return "If a private CA issued the service's certificate, name its file with --ca."
+    is_down = isinstance(error, httpx.ConnectError)
+    return "Check --server, and that the service is running." if is_down else ""
 
 
 def seconds_of(retry_after: str) -> float | None:

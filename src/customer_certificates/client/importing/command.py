@@ -12,7 +12,7 @@ from ..api.client import Api
 from ..api.connection import Server
 from ..api.responses import Refused, Unreachable
 from ..api.server_url import is_private
-from ..text import console
+from ..text import console, print_error
 from . import json_output, summary
 from .pairing import Candidate, collect, newest_only
 from .upload import Result, UploadOptions, upload_all
@@ -40,7 +40,7 @@ def run(
     try:
         results = _upload(collected.candidates, server, user_id, options)
     except (Refused, Unreachable) as error:
-        warnings.print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
+        print_error(error.detail)
         return 1
     except KeyboardInterrupt:
         warnings.print("Interrupted. Run the command again: it never uploads a certificate twice.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...pki.keys.public_keys import PrivateKey, spki_of
 from ...pki.x509.certificate import Certificate, title
-from .file_contents import Contents, is_nothing, look_into
+from .file_contents import Contents, read_contents
 from .issuers import Issuers
 from .scan import File, is_expected, walk
 
@@ -71,19 +71,13 @@ def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) ->
     A certificate that has expired by `now` is left out, unless its path was given directly.
     """
     walked = walk(paths)
-    contents = [look_into(file, passphrases) for file in walked.files]
-    candidates, left_out = _pair(contents, now)
+    files = [read_contents(file, passphrases) for file in walked.files]
+    candidates, left_out = _pair(files, now)
     left_out += [LeftOut(obstacle.path, obstacle.reason, True) for obstacle in walked.obstacles]
-    unrelated = [
-        file_contents
-        for file_contents in contents
-        if is_nothing(file_contents) and not file_contents.file.is_named
-    ]
+    unrelated = [file for file in files if file.is_empty and not file.is_named]
     # Other PEM files, such as certificate requests, are not reported by name.
     named = [
-        (file_contents.file.path, _NOTHING)
-        for file_contents in unrelated
-        if is_expected(file_contents.file.path) and not file_contents.is_pem
+        (file.path, _NOTHING) for file in unrelated if is_expected(file.path) and not file.is_pem
     ]
     return Collected(
         tuple(sorted(candidates, key=lambda candidate: candidate.files)),
@@ -99,57 +93,45 @@ def newest_only(collected: Collected) -> Collected:
     Certificates with the same hostnames and key type would replace each other.
     """
     newest: dict[tuple[frozenset[str], type[PrivateKey]], Candidate] = {}
-    for candidate in sorted(
-        collected.candidates, key=lambda candidate: candidate.certificate.not_after
-    ):
-        if candidate.certificate.hostnames:
-            newest[frozenset(candidate.certificate.hostnames), type(candidate.private_key)] = (
-                candidate
-            )
-    kept = [
-        candidate
-        for candidate in collected.candidates
-        if not candidate.certificate.hostnames or candidate in newest.values()
-    ]
+    for candidate in sorted(collected.candidates, key=_expiry):
+        newest[frozenset(candidate.certificate.hostnames), type(candidate.private_key)] = candidate
+    kept, older = list[Candidate](), list[LeftOut]()
     reason = "there is a newer certificate for the same hostnames"
-    older = [
-        LeftOut(candidate.files[0], reason, False, candidate.certificate)
-        for candidate in collected.candidates
-        if candidate not in kept
-    ]
+    for candidate in collected.candidates:
+        certificate = candidate.certificate
+        if not certificate.hostnames or candidate in newest.values():
+            kept.append(candidate)
+        else:
+            older.append(LeftOut(candidate.files[0], reason, False, certificate))
     left_out = sorted([*collected.left_out, *older], key=lambda item: item.path)
     return replace(collected, candidates=tuple(kept), left_out=tuple(left_out))
 
 
-def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[LeftOut]]:
-    keys = _by_public_key(contents)
-    issuers = Issuers(
-        certificate for file_contents in contents for certificate in file_contents.certificates
-    )
+def _expiry(candidate: Candidate) -> datetime:
+    return candidate.certificate.not_after
+
+
+def _pair(files: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[LeftOut]]:
+    keys = _by_public_key(files)
+    certificates = [certificate for file in files for certificate in file.certificates]
+    issuers = Issuers(certificates)
     candidates, left_out = list[Candidate](), list[LeftOut]()
-    for holders in _by_leaf(contents):
+    for holders in _by_leaf(files):
         best, leaf = holders[0]
-        is_named = any(holder.file.is_named for holder, _ in holders)
+        is_named = any(holder.is_named for holder, _ in holders)
         found = keys.get(leaf.key_spki or b"")
         if found is None:
             name = leaf.hostnames[0] if leaf.hostnames else title(leaf)
             reason = f"no private key for {name} among the files"
-            left_out.append(LeftOut(best.file.path, reason, is_named, leaf))
+            left_out.append(LeftOut(best.path, reason, is_named, leaf))
         elif leaf.not_after <= now and not is_named:
             reason = f"expired on {leaf.not_after:%Y-%m-%d}"
-            left_out.append(LeftOut(best.file.path, reason, False, leaf))
+            left_out.append(LeftOut(best.path, reason, False, leaf))
         else:
-            key_file, key = min(found, key=lambda held: _distance(held[0], best.file.path))
-            files = dict.fromkeys([best.file.path, key_file])
-            candidates.append(Candidate(tuple(files), leaf, issuers.chain(leaf), key))
-    left_out += _unused(
-        contents,
-        {
-            certificate.key_spki
-            for file_contents in contents
-            for certificate in file_contents.certificates
-        },
-    )
+            key_file, key = min(found, key=lambda pair: _distance(pair[0], best.path))
+            paths = tuple(dict.fromkeys([best.path, key_file]))
+            candidates.append(Candidate(paths, leaf, issuers.chain(leaf), key))
+    left_out += _unused(files, {certificate.key_spki for certificate in certificates})
     return candidates, left_out
 
 
@@ -161,12 +143,12 @@ def is_leaf(certificate: Certificate) -> bool:
     return not certificate.extensions.is_ca or bool(certificate.hostnames)
 
 
-def _by_public_key(contents: Sequence[Contents]) -> dict[bytes, list[tuple[Path, PrivateKey]]]:
+def _by_public_key(files: Sequence[Contents]) -> dict[bytes, list[tuple[Path, PrivateKey]]]:
     """Returns the private keys and their files, by public key."""
     found: dict[bytes, list[tuple[Path, PrivateKey]]] = {}
-    for file_contents in contents:
-        for key in file_contents.opened_keys:
-            found.setdefault(spki_of(key.public_key()), []).append((file_contents.file.path, key))
+    for file in files:
+        for key in file.opened_keys:
+            found.setdefault(spki_of(key.public_key()), []).append((file.path, key))
     return found
 
 
@@ -174,32 +156,28 @@ def _distance(file: Path, other: Path) -> int:
     return 0 if file == other else 1 if file.parent == other.parent else 2
 
 
-def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Certificate]]]:
+def _by_leaf(files: Sequence[Contents]) -> Iterable[list[tuple[Contents, Certificate]]]:
     """Yields the files of each certificate, the one with the most certificates first."""
     holders: dict[bytes, list[tuple[Contents, Certificate]]] = {}
-    for file_contents in contents:
-        for certificate in filter(is_leaf, file_contents.certificates):
-            holders.setdefault(certificate.der, []).append((file_contents, certificate))
+    for file in files:
+        for certificate in filter(is_leaf, file.certificates):
+            holders.setdefault(certificate.der, []).append((file, certificate))
     for found in holders.values():
         yield sorted(found, key=lambda pair: -len(pair[0].certificates))
 
 
-def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
+def _unused(files: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
     """Returns broken files, and private keys without a certificate."""
     left_out: list[LeftOut] = []
-    for file_contents in contents:
-        path, is_named = file_contents.file.path, file_contents.file.is_named
-        left_out += [
-            LeftOut(path, problem, True) for problem in dict.fromkeys(file_contents.problems)
-        ]
-        reasons = []
-        if any(spki_of(key.public_key()) not in spkis for key in file_contents.opened_keys) and (
-            is_named or not _is_other_key(file_contents.file)
-        ):
-            reasons.append("no certificate for this private key among the files")
-        if is_named and is_nothing(file_contents):
-            reasons.append(_NOTHING)
-        left_out += [LeftOut(path, reason, is_named) for reason in reasons]
+    for file in files:
+        path, is_named = file.path, file.is_named
+        left_out += [LeftOut(path, problem, True) for problem in dict.fromkeys(file.problems)]
+        is_unused = any(spki_of(key.public_key()) not in spkis for key in file.opened_keys)
+        if is_unused and (is_named or not _is_other_key(file.file)):
+            reason = "no certificate for this private key among the files"
+            left_out.append(LeftOut(path, reason, is_named))
+        if is_named and file.is_empty:
+            left_out.append(LeftOut(path, _NOTHING, is_named))
     return left_out
 
 

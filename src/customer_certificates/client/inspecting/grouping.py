@@ -17,7 +17,7 @@ class Subject:
     """Content that is validated together, and its files."""
 
     files: tuple[Path, ...]
-    material: Submission
+    submission: Submission
 
 
 def subjects_in(contents: Sequence[Contents], key: Path | None) -> list[Subject]:
@@ -31,23 +31,23 @@ def subjects_in(contents: Sequence[Contents], key: Path | None) -> list[Subject]
     key_files = [file for file in contents if _is_key_file(file, key)]
     mains = _mains([file for file in contents if file not in key_files])
     pairs = [(main, _holder_for(main, key_files)) for main in mains]
-    fitting = [holder for _, holder in pairs]
-    spare = [file for file in key_files if file not in fitting]
-    spare.sort(key=lambda file: file.file.path != key)
+    matched = [holder for _, holder in pairs]
+    spare = [file for file in key_files if file not in matched]
+    spare.sort(key=lambda file: file.path != key)
     subjects = []
     for main, holder in pairs:
-        is_asked_for = bool(spare) and spare[0].file.path == key
-        chosen = spare.pop(0) if spare and (is_asked_for or not holder) else holder
+        is_requested = bool(spare) and spare[0].path == key
+        chosen = spare.pop(0) if spare and (is_requested or not holder) else holder
         subjects.append(_subject(main, chosen, issuers))
     for file in spare:
         held = _first_key(file)
-        material = Submission(private_key=held.data, passphrase=held.passphrase)
-        subjects.append(Subject((file.file.path,), material))
+        submission = Submission(private_key=held.data, passphrase=held.passphrase)
+        subjects.append(Subject((file.path,), submission))
     return subjects
 
 
 def _is_key_file(contents: Contents, key: Path | None) -> bool:
-    return contents.file.path == key or (
+    return contents.path == key or (
         not contents.certificates
         and not contents.is_pkcs12
         and (bool(contents.keys) or b"PRIVATE KEY-----" in contents.data)
@@ -74,37 +74,37 @@ def _mains(contents: Sequence[Contents]) -> list[Contents]:
 
 def _holder_for(main: Contents, key_files: Sequence[Contents]) -> Contents | None:
     """Returns the file with the private key, or `main` if its own key cannot be read."""
-    holders = (file for file in (main, *key_files) if _fitting_key(file, main))
+    holders = (file for file in (main, *key_files) if _matching_key(file, main))
     return next(holders, main if main.keys else None)
 
 
-def _fitting_key(holder: Contents, main: Contents) -> HeldKey | None:
+def _matching_key(holder: Contents, main: Contents) -> HeldKey | None:
     """Returns the private key in `holder` that matches a certificate in `main`."""
-    wanted = {certificate.key_spki for certificate in main.certificates}
-    for key in holder.keys:
-        if key.opened and spki_of(key.opened.public_key()) in wanted:
-            return key
-    return None
+    spkis = {certificate.key_spki for certificate in main.certificates}
+    matching = (
+        key for key in holder.keys if key.opened and spki_of(key.opened.public_key()) in spkis
+    )
+    return next(matching, None)
 
 
 def _subject(main: Contents, holder: Contents | None, issuers: Issuers) -> Subject:
-    files = tuple(dict.fromkeys([main.file.path, (holder or main).file.path]))
+    files = tuple(dict.fromkeys([main.path, (holder or main).path]))
     if main.is_pkcs12 and holder in (main, None):
         return Subject(files, Submission(pkcs12=main.data, passphrase=main.passphrase))
-    inside = {certificate.der for certificate in main.certificates}
-    beside: dict[bytes, Certificate] = {}
+    own = {certificate.der for certificate in main.certificates}
+    extra: dict[bytes, Certificate] = {}
     for leaf in filter(is_leaf, main.certificates):
-        beside |= {
+        extra |= {
             certificate.der: certificate
             for certificate in issuers.chain(leaf)
-            if certificate.der not in inside
+            if certificate.der not in own
         }
-    key = (_fitting_key(holder, main) or _first_key(holder)) if holder else None
+    key = (_matching_key(holder, main) or _first_key(holder)) if holder else None
     return Subject(
         files,
         Submission(
             body=_body(main),
-            chain="".join(pem_of(der) for der in beside),
+            chain="".join(pem_of(der) for der in extra),
             private_key=key.data if key else b"",
             passphrase=key.passphrase if key else None,
         ),

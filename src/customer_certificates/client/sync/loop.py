@@ -176,7 +176,7 @@ class Agent:
         try:
             action()
         except Lost as lost:
-            retry.fail(lost.detail, lost.retry_after)
+            retry.fail(str(lost), lost.retry_after)
         except (Refused, Unreachable) as refused:
             retry.fail(refused.detail)
         except PublishingFailure as failure:

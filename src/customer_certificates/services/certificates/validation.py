@@ -47,11 +47,19 @@ class Validation:
 
     def examine(self, user_id: int, sent: CertificateMaterial) -> ValidationResult:
         """Returns the result of validating `sent`. Raises Unavailable."""
-        return self._examined(user_id, sent.material())
-
-    def examine_chain(self, user_id: int, chain_pem: str) -> ValidationResult:
-        """Validates a stored chain, without its key. Raises Unavailable."""
-        return self._examined(user_id, Submission(chain_pem))
+        material = sent.material()
+        now = self._now()
+        known: list[bytes] = []
+        examined = self._run(material, now, known)
+        for _ in range(_LONGEST_COMPLETION):
+            if examined.missing_issuer is None:
+                break
+            found = self._intermediates.find(user_id, examined.missing_issuer, known)
+            if not found:
+                break
+            known += found
+            examined = self._run(material, now, known)
+        return examined
 
     def accepts(self, examined: ValidationResult) -> bool:
         """Returns whether the upload would be stored."""
@@ -69,20 +77,6 @@ class Validation:
                 "nothing was stored.",
                 errors=examined.findings,
             )
-
-    def _examined(self, user_id: int, material: Submission) -> ValidationResult:
-        now = self._now()
-        known: list[bytes] = []
-        examined = self._run(material, now, known)
-        for _ in range(_LONGEST_COMPLETION):
-            if examined.missing_issuer is None:
-                break
-            found = self._intermediates.find(user_id, examined.missing_issuer, known)
-            if not found:
-                break
-            known += found
-            examined = self._run(material, now, known)
-        return examined
 
     def _run(self, material: Submission, now: datetime, known: list[bytes]) -> ValidationResult:
         try:

@@ -10,16 +10,16 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.sandbox.pool import SandboxPool
-from customer_certificates.pki import examination
-from customer_certificates.pki.examination import Examiner, Request
+from customer_certificates.pki import validation
 from customer_certificates.pki.keys.public_keys import spki_of
 from customer_certificates.pki.pem.reader import read_pem
 from customer_certificates.pki.submission import ValidationResult
+from customer_certificates.pki.validation import Request, Validator
 from customer_certificates.pki.x509 import certificate
 
 from ..corpus.case import CASES, ROOTS, Case, read
 
-SOURCE = Path(examination.__file__).parent
+SOURCE = Path(validation.__file__).parent
 PATHS = sorted(CASES.glob("*.json"))
 
 
@@ -27,25 +27,25 @@ PATHS = sorted(CASES.glob("*.json"))
 def corpus_children() -> Iterator[SandboxPool]:
     """As a service has them: they can open no file."""
     count = Metrics(None).child_ended
-    with closing(SandboxPool(Examiner, ROOTS.read_bytes(), size=2, count=count)) as children:
+    with closing(SandboxPool(Validator, ROOTS.read_bytes(), size=2, count=count)) as children:
         yield children
 
 
 @pytest.fixture(scope="module")
-def in_process() -> Examiner:
+def in_process() -> Validator:
     """What the command line's `inspect` runs."""
-    return Examiner(ROOTS.read_bytes())
+    return Validator(ROOTS.read_bytes())
 
 
 @pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 def test_what_is_found_is_what_should_be(
-    path: Path, corpus_children: SandboxPool, in_process: Examiner
+    path: Path, corpus_children: SandboxPool, in_process: Validator
 ) -> None:
     case = read(path)
 
-    request = examination.encode(Request(case.material, case.now, case.known))
+    request = validation.encode(Request(case.material, case.now, case.known))
     answered = corpus_children.run(request)
-    answer = examination.decode(answered)
+    answer = validation.decode(answered)
 
     # A child can open no file, and so import nothing at need.
     assert in_process(request) == answered

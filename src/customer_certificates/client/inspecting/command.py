@@ -9,8 +9,8 @@ import msgspec
 
 from ...errors import Finding
 from ...pki.chain.completion import Roots
-from ...pki.examination import examine
 from ...pki.submission import Leaf, Trust, ValidationResult
+from ...pki.validation import validate
 from ...terminal import escaped, note, show_json
 from ..importing.file_contents import read_contents
 from ..importing.scan import walk
@@ -68,7 +68,7 @@ def run(
 
 def _inspect(subject: Subject, roots: Roots, now: datetime) -> ValidationResult:
     """Inspects a certificate. Leaves out findings about parts that were not given."""
-    result = examine(subject.submission, now, roots)
+    result = validate(subject.submission, now, roots)
     missing = set()
     if not (subject.submission.private_key or subject.submission.pkcs12):
         missing.add("private_key")

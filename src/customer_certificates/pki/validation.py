@@ -39,7 +39,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     known: tuple[bytes, ...] = ()
 
 
-class Examiner:
+class Validator:
     """Validates encoded requests, as a sandbox process receives them."""
 
     def __init__(self, roots_pem: bytes, proving_pem: bytes | None = None) -> None:
@@ -53,20 +53,20 @@ class Examiner:
     def __call__(self, request: bytes) -> bytes:
         """Returns an encoded ValidationResult for an encoded Request."""
         decoded = _requests.decode(request)
-        return encode(examine(decoded.submission, decoded.now, self._roots, decoded.known))
+        return encode(validate(decoded.submission, decoded.now, self._roots, decoded.known))
 
 
 class TrustedRoots(msgspec.Struct, frozen=True, array_like=True):
-    """The CA certificates for the Examiner of a sandbox process."""
+    """The CA certificates for the Validator of a sandbox process."""
 
     roots_pem: bytes
     proving_pem: bytes
 
 
-def examiner_of(roots: bytes) -> Examiner:
-    """Returns the Examiner for encoded TrustedRoots."""
+def validator_of(roots: bytes) -> Validator:
+    """Returns the Validator for encoded TrustedRoots."""
     decoded = msgspec.msgpack.decode(roots, type=TrustedRoots)
-    return Examiner(decoded.roots_pem, decoded.proving_pem)
+    return Validator(decoded.roots_pem, decoded.proving_pem)
 
 
 def _revealed(secret: object) -> bytes:
@@ -81,7 +81,7 @@ _requests = msgspec.msgpack.Decoder(Request)
 decode = msgspec.msgpack.Decoder(ValidationResult, dec_hook=lambda _, key: Secret(key)).decode
 
 
-def examine(
+def validate(
     submission: Submission, now: datetime, roots: Roots, known: Sequence[bytes] = ()
 ) -> ValidationResult:
     """Returns the validation result of `submission` at the time `now`. Never raises.

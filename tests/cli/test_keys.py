@@ -92,7 +92,7 @@ def rewrapped(engine: sa.Engine, keys: MasterKeys) -> int:
         return connection.execute(of_current).scalar_one()
 
 
-def test_all_data_keys_are_taken_to_another_master_key(
+def test_rewrap_moves_all_data_keys_to_the_new_master_key(
     backend: Backend, engine: sa.Engine, master_keys: MasterKeys, new: dict[str, str], number: int
 ) -> None:
     """Killed in the middle, and run again."""
@@ -119,7 +119,7 @@ def test_all_data_keys_are_taken_to_another_master_key(
         assert key.reveal() == plain[user_id]
 
 
-def test_requests_are_served_meanwhile(
+def test_requests_are_served_during_a_rewrap(
     backend: Backend,
     engine: sa.Engine,
     master_keys: MasterKeys,
@@ -176,7 +176,7 @@ def test_requests_are_served_meanwhile(
     assert len(opened) == len(dump(engine)["private_keys"]) > 0
 
 
-def test_an_uploaded_key_goes_with_its_user(
+def test_deleting_a_user_deletes_uploaded_keys(
     service: Service, engine: sa.Engine, stored_keys: StoredKeys
 ) -> None:
     with service.client() as client:
@@ -191,7 +191,7 @@ def test_an_uploaded_key_goes_with_its_user(
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("command", ["serve", "keys rewrap", "migrate"])
-def test_data_keys_of_a_master_key_that_is_not_given_are_named(
+def test_a_missing_master_key_is_named(
     backend: Backend, engine: sa.Engine, master_keys: MasterKeys, new: dict[str, str], command: str
 ) -> None:
     fill(engine, master_keys, 1)
@@ -208,7 +208,7 @@ def test_data_keys_of_a_master_key_that_is_not_given_are_named(
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("command", ["serve", "keys status"])
-def test_a_master_key_that_others_may_read_stops_the_start(
+def test_a_master_key_readable_by_others_stops_the_start(
     new: dict[str, str], tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "new").chmod(0o644)
@@ -220,7 +220,7 @@ def test_a_master_key_that_others_may_read_stops_the_start(
 
 
 @pytest.mark.one_backend
-def test_init_makes_a_master_key_and_overwrites_none(backend: Backend, tmp_path: Path) -> None:
+def test_init_never_overwrites_a_master_key(backend: Backend, tmp_path: Path) -> None:
     file = tmp_path / "made"
     settings = {**backend.settings, "CC_MASTER_KEY": f"file:{file}"}
     made = run("keys init", settings)

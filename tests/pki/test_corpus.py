@@ -38,7 +38,7 @@ def in_process() -> Validator:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
-def test_what_is_found_is_what_should_be(
+def test_each_case_has_the_expected_findings(
     path: Path, corpus_children: SandboxPool, in_process: Validator
 ) -> None:
     case = read(path)
@@ -58,11 +58,11 @@ def test_what_is_found_is_what_should_be(
     assert key_was_read(case, answer) == case.key
 
 
-def test_there_are_hundreds() -> None:
+def test_the_corpus_has_hundreds_of_cases() -> None:
     assert len(PATHS) >= 200
 
 
-def test_every_code_occurs() -> None:
+def test_the_corpus_has_every_finding() -> None:
     """Codes are written as `Finding("code", …`, or as a name in capitals."""
     source = "".join(path.read_text() for path in SOURCE.glob("*.py"))
     codes = set(re.findall(r'Finding\(\s*"([a-z0-9_]+)"', source))

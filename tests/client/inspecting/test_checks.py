@@ -114,7 +114,7 @@ def many(count: int) -> list[Entry]:
 
 
 @pytest.mark.parametrize("format", LISTINGS)
-def test_what_the_check_refuses_is_left_out(keeper: Keeper, format: str) -> None:  # noqa: A002
+def test_a_certificate_that_the_check_rejects_is_left_out(keeper: Keeper, format: str) -> None:  # noqa: A002
     keeper.format = format
     keeper.feed.put(*many(15), a(40, "bad.example.com"), *(a(n, f"n{n}.org") for n in (50, 51)))
 
@@ -141,7 +141,7 @@ def test_what_the_check_refuses_is_left_out(keeper: Keeper, format: str) -> None
     assert keeper.feed.reports[-1]["errors"] == []
 
 
-def test_the_version_before_is_served_while_a_renewal_is_refused(keeper: Keeper) -> None:
+def test_the_previous_version_is_served_while_a_renewal_is_rejected(keeper: Keeper) -> None:
     names = ("www.example.com", "only-in-version-1.example.com")
     keeper.feed.put(*many(4), a(7, *names))
     assert keeper.sync() == 0
@@ -165,7 +165,7 @@ def test_the_version_before_is_served_while_a_renewal_is_refused(keeper: Keeper)
     assert names[1] not in keeper.listing
 
 
-def test_several_are_found_one_by_one(keeper: Keeper) -> None:
+def test_several_rejected_certificates_are_found(keeper: Keeper) -> None:
     keeper.feed.put(*many(12))
 
     assert keeper.sync("n3.ex", "n4.ex", "n12.ex") == 1
@@ -174,7 +174,9 @@ def test_several_are_found_one_by_one(keeper: Keeper) -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_configuration_that_is_refused_anyway_is_said(keeper: Keeper, is_first: bool) -> None:
+def test_a_configuration_that_is_rejected_without_certificates_is_reported(
+    keeper: Keeper, is_first: bool
+) -> None:
     """And no certificate is blamed for it."""
     before = ""
     if not is_first:
@@ -193,7 +195,7 @@ def test_a_configuration_that_is_refused_anyway_is_said(keeper: Keeper, is_first
     assert keeper.served >= {*range(1, 13)}
 
 
-def test_what_was_accepted_before_may_be_refused_later(keeper: Keeper) -> None:
+def test_an_accepted_certificate_may_be_rejected_later(keeper: Keeper) -> None:
     """The server was updated, say: certificates that nobody changed stop no others."""
     keeper.feed.put(*many(6))
     assert keeper.sync() == 0
@@ -230,7 +232,7 @@ def test_a_check_that_is_killed_blames_no_certificate(keeper: Keeper) -> None:
     assert keeper.sync() == 0
 
 
-def test_names_that_fit_into_no_line_of_a_crt_list_are_left_out(
+def test_a_certificate_with_too_many_names_for_a_crt_list_is_left_out(
     keeper: Keeper, tmp_path: Path
 ) -> None:
     """HAProxy refuses a crt-list with a longer line, and nobody may have given a check."""
@@ -257,7 +259,9 @@ def test_names_that_fit_into_no_line_of_a_crt_list_are_left_out(
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_crash_during_the_check_leaves_what_was_accepted(keeper: Keeper, is_first: bool) -> None:
+def test_a_crash_during_the_check_keeps_the_accepted_listing(
+    keeper: Keeper, is_first: bool
+) -> None:
     if not is_first:
         keeper.feed.put(a(1, "www.example.com"))
         assert keeper.sync() == 0
@@ -277,7 +281,7 @@ def test_a_crash_during_the_check_leaves_what_was_accepted(keeper: Keeper, is_fi
     assert keeper.served == {1}
 
 
-def test_what_haproxy_does_not_take_over_its_socket_is_left_out(
+def test_a_certificate_that_haproxy_rejects_over_its_socket_is_left_out(
     feed: FeedStub, folder: Path, tmp_path: Path
 ) -> None:
     """And is not in the list that a HAProxy that starts again reads."""
@@ -322,7 +326,7 @@ def test_what_haproxy_does_not_take_over_its_socket_is_left_out(
         edge.terminator.wait_for("weak1.example.com", of(strong))
 
 
-def test_haproxy_says_why_it_refuses(keeper: Keeper, tmp_path: Path) -> None:
+def test_the_reason_of_haproxy_is_reported(keeper: Keeper, tmp_path: Path) -> None:
     """The real one, which is stricter than the agent; its reason is passed on."""
     strict, configuration = tmp_path / "openssl.cnf", tmp_path / "haproxy.cfg"
     strict.write_text(_STRICT)

@@ -160,7 +160,7 @@ def test_a_folder_of_the_servers_account_is_refused(
     _require_readable(host)
 
 
-def test_the_group_reads_what_is_served_and_nothing_else(host: Host) -> None:
+def test_the_group_reads_served_files_only(host: Host) -> None:
     assert host.sync() == 0
     _require_readable(host)
 
@@ -171,7 +171,7 @@ def test_the_group_reads_what_is_served_and_nothing_else(host: Host) -> None:
                 (host.folder / name).open()
 
 
-def test_another_group_may_read_from_now_on(host: Host) -> None:
+def test_a_changed_group_applies_to_existing_files(host: Host) -> None:
     """Also what was written before."""
     assert (
         typed("--out", host.folder, "--format", "nginx", "--server", host.feed.url, "--once")[0]
@@ -184,7 +184,7 @@ def test_another_group_may_read_from_now_on(host: Host) -> None:
     _require_readable(host)
 
 
-def test_a_group_of_others_cannot_be_given_files(host: Host) -> None:
+def test_a_group_without_the_agent_is_rejected(host: Host) -> None:
     """An agent that does not run as root."""
     place = host.folder.parent / "theirs"
     place.mkdir()
@@ -196,7 +196,7 @@ def test_a_group_of_others_cannot_be_given_files(host: Host) -> None:
         Folder(place / "certificates", "root")
 
 
-def test_a_folder_below_one_of_the_servers_account_is_refused(host: Host) -> None:
+def test_a_folder_below_a_folder_of_the_server_is_rejected(host: Host) -> None:
     """That account could exchange it between two looks."""
     above = host.folder.parent / "above"
     above.mkdir()
@@ -207,7 +207,7 @@ def test_a_folder_below_one_of_the_servers_account_is_refused(host: Host) -> Non
     assert list(above.iterdir()) == []
 
 
-def test_a_link_of_the_servers_account_leads_to_no_folder(host: Host) -> None:
+def test_a_link_of_the_server_is_not_followed(host: Host) -> None:
     """In a folder like /tmp, where everybody may make entries of their own."""
     sticky = host.folder.parent / "sticky"
     sticky.mkdir()
@@ -222,7 +222,7 @@ def test_a_link_of_the_servers_account_leads_to_no_folder(host: Host) -> None:
     assert host.sync("--out", sticky / "mine" / "certificates") == 0
 
 
-def test_metrics_are_written_through_no_link(host: Host) -> None:
+def test_metrics_are_not_written_through_a_link(host: Host) -> None:
     """The folder of node_exporter may be its own."""
     place = host.folder.parent / "exporter"
     place.mkdir()

@@ -72,7 +72,7 @@ every_kind = pytest.mark.parametrize("edge", EDGES, indirect=True)
 
 
 @every_kind
-def test_what_the_feed_says_is_what_is_served(edge: Fed) -> None:
+def test_the_certificates_of_the_feed_are_served(edge: Fed) -> None:
     other = edge.terminator.served(WWW)
     first, shop = a(1, WWW), a(2, SHOP, "*.shop.example.com")
     assert other not in (of(first), of(shop))
@@ -106,7 +106,7 @@ def test_what_the_feed_says_is_what_is_served(edge: Fed) -> None:
 
 
 @every_kind
-def test_each_client_gets_the_kind_of_key_that_it_can_use(edge: Fed) -> None:
+def test_each_client_gets_a_key_type_that_it_supports(edge: Fed) -> None:
     modern, old = a(1, WWW), a(2, WWW, "*.example.com", key=rsa_key())
     edge.feed.put(modern, old)
     edge.wait_for(modern, WWW)
@@ -138,7 +138,7 @@ def test_a_wildcard_is_not_served_for_another_users_name(edge: Fed) -> None:
 
 
 @every_kind
-def test_what_expires_is_served_no_more(edge: Fed) -> None:
+def test_an_expired_certificate_is_not_served(edge: Fed) -> None:
     """Nobody says anything to the agent."""
     longer = a(1, WWW, trust="private")
     edge.feed.put(longer)
@@ -150,7 +150,7 @@ def test_what_expires_is_served_no_more(edge: Fed) -> None:
 
 
 @every_kind
-def test_a_server_that_starts_again_serves_the_same(edge: Fed) -> None:
+def test_a_restarted_server_serves_the_same_certificates(edge: Fed) -> None:
     www, shop = a(1, WWW), a(2, SHOP)
     edge.feed.put(www, a(2, SHOP))
     edge.wait_for(www, WWW)
@@ -170,7 +170,7 @@ def test_a_server_that_starts_again_serves_the_same(edge: Fed) -> None:
 
 
 @every_kind
-def test_what_a_server_cannot_load_stops_nobody_else(edge: Fed, tmp_path: Path) -> None:
+def test_an_unloadable_certificate_does_not_stop_the_others(edge: Fed, tmp_path: Path) -> None:
     www = a(1, WWW)
     edge.feed.put(www)
     edge.wait_for(www, WWW)
@@ -229,7 +229,7 @@ def test_a_client_that_connects_to_an_address_sends_no_name(edge: Fed) -> None:
 
 
 @pytest.mark.parametrize("edge", ["haproxy-runtime"], indirect=True)
-def test_haproxy_is_told_once_it_answers(edge: Fed) -> None:
+def test_haproxy_gets_updates_once_it_responds(edge: Fed) -> None:
     """The files are there before: a HAProxy that starts needs no agent."""
     www, shop = a(1, WWW), a(2, SHOP)
     edge.feed.put(www)

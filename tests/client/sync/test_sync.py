@@ -92,7 +92,7 @@ def content(one: Entry) -> bytes:
     return f"{one['chain_pem']}{one['private_key_pem']}".encode()
 
 
-def test_a_certificate_is_one_file_for_its_owner_alone(keeper: Keeper, feed: FeedStub) -> None:
+def test_only_the_owner_can_read_a_certificate_file(keeper: Keeper, feed: FeedStub) -> None:
     www = a(7, WWW)
     feed.put(www)
 
@@ -103,7 +103,7 @@ def test_a_certificate_is_one_file_for_its_owner_alone(keeper: Keeper, feed: Fee
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_what_is_there_is_not_read_again(keeper: Keeper, feed: FeedStub) -> None:
+def test_stored_certificates_are_not_fetched_again(keeper: Keeper, feed: FeedStub) -> None:
     feed.put(*(a(number, f"{number}.example.com") for number in range(1, 4)))
     keeper.sync()
     before = {path: path.stat().st_ino for path in keeper.folder.rglob("*.pem")}
@@ -117,7 +117,9 @@ def test_what_is_there_is_not_read_again(keeper: Keeper, feed: FeedStub) -> None
     assert [path.read_bytes() for path in changed] == [content(renewed)]
 
 
-def test_what_is_no_longer_active_goes_after_a_moment(keeper: Keeper, feed: FeedStub) -> None:
+def test_the_file_of_an_inactive_certificate_is_removed_later(
+    keeper: Keeper, feed: FeedStub
+) -> None:
     """Whoever has just looked it up may be about to open it."""
     feed.put(a(1, WWW), a(2, "shop.example.com"))
     keeper.sync()
@@ -147,7 +149,7 @@ def test_a_snapshot_replaces_everything(
     assert sorted(keeper.files()) == [2, 3, 4, 5]
 
 
-def test_a_snapshot_that_was_interrupted_goes_on(
+def test_an_interrupted_snapshot_continues(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("customer_certificates.client.sync.feed._PAGE_SIZE", 2)
@@ -188,7 +190,7 @@ def test_time_alone_changes_what_is_served(keeper: Keeper, feed: FeedStub) -> No
     assert keeper.index == served[0]
 
 
-def test_a_wildcard_stands_in_where_a_name_has_no_such_key(keeper: Keeper, feed: FeedStub) -> None:
+def test_a_wildcard_is_served_for_a_missing_key_type(keeper: Keeper, feed: FeedStub) -> None:
     names = ["*.example.com"]
     leaf = issue("all", "all", key=rsa_key(), signer=rsa_key(), hostnames=names)
     feed.put(a(1, WWW), entry(2, leaf, rsa_key()))
@@ -200,7 +202,7 @@ def test_a_wildcard_stands_in_where_a_name_has_no_such_key(keeper: Keeper, feed:
     assert keeper.index == {WWW: {"ecdsa": 1}}
 
 
-def test_it_says_what_is_served(keeper: Keeper, feed: FeedStub) -> None:
+def test_the_agent_reports_served_certificates(keeper: Keeper, feed: FeedStub) -> None:
     www = a(1, WWW, trust="public")
     feed.put(www, a(2, WWW))
     keeper.sync()
@@ -219,7 +221,7 @@ def test_it_says_what_is_served(keeper: Keeper, feed: FeedStub) -> None:
     assert (third["served"], third["dropped"]) == ([], [])
 
 
-def test_what_was_served_stays_while_the_service_is_away(
+def test_served_files_stay_while_the_service_is_down(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     feed.put(a(1, WWW, end=timedelta(days=1)))
@@ -235,7 +237,7 @@ def test_what_was_served_stays_while_the_service_is_away(
 
 
 @pytest.mark.parametrize("kind", ["pem", "nginx", "haproxy"])
-def test_names_lead_out_of_no_folder(
+def test_hostnames_never_leave_the_folder(
     keeper: Keeper, feed: FeedStub, tmp_path: Path, kind: str
 ) -> None:
     """Not even those of a service that lies."""
@@ -249,7 +251,7 @@ def test_names_lead_out_of_no_folder(
     )
 
 
-def test_a_page_that_is_none_changes_nothing(
+def test_a_malformed_page_changes_nothing(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed.put(a(1, WWW))
@@ -261,9 +263,7 @@ def test_a_page_that_is_none_changes_nothing(
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
-def test_files_that_went_missing_are_fetched_again(
-    keeper: Keeper, feed: FeedStub, is_listed: bool
-) -> None:
+def test_missing_files_are_fetched_again(keeper: Keeper, feed: FeedStub, is_listed: bool) -> None:
     feed.put(a(1, WWW), a(2, "shop.example.com"))
     keeper.sync()
     for path in keeper.folder.rglob("1.pem" if is_listed else "index.json"):
@@ -306,7 +306,7 @@ def not_to_be_written(folder: Path) -> Iterator[None]:
             path.chmod(0o700)
 
 
-def test_a_full_disk_leaves_everything_as_it_was(
+def test_a_full_disk_changes_nothing(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     www = a(1, WWW)
@@ -325,7 +325,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
     assert keeper.files() == {1: content(large)}
 
 
-def test_a_folder_that_cannot_be_written_is_said(
+def test_an_unwritable_folder_is_reported(
     keeper: Keeper, folder: Path, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     keeper.folder = folder / "not-to-be-written"
@@ -345,7 +345,7 @@ def marks(tmp_path: Path) -> Callable[[str], str]:
     return lambda name: f"touch {tmp_path / name}"
 
 
-def test_a_reload_comes_after_a_check(
+def test_a_check_precedes_a_reload(
     keeper: Keeper, feed: FeedStub, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """And what was listed before is listed again where it does not check out."""
@@ -379,7 +379,7 @@ def test_a_reload_comes_after_a_check(
         ("'unclosed", "`'unclosed` cannot be run: No closing quotation"),
     ],
 )
-def test_a_reload_that_fails_is_tried_again(
+def test_a_failed_reload_is_retried(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str], command: str, reason: str
 ) -> None:
     feed.put(a(1, WWW))
@@ -434,7 +434,7 @@ def test_another_service_is_read_from_its_beginning(keeper: Keeper, feed: FeedSt
     assert keeper.index == {"shop.example.com": {"ecdsa": 9}}
 
 
-def test_keys_are_nowhere_but_in_their_files(
+def test_private_keys_are_only_in_their_files(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     www = a(1, WWW)
@@ -454,7 +454,7 @@ def test_keys_are_nowhere_but_in_their_files(
     assert secret not in said.out + said.err + json.dumps(feed.reports)
 
 
-def test_an_agent_follows_until_it_is_told_to_end(tmp_path: Path, feed: FeedStub) -> None:
+def test_an_agent_follows_the_feed_until_it_is_stopped(tmp_path: Path, feed: FeedStub) -> None:
     """Its token is exchanged, and its service restarted, meanwhile."""
     token, metrics = tmp_path / "token", tmp_path / "sync.prom"
     token.write_text("old\n")
@@ -480,7 +480,7 @@ def test_an_agent_follows_until_it_is_told_to_end(tmp_path: Path, feed: FeedStub
     assert "Following the feed works again." in said
 
 
-def test_how_it_is_doing_can_be_asked(
+def test_status_prints_the_state_of_the_agent(
     tmp_path: Path, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     feed.put(a(1, WWW, end=FOR_LONG))
@@ -512,14 +512,14 @@ def test_how_it_is_doing_can_be_asked(
         (["--format", "pem", "--group", "no-such-group"], "no group no-such-group"),
     ],
 )
-def test_what_is_mistyped_is_said(tmp_path: Path, options: list[str], reason: str) -> None:
+def test_invalid_options_are_rejected(tmp_path: Path, options: list[str], reason: str) -> None:
     code, _, said = typed("--out", tmp_path / "certificates", "--once", *options)
 
     assert code == 2
     assert reason in said
 
 
-def test_each_agent_of_a_host_has_a_name(keeper: Keeper, feed: FeedStub) -> None:
+def test_each_agent_of_a_host_has_its_own_default_name(keeper: Keeper, feed: FeedStub) -> None:
     """By default, and the same id for as long as its folder is there."""
     for out in (keeper.folder, keeper.folder.with_name("others")):
         for _ in range(2):
@@ -536,7 +536,7 @@ def test_each_agent_of_a_host_has_a_name(keeper: Keeper, feed: FeedStub) -> None
     assert long != default_name("edge-1", "pem", Path("/" + "long/" * 101))
 
 
-def test_a_name_that_another_agent_uses_is_said(
+def test_a_name_that_another_agent_uses_is_reported(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What it keeps is served all the same."""
@@ -548,7 +548,7 @@ def test_a_name_that_another_agent_uses_is_said(
     assert keeper.index == {WWW: {"ecdsa": 1}}
 
 
-def test_other_users_names_are_kept_out_of_wildcards(keeper: Keeper, feed: FeedStub) -> None:
+def test_wildcards_are_not_served_for_names_of_other_users(keeper: Keeper, feed: FeedStub) -> None:
     """By the owner's certificate, by one that has expired, and by one that cannot be served."""
     feed.put(
         a(1, "*.example.com", user_id=1),

@@ -1,4 +1,4 @@
-"""The commands about the audit, and what `serve` exports by itself."""
+"""The commands of the audit log, and the exports of `serve`."""
 
 import json
 import stat
@@ -18,7 +18,7 @@ from ..service import Service, run
 
 @pytest.fixture
 def settings(backend: Backend, tmp_path: Path) -> dict[str, str]:
-    """Those of the database; the key is a file of the test's own."""
+    """Settings for the database, with a master key of the test."""
     (key := tmp_path / "audit.pem").write_bytes(new_key())
     return {**backend.settings, "CC_AUDIT_KEY_FILE": str(key)}
 

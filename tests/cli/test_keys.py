@@ -1,4 +1,4 @@
-"""The commands for keys, and the starts that are refused for them."""
+"""The commands for master keys, and the keys that stop a start."""
 
 import json
 import os
@@ -32,13 +32,13 @@ _CLIENTS = 4
 
 @pytest.fixture
 def number(request: pytest.FixtureRequest) -> int:
-    """How many data keys to take to another master key."""
+    """The number of data keys to rewrap."""
     return 100_000 if request.config.getoption("--long") else 1_500
 
 
 @pytest.fixture
 def new(tmp_path: Path, backend: Backend) -> dict[str, str]:
-    """Settings with a new master key; the one that the other tests use retires."""
+    """Settings with a new master key, and the shared one as a previous key."""
     make(tmp_path / "new")
     return {
         **backend.settings,
@@ -76,7 +76,7 @@ def rewrap_until_killed(settings: dict[str, str]) -> None:
 
 
 def _rewrap_some() -> None:
-    """In a process of its own."""
+    """Runs the command in its own process."""
 
     def told(done: int, of: int) -> None:
         if done == _BEFORE_THE_KILL:
@@ -86,7 +86,7 @@ def _rewrap_some() -> None:
 
 
 def rewrapped(engine: sa.Engine, keys: MasterKeys) -> int:
-    """How many data keys the current master key wraps by now."""
+    """Returns the number of data keys that the current master key wraps."""
     of_current = sa.select(sa.func.count()).where(UserDataKey.master_key_id == keys.current.id)
     with engine.connect() as connection:
         return connection.execute(of_current).scalar_one()
@@ -95,7 +95,7 @@ def rewrapped(engine: sa.Engine, keys: MasterKeys) -> int:
 def test_rewrap_moves_all_data_keys_to_the_new_master_key(
     backend: Backend, engine: sa.Engine, master_keys: MasterKeys, new: dict[str, str], number: int
 ) -> None:
-    """Killed in the middle, and run again."""
+    """The command is killed in the middle, and run again."""
     plain = fill(engine, master_keys, number)
     keys = keys_of(backend, new)
     status = run("keys status --json", new)

@@ -1,4 +1,4 @@
-"""The commands as they are typed."""
+"""The client commands on the command line."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ app.command()(probe)
 
 
 def typed(*words: str | Path) -> tuple[int, str, str]:
-    """The exit code, and what was printed where."""
+    """Returns the exit code, the output and the errors."""
     result = CliRunner().invoke(app, [str(word) for word in words])
     return result.exit_code, result.stdout, result.stderr
 
@@ -101,7 +101,7 @@ HERE = ("http://[::1]:9000", "http://127.0.0.1:9000", "http://localhost:9000", "
 def test_secrets_are_not_sent_over_plain_http(
     tmp_path: Path, server: str, words: list[str], secrets: str
 ) -> None:
-    """Unless it is allowed. The commands end at once: there is nothing for them to do."""
+    """--insecure allows it. The commands have nothing to do, so they end at once."""
     (tmp_path / "token").write_text("token")
     words = [word.format(tmp_path) for word in words]
     code, _, said = typed(*words, "--server", server)
@@ -121,7 +121,7 @@ def test_requests_without_secrets_may_use_plain_http() -> None:
 
 
 def ending(number: int, days: float, *, covered: bool = False) -> dict[str, Any]:
-    """What the service says of a certificate that ends in so many days."""
+    """The service's item for a certificate that expires in so many days."""
     end = datetime.now(UTC) + timedelta(days=days, hours=12)
     return {
         "id": number,

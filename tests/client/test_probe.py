@@ -1,4 +1,4 @@
-"""Servers are asked what they serve, and what they should."""
+"""The command `probe` compares served and expected certificates."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def probed(service: Service, *words: str) -> tuple[int, str, str]:
 
 @pytest.mark.one_backend
 def test_probe_compares_served_and_expected_certificates(service: Service, edge: Edge) -> None:
-    """For each kind of key; and the service is told."""
+    """It compares each key type, and reports to the service."""
     address = f"127.0.0.1:{edge.terminator.port}"
     with service.client() as client:
         user = f"/users/{client.post('/users', json=a_user()).json()['id']}"

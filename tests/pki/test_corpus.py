@@ -1,4 +1,4 @@
-"""Every case under tests/corpus, examined by the children of a service."""
+"""Every case in tests/corpus, validated in sandbox processes."""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ PATHS = sorted(CASES.glob("*.json"))
 
 @pytest.fixture(scope="module")
 def corpus_children() -> Iterator[SandboxPool]:
-    """As a service has them: they can open no file."""
+    """Sandbox processes as in a service. They can open no file."""
     count = Metrics(None).child_ended
     with closing(SandboxPool(Validator, ROOTS.read_bytes(), size=2, count=count)) as children:
         yield children
@@ -33,7 +33,7 @@ def corpus_children() -> Iterator[SandboxPool]:
 
 @pytest.fixture(scope="module")
 def in_process() -> Validator:
-    """What the command line's `inspect` runs."""
+    """The validator that `inspect` runs."""
     return Validator(ROOTS.read_bytes())
 
 

@@ -1,4 +1,4 @@
-"""Whatever is read, a finding comes of it, and neither an exception nor a hang."""
+"""Any input gives a result, never an exception or a hang."""
 
 import subprocess
 import sys

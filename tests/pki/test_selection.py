@@ -21,7 +21,7 @@ WILDCARD = "*.example.com"
 
 
 def a_candidate(certificate_id: int = 1, **changes: Any) -> Candidate:
-    """An active certificate for www.example.com that nothing is wrong with."""
+    """An active, servable certificate for www.example.com."""
     return Candidate(
         certificate_id=certificate_id,
         user_id=1,
@@ -101,7 +101,7 @@ def test_an_unservable_candidate_is_never_selected(changes: dict[str, Any], reas
     ],
 )
 def test_the_owner_is_determined_before_the_comparison(exact: dict[str, Any]) -> None:
-    """Nobody else is served for a name that its owner has nothing servable for."""
+    """If the owner of a name has no servable certificate, no other user's is served."""
     mine = a_candidate(1, user_id=1, **exact)
     others = a_candidate(2, user_id=2, hostnames=(WILDCARD,))
     for order in ([mine, others], [others, mine]):
@@ -128,7 +128,7 @@ def test_a_candidate_is_servable_from_its_first_to_its_last_instant() -> None:
 
 
 def test_a_chain_that_expires_earlier_counts_as_the_expiry() -> None:
-    """Its certificate is valid for longer, and cannot be served for as long."""
+    """The certificate is valid for longer than its chain."""
     rejection = a_candidate(2, not_after=NOW + 9 * DAY, serve_not_after=NOW + DAY / 2)
     chosen = a_candidate(1)
 

@@ -1,4 +1,4 @@
-"""What is found under some paths, as ACME clients and people leave it."""
+"""Certificates and keys in the folders of ACME clients, and in single files."""
 
 import os
 import socket
@@ -46,7 +46,7 @@ def reasons(found: Collected) -> dict[str, str]:
 
 
 def assert_complete(found: Collected, *expected: Issued) -> None:
-    """Each is there once, with its own key and all of its chain, and nothing was complained of."""
+    """Asserts that each certificate is found once, with its key and chain, and no problem."""
     assert ders(found) == {one.der for one in expected}
     assert len(found.candidates) == len(expected)
     assert found.left_out == ()
@@ -124,7 +124,7 @@ def test_certificates_of_lego_are_found(tmp_path: Path) -> None:
 
 
 def test_certificates_of_caddy_are_found(tmp_path: Path) -> None:
-    """The keys of its own authority are none that are served."""
+    """The keys of Caddy's own CA are not uploaded."""
     assert_complete(collected(trees.caddy(tmp_path, WWW, SHOP)), WWW, SHOP)
 
 
@@ -156,7 +156,7 @@ def test_single_files_in_every_format_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["backup", "archive", "archives"])
 def test_a_folder_named_archive_without_a_client_is_searched(tmp_path: Path, name: str) -> None:
-    """A certificate may be called so: certbot --cert-name backup."""
+    """A certificate may have this name: certbot --cert-name backup."""
     root = trees.certbot(tmp_path, {name: (WWW,)})
     write(root, {"live/nginx.conf": b"", "live/README": b""})
 
@@ -164,7 +164,7 @@ def test_a_folder_named_archive_without_a_client_is_searched(tmp_path: Path, nam
 
 
 def test_pkcs7_bundles_are_read(tmp_path: Path) -> None:
-    """As Windows and some CAs write them, in PEM and in DER; keys stand beside them."""
+    """Windows and some CAs write them in PEM and in DER, with the key in another file."""
     certificates = [WWW.certificate, *WWW.issuers]
     shop = [SHOP.certificate]
     write(
@@ -201,7 +201,7 @@ def test_blocks_beside_a_bundle_are_read(tmp_path: Path, rewrite: Callable[[byte
 
 
 def test_base64_without_begin_and_end_lines_is_read(tmp_path: Path) -> None:
-    """As Windows exports it, and secrets of Kubernetes hold it."""
+    """Windows exports it, and Kubernetes secrets contain it."""
     bundle = pkcs7.serialize_certificates([WWW.certificate, *WWW.issuers[:-1]], Encoding.DER)
     key = WWW.encode_key(encoding=Encoding.DER)
     write(tmp_path, {"www.p7b": encodebytes(bundle), "www.key": encodebytes(key)})
@@ -221,7 +221,7 @@ def test_text_in_utf_16_is_read(tmp_path: Path, encoding: str) -> None:
 
 
 def test_all_pairs_of_a_keystore_are_read(tmp_path: Path) -> None:
-    """As keytool makes it: two aliases, each with a key and a certificate."""
+    """A file of keytool: two aliases, each with a key and a certificate."""
     chain = trees.an_authority().der
     certificates = [certificate_bag(der) for der in (WWW.der, SHOP.der, chain)]
     keys = [
@@ -269,7 +269,7 @@ def test_file_names_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_a_chain_is_built_from_all_files(tmp_path: Path) -> None:
-    """The root as well: a private one is trusted only if it is sent along."""
+    """This includes the root: a private root is trusted only if it is uploaded."""
     root = trees.an_authority().issuers[0].public_bytes(Encoding.PEM)
     write(
         tmp_path,
@@ -369,7 +369,7 @@ def test_loops_and_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> N
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
-    """A pipe that nobody writes to would never come to an end."""
+    """Reading a pipe without a writer would block."""
     write(tmp_path, {"site.pem": WWW.pem + WWW.key_pem, "huge.pem": WWW.pem * 400})
     os.mkfifo(tmp_path / "pipe.pem")
     (tmp_path / "zero.pem").symlink_to("/dev/zero")
@@ -387,7 +387,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
 def test_an_unreadable_folder_is_reported_and_the_rest_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever runs the tests may be root, who may read everything."""
+    """The tests may run as root, who can read every file."""
     write(tmp_path, {"live/key.pem": WWW.key_pem, "shop.pem": SHOP.pem + SHOP.key_pem})
     listdir = os.listdir
 

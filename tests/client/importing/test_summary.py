@@ -1,4 +1,4 @@
-"""What somebody at a terminal, or a program at a pipe, is told about an import."""
+"""The printed result of an import, on a terminal and on a pipe."""
 
 import io
 from pathlib import Path
@@ -118,6 +118,6 @@ def test_unpaired_files_fail_only_if_given_directly(candidate: Candidate) -> Non
 
 
 def test_an_import_without_certificates_fails() -> None:
-    """Whoever names a folder expects something in it."""
+    """A given folder is expected to contain certificates."""
     assert summary.has_failed(Collected((), ()), [])
     assert shown([]).endswith("Nothing to upload.\n")

@@ -1,4 +1,4 @@
-"""Uploads that reach the service once, whatever happens on the way."""
+"""Each certificate is stored once, even if requests fail or responses are lost."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -44,7 +44,7 @@ def upload(stub: Stub, candidates: tuple[Candidate, ...], **options: bool) -> li
 
 
 def first_times(number: int, method: str, answer: Answer) -> Any:
-    """Gives `answer` to the first `number` requests of `method`."""
+    """Responds with `answer` to the first `number` requests of `method`."""
     times = count(1)
     return lambda asked, path: answer if asked == method and next(times) <= number else None
 
@@ -77,7 +77,7 @@ def test_an_upload_with_a_lost_response_is_stored_once(
 def test_an_upload_that_was_stored_late_leaves_no_duplicate(
     stub: Stub, candidates: tuple[Candidate, ...]
 ) -> None:
-    """Its answer was lost, and when it was looked for it was not there yet."""
+    """Its response was lost, and the search before the retry did not find it yet."""
     hidden: list[dict[str, Any]] = []
 
     def hide(method: str, path: str) -> Answer | None:
@@ -106,7 +106,7 @@ def test_attempts_are_limited(stub: Stub, candidates: tuple[Candidate, ...]) -> 
 
 
 def test_a_service_that_stops_fails_all_uploads_at_once(tmp_path: Path) -> None:
-    """The first ones find out; the others fail at once."""
+    """The first uploads time out; the others fail at once."""
     sites = [issued(f"{number}.example.com") for number in range(30)]
     write(tmp_path, {f"{number}.pem": one.pem + one.key_pem for number, one in enumerate(sites)})
     candidates = collect([tmp_path], [], NOW).candidates
@@ -171,7 +171,7 @@ def test_retry_after_is_parsed(header: str, seconds: float | None) -> None:
 
 
 class Imports:
-    """`customer-certificates import` for a user who was just registered."""
+    """`customer-certificates import` for a new user."""
 
     def __init__(self, service: Service, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -190,7 +190,7 @@ class Imports:
         server: str | None = None,
         **options: bool,
     ) -> tuple[int, list[str]]:
-        """The exit code, and the lines that were printed."""
+        """Returns the exit code and the printed lines."""
         code = command.run(
             [path],
             [],
@@ -280,7 +280,7 @@ def test_a_stored_certificate_is_activated(imports: Imports, tmp_path: Path) -> 
 
 @pytest.mark.one_backend
 def test_a_renewal_replaces_in_place(imports: Imports, tmp_path: Path) -> None:
-    """By hostnames and type of key: a certificate for another set of names is not touched."""
+    """A predecessor has the same hostnames and key type. Others do not change."""
     other = issued("www.example.com", "example.com", "api.example.com")
     renewed = issued("example.com", "www.example.com", days=80)
     write(tmp_path / "1", {"www.pem": WWW.pem + WWW.key_pem, "api.pem": other.pem + other.key_pem})

@@ -1,4 +1,4 @@
-"""What somebody is told about the files in hand, without a service."""
+"""The command `inspect`, which needs no service."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ PRIVATE_ROOT = an_authority().issuers[0]
 
 
 class Inspections:
-    """The command, and what it printed."""
+    """Returns the exit code and the output of the command."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
         self._capsys = capsys
@@ -144,7 +144,7 @@ def test_a_key_of_another_certificate_is_reported(
 
 
 def test_the_key_option_takes_precedence(inspected: Inspections, tmp_path: Path) -> None:
-    """Even where another one does."""
+    """The file given with --key counts, even if another key matches."""
     write(tmp_path, {"site.pem": with_root(WWW) + WWW.key_pem, "shop.key": SHOP.key_pem})
 
     assert codes(inspected.json("site.pem")[0]) == set()

@@ -40,7 +40,7 @@ def keeper(tmp_path: Path, feed: FeedStub) -> Keeper:
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """A file that nothing may change, alone in a folder."""
+    """A file outside of the agent's folder, which must not change."""
     (tmp_path / "victims").mkdir()
     file = tmp_path / "victims" / "file"
     file.write_bytes(_SECRET)
@@ -128,7 +128,7 @@ def test_reading_a_status_that_is_a_pipe_does_not_block(keeper: Keeper) -> None:
 
 
 def test_a_replaced_subfolder_is_not_followed(tmp_path: Path, victim: Path) -> None:
-    """Between the moment when a file was staged and the one when it comes to its place."""
+    """The folder is replaced after a file was staged and before it is moved."""
     with closing(Folder(tmp_path / "certificates")) as folder:
         folder.write("certificates/ab/1.pem", b"old")
         folder.switch()
@@ -183,7 +183,7 @@ def test_a_forged_state_removes_nothing_outside_the_folder(
 def test_a_folder_that_others_can_replace_is_rejected(
     keeper: Keeper, tmp_path: Path, mode: int, is_refused: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In a folder like /tmp nobody can exchange what belongs to another account."""
+    """In a folder like /tmp, nobody can replace entries of another account."""
     (tmp_path / "above").mkdir()
     (tmp_path / "above").chmod(mode)
     keeper.folder = tmp_path / "above" / "certificates"
@@ -272,7 +272,7 @@ def test_a_pair_with_other_links_is_created_again(tmp_path: Path) -> None:
 def test_the_listing_stays_until_the_new_state_is_complete(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The administrator deleted the state, and the service fails on the way."""
+    """The administrator deleted the state, and the service fails during the snapshot."""
     monkeypatch.setattr("customer_certificates.client.sync.feed._PAGE_SIZE", 1)
     both = a(1, WWW), a(2, "shop.example.com")
     feed.put(*both)
@@ -298,7 +298,7 @@ def test_the_listing_stays_until_the_new_state_is_complete(
 
 
 def test_a_moved_folder_is_still_the_one_that_is_written(tmp_path: Path, victim: Path) -> None:
-    """The agent goes on in the folder that it has locked."""
+    """The agent continues in the folder that it locked."""
     with closing(Folder(tmp_path / "certificates")) as folder:
         folder.root.rename(tmp_path / "aside")
         folder.root.symlink_to(victim.parent)
@@ -316,11 +316,11 @@ def test_a_missing_group_is_reported(tmp_path: Path) -> None:
 
 
 class Crash(BaseException):
-    """The process ended here."""
+    """Simulates the end of the process."""
 
 
 class Crashing:
-    """Ends a process at its n-th change of the disk: from then on nothing changes."""
+    """Ends the process at its n-th change of the disk. Nothing changes after that."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left: float = 0
@@ -349,7 +349,7 @@ def test_a_crash_keeps_the_served_files(
     request: pytest.FixtureRequest,
     kind: str,
 ) -> None:
-    """At any change of the disk, between two versions of the folder; without --long, at some."""
+    """The process ends at each change of the disk between two versions; without --long, at some."""
     keeper.format = kind
     old = a(1, WWW)
     feed.put(old, a(2, "shop.example.com"))
@@ -379,7 +379,7 @@ def test_a_crash_keeps_the_served_files(
 
 
 def served_now(keeper: Keeper, hostname: str) -> bytes | None:
-    """What a server that starts now serves for a hostname: its listing leads to the file."""
+    """Returns the files that a server that starts now serves for a hostname."""
     listing = "http.conf" if keeper.format == "nginx" else "crt-list"
     lines = [line.split() for line in (keeper.folder / listing).read_text().splitlines()]
     if keeper.format == "nginx":

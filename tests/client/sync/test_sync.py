@@ -1,4 +1,4 @@
-"""A folder that is what the feed says, whatever happens on the way."""
+"""The agent's folder holds the certificates of the feed, even after failures."""
 
 import json
 import os
@@ -31,7 +31,7 @@ FOR_LONG = timedelta(days=9999)
 
 
 def a(number: int, *names: str, **changes: Any) -> Entry:
-    """A certificate with an ECDSA key; each time another one."""
+    """A new certificate with an ECDSA key."""
     ends = changes.pop("end", timedelta(days=80))
     starts = changes.pop("start", timedelta(days=-10))
     leaf = a_leaf(names[0], names[0], hostnames=names, start=starts, end=ends)
@@ -45,7 +45,7 @@ def feed() -> Iterator[FeedStub]:
 
 
 class Keeper:
-    """An agent that is run by hand, at a time that is given."""
+    """An agent that runs step by step, at a given time."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
@@ -78,7 +78,7 @@ class Keeper:
         }
 
     def files(self) -> dict[int, bytes]:
-        """What is there of certificates, by id."""
+        """The certificate files, by id."""
         found = (self.folder / "certificates").rglob("*.pem")
         return {int(path.stem): path.read_bytes() for path in found}
 
@@ -120,7 +120,7 @@ def test_stored_certificates_are_not_fetched_again(keeper: Keeper, feed: FeedStu
 def test_the_file_of_an_inactive_certificate_is_removed_later(
     keeper: Keeper, feed: FeedStub
 ) -> None:
-    """Whoever has just looked it up may be about to open it."""
+    """A reader may be about to open the file."""
     feed.put(a(1, WWW), a(2, "shop.example.com"))
     keeper.sync()
     feed.remove(1)
@@ -240,7 +240,7 @@ def test_served_files_stay_while_the_service_is_down(
 def test_hostnames_never_leave_the_folder(
     keeper: Keeper, feed: FeedStub, tmp_path: Path, kind: str
 ) -> None:
-    """Not even those of a service that lies."""
+    """The hostnames of a hostile service do not either."""
     names = ["../../../lies", "a b", "x;}", "*", "/etc/lies", "www.example.com\nlies", ""]
     feed.put(a(1, WWW, hostnames=[*names, WWW]))
 
@@ -276,7 +276,7 @@ def test_missing_files_are_fetched_again(keeper: Keeper, feed: FeedStub, is_list
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """No file may become larger than 256 KiB: for a writer, the same as a disk that is full."""
+    """Limits files to 256 KiB. Writers get the same error as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, hard))
     try:
@@ -287,7 +287,7 @@ def small_files() -> Iterator[None]:
 
 @contextmanager
 def not_to_be_written(folder: Path) -> Iterator[None]:
-    """Takes from the owner the right to write to `folder`, and the rights of root from root."""
+    """Makes `folder` read-only, for root too."""
     paths = [folder, *folder.rglob("*")]
     folders = [path for path in paths if path.is_dir()]
     is_root = os.geteuid() == 0
@@ -341,14 +341,14 @@ def test_an_unwritable_folder_is_reported(
 
 @pytest.fixture
 def marks(tmp_path: Path) -> Callable[[str], str]:
-    """A command that does nothing but leave a mark."""
+    """A command that only creates a file."""
     return lambda name: f"touch {tmp_path / name}"
 
 
 def test_a_check_precedes_a_reload(
     keeper: Keeper, feed: FeedStub, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """And what was listed before is listed again where it does not check out."""
+    """If the check fails, the previous listing is restored."""
     feed.put(a(1, WWW))
     keeper.sync()
     listing = (keeper.folder / "index.json").read_bytes()
@@ -455,7 +455,7 @@ def test_private_keys_are_only_in_their_files(
 
 
 def test_an_agent_follows_the_feed_until_it_is_stopped(tmp_path: Path, feed: FeedStub) -> None:
-    """Its token is exchanged, and its service restarted, meanwhile."""
+    """Meanwhile, its token is rotated and its service restarts."""
     token, metrics = tmp_path / "token", tmp_path / "sync.prom"
     token.write_text("old\n")
     feed.token = "old"
@@ -539,7 +539,7 @@ def test_each_agent_of_a_host_has_its_own_default_name(keeper: Keeper, feed: Fee
 def test_a_name_that_another_agent_uses_is_reported(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What it keeps is served all the same."""
+    """Its certificates are served anyway."""
     feed.put(a(1, WWW))
     feed.report_status = 409
 

@@ -113,7 +113,7 @@ def test_a_cached_path_is_verified_for_each_leaf() -> None:
 
 @pytest.mark.parametrize("days", [-3000, -5, 20, 3000])
 def test_each_chain_is_verified_at_its_own_time(days: int) -> None:
-    """A leaf that is not valid now is judged as of its own time, with the same roots."""
+    """A leaf that is not valid now is verified at its own time, with the same roots."""
     roots = Roots([ROOT])
     elsewhen = a_leaf("Intermediate", start=(days - 1) * DAY, end=days * DAY)
     expired = an_authority("Intermediate", "Root", start=-4000 * DAY, end=-DAY)
@@ -135,7 +135,7 @@ def test_an_intermediate_among_the_roots_completes_every_chain() -> None:
 
 
 def test_addresses_are_compared_for_each_leaf() -> None:
-    """RFC 3779: what an authority has concerns leaves that have some of it."""
+    """RFC 3779: the addresses of a CA limit leaves that have addresses."""
     top, low = corpus.root(), ec_key("Low")
     blocks = corpus.raw_extension(
         "1.3.6.1.5.5.7.1.7", bytes.fromhex("300c300a04020001300403 0200c0")
@@ -500,7 +500,7 @@ STRANGE = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00")
 @pytest.mark.parametrize("roots", [ROOTS, NO_ROOTS], ids=["public", "private"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_an_unknown_critical_extension_removes_trust(place: int, roots: Roots) -> None:
-    """Which extension it is, a finding of the certificate says."""
+    """A finding of the certificate names the extension."""
     more = [[(STRANGE, True)] if one == place else [] for one in range(2)]
     leaf = a_leaf("Intermediate", more=more[0])
     intermediate = an_authority("Intermediate", "Root", more=more[1])
@@ -602,7 +602,7 @@ def test_many_issuers_with_one_name_cost_little(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_path_search_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every authority vouches for every other: there are millions of ways, and none to a root."""
+    """Every CA signs every other one: there are millions of paths, and none to a root."""
     counted = count_verifications(monkeypatch)
     names = [f"Maze {n}" for n in range(9)]
     maze = [an_authority(one, by) for one in names for by in names if one != by]
@@ -618,7 +618,7 @@ def test_an_expensive_key_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = rsa.RSAPublicNumbers(65537, (1 << 16383) + 1)
 
     class Costly:
-        """Stands for a private key that nobody needs to have."""
+        """A placeholder for a private key that no test needs."""
 
         def public_key(self) -> rsa.RSAPublicKey:
             return numbers.public_key()

@@ -47,7 +47,7 @@ def ask(
     proof_required: bool = False,
     user_id: int = ME,
 ) -> Decision:
-    """What follows if the user asks for `names` where `claims` are there."""
+    """Returns the decision if the user claims `names` beside the existing `claims`."""
     return decide(
         user_id,
         names,

@@ -1,4 +1,4 @@
-"""To which domain checks of a hostname are counted."""
+"""The registrable domain of a hostname."""
 
 import pytest
 

@@ -300,7 +300,7 @@ def test_an_unloadable_subject_is_found_as_by_openssl(tag: int, octets: bytes) -
 
 
 def a_subject(tag: int, octets: bytes) -> bytes:
-    """A name of one attribute, the common name, that is of a type of its own."""
+    """A name with one attribute, the common name, with its own type."""
     value = bytes([tag, len(octets)]) + octets
     attribute = b"\x06\x03\x55\x04\x03" + value
     inner = bytes([0x30, len(attribute)]) + attribute

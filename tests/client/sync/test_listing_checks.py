@@ -1,4 +1,4 @@
-"""A server's check that refuses some of the certificates, or everything."""
+"""A server's check that rejects some certificates, or the whole configuration."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ import pytest
 from ...agents import program, start_edge, typed, wait_for
 from ...pki.authority import rsa_key
 from ...service import COMMAND, run_forked
-from ..sync.feed_stub import Entry, FeedStub, a_feed
-from ..sync.test_served import a, of
+from .feed_stub import Entry, FeedStub, a_feed
+from .test_served import a, of
 
 # Refuses a listing with a word in it; counts how often it is asked.
 _CHECK = """
@@ -52,7 +52,7 @@ LISTINGS = {"pem": "index.json", "nginx": "http.conf", "haproxy": "crt-list"}
 
 
 class Keeper:
-    """An agent that is run by hand, with a check."""
+    """An agent with a check, run step by step."""
 
     def __init__(self, folder: Path, feed: FeedStub) -> None:
         self.folder = folder / "certificates"
@@ -64,7 +64,7 @@ class Keeper:
         self._asked = folder / "asked"
 
     def sync(self, *words: str, check: str | None = None) -> int:
-        """Runs it once, with a check that refuses `words`."""
+        """Runs the agent once, with a check that rejects `words`."""
         self._asked.write_text("")
         place = f"{self.folder} {LISTINGS[self.format]}"
         check = check or f"sh {self._script} {place} {' '.join(words)}"
@@ -73,7 +73,7 @@ class Keeper:
         return code
 
     def killed_in_its_check(self) -> int:
-        """Runs it once in a process that the check kills; how that ended."""
+        """Runs the agent once in a process that the check kills. Returns the exit status."""
         check = f"sh {self._script} {self.folder} {LISTINGS[self.format]} killed"
         options = ["--out", str(self.folder), "--format", self.format, "--server", self.feed.url]
         command = [COMMAND, "sync", *options, "--once", "--check", check]
@@ -81,7 +81,7 @@ class Keeper:
 
     @property
     def asked(self) -> int:
-        """How often the check was asked."""
+        """Returns the number of checks."""
         return len(self._asked.read_text())
 
     @property
@@ -177,7 +177,7 @@ def test_several_rejected_certificates_are_found(keeper: Keeper) -> None:
 def test_a_configuration_that_is_rejected_without_certificates_is_reported(
     keeper: Keeper, is_first: bool
 ) -> None:
-    """And no certificate is blamed for it."""
+    """No certificate is reported as rejected."""
     before = ""
     if not is_first:
         keeper.feed.put(a(99, "before.example.com"))
@@ -196,7 +196,7 @@ def test_a_configuration_that_is_rejected_without_certificates_is_reported(
 
 
 def test_an_accepted_certificate_may_be_rejected_later(keeper: Keeper) -> None:
-    """The server was updated, say: certificates that nobody changed stop no others."""
+    """After an update of the server, rejected old certificates do not stop new ones."""
     keeper.feed.put(*many(6))
     assert keeper.sync() == 0
     keeper.feed.put(a(40, "new.example.com"))
@@ -222,7 +222,7 @@ def test_a_configuration_that_breaks_during_the_search_blames_no_certificate(
 
 
 def test_a_check_that_is_killed_blames_no_certificate(keeper: Keeper) -> None:
-    """By the kernel, say, where memory is short."""
+    """The kernel may kill it for lack of memory."""
     keeper.feed.put(*many(4))
     killed = f"if grep -q n3.ex {keeper.folder}/crt-list; then kill -9 $$; fi"
 
@@ -235,7 +235,7 @@ def test_a_check_that_is_killed_blames_no_certificate(keeper: Keeper) -> None:
 def test_a_certificate_with_too_many_names_for_a_crt_list_is_left_out(
     keeper: Keeper, tmp_path: Path
 ) -> None:
-    """HAProxy refuses a crt-list with a longer line, and nobody may have given a check."""
+    """HAProxy rejects a crt-list with a longer line, and there may be no check."""
     configuration = tmp_path / "haproxy.cfg"
     configuration.write_text(_HAPROXY.format(folder=keeper.folder))
     fill = "x".join(["a" * 60, "b" * 60, "c" * 60]).replace("x", ".")
@@ -284,7 +284,7 @@ def test_a_crash_during_the_check_keeps_the_accepted_listing(
 def test_a_certificate_that_haproxy_rejects_over_its_socket_is_left_out(
     feed: FeedStub, folder: Path, tmp_path: Path
 ) -> None:
-    """And is not in the list that a HAProxy that starts again reads."""
+    """It is also not in the crt-list that a restarted HAProxy reads."""
     strict = tmp_path / "openssl.cnf"
     strict.write_text(_STRICT)
     strict.chmod(0o644)
@@ -327,7 +327,7 @@ def test_a_certificate_that_haproxy_rejects_over_its_socket_is_left_out(
 
 
 def test_the_reason_of_haproxy_is_reported(keeper: Keeper, tmp_path: Path) -> None:
-    """The real one, which is stricter than the agent; its reason is passed on."""
+    """A real HAProxy is stricter than the agent. The agent reports its reason."""
     strict, configuration = tmp_path / "openssl.cnf", tmp_path / "haproxy.cfg"
     strict.write_text(_STRICT)
     configuration.write_text(_HAPROXY.format(folder=keeper.folder))

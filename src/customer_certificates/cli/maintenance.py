@@ -1,16 +1,13 @@
 """The commands that maintain a database. Each imports its dependencies when it runs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config import Config, ConfigError
-from ..terminal import say, show, show_json
+from ..terminal import show, show_json
 from .options import AsJson
-from .target import print_target
+from .settings import configured
 
 if TYPE_CHECKING:
     from ..maintenance.audit import Verified
@@ -53,8 +50,7 @@ def verify(
     """
     from ..maintenance.audit import verify_audit
 
-    with _configured() as config:
-        print_target(config)
+    with configured(shows_target=True) as config:
         verified = verify_audit(config, user, heads or [], public_key)
     faults = len(verified.report.faults) + len(verified.unsigned) + len(verified.exports)
     if as_json:
@@ -107,9 +103,7 @@ def export(
     """
     from ..maintenance.audit import export_heads
 
-    with _configured() as config:
-        if not quiet:
-            print_target(config)
+    with configured(shows_target=not quiet) as config:
         show(str(export_heads(config, out)))
 
 
@@ -117,21 +111,7 @@ def purge() -> None:
     """Purge old idempotency records and rate counts, and correct the quota counters."""
     from ..maintenance.records import clean as run
 
-    with _configured() as config:
+    with configured() as config:
         purged = run(config)
     show(f"Purged idempotency records: {purged.kept_answers}.")
     show(f"Corrected quota counters: {purged.counters}.")
-
-
-@contextmanager
-def _configured() -> Iterator[Config]:
-    """Yields the settings. Ends the command if a setting cannot be used."""
-    from ..errors import Unavailable
-    from ..gateways.database.schema import SchemaError
-    from ..gateways.files.audit_files import AuditFileError
-
-    try:
-        yield Config.from_environ()
-    except (AuditFileError, ConfigError, SchemaError, Unavailable) as error:
-        say(str(error))
-        raise typer.Exit(2) from None

@@ -23,6 +23,7 @@ import msgspec
 import uvloop
 
 from ..config import Config, share_metrics
+from ..errors import StartError
 from ..gateways.sandbox.fork_server import prepare_to_fork
 from ..terminal import note, say
 from ..web.request_parsing import LARGEST_BODY_BYTES
@@ -43,7 +44,7 @@ _LOOK_SECONDS = 1
 _RENEWAL_SECONDS = 2
 
 
-class ListenError(Exception):
+class ListenError(StartError):
     """The address cannot be used. The message names the variable to change."""
 
 

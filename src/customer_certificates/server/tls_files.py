@@ -11,11 +11,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from ..errors import StartError
+
 # Curves that every client of TLS 1.2 and 1.3 knows.
 _CURVES = {"secp256r1", "secp384r1"}
 
 
-class TlsFileError(Exception):
+class TlsFileError(StartError):
     """The files cannot be used. The message names the file, the reason and the remedy."""
 
 

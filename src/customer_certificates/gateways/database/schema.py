@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from ...errors import StartError
 from . import migration_engine
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _TO_RUN = "Run: customer-certificates migrate (or: alembic upgrade head)"
 
 
-class SchemaError(Exception):
+class SchemaError(StartError):
     """The database cannot be used. The message gives the remedy."""
 
 

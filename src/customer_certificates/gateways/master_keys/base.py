@@ -3,13 +3,14 @@
 from typing import Protocol
 
 from ...crypto.secret import Secret
+from ...errors import StartError
 from ..loop import Threads
 
 # The timeout of a request to a remote provider.
 THREADS = Threads("master-key", 4)
 
 
-class MasterKeyError(Exception):
+class MasterKeyError(StartError):
     """A master key cannot be used as it is configured.
 
     The message names the key, the reason and the remedy.

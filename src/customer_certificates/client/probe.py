@@ -5,8 +5,6 @@ from types import NoneType
 from typing import Literal, NamedTuple
 
 import msgspec
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from ..gateways.tls_probe import ProbeFailure, served
@@ -14,9 +12,10 @@ from ..terminal import escaped, show_json
 from .api.connection import Connection, Server
 from .api.responses import Lost, Refused, Unreachable
 from .probe_address import Address
-from .text import NONE, console, print_error
+from .text import NONE, console, print_error, table
 
 _SHOWN = 16
+_HEADINGS = ("address", "hostname", "key", "expected", "outcome")
 _STYLES = {"served": "green", "lags": "red", "fails": "red"}
 _LONGEST_ERROR = 1000
 _MOST_ERRORS = 100
@@ -70,9 +69,9 @@ def run(
             for result in _probe(connection, address, hostname)
         ]
         if as_json:
-            show_json([_plain(result) for result in results])
+            show_json([_json_of(result) for result in results])
         else:
-            console().print(_table(results))
+            console().print(table(_HEADINGS, map(_row, results)))
         for address in addresses:
             own = [result for result in results if result.address == address]
             _report(connection, address, own)
@@ -108,8 +107,7 @@ def _compare(
     return ProbeResult(address, hostname, chosen, "lags", f"serves {found[:_SHOWN]}…")
 
 
-def _plain(result: ProbeResult) -> dict[str, object]:
-    """Returns the JSON output for `one`."""
+def _json_of(result: ProbeResult) -> dict[str, object]:
     return {
         "address": str(result.address),
         "hostname": result.hostname,
@@ -119,23 +117,15 @@ def _plain(result: ProbeResult) -> dict[str, object]:
     }
 
 
-def _table(results: Sequence[ProbeResult]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("address", "hostname", "key", "expected", "outcome"):
-        table.add_column(heading, overflow="fold")
-    for result in results:
-        chosen, key = NONE, NONE
-        if result.chosen:
-            key = escaped(result.chosen.key_type)
-            chosen = f"#{result.chosen.certificate_id} version {result.chosen.version}, "
-            chosen += f"{escaped(result.chosen.fingerprint_sha256[:_SHOWN])}…"
-        outcome = Text.assemble(
-            (result.outcome, _STYLES[result.outcome]),
-            f" {escaped(result.detail)}" if result.detail else "",
-        )
-        cells = (str(result.address), result.hostname, key, chosen)
-        table.add_row(*(Text(escaped(cell)) for cell in cells), outcome)
-    return table
+def _row(result: ProbeResult) -> tuple[Text | str, ...]:
+    expected, key_type = NONE, NONE
+    if chosen := result.chosen:
+        key_type = chosen.key_type
+        expected = f"#{chosen.certificate_id} version {chosen.version}, "
+        expected += f"{chosen.fingerprint_sha256[:_SHOWN]}…"
+    detail = f" {escaped(result.detail)}" if result.detail else ""
+    outcome = Text.assemble((result.outcome, _STYLES[result.outcome]), detail)
+    return str(result.address), result.hostname, key_type, expected, outcome
 
 
 def _report(connection: Connection, address: Address, results: Sequence[ProbeResult]) -> None:

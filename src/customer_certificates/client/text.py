@@ -1,13 +1,15 @@
 """Text for a terminal."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from ..terminal import escaped, escaped_lines
@@ -38,6 +40,16 @@ def console(*, errors: bool = False) -> SafeConsole:
     is_terminal = (sys.stderr if errors else sys.stdout).isatty()
     width = None if is_terminal else _UNFOLDED
     return SafeConsole(stderr=errors, width=width, highlight=False, emoji=False)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> Table:
+    """Returns a table. Strings are escaped."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        made.add_column(heading, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(escaped(cell)) if isinstance(cell, str) else cell for cell in row))
+    return made
 
 
 def print_error(message: str) -> None:

@@ -168,17 +168,13 @@ def best(
     None: all key types. An exact name and higher trust count more than the key type. A client that
     can get a public RSA certificate does not get a self-signed ECDSA one.
     """
-    usable = [
-        candidate for kind, candidate in selected.items() if accepted is None or kind in accepted
-    ]
-    return max(
+    usable = [kind for kind in selected if accepted is None or kind in accepted]
+    chosen = max(
         usable,
-        key=lambda candidate: (
-            *_rank(hostname, candidate)[:2],
-            -_preference(candidate.key_type or ""),
-        ),
+        key=lambda kind: (*_rank(hostname, selected[kind])[:2], -_preference(kind)),
         default=None,
     )
+    return selected[chosen] if chosen is not None else None
 
 
 def next_change(candidates: Iterable[Candidate], at: datetime) -> datetime | None:
@@ -196,7 +192,7 @@ def next_change(candidates: Iterable[Candidate], at: datetime) -> datetime | Non
 
 
 def why_not_servable(candidate: Candidate, at: datetime) -> NotServableReason | None:
-    """Returns why no server may get `one` at the instant `at`; None if servers may.
+    """Returns why no server may get `candidate` at the instant `at`; None if servers may.
 
     The result does not depend on `active`.
     """
@@ -236,13 +232,9 @@ def _is_owned(hostname: str, candidate: Candidate) -> bool:
 
 def _rank(hostname: str, candidate: Candidate) -> tuple[bool, int, float, int]:
     """Returns the values to compare, in the order of _COMPARED."""
+    is_exact = hostname in candidate.owned_hostnames
     end = candidate.served_until.timestamp() if candidate.served_until else 0.0
-    return (
-        hostname in candidate.owned_hostnames,
-        _TRUSTS[candidate.trust],
-        end,
-        candidate.certificate_id,
-    )
+    return is_exact, _TRUSTS[candidate.trust], end, candidate.certificate_id
 
 
 def _reason(hostname: str, rejected: Candidate, chosen: Candidate) -> Reason:

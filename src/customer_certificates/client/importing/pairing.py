@@ -144,7 +144,6 @@ def is_leaf(certificate: Certificate) -> bool:
 
 
 def _by_public_key(files: Sequence[Contents]) -> dict[bytes, list[tuple[Path, PrivateKey]]]:
-    """Returns the private keys and their files, by public key."""
     found: dict[bytes, list[tuple[Path, PrivateKey]]] = {}
     for file in files:
         for key in file.opened_keys:

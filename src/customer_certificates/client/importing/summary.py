@@ -14,7 +14,7 @@ from rich.text import Text
 from ...errors import Finding
 from ...pki.x509.certificate import Certificate
 from ...terminal import escaped
-from ..text import NONE, console, day, first_of, places
+from ..text import NONE, console, counted, day, first_of, places
 from .pairing import Collected, LeftOut
 from .upload import Result
 
@@ -79,11 +79,8 @@ def show(terminal: Console, collected: Collected, results: Sequence[Result], now
     for path, reason in collected.passed_over:
         terminal.print(Text(f"Skipped: {escaped(str(path))} ({escaped(reason)})", "dim"))
     if collected.others:
-        files = (
-            "1 other file holds"
-            if collected.others == 1
-            else f"{collected.others} other files hold"
-        )
+        verb = "holds" if collected.others == 1 else "hold"
+        files = f"{counted(collected.others, 'other file')} {verb}"
         terminal.print(Text(f"{files} neither certificates nor private keys.", "dim"))
     if any(row.notes for row in rows) or collected.passed_over or collected.others:
         terminal.print()
@@ -92,11 +89,7 @@ def show(terminal: Console, collected: Collected, results: Sequence[Result], now
 
 def has_failed(collected: Collected, results: Sequence[Result]) -> bool:
     """Returns whether anything failed, or there was nothing to upload."""
-    return (
-        not results
-        or any(result.is_failure for result in results)
-        or any(item.is_failure for item in collected.left_out)
-    )
+    return not results or any(item.is_failure for item in (*results, *collected.left_out))
 
 
 def _row_of(result: Result, now: datetime) -> _Row:
@@ -108,7 +101,7 @@ def _row_of(result: Result, now: datetime) -> _Row:
         notes.insert(0, ("error", escaped(result.problem)))
     return _Row(
         places(result.candidate.files),
-        *_about(result.candidate.certificate, now),
+        *_names_and_expiry(result.candidate.certificate, now),
         escaped(result.trust or NONE),
         result.outcome,
         more,
@@ -121,11 +114,17 @@ def _row_left_out(item: LeftOut, now: datetime) -> _Row:
     outcome, severity = ("failed", "error") if item.is_failure else ("skipped", "skipped")
     notes = ((severity, escaped(item.reason)),)
     return _Row(
-        places((item.path,)), *_about(item.certificate, now), NONE, outcome, "", False, notes
+        places((item.path,)),
+        *_names_and_expiry(item.certificate, now),
+        NONE,
+        outcome,
+        "",
+        False,
+        notes,
     )
 
 
-def _about(certificate: Certificate | None, now: datetime) -> tuple[str, str]:
+def _names_and_expiry(certificate: Certificate | None, now: datetime) -> tuple[str, str]:
     """Returns the hostnames and the expiry date."""
     if certificate is None:
         return NONE, NONE

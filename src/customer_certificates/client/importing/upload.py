@@ -122,7 +122,6 @@ def _upload(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
 
 
 def _predecessor(api: Api, candidate: Candidate) -> Stored | None:
-    """Returns the stored certificate that `candidate` renews."""
     leaf = candidate.certificate
     key_type = key_type_of(key_algorithm(candidate.private_key.public_key()))
     return api.find_predecessor(leaf.hostnames, key_type)

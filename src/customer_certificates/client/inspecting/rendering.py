@@ -78,7 +78,6 @@ def _served(chain_pem: str) -> list[str]:
 
 
 def _finding(finding: Finding) -> Text:
-    """Returns the problem, and the remedy below it."""
     return Text.assemble(
         (f"{finding.severity} {finding.code}", _STYLES[finding.severity]),
         f"\n  {escaped(finding.detail)}",

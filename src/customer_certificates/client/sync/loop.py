@@ -115,7 +115,6 @@ class Agent:
             raise _Stopped
 
     def _log_refusals(self) -> None:
-        """Logs the certificates that an earlier process rejected."""
         for refusal in self._refusals():
             say(refusal)
 

@@ -313,7 +313,6 @@ class Reconciler:
         *,
         is_kept_free: bool,
     ) -> None:
-        """Stages the links from `name` to the files of its selected certificates."""
         found = {
             key_type: placed.get(number) or self._state.certificates.placed(number)
             for key_type, number in selected.items()

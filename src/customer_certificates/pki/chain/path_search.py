@@ -85,16 +85,10 @@ class PathSearch:
         """Returns the certificates with the issuer's name, the most likely first, without loops."""
         last = path[-1]
         passed = {(certificate.subject, certificate.spki) for certificate in path}
-        found = [
-            certificate
-            for certificate in self._pool.get(name_hash(last.issuer), ())
-            if (certificate.subject, certificate.spki) not in passed
-        ]
+        named = self._pool.get(name_hash(last.issuer), ())
+        found = [issuer for issuer in named if (issuer.subject, issuer.spki) not in passed]
         found.sort(
-            key=lambda certificate: (
-                not matches_key(last, certificate),
-                not certificate.is_valid(self._at),
-            )
+            key=lambda issuer: (not matches_key(last, issuer), not issuer.is_valid(self._at))
         )
         return found
 

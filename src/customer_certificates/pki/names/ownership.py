@@ -178,7 +178,6 @@ def _displaces(strength: int, other: int) -> bool:
 
 
 def _related(user_id: int, name: str, existing: Existing) -> list[Claim]:
-    """Returns claims of other users above and below `name`."""
     wildcard = covering(name)
     above = existing.claims.get(wildcard) if wildcard else None
     related = (above, *existing.beneath.get(name, ()))

@@ -128,7 +128,6 @@ def _between(mark: Mark, end: Mark | None, text: str) -> Block | str:
 
 
 def _block(label: str, content: str) -> Block | str:
-    """Returns the block, or a description of its fault."""
     headers, content = _headers(content)
     # Lost newlines become blanks between words.
     encoded = "".join(content.split())

@@ -219,7 +219,6 @@ class Folder:
         self._staged.append(_Staged(staged, path, has_content, may_be_same))
 
     def _make(self, folder: str) -> None:
-        """Creates `folder` and its parents."""
         above = os.path.dirname(folder)
         if above and above not in self._existing_folders:
             self._make(above)
@@ -258,7 +257,6 @@ class Folder:
             directory.sync(path)
 
     def _flush_all(self) -> None:
-        """Flushes all files with one syncfs(2) instead of an fsync(2) for each."""
         if _libc.syncfs(self._lock) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))

@@ -147,7 +147,6 @@ class Listing:
         self._folder.switch()
 
     def _restore_previous(self) -> None:
-        """Restores the previous listing."""
         self._folder.link(self._previous, self._path)
         self._folder.switch()
         self._folder.remove(self._previous)

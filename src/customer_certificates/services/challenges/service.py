@@ -53,7 +53,7 @@ class Challenges:
         self._policy = rules.policy
         self._audit = audit
         self._now = now
-        self._turns = Slots(at_once, lambda: None, waiting_of_one=0)
+        self._turns = Slots(at_once, lambda: None, waiting_per_slot=0)
 
     def create(self, caller: Principal, user_id: int, hostname: str) -> tuple[ChallengeView, bool]:
         """Returns the challenge for the hostname, and whether it is new; an active one is kept.

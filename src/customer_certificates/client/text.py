@@ -44,12 +44,12 @@ def console(*, errors: bool = False) -> SafeConsole:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> Table:
     """Returns a table. Strings are escaped."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    built = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        made.add_column(heading, overflow="fold")
+        built.add_column(heading, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(escaped(cell)) if isinstance(cell, str) else cell for cell in row))
-    return made
+        built.add_row(*(Text(escaped(cell)) if isinstance(cell, str) else cell for cell in row))
+    return built
 
 
 def print_error(message: str) -> None:

@@ -42,14 +42,14 @@ def names(candidate: Candidate, root: Path) -> list[str]:
 
 
 def reasons(found: Collected) -> dict[str, str]:
-    return {one.path.name: one.reason for one in found.left_out}
+    return {one.path.name: one.reason for one in found.not_uploaded}
 
 
 def assert_complete(found: Collected, *expected: Issued) -> None:
     """Asserts that each certificate is found once, with its key and chain, and no problem."""
     assert ders(found) == {one.der for one in expected}
     assert len(found.candidates) == len(expected)
-    assert found.left_out == ()
+    assert found.not_uploaded == ()
     for candidate in found.candidates:
         assert candidate.private_key.public_key() == candidate.certificate.public_key
         assert [one.der for one in candidate.chain] == [trees.an_authority().der]
@@ -65,7 +65,7 @@ def test_certbot_live_certificates_are_found(tmp_path: Path) -> None:
         "live/www.example.com/fullchain.pem",
         "live/www.example.com/privkey.pem",
     ]
-    assert found.passed_over == ((root / "archive", "older versions"),)
+    assert found.skipped == ((root / "archive", "older versions"),)
 
 
 @pytest.mark.parametrize("place", ["live", "live/www.example.com"])
@@ -250,7 +250,7 @@ def test_every_file_is_reported_or_counted(tmp_path: Path) -> None:
     found = collected(tmp_path)
 
     assert "keytool" in reasons(found)["old.jks"]
-    assert {path.name for path, _ in found.passed_over} == {"large.pem", "empty.crt"}
+    assert {path.name for path, _ in found.skipped} == {"large.pem", "empty.crt"}
     assert found.others == 2
 
 
@@ -299,8 +299,8 @@ def test_unpaired_files_are_skipped_unless_given_directly(tmp_path: Path) -> Non
     named = collected(tmp_path / "cert.pem", tmp_path / "other.key")
 
     assert reasons(in_folder) == reasons(named) == expected
-    assert not any(one.is_failure for one in in_folder.left_out)
-    assert all(one.is_failure for one in named.left_out)
+    assert not any(one.is_failure for one in in_folder.not_uploaded)
+    assert all(one.is_failure for one in named.not_uploaded)
 
 
 def test_an_expired_certificate_is_skipped_unless_given_directly(tmp_path: Path) -> None:
@@ -342,9 +342,9 @@ def test_broken_certificates_and_keys_are_reported(tmp_path: Path) -> None:
 def test_a_file_without_certificates_fails_if_given_directly(tmp_path: Path) -> None:
     write(tmp_path, {"notes.txt": "nothing"})
 
-    (left_out,) = collected(tmp_path / "notes.txt").left_out
+    (not_uploaded,) = collected(tmp_path / "notes.txt").not_uploaded
 
-    assert left_out.is_failure
+    assert not_uploaded.is_failure
 
 
 def test_loops_and_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_loops_and_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> N
     assert ders(found) == {WWW.der}
     assert reasons(found)["dead.pem"] == "the symbolic link is broken"
     assert set(reasons(found)) == {"dead.pem", "itself.key"}
-    assert found.passed_over == ((inside / "elsewhere", f"a link to a folder outside {inside}"),)
+    assert found.skipped == ((inside / "elsewhere", f"a link to a folder outside {inside}"),)
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
@@ -379,9 +379,9 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         named = collected(tmp_path / "pipe.pem", tmp_path / "zero.pem", tmp_path / "socket.pem")
 
     assert ders(found) == {WWW.der}
-    assert found.left_out == ()
-    assert {one.reason for one in named.left_out} == {"the path is neither a file nor a folder"}
-    assert len(named.left_out) == 3
+    assert found.not_uploaded == ()
+    assert {one.reason for one in named.not_uploaded} == {"the path is neither a file nor a folder"}
+    assert len(named.not_uploaded) == 3
 
 
 def test_an_unreadable_folder_is_reported_and_the_rest_found(

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from customer_certificates.client.importing import summary
-from customer_certificates.client.importing.pairing import Candidate, Collected, LeftOut, collect
+from customer_certificates.client.importing.pairing import (
+    Candidate,
+    Collected,
+    NotUploaded,
+    collect,
+)
 from customer_certificates.client.importing.upload import Outcome, Result
 from customer_certificates.client.text import SafeConsole
 from customer_certificates.errors import Finding
@@ -28,12 +33,16 @@ def candidate(tmp_path: Path) -> Candidate:
 
 
 def shown(
-    results: list[Result], left_out: tuple[LeftOut, ...] = (), *, width: int = 200, **options: Any
+    results: list[Result],
+    not_uploaded: tuple[NotUploaded, ...] = (),
+    *,
+    width: int = 200,
+    **options: Any,
 ) -> str:
     file = io.StringIO()
     console = SafeConsole(file=file, width=width, highlight=False, **options)
-    passed_over = ((Path("archive"), "older versions"),)
-    summary.show(console, Collected((), left_out, passed_over), results, NOW)
+    skipped = ((Path("archive"), "older versions"),)
+    summary.show(console, Collected((), not_uploaded, skipped), results, NOW)
     return file.getvalue()
 
 
@@ -78,11 +87,11 @@ def test_only_terminals_get_colors(candidate: Candidate, monkeypatch: pytest.Mon
 
 def test_control_characters_are_escaped(candidate: Candidate) -> None:
     hostile = "\x1b]0;owned\x07[bold]‮moc.elgoog\udcff\n"
-    left_out = LeftOut(Path(f"dir/{hostile}"), hostile, False)
+    not_uploaded = NotUploaded(Path(f"dir/{hostile}"), hostile, False)
     finding = Finding("x", "body", hostile, hostile)
 
     text = shown(
-        [Result(candidate, "refused", None, hostile, (finding,), problem=hostile)], (left_out,)
+        [Result(candidate, "refused", None, hostile, (finding,), problem=hostile)], (not_uploaded,)
     )
 
     assert not {"\x1b", "\x07", "‮", "\udcff"} & set(text)
@@ -113,8 +122,8 @@ def test_failed_outcomes(
 def test_unpaired_files_fail_only_if_given_directly(candidate: Candidate) -> None:
     results = [Result(candidate, "uploaded")]
     for is_failure in (True, False):
-        left_out = (LeftOut(Path("cert.pem"), "no private key", is_failure),)
-        assert summary.has_failed(Collected((), left_out), results) == is_failure
+        not_uploaded = (NotUploaded(Path("cert.pem"), "no private key", is_failure),)
+        assert summary.has_failed(Collected((), not_uploaded), results) == is_failure
 
 
 def test_an_import_without_certificates_fails() -> None:

@@ -135,7 +135,7 @@ class Api:
         failed = 0
         while True:
             try:
-                made = self._send(Stored, "POST", self._certificates, payload)
+                stored = self._send(Stored, "POST", self._certificates, payload)
             except Lost as lost:
                 failed += 1
                 self._pause(failed, lost)
@@ -143,15 +143,15 @@ class Api:
                 if found := self.find(fingerprint):
                     return found
             else:
-                return self._without_duplicate(made, fingerprint) if failed else made
+                return self._without_duplicate(stored, fingerprint) if failed else stored
 
-    def _without_duplicate(self, made: Stored, fingerprint: str) -> Stored:
-        """Deletes `made` if an earlier attempt was stored after the search for it."""
-        first = self.find(fingerprint) or made
-        if first.id != made.id:
+    def _without_duplicate(self, stored: Stored, fingerprint: str) -> Stored:
+        """Deletes `stored` if an earlier attempt was stored after the search for it."""
+        earliest = self.find(fingerprint) or stored
+        if earliest.id != stored.id:
             with suppress(Refused):
-                self._ask(NoneType, "DELETE", f"{self._certificates}/{made.id}")
-        return first
+                self._ask(NoneType, "DELETE", f"{self._certificates}/{stored.id}")
+        return earliest
 
     def _ask(
         self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None

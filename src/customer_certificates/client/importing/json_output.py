@@ -13,10 +13,10 @@ def as_json(collected: Collected, results: Sequence[Result]) -> dict[str, object
         "certificates": [_certificate(result) for result in results],
         "not_uploaded": [
             {"file": path_text(file.path), "reason": file.reason, "failed": file.is_failure}
-            for file in collected.left_out
+            for file in collected.not_uploaded
         ],
         "skipped": [
-            {"file": path_text(path), "reason": reason} for path, reason in collected.passed_over
+            {"file": path_text(path), "reason": reason} for path, reason in collected.skipped
         ],
     }
 

@@ -39,7 +39,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class NotUploaded:
     """A file or certificate that is not uploaded, with the reason.
 
     `is_failure`: the file is broken, encrypted or unreadable, or its path was given directly.
@@ -55,13 +55,13 @@ class LeftOut:
 class Collected:
     """The results of a search.
 
-    `passed_over`: files and folders that were skipped on purpose, with reasons. `others` counts
+    `skipped`: files and folders that were skipped on purpose, with reasons. `others` counts
     unrelated files in folders.
     """
 
     candidates: tuple[Candidate, ...]
-    left_out: tuple[LeftOut, ...]
-    passed_over: tuple[tuple[Path, str], ...] = ()
+    not_uploaded: tuple[NotUploaded, ...]
+    skipped: tuple[tuple[Path, str], ...] = ()
     others: int = 0
 
 
@@ -72,8 +72,10 @@ def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) ->
     """
     walked = walk(paths)
     files = [read_contents(file, passphrases) for file in walked.files]
-    candidates, left_out = _pair(files, now)
-    left_out += [LeftOut(obstacle.path, obstacle.reason, True) for obstacle in walked.obstacles]
+    candidates, not_uploaded = _pair(files, now)
+    not_uploaded += [
+        NotUploaded(obstacle.path, obstacle.reason, True) for obstacle in walked.obstacles
+    ]
     unrelated = [file for file in files if file.is_empty and not file.is_named]
     # Other PEM files, such as certificate requests, are not reported by name.
     named = [
@@ -81,8 +83,8 @@ def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) ->
     ]
     return Collected(
         tuple(sorted(candidates, key=lambda candidate: candidate.files)),
-        tuple(sorted(left_out, key=lambda item: item.path)),
-        tuple(sorted([*walked.passed_over, *named])),
+        tuple(sorted(not_uploaded, key=lambda item: item.path)),
+        tuple(sorted([*walked.skipped, *named])),
         walked.others + len(unrelated) - len(named),
     )
 
@@ -95,27 +97,27 @@ def newest_only(collected: Collected) -> Collected:
     newest: dict[tuple[frozenset[str], type[PrivateKey]], Candidate] = {}
     for candidate in sorted(collected.candidates, key=_expiry):
         newest[frozenset(candidate.certificate.hostnames), type(candidate.private_key)] = candidate
-    kept, older = list[Candidate](), list[LeftOut]()
+    kept, older = list[Candidate](), list[NotUploaded]()
     reason = "there is a newer certificate for the same hostnames"
     for candidate in collected.candidates:
         certificate = candidate.certificate
         if not certificate.hostnames or candidate in newest.values():
             kept.append(candidate)
         else:
-            older.append(LeftOut(candidate.files[0], reason, False, certificate))
-    left_out = sorted([*collected.left_out, *older], key=lambda item: item.path)
-    return replace(collected, candidates=tuple(kept), left_out=tuple(left_out))
+            older.append(NotUploaded(candidate.files[0], reason, False, certificate))
+    not_uploaded = sorted([*collected.not_uploaded, *older], key=lambda item: item.path)
+    return replace(collected, candidates=tuple(kept), not_uploaded=tuple(not_uploaded))
 
 
 def _expiry(candidate: Candidate) -> datetime:
     return candidate.certificate.not_after
 
 
-def _pair(files: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[LeftOut]]:
+def _pair(files: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[NotUploaded]]:
     keys = _by_public_key(files)
     certificates = [certificate for file in files for certificate in file.certificates]
     issuers = Issuers(certificates)
-    candidates, left_out = list[Candidate](), list[LeftOut]()
+    candidates, not_uploaded = list[Candidate](), list[NotUploaded]()
     for holders in _by_leaf(files):
         best, leaf = holders[0]
         is_named = any(holder.is_named for holder, _ in holders)
@@ -123,16 +125,16 @@ def _pair(files: Sequence[Contents], now: datetime) -> tuple[list[Candidate], li
         if found is None:
             name = leaf.hostnames[0] if leaf.hostnames else title(leaf)
             reason = f"no private key for {name} among the files"
-            left_out.append(LeftOut(best.path, reason, is_named, leaf))
+            not_uploaded.append(NotUploaded(best.path, reason, is_named, leaf))
         elif leaf.not_after <= now and not is_named:
             reason = f"expired on {leaf.not_after:%Y-%m-%d}"
-            left_out.append(LeftOut(best.path, reason, False, leaf))
+            not_uploaded.append(NotUploaded(best.path, reason, False, leaf))
         else:
             key_file, key = min(found, key=lambda pair: _distance(pair[0], best.path))
             paths = tuple(dict.fromkeys([best.path, key_file]))
             candidates.append(Candidate(paths, leaf, issuers.chain(leaf), key))
-    left_out += _unused(files, {certificate.key_spki for certificate in certificates})
-    return candidates, left_out
+    not_uploaded += _unused(files, {certificate.key_spki for certificate in certificates})
+    return candidates, not_uploaded
 
 
 def is_leaf(certificate: Certificate) -> bool:
@@ -165,19 +167,21 @@ def _by_leaf(files: Sequence[Contents]) -> Iterable[list[tuple[Contents, Certifi
         yield sorted(found, key=lambda pair: -len(pair[0].certificates))
 
 
-def _unused(files: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
+def _unused(files: Sequence[Contents], spkis: set[bytes | None]) -> list[NotUploaded]:
     """Returns broken files, and private keys without a certificate."""
-    left_out: list[LeftOut] = []
+    not_uploaded: list[NotUploaded] = []
     for file in files:
         path, is_named = file.path, file.is_named
-        left_out += [LeftOut(path, problem, True) for problem in dict.fromkeys(file.problems)]
+        not_uploaded += [
+            NotUploaded(path, problem, True) for problem in dict.fromkeys(file.problems)
+        ]
         is_unused = any(spki_of(key.public_key()) not in spkis for key in file.opened_keys)
         if is_unused and (is_named or not _is_other_key(file.file)):
             reason = "no certificate for this private key among the files"
-            left_out.append(LeftOut(path, reason, is_named))
+            not_uploaded.append(NotUploaded(path, reason, is_named))
         if is_named and file.is_empty:
-            left_out.append(LeftOut(path, _NOTHING, is_named))
-    return left_out
+            not_uploaded.append(NotUploaded(path, _NOTHING, is_named))
+    return not_uploaded
 
 
 def _is_other_key(file: File) -> bool:

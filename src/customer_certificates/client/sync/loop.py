@@ -164,8 +164,8 @@ class Agent:
         due_in = self._publisher.due_in()
         if due_in is not None and not self._publishing:
             seconds.append(due_in)
-        elif (due := self._state.removals.next_at()) and not self._publishing:
-            seconds.append(max(due - now.timestamp(), 1.0))
+        elif (removal_at := self._state.removals.next_at()) and not self._publishing:
+            seconds.append(max(removal_at - now.timestamp(), 1.0))
         return max(min(seconds), 0.0)
 
     def _attempt(self, retry: RetryState, action: Callable[[], None]) -> None:

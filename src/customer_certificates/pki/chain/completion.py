@@ -207,7 +207,7 @@ def _about_unserved(
     for certificate in unserved:
         if is_self_issued(certificate) and _identity(certificate) in identities:
             reason = "is a root, which clients either have or do not trust"
-            yield _left_out(certificate, "root_dropped", reason)
+            yield _unserved(certificate, "root_dropped", reason)
         elif certificate.fingerprint not in alternatives:
             yield Finding(
                 "unrelated_certificate",
@@ -218,7 +218,7 @@ def _about_unserved(
             )
         elif not path.faults:  # those are reported already
             reason = "belongs to an alternative path to a root"
-            yield _left_out(certificate, "chain_alternative", reason)
+            yield _unserved(certificate, "chain_alternative", reason)
 
 
 def _identity(certificate: Certificate) -> tuple[str, bytes]:
@@ -234,17 +234,19 @@ def _alternatives(
     form or from the end of the path, whose issuer has `issuer_name`.
     """
     # The names are hashed only once: hashing a large name is slow.
-    left = [(*_identity(extra), name_hash(extra.issuer), extra.fingerprint) for extra in unserved]
-    found = {fingerprint for name, spki, _, fingerprint in left if (name, spki) in identities}
-    issuers = {issuer for _, _, issuer, fingerprint in left if fingerprint in found}
+    identified = [
+        (*_identity(extra), name_hash(extra.issuer), extra.fingerprint) for extra in unserved
+    ]
+    found = {fingerprint for name, spki, _, fingerprint in identified if (name, spki) in identities}
+    issuers = {issuer for _, _, issuer, fingerprint in identified if fingerprint in found}
     issuers.add(name_hash(issuer_name))
-    while added := [extra for extra in left if extra[0] in issuers and extra[3] not in found]:
+    while added := [extra for extra in identified if extra[0] in issuers and extra[3] not in found]:
         issuers.update(issuer for _, _, issuer, _ in added)
         found.update(fingerprint for _, _, _, fingerprint in added)
     return found
 
 
-def _left_out(certificate: Certificate, code: str, reason: str) -> Finding:
+def _unserved(certificate: Certificate, code: str, reason: str) -> Finding:
     return Finding(
         code,
         certificate.field,

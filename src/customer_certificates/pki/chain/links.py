@@ -72,9 +72,9 @@ def _although_signed(child: Certificate, issuer: Certificate) -> Link:
         finding.code == "extension_malformed" and finding.severity == "error"
         for finding in child.findings
     )
-    rest = _fault(without_key_identifier(child.der), issuer.der)
+    remaining = _fault(without_key_identifier(child.der), issuer.der)
     # Without its key identifier, the child has other content, so its signature is invalid.
-    if rest and rest.number in BAD_SIGNATURE and not is_malformed:
+    if remaining and remaining.number in BAD_SIGNATURE and not is_malformed:
         return Link(True, is_mismatched=True)
     whose = f"{title(child)}, or of its issuer {title(issuer)}"
     return Link(False, f"OpenSSL cannot use an extension of {whose}")

@@ -113,9 +113,9 @@ class PathSearch:
             faults.append(_not_in_force(root))
         if not found and not faults and mismatch is None:
             return Path(tuple(path), trust, root, is_rooted=True)
-        kept = tuple(path[: min(ends, default=len(path))])
+        sound = tuple(path[: min(ends, default=len(path))])
         return Path(
-            kept,
+            sound,
             "incomplete",
             None if faults else root,
             tuple(dict.fromkeys(faults)),

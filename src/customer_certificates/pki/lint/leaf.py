@@ -75,13 +75,13 @@ def _validity(leaf: Certificate, now: datetime) -> Iterator[Finding]:
         yield not_yet_valid(leaf, now, "warning")
     if not leaf.is_valid(now):
         return
-    left = leaf.not_after - now
+    remaining = leaf.not_after - now
     lifetime = leaf.not_after - leaf.not_before
-    if left <= (lifetime / 3 if lifetime < _SHORT_LIVED else _SOON):
+    if remaining <= (lifetime / 3 if lifetime < _SHORT_LIVED else _SOON):
         yield Finding(
             "expires_soon",
             leaf.field,
-            f"The certificate expires on {moment(leaf.not_after)}, in {days(left)}.",
+            f"The certificate expires on {moment(leaf.not_after)}, in {days(remaining)}.",
             "Renew it and replace this certificate with the new one.",
             "warning",
         )

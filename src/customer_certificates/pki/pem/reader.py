@@ -47,18 +47,19 @@ class Block:
 class PemRead:
     """The readable blocks in their order, and the findings.
 
-    `broken` are the labels of unreadable blocks. `rest` is the text without the readable blocks.
+    `broken` are the labels of unreadable blocks. `other_text` is the text without the readable
+    blocks.
     """
 
     blocks: tuple[Block, ...]
     findings: tuple[Finding, ...]
     broken: tuple[str, ...] = ()
-    rest: str = ""
+    other_text: str = ""
 
     @property
     def has_other_text(self) -> bool:
-        """Whether `rest` has more than blanks and quotes."""
-        return bool(self.rest.translate(_WITHOUT_QUOTES).strip())
+        """Whether `other_text` has more than blanks and quotes."""
+        return bool(self.other_text.translate(_WITHOUT_QUOTES).strip())
 
 
 def read_pem(text: str, field: str) -> PemRead:
@@ -80,7 +81,7 @@ def read_blocks(text: str, field: str) -> PemRead:
     """Does the same as `read_pem` for a text that need not contain a certificate."""
     text, is_escaped = plain_text(text)
     findings = [_newlines_escaped(field)] if is_escaped else []
-    blocks, broken, rest = list[Block](), list[str](), list[str]()
+    blocks, broken, other_text = list[Block](), list[str](), list[str]()
     number = end_of_block = 0
     for mark, end in _pairs(text):
         if number < MOST_BLOCKS:
@@ -97,10 +98,10 @@ def read_blocks(text: str, field: str) -> PemRead:
             broken.append(mark.label)
         else:
             blocks.append(block)
-            rest.append(text[end_of_block : mark.start])
+            other_text.append(text[end_of_block : mark.start])
             end_of_block = end.end if end else mark.end
-    rest.append(text[end_of_block:])
-    return PemRead(tuple(blocks), tuple(findings), tuple(broken), "\n".join(rest))
+    other_text.append(text[end_of_block:])
+    return PemRead(tuple(blocks), tuple(findings), tuple(broken), "\n".join(other_text))
 
 
 def _pairs(text: str) -> Iterator[tuple[Mark, Mark | None]]:

@@ -96,8 +96,8 @@ def read(der: bytes, field: str, number: int) -> Certificate | Finding:
     instead.
     """
     # The same CA certificates come with many leaves. Large ones are not cached, to save memory.
-    reading = _read if len(der) <= _MOST_REMEMBERED_OCTETS else _read.__wrapped__
-    return reading(der, field, number)
+    reader = _read if len(der) <= _MOST_REMEMBERED_OCTETS else _read.__wrapped__
+    return reader(der, field, number)
 
 
 def leaf_view(certificate: Certificate) -> Leaf:

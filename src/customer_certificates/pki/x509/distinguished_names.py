@@ -53,8 +53,8 @@ class DistinguishedName(NamedTuple):
 
 def read_name(name: bytes) -> DistinguishedName:
     """Returns the content of `name` (DER). Raises NotDer."""
-    reading = _read if len(name) <= _MOST_REMEMBERED_OCTETS else _read.__wrapped__
-    return reading(name)
+    reader = _read if len(name) <= _MOST_REMEMBERED_OCTETS else _read.__wrapped__
+    return reader(name)
 
 
 @lru_cache(maxsize=256)

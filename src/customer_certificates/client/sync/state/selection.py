@@ -30,8 +30,8 @@ class Selection(Table):
         )
         found: dict[tuple[int, int], Candidate] = {}
         for number, user, version, name, begin, end, trust, key_type, has_key in rows:
-            known = found.get((number, version))
-            names = (name, *(known.hostnames if known else ()))
+            previous = found.get((number, version))
+            names = (name, *(previous.hostnames if previous else ()))
             validity = moment_of(begin), moment_of(end)
             found[number, version] = Candidate(
                 number,

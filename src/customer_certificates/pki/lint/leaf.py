@@ -144,8 +144,11 @@ def is_for_servers(leaf: Certificate) -> bool:
 
 def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     if not leaf.extensions.is_netscape_server:
-        reason = "Netscape's certificate type does not include TLS servers"
-        yield _eku_invalid(leaf, f"{reason}. OpenSSL rejects the certificate")
+        detail = (
+            "Netscape's certificate type does not include TLS servers. OpenSSL rejects the"
+            " certificate"
+        )
+        yield _eku_invalid(leaf, detail)
     eku = leaf.extensions.eku
     if eku and _FOR_OCSP in eku:
         yield _eku_invalid(leaf, "The certificate may also sign OCSP responses. Firefox rejects it")

@@ -44,6 +44,7 @@ class Reconciler:
         """With `has_runtime`, changed paths are queued for a running server."""
         self._folder = folder
         self._state = state
+        self._certificates, self._selection = state.certificates, state.selection
         self._layout = layout
         self._has_runtime = has_runtime
 
@@ -61,7 +62,7 @@ class Reconciler:
                 self._state.set_fact("is_first", "yes")
             if not self._folder.exists(self._layout.listing):
                 self._set_due(ChangeSet(selected=True, names=True))
-        if not all(self._folder.exists(path) for path in self._state.certificates.paths()):
+        if not all(self._folder.exists(path) for path in self._certificates.paths()):
             self.restart_feed()
             raise Damaged("Files are missing, so the agent fetches all certificates again.")
 
@@ -107,11 +108,11 @@ class Reconciler:
         same errors as `apply`.
         """
         with self._state.transaction():
-            if placed := self._state.certificates.placed(certificate_id):
-                names = {*self._state.certificates.hostnames_of(certificate_id)}
+            if placed := self._certificates.placed(certificate_id):
+                names = {*self._certificates.hostnames_of(certificate_id)}
                 self._refuse(certificate_id, placed.version, placed.fingerprint, reason, names)
                 if self._restore_accepted(placed, now):
-                    names.update(self._state.certificates.hostnames_of(certificate_id))
+                    names.update(self._certificates.hostnames_of(certificate_id))
                 self._update(_Changes(names, touched={certificate_id}), now)
 
     def apply_validity(self, now: datetime) -> bool:
@@ -121,7 +122,7 @@ class Reconciler:
         """
         before = datetime.fromisoformat(self._state.fact("clock"))
         # If the clock was set back, expired certificates become valid again.
-        names = self._state.certificates.names_changed_between(min(before, now), max(before, now))
+        names = self._certificates.names_changed_between(min(before, now), max(before, now))
         if names:
             with self._state.transaction():
                 self._update(_Changes(set(names)), now)
@@ -140,16 +141,16 @@ class Reconciler:
     def _apply_entry(
         self, entry: Entry, load_error: str | None, changes: _Changes, now: datetime
     ) -> None:
-        number, certificates = entry.certificate_id, self._state.certificates
+        number = entry.certificate_id
         changes.names.update(self._reserve(entry, is_refused=load_error is not None))
         if load_error:
-            certificates.add_to_snapshot(number, self._snapshot())
+            self._certificates.add_to_snapshot(number, self._snapshot())
             fingerprint = entry.fingerprint_sha256 or ""
             self._refuse(number, entry.version, fingerprint, load_error, entry.names)
         elif self._is_previous_kept(entry):
-            certificates.add_to_snapshot(number, self._snapshot())
+            self._certificates.add_to_snapshot(number, self._snapshot())
         else:
-            changes.names.update(certificates.hostnames_of(number))
+            changes.names.update(self._certificates.hostnames_of(number))
             if entry.is_served:
                 changes.names.update(entry.names)
                 self._put(entry, now)
@@ -161,10 +162,10 @@ class Reconciler:
 
     def _end_snapshot(self, changes: _Changes) -> None:
         """Adds the certificates and reservations that are not part of the snapshot."""
-        outside = self._state.certificates.outside(self._snapshot())
+        outside = self._certificates.outside(self._snapshot())
         changes.removed.update(outside)
         for number in outside:
-            changes.names.update(self._state.certificates.hostnames_of(number))
+            changes.names.update(self._certificates.hostnames_of(number))
         changes.names.update(self._state.reservations.delete_outside(self._snapshot()))
         self._state.set_fact("is_snapshot", "")
         if self._state.fact("is_first"):
@@ -173,11 +174,11 @@ class Reconciler:
             self._set_due(ChangeSet(selected=True, names=True))
 
     def _restore_accepted(self, refused: Placed, now: datetime) -> bool:
-        path = self._state.certificates.accepted_path(refused.id)
+        path = self._certificates.accepted_path(refused.id)
         # If both have one path, the file is the refused version.
         if path is None or path == refused.path or not self._folder.exists(path):
             return False
-        self._state.certificates.restore_accepted(refused.id, self._snapshot())
+        self._certificates.restore_accepted(refused.id, self._snapshot())
         self._state.removals.cancel([path])
         self._schedule_removal([refused.path], now)
         self._set_due(ChangeSet(contents=True))
@@ -197,7 +198,7 @@ class Reconciler:
 
     def _is_placed(self, entry: Entry) -> bool:
         version = entry.version, entry.fingerprint_sha256
-        placed = self._state.certificates.placed(entry.certificate_id)
+        placed = self._certificates.placed(entry.certificate_id)
         return placed is not None and (placed.version, placed.fingerprint) == version
 
     def _is_refused(self, entry: Entry) -> bool:
@@ -209,7 +210,7 @@ class Reconciler:
         return (
             entry.is_served
             and self._is_refused(entry)
-            and self._state.certificates.placed(entry.certificate_id) is not None
+            and self._certificates.placed(entry.certificate_id) is not None
             and not self._is_placed(entry)
         )
 
@@ -236,17 +237,17 @@ class Reconciler:
         return int(self._state.fact("snapshot") or 0)
 
     def _put(self, entry: Entry, now: datetime) -> None:
-        before = self._state.certificates.placed(entry.certificate_id)
+        before = self._certificates.placed(entry.certificate_id)
         if not self._is_refused(entry):
             self._state.refusals.delete([entry.certificate_id])
-        self._state.certificates.put(entry, before.path if before else "", self._snapshot(), now)
+        self._certificates.put(entry, before.path if before else "", self._snapshot(), now)
 
     def _remove(self, certificate_ids: Collection[int], now: datetime) -> None:
         self._state.refusals.delete(certificate_ids)
         for number in certificate_ids:
-            if placed := self._state.certificates.placed(number):
-                self._state.certificates.forget(number)
-                self._state.certificates.drop_accepted(number)
+            if placed := self._certificates.placed(number):
+                self._certificates.forget(number)
+                self._certificates.drop_accepted(number)
                 self._schedule_removal([placed.path], now)
 
     def _update(self, changes: _Changes, now: datetime) -> None:
@@ -261,7 +262,7 @@ class Reconciler:
             }
             for name, (certificates, is_kept_free) in selected.items():
                 self._link(name, certificates, placed, now, is_kept_free=is_kept_free)
-            changes.effects.contents = any(map(self._state.selection.is_served, changes.entries))
+            changes.effects.contents = any(map(self._selection.is_served, changes.entries))
             self._set_due(changes.effects)
             self._state.reports.add(changes.touched)
             self._state.refusals.add_unchecked(changes.touched)
@@ -280,14 +281,10 @@ class Reconciler:
 
         Returns the certificates by key type, and whether the name is kept free.
         """
-        before = self._state.selection.selected(name)
-        decision = decide(name, self._state.selection.candidates(name), now)
-        after: dict[str, int] = {}
-        if self._layout.can_serve(name):
-            after = {
-                key_type: candidate.certificate_id
-                for key_type, candidate in decision.selected.items()
-            }
+        before = self._selection.selected(name)
+        decision = decide(name, self._selection.candidates(name), now)
+        selected = decision.selected if self._layout.can_serve(name) else {}
+        after = {key_type: candidate.certificate_id for key_type, candidate in selected.items()}
         others = [
             rejection.candidate.certificate_id
             for rejection in decision.rejected
@@ -296,7 +293,7 @@ class Reconciler:
         is_kept_free = bool(others) and not after
         is_new = self._state.reservations.set_kept_free(name, is_kept_free)
         if before != after or is_new:
-            self._state.selection.set_selected(name, before, after)
+            self._selection.set_selected(name, before, after)
             changes.touched.update(before.values(), after.values())
             # Other users' wildcards that cover the name may no longer apply to it.
             changes.touched.update(others)
@@ -314,7 +311,7 @@ class Reconciler:
         is_kept_free: bool,
     ) -> None:
         found = {
-            key_type: placed.get(number) or self._state.certificates.placed(number)
+            key_type: placed.get(number) or self._certificates.placed(number)
             for key_type, number in selected.items()
         }
         files = {key_type: certificate for key_type, certificate in found.items() if certificate}
@@ -323,16 +320,16 @@ class Reconciler:
 
     def _place(self, number: int, entry: Entry | None, now: datetime) -> Placed | None:
         """Puts a certificate's file in its place. Returns None if the certificate was removed."""
-        placed = self._state.certificates.placed(number)
+        placed = self._certificates.placed(number)
         if placed is None:
             return None
-        path = self._layout.path(placed, lambda: self._state.selection.filters_of(number))
+        path = self._layout.path(placed, lambda: self._selection.filters_of(number))
         if entry:
             self._folder.write(path, entry.pem)
         elif path != placed.path:
             self._folder.link(placed.path, path)
         if path != placed.path:
-            self._state.certificates.move(number, path)
+            self._certificates.move(number, path)
             self._state.removals.cancel([path])
             if placed.path:
                 self._schedule_removal([placed.path], now)

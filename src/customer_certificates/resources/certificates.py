@@ -131,9 +131,11 @@ class CertificatesResource:
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         sent = request_parsing.read(req, CertificateUpload)
-        once = responses.once(req, _uploaded)
+        idempotent = responses.idempotent(req, _uploaded)
         expected = etags.expected(req)
-        stored = self._certificates.upload(req.context.caller, user_id, sent, expected, once)
+        stored = self._certificates.upload(
+            req.context.principal, user_id, sent, expected, idempotent
+        )
         responses.send(resp, _uploaded(stored))
 
     @operation(
@@ -165,10 +167,12 @@ class CertificatesResource:
             query.choice("status", Status),
             _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal", "5d" * 32)),
             query.choice("trust", Trust),
-            *pagination.wanted(query),
+            *pagination.slice_of(query),
         )
         query.check()
-        tag, page = self._listing.page(user_id, wanted, etags.known(req), req.context.caller.about)
+        tag, page = self._listing.page(
+            user_id, wanted, etags.if_none_match(req), req.context.principal.target_user
+        )
         if page:
             pagination.link_next(req, resp, page.next_after)
         etags.send(resp, tag, page.body if page else None)
@@ -198,7 +202,7 @@ class CheckResource:
         replaces = query.whole("replaces", 0, 1) or None
         query.check()
         sent = request_parsing.read(req, CertificateCheck)
-        resp.data = encode(self._certificates.check(req.context.caller, user_id, sent, replaces))
+        resp.data = encode(self._certificates.check(req.context.principal, user_id, sent, replaces))
 
 
 class CertificateResource:
@@ -217,7 +221,7 @@ class CertificateResource:
     )
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         tag, body = detailed(*self._certificates.get(user_id, certificate_id))
-        etags.send(resp, tag, None if etags.known(req).admit(tag) else body)
+        etags.send(resp, tag, None if etags.if_none_match(req).admit(tag) else body)
 
     on_head = on_get
 
@@ -245,10 +249,10 @@ class CertificateResource:
     )
     def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         sent = request_parsing.read(req, Replacement)
-        once = responses.once(req, responses.shown)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
         view = self._versions.replace(
-            req.context.caller, user_id, certificate_id, sent, expected, once
+            req.context.principal, user_id, certificate_id, sent, expected, idempotent
         )
         responses.send(resp, responses.shown(view))
 
@@ -266,14 +270,14 @@ class CertificateResource:
         query = request_parsing.Query(req)
         allowed = query.flag("allow_lost_hostnames") or False
         query.check()
-        once = responses.once(req, responses.gone)
+        idempotent = responses.idempotent(req, responses.deleted)
         expected = etags.expected(req)
         self._certificates.delete(
-            req.context.caller,
+            req.context.principal,
             user_id,
             certificate_id,
             expected,
-            once,
+            idempotent,
             allow_lost_hostnames=allowed,
         )
         resp.status = 204
@@ -300,10 +304,10 @@ class ActiveResource:
     def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         wanted = request_parsing.read(req, Activation)
         reply = Reply(202, encode(Activated(certificate_id, wanted.active)))
-        once = responses.once(req, lambda _nothing: reply)
+        idempotent = responses.idempotent(req, lambda _nothing: reply)
         expected = etags.expected(req)
         self._certificates.set_active(
-            req.context.caller, user_id, certificate_id, wanted, expected, once
+            req.context.principal, user_id, certificate_id, wanted, expected, idempotent
         )
         responses.send(resp, reply)
 

@@ -20,7 +20,7 @@ from ..hostnames.findings import without_hostname_findings
 from ..hostnames.ownership import Hostnames, evidence_of, evidence_of_row
 from ..hostnames.preview import Replaced
 from ..idempotency import NO_KEY, IdempotentRequest
-from ..keys.data_keys import AnotherWasFirst, DataKeys
+from ..keys.data_keys import DataKeyExists, DataKeys
 from ..keys.private_keys import PrivateKeys
 from ..principal import Principal
 from ..quotas.usage import Usage, of_new, require_room
@@ -46,7 +46,7 @@ class Certificates:
     """The use cases of certificates, except for replacement.
 
     Each write is recorded in the audit log in its own transaction, as is the response to an
-    idempotent request (`once`).
+    idempotent request (`idempotent`).
 
     Every change replaces the user's revision in the same transaction. The cached lists depend on
     that.
@@ -146,7 +146,7 @@ class Certificates:
         user_id: int,
         sent: CertificateUpload,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> UploadView:
         """Stores `sent`. The worker activates it at `activate_at`, if given.
 
@@ -161,7 +161,7 @@ class Certificates:
         with self._audit.of_refusals(
             caller, "certificate.upload", user_id, f"/users/{user_id}/certificates"
         ):
-            return self._store(caller, user_id, sent, examined, activate_at, expected, once)
+            return self._store(caller, user_id, sent, examined, activate_at, expected, idempotent)
 
     def get(self, user_id: int, certificate_id: int) -> tuple[CertificateView, list[ServingView]]:
         """Returns the certificate and the terminators that serve it, by name.
@@ -180,7 +180,7 @@ class Certificates:
         certificate_id: int,
         wanted: Activation,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Activates or deactivates the certificate. Does nothing if it already has that state.
 
@@ -195,7 +195,7 @@ class Certificates:
             self._audit.of_refusals(caller, action, user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self._now()))
             changes = certificate.active != wanted.active
@@ -247,7 +247,7 @@ class Certificates:
                 detail={"grant_hostnames": True} if grants else None,
                 also=told,
             )
-            once.keep(session, None)
+            idempotent.save_response(session, None)
 
     def delete(
         self,
@@ -255,7 +255,7 @@ class Certificates:
         user_id: int,
         certificate_id: int,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
         *,
         allow_lost_hostnames: bool = False,
     ) -> None:
@@ -269,7 +269,7 @@ class Certificates:
             self._audit.of_refusals(caller, "certificate.delete", user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self._now()))
             self._served_names.require_kept(
@@ -289,7 +289,7 @@ class Certificates:
             self._audit.record(
                 session, caller, "certificate.delete", user_id, path, detail=detail, also=told
             )
-            once.keep(session, None)
+            idempotent.save_response(session, None)
 
     def _replaced(self, user_id: int, certificate_id: int) -> Replaced:
         rows = self._state_of(user_id=user_id, certificate_id=certificate_id)
@@ -306,7 +306,7 @@ class Certificates:
         examined: ValidationResult,
         activate_at: datetime | None,
         expected: Tags | None,
-        once: IdempotentRequest,
+        idempotent: IdempotentRequest,
     ) -> UploadView:
         keys = self._data_keys.of_or_new(user_id)
         content = content_of(examined)
@@ -383,13 +383,13 @@ class Certificates:
 
         try:
             stays_inactive = not (sent.active or activate_at or sent.grant_hostnames)
-            if once is NO_KEY and expected is None and stays_inactive:
+            if idempotent is NO_KEY and expected is None and stays_inactive:
                 is_long = len(names) > _MANY_HOSTNAMES
                 return view(
                     self._database.run_two_step_transaction(user_id, first, rest, is_long=is_long)
                 )
             with self._database.begin(user_id) as session:
-                once.claim(session)
+                idempotent.claim(session)
                 if expected is not None:
                     revision = lock_user(session, user_id).certificates_revision
                     require(expected, tag_of_revision(revision))
@@ -404,13 +404,13 @@ class Certificates:
                         session, user_id, hostnames, evidence, activate_at
                     )
                 session.run_pipeline(*rest(rows))
-                return once.keep(session, view(rows))
+                return idempotent.save_response(session, view(rows))
         except ConstraintBroken:
             # Raises NotFound if the user does not exist.
             self._revisions.current(user_id)
             raise
-        except AnotherWasFirst:
-            return self._store(caller, user_id, sent, examined, activate_at, expected, once)
+        except DataKeyExists:
+            return self._store(caller, user_id, sent, examined, activate_at, expected, idempotent)
 
 
 def _uploaded(

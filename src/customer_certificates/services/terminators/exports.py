@@ -64,12 +64,12 @@ class Terminators:
         Prefers a key type among `key_types`, those that the client supports. Returns None if
         nothing can be served. Raises Unavailable.
         """
-        if not caller.reach.has_name(hostname):
+        if not caller.terminator_scope.has_name(hostname):
             return None
         now = self._now()
 
         def choose(candidates: list[Candidate]) -> Candidate | None:
-            return _chosen(hostname, candidates, caller.reach, now, key_types)
+            return _chosen(hostname, candidates, caller.terminator_scope, now, key_types)
 
         chosen = self._candidates.servable(hostname, choose)
         for one, key in self._served_keys.release(caller, "caddy", [chosen] if chosen else []):
@@ -82,8 +82,8 @@ class Terminators:
         now, found = self._now(), self._candidates.served(hostname)
         candidates = [one.candidate for one in found]
         if not (
-            caller.reach.has_name(hostname)
-            and _chosen(hostname, candidates, caller.reach, now, None)
+            caller.terminator_scope.has_name(hostname)
+            and _chosen(hostname, candidates, caller.terminator_scope, now, None)
         ):
             raise NotFound(f"No certificate can be served for {hostname}.")
 
@@ -102,7 +102,7 @@ class Terminators:
         looks = 0
         while True:
             looks += 1
-            selection = self._selection.of(caller.reach, self._now())
+            selection = self._selection.of(caller.terminator_scope, self._now())
             selected = selection.certificates
             tag = _tag(selected, selection.placeholders(selected))
             if is_known(tag):

@@ -260,7 +260,7 @@ class Feed:
         return cursor.epoch == head.epoch and cursor.second > oldest and is_past
 
     def _snapshot(self, caller: Principal, cursor: Cursor, limit: int, *, reset: bool) -> Secret:
-        user_ids = caller.reach.user_ids
+        user_ids = caller.terminator_scope.user_ids
         if user_ids is None:
             rows = self._page(after=cursor.after, limit=limit)
         else:
@@ -292,11 +292,11 @@ class Feed:
         gone = {
             certificate_id: user_id
             for certificate_id, (_, user_id) in changed.items()
-            if certificate_id not in named and caller.reach.has_user(user_id)
+            if certificate_id not in named and caller.terminator_scope.has_user(user_id)
         }
         entries += [
             FeedEntry(certificate_id, gone[certificate_id], False, events[certificate_id])
-            for certificate_id in self._known(caller.reach, gone)
+            for certificate_id in self._known(caller.terminator_scope, gone)
         ]
         entries.sort(key=lambda entry: entry.event_id or 0)
         return FeedPage(str(following), more, False, entries), len(settled) < len(rows)
@@ -307,7 +307,7 @@ class Feed:
         """Returns the entries to serve now or later, with keys, and those that
         reserve hostnames.
         """
-        now, reach = self._now(), caller.reach
+        now, reach = self._now(), caller.terminator_scope
         mine = [
             one
             for one in found

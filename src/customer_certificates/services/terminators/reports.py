@@ -223,7 +223,9 @@ class TerminatorReports:
         self._verify = database.prepare(update(Serving).where(*this), ("verified",))
         self._drop = database.prepare(update(Serving).where(*this), ("serves",))
 
-    def take(self, caller: Principal, report: Report, once: IdempotentRequest = NO_KEY) -> None:
+    def take(
+        self, caller: Principal, report: Report, idempotent: IdempotentRequest = NO_KEY
+    ) -> None:
         """Stores a report.
 
         Ignores certificates that are deleted or outside the caller's scope, because an agent may
@@ -231,7 +233,7 @@ class TerminatorReports:
         three minutes, or if a new name exceeds the quota.
         """
         with self._database.begin(EVERYBODY) as session:
-            once.claim(session)
+            idempotent.claim(session)
             terminator_id = self._terminator_id(session, caller, report)
             changes = self._changes(session, caller, terminator_id, report)
             if changes:
@@ -241,20 +243,20 @@ class TerminatorReports:
                 self._audit.record(
                     session, caller, "terminator.report", NOBODY, path, detail=detail
                 )
-            once.keep(session, None)
+            idempotent.save_response(session, None)
 
     def forget(
-        self, caller: Principal, terminator_id: int, once: IdempotentRequest = NO_KEY
+        self, caller: Principal, terminator_id: int, idempotent: IdempotentRequest = NO_KEY
     ) -> None:
         """Deletes the terminator and its reports. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
-            once.claim(session)
+            idempotent.claim(session)
             gone: Any = session.execute(delete(Terminator).where(Terminator.id == terminator_id))
             if not gone.rowcount:
                 raise NotFound(f"Terminator {terminator_id} does not exist.")
             path = f"/terminators/reports/{terminator_id}"
             self._audit.record(session, caller, "terminator.forget", NOBODY, path)
-            once.keep(session, None)
+            idempotent.save_response(session, None)
 
     def _terminator_id(self, session: Transaction, caller: Principal, report: Report) -> int:
         now = self._now()
@@ -315,7 +317,7 @@ class TerminatorReports:
         calls: list[BoundStatement] = []
         for user_id, *columns in session.run(self._certificates, ids=ids):
             state = CertificateState(*columns)
-            if caller.reach.has_certificate(user_id, names_of(state.hostnames)):
+            if caller.terminator_scope.has_certificate(user_id, names_of(state.hostnames)):
                 place = {"terminator_id": terminator_id, "certificate_id": state.id}
                 before = known.get(state.id)
                 if (one := served.get(state.id)) and one.version <= state.version:
@@ -361,7 +363,7 @@ class TerminatorReports:
 
 def _only_user(caller: Principal) -> int | None:
     """Returns the only user that the caller's token is limited to, if there is one."""
-    user_ids = caller.reach.user_ids or ()
+    user_ids = caller.terminator_scope.user_ids or ()
     return next(iter(user_ids)) if len(user_ids) == 1 else None
 
 

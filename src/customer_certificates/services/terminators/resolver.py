@@ -118,7 +118,7 @@ class Resolving:
 
     def resolve(self, caller: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
         """Resolves the normalized `hostname`; a terminator sees only what is in its scope."""
-        now, reach = self._now(), caller.reach
+        now, reach = self._now(), caller.terminator_scope
         found = self._candidates.of(hostname) if reach.has_name(hostname) else []
         fingerprints = {one.candidate.certificate_id: one.fingerprint_sha256 for one in found}
         # The owner is decided among all users, before the scope hides some of them.

@@ -93,7 +93,7 @@ class Versions:
         certificate_id: int,
         sent: Replacement,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
         """Replaces the certificate with `sent`, and returns it.
 
@@ -116,7 +116,7 @@ class Versions:
             self._audit.of_refusals(caller, "certificate.replace", user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
             before = certificate.version, certificate.pending
@@ -140,7 +140,7 @@ class Versions:
                 before,
                 grants=sent.grant_hostnames,
             )
-            return once.keep(session, view_of(certificate, now))
+            return idempotent.save_response(session, view_of(certificate, now))
 
     def roll_back(
         self,
@@ -149,7 +149,7 @@ class Versions:
         certificate_id: int,
         wanted: Rollback,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
         """Rolls back to `wanted.version`, and returns the certificate.
 
@@ -165,7 +165,7 @@ class Versions:
             self._audit.of_refusals(caller, "certificate.roll_back", user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, now))
             before = certificate.version, certificate.pending
@@ -194,7 +194,7 @@ class Versions:
                         self._schedule_activation(session, certificate, activation)
             self._usage.settle(session, user_id, certificate_id, stored)
             self._record(session, caller, "certificate.roll_back", certificate, before)
-            return once.keep(session, view_of(certificate, now))
+            return idempotent.save_response(session, view_of(certificate, now))
 
     def cancel(
         self,
@@ -202,7 +202,7 @@ class Versions:
         user_id: int,
         certificate_id: int,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Cancels the scheduled cutover, and deletes the pending version.
 
@@ -214,7 +214,7 @@ class Versions:
             self._audit.of_refusals(caller, action, user_id, path),
             self._database.begin(user_id) as session,
         ):
-            once.claim(session)
+            idempotent.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self._now()))
             canceled = pending_state(certificate)
@@ -227,7 +227,7 @@ class Versions:
             told = self._events.calls("certificate.schedule_canceled", user_id, canceled)
             detail = {"version": canceled.version, "fingerprint_sha256": canceled[-1]}
             self._audit.record(session, caller, action, user_id, path, detail=detail, also=told)
-            once.keep(session, None)
+            idempotent.save_response(session, None)
 
     def _take_over(
         self,

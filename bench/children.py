@@ -14,8 +14,8 @@ import httpx
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from customer_certificates.gateways.sandbox.pool import SandboxPool
-from customer_certificates.pki.examination import Examiner, Request, encode
 from customer_certificates.pki.submission import Submission
+from customer_certificates.pki.validation import Request, Validator, encode
 from tests import hostile
 from tests.factories import a_pair
 from tests.pki import authority
@@ -35,13 +35,13 @@ def cost(rounds: int) -> str:
     examination itself."""
     lines = []
     for title, most, request, roots in _sound_uploads():
-        children = SandboxPool(Examiner, roots, size=2, on_exit=lambda _: None)
-        examiner = Examiner(roots)
+        children = SandboxPool(Validator, roots, size=2, on_exit=lambda _: None)
+        validator = Validator(roots)
         children.run(request)
         there, here = list[float](), list[float]()
         for _ in range(rounds):
             there.append(_milliseconds(children.run, request))
-            here.append(_milliseconds(examiner, request))
+            here.append(_milliseconds(validator, request))
         children.close()
         lines.append(
             f"a child adds to an upload of {title}: {median(there):.2f} ms (to be at most {most}), "

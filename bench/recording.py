@@ -15,8 +15,8 @@ from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.sandbox.pool import SandboxPool
 from customer_certificates.models import Delivery
-from customer_certificates.pki.examination import Examiner
 from customer_certificates.pki.names.policy import NamePolicy
+from customer_certificates.pki.validation import Validator
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.intermediates import Intermediates
 from customer_certificates.services.certificates.requests import Activation
@@ -49,7 +49,7 @@ def cost(database: Database, engine: sa.Engine, master_keys: MasterKeys, rounds:
     without waiting for the disk, which would make the difference smaller."""
     (user_id,) = add_users(engine, 1)
     ids = _add_certificates(engine, user_id)
-    with _examiners() as children:
+    with _validators() as children:
         cases = [
             (_certificates(database, master_keys, children, events), user_id, ids)
             for events in (_NoEvents(database, now), Events(database, now))
@@ -70,7 +70,7 @@ def cost_of_an_endpoint(
 ) -> float:
     """Per cent that an activation takes longer for the second of two users, who has an endpoint,
     than for the first, who has none."""
-    with _examiners() as children:
+    with _validators() as children:
         certificates = _certificates(database, master_keys, children, Events(database, now))
         cases = [(certificates, user, _add_certificates(engine, user)) for user in users]
         unheard, heard = _by_turns(cases, engine, rounds)
@@ -83,9 +83,9 @@ def _add_certificates(engine: sa.Engine, user_id: int) -> list[int]:
 
 
 @contextmanager
-def _examiners() -> Iterator[SandboxPool]:
+def _validators() -> Iterator[SandboxPool]:
     roots = Path(certifi.where()).read_bytes()
-    children = SandboxPool(Examiner, roots, size=1, on_exit=Metrics(None).sandbox_ended)
+    children = SandboxPool(Validator, roots, size=1, on_exit=Metrics(None).sandbox_ended)
     try:
         yield children
     finally:

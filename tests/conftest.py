@@ -23,7 +23,7 @@ from customer_certificates.gateways.database.schema import migrate
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.sandbox.pool import SandboxPool
-from customer_certificates.pki.examination import Examiner
+from customer_certificates.pki.validation import Validator
 
 from .dns_server import DnsServer, knot_program, start_knot
 from .examples import try_more
@@ -356,7 +356,7 @@ def master_keys(backend: Backend) -> MasterKeys:
 def children() -> Iterator[SandboxPool]:
     """What examines uploads, for what is tested without HTTP."""
     children = SandboxPool(
-        Examiner, Path(certifi.where()).read_bytes(), size=2, on_exit=Metrics(None).sandbox_ended
+        Validator, Path(certifi.where()).read_bytes(), size=2, on_exit=Metrics(None).sandbox_ended
     )
     yield children
     children.close()

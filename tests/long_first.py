@@ -11,7 +11,7 @@ _LONG = {
     "test_audit",
     "test_cache_faults",
     "test_canaries",
-    "test_checks",
+    "test_listing_checks",
     "test_prove_claims",
     "test_database",
     "test_database_faults",

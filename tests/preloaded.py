@@ -14,4 +14,4 @@ configure_mappers()
 gc.collect()
 gc.freeze()
 # All commands that are forked share this one: to start it takes more than to start a worker.
-prepare_to_fork("customer_certificates.pki.examination")
+prepare_to_fork("customer_certificates.pki.validation")

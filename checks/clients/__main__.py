@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from customer_certificates.pki.chain.completion import Roots
-from customer_certificates.pki.examination import examine
 from customer_certificates.pki.submission import Submission
+from customer_certificates.pki.validation import validate
 from tests.corpus.keys import pkcs8
 from tests.differential.generator import pem
 
@@ -65,7 +65,7 @@ def _findings(variant: Variant) -> str:
     material = Submission(
         body="".join(map(pem, (*variant.chain, ROOT.certificate))), private_key=pkcs8(variant.key)
     )
-    found = examine(material, datetime.now(UTC), Roots([])).findings
+    found = validate(material, datetime.now(UTC), Roots([])).findings
     told = {one.code: one.severity for one in reversed(found) if one.code not in _OF_THE_ROOT}
     return ", ".join(f"`{code}` {severity}" for code, severity in sorted(told.items()))
 

@@ -20,9 +20,9 @@ from .gateways.outbound_http import Outbound
 from .gateways.outbound_http.client import ATTEMPT_SECONDS
 from .gateways.sandbox.pool import SandboxPool
 from .gateways.smtp import Mailer
-from .pki.examination import TrustedRoots, encode, examiner_of
 from .pki.names.hostnames import normalise
 from .pki.names.policy import NamePolicy
+from .pki.validation import TrustedRoots, encode, validator_of
 from .services.access.authentication import Authentication
 from .services.access.login_throttle import LoginThrottle
 from .services.access.token_usage import TokenUsage
@@ -148,7 +148,7 @@ class Services:
     def sandbox(self) -> SandboxPool:
         roots = TrustedRoots(self.config.roots_pem, self.config.proving_roots_pem)
         sandbox = SandboxPool(
-            examiner_of,
+            validator_of,
             encode(roots),
             size=self.config.sandbox_processes,
             on_exit=self.metrics.sandbox_ended,

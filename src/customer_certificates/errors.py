@@ -47,6 +47,10 @@ def capped(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return (*shown, more)
 
 
+class StartError(Exception):
+    """A command or a process cannot run; the message says why, and what to do."""
+
+
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """A request is rejected, and nothing was changed.
 

@@ -1,4 +1,4 @@
-"""The commands about the audit, and what `serve` exports by itself."""
+"""The commands of the audit log, and the exports of `serve`."""
 
 import json
 import stat
@@ -18,7 +18,7 @@ from ..service import Service, run
 
 @pytest.fixture
 def settings(backend: Backend, tmp_path: Path) -> dict[str, str]:
-    """Those of the database; the key is a file of the test's own."""
+    """Settings for the database, with a master key of the test."""
     (key := tmp_path / "audit.pem").write_bytes(new_key())
     return {**backend.settings, "CC_AUDIT_KEY_FILE": str(key)}
 
@@ -28,7 +28,7 @@ def change(engine: sa.Engine, statement: str) -> None:
         assert connection.execute(sa.text(statement)).rowcount > 0
 
 
-def test_what_is_tampered_with_is_named(
+def test_verify_names_each_tampered_entry(
     settings: dict[str, str], client: TestClient, engine: sa.Engine, owner: int, stranger: int
 ) -> None:
     for number in range(5):
@@ -49,7 +49,7 @@ def test_what_is_tampered_with_is_named(
     assert json.loads(found.stdout)["faults"]
 
 
-def test_signed_heads_find_an_end_that_was_cut_off(
+def test_signed_heads_reveal_a_truncated_chain(
     settings: dict[str, str], client: TestClient, engine: sa.Engine, owner: int, tmp_path: Path
 ) -> None:
     client.simulate_patch(f"/users/{owner}", json={"name": "Ada"})
@@ -75,7 +75,7 @@ def test_signed_heads_find_an_end_that_was_cut_off(
         assert f"Chain {owner}, seq 2: Entries are missing" in found.stdout
 
 
-def test_heads_of_another_key_are_no_proof(
+def test_heads_signed_with_another_key_are_rejected(
     settings: dict[str, str], client: TestClient, owner: int, tmp_path: Path
 ) -> None:
     out = tmp_path / "heads"
@@ -87,7 +87,7 @@ def test_heads_of_another_key_are_no_proof(
     assert "A head that this key did not sign: {" in found.stdout
 
 
-def test_a_key_is_made_once_and_is_its_owners(tmp_path: Path) -> None:
+def test_init_creates_a_key_that_only_its_owner_can_read(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     made = private_key(folder, new_key())
     assert private_key(folder, new_key()) == made
@@ -107,7 +107,7 @@ def test_a_key_is_made_once_and_is_its_owners(tmp_path: Path) -> None:
         ("audit verify --heads {folder}/a-file", "cannot be read"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_a_sentence(
+def test_an_unusable_setting_stops_the_command_with_a_sentence(
     settings: dict[str, str], tmp_path: Path, command: str, named: str
 ) -> None:
     (tmp_path / "a-file").write_bytes(b"\xff")
@@ -130,7 +130,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(
 
 @pytest.mark.one_backend
 @pytest.mark.usefixtures("engine")
-def test_the_service_exports_when_it_starts_and_when_it_stops(
+def test_the_service_exports_heads_at_start_and_stop(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     settings["CC_AUDIT_EXPORT_DIR"] = str(tmp_path / "heads")
@@ -150,7 +150,7 @@ def test_the_service_exports_when_it_starts_and_when_it_stops(
 
 
 @pytest.mark.usefixtures("engine")
-def test_clean_says_what_it_removed(settings: dict[str, str]) -> None:
+def test_purge_prints_counts(settings: dict[str, str]) -> None:
     ended = run("purge", settings)
 
     assert (ended.returncode, ended.stdout) == (

@@ -1,4 +1,4 @@
-"""The commands for keys, and the starts that are refused for them."""
+"""The commands for master keys, and the keys that stop a start."""
 
 import json
 import os
@@ -32,13 +32,13 @@ _CLIENTS = 4
 
 @pytest.fixture
 def number(request: pytest.FixtureRequest) -> int:
-    """How many data keys to take to another master key."""
+    """The number of data keys to rewrap."""
     return 100_000 if request.config.getoption("--long") else 1_500
 
 
 @pytest.fixture
 def new(tmp_path: Path, backend: Backend) -> dict[str, str]:
-    """Settings with a new master key; the one that the other tests use retires."""
+    """Settings with a new master key, and the shared one as a previous key."""
     make(tmp_path / "new")
     return {
         **backend.settings,
@@ -76,7 +76,7 @@ def rewrap_until_killed(settings: dict[str, str]) -> None:
 
 
 def _rewrap_some() -> None:
-    """In a process of its own."""
+    """Runs the command in its own process."""
 
     def told(done: int, of: int) -> None:
         if done == _BEFORE_THE_KILL:
@@ -86,16 +86,16 @@ def _rewrap_some() -> None:
 
 
 def rewrapped(engine: sa.Engine, keys: MasterKeys) -> int:
-    """How many data keys the current master key wraps by now."""
+    """Returns the number of data keys that the current master key wraps."""
     of_current = sa.select(sa.func.count()).where(UserDataKey.master_key_id == keys.current.id)
     with engine.connect() as connection:
         return connection.execute(of_current).scalar_one()
 
 
-def test_all_data_keys_are_taken_to_another_master_key(
+def test_rewrap_moves_all_data_keys_to_the_new_master_key(
     backend: Backend, engine: sa.Engine, master_keys: MasterKeys, new: dict[str, str], number: int
 ) -> None:
-    """Killed in the middle, and run again."""
+    """The command is killed in the middle, and run again."""
     plain = fill(engine, master_keys, number)
     keys = keys_of(backend, new)
     status = run("keys status --json", new)
@@ -119,7 +119,7 @@ def test_all_data_keys_are_taken_to_another_master_key(
         assert key.reveal() == plain[user_id]
 
 
-def test_requests_are_served_meanwhile(
+def test_requests_are_served_during_a_rewrap(
     backend: Backend,
     engine: sa.Engine,
     master_keys: MasterKeys,
@@ -176,7 +176,7 @@ def test_requests_are_served_meanwhile(
     assert len(opened) == len(dump(engine)["private_keys"]) > 0
 
 
-def test_an_uploaded_key_goes_with_its_user(
+def test_deleting_a_user_deletes_uploaded_keys(
     service: Service, engine: sa.Engine, stored_keys: StoredKeys
 ) -> None:
     with service.client() as client:
@@ -191,7 +191,7 @@ def test_an_uploaded_key_goes_with_its_user(
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("command", ["serve", "keys rewrap", "migrate"])
-def test_data_keys_of_a_master_key_that_is_not_given_are_named(
+def test_a_missing_master_key_is_named(
     backend: Backend, engine: sa.Engine, master_keys: MasterKeys, new: dict[str, str], command: str
 ) -> None:
     fill(engine, master_keys, 1)
@@ -208,7 +208,7 @@ def test_data_keys_of_a_master_key_that_is_not_given_are_named(
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("command", ["serve", "keys status"])
-def test_a_master_key_that_others_may_read_stops_the_start(
+def test_a_master_key_readable_by_others_stops_the_start(
     new: dict[str, str], tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "new").chmod(0o644)
@@ -220,7 +220,7 @@ def test_a_master_key_that_others_may_read_stops_the_start(
 
 
 @pytest.mark.one_backend
-def test_init_makes_a_master_key_and_overwrites_none(backend: Backend, tmp_path: Path) -> None:
+def test_init_never_overwrites_a_master_key(backend: Backend, tmp_path: Path) -> None:
     file = tmp_path / "made"
     settings = {**backend.settings, "CC_MASTER_KEY": f"file:{file}"}
     made = run("keys init", settings)

@@ -1,4 +1,4 @@
-"""Which tests of the client are collected, and how long its commands wait before they try again."""
+"""Skips collecting tests that need root, and shortens the retry delays of the client."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A service that misbehaves on order."""
+"""A service that can be made to fail."""
 
 import json
 import ssl

@@ -1,4 +1,4 @@
-"""The commands as they are typed."""
+"""The client commands on the command line."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ app.command()(probe)
 
 
 def typed(*words: str | Path) -> tuple[int, str, str]:
-    """The exit code, and what was printed where."""
+    """Returns the exit code, the output and the errors."""
     result = CliRunner().invoke(app, [str(word) for word in words])
     return result.exit_code, result.stdout, result.stderr
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     )
 
 
-def test_passphrases_are_a_line_each(folder: Path) -> None:
+def test_passphrases_are_read_one_per_line(folder: Path) -> None:
     option: list[str | Path] = ["--passphrase-file", folder / "passphrases"]
     with a_stub() as stub:
         where = ["--user", "1", "--server", stub.url]
@@ -77,7 +77,7 @@ def test_passphrases_are_a_line_each(folder: Path) -> None:
         ["inspect", "{}/site"],
     ],
 )
-def test_what_is_mistyped_is_said_before_anything_is_done(folder: Path, words: list[str]) -> None:
+def test_invalid_options_are_rejected_before_any_request(folder: Path, words: list[str]) -> None:
     code, printed, said = typed(*(word.format(folder) for word in words))
 
     assert (code, printed) == (2, "")
@@ -98,10 +98,10 @@ HERE = ("http://[::1]:9000", "http://127.0.0.1:9000", "http://localhost:9000", "
         (["probe", "", "--token-file", "{}/token"], "the token"),
     ],
 )
-def test_nothing_secret_goes_to_another_host_over_plain_http(
+def test_secrets_are_not_sent_over_plain_http(
     tmp_path: Path, server: str, words: list[str], secrets: str
 ) -> None:
-    """Unless it is allowed. The commands end at once: there is nothing for them to do."""
+    """--insecure allows it. The commands have nothing to do, so they end at once."""
     (tmp_path / "token").write_text("token")
     words = [word.format(tmp_path) for word in words]
     code, _, said = typed(*words, "--server", server)
@@ -116,12 +116,12 @@ def test_nothing_secret_goes_to_another_host_over_plain_http(
         assert "warning: private keys " in allowed[2]
 
 
-def test_what_has_no_secret_may_go_over_plain_http() -> None:
+def test_requests_without_secrets_may_use_plain_http() -> None:
     assert "uses plain HTTP" not in typed("probe", "", "--server", ELSEWHERE[0])[2]
 
 
 def ending(number: int, days: float, *, covered: bool = False) -> dict[str, Any]:
-    """What the service says of a certificate that ends in so many days."""
+    """The service's item for a certificate that expires in so many days."""
     end = datetime.now(UTC) + timedelta(days=days, hours=12)
     return {
         "id": number,
@@ -145,7 +145,7 @@ def ending(number: int, days: float, *, covered: bool = False) -> dict[str, Any]
         ([ending(3, -3), ending(4, 3)], 1, "2 certificates expire within 14 days."),
     ],
 )
-def test_what_ends_soon_is_a_table(those: list[dict[str, Any]], code: int, said: str) -> None:
+def test_expiring_prints_a_table(those: list[dict[str, Any]], code: int, said: str) -> None:
     with a_stub() as stub:
         stub.before = lambda _method, _path: (200, {}, those)
         ended = typed("expiring", "--user", "1", "--within", "14d", "--server", stub.url)
@@ -160,7 +160,7 @@ def test_what_ends_soon_is_a_table(those: list[dict[str, Any]], code: int, said:
         assert "in 3 days" in ended[1]
 
 
-def test_every_page_is_asked_for() -> None:
+def test_expiring_reads_every_page() -> None:
     asked: list[str] = []
 
     def answer(_method: str, path: str) -> Any:
@@ -176,7 +176,7 @@ def test_every_page_is_asked_for() -> None:
     assert [path.rpartition("=")[2] for path in asked] == ["0", "1000"]
 
 
-def test_who_cannot_be_asked_is_no_good_news() -> None:
+def test_expiring_fails_if_the_service_does_not_respond() -> None:
     with a_stub() as stub:
         stub.before = lambda _method, _path: (404, {}, {"detail": "User 1 does not exist."})
         refused = typed("expiring", "--user", "1", "--server", stub.url)
@@ -210,7 +210,7 @@ def test_an_import_as_json(folder: Path) -> None:
     assert certificate["hostnames"] == ["www.example.com"]
 
 
-def test_the_environment_names_the_service_and_the_token(
+def test_environment_variables_set_the_server_and_the_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text("secret-token\n")

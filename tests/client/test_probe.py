@@ -1,4 +1,4 @@
-"""Servers are asked what they serve, and what they should."""
+"""The command `probe` compares served and expected certificates."""
 
 import json
 from collections.abc import Iterator
@@ -33,8 +33,8 @@ def probed(service: Service, *words: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.one_backend
-def test_what_is_served_is_compared_with_what_should_be(service: Service, edge: Edge) -> None:
-    """For each kind of key; and the service is told."""
+def test_probe_compares_served_and_expected_certificates(service: Service, edge: Edge) -> None:
+    """It compares each key type, and reports to the service."""
     address = f"127.0.0.1:{edge.terminator.port}"
     with service.client() as client:
         user = f"/users/{client.post('/users', json=a_user()).json()['id']}"
@@ -70,7 +70,7 @@ def test_what_is_served_is_compared_with_what_should_be(service: Service, edge: 
 
 
 @pytest.mark.one_backend
-def test_who_does_not_answer_is_said(service: Service) -> None:
+def test_probe_reports_a_server_that_does_not_respond(service: Service) -> None:
     with service.client() as client:
         user = f"/users/{client.post('/users', json=a_user()).json()['id']}"
         client.post(f"{user}/certificates", json=an_upload(WWW, active=True)).raise_for_status()
@@ -92,7 +92,7 @@ def test_who_does_not_answer_is_said(service: Service) -> None:
         ("2001:db8::1", Address("2001:db8::1", 443)),
     ],
 )
-def test_addresses_are_written_as_usual(text: str, address: Address) -> None:
+def test_addresses_are_parsed(text: str, address: Address) -> None:
     assert read_address(text) == address
 
 
@@ -120,7 +120,7 @@ def test_addresses_are_written_as_usual(text: str, address: Address) -> None:
         "münchen.example",
     ],
 )
-def test_what_is_no_address_is_said(text: str) -> None:
+def test_an_invalid_address_is_rejected(text: str) -> None:
     result = CliRunner().invoke(COMMANDS, [text])
 
     assert result.exit_code == 2

@@ -16,8 +16,8 @@ from customer_certificates.app import create_app
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.sandbox.pool import SandboxPool
 from customer_certificates.pki.chain.completion import Roots
-from customer_certificates.pki.examination import Examiner, Request, decode, encode, examine
 from customer_certificates.pki.submission import Submission
+from customer_certificates.pki.validation import Request, Validator, decode, encode, validate
 
 from ..conftest import Backend
 from ..factories import a_user
@@ -45,8 +45,8 @@ def roots() -> Roots:
 @pytest.fixture(scope="module")
 def own_children() -> Iterator[SandboxPool]:
     """The sandbox, with the roots of the generator."""
-    count = Metrics(None).sandbox_ended
-    with closing(SandboxPool(Examiner, roots_pem().encode(), size=1, on_exit=count)) as children:
+    on_exit = Metrics(None).sandbox_ended
+    with closing(SandboxPool(Validator, roots_pem().encode(), size=1, on_exit=on_exit)) as children:
         yield children
 
 
@@ -60,7 +60,7 @@ def test_openssl_says_the_same(
         pki = make(seed)
         material = Submission(body=pki.body, private_key=pki.private_key)
         in_sandbox = decode(own_children.run(encode(Request(material, NOW))))
-        if in_sandbox != examine(material, NOW, roots):
+        if in_sandbox != validate(material, NOW, roots):
             found.append(f"{pki}: the sandbox and this process disagree")
         found += [f"{pki}: {one}" for one in differences(pki, in_sandbox, NOW, tmp_path)]
 
@@ -82,7 +82,7 @@ def test_the_route_answers_what_was_found(
             pki = make(seed)
             upload = {"body": pki.body, "private_key": b64encode(pki.private_key).decode()}
             answer = client.simulate_post(f"/users/{user}/certificates/check", json=upload).json
-            found = examine(Submission(body=pki.body, private_key=pki.private_key), NOW, roots)
+            found = validate(Submission(body=pki.body, private_key=pki.private_key), NOW, roots)
 
             assert (answer["trust"], answer["chain_pem"]) == (found.trust, found.chain_pem), pki
             assert [one["code"] for one in answer["findings"]] == [

@@ -38,7 +38,7 @@ def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
 
 
 def name_of(common_name: str) -> x509.Name:
-    """A name of one part; of none where `common_name` is empty."""
+    """A name with one attribute, or with none if `common_name` is empty."""
     parts = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []
     return x509.Name(parts)
 
@@ -96,13 +96,13 @@ def issue(
 
 
 def an_authority(subject: str, by: str, **faults: Any) -> x509.Certificate:
-    """An authority's certificate, valid for years, as `issue` makes it."""
+    """A CA certificate, valid for years, from `issue`."""
     usual: dict[str, Any] = {"ca": True, "start": timedelta(days=-300), "end": timedelta(days=3000)}
     return issue(subject, by, **(usual | faults))
 
 
 def a_leaf(by: str, hostname: str = "www.example.com", **faults: Any) -> x509.Certificate:
-    """A server's certificate without a fault, but for those given, as `issue` makes it."""
+    """A server's certificate with the given faults only, from `issue`."""
     usual: dict[str, Any] = {"hostnames": [hostname], "purposes": [ExtendedKeyUsageOID.SERVER_AUTH]}
     return issue(hostname, by, **(usual | faults))
 
@@ -116,7 +116,7 @@ def signed_weakly(certificate: x509.Certificate, digest: hashes.HashAlgorithm) -
 
 
 def a_root_of_version_1(name: str) -> x509.Certificate:
-    """A root as they were made before there were extensions (X.509 of 1988)."""
+    """A root of version 1, without extensions (X.509 of 1988)."""
     key = ec_key(name)
     made = x509.CertificateBuilder(
         name_of(name), name_of(name), key.public_key(), 1, NOW - timedelta(days=1), NOW

@@ -13,7 +13,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["customer_certificates"]):
-    from customer_certificates.pki import examination
+    from customer_certificates.pki import validation
     from customer_certificates.pki.chain.trust_store import Roots
     from customer_certificates.pki.keys import cost_limits, pkcs12
     from customer_certificates.pki.keys.loading import pkcs8
@@ -68,8 +68,8 @@ def _whole(data: bytes) -> None:
     material = Submission(
         body.decode("utf-8", "replace"), chain.decode("utf-8", "replace"), key, b"", _PASSPHRASE
     )
-    answer = examination.encode(examination.examine(material, _NOW, _ROOTS))
-    examined = examination.decode(answer)
+    answer = validation.encode(validation.validate(material, _NOW, _ROOTS))
+    examined = validation.decode(answer)
     assert examined.leaf or examined.findings
 
 

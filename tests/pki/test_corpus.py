@@ -1,4 +1,4 @@
-"""Every case under tests/corpus, examined by the children of a service."""
+"""Every case in tests/corpus, validated in sandbox processes."""
 
 import re
 from collections.abc import Iterator
@@ -10,42 +10,42 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.sandbox.pool import SandboxPool
-from customer_certificates.pki import examination
-from customer_certificates.pki.examination import Examiner, Request
+from customer_certificates.pki import validation
 from customer_certificates.pki.keys.public_keys import spki_of
 from customer_certificates.pki.pem.reader import read_pem
 from customer_certificates.pki.submission import ValidationResult
+from customer_certificates.pki.validation import Request, Validator
 from customer_certificates.pki.x509 import certificate
 
 from ..corpus.case import CASES, ROOTS, Case, read
 
-SOURCE = Path(examination.__file__).parent
+SOURCE = Path(validation.__file__).parent
 PATHS = sorted(CASES.glob("*.json"))
 
 
 @pytest.fixture(scope="module")
 def corpus_children() -> Iterator[SandboxPool]:
-    """As a service has them: they can open no file."""
-    count = Metrics(None).sandbox_ended
-    with closing(SandboxPool(Examiner, ROOTS.read_bytes(), size=2, on_exit=count)) as children:
+    """Sandbox processes as in a service. They can open no file."""
+    on_exit = Metrics(None).sandbox_ended
+    with closing(SandboxPool(Validator, ROOTS.read_bytes(), size=2, on_exit=on_exit)) as children:
         yield children
 
 
 @pytest.fixture(scope="module")
-def in_process() -> Examiner:
-    """What the command line's `inspect` runs."""
-    return Examiner(ROOTS.read_bytes())
+def in_process() -> Validator:
+    """The validator that `inspect` runs."""
+    return Validator(ROOTS.read_bytes())
 
 
 @pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
-def test_what_is_found_is_what_should_be(
-    path: Path, corpus_children: SandboxPool, in_process: Examiner
+def test_each_case_has_the_expected_findings(
+    path: Path, corpus_children: SandboxPool, in_process: Validator
 ) -> None:
     case = read(path)
 
-    request = examination.encode(Request(case.material, case.now, case.known))
+    request = validation.encode(Request(case.material, case.now, case.known))
     answered = corpus_children.run(request)
-    answer = examination.decode(answered)
+    answer = validation.decode(answered)
 
     # A child can open no file, and so import nothing at need.
     assert in_process(request) == answered
@@ -58,11 +58,11 @@ def test_what_is_found_is_what_should_be(
     assert key_was_read(case, answer) == case.key
 
 
-def test_there_are_hundreds() -> None:
+def test_the_corpus_has_hundreds_of_cases() -> None:
     assert len(PATHS) >= 200
 
 
-def test_every_code_occurs() -> None:
+def test_the_corpus_has_every_finding() -> None:
     """Codes are written as `Finding("code", …`, or as a name in capitals."""
     source = "".join(path.read_text() for path in SOURCE.glob("*.py"))
     codes = set(re.findall(r'Finding\(\s*"([a-z0-9_]+)"', source))

@@ -21,7 +21,7 @@ WILDCARD = "*.example.com"
 
 
 def a_candidate(certificate_id: int = 1, **changes: Any) -> Candidate:
-    """An active certificate for www.example.com that nothing is wrong with."""
+    """An active, servable certificate for www.example.com."""
     return Candidate(
         certificate_id=certificate_id,
         user_id=1,
@@ -47,7 +47,7 @@ def a_candidate(certificate_id: int = 1, **changes: Any) -> Candidate:
         ({}, "older"),
     ],
 )
-def test_of_two_that_could_be_served_one_wins(less: dict[str, Any], reason: str) -> None:
+def test_the_better_candidate_is_selected(less: dict[str, Any], reason: str) -> None:
     chosen = a_candidate(2)
     rejection = a_candidate(1 if reason == "older" else 3, **less)
     for order in ([chosen, rejection], [rejection, chosen]):
@@ -57,7 +57,7 @@ def test_of_two_that_could_be_served_one_wins(less: dict[str, Any], reason: str)
 
 
 @pytest.mark.parametrize("trust", ["public", "private", "self_signed"])
-def test_trust_is_compared_in_this_order(trust: Any) -> None:
+def test_candidates_are_compared_by_trust(trust: Any) -> None:
     order = ["public", "private", "self_signed", "incomplete"]
     less = order[order.index(trust) + 1]
     selected, _ = decide(WWW, [a_candidate(1, trust=trust), a_candidate(2, trust=less)], NOW)
@@ -80,7 +80,7 @@ def test_trust_is_compared_in_this_order(trust: Any) -> None:
         ({"key_type": "rsa"}, "other_key_type"),
     ],
 )
-def test_what_cannot_be_served_wins_against_nobody(changes: dict[str, Any], reason: str) -> None:
+def test_an_unservable_candidate_is_never_selected(changes: dict[str, Any], reason: str) -> None:
     unfit = a_candidate(1, **changes)
 
     assert decide(WWW, [unfit], NOW, "ecdsa") == ({}, [(unfit, reason, None)])
@@ -100,8 +100,8 @@ def test_what_cannot_be_served_wins_against_nobody(changes: dict[str, Any], reas
         {"trust": "unreadable", "key_type": None},
     ],
 )
-def test_the_owner_is_settled_before_certificates_are_compared(exact: dict[str, Any]) -> None:
-    """Nobody else is served for a name that its owner has nothing servable for."""
+def test_the_owner_is_determined_before_the_comparison(exact: dict[str, Any]) -> None:
+    """If the owner of a name has no servable certificate, no other user's is served."""
     mine = a_candidate(1, user_id=1, **exact)
     others = a_candidate(2, user_id=2, hostnames=(WILDCARD,))
     for order in ([mine, others], [others, mine]):
@@ -120,15 +120,15 @@ def test_a_certificate_is_served_for_owned_names_only() -> None:
     assert decide("a.example.com", [lost], NOW).selected == {"ecdsa": lost}
 
 
-def test_it_is_valid_from_its_first_instant_through_its_last() -> None:
+def test_a_candidate_is_servable_from_its_first_to_its_last_instant() -> None:
     one = a_candidate(not_before=NOW, not_after=NOW + DAY)
 
     assert decide(WWW, [one], NOW).selected
     assert decide(WWW, [one], NOW + DAY).selected
 
 
-def test_a_chain_that_expires_first_ends_sooner() -> None:
-    """Its certificate is valid for longer, and cannot be served for as long."""
+def test_a_chain_that_expires_earlier_counts_as_the_expiry() -> None:
+    """The certificate is valid for longer than its chain."""
     rejection = a_candidate(2, not_after=NOW + 9 * DAY, serve_not_after=NOW + DAY / 2)
     chosen = a_candidate(1)
 
@@ -148,11 +148,11 @@ def test_a_chain_that_expires_first_ends_sooner() -> None:
         ({"not_after": NOW - DAY, "serve_not_after": NOW - DAY}, "expired"),
     ],
 )
-def test_it_says_why_a_server_may_not_be_given_it(changes: dict[str, Any], reason: Any) -> None:
+def test_the_reason_of_an_unservable_candidate(changes: dict[str, Any], reason: Any) -> None:
     assert why_not_servable(a_candidate(**changes), NOW) == reason
 
 
-def test_time_alone_changes_the_winner() -> None:
+def test_time_alone_changes_the_selection() -> None:
     ends = a_candidate(1, not_after=NOW + DAY, trust="public")
     begins = a_candidate(2, not_before=NOW + 2 * DAY, not_after=NOW + 4 * DAY)
     stays = a_candidate(3, trust="self_signed", not_after=NOW + 9 * DAY)
@@ -168,14 +168,14 @@ def test_time_alone_changes_the_winner() -> None:
     assert seen == [1, 3, 2, 3]
 
 
-def test_each_key_type_has_a_winner() -> None:
+def test_one_candidate_is_selected_for_each_key_type() -> None:
     ecdsa, rsa = a_candidate(1), a_candidate(2, key_type="rsa", trust="self_signed")
     selected, rejected = decide(WWW, [ecdsa, rsa], NOW)
 
     assert (selected, rejected) == ({"ecdsa": ecdsa, "rsa": rsa}, [])
 
 
-def test_what_is_for_other_names_is_not_looked_at() -> None:
+def test_candidates_for_other_names_are_ignored() -> None:
     others = [
         a_candidate(hostnames=(name,))
         for name in ("example.com", "a.www.example.com", "*.www.example.com", "*.com")
@@ -183,13 +183,13 @@ def test_what_is_for_other_names_is_not_looked_at() -> None:
     assert decide(WWW, others, NOW) == ({}, [])
 
 
-def test_a_wildcard_stands_for_itself() -> None:
+def test_a_wildcard_matches_itself() -> None:
     wildcard, exact = a_candidate(1, hostnames=(WILDCARD,)), a_candidate(2)
 
     assert decide(WILDCARD, [wildcard, exact], NOW).selected == {"ecdsa": wildcard}
 
 
-def test_who_takes_one_is_given_the_most_trusted_of_the_kinds_it_takes() -> None:
+def test_a_client_gets_the_most_trusted_of_its_key_types() -> None:
     ecdsa, rsa = a_candidate(1), a_candidate(2, key_type="rsa")
     both = {"ecdsa": ecdsa, "rsa": rsa}
 
@@ -204,7 +204,7 @@ def test_who_takes_one_is_given_the_most_trusted_of_the_kinds_it_takes() -> None
     ("algorithm", "kind"),
     [("ECDSA-P-256", "ecdsa"), ("RSA-2048", "rsa"), ("Ed25519", "ed25519"), ("Ed448", "ed448")],
 )
-def test_key_types_are_told_from_algorithms(algorithm: str, kind: str) -> None:
+def test_key_types_are_derived_from_algorithms(algorithm: str, kind: str) -> None:
     assert key_type_of(algorithm) == kind
 
 
@@ -244,7 +244,7 @@ candidates = st.lists(
 
 
 @given(candidates, st.randoms())
-def test_the_order_in_which_they_come_says_nothing(given: list[Candidate], random: Any) -> None:
+def test_the_order_of_candidates_does_not_matter(given: list[Candidate], random: Any) -> None:
     selected, rejected = decide(WWW, given, NOW)
     mixed = random.sample(given, len(given))
 
@@ -262,7 +262,7 @@ def test_the_order_in_which_they_come_says_nothing(given: list[Candidate], rando
 
 
 @given(candidates)
-def test_between_two_changes_nothing_changes(given: list[Candidate]) -> None:
+def test_the_selection_is_constant_between_changes(given: list[Candidate]) -> None:
     after = next_change(given, NOW)
     before_it = (after or NOW + 30 * DAY) - timedelta(microseconds=1)
 

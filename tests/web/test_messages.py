@@ -131,7 +131,9 @@ def _of_requests(client: TestClient, closed: TestClient, owner: int) -> Iterator
     ]
     for app, method, path, headers, body in requests:
         answer = app.simulate_request(method, path, headers=headers, body=body)
-        sent = f"{method} {path.replace(str(owner), '1')} {json.dumps(headers)}"
+        sent = (
+            f"{method} {re.sub(rf'/users/{owner}(?=/|$)', '/users/1', path)} {json.dumps(headers)}"
+        )
         yield from ("", sent, *([repr(body)[:60]] if body else []))
         detail = answer.json["detail"].replace(f"User {owner} ", "User 1 ")
         yield f"{answer.status_code}: {detail}"

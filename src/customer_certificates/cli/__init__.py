@@ -4,18 +4,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config import Config, ConfigError
 from ..server.hardening import forbid_dumps
 from ..terminal import say, show, show_json
 from .certificates import import_certificates, inspect_files, list_expiring
 from .keys import app as key_commands
 from .maintenance import audit, purge
 from .options import AsJson
-from .target import tell_target
+from .settings import configured
 from .terminators import probe, sync
 
 if TYPE_CHECKING:
@@ -59,34 +58,17 @@ def serve() -> None:
     from ..server.main import metrics_folder
     from ..server.main import serve as run
 
-    config = _config()
-    with metrics_folder():
+    with configured() as config, metrics_folder():
         from ..app import require_auth_mode
-        from ..errors import Unavailable
-        from ..gateways.database.modes import ModeError
-        from ..gateways.database.schema import SchemaError, require_head, require_row_level_security
-        from ..gateways.master_keys import MasterKeyError
-        from ..maintenance.keys import KeysError, require_usable
-        from ..server.sockets import ListenError
-        from ..server.tls_files import TlsFileError
+        from ..gateways.database.schema import require_head, require_row_level_security
+        from ..maintenance.keys import require_usable
 
-        try:
-            require_head(config.database_url)
-            if config.asks_credentials:
-                require_row_level_security(config.database_url)
-            require_auth_mode(config)
-            require_usable(config)
-            run(config)
-        except (
-            SchemaError,
-            ModeError,
-            MasterKeyError,
-            KeysError,
-            Unavailable,
-            ListenError,
-            TlsFileError,
-        ) as error:
-            _stop(error)
+        require_head(config.database_url)
+        if config.asks_credentials:
+            require_row_level_security(config.database_url)
+        require_auth_mode(config)
+        require_usable(config)
+        run(config)
 
 
 @app.command()
@@ -96,28 +78,18 @@ def worker() -> None:
     `serve` starts one background worker itself. You can run more of them, on any number of hosts.
     """
     from ..background.worker import work as run
-    from ..errors import Unavailable
-    from ..gateways.database.schema import SchemaError
-    from ..gateways.master_keys import MasterKeyError
 
-    config = _config()
-    try:
+    with configured() as config:
         run(config)
-    except (SchemaError, MasterKeyError, Unavailable) as error:
-        _stop(error)
 
 
 @app.command()
 def migrate() -> None:
     """Migrate the database's schema to this version."""
-    from ..gateways.database.schema import SchemaError
     from ..gateways.database.schema import migrate as run
 
-    config = _config()
-    try:
+    with configured() as config:
         run(config.database_owner_url, config.database_url)
-    except SchemaError as error:
-        _stop(error)
 
 
 @app.command()
@@ -176,16 +148,16 @@ def list_tokens(as_json: AsJson = False) -> None:
     """List all tokens without their secrets."""
     from .token_table import print_tokens
 
-    found: list[TokenView] = []
+    views: list[TokenView] = []
     after: int | None = 0
     with _tokens() as service:
         while after is not None:
-            views, after = service.page(_command(), None, after, 1000)
-            found += views
+            page, after = service.page(_command(), None, after, 1000)
+            views += page
     if as_json:
-        show_json(found)
+        show_json(views)
     else:
-        print_tokens(found)
+        print_tokens(views)
 
 
 @tokens.command("revoke")
@@ -226,23 +198,13 @@ def main() -> None:
         sys.exit(2)
 
 
-def _config() -> Config:
-    try:
-        return Config.from_environ()
-    except ConfigError as error:
-        _stop(error)
-
-
 @contextmanager
 def _tokens(*, creates: bool = False) -> Iterator["Tokens"]:
     from ..composition import Services
-    from ..errors import Refusal
-    from ..gateways.database.modes import ModeError, require_credentials
-    from ..gateways.database.schema import SchemaError, require_head
+    from ..gateways.database.modes import require_credentials
+    from ..gateways.database.schema import require_head
 
-    config = _config()
-    tell_target(config)
-    try:
+    with configured(shows_target=True) as config:
         require_head(config.database_url)
         if creates:
             require_credentials(
@@ -250,16 +212,9 @@ def _tokens(*, creates: bool = False) -> Iterator["Tokens"]:
             )
         with Services.of_command(config, threads=1) as services:
             yield services.tokens
-    except (SchemaError, ModeError, Refusal) as error:
-        _stop(error)
 
 
 def _command() -> "Principal":
     from ..services.principal import Principal
 
     return Principal("command", "", "")
-
-
-def _stop(error: Exception) -> NoReturn:
-    say(str(error))
-    raise typer.Exit(2)

@@ -1,22 +1,14 @@
 """The client commands for certificates. Each imports its dependencies when it runs."""
 
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import (
-    LOCAL_SERVER,
-    AsJson,
-    CaFile,
-    Insecure,
-    Server,
-    TokenFile,
-    read_token,
-    require_ca,
-    require_private,
-)
+from .option_groups import with_option_groups
+from .options import AsJson, ServiceOptions
 
 _Passphrases = Annotated[
     Path | None,
@@ -33,31 +25,32 @@ _User = Annotated[
 ]
 
 
-def import_certificates(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH", exists=True, help="Files, or folders to search."),
-    ],
-    user: _User,
-    server: Server = LOCAL_SERVER,
+@dataclass(frozen=True, kw_only=True)
+class _ImportOptions:
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Validate every certificate, but upload nothing."),
-    ] = False,
+        bool, typer.Option("--dry-run", help="Validate every certificate, but upload nothing.")
+    ] = False
     activate: Annotated[
         bool, typer.Option("--activate", help="Activate every uploaded certificate.")
-    ] = False,
+    ] = False
     replace: Annotated[
         bool,
         typer.Option(
             "--replace",
             help="Renew in place: replace the stored certificate for the same hostnames.",
         ),
-    ] = False,
+    ] = False
+
+
+@with_option_groups
+def import_certificates(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", exists=True, help="Files, or folders to search.")
+    ],
+    user: _User,
+    options: _ImportOptions,
+    connection: ServiceOptions,
     passphrase_file: _Passphrases = None,
-    token_file: TokenFile = None,
-    ca: CaFile = None,
-    insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
     """Upload the certificates and keys in files and folders.
@@ -71,58 +64,35 @@ def import_certificates(
     from ..client.importing.command import run
     from ..client.importing.upload import UploadOptions
 
-    require_private(server, "private keys and the token", insecure=insecure)
-    require_ca(ca)
-    code = run(
-        paths,
-        _read_passphrases(passphrase_file),
-        datetime.now(UTC),
-        server=server,
-        user_id=user,
-        options=UploadOptions(dry_run=dry_run, activate=activate, replace=replace),
-        token=read_token(token_file),
-        ca=ca,
-        as_json=as_json,
-    )
-    raise typer.Exit(code)
+    server = connection.to_server(with_keys=True)
+    now, passphrases = datetime.now(UTC), _read_passphrases(passphrase_file)
+    upload = UploadOptions(**asdict(options))
+    raise typer.Exit(run(paths, passphrases, now, server, user, upload, as_json=as_json))
 
 
+@with_option_groups
 def list_expiring(
     user: _User,
+    connection: ServiceOptions,
     within: Annotated[
-        str,
-        typer.Option(metavar="DAYS", help="List certificates that expire in this many days."),
+        str, typer.Option(metavar="DAYS", help="List certificates that expire in this many days.")
     ] = "30d",
-    server: Server = LOCAL_SERVER,
-    token_file: TokenFile = None,
-    ca: CaFile = None,
-    insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
     """List active certificates that expire soon or have expired.
 
-    Exits with 1 if one of them has no replacement for its hostnames. Exits with 2 if the service
-    does not answer the request.
+    Exits with 1 if one of them has no replacement for its hostnames. Exits with 2 if the request to
+    the service fails.
     """
     from ..client.expiring import run
 
-    require_private(server, "the token", insecure=insecure or token_file is None)
-    require_ca(ca)
+    server = connection.to_server()
     days = within.removesuffix("d")
     if not (days.isascii() and days.isdigit() and len(days) <= 4):
         raise typer.BadParameter(
             f"{within!r} is not a number of days. Use a value like 30d.", param_hint="--within"
         )
-    code = run(
-        datetime.now(UTC),
-        int(days),
-        server=server,
-        user_id=user,
-        token=read_token(token_file),
-        ca=ca,
-        as_json=as_json,
-    )
-    raise typer.Exit(code)
+    raise typer.Exit(run(datetime.now(UTC), int(days), server, user, as_json=as_json))
 
 
 def inspect_files(
@@ -159,5 +129,10 @@ def _read_passphrases(file: Path | None) -> list[str]:
         return []
     try:
         return [line for line in file.read_text("utf-8").splitlines() if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(str(error), param_hint="--passphrase-file") from None
+    except OSError as error:
+        detail = f"{file} cannot be read: {error.strerror}."
+        raise typer.BadParameter(detail, param_hint="--passphrase-file") from None
+    except UnicodeDecodeError:
+        raise typer.BadParameter(
+            f"{file} is not text in UTF-8.", param_hint="--passphrase-file"
+        ) from None

@@ -1,16 +1,14 @@
 """The commands that create and rotate master keys."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..config import Config, ConfigError
-from ..terminal import note, say, show, show_json
+from ..errors import StartError
+from ..terminal import note, show, show_json
 from .options import AsJson
-from .target import tell_target
+from .settings import configured
 
 app = typer.Typer(help="Create a master key, and rotate data keys to it.")
 
@@ -25,13 +23,16 @@ def init(
     """Create a master key in a new file that only this account can read."""
     from ..gateways.master_keys import make
 
-    with _explained():
-        address = Config.from_environ().master_key
+    with configured() as config:
+        address = config.master_key
         if path is None and address.kind != "file":
-            _stop(f"CC_MASTER_KEY names a key in {address.kind}, not a file. Pass a path.")
+            detail = f"CC_MASTER_KEY names a key in {address.kind}, not a file."
+            raise StartError(f"{detail} Pass a path.")
         file = (path or Path(address.where)).absolute()
         if not make(file, by_default=path is None and address.may_be_made):
-            _stop(f"{file} exists already. Choose another path: a master key is never overwritten.")
+            raise StartError(
+                f"{file} exists already. Choose another path: a master key is never overwritten."
+            )
     show(f"CC_MASTER_KEY=file:{file}")
     note(
         "Keep a copy of the file, apart from the backups of the database. Without the file, no "
@@ -50,14 +51,12 @@ def rewrap(
     """
     from ..maintenance.keys import rewrap as run
 
-    def told(done: int, of: int) -> None:
+    def report(done: int, total: int) -> None:
         if progress:
-            note(f"{done} of {of}")
+            note(f"{done} of {total}")
 
-    with _explained():
-        config = Config.from_environ()
-        tell_target(config)
-        _show(run(config, told), as_json=as_json)
+    with configured(shows_target=True) as config:
+        _show(run(config, report), as_json=as_json)
 
 
 @app.command()
@@ -68,41 +67,20 @@ def status(as_json: AsJson = False) -> None:
     """
     from ..maintenance.keys import counts
 
-    with _explained():
-        config = Config.from_environ()
-        tell_target(config)
+    with configured(shows_target=True) as config:
         _show(counts(config), as_json=as_json)
 
 
 def _show(counts: dict[str, int], *, as_json: bool) -> None:
-    (current, number), *others = counts.items()
+    current = next(iter(counts))
+    rows = [
+        {"master_key_id": key, "data_keys": wrapped, "current": key == current}
+        for key, wrapped in counts.items()
+    ]
     if as_json:
-        show_json(
-            [
-                {"master_key_id": key, "data_keys": wrapped, "current": key == current}
-                for key, wrapped in counts.items()
-            ]
-        )
+        show_json(rows)
     else:
-        show(f"{number} {current} (current)")
-        for master_key_id, left in others:
-            show(f"{left} {master_key_id}")
-    if others:
+        for key, wrapped in counts.items():
+            show(f"{wrapped} {key}{' (current)' if key == current else ''}")
+    if len(rows) > 1:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    from ..errors import Unavailable
-    from ..gateways.master_keys import MasterKeyError
-    from ..maintenance.keys import KeysError
-
-    try:
-        yield
-    except (ConfigError, MasterKeyError, KeysError, Unavailable) as error:
-        _stop(str(error))
-
-
-def _stop(reason: str) -> None:
-    say(reason)
-    raise typer.Exit(2)

@@ -1,21 +1,32 @@
 """The commands that maintain a database. Each imports its dependencies when it runs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config import Config, ConfigError
-from ..terminal import say, show, show_json
+from ..terminal import show, show_json
 from .options import AsJson
-from .target import tell_target
+from .settings import configured
 
 if TYPE_CHECKING:
     from ..maintenance.audit import Verified
 
 audit = typer.Typer(help="Verify and export the audit log.", no_args_is_help=True)
+
+
+_Heads = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="PATH", exists=True, help="Signed heads: files, or folders of them."),
+]
+_PublicKey = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        exists=True,
+        help="The public key of the heads, if another service signed them.",
+    ),
+]
 
 
 @audit.command()
@@ -28,18 +39,8 @@ def verify(
             help="Verify only this user's chain. 0 is the chain of the service.",
         ),
     ] = None,
-    heads: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", exists=True, help="Signed heads: files, or folders of them."),
-    ] = None,
-    public_key: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            exists=True,
-            help="The public key of the heads, if another service signed them.",
-        ),
-    ] = None,
+    heads: _Heads = None,
+    public_key: _PublicKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Find changed, removed or inserted entries in the audit log. Exits with 1 if there are any.
@@ -49,42 +50,44 @@ def verify(
     """
     from ..maintenance.audit import verify_audit
 
-    with _configured() as config:
-        tell_target(config)
-        found = verify_audit(config, user, heads or [], public_key)
-    faults = len(found.report.faults) + len(found.unsigned) + len(found.exports)
+    with configured(shows_target=True) as config:
+        verified = verify_audit(config, user, heads or [], public_key)
+    faults = len(verified.report.faults) + len(verified.unsigned) + len(verified.exports)
     if as_json:
-        show_json(_plain(found))
+        show_json(_json_of(verified))
     else:
-        for line in found.unsigned:
-            show(f"A head that this key did not sign: {line[:200]}")
-        for what in found.exports:
-            show(what)
-        for series in found.other_series:
-            show(f"Not verified: the exports of series {series}. Pass their folder with --heads.")
-        for fault in found.report.faults:
-            show(f"Chain {fault.chain}, seq {fault.seq}: {fault.what}")
+        _print_faults(verified)
         show(
-            f"Chains: {found.report.chains}. Entries: {found.report.entries}. "
-            f"Signed heads: {found.heads}. Faults: {faults}."
+            f"Chains: {verified.report.chains}. Entries: {verified.report.entries}. "
+            f"Signed heads: {verified.heads}. Faults: {faults}."
         )
     if faults:
         raise typer.Exit(1)
 
 
-def _plain(found: "Verified") -> dict[str, object]:
-    """Returns the JSON output for `found`."""
+def _print_faults(verified: "Verified") -> None:
+    for line in verified.unsigned:
+        show(f"A head that this key did not sign: {line[:200]}")
+    for fault in verified.exports:
+        show(fault)
+    for series in verified.other_series:
+        show(f"Not verified: the exports of series {series}. Pass their folder with --heads.")
+    for entry in verified.report.faults:
+        show(f"Chain {entry.chain}, seq {entry.seq}: {entry.what}")
+
+
+def _json_of(verified: "Verified") -> dict[str, object]:
     return {
-        "chains": found.report.chains,
-        "entries": found.report.entries,
-        "signed_heads": found.heads,
+        "chains": verified.report.chains,
+        "entries": verified.report.entries,
+        "signed_heads": verified.heads,
         "faults": [
             {"chain": fault.chain, "seq": fault.seq, "detail": fault.what}
-            for fault in found.report.faults
+            for fault in verified.report.faults
         ],
-        "unsigned_heads": [line[:200] for line in found.unsigned],
-        "export_faults": list(found.exports),
-        "unverified_series": list(found.other_series),
+        "unsigned_heads": [line[:200] for line in verified.unsigned],
+        "export_faults": list(verified.exports),
+        "unverified_series": list(verified.other_series),
     }
 
 
@@ -100,9 +103,7 @@ def export(
     """
     from ..maintenance.audit import export_heads
 
-    with _configured() as config:
-        if not quiet:
-            tell_target(config)
+    with configured(shows_target=not quiet) as config:
         show(str(export_heads(config, out)))
 
 
@@ -110,21 +111,7 @@ def purge() -> None:
     """Purge old idempotency records and rate counts, and correct the quota counters."""
     from ..maintenance.records import purge as run
 
-    with _configured() as config:
+    with configured() as config:
         purged = run(config)
     show(f"Purged idempotency records: {purged.responses}.")
     show(f"Corrected quota counters: {purged.counters}.")
-
-
-@contextmanager
-def _configured() -> Iterator[Config]:
-    """Yields the settings. Ends the command if a setting cannot be used."""
-    from ..errors import Unavailable
-    from ..gateways.database.schema import SchemaError
-    from ..gateways.files.audit_files import AuditFileError
-
-    try:
-        yield Config.from_environ()
-    except (AuditFileError, ConfigError, SchemaError, Unavailable) as error:
-        say(str(error))
-        raise typer.Exit(2) from None

@@ -1,25 +1,20 @@
 """The client commands for TLS terminators. Each imports its dependencies when it runs."""
 
 import socket
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import (
-    LOCAL_SERVER,
-    AsJson,
-    CaFile,
-    Insecure,
-    Server,
-    TokenFile,
-    read_token,
-    require_ca,
-    require_private,
-)
+from .option_groups import with_option_groups
+from .options import AsJson, ServiceOptions, read_token
+
+if TYPE_CHECKING:
+    from ..client.sync.command import SyncOptions
 
 # The longest name that the service accepts.
 _LONGEST_NAME = 200
@@ -33,30 +28,27 @@ class Format(StrEnum):
     PEM = "pem"
 
 
-def sync(
+@dataclass(frozen=True, kw_only=True)
+class _FolderOptions:
     out: Annotated[
         Path,
         typer.Option(
             metavar="DIR", file_okay=False, help="The folder to write. Only one agent may use it."
         ),
-    ],
-    format: Annotated[  # noqa: A002
+    ]
+    format: Annotated[
         Format | None, typer.Option(help="The server software that reads the folder.")
-    ] = None,
-    server: Server = LOCAL_SERVER,
-    token_file: TokenFile = None,
-    ca: CaFile = None,
+    ] = None
     name: Annotated[
         str,
         typer.Option(
             help="The name of this terminator in reports. It must be unique.",
             show_default="host/format/folder",
         ),
-    ] = "",
+    ] = ""
     reload: Annotated[
-        str | None,
-        typer.Option(metavar="CMD", help="The command that reloads the server."),
-    ] = None,
+        str | None, typer.Option(metavar="CMD", help="The command that reloads the server.")
+    ] = None
     check: Annotated[
         str | None,
         typer.Option(
@@ -64,23 +56,27 @@ def sync(
             help="The command that tests the configuration before a reload.",
             show_default="nginx -t for nginx, with --reload",
         ),
-    ] = None,
+    ] = None
     runtime: Annotated[
         Path | None,
         typer.Option(
             metavar="SOCKET",
             help="The runtime socket of HAProxy. Update HAProxy through it, without a reload.",
         ),
-    ] = None,
+    ] = None
     group: Annotated[
-        str | None,
-        typer.Option(metavar="GROUP", help="The group that may read the files."),
-    ] = None,
+        str | None, typer.Option(metavar="GROUP", help="The group that may read the files.")
+    ] = None
     metrics: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write metrics for node_exporter's textfile collector."),
-    ] = None,
-    insecure: Insecure = False,
+    ] = None
+
+
+@with_option_groups
+def sync(
+    options: _FolderOptions,
+    connection: ServiceOptions,
     once: Annotated[
         bool, typer.Option("--once", help="Update the folder once, then exit. Do not retry.")
     ] = False,
@@ -100,34 +96,41 @@ def sync(
     from ..client.sync import command
 
     if show_status:
-        raise typer.Exit(command.show_status(out, as_json=as_json))
+        raise typer.Exit(command.show_status(options.out, as_json=as_json))
     if as_json:
         raise typer.BadParameter("Use --json together with --status.", param_hint="--json")
-    if format is None:
+    complete = _sync_options(options, connection)
+    token_file = connection.token_file
+    code = command.run(complete, lambda: _reread(token_file), lambda: datetime.now(UTC), once=once)
+    raise typer.Exit(code)
+
+
+def _sync_options(options: _FolderOptions, connection: ServiceOptions) -> "SyncOptions":
+    """Returns the options with the defaults of the format. Raises BadParameter."""
+    from ..client.sync.command import SyncOptions
+
+    if options.format is None:
         raise typer.BadParameter(
-            "The option is missing. Use nginx, haproxy or pem.", param_hint="--format"
+            "A format is required. Use nginx, haproxy or pem.", param_hint="--format"
         )
-    require_private(server, "private keys and the token", insecure=insecure)
-    require_ca(ca)
-    if runtime and format != Format.HAPROXY:
+    server = connection.to_server(with_keys=True)
+    if options.runtime and options.format != Format.HAPROXY:
         raise typer.BadParameter(
             "Only HAProxy has a runtime socket. Use --format haproxy.", param_hint="--runtime"
         )
-    wish = command.SyncOptions(
-        format=format.value,
-        out=out,
-        server=server,
-        ca=ca,
-        name=name or default_name(socket.gethostname(), format.value, out),
-        check=check or ("nginx -t" if format == Format.NGINX and reload else None),
-        reload=reload,
-        runtime=runtime,
-        group=group,
-        metrics=metrics,
+    check = "nginx -t" if options.format == Format.NGINX and options.reload else None
+    return SyncOptions(
+        format=options.format.value,
+        out=options.out,
+        server=server.url,
+        ca=server.ca,
+        name=options.name or default_name(socket.gethostname(), options.format, options.out),
+        check=options.check or check,
+        reload=options.reload,
+        runtime=options.runtime,
+        group=options.group,
+        metrics=options.metrics,
     )
-    read_token(token_file)
-    code = command.run(wish, lambda: _reread(token_file), lambda: datetime.now(UTC), once=once)
-    raise typer.Exit(code)
 
 
 def default_name(host: str, format: str, folder: Path) -> str:  # noqa: A002
@@ -140,11 +143,13 @@ def default_name(host: str, format: str, folder: Path) -> str:  # noqa: A002
     return f"{name[: _LONGEST_NAME - 17]}-{digest}"
 
 
+@with_option_groups
 def probe(
     addresses: Annotated[
         list[str],
         typer.Argument(metavar="ADDRESS", help="Servers, as host, host:port or [IPv6]:port."),
     ],
+    connection: ServiceOptions,
     hostname: Annotated[
         list[str] | None,
         typer.Option(
@@ -152,10 +157,6 @@ def probe(
             help="The hostname to request. By default, request each server's own name.",
         ),
     ] = None,
-    server: Server = LOCAL_SERVER,
-    token_file: TokenFile = None,
-    ca: CaFile = None,
-    insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
     """Connect to servers over TLS, and compare their certificates with the expected ones.
@@ -166,14 +167,12 @@ def probe(
     from ..client.probe import run
     from ..client.probe_address import read_address
 
-    require_private(server, "the token", insecure=insecure or token_file is None)
-    require_ca(ca)
+    server = connection.to_server()
     try:
-        read = [read_address(one) for one in addresses]
+        parsed = [read_address(address) for address in addresses]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="ADDRESS") from None
-    token = read_token(token_file)
-    raise typer.Exit(run(read, hostname or (), server, token, ca=ca, as_json=as_json))
+    raise typer.Exit(run(parsed, hostname or (), server, as_json=as_json))
 
 
 def _reread(file: Path | None) -> str | None:

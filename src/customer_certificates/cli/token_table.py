@@ -4,12 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from ..client.text import NONE, console
-from ..terminal import escaped
+from ..client.text import NONE, console, table
 
 if TYPE_CHECKING:
     from ..services.access.tokens import TokenView
@@ -17,25 +12,16 @@ if TYPE_CHECKING:
 
 def print_tokens(tokens: "Sequence[TokenView]") -> None:
     """Prints a row for each token."""
-    out = console()
     if not tokens:
-        out.print("There are no tokens.")
+        console().print("There are no tokens.")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("id", "kind", "user", "name", "expires", "last used", "revoked"):
-        table.add_column(heading, overflow="fold")
-    for token in tokens:
-        cells = (
-            str(token.id),
-            token.kind,
-            str(token.user_id or NONE),
-            token.name,
-            _day(token.expires_at),
-            _day(token.last_used_at),
-            _day(token.revoked_at),
-        )
-        table.add_row(*(Text(escaped(cell)) for cell in cells))
-    out.print(table)
+    headings = ("id", "kind", "user", "name", "expires", "last used", "revoked")
+    console().print(table(headings, map(_row, tokens)))
+
+
+def _row(token: "TokenView") -> tuple[str, ...]:
+    moments = map(_day, (token.expires_at, token.last_used_at, token.revoked_at))
+    return str(token.id), token.kind, str(token.user_id or NONE), token.name, *moments
 
 
 def _day(moment: datetime | None) -> str:

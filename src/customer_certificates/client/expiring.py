@@ -2,38 +2,29 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..terminal import escaped, show_json
+from ..terminal import show_json
 from .api.client import Api
-from .api.responses import Ending, Refused, Unreachable
-from .text import console, counted, day, first_of
+from .api.connection import Server
+from .api.responses import Expiring, Refused, Unreachable
+from .text import console, counted, day, first_of, print_error
 
 _SOON_DAYS = 7
 
 
-def run(
-    now: datetime,
-    days: int,
-    *,
-    server: str,
-    user_id: int,
-    token: str | None,
-    ca: Path | None,
-    as_json: bool,
-) -> int:
+def run(now: datetime, days: int, server: Server, user_id: int, *, as_json: bool) -> int:
     """Returns the exit code: 1 if hostnames lose their certificate, 2 if the request fails."""
     try:
-        with Api(server, user_id, token, ca=ca) as api:
+        with Api(server, user_id) as api:
             found = api.expiring(days)
     except (Refused, Unreachable) as error:
-        console(errors=True).print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
+        print_error(error.detail)
         return 2
-    uncovered = sum(not one.covered for one in found)
+    uncovered = sum(not certificate.covered for certificate in found)
     if as_json:
         show_json(found)
         return int(uncovered > 0)
@@ -47,23 +38,23 @@ def run(
     return int(uncovered > 0)
 
 
-def _table(found: Sequence[Ending], now: datetime) -> Table:
+def _table(found: Sequence[Expiring], now: datetime) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("id", justify="right", no_wrap=True)
     table.add_column("hostnames", overflow="fold")
     table.add_column("expires", no_wrap=True)
     table.add_column("replacement", no_wrap=True)
-    for one in found:
+    for certificate in found:
         table.add_row(
-            str(one.id),
-            Text(first_of(one.hostnames)),
-            Text(day(one.not_after, now), _style(one, now)),
-            "yes" if one.covered else Text("none", "red"),
+            str(certificate.id),
+            Text(first_of(certificate.hostnames)),
+            Text(day(certificate.not_after, now), _style(certificate, now)),
+            "yes" if certificate.covered else Text("none", "red"),
         )
     return table
 
 
-def _style(one: Ending, now: datetime) -> str:
-    if one.covered:
+def _style(certificate: Expiring, now: datetime) -> str:
+    if certificate.covered:
         return ""
-    return "red" if (one.not_after - now).days < _SOON_DAYS else "yellow"
+    return "red" if (certificate.not_after - now).days < _SOON_DAYS else "yellow"

@@ -1,23 +1,21 @@
 """The command `probe`: compares the certificates that servers serve with the expected ones."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from types import NoneType
 from typing import Literal, NamedTuple
 
 import msgspec
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from ..gateways.tls_probe import ProbeFailure, served
 from ..terminal import escaped, show_json
-from .api.connection import Connection
+from .api.connection import Connection, Server
 from .api.responses import Lost, Refused, Unreachable
 from .probe_address import Address
-from .text import NONE, console
+from .text import NONE, console, print_error, table
 
 _SHOWN = 16
+_HEADINGS = ("address", "hostname", "key", "expected", "outcome")
 _STYLES = {"served": "green", "lags": "red", "fails": "red"}
 _LONGEST_ERROR = 1000
 _MOST_ERRORS = 100
@@ -38,7 +36,7 @@ class Resolved(msgspec.Struct, frozen=True):
     selected: tuple[SelectedCertificate, ...]
 
 
-class Seen(NamedTuple):
+class ProbeResult(NamedTuple):
     """A server's behavior for a hostname and a key type.
 
     `chosen` is the expected certificate, if any. `detail` explains a difference.
@@ -54,115 +52,98 @@ class Seen(NamedTuple):
 def run(
     addresses: Sequence[Address],
     hostnames: Sequence[str],
-    server: str,
-    token: str | None,
+    server: Server,
     *,
-    ca: Path | None,
     as_json: bool,
 ) -> int:
     """Returns the exit code: 0 if every server serves the expected certificates, otherwise 1.
 
     Without `hostnames`, requests each server's own name.
     """
-    warnings = console(errors=True)
-    connection = Connection(server, token, ca=ca)
+    connection = Connection(server)
     try:
-        seen = [
-            one
+        results = [
+            result
             for address in addresses
             for hostname in hostnames or (address.host,)
-            for one in _look(connection, address, hostname)
+            for result in _probe(connection, address, hostname)
         ]
         if as_json:
-            show_json([_plain(one) for one in seen])
+            show_json([_json_of(result) for result in results])
         else:
-            console().print(_table(seen))
+            console().print(table(_HEADINGS, map(_row, results)))
         for address in addresses:
-            _report(connection, address, [one for one in seen if one.address == address])
+            own = [result for result in results if result.address == address]
+            _report(connection, address, own)
     except (Refused, Unreachable, Lost) as error:
-        warnings.print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
+        print_error(str(error))
         return 1
     finally:
         connection.close()
-    return int(any(one.outcome != "served" for one in seen))
+    return int(any(result.outcome != "served" for result in results))
 
 
-def _look(connection: Connection, address: Address, hostname: str) -> list[Seen]:
+def _probe(connection: Connection, address: Address, hostname: str) -> list[ProbeResult]:
     selected = connection.send(Resolved, "GET", "/resolve", params={"hostname": hostname}).selected
     if not selected:
-        return [
-            Seen(
-                address,
-                hostname,
-                None,
-                "fails",
-                "There is no active certificate for this hostname.",
-            )
-        ]
+        detail = "There is no active certificate for this hostname."
+        return [ProbeResult(address, hostname, None, "fails", detail)]
     return [_compare(address, hostname, chosen, len(selected) > 1) for chosen in selected]
 
 
 def _compare(
-    address: Address, hostname: str, chosen: SelectedCertificate, has_rivals: bool
-) -> Seen:
+    address: Address, hostname: str, chosen: SelectedCertificate, has_others: bool
+) -> ProbeResult:
     """Compares the served certificate with `chosen`.
 
-    Without rivals, every client gets `chosen`, whatever key types it accepts.
+    Without others, every client gets `chosen`, whatever key types it accepts.
     """
     try:
-        found = served(*address, hostname, chosen.key_type if has_rivals else None)
+        found = served(*address, hostname, chosen.key_type if has_others else None)
     except ProbeFailure as failure:
-        return Seen(address, hostname, chosen, "fails", str(failure))
+        return ProbeResult(address, hostname, chosen, "fails", str(failure))
     if found == chosen.fingerprint_sha256:
-        return Seen(address, hostname, chosen, "served", "")
-    return Seen(address, hostname, chosen, "lags", f"serves {found[:_SHOWN]}…")
+        return ProbeResult(address, hostname, chosen, "served", "")
+    return ProbeResult(address, hostname, chosen, "lags", f"serves {found[:_SHOWN]}…")
 
 
-def _plain(one: Seen) -> dict[str, object]:
-    """Returns the JSON output for `one`."""
+def _json_of(result: ProbeResult) -> dict[str, object]:
     return {
-        "address": str(one.address),
-        "hostname": one.hostname,
-        "expected": one.chosen,
-        "outcome": one.outcome,
-        "detail": one.detail,
+        "address": str(result.address),
+        "hostname": result.hostname,
+        "expected": result.chosen,
+        "outcome": result.outcome,
+        "detail": result.detail,
     }
 
 
-def _table(seen: Sequence[Seen]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("address", "hostname", "key", "expected", "outcome"):
-        table.add_column(heading, overflow="fold")
-    for one in seen:
-        chosen, key = NONE, NONE
-        if one.chosen:
-            key = escaped(one.chosen.key_type)
-            chosen = f"#{one.chosen.certificate_id} version {one.chosen.version}, "
-            chosen += f"{escaped(one.chosen.fingerprint_sha256[:_SHOWN])}…"
-        outcome = Text.assemble(
-            (one.outcome, _STYLES[one.outcome]), f" {escaped(one.detail)}" if one.detail else ""
-        )
-        cells = (str(one.address), one.hostname, key, chosen)
-        table.add_row(*(Text(escaped(cell)) for cell in cells), outcome)
-    return table
+def _row(result: ProbeResult) -> tuple[Text | str, ...]:
+    expected, key_type = NONE, NONE
+    if chosen := result.chosen:
+        key_type = chosen.key_type
+        expected = f"#{chosen.certificate_id} version {chosen.version}, "
+        expected += f"{chosen.fingerprint_sha256[:_SHOWN]}…"
+    detail = f" {escaped(result.detail)}" if result.detail else ""
+    outcome = Text.assemble((result.outcome, _STYLES[result.outcome]), detail)
+    return str(result.address), result.hostname, key_type, expected, outcome
 
 
-def _report(connection: Connection, address: Address, seen: Sequence[Seen]) -> None:
+def _report(connection: Connection, address: Address, results: Sequence[ProbeResult]) -> None:
     """Reports the results to the service, under the address as the terminator's name."""
     verified = {
-        one.chosen.certificate_id: {
-            "certificate_id": one.chosen.certificate_id,
-            "version": one.chosen.version,
-            "fingerprint_sha256": one.chosen.fingerprint_sha256,
+        result.chosen.certificate_id: {
+            "certificate_id": result.chosen.certificate_id,
+            "version": result.chosen.version,
+            "fingerprint_sha256": result.chosen.fingerprint_sha256,
             "verified": True,
         }
-        for one in seen
-        if one.chosen and one.outcome == "served"
+        for result in results
+        if result.chosen and result.outcome == "served"
     }
     errors = [
-        f"{one.hostname}: {one.outcome}: {one.detail}"[:_LONGEST_ERROR]
-        for one in seen
-        if one.outcome != "served"
+        f"{result.hostname}: {result.outcome}: {result.detail}"[:_LONGEST_ERROR]
+        for result in results
+        if result.outcome != "served"
     ]
     report = {
         "terminator": str(address),

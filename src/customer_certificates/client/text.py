@@ -1,13 +1,16 @@
 """Text for a terminal."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 from ..terminal import escaped, escaped_lines
 
@@ -17,7 +20,7 @@ NONE = "–"
 
 
 class SafeConsole(Console):
-    """A console that escapes all text, even if a caller forgot `escaped`."""
+    """A console that escapes all text, even where a command forgot to."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -39,12 +42,27 @@ def console(*, errors: bool = False) -> SafeConsole:
     return SafeConsole(stderr=errors, width=width, highlight=False, emoji=False)
 
 
+def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> Table:
+    """Returns a table. Strings are escaped."""
+    built = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        built.add_column(heading, overflow="fold")
+    for row in rows:
+        built.add_row(*(Text(escaped(cell)) if isinstance(cell, str) else cell for cell in row))
+    return built
+
+
+def print_error(message: str) -> None:
+    """Prints `message` to standard error, in red on a terminal."""
+    console(errors=True).print(Text(f"customer-certificates: {escaped(message)}", "red"))
+
+
 def places(files: tuple[Path, ...]) -> str:
     """Returns the paths in one line, without repeating a folder."""
-    said = [str(files[0])]
+    names = [str(files[0])]
     for before, path in pairwise(files):
-        said.append(path.name if path.parent == before.parent else str(path))
-    return escaped(" + ".join(said))
+        names.append(path.name if path.parent == before.parent else str(path))
+    return escaped(" + ".join(names))
 
 
 def path_text(path: Path) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from ..composition import Services
 from ..config import Config
+from ..errors import StartError
 from ..gateways.master_keys import WrongMasterKey
 from ..services.keys.erasure import KeyErasure
 from ..services.principal import Principal
 from ..services.rewrap_keys import Rewrapping
 
 
-class KeysError(Exception):
+class KeysError(StartError):
     """The service cannot use the stored keys. The message gives the remedy."""
 
 

@@ -91,13 +91,13 @@ class Candidate(NamedTuple):
 class Rejection(NamedTuple):
     """A certificate that is not selected for the name, and the reason.
 
-    `to` is the certificate that was better; None if the certificate would not be served in any
-    case.
+    `superseded_by` is the certificate that was better; None if the certificate would not be served
+    in any case.
     """
 
     candidate: Candidate
     reason: Reason
-    to: Candidate | None
+    superseded_by: Candidate | None
 
 
 class Decision(NamedTuple):
@@ -125,21 +125,21 @@ def decide(
     """
     rejected, groups = list[Rejection](), dict[str, list[Candidate]]()
     names = {hostname, wildcard_of(hostname)}
-    matching = [one for one in candidates if not names.isdisjoint(one.hostnames)]
+    matching = [candidate for candidate in candidates if not names.isdisjoint(candidate.hostnames)]
     owner = owner_of(hostname, matching)
-    for one in matching:
-        reason = _unfit(hostname, one, owner, at, key_type)
-        if reason or one.key_type is None:
-            rejected.append(Rejection(one, reason or "unreadable", None))
+    for candidate in matching:
+        reason = _unfit(hostname, candidate, owner, at, key_type)
+        if reason or candidate.key_type is None:
+            rejected.append(Rejection(candidate, reason or "unreadable", None))
         else:
-            groups.setdefault(one.key_type, []).append(one)
+            groups.setdefault(candidate.key_type, []).append(candidate)
     selected = {}
     for kind, group in groups.items():
-        chosen = selected[kind] = max(group, key=lambda one: _rank(hostname, one))
+        chosen = selected[kind] = max(group, key=lambda candidate: _rank(hostname, candidate))
         rejected += [
-            Rejection(one, _why(hostname, one, chosen), chosen)
-            for one in group
-            if one is not chosen
+            Rejection(candidate, _reason(hostname, candidate, chosen), chosen)
+            for candidate in group
+            if candidate is not chosen
         ]
     return Decision(selected, rejected)
 
@@ -151,7 +151,12 @@ def owner_of(hostname: str, candidates: Iterable[Candidate]) -> int | None:
     the owner of the wildcard. That certificate need not be servable: nobody else's is served
     instead.
     """
-    owners = {name: one.user_id for one in candidates if one.active for name in one.owned_hostnames}
+    owners = {
+        name: candidate.user_id
+        for candidate in candidates
+        if candidate.active
+        for name in candidate.owned_hostnames
+    }
     return owners.get(hostname, owners.get(wildcard_of(hostname)))
 
 
@@ -163,75 +168,78 @@ def best(
     None: all key types. An exact name and higher trust count more than the key type. A client that
     can get a public RSA certificate does not get a self-signed ECDSA one.
     """
-    usable = [one for kind, one in selected.items() if accepted is None or kind in accepted]
-    return max(
+    usable = [kind for kind in selected if accepted is None or kind in accepted]
+    chosen = max(
         usable,
-        key=lambda one: (*_rank(hostname, one)[:2], -_preference(one.key_type or "")),
+        key=lambda kind: (*_rank(hostname, selected[kind])[:2], -_preference(kind)),
         default=None,
     )
+    return selected[chosen] if chosen is not None else None
 
 
 def next_change(candidates: Iterable[Candidate], at: datetime) -> datetime | None:
     """Returns the first instant after `at` at which a selection may change; None: never."""
     instants = [
         instant
-        for one in candidates
-        for instant in (one.served_from, one.served_until and _after(one.served_until))
+        for candidate in candidates
+        for instant in (
+            candidate.served_from,
+            candidate.served_until and _after(candidate.served_until),
+        )
         if instant and instant > at
     ]
     return min(instants, default=None)
 
 
-def why_not_servable(one: Candidate, at: datetime) -> NotServableReason | None:
-    """Returns why no server may get `one` at the instant `at`; None if servers may.
+def why_not_servable(candidate: Candidate, at: datetime) -> NotServableReason | None:
+    """Returns why no server may get `candidate` at the instant `at`; None if servers may.
 
     The result does not depend on `active`.
     """
-    if one.trust == "unreadable":
+    if candidate.trust == "unreadable":
         return "unreadable"
-    if not one.has_key:
+    if not candidate.has_key:
         return "no_key"
-    if one.not_servable:
-        return one.not_servable
-    if one.not_after and at > one.not_after:
+    if candidate.not_servable:
+        return candidate.not_servable
+    if candidate.not_after and at > candidate.not_after:
         return "expired"
-    if one.not_before and at < one.not_before:
+    if candidate.not_before and at < candidate.not_before:
         return "not_yet_valid"
-    if one.served_until and at > one.served_until:
+    if candidate.served_until and at > candidate.served_until:
         return "chain_expired"
-    if one.served_from and at < one.served_from:
+    if candidate.served_from and at < candidate.served_from:
         return "chain_not_yet_valid"
     return None
 
 
 def _unfit(
-    hostname: str, one: Candidate, owner: int | None, at: datetime, key_type: str | None
+    hostname: str, candidate: Candidate, owner: int | None, at: datetime, key_type: str | None
 ) -> Reason | None:
-    if not one.active:
+    if not candidate.active:
         return "inactive"
-    if one.user_id != owner or not _is_owned(hostname, one):
+    if candidate.user_id != owner or not _is_owned(hostname, candidate):
         return "other_owner"
-    if reason := why_not_servable(one, at):
+    if reason := why_not_servable(candidate, at):
         return reason
-    return "other_key_type" if key_type not in (None, one.key_type) else None
+    return "other_key_type" if key_type not in (None, candidate.key_type) else None
 
 
-def _is_owned(hostname: str, one: Candidate) -> bool:
-    owned = one.owned_hostnames
+def _is_owned(hostname: str, candidate: Candidate) -> bool:
+    owned = candidate.owned_hostnames
     return hostname in owned or wildcard_of(hostname) in owned
 
 
-def _rank(hostname: str, one: Candidate) -> tuple[bool, int, float, int]:
+def _rank(hostname: str, candidate: Candidate) -> tuple[bool, int, float, int]:
     """Returns the values to compare, in the order of _COMPARED."""
-    end = one.served_until.timestamp() if one.served_until else 0.0
-    return hostname in one.owned_hostnames, _TRUSTS[one.trust], end, one.certificate_id
+    is_exact = hostname in candidate.owned_hostnames
+    end = candidate.served_until.timestamp() if candidate.served_until else 0.0
+    return is_exact, _TRUSTS[candidate.trust], end, candidate.certificate_id
 
 
-def _why(hostname: str, rejected: Candidate, chosen: Candidate) -> Reason:
-    mine, its = _rank(hostname, rejected), _rank(hostname, chosen)
-    return next(
-        reason for reason, less, more in zip(_COMPARED, mine, its, strict=True) if less < more
-    )
+def _reason(hostname: str, rejected: Candidate, chosen: Candidate) -> Reason:
+    ranks = zip(_COMPARED, _rank(hostname, rejected), _rank(hostname, chosen), strict=True)
+    return next(reason for reason, worse, better in ranks if worse < better)
 
 
 def _preference(key_type: str) -> int:

@@ -39,10 +39,7 @@ _REASONS = {
         "the private key belongs to another certificate",
         "Send the private key that belongs to this certificate.",
     ),
-    "no shared cipher": (
-        "servers and clients have no common cipher for its key",
-        _ASK_FOR_ANOTHER,
-    ),
+    "no shared cipher": ("servers and clients have no common cipher for its key", _ASK_FOR_ANOTHER),
     "explicit curve": (
         "the key has explicit curve parameters instead of a named curve, which clients reject",
         _ASK_FOR_ANOTHER,
@@ -60,11 +57,11 @@ def needed_of(served: Sequence[Certificate], roots: Roots) -> list[Certificate]:
     A root signed by another root is served for clients that do not know it yet. All others ignore
     it, so the chain stays valid when that signature expires.
     """
-    return [served[0], *takewhile(lambda one: not _is_root(one, roots), served[1:])]
+    return [served[0], *takewhile(lambda certificate: not _is_root(certificate, roots), served[1:])]
 
 
-def _is_root(one: Certificate, roots: Roots) -> bool:
-    return any(root.spki == one.spki for root in roots.named(one.subject))
+def _is_root(certificate: Certificate, roots: Roots) -> bool:
+    return any(root.spki == certificate.spki for root in roots.named(certificate.subject))
 
 
 def check_servable(served: Sequence[Certificate], key: PrivateKey | None) -> tuple[Finding, ...]:
@@ -76,9 +73,9 @@ def check_servable(served: Sequence[Certificate], key: PrivateKey | None) -> tup
     """
     leaf, *authorities = served
     try:
-        fault = _fault(leaf, tuple(one.der for one in authorities), key)
+        fault = _fault(leaf, tuple(authority.der for authority in authorities), key)
         # OpenSSL recognizes a named curve by its parameters. Clients reject explicit parameters.
-        if any(EXPLICIT_CURVE in one.spki for one in served):
+        if any(EXPLICIT_CURVE in certificate.spki for certificate in served):
             fault = "fail at handshakes with it", "explicit curve"
     except MemoryError:
         raise
@@ -133,7 +130,7 @@ def _kind(leaf: Certificate) -> tuple[str, bool] | None:
     """
     if leaf.public_key is None or leaf.spki != leaf.key_spki:
         return None
-    usage = leaf.key_usage
+    usage = leaf.extensions.key_usage
     return key_algorithm(leaf.public_key), usage is None or usage.digital_signature
 
 
@@ -166,8 +163,8 @@ class _Context(SSL.Context):
         self.set_cipher_list(_CIPHERS)
         self.set_options(SSL.OP_NO_TICKET)
         self.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        for one in authorities:
-            self.add_extra_chain_cert(_load(one))
+        for authority in authorities:
+            self.add_extra_chain_cert(_load(authority))
 
 
 # The same intermediates come with many leaves.

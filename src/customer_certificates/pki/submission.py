@@ -35,7 +35,7 @@ class Submission(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
     def __repr__(self) -> str:
-        return "Material(***)"
+        return "Submission(***)"
 
 
 # Descriptions for the OpenAPI document.

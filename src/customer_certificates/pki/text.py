@@ -13,15 +13,13 @@ def shown(text: str, most: int = _MOST_CHARACTERS) -> str:
     """
     if text.isprintable() and len(text) <= most:
         return text
-    cut = text[:most]
-    made = "".join(one if one.isprintable() else _escaped(one) for one in cut)
-    return made + "…" if len(cut) < len(text) else made
+    return "".join(map(_escaped, text[:most])) + "…" * (len(text) > most)
 
 
 def listed(texts: list[str], most: int = 5) -> str:
     """Returns the first `most` of `texts`, and the number of the others."""
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(f"«{shown(text)}»" for text in texts[:most]) + more
+    others = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(f"«{shown(text)}»" for text in texts[:most]) + others
 
 
 def moment(at: datetime) -> str:
@@ -30,4 +28,6 @@ def moment(at: datetime) -> str:
 
 
 def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
     return "".join(f"\\{byte:02X}" for byte in character.encode("utf-8", "replace"))

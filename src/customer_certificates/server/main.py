@@ -50,7 +50,7 @@ def serve(config: Config) -> None:
     Raises ListenError if the address cannot be used, TlsFileError if the TLS files cannot.
     """
     _limit_arenas()
-    prepare_to_fork("customer_certificates.pki.examination")
+    prepare_to_fork("customer_certificates.pki.validation")
     # Workers share the memory of modules that are imported before the fork. gc.freeze keeps the
     # garbage collector from copying it.
     import_module("customer_certificates.app")

@@ -3,6 +3,8 @@
 import socket
 import sys
 
+from ..errors import StartError
+
 # The kernel closes a connection if the client reads nothing of a response for this long.
 _UNREAD_SECONDS = 30
 # The kernel buffers this much of a response that a client does not read.
@@ -10,7 +12,7 @@ _SEND_BUFFER_BYTES = 128 * 1024
 _BACKLOG = 1024
 
 
-class ListenError(Exception):
+class ListenError(StartError):
     """The address cannot be used. The message names the variable to change."""
 
 

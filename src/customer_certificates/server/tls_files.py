@@ -10,13 +10,15 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from ..errors import StartError
+
 # Curves that every client of TLS 1.2 and 1.3 knows.
 _CURVES = {"secp256r1", "secp384r1"}
 # OpenSSL's reasons for the key of another certificate; the last two for a key of another type.
 _MISMATCHES = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
 
 
-class TlsFileError(Exception):
+class TlsFileError(StartError):
     """The files cannot be used. The message names the file, the reason and the remedy."""
 
 

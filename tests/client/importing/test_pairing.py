@@ -1,4 +1,4 @@
-"""What is found under some paths, as ACME clients and people leave it."""
+"""Certificates and keys in the folders of ACME clients, and in single files."""
 
 import os
 import socket
@@ -42,20 +42,20 @@ def names(candidate: Candidate, root: Path) -> list[str]:
 
 
 def reasons(found: Collected) -> dict[str, str]:
-    return {one.path.name: one.reason for one in found.left_out}
+    return {one.path.name: one.reason for one in found.not_uploaded}
 
 
 def assert_complete(found: Collected, *expected: Issued) -> None:
-    """Each is there once, with its own key and all of its chain, and nothing was complained of."""
+    """Asserts that each certificate is found once, with its key and chain, and no problem."""
     assert ders(found) == {one.der for one in expected}
     assert len(found.candidates) == len(expected)
-    assert found.left_out == ()
+    assert found.not_uploaded == ()
     for candidate in found.candidates:
         assert candidate.private_key.public_key() == candidate.certificate.public_key
         assert [one.der for one in candidate.chain] == [trees.an_authority().der]
 
 
-def test_certbot_gives_what_is_live(tmp_path: Path) -> None:
+def test_certbot_live_certificates_are_found(tmp_path: Path) -> None:
     root = trees.certbot(tmp_path, {"www.example.com": (WWW, RENEWED), "shop": (SHOP,)})
 
     found = collected(root)
@@ -65,17 +65,17 @@ def test_certbot_gives_what_is_live(tmp_path: Path) -> None:
         "live/www.example.com/fullchain.pem",
         "live/www.example.com/privkey.pem",
     ]
-    assert found.passed_over == ((root / "archive", "older versions"),)
+    assert found.skipped == ((root / "archive", "older versions"),)
 
 
 @pytest.mark.parametrize("place", ["live", "live/www.example.com"])
-def test_certbots_live_folder_may_be_named_alone(tmp_path: Path, place: str) -> None:
+def test_the_live_folder_of_certbot_can_be_given_alone(tmp_path: Path, place: str) -> None:
     root = trees.certbot(tmp_path, {"www.example.com": (WWW, RENEWED)})
 
     assert_complete(collected(root / place), RENEWED)
 
 
-def test_an_archive_that_is_named_outright_is_looked_into(tmp_path: Path) -> None:
+def test_an_archive_given_directly_is_searched(tmp_path: Path) -> None:
     root = trees.certbot(tmp_path, {"www.example.com": (WWW, RENEWED)})
 
     assert_complete(collected(root / "archive"), WWW, RENEWED)
@@ -110,33 +110,33 @@ def test_blocks_are_found_as_in_an_upload(
     assert_complete(collected(tmp_path, passphrases=[passphrase] if passphrase else []), WWW)
 
 
-def test_acme_sh(tmp_path: Path) -> None:
+def test_certificates_of_acme_sh_are_found(tmp_path: Path) -> None:
     found = collected(trees.acme_sh(tmp_path / ".acme.sh", WWW, SHOP))
 
     assert_complete(found, WWW, SHOP)
     assert found.candidates[1].files[0].name == "fullchain.cer"
 
 
-def test_lego(tmp_path: Path) -> None:
+def test_certificates_of_lego_are_found(tmp_path: Path) -> None:
     wildcard = issued("*.example.com", "example.com")
 
     assert_complete(collected(trees.lego(tmp_path / ".lego", wildcard, SHOP)), wildcard, SHOP)
 
 
-def test_caddy(tmp_path: Path) -> None:
-    """The keys of its own authority are none that are served."""
+def test_certificates_of_caddy_are_found(tmp_path: Path) -> None:
+    """The keys of Caddy's own CA are not uploaded."""
     assert_complete(collected(trees.caddy(tmp_path, WWW, SHOP)), WWW, SHOP)
 
 
-def test_dehydrated(tmp_path: Path) -> None:
+def test_certificates_of_dehydrated_are_found(tmp_path: Path) -> None:
     assert_complete(collected(trees.dehydrated(tmp_path, WWW, RENEWED)), RENEWED)
 
 
-def test_getssl(tmp_path: Path) -> None:
+def test_certificates_of_getssl_are_found(tmp_path: Path) -> None:
     assert_complete(collected(trees.getssl(tmp_path, WWW, RENEWED)), RENEWED)
 
 
-def test_loose_files_in_any_form(tmp_path: Path) -> None:
+def test_single_files_in_every_format_are_read(tmp_path: Path) -> None:
     haproxy, windows, binary = (issued(f"{name}.example.com") for name in ("a", "b", "c"))
     write(
         tmp_path,
@@ -155,16 +155,16 @@ def test_loose_files_in_any_form(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["backup", "archive", "archives"])
-def test_a_folder_that_only_sounds_like_old_versions_is_searched(tmp_path: Path, name: str) -> None:
-    """A certificate may be called so: certbot --cert-name backup."""
+def test_a_folder_named_archive_without_a_client_is_searched(tmp_path: Path, name: str) -> None:
+    """A certificate may have this name: certbot --cert-name backup."""
     root = trees.certbot(tmp_path, {name: (WWW,)})
     write(root, {"live/nginx.conf": b"", "live/README": b""})
 
     assert_complete(collected(root), WWW)
 
 
-def test_bundles_give_their_certificates(tmp_path: Path) -> None:
-    """As Windows and some CAs write them, in PEM and in DER; keys stand beside them."""
+def test_pkcs7_bundles_are_read(tmp_path: Path) -> None:
+    """Windows and some CAs write them in PEM and in DER, with the key in another file."""
     certificates = [WWW.certificate, *WWW.issuers]
     shop = [SHOP.certificate]
     write(
@@ -193,17 +193,15 @@ def test_bundles_give_their_certificates(tmp_path: Path) -> None:
     ],
     ids=["key behind", "key and certificate before", "label of a certificate"],
 )
-def test_a_bundle_hides_nothing_beside_it(
-    tmp_path: Path, rewrite: Callable[[bytes], bytes]
-) -> None:
+def test_blocks_beside_a_bundle_are_read(tmp_path: Path, rewrite: Callable[[bytes], bytes]) -> None:
     bundle = pkcs7.serialize_certificates([WWW.certificate, *WWW.issuers[:-1]], Encoding.PEM)
     write(tmp_path, {"all.pem": rewrite(bundle)})
 
     assert_complete(collected(tmp_path), WWW)
 
 
-def test_base64_without_begin_and_end_lines(tmp_path: Path) -> None:
-    """As Windows exports it, and secrets of Kubernetes hold it."""
+def test_base64_without_begin_and_end_lines_is_read(tmp_path: Path) -> None:
+    """Windows exports it, and Kubernetes secrets contain it."""
     bundle = pkcs7.serialize_certificates([WWW.certificate, *WWW.issuers[:-1]], Encoding.DER)
     key = WWW.encode_key(encoding=Encoding.DER)
     write(tmp_path, {"www.p7b": encodebytes(bundle), "www.key": encodebytes(key)})
@@ -215,15 +213,15 @@ def test_base64_without_begin_and_end_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
-def test_text_in_other_encodings(tmp_path: Path, encoding: str) -> None:
+def test_text_in_utf_16_is_read(tmp_path: Path, encoding: str) -> None:
     """PowerShell's `>` writes UTF-16 with a byte order mark, other programs without."""
     write(tmp_path, {"all.pem": (WWW.pem + WWW.chain + WWW.key_pem).decode().encode(encoding)})
 
     assert_complete(collected(tmp_path), WWW)
 
 
-def test_a_keystore_of_several_pairs(tmp_path: Path) -> None:
-    """As keytool makes it: two aliases, each with a key and a certificate."""
+def test_all_pairs_of_a_keystore_are_read(tmp_path: Path) -> None:
+    """A file of keytool: two aliases, each with a key and a certificate."""
     chain = trees.an_authority().der
     certificates = [certificate_bag(der) for der in (WWW.der, SHOP.der, chain)]
     keys = [
@@ -236,7 +234,7 @@ def test_a_keystore_of_several_pairs(tmp_path: Path) -> None:
     assert_complete(collected(tmp_path, passphrases=[PASSPHRASE]), WWW, SHOP)
 
 
-def test_no_file_is_passed_over_in_silence(tmp_path: Path) -> None:
+def test_every_file_is_reported_or_counted(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -252,11 +250,11 @@ def test_no_file_is_passed_over_in_silence(tmp_path: Path) -> None:
     found = collected(tmp_path)
 
     assert "keytool" in reasons(found)["old.jks"]
-    assert {path.name for path, _ in found.passed_over} == {"large.pem", "empty.crt"}
+    assert {path.name for path, _ in found.skipped} == {"large.pem", "empty.crt"}
     assert found.others == 2
 
 
-def test_names_of_files_mean_nothing(tmp_path: Path) -> None:
+def test_file_names_do_not_matter(tmp_path: Path) -> None:
     write(
         tmp_path, {"a.crt": WWW.pem, "a.key": SHOP.key_pem, "b.crt": SHOP.pem, "b.key": WWW.key_pem}
     )
@@ -270,8 +268,8 @@ def test_names_of_files_mean_nothing(tmp_path: Path) -> None:
     }
 
 
-def test_a_chain_is_put_together_from_anywhere(tmp_path: Path) -> None:
-    """The root as well: a private one is trusted only if it is sent along."""
+def test_a_chain_is_built_from_all_files(tmp_path: Path) -> None:
+    """This includes the root: a private root is trusted only if it is uploaded."""
     root = trees.an_authority().issuers[0].public_bytes(Encoding.PEM)
     write(
         tmp_path,
@@ -290,7 +288,7 @@ def test_a_chain_is_put_together_from_anywhere(tmp_path: Path) -> None:
     ]
 
 
-def test_halves_are_skipped_unless_they_were_named(tmp_path: Path) -> None:
+def test_unpaired_files_are_skipped_unless_given_directly(tmp_path: Path) -> None:
     write(tmp_path, {"cert.pem": WWW.pem, "other.key": SHOP.key_pem})
     expected = {
         "cert.pem": "no private key for www.example.com among the files",
@@ -301,11 +299,11 @@ def test_halves_are_skipped_unless_they_were_named(tmp_path: Path) -> None:
     named = collected(tmp_path / "cert.pem", tmp_path / "other.key")
 
     assert reasons(in_folder) == reasons(named) == expected
-    assert not any(one.is_failure for one in in_folder.left_out)
-    assert all(one.is_failure for one in named.left_out)
+    assert not any(one.is_failure for one in in_folder.not_uploaded)
+    assert all(one.is_failure for one in named.not_uploaded)
 
 
-def test_an_expired_one_is_skipped_unless_it_was_named(tmp_path: Path) -> None:
+def test_an_expired_certificate_is_skipped_unless_given_directly(tmp_path: Path) -> None:
     write(tmp_path, {"cert.pem": EXPIRED.pem, "key.pem": EXPIRED.key_pem})
 
     assert "expired on 20" in reasons(collected(tmp_path))["cert.pem"]
@@ -324,13 +322,13 @@ def test_encrypted_keys_need_a_passphrase(tmp_path: Path) -> None:
     assert ders(right) == {WWW.der}
 
 
-def test_a_locked_p12_says_so(tmp_path: Path) -> None:
+def test_a_locked_pkcs12_file_is_reported(tmp_path: Path) -> None:
     write(tmp_path, {"site.p12": WWW.pkcs12(b"secret")})
 
     assert "the file is encrypted" in reasons(collected(tmp_path))["site.p12"]
 
 
-def test_what_is_broken_is_said_of_files_that_should_not_be(tmp_path: Path) -> None:
+def test_broken_certificates_and_keys_are_reported(tmp_path: Path) -> None:
     broken = WWW.pem.replace(b"M", b"!", 40)
     write(tmp_path, {"cert.pem": broken, "site.crt": b"\x30\x82\x01\x00" + b"x" * 50})
     write(
@@ -341,15 +339,15 @@ def test_what_is_broken_is_said_of_files_that_should_not_be(tmp_path: Path) -> N
     assert set(reasons(collected(tmp_path))) == {"cert.pem", "site.crt"}
 
 
-def test_a_file_without_anything_is_a_failure_if_named(tmp_path: Path) -> None:
+def test_a_file_without_certificates_fails_if_given_directly(tmp_path: Path) -> None:
     write(tmp_path, {"notes.txt": "nothing"})
 
-    (left_out,) = collected(tmp_path / "notes.txt").left_out
+    (not_uploaded,) = collected(tmp_path / "notes.txt").not_uploaded
 
-    assert left_out.is_failure
+    assert not_uploaded.is_failure
 
 
-def test_loops_and_links_that_lead_out_do_not_lead_astray(tmp_path: Path) -> None:
+def test_loops_and_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     outside = write(
         tmp_path / "outside", {"key.pem": WWW.key_pem, "shop.pem": SHOP.pem + SHOP.key_pem}
     )
@@ -367,11 +365,11 @@ def test_loops_and_links_that_lead_out_do_not_lead_astray(tmp_path: Path) -> Non
     assert ders(found) == {WWW.der}
     assert reasons(found)["dead.pem"] == "the symbolic link is broken"
     assert set(reasons(found)) == {"dead.pem", "itself.key"}
-    assert found.passed_over == ((inside / "elsewhere", f"a link to a folder outside {inside}"),)
+    assert found.skipped == ((inside / "elsewhere", f"a link to a folder outside {inside}"),)
 
 
-def test_only_files_are_opened(tmp_path: Path) -> None:
-    """A pipe that nobody writes to would never come to an end."""
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """Reading a pipe without a writer would block."""
     write(tmp_path, {"site.pem": WWW.pem + WWW.key_pem, "huge.pem": WWW.pem * 400})
     os.mkfifo(tmp_path / "pipe.pem")
     (tmp_path / "zero.pem").symlink_to("/dev/zero")
@@ -381,15 +379,15 @@ def test_only_files_are_opened(tmp_path: Path) -> None:
         named = collected(tmp_path / "pipe.pem", tmp_path / "zero.pem", tmp_path / "socket.pem")
 
     assert ders(found) == {WWW.der}
-    assert found.left_out == ()
-    assert {one.reason for one in named.left_out} == {"the path is neither a file nor a folder"}
-    assert len(named.left_out) == 3
+    assert found.not_uploaded == ()
+    assert {one.reason for one in named.not_uploaded} == {"the path is neither a file nor a folder"}
+    assert len(named.not_uploaded) == 3
 
 
-def test_what_may_not_be_read_is_said_and_the_rest_found(
+def test_an_unreadable_folder_is_reported_and_the_rest_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever runs the tests may be root, who may read everything."""
+    """The tests may run as root, who can read every file."""
     write(tmp_path, {"live/key.pem": WWW.key_pem, "shop.pem": SHOP.pem + SHOP.key_pem})
     listdir = os.listdir
 
@@ -405,7 +403,7 @@ def test_what_may_not_be_read_is_said_and_the_rest_found(
     assert reasons(found) == {"live": "cannot be read: Permission denied"}
 
 
-def test_files_that_may_not_be_read_are_told_if_they_should_be_certificates(
+def test_unreadable_files_with_certificate_names_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, {"key.pem": WWW.key_pem, "shadow": "x", "shop.pem": SHOP.pem + SHOP.key_pem})
@@ -423,7 +421,7 @@ def test_files_that_may_not_be_read_are_told_if_they_should_be_certificates(
     assert reasons(found) == {"key.pem": "cannot be read: Permission denied"}
 
 
-def test_one_file_by_two_paths_is_one(tmp_path: Path) -> None:
+def test_a_file_with_two_paths_is_read_once(tmp_path: Path) -> None:
     write(tmp_path, {"site.pem": WWW.pem + WWW.key_pem})
     os.link(tmp_path / "site.pem", tmp_path / "copy.pem")
 

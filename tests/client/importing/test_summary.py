@@ -1,4 +1,4 @@
-"""What somebody at a terminal, or a program at a pipe, is told about an import."""
+"""The printed result of an import, on a terminal and on a pipe."""
 
 import io
 from pathlib import Path
@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from customer_certificates.client.importing import summary
-from customer_certificates.client.importing.pairing import Candidate, Collected, LeftOut, collect
+from customer_certificates.client.importing.pairing import (
+    Candidate,
+    Collected,
+    NotUploaded,
+    collect,
+)
 from customer_certificates.client.importing.upload import Outcome, Result
 from customer_certificates.client.text import SafeConsole
 from customer_certificates.errors import Finding
@@ -28,16 +33,20 @@ def candidate(tmp_path: Path) -> Candidate:
 
 
 def shown(
-    results: list[Result], left_out: tuple[LeftOut, ...] = (), *, width: int = 200, **options: Any
+    results: list[Result],
+    not_uploaded: tuple[NotUploaded, ...] = (),
+    *,
+    width: int = 200,
+    **options: Any,
 ) -> str:
     file = io.StringIO()
     console = SafeConsole(file=file, width=width, highlight=False, **options)
-    passed_over = ((Path("archive"), "older versions"),)
-    summary.show(console, Collected((), left_out, passed_over), results, NOW)
+    skipped = ((Path("archive"), "older versions"),)
+    summary.show(console, Collected((), not_uploaded, skipped), results, NOW)
     return file.getvalue()
 
 
-def test_a_row_says_all_there_is(candidate: Candidate) -> None:
+def test_a_row_shows_all_fields(candidate: Candidate) -> None:
     result = Result(candidate, "uploaded", 7, "public", (WEAK, SOON, SORTED), is_active=True)
 
     lines = shown([result], width=400).splitlines()
@@ -55,7 +64,7 @@ def test_a_row_says_all_there_is(candidate: Candidate) -> None:
     assert lines[-1] == "1 uploaded."
 
 
-def test_a_narrow_terminal_is_not_overrun(candidate: Candidate) -> None:
+def test_a_narrow_terminal_gets_a_list(candidate: Candidate) -> None:
     result = Result(candidate, "refused", findings=(WEAK,), problem="It cannot be accepted.")
 
     text = shown([result], width=40)
@@ -65,7 +74,7 @@ def test_a_narrow_terminal_is_not_overrun(candidate: Candidate) -> None:
     assert "It cannot be accepted." in text
 
 
-def test_colours_are_for_terminals(candidate: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_terminals_get_colors(candidate: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     result = [Result(candidate, "failed", problem="It went away.")]
@@ -76,13 +85,13 @@ def test_colours_are_for_terminals(candidate: Candidate, monkeypatch: pytest.Mon
     assert "\x1b[31m" not in shown(result, force_terminal=True)
 
 
-def test_nothing_that_was_read_reaches_the_terminal_as_a_command(candidate: Candidate) -> None:
+def test_control_characters_are_escaped(candidate: Candidate) -> None:
     hostile = "\x1b]0;owned\x07[bold]‮moc.elgoog\udcff\n"
-    left_out = LeftOut(Path(f"dir/{hostile}"), hostile, False)
+    not_uploaded = NotUploaded(Path(f"dir/{hostile}"), hostile, False)
     finding = Finding("x", "body", hostile, hostile)
 
     text = shown(
-        [Result(candidate, "refused", None, hostile, (finding,), problem=hostile)], (left_out,)
+        [Result(candidate, "refused", None, hostile, (finding,), problem=hostile)], (not_uploaded,)
     )
 
     assert not {"\x1b", "\x07", "‮", "\udcff"} & set(text)
@@ -102,7 +111,7 @@ def test_nothing_that_was_read_reaches_the_terminal_as_a_command(candidate: Cand
         ("failed", "", True),
     ],
 )
-def test_what_counts_as_a_failure(
+def test_failed_outcomes(
     candidate: Candidate, outcome: Outcome, problem: str, failed: bool
 ) -> None:
     result = Result(candidate, outcome, problem=problem)
@@ -110,14 +119,14 @@ def test_what_counts_as_a_failure(
     assert summary.has_failed(Collected((), ()), [result]) == failed
 
 
-def test_halves_fail_only_if_they_were_named(candidate: Candidate) -> None:
+def test_unpaired_files_fail_only_if_given_directly(candidate: Candidate) -> None:
     results = [Result(candidate, "uploaded")]
     for is_failure in (True, False):
-        left_out = (LeftOut(Path("cert.pem"), "no private key", is_failure),)
-        assert summary.has_failed(Collected((), left_out), results) == is_failure
+        not_uploaded = (NotUploaded(Path("cert.pem"), "no private key", is_failure),)
+        assert summary.has_failed(Collected((), not_uploaded), results) == is_failure
 
 
-def test_finding_nothing_is_a_failure() -> None:
-    """Whoever names a folder expects something in it."""
+def test_an_import_without_certificates_fails() -> None:
+    """A given folder is expected to contain certificates."""
     assert summary.has_failed(Collected((), ()), [])
     assert shown([]).endswith("Nothing to upload.\n")

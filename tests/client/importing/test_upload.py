@@ -1,4 +1,4 @@
-"""Uploads that reach the service once, whatever happens on the way."""
+"""Each certificate is stored once, even if requests fail or responses are lost."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from customer_certificates.client.api.client import Api
-from customer_certificates.client.api.connection import seconds_of
+from customer_certificates.client.api.connection import Server, seconds_of
 from customer_certificates.client.api.responses import Unreachable
 from customer_certificates.client.importing import command
 from customer_certificates.client.importing.pairing import Candidate, collect
@@ -39,19 +39,17 @@ def candidates(tmp_path: Path) -> tuple[Candidate, ...]:
 
 
 def upload(stub: Stub, candidates: tuple[Candidate, ...], **options: bool) -> list[Result]:
-    with Api(stub.url, 1) as api:
+    with Api(Server(stub.url), 1) as api:
         return list(upload_all(api, candidates, UploadOptions(**options)))
 
 
 def first_times(number: int, method: str, answer: Answer) -> Any:
-    """Gives `answer` to the first `number` requests of `method`."""
+    """Responds with `answer` to the first `number` requests of `method`."""
     times = count(1)
     return lambda asked, path: answer if asked == method and next(times) <= number else None
 
 
-def test_what_is_refused_for_the_moment_is_sent_again(
-    stub: Stub, candidates: tuple[Candidate, ...]
-) -> None:
+def test_a_temporary_rejection_is_retried(stub: Stub, candidates: tuple[Candidate, ...]) -> None:
     stub.before = first_times(3, "POST", LATER)
 
     (result,) = upload(stub, candidates)
@@ -64,7 +62,7 @@ def test_what_is_refused_for_the_moment_is_sent_again(
 
 
 @pytest.mark.parametrize("lost", [Stub.LOST, (502, {}, None), (504, {}, None)])
-def test_an_upload_whose_answer_was_lost_is_there_once(
+def test_an_upload_with_a_lost_response_is_stored_once(
     stub: Stub, candidates: tuple[Candidate, ...], lost: Answer
 ) -> None:
     stub.after = first_times(1, "POST", lost)
@@ -76,10 +74,10 @@ def test_an_upload_whose_answer_was_lost_is_there_once(
     assert stub.asked.count("POST /users/1/certificates") == 1
 
 
-def test_an_upload_that_was_carried_out_late_leaves_no_twin(
+def test_an_upload_that_was_stored_late_leaves_no_duplicate(
     stub: Stub, candidates: tuple[Candidate, ...]
 ) -> None:
-    """Its answer was lost, and when it was looked for it was not there yet."""
+    """Its response was lost, and the search before the retry did not find it yet."""
     hidden: list[dict[str, Any]] = []
 
     def hide(method: str, path: str) -> Answer | None:
@@ -98,7 +96,7 @@ def test_an_upload_that_was_carried_out_late_leaves_no_twin(
     assert stub.stored == hidden
 
 
-def test_attempts_come_to_an_end(stub: Stub, candidates: tuple[Candidate, ...]) -> None:
+def test_attempts_are_limited(stub: Stub, candidates: tuple[Candidate, ...]) -> None:
     stub.before = first_times(1000, "POST", LATER)
 
     (result,) = upload(stub, candidates)
@@ -107,8 +105,8 @@ def test_attempts_come_to_an_end(stub: Stub, candidates: tuple[Candidate, ...]) 
     assert result.problem == "503 Service Unavailable (5 attempts)"
 
 
-def test_a_service_that_goes_away_is_not_waited_for_by_each(tmp_path: Path) -> None:
-    """The first ones find out; the others fail at once."""
+def test_a_service_that_stops_fails_all_uploads_at_once(tmp_path: Path) -> None:
+    """The first uploads time out; the others fail at once."""
     sites = [issued(f"{number}.example.com") for number in range(30)]
     write(tmp_path, {f"{number}.pem": one.pem + one.key_pem for number, one in enumerate(sites)})
     candidates = collect([tmp_path], [], NOW).candidates
@@ -119,7 +117,7 @@ def test_a_service_that_goes_away_is_not_waited_for_by_each(tmp_path: Path) -> N
 
     assert {result.outcome for result in results} == {"failed"}
     assert len(results) == 30
-    with Api(stub.url, 1) as api, pytest.raises(Unreachable, match="does not respond"):
+    with Api(Server(stub.url), 1) as api, pytest.raises(Unreachable, match="does not respond"):
         api.require_user()
 
 
@@ -132,7 +130,7 @@ def test_a_service_that_goes_away_is_not_waited_for_by_each(tmp_path: Path) -> N
         (500, {}, 1),
     ],
 )
-def test_another_service_is_told_from_this_one(
+def test_another_service_is_recognized(
     stub: Stub, candidates: tuple[Candidate, ...], answer: Answer
 ) -> None:
     stub.before = lambda method, path: answer
@@ -143,7 +141,7 @@ def test_another_service_is_told_from_this_one(
     assert "not as this service does" in result.problem
 
 
-def test_a_proxy_is_not_given_private_keys(
+def test_private_keys_are_not_sent_through_a_proxy(
     stub: Stub, candidates: tuple[Candidate, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -165,7 +163,7 @@ def test_a_proxy_is_not_given_private_keys(
         ("9" * 400, 999_999_999),
     ],
 )
-def test_when_to_come_again_is_understood(header: str, seconds: float | None) -> None:
+def test_retry_after_is_parsed(header: str, seconds: float | None) -> None:
     assert seconds_of(header) == seconds
 
 
@@ -173,7 +171,7 @@ def test_when_to_come_again_is_understood(header: str, seconds: float | None) ->
 
 
 class Imports:
-    """`customer-certificates import` for a user who was just registered."""
+    """`customer-certificates import` for a new user."""
 
     def __init__(self, service: Service, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -192,14 +190,14 @@ class Imports:
         server: str | None = None,
         **options: bool,
     ) -> tuple[int, list[str]]:
-        """The exit code, and the lines that were printed."""
+        """Returns the exit code and the printed lines."""
         code = command.run(
             [path],
             [],
             NOW,
-            server=server or self.url,
-            user_id=user or self.user,
-            options=UploadOptions(**options),
+            Server(server or self.url),
+            user or self.user,
+            UploadOptions(**options),
         )
         printed = self._capsys.readouterr()
         return code, (printed.out + printed.err).splitlines()
@@ -217,9 +215,7 @@ def imports(service: Service, capsys: pytest.CaptureFixture[str]) -> Iterator[Im
     imports.http.close()
 
 
-def test_an_acme_clients_folder_is_imported_by_one_command(
-    imports: Imports, tmp_path: Path
-) -> None:
+def test_import_uploads_the_folder_of_an_acme_client(imports: Imports, tmp_path: Path) -> None:
     root = trees.certbot(tmp_path, {"www.example.com": (SHOP, WWW), "shop": (SHOP,)})
 
     first = run(f"import {root} --user {imports.user} --server {imports.url}", {})
@@ -271,7 +267,7 @@ def test_a_dry_run_distinguishes_errors(
 
 
 @pytest.mark.one_backend
-def test_what_is_there_is_activated_when_that_is_asked(imports: Imports, tmp_path: Path) -> None:
+def test_a_stored_certificate_is_activated(imports: Imports, tmp_path: Path) -> None:
     write(tmp_path, {"www.pem": WWW.pem + WWW.chain + WWW.key_pem})
 
     imports(tmp_path)
@@ -284,7 +280,7 @@ def test_what_is_there_is_activated_when_that_is_asked(imports: Imports, tmp_pat
 
 @pytest.mark.one_backend
 def test_a_renewal_replaces_in_place(imports: Imports, tmp_path: Path) -> None:
-    """By hostnames and type of key: a certificate for another set of names is not touched."""
+    """A predecessor has the same hostnames and key type. Others do not change."""
     other = issued("www.example.com", "example.com", "api.example.com")
     renewed = issued("example.com", "www.example.com", days=80)
     write(tmp_path / "1", {"www.pem": WWW.pem + WWW.key_pem, "api.pem": other.pem + other.key_pem})
@@ -333,7 +329,7 @@ def test_a_renewal_that_is_not_valid_yet_is_scheduled(imports: Imports, tmp_path
     assert [one["version"] for one in imports.list()] == [1]
 
 
-def test_the_predecessor_may_stand_on_a_later_page(
+def test_the_predecessor_is_found_on_a_later_page(
     stub: Stub, candidates: tuple[Candidate, ...]
 ) -> None:
     leaf = candidates[0].certificate
@@ -355,7 +351,7 @@ def test_the_predecessor_may_stand_on_a_later_page(
     assert (result.outcome, result.certificate_id) == ("renewed", 7)
 
 
-def test_a_renewal_whose_answer_was_lost_is_one_version(
+def test_a_renewal_with_a_lost_response_is_one_version(
     stub: Stub, candidates: tuple[Candidate, ...]
 ) -> None:
     leaf = candidates[0].certificate
@@ -377,7 +373,7 @@ def test_a_renewal_whose_answer_was_lost_is_one_version(
     assert stub.asked.count("PUT /users/1/certificates/7") == 1
 
 
-def test_a_hostname_of_somebody_else_is_named(imports: Imports, tmp_path: Path) -> None:
+def test_a_hostname_of_another_user_is_named(imports: Imports, tmp_path: Path) -> None:
     write(tmp_path / "a", {"www.pem": WWW.pem + WWW.key_pem})
     taken = issued("www.example.com", "mine.example.com", version=3)
     write(tmp_path / "b", {"www.pem": taken.pem + taken.key_pem})
@@ -397,7 +393,7 @@ def test_a_hostname_of_somebody_else_is_named(imports: Imports, tmp_path: Path) 
 
 
 @pytest.mark.one_backend
-def test_many_are_uploaded_at_once(imports: Imports, tmp_path: Path) -> None:
+def test_many_certificates_are_uploaded_concurrently(imports: Imports, tmp_path: Path) -> None:
     sites = [issued(f"{number}.example.com") for number in range(40)]
 
     code, lines = imports(trees.lego(tmp_path, *sites), activate=True)
@@ -408,7 +404,7 @@ def test_many_are_uploaded_at_once(imports: Imports, tmp_path: Path) -> None:
 
 
 @pytest.mark.one_backend
-def test_without_a_service_or_a_user_it_says_so(imports: Imports, tmp_path: Path) -> None:
+def test_a_missing_service_or_user_is_reported(imports: Imports, tmp_path: Path) -> None:
     write(tmp_path, {"www.pem": WWW.pem + WWW.key_pem})
 
     nowhere = imports(tmp_path, server="http://127.0.0.1:1")

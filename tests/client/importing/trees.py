@@ -1,4 +1,4 @@
-"""Folders laid out as ACME clients leave them, and certificates to put into them."""
+"""Folders in the layouts of ACME clients, and certificates for them."""
 
 import datetime
 import functools
@@ -26,7 +26,7 @@ DIRECTORY = "acme-v02.api.letsencrypt.org"
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate with its key and its issuers, the nearest first."""
+    """A certificate with its key and its issuers, the direct issuer first."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
@@ -42,7 +42,7 @@ class Issued:
 
     @property
     def chain(self) -> bytes:
-        """As ACME servers give it: without the root."""
+        """The chain without the root, as ACME servers return it."""
         return b"".join(one.public_bytes(Encoding.PEM) for one in self.issuers[:-1])
 
     @property
@@ -72,7 +72,7 @@ class Issued:
 
 @functools.cache
 def an_authority() -> Issued:
-    """An intermediate authority under a root of its own."""
+    """An intermediate CA under its own root."""
     root = _issue("Test Root", (), None, 3650)
     return _issue("Test Intermediate", (), root, 1800)
 
@@ -137,7 +137,7 @@ _CA_USAGE = x509.KeyUsage(
 
 
 def write(root: Path, files: Mapping[str, bytes | str]) -> Path:
-    """Writes `files` below `root`, and gives `root` back."""
+    """Writes `files` below `root`, and returns `root`."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def write(root: Path, files: Mapping[str, bytes | str]) -> Path:
 
 
 def a_request(one: Issued) -> bytes:
-    """The request (CSR) that such a certificate was made of."""
+    """The request (CSR) for such a certificate."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(one.certificate.subject)
     return builder.sign(one.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
@@ -157,7 +157,7 @@ def an_account_key() -> bytes:
 
 
 def certbot(root: Path, versions: Mapping[str, tuple[Issued, ...]]) -> Path:
-    """/etc/letsencrypt: for each lineage its versions, the last of which is live."""
+    """/etc/letsencrypt: the versions of each lineage, the last one live."""
     account = f"accounts/{DIRECTORY}/directory/0123456789abcdef0123456789abcdef"
     files: dict[str, bytes | str] = {
         f"{account}/private_key.json": json.dumps({"kty": "RSA", "n": "AQAB", "d": "AQAB"}),
@@ -240,7 +240,7 @@ def lego(root: Path, *certificates: Issued) -> Path:
 
 
 def caddy(root: Path, *certificates: Issued) -> Path:
-    """Caddy's storage, with the authority of its own that it makes."""
+    """Caddy's storage, with its own CA."""
     authority = an_authority()
     files: dict[str, bytes | str] = {
         "instance.uuid": "5ad1f5d0-0000-4000-8000-000000000000",
@@ -262,7 +262,7 @@ def caddy(root: Path, *certificates: Issued) -> Path:
 
 
 def dehydrated(root: Path, old: Issued, new: Issued) -> Path:
-    """dehydrated's base folder; `new` is what `old` was renewed with."""
+    """The base folder of dehydrated; `new` is the renewal of `old`."""
     name = _common_name(new)
     folder = root / "certs" / name
     for time, one in ((1600000000, old), (1700000000, new)):
@@ -283,7 +283,7 @@ def dehydrated(root: Path, old: Issued, new: Issued) -> Path:
 
 
 def getssl(root: Path, old: Issued, new: Issued) -> Path:
-    """~/.getssl; `new` is what `old` was renewed with."""
+    """~/.getssl; `new` is the renewal of `old`."""
     name = _common_name(new)
     return write(
         root,

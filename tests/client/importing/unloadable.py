@@ -1,4 +1,4 @@
-"""Certificates that a TLS server cannot load, or that no client accepts, each of another kind."""
+"""Certificates that a TLS server cannot load, or that no client accepts, one of each kind."""
 
 import subprocess
 from datetime import UTC, datetime, timedelta

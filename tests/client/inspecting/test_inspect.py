@@ -1,4 +1,4 @@
-"""What somebody is told about the files in hand, without a service."""
+"""The command `inspect`, which needs no service."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ PRIVATE_ROOT = an_authority().issuers[0]
 
 
 class Inspections:
-    """The command, and what it printed."""
+    """Returns the exit code and the output of the command."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
         self._capsys = capsys
@@ -64,7 +64,7 @@ def with_root(one: Issued) -> bytes:
     return one.pem + one.chain + PRIVATE_ROOT.public_bytes(Encoding.PEM)
 
 
-def test_everything_about_a_certificate_is_said(inspected: Inspections, tmp_path: Path) -> None:
+def test_inspect_prints_all_fields(inspected: Inspections, tmp_path: Path) -> None:
     write(tmp_path, {"fullchain.pem": with_root(SHOP), "privkey.pem": SHOP.key_pem})
 
     text = inspected("fullchain.pem", "privkey.pem")
@@ -85,9 +85,7 @@ def test_everything_about_a_certificate_is_said(inspected: Inspections, tmp_path
     assert inspected.code == 0
 
 
-def test_files_that_belong_together_are_one_certificate(
-    inspected: Inspections, tmp_path: Path
-) -> None:
+def test_matching_files_are_inspected_together(inspected: Inspections, tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -116,7 +114,7 @@ def test_files_that_belong_together_are_one_certificate(
     assert not any("key_mismatch" in codes(one) for one in found)
 
 
-def test_a_certificate_alone_needs_no_key(inspected: Inspections, tmp_path: Path) -> None:
+def test_a_certificate_is_inspected_without_a_key(inspected: Inspections, tmp_path: Path) -> None:
     write(tmp_path, {"chain.pem": with_root(WWW)})
 
     (one,) = inspected.json("chain.pem")
@@ -124,7 +122,7 @@ def test_a_certificate_alone_needs_no_key(inspected: Inspections, tmp_path: Path
     assert (codes(one), inspected.code) == (set(), 0)
 
 
-def test_a_key_alone_needs_no_certificate(inspected: Inspections, tmp_path: Path) -> None:
+def test_a_key_is_inspected_without_a_certificate(inspected: Inspections, tmp_path: Path) -> None:
     write(tmp_path, {"good.key": WWW.key_pem, "locked.key": WWW.encode_key(b"secret")})
 
     good, locked = inspected.json("good.key", "locked.key")
@@ -134,7 +132,7 @@ def test_a_key_alone_needs_no_certificate(inspected: Inspections, tmp_path: Path
 
 
 @pytest.mark.parametrize("is_option", [True, False])
-def test_a_key_that_does_not_fit_is_said_not_to(
+def test_a_key_of_another_certificate_is_reported(
     inspected: Inspections, tmp_path: Path, is_option: bool
 ) -> None:
     write(tmp_path, {"www.pem": with_root(WWW), "shop.key": SHOP.key_pem})
@@ -145,15 +143,15 @@ def test_a_key_that_does_not_fit_is_said_not_to(
     assert (codes(one), inspected.code) == ({"key_mismatch"}, 1)
 
 
-def test_the_key_that_was_said_to_fit_counts(inspected: Inspections, tmp_path: Path) -> None:
-    """Even where another one does."""
+def test_the_key_option_takes_precedence(inspected: Inspections, tmp_path: Path) -> None:
+    """The file given with --key counts, even if another key matches."""
     write(tmp_path, {"site.pem": with_root(WWW) + WWW.key_pem, "shop.key": SHOP.key_pem})
 
     assert codes(inspected.json("site.pem")[0]) == set()
     assert codes(inspected.json("site.pem", key="shop.key")[0]) == {"key_mismatch"}
 
 
-def test_p12_and_der_are_read(inspected: Inspections, tmp_path: Path) -> None:
+def test_pkcs12_and_der_are_read(inspected: Inspections, tmp_path: Path) -> None:
     write(tmp_path, {"site.p12": WWW.pkcs12(b"secret"), "site.der": WWW.der})
 
     (locked,) = inspected.json("site.p12")
@@ -165,7 +163,7 @@ def test_p12_and_der_are_read(inspected: Inspections, tmp_path: Path) -> None:
     assert opened["chain_pem"].count("BEGIN") == 2
 
 
-def test_what_is_no_certificate_is_explained(inspected: Inspections, tmp_path: Path) -> None:
+def test_a_file_without_a_certificate_is_explained(inspected: Inspections, tmp_path: Path) -> None:
     write(tmp_path, {"cert.pem": WWW.pem.replace(b"M", b"!", 40), "notes.txt": "Dear Sir"})
 
     broken, letter = inspected.json("cert.pem", "notes.txt")
@@ -175,7 +173,7 @@ def test_what_is_no_certificate_is_explained(inspected: Inspections, tmp_path: P
     assert inspected.code == 1
 
 
-def test_an_error_is_an_exit_code(inspected: Inspections, tmp_path: Path) -> None:
+def test_an_error_sets_the_exit_code(inspected: Inspections, tmp_path: Path) -> None:
     write(tmp_path, {"old.pem": with_root(EXPIRED)})
 
     text = inspected("old.pem")

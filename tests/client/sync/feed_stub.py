@@ -1,4 +1,4 @@
-"""A service that feeds terminators, for what needs no database: the feed's format over HTTP."""
+"""A service with the feed for terminators, without a database."""
 
 import json
 import threading
@@ -145,7 +145,7 @@ def a_feed(earlier: FeedStub | None = None, port: int = 0) -> Iterator[FeedStub]
 def entry(
     number: int, leaf: x509.Certificate, key: CertificateIssuerPrivateKeyTypes, **changes: Any
 ) -> Entry:
-    """What the feed says of a certificate that is active."""
+    """The feed's entry for an active certificate."""
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     pem = leaf.public_bytes(Encoding.PEM).decode()
     return {

@@ -16,7 +16,8 @@ import pytest
 
 from customer_certificates.client.sync.files.directory import UntrustedError
 from customer_certificates.client.sync.files.folder import Folder, FolderError
-from customer_certificates.client.sync.state import State
+from customer_certificates.client.sync.state.pending import Reports
+from customer_certificates.client.sync.state.state import State
 
 from ...agents import typed
 from ...pki.authority import NOW
@@ -39,7 +40,7 @@ def keeper(tmp_path: Path, feed: FeedStub) -> Keeper:
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """A file that nothing may change, alone in a folder."""
+    """A file outside of the agent's folder, which must not change."""
     (tmp_path / "victims").mkdir()
     file = tmp_path / "victims" / "file"
     file.write_bytes(_SECRET)
@@ -81,7 +82,7 @@ each_kind = pytest.mark.parametrize("plant", KINDS, ids=lambda plant: plant.__na
         ("state.sqlite3-journal", symbolic_link),
     ],
 )
-def test_an_own_file_that_is_another_is_refused(
+def test_a_replaced_file_of_the_agent_is_rejected(
     keeper: Keeper,
     feed: FeedStub,
     victim: Path,
@@ -101,7 +102,7 @@ def test_an_own_file_that_is_another_is_refused(
 
 @each_kind
 @pytest.mark.parametrize("name", ["status.json", "index.json", ".staging"])
-def test_what_is_replaced_is_not_followed(
+def test_a_link_in_place_of_a_file_is_not_followed(
     keeper: Keeper, feed: FeedStub, victim: Path, plant: Callable[[Path, Path], None], name: str
 ) -> None:
     keeper.folder.mkdir(mode=0o700)
@@ -117,7 +118,7 @@ def test_what_is_replaced_is_not_followed(
     assert stat.S_IMODE(victim.stat().st_mode) == 0o600
 
 
-def test_a_status_that_is_no_file_is_not_waited_for(keeper: Keeper) -> None:
+def test_reading_a_status_that_is_a_pipe_does_not_block(keeper: Keeper) -> None:
     keeper.folder.mkdir()
     os.mkfifo(keeper.folder / "status.json")
 
@@ -126,8 +127,8 @@ def test_a_status_that_is_no_file_is_not_waited_for(keeper: Keeper) -> None:
     assert "status.json is not a regular file" in said
 
 
-def test_a_folder_below_that_was_exchanged_leads_nowhere(tmp_path: Path, victim: Path) -> None:
-    """Between the moment when a file was staged and the one when it comes to its place."""
+def test_a_replaced_subfolder_is_not_followed(tmp_path: Path, victim: Path) -> None:
+    """The folder is replaced after a file was staged and before it is moved."""
     with closing(Folder(tmp_path / "certificates")) as folder:
         folder.write("certificates/ab/1.pem", b"old")
         folder.switch()
@@ -153,7 +154,7 @@ def test_a_folder_below_that_was_exchanged_leads_nowhere(tmp_path: Path, victim:
     "path",
     ["../victims/file", "/etc/passwd", "a/../../victims/file", "..", ".", "", "a//b", "a\0b"],
 )
-def test_no_path_leads_out(tmp_path: Path, victim: Path, path: str) -> None:
+def test_no_path_leaves_the_folder(tmp_path: Path, victim: Path, path: str) -> None:
     with closing(Folder(tmp_path / "certificates")) as folder:
         folder.write("a/b", b"")
         folder.switch()
@@ -165,7 +166,7 @@ def test_no_path_leads_out(tmp_path: Path, victim: Path, path: str) -> None:
     assert victim.read_bytes() == _SECRET
 
 
-def test_a_state_removes_nothing_elsewhere(
+def test_a_forged_state_removes_nothing_outside_the_folder(
     keeper: Keeper, feed: FeedStub, victim: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     feed.put(a(1, WWW))
@@ -179,10 +180,10 @@ def test_a_state_removes_nothing_elsewhere(
 
 
 @pytest.mark.parametrize(("mode", "is_refused"), [(0o777, True), (0o1777, False), (0o755, False)])
-def test_others_may_not_exchange_the_folder(
+def test_a_folder_that_others_can_replace_is_rejected(
     keeper: Keeper, tmp_path: Path, mode: int, is_refused: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In a folder like /tmp nobody can exchange what belongs to another account."""
+    """In a folder like /tmp, nobody can replace entries of another account."""
     (tmp_path / "above").mkdir()
     (tmp_path / "above").chmod(mode)
     keeper.folder = tmp_path / "above" / "certificates"
@@ -206,7 +207,7 @@ def test_a_folder_that_others_can_write_is_refused(
 
 
 @pytest.mark.parametrize("place", ["certificates", "certificates/{}"])
-def test_a_part_that_others_can_write_is_not_used(
+def test_an_entry_that_others_can_write_is_not_used(
     keeper: Keeper, feed: FeedStub, place: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     feed.put(a(1, WWW))
@@ -219,7 +220,7 @@ def test_a_part_that_others_can_write_is_not_used(
     assert f"{part} can be written by other accounts" in capfd.readouterr().err
 
 
-def test_a_group_reads_all_but_what_is_the_agents_own(keeper: Keeper, feed: FeedStub) -> None:
+def test_the_group_reads_all_but_the_files_of_the_agent(keeper: Keeper, feed: FeedStub) -> None:
     feed.put(a(1, WWW))
     group = grp.getgrgid(os.getegid()).gr_name
     mask = os.umask(0o077)
@@ -245,7 +246,7 @@ def test_a_group_reads_all_but_what_is_the_agents_own(keeper: Keeper, feed: Feed
     }
 
 
-def test_a_file_with_a_name_elsewhere_is_given_to_nobody(
+def test_a_file_with_a_hard_link_elsewhere_is_not_given_to_the_group(
     keeper: Keeper, feed: FeedStub, victim: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     feed.put(a(1, WWW))
@@ -257,7 +258,7 @@ def test_a_file_with_a_name_elsewhere_is_given_to_nobody(
     assert stat.S_IMODE(victim.stat().st_mode) == 0o600
 
 
-def test_a_pair_that_leads_elsewhere_is_made_anew(tmp_path: Path) -> None:
+def test_a_pair_with_other_links_is_created_again(tmp_path: Path) -> None:
     with closing(Folder(tmp_path / "certificates")) as folder:
         for _ in range(2):
             folder.folder_of_links("pairs/ab/1", {"first.pem": "certificates/ab/1.pem"})
@@ -268,11 +269,11 @@ def test_a_pair_that_leads_elsewhere_is_made_anew(tmp_path: Path) -> None:
             link.symlink_to("/etc/passwd")
 
 
-def test_the_listing_stays_until_a_new_state_is_complete(
+def test_the_listing_stays_until_the_new_state_is_complete(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The administrator deleted the state, and the service fails on the way."""
-    monkeypatch.setattr("customer_certificates.client.sync.feed._AT_ONCE", 1)
+    """The administrator deleted the state, and the service fails during the snapshot."""
+    monkeypatch.setattr("customer_certificates.client.sync.feed._PAGE_SIZE", 1)
     both = a(1, WWW), a(2, "shop.example.com")
     feed.put(*both)
     keeper.sync()
@@ -296,8 +297,8 @@ def test_the_listing_stays_until_a_new_state_is_complete(
     assert (keeper.folder / "index.json").read_bytes() == before
 
 
-def test_a_folder_that_was_moved_away_is_not_followed(tmp_path: Path, victim: Path) -> None:
-    """The agent goes on in the folder that it has locked."""
+def test_a_moved_folder_is_still_the_one_that_is_written(tmp_path: Path, victim: Path) -> None:
+    """The agent continues in the folder that it locked."""
     with closing(Folder(tmp_path / "certificates")) as folder:
         folder.root.rename(tmp_path / "aside")
         folder.root.symlink_to(victim.parent)
@@ -308,26 +309,26 @@ def test_a_folder_that_was_moved_away_is_not_followed(tmp_path: Path, victim: Pa
     assert (tmp_path / "aside" / "file").read_bytes() == b"new"
 
 
-def test_a_group_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_group_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="There is no group no-such-group"):
         Folder(tmp_path / "certificates", "no-such-group")
     assert not (tmp_path / "certificates").exists()
 
 
 class Crash(BaseException):
-    """The process ended here."""
+    """Simulates the end of the process."""
 
 
 class Crashing:
-    """Ends a process at its n-th change of the disk: from then on nothing changes."""
+    """Ends the process at its n-th change of the disk. Nothing changes after that."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left: float = 0
         for name in ("replace", "link", "symlink", "mkdir", "unlink", "fsync"):
             monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
         # The end of a transaction: all files are in their places, and the state does not say so.
-        monkeypatch.setattr(State, "to_report", self._counted(State.to_report))
-        monkeypatch.setattr(State, "note", self._counted(State.note))
+        monkeypatch.setattr(State, "set_fact", self._counted(State.set_fact))
+        monkeypatch.setattr(Reports, "add", self._counted(Reports.add))
 
     def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any, **options: Any) -> Any:
@@ -340,7 +341,7 @@ class Crashing:
 
 
 @pytest.mark.parametrize("kind", ["nginx", "haproxy"])
-def test_a_crash_leaves_what_is_served(
+def test_a_crash_keeps_the_served_files(
     keeper: Keeper,
     feed: FeedStub,
     tmp_path: Path,
@@ -348,7 +349,7 @@ def test_a_crash_leaves_what_is_served(
     request: pytest.FixtureRequest,
     kind: str,
 ) -> None:
-    """At any change of the disk, between two versions of the folder; without --long, at some."""
+    """The process ends at each change of the disk between two versions; without --long, at some."""
     keeper.format = kind
     old = a(1, WWW)
     feed.put(old, a(2, "shop.example.com"))
@@ -378,7 +379,7 @@ def test_a_crash_leaves_what_is_served(
 
 
 def served_now(keeper: Keeper, hostname: str) -> bytes | None:
-    """What a server that starts now serves for a hostname: its listing leads to the file."""
+    """Returns the files that a server that starts now serves for a hostname."""
     listing = "http.conf" if keeper.format == "nginx" else "crt-list"
     lines = [line.split() for line in (keeper.folder / listing).read_text().splitlines()]
     if keeper.format == "nginx":

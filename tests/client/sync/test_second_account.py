@@ -41,13 +41,13 @@ class Host:
         (self.victims / "file").write_text(_SECRET)
 
     def sync(self, *options: str | Path) -> int:
-        """Root's agent, once."""
+        """Runs root's agent once."""
         kind = ["--format", "nginx", "--group", SERVER_GROUP, "--server", self.feed.url, "--once"]
         code, _, self.said = typed("--out", self.folder, *kind, *options)
         return code
 
     def is_unharmed(self) -> bool:
-        """Whether everything of root's is as it was."""
+        """Returns whether all of root's files are unchanged."""
         own = self.file.stat()
         return (
             self.file.read_text() == (self.victims / "file").read_text() == _SECRET
@@ -83,7 +83,7 @@ def status(host: Host) -> None:
 
 
 def state(host: Host) -> None:
-    """A database that has the agent remove a folder."""
+    """A database that makes the agent remove a folder."""
     for path in host.folder.glob("state.sqlite3-*"):
         path.unlink()
     with sqlite3.connect(host.folder / "state.sqlite3") as database:
@@ -92,13 +92,13 @@ def state(host: Host) -> None:
 
 
 def configuration(host: Host) -> None:
-    """A line that has nginx's master, root, write to any file."""
+    """A line that makes nginx's master process, root, write to any file."""
     with (host.folder / "http.conf").open("a") as file:
         file.write(_LOG_FORMAT)
 
 
 def hard_link(host: Host) -> None:
-    """A second name for a file of root's, which chmod and chgrp would open to the group."""
+    """A hard link to a file of root, which chmod and chgrp would open to the group."""
     place = host.folder / "certificates" / "linked.pem"
     os.link(host.file, place)
 
@@ -125,7 +125,7 @@ def test_the_servers_account_cannot_change_the_folder(
 def test_a_folder_of_the_servers_account_is_refused(
     host: Host, attack: Callable[[Host], None]
 ) -> None:
-    """The message says how to go on."""
+    """The message says what to do."""
     assert host.sync() == 0
     for path in (host.folder, *host.folder.rglob("*")):
         os.chown(path, SERVER, SERVER, follow_symlinks=False)
@@ -160,7 +160,7 @@ def test_a_folder_of_the_servers_account_is_refused(
     _require_readable(host)
 
 
-def test_the_group_reads_what_is_served_and_nothing_else(host: Host) -> None:
+def test_the_group_reads_served_files_only(host: Host) -> None:
     assert host.sync() == 0
     _require_readable(host)
 
@@ -171,8 +171,8 @@ def test_the_group_reads_what_is_served_and_nothing_else(host: Host) -> None:
                 (host.folder / name).open()
 
 
-def test_another_group_may_read_from_now_on(host: Host) -> None:
-    """Also what was written before."""
+def test_a_changed_group_applies_to_existing_files(host: Host) -> None:
+    """This includes files from before."""
     assert (
         typed("--out", host.folder, "--format", "nginx", "--server", host.feed.url, "--once")[0]
         == 0
@@ -184,7 +184,7 @@ def test_another_group_may_read_from_now_on(host: Host) -> None:
     _require_readable(host)
 
 
-def test_a_group_of_others_cannot_be_given_files(host: Host) -> None:
+def test_a_group_without_the_agent_is_rejected(host: Host) -> None:
     """An agent that does not run as root."""
     place = host.folder.parent / "theirs"
     place.mkdir()
@@ -196,8 +196,8 @@ def test_a_group_of_others_cannot_be_given_files(host: Host) -> None:
         Folder(place / "certificates", "root")
 
 
-def test_a_folder_below_one_of_the_servers_account_is_refused(host: Host) -> None:
-    """That account could exchange it between two looks."""
+def test_a_folder_below_a_folder_of_the_server_is_rejected(host: Host) -> None:
+    """That account could replace the folder between two system calls."""
     above = host.folder.parent / "above"
     above.mkdir()
     os.chown(above, SERVER, SERVER)
@@ -207,8 +207,8 @@ def test_a_folder_below_one_of_the_servers_account_is_refused(host: Host) -> Non
     assert list(above.iterdir()) == []
 
 
-def test_a_link_of_the_servers_account_leads_to_no_folder(host: Host) -> None:
-    """In a folder like /tmp, where everybody may make entries of their own."""
+def test_a_link_of_the_server_is_not_followed(host: Host) -> None:
+    """In a folder like /tmp, every account may create entries."""
     sticky = host.folder.parent / "sticky"
     sticky.mkdir()
     sticky.chmod(0o1777)
@@ -222,8 +222,8 @@ def test_a_link_of_the_servers_account_leads_to_no_folder(host: Host) -> None:
     assert host.sync("--out", sticky / "mine" / "certificates") == 0
 
 
-def test_metrics_are_written_through_no_link(host: Host) -> None:
-    """The folder of node_exporter may be its own."""
+def test_metrics_are_not_written_through_a_link(host: Host) -> None:
+    """The folder may belong to node_exporter's account."""
     place = host.folder.parent / "exporter"
     place.mkdir()
     os.chown(place, SERVER, SERVER)
@@ -246,7 +246,7 @@ def test_metrics_are_written_through_no_link(host: Host) -> None:
 
 
 def _require_readable(host: Host) -> None:
-    """The server's account reads its configuration, and follows it to a key."""
+    """The server's account can read its configuration, and the key that it names."""
     with as_server():
         assert WWW in (host.folder / "http.conf").read_text()
         assert "ssl_certificate" in (host.folder / "server.conf").read_text()

@@ -1,4 +1,4 @@
-"""What real nginx and HAProxy serve of what an agent keeps for them."""
+"""nginx and HAProxy serve the files of an agent."""
 
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def a(
     end: timedelta = timedelta(days=90),
     **changes: object,
 ) -> Entry:
-    """A certificate that ends so long from now; each time another one."""
+    """A new certificate that expires after `ends`."""
     key = key or ec_key(names[0])
     ends = datetime.now(UTC) + end - NOW
     leaf = issue(names[0], names[0], key=key, signer=key, hostnames=names, end=ends)
@@ -49,7 +49,7 @@ def of(one: Entry) -> str:
 
 
 class Fed(NamedTuple):
-    """A terminator's host, and what it is fed by."""
+    """A terminator's host, and its feed."""
 
     feed: FeedStub
     agent: RunningAgent
@@ -72,7 +72,7 @@ every_kind = pytest.mark.parametrize("edge", EDGES, indirect=True)
 
 
 @every_kind
-def test_what_the_feed_says_is_what_is_served(edge: Fed) -> None:
+def test_the_certificates_of_the_feed_are_served(edge: Fed) -> None:
     other = edge.terminator.served(WWW)
     first, shop = a(1, WWW), a(2, SHOP, "*.shop.example.com")
     assert other not in (of(first), of(shop))
@@ -106,7 +106,7 @@ def test_what_the_feed_says_is_what_is_served(edge: Fed) -> None:
 
 
 @every_kind
-def test_each_client_gets_the_kind_of_key_that_it_can_use(edge: Fed) -> None:
+def test_each_client_gets_a_key_type_that_it_supports(edge: Fed) -> None:
     modern, old = a(1, WWW), a(2, WWW, "*.example.com", key=rsa_key())
     edge.feed.put(modern, old)
     edge.wait_for(modern, WWW)
@@ -120,7 +120,7 @@ def test_each_client_gets_the_kind_of_key_that_it_can_use(edge: Fed) -> None:
 
 @every_kind
 def test_a_wildcard_is_not_served_for_another_users_name(edge: Fed) -> None:
-    """Not for a key type that the other user has none of, and not in place of one that expired."""
+    """It is not served for a missing key type, or in place of an expired certificate."""
     other = edge.terminator.served(WWW)
     wildcard = a(1, "*.example.com", user_id=1)
     mine = a(2, WWW, user_id=2, key=rsa_key())
@@ -138,8 +138,8 @@ def test_a_wildcard_is_not_served_for_another_users_name(edge: Fed) -> None:
 
 
 @every_kind
-def test_what_expires_is_served_no_more(edge: Fed) -> None:
-    """Nobody says anything to the agent."""
+def test_an_expired_certificate_is_not_served(edge: Fed) -> None:
+    """The agent gets no news."""
     longer = a(1, WWW, trust="private")
     edge.feed.put(longer)
     edge.wait_for(longer, WWW)
@@ -150,7 +150,7 @@ def test_what_expires_is_served_no_more(edge: Fed) -> None:
 
 
 @every_kind
-def test_a_server_that_starts_again_serves_the_same(edge: Fed) -> None:
+def test_a_restarted_server_serves_the_same_certificates(edge: Fed) -> None:
     www, shop = a(1, WWW), a(2, SHOP)
     edge.feed.put(www, a(2, SHOP))
     edge.wait_for(www, WWW)
@@ -170,7 +170,7 @@ def test_a_server_that_starts_again_serves_the_same(edge: Fed) -> None:
 
 
 @every_kind
-def test_what_a_server_cannot_load_stops_nobody_else(edge: Fed, tmp_path: Path) -> None:
+def test_an_unloadable_certificate_does_not_stop_the_others(edge: Fed, tmp_path: Path) -> None:
     www = a(1, WWW)
     edge.feed.put(www)
     edge.wait_for(www, WWW)
@@ -210,7 +210,7 @@ def test_what_a_server_cannot_load_stops_nobody_else(edge: Fed, tmp_path: Path) 
 
 @pytest.mark.parametrize("edge", ["nginx", "haproxy"], indirect=True)
 def test_a_client_that_connects_to_an_address_sends_no_name(edge: Fed) -> None:
-    """nginx knows the address that the client connected to. HAProxy serves none, and says so."""
+    """nginx knows the address of the connection. HAProxy does not, and the agent reports that."""
     other = edge.terminator.served(None)
     here, elsewhere, www = an_address(1, "127.0.0.1"), an_address(2, "127.0.0.2"), a(3, WWW)
     edge.feed.put(here, elsewhere, www)
@@ -229,8 +229,8 @@ def test_a_client_that_connects_to_an_address_sends_no_name(edge: Fed) -> None:
 
 
 @pytest.mark.parametrize("edge", ["haproxy-runtime"], indirect=True)
-def test_haproxy_is_told_once_it_answers(edge: Fed) -> None:
-    """The files are there before: a HAProxy that starts needs no agent."""
+def test_haproxy_gets_updates_once_it_responds(edge: Fed) -> None:
+    """The files exist before HAProxy starts, so its start needs no agent."""
     www, shop = a(1, WWW), a(2, SHOP)
     edge.feed.put(www)
     edge.wait_for(www, WWW)

@@ -1,4 +1,4 @@
-"""A folder that is what the feed says, whatever happens on the way."""
+"""The agent's folder holds the certificates of the feed, even after failures."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ FOR_LONG = timedelta(days=9999)
 
 
 def a(number: int, *names: str, **changes: Any) -> Entry:
-    """A certificate with an ECDSA key; each time another one."""
+    """A new certificate with an ECDSA key."""
     ends = changes.pop("end", timedelta(days=80))
     starts = changes.pop("start", timedelta(days=-10))
     leaf = a_leaf(names[0], names[0], hostnames=names, start=starts, end=ends)
@@ -44,7 +45,7 @@ def feed() -> Iterator[FeedStub]:
 
 
 class Keeper:
-    """An agent that is run by hand, at a time that is given."""
+    """An agent that runs step by step, at a given time."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
@@ -54,7 +55,7 @@ class Keeper:
         self.reload: str | None = None
 
     def sync(self, now: datetime = NOW, **changes: Any) -> int:
-        wish = SyncOptions(
+        options = SyncOptions(
             format=self.format,
             out=self.folder,
             server=self.url,
@@ -65,7 +66,7 @@ class Keeper:
             group=None,
             metrics=None,
         )
-        return syncing.run(wish._replace(**changes), lambda: None, lambda: now, once=True)
+        return syncing.run(replace(options, **changes), lambda: None, lambda: now, once=True)
 
     @property
     def index(self) -> dict[str, dict[str, int]]:
@@ -77,7 +78,7 @@ class Keeper:
         }
 
     def files(self) -> dict[int, bytes]:
-        """What is there of certificates, by id."""
+        """The certificate files, by id."""
         found = (self.folder / "certificates").rglob("*.pem")
         return {int(path.stem): path.read_bytes() for path in found}
 
@@ -91,7 +92,7 @@ def content(one: Entry) -> bytes:
     return f"{one['chain_pem']}{one['private_key_pem']}".encode()
 
 
-def test_a_certificate_is_one_file_for_its_owner_alone(keeper: Keeper, feed: FeedStub) -> None:
+def test_only_the_owner_can_read_a_certificate_file(keeper: Keeper, feed: FeedStub) -> None:
     www = a(7, WWW)
     feed.put(www)
 
@@ -102,7 +103,7 @@ def test_a_certificate_is_one_file_for_its_owner_alone(keeper: Keeper, feed: Fee
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_what_is_there_is_not_read_again(keeper: Keeper, feed: FeedStub) -> None:
+def test_stored_certificates_are_not_fetched_again(keeper: Keeper, feed: FeedStub) -> None:
     feed.put(*(a(number, f"{number}.example.com") for number in range(1, 4)))
     keeper.sync()
     before = {path: path.stat().st_ino for path in keeper.folder.rglob("*.pem")}
@@ -116,8 +117,10 @@ def test_what_is_there_is_not_read_again(keeper: Keeper, feed: FeedStub) -> None
     assert [path.read_bytes() for path in changed] == [content(renewed)]
 
 
-def test_what_is_no_longer_active_goes_after_a_moment(keeper: Keeper, feed: FeedStub) -> None:
-    """Whoever has just looked it up may be about to open it."""
+def test_the_file_of_an_inactive_certificate_is_removed_later(
+    keeper: Keeper, feed: FeedStub
+) -> None:
+    """A reader may be about to open the file."""
     feed.put(a(1, WWW), a(2, "shop.example.com"))
     keeper.sync()
     feed.remove(1)
@@ -133,7 +136,7 @@ def test_what_is_no_longer_active_goes_after_a_moment(keeper: Keeper, feed: Feed
 def test_a_snapshot_replaces_everything(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch, pages: int
 ) -> None:
-    monkeypatch.setattr("customer_certificates.client.sync.feed._AT_ONCE", 6 // pages)
+    monkeypatch.setattr("customer_certificates.client.sync.feed._PAGE_SIZE", 6 // pages)
     feed.put(*(a(number, f"{number}.example.com") for number in range(1, 7)))
     keeper.sync()
     feed.remove(1, 6)
@@ -146,10 +149,10 @@ def test_a_snapshot_replaces_everything(
     assert sorted(keeper.files()) == [2, 3, 4, 5]
 
 
-def test_a_snapshot_that_was_interrupted_goes_on(
+def test_an_interrupted_snapshot_continues(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("customer_certificates.client.sync.feed._AT_ONCE", 2)
+    monkeypatch.setattr("customer_certificates.client.sync.feed._PAGE_SIZE", 2)
     feed.put(*(a(number, f"{number}.example.com") for number in range(1, 7)))
     answer = feed.feed
 
@@ -187,7 +190,7 @@ def test_time_alone_changes_what_is_served(keeper: Keeper, feed: FeedStub) -> No
     assert keeper.index == served[0]
 
 
-def test_a_wildcard_stands_in_where_a_name_has_no_such_key(keeper: Keeper, feed: FeedStub) -> None:
+def test_a_wildcard_is_served_for_a_missing_key_type(keeper: Keeper, feed: FeedStub) -> None:
     names = ["*.example.com"]
     leaf = issue("all", "all", key=rsa_key(), signer=rsa_key(), hostnames=names)
     feed.put(a(1, WWW), entry(2, leaf, rsa_key()))
@@ -199,7 +202,7 @@ def test_a_wildcard_stands_in_where_a_name_has_no_such_key(keeper: Keeper, feed:
     assert keeper.index == {WWW: {"ecdsa": 1}}
 
 
-def test_it_says_what_is_served(keeper: Keeper, feed: FeedStub) -> None:
+def test_the_agent_reports_served_certificates(keeper: Keeper, feed: FeedStub) -> None:
     www = a(1, WWW, trust="public")
     feed.put(www, a(2, WWW))
     keeper.sync()
@@ -218,7 +221,7 @@ def test_it_says_what_is_served(keeper: Keeper, feed: FeedStub) -> None:
     assert (third["served"], third["dropped"]) == ([], [])
 
 
-def test_what_was_served_stays_while_the_service_is_away(
+def test_served_files_stay_while_the_service_is_down(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     feed.put(a(1, WWW, end=timedelta(days=1)))
@@ -234,10 +237,10 @@ def test_what_was_served_stays_while_the_service_is_away(
 
 
 @pytest.mark.parametrize("kind", ["pem", "nginx", "haproxy"])
-def test_names_lead_out_of_no_folder(
+def test_hostnames_never_leave_the_folder(
     keeper: Keeper, feed: FeedStub, tmp_path: Path, kind: str
 ) -> None:
-    """Not even those of a service that lies."""
+    """The hostnames of a hostile service do not either."""
     names = ["../../../lies", "a b", "x;}", "*", "/etc/lies", "www.example.com\nlies", ""]
     feed.put(a(1, WWW, hostnames=[*names, WWW]))
 
@@ -248,7 +251,7 @@ def test_names_lead_out_of_no_folder(
     )
 
 
-def test_a_page_that_is_none_changes_nothing(
+def test_a_malformed_page_changes_nothing(
     keeper: Keeper, feed: FeedStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed.put(a(1, WWW))
@@ -260,9 +263,7 @@ def test_a_page_that_is_none_changes_nothing(
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
-def test_files_that_went_missing_are_fetched_again(
-    keeper: Keeper, feed: FeedStub, is_listed: bool
-) -> None:
+def test_missing_files_are_fetched_again(keeper: Keeper, feed: FeedStub, is_listed: bool) -> None:
     feed.put(a(1, WWW), a(2, "shop.example.com"))
     keeper.sync()
     for path in keeper.folder.rglob("1.pem" if is_listed else "index.json"):
@@ -275,7 +276,7 @@ def test_files_that_went_missing_are_fetched_again(
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """No file may become larger than 256 KiB: for a writer, the same as a disk that is full."""
+    """Limits files to 256 KiB. Writers get the same error as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, hard))
     try:
@@ -286,7 +287,7 @@ def small_files() -> Iterator[None]:
 
 @contextmanager
 def not_to_be_written(folder: Path) -> Iterator[None]:
-    """Takes from the owner the right to write to `folder`, and the rights of root from root."""
+    """Makes `folder` read-only, for root too."""
     paths = [folder, *folder.rglob("*")]
     folders = [path for path in paths if path.is_dir()]
     is_root = os.geteuid() == 0
@@ -305,7 +306,7 @@ def not_to_be_written(folder: Path) -> Iterator[None]:
             path.chmod(0o700)
 
 
-def test_a_full_disk_leaves_everything_as_it_was(
+def test_a_full_disk_changes_nothing(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     www = a(1, WWW)
@@ -324,7 +325,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
     assert keeper.files() == {1: content(large)}
 
 
-def test_a_folder_that_cannot_be_written_is_said(
+def test_an_unwritable_folder_is_reported(
     keeper: Keeper, folder: Path, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     keeper.folder = folder / "not-to-be-written"
@@ -340,14 +341,14 @@ def test_a_folder_that_cannot_be_written_is_said(
 
 @pytest.fixture
 def marks(tmp_path: Path) -> Callable[[str], str]:
-    """A command that does nothing but leave a mark."""
+    """A command that only creates a file."""
     return lambda name: f"touch {tmp_path / name}"
 
 
-def test_a_reload_comes_after_a_check(
+def test_a_check_precedes_a_reload(
     keeper: Keeper, feed: FeedStub, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """And what was listed before is listed again where it does not check out."""
+    """If the check fails, the previous listing is restored."""
     feed.put(a(1, WWW))
     keeper.sync()
     listing = (keeper.folder / "index.json").read_bytes()
@@ -378,7 +379,7 @@ def test_a_reload_comes_after_a_check(
         ("'unclosed", "`'unclosed` cannot be run: No closing quotation"),
     ],
 )
-def test_a_reload_that_fails_is_tried_again(
+def test_a_failed_reload_is_retried(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str], command: str, reason: str
 ) -> None:
     feed.put(a(1, WWW))
@@ -433,7 +434,7 @@ def test_another_service_is_read_from_its_beginning(keeper: Keeper, feed: FeedSt
     assert keeper.index == {"shop.example.com": {"ecdsa": 9}}
 
 
-def test_keys_are_nowhere_but_in_their_files(
+def test_private_keys_are_only_in_their_files(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     www = a(1, WWW)
@@ -453,8 +454,8 @@ def test_keys_are_nowhere_but_in_their_files(
     assert secret not in said.out + said.err + json.dumps(feed.reports)
 
 
-def test_an_agent_follows_until_it_is_told_to_end(tmp_path: Path, feed: FeedStub) -> None:
-    """Its token is exchanged, and its service restarted, meanwhile."""
+def test_an_agent_follows_the_feed_until_it_is_stopped(tmp_path: Path, feed: FeedStub) -> None:
+    """Meanwhile, its token is rotated and its service restarts."""
     token, metrics = tmp_path / "token", tmp_path / "sync.prom"
     token.write_text("old\n")
     feed.token = "old"
@@ -479,7 +480,7 @@ def test_an_agent_follows_until_it_is_told_to_end(tmp_path: Path, feed: FeedStub
     assert "Following the feed works again." in said
 
 
-def test_how_it_is_doing_can_be_asked(
+def test_status_prints_the_state_of_the_agent(
     tmp_path: Path, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     feed.put(a(1, WWW, end=FOR_LONG))
@@ -506,19 +507,19 @@ def test_how_it_is_doing_can_be_asked(
     ("options", "reason"),
     [
         (["--format", "pem", "--server", "localhost"], "'localhost' is not a URL"),
-        ([], "The option is missing"),
+        ([], "A format is required"),
         (["--format", "nginx", "--runtime", "/run/x"], "Only HAProxy"),
         (["--format", "pem", "--group", "no-such-group"], "no group no-such-group"),
     ],
 )
-def test_what_is_mistyped_is_said(tmp_path: Path, options: list[str], reason: str) -> None:
+def test_invalid_options_are_rejected(tmp_path: Path, options: list[str], reason: str) -> None:
     code, _, said = typed("--out", tmp_path / "certificates", "--once", *options)
 
     assert code == 2
     assert reason in said
 
 
-def test_each_agent_of_a_host_has_a_name(keeper: Keeper, feed: FeedStub) -> None:
+def test_each_agent_of_a_host_has_its_own_default_name(keeper: Keeper, feed: FeedStub) -> None:
     """By default, and the same id for as long as its folder is there."""
     for out in (keeper.folder, keeper.folder.with_name("others")):
         for _ in range(2):
@@ -535,10 +536,10 @@ def test_each_agent_of_a_host_has_a_name(keeper: Keeper, feed: FeedStub) -> None
     assert long != default_name("edge-1", "pem", Path("/" + "long/" * 101))
 
 
-def test_a_name_that_another_agent_uses_is_said(
+def test_a_name_that_another_agent_uses_is_reported(
     keeper: Keeper, feed: FeedStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What it keeps is served all the same."""
+    """Its certificates are served anyway."""
     feed.put(a(1, WWW))
     feed.report_status = 409
 
@@ -547,7 +548,7 @@ def test_a_name_that_another_agent_uses_is_said(
     assert keeper.index == {WWW: {"ecdsa": 1}}
 
 
-def test_other_users_names_are_kept_out_of_wildcards(keeper: Keeper, feed: FeedStub) -> None:
+def test_wildcards_are_not_served_for_names_of_other_users(keeper: Keeper, feed: FeedStub) -> None:
     """By the owner's certificate, by one that has expired, and by one that cannot be served."""
     feed.put(
         a(1, "*.example.com", user_id=1),

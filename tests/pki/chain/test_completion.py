@@ -81,26 +81,26 @@ def hash_of(name: str) -> str:
 # What is as it should be
 
 
-def test_a_chain_to_a_public_root_is_served_as_it_was_sent() -> None:
+def test_a_complete_public_chain_is_served_unchanged() -> None:
     chain = chain_of(LEAF, INTERMEDIATE)
 
     assert (chain.trust, chain.missing_issuer, chain.findings) == ("public", None, ())
     assert served(chain) == [LEAF, INTERMEDIATE]
 
 
-def test_the_chain_may_have_a_field_of_its_own() -> None:
+def test_a_chain_in_its_own_field_is_used() -> None:
     chain = chain_of(LEAF, chain=[INTERMEDIATE])
 
     assert (served(chain), chain.findings) == ([LEAF, INTERMEDIATE], ())
 
 
-def test_a_root_may_issue_to_servers_itself() -> None:
+def test_a_root_may_issue_a_leaf_directly() -> None:
     leaf = a_leaf("Root")
 
     assert (chain_of(leaf).trust, served(chain_of(leaf))) == ("public", [leaf])
 
 
-def test_what_was_verified_before_is_verified_again_for_another_leaf() -> None:
+def test_a_cached_path_is_verified_for_each_leaf() -> None:
     roots = Roots([ROOT])
     forged = a_leaf("Intermediate", signer=ec_key("forger"))
     late = a_leaf("Intermediate", start=4000 * DAY, end=4010 * DAY)
@@ -112,8 +112,8 @@ def test_what_was_verified_before_is_verified_again_for_another_leaf() -> None:
 
 
 @pytest.mark.parametrize("days", [-3000, -5, 20, 3000])
-def test_the_time_of_one_chain_is_not_that_of_the_next(days: int) -> None:
-    """A leaf that is not valid now is judged as of its own time, with the same roots."""
+def test_each_chain_is_verified_at_its_own_time(days: int) -> None:
+    """A leaf that is not valid now is verified at its own time, with the same roots."""
     roots = Roots([ROOT])
     elsewhen = a_leaf("Intermediate", start=(days - 1) * DAY, end=days * DAY)
     expired = an_authority("Intermediate", "Root", start=-4000 * DAY, end=-DAY)
@@ -135,7 +135,7 @@ def test_an_intermediate_among_the_roots_completes_every_chain() -> None:
 
 
 def test_addresses_are_compared_for_each_leaf() -> None:
-    """RFC 3779: what an authority has concerns leaves that have some of it."""
+    """RFC 3779: the addresses of a CA limit leaves that have addresses."""
     top, low = corpus.root(), ec_key("Low")
     blocks = corpus.raw_extension(
         "1.3.6.1.5.5.7.1.7", bytes.fromhex("300c300a04020001300403 0200c0")
@@ -156,7 +156,7 @@ def test_addresses_are_compared_for_each_leaf() -> None:
     assert trusts == ["public", "incomplete"]
 
 
-def test_a_certificate_that_openssl_writes_in_another_way_is_followed() -> None:
+def test_a_certificate_that_openssl_encodes_differently_is_followed() -> None:
     """The unused bits of a BIT STRING are cleared when OpenSSL writes the algorithm anew."""
     top, key = corpus.private_root(), ec_key("Odd")
     odd = corpus.draft_authority("Odd", key, top)
@@ -185,7 +185,7 @@ def key_sign(key: Any, content: bytes) -> bytes:
     return signature
 
 
-def test_a_chain_of_many_is_followed() -> None:
+def test_a_long_chain_is_followed() -> None:
     names = ["Root", *(f"Level {n}" for n in range(8))]
     levels = [an_authority(name, by) for by, name in pairwise(names)]
     leaf = a_leaf(names[-1])
@@ -199,7 +199,7 @@ def test_a_chain_of_many_is_followed() -> None:
 
 
 @pytest.mark.parametrize("order", [[2, 1], [1, 2]])
-def test_a_chain_out_of_order_is_put_in_order(order: list[int]) -> None:
+def test_an_unordered_chain_is_sorted(order: list[int]) -> None:
     issuing = an_authority("Issuing", "Intermediate")
     leaf = a_leaf("Issuing")
     others = [[leaf, issuing, INTERMEDIATE][n] for n in order]
@@ -210,7 +210,7 @@ def test_a_chain_out_of_order_is_put_in_order(order: list[int]) -> None:
     assert codes(chain) == ["chain_unordered"] * (order != [1, 2])
 
 
-def test_a_leaf_that_comes_last_is_served_first() -> None:
+def test_a_leaf_at_the_end_is_served_first() -> None:
     intermediate, leaf = sent(INTERMEDIATE, LEAF)
 
     chain = build(leaf, [intermediate], [], ROOTS, NOW)
@@ -227,7 +227,7 @@ def test_a_root_is_left_out() -> None:
     assert "«CN=Root»" in only(chain, "root_dropped", "info").detail
 
 
-def test_doubles_are_left_out() -> None:
+def test_duplicates_are_left_out() -> None:
     chain = chain_of(LEAF, INTERMEDIATE, LEAF, chain=[INTERMEDIATE])
 
     assert served(chain) == [LEAF, INTERMEDIATE]
@@ -237,14 +237,14 @@ def test_doubles_are_left_out() -> None:
     ]
 
 
-def test_a_chain_is_completed_from_what_is_known() -> None:
+def test_a_chain_is_completed_with_stored_intermediates() -> None:
     chain = chain_of(LEAF, known=[STRANGER, INTERMEDIATE])
 
     assert (chain.trust, served(chain)) == ("public", [LEAF, INTERMEDIATE])
     assert "«CN=Intermediate»" in only(chain, "chain_completed", "info").detail
 
 
-def test_what_is_known_mends_an_expired_intermediate() -> None:
+def test_a_stored_intermediate_replaces_an_expired_one() -> None:
     expired = an_authority("Intermediate", "Root", end=-DAY)
 
     chain = chain_of(LEAF, expired, known=[INTERMEDIATE])
@@ -265,7 +265,7 @@ def test_a_leaf_in_the_second_field_is_served_first() -> None:
 # What does not belong to it
 
 
-def test_what_does_not_belong_to_the_chain_is_left_out() -> None:
+def test_unrelated_certificates_are_left_out() -> None:
     chain = chain_of(LEAF, STRANGER, INTERMEDIATE)
 
     assert served(chain) == [LEAF, INTERMEDIATE]
@@ -273,7 +273,7 @@ def test_what_does_not_belong_to_the_chain_is_left_out() -> None:
     assert "«CN=Stranger» (certificate 2 of body)" in finding.detail
 
 
-def test_another_key_of_the_same_name_does_not_belong_to_the_chain() -> None:
+def test_a_ca_with_the_same_name_and_another_key_is_unrelated() -> None:
     namesake = an_authority("Intermediate", "Root", key=ec_key("another"))
 
     chain = chain_of(LEAF, namesake, INTERMEDIATE)
@@ -282,7 +282,7 @@ def test_another_key_of_the_same_name_does_not_belong_to_the_chain() -> None:
     only(chain, "unrelated_certificate", "warning")
 
 
-def test_a_longer_path_that_was_sent_for_old_clients_is_served() -> None:
+def test_an_uploaded_longer_path_is_served_for_old_clients() -> None:
     chain = chain_of(LEAF, INTERMEDIATE, CROSS, OLD_ROOT)
 
     assert (chain.trust, served(chain)) == ("public", [LEAF, INTERMEDIATE, CROSS])
@@ -296,14 +296,14 @@ def test_an_expired_longer_path_is_not_served() -> None:
     only(chain, "chain_alternative", "info")
 
 
-def test_a_longer_path_that_is_not_known_to_clients_is_shortened_by_nobody() -> None:
+def test_a_longer_path_to_an_unknown_root_is_not_served() -> None:
     chain = chain_of(LEAF, INTERMEDIATE, CROSS, roots=Roots([OLD_ROOT]))
 
     assert (chain.trust, served(chain)) == ("public", [LEAF, INTERMEDIATE, CROSS])
     assert chain.findings == ()
 
 
-def test_of_two_ways_the_one_that_leads_to_a_root_is_taken() -> None:
+def test_the_path_that_ends_in_a_root_is_chosen() -> None:
     elsewhere = an_authority("Intermediate", "Nowhere")
 
     chain = chain_of(LEAF, elsewhere, INTERMEDIATE)
@@ -315,7 +315,7 @@ def test_of_two_ways_the_one_that_leads_to_a_root_is_taken() -> None:
 # What nobody trusts
 
 
-def test_a_root_of_ones_own_is_private() -> None:
+def test_an_uploaded_root_makes_the_chain_private() -> None:
     chain = chain_of(LEAF, INTERMEDIATE, ROOT, roots=NO_ROOTS)
 
     assert (chain.trust, served(chain)) == ("private", [LEAF, INTERMEDIATE])
@@ -323,7 +323,7 @@ def test_a_root_of_ones_own_is_private() -> None:
     assert chain.findings[0].severity == "warning"
 
 
-def test_a_private_authority_may_sign_as_it_likes() -> None:
+def test_a_private_ca_may_use_any_signature_algorithm() -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     root = x509.CertificateBuilder(
         name_of("R"), name_of("R"), key.public_key(), 1, NOW - DAY, NOW + 90 * DAY
@@ -335,13 +335,13 @@ def test_a_private_authority_may_sign_as_it_likes() -> None:
     assert chain_of(builder.sign(key, None), root.sign(key, None)).trust == "private"
 
 
-def test_a_root_from_before_there_were_extensions_is_still_one() -> None:
+def test_a_version_1_root_is_a_root() -> None:
     old = a_root_of_version_1("Old")
 
     assert chain_of(a_leaf("Old"), old).trust == "private"
 
 
-def test_a_certificate_may_be_its_own_issuer() -> None:
+def test_a_self_signed_certificate_is_its_own_issuer() -> None:
     leaf = a_leaf("www.example.com")
 
     chain = chain_of(leaf, INTERMEDIATE)
@@ -350,7 +350,7 @@ def test_a_certificate_may_be_its_own_issuer() -> None:
     assert codes(chain) == ["untrusted", "unrelated_certificate"]
 
 
-def test_an_authority_named_like_its_leaf_is_not_taken_for_it() -> None:
+def test_a_ca_with_the_name_of_the_leaf_is_not_the_leaf() -> None:
     authority = an_authority("www.example.com", "www.example.com")
     leaf = a_leaf("www.example.com", key=ec_key("server"))
 
@@ -359,7 +359,7 @@ def test_an_authority_named_like_its_leaf_is_not_taken_for_it() -> None:
     assert (chain.trust, served(chain)) == ("private", [leaf])
 
 
-def test_a_certificate_that_only_says_it_is_its_own_issuer_is_told() -> None:
+def test_a_self_issued_certificate_without_its_own_signature_is_found() -> None:
     chain = chain_of(a_leaf("www.example.com", signer=ec_key("forger")))
 
     assert chain.trust == "incomplete"
@@ -369,7 +369,7 @@ def test_a_certificate_that_only_says_it_is_its_own_issuer_is_told() -> None:
 # What is missing or broken
 
 
-def test_a_missing_issuer_is_told() -> None:
+def test_a_missing_issuer_is_found() -> None:
     chain = chain_of(LEAF)
 
     assert (chain.trust, served(chain)) == ("incomplete", [LEAF])
@@ -378,7 +378,7 @@ def test_a_missing_issuer_is_told() -> None:
     assert "«CN=www.example.com» is missing: «CN=Intermediate»" in finding.detail
 
 
-def test_a_missing_issuer_further_up_is_told() -> None:
+def test_a_missing_issuer_further_up_is_found() -> None:
     chain = chain_of(LEAF, INTERMEDIATE, roots=NO_ROOTS)
 
     assert (chain.trust, served(chain)) == ("incomplete", [LEAF, INTERMEDIATE])
@@ -386,7 +386,7 @@ def test_a_missing_issuer_further_up_is_told() -> None:
     only(chain, "chain_incomplete", "error")
 
 
-def test_a_missing_issuer_is_the_same_however_its_name_is_written() -> None:
+def test_the_hash_of_a_missing_issuer_ignores_the_encoding_of_its_name() -> None:
     """RFC 5280, 7.1: neither case nor repeated blanks distinguish names."""
     leaf = a_leaf("the  INTERMEDIATE ", signer=ec_key("The Intermediate"))
 
@@ -396,7 +396,7 @@ def test_a_missing_issuer_is_the_same_however_its_name_is_written() -> None:
     assert codes(chain) == ["chain_incomplete", "unrelated_certificate"]
 
 
-def test_an_issuer_that_did_not_sign_is_found_by_a_name_written_in_another_way() -> None:
+def test_an_issuer_with_a_differently_encoded_name_is_found() -> None:
     assert "did not sign" in broken(a_leaf("INTERMEDIATE", signer=ec_key("forger")), INTERMEDIATE)
 
 
@@ -406,7 +406,7 @@ def broken(*certificates: x509.Certificate, roots: Roots = ROOTS) -> str:
     return only(chain, "chain_broken", "error").detail
 
 
-def test_an_issuer_that_did_not_sign_is_told_and_another_may_be_found() -> None:
+def test_an_issuer_that_did_not_sign_is_reported_and_may_be_replaced() -> None:
     namesake = an_authority("Intermediate", "Root", key=ec_key("another"))
 
     chain = chain_of(LEAF, namesake)
@@ -418,7 +418,7 @@ def test_an_issuer_that_did_not_sign_is_told_and_another_may_be_found() -> None:
 
 
 @pytest.mark.parametrize("place", ["leaf", "leaf's key identifier", "issuer"])
-def test_an_extension_that_openssl_cannot_use_is_no_wrong_signature(place: str) -> None:
+def test_an_unusable_extension_is_not_reported_as_a_wrong_signature(place: str) -> None:
     nothing = corpus.raw_extension("2.5.29.15", b"\x03\x01\x00", critical=True)
     long = corpus.raw_extension("2.5.29.19", bytes.fromhex("3007 0101ff 02020000"), critical=True)
     cut = corpus.raw_extension("2.5.29.35", b"\x30\x05\x80")
@@ -443,7 +443,7 @@ def test_an_extension_that_openssl_cannot_use_is_no_wrong_signature(place: str) 
     assert "did not sign" not in finding.detail
 
 
-def test_a_root_that_did_not_sign_is_told() -> None:
+def test_a_root_that_did_not_sign_is_found() -> None:
     assert "did not sign" in broken(a_leaf("Root", signer=ec_key("forger")))
 
 
@@ -458,7 +458,7 @@ def test_a_root_that_did_not_sign_is_told() -> None:
     ids=["no authority", "nothing said", "may not sign", "for mail"],
 )
 @pytest.mark.parametrize("roots", [ROOTS, NO_ROOTS], ids=["public", "private"])
-def test_an_issuer_that_may_not_issue_is_told(
+def test_an_issuer_without_permission_to_issue_is_found(
     faulty: partial[x509.Certificate], reason: str, roots: Roots
 ) -> None:
     intermediate = faulty("Intermediate", "Root")
@@ -470,7 +470,7 @@ def test_an_issuer_that_may_not_issue_is_told(
 
 
 @pytest.mark.parametrize("roots", [ROOTS, NO_ROOTS], ids=["public", "private"])
-def test_too_many_authorities_are_told(roots: Roots) -> None:
+def test_too_many_intermediates_are_found(roots: Roots) -> None:
     limited = an_authority("Intermediate", "Root", path_length=0)
     issuing = an_authority("Issuing", "Intermediate")
 
@@ -483,9 +483,7 @@ def test_too_many_authorities_are_told(roots: Roots) -> None:
 
 @pytest.mark.parametrize("roots", [ROOTS, NO_ROOTS], ids=["public", "private"])
 @pytest.mark.parametrize(("hostname", "is_permitted"), [("a.corp.test", True), ("a.test", False)])
-def test_an_authority_issues_only_what_it_is_permitted_to(
-    roots: Roots, hostname: str, is_permitted: bool
-) -> None:
+def test_name_constraints_of_a_ca_apply(roots: Roots, hostname: str, is_permitted: bool) -> None:
     constraints = x509.NameConstraints([x509.DNSName("corp.test")], None)
     limited = an_authority("Intermediate", "Root", more=[(constraints, True)])
 
@@ -501,8 +499,8 @@ STRANGE = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00")
 
 @pytest.mark.parametrize("roots", [ROOTS, NO_ROOTS], ids=["public", "private"])
 @pytest.mark.parametrize("place", [0, 1])
-def test_an_unknown_critical_extension_leaves_no_trust(place: int, roots: Roots) -> None:
-    """Which extension it is, a finding of the certificate says."""
+def test_an_unknown_critical_extension_removes_trust(place: int, roots: Roots) -> None:
+    """A finding of the certificate names the extension."""
     more = [[(STRANGE, True)] if one == place else [] for one in range(2)]
     leaf = a_leaf("Intermediate", more=more[0])
     intermediate = an_authority("Intermediate", "Root", more=more[1])
@@ -513,14 +511,14 @@ def test_an_unknown_critical_extension_leaves_no_trust(place: int, roots: Roots)
     assert "chain_broken" not in codes(chain)
 
 
-def test_a_chain_that_is_too_long_is_told() -> None:
+def test_a_chain_beyond_the_path_length_is_found() -> None:
     names = ["Root", *(f"Level {n}" for n in range(12))]
     levels = [an_authority(name, by) for by, name in pairwise(names)]
 
     assert "longer than 10" in broken(a_leaf(names[-1]), *reversed(levels))
 
 
-def test_an_expired_root_is_told() -> None:
+def test_an_expired_root_is_found() -> None:
     root = an_authority("Root", "Root", end=-DAY)
 
     assert "valid from" in broken(LEAF, INTERMEDIATE, roots=Roots([root]))
@@ -544,14 +542,14 @@ def test_an_expired_root_is_told() -> None:
     ],
     ids=["expired", "early", "nameless", "client", "authority", "bare", "weak key", "usage"],
 )
-def test_a_faulty_leaf_still_shows_whose_it_is(faulty: x509.Certificate) -> None:
+def test_a_faulty_leaf_keeps_its_trust(faulty: x509.Certificate) -> None:
     chain = chain_of(faulty, INTERMEDIATE)
 
     assert (chain.trust, chain.findings) == ("public", ())
     assert served(chain) == [faulty, INTERMEDIATE]
 
 
-def test_an_expired_intermediate_still_shows_whose_it_is() -> None:
+def test_an_expired_intermediate_keeps_the_trust() -> None:
     chain = chain_of(LEAF, an_authority("Intermediate", "Root", end=-DAY))
 
     assert (chain.trust, len(chain.served), chain.findings) == ("public", 2, ())
@@ -559,7 +557,7 @@ def test_an_expired_intermediate_still_shows_whose_it_is() -> None:
 
 @pytest.mark.parametrize("digest", [hashes.MD5(), hashes.SHA1()], ids=["MD5", "SHA1"])
 @pytest.mark.parametrize("signer", [rsa_key(), rsa_key(3072)], ids=["signed", "forged"])
-def test_a_weak_signature_still_shows_whose_it_is(
+def test_a_weak_signature_keeps_the_trust(
     digest: hashes.HashAlgorithm, signer: rsa.RSAPrivateKey
 ) -> None:
     authority = an_authority("Intermediate", "Root", key=signer)
@@ -593,7 +591,7 @@ def count_verifications(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
-def test_many_namesakes_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_issuers_with_one_name_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = count_verifications(monkeypatch)
     namesakes = [an_authority("Intermediate", "Root", key=ec_key(f"k{n}")) for n in range(70)]
 
@@ -603,8 +601,8 @@ def test_many_namesakes_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(counted) <= 110
 
 
-def test_a_maze_has_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every authority vouches for every other: there are millions of ways, and none to a root."""
+def test_the_path_search_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every CA signs every other one: there are millions of paths, and none to a root."""
     counted = count_verifications(monkeypatch)
     names = [f"Maze {n}" for n in range(9)]
     maze = [an_authority(one, by) for one in names for by in names if one != by]
@@ -615,12 +613,12 @@ def test_a_maze_has_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(counted) <= 110
 
 
-def test_a_key_that_is_too_costly_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expensive_key_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = count_verifications(monkeypatch)
     numbers = rsa.RSAPublicNumbers(65537, (1 << 16383) + 1)
 
     class Costly:
-        """Stands for a private key that nobody needs to have."""
+        """A placeholder for a private key that no test needs."""
 
         def public_key(self) -> rsa.RSAPublicKey:
             return numbers.public_key()
@@ -643,7 +641,7 @@ def test_a_self_signed_certificate_with_a_costly_key_is_not_verified() -> None:
 # Roots
 
 
-def test_the_roots_of_the_public_are_read_and_lead_to_themselves() -> None:
+def test_each_public_root_verifies_itself() -> None:
     pem = Path(certifi.where()).read_bytes()
     roots = Roots.from_pem(pem)
     for text in pem.split(b"-----END CERTIFICATE-----\n")[:20]:
@@ -654,7 +652,7 @@ def test_the_roots_of_the_public_are_read_and_lead_to_themselves() -> None:
         assert build(own, [], [], roots, NOW).trust == "self_signed"
 
 
-def test_roots_that_are_no_certificates_are_refused() -> None:
+def test_malformed_roots_are_rejected() -> None:
     with pytest.raises(ValueError, match="PEM"):
         Roots.from_pem(b"nothing")
 
@@ -665,5 +663,5 @@ def test_a_file_of_roots_is_read() -> None:
     assert chain_of(LEAF, INTERMEDIATE, roots=Roots.from_pem(pem)).trust == "public"
 
 
-def test_a_name_that_is_bare_is_still_told() -> None:
+def test_a_name_without_attributes_is_reported() -> None:
     assert "«without a name»" in chain_of(issue("a", "", signer=ec_key("b"))).findings[0].detail

@@ -59,25 +59,25 @@ def only(findings: tuple[Finding, ...], code: str) -> Finding:
     return finding
 
 
-def test_nothing_is_wrong_with_a_good_certificate() -> None:
+def test_a_good_certificate_has_no_findings() -> None:
     assert findings_of(a_leaf("Intermediate")) == ()
 
 
-def test_an_expired_certificate_is_told() -> None:
+def test_an_expired_certificate_is_found() -> None:
     finding = only(findings_of(a_leaf("Root", end=-2 * DAY)), "expired")
 
     assert finding.severity == "error"
     assert "expired on 2026-05-30T12:00:00Z, 2 days ago" in finding.detail
 
 
-def test_a_certificate_is_valid_to_its_last_second() -> None:
+def test_a_certificate_is_valid_through_its_last_second() -> None:
     last = NOW + 80 * DAY
 
     assert only(findings_of(a_leaf("Root"), now=last), "expires_soon")
     assert "0 hours ago" in only(findings_of(a_leaf("Root"), now=last + SECOND), "expired").detail
 
 
-def test_a_certificate_that_is_not_valid_yet_is_told() -> None:
+def test_a_certificate_that_is_not_valid_yet_is_found() -> None:
     finding = only(findings_of(a_leaf("Root", start=DAY)), "not_yet_valid")
 
     assert finding.severity == "warning"
@@ -88,7 +88,7 @@ def test_a_certificate_that_is_not_valid_yet_is_told() -> None:
     ("lifetime", "left", "is_soon"),
     [(90, 30, True), (90, 31, False), (47, 15, True), (47, 16, False), (6, 2, True), (6, 3, False)],
 )
-def test_a_certificate_is_to_be_renewed_in_time(lifetime: int, left: int, is_soon: bool) -> None:
+def test_a_certificate_that_expires_soon_is_found(lifetime: int, left: int, is_soon: bool) -> None:
     leaf = a_leaf("Root", start=(left - lifetime) * DAY, end=left * DAY)
     findings = findings_of(leaf)
 
@@ -108,9 +108,7 @@ def test_a_certificate_is_to_be_renewed_in_time(lifetime: int, left: int, is_soo
         (datetime(2029, 3, 15, tzinfo=UTC), 47),
     ],
 )
-def test_how_long_a_public_certificate_may_live_depends_on_its_day(
-    issued: datetime, days: int
-) -> None:
+def test_the_lifetime_limit_depends_on_the_date_of_issue(issued: datetime, days: int) -> None:
     start = issued - NOW
     # Both ends count: a certificate of 200 days ends a second before the same time of day.
     longest = a_leaf("Root", start=start, end=start + days * DAY - SECOND)
@@ -122,14 +120,14 @@ def test_how_long_a_public_certificate_may_live_depends_on_its_day(
     assert f"valid for more than {days} days. Browsers accept at most {days} days" in finding.detail
 
 
-def test_nobody_limits_what_is_not_public() -> None:
+def test_private_certificates_have_no_lifetime_limit_of_public_cas() -> None:
     finding = only(findings_of(a_leaf("Root", end=800 * DAY), "private"), "lifetime_too_long")
 
     assert finding.severity == "info"
 
 
 @pytest.mark.parametrize("trust", ["private", "self_signed", "incomplete"])
-def test_safari_limits_certificates_of_any_authority(trust: Trust) -> None:
+def test_safari_limits_the_lifetime_for_every_ca(trust: Trust) -> None:
     finding = only(findings_of(a_leaf("Root", end=3000 * DAY), trust), "lifetime_too_long")
 
     assert finding.severity == "warning"
@@ -137,7 +135,7 @@ def test_safari_limits_certificates_of_any_authority(trust: Trust) -> None:
 
 
 @pytest.mark.parametrize("digest", [hashes.MD5(), hashes.SHA1()], ids=["MD5", "SHA1"])
-def test_a_weak_signature_is_told(digest: hashes.HashAlgorithm) -> None:
+def test_a_weak_signature_is_found(digest: hashes.HashAlgorithm) -> None:
     weak = signed_weakly(a_leaf("Root", signer=rsa_key()), digest)
 
     finding = only(findings_of(weak), "signature_weak")
@@ -148,7 +146,7 @@ def test_a_weak_signature_is_told(digest: hashes.HashAlgorithm) -> None:
     assert codes_of(leaf, weak) == ["signature_weak"]
 
 
-def test_an_expired_authority_is_told() -> None:
+def test_an_expired_intermediate_is_found() -> None:
     expired = readable(an_authority("Intermediate", "Root", end=-DAY), "chain", 1)
 
     (finding,) = check_chain(readable(a_leaf("Intermediate")), [expired], None, NOW)
@@ -160,7 +158,9 @@ def test_an_expired_authority_is_told() -> None:
 @pytest.mark.parametrize(
     ("leaf_start", "severity"), [(-DAY, "error"), (DAY, "error"), (2 * DAY, "warning")]
 )
-def test_an_authority_begins_no_later_than_the_leaf(leaf_start: timedelta, severity: str) -> None:
+def test_an_intermediate_must_be_valid_before_the_leaf(
+    leaf_start: timedelta, severity: str
+) -> None:
     leaf = a_leaf("Intermediate", start=leaf_start)
     early = an_authority("Intermediate", "Root", start=2 * DAY)
 
@@ -169,7 +169,7 @@ def test_an_authority_begins_no_later_than_the_leaf(leaf_start: timedelta, sever
     assert (finding.code, finding.severity) == ("not_yet_valid", severity)
 
 
-def test_an_authority_lasts_as_long_as_the_leaf() -> None:
+def test_an_intermediate_must_outlast_the_leaf() -> None:
     leaf = a_leaf("Intermediate", end=80 * DAY)
 
     assert codes_of(leaf, an_authority("Intermediate", "Root", end=80 * DAY)) == []
@@ -178,7 +178,7 @@ def test_an_authority_lasts_as_long_as_the_leaf() -> None:
 
 
 @pytest.mark.parametrize("is_root", [False, True])
-def test_a_weak_key_above_the_leaf_is_found(is_root: bool) -> None:
+def test_a_weak_ca_key_is_found(is_root: bool) -> None:
     weak = an_authority("Root", "Root", key=rsa_key(1024), signer=rsa_key(1024))
     served, root = ([], readable(weak)) if is_root else ([readable(weak)], None)
 
@@ -198,9 +198,7 @@ def test_a_weak_key_above_the_leaf_is_found(is_root: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("is_root", [False, True])
-def test_a_key_above_the_leaf_that_browsers_refuse_is_found(
-    key: Any, severity: str, is_root: bool
-) -> None:
+def test_a_ca_key_that_browsers_reject_is_found(key: Any, severity: str, is_root: bool) -> None:
     by = draft_authority("Root", ec_key("Root"), Authority("Root", ec_key("Root")))
     made = read(by.but(spki=spki_of(key)).signed(ec_key("Root")), "body", 2)
     assert isinstance(made, Certificate)
@@ -211,38 +209,38 @@ def test_a_key_above_the_leaf_that_browsers_refuse_is_found(
     assert (finding.code, finding.severity) == ("key_weak", severity)
 
 
-def test_a_certificate_without_names_is_told() -> None:
+def test_a_certificate_without_hostnames_is_found() -> None:
     finding = only(findings_of(a_leaf("Root", hostnames=[])), "san_missing")
 
     assert finding.severity == "error"
     assert "Clients ignore its common name, «www.example.com»" in finding.detail
 
 
-def test_a_certificate_of_nobody_without_names_is_told() -> None:
+def test_a_certificate_without_subject_and_hostnames_is_found() -> None:
     nobody = issue("", "Root", purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
 
     only(findings_of(nobody), "san_missing")
 
 
-def test_a_name_for_mail_is_no_hostname() -> None:
+def test_an_email_address_is_not_a_hostname() -> None:
     only(findings_of(a_leaf("Root", hostnames=[x509.RFC822Name("a@b.c")])), "san_missing")
 
 
-def test_a_name_that_clients_do_not_match_is_told() -> None:
+def test_a_name_that_clients_do_not_match_is_found() -> None:
     findings = findings_of(a_leaf("Root", hostnames=["good.example", "b ad.example"]))
 
     assert only(findings, "san_invalid").severity == "error"
 
 
 @pytest.mark.parametrize(("trust", "codes"), [("public", ["eku_missing"]), ("private", [])])
-def test_public_certificates_say_what_they_are_for(trust: Trust, codes: list[str]) -> None:
+def test_a_public_certificate_without_a_purpose_is_found(trust: Trust, codes: list[str]) -> None:
     findings = findings_of(a_leaf("Root", purposes=[]), trust)
 
     assert [one.code for one in findings] == codes
     assert all(one.severity == "warning" for one in findings)
 
 
-def test_a_certificate_for_something_else_is_told() -> None:
+def test_a_certificate_for_another_purpose_is_found() -> None:
     finding = only(
         findings_of(a_leaf("Root", purposes=[ExtendedKeyUsageOID.CLIENT_AUTH]), "private"),
         "eku_missing",
@@ -252,7 +250,7 @@ def test_a_certificate_for_something_else_is_told() -> None:
     assert "1.3.6.1.5.5.7.3.2" in finding.detail
 
 
-def test_a_purpose_of_anything_is_not_that_of_servers() -> None:
+def test_any_purpose_does_not_include_servers() -> None:
     anything, server = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, ExtendedKeyUsageOID.SERVER_AUTH
     finding = only(findings_of(a_leaf("Root", purposes=[anything])), "eku_missing")
 
@@ -294,7 +292,7 @@ def test_critical_policies_are_processed(dotted: str) -> None:
 @pytest.mark.parametrize(
     ("trust", "severity"), [("public", "error"), ("private", "error"), ("self_signed", "warning")]
 )
-def test_an_authority_is_no_server(trust: Trust, severity: str) -> None:
+def test_a_ca_certificate_as_leaf_is_found(trust: Trust, severity: str) -> None:
     authority = a_leaf("Root", constraints=False, more=[(x509.BasicConstraints(True, None), True)])
 
     finding = only(findings_of(authority, trust), "is_ca")
@@ -303,14 +301,14 @@ def test_an_authority_is_no_server(trust: Trust, severity: str) -> None:
 
 
 @pytest.mark.parametrize("key", [None, rsa_key()], ids=["ECDSA", "RSA"])
-def test_a_key_that_may_not_sign_is_told(key: RSAPrivateKey | None) -> None:
+def test_a_key_usage_without_signatures_is_found(key: RSAPrivateKey | None) -> None:
     finding = only(findings_of(a_leaf("Root", signs=False, key=key)), "key_usage_invalid")
 
     assert finding.severity == "error"
     assert "Chrome rejects" in finding.detail
 
 
-def test_a_key_that_may_do_nothing_for_tls_is_told() -> None:
+def test_a_key_usage_without_tls_is_found() -> None:
     authority = issue("www.example.com", "Root", ca=True, hostnames=["www.example.com"])
 
     findings = findings_of(authority, "self_signed")
@@ -320,7 +318,7 @@ def test_a_key_that_may_do_nothing_for_tls_is_told() -> None:
     )
 
 
-def test_a_key_of_an_unknown_kind_is_told() -> None:
+def test_a_key_of_an_unknown_type_is_found() -> None:
     der = a_leaf("Root", key=ed25519.Ed25519PrivateKey.generate()).public_bytes(Encoding.DER)
     made = read(der.replace(b"\x06\x03\x2b\x65\x70", b"\x06\x03\x2b\x65\x7f"), "body", 1)
     assert isinstance(made, Certificate)
@@ -328,7 +326,7 @@ def test_a_key_of_an_unknown_kind_is_told() -> None:
     assert "1.3.101.127" in only(check_leaf(made, "public", NOW), "key_invalid").detail
 
 
-def test_everything_is_told_at_once() -> None:
+def test_all_findings_are_returned_together() -> None:
     worst = a_leaf(
         "Root", ca=True, hostnames=[], purposes=[], start=-900 * DAY, end=-DAY, signer=rsa_key()
     )

@@ -35,7 +35,7 @@ from customer_certificates.pki.names.hostnames import (
         ("1.example", "1.example"),
     ],
 )
-def test_a_hostname_is_written_in_one_way(written: str, normalised: str) -> None:
+def test_hostnames_are_normalized(written: str, normalised: str) -> None:
     assert normalise(written) == normalised
     assert normalise(normalised) == normalised
 
@@ -71,19 +71,19 @@ def test_a_hostname_is_written_in_one_way(written: str, normalised: str) -> None
         "\ud800.example",
     ],
 )
-def test_what_is_no_hostname_has_no_normal_form(no_hostname: str) -> None:
+def test_invalid_hostnames_have_no_normal_form(no_hostname: str) -> None:
     assert normalise(no_hostname) is None
 
 
 @given(st.text(max_size=300))
-def test_a_normal_form_is_its_own_normal_form(text: str) -> None:
+def test_normalization_is_idempotent(text: str) -> None:
     made = normalise(text)
 
     assert made is None or (normalise(made) == made and made.isascii() and len(made) <= 253)
 
 
 @pytest.mark.parametrize("hostile", ["\u0130", "ﷺ", "a\u0300", "\u200d", "xn--"])
-def test_a_name_that_grows_when_it_is_mapped_is_none(hostile: str) -> None:
+def test_a_name_that_is_too_long_after_mapping_is_invalid(hostile: str) -> None:
     assert normalise(hostile * 60) is None
     assert normalise(hostile * 100_000) is None
 
@@ -105,7 +105,7 @@ def test_a_name_that_grows_when_it_is_mapped_is_none(hostile: str) -> None:
         ("192.0.2.1", "192.0.2.2", False),
     ],
 )
-def test_a_wildcard_stands_for_one_label(pattern: str, hostname: str, is_covered: bool) -> None:
+def test_a_wildcard_covers_one_label(pattern: str, hostname: str, is_covered: bool) -> None:
     assert covers(pattern, hostname) is is_covered
 
 
@@ -113,7 +113,7 @@ def dns(*values: str) -> list[GeneralName]:
     return [GeneralName(0x82, value.encode("latin-1")) for value in values]
 
 
-def test_the_names_of_a_certificate_are_normalised_and_told_once() -> None:
+def test_the_names_of_a_certificate_are_normalized_and_unique() -> None:
     mail = GeneralName(0x81, b"somebody@example.com")
     address = GeneralName(0x87, ipaddress.ip_address("2001:db8::1").packed)
     san = [*dns("WWW.example.com", "www.example.com"), mail, address]
@@ -141,7 +141,7 @@ def test_the_names_of_a_certificate_are_normalised_and_told_once() -> None:
         ("a.example.", "warning", ("a.example",), "ends in a dot"),
     ],
 )
-def test_a_name_that_clients_do_not_match_is_told(
+def test_a_name_that_clients_do_not_match_is_found(
     value: str, severity: str, named: tuple[str, ...], reason: str
 ) -> None:
     names, (finding,) = hostnames_of(dns(value), "body")
@@ -151,7 +151,7 @@ def test_a_name_that_clients_do_not_match_is_told(
     assert reason in finding.detail
 
 
-def test_a_network_is_no_address() -> None:
+def test_a_network_is_not_an_address() -> None:
     network = GeneralName(0x87, bytes([192, 0, 2, 0, 255, 255, 255, 0]))
 
     names, (finding,) = hostnames_of([network], "body")
@@ -161,14 +161,14 @@ def test_a_network_is_no_address() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 3, 5, 15, 17])
-def test_an_address_of_another_size_is_none(size: int) -> None:
+def test_an_address_with_a_wrong_size_is_invalid(size: int) -> None:
     names, (finding,) = hostnames_of([GeneralName(0x87, bytes(size)), *dns("a.example")], "body")
 
     assert names == ("a.example",)
     assert (finding.code, finding.severity) == ("san_invalid", "error")
 
 
-def test_faults_of_one_kind_are_told_together() -> None:
+def test_faults_of_one_kind_are_one_finding() -> None:
     san = dns(*(f"{n} x.example" for n in range(100)))
 
     _, (finding,) = hostnames_of(san, "body")
@@ -177,7 +177,7 @@ def test_faults_of_one_kind_are_told_together() -> None:
     assert "95 more" in finding.detail
 
 
-def test_there_is_a_limit_to_names() -> None:
+def test_the_number_of_names_is_limited() -> None:
     san = dns(*(f"{n}.example.com" for n in range(1001)))
 
     names, (finding,) = hostnames_of(san, "body")

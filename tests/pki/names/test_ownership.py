@@ -47,7 +47,7 @@ def ask(
     proof_required: bool = False,
     user_id: int = ME,
 ) -> Decision:
-    """What follows if the user asks for `names` where `claims` are there."""
+    """Returns the decision if the user claims `names` beside the existing `claims`."""
     return decide(
         user_id,
         names,
@@ -85,7 +85,7 @@ def existing(user_id: int, claims: Sequence[Claim]) -> Existing:
         *(("operator", other, "released") for other in PROOFS),
     ],
 )
-def test_the_same_name_of_another_user(mine: str, others: str, outcome: str) -> None:
+def test_a_name_that_another_user_claims(mine: str, others: str, outcome: str) -> None:
     other = Claim(WWW, OTHER, PROOFS[others])
     decision = ask([WWW], PROOFS[mine], other)
 
@@ -99,7 +99,7 @@ def test_the_same_name_of_another_user(mine: str, others: str, outcome: str) -> 
 @pytest.mark.parametrize(("mine", "others"), [(WWW, WILD), (WILD, WWW)])
 @pytest.mark.parametrize("my_proof", ["none", "ca", "challenge", "operator"])
 @pytest.mark.parametrize("others_proof", PROOFS)
-def test_a_name_above_or_beneath_another_users(
+def test_a_name_above_or_below_the_claim_of_another_user(
     mine: str, others: str, my_proof: str, others_proof: str
 ) -> None:
     other = Claim(others, OTHER, PROOFS[others_proof])
@@ -135,7 +135,7 @@ def test_a_renewal_moves_the_end_of_a_proof_and_never_back() -> None:
     assert ask([WWW], UNPROVEN, Claim(WWW, ME, LAPSED)).write == []
 
 
-def test_required_proof_names_every_name_and_spares_claims_from_before() -> None:
+def test_a_required_proof_applies_to_new_claims_only() -> None:
     names = [WWW, "shop.example.com", "mine.example.com", "theirs.example.org"]
     claims = [Claim("mine.example.com", ME, UNPROVEN), Claim(names[3], OTHER, UNPROVEN)]
     decision = ask(names, UNPROVEN, *claims, proof_required=True)
@@ -145,14 +145,14 @@ def test_required_proof_names_every_name_and_spares_claims_from_before() -> None
     assert ask(names[:3], CA, *claims, proof_required=True).is_refused is False
 
 
-def test_claims_that_contradicted_each_other_before_stay_until_one_is_proven() -> None:
+def test_old_conflicting_claims_stay_until_one_is_proven() -> None:
     before = [Claim(WILD, OTHER, UNPROVEN), Claim(WWW, ME, UNPROVEN)]
 
     assert ask([WWW], UNPROVEN, *before) == Decision()
     assert ask([WWW], CA, *before).release == [before[0]]
 
 
-def test_all_reasons_are_given_at_once() -> None:
+def test_a_decision_lists_all_reasons() -> None:
     names = ["*.co.uk", "printer.local", WWW, "new.example.net"]
     decision = ask(names, UNPROVEN, Claim(WWW, OTHER, CA), proof_required=True)
 
@@ -162,7 +162,7 @@ def test_all_reasons_are_given_at_once() -> None:
     assert decision.unproven == ["new.example.net"]
 
 
-def test_an_operator_grants_reserved_names_and_no_forbidden_ones() -> None:
+def test_an_operator_grants_reserved_names_but_not_forbidden_ones() -> None:
     decision = ask(["*.co.uk", "printer.local", "*.github.io"], OPERATOR)
 
     assert decision.forbidden == ["*.co.uk"]
@@ -183,7 +183,7 @@ def test_an_operator_grants_reserved_names_and_no_forbidden_ones() -> None:
         ({"serve_not_after": None}, "none"),
     ],
 )
-def test_a_certificate_proves_its_names_with_its_key_and_while_its_chain_is_in_force(
+def test_a_certificate_proves_its_names_with_its_key_and_a_valid_chain(
     change: dict[str, Any], proof: Proof
 ) -> None:
     stored: dict[str, Any] = {

@@ -48,5 +48,5 @@ POLICY = NamePolicy(
         ("2001:db8::1", None),
     ],
 )
-def test_restriction(hostname: str, restriction: str | None) -> None:
+def test_restrictions_of_names(hostname: str, restriction: str | None) -> None:
     assert POLICY.restriction(hostname) == restriction

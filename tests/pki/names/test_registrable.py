@@ -1,4 +1,4 @@
-"""To which domain checks of a hostname are counted."""
+"""The registrable domain of a hostname."""
 
 import pytest
 
@@ -18,5 +18,5 @@ from customer_certificates.pki.names.registrable import registrable_domain
         ("2001:db8::1", "2001:db8::1"),
     ],
 )
-def test_the_domain_that_somebody_registered(hostname: str, domain: str) -> None:
+def test_the_registrable_domain(hostname: str, domain: str) -> None:
     assert registrable_domain(hostname) == domain

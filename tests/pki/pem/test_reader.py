@@ -59,14 +59,14 @@ def details(text: str) -> list[str]:
         f"{CERTIFICATE}; that was -----END CERTIFICATE-----",
     ],
 )
-def test_a_certificate_is_read_from_what_people_have(text: str) -> None:
+def test_common_forms_of_pem_are_read(text: str) -> None:
     read = read_pem(text, "body")
 
     assert [block.der for block in read.blocks] == [DER]
     assert read.findings == ()
 
 
-def test_blocks_come_in_the_order_in_which_they_stand() -> None:
+def test_blocks_keep_their_order() -> None:
     read = read_pem(f"{made.KEY}and\n{CERTIFICATE}{CERTIFICATE.strip()}{made.REQUEST}", "body")
 
     assert [block.label for block in read.blocks] == [
@@ -83,7 +83,7 @@ def test_blocks_come_in_the_order_in_which_they_stand() -> None:
     ["", " ", "\r", "\ufeff", "\u200b", "\u00a0\n", "# key: ", "\n\tkey=", '"\n,"', "and "],
 )
 @pytest.mark.parametrize("newline", ["\n", "\r", "\r\n", " ", "\n    "])
-def test_a_block_begins_wherever_the_one_before_ends(between: str, newline: str) -> None:
+def test_a_block_may_begin_on_the_line_of_the_previous_end(between: str, newline: str) -> None:
     text = f"{CERTIFICATE.strip()}{between}{made.KEY.strip()}{between}{CERTIFICATE.strip()}"
 
     read = read_pem(text.replace("\n", newline), "body")
@@ -117,7 +117,7 @@ def test_encryption_headers_end_with_the_base64(prefix: str, blank: str, newline
     assert dict(block.headers) == headers
 
 
-def test_a_block_is_written_as_it_was() -> None:
+def test_a_block_is_encoded_unchanged() -> None:
     old = CERTIFICATE.replace("-----\nM", "-----\nProc-Type: 4,ENCRYPTED\n\nM")
 
     for text in (CERTIFICATE, made.KEY, old):
@@ -126,7 +126,7 @@ def test_a_block_is_written_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("newline", [r"\n", r"\r\n", r"\\n", r"\r"])
-def test_newlines_escaped_twice_are_understood(newline: str) -> None:
+def test_newlines_escaped_twice_are_read(newline: str) -> None:
     read = read_pem(CERTIFICATE.replace("\n", newline), "body")
 
     assert [block.der for block in read.blocks] == [DER]
@@ -202,7 +202,7 @@ def test_a_hundred_blocks_are_read() -> None:
         ),
     ],
 )
-def test_a_text_without_a_certificate_is_recognised(text: str, what: str) -> None:
+def test_a_text_without_a_certificate_is_identified(text: str, what: str) -> None:
     (finding,) = read_pem(text, "body").findings
 
     assert finding.code == "pem_invalid"
@@ -253,7 +253,7 @@ BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     ],
 )
 @pytest.mark.parametrize("head", ["", f"{BEGIN}\nProc-Type: 4,ENCRYPTED\n"])
-def test_time_is_linear(part: str, head: str) -> None:
+def test_reading_takes_linear_time(part: str, head: str) -> None:
     # A quadratic reader needs 64 times as long for a text of eight times the length.
 
     def seconds(octets: int) -> float:
@@ -271,13 +271,13 @@ def test_time_is_linear(part: str, head: str) -> None:
 
 @settings(max_examples=50)
 @given(st.text())
-def test_any_text_is_answered(text: str) -> None:
+def test_any_text_gives_blocks_or_findings(text: str) -> None:
     assert read_pem(text, "body").findings
 
 
 @settings(max_examples=100)
 @given(st.integers(0, len(CERTIFICATE) - 1), st.integers(0, 40), st.text(max_size=3))
-def test_a_mutated_certificate_is_answered(at: int, removed: int, added: str) -> None:
+def test_a_mutated_certificate_gives_blocks_or_findings(at: int, removed: int, added: str) -> None:
     read = read_pem(CERTIFICATE[:at] + added + CERTIFICATE[at + removed :], "body")
 
     assert read.blocks or read.findings

@@ -14,9 +14,9 @@ from OpenSSL import crypto
 
 from customer_certificates.errors import Finding
 from customer_certificates.pki.asn1 import der
+from customer_certificates.pki.asn1.extensions import RawExtension
 from customer_certificates.pki.x509.certificate import (
     Certificate,
-    RawExtension,
     leaf_view,
     pem_of,
     read,
@@ -50,20 +50,20 @@ def test_a_certificate_is_read() -> None:
     )
     assert made.public_key == LEAF.public_key()
     assert made.hostnames == ("www.example.com",)
-    assert (made.is_ca, made.path_length) == (False, None)
+    assert (made.extensions.is_ca, made.extensions.path_length) == (False, None)
     assert made.not_before == NOW - timedelta(days=10)
     assert made.not_after == NOW + timedelta(days=80)
 
 
-def test_an_authoritys_certificate_is_read() -> None:
+def test_a_ca_certificate_is_read() -> None:
     made = readable(an_authority("Root", "Root", path_length=2))
 
-    assert (made.is_ca, made.path_length) == (True, 2)
-    assert made.ski
-    assert made.aki == made.ski
+    assert (made.extensions.is_ca, made.extensions.path_length) == (True, 2)
+    assert made.extensions.ski
+    assert made.extensions.aki == made.extensions.ski
 
 
-def test_a_leaf_is_shown_as_people_expect_it() -> None:
+def test_the_visible_fields_of_a_leaf() -> None:
     shown = leaf_view(readable(LEAF))
 
     assert shown.subject == "CN=www.example.com"
@@ -75,7 +75,7 @@ def test_a_leaf_is_shown_as_people_expect_it() -> None:
     assert shown.signature_algorithm == "ecdsa-with-SHA256"
 
 
-def test_an_rsa_pss_signature_says_its_digest() -> None:
+def test_an_rsa_pss_signature_names_its_digest() -> None:
     pss = padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH)
     builder = x509.CertificateBuilder(
         LEAF.issuer, LEAF.subject, LEAF.public_key(), 1, NOW, NOW + timedelta(days=1)
@@ -85,15 +85,15 @@ def test_an_rsa_pss_signature_says_its_digest() -> None:
     assert leaf_view(readable(made)).signature_algorithm == "RSASSA-PSS with SHA256"
 
 
-def test_a_certificate_is_written_in_pem() -> None:
+def test_a_certificate_is_encoded_as_pem() -> None:
     assert pem_of(DER) == LEAF.public_bytes(Encoding.PEM).decode()
 
 
-def test_a_certificate_without_a_subject_is_called_by_its_number() -> None:
+def test_a_certificate_without_a_subject_is_named_by_its_serial_number() -> None:
     assert title(readable(issue("", "Root", number=0xAB))) == "number ab"
 
 
-def test_what_is_printed_cannot_write_elsewhere() -> None:
+def test_control_characters_of_names_are_escaped() -> None:
     made = readable(issue("a\x1b[2J\u202eb\n" + "x" * 50, "Root\x00"))
 
     assert title(made).startswith("«CN=a\\1B[2J\\E2\\80\\AEb\\0Ax")
@@ -109,13 +109,16 @@ def test_a_long_serial_number_is_cut() -> None:
 
 
 @pytest.mark.parametrize(("content", "can_sign"), [(b"\x02\x07", True), (b"\x03\x07", False)])
-def test_unused_bits_of_a_key_usage_say_nothing(content: bytes, can_sign: bool) -> None:
+def test_unused_bits_of_a_key_usage_are_ignored(content: bytes, can_sign: bool) -> None:
     usage = raw_extension("2.5.29.15", element(0x03, content), critical=True)
 
     made = leaf_of(draft_leaf(key_usage=usage))
 
-    assert made.key_usage
-    assert (made.key_usage.key_cert_sign, made.key_usage.crl_sign) == (can_sign, False)
+    assert made.extensions.key_usage
+    assert (made.extensions.key_usage.key_cert_sign, made.extensions.key_usage.crl_sign) == (
+        can_sign,
+        False,
+    )
     assert [(one.code, one.severity) for one in made.findings] == [("extension_malformed", "error")]
 
 
@@ -156,7 +159,7 @@ def test_a_long_name_is_cut() -> None:
 @pytest.mark.parametrize(
     "no_certificate", [b"", b"0", b"\x30\x80", b"x" * 100, DER[:-1], DER + b"x"]
 )
-def test_what_is_no_certificate_is_told(no_certificate: bytes) -> None:
+def test_data_that_is_not_a_certificate_is_reported(no_certificate: bytes) -> None:
     finding = read(no_certificate, "chain", 2)
 
     assert isinstance(finding, Finding)
@@ -187,7 +190,7 @@ def test_what_is_no_certificate_is_told(no_certificate: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("value", [b"", b"\x30", b"\xff" * 9])
-def test_a_malformed_extension_is_told(oid: str, value: bytes) -> None:
+def test_a_malformed_extension_is_reported(oid: str, value: bytes) -> None:
     builder = x509.CertificateBuilder(
         LEAF.issuer, LEAF.subject, LEAF.public_key(), 1, NOW, NOW + timedelta(days=1)
     ).add_extension(x509.UnrecognizedExtension(ObjectIdentifier(oid), value), critical=False)
@@ -198,7 +201,7 @@ def test_a_malformed_extension_is_told(oid: str, value: bytes) -> None:
     (finding,) = made.san_findings or made.findings
     assert finding.code in ("extension_malformed", "san_invalid")
     assert "cannot be read" in finding.detail
-    assert made.extensions == {oid: RawExtension(critical=False, value=value)}
+    assert made.extensions.raw == {oid: RawExtension(critical=False, value=value)}
     assert made.subject_text == "CN=www.example.com"
 
 
@@ -212,7 +215,7 @@ def test_a_malformed_extension_is_told(oid: str, value: bytes) -> None:
         pytest.param(b"\x30\x04\x82\x05ab", id="cut off"),
     ],
 )
-def test_malformed_alternative_names_are_told(value: bytes) -> None:
+def test_malformed_alternative_names_are_reported(value: bytes) -> None:
     made = readable(an_extension(SAN, value))
 
     (finding,) = made.san_findings
@@ -221,20 +224,20 @@ def test_malformed_alternative_names_are_told(value: bytes) -> None:
 
 
 @pytest.mark.parametrize("tag", [0xA0, 0x81, 0xA3, 0xA4, 0xA5, 0x86, 0x88])
-def test_names_of_other_kinds_are_passed_over(tag: int) -> None:
+def test_other_types_of_names_are_ignored(tag: int) -> None:
     made = readable(an_extension(SAN, bytes([0x30, 9, tag, 0, 0x82, 5]) + b"a.b.c"))
 
     assert (made.hostnames, made.san_findings) == (("a.b.c",), ())
 
 
-def test_a_name_that_is_not_ascii_is_told_and_the_rest_is_read() -> None:
+def test_a_name_that_is_not_ascii_is_reported_and_the_rest_is_read() -> None:
     made = readable(an_extension(SAN, b"\x30\x0b\x82\x02\xc3\xa4\x82\x05a.b.c"))
 
     assert made.hostnames == ("a.b.c",)
     assert "ASCII" in made.san_findings[0].detail
 
 
-def test_a_key_that_cannot_be_read_is_told_and_the_rest_is_read() -> None:
+def test_an_unreadable_key_is_reported_and_the_rest_is_read() -> None:
     spki = readable(LEAF).spki
     made = read(DER.replace(spki, spki[:-64] + bytes(64)), "body", 1)
 
@@ -243,7 +246,7 @@ def test_a_key_that_cannot_be_read_is_told_and_the_rest_is_read() -> None:
     assert (made.public_key, made.hostnames) == (None, ("www.example.com",))
 
 
-def test_a_key_of_an_unknown_kind_is_left_out() -> None:
+def test_a_key_of_an_unknown_type_is_left_out() -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     der = a_leaf("Root", key=key).public_bytes(Encoding.DER)
     made = read(der.replace(b"\x06\x03\x2b\x65\x70", b"\x06\x03\x2b\x65\x7f"), "body", 1)
@@ -253,7 +256,7 @@ def test_a_key_of_an_unknown_kind_is_left_out() -> None:
     assert leaf_view(made).key_algorithm == "1.3.101.127"
 
 
-def test_a_bundle_that_says_it_is_a_certificate_is_told() -> None:
+def test_a_bundle_labeled_as_a_certificate_is_reported() -> None:
     """Windows puts BEGIN CERTIFICATE around PKCS#7 too."""
     bundle = pkcs7.serialize_certificates(
         [a_leaf("Root"), an_authority("Root", "Root")], Encoding.DER
@@ -265,7 +268,7 @@ def test_a_bundle_that_says_it_is_a_certificate_is_told() -> None:
     assert "PKCS#7" in found.detail
 
 
-def test_oddities_do_not_warn() -> None:
+def test_oddities_cause_no_warnings() -> None:
     made = DER.replace(b"\x02\x02\x0a\xbc", b"\x02\x02\xfa\xbc")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -280,7 +283,7 @@ def test_oddities_do_not_warn() -> None:
     "octets",
     [b"abcd", b"a", b"a*&@", "ü".encode(), b"\0\x10\xff\xff", b"\xd8\0\xd8\0", b"\xff" * 4],
 )
-def test_a_subject_is_unloadable_where_openssl_cannot_load_it(tag: int, octets: bytes) -> None:
+def test_an_unloadable_subject_is_found_as_by_openssl(tag: int, octets: bytes) -> None:
     name = a_subject(tag, octets)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "www.example.com")])
     made = LEAF.tbs_certificate_bytes.replace(subject.public_bytes(), name)
@@ -297,7 +300,7 @@ def test_a_subject_is_unloadable_where_openssl_cannot_load_it(tag: int, octets: 
 
 
 def a_subject(tag: int, octets: bytes) -> bytes:
-    """A name of one attribute, the common name, that is of a type of its own."""
+    """A name with one attribute, the common name, with its own type."""
     value = bytes([tag, len(octets)]) + octets
     attribute = b"\x06\x03\x55\x04\x03" + value
     inner = bytes([0x30, len(attribute)]) + attribute

@@ -4,14 +4,13 @@ import random
 import threading
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 from types import NoneType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from ...pki.selection import key_type_of
-from .connection import Connection
-from .responses import Checked, Ending, Lost, Refused, Stored, Unreachable
+from .connection import Connection, Server
+from .responses import Expiring, Lost, Refused, Stored, Unreachable, ValidatedUpload
 
 T = TypeVar("T")
 
@@ -25,18 +24,12 @@ _LONGEST_PAUSE_SECONDS = 30.0
 class Api:
     """The certificates of one user. Safe to use from several threads."""
 
-    def __init__(
-        self, server: str, user_id: int, token: str | None = None, *, ca: Path | None = None
-    ) -> None:
-        """Connects to the service's URL `server`, with `token` if given.
-
-        `ca` is a PEM file with the only CA certificates to trust, or None for the public ones.
-        """
+    def __init__(self, server: Server, user_id: int) -> None:
         self._user = f"/users/{user_id}"
         self._certificates = f"{self._user}/certificates"
         self._stopped = threading.Event()
         self._reason = ""
-        self._connection = Connection(server, token, AT_ONCE, ca=ca)
+        self._connection = Connection(server, AT_ONCE)
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +50,7 @@ class Api:
         try:
             self._send(dict[str, Any], "GET", self._user)
         except Lost as lost:
-            raise Unreachable(lost.detail) from None
+            raise Unreachable(str(lost)) from None
 
     def find(self, fingerprint: str) -> Stored | None:
         """Returns the certificate with the SHA-256 `fingerprint`, or None.
@@ -66,31 +59,28 @@ class Api:
         """
         path = f"{self._certificates}?fingerprint={fingerprint}"
         # Compare again: a service without this parameter would list all certificates.
-        found = [
-            one
-            for one in self._ask(list[Stored], "GET", path)
-            if one.fingerprint_sha256 == fingerprint
-        ]
-        return min(found, key=_active_first, default=None)
+        found = self._ask(list[Stored], "GET", path)
+        same = [stored for stored in found if stored.fingerprint_sha256 == fingerprint]
+        return min(same, key=_active_first, default=None)
 
     def find_predecessor(self, hostnames: Collection[str], key_type: str) -> Stored | None:
         """Returns the certificate for exactly `hostnames` with a key of `key_type` (`rsa`, …).
 
         Of several, returns the first active one. Raises Refused, Unreachable.
         """
-        for_all = set(hostnames)
-        if not for_all:
+        if not hostnames:
             return None
-        name = quote(min(for_all), safe="")
+        name = quote(min(hostnames), safe="")
         path = f"{self._certificates}?hostname={name}&limit={_PAGE}&after="
         found: list[Stored] = []
         # A page of large certificates may have fewer items than its limit.
         while page := self._ask(list[Stored], "GET", f"{path}{found[-1].id if found else 0}"):
             found += page
         same = [
-            one
-            for one in found
-            if set(one.hostnames) == for_all and key_type_of(one.key_algorithm or "") == key_type
+            certificate
+            for certificate in found
+            if set(certificate.hostnames) == set(hostnames)
+            and key_type_of(certificate.key_algorithm or "") == key_type
         ]
         return min(same, key=_active_first, default=None)
 
@@ -110,27 +100,27 @@ class Api:
                 if found := self.find(fingerprint):
                     return found
 
-    def expiring(self, days: int) -> list[Ending]:
+    def expiring(self, days: int) -> list[Expiring]:
         """Returns the active certificates that expire within `days`, by expiry date.
 
         Raises Refused, Unreachable.
         """
-        found: list[Ending] = []
+        found: list[Expiring] = []
         while True:
             after = found[-1].id if found else 0
             path = f"{self._user}/expiring?within={days}d&limit={_PAGE}&after={after}"
-            page = self._ask(list[Ending], "GET", path)
+            page = self._ask(list[Expiring], "GET", path)
             found += page
             if len(page) < _PAGE:
                 return found
 
-    def check(self, payload: dict[str, Any], replaces: int | None = None) -> Checked:
+    def validate(self, payload: dict[str, Any], replaces: int | None = None) -> ValidatedUpload:
         """Validates an upload, or a replacement of `replaces`, without storing it.
 
         Raises Refused, Unreachable.
         """
         query = f"?replaces={replaces}" if replaces else ""
-        return self._ask(Checked, "POST", f"{self._certificates}/check{query}", payload)
+        return self._ask(ValidatedUpload, "POST", f"{self._certificates}/check{query}", payload)
 
     def activate(self, certificate_id: int) -> None:
         """Activates a certificate. Raises Refused, Unreachable."""
@@ -145,7 +135,7 @@ class Api:
         failed = 0
         while True:
             try:
-                made = self._send(Stored, "POST", self._certificates, payload)
+                stored = self._send(Stored, "POST", self._certificates, payload)
             except Lost as lost:
                 failed += 1
                 self._pause(failed, lost)
@@ -153,15 +143,15 @@ class Api:
                 if found := self.find(fingerprint):
                     return found
             else:
-                return self._without_twin(made, fingerprint) if failed else made
+                return self._without_duplicate(stored, fingerprint) if failed else stored
 
-    def _without_twin(self, made: Stored, fingerprint: str) -> Stored:
-        """Deletes `made` if an earlier attempt was stored after the search for it."""
-        first = self.find(fingerprint) or made
-        if first.id != made.id:
+    def _without_duplicate(self, stored: Stored, fingerprint: str) -> Stored:
+        """Deletes `stored` if an earlier attempt was stored after the search for it."""
+        earliest = self.find(fingerprint) or stored
+        if earliest.id != stored.id:
             with suppress(Refused):
-                self._ask(NoneType, "DELETE", f"{self._certificates}/{made.id}")
-        return first
+                self._ask(NoneType, "DELETE", f"{self._certificates}/{stored.id}")
+        return earliest
 
     def _ask(
         self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None
@@ -186,8 +176,9 @@ class Api:
         """Waits before the next attempt. Raises Unreachable after the last one."""
         if failed == _ATTEMPTS:
             if lost.is_down:
-                self.stop(lost.detail)
-            raise Unreachable(f"{lost.detail} ({failed} attempts)")
+                self.stop(str(lost))
+            advice = f". {lost.advice}" if lost.advice else ""
+            raise Unreachable(f"{lost.detail} ({failed} attempts){advice}")
         seconds = lost.retry_after
         if seconds is None:
             # Clients must not retry all at the same moment.
@@ -196,5 +187,5 @@ class Api:
             raise Unreachable(self._reason)
 
 
-def _active_first(one: Stored) -> tuple[bool, int]:
-    return not one.active, one.id
+def _active_first(certificate: Stored) -> tuple[bool, int]:
+    return not certificate.active, certificate.id

@@ -1,12 +1,13 @@
 """HTTP connections to the service. Each request is sent once."""
 
+import re
 import ssl
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,27 +17,35 @@ from .server_url import is_this_machine
 
 T = TypeVar("T")
 
+_ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
+
+
+class Server(NamedTuple):
+    """The service's URL, the token for its API, and the only CA certificates to trust.
+
+    `ca` is a PEM file, or None for the public CA certificates.
+    """
+
+    url: str
+    token: str | None = None
+    ca: Path | None = None
+
 
 class Connection:
     """Connections to a service, kept open between requests. Safe to use from several threads."""
 
-    def __init__(
-        self, server: str, token: str | None = None, at_once: int = 1, *, ca: Path | None = None
-    ) -> None:
-        """Connects to the service's URL `server`, with `token` if given.
-
-        `at_once` limits the number of connections. `ca` is a PEM file with the only CA certificates
-        to trust, or None for the public ones. Raises OSError if `ca` cannot be used.
-        """
-        is_https = urlsplit(server).scheme == "https"
+    def __init__(self, server: Server, at_once: int = 1) -> None:
+        """Opens at most `at_once` connections. Raises OSError if the CA file cannot be used."""
+        url, token, ca = server
+        is_https = urlsplit(url).scheme == "https"
         self._client = httpx.Client(
-            base_url=server,
+            base_url=url,
             # Plain HTTP needs no CA certificates, and reading them takes longer than a request.
             verify=tls_context(ca) if is_https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx.Timeout(30, connect=5),
             limits=httpx.Limits(max_connections=at_once),
             # Without TLS, a proxy would see the keys. For localhost, it would use its own host.
-            trust_env=is_https and not is_this_machine(server),
+            trust_env=is_https and not is_this_machine(url),
             headers={
                 "Accept": "application/json",
                 **({"Authorization": f"Bearer {token}"} if token else {}),
@@ -60,18 +69,13 @@ class Connection:
         """Returns the response as a `kind`, within `seconds`. Raises Refused, Unreachable, Lost."""
         try:
             response = self._client.request(
-                method,
-                path,
-                json=payload,
-                params=params,
-                timeout=httpx.Timeout(seconds, connect=5),
+                method, path, json=payload, params=params, timeout=httpx.Timeout(seconds, connect=5)
             )
         except httpx.TransportError as error:
-            detail = (
-                f"{self._client.base_url} does not respond: {error or type(error).__name__}"
-                f"{_advice(error)}"
-            )
-            raise Lost(detail, is_down=isinstance(error, httpx.ConnectError)) from error
+            reason = _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
+            detail = f"{self._client.base_url} does not respond: {reason}"
+            is_down = isinstance(error, httpx.ConnectError)
+            raise Lost(detail, _advice(error), is_down=is_down) from error
         if response.status_code in (
             HTTPStatus.TOO_MANY_REQUESTS,
             HTTPStatus.SERVICE_UNAVAILABLE,
@@ -93,8 +97,9 @@ def tls_context(ca: Path | None) -> ssl.SSLContext | bool:
 
 def _advice(error: httpx.TransportError) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return ". If a private CA issued the service's certificate, name its file with --ca."
-    return ""
+        return "If a private CA issued the service's certificate, name its file with --ca."
+    is_down = isinstance(error, httpx.ConnectError)
+    return "Check --server, and that the service is running." if is_down else ""
 
 
 def seconds_of(retry_after: str) -> float | None:

@@ -32,15 +32,21 @@ class Unreachable(Exception):  # noqa: N818
 class Lost(Exception):  # noqa: N818
     """There is no usable response, but a retry may succeed.
 
-    `retry_after`: the delay in seconds that the service asked for, if any. `is_down`: nothing
-    accepts connections at the service's address.
+    `detail` says why, and the message adds `advice`. `retry_after`: the delay in seconds that the
+    service asked for, if any. `is_down`: nothing accepts connections at the service's address.
     """
 
     def __init__(
-        self, detail: str, *, retry_after: float | None = None, is_down: bool = False
+        self,
+        detail: str,
+        advice: str = "",
+        *,
+        retry_after: float | None = None,
+        is_down: bool = False,
     ) -> None:
-        super().__init__(detail)
+        super().__init__(f"{detail}. {advice}" if advice else detail)
         self.detail = detail
+        self.advice = advice
         self.retry_after = retry_after
         self.is_down = is_down
 
@@ -66,7 +72,7 @@ class Stored(msgspec.Struct, frozen=True):
     pending: Pending | None = None
 
 
-class Ending(msgspec.Struct, frozen=True):
+class Expiring(msgspec.Struct, frozen=True):
     """An active certificate that expires soon or has expired. `covered`: others replace it."""
 
     id: int
@@ -83,7 +89,7 @@ class Hostnames(msgspec.Struct, frozen=True):
     reserved: tuple[str, ...] = ()
 
 
-class Checked(msgspec.Struct, frozen=True):
+class ValidatedUpload(msgspec.Struct, frozen=True):
     """The result of validating an upload without storing it."""
 
     accepted: bool

@@ -9,11 +9,12 @@ from rich.text import Text
 
 from ...terminal import escaped, show_json
 from ..api.client import Api
+from ..api.connection import Server
 from ..api.responses import Refused, Unreachable
 from ..api.server_url import is_private
-from ..text import console
+from ..text import console, print_error
 from . import json_output, summary
-from .pairing import collect, newest_only
+from .pairing import Candidate, collect, newest_only
 from .upload import Result, UploadOptions, upload_all
 
 
@@ -21,42 +22,43 @@ def run(
     paths: Sequence[Path],
     passphrases: Sequence[str],
     now: datetime,
-    *,
-    server: str,
+    server: Server,
     user_id: int,
     options: UploadOptions,
-    token: str | None = None,
-    ca: Path | None = None,
+    *,
     as_json: bool = False,
 ) -> int:
     """Returns the exit code: 0 if nothing failed, 1 otherwise, 130 after Ctrl-C."""
     warnings = console(errors=True)
-    if not is_private(server):
+    if not is_private(server.url):
         warnings.print(
-            Text(f"warning: private keys are sent to {escaped(server)} without TLS.", "yellow")
+            Text(f"warning: private keys are sent to {escaped(server.url)} without TLS.", "yellow")
         )
     collected = collect(paths, passphrases, now)
     if options.replace:
         collected = newest_only(collected)
-    results: list[Result] = []
-    if collected.candidates:
-        with Api(server, user_id, token, ca=ca) as api:
-            try:
-                api.require_user()
-            except (Refused, Unreachable) as error:
-                warnings.print(Text(f"customer-certificates: {escaped(error.detail)}", "red"))
-                return 1
-            uploads = upload_all(api, collected.candidates, options)
-            try:
-                with closing(uploads):
-                    results = summary.with_progress(uploads, len(collected.candidates))
-            except KeyboardInterrupt:
-                warnings.print(
-                    "Interrupted. Run the command again: it never uploads a certificate twice."
-                )
-                return 130
+    try:
+        results = _upload(collected.candidates, server, user_id, options)
+    except (Refused, Unreachable) as error:
+        print_error(error.detail)
+        return 1
+    except KeyboardInterrupt:
+        warnings.print("Interrupted. Run the command again: it never uploads a certificate twice.")
+        return 130
     if as_json:
         show_json(json_output.as_json(collected, results))
     else:
         summary.show(console(), collected, results, now)
     return int(summary.has_failed(collected, results))
+
+
+def _upload(
+    candidates: Sequence[Candidate], server: Server, user_id: int, options: UploadOptions
+) -> list[Result]:
+    """Raises Refused, Unreachable if the service rejects the user or does not respond."""
+    if not candidates:
+        return []
+    with Api(server, user_id) as api:
+        api.require_user()
+        with closing(upload_all(api, candidates, options)) as uploads:
+            return summary.with_progress(uploads, len(candidates))

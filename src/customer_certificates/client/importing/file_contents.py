@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from ...errors import Finding
@@ -65,19 +66,32 @@ class Contents:
     problems: tuple[str, ...] = ()
 
     @property
+    def path(self) -> Path:
+        return self.file.path
+
+    @property
+    def is_named(self) -> bool:
+        return self.file.is_named
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file has no certificates, keys or problems."""
+        return not (self.certificates or self.keys or self.problems)
+
+    @property
     def opened_keys(self) -> list[PrivateKey]:
         """The private keys that could be read."""
         return [key.opened for key in self.keys if key.opened]
 
 
-def look_into(file: File, passphrases: Sequence[str]) -> Contents:
+def read_contents(file: File, passphrases: Sequence[str]) -> Contents:
     """Returns the content of `file`; tries each of `passphrases` on encrypted parts."""
     try:
         data = _read(file)
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
-        is_told = file.is_named or is_expected(file.path)
-        return Contents(file, problems=(problem,) if is_told else ())
+        is_reported = file.is_named or is_expected(file.path)
+        return Contents(file, problems=(problem,) if is_reported else ())
     if data.startswith(_JAVA_KEYSTORES):
         return Contents(file, data, problems=(_JAVA_HINT,))
     data = _as_utf8(data)
@@ -87,11 +101,6 @@ def look_into(file: File, passphrases: Sequence[str]) -> Contents:
     if data.startswith(b"\x30"):
         return _der(Contents(file, data), passphrases)
     return Contents(file, data)
-
-
-def is_nothing(contents: Contents) -> bool:
-    """Returns whether the file has no certificates, keys or problems."""
-    return not (contents.certificates or contents.keys or contents.problems)
 
 
 def _read(file: File) -> bytes:
@@ -121,8 +130,8 @@ def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
     read = read_blocks(text, _FIELD)
     ders, problems = _ders(read.blocks)
     blocks = [block.der for block in read.blocks if block.label in CERTIFICATE_LABELS]
-    found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
-    problems += _errors(one for one in found if isinstance(one, Finding))
+    found, unreadable = _certificates(ders)
+    problems += unreadable
     # A broken request or public key is not worth a report.
     if blocks or any(label in CERTIFICATE_LABELS or _is_key(label) for label in read.broken):
         problems += _errors(read.findings)
@@ -136,7 +145,7 @@ def _pem(contents: Contents, passphrases: Sequence[str]) -> Contents:
     return replace(
         contents,
         is_pem=ders == blocks,
-        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        certificates=found,
         keys=tuple(keys),
         problems=tuple(problems),
     )
@@ -179,10 +188,12 @@ def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
             problems=tuple(_problems(key, passphrases)),
         )
     with suppress(NotBer):
-        return _bundle(contents, read_pkcs7(contents.data))
+        # A PKCS#7 bundle has no private keys.
+        found, problems = _certificates(read_pkcs7(contents.data))
+        return replace(contents, certificates=found, problems=tuple(problems))
     store, passphrase = _unlock(partial(read_keystore, contents.data), passphrases)
-    found = [certificates.read(der, _FIELD, n) for n, der in enumerate(store.certificates, 1)]
-    if not (found or store.keys or _is_locked(store)):
+    found, problems = _certificates(store.certificates)
+    if not (store.certificates or store.keys or _is_locked(store)):
         # Many other files begin with the same byte.
         problem = "the file is not a certificate, a private key, a PKCS#12 or a PKCS#7 file"
         return replace(contents, problems=(problem,) if is_expected(contents.file.path) else ())
@@ -190,23 +201,17 @@ def _der(contents: Contents, passphrases: Sequence[str]) -> Contents:
         contents,
         is_pkcs12=True,
         passphrase=passphrase,
-        certificates=tuple(one for one in found if isinstance(one, Certificate)),
+        certificates=found,
         keys=tuple(HeldKey(pkcs8(key), key, None) for key in store.keys),
-        problems=(
-            *_problems(store, passphrases),
-            *_errors(one for one in found if isinstance(one, Finding)),
-        ),
+        problems=(*_problems(store, passphrases), *problems),
     )
 
 
-def _bundle(contents: Contents, ders: Sequence[bytes]) -> Contents:
-    """Returns the content of a PKCS#7 bundle, which has no private keys."""
-    found = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
-    return replace(
-        contents,
-        certificates=tuple(one for one in found if isinstance(one, Certificate)),
-        problems=tuple(_errors(one for one in found if isinstance(one, Finding))),
-    )
+def _certificates(ders: Iterable[bytes]) -> tuple[tuple[Certificate, ...], list[str]]:
+    """Returns the readable certificates, and the problems of the others."""
+    read = [certificates.read(der, _FIELD, number) for number, der in enumerate(ders, 1)]
+    problems = _errors(finding for finding in read if isinstance(finding, Finding))
+    return tuple(found for found in read if isinstance(found, Certificate)), problems
 
 
 def _unlock(read: Callable[[str | None], T], passphrases: Sequence[str]) -> tuple[T, str | None]:

@@ -13,11 +13,11 @@ class Issuers:
 
     def __init__(self, certificates: Iterable[Certificate]) -> None:
         self._by_subject: dict[bytes, list[Certificate]] = {}
-        known = set()
-        for one in certificates:
-            if one.is_ca and one.der not in known:
-                known.add(one.der)
-                self._by_subject.setdefault(one.subject, []).append(one)
+        distinct = set()
+        for certificate in certificates:
+            if certificate.extensions.is_ca and certificate.der not in distinct:
+                distinct.add(certificate.der)
+                self._by_subject.setdefault(certificate.subject, []).append(certificate)
 
     def chain(self, leaf: Certificate) -> tuple[Certificate, ...]:
         """Returns the issuers of `leaf` and their issuers, the direct issuer first.
@@ -25,14 +25,14 @@ class Issuers:
         If CAs are cross-signed, the result includes all paths.
         """
         chain: list[Certificate] = []
-        known = {leaf.der}
+        visited = {leaf.der}
         waiting = [leaf]
         while waiting and len(chain) < _LONGEST_CHAIN:
             issued = waiting.pop(0)
             for issuer in self._by_subject.get(issued.issuer, []):
                 # Verify the signature too, because CAs renew their keys under the same name.
-                if issuer.der not in known and issued.is_signed_by(issuer):
-                    known.add(issuer.der)
+                if issuer.der not in visited and issued.is_signed_by(issuer):
+                    visited.add(issuer.der)
                     chain.append(issuer)
                     waiting.append(issuer)
         return tuple(chain)

@@ -12,11 +12,11 @@ def as_json(collected: Collected, results: Sequence[Result]) -> dict[str, object
     return {
         "certificates": [_certificate(result) for result in results],
         "not_uploaded": [
-            {"file": path_text(one.path), "reason": one.reason, "failed": one.is_failure}
-            for one in collected.left_out
+            {"file": path_text(file.path), "reason": file.reason, "failed": file.is_failure}
+            for file in collected.not_uploaded
         ],
         "skipped": [
-            {"file": path_text(path), "reason": reason} for path, reason in collected.passed_over
+            {"file": path_text(path), "reason": reason} for path, reason in collected.skipped
         ],
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...pki.keys.public_keys import PrivateKey, spki_of
 from ...pki.x509.certificate import Certificate, title
-from .file_contents import Contents, is_nothing, look_into
+from .file_contents import Contents, read_contents
 from .issuers import Issuers
 from .scan import File, is_expected, walk
 
@@ -39,7 +39,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class NotUploaded:
     """A file or certificate that is not uploaded, with the reason.
 
     `is_failure`: the file is broken, encrypted or unreadable, or its path was given directly.
@@ -55,13 +55,13 @@ class LeftOut:
 class Collected:
     """The results of a search.
 
-    `passed_over`: files and folders that were skipped on purpose, with reasons. `others` counts
+    `skipped`: files and folders that were skipped on purpose, with reasons. `others` counts
     unrelated files in folders.
     """
 
     candidates: tuple[Candidate, ...]
-    left_out: tuple[LeftOut, ...]
-    passed_over: tuple[tuple[Path, str], ...] = ()
+    not_uploaded: tuple[NotUploaded, ...]
+    skipped: tuple[tuple[Path, str], ...] = ()
     others: int = 0
 
 
@@ -71,20 +71,20 @@ def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) ->
     A certificate that has expired by `now` is left out, unless its path was given directly.
     """
     walked = walk(paths)
-    contents = [look_into(file, passphrases) for file in walked.files]
-    candidates, left_out = _pair(contents, now)
-    left_out += [LeftOut(one.path, one.reason, True) for one in walked.obstacles]
-    unrelated = [one for one in contents if is_nothing(one) and not one.file.is_named]
+    files = [read_contents(file, passphrases) for file in walked.files]
+    candidates, not_uploaded = _pair(files, now)
+    not_uploaded += [
+        NotUploaded(obstacle.path, obstacle.reason, True) for obstacle in walked.obstacles
+    ]
+    unrelated = [file for file in files if file.is_empty and not file.is_named]
     # Other PEM files, such as certificate requests, are not reported by name.
     named = [
-        (one.file.path, _NOTHING)
-        for one in unrelated
-        if is_expected(one.file.path) and not one.is_pem
+        (file.path, _NOTHING) for file in unrelated if is_expected(file.path) and not file.is_pem
     ]
     return Collected(
-        tuple(sorted(candidates, key=lambda one: one.files)),
-        tuple(sorted(left_out, key=lambda one: one.path)),
-        tuple(sorted([*walked.passed_over, *named])),
+        tuple(sorted(candidates, key=lambda candidate: candidate.files)),
+        tuple(sorted(not_uploaded, key=lambda item: item.path)),
+        tuple(sorted([*walked.skipped, *named])),
         walked.others + len(unrelated) - len(named),
     )
 
@@ -95,45 +95,46 @@ def newest_only(collected: Collected) -> Collected:
     Certificates with the same hostnames and key type would replace each other.
     """
     newest: dict[tuple[frozenset[str], type[PrivateKey]], Candidate] = {}
-    for one in sorted(collected.candidates, key=lambda one: one.certificate.not_after):
-        if one.certificate.hostnames:
-            newest[frozenset(one.certificate.hostnames), type(one.private_key)] = one
-    kept = [
-        one
-        for one in collected.candidates
-        if not one.certificate.hostnames or one in newest.values()
-    ]
+    for candidate in sorted(collected.candidates, key=_expiry):
+        newest[frozenset(candidate.certificate.hostnames), type(candidate.private_key)] = candidate
+    kept, older = list[Candidate](), list[NotUploaded]()
     reason = "there is a newer certificate for the same hostnames"
-    older = [
-        LeftOut(one.files[0], reason, False, one.certificate)
-        for one in collected.candidates
-        if one not in kept
-    ]
-    left_out = sorted([*collected.left_out, *older], key=lambda one: one.path)
-    return replace(collected, candidates=tuple(kept), left_out=tuple(left_out))
+    for candidate in collected.candidates:
+        certificate = candidate.certificate
+        if not certificate.hostnames or candidate in newest.values():
+            kept.append(candidate)
+        else:
+            older.append(NotUploaded(candidate.files[0], reason, False, certificate))
+    not_uploaded = sorted([*collected.not_uploaded, *older], key=lambda item: item.path)
+    return replace(collected, candidates=tuple(kept), not_uploaded=tuple(not_uploaded))
 
 
-def _pair(contents: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[LeftOut]]:
-    keys = _by_public_key(contents)
-    issuers = Issuers(one for each in contents for one in each.certificates)
-    candidates, left_out = list[Candidate](), list[LeftOut]()
-    for holders in _by_leaf(contents):
+def _expiry(candidate: Candidate) -> datetime:
+    return candidate.certificate.not_after
+
+
+def _pair(files: Sequence[Contents], now: datetime) -> tuple[list[Candidate], list[NotUploaded]]:
+    keys = _by_public_key(files)
+    certificates = [certificate for file in files for certificate in file.certificates]
+    issuers = Issuers(certificates)
+    candidates, not_uploaded = list[Candidate](), list[NotUploaded]()
+    for holders in _by_leaf(files):
         best, leaf = holders[0]
-        is_named = any(holder.file.is_named for holder, _ in holders)
+        is_named = any(holder.is_named for holder, _ in holders)
         found = keys.get(leaf.key_spki or b"")
         if found is None:
             name = leaf.hostnames[0] if leaf.hostnames else title(leaf)
             reason = f"no private key for {name} among the files"
-            left_out.append(LeftOut(best.file.path, reason, is_named, leaf))
+            not_uploaded.append(NotUploaded(best.path, reason, is_named, leaf))
         elif leaf.not_after <= now and not is_named:
             reason = f"expired on {leaf.not_after:%Y-%m-%d}"
-            left_out.append(LeftOut(best.file.path, reason, False, leaf))
+            not_uploaded.append(NotUploaded(best.path, reason, False, leaf))
         else:
-            key_file, key = min(found, key=lambda held: _distance(held[0], best.file.path))
-            files = dict.fromkeys([best.file.path, key_file])
-            candidates.append(Candidate(tuple(files), leaf, issuers.chain(leaf), key))
-    left_out += _unused(contents, {one.key_spki for each in contents for one in each.certificates})
-    return candidates, left_out
+            key_file, key = min(found, key=lambda pair: _distance(pair[0], best.path))
+            paths = tuple(dict.fromkeys([best.path, key_file]))
+            candidates.append(Candidate(paths, leaf, issuers.chain(leaf), key))
+    not_uploaded += _unused(files, {certificate.key_spki for certificate in certificates})
+    return candidates, not_uploaded
 
 
 def is_leaf(certificate: Certificate) -> bool:
@@ -141,15 +142,14 @@ def is_leaf(certificate: Certificate) -> bool:
 
     Self-signed certificates for a hostname are often marked as CA too.
     """
-    return not certificate.is_ca or bool(certificate.hostnames)
+    return not certificate.extensions.is_ca or bool(certificate.hostnames)
 
 
-def _by_public_key(contents: Sequence[Contents]) -> dict[bytes, list[tuple[Path, PrivateKey]]]:
-    """Returns the private keys and their files, by public key."""
+def _by_public_key(files: Sequence[Contents]) -> dict[bytes, list[tuple[Path, PrivateKey]]]:
     found: dict[bytes, list[tuple[Path, PrivateKey]]] = {}
-    for each in contents:
-        for key in each.opened_keys:
-            found.setdefault(spki_of(key.public_key()), []).append((each.file.path, key))
+    for file in files:
+        for key in file.opened_keys:
+            found.setdefault(spki_of(key.public_key()), []).append((file.path, key))
     return found
 
 
@@ -157,31 +157,31 @@ def _distance(file: Path, other: Path) -> int:
     return 0 if file == other else 1 if file.parent == other.parent else 2
 
 
-def _by_leaf(contents: Sequence[Contents]) -> Iterable[list[tuple[Contents, Certificate]]]:
+def _by_leaf(files: Sequence[Contents]) -> Iterable[list[tuple[Contents, Certificate]]]:
     """Yields the files of each certificate, the one with the most certificates first."""
     holders: dict[bytes, list[tuple[Contents, Certificate]]] = {}
-    for each in contents:
-        for one in filter(is_leaf, each.certificates):
-            holders.setdefault(one.der, []).append((each, one))
+    for file in files:
+        for certificate in filter(is_leaf, file.certificates):
+            holders.setdefault(certificate.der, []).append((file, certificate))
     for found in holders.values():
         yield sorted(found, key=lambda pair: -len(pair[0].certificates))
 
 
-def _unused(contents: Sequence[Contents], spkis: set[bytes | None]) -> list[LeftOut]:
+def _unused(files: Sequence[Contents], spkis: set[bytes | None]) -> list[NotUploaded]:
     """Returns broken files, and private keys without a certificate."""
-    left_out: list[LeftOut] = []
-    for each in contents:
-        path, is_named = each.file.path, each.file.is_named
-        left_out += [LeftOut(path, problem, True) for problem in dict.fromkeys(each.problems)]
-        reasons = []
-        if any(spki_of(key.public_key()) not in spkis for key in each.opened_keys) and (
-            is_named or not _is_other_key(each.file)
-        ):
-            reasons.append("no certificate for this private key among the files")
-        if is_named and is_nothing(each):
-            reasons.append(_NOTHING)
-        left_out += [LeftOut(path, reason, is_named) for reason in reasons]
-    return left_out
+    not_uploaded: list[NotUploaded] = []
+    for file in files:
+        path, is_named = file.path, file.is_named
+        not_uploaded += [
+            NotUploaded(path, problem, True) for problem in dict.fromkeys(file.problems)
+        ]
+        is_unused = any(spki_of(key.public_key()) not in spkis for key in file.opened_keys)
+        if is_unused and (is_named or not _is_other_key(file.file)):
+            reason = "no certificate for this private key among the files"
+            not_uploaded.append(NotUploaded(path, reason, is_named))
+        if is_named and file.is_empty:
+            not_uploaded.append(NotUploaded(path, _NOTHING, is_named))
+    return not_uploaded
 
 
 def _is_other_key(file: File) -> bool:

@@ -48,13 +48,13 @@ class Obstacle:
 class Walked:
     """The results of a search.
 
-    `passed_over`: files and folders that were skipped on purpose, with reasons. `others` counts
+    `skipped`: files and folders that were skipped on purpose, with reasons. `others` counts
     unopened files whose names do not suggest certificates or keys.
     """
 
     files: list[File] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
-    passed_over: list[tuple[Path, str]] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
     others: int = 0
 
 
@@ -100,11 +100,11 @@ def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -
     if identity in seen:
         return []
     if stat.S_ISDIR(status.st_mode):
-        if not is_named and (reason := _reason_to_pass(path, root)):
-            walked.passed_over.append((path, reason))
+        if not is_named and (reason := _reason_to_skip(path, root)):
+            walked.skipped.append((path, reason))
             return []
         entries, older = _entries(path)
-        walked.passed_over += [(one, "older version") for one in older]
+        walked.skipped += [(entry, "older version") for entry in older]
         seen.add(identity)
         return entries
     seen.add(identity)
@@ -118,16 +118,16 @@ def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -
     if is_named:
         walked.obstacles.append(Obstacle(path, is_named, reason))
     elif is_expected(path):
-        walked.passed_over.append((path, reason))
+        walked.skipped.append((path, reason))
     else:
         walked.others += 1
     return []
 
 
-def _reason_to_pass(folder: Path, root: Path) -> str | None:
+def _reason_to_skip(folder: Path, root: Path) -> str | None:
     domain = folder.parent.name.removesuffix("_ecc")
-    beside = [mark.format(domain=domain) for mark in _OLDER_VERSIONS.get(folder.name, ())]
-    if any((folder.parent / mark).exists() for mark in beside):
+    siblings = [mark.format(domain=domain) for mark in _OLDER_VERSIONS.get(folder.name, ())]
+    if any((folder.parent / mark).exists() for mark in siblings):
         return "older versions"
     if folder.is_symlink() and not folder.resolve().is_relative_to(root.resolve()):
         return f"a link to a folder outside {root}"

@@ -14,8 +14,8 @@ from rich.text import Text
 from ...errors import Finding
 from ...pki.x509.certificate import Certificate
 from ...terminal import escaped
-from ..text import NONE, console, day, first_of, places
-from .pairing import Collected, LeftOut
+from ..text import NONE, console, counted, day, first_of, places
+from .pairing import Collected, NotUploaded
 from .upload import Result
 
 # In a narrower terminal, a table of five columns breaks words.
@@ -48,7 +48,7 @@ class _Row:
     expires: str
     trust: str
     outcome: str
-    more: str
+    details: str
     is_not_active: bool
     notes: tuple[tuple[str, str], ...]
 
@@ -66,7 +66,7 @@ def with_progress(results: Iterable[Result], total: int) -> list[Result]:
 def show(terminal: Console, collected: Collected, results: Sequence[Result], now: datetime) -> None:
     """Prints a row and the findings for each certificate, and a summary."""
     rows = [_row_of(result, now) for result in results]
-    rows += [_row_left_out(one, now) for one in collected.left_out]
+    rows += [_row_of_not_uploaded(item, now) for item in collected.not_uploaded]
     rows.sort(key=lambda row: row.files)
     if rows:
         terminal.print(_table(rows) if terminal.width >= _NARROW_COLUMNS else _list(rows))
@@ -76,54 +76,55 @@ def show(terminal: Console, collected: Collected, results: Sequence[Result], now
             for severity, note in row.notes:
                 style = _STYLES.get(severity, "")
                 terminal.print(Text.assemble("  ", (severity, style), "  ", note))
-    for path, reason in collected.passed_over:
+    for path, reason in collected.skipped:
         terminal.print(Text(f"Skipped: {escaped(str(path))} ({escaped(reason)})", "dim"))
     if collected.others:
-        files = (
-            "1 other file holds"
-            if collected.others == 1
-            else f"{collected.others} other files hold"
-        )
+        verb = "holds" if collected.others == 1 else "hold"
+        files = f"{counted(collected.others, 'other file')} {verb}"
         terminal.print(Text(f"{files} neither certificates nor private keys.", "dim"))
-    if any(row.notes for row in rows) or collected.passed_over or collected.others:
+    if any(row.notes for row in rows) or collected.skipped or collected.others:
         terminal.print()
     terminal.print(Text(_summary(rows, is_empty=not results)))
 
 
 def has_failed(collected: Collected, results: Sequence[Result]) -> bool:
     """Returns whether anything failed, or there was nothing to upload."""
-    return (
-        not results
-        or any(result.is_failure for result in results)
-        or any(one.is_failure for one in collected.left_out)
-    )
+    return not results or any(item.is_failure for item in (*results, *collected.not_uploaded))
 
 
 def _row_of(result: Result, now: datetime) -> _Row:
     is_not_active = result.certificate_id is not None and bool(result.problem)
-    more = f"#{result.certificate_id}" if result.certificate_id else ""
-    more += f", {_NOT_ACTIVE}" if is_not_active else ", active" if result.is_active else ""
+    details = f"#{result.certificate_id}" if result.certificate_id else ""
+    details += f", {_NOT_ACTIVE}" if is_not_active else ", active" if result.is_active else ""
     notes = [_note(finding) for finding in result.findings if finding.severity != "info"]
     if result.problem:
         notes.insert(0, ("error", escaped(result.problem)))
     return _Row(
         places(result.candidate.files),
-        *_about(result.candidate.certificate, now),
+        *_names_and_expiry(result.candidate.certificate, now),
         escaped(result.trust or NONE),
         result.outcome,
-        more,
+        details,
         is_not_active,
         tuple(notes),
     )
 
 
-def _row_left_out(one: LeftOut, now: datetime) -> _Row:
-    outcome, severity = ("failed", "error") if one.is_failure else ("skipped", "skipped")
-    notes = ((severity, escaped(one.reason)),)
-    return _Row(places((one.path,)), *_about(one.certificate, now), NONE, outcome, "", False, notes)
+def _row_of_not_uploaded(item: NotUploaded, now: datetime) -> _Row:
+    outcome, severity = ("failed", "error") if item.is_failure else ("skipped", "skipped")
+    notes = ((severity, escaped(item.reason)),)
+    return _Row(
+        places((item.path,)),
+        *_names_and_expiry(item.certificate, now),
+        NONE,
+        outcome,
+        "",
+        False,
+        notes,
+    )
 
 
-def _about(certificate: Certificate | None, now: datetime) -> tuple[str, str]:
+def _names_and_expiry(certificate: Certificate | None, now: datetime) -> tuple[str, str]:
     """Returns the hostnames and the expiry date."""
     if certificate is None:
         return NONE, NONE
@@ -136,7 +137,7 @@ def _note(finding: Finding) -> tuple[str, str]:
 
 def _outcome(row: _Row) -> Text:
     style = _STYLES[_NOT_ACTIVE if row.is_not_active else row.outcome]
-    return Text.assemble((row.outcome, style), f" {row.more}" if row.more else "")
+    return Text.assemble((row.outcome, style), f" {row.details}" if row.details else "")
 
 
 def _table(rows: Sequence[_Row]) -> Table:

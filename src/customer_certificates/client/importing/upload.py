@@ -12,7 +12,7 @@ from ...pki.keys.public_keys import key_algorithm
 from ...pki.selection import key_type_of
 from ...pki.x509.certificate import pem_of
 from ..api.client import AT_ONCE, Api
-from ..api.responses import Checked, Hostnames, Refused, Stored, Unreachable
+from ..api.responses import Hostnames, Refused, Stored, Unreachable, ValidatedUpload
 from .pairing import Candidate
 
 Outcome = Literal[
@@ -74,9 +74,11 @@ def upload_all(
     api: Api, candidates: Sequence[Candidate], options: UploadOptions
 ) -> Generator[Result, None, None]:
     """Uploads certificates that are not stored yet, and yields each outcome."""
-    take = _check if options.dry_run else _upload
+    process = _validate if options.dry_run else _upload
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = [pool.submit(_guarded, take, api, one, options) for one in candidates]
+        futures = [
+            pool.submit(_attempt, process, api, candidate, options) for candidate in candidates
+        ]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -87,14 +89,14 @@ def upload_all(
             raise
 
 
-def _guarded(
-    take: Callable[[Api, Candidate, UploadOptions], Result],
+def _attempt(
+    process: Callable[[Api, Candidate, UploadOptions], Result],
     api: Api,
     candidate: Candidate,
     options: UploadOptions,
 ) -> Result:
     try:
-        return take(api, candidate, options)
+        return process(api, candidate, options)
     except Refused as refused:
         return Result(candidate, "refused", findings=refused.findings, problem=refused.detail)
     except Unreachable as unreachable:
@@ -103,24 +105,23 @@ def _guarded(
 
 def _upload(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
     fingerprint = candidate.certificate.fingerprint
-    there = api.find(fingerprint)
-    predecessor = _predecessor(api, candidate) if options.replace and not there else None
-    if there:
-        result = _stored(candidate, there, "already there")
+    stored = api.find(fingerprint)
+    predecessor = _predecessor(api, candidate) if options.replace and not stored else None
+    if stored:
+        result = _result(candidate, stored, "already there")
     elif predecessor and _is_newer(predecessor, candidate):
-        return _stored(candidate, predecessor, "newer is there")
+        return _result(candidate, predecessor, "newer is there")
     elif predecessor:
         renewed = api.replace(predecessor.id, fingerprint, _payload(candidate))
         result = _renewed(candidate, renewed)
     else:
-        result = _stored(candidate, api.upload(fingerprint, _payload(candidate)), "uploaded")
+        result = _result(candidate, api.upload(fingerprint, _payload(candidate)), "uploaded")
     if options.activate and not result.is_active and result.certificate_id:
         return _activated(api, result, result.certificate_id)
     return result
 
 
 def _predecessor(api: Api, candidate: Candidate) -> Stored | None:
-    """Returns the stored certificate that `candidate` renews."""
     leaf = candidate.certificate
     key_type = key_type_of(key_algorithm(candidate.private_key.public_key()))
     return api.find_predecessor(leaf.hostnames, key_type)
@@ -146,37 +147,37 @@ def _activated(api: Api, result: Result, certificate_id: int) -> Result:
     return replace(result, is_active=True)
 
 
-def _check(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
-    if there := api.find(candidate.certificate.fingerprint):
-        return _stored(candidate, there, "already there")
+def _validate(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
+    if stored := api.find(candidate.certificate.fingerprint):
+        return _result(candidate, stored, "already there")
     predecessor = _predecessor(api, candidate) if options.replace else None
     if predecessor and _is_newer(predecessor, candidate):
-        return _stored(candidate, predecessor, "newer is there")
-    checked = api.check(_payload(candidate), predecessor.id if predecessor else None)
-    problem = _why_inactive(checked.hostnames) if options.activate else ""
+        return _result(candidate, predecessor, "newer is there")
+    validated = api.validate(_payload(candidate), predecessor.id if predecessor else None)
+    problem = _activation_problem(validated.hostnames) if options.activate else ""
     return Result(
         candidate,
-        _foreseen(checked, is_renewal=predecessor is not None),
+        _expected_outcome(validated, is_renewal=predecessor is not None),
         predecessor.id if predecessor else None,
-        trust=checked.trust,
-        findings=checked.findings,
+        trust=validated.trust,
+        findings=validated.findings,
         problem=problem,
     )
 
 
-def _foreseen(checked: Checked, *, is_renewal: bool) -> Outcome:
+def _expected_outcome(validated: ValidatedUpload, *, is_renewal: bool) -> Outcome:
     """Returns the outcome of an upload with this result.
 
     Some services store certificates with errors.
     """
-    if not checked.accepted:
+    if not validated.accepted:
         return "would be refused"
-    if any(finding.severity == "error" for finding in checked.findings):
+    if any(finding.severity == "error" for finding in validated.findings):
         return "would be renewed with errors" if is_renewal else "would be uploaded with errors"
     return "would be renewed" if is_renewal else "would be uploaded"
 
 
-def _why_inactive(hostnames: Hostnames) -> str:
+def _activation_problem(hostnames: Hostnames) -> str:
     """Returns why the certificate would not be activated, or an empty string."""
     reasons = {
         "another user owns": hostnames.taken,
@@ -187,7 +188,7 @@ def _why_inactive(hostnames: Hostnames) -> str:
     return f"would not be active: {'; '.join(found)}" if found else ""
 
 
-def _stored(candidate: Candidate, stored: Stored, outcome: Outcome) -> Result:
+def _result(candidate: Candidate, stored: Stored, outcome: Outcome) -> Result:
     return Result(
         candidate, outcome, stored.id, stored.trust, stored.findings, is_active=stored.active
     )
@@ -198,7 +199,7 @@ def _renewed(candidate: Candidate, stored: Stored) -> Result:
 
     The service schedules a certificate that is not valid yet.
     """
-    result = _stored(candidate, stored, "renewed")
+    result = _result(candidate, stored, "renewed")
     pending = stored.pending
     if pending and pending.fingerprint_sha256 == candidate.certificate.fingerprint:
         result = replace(result, outcome="scheduled", trust=None, findings=pending.findings)
@@ -215,5 +216,5 @@ def _payload(candidate: Candidate) -> dict[str, Any]:
         "private_key": base64.b64encode(pkcs8(candidate.private_key)).decode(),
     }
     if candidate.chain:
-        payload["chain"] = "".join(pem_of(one.der) for one in candidate.chain)
+        payload["chain"] = "".join(pem_of(issuer.der) for issuer in candidate.chain)
     return payload

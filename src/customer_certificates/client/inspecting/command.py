@@ -9,10 +9,10 @@ import msgspec
 
 from ...errors import Finding
 from ...pki.chain.completion import Roots
-from ...pki.examination import examine
 from ...pki.submission import Leaf, Trust, ValidationResult
+from ...pki.validation import validate
 from ...terminal import escaped, note, show_json
-from ..importing.file_contents import look_into
+from ..importing.file_contents import read_contents
 from ..importing.scan import walk
 from ..text import console
 from .grouping import Subject, subjects_in
@@ -43,48 +43,50 @@ def run(
         note(escaped(f"{obstacle.path}: {obstacle.reason}"))
     # A file given as both is inspected as a certificate, together with its key.
     key = None if key in files else key
-    looked_into = [look_into(file, passphrases) for file in walked.files]
-    contents = [one for one in looked_into if one.data.strip() or one.problems]
-    empty = [one for one in looked_into if one not in contents]
-    for one in empty:
-        note(escaped(f"{one.file.path}: the file is empty"))
+    read = [read_contents(file, passphrases) for file in walked.files]
+    contents = [file for file in read if file.data.strip() or file.problems]
+    empty = [file for file in read if file not in contents]
+    for file in empty:
+        note(escaped(f"{file.path}: the file is empty"))
     roots = Roots.from_pem(certifi.contents().encode())
-    inspected = [(subject, _examine(subject, roots, now)) for subject in subjects_in(contents, key)]
+    inspected = [(subject, _inspect(subject, roots, now)) for subject in subjects_in(contents, key)]
     if as_json:
         _print_json(inspected)
     else:
         terminal = console()
-        for number, (subject, examined) in enumerate(inspected):
+        for number, (subject, result) in enumerate(inspected):
             if number:
                 terminal.print()
-            terminal.print(describe(subject, examined, now))
+            terminal.print(describe(subject, result, now))
     return int(
         bool(walked.obstacles or empty)
-        or any(finding.severity == "error" for _, one in inspected for finding in one.findings)
+        or any(
+            finding.severity == "error" for _, result in inspected for finding in result.findings
+        )
     )
 
 
-def _examine(subject: Subject, roots: Roots, now: datetime) -> ValidationResult:
-    """Examines a certificate. Leaves out findings about parts that were not given."""
-    examined = examine(subject.material, now, roots)
+def _inspect(subject: Subject, roots: Roots, now: datetime) -> ValidationResult:
+    """Inspects a certificate. Leaves out findings about parts that were not given."""
+    result = validate(subject.submission, now, roots)
     missing = set()
-    if not (subject.material.private_key or subject.material.pkcs12):
+    if not (subject.submission.private_key or subject.submission.pkcs12):
         missing.add("private_key")
-    if not (subject.material.body or subject.material.pkcs12):
+    if not (subject.submission.body or subject.submission.pkcs12):
         missing.add("body")
-    findings = tuple(one for one in examined.findings if one.field not in missing)
-    return msgspec.structs.replace(examined, findings=findings)
+    findings = tuple(finding for finding in result.findings if finding.field not in missing)
+    return msgspec.structs.replace(result, findings=findings)
 
 
 def _print_json(inspected: Sequence[tuple[Subject, ValidationResult]]) -> None:
-    answer = [
+    output = [
         Inspected(
             [escaped(str(path)) for path in subject.files],
-            examined.trust,
-            examined.leaf,
-            examined.chain_pem,
-            examined.findings,
+            result.trust,
+            result.leaf,
+            result.chain_pem,
+            result.findings,
         )
-        for subject, examined in inspected
+        for subject, result in inspected
     ]
-    show_json(answer)
+    show_json(output)

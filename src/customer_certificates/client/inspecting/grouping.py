@@ -17,7 +17,7 @@ class Subject:
     """Content that is validated together, and its files."""
 
     files: tuple[Path, ...]
-    material: Submission
+    submission: Submission
 
 
 def subjects_in(contents: Sequence[Contents], key: Path | None) -> list[Subject]:
@@ -27,27 +27,27 @@ def subjects_in(contents: Sequence[Contents], key: Path | None) -> list[Subject]
     that the mismatch is reported. The key in the file `key` is always validated with the first
     certificate.
     """
-    issuers = Issuers(one for each in contents for one in each.certificates)
-    key_files = [one for one in contents if _is_key_file(one, key)]
-    mains = _mains([one for one in contents if one not in key_files])
+    issuers = Issuers(certificate for file in contents for certificate in file.certificates)
+    key_files = [file for file in contents if _is_key_file(file, key)]
+    mains = _mains([file for file in contents if file not in key_files])
     pairs = [(main, _holder_for(main, key_files)) for main in mains]
-    fitting = [holder for _, holder in pairs]
-    spare = [one for one in key_files if one not in fitting]
-    spare.sort(key=lambda one: one.file.path != key)
+    matched = [holder for _, holder in pairs]
+    spare = [file for file in key_files if file not in matched]
+    spare.sort(key=lambda file: file.path != key)
     subjects = []
     for main, holder in pairs:
-        is_asked_for = bool(spare) and spare[0].file.path == key
-        chosen = spare.pop(0) if spare and (is_asked_for or not holder) else holder
+        is_requested = bool(spare) and spare[0].path == key
+        chosen = spare.pop(0) if spare and (is_requested or not holder) else holder
         subjects.append(_subject(main, chosen, issuers))
-    for one in spare:
-        held = _first_key(one)
-        material = Submission(private_key=held.data, passphrase=held.passphrase)
-        subjects.append(Subject((one.file.path,), material))
+    for file in spare:
+        held = _first_key(file)
+        submission = Submission(private_key=held.data, passphrase=held.passphrase)
+        subjects.append(Subject((file.path,), submission))
     return subjects
 
 
 def _is_key_file(contents: Contents, key: Path | None) -> bool:
-    return contents.file.path == key or (
+    return contents.path == key or (
         not contents.certificates
         and not contents.is_pkcs12
         and (bool(contents.keys) or b"PRIVATE KEY-----" in contents.data)
@@ -61,46 +61,50 @@ def _mains(contents: Sequence[Contents]) -> list[Contents]:
     """
     mains = []
     covered: set[bytes] = set()
-    for each in sorted(contents, key=lambda one: -len(one.certificates)):
-        leaves = {one.der for one in each.certificates if is_leaf(one)}
-        if leaves - covered or not each.certificates:
-            mains.append(each)
+    for file in sorted(contents, key=lambda file: -len(file.certificates)):
+        leaves = {certificate.der for certificate in file.certificates if is_leaf(certificate)}
+        if leaves - covered or not file.certificates:
+            mains.append(file)
         covered |= leaves
     # CA certificates complete chains. Without other certificates, describe the CA certificates.
     if not covered:
         mains = list(contents)
-    return [one for one in contents if one in mains]
+    return [file for file in contents if file in mains]
 
 
 def _holder_for(main: Contents, key_files: Sequence[Contents]) -> Contents | None:
     """Returns the file with the private key, or `main` if its own key cannot be read."""
-    holders = (one for one in (main, *key_files) if _fitting_key(one, main))
+    holders = (file for file in (main, *key_files) if _matching_key(file, main))
     return next(holders, main if main.keys else None)
 
 
-def _fitting_key(holder: Contents, main: Contents) -> HeldKey | None:
+def _matching_key(holder: Contents, main: Contents) -> HeldKey | None:
     """Returns the private key in `holder` that matches a certificate in `main`."""
-    wanted = {one.key_spki for one in main.certificates}
-    for key in holder.keys:
-        if key.opened and spki_of(key.opened.public_key()) in wanted:
-            return key
-    return None
+    spkis = {certificate.key_spki for certificate in main.certificates}
+    matching = (
+        key for key in holder.keys if key.opened and spki_of(key.opened.public_key()) in spkis
+    )
+    return next(matching, None)
 
 
 def _subject(main: Contents, holder: Contents | None, issuers: Issuers) -> Subject:
-    files = tuple(dict.fromkeys([main.file.path, (holder or main).file.path]))
+    files = tuple(dict.fromkeys([main.path, (holder or main).path]))
     if main.is_pkcs12 and holder in (main, None):
         return Subject(files, Submission(pkcs12=main.data, passphrase=main.passphrase))
-    inside = {one.der for one in main.certificates}
-    beside: dict[bytes, Certificate] = {}
+    own = {certificate.der for certificate in main.certificates}
+    extra: dict[bytes, Certificate] = {}
     for leaf in filter(is_leaf, main.certificates):
-        beside |= {one.der: one for one in issuers.chain(leaf) if one.der not in inside}
-    key = (_fitting_key(holder, main) or _first_key(holder)) if holder else None
+        extra |= {
+            certificate.der: certificate
+            for certificate in issuers.chain(leaf)
+            if certificate.der not in own
+        }
+    key = (_matching_key(holder, main) or _first_key(holder)) if holder else None
     return Subject(
         files,
         Submission(
             body=_body(main),
-            chain="".join(pem_of(der) for der in beside),
+            chain="".join(pem_of(der) for der in extra),
             private_key=key.data if key else b"",
             passphrase=key.passphrase if key else None,
         ),
@@ -115,5 +119,5 @@ def _first_key(holder: Contents) -> HeldKey:
 def _body(main: Contents) -> str:
     """Returns the file as given, or only its certificates if it holds more."""
     if main.certificates and (main.keys or not main.is_pem):
-        return "".join(pem_of(one.der) for one in main.certificates)
+        return "".join(pem_of(certificate.der) for certificate in main.certificates)
     return main.data.decode("utf-8", "replace")

@@ -24,20 +24,20 @@ _TRUST = {
 }
 
 
-def describe(subject: Subject, examined: ValidationResult, now: datetime) -> RenderableType:
+def describe(subject: Subject, result: ValidationResult, now: datetime) -> RenderableType:
     """Returns the printed description of one certificate."""
     parts: list[RenderableType] = [Text(places(subject.files), "bold")]
-    if examined.leaf:
-        parts.append(Padding.indent(_facts(examined, examined.leaf, now), 2))
-    if examined.leaf and examined.findings:
+    if result.leaf:
+        parts.append(Padding.indent(_facts(result, result.leaf, now), 2))
+    if result.leaf and result.findings:
         parts.append(Text())
-    parts += [Padding.indent(_finding(finding), 2) for finding in examined.findings]
-    if not examined.findings:
+    parts += [Padding.indent(_finding(finding), 2) for finding in result.findings]
+    if not result.findings:
         parts.append(Text("  No problems found.", "green"))
     return Group(*parts)
 
 
-def _facts(examined: ValidationResult, leaf: Leaf, now: datetime) -> Table:
+def _facts(result: ValidationResult, leaf: Leaf, now: datetime) -> Table:
     facts = {
         "subject": [leaf.subject or NONE],
         "issuer": [leaf.issuer or NONE],
@@ -49,8 +49,8 @@ def _facts(examined: ValidationResult, leaf: Leaf, now: datetime) -> Table:
         "signature": [leaf.signature_algorithm],
         "serial": [leaf.serial],
         "SHA-256": [leaf.fingerprint_sha256],
-        "to serve": _served(examined.chain_pem or ""),
-        "trust": [_TRUST[examined.trust]],
+        "to serve": _served(result.chain_pem or ""),
+        "trust": [_TRUST[result.trust]],
     }
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -72,12 +72,12 @@ def _served(chain_pem: str) -> list[str]:
         return [NONE]
     chain = x509.load_pem_x509_certificates(chain_pem.encode())
     return [
-        f"{number}. {one.subject.rfc4514_string() or NONE}" for number, one in enumerate(chain, 1)
+        f"{number}. {certificate.subject.rfc4514_string() or NONE}"
+        for number, certificate in enumerate(chain, 1)
     ]
 
 
 def _finding(finding: Finding) -> Text:
-    """Returns the problem, and the remedy below it."""
     return Text.assemble(
         (f"{finding.severity} {finding.code}", _STYLES[finding.severity]),
         f"\n  {escaped(finding.detail)}",

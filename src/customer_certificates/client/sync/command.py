@@ -3,10 +3,10 @@
 import signal
 import sqlite3
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 from rich.text import Text
@@ -17,38 +17,39 @@ from ..text import console
 from . import status
 from .feed import Feed
 from .files.directory import UntrustedError
-from .files.folder import Folder, FolderError, is_kept
+from .files.folder import Folder, FolderError, is_in_use
 from .formats.haproxy import Haproxy
 from .formats.layout import Layout
 from .formats.listing import Listing
 from .formats.nginx import Nginx
 from .formats.pem import Pem
 from .loop import Agent, Identity, Parts
-from .publishing import Files, Publisher, Told
+from .publishing import Publisher, ReloadPublisher, RuntimePublisher
 from .reconciler import Damaged, Reconciler
 from .runtime_api import Runtime
-from .state import State
+from .state.state import State
 
 _LAYOUTS: dict[str, type[Layout]] = {"nginx": Nginx, "haproxy": Haproxy, "pem": Pem}
 
 
-class SyncOptions(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
     """The options of the command."""
 
     format: str
     out: Path
     server: str
     name: str
-    check: str | None
-    reload: str | None
-    runtime: Path | None
-    group: str | None
-    metrics: Path | None
+    check: str | None = None
+    reload: str | None = None
+    runtime: Path | None = None
+    group: str | None = None
+    metrics: Path | None = None
     ca: Path | None = None
 
 
 def run(
-    wish: SyncOptions,
+    options: SyncOptions,
     read_token: Callable[[], str | None],
     now: Callable[[], datetime],
     *,
@@ -56,21 +57,19 @@ def run(
 ) -> int:
     """Returns the exit code.
 
-    0: ended by SIGTERM or Ctrl-C, or everything is served. 1: something is not served. 2: the
+    0: stopped by SIGTERM or Ctrl-C, or everything is served. 1: something is not served. 2: the
     folder cannot be used.
     """
-    if not is_private(wish.server):
-        say(f"warning: private keys are fetched from {escaped(wish.server)} without TLS.")
-    root = wish.out.absolute()
+    if not is_private(options.server):
+        say(f"warning: private keys are fetched from {escaped(options.server)} without TLS.")
+    root = options.out.absolute()
     try:
-        with ExitStack() as stack:
-            folder = Folder(root, wish.group)
-            stack.callback(folder.close)
-            state = State(folder.state_file())
-            stack.callback(state.close)
-            feed = Feed(wish.server, read_token, ca=wish.ca)
-            stack.callback(feed.close)
-            agent = _agent(wish, folder, state, feed, now)
+        with (
+            closing(Folder(root, options.group)) as folder,
+            closing(State(folder.state_file())) as state,
+            closing(Feed(options.server, read_token, ca=options.ca)) as feed,
+        ):
+            agent = _agent(options, folder, state, feed, now)
             if once:
                 return int(not agent.run_once())
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,59 +85,53 @@ def run(
 
 
 def _agent(
-    wish: SyncOptions,
-    folder: Folder,
-    state: State,
-    feed: Feed,
-    now: Callable[[], datetime],
+    options: SyncOptions, folder: Folder, state: State, feed: Feed, now: Callable[[], datetime]
 ) -> Agent:
     """Raises ValueError, OSError, sqlite3.Error if the folder cannot be used."""
-    _claim(state, folder.root, wish)
-    _grant(state, folder)
-    layout = _LAYOUTS[wish.format](folder, state)
-    mirror = Reconciler(folder, state, layout, tells_a_server=wish.runtime is not None)
+    _adopt(state, folder, options)
+    layout = _LAYOUTS[options.format](folder, state)
+    reconciler = Reconciler(folder, state, layout, has_runtime=options.runtime is not None)
 
     def refuse(certificate_id: int, reason: str) -> None:
-        mirror.refuse(certificate_id, reason, now())
+        reconciler.refuse(certificate_id, reason, now())
 
-    listing = Listing(folder, state, layout, wish.check, refuse)
+    listing = Listing(folder, state, layout, options.check, refuse)
     listing.recover()
     try:
-        mirror.prepare(now())
+        reconciler.prepare(now())
     except Damaged as damaged:
         say(str(damaged))
-    publisher: Publisher
-    publisher = files = Files(state, listing, wish.reload)
-    if wish.runtime:
-        runtime = Runtime(wish.runtime, str(folder.root / layout.listing))
-        fallback = files if wish.reload else None
-        publisher = Told(state, listing, runtime, folder, refuse, fallback)
-    parts = Parts(feed, state, mirror, publisher)
-    identity = Identity(wish.name, wish.format, wish.server)
-    return Agent(identity, parts, folder, wish.metrics, now)
+    reloading = ReloadPublisher(state, listing, options.reload)
+    publisher: Publisher = reloading
+    if options.runtime:
+        runtime = Runtime(options.runtime, str(folder.root / layout.listing))
+        fallback = reloading if options.reload else None
+        publisher = RuntimePublisher(state, listing, runtime, folder, refuse, fallback)
+    parts = Parts(feed, state, reconciler, publisher)
+    identity = Identity(options.name, options.format, options.server)
+    return Agent(identity, parts, folder, options.metrics, now)
 
 
-def _claim(state: State, root: Path, wish: SyncOptions) -> None:
-    """Checks the folder's format, and discards the cursor of another service."""
-    kept_for = state.fact("format")
-    if kept_for not in ("", wish.format):
+def _adopt(state: State, folder: Folder, options: SyncOptions) -> None:
+    """Brings an existing folder in line with the options.
+
+    Discards the cursor of another service, and changes the group of the files if --group changed.
+    Raises ValueError if the folder has another format.
+    """
+    existing = state.fact("format")
+    if existing not in ("", options.format):
         raise ValueError(
-            f"{root} holds files for {kept_for}. Choose another folder for {wish.format}."
+            f"{folder.root} holds files for {existing}. Choose another folder for {options.format}."
         )
-    with state.transaction():
-        if state.fact("server") != wish.server:
-            state.note("cursor", "")
-        state.note("format", wish.format)
-        state.note("server", wish.server)
-
-
-def _grant(state: State, folder: Folder) -> None:
-    """Changes the group of existing files if --group changed."""
-    before = f"group {folder.access}"
-    if state.fact("access") != before:
+    access = f"group {folder.access}"
+    if state.fact("access") != access:
         folder.grant_access()
-        with state.transaction():
-            state.note("access", before)
+    with state.transaction():
+        if state.fact("server") != options.server:
+            state.set_fact("cursor", "")
+        state.set_fact("format", options.format)
+        state.set_fact("server", options.server)
+        state.set_fact("access", access)
 
 
 def show_status(folder: Path, *, as_json: bool) -> int:
@@ -146,16 +139,17 @@ def show_status(folder: Path, *, as_json: bool) -> int:
     try:
         found = status.read(folder)
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         say(
-            f"No agent has written a status to {folder}: {error}. Check --out, and start the agent."
+            f"No agent has written a status to {folder}: {reason}. "
+            "Check --out, and start the agent."
         )
         return 1
-    is_running = is_kept(folder)
+    is_running = is_in_use(folder)
     exit_code = int(not (found.is_current and is_running))
     if as_json:
         show_json({**msgspec.structs.asdict(found), "is_running": is_running})
         return exit_code
-    terminal = console()
     heard = f"last response {_second(found.heard_at)}" if found.heard_at else "no response yet"
     process = f"by process {found.process}" if is_running else "by an agent that is not running"
     lines = {
@@ -165,9 +159,9 @@ def show_status(folder: Path, *, as_json: bool) -> int:
         "updated": f"{_second(found.at)} {process}",
     }
     for name, value in lines.items():
-        terminal.print(Text(f"{name:12}{escaped(value)}"))
+        console().print(Text(f"{name:12}{escaped(value)}"))
     for problem in found.problems:
-        terminal.print(Text(f"{'problem':12}{escaped(problem)}", "red"))
+        console().print(Text(f"{'problem':12}{escaped(problem)}", "red"))
     return exit_code
 
 

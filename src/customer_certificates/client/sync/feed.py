@@ -7,25 +7,25 @@ from threading import Thread
 from types import NoneType
 from typing import TypeVar
 
-from ..api.connection import Connection
+from ..api.connection import Connection, Server
 from ..api.responses import Refused
 from .entries import Page
-from .state import Placed
+from .state.certificates import Placed
 
 T = TypeVar("T")
 
-_AT_ONCE = 500
+_PAGE_SIZE = 500
 
 
-class _Ahead:
+class _Prefetch:
     """Fetches the page after a cursor while the agent writes the page before."""
 
     def __init__(self, cursor: str, fetch: Callable[[str], Page]) -> None:
         self.cursor = cursor
         self._page: Future[Page] = Future()
-        Thread(target=self._run, args=[fetch], name="feed-ahead", daemon=True).start()
+        Thread(target=self._run, args=[fetch], name="feed-prefetch", daemon=True).start()
 
-    def take(self) -> Page:
+    def result(self) -> Page:
         """Waits for the page and returns it. Raises the error of the request."""
         return self._page.result()
 
@@ -52,7 +52,7 @@ class Feed:
         self._ca = ca
         self._read_token = read_token
         self._connection: Connection | None = None
-        self._ahead: _Ahead | None = None
+        self._prefetch: _Prefetch | None = None
 
     def close(self) -> None:
         """Closes the connection. The next request opens another."""
@@ -65,15 +65,16 @@ class Feed:
 
         Waits up to `wait` seconds for changes. Raises Refused, Unreachable, Lost.
         """
-        ahead, self._ahead = self._ahead, None
+        prefetch, self._prefetch = self._prefetch, None
         # The cursor differs if the previous page could not be written.
-        page = ahead.take() if ahead and ahead.cursor == cursor else self._page(cursor, wait)
+        is_next = prefetch is not None and prefetch.cursor == cursor
+        page = prefetch.result() if prefetch and is_next else self._page(cursor, wait)
         if page.more:
-            self._ahead = _Ahead(page.cursor, self._page)
+            self._prefetch = _Prefetch(page.cursor, self._page)
         return page
 
     def _page(self, cursor: str, wait: int = 0) -> Page:
-        params = {"wait": str(wait), "limit": str(_AT_ONCE)}
+        params = {"wait": str(wait), "limit": str(_PAGE_SIZE)}
         if cursor:
             params["since"] = cursor
         return self._send(
@@ -105,11 +106,11 @@ class Feed:
             "cursor": cursor,
             "served": [
                 {
-                    "certificate_id": one.id,
-                    "version": one.version,
-                    "fingerprint_sha256": one.fingerprint,
+                    "certificate_id": certificate.id,
+                    "version": certificate.version,
+                    "fingerprint_sha256": certificate.fingerprint,
                 }
-                for one in served
+                for certificate in served
             ],
             "dropped": list(dropped),
             "errors": list(errors),
@@ -120,7 +121,7 @@ class Feed:
 
     def _send(self, send: Callable[[Connection], T]) -> T:
         if self._connection is None:
-            self._connection = Connection(self._server, self._read_token(), ca=self._ca)
+            self._connection = Connection(Server(self._server, self._read_token(), self._ca))
         try:
             return send(self._connection)
         except Refused:

@@ -34,5 +34,5 @@ def run(command: str | None) -> None:
         # The command was killed, for example for lack of memory, so the check has no result.
         raise PublishingFailure(f"`{command}` was terminated by signal {-done.returncode}")
     if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).split())[-500:]
-        raise CommandFailed(f"`{command}` exited with {done.returncode}: {said}")
+        output = " ".join((done.stderr or done.stdout).split())[-500:]
+        raise CommandFailed(f"`{command}` exited with {done.returncode}: {output}")

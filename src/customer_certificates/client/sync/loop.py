@@ -19,7 +19,8 @@ from .hooks import PublishingFailure
 from .publishing import Publisher
 from .reconciler import Reconciler
 from .retry import RetryState
-from .state import Placed, State
+from .state.certificates import Placed
+from .state.state import State
 
 _LONGEST_WAIT_SECONDS = 30.0
 _STATUS_SECONDS = 10.0
@@ -36,7 +37,7 @@ class Parts(NamedTuple):
 
     feed: Feed
     state: State
-    mirror: Reconciler
+    reconciler: Reconciler
     publisher: Publisher
 
 
@@ -64,36 +65,32 @@ class Agent:
         now: Callable[[], datetime],
     ) -> None:
         self._identity = identity
-        self._feed, self._state, self._mirror, self._publisher = parts
+        self._feed, self._state, self._reconciler, self._publisher = parts
         self._folder = folder
         self._metrics = metrics
         self._now = now
-        self._following = RetryState("Following the feed")
-        self._timing = RetryState("Applying scheduled changes")
+        self._feed_reading = RetryState("Following the feed")
+        self._validity = RetryState("Applying scheduled changes")
         self._publishing = RetryState("Reloading the server", _LONGEST_UNSERVED_SECONDS)
-        self._clearing = RetryState("Removing old files")
+        self._removal = RetryState("Removing old files")
         self._reporting = RetryState("Reporting")
-        self._noting = RetryState("Writing the status")
-        self._troubles = (
-            self._following,
-            self._timing,
-            self._publishing,
-            self._clearing,
-            self._reporting,
-            self._noting,
+        self._status_writing = RetryState("Writing the status")
+        self._retries = (
+            *(self._feed_reading, self._validity, self._publishing),
+            *(self._removal, self._reporting, self._status_writing),
         )
-        self._has_more = self._is_news = True
+        self._has_more = self._has_changes = True
         self._heard_at: datetime | None = None
         self._counts: tuple[int, int, int] | None = None
         self._reported_problems: list[str] = []
         self._report_at = -math.inf
-        self._noted: status.Status | None = None
-        self._noted_at = -math.inf
+        self._written: status.Status | None = None
+        self._written_at = -math.inf
         self._is_stopped = self._is_waiting = False
 
     def run(self) -> None:
         """Returns after `stop`."""
-        self._say_refusals()
+        self._log_refusals()
         try:
             while not self._is_stopped:
                 self._listen()
@@ -103,11 +100,11 @@ class Agent:
 
     def run_once(self) -> bool:
         """Returns whether everything is served as it should be. Does not retry a failure."""
-        for trouble in self._troubles:
-            trouble.is_retried = False
-        self._say_refusals()
-        while self._has_more and not self._following:
-            self._attempt(self._following, lambda: self._follow(0))
+        for retry in self._retries:
+            retry.is_retried = False
+        self._log_refusals()
+        while self._has_more and not self._feed_reading:
+            self._attempt(self._feed_reading, lambda: self._follow(0))
         self._catch_up()
         return not self._problems() and self._publisher.due_in() is None
 
@@ -117,126 +114,122 @@ class Agent:
         if self._is_waiting:
             raise _Stopped
 
-    def _say_refusals(self) -> None:
-        """Logs the certificates that an earlier process rejected."""
+    def _log_refusals(self) -> None:
         for refusal in self._refusals():
             say(refusal)
 
     def _problems(self) -> list[str]:
         """Returns current errors, and the certificates that are not served."""
-        return [str(one) for one in self._troubles if one] + self._refusals()
+        return [str(retry) for retry in self._retries if retry] + self._refusals()
 
     def _refusals(self) -> list[str]:
         """Returns the certificates that are not served: some of them, and the number of others."""
-        refusals = [str(one) for one in self._state.refusals(_MOST_REFUSALS)]
-        if others := self._state.count_refusals() - len(refusals):
+        refusals = [str(refusal) for refusal in self._state.refusals.first(_MOST_REFUSALS)]
+        if others := self._state.refusals.count() - len(refusals):
             refusals.append(f"{others} other certificates are not served.")
         return refusals
 
     def _listen(self) -> None:
         """Waits for changes until another action is due."""
         seconds = self._idle_seconds()
-        if self._following.seconds:
-            self._wait(min(self._following.seconds, max(seconds, 0.05)))
+        if self._feed_reading.seconds:
+            self._wait(min(self._feed_reading.seconds, max(seconds, 0.05)))
             return
-        self._is_news, began = False, time.monotonic()
-        self._attempt(self._following, lambda: self._follow(int(seconds)))
-        if not (self._is_news or self._has_more or self._following):
+        self._has_changes, began = False, time.monotonic()
+        self._attempt(self._feed_reading, lambda: self._follow(int(seconds)))
+        if not (self._has_changes or self._has_more or self._feed_reading):
             # The request had no wait, or the service has too many waiting requests.
             self._wait(max(0.0, min(seconds, 1.0) - (time.monotonic() - began)))
 
     def _catch_up(self) -> None:
         """Runs every due action that does not wait for the service."""
-        self._attempt(self._timing, self._keep_time)
-        if not self._has_more or self._following:
-            if self._mirror.is_publishable():
+        self._attempt(self._validity, self._apply_validity)
+        if not self._has_more or self._feed_reading:
+            if self._reconciler.is_publishable():
                 self._attempt(self._publishing, self._publisher.publish)
-            if self._publisher.is_listed():
-                self._attempt(self._clearing, lambda: self._mirror.clear(self._now()))
+            if self._publisher.is_published():
+                self._attempt(self._removal, self._remove_unused_files)
             self._attempt(self._reporting, self._report)
-        self._attempt(self._noting, self._note_status)
+        self._attempt(self._status_writing, self._write_status)
 
     def _idle_seconds(self) -> float:
         """Returns the seconds until an action is due without news from the service."""
-        if self._has_more and not self._following:
+        if self._has_more and not self._feed_reading:
             return 0.0
         now = self._now()
         seconds = [_LONGEST_WAIT_SECONDS]
-        seconds += [trouble.seconds for trouble in self._troubles if trouble]
-        if moment := self._state.next_change(now):
+        seconds += [retry.seconds for retry in self._retries if retry]
+        if moment := self._state.certificates.next_change(now):
             seconds.append((moment - now).total_seconds())
         due_in = self._publisher.due_in()
         if due_in is not None and not self._publishing:
             seconds.append(due_in)
-        elif (due := self._state.next_leftover()) and not self._publishing:
-            seconds.append(max(due - now.timestamp(), 1.0))
+        elif (removal_at := self._state.removals.next_at()) and not self._publishing:
+            seconds.append(max(removal_at - now.timestamp(), 1.0))
         return max(min(seconds), 0.0)
 
-    def _attempt(self, trouble: RetryState, action: Callable[[], None]) -> None:
+    def _attempt(self, retry: RetryState, action: Callable[[], None]) -> None:
         """Runs `action`, unless its retry delay has not passed yet."""
-        if trouble.seconds:
+        if retry.seconds:
             return
         try:
             action()
         except Lost as lost:
-            trouble.begin(lost.detail, lost.retry_after)
+            retry.fail(str(lost), lost.retry_after)
         except (Refused, Unreachable) as refused:
-            trouble.begin(refused.detail)
+            retry.fail(refused.detail)
         except PublishingFailure as failure:
-            trouble.begin(str(failure))
+            retry.fail(str(failure))
         except FileNotFoundError as error:
-            self._mirror.read_again()
-            trouble.begin(f"{error.filename} is missing, so all certificates are fetched again")
+            self._reconciler.restart_feed()
+            retry.fail(f"{error.filename} is missing, so all certificates are fetched again")
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else None
-            trouble.begin(f"{self._folder.root}: {reason or error}")
+            retry.fail(f"{self._folder.root}: {reason or error}")
         else:
-            trouble.end()
+            retry.succeed()
 
     def _follow(self, wait: int) -> None:
         cursor = self._state.fact("cursor")
         with self._waiting():
             page = self._feed.page(cursor, wait)
         self._heard_at = self._now()
-        if self._following:
+        if self._feed_reading:
             # The service works again, so it may accept the report too.
             self._reporting.try_again()
         if page.changes or page.reset or page.cursor != cursor:
-            self._mirror.apply(page, self._now())
+            self._reconciler.apply(page, self._now())
             self._counts = None
         self._has_more = page.more
-        self._is_news = bool(page.changes)
+        self._has_changes = bool(page.changes)
 
-    def _keep_time(self) -> None:
-        if self._mirror.keep_time(self._now()):
+    def _apply_validity(self) -> None:
+        if self._reconciler.apply_validity(self._now()):
             self._counts = None
+
+    def _remove_unused_files(self) -> None:
+        self._reconciler.remove_unused_files(self._now())
 
     def _report(self) -> None:
         """Reports certificates as served only after the server loaded them."""
-        problems = [one[:_LONGEST_PROBLEM] for one in self._problems()]
+        problems = [problem[:_LONGEST_PROBLEM] for problem in self._problems()]
         is_due = problems != self._reported_problems or time.monotonic() > self._report_at
         while True:
             unconfirmed = self._publisher.unconfirmed()
             served, dropped = list[Placed](), list[int]()
             if unconfirmed is not None:
-                served, dropped = self._state.unreported(unconfirmed)
+                served, dropped = self._state.reports.next(unconfirmed)
             if not served and not dropped and not is_due:
                 return
-            self._feed.report(
-                self._identity.terminator,
-                self._identity.format,
-                self._state.fact("cursor"),
-                served,
-                dropped,
-                problems,
-                self._state.instance,
-            )
+            name, kind, _ = self._identity
+            cursor, instance = self._state.fact("cursor"), self._state.instance
+            self._feed.report(name, kind, cursor, served, dropped, problems, instance)
             self._reported_problems, is_due = problems, False
             self._report_at = time.monotonic() + _REPORT_SECONDS
             with self._state.transaction():
-                self._state.reported([*(one.id for one in served), *dropped])
+                self._state.reports.remove([*(certificate.id for certificate in served), *dropped])
 
-    def _note_status(self) -> None:
+    def _write_status(self) -> None:
         self._counts = self._counts or self._state.counts()
         certificates, served, hostnames = self._counts
         problems = tuple(self._problems())
@@ -251,13 +244,13 @@ class Agent:
             certificates=certificates,
             served=served,
             hostnames=hostnames,
-            next_change=self._state.next_change(now),
+            next_change=self._state.certificates.next_change(now),
             problems=problems,
         )
-        is_news = self._noted is None or not found.says_the_same_as(self._noted)
-        if is_news or time.monotonic() > self._noted_at + _STATUS_SECONDS:
-            status.write(self._folder, self._metrics, found, self._troubles)
-            self._noted, self._noted_at = found, time.monotonic()
+        is_changed = self._written is None or not found.differs_only_in_time_from(self._written)
+        if is_changed or time.monotonic() > self._written_at + _STATUS_SECONDS:
+            status.write(self._folder, self._metrics, found, self._retries)
+            self._written, self._written_at = found, time.monotonic()
 
     def _wait(self, seconds: float) -> None:
         with self._waiting():

@@ -11,7 +11,7 @@ from .formats.haproxy import certificate_of, crt_list_line
 from .formats.listing import Listing
 from .hooks import PublishingFailure
 from .runtime_api import Runtime, RuntimeFailure
-from .state import State
+from .state.state import State
 
 # For more changes, a reload is less work for HAProxy than separate updates.
 _MANY = 1000
@@ -25,7 +25,7 @@ class Publisher(ABC):
     def __init__(self, state: State, listing: Listing) -> None:
         self._state = state
         self._listing = listing
-        self._listed = -math.inf
+        self._published_at = -math.inf
 
     @abstractmethod
     def due_in(self) -> float | None:
@@ -45,25 +45,25 @@ class Publisher(ABC):
         None stands for all certificates.
         """
 
-    def is_listed(self) -> bool:
+    def is_published(self) -> bool:
         """Returns whether a server that starts now reads the current files."""
         return not (self._state.fact("listing_due") or self._state.fact("reload_due"))
 
-    def _note_done(self) -> None:
+    def _set_published(self) -> None:
         with self._state.transaction():
-            self._state.note("listing_due", "")
-            self._state.note("reload_due", "")
-        self._listed = time.monotonic()
+            self._state.set_fact("listing_due", "")
+            self._state.set_fact("reload_due", "")
+        self._published_at = time.monotonic()
 
     def _listing_due_in(self) -> float:
         """Returns the seconds until the next listing may be written.
 
         The delay combines several changes into one.
         """
-        return max(0.0, self._listed + PAUSE_SECONDS - time.monotonic())
+        return max(0.0, self._published_at + PAUSE_SECONDS - time.monotonic())
 
 
-class Files(Publisher):
+class ReloadPublisher(Publisher):
     """Publishes with a listing and a reload command."""
 
     def __init__(self, state: State, listing: Listing, reload: str | None) -> None:
@@ -71,10 +71,10 @@ class Files(Publisher):
         self._reload = reload
 
     def due_in(self) -> float | None:
-        return None if self.is_listed() else self._listing_due_in()
+        return None if self.is_published() else self._listing_due_in()
 
     def unconfirmed(self) -> Collection[int] | None:
-        return () if self.is_listed() else None
+        return () if self.is_published() else None
 
     def publish(self) -> None:
         if self.due_in() == 0:
@@ -84,10 +84,10 @@ class Files(Publisher):
         """Publishes without waiting for the pause to end."""
         self._listing.publish()
         hooks.run(self._reload)
-        self._note_done()
+        self._set_published()
 
 
-class Told(Publisher):
+class RuntimePublisher(Publisher):
     """Publishes over HAProxy's runtime socket. HAProxy reads the files when it starts."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Told(Publisher):
         runtime: Runtime,
         folder: Folder,
         refuse: Callable[[int, str], None],
-        reload: Files | None,
+        reload: ReloadPublisher | None,
     ) -> None:
         """`refuse` leaves out a certificate that HAProxy rejects.
 
@@ -109,73 +109,73 @@ class Told(Publisher):
         self._root = folder.root
         self._refuse = refuse
         self._reload = reload
-        self._has_met = False
+        self._is_synchronized = False
 
     def due_in(self) -> float | None:
-        if not self._state.is_sent():
+        if not self._state.runtime_queue.is_empty():
             return 0.0
         return self._listing_due_in() if self._state.fact("listing_due") else None
 
     def unconfirmed(self) -> Collection[int] | None:
-        if not self._has_met:
+        if not self._is_synchronized:
             return None
-        return {certificate_of(path) for path in self._state.queued()}
+        return {certificate_of(path) for path in self._state.runtime_queue.paths()}
 
     def publish(self) -> None:
         failure: PublishingFailure | RuntimeFailure | None = None
         try:
-            self._meet()
-            queued = self._state.queued()
+            self._synchronize()
+            queued = self._state.runtime_queue.paths()
             if self._reload and len(queued) > _MANY:
-                self._have_it_read(self._reload)
+                self._reload_all(self._reload)
             else:
-                self._tell(queued)
+                self._send_updates(queued)
         except RuntimeFailure as error:
-            failure, self._has_met = error, False
+            failure, self._is_synchronized = error, False
         except PublishingFailure as error:
             failure = error
         # An unresponsive HAProxy may be starting, and then reads the listing.
         if self._state.fact("listing_due") and (failure or not self._listing_due_in()):
             self._listing.publish()
-            self._note_done()
+            self._set_published()
         if failure:
             raise PublishingFailure(str(failure))
 
-    def _have_it_read(self, files: Files) -> None:
-        files.publish_now()
+    def _reload_all(self, publisher: ReloadPublisher) -> None:
+        publisher.publish_now()
         with self._state.transaction():
-            self._state.sent_all()
+            self._state.runtime_queue.clear()
             # The next connection compares what the new process has loaded.
-            self._state.note("process", "")
+            self._state.set_fact("process", "")
 
-    def _meet(self) -> None:
+    def _synchronize(self) -> None:
         """Queues the differences if this is not the process that received the updates."""
         process = self._runtime.process()
-        if self._has_met and process.name == self._state.fact("process"):
+        if self._is_synchronized and process.name == self._state.fact("process"):
             return
         root = f"{self._root}/"
         loaded = {path.removeprefix(root) for path in self._runtime.loaded()}
-        wanted = {path for path, _ in self._state.all_filters()}
+        expected = {path for path, _ in self._state.selection.all_filters()}
         # The process may have read these files before they changed.
         is_other = process.name != self._state.fact("process")
-        changed = self._state.changed_since(process.started) if is_other else []
+        changed = self._state.certificates.changed_since(process.started) if is_other else []
         with self._state.transaction():
-            self._state.queue([*(wanted - loaded), *changed])
-            self._state.queue(one for one in loaded - wanted if one.startswith("certificates/"))
-            self._state.note("process", process.name)
-        self._has_met = True
+            removed = [path for path in loaded - expected if path.startswith("certificates/")]
+            self._state.runtime_queue.add([*(expected - loaded), *changed, *removed])
+            self._state.set_fact("process", process.name)
+        self._is_synchronized = True
 
-    def _tell(self, paths: list[str]) -> None:
+    def _send_updates(self, paths: list[str]) -> None:
         """Sends new certificates first, so that every name always has one."""
         served, others = list[tuple[str, str]](), list[tuple[str, str]]()
         failures, failed = list[str](), set[int]()
         for path in paths:
-            line = crt_list_line(f"{self._root}/{path}", self._state.filters_at(path))
+            line = crt_list_line(f"{self._root}/{path}", self._state.selection.filters_at(path))
             (served if line else others).append((path, line))
         # Then old lines of renewed certificates: a wildcard that excludes another user's name must
         # be in place before that user's certificate is removed.
         renewed = {certificate_of(path) for path, _ in served}
-        others.sort(key=lambda one: certificate_of(one[0]) not in renewed)
+        others.sort(key=lambda update: certificate_of(update[0]) not in renewed)
         for path, line in served + others:
             file = str(self._root / path)
             if not line and certificate_of(path) in failed:
@@ -195,6 +195,6 @@ class Told(Publisher):
                     continue
                 self._refuse(certificate_of(path), str(failure))
             with self._state.transaction():
-                self._state.sent(path)
+                self._state.runtime_queue.remove(path)
         if failures:
             raise PublishingFailure(f"{failures[0]} ({len(failures)} certificates)")

@@ -1,6 +1,7 @@
 """Brings a folder in line with the feed and the current time."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ...pki.selection import decide
@@ -9,27 +10,43 @@ from .entries import Entry, Page
 from .files.folder import Folder
 from .formats.layout import ChangeSet, Layout
 from .pairs import load_errors
-from .state import Placed, State
+from .state.certificates import Placed
+from .state.state import State
 
-# How long old files stay. HAProxy, for example, opens them late while it reads a long crt-list.
-_LEFT_SECONDS = 60.0
+# How long unused files stay. HAProxy, for example, opens them late while it reads a long crt-list.
+_REMOVAL_DELAY_SECONDS = 60.0
 
 
 class Damaged(Exception):  # noqa: N818
     """Files that the state records are missing."""
 
 
+@dataclass(slots=True)
+class _Changes:
+    """Changes to apply together.
+
+    `names`: hostnames whose certificates are selected again. `entries`: new versions by
+    certificate. `removed`: certificates to remove. `touched`: certificates whose files, hostnames
+    or reports may change.
+    """
+
+    names: set[str] = field(default_factory=set)
+    entries: dict[int, Entry] = field(default_factory=dict)
+    removed: set[int] = field(default_factory=set)
+    touched: set[int] = field(default_factory=set)
+    effects: ChangeSet = field(default_factory=ChangeSet)
+
+
 class Reconciler:
     """Updates files and state together. A change that is not in both is repeated."""
 
-    def __init__(
-        self, folder: Folder, state: State, layout: Layout, *, tells_a_server: bool
-    ) -> None:
-        """With `tells_a_server`, paths that change are queued for a running server."""
+    def __init__(self, folder: Folder, state: State, layout: Layout, *, has_runtime: bool) -> None:
+        """With `has_runtime`, changed paths are queued for a running server."""
         self._folder = folder
         self._state = state
+        self._certificates, self._selection = state.certificates, state.selection
         self._layout = layout
-        self._tells_a_server = tells_a_server
+        self._has_runtime = has_runtime
 
     def prepare(self, now: datetime) -> None:
         """Prepares the folder.
@@ -41,18 +58,18 @@ class Reconciler:
         self._folder.switch()
         with self._state.transaction():
             if not self._state.fact("clock"):
-                self._note_clock(now)
-                self._state.note("is_first", "yes")
+                self._set_clock(now)
+                self._state.set_fact("is_first", "yes")
             if not self._folder.exists(self._layout.listing):
-                self._note_due(ChangeSet(selected=True, names=True))
-        if not all(self._folder.exists(path) for path in self._state.paths()):
-            self.read_again()
+                self._set_due(ChangeSet(selected=True, names=True))
+        if not all(self._folder.exists(path) for path in self._certificates.paths()):
+            self.restart_feed()
             raise Damaged("Files are missing, so the agent fetches all certificates again.")
 
-    def read_again(self) -> None:
+    def restart_feed(self) -> None:
         """Restarts the feed from its beginning. All files stay until it is complete."""
         with self._state.transaction():
-            self._state.note("cursor", "")
+            self._state.set_fact("cursor", "")
 
     def is_publishable(self) -> bool:
         """Returns whether the listing may be written.
@@ -70,47 +87,19 @@ class Reconciler:
         OSError or sqlite3.Error. The page is then not applied.
         """
         reasons = self._load_errors(page.changes)
+        changes = _Changes()
         with self._state.transaction():
             if page.reset:
-                self._state.note("snapshot", str(self._snapshot() + 1))
-                self._state.note("is_snapshot", "yes")
-                self._state.admit_unknown()
-            names, entries, gone = set[str](), dict[int, Entry](), set[int]()
+                self._state.set_fact("snapshot", str(self._snapshot() + 1))
+                self._state.set_fact("is_snapshot", "yes")
+                self._state.refusals.delete_unplaced()
             for entry in page.changes:
-                number = entry.certificate_id
-                names.update(self._reserve(entry, is_refused=entry in reasons))
-                if reason := reasons.get(entry):
-                    self._state.name_again(number, self._snapshot())
-                    self._refuse(
-                        number, entry.version, entry.fingerprint_sha256 or "", reason, entry.names
-                    )
-                    continue
-                if self._is_version_before_kept(entry):
-                    self._state.name_again(number, self._snapshot())
-                    continue
-                names.update(self._state.hostnames_of(number))
-                if entry.is_served:
-                    names.update(entry.names)
-                    self._take(entry, now)
-                    entries[number] = entry
-                    gone.discard(number)
-                else:
-                    entries.pop(number, None)
-                    gone.add(number)
+                self._apply_entry(entry, reasons.get(entry), changes, now)
             if self._state.fact("is_snapshot") and not page.more:
-                stale = self._state.not_named_since(self._snapshot())
-                gone.update(stale)
-                for number in stale:
-                    names.update(self._state.hostnames_of(number))
-                names.update(self._state.release_not_named_since(self._snapshot()))
-                self._state.note("is_snapshot", "")
-                if self._state.fact("is_first"):
-                    # A listing from an earlier state may be wrong.
-                    self._state.note("is_first", "")
-                    self._note_due(ChangeSet(selected=True, names=True))
-            self._drop(gone, now)
-            self._settle(names, entries, gone, now)
-            self._state.note("cursor", page.cursor)
+                self._end_snapshot(changes)
+            self._remove(changes.removed, now)
+            self._update(changes, now)
+            self._state.set_fact("cursor", page.cursor)
 
     def refuse(self, certificate_id: int, reason: str, now: datetime) -> None:
         """Leaves out a version of a certificate that the server rejects.
@@ -119,80 +108,116 @@ class Reconciler:
         same errors as `apply`.
         """
         with self._state.transaction():
-            if placed := self._state.placed(certificate_id):
-                names = {*self._state.hostnames_of(certificate_id)}
+            if placed := self._certificates.placed(certificate_id):
+                names = {*self._certificates.hostnames_of(certificate_id)}
                 self._refuse(certificate_id, placed.version, placed.fingerprint, reason, names)
-                if self._put_back(placed, now):
-                    names.update(self._state.hostnames_of(certificate_id))
-                self._settle(names, {}, {certificate_id}, now)
+                if self._restore_accepted(placed, now):
+                    names.update(self._certificates.hostnames_of(certificate_id))
+                self._update(_Changes(names, touched={certificate_id}), now)
 
-    def _put_back(self, refused: Placed, now: datetime) -> bool:
-        path = self._state.accepted_path(refused.id)
-        # If both have one path, the file is the refused version.
-        if path is None or path == refused.path or not self._folder.exists(path):
-            return False
-        self._state.put_back(refused.id, self._snapshot())
-        self._state.keep([path])
-        self._leave([refused.path], now)
-        self._note_due(ChangeSet(contents=True))
-        return True
-
-    def keep_time(self, now: datetime) -> bool:
+    def apply_validity(self, now: datetime) -> bool:
         """Applies certificates' validity periods. Returns whether anything has changed.
 
         Raises the same errors as `apply`.
         """
-        noted = datetime.fromisoformat(self._state.fact("clock"))
+        before = datetime.fromisoformat(self._state.fact("clock"))
         # If the clock was set back, expired certificates become valid again.
-        names = self._state.names_changed_between(min(noted, now), max(noted, now))
+        names = self._certificates.names_changed_between(min(before, now), max(before, now))
         if names:
             with self._state.transaction():
-                self._settle(names, {}, set(), now)
-                self._note_clock(now)
+                self._update(_Changes(set(names)), now)
+                self._set_clock(now)
         return bool(names)
 
-    def clear(self, now: datetime) -> None:
+    def remove_unused_files(self, now: datetime) -> None:
         """Removes files that have been unused for a while. Raises OSError, sqlite3.Error."""
-        paths = self._state.leftovers(now.timestamp())
+        paths = self._state.removals.until(now.timestamp())
         for path in paths:
             self._folder.remove(path)
         if paths:
             with self._state.transaction():
-                self._state.keep(paths)
+                self._state.removals.cancel(paths)
+
+    def _apply_entry(
+        self, entry: Entry, load_error: str | None, changes: _Changes, now: datetime
+    ) -> None:
+        number = entry.certificate_id
+        changes.names.update(self._reserve(entry, is_refused=load_error is not None))
+        if load_error:
+            self._certificates.add_to_snapshot(number, self._snapshot())
+            fingerprint = entry.fingerprint_sha256 or ""
+            self._refuse(number, entry.version, fingerprint, load_error, entry.names)
+        elif self._is_previous_kept(entry):
+            self._certificates.add_to_snapshot(number, self._snapshot())
+        else:
+            changes.names.update(self._certificates.hostnames_of(number))
+            if entry.is_served:
+                changes.names.update(entry.names)
+                self._put(entry, now)
+                changes.entries[number] = entry
+                changes.removed.discard(number)
+            else:
+                changes.entries.pop(number, None)
+                changes.removed.add(number)
+
+    def _end_snapshot(self, changes: _Changes) -> None:
+        """Adds the certificates and reservations that are not part of the snapshot."""
+        outside = self._certificates.outside(self._snapshot())
+        changes.removed.update(outside)
+        for number in outside:
+            changes.names.update(self._certificates.hostnames_of(number))
+        changes.names.update(self._state.reservations.delete_outside(self._snapshot()))
+        self._state.set_fact("is_snapshot", "")
+        if self._state.fact("is_first"):
+            # A listing from an earlier state may be wrong.
+            self._state.set_fact("is_first", "")
+            self._set_due(ChangeSet(selected=True, names=True))
+
+    def _restore_accepted(self, refused: Placed, now: datetime) -> bool:
+        path = self._certificates.accepted_path(refused.id)
+        # If both have one path, the file is the refused version.
+        if path is None or path == refused.path or not self._folder.exists(path):
+            return False
+        self._certificates.restore_accepted(refused.id, self._snapshot())
+        self._state.removals.cancel([path])
+        self._schedule_removal([refused.path], now)
+        self._set_due(ChangeSet(contents=True))
+        return True
 
     def _load_errors(self, changes: Iterable[Entry]) -> dict[Entry, str]:
         """Returns the new certificates that a server cannot load, and why.
 
         Certificates in the folder were tested before.
         """
-        new = [one for one in changes if one.is_served and not self._is_placed(one)]
-        reasons = zip(new, load_errors(one.pem for one in new), strict=True)
+        new = [entry for entry in changes if entry.is_served and not self._is_placed(entry)]
+        reasons = zip(new, load_errors(entry.pem for entry in new), strict=True)
         found = (
             (entry, error or self._layout.names_error(entry.names)) for entry, error in reasons
         )
         return {entry: error for entry, error in found if error}
 
     def _is_placed(self, entry: Entry) -> bool:
-        placed = self._state.placed(entry.certificate_id)
-        return bool(
-            placed
-            and (placed.version, placed.fingerprint) == (entry.version, entry.fingerprint_sha256)
-        )
+        version = entry.version, entry.fingerprint_sha256
+        placed = self._certificates.placed(entry.certificate_id)
+        return placed is not None and (placed.version, placed.fingerprint) == version
 
-    def _is_version_before_kept(self, entry: Entry) -> bool:
+    def _is_refused(self, entry: Entry) -> bool:
+        fingerprint = entry.fingerprint_sha256 or ""
+        return self._state.refusals.has(entry.certificate_id, entry.version, fingerprint)
+
+    def _is_previous_kept(self, entry: Entry) -> bool:
         """Returns whether the server rejected this version and the previous one stayed."""
-        number, fingerprint = entry.certificate_id, entry.fingerprint_sha256 or ""
-        return bool(
+        return (
             entry.is_served
-            and self._state.is_refused(number, entry.version, fingerprint)
-            and self._state.placed(number)
+            and self._is_refused(entry)
+            and self._certificates.placed(entry.certificate_id) is not None
             and not self._is_placed(entry)
         )
 
     def _refuse(
         self, number: int, version: int, fingerprint: str, reason: str, names: Iterable[str]
     ) -> None:
-        if refusal := self._state.refuse(number, version, fingerprint, reason, names):
+        if refusal := self._state.refusals.add(number, version, fingerprint, reason, names):
             say(str(refusal))
 
     def _reserve(self, entry: Entry, *, is_refused: bool) -> set[str]:
@@ -201,73 +226,46 @@ class Reconciler:
         Other users' certificates are not served for them. Returns the names whose reservation may
         have changed.
         """
-        after = set(entry.reserved_names) if is_refused or not entry.is_served else set()
-        before = self._state.reserve(entry.certificate_id, entry.user_id, after, self._snapshot())
-        return after.union(before)
+        names = set(entry.reserved_names) if is_refused or not entry.is_served else set()
+        return names.union(
+            self._state.reservations.replace(
+                entry.certificate_id, entry.user_id, names, self._snapshot()
+            )
+        )
 
     def _snapshot(self) -> int:
         return int(self._state.fact("snapshot") or 0)
 
-    def _take(self, entry: Entry, now: datetime) -> None:
-        before = self._state.placed(entry.certificate_id)
-        if not self._state.is_refused(
-            entry.certificate_id, entry.version, entry.fingerprint_sha256 or ""
-        ):
-            self._state.admit([entry.certificate_id])
-        self._state.put(entry, before.path if before else "", self._snapshot(), now)
+    def _put(self, entry: Entry, now: datetime) -> None:
+        before = self._certificates.placed(entry.certificate_id)
+        if not self._is_refused(entry):
+            self._state.refusals.delete([entry.certificate_id])
+        self._certificates.put(entry, before.path if before else "", self._snapshot(), now)
 
-    def _drop(self, certificate_ids: Collection[int], now: datetime) -> None:
-        self._state.admit(certificate_ids)
+    def _remove(self, certificate_ids: Collection[int], now: datetime) -> None:
+        self._state.refusals.delete(certificate_ids)
         for number in certificate_ids:
-            if placed := self._state.placed(number):
-                self._state.forget(number)
-                self._state.drop_accepted(number)
-                self._leave([placed.path], now)
+            if placed := self._certificates.placed(number):
+                self._certificates.forget(number)
+                self._certificates.drop_accepted(number)
+                self._schedule_removal([placed.path], now)
 
-    def _settle(
-        self,
-        names: Iterable[str],
-        entries: Mapping[int, Entry],
-        gone: Iterable[int],
-        now: datetime,
-    ) -> None:
-        """Selects the certificates for `names` again, and updates files and state."""
-        settled = ChangeSet()
-        touched = {*entries, *gone}
-        kept_free = set[str]()
-        selected = {below: dict[str, int]() for name in names for below in self._concerned(name)}
-        for name in selected:
-            before = self._state.selected(name)
-            decision = decide(name, self._state.candidates(name), now)
-            after = {kind: one.certificate_id for kind, one in decision.selected.items()}
-            if not self._layout.can_serve(name):
-                after.clear()
-            others = [one.candidate for one in decision.rejected if one.reason == "other_owner"]
-            if others and not after:
-                kept_free.add(name)
-            is_new = self._state.set_kept_free(name, name in kept_free)
-            if before != after or is_new:
-                self._state.set_selected(name, before, after)
-                touched.update(before.values(), after.values())
-                # Other users' wildcards that cover the name may no longer apply to it.
-                touched.update(one.certificate_id for one in others)
-                settled.selected = True
-                settled.names |= is_new or bool(before) != bool(after)
-            selected[name] = after
+    def _update(self, changes: _Changes, now: datetime) -> None:
+        """Selects the certificates for the changed names again, and updates files and state."""
+        changes.touched.update(changes.entries, changes.removed)
+        names = {below for name in changes.names for below in self._concerned(name)}
+        selected = {name: self._select(name, changes, now) for name in names}
         try:
-            placed = {number: self._place(number, entries.get(number), now) for number in touched}
-            for name, served in selected.items():
-                found = {k: placed.get(one) or self._state.placed(one) for k, one in served.items()}
-                left = self._layout.point(
-                    name,
-                    {k: one for k, one in found.items() if one},
-                    keeps_free=name in kept_free,
-                )
-                self._leave(left, now)
-            settled.contents = any(self._state.is_served(number) for number in entries)
-            self._note_due(settled)
-            self._state.to_report(touched)
-            self._state.note_unchecked(touched)
+            placed = {
+                number: self._place(number, changes.entries.get(number), now)
+                for number in changes.touched
+            }
+            for name, (certificates, is_kept_free) in selected.items():
+                self._link(name, certificates, placed, now, is_kept_free=is_kept_free)
+            changes.effects.contents = any(map(self._selection.is_served, changes.entries))
+            self._set_due(changes.effects)
+            self._state.reports.add(changes.touched)
+            self._state.refusals.add_unchecked(changes.touched)
             self._folder.switch()
         except BaseException:
             self._folder.forget()
@@ -275,37 +273,80 @@ class Reconciler:
 
     def _concerned(self, name: str) -> Iterable[str]:
         """Returns `name` and, for a wildcard, the recorded names that it covers."""
-        return (name, *self._state.names_below(name)) if name.startswith("*.") else (name,)
+        is_wildcard = name.startswith("*.")
+        return (name, *self._state.reservations.names_below(name)) if is_wildcard else (name,)
+
+    def _select(self, name: str, changes: _Changes, now: datetime) -> tuple[dict[str, int], bool]:
+        """Selects the certificates for `name`, and records the effects in `changes`.
+
+        Returns the certificates by key type, and whether the name is kept free.
+        """
+        before = self._selection.selected(name)
+        decision = decide(name, self._selection.candidates(name), now)
+        selected = decision.selected if self._layout.can_serve(name) else {}
+        after = {key_type: candidate.certificate_id for key_type, candidate in selected.items()}
+        others = [
+            rejection.candidate.certificate_id
+            for rejection in decision.rejected
+            if rejection.reason == "other_owner"
+        ]
+        is_kept_free = bool(others) and not after
+        is_new = self._state.reservations.set_kept_free(name, is_kept_free)
+        if before != after or is_new:
+            self._selection.set_selected(name, before, after)
+            changes.touched.update(before.values(), after.values())
+            # Other users' wildcards that cover the name may no longer apply to it.
+            changes.touched.update(others)
+            changes.effects.selected = True
+            changes.effects.names |= is_new or bool(before) != bool(after)
+        return after, is_kept_free
+
+    def _link(
+        self,
+        name: str,
+        selected: Mapping[str, int],
+        placed: Mapping[int, Placed | None],
+        now: datetime,
+        *,
+        is_kept_free: bool,
+    ) -> None:
+        found = {
+            key_type: placed.get(number) or self._certificates.placed(number)
+            for key_type, number in selected.items()
+        }
+        files = {key_type: certificate for key_type, certificate in found.items() if certificate}
+        unused = self._layout.point(name, files, keeps_free=is_kept_free)
+        self._schedule_removal(unused, now)
 
     def _place(self, number: int, entry: Entry | None, now: datetime) -> Placed | None:
-        """Puts a certificate's file in its place. Returns None if the certificate is gone."""
-        placed = self._state.placed(number)
+        """Puts a certificate's file in its place. Returns None if the certificate was removed."""
+        placed = self._certificates.placed(number)
         if placed is None:
             return None
-        path = self._layout.path(placed, lambda: self._state.filters_of(number))
+        path = self._layout.path(placed, lambda: self._selection.filters_of(number))
         if entry:
             self._folder.write(path, entry.pem)
         elif path != placed.path:
             self._folder.link(placed.path, path)
         if path != placed.path:
-            self._state.move(number, path)
-            self._state.keep([path])
+            self._certificates.move(number, path)
+            self._state.removals.cancel([path])
             if placed.path:
-                self._leave([placed.path], now)
-        if self._tells_a_server:
-            self._state.queue([path])
+                self._schedule_removal([placed.path], now)
+        if self._has_runtime:
+            self._state.runtime_queue.add([path])
         return placed._replace(path=path)
 
-    def _leave(self, paths: Collection[str], now: datetime) -> None:
-        self._state.leave(paths, now.timestamp() + _LEFT_SECONDS)
-        if self._tells_a_server:
-            self._state.queue(paths)
+    def _schedule_removal(self, paths: Collection[str], now: datetime) -> None:
+        self._state.removals.schedule(paths, now.timestamp() + _REMOVAL_DELAY_SECONDS)
+        if self._has_runtime:
+            self._state.runtime_queue.add(paths)
 
-    def _note_due(self, settled: ChangeSet) -> None:
-        if self._layout.is_listing_due(settled):
-            self._state.note("listing_due", "yes")
-        if self._layout.is_reload_due(settled):
-            self._state.note("reload_due", "yes")
+    def _set_due(self, effects: ChangeSet) -> None:
+        if self._layout.is_listing_due(effects):
+            self._state.set_fact("listing_due", "yes")
+        if self._layout.is_reload_due(effects):
+            self._state.set_fact("reload_due", "yes")
 
-    def _note_clock(self, now: datetime) -> None:
-        self._state.note("clock", now.isoformat())
+    def _set_clock(self, now: datetime) -> None:
+        self._state.set_fact("clock", now.isoformat())

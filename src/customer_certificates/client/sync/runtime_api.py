@@ -112,10 +112,10 @@ class Runtime:
 
     def _require(self, expected: str, answer: str, path: str) -> None:
         if expected not in answer:
-            said = " ".join(answer.split())
+            output = " ".join(answer.split())
             # Other failures concern HAProxy's buffer, or a transaction of another client.
-            is_refusal = any(word in said for word in _REFUSALS)
-            raise RuntimeFailure(f"HAProxy rejected {path}: {said[:300]}", is_refusal=is_refusal)
+            is_refusal = any(word in output for word in _REFUSALS)
+            raise RuntimeFailure(f"HAProxy rejected {path}: {output[:300]}", is_refusal=is_refusal)
 
     def _ask(self, command: str) -> str:
         """Returns HAProxy's response to one command, which may have a payload."""

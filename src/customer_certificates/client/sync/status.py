@@ -37,20 +37,20 @@ class Status(msgspec.Struct, frozen=True):
     next_change: datetime | None
     problems: tuple[str, ...]
 
-    def says_the_same_as(self, other: "Status") -> bool:
+    def differs_only_in_time_from(self, other: "Status") -> bool:
         """Returns whether the two statuses differ only in their times."""
         return msgspec.structs.replace(self, at=other.at, heard_at=other.heard_at) == other
 
 
 def write(
-    folder: Folder, metrics: Path | None, status: Status, troubles: Iterable[RetryState]
+    folder: Folder, metrics: Path | None, status: Status, retries: Iterable[RetryState]
 ) -> None:
     """Writes the status to `folder`, and to `metrics` for node_exporter. Raises OSError."""
     folder.replace_own(
         STATUS_FILE, msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n"
     )
     if metrics:
-        _write_metrics(metrics, status, troubles)
+        _write_metrics(metrics, status, retries)
 
 
 def read(folder: Path) -> Status:
@@ -59,7 +59,7 @@ def read(folder: Path) -> Status:
         return msgspec.json.decode(directory.read(STATUS_FILE), type=Status)
 
 
-def _write_metrics(file: Path, status: Status, troubles: Iterable[RetryState]) -> None:
+def _write_metrics(file: Path, status: Status, retries: Iterable[RetryState]) -> None:
     registry = CollectorRegistry()
 
     def gauge(name: str, text: str, value: float) -> None:
@@ -77,8 +77,8 @@ def _write_metrics(file: Path, status: Status, troubles: Iterable[RetryState]) -
         ["doing"],
         registry=registry,
     )
-    for trouble in troubles:
-        failures.labels(trouble.what).set(trouble.failures)
+    for retry in retries:
+        failures.labels(retry.action).set(retry.failures)
     _replace(file, generate_latest(registry))
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import DateTime, Text, column, select, table
 
+from ...errors import StartError
 from .engines import migration_engine
 from .sql_functions import insert_new
 
@@ -12,7 +13,7 @@ _WITH_CREDENTIALS = "served_with_credentials"
 _MARKED = select(_LATCHES.c.since).where(_LATCHES.c.name == _WITH_CREDENTIALS)
 
 
-class ModeError(Exception):
+class ModeError(StartError):
     """The database must not be used in this mode. The message gives the reason and the remedy."""
 
 

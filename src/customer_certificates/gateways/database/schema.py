@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from ...errors import StartError
 from .engines import migration_engine
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _REVOKED = {
 }
 
 
-class SchemaError(Exception):
+class SchemaError(StartError):
     """The database cannot be used. The message gives the remedy."""
 
 

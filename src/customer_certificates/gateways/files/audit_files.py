@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
 
+from ...errors import StartError
 from .safe_folders import fault_of_folder
 
 PUBLIC_KEY = "audit-public-key.pem"
@@ -25,7 +26,7 @@ class HeadFile(NamedTuple):
     content: bytes
 
 
-class AuditFileError(Exception):
+class AuditFileError(StartError):
     """A file cannot be used. The message names the file and the reason."""
 
 

@@ -3,14 +3,14 @@
 from typing import Protocol
 
 from ...crypto.secret import Secret
-from ...errors import Unavailable
+from ...errors import StartError, Unavailable
 from ..loop import Threads
 
 # Requests to a remote provider wait in these threads.
 THREADS = Threads("master-key", 4)
 
 
-class MasterKeyError(Exception):
+class MasterKeyError(StartError):
     """A master key cannot be used as it is configured.
 
     The message names the key, the reason and the remedy.

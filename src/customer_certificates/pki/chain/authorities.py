@@ -30,17 +30,20 @@ def is_self_issued(certificate: Certificate) -> bool:
 
 def may_issue_for_servers(authority: Certificate) -> bool:
     """Returns whether the purposes (extendedKeyUsage) of `authority` include TLS servers."""
-    return authority.eku is None or ExtendedKeyUsageOID.SERVER_AUTH in authority.eku
+    purposes = authority.extensions.eku
+    return purposes is None or ExtendedKeyUsageOID.SERVER_AUTH in purposes
 
 
 def matches_key(child: Certificate, issuer: Certificate) -> bool:
     """Returns whether the key identifiers are consistent with the link (RFC 5280, 4.2.1.1)."""
-    return child.aki is None or issuer.ski is None or child.aki == issuer.ski
+    aki, ski = child.extensions.aki, issuer.extensions.ski
+    return aki is None or ski is None or aki == ski
 
 
 def has_weak_signature(certificate: Certificate) -> bool:
     """Returns whether MD5 or SHA-1 was used, for which collisions exist (RFC 9155)."""
-    return certificate.digest is not None and certificate.digest.name in _WEAK_HASHES
+    digest = certificate.signature.digest
+    return digest is not None and digest.name in _WEAK_HASHES
 
 
 def has_accepted_signature(certificate: Certificate) -> bool:
@@ -49,9 +52,9 @@ def has_accepted_signature(certificate: Certificate) -> bool:
     Ed25519 and Ed448 count as accepted: browsers reject the issuer's key, which has its own
     finding.
     """
-    if certificate.digest is None:
-        return certificate.signature_oid in _EDWARDS
-    return certificate.digest.name in _SOUND_HASHES
+    if certificate.signature.digest is None:
+        return certificate.signature.oid in _EDWARDS
+    return certificate.signature.digest.name in _SOUND_HASHES
 
 
 def is_key_refused(authority: Certificate) -> bool:

@@ -45,19 +45,20 @@ def build(
     that may complete the chain. An expired leaf gets the chain that it had before it expired.
     """
     at = min(max(now, leaf.not_before), leaf.not_after)
-    sent, doubles = _distinct(leaf, others)
-    present = {one.fingerprint for one in sent}
-    path = find(leaf, sent, [one for one in known if one.fingerprint not in present], roots, at)
+    uploaded, duplicates = _distinct(leaf, others)
+    fingerprints = {certificate.fingerprint for certificate in uploaded}
+    stored = [certificate for certificate in known if certificate.fingerprint not in fingerprints]
+    path = find(leaf, uploaded, stored, roots, at)
     served = path.certificates
     if path.trust == "public" and path.root:
-        served += _continued(path.root, served, sent, at)
+        served += _continued(path.root, served, uploaded, at)
     missing = name_hash(served[-1].issuer) if path.is_missing else None
     findings = (
         *_about_trust(path),
-        *_about_order(leaf, sent, served, path.root),
-        *_about_completion(served, present),
-        *_about_the_rest(sent, served, path),
-        *(_duplicate(one) for one in doubles),
+        *_about_order(leaf, uploaded, served, path.root),
+        *_about_completion(served, fingerprints),
+        *_about_unserved(uploaded, served, path),
+        *(_duplicate(certificate) for certificate in duplicates),
     )
     return Chain(served, path.root, path.trust, missing, findings)
 
@@ -67,15 +68,15 @@ def _distinct(
 ) -> tuple[list[Certificate], list[Certificate]]:
     seen = {leaf.fingerprint}
     distinct: list[Certificate] = []
-    doubles: list[Certificate] = []
-    for one in others:
-        (doubles if one.fingerprint in seen else distinct).append(one)
-        seen.add(one.fingerprint)
-    return distinct, doubles
+    duplicates: list[Certificate] = []
+    for certificate in others:
+        (duplicates if certificate.fingerprint in seen else distinct).append(certificate)
+        seen.add(certificate.fingerprint)
+    return distinct, duplicates
 
 
 def _continued(
-    root: Certificate, path: Sequence[Certificate], sent: Sequence[Certificate], at: datetime
+    root: Certificate, path: Sequence[Certificate], uploaded: Sequence[Certificate], at: datetime
 ) -> tuple[Certificate, ...]:
     """Returns the uploaded path above a public root: its certificate signed by an older root, etc.
 
@@ -85,13 +86,13 @@ def _continued(
     while len(whole) <= MOST_DEPTH:
         above = next(
             (
-                one
-                for one in sent
-                if name_hash(one.subject) == name_hash(whole[-1].issuer)
-                and not is_self_issued(one)
-                and one not in whole
-                and (len(whole) > len(path) or one.spki == root.spki)
-                and _continues(whole, one, at)
+                certificate
+                for certificate in uploaded
+                if name_hash(certificate.subject) == name_hash(whole[-1].issuer)
+                and not is_self_issued(certificate)
+                and certificate not in whole
+                and (len(whole) > len(path) or certificate.spki == root.spki)
+                and _continues(whole, certificate, at)
             ),
             None,
         )
@@ -104,7 +105,7 @@ def _continued(
 def _continues(path: Sequence[Certificate], above: Certificate, at: datetime) -> bool:
     """Returns whether clients that trust `above` accept `path`."""
     anchor = Anchors([above.der], partial=True)
-    fault = anchor.fault(path[0].der, [one.der for one in path[1:]], at=at)
+    fault = anchor.fault(path[0].der, [certificate.der for certificate in path[1:]], at=at)
     return may_issue_for_servers(above) and fault is None
 
 
@@ -159,34 +160,32 @@ def _about_key_identifiers(child: Certificate, issuer: Certificate) -> Finding:
 
 def _about_order(
     leaf: Certificate,
-    sent: Sequence[Certificate],
+    uploaded: Sequence[Certificate],
     served: Sequence[Certificate],
     root: Certificate | None,
 ) -> Iterator[Finding]:
     """Returns a finding if clients could not follow the chain in the uploaded order."""
-    places = {one.fingerprint: place for place, one in enumerate(sent)}
-    wanted = [one.fingerprint for one in (*served[1:], *([root] if root else []))]
-    found = [places[one] for one in wanted if one in places]
-    is_leaf_late = any(_place(one) < _place(leaf) for one in sent if one.fingerprint in wanted)
+    order = {certificate.fingerprint: place for place, certificate in enumerate(uploaded)}
+    above = [*served[1:], *([root] if root else [])]
+    found = [order[issuer.fingerprint] for issuer in above if issuer.fingerprint in order]
+    is_leaf_late = any(_place(uploaded[place]) < _place(leaf) for place in found)
     if is_leaf_late or found != sorted(found):
         yield Finding(
             "chain_unordered",
-            (sent[found[0]] if found else leaf).field,
-            "The certificates are not in order: "
-            + ", then ".join(title(one) for one in served)
-            + ".",
+            (uploaded[found[0]] if found else leaf).field,
+            f"The certificates are not in order: {', then '.join(map(title, served))}.",
             "No action needed. The service serves them in this order.",
             "info",
         )
 
 
-def _place(one: Certificate) -> tuple[bool, int]:
+def _place(certificate: Certificate) -> tuple[bool, int]:
     """Returns the position in the upload. The field chain comes last."""
-    return one.field == "chain", one.number
+    return certificate.field == "chain", certificate.number
 
 
-def _about_completion(served: Sequence[Certificate], present: set[str]) -> Iterator[Finding]:
-    added = [title(one) for one in served[1:] if one.fingerprint not in present]
+def _about_completion(served: Sequence[Certificate], uploaded: set[str]) -> Iterator[Finding]:
+    added = [title(issuer) for issuer in served[1:] if issuer.fingerprint not in uploaded]
     if added:
         yield Finding(
             "chain_completed",
@@ -198,64 +197,74 @@ def _about_completion(served: Sequence[Certificate], present: set[str]) -> Itera
         )
 
 
-def _about_the_rest(
-    sent: Sequence[Certificate], served: Sequence[Certificate], path: Path
+def _about_unserved(
+    uploaded: Sequence[Certificate], served: Sequence[Certificate], path: Path
 ) -> Iterator[Finding]:
-    whole = [*served, *([path.root] if path.root else [])]
-    identities = {_identity(one) for one in whole[1:]}
-    rest = [one for one in sent if one not in served]
-    alternatives = _alternatives(rest, identities, served[-1].issuer)
-    for one in rest:
-        if is_self_issued(one) and _identity(one) in identities:
-            yield _left_out(
-                one, "root_dropped", ("is a root, which clients either have or do not trust")
-            )
-        elif one.fingerprint not in alternatives:
+    above = [*served[1:], *([path.root] if path.root else [])]
+    identities = set(map(_identity, above))
+    unserved = [certificate for certificate in uploaded if certificate not in served]
+    alternatives = _alternatives(unserved, identities, served[-1].issuer)
+    for certificate in unserved:
+        if is_self_issued(certificate) and _identity(certificate) in identities:
+            reason = "is a root, which clients either have or do not trust"
+            yield _unserved(certificate, "root_dropped", reason)
+        elif certificate.fingerprint not in alternatives:
             yield Finding(
                 "unrelated_certificate",
-                one.field,
-                f"{title(one)} (certificate {one.number} of {one.field}) does not belong to the"
-                " chain and is not served.",
+                certificate.field,
+                f"{_numbered(certificate)} does not belong to the chain and is not served.",
                 "Leave it out, or upload it separately.",
                 "warning",
             )
         elif not path.faults:  # those are reported already
-            yield _left_out(one, "chain_alternative", "belongs to an alternative path to a root")
+            reason = "belongs to an alternative path to a root"
+            yield _unserved(certificate, "chain_alternative", reason)
 
 
-def _identity(one: Certificate) -> tuple[str, bytes]:
-    return name_hash(one.subject), one.spki
+def _identity(certificate: Certificate) -> tuple[str, bytes]:
+    return name_hash(certificate.subject), certificate.spki
 
 
 def _alternatives(
-    rest: Sequence[Certificate], identities: set[tuple[str, bytes]], above: bytes
+    unserved: Sequence[Certificate], identities: set[tuple[str, bytes]], issuer_name: bytes
 ) -> set[str]:
-    """Returns the fingerprints of those of `rest` that belong to an alternative path.
+    """Returns the fingerprints of those of `unserved` that belong to an alternative path.
 
     These are other forms of certificates of the path, and certificates that continue from such a
-    form or from the end of the path, whose issuer is named `above`.
+    form or from the end of the path, whose issuer has `issuer_name`.
     """
-    found = {one.fingerprint for one in rest if _identity(one) in identities}
     # The names are hashed only once: hashing a large name is slow.
-    named = [(one.fingerprint, name_hash(one.subject), name_hash(one.issuer)) for one in rest]
-    issuers = {name_hash(above)} | {issuer for one, _, issuer in named if one in found}
-    while more := [
-        (one, issuer) for one, subject, issuer in named if subject in issuers and one not in found
-    ]:
-        found |= {one for one, _ in more}
-        issuers |= {issuer for _, issuer in more}
+    identified = [
+        (*_identity(extra), name_hash(extra.issuer), extra.fingerprint) for extra in unserved
+    ]
+    found = {fingerprint for name, spki, _, fingerprint in identified if (name, spki) in identities}
+    issuers = {issuer for _, _, issuer, fingerprint in identified if fingerprint in found}
+    issuers.add(name_hash(issuer_name))
+    while added := [extra for extra in identified if extra[0] in issuers and extra[3] not in found]:
+        issuers.update(issuer for _, _, issuer, _ in added)
+        found.update(fingerprint for _, _, _, fingerprint in added)
     return found
 
 
-def _left_out(one: Certificate, code: str, why: str) -> Finding:
-    return Finding(code, one.field, f"{title(one)} {why}, and is not served.", "Nothing.", "info")
-
-
-def _duplicate(one: Certificate) -> Finding:
+def _unserved(certificate: Certificate, code: str, reason: str) -> Finding:
     return Finding(
-        "duplicate",
-        one.field,
-        f"{title(one)} was sent twice. Certificate {one.number} of {one.field} is ignored.",
-        "No action needed. It is served once.",
+        code,
+        certificate.field,
+        f"{title(certificate)} {reason}, and is not served.",
+        "No action needed.",
         "info",
     )
+
+
+def _duplicate(certificate: Certificate) -> Finding:
+    return Finding(
+        "duplicate",
+        certificate.field,
+        f"{_numbered(certificate)} was sent twice and is served once.",
+        "No action needed.",
+        "info",
+    )
+
+
+def _numbered(certificate: Certificate) -> str:
+    return f"{title(certificate)} (certificate {certificate.number} of {certificate.field})"

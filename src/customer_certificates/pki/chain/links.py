@@ -57,7 +57,7 @@ def _verify(child: Certificate, issuer: Certificate) -> Link:
     if fault is None:
         return Link(True)
     if fault.number in NO_ISSUER:
-        if issuer.key_usage and not issuer.key_usage.key_cert_sign:
+        if issuer.extensions.key_usage and not issuer.extensions.key_usage.key_cert_sign:
             return Link(False, sentence(Fault(_MAY_NOT_SIGN, 1), [child, issuer]))
         if child.is_signed_by(issuer):
             return _although_signed(child, issuer)
@@ -69,11 +69,12 @@ def _verify(child: Certificate, issuer: Certificate) -> Link:
 def _although_signed(child: Certificate, issuer: Certificate) -> Link:
     """Returns why OpenSSL rejects `issuer` as the issuer of `child`, which its key signed."""
     is_malformed = any(
-        one.code == "extension_malformed" and one.severity == "error" for one in child.findings
+        finding.code == "extension_malformed" and finding.severity == "error"
+        for finding in child.findings
     )
-    rest = _fault(without_key_identifier(child.der), issuer.der)
+    remaining = _fault(without_key_identifier(child.der), issuer.der)
     # Without its key identifier, the child has other content, so its signature is invalid.
-    if rest and rest.number in BAD_SIGNATURE and not is_malformed:
+    if remaining and remaining.number in BAD_SIGNATURE and not is_malformed:
         return Link(True, is_mismatched=True)
     whose = f"{title(child)}, or of its issuer {title(issuer)}"
     return Link(False, f"OpenSSL cannot use an extension of {whose}")

@@ -32,8 +32,8 @@ class PathSearch:
     def __init__(self, pool: Sequence[Certificate], roots: Roots, at: datetime) -> None:
         """Prefers the first of the certificates in `pool` that have the same name."""
         self._pool: dict[str, list[Certificate]] = {}
-        for one in pool:
-            self._pool.setdefault(name_hash(one.subject), []).append(one)
+        for certificate in pool:
+            self._pool.setdefault(name_hash(certificate.subject), []).append(certificate)
         self._roots = roots
         self._at = at
         self._links = Links()
@@ -84,13 +84,12 @@ class PathSearch:
     def _issuers(self, path: list[Certificate]) -> list[Certificate]:
         """Returns the certificates with the issuer's name, the most likely first, without loops."""
         last = path[-1]
-        passed = {(one.subject, one.spki) for one in path}
-        found = [
-            one
-            for one in self._pool.get(name_hash(last.issuer), ())
-            if (one.subject, one.spki) not in passed
-        ]
-        found.sort(key=lambda one: (not matches_key(last, one), not one.is_valid(self._at)))
+        passed = {(certificate.subject, certificate.spki) for certificate in path}
+        named = self._pool.get(name_hash(last.issuer), ())
+        found = [issuer for issuer in named if (issuer.subject, issuer.spki) not in passed]
+        found.sort(
+            key=lambda issuer: (not matches_key(last, issuer), not issuer.is_valid(self._at))
+        )
         return found
 
     def _verified(
@@ -102,8 +101,8 @@ class PathSearch:
             return Path(tuple(path), "incomplete")
         whole = [*path, root]
         found = _faults(whole, is_private=trust == "private", is_mismatched=mismatch is not None)
-        faults = [sentence(one, whole) for one in found if one.number != CRITICAL_EXTENSION]
-        ends = [end for one in found if (end := ends_at(one)) is not None]
+        faults = [sentence(fault, whole) for fault in found if fault.number != CRITICAL_EXTENSION]
+        ends = [end for fault in found if (end := ends_at(fault)) is not None]
         for depth, authority in enumerate(whole[1:], 1):
             if not may_issue_for_servers(authority):
                 faults.append(
@@ -114,9 +113,9 @@ class PathSearch:
             faults.append(_not_in_force(root))
         if not found and not faults and mismatch is None:
             return Path(tuple(path), trust, root, is_rooted=True)
-        kept = tuple(path[: min(ends, default=len(path))])
+        sound = tuple(path[: min(ends, default=len(path))])
         return Path(
-            kept,
+            sound,
             "incomplete",
             None if faults else root,
             tuple(dict.fromkeys(faults)),
@@ -135,7 +134,7 @@ class PathSearch:
         )
 
     def _is_valid(self, path: Path) -> bool:
-        return all(one.is_valid(self._at) for one in path.certificates)
+        return all(certificate.is_valid(self._at) for certificate in path.certificates)
 
 
 def _faults(whole: Sequence[Certificate], *, is_private: bool, is_mismatched: bool) -> list[Fault]:
@@ -143,7 +142,7 @@ def _faults(whole: Sequence[Certificate], *, is_private: bool, is_mismatched: bo
 
     Each lower part is verified separately, so that a fault further up does not hide the others.
     """
-    ders = [one.der for one in whole]
+    ders = [certificate.der for certificate in whole]
     root = Anchors(ders[-1:], check_self_signature=is_private)
     first = root.fault(ders[0], ders[1:-1])
     if first is None:
@@ -153,8 +152,8 @@ def _faults(whole: Sequence[Certificate], *, is_private: bool, is_mismatched: bo
         part = Anchors([ders[place]], partial=True)
         found.append(part.fault(ders[0], ders[1:place], ignore_critical=True))
     found.append(root.fault(ders[0], ders[1:-1], ignore_critical=True))
-    faults = dict.fromkeys(one for one in found if one)
-    return [one for one in faults if not (is_mismatched and one.number in NO_ISSUER)]
+    faults = dict.fromkeys(fault for fault in found if fault)
+    return [fault for fault in faults if not (is_mismatched and fault.number in NO_ISSUER)]
 
 
 def _mismatch(link: Link, child: Certificate, issuer: Certificate) -> _Mismatch:

@@ -14,24 +14,24 @@ from .verification import Anchors, is_self_signed
 
 def find(
     leaf: Certificate,
-    sent: Sequence[Certificate],
-    known: Sequence[Certificate],
+    uploaded: Sequence[Certificate],
+    stored: Sequence[Certificate],
     roots: Roots,
     at: datetime,
 ) -> Path:
     """Returns the best path from `leaf` at the time `at`.
 
-    The path ends in a public root, otherwise in a root among `sent`, otherwise it is incomplete.
-    Certificates in `sent` are preferred to those in `known`.
+    The path ends in a public root, otherwise in a root among `uploaded`, otherwise it is
+    incomplete. Certificates in `uploaded` are preferred to those in `stored`.
     """
     if is_self_issued(leaf) and is_affordable(leaf) and is_self_signed(leaf.der):
         return Path((leaf,), "self_signed", leaf)
-    pool = [one for one in (*sent, *known) if is_affordable(one)]
+    pool = [certificate for certificate in (*uploaded, *stored) if is_affordable(certificate)]
     return (
         _without_fault(roots.verify(leaf, pool, at), "public")
         or _without_fault(_verify_privately(leaf, pool, at), "private")
         # OpenSSL reports only the first fault of the first path.
-        or PathSearch([*sent, *known], roots, at).best(leaf)
+        or PathSearch([*uploaded, *stored], roots, at).best(leaf)
     )
 
 
@@ -39,15 +39,15 @@ def _verify_privately(
     leaf: Certificate, pool: Sequence[Certificate], at: datetime
 ) -> tuple[Certificate, ...] | None:
     """Returns OpenSSL's path to a self-signed certificate in `pool`, including both ends."""
-    own = [one.der for one in pool if is_self_issued(one)]
+    own = [certificate.der for certificate in pool if is_self_issued(certificate)]
     if not own:
         return None
     anchors = Anchors(own, check_self_signature=True)
-    answer = anchors.path(leaf.der, [one.der for one in pool], at=at)
+    answer = anchors.path(leaf.der, [certificate.der for certificate in pool], at=at)
     if answer is None:
         return None
-    known = {one.der: one for one in pool}
-    return (leaf, *(known[der] for der in answer[1:]))
+    by_der = {certificate.der: certificate for certificate in pool}
+    return (leaf, *(by_der[der] for der in answer[1:]))
 
 
 def _without_fault(whole: tuple[Certificate, ...] | None, trust: Trust) -> Path | None:

@@ -38,13 +38,13 @@ _REASONS = {
 def sentence(fault: Fault, path: Sequence[Certificate]) -> str:
     """Returns the fault of `path`, leaf first, including the root, as a sentence."""
     blamed = path[min(fault.depth, len(path) - 1)]
-    if fault.number == _PATH_TOO_LONG and blamed.path_length is not None:
+    if fault.number == _PATH_TOO_LONG and blamed.extensions.path_length is not None:
         beneath = path[1 : fault.depth]
         return (
-            f"{title(blamed)} allows {blamed.path_length} CAs below it, and there are"
+            f"{title(blamed)} allows {blamed.extensions.path_length} CAs below it, and there are"
             f" {len(beneath)}"
         )
-    if fault.number in _NO_AUTHORITY_FAULTS and blamed.is_ca:
+    if fault.number in _NO_AUTHORITY_FAULTS and blamed.extensions.is_ca:
         return f"{title(blamed)} {_REASONS[_MAY_NOT_SIGN]}"
     reason = _REASONS.get(fault.number, f"is rejected by OpenSSL (error {fault.number})")
     return f"{title(blamed)} {reason}"

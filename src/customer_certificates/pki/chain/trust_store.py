@@ -52,7 +52,7 @@ class Roots:
         self._proving = (
             frozenset(self._roots)
             if proving is None
-            else frozenset(one.public_bytes(Encoding.DER) for one in proving)
+            else frozenset(certificate.public_bytes(Encoding.DER) for certificate in proving)
         )
         self._anchors = Anchors(list(self._roots))
         self._uppers: dict[_Key, _Upper] = {}
@@ -84,22 +84,26 @@ class Roots:
 
         None if OpenSSL rejects it at the time `at`.
         """
-        key = (leaf.issuer, leaf.aki, tuple(one.fingerprint for one in others))
+        key = (
+            leaf.issuer,
+            leaf.extensions.aki,
+            tuple(certificate.fingerprint for certificate in others),
+        )
         upper = self._uppers.get(key)
         # A CA issues many leaves. Its own signature need not be verified each time.
         if upper and upper.not_before <= at <= upper.not_after:
             if upper.anchor.fault(leaf.der, at=at):
                 return None
-            sent = {one.fingerprint: one for one in others}
-            return (leaf, *(sent[one] for one in upper.fingerprints), upper.root)
-        answer = self._anchors.path(leaf.der, [one.der for one in others], at=at)
+            by_fingerprint = {certificate.fingerprint: certificate for certificate in others}
+            return (leaf, *map(by_fingerprint.__getitem__, upper.fingerprints), upper.root)
+        answer = self._anchors.path(leaf.der, [certificate.der for certificate in others], at=at)
         if answer is None:
             return None
-        known = {one.der: one for one in others}
-        above = [known.get(der) or self._roots[der] for der in answer[1:]]
+        by_der = {certificate.der: certificate for certificate in others}
+        above = [by_der.get(der) or self._roots[der] for der in answer[1:]]
         # Another chain need not contain an intermediate that is also a root.
-        is_sent = all(one.der in known for one in above[:-1])
-        if len(above) > 1 and is_sent and not any(map(_constrains_leaves, above)):
+        is_complete = all(certificate.der in by_der for certificate in above[:-1])
+        if len(above) > 1 and is_complete and not any(map(_constrains_leaves, above)):
             self._remember(key, above)
         return (leaf, *above)
 
@@ -108,13 +112,13 @@ class Roots:
             self._uppers.clear()
         self._uppers[key] = _Upper(
             Anchors([above[0].der], partial=True),
-            tuple(one.fingerprint for one in above[:-1]),
+            tuple(certificate.fingerprint for certificate in above[:-1]),
             above[-1],
-            max(one.not_before for one in above),
-            min(one.not_after for one in above),
+            max(certificate.not_before for certificate in above),
+            min(certificate.not_after for certificate in above),
         )
 
 
 def _constrains_leaves(authority: Certificate) -> bool:
     """Returns whether an extension of `authority` restricts each leaf below it."""
-    return not _COMPARED_WITH_LEAVES.isdisjoint(authority.extensions)
+    return not _COMPARED_WITH_LEAVES.isdisjoint(authority.extensions.raw)

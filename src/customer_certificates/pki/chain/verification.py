@@ -64,7 +64,7 @@ class Anchors:
         present, as in Chromium.
         """
         self._given = frozenset(certificates)
-        self._certificates = [one for der in certificates if (one := _load(der))]
+        self._certificates = [certificate for der in certificates if (certificate := _load(der))]
         self._flags = X509StoreFlags.PARTIAL_CHAIN * partial
         self._flags |= X509StoreFlags.CHECK_SS_SIGNATURE * check_self_signature
         self._flags |= X509StoreFlags.POLICY_CHECK * check_policies
@@ -83,7 +83,9 @@ class Anchors:
             chain = context.get_verified_chain() if context else []
         except X509StoreContextError:
             return None
-        ders = tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain)
+        ders = tuple(
+            crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain
+        )
         # OpenSSL encodes the signature algorithm again, and cleans up its parameters.
         is_as_given = self._given.union(untrusted).issuperset(ders[1:])
         return ders if ders and is_as_given else None
@@ -118,7 +120,9 @@ class Anchors:
         if loaded is None:
             return None
         store = self._store(at, ignore_critical)
-        return X509StoreContext(store, loaded, [one for der in untrusted if (one := _load(der))])
+        return X509StoreContext(
+            store, loaded, [certificate for der in untrusted if (certificate := _load(der))]
+        )
 
     def _store(self, at: datetime | None, ignore_critical: bool) -> X509Store:
         """Returns a new store: flags and time of a store cannot be changed."""
@@ -134,8 +138,8 @@ class Anchors:
     def _new_store(self, flags: int) -> X509Store:
         store = X509Store()
         store.set_flags(flags)
-        for one in self._certificates:
-            store.add_cert(one)
+        for certificate in self._certificates:
+            store.add_cert(certificate)
         return store
 
 

@@ -47,11 +47,11 @@ def has_private_key(read: PemRead, certificates: Container[bytes]) -> bool:
             block.der not in certificates and _is_key(block.der)
         ):
             return True
-    if _has_headed_key(read.rest):
+    if _has_headed_key(read.other_text):
         return True
     return any(
         _is_key(decoded) or _has_headed_key(decoded.decode("latin-1"))
-        for decoded in _decoded_runs(read.rest)
+        for decoded in _decoded_runs(read.other_text)
     )
 
 

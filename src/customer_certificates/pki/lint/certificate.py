@@ -17,8 +17,8 @@ _POISON = "1.3.6.1.4.1.11129.2.4.3"
 
 # Critical extensions that Chrome, Firefox and OpenSSL all process.
 _PROCESSED = {
-    one.dotted_string
-    for one in (
+    oid.dotted_string
+    for oid in (
         ExtensionOID.KEY_USAGE,
         ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
         ExtensionOID.BASIC_CONSTRAINTS,
@@ -76,23 +76,23 @@ def weak_signature(certificate: Certificate) -> Iterator[Finding]:
     `signature_weak`: the digest is MD5 or SHA-1. `signature_unsupported`: browsers do not accept
     the algorithm.
     """
-    if certificate.digest and has_weak_signature(certificate):
+    digest = certificate.signature.digest
+    if digest and has_weak_signature(certificate):
         yield Finding(
             "signature_weak",
             certificate.field,
-            f"{title(certificate)} is signed with {certificate.digest.name.upper()}, which can be"
-            " forged.",
+            f"{title(certificate)} is signed with {digest.name.upper()}, which can be forged.",
             _WITH_SHA_256,
         )
     elif not has_accepted_signature(certificate):
-        algorithm = algorithm_name(certificate.signature_oid, certificate.digest)
+        algorithm = algorithm_name(certificate.signature.oid, digest)
         yield Finding(
             "signature_unsupported",
             certificate.field,
             f"{title(certificate)} is signed with {algorithm}, which browsers do not accept.",
             _WITH_SHA_256,
         )
-    elif certificate.has_odd_signature_parameters:
+    elif certificate.signature.has_odd_parameters:
         yield Finding(
             "signature_unsupported",
             certificate.field,
@@ -104,7 +104,7 @@ def weak_signature(certificate: Certificate) -> Iterator[Finding]:
 
 def tls_features(certificate: Certificate) -> Iterator[Finding]:
     """Yields findings for required TLS features (RFC 7633), which Firefox enforces."""
-    if certificate.tls_features - {_STATUS_REQUEST}:
+    if certificate.extensions.tls_features - {_STATUS_REQUEST}:
         yield Finding(
             "tls_feature_unknown",
             certificate.field,
@@ -112,7 +112,7 @@ def tls_features(certificate: Certificate) -> Iterator[Finding]:
             " rejects it.",
             "Have it reissued without the extension tlsFeature.",
         )
-    elif certificate.tls_features:
+    elif certificate.extensions.tls_features:
         yield Finding(
             "must_staple",
             certificate.field,
@@ -125,12 +125,11 @@ def tls_features(certificate: Certificate) -> Iterator[Finding]:
 
 
 def unhandled_extensions(certificate: Certificate, field: str) -> Iterator[Finding]:
-    """Yields a finding for each unprocessed critical extension (RFC 5280, 4.2).
-
-    At least one client does not process it.
-    """
-    for dotted in _critical(certificate):
-        if dotted == _POISON:
+    """Yields a finding for each critical extension that a client rejects (RFC 5280, 4.2)."""
+    for oid, extension in certificate.extensions.raw.items():
+        if not extension.critical:
+            continue
+        if oid == _POISON:
             yield Finding(
                 "precertificate",
                 field,
@@ -138,15 +137,14 @@ def unhandled_extensions(certificate: Certificate, field: str) -> Iterator[Findi
                 " 6962). All clients reject it.",
                 "Send the final certificate from your CA. It has the same serial number.",
             )
-        elif dotted not in _PROCESSED:
-            by_openssl = dotted in _PROCESSED_BY_OPENSSL
-            name = f"{_NAMES[dotted]} ({dotted})" if dotted in _NAMES else dotted
-            clients = "Browsers reject" if by_openssl else "Clients reject"
+        elif oid not in _PROCESSED:
+            clients = "Browsers" if oid in _PROCESSED_BY_OPENSSL else "Clients"
+            name = f"{_NAMES[oid]} ({oid})" if oid in _NAMES else oid
             yield Finding(
                 "extension_critical",
                 field,
-                f"{clients} {title(certificate)}: they do not process its critical extension"
-                f" {name}.",
+                f"{clients} reject {title(certificate)}: they do not process its critical"
+                f" extension {name}.",
                 "Have it reissued without the extension, or with the extension not critical.",
             )
 
@@ -157,8 +155,3 @@ def days(span: timedelta) -> str:
         hours = span.seconds // 3600
         return f"{hours} hour{'s' * (hours != 1)}"
     return f"{span.days} day{'s' * (span.days != 1)}"
-
-
-def _critical(certificate: Certificate) -> list[str]:
-    """Returns the OIDs of the critical extensions."""
-    return [oid for oid, extension in certificate.extensions.items() if extension.critical]

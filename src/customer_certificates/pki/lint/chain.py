@@ -21,10 +21,7 @@ _MOST_AUTHORITIES = 6
 
 
 def check_chain(
-    leaf: Certificate,
-    authorities: Sequence[Certificate],
-    root: Certificate | None,
-    now: datetime,
+    leaf: Certificate, authorities: Sequence[Certificate], root: Certificate | None, now: datetime
 ) -> tuple[Finding, ...]:
     """Yields findings about a chain at the time `now` (UTC).
 
@@ -46,7 +43,9 @@ def check_chain(
     if len(authorities) > _MOST_AUTHORITIES:
         findings.append(_too_long(leaf, len(authorities)))
     findings += _names(leaf, authorities)
-    if root and any(POLICY_CONSTRAINTS in one.extensions for one in (*authorities, root)):
+    if root and any(
+        POLICY_CONSTRAINTS in certificate.extensions.raw for certificate in (*authorities, root)
+    ):
         findings += _policies(leaf, authorities, root)
     return tuple(findings)
 
@@ -64,7 +63,7 @@ def _policies(
     leaf: Certificate, authorities: Sequence[Certificate], root: Certificate
 ) -> Iterator[Finding]:
     anchor = Anchors([root.der], partial=True, check_policies=True)
-    fault = anchor.fault(leaf.der, [one.der for one in authorities])
+    fault = anchor.fault(leaf.der, [authority.der for authority in authorities])
     if fault and fault.number == POLICY_REQUIRED:
         yield Finding(
             "policy_missing",

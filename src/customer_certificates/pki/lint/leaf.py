@@ -75,13 +75,13 @@ def _validity(leaf: Certificate, now: datetime) -> Iterator[Finding]:
         yield not_yet_valid(leaf, now, "warning")
     if not leaf.is_valid(now):
         return
-    left = leaf.not_after - now
+    remaining = leaf.not_after - now
     lifetime = leaf.not_after - leaf.not_before
-    if left <= (lifetime / 3 if lifetime < _SHORT_LIVED else _SOON):
+    if remaining <= (lifetime / 3 if lifetime < _SHORT_LIVED else _SOON):
         yield Finding(
             "expires_soon",
             leaf.field,
-            f"The certificate expires on {moment(leaf.not_after)}, in {days(left)}.",
+            f"The certificate expires on {moment(leaf.not_after)}, in {days(remaining)}.",
             "Renew it and replace this certificate with the new one.",
             "warning",
         )
@@ -115,7 +115,7 @@ def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
 
 def _names(leaf: Certificate) -> Iterator[Finding]:
     yield from leaf.san_findings
-    san = leaf.extensions.get(SUBJECT_ALT_NAME)
+    san = leaf.extensions.raw.get(SUBJECT_ALT_NAME)
     if leaf.subject == _NOBODY and san and not san.critical:
         yield Finding(
             "san_invalid",
@@ -126,64 +126,61 @@ def _names(leaf: Certificate) -> Iterator[Finding]:
         )
     if not leaf.hostnames and not leaf.san_findings:
         name = leaf.common_name
-        common = (
-            " Clients ignore the common name."
-            if name is None
-            else f" Clients ignore its common name, «{shown(name)}»."
-        )
+        ignored = "the common name" if name is None else f"its common name, «{shown(name)}»"
         yield Finding(
             "san_missing",
             leaf.field,
-            f"The certificate has no hostname or IP address in subjectAltName.{common}",
+            "The certificate has no hostname or IP address in subjectAltName. Clients ignore"
+            f" {ignored}.",
             "Have it reissued with its hostnames in subjectAltName (RFC 9525).",
         )
 
 
 def is_for_servers(leaf: Certificate) -> bool:
     """Returns whether OpenSSL accepts `leaf` for the purpose serverAuth."""
-    return leaf.is_netscape_server and (leaf.eku is None or _FOR_SERVERS in leaf.eku)
+    eku = leaf.extensions.eku
+    return leaf.extensions.is_netscape_server and (eku is None or _FOR_SERVERS in eku)
 
 
 def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
-    if not leaf.is_netscape_server:
-        what = (
+    if not leaf.extensions.is_netscape_server:
+        detail = (
             "Netscape's certificate type does not include TLS servers. OpenSSL rejects the"
             " certificate"
         )
-        yield _eku_invalid(leaf, what)
-    if leaf.eku and _FOR_OCSP in leaf.eku:
+        yield _eku_invalid(leaf, detail)
+    eku = leaf.extensions.eku
+    if eku and _FOR_OCSP in eku:
         yield _eku_invalid(leaf, "The certificate may also sign OCSP responses. Firefox rejects it")
-    if leaf.eku is None:
+    if eku is None:
         if trust == "public":
             yield _eku_missing(leaf, "The certificate does not state its purpose", "warning")
-    elif _FOR_SERVERS in leaf.eku:
-        return
-    elif _FOR_ANYTHING in leaf.eku:
-        what = "The certificate is for any purpose, which Firefox and OpenSSL do not accept"
-        yield _eku_missing(leaf, what, "error")
-    else:
-        purposes = ", ".join(sorted(one.dotted_string for one in leaf.eku))
-        yield _eku_missing(
-            leaf, f"The certificate is for {shown(purposes)}, not for servers", "error"
-        )
+    elif _FOR_ANYTHING in eku and _FOR_SERVERS not in eku:
+        detail = "The certificate is for any purpose, which Firefox and OpenSSL do not accept"
+        yield _eku_missing(leaf, detail, "error")
+    elif _FOR_SERVERS not in eku:
+        purposes = shown(", ".join(sorted(purpose.dotted_string for purpose in eku)))
+        yield _eku_missing(leaf, f"The certificate is for {purposes}, not for servers", "error")
 
 
-def _eku_invalid(leaf: Certificate, what: str) -> Finding:
-    return Finding("eku_invalid", leaf.field, f"{what}.", "Have it reissued for TLS servers only.")
+def _eku_invalid(leaf: Certificate, detail: str) -> Finding:
+    return Finding(
+        "eku_invalid", leaf.field, f"{detail}.", "Have it reissued for TLS servers only."
+    )
 
 
-def _eku_missing(leaf: Certificate, what: str, severity: Severity) -> Finding:
+def _eku_missing(leaf: Certificate, detail: str, severity: Severity) -> Finding:
     return Finding(
         "eku_missing",
         leaf.field,
-        f"{what} (extendedKeyUsage has no serverAuth).",
+        f"{detail} (extendedKeyUsage has no serverAuth).",
         "Have it reissued for TLS servers.",
         severity,
     )
 
 
 def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
-    if leaf.is_ca:
+    if leaf.extensions.is_ca:
         yield Finding(
             "is_ca",
             leaf.field,
@@ -193,25 +190,21 @@ def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
             " certificate, set basicConstraints CA:FALSE.",
             "warning" if trust == "self_signed" else "error",
         )
-    if leaf.key_usage and not leaf.key_usage.digital_signature:
-        usage = leaf.key_usage
-        used = usage.key_encipherment or usage.key_agreement
+    usage = leaf.extensions.key_usage
+    if usage and not usage.digital_signature:
+        is_for_keys = usage.key_encipherment or usage.key_agreement
+        rejected = "Chrome rejects" if is_for_keys else "All TLS clients reject"
         yield Finding(
             "key_usage_invalid",
             leaf.field,
-            "The keyUsage lacks digitalSignature. "
-            + (
-                "Chrome rejects the certificate."
-                if used
-                else "All TLS clients reject the certificate."
-            ),
+            f"The keyUsage lacks digitalSignature. {rejected} the certificate.",
             "Have it reissued with keyUsage digitalSignature.",
         )
 
 
 def _key(leaf: Certificate) -> Iterator[Finding]:
-    is_told = any(finding.code == "key_invalid" for finding in leaf.findings)
-    if leaf.public_key is None and not is_told:
+    is_reported = any(finding.code == "key_invalid" for finding in leaf.findings)
+    if leaf.public_key is None and not is_reported:
         yield Finding(
             "key_invalid",
             leaf.field,

@@ -54,19 +54,20 @@ def normalise(hostname: str) -> str | None:
     return name
 
 
-def server_name(sent: str) -> str | None:
+def server_name(name: str) -> str | None:
     """Returns the normalized hostname of a TLS client (RFC 6066, 3); None if invalid.
 
     IP addresses and wildcards are invalid there.
     """
-    name = normalise(sent)
-    return None if name is None or name.startswith("*") or _address(name) else name
+    hostname = normalise(name)
+    is_server = hostname and not hostname.startswith("*") and not _address(hostname)
+    return hostname if is_server else None
 
 
-def address_of(sent: str) -> str | None:
-    """Returns the IP address `sent` in its normalized form; None if it is not one."""
+def address_of(text: str) -> str | None:
+    """Returns the IP address `text` in its normalized form; None if it is not one."""
     # The zone of a link-local IPv6 address is not part of the address.
-    name = normalise(sent.partition("%")[0])
+    name = normalise(text.partition("%")[0])
     return name if name and _address(name) else None
 
 
@@ -78,14 +79,14 @@ def covers(pattern: str, hostname: str) -> bool:
     """
     if pattern == hostname:
         return True
-    label, dot, rest = hostname.partition(".")
-    return pattern[:2] == "*." and dot == "." and label != "*" and rest == pattern[2:]
+    label, dot, parent = hostname.partition(".")
+    return pattern[:2] == "*." and dot == "." and label != "*" and parent == pattern[2:]
 
 
 def wildcard_of(hostname: str) -> str:
     """Returns the wildcard that covers `hostname`; `hostname` itself if there is none."""
-    first, dot, rest = hostname.partition(".")
-    return f"*.{rest}" if dot and first != "*" else hostname
+    label, dot, parent = hostname.partition(".")
+    return f"*.{parent}" if dot and label != "*" else hostname
 
 
 def written(address: _Address) -> str:
@@ -106,16 +107,16 @@ def hostnames_of(
     """
     names: dict[str, None] = {}
     faults: dict[tuple[Severity, str], list[str]] = {}
-    sent = [one for one in san if one.tag in (_DNS_NAME, _IP_ADDRESS)]
-    for tag, content in sent[:MOST_HOSTNAMES]:
+    relevant = [name for name in san if name.tag in (_DNS_NAME, _IP_ADDRESS)]
+    for tag, content in relevant[:MOST_HOSTNAMES]:
         text, name, fault = _dns_name(content) if tag == _DNS_NAME else _ip_address(content)
         if name:
             names[name] = None
         if fault:
             faults.setdefault(fault, []).append(text)
     findings = [_invalid(field, *fault, listed(values)) for fault, values in faults.items()]
-    if len(sent) > MOST_HOSTNAMES:
-        findings.append(_too_many(field, len(sent)))
+    if len(relevant) > MOST_HOSTNAMES:
+        findings.append(_too_many(field, len(relevant)))
     return tuple(names), tuple(findings)
 
 
@@ -126,7 +127,9 @@ def _to_ascii(hostname: str) -> str:
         # An A-label is longer than its Unicode form, so checking first rejects no valid name.
         if any(len(label) > _MOST_LABEL_OCTETS for label in labels):
             return ""
-        return ".".join(one if one.isascii() else idna.alabel(one).decode() for one in labels)
+        return ".".join(
+            label if label.isascii() else idna.alabel(label).decode() for label in labels
+        )
     except UnicodeError:
         return ""
 
@@ -150,14 +153,14 @@ def _dns_name(content: bytes) -> _NameRead:
     text = content.decode("latin-1")
     name = normalise(text) if text.isascii() else None
     if name is None:
-        return text, None, ("error", _why_invalid(text))
+        return text, None, ("error", _reason_invalid(text))
     if _address(name):
         fault = "is an IP address written as a DNS name, which no client matches"
         return text, None, ("error", fault)
-    return text, name, _surprise(text, name)
+    return text, name, _unmatched_reason(text, name)
 
 
-def _surprise(text: str, name: str) -> tuple[Severity, str] | None:
+def _unmatched_reason(text: str, name: str) -> tuple[Severity, str] | None:
     """Returns why some clients reject the name."""
     if text.endswith("."):
         return "warning", "ends in a dot, which some clients do not match"
@@ -179,18 +182,20 @@ def _ip_address(content: bytes) -> _NameRead:
         return name, name, None
     if len(content) in (8, 32):
         half = len(content) // 2
-        address, mask = (ipaddress.ip_address(one) for one in (content[:half], content[half:]))
+        address, mask = (
+            ipaddress.ip_address(octets) for octets in (content[:half], content[half:])
+        )
         text = f"{written(address)}/{written(mask)}"
         return text, None, ("error", "is a network, where an IP address was expected")
     return content.hex(), None, ("error", "is not an IP address, which has 4 or 16 octets")
 
 
-def _why_invalid(value: str) -> str:
+def _reason_invalid(value: str) -> str:
     if not value:
         return "is empty"
     if not value.isascii():
         return "is not in ASCII (RFC 5890 has A-labels, xn--…, for that)"
-    if any(one.isspace() or not one.isprintable() for one in value):
+    if any(character.isspace() or not character.isprintable() for character in value):
         return "contains a space or a control character"
     if "*" in value:
         return "has a wildcard that is not the first label above two others"

@@ -87,6 +87,13 @@ class Decision:
             self.forbidden or self.reserved or self.taken or self.unproven or self.contested
         )
 
+    def claim(self, name: str, own: Claim | None, proof: Evidence) -> None:
+        """Adds a claim to write, unless the user's `own` claim has the same proof."""
+        if own is None:
+            self.new.append(name)
+        if own is None or own.evidence != proof:
+            self.write.append(name)
+
 
 def covering(hostname: str) -> str | None:
     """Returns the wildcard that covers `hostname`; None: there is none."""
@@ -130,69 +137,57 @@ def decide(
     decision = Decision()
     released: dict[str, Claim] = {}
     for name in dict.fromkeys(hostnames):
-        present = existing.claims.get(name)
-        mine = present if present and present.user_id == user_id else None
-        proof = strongest(evidence, mine.evidence if mine else UNPROVEN, at)
-        strength = proof.strength(at)
-        if restriction := _restriction(policy, name, mine, evidence):
+        held = existing.claims.get(name)
+        own = held if held and held.user_id == user_id else None
+        other = held if held and not own else None
+        related = [claim for claim in _related(user_id, name, existing) if claim is not held]
+        proof = strongest(evidence, own.evidence if own else UNPROVEN, at)
+        strength, other_strength = (
+            proof.strength(at),
+            other.evidence.strength(at) if other else NONE,
+        )
+        if restriction := _restriction(policy, name, own, evidence):
             (decision.forbidden if restriction == "forbidden" else decision.reserved).append(name)
-            continue
-        others = [one for one in _others(user_id, name, existing) if one is not present]
-        other = None if mine else present
-        if other:
-            held = other.evidence.strength(at)
-            if strength == CHALLENGE == held:
-                decision.contested.append(other)
-                continue
-            if not _displaces(strength, held):
-                decision.taken.append(name)
-                continue
+        elif other and strength == CHALLENGE == other_strength:
+            decision.contested.append(other)
+        elif other and not _displaces(strength, other_strength):
+            decision.taken.append(name)
         # A claim older than the proof requirement stays unchanged.
-        if strength == NONE and not mine:
-            if others:
-                decision.taken.append(name)
-                continue
-            if proof_required:
-                decision.unproven.append(name)
-                continue
-        if strength > NONE:
-            unproven = [one for one in others if one.evidence.strength(at) == NONE]
-            released |= {one.hostname: one for one in ([other] if other else []) + unproven}
-        if mine is None:
-            decision.new.append(name)
-        if mine is None or mine.evidence != proof:
-            decision.write.append(name)
+        elif strength == NONE and not own and (related or proof_required):
+            (decision.taken if related else decision.unproven).append(name)
+        else:
+            if strength > NONE:
+                unproven = [claim for claim in related if claim.evidence.strength(at) == NONE]
+                released |= {claim.hostname: claim for claim in (other, *unproven) if claim}
+            decision.claim(name, own, proof)
     decision.release = list(released.values())
     return decision
 
 
 def _restriction(
-    policy: NamePolicy, name: str, mine: Claim | None, evidence: Evidence
+    policy: NamePolicy, name: str, own: Claim | None, evidence: Evidence
 ) -> str | None:
     """Returns the restriction of a name; none if the user already has a claim of it."""
-    if mine:
-        return None
-    restriction = policy.restriction(name)
+    restriction = None if own else policy.restriction(name)
     return None if restriction == "reserved" and evidence.proof == "operator" else restriction
 
 
-def _displaces(mine: int, others: int) -> bool:
+def _displaces(strength: int, other: int) -> bool:
     """Returns whether a claim of the same name is replaced. Expired proofs replace nothing."""
-    return mine >= PUBLIC_CA and (mine > others or mine == OPERATOR)
+    return strength >= PUBLIC_CA and (strength > other or strength == OPERATOR)
 
 
-def _others(user_id: int, name: str, existing: Existing) -> list[Claim]:
-    """Yields claims of other users above and below `name`."""
+def _related(user_id: int, name: str, existing: Existing) -> list[Claim]:
     wildcard = covering(name)
     above = existing.claims.get(wildcard) if wildcard else None
-    found = [*([above] if above else []), *existing.beneath.get(name, ())]
-    return [one for one in found if one.user_id != user_id]
+    related = (above, *existing.beneath.get(name, ()))
+    return [claim for claim in related if claim and claim.user_id != user_id]
 
 
 def strongest(new: Evidence, old: Evidence, at: datetime) -> Evidence:
     """Returns the stronger proof; of two that are equally strong the one that lasts longer."""
     if new.strength(at) != old.strength(at):
-        return max(new, old, key=lambda one: one.strength(at))
+        return max(new, old, key=lambda proof: proof.strength(at))
     if new.until is None or old.until is None:
         return old
-    return max(old, new, key=lambda one: one.until or at)
+    return max(old, new, key=lambda proof: proof.until or at)

@@ -7,6 +7,7 @@ from typing import Literal
 from publicsuffixlist import PublicSuffixList
 
 from .hostnames import address_of, wildcard_of
+from .registrable import public_suffixes
 
 # forbidden: no user can claim it. reserved: an operator must grant it.
 Restriction = Literal["forbidden", "reserved"]
@@ -25,7 +26,7 @@ class NamePolicy:
         `reserved` are addresses, or names that are reserved with all their subdomains. `edge` are
         the names and addresses of the servers that terminate TLS.
         """
-        self._addresses = frozenset(one for one in (*reserved, *edge) if address_of(one))
+        self._addresses = frozenset(name for name in (*reserved, *edge) if address_of(name))
         names = {*reserved, *edge} - self._addresses
         self._subtrees = frozenset(name.removeprefix("*.") for name in names)
         # A wildcard that covers a reserved name would serve it.
@@ -39,7 +40,7 @@ class NamePolicy:
         if base != hostname:
             if _icann().is_public(base):
                 return "forbidden"
-            if _all().is_public(base) or hostname in self._covering:
+            if public_suffixes().is_public(base) or hostname in self._covering:
                 return "reserved"
         labels = base.split(".")
         if len(labels) == 1 or labels[-1] in _SPECIAL_USE:
@@ -52,8 +53,3 @@ class NamePolicy:
 @cache
 def _icann() -> PublicSuffixList:
     return PublicSuffixList(only_icann=True)
-
-
-@cache
-def _all() -> PublicSuffixList:
-    return PublicSuffixList()

@@ -1,4 +1,4 @@
-"""Finds the registered domain of a hostname. Its only I/O is reading the list."""
+"""The public suffix list, and the registered domain of a hostname."""
 
 from functools import cache
 
@@ -15,11 +15,11 @@ def registrable_domain(hostname: str) -> str:
     if address_of(hostname):
         return hostname
     base = hostname.removeprefix("*.")
-    registered: str | None = _list().privatesuffix(base)
+    registered: str | None = public_suffixes().privatesuffix(base)
     return registered or base
 
 
-# Reading the list takes a tenth of a second.
 @cache
-def _list() -> PublicSuffixList:
+def public_suffixes() -> PublicSuffixList:
+    """Returns the whole list. Reading it takes a tenth of a second, once."""
     return PublicSuffixList()

@@ -16,10 +16,13 @@ def common_names(chain_pem: str) -> frozenset[str] | None:
     leaf_pem = chain_pem.partition("-----END CERTIFICATE-----")
     try:
         leaf = x509.load_pem_x509_certificate("".join(leaf_pem[:2]).encode())
-        values = [one.value for one in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        values = [
+            attribute.value
+            for attribute in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        ]
     except ValueError:
         return None
-    texts = [one if isinstance(one, str) else one.decode("latin-1") for one in values]
+    texts = [value if isinstance(value, str) else value.decode("latin-1") for value in values]
     pieces = [piece.strip().lower() for text in texts for piece in text.split(",")]
     names = [normalise(piece) or (piece if "*" in piece else None) for piece in pieces]
     return frozenset(name for name in names if name)

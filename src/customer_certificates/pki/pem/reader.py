@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ...errors import Finding
@@ -22,7 +23,7 @@ _HEADER = re.compile(
 _WITHOUT_QUOTES = dict.fromkeys(map(ord, QUOTES))
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
 _COPY = "Copy the whole file without changes, including its -----BEGIN and -----END lines."
-_WANTED = "Send the certificate as your CA gave it to you, in PEM: -----BEGIN CERTIFICATE-----."
+_SEND_PEM = "Send the certificate as your CA gave it to you, in PEM: -----BEGIN CERTIFICATE-----."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,19 @@ class Block:
 class PemRead:
     """The readable blocks in their order, and the findings.
 
-    `broken` are the labels of unreadable blocks. `rest` is the text without the readable blocks.
+    `broken` are the labels of unreadable blocks. `other_text` is the text without the readable
+    blocks.
     """
 
     blocks: tuple[Block, ...]
     findings: tuple[Finding, ...]
     broken: tuple[str, ...] = ()
-    rest: str = ""
+    other_text: str = ""
 
     @property
     def has_other_text(self) -> bool:
-        """Whether `rest` has more than blanks and quotes."""
-        return bool(self.rest.translate(_WITHOUT_QUOTES).strip())
+        """Whether `other_text` has more than blanks and quotes."""
+        return bool(self.other_text.translate(_WITHOUT_QUOTES).strip())
 
 
 def read_pem(text: str, field: str) -> PemRead:
@@ -78,71 +80,66 @@ def read_pem(text: str, field: str) -> PemRead:
 def read_blocks(text: str, field: str) -> PemRead:
     """Does the same as `read_pem` for a text that need not contain a certificate."""
     text, is_escaped = plain_text(text)
-    blocks: list[Block] = []
     findings = [_newlines_escaped(field)] if is_escaped else []
-    broken: list[str] = []
-    rest: list[str] = []
-    number = at = 0
-    opened: Mark | None = None
-
-    def report(mark: Mark, what: str) -> None:
-        broken.append(mark.label)
-        findings.append(_broken(number, mark, what, field))
-
-    for mark in marks(text):
-        if opened and mark.is_begin:
-            report(opened, "has no END line.")
-        elif opened:
-            block = _closed(opened, mark, text)
-            if isinstance(block, Block):
-                blocks.append(block)
-                rest.append(text[at : opened.start])
-                at = mark.end
-            else:
-                report(opened, block)
-            opened = None
-            continue
-        if number == MOST_BLOCKS:
-            if mark.is_begin:
-                findings.append(_too_many(field))
-                opened = None
-                break
-            continue
-        number += 1
-        if mark.is_begin:
-            opened = mark
+    blocks, broken, other_text = list[Block](), list[str](), list[str]()
+    number = end_of_block = 0
+    for mark, end in _pairs(text):
+        if number < MOST_BLOCKS:
+            number += 1
+        elif mark.is_begin:
+            findings.append(_too_many(field))
+            break
         else:
-            report(mark, "has no BEGIN line.")
-    if opened:
-        report(opened, "has no END line.")
-    rest.append(text[at:])
-    return PemRead(tuple(blocks), tuple(findings), tuple(broken), "\n".join(rest))
+            continue
+        block = _between(mark, end, text)
+        if isinstance(block, str):
+            place = f"Block {number} of {field} («{shown(mark.label)}», line {mark.line})"
+            findings.append(Finding("pem_invalid", field, f"{place} {block}", _COPY))
+            broken.append(mark.label)
+        else:
+            blocks.append(block)
+            other_text.append(text[end_of_block : mark.start])
+            end_of_block = end.end if end else mark.end
+    other_text.append(text[end_of_block:])
+    return PemRead(tuple(blocks), tuple(findings), tuple(broken), "\n".join(other_text))
 
 
-def _broken(number: int, mark: Mark, what: str, field: str) -> Finding:
-    where = f"Block {number} of {field} («{shown(mark.label)}», line {mark.line})"
-    return Finding("pem_invalid", field, f"{where} {what}", _COPY)
+def _pairs(text: str) -> Iterator[tuple[Mark, Mark | None]]:
+    """Yields each BEGIN with its END, or with None; and each END without a BEGIN, with None."""
+    begin: Mark | None = None
+    for mark in marks(text):
+        if not mark.is_begin:
+            yield (begin, mark) if begin else (mark, None)
+            begin = None
+            continue
+        if begin:
+            yield begin, None
+        begin = mark
+    if begin:
+        yield begin, None
 
 
-def _closed(begin: Mark, end: Mark, text: str) -> Block | str:
-    if begin.label != end.label:
+def _between(mark: Mark, end: Mark | None, text: str) -> Block | str:
+    """Returns the block between two marks, or a description of its fault."""
+    if end is None:
+        return "has no END line." if mark.is_begin else "has no BEGIN line."
+    if mark.label != end.label:
         return f"has another label in its END line: END {shown(end.label)}, line {end.line}."
-    return _block(begin.label, text[begin.end : end.start])
+    return _block(mark.label, text[mark.end : end.start])
 
 
 def _block(label: str, content: str) -> Block | str:
-    """Returns the block, or a description of its fault."""
     headers, content = _headers(content)
     # Lost newlines become blanks between words.
     encoded = "".join(content.split())
-    stranger = _NOT_BASE64.search(encoded)
-    if stranger and stranger[0] in QUOTES:
+    invalid = _NOT_BASE64.search(encoded)
+    if invalid and invalid[0] in QUOTES:
         encoded = encoded.translate(_WITHOUT_QUOTES)
-        stranger = _NOT_BASE64.search(encoded)
+        invalid = _NOT_BASE64.search(encoded)
     if not encoded:
         return "is empty."
-    if stranger:
-        return f"is not base64: it contains the character «{shown(stranger[0])}»."
+    if invalid:
+        return f"is not base64: it contains the character «{shown(invalid[0])}»."
     try:
         der = base64.b64decode(encoded, validate=True)
         if label == "TRUSTED CERTIFICATE":
@@ -193,7 +190,7 @@ def _too_many(field: str) -> Finding:
 
 def _no_certificate(text: str, blocks: tuple[Block, ...], field: str) -> Finding:
     labels = list(dict.fromkeys(block.label for block in blocks))
-    detail, hint = f"{field} contains no PEM block.", _WANTED
+    detail, hint = f"{field} contains no PEM block.", _SEND_PEM
     if any(label.endswith("CERTIFICATE REQUEST") for label in labels):
         detail = f"{field} is a certificate request (CSR), not a certificate."
         hint = "Send the certificate that your CA issued for this request."
@@ -208,11 +205,11 @@ def _no_certificate(text: str, blocks: tuple[Block, ...], field: str) -> Finding
     elif not text.strip():
         detail = f"{field} is empty."
     else:
-        detail, hint = _unarmoured(text, field) or (detail, hint)
+        detail, hint = _unmarked(text, field) or (detail, hint)
     return Finding("pem_invalid", field, detail, hint)
 
 
-def _unarmoured(text: str, field: str) -> tuple[str, str] | None:
+def _unmarked(text: str, field: str) -> tuple[str, str] | None:
     """Returns detail and hint for a text without blocks, or None if it is unknown."""
     if text.lstrip().startswith("0\x82") or text.startswith("0\ufffd"):
         return (

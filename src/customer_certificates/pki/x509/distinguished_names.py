@@ -34,7 +34,7 @@ _SHORT = {
     "0.9.2342.19200300.100.1.25": "DC",
     "0.9.2342.19200300.100.1.1": "UID",
 }
-_ESCAPES = str.maketrans({one: f"\\{one}" for one in '\\"+,;<>'} | {"\0": "\\00"})
+_ESCAPES = str.maketrans({character: f"\\{character}" for character in '\\"+,;<>'} | {"\0": "\\00"})
 
 
 class DistinguishedName(NamedTuple):
@@ -53,8 +53,8 @@ class DistinguishedName(NamedTuple):
 
 def read_name(name: bytes) -> DistinguishedName:
     """Returns the content of `name` (DER). Raises NotDer."""
-    reading = _read if len(name) <= _MOST_REMEMBERED_OCTETS else _read.__wrapped__
-    return reading(name)
+    reader = _read if len(name) <= _MOST_REMEMBERED_OCTETS else _read.__wrapped__
+    return reader(name)
 
 
 @lru_cache(maxsize=256)
@@ -121,8 +121,10 @@ def _wide(octets: bytes, width: int) -> tuple[str, tuple[str, str] | None]:
     """Returns the text of a BMPString (`width` 2) or a UniversalString (4)."""
     ends = range(width, len(octets) + 1, width)
     points = [int.from_bytes(octets[end - width : end]) for end in ends]
-    sound = [one < 0xD800 or 0xDFFF < one < 0x110000 for one in points]
-    text = "".join(chr(one) if good else "�" for one, good in zip(points, sound, strict=True))
+    sound = [point < 0xD800 or 0xDFFF < point < 0x110000 for point in points]
+    text = "".join(
+        chr(point) if is_valid else "�" for point, is_valid in zip(points, sound, strict=True)
+    )
     if all(sound) and len(octets) % width == 0:
         return text, None
     kind = "BMPString" if width == 2 else "UniversalString"

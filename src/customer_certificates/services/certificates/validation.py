@@ -7,8 +7,8 @@ from datetime import datetime
 from ...crypto.secret import Secret
 from ...errors import Finding, Invalid
 from ...gateways.sandbox.pool import ResourceLimitExceeded, SandboxPool
-from ...pki.examination import Request, decode, encode
 from ...pki.submission import Submission, ValidationResult
+from ...pki.validation import Request, decode, encode
 from .intermediates import Intermediates
 from .requests import CertificateMaterial
 

@@ -47,9 +47,9 @@ class Folder:
         self.root = root
         self._group = _group_id(group)
         self._staged: list[_Staged] = []
-        self._known: set[str] = set()
+        self._existing_folders: set[str] = set()
         self._made: set[str] = set()
-        self._grown: set[str] = set()
+        self._changed_folders: set[str] = set()
         self._number = 0
         with ExitStack() as stack:
             try:
@@ -57,7 +57,7 @@ class Folder:
                 stack.callback(self._directory.close)
                 self._lock = _locked(self._directory, root)
                 stack.callback(os.close, self._lock)
-                self._give_root(group)
+                self._set_root_access(group)
                 self._directory.remove(_STAGING)
                 self._directory.mkdir(_STAGING)
                 self._staging = self._directory.subdirectory(_STAGING)
@@ -136,12 +136,12 @@ class Folder:
     def writer(self, path: str) -> "_Writer":
         """Returns a context manager that stages a file written in parts."""
 
-        def done(staged: str, descriptor: int) -> None:
+        def finish(staged: str, descriptor: int) -> None:
             if self._group is not None:
                 set_access(descriptor, self._group, self._mode(is_folder=False))
             self._stage(staged, path, has_content=True)
 
-        return _Writer(self._staging, self._next(), done)
+        return _Writer(self._staging, self._next(), finish)
 
     def link(self, old: str, path: str) -> None:
         """Stages a hard link to an existing file. Raises FileNotFoundError."""
@@ -175,29 +175,29 @@ class Folder:
     def switch(self) -> None:
         """Moves all staged entries to their places. On OSError, drops them and raises it."""
         try:
-            self._flush(self._staging, [one.file for one in self._staged if one.has_content])
-            for one in self._staged:
-                self._staging.replace(one.file, self._directory, one.place)
-                if one.may_be_same:
+            self._flush(self._staging, [entry.file for entry in self._staged if entry.has_content])
+            for entry in self._staged:
+                self._staging.replace(entry.file, self._directory, entry.place)
+                if entry.may_be_same:
                     # If both names are the same file, rename(2) keeps both.
-                    self._staging.remove(one.file)
-            places = {os.path.dirname(one.place) for one in self._staged}
-            self._flush(self._directory, places | self._grown)
+                    self._staging.remove(entry.file)
+            places = {os.path.dirname(entry.place) for entry in self._staged}
+            self._flush(self._directory, places | self._changed_folders)
         except OSError:
             self.forget()
             raise
         self._staged.clear()
         self._made.clear()
-        self._grown.clear()
+        self._changed_folders.clear()
 
     def forget(self) -> None:
         """Drops all staged entries."""
-        for one in self._staged:
-            self._staging.remove(one.file)
+        for entry in self._staged:
+            self._staging.remove(entry.file)
         self._staged.clear()
         self._made.clear()
-        # A known folder may have been deleted.
-        self._known.clear()
+        # An existing folder may have been deleted.
+        self._existing_folders.clear()
 
     def remove(self, path: str) -> None:
         """Removes a file or a folder of links, if it exists."""
@@ -214,20 +214,19 @@ class Folder:
     ) -> None:
         self._directory.require_below(path)
         folder = os.path.dirname(path)
-        if folder and folder not in self._known:
+        if folder and folder not in self._existing_folders:
             self._make(folder)
         self._staged.append(_Staged(staged, path, has_content, may_be_same))
 
     def _make(self, folder: str) -> None:
-        """Creates `folder` and its parents."""
         above = os.path.dirname(folder)
-        if above and above not in self._known:
+        if above and above not in self._existing_folders:
             self._make(above)
         with suppress(FileExistsError):
             self._directory.mkdir(folder)
             self._directory.set_access(folder, self._group, self._mode(is_folder=True))
-            self._grown.add(above)
-        self._known.add(folder)
+            self._changed_folders.add(above)
+        self._existing_folders.add(folder)
 
     def _next(self) -> str:
         self._number += 1
@@ -238,7 +237,7 @@ class Folder:
             return 0o700 if is_folder else 0o600
         return 0o750 if is_folder else 0o640
 
-    def _give_root(self, group: str | None) -> None:
+    def _set_root_access(self, group: str | None) -> None:
         descriptor = self._directory.descriptor
         # Keep the owner's mode: a read-only folder was made so on purpose.
         own = os.fstat(descriptor).st_mode & 0o700
@@ -258,7 +257,6 @@ class Folder:
             directory.sync(path)
 
     def _flush_all(self) -> None:
-        """Flushes all files with one syncfs(2) instead of an fsync(2) for each."""
         if _libc.syncfs(self._lock) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
@@ -278,12 +276,12 @@ class _Staged(NamedTuple):
 
 
 class _Writer:
-    """Writes a staged file, and calls `done` when it is complete."""
+    """Writes a staged file, and calls `finish` when it is complete."""
 
-    def __init__(self, directory: Directory, name: str, done: Callable[[str, int], None]) -> None:
+    def __init__(self, directory: Directory, name: str, finish: Callable[[str, int], None]) -> None:
         self._directory = directory
         self._name = name
-        self._done = done
+        self._finish = finish
 
     def __enter__(self) -> Callable[[bytes], int]:
         self._file = os.fdopen(self._directory.create(self._name), "wb")
@@ -296,14 +294,14 @@ class _Writer:
                 if not kind:
                     # Flush here, because a full disk may fail only on the last bytes.
                     self._file.flush()
-                    self._done(self._name, self._file.fileno())
+                    self._finish(self._name, self._file.fileno())
                     is_done = True
         finally:
             if not is_done:
                 self._directory.remove(self._name)
 
 
-def is_kept(root: Path) -> bool:
+def is_in_use(root: Path) -> bool:
     """Returns whether an agent is using the folder `root`. Raises OSError."""
     with suppress(FileNotFoundError), Directory.to_read(root) as directory:
         descriptor = directory.open(_LOCK)

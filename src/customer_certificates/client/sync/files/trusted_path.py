@@ -141,7 +141,7 @@ def _has_no_other_member(group_id: int) -> bool:
         members = [pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group_id).gr_mem]
     except KeyError:
         return False
-    members += [one.pw_uid for one in pwd.getpwall() if one.pw_gid == group_id]
+    members += [account.pw_uid for account in pwd.getpwall() if account.pw_gid == group_id]
     return trusted.issuperset(members)
 
 

@@ -5,7 +5,7 @@ from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
 
-from ..state import Placed
+from ..state.certificates import Placed
 from .layout import (
     ChangeSet,
     Layout,
@@ -60,13 +60,13 @@ class Haproxy(Layout):
         octets = sum(len(name) + 1 for name in names)
         return f"the hostnames take {octets} bytes, and HAProxy reads at most {_LONGEST_LINE}"
 
-    def is_listing_due(self, settled: ChangeSet) -> bool:
-        return settled.selected or settled.contents
+    def is_listing_due(self, changes: ChangeSet) -> bool:
+        return changes.selected or changes.contents
 
     def write_listing(self, write: Callable[[bytes], int]) -> None:
         # HAProxy serves the first certificate for unknown names. It cannot be deleted.
         write(f"{self._folder.root}/{_PLACEHOLDER} !*\n".encode())
-        for path, rows in groupby(self._state.all_filters(), key=itemgetter(0)):
+        for path, rows in groupby(self._state.selection.all_filters(), key=itemgetter(0)):
             line = crt_list_line(f"{self._folder.root}/{path}", [name for _, name in rows])
             if line:
                 write(f"{line}\n".encode())

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ..files.folder import Folder, shard
-from ..state import Placed, State
+from ..state.certificates import Placed
+from ..state.state import State
 
 
 @dataclass(slots=True)
@@ -62,13 +63,13 @@ class Layout(ABC):
         """
         return []
 
-    def is_listing_due(self, settled: ChangeSet) -> bool:
+    def is_listing_due(self, changes: ChangeSet) -> bool:
         """Returns whether the listing must be written again."""
-        return settled.selected
+        return changes.selected
 
-    def is_reload_due(self, settled: ChangeSet) -> bool:
+    def is_reload_due(self, changes: ChangeSet) -> bool:
         """Returns whether a running server must reload its files."""
-        return settled.selected or settled.contents
+        return changes.selected or changes.contents
 
     @abstractmethod
     def write_listing(self, write: Callable[[bytes], int]) -> None:
@@ -87,7 +88,10 @@ def is_sent_by_clients(hostname: str) -> bool:
 
 def require_plain(root: Path) -> None:
     """Raises ValueError if `root` would need quotes in a configuration."""
-    if not all(one.isascii() and (one.isalnum() or one in "/._-") for one in str(root)):
+    if not all(
+        character.isascii() and (character.isalnum() or character in "/._-")
+        for character in str(root)
+    ):
         raise ValueError(
             f"{root} has characters that the configuration cannot contain. Choose another path."
         )
@@ -109,7 +113,5 @@ def placeholder() -> bytes:
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from .. import hooks
 from ..files.folder import Folder
 from ..hooks import CommandFailed, PublishingFailure
-from ..state import State
+from ..state.state import State
 from .layout import Layout
 
 # The maximum number of rejected certificates to find before a pause.
@@ -33,15 +33,15 @@ class Listing:
         self._layout = layout
         self._check = check
         self._refuse = refuse
-        self._place = layout.listing
+        self._path = layout.listing
         self._previous = f"{layout.listing}.previous"
 
     def recover(self) -> None:
         """Restores the previous listing if a process ended before its check."""
         if self._folder.exists(self._previous):
-            self._put_back()
+            self._restore_previous()
             with self._state.transaction():
-                self._state.note("listing_due", "yes")
+                self._state.set_fact("listing_due", "yes")
 
     def publish(self) -> None:
         """Writes the listing if it is due, and checks it.
@@ -56,14 +56,14 @@ class Listing:
             try:
                 self._publish_accepted()
             except BaseException:
-                self._put_back()
+                self._restore_previous()
                 raise
             self._folder.remove(self._previous)
         with self._state.transaction():
-            self._state.checked_all()
+            self._state.refusals.accept_all()
 
     def _publish_accepted(self) -> None:
-        reason = self._refusal(()) if self._state.fact("listing_due") else self._why_refused()
+        reason = self._refusal(()) if self._state.fact("listing_due") else self._check_error()
         if reason is None:
             return
         suspects = self._suspects(reason)
@@ -75,7 +75,8 @@ class Listing:
                 raise PublishingFailure(own)
             self._refuse(suspects.pop(accepted), reason)
             # The certificate that is now served instead may be unchecked too.
-            suspects += [one for one in self._state.unchecked() if one not in suspects]
+            unchecked = self._state.refusals.unchecked()
+            suspects += [number for number in unchecked if number not in suspects]
             reason = self._refusal(())
             if reason is None:
                 return
@@ -88,7 +89,7 @@ class Listing:
 
         Raises PublishingFailure if the check rejects the configuration without them too.
         """
-        groups, served = [self._state.unchecked()], self._state.all_served()
+        groups, served = [self._state.refusals.unchecked()], self._state.selection.all_served()
         if len(served) > len(groups[0]):
             # An updated server may reject certificates that it accepted before.
             groups.append(served)
@@ -116,37 +117,36 @@ class Listing:
                 accepted = middle
         return accepted, reason
 
-    def _refusal(self, aside: Collection[int]) -> str | None:
-        """Returns why the check rejects the listing without `aside`, or None."""
-        self._write(aside)
-        return self._why_refused()
+    def _refusal(self, excluded: Collection[int]) -> str | None:
+        """Returns why the check rejects the listing without `excluded`, or None."""
+        self._write(excluded)
+        return self._check_error()
 
-    def _why_refused(self) -> str | None:
+    def _check_error(self) -> str | None:
         try:
             hooks.run(self._check)
         except CommandFailed as failure:
             return str(failure)
         return None
 
-    def _write(self, aside: Collection[int]) -> None:
+    def _write(self, excluded: Collection[int]) -> None:
         try:
             with self._state.transaction():
-                self._state.set_aside(aside)
-            with self._folder.writer(self._place) as write:
+                self._state.selection.exclude(excluded)
+            with self._folder.writer(self._path) as write:
                 self._layout.write_listing(write)
             self._folder.switch()
         finally:
             with self._state.transaction():
-                self._state.set_aside(())
+                self._state.selection.exclude(())
 
     def _keep_previous(self) -> None:
-        if not self._folder.exists(self._place):
-            self._write(self._state.unchecked())
-        self._folder.link(self._place, self._previous)
+        if not self._folder.exists(self._path):
+            self._write(self._state.refusals.unchecked())
+        self._folder.link(self._path, self._previous)
         self._folder.switch()
 
-    def _put_back(self) -> None:
-        """Restores the previous listing."""
-        self._folder.link(self._previous, self._place)
+    def _restore_previous(self) -> None:
+        self._folder.link(self._previous, self._path)
         self._folder.switch()
         self._folder.remove(self._previous)

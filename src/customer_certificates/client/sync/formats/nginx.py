@@ -9,7 +9,7 @@ that folder (docs/decisions/0032).
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..files.folder import shard
-from ..state import Placed
+from ..state.certificates import Placed
 from .layout import ChangeSet, Layout, certificate_path, placeholder, require_plain
 
 _PLACEHOLDER = "placeholder"
@@ -77,27 +77,28 @@ class Nginx(Layout):
     def point(
         self, hostname: str, selected: Mapping[str, Placed], *, keeps_free: bool
     ) -> list[str]:
-        before, after = self._state.pair(hostname), _PLACEHOLDER if keeps_free else None
+        before, after = self._state.selection.pair(hostname), _PLACEHOLDER if keeps_free else None
         if selected:
             after = self._pair(selected)
         if after == before:
             return []
-        self._state.set_pair(hostname, after)
-        is_left = before and before != _PLACEHOLDER and not self._state.is_pair_used(before)
-        left = [before] if before and is_left else []
+        self._state.selection.set_pair(hostname, after)
+        unused = list[str]()
+        if before and before != _PLACEHOLDER and not self._state.selection.is_pair_used(before):
+            unused.append(before)
         if after:
-            self._state.keep([after, _link(hostname)])
+            self._state.removals.cancel([after, _link(hostname)])
         else:
-            left.append(_link(hostname))
+            unused.append(_link(hostname))
         # Stop serving a removed certificate now, before the reload of the map.
         self._folder.symlink(after or _PLACEHOLDER, _link(hostname))
-        return left
+        return unused
 
-    def is_listing_due(self, settled: ChangeSet) -> bool:
-        return settled.names
+    def is_listing_due(self, changes: ChangeSet) -> bool:
+        return changes.names
 
-    def is_reload_due(self, settled: ChangeSet) -> bool:
-        return settled.names
+    def is_reload_due(self, changes: ChangeSet) -> bool:
+        return changes.names
 
     def write_listing(self, write: Callable[[bytes], int]) -> None:
         size = 2048
@@ -105,9 +106,9 @@ class Nginx(Layout):
         while size < 2 * names:
             size *= 2
         write(_HEAD.format(size=size, placeholder=_PLACEHOLDER).encode())
-        self._write_names(write, self._state.paired_names(wildcards=True))
+        self._write_names(write, self._state.selection.paired_names(wildcards=True))
         write(_MIDDLE.format().encode())
-        self._write_names(write, self._state.paired_names(wildcards=False))
+        self._write_names(write, self._state.selection.paired_names(wildcards=False))
         write(b"}\n")
 
     def _pair(self, selected: Mapping[str, Placed]) -> str:
@@ -115,10 +116,14 @@ class Nginx(Layout):
 
         Returns its path.
         """
-        others = [one for key_type, one in sorted(selected.items()) if key_type != "rsa"]
+        others = [
+            certificate for key_type, certificate in sorted(selected.items()) if key_type != "rsa"
+        ]
         first = selected.get("ecdsa") or (others or [selected["rsa"]])[0]
         rsa = selected.get("rsa", first)
-        names = [one.path.rpartition("/")[2].removesuffix(".pem") for one in (first, rsa)]
+        names = [
+            certificate.path.rpartition("/")[2].removesuffix(".pem") for certificate in (first, rsa)
+        ]
         name = names[0] if first is rsa else "+".join(names)
         path = f"pairs/{shard(name)}/{name}"
         self._folder.folder_of_links(path, {"first.pem": first.path, "rsa.pem": rsa.path})

@@ -6,7 +6,7 @@ from operator import itemgetter
 
 import msgspec
 
-from ..state import Placed
+from ..state.certificates import Placed
 from .layout import Layout, certificate_path
 
 
@@ -27,7 +27,7 @@ class Pem(Layout):
 
     def write_listing(self, write: Callable[[bytes], int]) -> None:
         separator = b"{"
-        for hostname, selected in groupby(self._state.all_selected(), key=itemgetter(0)):
+        for hostname, selected in groupby(self._state.selection.all_selected(), key=itemgetter(0)):
             files = {key_type: path for _, key_type, path in selected if path}
             line = msgspec.json.encode(hostname) + b": " + msgspec.json.encode(files)
             write(separator + b"\n" + line)

@@ -1,4 +1,4 @@
-"""A server's check that refuses some of the certificates, or everything."""
+"""A server's check that rejects some certificates, or the whole configuration."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ import pytest
 from ...agents import program, start_edge, typed, wait_for
 from ...pki.authority import rsa_key
 from ...service import COMMAND, run_forked
-from ..sync.feed_stub import Entry, FeedStub, a_feed
-from ..sync.test_served import a, of
+from .feed_stub import Entry, FeedStub, a_feed
+from .test_served import a, of
 
 # Refuses a listing with a word in it; counts how often it is asked.
 _CHECK = """
@@ -52,7 +52,7 @@ LISTINGS = {"pem": "index.json", "nginx": "http.conf", "haproxy": "crt-list"}
 
 
 class Keeper:
-    """An agent that is run by hand, with a check."""
+    """An agent with a check, run step by step."""
 
     def __init__(self, folder: Path, feed: FeedStub) -> None:
         self.folder = folder / "certificates"
@@ -64,7 +64,7 @@ class Keeper:
         self._asked = folder / "asked"
 
     def sync(self, *words: str, check: str | None = None) -> int:
-        """Runs it once, with a check that refuses `words`."""
+        """Runs the agent once, with a check that rejects `words`."""
         self._asked.write_text("")
         place = f"{self.folder} {LISTINGS[self.format]}"
         check = check or f"sh {self._script} {place} {' '.join(words)}"
@@ -73,7 +73,7 @@ class Keeper:
         return code
 
     def killed_in_its_check(self) -> int:
-        """Runs it once in a process that the check kills; how that ended."""
+        """Runs the agent once in a process that the check kills. Returns the exit status."""
         check = f"sh {self._script} {self.folder} {LISTINGS[self.format]} killed"
         options = ["--out", str(self.folder), "--format", self.format, "--server", self.feed.url]
         command = [COMMAND, "sync", *options, "--once", "--check", check]
@@ -81,7 +81,7 @@ class Keeper:
 
     @property
     def asked(self) -> int:
-        """How often the check was asked."""
+        """Returns the number of checks."""
         return len(self._asked.read_text())
 
     @property
@@ -114,7 +114,7 @@ def many(count: int) -> list[Entry]:
 
 
 @pytest.mark.parametrize("format", LISTINGS)
-def test_what_the_check_refuses_is_left_out(keeper: Keeper, format: str) -> None:  # noqa: A002
+def test_a_certificate_that_the_check_rejects_is_left_out(keeper: Keeper, format: str) -> None:  # noqa: A002
     keeper.format = format
     keeper.feed.put(*many(15), a(40, "bad.example.com"), *(a(n, f"n{n}.org") for n in (50, 51)))
 
@@ -141,7 +141,7 @@ def test_what_the_check_refuses_is_left_out(keeper: Keeper, format: str) -> None
     assert keeper.feed.reports[-1]["errors"] == []
 
 
-def test_the_version_before_is_served_while_a_renewal_is_refused(keeper: Keeper) -> None:
+def test_the_previous_version_is_served_while_a_renewal_is_rejected(keeper: Keeper) -> None:
     names = ("www.example.com", "only-in-version-1.example.com")
     keeper.feed.put(*many(4), a(7, *names))
     assert keeper.sync() == 0
@@ -165,7 +165,7 @@ def test_the_version_before_is_served_while_a_renewal_is_refused(keeper: Keeper)
     assert names[1] not in keeper.listing
 
 
-def test_several_are_found_one_by_one(keeper: Keeper) -> None:
+def test_several_rejected_certificates_are_found(keeper: Keeper) -> None:
     keeper.feed.put(*many(12))
 
     assert keeper.sync("n3.ex", "n4.ex", "n12.ex") == 1
@@ -174,8 +174,10 @@ def test_several_are_found_one_by_one(keeper: Keeper) -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_configuration_that_is_refused_anyway_is_said(keeper: Keeper, is_first: bool) -> None:
-    """And no certificate is blamed for it."""
+def test_a_configuration_that_is_rejected_without_certificates_is_reported(
+    keeper: Keeper, is_first: bool
+) -> None:
+    """No certificate is reported as rejected."""
     before = ""
     if not is_first:
         keeper.feed.put(a(99, "before.example.com"))
@@ -193,8 +195,8 @@ def test_a_configuration_that_is_refused_anyway_is_said(keeper: Keeper, is_first
     assert keeper.served >= {*range(1, 13)}
 
 
-def test_what_was_accepted_before_may_be_refused_later(keeper: Keeper) -> None:
-    """The server was updated, say: certificates that nobody changed stop no others."""
+def test_an_accepted_certificate_may_be_rejected_later(keeper: Keeper) -> None:
+    """After an update of the server, rejected old certificates do not stop new ones."""
     keeper.feed.put(*many(6))
     assert keeper.sync() == 0
     keeper.feed.put(a(40, "new.example.com"))
@@ -220,7 +222,7 @@ def test_a_configuration_that_breaks_during_the_search_blames_no_certificate(
 
 
 def test_a_check_that_is_killed_blames_no_certificate(keeper: Keeper) -> None:
-    """By the kernel, say, where memory is short."""
+    """The kernel may kill it for lack of memory."""
     keeper.feed.put(*many(4))
     killed = f"if grep -q n3.ex {keeper.folder}/crt-list; then kill -9 $$; fi"
 
@@ -230,10 +232,10 @@ def test_a_check_that_is_killed_blames_no_certificate(keeper: Keeper) -> None:
     assert keeper.sync() == 0
 
 
-def test_names_that_fit_into_no_line_of_a_crt_list_are_left_out(
+def test_a_certificate_with_too_many_names_for_a_crt_list_is_left_out(
     keeper: Keeper, tmp_path: Path
 ) -> None:
-    """HAProxy refuses a crt-list with a longer line, and nobody may have given a check."""
+    """HAProxy rejects a crt-list with a longer line, and there may be no check."""
     configuration = tmp_path / "haproxy.cfg"
     configuration.write_text(_HAPROXY.format(folder=keeper.folder))
     fill = "x".join(["a" * 60, "b" * 60, "c" * 60]).replace("x", ".")
@@ -257,7 +259,9 @@ def test_names_that_fit_into_no_line_of_a_crt_list_are_left_out(
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_crash_during_the_check_leaves_what_was_accepted(keeper: Keeper, is_first: bool) -> None:
+def test_a_crash_during_the_check_keeps_the_accepted_listing(
+    keeper: Keeper, is_first: bool
+) -> None:
     if not is_first:
         keeper.feed.put(a(1, "www.example.com"))
         assert keeper.sync() == 0
@@ -277,10 +281,10 @@ def test_a_crash_during_the_check_leaves_what_was_accepted(keeper: Keeper, is_fi
     assert keeper.served == {1}
 
 
-def test_what_haproxy_does_not_take_over_its_socket_is_left_out(
+def test_a_certificate_that_haproxy_rejects_over_its_socket_is_left_out(
     feed: FeedStub, folder: Path, tmp_path: Path
 ) -> None:
-    """And is not in the list that a HAProxy that starts again reads."""
+    """It is also not in the crt-list that a restarted HAProxy reads."""
     strict = tmp_path / "openssl.cnf"
     strict.write_text(_STRICT)
     strict.chmod(0o644)
@@ -322,8 +326,8 @@ def test_what_haproxy_does_not_take_over_its_socket_is_left_out(
         edge.terminator.wait_for("weak1.example.com", of(strong))
 
 
-def test_haproxy_says_why_it_refuses(keeper: Keeper, tmp_path: Path) -> None:
-    """The real one, which is stricter than the agent; its reason is passed on."""
+def test_the_reason_of_haproxy_is_reported(keeper: Keeper, tmp_path: Path) -> None:
+    """A real HAProxy is stricter than the agent. The agent reports its reason."""
     strict, configuration = tmp_path / "openssl.cnf", tmp_path / "haproxy.cfg"
     strict.write_text(_STRICT)
     configuration.write_text(_HAPROXY.format(folder=keeper.folder))

@@ -1,6 +1,6 @@
 """Validates an upload: findings, trust, and what to store and serve."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +9,7 @@ import msgspec
 from ..crypto.secret import Secret
 from ..errors import Finding, Severity, capped
 from .chain import completion
-from .chain.completion import Roots
+from .chain.completion import Chain, Roots
 from .chain.verification import name_hash
 from .keys import public_keys
 from .keys.exposed_keys import has_private_key
@@ -18,12 +18,11 @@ from .keys.pkcs12 import Pkcs12Read, read_pkcs12
 from .keys.public_keys import PrivateKey, spki_of
 from .keys.reading import KeyRead, read_key
 from .keys.weak_keys import weak_primes, weakness
-from .lint import chain as chain_checks
-from .lint import leaf as checks
-from .lint.leaf import is_for_servers
+from .lint.chain import check_chain
+from .lint.leaf import check_leaf, is_for_servers
 from .pem.reader import CERTIFICATE_LABELS, Block, read_pem
 from .servability import check_servable, needed_of
-from .submission import Intermediate, NotServable, Submission, ValidationResult
+from .submission import Intermediate, Submission, ValidationResult
 from .x509 import certificate as certificates
 from .x509.certificate import Certificate
 
@@ -35,12 +34,12 @@ _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 class Request(msgspec.Struct, frozen=True, array_like=True):
     """A validation to run. `known` are intermediates (DER) that may complete the chain."""
 
-    material: Submission
+    submission: Submission
     now: datetime
     known: tuple[bytes, ...] = ()
 
 
-class Examiner:
+class Validator:
     """Validates encoded requests, as a sandbox process receives them."""
 
     def __init__(self, roots_pem: bytes, proving_pem: bytes | None = None) -> None:
@@ -53,21 +52,21 @@ class Examiner:
 
     def __call__(self, request: bytes) -> bytes:
         """Returns an encoded ValidationResult for an encoded Request."""
-        asked = _requests.decode(request)
-        return encode(examine(asked.material, asked.now, self._roots, asked.known))
+        decoded = _requests.decode(request)
+        return encode(validate(decoded.submission, decoded.now, self._roots, decoded.known))
 
 
 class TrustedRoots(msgspec.Struct, frozen=True, array_like=True):
-    """The CA certificates for the Examiner of a sandbox process."""
+    """The CA certificates for the Validator of a sandbox process."""
 
     roots_pem: bytes
     proving_pem: bytes
 
 
-def examiner_of(roots: bytes) -> Examiner:
-    """Returns the Examiner for encoded TrustedRoots."""
-    given = msgspec.msgpack.decode(roots, type=TrustedRoots)
-    return Examiner(given.roots_pem, given.proving_pem)
+def validator_of(roots: bytes) -> Validator:
+    """Returns the Validator for encoded TrustedRoots."""
+    decoded = msgspec.msgpack.decode(roots, type=TrustedRoots)
+    return Validator(decoded.roots_pem, decoded.proving_pem)
 
 
 def _revealed(secret: object) -> bytes:
@@ -82,130 +81,152 @@ _requests = msgspec.msgpack.Decoder(Request)
 decode = msgspec.msgpack.Decoder(ValidationResult, dec_hook=lambda _, key: Secret(key)).decode
 
 
-def examine(
-    material: Submission, now: datetime, roots: Roots, known: Sequence[bytes] = ()
+def validate(
+    submission: Submission, now: datetime, roots: Roots, known: Sequence[bytes] = ()
 ) -> ValidationResult:
-    """Returns the validation result of `material` at the time `now`. Never raises.
+    """Returns the validation result of `submission` at the time `now`. Never raises.
 
-    A key or certificate made for that purpose can still take much time or memory. Costs that are
-    known in advance are checked first, and the input is rejected.
+    `known` are intermediates (DER) that may complete the chain. Input with a cost that is known in
+    advance is rejected. Other hostile input can still take much time or memory.
     """
-    sent = _read(material)
-    findings = list(sent.findings)
-    private_key = Secret(pkcs8(sent.key) if sent.key else material.private_key or material.pkcs12)
-    field = "pkcs12" if material.pkcs12 else "body"
-    key_field = "pkcs12" if material.pkcs12 else "private_key"
-    leaf, doubts = _choose_leaf(sent.certificates, sent.key, field, is_all=sent.is_all)
-    findings += doubts
-    if sent.key is None and len(private_key.reveal()) > MOST_UNREAD_BYTES:
+    upload = _read(submission)
+    key = upload.key
+    private_key = Secret(pkcs8(key) if key else submission.private_key or submission.pkcs12)
+    field = "pkcs12" if submission.pkcs12 else "body"
+    key_field = "pkcs12" if submission.pkcs12 else "private_key"
+    leaf, leaf_findings = _choose_leaf(upload, field)
+    findings = [*upload.findings, *leaf_findings]
+    if key is None and len(private_key.reveal()) > MOST_UNREAD_BYTES:
         findings.append(_too_long(key_field))
     if leaf is None:
         return ValidationResult(
-            _in_order(findings), "unreadable", sent.body, private_key, chain=sent.chain
+            _in_order(findings), "unreadable", upload.body, private_key, chain=upload.chain
         )
-    not_servable: NotServable | None = "no_key"
-    if sent.key and leaf.public_key:
-        mismatch = public_keys.mismatch(sent.key, leaf.public_key, key_field)
-        findings += [mismatch] if mismatch else []
-        not_servable = "no_key" if mismatch else None
-    others = [one for one in sent.certificates if one is not leaf]
-    completing = [one for der in known if isinstance(one := _read_known(der), Certificate)]
-    chain = completion.build(leaf, others, completing, roots, now)
-    findings += chain.findings
-    findings += checks.check_leaf(leaf, chain.trust, now)
-    findings += chain_checks.check_chain(leaf, chain.served[1:], chain.root, now)
-    findings += [finding for one in chain.served for finding in one.findings]
-    if leaf.public_key:
-        unloadable = check_servable(chain.served, None if not_servable else sent.key)
-        findings += unloadable
-        not_servable = "not_loadable" if unloadable else not_servable
-    weak = weakness(leaf.public_key, key_field) if leaf.public_key else ()
-    if sent.key and not weak:
-        # The public key shows no weakness. The private key shows how its primes were generated.
-        weak = weak_primes(sent.key, key_field)
-    findings += weak
-    verified = chain.trust in ("public", "private")
-    needed = needed_of(chain.served, roots)
+    mismatch = _mismatch(leaf, key, key_field)
+    servable_key = key if leaf.public_key and not mismatch else None
+    chain = _complete_chain(leaf, upload, known, roots, now)
+    unloadable = check_servable(chain.served, servable_key) if leaf.public_key else ()
+    findings += [*mismatch, *_lint(leaf, chain, now), *unloadable, *_weak_key(leaf, key, key_field)]
     return ValidationResult(
         _in_order(findings),
         chain.trust,
-        sent.body,
+        upload.body,
         private_key,
         certificates.leaf_view(leaf),
-        "".join(certificates.pem_of(one.der) for one in chain.served),
-        tuple(map(_intermediate, chain.served[1:])) if verified else (),
+        "".join(certificates.pem_of(certificate.der) for certificate in chain.served),
+        _intermediates(chain),
         chain.missing_issuer,
-        max(one.not_before for one in needed),
-        min(one.not_after for one in needed),
-        not_servable,
+        *_serve_window(chain, roots),
+        "not_loadable" if unloadable else None if servable_key else "no_key",
         _proves_hostnames(leaf, chain, roots),
-        sent.chain,
+        upload.chain,
     )
 
 
-def _proves_hostnames(leaf: Certificate, chain: completion.Chain, roots: Roots) -> bool:
+def _complete_chain(
+    leaf: Certificate, upload: "_Upload", known: Sequence[bytes], roots: Roots, now: datetime
+) -> Chain:
+    others = [certificate for certificate in upload.certificates if certificate is not leaf]
+    stored = (certificates.read(der, "chain", 0) for der in known)
+    readable = [certificate for certificate in stored if isinstance(certificate, Certificate)]
+    return completion.build(leaf, others, readable, roots, now)
+
+
+def _mismatch(leaf: Certificate, key: PrivateKey | None, field: str) -> list[Finding]:
+    found = public_keys.mismatch(key, leaf.public_key, field) if key and leaf.public_key else None
+    return [found] if found else []
+
+
+def _lint(leaf: Certificate, chain: Chain, now: datetime) -> Iterator[Finding]:
+    yield from chain.findings
+    yield from check_leaf(leaf, chain.trust, now)
+    yield from check_chain(leaf, chain.served[1:], chain.root, now)
+    for certificate in chain.served:
+        yield from certificate.findings
+
+
+def _weak_key(leaf: Certificate, key: PrivateKey | None, field: str) -> Sequence[Finding]:
+    weak = weakness(leaf.public_key, field) if leaf.public_key else ()
+    # The public key may show no weakness. The private key shows how its primes were generated.
+    return weak_primes(key, field) if key and not weak else weak
+
+
+def _serve_window(chain: Chain, roots: Roots) -> tuple[datetime, datetime]:
+    """Returns the first and last time at which all needed certificates are valid."""
+    needed = needed_of(chain.served, roots)
+    begin = max(certificate.not_before for certificate in needed)
+    return begin, min(certificate.not_after for certificate in needed)
+
+
+def _intermediates(chain: Chain) -> tuple[Intermediate, ...]:
+    """Returns the intermediates of a verified chain, which may complete other chains."""
+    if chain.trust not in ("public", "private"):
+        return ()
+    return tuple(
+        Intermediate(name_hash(authority.subject), authority.fingerprint, authority.der)
+        for authority in chain.served[1:]
+    )
+
+
+def _proves_hostnames(leaf: Certificate, chain: Chain, roots: Roots) -> bool:
     """Returns whether a public CA issued `leaf` for servers. The chain is verified already."""
     return (
         chain.trust == "public"
         and chain.root is not None
         and roots.proves_hostnames(chain.root)
-        and not leaf.is_ca
+        and not leaf.extensions.is_ca
         and is_for_servers(leaf)
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    # The text to store for each field.
+class _Upload:
+    """A submission as read. `body` and `chain` are the texts to store.
+
+    `is_complete` is False if a certificate could not be read. Findings about the key come last.
+    """
+
     body: str
     chain: str | None
     certificates: list[Certificate]
     key: PrivateKey | None
     findings: list[Finding]
-    # False if a certificate could not be read.
-    is_all: bool
+    is_complete: bool
 
 
-def _read(material: Submission) -> _Sent:
-    """Reads `material`. Findings about the key alone come last."""
+def _read(submission: Submission) -> _Upload:
     chain = None
     key_read: Pkcs12Read | KeyRead
-    if material.pkcs12:
-        key_read = read_pkcs12(material.pkcs12, material.passphrase)
+    if submission.pkcs12:
+        key_read = read_pkcs12(submission.pkcs12, submission.passphrase)
         body = "".join(certificates.pem_of(der) for der in key_read.certificates)
         blocks = [Block("CERTIFICATE", der) for der in key_read.certificates]
         found, findings = _certificates(blocks, "pkcs12")
     else:
-        key_read = read_key(material.private_key, material.passphrase)
-        found, findings, body = _read_text(material.body, "body")
-    if material.chain.strip():
-        in_chain, faults, chain = _read_text(material.chain, "chain")
-        found, findings = found + in_chain, findings + faults
-    is_all = not any(finding.code == "pem_invalid" for finding in findings)
-    return _Sent(
-        body,
-        chain,
-        found,
-        key_read.key,
-        [*findings, *key_read.findings, *material.findings],
-        is_all,
-    )
+        key_read = read_key(submission.private_key, submission.passphrase)
+        found, findings, body = _read_text(submission.body, "body")
+    if submission.chain.strip():
+        in_chain, chain_findings, chain = _read_text(submission.chain, "chain")
+        found, findings = found + in_chain, findings + chain_findings
+    is_complete = not any(finding.code == "pem_invalid" for finding in findings)
+    findings = [*findings, *key_read.findings, *submission.findings]
+    return _Upload(body, chain, found, key_read.key, findings, is_complete)
 
 
 def _read_text(text: str, field: str) -> tuple[list[Certificate], list[Finding], str]:
     """Returns the certificates in a text, the findings, and the text to store."""
     read = read_pem(text, field)
     found, faults = _certificates(read.blocks, field)
-    is_shown = has_private_key(read, {one.der for one in found})
+    is_shown = has_private_key(read, {certificate.der for certificate in found})
     findings = [_key_shown(field)] if is_shown else []
     findings += [*read.findings, *faults]
     is_long = len(text.encode("utf-8", "replace")) > MOST_UNREAD_BYTES
-    is_read = not any(one.code == "pem_invalid" for one in findings)
+    is_read = not any(finding.code == "pem_invalid" for finding in findings)
     if found and (is_read or is_long):
         # Nothing is stored of a text that contains a private key.
         if not is_shown and (read.has_other_text or len(found) < len(read.blocks)):
             findings.append(_text_dropped(field))
-        text = "".join(certificates.pem_of(one.der) for one in found)
+        text = "".join(certificates.pem_of(certificate.der) for certificate in found)
     elif is_long:
         findings.append(_too_long(field))
     return found, findings, text
@@ -227,34 +248,26 @@ def _certificates(blocks: Sequence[Block], field: str) -> tuple[list[Certificate
     return found, findings
 
 
-def _intermediate(one: Certificate) -> Intermediate:
-    return Intermediate(name_hash(one.subject), one.fingerprint, one.der)
+def _choose_leaf(upload: _Upload, field: str) -> tuple[Certificate | None, list[Finding]]:
+    """Returns the certificate to serve first, or None; and findings about the choice.
 
-
-def _read_known(der: bytes) -> Certificate | Finding:
-    return certificates.read(der, "chain", 0)
-
-
-def _choose_leaf(
-    found: Sequence[Certificate], key: PrivateKey | None, field: str, *, is_all: bool
-) -> tuple[Certificate | None, list[Finding]]:
-    """Returns the certificate to serve first.
-
-    This is the one that matches the key, or else the only one that is not a CA certificate.
-    `is_all` is False if some certificates could not be read: the leaf may be one of those.
+    This is the certificate that matches the key, or else the only one that is not a CA certificate.
     """
-    distinct = list({one.fingerprint: one for one in reversed(found)}.values())[::-1]
-    spki = spki_of(key.public_key()) if key else None
-    ends = [one for one in distinct if not one.is_ca]
-    with_key = [one for one in distinct if spki and one.key_spki == spki]
-    candidates = with_key or ends
+    # Of equal certificates, the first one counts.
+    by_fingerprint = {found.fingerprint: found for found in reversed(upload.certificates)}
+    distinct = list(by_fingerprint.values())[::-1]
+    spki = spki_of(upload.key.public_key()) if upload.key else None
+    leaves = [certificate for certificate in distinct if not certificate.extensions.is_ca]
+    with_key = [certificate for certificate in distinct if spki and certificate.key_spki == spki]
+    candidates = with_key or leaves
     if len(candidates) > 1:
-        latest = max(candidates, key=lambda one: one.not_after)
+        latest = max(candidates, key=lambda candidate: candidate.not_after)
         return latest, [_multiple_leaves(candidates, bool(with_key), field)]
     if candidates:
         return candidates[0], []
-    # A single CA certificate may be meant to be served: self-signed ones often are.
-    if not is_all:
+    # A single CA certificate may be meant to be served: self-signed ones often are. If a
+    # certificate could not be read, that one may be the leaf.
+    if not upload.is_complete:
         return None, []
     if len(distinct) == 1:
         return distinct[0], []
@@ -262,12 +275,10 @@ def _choose_leaf(
 
 
 def _in_order(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Returns the findings by severity, without duplicates.
-
-    The key and the certificate may have the same finding.
-    """
-    once = dict.fromkeys(findings)
-    return capped(sorted(once, key=lambda finding: _ORDER[finding.severity]))
+    """Returns the findings by severity, without duplicates."""
+    # The key and the certificate may have the same finding.
+    distinct = dict.fromkeys(findings)
+    return capped(sorted(distinct, key=lambda finding: _ORDER[finding.severity]))
 
 
 def _key_shown(field: str) -> Finding:
@@ -321,8 +332,8 @@ def _no_leaf(found: Sequence[Certificate], field: str) -> Finding:
 
 def _multiple_leaves(candidates: Sequence[Certificate], with_key: bool, field: str) -> Finding:
     names = "; ".join(
-        f"{', '.join(one.hostnames[:3]) or 'no hostname'} until {one.not_after:%Y-%m-%d}"
-        for one in candidates[:5]
+        f"{', '.join(leaf.hostnames[:3]) or 'no hostname'} until {leaf.not_after:%Y-%m-%d}"
+        for leaf in candidates[:5]
     )
     reason = (
         "match the private key"

@@ -19,6 +19,7 @@ from customer_certificates.pki.examination import Examiner
 from customer_certificates.pki.names.policy import NamePolicy
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.intermediates import Intermediates
+from customer_certificates.services.certificates.parts import CertificateParts
 from customer_certificates.services.certificates.requests import Activation
 from customer_certificates.services.certificates.service import Certificates
 from customer_certificates.services.certificates.validation import Validation
@@ -97,16 +98,18 @@ def _certificates(
 ) -> Certificates:
     intermediates = Intermediates(database)
     return Certificates(
-        database,
-        Validation(children, intermediates, now, enforce=False),
-        intermediates,
-        Hostnames(database, now, OwnershipRules(NamePolicy(), proof_required=False)),
-        Revisions(database, now),
-        Audit(database, now),
-        events,
-        DataKeys(database, master_keys, now),
-        PrivateKeys(database),
-        now,
+        CertificateParts(
+            database,
+            Validation(children, intermediates, now, enforce=False),
+            intermediates,
+            Hostnames(database, now, OwnershipRules(NamePolicy(), proof_required=False)),
+            Revisions(database, now),
+            Audit(database, now),
+            events,
+            DataKeys(database, master_keys, now),
+            PrivateKeys(database),
+            now,
+        )
     )
 
 

@@ -32,6 +32,7 @@ from .services.audit.log import Audit
 from .services.certificates.candidates import Candidates
 from .services.certificates.intermediates import Intermediates
 from .services.certificates.listing import Listing
+from .services.certificates.parts import CertificateParts
 from .services.certificates.service import Certificates
 from .services.certificates.validation import Validation
 from .services.certificates.versions.service import Versions
@@ -323,9 +324,8 @@ class Services:
         return HostnameOwners(self.database, self.hostnames, self.audit, self.now)
 
     @cached_property
-    def certificates(self) -> Certificates:
-        """Uploads, validates, activates and deletes certificates."""
-        return Certificates(
+    def _certificate_parts(self) -> CertificateParts:
+        return CertificateParts(
             self.database,
             self.validation,
             self.intermediates,
@@ -339,20 +339,14 @@ class Services:
         )
 
     @cached_property
+    def certificates(self) -> Certificates:
+        """Uploads, validates, activates and deletes certificates."""
+        return Certificates(self._certificate_parts)
+
+    @cached_property
     def versions(self) -> Versions:
         """Replaces certificates, now or later, and rolls back."""
-        return Versions(
-            self.database,
-            self.validation,
-            self.intermediates,
-            self.hostnames,
-            self.revisions,
-            self.audit,
-            self.events,
-            self.data_keys,
-            self.private_keys,
-            self.now,
-        )
+        return Versions(self._certificate_parts)
 
     @cached_property
     def listing(self) -> Listing:

@@ -9,6 +9,7 @@ from msgspec import Meta
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
 from ..pki.submission import Trust
 from ..services.access.permissions import users
+from ..services.certificates.contents import certificate_path
 from ..services.certificates.listing import CertificateFilter, Listing
 from ..services.certificates.requests import (
     Activation,
@@ -28,12 +29,7 @@ from ..services.certificates.views import (
 )
 from ..services.etags import encode
 from ..services.idempotency import Reply
-from ..web import (
-    etags,
-    pagination,
-    request_parsing,
-    responses,
-)
+from ..web import etags, pagination, request_parsing, responses
 from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
@@ -130,11 +126,11 @@ class CertificatesResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        sent = request_parsing.read(req, CertificateUpload)
-        once = responses.once(req, _uploaded)
+        upload = request_parsing.read(req, CertificateUpload)
+        request = responses.once(req, _uploaded)
         expected = etags.expected(req)
-        stored = self._certificates.upload(req.context.caller, user_id, sent, expected, once)
-        responses.send(resp, _uploaded(stored))
+        view = self._certificates.upload(req.context.caller, user_id, upload, expected, request)
+        responses.send(resp, _uploaded(view))
 
     @operation(
         "List a user's certificates",
@@ -158,7 +154,7 @@ class CertificatesResource:
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = request_parsing.Query(req)
-        wanted = CertificateFilter(
+        criteria = CertificateFilter(
             query.flag("active"),
             query.text("hostname", _Name, "a hostname", "www.example.com"),
             query.time("expires_before"),
@@ -168,7 +164,7 @@ class CertificatesResource:
             *pagination.wanted(query),
         )
         query.check()
-        tag, page = self._listing.page(user_id, wanted, etags.known(req), req.context.caller.about)
+        tag, page = self._listing.page(req.context.caller, user_id, criteria, etags.known(req))
         if page:
             pagination.link_next(req, resp, page.next_after)
         etags.send(resp, tag, page.body if page else None)
@@ -197,8 +193,8 @@ class CheckResource:
         query = request_parsing.Query(req)
         replaces = query.whole("replaces", 0, 1) or None
         query.check()
-        sent = request_parsing.read(req, CertificateCheck)
-        resp.data = encode(self._certificates.check(req.context.caller, user_id, sent, replaces))
+        upload = request_parsing.read(req, CertificateCheck)
+        resp.data = encode(self._certificates.check(req.context.caller, user_id, upload, replaces))
 
 
 class CertificateResource:
@@ -244,11 +240,11 @@ class CertificateResource:
         allow=users("certificates:write"),
     )
     def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        sent = request_parsing.read(req, Replacement)
-        once = responses.once(req, responses.shown)
+        replacement = request_parsing.read(req, Replacement)
+        request = responses.once(req, responses.shown)
         expected = etags.expected(req)
         view = self._versions.replace(
-            req.context.caller, user_id, certificate_id, sent, expected, once
+            req.context.caller, user_id, certificate_id, replacement, expected, request
         )
         responses.send(resp, responses.shown(view))
 
@@ -266,15 +262,10 @@ class CertificateResource:
         query = request_parsing.Query(req)
         allowed = query.flag("allow_lost_hostnames") or False
         query.check()
-        once = responses.once(req, responses.gone)
-        expected = etags.expected(req)
+        request = responses.once(req, responses.gone)
+        principal, expected = req.context.caller, etags.expected(req)
         self._certificates.delete(
-            req.context.caller,
-            user_id,
-            certificate_id,
-            expected,
-            once,
-            allow_lost_hostnames=allowed,
+            principal, user_id, certificate_id, expected, request, allow_lost_hostnames=allowed
         )
         resp.status = 204
 
@@ -298,18 +289,18 @@ class ActiveResource:
         allow=users("certificates:write"),
     )
     def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        wanted = request_parsing.read(req, Activation)
-        reply = Reply(202, encode(Activated(certificate_id, wanted.active)))
-        once = responses.once(req, lambda _nothing: reply)
+        activation = request_parsing.read(req, Activation)
+        reply = Reply(202, encode(Activated(certificate_id, activation.active)))
+        request = responses.once(req, lambda _nothing: reply)
         expected = etags.expected(req)
         self._certificates.set_active(
-            req.context.caller, user_id, certificate_id, wanted, expected, once
+            req.context.caller, user_id, certificate_id, activation, expected, request
         )
         responses.send(resp, reply)
 
 
-def _uploaded(stored: UploadView) -> Reply:
-    return Reply(201, encode(stored), f"/users/{stored.user_id}/certificates/{stored.id}")
+def _uploaded(view: UploadView) -> Reply:
+    return Reply(201, encode(view), certificate_path(view.user_id, view.id))
 
 
 def _digits(fingerprint: str | None) -> str | None:

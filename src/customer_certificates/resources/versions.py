@@ -61,11 +61,11 @@ class RollbackResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        wanted = request_parsing.read(req, Rollback)
-        once = responses.once(req, responses.shown)
+        rollback = request_parsing.read(req, Rollback)
+        request = responses.once(req, responses.shown)
         expected = etags.expected(req)
         view = self._versions.roll_back(
-            req.context.caller, user_id, certificate_id, wanted, expected, once
+            req.context.caller, user_id, certificate_id, rollback, expected, request
         )
         responses.send(resp, responses.shown(view))
 
@@ -86,7 +86,7 @@ class PendingResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        once = responses.once(req, responses.gone)
+        request = responses.once(req, responses.gone)
         expected = etags.expected(req)
-        self._versions.cancel(req.context.caller, user_id, certificate_id, expected, once)
+        self._versions.cancel(req.context.caller, user_id, certificate_id, expected, request)
         resp.status = 204

@@ -111,7 +111,7 @@ def test_a_warm_read_is_one_statement_with_its_token(
 
     def read() -> str:
         caller = door.caller(token, owner)
-        return door.listing.page(owner, ALL, Tags(), caller.about)[0]
+        return door.listing.page(caller, owner, ALL, Tags())[0]
 
     tag = read()
     assert len(statements(read)) == 1
@@ -124,11 +124,11 @@ def test_a_list_whose_time_has_come_is_brought_up_to_date(door: Door, engine: sa
     """Though the row that came with the token is from before."""
     (owner,) = add_users(engine, 1, statuses_change_at=NOW + MINUTE)
     token = make_token(engine, "user", owner, now=NOW)
-    before = door.listing.page(owner, ALL, Tags(), door.caller(token, owner).about)[0]
+    before = door.listing.page(door.caller(token, owner), owner, ALL, Tags())[0]
     door.clock.now += MINUTE
 
     caller = door.caller(token, owner)
-    assert door.listing.page(owner, ALL, Tags(), caller.about)[0] != before
+    assert door.listing.page(caller, owner, ALL, Tags())[0] != before
 
 
 def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Engine) -> None:

@@ -118,13 +118,13 @@ class HostnameOwners:
             (view,) = _shown(session.run(self._named, hostnames=as_json([hostname])))
             return view
 
-    def release(self, caller: Principal, hostname: str) -> None:
+    def release_any(self, caller: Principal, hostname: str) -> None:
         """Releases `hostname` of any user, even if it is in use. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
             owner = self._hostnames.release(session, None, hostname, "operator")
             self._record_release(session, caller, owner, hostname)
 
-    def give_up(self, caller: Principal, user_id: int, hostname: str) -> None:
+    def release_own(self, caller: Principal, user_id: int, hostname: str) -> None:
         """Releases a hostname of the user.
 
         Raises NotFound, or Conflict if an active certificate uses it.

@@ -4,7 +4,8 @@ An upload adds to the counters in the statement that locks the user's row. Every
 the certificate before and after its change.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, bindparam, func, literal, select, update
@@ -111,30 +112,24 @@ class Usage:
         session.flush()
         return Use(*session.run(self._of_certificate, certificate_id=certificate_id)[0])
 
-    def settle(
-        self,
-        session: Transaction,
-        user_id: int,
-        certificate_id: int,
-        before: Use,
-        *,
-        enforce: bool = True,
-    ) -> None:
-        """Counts what a change of the certificate added or freed; `before` is its earlier use.
+    @contextmanager
+    def counted(
+        self, session: Transaction, user_id: int, certificate_id: int, *, enforce: bool = True
+    ) -> Iterator[None]:
+        """Counts what the block adds to the certificate or frees. The user's row must be locked.
 
-        The user's row must be locked. With `enforce`, raises Conflict if the change exceeds a
-        quota.
+        With `enforce`, raises Conflict if the change exceeds a quota.
         """
+        before = self.measure(session, certificate_id)
+        yield
         more = self.measure(session, certificate_id).minus(before)
         if any(more):
             (row,) = session.run(self._add, user_id=user_id, **added(more))
             if enforce:
                 require_room(row, more)
 
-    def settle_deletion(self, session: Transaction, user_id: int, before: Use) -> None:
-        """Counts the deletion of a certificate with all its versions; `before` is its
-        earlier use.
-        """
+    def record_deletion(self, session: Transaction, user_id: int, before: Use) -> None:
+        """Counts the deletion of a certificate with its versions; `before` is its earlier use."""
         session.run(self._add, user_id=user_id, **added(Use().minus(before)))
 
     def recount(self) -> int:

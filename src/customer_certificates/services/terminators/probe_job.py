@@ -34,13 +34,13 @@ class ProbeJob:
         self,
         database: Database,
         candidates: Candidates,
-        serving: TerminatorReports,
+        reports: TerminatorReports,
         probe: Probe,
         addresses: Sequence[ProbeAddress],
         now: Callable[[], datetime],
     ) -> None:
         self._candidates = candidates
-        self._serving = serving
+        self._reports = reports
         self._probe = probe
         self._addresses = addresses
         self._now = now
@@ -117,7 +117,7 @@ class ProbeJob:
         report = Report(
             address.name, _FORMAT, served=[*served.values()], errors=errors[:_MOST_ERRORS]
         )
-        self._serving.take(Principal("command", "probe", ""), report)
+        self._reports.store(Principal("command", "probe", ""), report)
 
 
 def _a_name(hostnames: Sequence[str]) -> str | None:

@@ -223,7 +223,7 @@ class TerminatorReports:
         self._verify = database.prepare(update(Serving).where(*this), ("verified",))
         self._drop = database.prepare(update(Serving).where(*this), ("serves",))
 
-    def take(self, caller: Principal, report: Report, once: IdempotentRequest = NO_KEY) -> None:
+    def store(self, caller: Principal, report: Report, once: IdempotentRequest = NO_KEY) -> None:
         """Stores a report.
 
         Ignores certificates that are deleted or outside the caller's scope, because an agent may
@@ -243,7 +243,7 @@ class TerminatorReports:
                 )
             once.keep(session, None)
 
-    def forget(
+    def delete(
         self, caller: Principal, terminator_id: int, once: IdempotentRequest = NO_KEY
     ) -> None:
         """Deletes the terminator and its reports. Raises NotFound."""

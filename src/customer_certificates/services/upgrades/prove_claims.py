@@ -10,6 +10,7 @@ from ...errors import NotFound
 from ...gateways.database import Database, Transaction
 from ...gateways.database.prepared import Prepared
 from ...models import Certificate, CertificateVersion
+from ...pki.submission import Submission
 from ..certificates.contents import locked_certificate
 from ..certificates.validation import Validation
 from ..hostnames.ownership import Hostnames, evidence_of_row
@@ -67,7 +68,7 @@ class ClaimProofs:
     def _examine(
         self, certificate_id: int, user_id: int, version: int, chain_pem: str, is_present: bool
     ) -> bool:
-        proves = self._inspection.examine_chain(user_id, chain_pem).proves_hostnames
+        proves = self._inspection.validate(user_id, Submission(chain_pem)).proves_hostnames
         try:
             with self._database.begin(user_id) as session:
                 certificate = locked_certificate(session, user_id, certificate_id)

@@ -1,6 +1,5 @@
 """Validates, once, what the first version of the service stored without validation."""
 
-import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -14,9 +13,9 @@ from ...errors import Conflict
 from ...gateways.database import Database
 from ...gateways.database.prepared import Prepared
 from ...models import Certificate, PlaintextKey
+from ...pki.submission import Submission
 from ..audit.log import Audit
 from ..certificates.contents import certificate_path, content_of, locked_certificate
-from ..certificates.requests import CertificateMaterial
 from ..certificates.validation import Validation
 from ..hostnames.ownership import Hostnames, evidence_of
 from ..keys.data_keys import DataKeys, DataKeyStatements
@@ -72,8 +71,8 @@ class Reexamination:
         return number
 
     def _examine(self, user_id: int, certificate_id: int, body: str, private_key: bytes) -> None:
-        sent = CertificateMaterial(body=body, private_key=base64.b64encode(private_key).decode())
-        examined = self._inspection.examine(user_id, sent)
+        submission = Submission(body, private_key=private_key)
+        examined = self._inspection.validate(user_id, submission)
         content, key = content_of(examined), examined.private_key
         keys = self._data_keys.stored(user_id)
         try:

@@ -1,6 +1,5 @@
 """Adds to old certificates whether servers can load them."""
 
-import base64
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -13,9 +12,9 @@ from ...gateways.database import Database
 from ...gateways.database.prepared import Prepared
 from ...gateways.database.sql_functions import replacing
 from ...models import Certificate, PrivateKey, ServiceState
+from ...pki.submission import Submission
 from ..certificates.candidates import OF_KEY
 from ..certificates.contents import locked_certificate
-from ..certificates.requests import CertificateMaterial
 from ..certificates.validation import Validation
 from ..keys.data_keys import DataKeys
 from ..keys.private_keys import PrivateKeys
@@ -83,10 +82,8 @@ class ServeWindows:
         except CannotOpen as reason:
             _log.error("The key of certificate %s cannot be decrypted. %s", certificate_id, reason)
             return False
-        sent = CertificateMaterial(
-            body=body, chain=chain or "", private_key=base64.b64encode(key.reveal()).decode()
-        )
-        examined = self._inspection.examine(user_id, sent)
+        submission = Submission(body, chain or "", key.reveal())
+        examined = self._inspection.validate(user_id, submission)
         if examined.serve_not_before is None:
             return False
         with self._database.begin(user_id) as session:

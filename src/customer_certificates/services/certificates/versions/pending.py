@@ -60,7 +60,7 @@ class PendingVersions:
             )
         )
         self._private_keys.add(session, keys, certificate.id, version, key)
-        _show(certificate, content, version, at)
+        _set(certificate, content, version, at)
         session.flush()
 
     def remove(self, session: Transaction, certificate: Certificate) -> None:
@@ -83,10 +83,10 @@ class PendingVersions:
         self, session: Transaction, keys: DataKeyStatements, certificate: Certificate
     ) -> None:
         """Gives the pending version the number after the next one."""
-        waiting = self.find(session, certificate)
-        if waiting is None or certificate.activate_at is None:
+        pending = self.find(session, certificate)
+        if pending is None or certificate.activate_at is None:
             return
-        version = waiting.version
+        version = pending.version
         key = self._private_keys.open(session, keys, certificate.id, version)
         session.execute(
             update(CertificateVersion)
@@ -96,12 +96,12 @@ class PendingVersions:
         )
         self._private_keys.add(session, keys, certificate.id, version + 1, key)
         self._private_keys.remove(session, certificate.id, version)
-        _show(certificate, content_of_row(waiting), version + 1, certificate.activate_at)
+        _set(certificate, content_of_row(pending), version + 1, certificate.activate_at)
 
 
 def schedule_activation(certificate: Certificate, at: datetime) -> None:
     """Schedules the activation of the current version at `at`."""
-    _show(certificate, content_of_row(certificate), certificate.version, at)
+    _set(certificate, content_of_row(certificate), certificate.version, at)
 
 
 def content_of_row(row: Certificate | CertificateVersion) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def content_of_row(row: Certificate | CertificateVersion) -> dict[str, Any]:
     return {name: getattr(row, name) for name in CONTENT}
 
 
-def shown(content: Mapping[str, Any], version: int, at: datetime) -> str:
+def pending_json(content: Mapping[str, Any], version: int, at: datetime) -> str:
     """Returns the PendingView of a version that is served from `at` on, as JSON."""
     return msgspec.json.encode(
         PendingView(
@@ -139,9 +139,9 @@ def pending_state(certificate: Certificate) -> CertificateState:
     )
 
 
-def _show(certificate: Certificate, content: Mapping[str, Any], version: int, at: datetime) -> None:
+def _set(certificate: Certificate, content: Mapping[str, Any], version: int, at: datetime) -> None:
     certificate.activate_at = at
-    certificate.pending = shown(content, version, at)
+    certificate.pending = pending_json(content, version, at)
 
 
 def _next_of(certificate: Certificate) -> tuple[Any, ...]:

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from ...errors import Finding
-from ...pki.submission import Submission
+from ....errors import Finding
+from ....pki.submission import Submission
 from . import example_pair
 from .encoded_fields import decode_field, not_decodable
 
@@ -44,9 +44,8 @@ PrivateKey = Annotated[
         min_length=1,
         extra={"form": "the base64 of a key file"},
         description="Base64 of the key in PEM or DER: PKCS#8 (also encrypted), PKCS#1 or "
-        "SEC1. PEM text "
-        "is accepted as well, and base64 that is URL-safe, has line breaks or lacks "
-        "padding. A finding then says so.",
+        "SEC1. PEM text is accepted as well, and base64 that is URL-safe, has line breaks or "
+        "lacks padding. A finding then says so.",
         examples=[example_pair.PRIVATE_KEY],
         extra_json_schema=_FILE,
     ),
@@ -94,19 +93,19 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
         return f"{type(self).__name__}(***)"
 
     def __post_init__(self) -> None:
-        sent = {name: getattr(self, name) for name in ("body", *_FILES)}
-        if self.faults({name: value for name, value in sent.items() if value}):
+        fields = {name: getattr(self, name) for name in ("body", *_FILES)}
+        if self.faults({name: value for name, value in fields.items() if value}):
             raise ValueError("body and private_key, or pkcs12")
 
     @staticmethod
-    def faults(sent: Mapping[str, object]) -> list[Finding]:
+    def faults(fields: Mapping[str, object]) -> list[Finding]:
         """Returns the problems of these fields in combination: one missing, one too many, or not
-        decodable. A field of the wrong type is None in `sent`.
+        decodable. A field of the wrong type is None in `fields`.
         """
-        return [*_wrong_set(sent), *_undecodable(sent)]
+        return [*_wrong_set(fields), *_undecodable(fields)]
 
-    def material(self) -> Submission:
-        """Returns the submission to validate."""
+    def submission(self) -> Submission:
+        """Returns what validation needs, with the files decoded."""
         private_key, of_key = decode_field(self.private_key, "private_key")
         pkcs12, of_file = decode_field(self.pkcs12, "pkcs12")
         return Submission(
@@ -114,9 +113,9 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
         )
 
 
-def _undecodable(sent: Mapping[str, object]) -> Iterator[Finding]:
+def _undecodable(fields: Mapping[str, object]) -> Iterator[Finding]:
     for name in _FILES:
-        value = sent.get(name)
+        value = fields.get(name)
         if isinstance(value, str):
             try:
                 decode_field(value, name)
@@ -152,9 +151,8 @@ def _wrong_set(names: Container[str]) -> list[Finding]:
 GrantHostnames = Annotated[
     bool,
     Meta(
-        description="Grant the certificate's hostnames to the user, as if control of them "
-        "was proven "
-        "(operators only)."
+        description="Grant the certificate's hostnames to the user, as if control of them was "
+        "proven (operators only)."
     ),
 ]
 

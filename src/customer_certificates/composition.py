@@ -57,7 +57,7 @@ from .services.terminators.feed import Feed
 from .services.terminators.key_release import KeyRelease
 from .services.terminators.listing import TerminatorPages
 from .services.terminators.reports import TerminatorReports
-from .services.terminators.resolver import Resolving
+from .services.terminators.resolver import Resolver
 from .services.users.address_verification import AddressVerification
 from .services.users.email_verifications import EmailVerifications
 from .services.users.password_hashing import Passwords
@@ -411,9 +411,9 @@ class Services:
         return KeyRelease(self.database, self.data_keys, self.private_keys, self.audit, self.now)
 
     @cached_property
-    def resolver(self) -> Resolving:
+    def resolver(self) -> Resolver:
         """Selects the certificate to serve for a hostname."""
-        return Resolving(self.candidates, self.now)
+        return Resolver(self.candidates, self.now)
 
     @cached_property
     def terminators(self) -> Terminators:

@@ -221,9 +221,7 @@ class CertificateResource:
         "Replace a certificate and its key",
         {
             200: Answer(
-                "Replaced, scheduled (`pending`), or unchanged.",
-                CertificateView,
-                headers=("ETag",),
+                "Replaced, scheduled (`pending`), or unchanged.", CertificateView, headers=("ETag",)
             )
         },
         description="The id stays and the version increases by one. A certificate is served at "

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from ...errors import NotFound
-from ...models import AS_BODY, CONTENT, Certificate, User
+from ...models import AS_BODY, CONTENT, Certificate, CertificateVersion, User
 from ...pki.submission import ValidationResult
 
 _NOTHING = dict.fromkeys(CONTENT)
@@ -31,6 +31,11 @@ def content_of(result: ValidationResult, updated_at: datetime | None = None) -> 
         "not_servable": result.not_servable,
         "proves_hostnames": result.proves_hostnames,
     }
+
+
+def content_of_row(row: Certificate | CertificateVersion) -> dict[str, Any]:
+    """Returns the columns CONTENT of a row."""
+    return {name: getattr(row, name) for name in CONTENT}
 
 
 def locked_certificate(session: Session, user_id: int, certificate_id: int) -> Certificate:

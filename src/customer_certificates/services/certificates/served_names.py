@@ -25,7 +25,7 @@ class ServedNames:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
         certificate_id: Any = bindparam("certificate_id", type_=BigInteger)
-        self._is_reported = database.prepare(
+        self._reported = database.prepare(
             select(Serving.version)
             .join(Terminator, Terminator.id == Serving.terminator_id)
             .where(
@@ -36,7 +36,7 @@ class ServedNames:
             .limit(1)
         )
         names = items_of(bindparam("hostnames", type_=Text))
-        self._others = database.prepare(
+        self._other_candidates = database.prepare(
             select(CertificateHostname.hostname, *DECIDING)
             .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
             .outerjoin(PrivateKey, OF_KEY)
@@ -59,19 +59,19 @@ class ServedNames:
         if allowed or not certificate.active:
             return
         live = self._now() - _LIVE
-        if not session.run(self._is_reported, certificate_id=certificate.id, live=live):
+        if not session.run(self._reported, certificate_id=certificate.id, live=live):
             return
-        if names := self._only_here(session, certificate):
+        if names := self._names_without_another(session, certificate):
             raise Conflict(
                 "A TLS terminator serves this certificate, and no other certificate has all its "
                 "hostnames; nothing was changed.",
                 errors=[_lost(name, field) for name in names],
             )
 
-    def _only_here(self, session: Transaction, certificate: Certificate) -> list[str]:
+    def _names_without_another(self, session: Transaction, certificate: Certificate) -> list[str]:
         names = names_of(certificate.hostnames)
         rows = session.run(
-            self._others,
+            self._other_candidates,
             user_id=certificate.user_id,
             certificate_id=certificate.id,
             hostnames=as_json([*{*names, *map(wildcard_of, names)}]),

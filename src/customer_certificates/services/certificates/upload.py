@@ -21,11 +21,12 @@ from ..keys.data_keys import AnotherWasFirst, DataKeyStatements
 from ..principal import Principal
 from ..quotas.usage import Use, of_new, require_room
 from ..user_lock import lock_user
+from .candidates import candidate_of_content
 from .contents import certificate_path, content_of
 from .parts import CertificateParts
 from .requests import CertificateUpload
 from .versions.pending import pending_json
-from .versions.renewal_rules import candidate_of_content, require_served_at
+from .versions.renewal_rules import require_served_at
 from .views import UploadView, reason_of
 
 # An upload with more hostnames gets its own transaction, because it takes some hundred

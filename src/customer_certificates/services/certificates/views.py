@@ -31,24 +31,32 @@ from ..hostnames.preview import HostnameChanges
 
 Status = Literal["active", "inactive", "expired", "not_yet_valid"]
 
+_TIME = "2026-11-23T09:30:00Z"
 _PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
 
 SERVABLE = Meta(description="Whether a server may serve it now, if it is active.", examples=[True])
 NOT_SERVABLE_REASON = Meta(
-    description="Why it cannot be served, as a code; `findings` explain it. unreadable: it "
-    "could not be "
-    "read. no_key: it has no usable private key. not_loadable: TLS servers cannot load it "
+    description="Why it cannot be served, as a code; `findings` explain it. unreadable: it could "
+    "not be read. no_key: it has no usable private key. not_loadable: TLS servers cannot load it "
     "with its key. chain_expired, chain_not_yet_valid: an intermediate is not valid now."
 )
 _Trust = Annotated[
     Trust,
     Meta(
-        description="public: it chains to a root that browsers trust. private: it chains "
-        "to a root that "
-        "was uploaded with it. self_signed: it is its own issuer. incomplete: an issuer is "
-        "missing. unreadable: it could not be read.",
+        description="public: it chains to a root that browsers trust. private: it chains to a "
+        "root that was uploaded with it. self_signed: it is its own issuer. incomplete: an issuer "
+        "is missing. unreadable: it could not be read.",
         examples=["public"],
     ),
+]
+_Active = Annotated[
+    bool,
+    Meta(
+        description="Whether it is active: terminators serve active certificates.", examples=[True]
+    ),
+]
+_Findings = Annotated[
+    list[Finding], Meta(description="Everything that validation found, errors first.")
 ]
 _Hostnames = Annotated[list[str], HOSTNAMES]
 _NotBefore = Annotated[datetime | None, NOT_BEFORE]
@@ -71,8 +79,7 @@ class PendingView(msgspec.Struct):
         Meta(
             ge=1,
             description="The version that takes over. The current version, if only its "
-            "activation is "
-            "scheduled.",
+            "activation is scheduled.",
             examples=[2],
         ),
     ]
@@ -97,13 +104,7 @@ class CertificateView(msgspec.Struct):
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
-    active: Annotated[
-        bool,
-        Meta(
-            description="Whether it is active: terminators serve active certificates.",
-            examples=[True],
-        ),
-    ]
+    active: _Active
     status: Annotated[
         Status,
         Meta(
@@ -134,32 +135,22 @@ class CertificateView(msgspec.Struct):
     body: Annotated[
         str,
         Meta(
-            description="The uploaded certificates in PEM, in their order. If something "
-            "could not be "
-            "read: the uploaded text, up to 16 KiB.",
+            description="The uploaded certificates in PEM, in their order. If something could not "
+            "be read: the uploaded text, up to 16 KiB.",
             examples=[_PEM],
         ),
     ]
     chain: Annotated[
         str | None,
-        Meta(
-            description="The uploaded chain in PEM, if it was sent in its own field.",
-            examples=[None],
-        ),
+        Meta(description="The uploaded chain in PEM, if it had its own field.", examples=[None]),
     ]
     chain_pem: _ChainPem
     pending: _Pending
     created_at: Annotated[
-        datetime,
-        Meta(tz=True, description="When it was uploaded.", examples=["2026-11-23T09:30:00Z"]),
+        datetime, Meta(tz=True, description="When it was uploaded.", examples=[_TIME])
     ]
     updated_at: Annotated[
-        datetime,
-        Meta(
-            tz=True,
-            description="When this version was uploaded.",
-            examples=["2026-11-23T09:30:00Z"],
-        ),
+        datetime, Meta(tz=True, description="When this version was uploaded.", examples=[_TIME])
     ]
 
 
@@ -170,11 +161,7 @@ class ServingView(msgspec.Struct):
     version: Annotated[int, Meta(ge=1, description="The version that it serves.", examples=[1])]
     since: Annotated[
         datetime,
-        Meta(
-            tz=True,
-            description="When it first reported this version.",
-            examples=["2026-11-25T09:30:00Z"],
-        ),
+        Meta(tz=True, description="When it first reported this version.", examples=[_TIME]),
     ]
     verified: Annotated[
         bool | None, Meta(description="Whether a probe received this version. null: not probed.")
@@ -195,13 +182,7 @@ class UploadView(msgspec.Struct):
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
-    active: Annotated[
-        bool,
-        Meta(
-            description="Whether it is active: terminators serve active certificates.",
-            examples=[True],
-        ),
-    ]
+    active: _Active
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
     trust: _Trust
@@ -209,9 +190,7 @@ class UploadView(msgspec.Struct):
     not_before: _NotBefore
     not_after: _NotAfter
     fingerprint_sha256: _Fingerprint
-    findings: Annotated[
-        list[Finding], Meta(description="Everything that validation found, errors first.")
-    ]
+    findings: _Findings
     pending: _Pending = None
 
 
@@ -226,40 +205,18 @@ class CheckView(msgspec.Struct):
         Leaf | None, Meta(description="The parsed certificate. null: it could not be read.")
     ]
     chain_pem: _ChainPem
-    findings: Annotated[
-        list[Finding], Meta(description="Everything that validation found, errors first.")
-    ]
+    findings: _Findings
     hostnames: Annotated[
         HostnameChanges, Meta(description="How its activation would change its hostnames.")
     ]
 
 
-# The columns below that are not shown as they are.
+# The fields of a CertificateView that no column has, and columns that decide about them.
+_DERIVED = ("status", "servable", "not_servable_reason")
 _SERVING = ("serve_not_before", "serve_not_after", "not_servable")
 # The columns of a row for `certificate_view`, in its order.
 SHOWN = (
-    "id",
-    "user_id",
-    "active",
-    "version",
-    "trust",
-    "hostnames",
-    "subject",
-    "issuer",
-    "serial",
-    "not_before",
-    "not_after",
-    "key_algorithm",
-    "signature_algorithm",
-    "fingerprint_sha256",
-    "spki_sha256",
-    "findings",
-    "body",
-    "chain",
-    "chain_pem",
-    "pending",
-    "created_at",
-    "updated_at",
+    *(name for name in CertificateView.__struct_fields__ if name not in _DERIVED),
     *_SERVING,
 )
 _Dates = tuple[datetime | None, datetime | None]
@@ -286,23 +243,19 @@ def certificate_view(row: Sequence[Any], as_of: datetime) -> CertificateView:
 
 
 def not_servable_reason(
-    trust: Trust,
-    valid: _Dates,
-    served: _Dates,
-    not_servable: NotServable | None,
-    as_of: datetime,
+    trust: Trust, valid: _Dates, served: _Dates, not_servable: NotServable | None, as_of: datetime
 ) -> NotServableReason | None:
     """Returns why no server may serve a certificate at `as_of`; None if one may."""
     candidate = Candidate(0, 0, 0, True, (), *valid, trust, None, True, *served, not_servable)
     return why_not_servable(candidate, as_of)
 
 
-def reason_of(examined: ValidationResult, as_of: datetime) -> NotServableReason | None:
+def reason_of(result: ValidationResult, as_of: datetime) -> NotServableReason | None:
     """Returns why no server may serve an upload at `as_of`; None if one may."""
-    leaf = examined.leaf
+    leaf = result.leaf
     valid = (leaf.not_before, leaf.not_after) if leaf else (None, None)
-    served = (examined.serve_not_before, examined.serve_not_after)
-    return not_servable_reason(examined.trust, valid, served, examined.not_servable, as_of)
+    served = (result.serve_not_before, result.serve_not_after)
+    return not_servable_reason(result.trust, valid, served, result.not_servable, as_of)
 
 
 def view_of(certificate: Certificate, as_of: datetime) -> CertificateView:

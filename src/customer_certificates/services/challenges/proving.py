@@ -249,12 +249,7 @@ class Proving:
             raise _Changed
 
     def _count_transfer(
-        self,
-        session: Transaction,
-        hostname: str,
-        claim: Claim | None,
-        user_id: int,
-        now: datetime,
+        self, session: Transaction, hostname: str, claim: Claim | None, user_id: int, now: datetime
     ) -> None:
         """Raises Conflict if the hostname was transferred too often."""
         if claim is None:
@@ -369,11 +364,7 @@ def challenge_path(user_id: int, hostname: str) -> str:
 def target_of(challenge: HostnameChallenge, leased_until: datetime | None = None) -> Target:
     """Returns the parts of a challenge that a check needs."""
     return Target(
-        challenge.id,
-        challenge.user_id,
-        challenge.hostname,
-        tokens_of(challenge),
-        leased_until,
+        challenge.id, challenge.user_id, challenge.hostname, tokens_of(challenge), leased_until
     )
 
 

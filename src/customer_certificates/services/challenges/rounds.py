@@ -103,11 +103,7 @@ class ChallengeRounds:
     """
 
     def __init__(
-        self,
-        database: Database,
-        proving: Proving,
-        limits: CheckLimits,
-        now: Callable[[], datetime],
+        self, database: Database, proving: Proving, limits: CheckLimits, now: Callable[[], datetime]
     ) -> None:
         self._database = database
         self._proving = proving
@@ -346,8 +342,7 @@ def _due_claims() -> Any:
         )
         .select_from(due)
         .outerjoin(
-            challenge,
-            (challenge.hostname == due.c.hostname) & (challenge.user_id == due.c.user_id),
+            challenge, (challenge.hostname == due.c.hostname) & (challenge.user_id == due.c.user_id)
         )
         .order_by(due.c.turn, due.c.next_check_at, due.c.hostname)
         .limit(_MOST_READ)

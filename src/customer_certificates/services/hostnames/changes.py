@@ -56,11 +56,7 @@ class OwnershipChanges:
         return decide(user_id, names, evidence, existing, policy, at, proof_required=proof_required)
 
     def require_quota(
-        self,
-        session: Transaction,
-        user_id: int,
-        decision: Decision,
-        evidence: Evidence,
+        self, session: Transaction, user_id: int, decision: Decision, evidence: Evidence
     ) -> None:
         """Raises Conflict if a quota is exceeded.
 

@@ -40,8 +40,7 @@ class HostnameView(msgspec.Struct):
     ]
     in_use: Annotated[bool, Meta(description="Whether the owner has an active certificate for it.")]
     resolves_to_edge: Annotated[
-        bool | None,
-        Meta(description="Whether it resolves to CC_EDGE_TARGETS. null: unknown."),
+        bool | None, Meta(description="Whether it resolves to CC_EDGE_TARGETS. null: unknown.")
     ]
 
 

@@ -195,11 +195,7 @@ class Hostnames:
             self._ownership.claims.release(session, user_id, names)
 
     def changes(
-        self,
-        user_id: int,
-        hostnames: Sequence[str],
-        evidence: Evidence,
-        replaced: Replaced | None,
+        self, user_id: int, hostnames: Sequence[str], evidence: Evidence, replaced: Replaced | None
     ) -> HostnameChanges:
         """Returns what activating a certificate for these names would change, in place of
         `replaced`."""

@@ -39,12 +39,10 @@ class HostnameChanges(msgspec.Struct):
         list[Served], Meta(description="Hostnames that other active certificates of the user have.")
     ]
     taken: Annotated[
-        _Hostnames,
-        Meta(description="Hostnames of another user: 409 `hostname_taken`."),
+        _Hostnames, Meta(description="Hostnames of another user: 409 `hostname_taken`.")
     ]
     unproven: Annotated[
-        _Hostnames,
-        Meta(description="Hostnames without proof of control: 409 `hostname_unproven`."),
+        _Hostnames, Meta(description="Hostnames without proof of control: 409 `hostname_unproven`.")
     ]
     reserved: Annotated[
         _Hostnames,
@@ -82,11 +80,7 @@ class ServedHostnames:
         )
 
     def changes(
-        self,
-        user_id: int,
-        hostnames: Sequence[str],
-        replaced: Replaced | None,
-        decision: Decision,
+        self, user_id: int, hostnames: Sequence[str], replaced: Replaced | None, decision: Decision
     ) -> HostnameChanges:
         """Returns the effect of `decision` about `hostnames` on the user's certificates."""
         ids: dict[str, list[int]] = {}

@@ -200,7 +200,6 @@ class Activation(msgspec.Struct, forbid_unknown_fields=True):
     active: Annotated[bool, Meta(description="Whether to serve the certificate.", examples=[True])]
     notify: Annotated[bool, Meta(description="Whether to send webhooks.")] = True
     allow_lost_hostnames: Annotated[
-        bool,
-        Meta(description="Deactivate it even if that leaves hostnames without a certificate."),
+        bool, Meta(description="Deactivate it even if that leaves hostnames without a certificate.")
     ] = False
     grant_hostnames: GrantHostnames = False

@@ -18,9 +18,10 @@ from ...keys.private_keys import PrivateKeys
 from ...principal import Principal
 from ...quotas.usage import Usage
 from ...revisions import Revisions
-from ..contents import certificate_path, locked_certificate
-from .pending import PendingVersions, content_of_row, pending_state
-from .renewal_rules import candidate_of_content, require_served_at
+from ..candidates import candidate_of_content
+from ..contents import certificate_path, content_of_row, locked_certificate
+from .pending import PendingVersions, pending_state
+from .renewal_rules import require_served_at
 from .store import VersionStore
 
 _MOST_IN_A_RUN = 500

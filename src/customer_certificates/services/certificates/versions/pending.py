@@ -10,10 +10,11 @@ from sqlalchemy import delete, insert, select, update
 from ....crypto.secret import Secret
 from ....errors import NotFound
 from ....gateways.database import Transaction
-from ....models import CONTENT, Certificate, CertificateVersion
+from ....models import Certificate, CertificateVersion
 from ...events.log import CertificateState
 from ...keys.data_keys import DataKeyStatements
 from ...keys.private_keys import PrivateKeys
+from ..contents import content_of_row
 from ..views import PendingView
 
 
@@ -102,11 +103,6 @@ class PendingVersions:
 def schedule_activation(certificate: Certificate, at: datetime) -> None:
     """Schedules the activation of the current version at `at`."""
     _set(certificate, content_of_row(certificate), certificate.version, at)
-
-
-def content_of_row(row: Certificate | CertificateVersion) -> dict[str, Any]:
-    """Returns the columns CONTENT of a row."""
-    return {name: getattr(row, name) for name in CONTENT}
 
 
 def pending_json(content: Mapping[str, Any], version: int, at: datetime) -> str:

@@ -9,36 +9,14 @@ import msgspec
 from ....errors import Conflict, Finding, Invalid
 from ....gateways.database.sql_functions import names_of
 from ....models import Certificate
-from ....pki.selection import Candidate, key_type_of, why_not_servable
+from ....pki.selection import Candidate, why_not_servable
 from ...hostnames.preview import lost
+from ..candidates import candidate_of_content
 from ..servability import explained
 from ..views import PendingView
 
 _OVERRIDE = 'or send "allow_lost_hostnames": true to do it anyway.'
 _CANCEL = f"Cancel the cutover first, {_OVERRIDE}"
-
-
-def candidate_of_content(content: Mapping[str, Any], certificate: Certificate | None) -> Candidate:
-    """Returns the candidate of the columns CONTENT, assuming that its key is stored.
-
-    `certificate` has or will have these columns; None for a new certificate.
-    """
-    algorithm = content["key_algorithm"]
-    return Candidate(
-        certificate.id if certificate else 0,
-        certificate.user_id if certificate else 0,
-        certificate.version if certificate else 1,
-        certificate.active if certificate else False,
-        names_of(content["hostnames"]),
-        content["not_before"],
-        content["not_after"],
-        content["trust"],
-        algorithm and key_type_of(algorithm),
-        True,
-        content["serve_not_before"],
-        content["serve_not_after"],
-        content["not_servable"],
-    )
 
 
 def requested_time(activate_at: datetime | None, now: datetime, *, active: bool) -> datetime | None:

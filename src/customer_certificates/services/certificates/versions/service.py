@@ -21,14 +21,13 @@ from ...idempotency import NO_KEY, IdempotentRequest
 from ...keys.data_keys import DataKeyStatements
 from ...principal import Principal
 from ...quotas.usage import Usage
-from ..candidates import candidate_of_certificate
-from ..contents import certificate_not_found, certificate_path, content_of
+from ..candidates import candidate_of_certificate, candidate_of_content
+from ..contents import certificate_not_found, certificate_path, content_of, content_of_row
 from ..parts import CertificateParts
 from ..requests import Replacement, Rollback
 from ..views import SHOWN, CertificateView, certificate_view, view_of
-from .pending import PendingVersions, content_of_row, pending_state, schedule_activation
+from .pending import PendingVersions, pending_state, schedule_activation
 from .renewal_rules import (
-    candidate_of_content,
     is_served,
     requested_time,
     require_pending_keeps,

@@ -41,7 +41,7 @@ _CERTIFICATE = {
     "active": "true",
     "body": "%(body)s",
     "served_pem": "''",
-    # Its name before migration 0020, which changed the types, too.
+    # The name of `served_pem` in the revision that --base compares with; its types differ, too.
     "chain_pem": "%(body)s",
     "trust": "'public'",
     "hostnames": """concat('["n', n, '.example.com"]')""",

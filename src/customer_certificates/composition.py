@@ -151,15 +151,11 @@ class Services:
     @cached_property
     def sandbox(self) -> SandboxPool:
         """The processes that read uploads."""
-        return self.sandbox_of(self.config.children)
-
-    def sandbox_of(self, size: int) -> SandboxPool:
-        """Returns a sandbox of `size` processes."""
         roots = TrustedRoots(self.config.roots_pem, self.config.proving_roots_pem)
         children = SandboxPool(
             examiner_of,
             encode(roots),
-            size=size,
+            size=self.config.children,
             count=self.metrics.child_ended,
             on_refusal=self.metrics.refused_busy,
         )

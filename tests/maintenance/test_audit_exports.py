@@ -23,7 +23,7 @@ pytestmark = pytest.mark.one_backend
 
 
 class Exports:
-    """A folder with an export of an earlier version, and three that chain to each other."""
+    """A folder with heads without a first line, and three exports that chain to each other."""
 
     def __init__(
         self, client: TestClient, engine: sa.Engine, backend: Backend, owner: int, folder: Path

@@ -108,35 +108,15 @@ def worker() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Migrate the database to this version: first its schema, then its data."""
-    from ..errors import Unavailable
+    """Migrate the database's schema to this version."""
     from ..gateways.database.schema import SchemaError
     from ..gateways.database.schema import migrate as run
-    from ..gateways.master_keys import MasterKeyError
-    from ..maintenance.keys import expect_remains, seal_unsealed
-    from ..maintenance.records import count_usage
-    from ..maintenance.stored_certificates import (
-        examine_proofs,
-        examine_serve_windows,
-        examine_unread,
-    )
 
     config = _config()
     try:
         run(config.database_owner_url, config.database_url)
-        expect_remains(config)
-        examined = examine_unread(config)
-        sealed = seal_unsealed(config, say)
-        examined += examine_serve_windows(config)
-        examined += examine_proofs(config)
-        if examined or sealed:
-            count_usage(config)
-    except (SchemaError, MasterKeyError, Unavailable) as error:
+    except SchemaError as error:
         _stop(error)
-    if examined:
-        show(f"Validated certificates from an earlier version: {examined}.")
-    if sealed:
-        show(f"Encrypted private keys from an earlier version: {sealed}.")
 
 
 @app.command()

@@ -25,13 +25,3 @@ def clean(config: Config) -> Cleaned:
     with Services.of_command(config, threads=1) as services:
         RateCounts(services.database, services.now).clean()
         return Cleaned(services.idempotency.clean(), Usage(services.database).recount())
-
-
-def count_usage(config: Config) -> int:
-    """Recounts usage, and returns the number of corrected counters.
-
-    Raises SchemaError, Unavailable.
-    """
-    require_head(config.database_url)
-    with Services.of_command(config, threads=1) as services:
-        return Usage(services.database).recount()

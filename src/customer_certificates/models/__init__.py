@@ -14,7 +14,7 @@ from .idempotency_record import IdempotencyRecord
 from .intermediate import Intermediate
 from .key_deletion import KeyDeletions
 from .pem_text import stored_size
-from .private_key import PlaintextKey, PrivateKey
+from .private_key import PrivateKey
 from .rate_count import RateCount
 from .service_state import ServiceLatch, ServiceSecret, ServiceState
 from .terminator import Serving, Terminator
@@ -46,7 +46,6 @@ __all__ = [
     "IdempotencyRecord",
     "Intermediate",
     "KeyDeletions",
-    "PlaintextKey",
     "PrivateKey",
     "RateCount",
     "ServiceLatch",

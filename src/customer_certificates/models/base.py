@@ -40,7 +40,7 @@ class _NaiveUtc(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-# For rows from before this time was stored: they are due at the next check.
+# The default of times that the service compares with now: the row is due at once.
 LONG_AGO = "1970-01-01 00:00:00"
 # SQLite assigns IDs only in a column declared INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")

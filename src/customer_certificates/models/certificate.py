@@ -42,10 +42,7 @@ class Content:
     `chain_pem` is valid. None: unknown, so the certificate's own dates apply. `not_servable` is the
     code of the reason why no server can load certificate and key (None: servers can).
     `proves_hostnames`: a public CA issued it for servers, so with its key it proves control of its
-    hostnames (None: not validated yet).
-
-    Columns that the first version of the service did not have need a default. During an upgrade it
-    may still insert rows.
+    hostnames (None: unknown).
     """
 
     body: Mapped[str] = mapped_column(PemText)
@@ -87,7 +84,7 @@ class Certificate(Content, Base):
     """A certificate; `version` is the number of its current version.
 
     At `expiry_due` the worker checks whether to notify its owner that it expires (None: never, as
-    long as nothing changes). Rows that an earlier version of the service inserts are checked soon.
+    long as nothing changes).
 
     At `activate_at` the worker makes a cutover (services/certificates/versions/cutovers.py). If
     there is a CertificateVersion with the number `version` + 1, the cutover activates it. Otherwise

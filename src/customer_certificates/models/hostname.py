@@ -68,9 +68,8 @@ class HostnameClaim(Base):
     The rules are in pki/names/ownership.py. `wildcard` is the one that covers an exact name; None:
     there is none. `proof` says how control of the name was proven: operator, challenge, public_ca
     or none. For a proof by a certificate, `proven_at` is its notBefore. The proof is valid until
-    `proof_until` (None: it does not expire). `claimed_at` is None for claims from before it was
-    recorded. `checked_at`, `check_failures` and `next_check_at` concern repeated challenges.
-    `resolves_to_edge` is None if it is unknown.
+    `proof_until` (None: it does not expire). `checked_at`, `check_failures` and `next_check_at`
+    concern repeated challenges. `resolves_to_edge` is None if it is unknown.
     """
 
     __tablename__ = "hostname_claims"

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base
 from .data_key import UserDataKey
-from .private_key import PlaintextKey, PrivateKey
+from .private_key import PrivateKey
 from .webhook import WebhookSecret
 
 
@@ -30,7 +30,6 @@ _COUNT = (
 )
 for _column in (
     PrivateKey.__table__.c.sealed,
-    PlaintextKey.__table__.c.private_key,
     UserDataKey.__table__.c.wrapped,
     WebhookSecret.__table__.c.wrapped,
 ):

@@ -16,19 +16,3 @@ class PrivateKey(Base):
     )
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class PlaintextKey(Base):
-    """A plaintext key of revision 0002.
-
-    `customer-certificates migrate` encrypts all of them; the migration itself has no master key.
-    The service does not start while there is one.
-    """
-
-    __tablename__ = "unsealed_keys"
-
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE"), primary_key=True
-    )
-    version: Mapped[int] = mapped_column(Integer, primary_key=True)
-    private_key: Mapped[bytes] = mapped_column(LargeBinary, deferred=True, deferred_raiseload=True)

@@ -125,7 +125,7 @@ def test_the_servers_account_cannot_change_the_folder(
 def test_a_folder_of_the_servers_account_is_refused(
     host: Host, attack: Callable[[Host], None]
 ) -> None:
-    """As agents with `--owner`, of earlier versions, left it. The message says how to go on."""
+    """The message says how to go on."""
     assert host.sync() == 0
     for path in (host.folder, *host.folder.rglob("*")):
         os.chown(path, SERVER, SERVER, follow_symlinks=False)

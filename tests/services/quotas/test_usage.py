@@ -35,7 +35,7 @@ def test_counters_that_are_wrong_are_corrected(
     of_owner = sa.select(*COUNTERS).where(User.id == owner)
     with engine.begin() as connection:
         right = connection.execute(of_owner).one()
-        # As an earlier version leaves it, which counts nothing.
+        # As a change outside the service leaves it.
         connection.execute(
             sa.update(User).where(User.id == owner).values(certificate_count=-1, stored_bytes=0)
         )

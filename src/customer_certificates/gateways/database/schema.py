@@ -1,7 +1,5 @@
 """The schema of the database: its revision, and its migrations."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +12,6 @@ if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 _TO_RUN = "Run: customer-certificates migrate (or: alembic upgrade head)"
-# Changes without an effect on the tables that held private keys. PostgreSQL rewrites the tables.
-_SAME_TIME = "updated_at TYPE timestamptz USING updated_at + interval '0'"
-_REWRITES = {
-    "certificates": _SAME_TIME,
-    "certificate_versions": _SAME_TIME,
-    "unsealed_keys": "private_key TYPE bytea USING private_key || ''::bytea",
-}
-_MAY_VACUUM = """
-    SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()
-"""
-_DEAD_STATISTICS = "SELECT pg_stat_get_dead_tuples('pg_catalog.pg_statistic'::regclass)"
-# Short transactions, such as autovacuum's, end within these seconds.
-_WAITS = (0.1, 0.4, 1.5, 4.0, 8.0)
 
 
 class SchemaError(Exception):
@@ -99,59 +84,6 @@ def require_utf8(connection: Connection) -> None:
             f"The database has the encoding {encoding}. The service needs UTF8. Create another "
             "database: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
-
-
-def vacuum_key_tables(url: str, patience: Callable[[float], object] = time.sleep) -> str | None:
-    """Rewrites the files that held private keys before they were encrypted.
-
-    Returns a sentence about the remaining work, None if nothing remains. Raises SchemaError if
-    another transaction prevents it. It may be called again.
-    """
-    engine = migration_engine(url)
-    try:
-        if engine.dialect.name == "postgresql":
-            with engine.connect() as connection:
-                outside = connection.execution_options(isolation_level="AUTOCOMMIT")
-                return _rewrite(outside, patience)
-        raw = engine.raw_connection()
-        driver: Any = raw.dbapi_connection
-        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-            driver.execute(statement)
-        raw.close()
-        return None
-    except DBAPIError as error:
-        raise SchemaError(
-            f"The files that held private keys cannot be rewritten: {_reason(error)}. Close other"
-            " connections to the database, and run migrate again."
-        ) from error
-    finally:
-        engine.dispose()
-
-
-def _rewrite(connection: Connection, patience: Callable[[float], object]) -> str | None:
-    # VACUUM FULL copies deleted rows that an older snapshot may still see. ALTER TABLE copies only
-    # the visible rows into new files, whatever snapshots exist.
-    for table, change in _REWRITES.items():
-        connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {change}"))
-    # The statistics contain values of the columns. Those rows were deleted with the columns.
-    if not connection.scalar(text(_MAY_VACUUM)):
-        return (
-            "Statistics of earlier versions may contain private keys. As the owner of the database,"
-            " run: VACUUM FULL pg_statistic"
-        )
-    for wait in (*_WAITS, None):
-        connection.execute(text("VACUUM pg_catalog.pg_statistic"))
-        # Rows that an older snapshot may still see remain.
-        if not connection.scalar(text(_DEAD_STATISTICS)):
-            connection.execute(text("VACUUM FULL pg_catalog.pg_statistic"))
-            return None
-        if wait is not None:
-            patience(wait)
-    raise SchemaError(
-        "Statistics of earlier versions may contain private keys. They cannot be removed while an"
-        " older transaction is open in this database. Find it in pg_stat_activity and terminate"
-        " it. Then run migrate again."
-    )
 
 
 def require_row_level_security(url: str) -> None:

@@ -12,7 +12,7 @@ from .hash_chain import GENESIS
 from .signed_heads import SignedHead, heads_of
 from .verification import Fault
 
-# Hosts' clocks differ, and exports of earlier versions have no number that orders them.
+# Hosts' clocks differ, and files without a first line have no number that orders them.
 _ALLOWANCE = timedelta(minutes=1)
 
 

@@ -10,7 +10,7 @@ from ...models import Certificate, ExpiryNotice, User
 from .messages import Subject, address_of, letter
 from .queue import MailQueue, Obstacle, Outgoing
 
-# Notices to unverified addresses are held. A worker of an earlier version does not know that.
+# Notices to unverified addresses are held. The owner may have changed the address since.
 _UNTIL_VERIFIED = timedelta(hours=6)
 
 

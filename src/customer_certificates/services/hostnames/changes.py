@@ -97,7 +97,7 @@ class OwnershipChanges:
             self.notices.add(session, user_id, gained, "transferred", evidence.proof)
         if decision.write:
             written = self.claims.write(session, user_id, decision.write, evidence, self._now())
-            # An earlier version of the service, during an upgrade, locks no zones.
+            # The lock of a zone prevents this. If it fails, the first user keeps the name.
             if others := [name for name in decision.write if name not in written]:
                 raise taken(others, user_id, field)
 

@@ -8,11 +8,11 @@ from ...errors import NotFound
 from ...gateways.database import Database, Transaction
 from ...gateways.database.sql_functions import names_of
 from ...models import CONTENT, Certificate
-from ...pki.names.ownership import UNPROVEN, Claim, Evidence, public_ca, strongest
+from ...pki.names.ownership import UNPROVEN, Claim, Evidence, public_ca
 from .certificate_hostnames import CertificateHostnames
 from .changes import OwnershipChanges, OwnershipRules, wildcards_above
 from .preview import HostnameChanges, Replaced, ServedHostnames
-from .refusals import require_allowed, taken
+from .refusals import require_allowed
 
 
 class Outcome(NamedTuple):
@@ -71,19 +71,6 @@ class Hostnames:
         if decision.new:
             self._ownership.notices.resend_gained(session, user_id, decision.new)
 
-    def claim_active(
-        self, session: Transaction, user_id: int, hostnames: str, evidence: Evidence
-    ) -> None:
-        """Claims the hostnames (JSON) of a certificate activated before hostnames had owners.
-
-        No other rules apply. Raises Conflict if another user owns one of them.
-        """
-        names = names_of(hostnames)
-        self._ownership.claims.lock(session, names)
-        written = self._ownership.claims.write(session, user_id, names, evidence, self._now())
-        if others := [name for name in names if name not in written]:
-            raise taken(others, user_id, "active")
-
     def require_claimable(
         self,
         session: Transaction,
@@ -138,27 +125,6 @@ class Hostnames:
         if other and other.user_id != user_id:
             return Outcome("taken_over", other.user_id)
         return Outcome("claimed")
-
-    def strengthen(
-        self, session: Transaction, user_id: int, hostnames: str, evidence: Evidence
-    ) -> None:
-        """Stores the proof `evidence` for the user's claims, if it is stronger.
-
-        `hostnames` is JSON. Other users' claims are not changed.
-        """
-        names = names_of(hostnames)
-        self._ownership.claims.lock(session, names)
-        now = self._now()
-        claims = self._ownership.claims.existing(session, user_id, names, evidence).claims
-        weaker = [
-            name
-            for name in names
-            if (claim := claims.get(name))
-            and claim.user_id == user_id
-            and strongest(evidence, claim.evidence, now) != claim.evidence
-        ]
-        if weaker:
-            self._ownership.claims.write(session, user_id, weaker, evidence, now)
 
     def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
         """Returns whether the user owns the hostname, and has an active certificate for it."""

@@ -135,8 +135,7 @@ class Usage:
     def recount(self) -> int:
         """Recounts what every user stores, and returns how many counters were wrong.
 
-        They become wrong only if an earlier version of the service, which does not count, still
-        runs during an upgrade.
+        They become wrong only if something other than the service changes rows.
         """
         number = after = 0
         while users := self._users(after=after):

@@ -6,15 +6,15 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, func, select, tuple_, update
 
-from ...gateways.database import EVERYBODY, BoundStatement, Database
-from ...gateways.database.prepared import Row
-from ...gateways.master_keys import MasterKeys
-from ...models import UserDataKey, WebhookSecret
-from ..audit.hash_chain import NOBODY
-from ..audit.log import Audit
-from ..keys import data_keys
-from ..principal import Principal
-from ..webhooks import secrets
+from ..gateways.database import EVERYBODY, BoundStatement, Database
+from ..gateways.database.prepared import Row
+from ..gateways.master_keys import MasterKeys
+from ..models import UserDataKey, WebhookSecret
+from .audit.hash_chain import NOBODY
+from .audit.log import Audit
+from .keys import data_keys
+from .principal import Principal
+from .webhooks import secrets
 
 _BATCH = 100
 

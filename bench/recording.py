@@ -24,8 +24,7 @@ from customer_certificates.services.certificates.requests import Activation
 from customer_certificates.services.certificates.service import Certificates
 from customer_certificates.services.certificates.validation import Validation
 from customer_certificates.services.events.log import Events
-from customer_certificates.services.hostnames.changes import OwnershipRules
-from customer_certificates.services.hostnames.ownership import Hostnames
+from customer_certificates.services.hostnames.ownership import Hostnames, OwnershipRules
 from customer_certificates.services.keys.data_keys import DataKeys
 from customer_certificates.services.keys.private_keys import PrivateKeys
 from customer_certificates.services.principal import Principal

@@ -44,9 +44,8 @@ from .services.events.listing import EventPages
 from .services.events.log import Events
 from .services.expiry.upcoming import Expiring
 from .services.health import Health
-from .services.hostnames.changes import OwnershipRules
 from .services.hostnames.owners import HostnameOwners
-from .services.hostnames.ownership import Hostnames
+from .services.hostnames.ownership import Hostnames, OwnershipRules
 from .services.idempotency import IdempotencyStore
 from .services.keys.data_keys import DataKeys
 from .services.keys.database_secret import DatabaseSecret
@@ -391,7 +390,7 @@ class Services:
             self.audit,
             self.now,
             # The most requests that wait for DNS. Others are rejected.
-            at_once=self.config.threads // 2,
+            concurrent_checks=self.config.threads // 2,
         )
 
     # Terminators

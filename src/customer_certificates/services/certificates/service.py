@@ -185,7 +185,7 @@ class Certificates:
             evidence = granted or evidence_of_row(certificate, now)
             parts.hostnames.claim(session, user_id, certificate.hostnames, evidence)
         else:
-            parts.hostnames.free(session, user_id, certificate.hostnames)
+            parts.hostnames.release_unused(session, user_id, certificate.hostnames)
         parts.revisions.replace(session, user_id)
         return parts.events.calls(
             "certificate.activated" if activation.active else "certificate.deactivated",
@@ -221,7 +221,7 @@ class Certificates:
             session.delete(certificate)
             session.flush()
             self._usage.record_deletion(session, user_id, before)
-            parts.hostnames.free(session, user_id, certificate.hostnames)
+            parts.hostnames.release_unused(session, user_id, certificate.hostnames)
             parts.revisions.replace(session, user_id)
             state = state_of(certificate)._replace(active=False)
             statements = parts.events.calls("certificate.deleted", user_id, state)

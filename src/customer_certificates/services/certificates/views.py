@@ -49,12 +49,7 @@ _Trust = Annotated[
         examples=["public"],
     ),
 ]
-_Active = Annotated[
-    bool,
-    Meta(
-        description="Whether it is active: terminators serve active certificates.", examples=[True]
-    ),
-]
+_Active = Annotated[bool, Meta(description="Whether terminators may serve it.", examples=[True])]
 _Findings = Annotated[
     list[Finding], Meta(description="Everything that validation found, errors first.")
 ]
@@ -63,11 +58,7 @@ _NotBefore = Annotated[datetime | None, NOT_BEFORE]
 _NotAfter = Annotated[datetime | None, NOT_AFTER]
 _Fingerprint = Annotated[str | None, FINGERPRINT]
 _ChainPem = Annotated[
-    str | None,
-    Meta(
-        description="The chain to serve: the leaf first, then its intermediates in order.",
-        examples=[_PEM],
-    ),
+    str | None, Meta(description="The leaf, then its intermediates in order.", examples=[_PEM])
 ]
 
 
@@ -75,13 +66,7 @@ class PendingView(msgspec.Struct):
     """A scheduled cutover: from `activate_at` on, this version is served."""
 
     version: Annotated[
-        int,
-        Meta(
-            ge=1,
-            description="The version that takes over. The current version, if only its "
-            "activation is scheduled.",
-            examples=[2],
-        ),
+        int, Meta(ge=1, description="The next version, or an inactive current one.", examples=[2])
     ]
     activate_at: Annotated[
         datetime,
@@ -106,11 +91,7 @@ class CertificateView(msgspec.Struct):
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
     active: _Active
     status: Annotated[
-        Status,
-        Meta(
-            description="expired or not_yet_valid, according to its dates; otherwise as `active`.",
-            examples=["active"],
-        ),
+        Status, Meta(description="By its dates; otherwise as `active`.", examples=["active"])
     ]
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
@@ -129,20 +110,14 @@ class CertificateView(msgspec.Struct):
     fingerprint_sha256: _Fingerprint
     spki_sha256: Annotated[str | None, SPKI]
     findings: Annotated[
-        list[Finding],
-        Meta(description="What validation found at the upload. `status` gives the current state."),
+        list[Finding], Meta(description="What validation found at the upload, errors first.")
     ]
     body: Annotated[
         str,
-        Meta(
-            description="The uploaded certificates in PEM, in their order. If something could not "
-            "be read: the uploaded text, up to 16 KiB.",
-            examples=[_PEM],
-        ),
+        Meta(description="The uploaded certificates; unreadable ones as sent.", examples=[_PEM]),
     ]
     chain: Annotated[
-        str | None,
-        Meta(description="The uploaded chain in PEM, if it had its own field.", examples=[None]),
+        str | None, Meta(description="The chain, if it was uploaded separately.", examples=[None])
     ]
     chain_pem: _ChainPem
     pending: _Pending
@@ -160,8 +135,7 @@ class ServingView(msgspec.Struct):
     terminator: Annotated[str, Meta(description="The terminator's name.", examples=["edge-1"])]
     version: Annotated[int, Meta(ge=1, description="The version that it serves.", examples=[1])]
     since: Annotated[
-        datetime,
-        Meta(tz=True, description="When it first reported this version.", examples=[_TIME]),
+        datetime, Meta(tz=True, description="When it first reported it.", examples=[_TIME])
     ]
     verified: Annotated[
         bool | None, Meta(description="Whether a probe received this version. null: not probed.")
@@ -172,8 +146,7 @@ class CertificateDetail(CertificateView):
     """A certificate, and the terminators that serve it."""
 
     serving: Annotated[
-        list[ServingView],
-        Meta(description="The terminators that serve it, according to their reports."),
+        list[ServingView], Meta(description="The terminators that report that they serve it.")
     ]
 
 
@@ -215,10 +188,7 @@ class CheckView(msgspec.Struct):
 _DERIVED = ("status", "servable", "not_servable_reason")
 _SERVING = ("serve_not_before", "serve_not_after", "not_servable")
 # The columns of a row for `certificate_view`, in its order.
-SHOWN = (
-    *(name for name in CertificateView.__struct_fields__ if name not in _DERIVED),
-    *_SERVING,
-)
+SHOWN = (*(name for name in CertificateView.__struct_fields__ if name not in _DERIVED), *_SERVING)
 _Dates = tuple[datetime | None, datetime | None]
 _TRUST = SHOWN.index("trust")
 _HOSTNAMES, _FINDINGS = SHOWN.index("hostnames"), SHOWN.index("findings")

@@ -6,10 +6,10 @@ has changed since the check began. Otherwise the check is repeated.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import DateTime, Text, bindparam, func, insert, select, update
+from sqlalchemy import Text, bindparam, func, insert, select, update
 
 from ...errors import Conflict, Finding
 from ...gateways.database import Database, Transaction
@@ -29,9 +29,10 @@ CONTESTED = timedelta(hours=72)
 _MOST_TRANSFERS = 3
 _TRANSFERS_IN = timedelta(days=30)
 # How often a check is repeated because the claim changed before the transaction.
-_MOST_ROUNDS = 3
+_MOST_ATTEMPTS = 3
 
-_TIME = DateTime(timezone=True)
+# The pauses after the first checks, in minutes. Later checks use the last one.
+_PAUSES = (1, 5, 15, 60, 240)
 
 
 class Target(NamedTuple):
@@ -75,40 +76,12 @@ class Proving:
         self._notices = HostnameNotices(database, now)
         self._audit = audit
         self._now = now
-        hostname: Any = bindparam("hostname", type_=Text)
         self._tokens = database.prepare(
-            select(
-                HostnameChallenge.txt_token,
-                HostnameChallenge.cname_label,
-                HostnameChallenge.http_token,
-            ).where(
-                HostnameChallenge.hostname == hostname,
+            select(*(getattr(HostnameChallenge, name) for name in Tokens._fields)).where(
+                HostnameChallenge.hostname == bindparam("hostname", type_=Text),
                 HostnameChallenge.user_id == bindparam("user_id"),
             ),
             tenant=None,
-        )
-        self._transfers = database.prepare(
-            select(func.count()).where(
-                HostnameTransfer.hostname == hostname,
-                HostnameTransfer.at > bindparam("since", type_=_TIME),
-            ),
-            tenant=None,
-        )
-        self._add_transfer = database.prepare(
-            insert(HostnameTransfer), ("hostname", "from_user_id", "to_user_id", "at")
-        )
-        self._checked = database.prepare(
-            update(HostnameClaim)
-            .where(
-                HostnameClaim.hostname == bindparam("of_hostname"),
-                HostnameClaim.user_id == bindparam("user_id"),
-            )
-            .values(
-                checked_at=bindparam("at", type_=_TIME),
-                check_failures=0,
-                next_check_at=bindparam("next", type_=_TIME),
-                resolves_to_edge=bindparam("edge"),
-            )
         )
 
     def check(self, user_id: int, hostname: str, tokens: Tokens) -> Checked:
@@ -128,25 +101,25 @@ class Proving:
             )
         return None
 
-    def prove(self, caller: Principal, target: Target) -> None:
+    def prove(self, principal: Principal, target: Target) -> None:
         """Checks a challenge, and stores the result.
 
         Stores nothing if the challenge was deleted or renewed in the meantime, or if another worker
         is checking it. Raises Conflict (the hostname is proven, and cannot be claimed),
         Unavailable.
         """
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MOST_ATTEMPTS):
             checked = self.check(target.user_id, target.hostname, target.tokens)
             incumbent = self._incumbent(target) if checked.is_proven else None
             try:
-                self._settle(caller, target, checked, incumbent)
+                self._store(principal, target, checked, incumbent)
                 return
             except _Changed:
                 continue
             except Conflict:
-                self._settle(caller, target, checked, None, is_refused=True)
+                self._store(principal, target, checked, None, is_refused=True)
                 raise
-        self._settle(caller, target, checked, None)  # pyrefly: ignore[unbound-name]
+        self._store(principal, target, checked, None)  # pyrefly: ignore[unbound-name]
 
     def _incumbent(self, target: Target) -> _Incumbent:
         claim = self._claim_of(target.hostname)
@@ -156,11 +129,11 @@ class Proving:
         if not rows:
             return _Incumbent(claim, has_failed=True)
         checked = self.check(claim.user_id, target.hostname, Tokens(*rows[0]))
-        return _Incumbent(claim, checked.is_gone)
+        return _Incumbent(claim, checked.is_missing)
 
-    def _settle(
+    def _store(
         self,
-        caller: Principal,
+        principal: Principal,
         target: Target,
         checked: Checked,
         incumbent: _Incumbent | None,
@@ -176,7 +149,7 @@ class Proving:
         with self._database.begin(target.user_id) as session:
             lock_user(session, target.user_id)
             challenge = session.get(HostnameChallenge, target.id, with_for_update=True)
-            if challenge is None or not _is_still(challenge, target):
+            if challenge is None or not _is_unchanged(challenge, target):
                 return
             challenge.last_checked_at = now
             challenge.last_result = msgspec.json.encode(checked.seen).decode()
@@ -185,27 +158,29 @@ class Proving:
                 challenge.attempts += 1
                 challenge.next_check_at = next_check(challenge, now)
             if incumbent is None:
-                self._settle_unproven(session, caller, challenge, now, is_refused)
+                self._store_unproven(session, principal, challenge, now, is_refused)
             else:
-                self._settle_proven(session, caller, challenge, checked, incumbent, now)
+                self._store_proven(session, principal, challenge, checked, incumbent, now)
 
-    def _settle_unproven(
+    def _store_unproven(
         self,
         session: Transaction,
-        caller: Principal,
+        principal: Principal,
         challenge: HostnameChallenge,
         now: datetime,
         is_refused: bool,
     ) -> None:
         if challenge.state == "contesting" and (is_refused or challenge.expires_at <= now):
-            lost = "An operator decided." if is_refused else "The challenger's record was removed."
-            self._close(session, challenge, lost)
-            self._record(session, caller, challenge, "challenge.close")
+            reason = (
+                "An operator decided." if is_refused else "The challenger's record was removed."
+            )
+            self._close(session, challenge, reason)
+            self._record(session, principal, challenge, "challenge.close")
 
-    def _settle_proven(
+    def _store_proven(
         self,
         session: Transaction,
-        caller: Principal,
+        principal: Principal,
         challenge: HostnameChallenge,
         checked: Checked,
         incumbent: _Incumbent,
@@ -221,23 +196,25 @@ class Proving:
             session, user_id, hostname, "challenge", now, incumbent_failed=has_failed
         )
         if outcome.result == "contested":
-            self._contest(session, caller, challenge, outcome.other, now)
+            self._contest(session, principal, challenge, outcome.other, now)
             return
         was_verified = challenge.state == "verified"
         challenge.state, challenge.next_check_at = "verified", None
         session.flush()
-        session.run(
-            self._checked,
-            of_hostname=hostname,
-            user_id=user_id,
-            at=now,
-            next=now + RECHECKED,
-            edge=checked.resolves_to_edge,
+        session.execute(
+            update(HostnameClaim)
+            .where(HostnameClaim.hostname == hostname, HostnameClaim.user_id == user_id)
+            .values(
+                checked_at=now,
+                check_failures=0,
+                next_check_at=now + RECHECKED,
+                resolves_to_edge=checked.resolves_to_edge,
+            )
         )
         if not was_verified or outcome.result == "taken_over":
-            method = next(one.method for one in checked.seen if one.result == "found")
+            method = next(seen.method for seen in checked.seen if seen.result == "found")
             self._notices.add(session, user_id, [hostname], "verified", method)
-            self._record(session, caller, challenge, "challenge.verify", method=method)
+            self._record(session, principal, challenge, "challenge.verify", method=method)
 
     def _require_unchanged(
         self, session: Transaction, user_id: int, hostname: str, before: Claim | None
@@ -254,24 +231,20 @@ class Proving:
         """Raises Conflict if the hostname was transferred too often."""
         if claim is None:
             return
+        recent = select(func.count()).where(
+            HostnameTransfer.hostname == hostname, HostnameTransfer.at > now - _TRANSFERS_IN
+        )
         with session.across_tenants():
-            ((number,),) = session.run(
-                self._transfers, hostname=hostname, since=now - _TRANSFERS_IN
-            )
+            number = session.execute(recent).scalar_one()
         if number >= _MOST_TRANSFERS:
             raise _too_many_transfers(hostname)
-        session.run(
-            self._add_transfer,
-            hostname=hostname,
-            from_user_id=claim.user_id,
-            to_user_id=user_id,
-            at=now,
-        )
+        transfer = {"hostname": hostname, "from_user_id": claim.user_id, "to_user_id": user_id}
+        session.execute(insert(HostnameTransfer).values(**transfer, at=now))
 
     def _contest(
         self,
         session: Transaction,
-        caller: Principal,
+        principal: Principal,
         challenge: HostnameChallenge,
         other: int | None,
         now: datetime,
@@ -281,19 +254,19 @@ class Proving:
             challenge.state = "contesting"
             challenge.expires_at = challenge.next_check_at = now + CONTESTED
             reason = "Two users proved control by a challenge."
-            self._tell(session, challenge, other, "contested", reason)
-            self._record(session, caller, challenge, "challenge.contest")
+            self._notify(session, challenge, other, "contested", reason)
+            self._record(session, principal, challenge, "challenge.contest")
         elif challenge.expires_at <= now:
             self._close(session, challenge, "Both records still exist.", other)
-            self._record(session, caller, challenge, "challenge.close")
+            self._record(session, principal, challenge, "challenge.close")
 
     def withdraw(
-        self, session: Transaction, caller: Principal, challenge: HostnameChallenge
+        self, session: Transaction, principal: Principal, challenge: HostnameChallenge
     ) -> None:
         """Closes the contest, if any, of a locked challenge before the challenge is deleted."""
         if challenge.state == "contesting":
             self._close(session, challenge, "The challenger deleted the challenge.")
-            self._record(session, caller, challenge, "challenge.close")
+            self._record(session, principal, challenge, "challenge.close")
 
     def _close(
         self,
@@ -307,9 +280,9 @@ class Proving:
         if other is None:
             claim = self._claim_of(challenge.hostname)
             other = claim.user_id if claim else None
-        self._tell(session, challenge, other, "contest_closed", reason)
+        self._notify(session, challenge, other, "contest_closed", reason)
 
-    def _tell(
+    def _notify(
         self,
         session: Transaction,
         challenge: HostnameChallenge,
@@ -326,33 +299,28 @@ class Proving:
                 self._notices.add(session, other, names, kind, reason)
 
     def _claim_of(self, hostname: str) -> Claim | None:
-        return self._claims.present(0, [hostname], UNPROVEN).claims.get(hostname)
+        return self._claims.claim_of(hostname)
 
     def _record(
         self,
         session: Transaction,
-        caller: Principal,
+        principal: Principal,
         challenge: HostnameChallenge,
         action: str,
         **detail: str,
     ) -> None:
         session.flush()
         path = challenge_path(challenge.user_id, challenge.hostname)
-        self._audit.record(session, caller, action, challenge.user_id, path, detail=detail)
-
-
-_MINUTE = timedelta(minutes=1)
-# The pauses after the first checks. Later checks use the last one.
-_PAUSES = (_MINUTE, 5 * _MINUTE, 15 * _MINUTE, 60 * _MINUTE, 240 * _MINUTE)
+        self._audit.record(session, principal, action, challenge.user_id, path, detail=detail)
 
 
 def next_check(challenge: HostnameChallenge, now: datetime) -> datetime | None:
     """Returns when a worker checks next; an expired challenge is checked one last time."""
     if challenge.state not in ("pending", "contesting"):
         return None
-    pause = _PAUSES[min(challenge.attempts, len(_PAUSES) - 1)]
     if challenge.state == "contesting":
         return challenge.expires_at
+    pause = timedelta(minutes=_PAUSES[min(challenge.attempts, len(_PAUSES) - 1)])
     return min(now + pause, challenge.expires_at)
 
 
@@ -368,7 +336,7 @@ def target_of(challenge: HostnameChallenge, leased_until: datetime | None = None
     )
 
 
-def _is_still(challenge: HostnameChallenge, target: Target) -> bool:
+def _is_unchanged(challenge: HostnameChallenge, target: Target) -> bool:
     """Returns whether the challenge is still the checked one, and not leased to another worker."""
     return (
         tokens_of(challenge) == target.tokens

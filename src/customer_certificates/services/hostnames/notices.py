@@ -31,7 +31,6 @@ class HostnameNotices:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
         names = items_of(bindparam("hostnames", type_=Text))
-        those = select(names.c.value)
         user_id: Any = bindparam("user_id", type_=BigInteger)
         self._add = database.prepare(
             insert(HostnameNotice).from_select(
@@ -48,26 +47,9 @@ class HostnameNotices:
         served = (
             select(CertificateHostname.certificate_id)
             .join(HostnameClaim, OF_CLAIM)
-            .where(HostnameClaim.hostname.in_(those))
+            .where(HostnameClaim.hostname.in_(select(names.c.value)))
         )
-        other, other_name = aliased(Certificate), aliased(CertificateHostname)
-        # Looked up by id: a join may read all certificates for each hostname.
-        is_active = (
-            select(other.active).where(other.id == other_name.certificate_id).scalar_subquery()
-        )
-        is_one_of_several = (
-            select(other_name.hostname)
-            .where(
-                other_name.hostname == CertificateHostname.hostname,
-                other_name.user_id == user_id,
-                other_name.certificate_id != CertificateHostname.certificate_id,
-                is_active,
-            )
-            .correlate(CertificateHostname)
-            .exists()
-        )
-
-        gained = served.where(HostnameClaim.user_id == user_id, is_one_of_several)
+        gained = served.where(HostnameClaim.user_id == user_id, _is_one_of_several(user_id))
         self._resend = database.prepare(_events_about(served))
         self._resend_gained = database.prepare(_events_about(gained))
 
@@ -106,15 +88,33 @@ class HostnameNotices:
         )
 
 
+def _is_one_of_several(user_id: Any) -> Any:
+    """Returns the condition that the user has another active certificate for a hostname."""
+    other, other_name = aliased(Certificate), aliased(CertificateHostname)
+    # Looked up by id: a join may read all certificates for each hostname.
+    is_active = select(other.active).where(other.id == other_name.certificate_id).scalar_subquery()
+    return (
+        select(other_name.hostname)
+        .where(
+            other_name.hostname == CertificateHostname.hostname,
+            other_name.user_id == user_id,
+            other_name.certificate_id != CertificateHostname.certificate_id,
+            is_active,
+        )
+        .correlate(CertificateHostname)
+        .exists()
+    )
+
+
 def _events_about(certificate_ids: Any) -> Any:
     """Inserts an event for each active certificate with one of the ids; only agents read it.
 
     The ids are found once. PostgreSQL's statistics may still be those of empty tables, and it would
     then search the ids for each existing certificate.
     """
-    ids = certificate_ids.cte("those").prefix_with("MATERIALIZED")
-    as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
-    columns = ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *as_they_are]
+    ids = certificate_ids.cte("ids").prefix_with("MATERIALIZED")
+    copied = ("version", "hostnames", "not_after", "fingerprint_sha256")
+    columns = ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *copied]
     changed = select(
         this_transaction(),
         Certificate.user_id,
@@ -123,6 +123,6 @@ def _events_about(certificate_ids: Any) -> Any:
         Certificate.id,
         true(),
         false(),
-        *(getattr(Certificate, name) for name in as_they_are),
+        *(getattr(Certificate, name) for name in copied),
     ).where(Certificate.active, Certificate.id.in_(select(ids.c.certificate_id)))
     return insert(Event).from_select(columns, changed).returning(announce())

@@ -94,11 +94,11 @@ class Usage:
         self._of_certificate = database.prepare(
             _measured(select(Certificate.id).where(Certificate.id == certificate_id))
         )
-        this = User.id == bindparam("user_id")
+        is_user = User.id == bindparam("user_id")
         self._add = database.prepare(
-            update(User).where(this).values(counters_with_more()).returning(*RETURNED)
+            update(User).where(is_user).values(counters_with_more()).returning(*RETURNED)
         )
-        self._counted = database.prepare(select(*COUNTERS).where(this).with_for_update())
+        self._counted = database.prepare(select(*COUNTERS).where(is_user).with_for_update())
         self._of_user = database.prepare(
             _measured(select(Certificate.id).where(Certificate.user_id == bindparam("user_id")))
         )
@@ -160,10 +160,9 @@ def _measured(certificates: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]
         return select(func.count()).where(of.in_(certificates)).scalar_subquery()
 
     def total(of: Any, *columns: Any) -> Any:
-        size = sum((func.coalesce(bytes_of(one), 0) for one in columns), start=literal(0))
-        return (
-            select(func.coalesce(func.sum(size), 0)).where(of.in_(certificates)).scalar_subquery()
-        )
+        size = sum((func.coalesce(bytes_of(text), 0) for text in columns), start=literal(0))
+        total_size = func.coalesce(func.sum(size), 0)
+        return select(total_size).where(of.in_(certificates)).scalar_subquery()
 
     pending_names = (
         select(func.coalesce(func.sum(number_of_items(CertificateVersion.hostnames)), 0))

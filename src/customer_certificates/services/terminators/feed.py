@@ -63,13 +63,11 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
     active: Annotated[bool, Meta(description="Whether to serve it.", examples=[True])]
     event_id: Annotated[
-        int | None,
-        Meta(description="The id of the event that led to this state. Absent in a snapshot."),
+        int | None, Meta(description="The event that led to this state. Absent in a snapshot.")
     ] = None
     version: Annotated[int | None, Meta(description="The version of the certificate.")] = None
     hostnames: Annotated[
-        list[str] | None,
-        Meta(description="Its hostnames, wildcards and IP addresses that its user owns."),
+        list[str] | None, Meta(description="Its names and IP addresses that its user owns.")
     ] = None
     not_before: Annotated[
         datetime | None, Meta(description="Start of the time in which all of its chain is valid.")
@@ -86,10 +84,7 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     ] = None
     reserved_hostnames: Annotated[
         list[str] | None,
-        Meta(
-            description="Hostnames that its user owns and activated the certificate for, although "
-            "it cannot be served. Do not serve another user's wildcard for them."
-        ),
+        Meta(description="Its user owns these: serve nobody else's wildcard for them."),
     ] = None
 
 

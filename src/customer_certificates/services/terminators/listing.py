@@ -23,8 +23,7 @@ class TerminatorView(msgspec.Struct):
     behind: Annotated[
         int | None,
         Meta(
-            description="The number of changes that it has not received yet, 1,000 at most. null: "
-            "unknown, or it must read a snapshot."
+            description="Changes that it has not received, 1,000 at most. null: it needs a snapshot."
         ),
     ]
     behind_since: Annotated[

@@ -76,8 +76,7 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
         _Format, Meta(description="The terminator's software.", examples=["nginx"])
     ] = ""
     cursor: Annotated[
-        _Cursor | None,
-        Meta(description="The feed cursor that it has reached.", examples=[None]),
+        _Cursor | None, Meta(description="The feed cursor that it has reached.", examples=[None])
     ] = None
     served: Annotated[
         Annotated[list[Reported], Meta(max_length=1000)],
@@ -94,8 +93,7 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
     instance: Annotated[
         _Instance | None,
         Meta(
-            description="A random, constant id of the agent. For three minutes after a report, no "
-            "other agent can report under the same name.",
+            description="A random id of the agent. Others cannot use its name for three minutes.",
             examples=["0f" * 16],
         ),
     ] = None

@@ -49,8 +49,7 @@ class SelectedCertificate(msgspec.Struct):
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
     version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
     matches: Annotated[
-        str,
-        Meta(description="Its hostname that matches, possibly a wildcard.", examples=["*.a.org"]),
+        str, Meta(description="Its hostname or wildcard that matches.", examples=["*.a.org"])
     ]
     trust: Annotated[
         Trust, Meta(description="The trust level of the certificate.", examples=["public"])
@@ -72,8 +71,7 @@ class RejectedCertificate(msgspec.Struct):
         Reason, Meta(description="Why it is not served, as a code.", examples=["expired"])
     ]
     detail: Annotated[
-        str,
-        Meta(description="Why it is not served, in words.", examples=["It expired on 2026-11-01."]),
+        str, Meta(description="The reason in words.", examples=["It expired on 2026-11-01."])
     ]
     superseded_by: Annotated[
         int | None, Meta(description="The certificate that is served instead, if any.")
@@ -88,19 +86,14 @@ class Resolved(msgspec.Struct):
     hostname: Annotated[str, Meta(description="The normalized hostname.", examples=["www.a.org"])]
     at: Annotated[datetime, Meta(tz=True, description="The time for which this was decided.")]
     selected: Annotated[
-        list[SelectedCertificate],
-        Meta(description="One certificate for each key type. Empty: nothing is served."),
+        list[SelectedCertificate], Meta(description="One for each key type. Empty: none is served.")
     ]
     rejected: Annotated[
         list[RejectedCertificate],
-        Meta(
-            description="The owner's active certificates, then the newest others; some hundreds at "
-            "most."
-        ),
+        Meta(description="The owner's active certificates, then the newest others: some hundreds."),
     ]
     note: Annotated[
-        str | None,
-        Meta(description="For an IP address: the servers that can serve its certificate."),
+        str | None, Meta(description="For an IP address: the servers that can serve it.")
     ]
 
 

@@ -62,18 +62,12 @@ Pkcs12 = Annotated[
 ]
 Passphrase = Annotated[
     Annotated[str, Meta(max_length=1024)] | None,
-    Meta(
-        description="The passphrase of the key or the PKCS#12 file. Not stored.",
-        examples=["correct horse battery staple"],
-    ),
+    Meta(description="The passphrase of the file. Not stored.", examples=["correct horse battery"]),
 ]
 
 ActivateAt = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
-    Meta(
-        description="When to activate it: a time in the future, at which the certificate is valid.",
-        examples=["2026-12-24T00:00:00Z"],
-    ),
+    Meta(description="When to activate it, if not now.", examples=["2026-12-24T00:00:00Z"]),
 ]
 
 
@@ -151,9 +145,13 @@ def _wrong_set(names: Container[str]) -> list[Finding]:
 GrantHostnames = Annotated[
     bool,
     Meta(
-        description="Grant the certificate's hostnames to the user, as if control of them was "
-        "proven (operators only)."
+        description="Grant the hostnames to the user, without a proof of control (operators only)."
     ),
+]
+
+
+_AllowLostHostnames = Annotated[
+    bool, Meta(description="Do it even if that leaves hostnames without a working certificate.")
 ]
 
 
@@ -168,10 +166,7 @@ class CertificateUpload(CertificateMaterial, kw_only=True):
 class Replacement(CertificateMaterial, kw_only=True):
     """The certificate that replaces another one."""
 
-    allow_lost_hostnames: Annotated[
-        bool,
-        Meta(description="Replace it even if that leaves hostnames without a working certificate."),
-    ] = False
+    allow_lost_hostnames: _AllowLostHostnames = False
     activate_at: ActivateAt = None
     grant_hostnames: GrantHostnames = False
 
@@ -188,10 +183,7 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     version: Annotated[
         int, Meta(ge=1, le=2**31 - 1, description="The version to roll back to.", examples=[1])
     ]
-    allow_lost_hostnames: Annotated[
-        bool,
-        Meta(description="Roll back even if that leaves hostnames without a working certificate."),
-    ] = False
+    allow_lost_hostnames: _AllowLostHostnames = False
 
 
 class Activation(msgspec.Struct, forbid_unknown_fields=True):
@@ -199,7 +191,5 @@ class Activation(msgspec.Struct, forbid_unknown_fields=True):
 
     active: Annotated[bool, Meta(description="Whether to serve the certificate.", examples=[True])]
     notify: Annotated[bool, Meta(description="Whether to send webhooks.")] = True
-    allow_lost_hostnames: Annotated[
-        bool, Meta(description="Deactivate it even if that leaves hostnames without a certificate.")
-    ] = False
+    allow_lost_hostnames: _AllowLostHostnames = False
     grant_hostnames: GrantHostnames = False

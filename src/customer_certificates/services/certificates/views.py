@@ -65,12 +65,9 @@ _ChainPem = Annotated[
 class PendingView(msgspec.Struct):
     """A scheduled cutover: from `activate_at` on, this version is served."""
 
-    version: Annotated[
-        int, Meta(ge=1, description="The next version, or an inactive current one.", examples=[2])
-    ]
+    version: Annotated[int, Meta(ge=1, description="The version that takes over.", examples=[2])]
     activate_at: Annotated[
-        datetime,
-        Meta(tz=True, description="When it takes over.", examples=["2026-12-24T00:00:00Z"]),
+        datetime, Meta(tz=True, description="When it takes over.", examples=[_TIME])
     ]
     hostnames: _Hostnames
     not_before: _NotBefore
@@ -91,7 +88,11 @@ class CertificateView(msgspec.Struct):
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
     active: _Active
     status: Annotated[
-        Status, Meta(description="By its dates; otherwise as `active`.", examples=["active"])
+        Status,
+        Meta(
+            description="By its dates, if it is not valid now; otherwise by `active`.",
+            examples=["active"],
+        ),
     ]
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
@@ -113,8 +114,7 @@ class CertificateView(msgspec.Struct):
         list[Finding], Meta(description="What validation found at the upload, errors first.")
     ]
     body: Annotated[
-        str,
-        Meta(description="The uploaded certificates; unreadable ones as sent.", examples=[_PEM]),
+        str, Meta(description="The certificates as PEM, or the unreadable text.", examples=[_PEM])
     ]
     chain: Annotated[
         str | None, Meta(description="The chain, if it was uploaded separately.", examples=[None])

@@ -44,9 +44,7 @@ class Seen(msgspec.Struct):
         str,
         Meta(
             description="What the check saw, in words.",
-            examples=[
-                f"No TXT record at {LABEL}.www.example.com; resolver 9.9.9.9 answered NXDOMAIN."
-            ],
+            examples=[f"No TXT record at {LABEL}.a.org; resolver 9.9.9.9 answered NXDOMAIN."],
         ),
     ]
 
@@ -70,7 +68,10 @@ class DnsRecord(msgspec.Struct):
     name: _RecordName
     value: Annotated[
         str,
-        Meta(description="The text of the record.", examples=[f"{_PREFIX}0f8fad5bd9cb469fa165"]),
+        Meta(
+            description="The text of the record.",
+            examples=[f"{_PREFIX}0f8fad5bd9cb469fa16570867728950e"],
+        ),
     ]
 
 
@@ -79,7 +80,11 @@ class AliasRecord(msgspec.Struct):
 
     name: _RecordName
     target: Annotated[
-        str, Meta(description="Its target.", examples=["7c9e6679742540de.challenges.example.net"])
+        str,
+        Meta(
+            description="The target of the record.",
+            examples=["7c9e6679742540de944be07fc1f90ae7.challenges.example.net"],
+        ),
     ]
 
 

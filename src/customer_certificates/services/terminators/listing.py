@@ -22,9 +22,7 @@ class TerminatorView(msgspec.Struct):
     seen_at: Annotated[datetime, Meta(tz=True, description="When it last reported.")]
     behind: Annotated[
         int | None,
-        Meta(
-            description="Changes that it has not received, 1,000 at most. null: it needs a snapshot."
-        ),
+        Meta(description="Changes not received yet, 1,000 at most. null: it needs a snapshot."),
     ]
     behind_since: Annotated[
         datetime | None, Meta(description="When the first of these changes happened.")

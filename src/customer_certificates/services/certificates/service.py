@@ -136,14 +136,12 @@ class Certificates:
         is_grant = activation.active and activation.grant_hostnames
         parts = self._parts
         granted = parts.hostnames.granted() if is_grant else None
-        with parts.change(principal, action, user_id, certificate_id, expected, request) as (
-            session,
-            certificate,
-        ):
-            event_statements: list[BoundStatement] = []
+        statements: list[BoundStatement] = []
+        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        with change as (session, certificate):
             is_change = certificate.active != activation.active
             if is_change:
-                event_statements = self._switch(session, certificate, activation, granted)
+                statements = self._switch(session, certificate, activation, granted)
             elif granted:
                 parts.hostnames.claim(session, user_id, certificate.hostnames, granted)
             parts.audit.record(
@@ -154,7 +152,7 @@ class Certificates:
                 certificate_path(user_id, certificate_id),
                 outcome="done" if is_change or granted else "unchanged",
                 detail={"grant_hostnames": True} if granted else None,
-                also=event_statements,
+                also=statements,
             )
             request.keep(session, None)
 
@@ -210,10 +208,8 @@ class Certificates:
         certificate.
         """
         parts, action = self._parts, "certificate.delete"
-        with parts.change(principal, action, user_id, certificate_id, expected, request) as (
-            session,
-            certificate,
-        ):
+        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        with change as (session, certificate):
             self._served_names.require_kept(
                 session, certificate, "allow_lost_hostnames", allowed=allow_lost_hostnames
             )

@@ -54,6 +54,14 @@ class _Incumbent(NamedTuple):
     has_failed: bool
 
 
+class _Locked(NamedTuple):
+    """A transaction that has locked a challenge, for a principal."""
+
+    session: Transaction
+    principal: Principal
+    challenge: HostnameChallenge
+
+
 class _Changed(Exception):  # noqa: N818 - it ends a transaction that is tried again
     """The owner of the hostname has changed since the check began."""
 
@@ -93,7 +101,7 @@ class Proving:
     def http_refused(self, user_id: int, hostname: str) -> str | None:
         """Returns why a file cannot prove `hostname`; None if it can."""
         wildcard = covering(hostname)
-        above = self._claim_of(wildcard) if wildcard else None
+        above = self._claims.claim_of(wildcard) if wildcard else None
         if above and above.user_id != user_id and above.evidence.strength(self._now()) >= LAPSED:
             return (
                 f"{hostname} is under another user's wildcard, so a file there proves "
@@ -122,7 +130,7 @@ class Proving:
         self._store(principal, target, checked, None)  # pyrefly: ignore[unbound-name]
 
     def _incumbent(self, target: Target) -> _Incumbent:
-        claim = self._claim_of(target.hostname)
+        claim = self._claims.claim_of(target.hostname)
         if claim is None or claim.user_id == target.user_id or claim.evidence.proof != "challenge":
             return _Incumbent(claim, has_failed=False)
         rows = self._tokens(hostname=target.hostname, user_id=claim.user_id)
@@ -157,46 +165,28 @@ class Proving:
             if target.leased_until:
                 challenge.attempts += 1
                 challenge.next_check_at = next_check(challenge, now)
-            if incumbent is None:
-                self._store_unproven(session, principal, challenge, now, is_refused)
-            else:
-                self._store_proven(session, principal, challenge, checked, incumbent, now)
-
-    def _store_unproven(
-        self,
-        session: Transaction,
-        principal: Principal,
-        challenge: HostnameChallenge,
-        now: datetime,
-        is_refused: bool,
-    ) -> None:
-        if challenge.state == "contesting" and (is_refused or challenge.expires_at <= now):
-            reason = (
-                "An operator decided." if is_refused else "The challenger's record was removed."
-            )
-            self._close(session, challenge, reason)
-            self._record(session, principal, challenge, "challenge.close")
+            locked = _Locked(session, principal, challenge)
+            if incumbent is not None:
+                self._store_proven(locked, checked, incumbent, now)
+            elif challenge.state == "contesting" and (is_refused or challenge.expires_at <= now):
+                removed = "The challenger's record was removed."
+                self._close(locked, "An operator decided." if is_refused else removed)
 
     def _store_proven(
-        self,
-        session: Transaction,
-        principal: Principal,
-        challenge: HostnameChallenge,
-        checked: Checked,
-        incumbent: _Incumbent,
-        now: datetime,
+        self, locked: _Locked, checked: Checked, incumbent: _Incumbent, now: datetime
     ) -> None:
+        session, challenge = locked.session, locked.challenge
         user_id, hostname = challenge.user_id, challenge.hostname
         self._require_unchanged(session, user_id, hostname, incumbent.claim)
         is_decided = challenge.expires_at <= now
         has_failed = incumbent.has_failed and (challenge.state != "contesting" or is_decided)
         if _is_displaced(incumbent.claim, user_id, now, has_failed=has_failed):
-            self._count_transfer(session, hostname, incumbent.claim, user_id, now)
+            _count_transfer(session, incumbent.claim, user_id, now)
         outcome = self._hostnames.claim_proven(
             session, user_id, hostname, "challenge", now, incumbent_failed=has_failed
         )
         if outcome.result == "contested":
-            self._contest(session, principal, challenge, outcome.other, now)
+            self._contest(locked, outcome.other, now)
             return
         was_verified = challenge.state == "verified"
         challenge.state, challenge.next_check_at = "verified", None
@@ -214,7 +204,7 @@ class Proving:
         if not was_verified or outcome.result == "taken_over":
             method = next(seen.method for seen in checked.seen if seen.result == "found")
             self._notices.add(session, user_id, [hostname], "verified", method)
-            self._record(session, principal, challenge, "challenge.verify", method=method)
+            self._record(locked, "challenge.verify", method=method)
 
     def _require_unchanged(
         self, session: Transaction, user_id: int, hostname: str, before: Claim | None
@@ -225,72 +215,38 @@ class Proving:
         if existing.claims.get(hostname) != before:
             raise _Changed
 
-    def _count_transfer(
-        self, session: Transaction, hostname: str, claim: Claim | None, user_id: int, now: datetime
-    ) -> None:
-        """Raises Conflict if the hostname was transferred too often."""
-        if claim is None:
-            return
-        recent = select(func.count()).where(
-            HostnameTransfer.hostname == hostname, HostnameTransfer.at > now - _TRANSFERS_IN
-        )
-        with session.across_tenants():
-            number = session.execute(recent).scalar_one()
-        if number >= _MOST_TRANSFERS:
-            raise _too_many_transfers(hostname)
-        transfer = {"hostname": hostname, "from_user_id": claim.user_id, "to_user_id": user_id}
-        session.execute(insert(HostnameTransfer).values(**transfer, at=now))
-
-    def _contest(
-        self,
-        session: Transaction,
-        principal: Principal,
-        challenge: HostnameChallenge,
-        other: int | None,
-        now: datetime,
-    ) -> None:
+    def _contest(self, locked: _Locked, other: int | None, now: datetime) -> None:
         """Starts, continues or closes the contest between two proven challenges."""
+        challenge = locked.challenge
         if challenge.state != "contesting":
             challenge.state = "contesting"
             challenge.expires_at = challenge.next_check_at = now + CONTESTED
-            reason = "Two users proved control by a challenge."
-            self._notify(session, challenge, other, "contested", reason)
-            self._record(session, principal, challenge, "challenge.contest")
+            self._notify(locked, other, "contested", "Two users proved control by a challenge.")
+            self._record(locked, "challenge.contest")
         elif challenge.expires_at <= now:
-            self._close(session, challenge, "Both records still exist.", other)
-            self._record(session, principal, challenge, "challenge.close")
+            self._close(locked, "Both records still exist.", other)
 
     def withdraw(
         self, session: Transaction, principal: Principal, challenge: HostnameChallenge
     ) -> None:
         """Closes the contest, if any, of a locked challenge before the challenge is deleted."""
         if challenge.state == "contesting":
-            self._close(session, challenge, "The challenger deleted the challenge.")
-            self._record(session, principal, challenge, "challenge.close")
+            locked = _Locked(session, principal, challenge)
+            self._close(locked, "The challenger deleted the challenge.")
 
-    def _close(
-        self,
-        session: Transaction,
-        challenge: HostnameChallenge,
-        reason: str,
-        other: int | None = None,
-    ) -> None:
+    def _close(self, locked: _Locked, reason: str, other: int | None = None) -> None:
         """Closes a contest in favor of the owner."""
+        challenge = locked.challenge
         challenge.state, challenge.next_check_at = "expired", None
         if other is None:
-            claim = self._claim_of(challenge.hostname)
+            claim = self._claims.claim_of(challenge.hostname)
             other = claim.user_id if claim else None
-        self._notify(session, challenge, other, "contest_closed", reason)
+        self._notify(locked, other, "contest_closed", reason)
+        self._record(locked, "challenge.close")
 
-    def _notify(
-        self,
-        session: Transaction,
-        challenge: HostnameChallenge,
-        other: int | None,
-        kind: NoticeKind,
-        reason: str,
-    ) -> None:
+    def _notify(self, locked: _Locked, other: int | None, kind: NoticeKind, reason: str) -> None:
         """Notifies both parties and the operators."""
+        session, challenge = locked.session, locked.challenge
         session.flush()
         names = [challenge.hostname]
         self._notices.add(session, challenge.user_id, names, kind, reason)
@@ -298,17 +254,8 @@ class Proving:
             with session.across_tenants():
                 self._notices.add(session, other, names, kind, reason)
 
-    def _claim_of(self, hostname: str) -> Claim | None:
-        return self._claims.claim_of(hostname)
-
-    def _record(
-        self,
-        session: Transaction,
-        principal: Principal,
-        challenge: HostnameChallenge,
-        action: str,
-        **detail: str,
-    ) -> None:
+    def _record(self, locked: _Locked, action: str, **detail: str) -> None:
+        session, principal, challenge = locked
         session.flush()
         path = challenge_path(challenge.user_id, challenge.hostname)
         self._audit.record(session, principal, action, challenge.user_id, path, detail=detail)
@@ -343,6 +290,25 @@ def _is_unchanged(challenge: HostnameChallenge, target: Target) -> bool:
         and challenge.state in ("pending", "contesting", "verified")
         and target.leased_until in (None, challenge.next_check_at)
     )
+
+
+def _count_transfer(session: Transaction, claim: Claim | None, user_id: int, now: datetime) -> None:
+    """Records that the user takes over the hostname.
+
+    Raises Conflict if it was transferred too often.
+    """
+    if claim is None:
+        return
+    hostname = claim.hostname
+    recent = select(func.count()).where(
+        HostnameTransfer.hostname == hostname, HostnameTransfer.at > now - _TRANSFERS_IN
+    )
+    with session.across_tenants():
+        number = session.execute(recent).scalar_one()
+    if number >= _MOST_TRANSFERS:
+        raise _too_many_transfers(hostname)
+    transfer = {"hostname": hostname, "from_user_id": claim.user_id, "to_user_id": user_id}
+    session.execute(insert(HostnameTransfer).values(**transfer, at=now))
 
 
 def _is_displaced(claim: Claim | None, user_id: int, now: datetime, *, has_failed: bool) -> bool:

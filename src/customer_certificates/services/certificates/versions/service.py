@@ -110,15 +110,17 @@ class Versions:
         granted = parts.hostnames.granted() if is_grant else None
         new = _NewVersion(content_of(result, now), result.private_key, granted)
         keys = parts.data_keys.of(user_id)
-        with parts.change(principal, action, user_id, certificate_id, expected, request) as (
-            session,
-            certificate,
-        ):
+        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        with change as (session, certificate):
             before = certificate.version, certificate.pending
             with self._usage.counted(session, user_id, certificate_id):
-                change = _Change(session, certificate, keys)
-                allowed = replacement.allow_lost_hostnames
-                self._take_over(change, new, result, activate_at, allowed=allowed)
+                self._take_over(
+                    _Change(session, certificate, keys),
+                    new,
+                    result,
+                    activate_at,
+                    allowed=replacement.allow_lost_hostnames,
+                )
             self._record(session, principal, action, certificate, before, is_grant=is_grant)
             return request.keep(session, view_of(certificate, now))
 
@@ -140,10 +142,8 @@ class Versions:
         """
         parts, action = self._parts, "certificate.roll_back"
         now, keys = parts.clock(), parts.data_keys.of(user_id)
-        with parts.change(principal, action, user_id, certificate_id, expected, request) as (
-            session,
-            certificate,
-        ):
+        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        with change as (session, certificate):
             before = certificate.version, certificate.pending
             with self._usage.counted(session, user_id, certificate_id):
                 if rollback.version != certificate.version:
@@ -164,10 +164,8 @@ class Versions:
         Raises NotFound (also if none is scheduled), PreconditionFailed.
         """
         parts, action = self._parts, "certificate.cancel_cutover"
-        with parts.change(principal, action, user_id, certificate_id, expected, request) as (
-            session,
-            certificate,
-        ):
+        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        with change as (session, certificate):
             canceled = pending_state(certificate)
             with self._usage.counted(session, user_id, certificate_id):
                 self._pending.remove(session, certificate)
@@ -208,15 +206,14 @@ class Versions:
         ):
             self._grant(session, certificate.user_id, new)
             return
-        # An inactive certificate keeps its scheduled activation, unless the request gives another
-        # time.
+        # An inactive certificate keeps its scheduled activation by default.
         activate_at = activate_at or activation
         current = candidate_of_certificate(certificate)
         if not is_served(current, now, start):
             start = activate_at or now
         field = "activate_at" if activate_at else "body"
         require_takeover(current, candidate, start, now, result.findings, field, allowed=allowed)
-        # Before claiming hostnames, in the same order as an upload. Opposite orders could deadlock.
+        # Before claiming hostnames, as an upload does. Opposite orders could deadlock.
         for statement, values in self._parts.intermediates.statements(certificate.user_id, result):
             session.run(statement, **values)
         if certificate.active and start > now:

@@ -204,17 +204,13 @@ def _require_quota(session: Transaction, user_id: int, now: datetime) -> None:
 
 
 def _expired(hostname: str) -> Conflict:
-    return Conflict(
-        "The challenge has expired.",
-        errors=[
-            Finding(
-                "challenge_expired",
-                "hostname",
-                f"The challenge for {hostname} has expired, or the hostname was released.",
-                "POST the challenge again, and set the new records.",
-            )
-        ],
+    finding = Finding(
+        "challenge_expired",
+        "hostname",
+        f"The challenge for {hostname} has expired, or the hostname was released.",
+        "POST the challenge again, and set the new records.",
     )
+    return Conflict("The challenge has expired.", errors=[finding])
 
 
 def _renewed(

@@ -168,14 +168,12 @@ def _shown(rows: Sequence[Row]) -> list[HostnameView]:
 
 
 def _in_use(hostname: str) -> Conflict:
+    finding = Finding(
+        "hostname_in_use",
+        "hostname",
+        f"{hostname} is a hostname of an active certificate of the user.",
+        "Deactivate or replace the certificate first.",
+    )
     return Conflict(
-        "An active certificate uses this hostname; nothing was changed.",
-        errors=[
-            Finding(
-                "hostname_in_use",
-                "hostname",
-                f"{hostname} is a hostname of an active certificate of the user.",
-                "Deactivate or replace the certificate first.",
-            )
-        ],
+        "An active certificate uses this hostname; nothing was changed.", errors=[finding]
     )

@@ -193,7 +193,7 @@ class PagesListing(Listing):
     """Reads look in `UserPages` first."""
 
     def page(
-        self, principal: Principal, user_id: int, criteria: CertificateFilter, known: Tags
+        self, principal: Principal, user_id: int, criteria: CertificateFilter, known_tags: Tags
     ) -> tuple[str, Page | None]:
         def load() -> Found:
             tag, page = super(PagesListing, self).page(principal, user_id, criteria, Tags())
@@ -201,7 +201,7 @@ class PagesListing(Listing):
             return tag, page
 
         tag, page = UserPages.current.read(user_id, criteria, load)
-        return tag, None if known.admit(tag) else page
+        return tag, None if known_tags.admit(tag) else page
 
 
 class RowsFirstListing(Listing):
@@ -209,10 +209,10 @@ class RowsFirstListing(Listing):
     that comes between makes old rows the page of the new revision."""
 
     def page(
-        self, principal: Principal, user_id: int, criteria: CertificateFilter, known: Tags
+        self, principal: Principal, user_id: int, criteria: CertificateFilter, known_tags: Tags
     ) -> tuple[str, Page | None]:
         tag = tag_of_revision(self._revisions.current(user_id))
-        if known.admit(tag):
+        if known_tags.admit(tag):
             return tag, None
         _tag_of_rows, views, next_after = self._read(user_id, criteria)
         time.sleep(_HOLD_SECONDS / 10)

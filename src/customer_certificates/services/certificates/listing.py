@@ -69,11 +69,11 @@ class Listing:
         self._page = cache(self._prepare)
 
     def page(
-        self, principal: Principal, user_id: int, criteria: CertificateFilter, known: Tags
+        self, principal: Principal, user_id: int, criteria: CertificateFilter, known_tags: Tags
     ) -> tuple[str, Page | None]:
         """Returns the current tag of the user's list, and the page.
 
-        The page is None if `known` contains the tag.
+        The page is None if `known_tags` contains the tag.
 
         One statement asks the primary for the revision, unless the authentication of `principal`
         has already read it. The page is a function of the revision, so any cache can provide it. On
@@ -81,7 +81,7 @@ class Listing:
         could happen. Raises NotFound.
         """
         tag = tag_of_revision(self._revisions.current(user_id, principal.about))
-        if known and known.admit(tag):
+        if known_tags and known_tags.admit(tag):
             return tag, None
         page = self._pages.get(cache_key(user_id, tag, criteria))
         if page is None:

@@ -72,12 +72,12 @@ class HostnameClaims:
 
     def __init__(self, database: Database) -> None:
         names = items_of(bindparam("hostnames", type_=Text))
-        those = select(names.c.value)
+        given = select(names.c.value)
         user_id: Any = bindparam("user_id", type_=BigInteger)
-        is_mine, is_named = HostnameClaim.user_id == user_id, HostnameClaim.hostname.in_(those)
+        is_mine, is_named = HostnameClaim.user_id == user_id, HostnameClaim.hostname.in_(given)
         self._lock = database.prepare(select(advisory_lock(names.c.value)).select_from(names))
         self._named = database.prepare(select(*_CLAIM).where(is_named), tenant=None)
-        of_others_beneath = HostnameClaim.wildcard.in_(those), HostnameClaim.user_id != user_id
+        of_others_beneath = HostnameClaim.wildcard.in_(given), HostnameClaim.user_id != user_id
         beneath = select(*_CLAIM, HostnameClaim.wildcard)
         self._unproven_beneath = database.prepare(
             beneath.where(*of_others_beneath, HostnameClaim.proof == "none")

@@ -32,18 +32,6 @@ class HostnameNotices:
         self._now = now
         names = items_of(bindparam("hostnames", type_=Text))
         user_id: Any = bindparam("user_id", type_=BigInteger)
-        self._add = database.prepare(
-            insert(HostnameNotice).from_select(
-                ["user_id", "hostname", "kind", "reason", "at"],
-                select(
-                    user_id,
-                    names.c.value,
-                    bindparam("kind", type_=Text),
-                    bindparam("reason", type_=Text),
-                    bindparam("at", type_=DateTime(timezone=True)),
-                ).where(true()),
-            )
-        )
         served = (
             select(CertificateHostname.certificate_id)
             .join(HostnameClaim, OF_CLAIM)
@@ -62,14 +50,9 @@ class HostnameNotices:
         reason: str,
     ) -> None:
         """Queues a notice to the user; across tenants if it is another user."""
-        session.run(
-            self._add,
-            user_id=user_id,
-            hostnames=as_json(list(hostnames)),
-            kind=kind,
-            reason=reason,
-            at=self._now(),
-        )
+        notice = {"user_id": user_id, "kind": kind, "reason": reason, "at": self._now()}
+        if notices := [{**notice, "hostname": hostname} for hostname in hostnames]:
+            session.execute(insert(HostnameNotice), notices)
 
     def resend(self, session: Transaction, hostnames: Sequence[str]) -> None:
         """Queues active certificates with claims of `hostnames` for the feed again,

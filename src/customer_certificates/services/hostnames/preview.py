@@ -101,5 +101,5 @@ class ServedHostnames:
 
 def lost(before: Iterable[str], after: Iterable[str]) -> list[str]:
     """Returns the names of `before` that no name of `after` covers."""
-    kept = set(after)
-    return [name for name in before if name not in kept and wildcard_of(name) not in kept]
+    names = set(after)
+    return [name for name in before if names.isdisjoint((name, wildcard_of(name)))]

@@ -30,7 +30,7 @@ _CommonNames = frozenset[str] | None
 class Selection(NamedTuple):
     """The certificates for Traefik, by id.
 
-    `owners` has the owner of each hostname within the caller's scope that has an active
+    `owners` has the owner of each hostname within the scope that has an active
     certificate.
     """
 

@@ -45,12 +45,13 @@ def an_upload(hostname: str = "www.example.com", **changes: Any) -> dict[str, An
 
 _KEYS: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] = {
     "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "RSA-1024": lambda: rsa.generate_private_key(65537, 1024),
     "RSA-2048": lambda: rsa.generate_private_key(65537, 2048),
 }
 
 
 def a_pair(hostname: str = "www.example.com", key: str = "P-256") -> Pair:
-    """A key (P-256 or RSA-2048) and its self-signed certificate for `hostname`; always the same."""
+    """A key (a name in _KEYS) and its self-signed certificate for `hostname`; always the same."""
     return _issued(hostname, key)
 
 

@@ -55,7 +55,7 @@ def running(backend: Backend, name: str) -> Iterator[None]:
             yield
     else:
         file = sa.make_url(backend.owner_url).database
-        let_go = FileLocks(Path(f"{file}-running")).hold(name, 0)
+        let_go = FileLocks(Path(f"{file}-running")).acquire(name, 0)
         assert let_go
         yield
         let_go()

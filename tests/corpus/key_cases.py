@@ -34,7 +34,7 @@ from .keys import (
     traditional,
     x25519_key,
 )
-from .sealed import PASSPHRASE, Old, Pbes2, Scrypt, Sealing, encrypted_pkcs8
+from .sealed import PASSPHRASE, Pbes2, Pkcs12Pbe, Scrypt, Sealing, encrypted_pkcs8
 
 KEY = "private_key"
 INVALID = error("key_invalid", KEY)
@@ -208,7 +208,7 @@ def _encrypted() -> Iterator[Case]:
         yield sealed(f"pbkdf2-{prf}", f"PBKDF2 with {prf.upper()}.", Pbes2(prf))
     yield sealed("scrypt", "scrypt with N = 16384, as OpenSSL does it.", Scrypt(16384, 8, 1))
     yield sealed("pbkdf2-100000", "PBKDF2 with 65,536 iterations.", Pbes2(iterations=65_536))
-    yield sealed("pkcs12-3des", "PKCS#12's own 3DES.", Old("3des"))
+    yield sealed("pkcs12-3des", "PKCS#12's own 3DES.", Pkcs12Pbe("3des"))
     yield case(
         "sealed-der",
         "Encrypted PKCS#8, DER.",
@@ -237,7 +237,7 @@ def _encrypted() -> Iterator[Case]:
         encrypted_pkcs8(plain, Pbes2(), foreign),
         passphrase=foreign,
     )
-    sealings: dict[str, Sealing] = {"pbkdf2": Pbes2(), "scrypt": Scrypt(), "3des": Old()}
+    sealings: dict[str, Sealing] = {"pbkdf2": Pbes2(), "scrypt": Scrypt(), "3des": Pkcs12Pbe()}
     for name, how in sealings.items():
         key = encrypted_pkcs8(plain, how)
         yield case(
@@ -380,7 +380,10 @@ def _costly() -> Iterator[Case]:
         ),
         "pbkdf2-2-64": ("PBKDF2 with 2^64 iterations.", Pbes2(iterations=1 << 64)),
         "pbkdf2-2-2000": ("PBKDF2 with 2^2000 iterations.", Pbes2(iterations=1 << 2000)),
-        "pkcs12-3des": ("PKCS#12's own 3DES, ten million iterations.", Old("3des", 10_000_000)),
+        "pkcs12-3des": (
+            "PKCS#12's own 3DES, ten million iterations.",
+            Pkcs12Pbe("3des", 10_000_000),
+        ),
         "scrypt-n": ("scrypt with N = 2^30: a TiB.", Scrypt(1 << 30, 8, 1)),
         "scrypt-r": ("scrypt with r = 2^25.", Scrypt(1 << 10, 1 << 25, 1)),
         "scrypt-p": ("scrypt with p = 2^20: little memory, and an hour.", Scrypt(1024, 8, 1 << 20)),

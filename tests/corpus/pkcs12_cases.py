@@ -1,4 +1,4 @@
-"""PKCS#12 files: of new software and old, in DER and BER, without this or that, made to cost."""
+"""PKCS#12 files: of new and old software, in DER and BER, incomplete, costly, damaged."""
 
 import base64
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from .keys import ec_key, pkcs8, rsa_key, spki_of
 from .sealed import (
     PASSPHRASE,
     Mac,
-    Old,
     Pbes2,
+    Pkcs12Pbe,
     Scrypt,
     Sealing,
     certificate_bag,
@@ -36,10 +36,10 @@ WRONG = error("passphrase_wrong", "passphrase")
 
 
 def cases() -> Iterator[Case]:
-    yield from _understood()
-    yield from _lacking()
-    yield from _refused()
-    yield from _other_things()
+    yield from _readable()
+    yield from _incomplete()
+    yield from _rejected()
+    yield from _other_data()
 
 
 def case(
@@ -50,15 +50,15 @@ def case(
     passphrase: str | None = PASSPHRASE,
     read: bool = True,
 ) -> Case:
-    """A file from which the usual two certificates come, unless it is changed."""
+    """Returns a case whose file gives the leaf and the intermediate."""
     material = Submission("", "", b"", file, passphrase)
     return Case(f"pkcs12-{name}", made, material, findings=findings, key=read)
 
 
-def _nothing(
+def _unreadable(
     name: str, made: str, file: bytes, *findings: Expected, passphrase: str | None = PASSPHRASE
 ) -> Case:
-    """Nothing comes from the file."""
+    """Returns a case whose file gives no key and no certificate."""
     found = case(name, made, file, *(findings or (INVALID,)), passphrase=passphrase, read=False)
     return found.but(trust="unreadable", hostnames=(), served=0)
 
@@ -67,85 +67,91 @@ def _chain() -> tuple[bytes, bytes]:
     return certificate_bag(leaf()), certificate_bag(intermediate().certificate)
 
 
-def _mine() -> bytes:
+def _leaf_key() -> bytes:
     return pkcs8(ec_key(WWW))
 
 
 def _safes(
     certificates: Sealing, key: Sealing, passphrase: str | None = PASSPHRASE
 ) -> tuple[bytes, bytes]:
-    """As everybody writes them: the certificates in an encrypted safe, the key by itself."""
+    """Returns the usual two safes: encrypted certificates, and a key encrypted separately."""
     return (
         sealed_safe(*_chain(), sealing=certificates, passphrase=passphrase),
-        open_safe(shrouded_key_bag(_mine(), key, passphrase)),
+        open_safe(shrouded_key_bag(_leaf_key(), key, passphrase)),
     )
 
 
-def _understood() -> Iterator[Case]:
+def _readable() -> Iterator[Case]:
     usual = _safes(Pbes2(), Pbes2())
-    yield case("modern", "As OpenSSL 3 writes it: PBES2, HMAC-SHA-256.", pkcs12(usual))
+    yield case("modern", "A file of OpenSSL 3: PBES2, HMAC-SHA-256.", pkcs12(usual))
     yield case(
         "old",
-        "As software of old writes it, but with 128 bits of RC2: 3DES, HMAC-SHA-1.",
-        pkcs12(_safes(Old("rc2-128"), Old()), Mac("sha1")),
+        "A file of old software, but with 128-bit RC2: 3DES, HMAC-SHA-1.",
+        pkcs12(_safes(Pkcs12Pbe("rc2-128"), Pkcs12Pbe()), Mac("sha1")),
     )
     yield case(
         "two-key-3des",
-        "3DES with two keys, for all.",
-        pkcs12(_safes(Old("3des-2"), Old("3des-2")), Mac("sha1")),
+        "Two-key 3DES for certificates and key.",
+        pkcs12(_safes(Pkcs12Pbe("3des-2"), Pkcs12Pbe("3des-2")), Mac("sha1")),
     )
     for cipher in ("rc4-40", "rc4-128"):
-        rc4 = Old(cipher)
+        rc4 = Pkcs12Pbe(cipher)
         safes = _safes(rc4, rc4)
-        yield case(cipher, f"{cipher.upper()} for all.", pkcs12(safes, Mac("sha1")))
-        yield case(f"{cipher}-no-mac", f"{cipher.upper()} for all, no MAC.", pkcs12(safes, None))
-        mixed = _safes(Old("3des"), rc4)
-        yield case(f"{cipher}-key", f"{cipher.upper()} for the key alone.", pkcs12(mixed))
+        yield case(
+            cipher, f"{cipher.upper()} for certificates and key.", pkcs12(safes, Mac("sha1"))
+        )
+        yield case(
+            f"{cipher}-no-mac",
+            f"{cipher.upper()} for certificates and key, no MAC.",
+            pkcs12(safes, None),
+        )
+        mixed = _safes(Pkcs12Pbe("3des"), rc4)
+        yield case(f"{cipher}-key", f"{cipher.upper()} for the key only.", pkcs12(mixed))
     for cipher in ("aes-128", "aes-192", "3des"):
         sealing = Pbes2(cipher=cipher)
         yield case(f"pbes2-{cipher}", f"PBES2 with {cipher}.", pkcs12(_safes(sealing, sealing)))
     for prf in ("sha1", "sha224", "sha384", "sha512"):
         sealing = Pbes2(prf=prf)
         yield case(f"pbes2-{prf}", f"PBES2 with {prf}.", pkcs12(_safes(sealing, sealing)))
-    yield case("scrypt", "The key is sealed with scrypt.", pkcs12(_safes(Pbes2(), Scrypt())))
+    yield case("scrypt", "The key is encrypted with scrypt.", pkcs12(_safes(Pbes2(), Scrypt())))
     yield case("mac-sha512", "HMAC-SHA-512.", pkcs12(usual, Mac("sha512")))
     yield case("pbmac1", "PBMAC1 (RFC 9579).", pkcs12(usual, Mac(pbmac1=True)))
-    yield case("no-mac", "Encrypted, without a MAC.", pkcs12(usual, None))
-    yield case("ber", "BER: indefinite lengths, strings in pieces.", in_ber(pkcs12(usual)))
+    yield case("no-mac", "Encrypted, no MAC.", pkcs12(usual, None))
+    yield case("ber", "BER: indefinite lengths, segmented strings.", in_ber(pkcs12(usual)))
     yield case(
         "unicode",
         "The passphrase has umlauts, a Chinese character and an emoji.",
-        pkcs12(_safes(Old("3des"), Pbes2(), "Pässwörd 鍵🔑"), passphrase="Pässwörd 鍵🔑"),
+        pkcs12(_safes(Pkcs12Pbe("3des"), Pbes2(), "Pässwörd 鍵🔑"), passphrase="Pässwörd 鍵🔑"),
         passphrase="Pässwörd 鍵🔑",
     )
     for name, made_with in (("empty", ""), ("none", None)):
         yield case(
             f"passphrase-{name}",
-            f"Sealed with {'an empty passphrase' if made_with == '' else 'none at all'}.",
-            pkcs12(_safes(Old("3des"), Old(), made_with), Mac("sha1"), made_with),
+            f"Encrypted with {'an empty passphrase' if made_with == '' else 'no passphrase'}.",
+            pkcs12(_safes(Pkcs12Pbe("3des"), Pkcs12Pbe(), made_with), Mac("sha1"), made_with),
             passphrase=None,
         )
-    opened = (open_safe(*_chain()), open_safe(key_bag(_mine())))
+    opened = (open_safe(*_chain()), open_safe(key_bag(_leaf_key())))
     yield case("open", "Nothing encrypted, no MAC.", pkcs12(opened, None), passphrase=None)
     yield case("open-mac", "Nothing encrypted, with a MAC.", pkcs12(opened))
     yield case(
         "one-safe",
-        "All in one encrypted safe, the key encrypted once more.",
-        pkcs12((sealed_safe(*_chain(), shrouded_key_bag(_mine(), Pbes2()), sealing=Pbes2()),)),
+        "One encrypted safe, in which the key is encrypted again.",
+        pkcs12((sealed_safe(*_chain(), shrouded_key_bag(_leaf_key(), Pbes2()), sealing=Pbes2()),)),
     )
     yield case(
         "nested",
         "Safes within safes.",
-        pkcs12((open_safe(nested_bag(nested_bag(*_chain()), key_bag(_mine()))),)),
+        pkcs12((open_safe(nested_bag(nested_bag(*_chain()), key_bag(_leaf_key()))),)),
     )
     yield case(
         "crl",
-        "A revocation list beside all else.",
+        "An additional revocation list.",
         pkcs12((*usual, open_safe(crl_bag()))),
     )
     yield case(
         "base64-twice",
-        "In base64 once too often.",
+        "Base64-encoded twice.",
         base64.b64encode(pkcs12(usual)),
         info("base64_twice", FILE),
     )
@@ -156,19 +162,19 @@ def _understood() -> Iterator[Case]:
     yield case(
         "with-root",
         "With its root.",
-        pkcs12((open_safe(*_chain(), root_bag, key_bag(_mine())),)),
+        pkcs12((open_safe(*_chain(), root_bag, key_bag(_leaf_key())),)),
         info("root_dropped", FILE),
     )
     yield case(
         "unordered",
         "The intermediate before the leaf.",
-        pkcs12((open_safe(authority, certificate_bag(leaf()), key_bag(_mine())),)),
+        pkcs12((open_safe(authority, certificate_bag(leaf()), key_bag(_leaf_key())),)),
         info("chain_unordered", FILE),
     )
     yield case(
         "twice",
-        "Everything twice.",
-        pkcs12((open_safe(*_chain(), *_chain(), key_bag(_mine()), key_bag(_mine())),)),
+        "Each certificate and the key twice.",
+        pkcs12((open_safe(*_chain(), *_chain(), key_bag(_leaf_key()), key_bag(_leaf_key())),)),
         info("duplicate", FILE),
         info("duplicate", FILE),
     )
@@ -185,29 +191,31 @@ def _understood() -> Iterator[Case]:
     )
 
 
-def _lacking() -> Iterator[Case]:
-    key, chain = open_safe(key_bag(_mine())), open_safe(*_chain())
-    yield case("no-key", "Certificates alone, as a trust store.", pkcs12((chain,)), INVALID).but(
-        key=False
-    )
+def _incomplete() -> Iterator[Case]:
+    key, chain = open_safe(key_bag(_leaf_key())), open_safe(*_chain())
+    yield case(
+        "no-key", "Certificates without a key, as in a trust store.", pkcs12((chain,)), INVALID
+    ).but(key=False)
     nothing = error("no_leaf", FILE)
-    yield _nothing("no-certificate", "A key alone.", pkcs12((key,)), nothing).but(key=True)
-    yield _nothing("no-safe", "No safe at all.", pkcs12(()), INVALID, nothing)
-    yield _nothing(
+    yield _unreadable(
+        "no-certificate", "A key without a certificate.", pkcs12((key,)), nothing
+    ).but(key=True)
+    yield _unreadable("no-safe", "No safe.", pkcs12(()), INVALID, nothing)
+    yield _unreadable(
         "authorities-alone",
-        "Two authorities' certificates and a key.",
+        "Two CA certificates and a key.",
         pkcs12(
             (
                 open_safe(
                     certificate_bag(intermediate().certificate),
                     certificate_bag(root().certificate),
-                    key_bag(_mine()),
+                    key_bag(_leaf_key()),
                 ),
             )
         ),
         nothing,
     ).but(key=True)
-    alone = pkcs12((open_safe(certificate_bag(leaf()), key_bag(_mine())),))
+    alone = pkcs12((open_safe(certificate_bag(leaf()), key_bag(_leaf_key())),))
     for name, text, findings in (
         ("chain-beside", pem(intermediate().certificate), ()),
         (
@@ -226,15 +234,17 @@ def _lacking() -> Iterator[Case]:
     yield case(
         "chain-missing",
         "Without the intermediate.",
-        pkcs12((open_safe(certificate_bag(leaf()), key_bag(_mine())),)),
+        pkcs12((open_safe(certificate_bag(leaf()), key_bag(_leaf_key())),)),
         error("chain_incomplete", FILE),
     ).but(trust="incomplete", served=1)
 
 
-def _refused() -> Iterator[Case]:
+def _rejected() -> Iterator[Case]:
     usual = _safes(Pbes2(), Pbes2())
-    yield _nothing("wrong", "The passphrase is wrong.", pkcs12(usual), WRONG, passphrase="Secret")
-    yield _nothing(
+    yield _unreadable(
+        "wrong", "The passphrase is wrong.", pkcs12(usual), WRONG, passphrase="Secret"
+    )
+    yield _unreadable(
         "missing",
         "The passphrase is missing.",
         pkcs12(usual),
@@ -246,65 +256,65 @@ def _refused() -> Iterator[Case]:
             oid(f"1.2.840.113549.1.{name}"), sequence(octets(b"saltsalt"), integer(2048))
         )
         sealed = encrypted_key_bag(sequence(scheme, octets(bytes(64))))
-        yield _nothing(
+        yield _unreadable(
             f"pbes1-{name}",
-            f"The key is sealed with 1.2.840.113549.1.{name}, which nobody uses any more.",
+            f"The key is encrypted with 1.2.840.113549.1.{name}, which is obsolete.",
             pkcs12((open_safe(*_chain(), sealed),)),
         )
-    for name, sealing in (("pbes2", Pbes2()), ("old", Old()), ("rc4", Old("rc4-40"))):
-        yield _nothing(
+    for name, sealing in (("pbes2", Pbes2()), ("old", Pkcs12Pbe()), ("rc4", Pkcs12Pbe("rc4-40"))):
+        yield _unreadable(
             f"wrong-no-mac-{name}",
             f"The passphrase is wrong; there is no MAC ({name}).",
             pkcs12(_safes(sealing, sealing), None),
             WRONG,
             passphrase="Secret",
         )
-    yield _nothing(
+    yield _unreadable(
         "forged",
-        "One octet within was changed after the MAC was made.",
+        "An octet was changed after the MAC was computed.",
         pkcs12(usual).replace(b"\x06\x09", b"\x06\x0a", 1)[:-1] + b"\x01",
     )
-    yield _nothing(
+    yield _unreadable(
         "mac-forged",
-        "The MAC is another file's.",
+        "The MAC of another file.",
         _with_mac_of(pkcs12(usual), pkcs12((open_safe(*_chain()),))),
         WRONG,
     )
     costly = Pbes2(iterations=10**7)
-    yield _nothing(
+    yield _unreadable(
         "costly-mac",
         "Ten million iterations for the MAC.",
         pkcs12(usual, Mac(iterations=10**7)),
         COSTLY,
     )
-    yield _nothing(
+    yield _unreadable(
         "costly-pbmac1",
         "Ten million iterations for PBMAC1.",
         pkcs12(usual, Mac(iterations=10**7, pbmac1=True)),
         COSTLY,
     )
-    yield _nothing(
+    yield _unreadable(
         "costly-safe",
         "Ten million iterations for the certificates.",
         pkcs12(_safes(costly, Pbes2())),
         COSTLY,
     )
-    yield _nothing(
+    yield _unreadable(
         "costly-key", "Ten million iterations for the key.", pkcs12(_safes(Pbes2(), costly)), COSTLY
     )
-    yield _nothing(
+    yield _unreadable(
         "costly-scrypt",
         "scrypt with N = 2^30 for the key.",
         pkcs12(_safes(Pbes2(), Scrypt(n=2**30))),
         COSTLY,
     )
-    yield _nothing(
+    yield _unreadable(
         "costly-hidden",
-        "Ten million iterations, which show only when the safe around them is opened.",
-        pkcs12((sealed_safe(*_chain(), shrouded_key_bag(_mine(), costly), sealing=Pbes2()),)),
+        "Ten million iterations for a key inside an encrypted safe.",
+        pkcs12((sealed_safe(*_chain(), shrouded_key_bag(_leaf_key(), costly), sealing=Pbes2()),)),
         COSTLY,
     )
-    yield _nothing(
+    yield _unreadable(
         "costly-together",
         "Thirty keys of 100,000 iterations each.",
         pkcs12(
@@ -315,11 +325,18 @@ def _refused() -> Iterator[Case]:
         ),
         COSTLY,
     )
+    nss = Pbes2(iterations=600_000)
+    yield _unreadable(
+        "costly-nss",
+        "A file of NSS or Firefox: 600,000 iterations each for MAC, certificates and key.",
+        pkcs12(_safes(nss, nss), Mac(iterations=600_000)),
+        COSTLY,
+    )
     other = pkcs8(ec_key("mail.example.com"))
     yield case(
         "two-keys",
-        "Two keys that differ.",
-        pkcs12((open_safe(*_chain(), key_bag(_mine()), key_bag(other)),)),
+        "Two different keys.",
+        pkcs12((open_safe(*_chain(), key_bag(_leaf_key()), key_bag(other)),)),
         INVALID,
     ).but(key=False)
     yield case(
@@ -330,45 +347,45 @@ def _refused() -> Iterator[Case]:
     )
     yield case(
         "certificate-damaged",
-        "One certificate more, which is damaged.",
-        pkcs12((open_safe(*_chain(), certificate_bag(leaf()[:200]), key_bag(_mine())),)),
+        "An additional, damaged certificate.",
+        pkcs12((open_safe(*_chain(), certificate_bag(leaf()[:200]), key_bag(_leaf_key())),)),
         error("pem_invalid", FILE),
     )
-    yield _nothing(
+    yield _unreadable(
         "leaf-damaged",
         "The leaf is damaged.",
-        pkcs12((open_safe(certificate_bag(leaf()[:200]), _chain()[1], key_bag(_mine())),)),
+        pkcs12((open_safe(certificate_bag(leaf()[:200]), _chain()[1], key_bag(_leaf_key())),)),
         error("pem_invalid", FILE),
     ).but(key=True)
     many = [certificate_bag(intermediate().certificate)] * 101
     yield case(
         "too-many",
         "More than a hundred certificates.",
-        pkcs12((open_safe(certificate_bag(leaf()), *many, key_bag(_mine())),)),
+        pkcs12((open_safe(certificate_bag(leaf()), *many, key_bag(_leaf_key())),)),
         error("pem_invalid", FILE),
         *[info("duplicate", FILE)] * 98,
     )
-    yield _nothing(
+    yield _unreadable(
         "key-damaged",
-        "Of the key the last octets are missing.",
-        pkcs12((open_safe(*_chain(), key_bag(_mine()[:-9])),)),
+        "The last octets of the key are missing.",
+        pkcs12((open_safe(*_chain(), key_bag(_leaf_key()[:-9])),)),
     )
 
 
-def _other_things() -> Iterator[Case]:
+def _other_data() -> Iterator[Case]:
     file = pkcs12(_safes(Pbes2(), Pbes2()))
-    yield _nothing("truncated", "Half of the file.", file[: len(file) // 2])
-    yield _nothing("followed", "Nine octets behind its end.", file + bytes(9))
-    yield _nothing("version-4", "Version 4, which there is not.", pkcs12((), version=4))
-    yield _nothing("certificate", "A certificate, DER.", leaf())
-    yield _nothing("key", "A key, DER.", _mine())
-    yield _nothing("pem", "PEM.", pem(leaf()).encode())
-    yield _nothing("pem-key", "A key in PEM.", key_pem())
-    yield _nothing("zeros", "A KiB of zeros.", bytes(1024))
-    yield _nothing("text", "Some words.", b"not a file")
-    yield _nothing(
+    yield _unreadable("truncated", "Half of the file.", file[: len(file) // 2])
+    yield _unreadable("followed", "Nine octets after its end.", file + bytes(9))
+    yield _unreadable("version-4", "Version 4, which does not exist.", pkcs12((), version=4))
+    yield _unreadable("certificate", "A certificate, DER.", leaf())
+    yield _unreadable("key", "A key, DER.", _leaf_key())
+    yield _unreadable("pem", "PEM.", pem(leaf()).encode())
+    yield _unreadable("pem-key", "A key in PEM.", key_pem())
+    yield _unreadable("zeros", "A KiB of zeros.", bytes(1024))
+    yield _unreadable("text", "Plain text.", b"not a file")
+    yield _unreadable(
         "unknown-encryption",
-        "Encrypted in a way that nobody knows.",
+        "Encrypted with an unknown algorithm.",
         pkcs12(
             (
                 open_safe(
@@ -379,13 +396,13 @@ def _other_things() -> Iterator[Case]:
             )
         ),
     )
-    deep = key_bag(_mine())
+    deep = key_bag(_leaf_key())
     for _ in range(40):
         deep = nested_bag(deep)
-    yield _nothing("nested-deep", "Forty safes, each within the other.", pkcs12((open_safe(deep),)))
-    yield _nothing(
+    yield _unreadable("nested-deep", "Forty nested safes.", pkcs12((open_safe(deep),)))
+    yield _unreadable(
         "digest-unknown",
-        "The MAC has a digest that nobody knows.",
+        "The digest of the MAC is unknown.",
         sequence(
             *_parts(pkcs12((), None)),
             sequence(
@@ -398,7 +415,7 @@ def _other_things() -> Iterator[Case]:
 
 
 def _parts(file: bytes) -> list[bytes]:
-    """Version, content and, if there is one, MAC of a file."""
+    """Returns version, content and, if there is one, MAC of a file."""
     return [bytes(part.encoded) for part in ber.only(file).children()]
 
 

@@ -1,7 +1,7 @@
-"""What is encrypted with a passphrase: keys (RFC 8018, RFC 7914) and PKCS#12 files (RFC 7292).
+"""Encrypts keys (RFC 8018, RFC 7914) and PKCS#12 files (RFC 7292) with a passphrase.
 
-Salts and initialisation vectors are fixed, so that the corpus is made the same each time. What is
-too costly to make only says that it cost so much.
+Salts and initialization vectors are fixed, so that each run generates the same corpus. A file with
+a high cost only states it: its key is derived with fewer iterations.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _CIPHERS: dict[str, tuple[str, type[AES | TripleDES], int, int]] = {
     "aes-256": ("2.16.840.1.101.3.4.1.42", AES, 32, 16),
     "3des": ("1.2.840.113549.3.7", TripleDES, 24, 8),
 }
-_OLD_CIPHERS: dict[str, tuple[str, type[TripleDES | RC2 | ARC4], int]] = {
+_PKCS12_CIPHERS: dict[str, tuple[str, type[TripleDES | RC2 | ARC4], int]] = {
     "rc4-128": ("1.2.840.113549.1.12.1.1", ARC4, 16),
     "rc4-40": ("1.2.840.113549.1.12.1.2", ARC4, 5),
     "3des": ("1.2.840.113549.1.12.1.3", TripleDES, 24),
@@ -53,7 +53,7 @@ class Pbes2:
     iterations: int = 2048
 
     def seal(self, plain: bytes, passphrase: str | None) -> tuple[bytes, bytes]:
-        """The AlgorithmIdentifier and the ciphertext."""
+        """Returns the AlgorithmIdentifier and the ciphertext."""
         secret = (passphrase or "").encode()
         rounds = min(self.iterations, AFFORDABLE)
         octets_of_key = _CIPHERS[self.cipher][2]
@@ -87,14 +87,14 @@ class Scrypt:
 
 
 @dataclass(frozen=True)
-class Old:
-    """The ciphers of PKCS#12 of old."""
+class Pkcs12Pbe:
+    """The old ciphers of PKCS#12 (RFC 7292, appendix C)."""
 
     cipher: str = "3des"
     iterations: int = 2048
 
     def seal(self, plain: bytes, passphrase: str | None) -> tuple[bytes, bytes]:
-        dotted, algorithm, length = _OLD_CIPHERS[self.cipher]
+        dotted, algorithm, length = _PKCS12_CIPHERS[self.cipher]
         rounds = min(self.iterations, AFFORDABLE)
         key = pkcs12_kdf(passphrase, 1, rounds, length)
         if length == 16 and algorithm is TripleDES:
@@ -106,7 +106,7 @@ class Old:
         return identifier, _encrypted(algorithm(key), vector, plain)
 
 
-Sealing = Pbes2 | Scrypt | Old
+Sealing = Pbes2 | Scrypt | Pkcs12Pbe
 
 
 def encrypted_pkcs8(plain: bytes, sealing: Sealing, passphrase: str | None = PASSPHRASE) -> bytes:
@@ -123,17 +123,17 @@ def pkcs12_kdf(
     salt = _SALT[:8]
     secret = b"" if passphrase is None else passphrase.encode("utf-16-be") + b"\0\0"
     chained = bytearray(_filled(salt, block) + _filled(secret, block))
-    made = b""
-    while len(made) < length:
-        one = hashlib.new(digest, bytes([purpose]) * block + chained).digest()
+    key = b""
+    while len(key) < length:
+        hashed = hashlib.new(digest, bytes([purpose]) * block + chained).digest()
         for _ in range(rounds - 1):
-            one = hashlib.new(digest, one).digest()
-        made += one
-        added = int.from_bytes(_filled(one, block)[:block]) + 1
+            hashed = hashlib.new(digest, hashed).digest()
+        key += hashed
+        added = int.from_bytes(_filled(hashed, block)[:block]) + 1
         for at in range(0, len(chained), block):
             total = int.from_bytes(chained[at : at + block]) + added
             chained[at : at + block] = (total % (1 << 8 * block)).to_bytes(block)
-    return made[:length]
+    return key[:length]
 
 
 # Bags and safes.
@@ -211,14 +211,14 @@ def pkcs12(
     passphrase: str | None = PASSPHRASE,
     version: int = 3,
 ) -> bytes:
-    """A PKCS#12 file of these safes."""
+    """Returns a PKCS#12 file with `safes`."""
     content = sequence(*safes)
     authenticated = mac.of(content, passphrase) if mac else b""
     return sequence(integer(version), _data(content), authenticated)
 
 
 def in_ber(file: bytes) -> bytes:
-    """A PKCS#12 file with constructed elements of indefinite length, strings in pieces."""
+    """Returns a PKCS#12 file with indefinite lengths and segmented strings."""
     return _as_ber(file)[0]
 
 
@@ -255,7 +255,7 @@ def _filled(text: bytes, block: int) -> bytes:
 
 
 def _as_ber(element: bytes) -> tuple[bytes, bytes]:
-    """The first element of some DER, in BER; and what follows it."""
+    """Returns the first element of `element` in BER, and the octets after it."""
     tag, length, at = element[0], element[1], 2
     if length >= 0x80:
         at += length - 0x80

@@ -53,7 +53,7 @@ def files(server: Receiver, *, allowed: str = "127.0.0.0/8", seconds: float = 5.
     return HttpFiles(outbound, server.port)
 
 
-def test_a_file_is_read_at_the_address_that_was_given(serve: Serve) -> None:
+def test_a_file_is_read_at_the_given_address(serve: Serve) -> None:
     server = serve(lambda _: [page(b"abc.def\n")])
 
     assert files(server).read(NAME, PATH, [LOOPBACK]) == b"abc.def\n"
@@ -62,7 +62,7 @@ def test_a_file_is_read_at_the_address_that_was_given(serve: Serve) -> None:
     assert request.header("host") == [f"{NAME}:{server.port}"]
 
 
-def test_an_address_is_a_host_too(serve: Serve) -> None:
+def test_the_host_may_be_an_address(serve: Serve) -> None:
     server = serve(lambda _: [page(b"abc")])
 
     assert files(server).read("127.0.0.1", PATH, [LOOPBACK]) == b"abc"
@@ -102,7 +102,7 @@ def test_a_redirect_to_anything_else_is_not_followed(serve: Serve, location: str
     assert len(server.received) == 1
 
 
-def test_redirects_without_end_are_not_followed(serve: Serve) -> None:
+def test_endless_redirects_are_not_followed(serve: Serve) -> None:
     server = serve(lambda _: [moved(PATH)])
 
     with pytest.raises(FileMissing, match="more than 3 times"):
@@ -110,21 +110,21 @@ def test_redirects_without_end_are_not_followed(serve: Serve) -> None:
     assert len(server.received) == 4
 
 
-def test_a_file_that_is_too_large_is_not_accepted(serve: Serve) -> None:
+def test_a_large_file_is_rejected(serve: Serve) -> None:
     server = serve(lambda _: [page(b"a" * (MOST_BYTES + 1))])
 
     with pytest.raises(FileMissing, match="more than 4096 bytes"):
         files(server).read(NAME, PATH, [LOOPBACK])
 
 
-def test_another_status_is_no_file(serve: Serve) -> None:
+def test_another_status_is_rejected(serve: Serve) -> None:
     server = serve(lambda _: [page(b"abc", "404 Not Found")])
 
     with pytest.raises(FileMissing, match="404"):
         files(server).read(NAME, PATH, [LOOPBACK])
 
 
-def test_a_body_that_breaks_off_is_no_file(serve: Serve) -> None:
+def test_a_truncated_body_is_rejected(serve: Serve) -> None:
     server = serve(
         lambda _: [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nab"]
     )
@@ -135,7 +135,7 @@ def test_a_body_that_breaks_off_is_no_file(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("host", [NAME, "127.0.0.1"])
-def test_no_private_address_is_asked(serve: Serve, host: str) -> None:
+def test_a_private_address_is_blocked(serve: Serve, host: str) -> None:
     server = serve(lambda _: [page(b"abc")])
 
     with pytest.raises(TargetForbidden, match="loopback"):
@@ -143,7 +143,7 @@ def test_no_private_address_is_asked(serve: Serve, host: str) -> None:
     assert server.connections == 0
 
 
-def test_one_private_address_among_others_keeps_from_all(serve: Serve) -> None:
+def test_one_private_address_blocks_the_host(serve: Serve) -> None:
     server = serve(lambda _: [page(b"abc")])
     private = ipaddress.ip_address("10.0.0.1")
 
@@ -152,7 +152,7 @@ def test_one_private_address_among_others_keeps_from_all(serve: Serve) -> None:
     assert server.connections == 0
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for(serve: Serve) -> None:
+def test_a_server_that_does_not_respond_times_out(serve: Serve) -> None:
     server = serve(lambda _: [])
 
     with pytest.raises(TargetUnreachable):

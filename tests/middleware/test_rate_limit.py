@@ -15,7 +15,7 @@ pytestmark = pytest.mark.one_backend
 
 @pytest.fixture(scope="module")
 def limited(backend: Backend) -> Iterator[TestClient]:
-    """An application that gives each caller four requests a second, in two workers."""
+    """An application that allows each client four requests a second, in two worker processes."""
     app = create_app(
         backend.config(
             CC_RATE_LIMIT="4", CC_WORKERS="2", CC_ALLOWED_CLIENTS="10.1.2.0/24,2001:db8::/32"
@@ -25,7 +25,7 @@ def limited(backend: Backend) -> Iterator[TestClient]:
     app.close()
 
 
-def test_who_asks_too_much_is_refused_and_others_are_not(limited: TestClient) -> None:
+def test_a_client_above_the_limit_is_rejected_and_others_are_not(limited: TestClient) -> None:
     answers = [limited.simulate_get("/livez", remote_addr="10.1.2.3") for _ in range(50)]
     refused = [answer for answer in answers if answer.status_code == 429]
 
@@ -40,8 +40,8 @@ def test_who_asks_too_much_is_refused_and_others_are_not(limited: TestClient) ->
 
 
 @pytest.mark.parametrize("path", ["/livez", "/no-such-path"])
-def test_an_ipv6_client_is_its_network(limited: TestClient, path: str) -> None:
-    """Whether it is counted when it is answered, or when it is refused."""
+def test_an_ipv6_client_is_counted_by_its_network(limited: TestClient, path: str) -> None:
+    """Both for requests that succeed and for those that fail."""
 
     def statuses(network: str) -> set[int]:
         return {
@@ -54,14 +54,14 @@ def test_an_ipv6_client_is_its_network(limited: TestClient, path: str) -> None:
     assert alone in (200, 404)
 
 
-def test_this_machine_has_no_limit_unless_one_is_set(client: TestClient) -> None:
+def test_this_machine_has_no_limit_by_default(client: TestClient) -> None:
     answers = [client.simulate_get("/livez") for _ in range(3000)]
 
     assert {answer.status_code for answer in answers} == {200}
     assert "RateLimit" not in answers[0].headers
 
 
-def test_a_bucket_fills_with_time_and_no_further_than_its_size() -> None:
+def test_a_bucket_fills_up_to_its_size() -> None:
     buckets = TokenBuckets(rate=2, size=4)
 
     assert [buckets.take("a", 0.0) for _ in range(5)] == [3, 2, 1, 0, -1]
@@ -71,7 +71,7 @@ def test_a_bucket_fills_with_time_and_no_further_than_its_size() -> None:
     assert buckets.take("a", 1000.0) == 3
 
 
-def test_of_very_many_keys_the_last_ones_are_remembered() -> None:
+def test_only_the_buckets_used_last_are_kept() -> None:
     buckets = TokenBuckets(rate=1, size=2)
     for key in range(20_000):
         buckets.take(key, 0.0)
@@ -80,7 +80,7 @@ def test_of_very_many_keys_the_last_ones_are_remembered() -> None:
     assert buckets.take(0, 0.0) == 1
 
 
-def test_whoever_guesses_tokens_is_refused_before_they_are_looked_at(
+def test_a_client_that_guesses_tokens_is_rejected_before_authentication(
     backend: Backend, engine: sa.Engine
 ) -> None:
     app = create_app(backend.closed(CC_RATE_LIMIT="4", CC_WORKERS="2"))

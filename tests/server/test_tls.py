@@ -57,7 +57,7 @@ def secure(
     service.kill()
 
 
-def test_behind_a_proxy_only_what_came_over_https_is_answered(tmp_path: Path) -> None:
+def test_behind_a_proxy_only_https_requests_are_served(tmp_path: Path) -> None:
     """Headers that were sent twice, by a client and by its proxy, count both."""
     key, database = tmp_path / "master-key", f"sqlite:///{tmp_path}/certificates.sqlite3"
     make(key)
@@ -99,7 +99,7 @@ def greeted(service: Service, **limits: ssl.TLSVersion) -> ssl.SSLSocket:
     )
 
 
-def test_tls_1_2_and_newer_are_spoken_and_nothing_else(secure: Service) -> None:
+def test_only_tls_1_2_and_newer_are_accepted(secure: Service) -> None:
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         with greeted(secure, minimum_version=version, maximum_version=version) as connection:
             assert connection.selected_alpn_protocol() == "http/1.1"
@@ -110,7 +110,7 @@ def test_tls_1_2_and_newer_are_spoken_and_nothing_else(secure: Service) -> None:
     assert secure.stop() == 0
 
 
-def test_files_that_cannot_be_used_stop_the_start_with_one_line(
+def test_unusable_files_stop_the_start_with_one_line(
     settings: dict[str, str],
     files: tuple[Path, Path],
     tmp_path: Path,
@@ -139,7 +139,7 @@ def test_files_that_cannot_be_used_stop_the_start_with_one_line(
         assert "PRIVATE KEY" not in ended.stderr
 
 
-def test_one_that_has_expired_is_served_with_a_warning(files: tuple[Path, Path]) -> None:
+def test_an_expired_certificate_is_served_with_a_warning(files: tuple[Path, Path]) -> None:
     today = datetime.now(UTC)
 
     assert read_pair(files, today).warning is None
@@ -147,14 +147,29 @@ def test_one_that_has_expired_is_served_with_a_warning(files: tuple[Path, Path])
     assert "not valid before" in str(read_pair(files, today - timedelta(days=365)).warning)
 
 
-def test_a_key_with_a_passphrase_is_refused(files: tuple[Path, Path]) -> None:
+def test_a_key_with_a_passphrase_is_rejected(files: tuple[Path, Path]) -> None:
     files[1].write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
 
     with pytest.raises(TlsFileError, match="no unencrypted private key"):
         read_pair(files, datetime.now(UTC))
 
 
-def test_a_renewed_pair_is_taken_up_without_losing_a_request(
+def test_a_chain_that_openssl_rejects_is_rejected(files: tuple[Path, Path]) -> None:
+    """A worker process could not load it."""
+    files[0].write_text(FIRST.body + a_pair("Small CA", "RSA-1024").body)
+
+    with pytest.raises(TlsFileError, match="CA_KEY_TOO_SMALL"):
+        read_pair(files, datetime.now(UTC))
+
+
+def test_a_key_of_another_type_does_not_match(files: tuple[Path, Path]) -> None:
+    files[1].write_bytes(a_pair("other.example.com", "RSA-2048").key_pem)
+
+    with pytest.raises(TlsFileError, match="does not match the first certificate"):
+        read_pair(files, datetime.now(UTC))
+
+
+def test_a_renewed_pair_is_loaded_without_a_failed_request(
     secure: Service, files: tuple[Path, Path]
 ) -> None:
     """While clients ask all the time, on new connections and on kept ones. A pair that does not fit

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from urllib.parse import urljoin
 
 from .loop import Threads
-from .outbound_http import Outbound, Page, TargetForbidden, TargetUnreachable
-from .outbound_http.url import Address, Target, read
+from .outbound_http import GetResponse, Outbound, TargetForbidden, TargetUnreachable
+from .outbound_http.url import Address, Target, parse
 
 MOST_BYTES = 4096
 _MOST_REDIRECTS = 3
@@ -23,10 +23,7 @@ class FileMissing(Exception):  # noqa: N818 - an outcome of a check, not an erro
 
 
 class HttpFiles:
-    """Reads files with the protection of webhooks.
-
-    It requests no private address, and limits time and size.
-    """
+    """Reads files as webhooks are sent: from no private address, within a time and a size."""
 
     def __init__(self, outbound: Outbound, port: int = _HTTP) -> None:
         """`port` is the port of plain HTTP."""
@@ -44,7 +41,7 @@ class HttpFiles:
 
     def _read(self, host: str, path: str, addresses: Sequence[Address]) -> bytes:
         url = self.url(host, path)
-        start, deadline = read(url), self._outbound.deadline()
+        start, deadline = parse(url), self._outbound.deadline()
         for _ in range(_MOST_REDIRECTS + 1):
             page = self._outbound.get(url, MOST_BYTES, addresses, deadline)
             if page.status not in _REDIRECTS:
@@ -63,13 +60,10 @@ class HttpFiles:
         self._outbound.close()
 
     def _redirected(self, start: Target, url: str, location: str | None) -> str:
-        """Returns the URL that `url` redirects to.
-
-        Raises FileMissing if that is another file.
-        """
+        """Returns the URL that `url` redirects to. Raises FileMissing if that is another file."""
         try:
             joined = urljoin(url, location or "")
-            target = read(joined)
+            target = parse(joined)
         except (ValueError, TargetForbidden):
             raise FileMissing("it redirects to an invalid URL") from None
         port = self._port if target.scheme == "http" else _HTTPS
@@ -78,7 +72,7 @@ class HttpFiles:
         return joined
 
 
-def _file(page: Page) -> bytes:
+def _file(page: GetResponse) -> bytes:
     if page.status != 200:
         raise FileMissing(f"the status was {page.status}, not 200")
     if not page.is_whole:

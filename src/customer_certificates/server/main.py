@@ -115,7 +115,10 @@ def _renew(server: Supervisor, served: Served) -> None:
             sleep(_RENEWAL_SECONDS)
             wrong = ""
             try:
-                if served.differs(datetime.now(UTC)):
+                # OpenSSL may hold locks, which no worker process must inherit.
+                with server.forking:
+                    is_renewed = served.differs(datetime.now(UTC))
+                if is_renewed:
                     say("the TLS certificate was renewed. New workers load it.")
                     server.reload()
             except TlsFileError as error:
@@ -159,8 +162,9 @@ def _work(listener: socket.socket, served: Served | None, tell_ready: Callable[[
     # Recorded first: the main process may end at any time.
     parent = os.getppid()
     config = Config.from_environ()
+    tls = served.pair.context if served and served.pair else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, listener, _tls_context(served), parent, tell_ready))
+        runner.run(_serve(config, listener, tls, parent, tell_ready))
 
 
 async def _serve(
@@ -205,16 +209,6 @@ async def _any_of(*events: asyncio.Event, seconds: float) -> None:
     await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-
-
-def _tls_context(served: Served | None) -> ssl.SSLContext | None:
-    if served is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(*served.paths)
-    return context
 
 
 def _limit_arenas() -> None:

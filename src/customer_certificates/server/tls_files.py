@@ -1,6 +1,6 @@
 """The TLS certificate and key of the service itself."""
 
-import os
+import ssl
 import stat
 from datetime import datetime
 from pathlib import Path
@@ -9,10 +9,11 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 # Curves that every client of TLS 1.2 and 1.3 knows.
 _CURVES = {"secp256r1", "secp384r1"}
+# OpenSSL's reasons for the key of another certificate; the last two for a key of another type.
+_MISMATCHES = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
 
 
 class TlsFileError(Exception):
@@ -22,119 +23,122 @@ class TlsFileError(Exception):
 class Pair(NamedTuple):
     """A certificate with its chain, and its key, in PEM.
 
-    `warning` is set if the certificate is not valid now.
+    `context` has loaded both. `warning` is set if the certificate is not valid now.
     """
 
     certificate: bytes
     key: bytes
+    context: ssl.SSLContext
     warning: str | None
 
 
 class Served:
-    """Private copies of the pair in use.
-
-    A worker may start at any time, even between the renewals of the two files.
-    """
+    """The pair in use. Worker processes inherit it: the files may be half-renewed."""
 
     def __init__(self, files: tuple[Path, Path]) -> None:
         self._files = files
-        self._descriptors: tuple[int, ...] = ()
         self.pair: Pair | None = None
 
     def take_up(self, now: datetime) -> Pair:
         """Loads the pair in the files. Raises TlsFileError if it cannot be used."""
-        pair = read_pair(self._files, now)
-        self.close()
-        # On Linux, the copy of the key stays in memory, never on a disk.
-        if hasattr(os, "memfd_create"):
-            self._descriptors = _in_memory(pair.certificate), _in_memory(pair.key)
-        self.pair = pair
-        return pair
+        self.pair = read_pair(self._files, now)
+        return self.pair
 
     def differs(self, now: datetime) -> bool:
-        """Returns whether the files hold another pair. Raises TlsFileError as `take_up` does."""
-        return not self.pair or read_pair(self._files, now)[:2] != self.pair[:2]
-
-    @property
-    def paths(self) -> tuple[str, str]:
-        """The paths of certificate and key for this process and its children."""
-        certificate, key = self._descriptors or self._files
-        if self._descriptors:
-            return f"/proc/self/fd/{certificate}", f"/proc/self/fd/{key}"
-        return str(certificate), str(key)
-
-    def close(self) -> None:
-        """Closes the copies.
-
-        Running worker processes keep theirs.
-        """
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors = ()
+        """Returns whether the files hold a new pair. Raises TlsFileError if it cannot be used."""
+        if self.pair and _content(self._files) == self.pair[:2]:
+            return False
+        read_pair(self._files, now)
+        return True
 
 
 def read_pair(files: tuple[Path, Path], now: datetime) -> Pair:
-    """Reads the files of the certificate and the key.
+    """Loads the files of the certificate and the key.
 
-    Raises TlsFileError if a file is unreadable, the key is world-readable, or they do not match.
+    Raises TlsFileError if a file is unreadable, the key is world-readable, they do not match, or
+    OpenSSL rejects them.
     """
-    certificate_path, key_path = files
-    certificate = _content("CC_TLS_CERTIFICATE", certificate_path)
-    key = _content("CC_TLS_KEY", key_path)
-    if key_path.stat().st_mode & (stat.S_IRWXO):
-        raise TlsFileError(
-            f"CC_TLS_KEY={key_path} is readable by every account. Run: chmod 600 {key_path}"
-        )
+    certificate, key = content = _content(files)
     try:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
     except ValueError as error:
         raise TlsFileError(
-            f"CC_TLS_CERTIFICATE={certificate_path} holds no certificate in PEM: {error}. "
+            f"CC_TLS_CERTIFICATE={files[0]} holds no certificate in PEM: {error}. "
             "Name a file with the certificate and its chain."
         ) from None
-    _require_fit(files, leaf, key)
-    return Pair(certificate, key, _warning(certificate_path, leaf, now))
+    _require_supported_key(files[0], leaf)
+    context = _context(files)
+    if _content(files) != content:
+        raise _being_replaced(files)
+    return Pair(certificate, key, context, _warning(files[0], leaf, now))
 
 
-def _in_memory(content: bytes) -> int:
-    descriptor = os.memfd_create("tls")
-    os.write(descriptor, content)
-    return descriptor
+def _content(files: tuple[Path, Path]) -> tuple[bytes, bytes]:
+    return _read("CC_TLS_CERTIFICATE", files[0]), _read("CC_TLS_KEY", files[1], stat.S_IRWXO)
 
 
-def _content(variable: str, path: Path) -> bytes:
+def _read(variable: str, path: Path, forbidden: int = 0) -> bytes:
+    """Returns the content of a file. Raises TlsFileError if its mode has a `forbidden` bit."""
     try:
-        return path.read_bytes()
+        content, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
         raise TlsFileError(
             f"{variable}={path} cannot be read: {error.strerror}. "
             "Check the path and its permissions."
         ) from None
+    if mode & forbidden:
+        raise TlsFileError(f"{variable}={path} is readable by every account. Run: chmod 600 {path}")
+    return content
 
 
-def _require_fit(files: tuple[Path, Path], leaf: x509.Certificate, key: bytes) -> None:
+def _require_supported_key(path: Path, leaf: x509.Certificate) -> None:
     try:
-        private = load_pem_private_key(key, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise TlsFileError(
-            f"CC_TLS_KEY={files[1]} holds no unencrypted private key in PEM: {error}. "
-            "Remove the passphrase, or name the right file."
-        ) from None
-    if private.public_key() != leaf.public_key():
-        raise TlsFileError(
-            f"CC_TLS_KEY={files[1]} does not match the first certificate in "
-            f"CC_TLS_CERTIFICATE={files[0]}. Name files that belong together."
-        )
-    match private:
-        case rsa.RSAPrivateKey() if private.key_size >= 2048:
+        key = leaf.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    match key:
+        case rsa.RSAPublicKey() if key.key_size >= 2048:
             return
-        case ec.EllipticCurvePrivateKey() if private.curve.name in _CURVES:
+        case ec.EllipticCurvePublicKey() if key.curve.name in _CURVES:
             return
-        case ed25519.Ed25519PrivateKey():
+        case ed25519.Ed25519PublicKey():
             return
     raise TlsFileError(
-        f"CC_TLS_KEY={files[1]} has an unsupported key type. Use RSA with 2048 bits or more, "
+        f"CC_TLS_CERTIFICATE={path} has an unsupported key type. Use RSA with 2048 bits or more, "
         "P-256, P-384 or Ed25519."
+    )
+
+
+def _context(files: tuple[Path, Path]) -> ssl.SSLContext:
+    """Returns a context with the pair in the files. Raises TlsFileError if OpenSSL rejects it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(*files, password="")
+    except ssl.SSLError as error:
+        if error.reason in _MISMATCHES:
+            raise TlsFileError(
+                f"CC_TLS_KEY={files[1]} does not match the first certificate in "
+                f"CC_TLS_CERTIFICATE={files[0]}. Name files that belong together."
+            ) from None
+        if error.reason:
+            raise TlsFileError(
+                f"CC_TLS_CERTIFICATE={files[0]} cannot be served. OpenSSL says: {error.reason}. "
+                "Get a new certificate and its chain from a CA."
+            ) from None
+        raise TlsFileError(
+            f"CC_TLS_KEY={files[1]} holds no unencrypted private key in PEM. "
+            "Remove the passphrase, or name the right file."
+        ) from None
+    except OSError:
+        raise _being_replaced(files) from None
+    return context
+
+
+def _being_replaced(files: tuple[Path, Path]) -> TlsFileError:
+    return TlsFileError(
+        f"CC_TLS_CERTIFICATE={files[0]} or CC_TLS_KEY={files[1]} is being replaced. Try again."
     )
 
 

@@ -14,11 +14,11 @@ from .batched_deletes import remove_in_batches
 
 
 class Rate(NamedTuple):
-    """At most `most` of `name` in a window of time, which begins with the first one."""
+    """At most `limit` of `name` in a window of time, which begins with the first one."""
 
     name: str
     window: timedelta
-    most: int
+    limit: int
 
 
 class RateCounts:
@@ -31,17 +31,17 @@ class RateCounts:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        over: Any = RateCount.ends_at <= bindparam("now", type_=DateTime(timezone=True))
-        self._add = database.prepare(_addition(over), ("name", "number", "ends_at"))
+        has_ended: Any = RateCount.ends_at <= bindparam("now", type_=DateTime(timezone=True))
+        self._add = database.prepare(_addition(has_ended), ("name", "number", "ends_at"))
         self._find = database.prepare(
             select(RateCount.number, RateCount.ends_at).where(
-                RateCount.name == bindparam("of_name"), ~over
+                RateCount.name == bindparam("of_name"), ~has_ended
             ),
             tenant=None,
         )
         oldest = (
             select(RateCount.name)
-            .where(over)
+            .where(has_ended)
             .order_by(RateCount.ends_at)
             .limit(bindparam("limit", type_=BigInteger))
             .with_for_update(skip_locked=True)
@@ -56,19 +56,19 @@ class RateCounts:
         Returns the seconds to wait if a rate is exceeded, otherwise None.
         """
         now = self._now()
-        return _seconds(rates, session.run_pipeline(*self._additions(rates, now)), now)
+        return _delay(rates, session.run_pipeline(*self._additions(rates, now)), now)
 
     def add_at_once(self, rates: Sequence[Rate]) -> int | None:
         """Calls `add` in its own transaction. Raises Unavailable."""
         now = self._now()
         rows = self._database.run_pipeline(EVERYBODY, *self._additions(rates, now))
-        return _seconds(rates, rows, now)
+        return _delay(rates, rows, now)
 
     def wait(self, rate: Rate) -> int | None:
         """Returns the seconds until one more may be counted; None: now."""
         now = self._now()
         rows = self._find(of_name=rate.name, now=now)
-        return _seconds([rate._replace(most=rate.most - 1)], [rows], now)
+        return _delay([rate._replace(limit=rate.limit - 1)], [rows], now)
 
     def clean(self) -> int:
         """Deletes counts of past windows, and returns their number. Raises Unavailable."""
@@ -83,23 +83,23 @@ class RateCounts:
         ]
 
 
-def _addition(over: Any) -> Any:
+def _addition(has_ended: Any) -> Any:
     """Adds one to a count; restarts it if its window has passed."""
     insert = postgresql.insert(RateCount)
     return insert.on_conflict_do_update(
         index_elements=[RateCount.name],
         set_={
-            "number": case((over, insert.excluded.number), else_=RateCount.number + 1),
-            "ends_at": case((over, insert.excluded.ends_at), else_=RateCount.ends_at),
+            "number": case((has_ended, insert.excluded.number), else_=RateCount.number + 1),
+            "ends_at": case((has_ended, insert.excluded.ends_at), else_=RateCount.ends_at),
         },
     ).returning(RateCount.number, RateCount.ends_at)
 
 
-def _seconds(rates: Sequence[Rate], found: Sequence[list[Row]], now: datetime) -> int | None:
-    waits = [
+def _delay(rates: Sequence[Rate], results: Sequence[list[Row]], now: datetime) -> int | None:
+    delays = [
         (ends_at - now).total_seconds()
-        for rate, rows in zip(rates, found, strict=True)
+        for rate, rows in zip(rates, results, strict=True)
         for number, ends_at in rows
-        if number > rate.most
+        if number > rate.limit
     ]
-    return max(1, int(max(waits)) + 1) if waits else None
+    return max(1, int(max(delays)) + 1) if delays else None

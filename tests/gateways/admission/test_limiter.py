@@ -1,4 +1,4 @@
-"""The slots of what is scarce."""
+"""Slots for limited resources, and the CPU budget."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ _LONG = 30.0
 
 
 class Refused:
-    """Counts who was refused."""
+    """Counts rejected requests."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -38,19 +38,19 @@ def begin(
 
 
 def hold(slots: Slots) -> None:
-    with slots.one():
+    with slots.hold():
         pass
 
 
-def test_the_first_to_wait_is_the_first_served() -> None:
+def test_requests_are_served_in_the_order_of_their_arrival() -> None:
     slots, order = Slots(1, Refused(), wait_seconds=_LONG), []
 
     def hold_as(name: str) -> None:
-        with slots.one():
+        with slots.hold():
             order.append(name)
 
     with ThreadPoolExecutor(2) as threads:
-        with slots.one():
+        with slots.hold():
             ends = [
                 begin(threads, lambda: hold_as("first"), slots),
                 begin(threads, lambda: hold_as("second"), slots),
@@ -61,11 +61,11 @@ def test_the_first_to_wait_is_the_first_served() -> None:
     assert order == ["first", "second"]
 
 
-def test_if_too_many_wait_the_next_is_refused_at_once() -> None:
+def test_if_too_many_requests_wait_the_next_is_rejected() -> None:
     refused = Refused()
     slots = Slots(1, refused, wait_seconds=_LONG)
     with ThreadPoolExecutor(65) as threads:
-        with slots.one():
+        with slots.hold():
             ends = [begin(threads, lambda: hold(slots), slots) for _ in range(64)]
             with pytest.raises(Unavailable) as refusal:
                 threads.submit(hold, slots).result()
@@ -76,17 +76,17 @@ def test_if_too_many_wait_the_next_is_refused_at_once() -> None:
     assert refused.number == 1
 
 
-def test_a_request_that_waited_in_vain_leaves_its_slot_to_others() -> None:
+def test_a_request_that_times_out_takes_no_slot() -> None:
     refused, held, released = Refused(), Event(), Event()
     slots = Slots(2, refused, wait_seconds=0.01)
 
     def hold_until_released() -> None:
-        with slots.one():
+        with slots.hold():
             held.set()
             released.wait(_LONG)
 
     with ThreadPoolExecutor(3) as threads:
-        with slots.one():
+        with slots.hold():
             other = threads.submit(hold_until_released)
             held.wait(_LONG)
             with pytest.raises(Unavailable):
@@ -99,11 +99,11 @@ def test_a_request_that_waited_in_vain_leaves_its_slot_to_others() -> None:
     assert slots.waiting == 0
 
 
-def test_a_request_that_holds_one_needs_no_other() -> None:
+def test_a_request_that_holds_a_slot_needs_no_other() -> None:
     slots = Slots(1, Refused(), wait_seconds=0)
     with ExitStack() as stack:
         for _ in range(3):
-            stack.enter_context(slots.one())
+            stack.enter_context(slots.hold())
 
     hold(slots)
 
@@ -151,27 +151,27 @@ class Crowd:
         return [error for error in errors if isinstance(error, Refusal)]
 
     def _ask(self, tenant: str) -> None:
-        with as_tenant(tenant), self._slots.one():
+        with as_tenant(tenant), self._slots.hold():
             self.served.append(tenant)
 
 
-def test_tenants_that_wait_are_served_by_turns() -> None:
-    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_of_one=8)
+def test_tenants_are_served_round_robin() -> None:
+    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_per_slot=8)
     with ThreadPoolExecutor(8) as threads:
         crowd = Crowd(slots, threads)
-        with as_tenant("a"), slots.one():
+        with as_tenant("a"), slots.hold():
             crowd.line_up("aaaabcb")
         assert not crowd.refused()
 
     assert "".join(crowd.served) == "bcabaaa"
 
 
-def test_a_tenant_holds_half_of_the_slots_though_others_are_free() -> None:
-    slots, released = Slots(4, Refused(), wait_seconds=_LONG, waiting_of_one=8), Event()
+def test_a_tenant_holds_at_most_half_of_the_slots() -> None:
+    slots, released = Slots(4, Refused(), wait_seconds=_LONG, waiting_per_slot=8), Event()
     held = Semaphore(0)
 
     def hold_until_released() -> None:
-        with as_tenant("a"), slots.one():
+        with as_tenant("a"), slots.hold():
             held.release()
             released.wait(_LONG)
 
@@ -190,12 +190,12 @@ def test_a_tenant_holds_half_of_the_slots_though_others_are_free() -> None:
     assert crowd.served == ["a"]
 
 
-def test_a_tenant_with_a_full_queue_is_refused_and_no_other() -> None:
+def test_only_the_tenant_with_a_full_queue_is_rejected() -> None:
     refused = Refused()
-    slots = Slots(1, refused, wait_seconds=_LONG, waiting_of_one=2)
+    slots = Slots(1, refused, wait_seconds=_LONG, waiting_per_slot=2)
     with ThreadPoolExecutor(8) as threads:
         crowd = Crowd(slots, threads)
-        with as_tenant("a"), slots.one():
+        with as_tenant("a"), slots.hold():
             crowd.line_up("aa")
             with pytest.raises(TooManyRequests) as refusal:
                 threads.submit(ask_as, "a", slots).result(_LONG)
@@ -207,11 +207,11 @@ def test_a_tenant_with_a_full_queue_is_refused_and_no_other() -> None:
     assert crowd.served == ["b", "a", "a"]
 
 
-def test_if_too_many_wait_the_longest_queue_makes_room() -> None:
-    slots = Slots(1, Refused(), wait_seconds=_LONG, places=4, waiting_of_one=8)
+def test_if_too_many_requests_wait_the_longest_queue_loses_one() -> None:
+    slots = Slots(1, Refused(), wait_seconds=_LONG, capacity=4, waiting_per_slot=8)
     with ThreadPoolExecutor(8) as threads:
         crowd = Crowd(slots, threads)
-        with as_tenant("a"), slots.one():
+        with as_tenant("a"), slots.hold():
             crowd.line_up("aab")
             late = threads.submit(ask_as, "c", slots)
             crowd.await_refusal(of=1)
@@ -228,25 +228,25 @@ def test_if_too_many_wait_the_longest_queue_makes_room() -> None:
     ("holder", "may_hang", "reason"),
     [("a", False, TooManyRequests), ("b", False, Unavailable), ("a", True, Unavailable)],
 )
-def test_a_request_that_waits_too_long_is_told_for_whom(
+def test_the_error_after_a_long_wait_depends_on_who_caused_it(
     holder: str, may_hang: bool, reason: type[Refusal]
 ) -> None:
-    slots = Slots(1, Refused(), wait_seconds=0, waiting_of_one=8, may_hang=may_hang)
+    slots = Slots(1, Refused(), wait_seconds=0, waiting_per_slot=8, may_hang=may_hang)
     with ThreadPoolExecutor(1) as threads:
-        with as_tenant(holder), slots.one(), pytest.raises(reason):
+        with as_tenant(holder), slots.hold(), pytest.raises(reason):
             threads.submit(ask_as, "a", slots).result(_LONG)
         assert slots.waiting == 0
         threads.submit(ask_as, "a", slots).result(_LONG)
 
 
-def test_a_request_that_is_cancelled_leaves_its_place() -> None:
-    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_of_one=8)
+def test_a_canceled_request_leaves_the_queue() -> None:
+    slots = Slots(1, Refused(), wait_seconds=_LONG, waiting_per_slot=8)
 
     async def cancel_one() -> None:
         held = asyncio.Event()
 
         def hold_until_cancelled() -> None:
-            with slots.one():
+            with slots.hold():
                 held.set()
                 loop.sleep(_LONG)
 
@@ -269,10 +269,10 @@ def test_a_request_that_is_cancelled_leaves_its_place() -> None:
     hold(slots)
 
 
-def test_tenants_that_hold_nothing_are_forgotten() -> None:
-    slots = Slots(1, Refused(), wait_seconds=0, waiting_of_one=0)
+def test_no_state_is_kept_for_inactive_tenants() -> None:
+    slots = Slots(1, Refused(), wait_seconds=0, waiting_per_slot=0)
     for number in range(100):
-        with as_tenant(f"user {number}"), slots.one():
+        with as_tenant(f"user {number}"), slots.hold():
             with pytest.raises(TooManyRequests), ThreadPoolExecutor(1) as threads:
                 threads.submit(ask_as, f"user {number}", slots).result(_LONG)
             assert slots.tenants == 1
@@ -280,7 +280,7 @@ def test_tenants_that_hold_nothing_are_forgotten() -> None:
     assert slots.tenants == 0
 
 
-def test_a_budget_is_used_up_by_one_tenant_and_comes_back_with_time() -> None:
+def test_each_tenant_has_its_own_budget_which_refills() -> None:
     refused, now = Refused(), [1000.0]
     budget = CpuBudget(30, refused, lambda: now[0])
     with as_tenant("a"):
@@ -299,7 +299,7 @@ def test_a_budget_is_used_up_by_one_tenant_and_comes_back_with_time() -> None:
     assert refused.number == 1
 
 
-def test_a_budget_remembers_those_who_used_it_last() -> None:
+def test_the_budget_keeps_the_tenants_that_used_it_last() -> None:
     budget = CpuBudget(30, Refused(), lambda: 0.0)
     for number in range(10_001):
         with as_tenant(f"user {number}"):

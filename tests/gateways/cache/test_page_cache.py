@@ -1,4 +1,4 @@
-"""What is kept of a page, where, for how long; and what is made of what others left in Redis."""
+"""The page cache: its two tiers, their limits, and values that others wrote to Redis."""
 
 import json
 import pickle
@@ -71,7 +71,7 @@ def _wait_until(is_so: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("page", [_PAGE, _OTHER, Page("a", None, b""), Page("é", 1, b"\n|\n\xff")])
-def test_another_process_finds_the_page_as_it_was_put(
+def test_another_process_gets_the_same_page(
     pages: PageCache, other_pages: PageCache, page: Page
 ) -> None:
     pages.put(page)
@@ -80,15 +80,13 @@ def test_another_process_finds_the_page_as_it_was_put(
     assert other_pages.get(page.name) == page
 
 
-def test_there_is_nothing_under_a_name_that_nobody_put(
-    pages: PageCache, other_pages: PageCache
-) -> None:
+def test_an_unknown_name_is_a_miss(pages: PageCache, other_pages: PageCache) -> None:
     pages.put(_PAGE)
 
     assert other_pages.get(_OTHER.name) is None
 
 
-def test_a_page_that_came_from_redis_is_kept_in_the_process(
+def test_a_page_from_redis_is_cached_in_the_process(
     pages: PageCache, other_pages: PageCache, redis: Any
 ) -> None:
     pages.put(_PAGE)
@@ -98,7 +96,7 @@ def test_a_page_that_came_from_redis_is_kept_in_the_process(
     assert other_pages.get(_PAGE.name) == _PAGE
 
 
-def test_redis_keeps_a_page_for_an_hour_at_most(pages: PageCache, redis: Any) -> None:
+def test_a_page_expires_in_redis_after_an_hour(pages: PageCache, redis: Any) -> None:
     pages.put(_PAGE)
     pages.put(_OTHER)
 
@@ -106,7 +104,7 @@ def test_redis_keeps_a_page_for_an_hour_at_most(pages: PageCache, redis: Any) ->
     assert redis.dbsize() == 2
 
 
-def test_redis_is_given_text_and_nothing_pickled(pages: PageCache, redis: Any) -> None:
+def test_redis_gets_text_and_no_pickle(pages: PageCache, redis: Any) -> None:
     pages.put(_PAGE)
 
     metadata, _, payload = redis.get(_PAGE.name).decode().partition("|")
@@ -116,7 +114,7 @@ def test_redis_is_given_text_and_nothing_pickled(pages: PageCache, redis: Any) -
     assert content == f'{_PAGE.name}\n7\n[{{"id":7}}]'
 
 
-def test_a_page_larger_than_two_megabytes_is_not_kept(pages: PageCache, redis: Any) -> None:
+def test_a_page_of_more_than_two_megabytes_is_not_cached(pages: PageCache, redis: Any) -> None:
     large = Page("cc:large", None, bytes(2 * 2**20 + 1))
     pages.put(large)
 
@@ -124,7 +122,7 @@ def test_a_page_larger_than_two_megabytes_is_not_kept(pages: PageCache, redis: A
     assert redis.dbsize() == 0
 
 
-def test_the_process_keeps_the_latest_pages_within_its_bytes() -> None:
+def test_the_process_evicts_old_pages_to_limit_its_memory() -> None:
     pages = PageCache(None, Metrics(None))
     megabyte = bytes(2**20)
     for number in range(100):
@@ -135,7 +133,7 @@ def test_the_process_keeps_the_latest_pages_within_its_bytes() -> None:
     assert kept == list(range(100 - len(kept), 100))
 
 
-def test_the_process_counts_what_small_pages_cost_beyond_their_bytes() -> None:
+def test_the_process_counts_the_overhead_of_small_pages() -> None:
     pages = PageCache(None, Metrics(None))
     for number in range(100_000):
         pages.put(Page(f"cc:{number}", None, b"[]"))
@@ -149,28 +147,28 @@ def _stored(redis: Any, pages: PageCache, page: Page) -> bytes:
     return value
 
 
-def test_a_value_that_was_cut_short_is_not_taken(pages: PageCache, redis: Any) -> None:
+def test_a_truncated_value_is_rejected(pages: PageCache, redis: Any) -> None:
     value = _stored(redis, pages, _PAGE)
 
     for length in range(len(value)):
         redis.set(_PAGE.name, value[:length])
-        assert _as_a_new_process_sees_it(pages) is None, value[:length]
+        assert _get_in_a_new_process(pages) is None, value[:length]
 
 
-def test_a_value_with_something_behind_it_is_not_taken(pages: PageCache, redis: Any) -> None:
+def test_a_value_with_trailing_bytes_is_rejected(pages: PageCache, redis: Any) -> None:
     redis.set(_PAGE.name, _stored(redis, pages, _PAGE) + b"]")
 
-    assert _as_a_new_process_sees_it(pages) is None
+    assert _get_in_a_new_process(pages) is None
 
 
-def test_another_pages_value_is_not_taken(pages: PageCache, redis: Any) -> None:
+def test_the_value_of_another_page_is_rejected(pages: PageCache, redis: Any) -> None:
     redis.set(_PAGE.name, _stored(redis, pages, _OTHER))
 
-    assert _as_a_new_process_sees_it(pages) is None
+    assert _get_in_a_new_process(pages) is None
 
 
 @pytest.mark.parametrize("size", [16, 32])
-def test_a_page_with_a_digest_that_anybody_can_compute_is_rejected_and_counted(
+def test_a_page_with_a_digest_without_a_key_is_rejected_and_counted(
     pages: PageCache, redis: Any, size: int
 ) -> None:
     metadata, _, payload = _stored(redis, pages, _PAGE).partition(b"|")
@@ -178,7 +176,7 @@ def test_a_page_with_a_digest_that_anybody_can_compute_is_rejected_and_counted(
     digest = blake2b(content, digest_size=size).hexdigest().encode()
     redis.set(_PAGE.name, metadata + b"|" + digest + b"\n" + content)
 
-    assert _as_a_new_process_sees_it(pages) is None
+    assert _get_in_a_new_process(pages) is None
     assert pages._metrics.cache_forgeries._value.get() == 1
 
 
@@ -188,7 +186,7 @@ def test_a_page_that_was_moved_under_another_name_is_rejected_and_counted(
     value = _stored(redis, pages, _OTHER)
     for moved in (value, value.replace(_OTHER.name.encode(), _PAGE.name.encode())):
         redis.set(_PAGE.name, moved)
-        assert _as_a_new_process_sees_it(pages) is None
+        assert _get_in_a_new_process(pages) is None
     assert pages._metrics.cache_forgeries._value.get() == 2
 
 
@@ -200,7 +198,7 @@ def test_a_page_of_another_database_is_rejected(
         assert others.get(_PAGE.name) is None
 
 
-def test_without_a_key_no_page_goes_to_redis_or_comes_from_it(
+def test_without_a_key_redis_is_not_used_for_pages(
     pages: PageCache, redis: Any, valkey: Server
 ) -> None:
     pages.put(_PAGE)
@@ -212,7 +210,7 @@ def test_without_a_key_no_page_goes_to_redis_or_comes_from_it(
 
 
 @pytest.mark.one_backend
-def test_a_list_that_was_forged_in_redis_is_read_from_the_database(
+def test_a_list_forged_in_redis_is_read_from_the_database(
     backend: Backend, client: TestClient, owner: int, valkey: Server, redis: Any
 ) -> None:
     """Another process of the service accepts what the first one wrote, and nothing else."""
@@ -246,10 +244,10 @@ def _process(backend: Backend, valkey: Server) -> Iterator[TestClient]:
         yield client
 
 
-def test_a_key_of_another_type_is_not_taken(pages: PageCache, redis: Any) -> None:
+def test_a_redis_key_of_another_type_is_rejected(pages: PageCache, redis: Any) -> None:
     redis.rpush(_PAGE.name, "one", "two")
 
-    assert _as_a_new_process_sees_it(pages) is None
+    assert _get_in_a_new_process(pages) is None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -269,14 +267,14 @@ def test_a_key_of_another_type_is_not_taken(pages: PageCache, redis: Any) -> Non
 @example(b'{"ct":null,"v":1}|' + _PAGE.name.encode())
 @example(b"[" * 100_000 + b"|")
 @example(b"9" * 5000 + b"|")
-def test_garbage_is_not_taken(pages: PageCache, redis: Any, garbage: bytes) -> None:
+def test_garbage_is_rejected(pages: PageCache, redis: Any, garbage: bytes) -> None:
     redis.set(_PAGE.name, garbage)
 
-    assert _as_a_new_process_sees_it(pages) is None
+    assert _get_in_a_new_process(pages) is None
 
 
-def _as_a_new_process_sees_it(pages: PageCache) -> Page | None:
+def _get_in_a_new_process(pages: PageCache) -> Page | None:
     """What Redis has, past what this process keeps; and Redis must have been asked."""
-    pages._process.delete(_PAGE.name)
+    pages._process.pop(_PAGE.name, None)
     pages.is_up()
     return pages.get(_PAGE.name)

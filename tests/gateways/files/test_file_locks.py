@@ -1,4 +1,4 @@
-"""A name is held by one at a time, in whatever process."""
+"""Locks by name, between threads and processes."""
 
 import signal
 import subprocess
@@ -13,14 +13,14 @@ _HOLDER = """
 import sys, time
 from pathlib import Path
 from customer_certificates.gateways.files.file_locks import FileLocks
-assert FileLocks(Path(sys.argv[1])).hold("name", 0)
+assert FileLocks(Path(sys.argv[1])).acquire("name", 0)
 print("held", flush=True)
 time.sleep(60)
 """
 
 
-def test_many_take_turns(tmp_path: Path) -> None:
-    """Whoever lets go removes the file, maybe after another has opened it."""
+def test_one_thread_at_a_time_holds_the_lock(tmp_path: Path) -> None:
+    """A holder removes the file, maybe after another has opened it."""
     inside: list[int] = []
     most: list[int] = []
     turns = 50
@@ -30,7 +30,7 @@ def test_many_take_turns(tmp_path: Path) -> None:
         names = FileLocks(tmp_path / "running")
         start.wait()
         for _ in range(turns):
-            let_go = names.hold("name", 30)
+            let_go = names.acquire("name", 30)
             assert let_go
             inside.append(number)
             most.append(len(inside))
@@ -43,15 +43,15 @@ def test_many_take_turns(tmp_path: Path) -> None:
     assert list((tmp_path / "running").iterdir()) == []
 
 
-def test_what_another_process_holds_is_not_to_be_had_until_it_dies(tmp_path: Path) -> None:
+def test_a_lock_of_another_process_is_free_when_it_dies(tmp_path: Path) -> None:
     names = FileLocks(tmp_path)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLDER, str(tmp_path)], stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == b"held\n"
-        assert names.hold("name", 0) is None
-        assert names.hold("another", 0) is not None
+        assert names.acquire("name", 0) is None
+        assert names.acquire("another", 0) is not None
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    assert names.hold("name", 0) is not None
+    assert names.acquire("name", 0) is not None

@@ -1,4 +1,4 @@
-"""What customers have sent: where to, over which connection, and what is read of the answer."""
+"""Outbound requests: allowed targets, reuse of connections, and reading of responses."""
 
 import ipaddress
 import threading
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from customer_certificates.gateways.outbound_http import (
-    Answer,
     Outbound,
+    PostResponse,
     TargetForbidden,
     TargetUnreachable,
 )
@@ -38,7 +38,7 @@ Make = Callable[..., Outbound]
 
 @pytest.fixture
 def outbound() -> Iterator[Make]:
-    """Makes one that resolves every name to this machine and lets it through, but for changes."""
+    """Makes clients that resolve each name to this machine and allow it, except for `changes`."""
     with ExitStack() as stack:
 
         def make(**changes: Any) -> Outbound:
@@ -57,7 +57,7 @@ def outbound() -> Iterator[Make]:
         yield make
 
 
-def post(sender: Outbound, url: str, body: bytes = b"{}") -> Answer:
+def post(sender: Outbound, url: str, body: bytes = b"{}") -> PostResponse:
     return sender.send(url, {"Content-Type": "application/json", "webhook-id": "evt_1"}, body)
 
 
@@ -68,12 +68,12 @@ def sender(outbound: Make) -> Outbound:
 
 @pytest.fixture(scope="module")
 def strict() -> Outbound:
-    """One that lets nothing through, and finds out when a name is resolved."""
+    """A client that allows no private range, and fails if a name is resolved."""
     return Outbound(https_only=False, allowed=[], own=[], roots_pem=ROOTS, resolve=nobody)
 
 
 @pytest.mark.parametrize("url", FORBIDDEN)
-def test_nothing_is_sent_there(url: str, strict: Outbound) -> None:
+def test_a_blocked_url_is_rejected(url: str, strict: Outbound) -> None:
     with pytest.raises(TargetForbidden) as refused:
         strict.check(url)
     with pytest.raises(TargetForbidden):
@@ -99,12 +99,12 @@ def test_nothing_is_sent_there(url: str, strict: Outbound) -> None:
         f"https://{'a' * 63}.example/",
     ],
 )
-def test_where_something_may_be_sent(url: str, strict: Outbound) -> None:
+def test_a_public_url_is_allowed(url: str, strict: Outbound) -> None:
     strict.check(url)
 
 
 @pytest.mark.parametrize("host", ["bücher.example", "日本語.example"])
-def test_an_international_name_is_told_its_form(host: str, strict: Outbound) -> None:
+def test_the_hint_has_an_international_name_in_ascii(host: str, strict: Outbound) -> None:
     with pytest.raises(TargetForbidden) as refused:
         strict.check(f"https://{host}/path")
 
@@ -112,7 +112,7 @@ def test_an_international_name_is_told_its_form(host: str, strict: Outbound) -> 
     strict.check(f"https://{told}/path")
 
 
-def test_where_https_is_asked_for_http_is_refused(outbound: Make) -> None:
+def test_https_only_rejects_http(outbound: Make) -> None:
     sender = outbound(https_only=True)
 
     sender.check("https://hooks.example.com/")
@@ -152,7 +152,7 @@ INTERNAL = [
 
 @pytest.mark.parametrize("address", INTERNAL)
 @pytest.mark.parametrize("others", [[], ["8.8.8.8", "2606:4700:4700::1111"]])
-def test_a_name_with_an_address_inside_is_refused(
+def test_a_name_with_a_private_address_is_rejected(
     address: str, others: list[str], outbound: Make
 ) -> None:
     for addresses in ([address, *others], [*others, address]):
@@ -164,14 +164,14 @@ def test_a_name_with_an_address_inside_is_refused(
         assert address not in refused.value.detail
 
 
-def test_one_address_that_is_refused_keeps_from_all(outbound: Make) -> None:
+def test_one_blocked_address_blocks_the_name(outbound: Make) -> None:
     with Receiver() as receiver, pytest.raises(TargetForbidden):
         post(outbound(resolve=lambda _: ["127.0.0.1", "10.0.0.1"]), receiver.url("a.example"))
 
     assert receiver.connections == 0
 
 
-def test_an_operator_lets_ranges_through(outbound: Make) -> None:
+def test_an_operator_can_allow_ranges(outbound: Make) -> None:
     sender = outbound(
         allowed=[ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("64:ff9b::/96")]
     )
@@ -185,7 +185,7 @@ def test_an_operator_lets_ranges_through(outbound: Make) -> None:
             sender.check(url)
 
 
-def test_the_service_s_own_addresses_are_refused(outbound: Make) -> None:
+def test_the_own_addresses_of_the_service_are_blocked(outbound: Make) -> None:
     sender = outbound(allowed=[], own=[ipaddress.ip_network("8.8.8.8")])
 
     sender.check("https://8.8.4.4/")
@@ -193,17 +193,17 @@ def test_the_service_s_own_addresses_are_refused(outbound: Make) -> None:
         sender.check("https://8.8.8.8/")
 
 
-def test_the_machine_s_own_addresses_are_known() -> None:
+def test_the_addresses_of_this_machine_are_known() -> None:
     assert is_of_this_machine(ipaddress.ip_address("127.0.0.1"))
     assert not is_of_this_machine(ipaddress.ip_address("192.0.2.1"))
 
 
-def test_what_is_sent_arrives_as_it_was(sender: Outbound) -> None:
+def test_a_request_arrives_unchanged(sender: Outbound) -> None:
     with Receiver() as receiver:
         answer = post(sender, receiver.url("Hooks.Example.com", "/a?b=c"), '{"ä": 1}'.encode())
 
     (received,) = receiver.received
-    assert (answer.status, answer.retry_after, answer.beginning) == (204, None, b"")
+    assert (answer.status, answer.retry_after, answer.body_start) == (204, None, b"")
     assert received.line == "POST /a?b=c HTTP/1.1"
     assert received.body == '{"ä": 1}'.encode()
     assert received.header("host") == [f"hooks.example.com:{receiver.port}"]
@@ -211,7 +211,7 @@ def test_what_is_sent_arrives_as_it_was(sender: Outbound) -> None:
     assert received.header("content-length") == ["9"]
 
 
-def test_the_system_is_asked_for_names(outbound: Make) -> None:
+def test_the_system_resolves_names(outbound: Make) -> None:
     sender = outbound(allowed=[*LOOPBACK, ipaddress.ip_network("::1")], resolve=system_addresses)
     with Receiver() as receiver:
         assert post(sender, receiver.url("localhost")).status == 204
@@ -240,7 +240,7 @@ def test_a_name_is_resolved_once_in_each_attempt(outbound: Make) -> None:
     assert len(receiver.received) == 3
 
 
-def test_a_name_that_moves_is_followed(outbound: Make) -> None:
+def test_a_new_address_of_a_name_is_used(outbound: Make) -> None:
     where = ["127.0.0.1"]
     sender = outbound(resolve=lambda _: where)
     with Receiver() as here, Receiver(address="127.0.0.2", port=here.port) as there:
@@ -251,13 +251,13 @@ def test_a_name_that_moves_is_followed(outbound: Make) -> None:
     assert (len(here.received), len(there.received)) == (1, 1)
 
 
-def test_other_addresses_are_tried(outbound: Make) -> None:
+def test_the_next_address_is_tried(outbound: Make) -> None:
     sender = outbound(resolve=lambda _: ["127.0.0.3", "127.0.0.1"])
     with Receiver() as receiver:
         assert post(sender, receiver.url("two.example")).status == 204
 
 
-def test_a_resolver_that_hangs_is_not_waited_for(outbound: Make) -> None:
+def test_a_lookup_that_hangs_does_not_delay_the_attempt(outbound: Make) -> None:
     hang = threading.Event()
     sender = outbound(resolve=lambda _: ["127.0.0.1"] if hang.wait() else [], seconds=0.2)
 
@@ -275,7 +275,7 @@ def test_redirects_are_not_followed(sender: Outbound) -> None:
 
 
 def drip(first: bytes) -> Callable[[Received], Parts]:
-    """Sends `first`, then a byte now and then, for longer than any test waits."""
+    """Sends `first`, then a byte every 50 ms for half a minute."""
 
     def answer(_: Received) -> Parts:
         yield first
@@ -288,22 +288,22 @@ def drip(first: bytes) -> Callable[[Received], Parts]:
     return answer
 
 
-def test_an_answer_that_drips_is_cut(outbound: Make) -> None:
+def test_a_slow_head_times_out(outbound: Make) -> None:
     dripping = Receiver(drip(b"HTTP/1.1 200 OK\r\nX-Drip: "))
     with dripping as receiver, pytest.raises(TargetUnreachable, match="within 0"):
         post(outbound(seconds=0.4), receiver.url())
 
 
-def test_a_body_that_drips_is_left_with_what_came(outbound: Make) -> None:
+def test_a_slow_body_counts_as_it_arrived(outbound: Make) -> None:
     with Receiver(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nbeg")) as receiver:
         answer = post(outbound(seconds=0.4), receiver.url())
 
         assert answer.status == 200
-        assert answer.beginning.startswith(b"beg")
+        assert answer.body_start.startswith(b"beg")
         assert receiver.ended.acquire(timeout=10)
 
 
-def test_no_answer_within_the_time(outbound: Make) -> None:
+def test_a_missing_response_times_out(outbound: Make) -> None:
     silent = threading.Event()
     with (
         Receiver(lambda _: [OK] if silent.wait() else []) as receiver,
@@ -318,12 +318,12 @@ def test_the_first_kilobyte_is_kept(sender: Outbound) -> None:
     head = f"HTTP/1.1 500 Oh\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with Receiver(lambda _: [head, body[:700], body[700:]]) as receiver:
         for _ in range(3):
-            assert post(sender, receiver.url()).beginning == body[:1024]
+            assert post(sender, receiver.url()).body_start == body[:1024]
 
     assert receiver.connections == 1
 
 
-def test_of_a_large_answer_little_is_read(sender: Outbound) -> None:
+def test_little_of_a_large_response_is_read(sender: Outbound) -> None:
     def endless(_: Received) -> Parts:
         yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         while True:
@@ -332,7 +332,7 @@ def test_of_a_large_answer_little_is_read(sender: Outbound) -> None:
     with Receiver(endless) as receiver:
         answer = post(sender, receiver.url())
 
-        assert (answer.status, answer.beginning) == (200, b"x" * 1024)
+        assert (answer.status, answer.body_start) == (200, b"x" * 1024)
         assert receiver.ended.acquire(timeout=10)
 
 
@@ -360,13 +360,13 @@ def test_of_a_large_answer_little_is_read(sender: Outbound) -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"", False),
     ],
 )
-def test_a_connection_is_kept_where_the_answer_is_whole(
+def test_a_connection_is_kept_if_the_response_is_complete(
     answer: bytes, beginning: bytes, is_kept: bool, sender: Outbound
 ) -> None:
     with Receiver(lambda _: [answer]) as receiver:
         answers = [post(sender, receiver.url()) for _ in range(2)]
 
-    assert [(one.status // 100, one.beginning) for one in answers] == [(2, beginning)] * 2
+    assert [(one.status // 100, one.body_start) for one in answers] == [(2, beginning)] * 2
     assert receiver.connections == (1 if is_kept else 2)
 
 
@@ -389,7 +389,7 @@ NO_BODY = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n"
         [HINTS[:20], HINTS[20:-1], HINTS[-1:]],
     ],
 )
-def test_the_status_is_the_final_response_s(interim: list[bytes], sender: Outbound) -> None:
+def test_the_status_is_that_of_the_final_response(interim: list[bytes], sender: Outbound) -> None:
     statuses = iter([200, 500, 503])
     with Receiver(lambda _: [*interim, NO_BODY % next(statuses)]) as receiver:
         answers = [post(sender, receiver.url()).status for _ in range(3)]
@@ -398,7 +398,7 @@ def test_the_status_is_the_final_response_s(interim: list[bytes], sender: Outbou
     assert receiver.connections == 1
 
 
-def test_the_answer_to_one_request_is_never_another_s(outbound: Make) -> None:
+def test_a_late_response_is_not_that_of_the_next_request(outbound: Make) -> None:
     late = threading.Event()
 
     def answer(request: Received) -> Parts:
@@ -418,7 +418,7 @@ def test_the_answer_to_one_request_is_never_another_s(outbound: Make) -> None:
 
 
 @pytest.mark.parametrize("interim", [[HINTS], [CONTINUE, HINTS], [PROCESSING], [HINTS[:-2]]])
-def test_interim_responses_alone_are_no_answer(interim: list[bytes], sender: Outbound) -> None:
+def test_interim_responses_alone_are_not_a_response(interim: list[bytes], sender: Outbound) -> None:
     def hang_up(_: Received) -> Parts:
         yield from interim
         raise ConnectionResetError
@@ -430,7 +430,7 @@ def test_interim_responses_alone_are_no_answer(interim: list[bytes], sender: Out
 @pytest.mark.parametrize(
     "part", [HINTS, CONTINUE, b"HTTP/1.1 102 P\r\nX: " + b"x" * 9999 + b"\r\n\r\n"]
 )
-def test_interim_responses_without_end_are_cut(part: bytes, sender: Outbound) -> None:
+def test_endless_interim_responses_are_cut(part: bytes, sender: Outbound) -> None:
     def endless(_: Received) -> Parts:
         while True:
             yield part
@@ -441,7 +441,7 @@ def test_interim_responses_without_end_are_cut(part: bytes, sender: Outbound) ->
         assert receiver.ended.acquire(timeout=60)
 
 
-def test_interim_responses_do_not_move_the_deadline(outbound: Make) -> None:
+def test_interim_responses_do_not_extend_the_deadline(outbound: Make) -> None:
     with (
         Receiver(drip(HINTS + HINTS[:20])) as receiver,
         pytest.raises(TargetUnreachable, match="within 0"),
@@ -472,7 +472,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         CHUNKED + b"2\r\nok\r\n0\r\nX-Sum: 1",
     ],
 )
-def test_no_other_request_goes_over_a_connection_after(
+def test_a_connection_with_an_uncertain_end_is_closed(
     answer: bytes, tmp_path: Path, outbound: Make
 ) -> None:
     pair = a_pair("hooks.example.com")
@@ -490,7 +490,7 @@ def test_no_other_request_goes_over_a_connection_after(
                 assert receiver.connections == number
 
 
-def test_a_response_that_nobody_asked_for_is_nobody_s(sender: Outbound) -> None:
+def test_an_unsolicited_response_is_ignored(sender: Outbound) -> None:
     asked, sent = threading.Event(), threading.Event()
 
     def answer(request: Received) -> Parts:
@@ -520,19 +520,19 @@ def test_a_response_that_nobody_asked_for_is_nobody_s(sender: Outbound) -> None:
         [b"\x15\x03\x01\x00\x02\x02\x46" * 3 + b"\r\n"],
     ],
 )
-def test_what_is_no_answer_is_said(answer: list[bytes], sender: Outbound) -> None:
+def test_an_invalid_response_is_reported(answer: list[bytes], sender: Outbound) -> None:
     with Receiver(lambda _: answer) as receiver, pytest.raises(TargetUnreachable, match="HTTP"):
         post(sender, receiver.url())
 
 
-def test_a_closed_port_is_said(sender: Outbound) -> None:
+def test_a_closed_port_is_reported(sender: Outbound) -> None:
     with Receiver() as receiver:
         url = receiver.url()
     with pytest.raises(TargetUnreachable, match="refused"):
         post(sender, url)
 
 
-def test_a_connection_that_was_closed_meanwhile_is_replaced(sender: Outbound) -> None:
+def test_a_connection_that_the_server_closed_is_replaced(sender: Outbound) -> None:
     def once(_: Received) -> Parts:
         yield OK
         raise ConnectionResetError
@@ -575,7 +575,7 @@ def test_many_threads_share_connections(sender: Outbound) -> None:
     assert receiver.connections <= 6
 
 
-def test_tls_is_for_the_name(tmp_path: Path, outbound: Make) -> None:
+def test_tls_verifies_the_name(tmp_path: Path, outbound: Make) -> None:
     pair = a_pair("hooks.example.com")
     sender = outbound(https_only=True, roots_pem=pair.body.encode())
     with Receiver(tls=tls_of(pair, tmp_path)) as receiver:
@@ -592,7 +592,7 @@ def test_tls_is_for_the_name(tmp_path: Path, outbound: Make) -> None:
     assert {received.server_name for received in receiver.received} == {"hooks.example.com"}
 
 
-def test_what_speaks_no_tls_is_said(sender: Outbound) -> None:
+def test_a_server_without_tls_is_reported(sender: Outbound) -> None:
     refusing = Receiver(greeting=b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with refusing as receiver, pytest.raises(TargetUnreachable, match="TLS"):
         post(sender, receiver.url("hooks.example.com").replace("http:", "https:"))
@@ -621,7 +621,7 @@ def test_what_speaks_no_tls_is_said(sender: Outbound) -> None:
         ("Wed, 25 Nov 2026 12:05:00 +9999999", None),
     ],
 )
-def test_when_to_come_back(text: str, seconds: float | None, sender: Outbound) -> None:
+def test_retry_after_is_parsed(text: str, seconds: float | None, sender: Outbound) -> None:
     head = f"HTTP/1.1 503 No\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n"
     with Receiver(lambda _: [head.encode()]) as receiver:
         assert post(sender, receiver.url()).retry_after == seconds

@@ -1,4 +1,4 @@
-"""Connections that wait: which of them is used again."""
+"""The pool of idle connections."""
 
 import socket
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ import pytest
 
 from customer_certificates.gateways.outbound_http import idle_connections
 from customer_certificates.gateways.outbound_http.idle_connections import (
-    ConnectionRoute,
     IdleConnections,
+    Route,
 )
 
-HERE = ConnectionRoute("https", "a.example", 443, "192.0.2.1")
+HERE = Route("https", "a.example", 443, "192.0.2.1")
 
 
 class Pairs:
@@ -36,13 +36,13 @@ def is_closed(connection: socket.socket) -> bool:
     return connection.fileno() == -1
 
 
-def test_the_last_one_is_used_first(pair: Pairs) -> None:
+def test_the_last_used_connection_is_used_first(pair: Pairs) -> None:
     waiting = IdleConnections()
     first, second = pair()[0], pair()[0]
-    waiting.keep(HERE, first)
-    waiting.keep(HERE, second)
+    waiting.add(HERE, first)
+    waiting.add(HERE, second)
 
-    assert [waiting.take(HERE) for _ in range(3)] == [second, first, None]
+    assert [waiting.pop(HERE) for _ in range(3)] == [second, first, None]
 
 
 @pytest.mark.parametrize(
@@ -54,56 +54,56 @@ def test_the_last_one_is_used_first(pair: Pairs) -> None:
         HERE._replace(address="192.0.2.2"),
     ],
 )
-def test_another_way_has_others(pair: Pairs, other: ConnectionRoute) -> None:
+def test_another_route_has_other_connections(pair: Pairs, other: Route) -> None:
     waiting = IdleConnections()
-    waiting.keep(HERE, pair()[0])
+    waiting.add(HERE, pair()[0])
 
-    assert waiting.take(other) is None
+    assert waiting.pop(other) is None
 
 
-def test_one_that_was_closed_is_not_used(pair: Pairs) -> None:
+def test_a_closed_connection_is_not_used(pair: Pairs) -> None:
     waiting = IdleConnections()
     good, closed = pair(), pair()
-    waiting.keep(HERE, good[0])
-    waiting.keep(HERE, closed[0])
+    waiting.add(HERE, good[0])
+    waiting.add(HERE, closed[0])
     closed[1].close()
 
-    assert waiting.take(HERE) is good[0]
+    assert waiting.pop(HERE) is good[0]
     assert is_closed(closed[0])
 
 
-def test_what_came_unasked_answers_nothing(pair: Pairs) -> None:
-    """Or each answer from then on would be taken for that to the next request."""
+def test_a_connection_with_unread_data_is_closed(pair: Pairs) -> None:
+    """Otherwise each response would be taken for that to the next request."""
     waiting = IdleConnections()
     ours, theirs = pair()
-    waiting.keep(HERE, ours)
+    waiting.add(HERE, ours)
     theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
 
-    assert waiting.take(HERE) is None
+    assert waiting.pop(HERE) is None
     assert is_closed(ours)
 
 
-def test_one_that_lay_too_long_is_not_used(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_connection_is_not_used(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting, now = IdleConnections(), 100.0
     monkeypatch.setattr(idle_connections, "monotonic", lambda: now)
     old, older = pair()[0], pair()[0]
-    waiting.keep(HERE, older)
+    waiting.add(HERE, older)
     now += 31
-    waiting.keep(HERE._replace(port=444), old)
+    waiting.add(HERE._replace(port=444), old)
     assert is_closed(older)
     now += 31
 
-    assert waiting.take(HERE) is None
-    assert waiting.take(HERE._replace(port=444)) is None
+    assert waiting.pop(HERE) is None
+    assert waiting.pop(HERE._replace(port=444)) is None
     assert is_closed(old)
 
 
-def test_there_are_not_too_many(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle_connections, "_MOST", 4)
+def test_the_number_of_connections_is_limited(pair: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle_connections, "_MAX_CONNECTIONS", 4)
     waiting = IdleConnections()
     kept = [pair()[0] for _ in range(7)]
     for number, connection in enumerate(kept):
-        waiting.keep(HERE._replace(port=1 + number % 3), connection)
+        waiting.add(HERE._replace(port=1 + number % 3), connection)
 
     assert [is_closed(one) for one in kept] == [True] * 3 + [False] * 4
     waiting.close()

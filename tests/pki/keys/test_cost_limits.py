@@ -39,9 +39,7 @@ def the(findings: tuple[Finding, ...]) -> tuple[str, str]:
 
 @pytest.mark.parametrize(("der", "what"), COSTLY_KEYS.items())
 @pytest.mark.parametrize("passphrase", [None, "secret"])
-def test_a_key_that_is_costly_to_decrypt_is_not_decrypted(
-    der: bytes, what: str, passphrase: str | None
-) -> None:
+def test_a_costly_key_is_not_decrypted(der: bytes, what: str, passphrase: str | None) -> None:
     read = read_key(der, passphrase)
     code, detail = the(read.findings)
 
@@ -60,7 +58,7 @@ def test_an_rsa_key_of_absurd_size_is_not_loaded(der: bytes, what: str) -> None:
     assert what in detail
 
 
-def test_what_several_keys_cost_is_added_up() -> None:
+def test_the_costs_of_several_keys_are_added_up() -> None:
     blocks = b""
     for iterations in (400_000, 400_001, 400_002):
         der = made.encrypted_key(made.pbes2(made.pbkdf2(iterations)))
@@ -71,7 +69,7 @@ def test_what_several_keys_cost_is_added_up() -> None:
     assert the(read_key(blocks, "secret").findings)[0] == "key_too_costly"
 
 
-def test_a_cost_that_cannot_be_is_no_key() -> None:
+def test_a_key_with_an_impossible_cost_is_rejected() -> None:
     for derivation in (made.scrypt(3, 8, 1), made.scrypt(2**17, 1, 1), made.pbkdf2(0)):
         read = read_key(made.encrypted_key(made.pbes2(derivation)), "secret")
 
@@ -90,7 +88,7 @@ def test_a_cost_that_cannot_be_is_no_key() -> None:
         made.pkcs12(made.encrypted_safe(made.pkcs12_pbe(600_000)), mac=made.mac(600_000)),
     ],
 )
-def test_a_pkcs12_file_that_is_costly_is_not_decrypted(data: bytes) -> None:
+def test_a_costly_pkcs12_file_is_not_decrypted(data: bytes) -> None:
     assert the(read_pkcs12(data, "secret").findings)[0] == "key_too_costly"
     assert the(read_pkcs12(data, None).findings)[0] == "key_too_costly"
 
@@ -119,13 +117,13 @@ def test_every_derivation_of_a_pkcs12_file_counts(data: bytes, iterations: str) 
     assert f"takes {iterations} iterations" in detail
 
 
-def test_a_file_that_needs_a_passphrase_is_not_called_costly_for_our_guesses() -> None:
+def test_without_a_passphrase_a_second_guess_that_costs_too_much_is_omitted() -> None:
     data = made.pkcs12(made.safe(), mac=made.mac(600_000))
 
     assert the(read_pkcs12(data, None).findings)[0] == "key_encrypted"
 
 
-def test_what_shows_only_after_decryption_is_looked_at_too() -> None:
+def test_the_cost_of_a_key_inside_an_encrypted_safe_counts() -> None:
     hidden = made.bag(made.SHROUDED_KEY_BAG, made.encrypted_key(made.pkcs12_pbe(10**7)))
     data = made.pkcs12(made.sealed(made.sequence(hidden), "secret"))
 
@@ -139,5 +137,5 @@ def test_a_large_rsa_key_in_a_pkcs12_file_is_not_loaded() -> None:
     assert "key_weak" in [finding.code for finding in found]
 
 
-def test_usual_costs_are_borne() -> None:
+def test_usual_costs_are_accepted() -> None:
     assert read_key(made_by_openssl.KEY_ENCRYPTED_SCRYPT.encode(), "secret").key

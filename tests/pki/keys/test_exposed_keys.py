@@ -1,4 +1,4 @@
-"""Private keys in a text that is going to be shown, and what only sounds like one."""
+"""Private keys in texts that other users can read, and text that only resembles a key."""
 
 import base64
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def is_found(text: str) -> bool:
         "<CAF8nq3kJ9vXyZ0w2LrTb5Qm7Hd1Gs4Pa6Eu8Ic0Ko3Yt5Rf7Wz12345678@mail.example.com>",
     ],
 )
-def test_a_sentence_about_keys_is_no_key(sentence: str) -> None:
+def test_a_sentence_about_keys_is_not_a_key(sentence: str) -> None:
     for text in (
         f"{sentence}\n{CERTIFICATE}",
         f"{CERTIFICATE}{sentence}",

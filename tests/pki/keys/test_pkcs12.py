@@ -65,12 +65,14 @@ def test_a_file_is_opened_with_its_passphrase(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", ENCRYPTED.values(), ids=ENCRYPTED)
-def test_a_passphrase_that_is_wrong_or_missing_is_asked_for(data: bytes) -> None:
+def test_a_wrong_or_missing_passphrase_is_reported(data: bytes) -> None:
     for passphrase, code in (("Secret", "passphrase_wrong"), (None, "key_encrypted")):
         read = read_pkcs12(data, passphrase)
 
         assert (read.key, read.certificates) == (None, ())
-        assert [(one.code, one.field) for one in read.findings] == [(code, "passphrase")]
+        assert [(finding.code, finding.field) for finding in read.findings] == [
+            (code, "passphrase")
+        ]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_file_without_a_passphrase_is_opened(data: bytes, passphrase: str | No
     "algorithm", [PBES.PBESv2SHA256AndAES256CBC, PBES.PBESv1SHA1And3KeyTripleDESCBC]
 )
 @pytest.mark.parametrize("mac", [hashes.SHA1(), hashes.SHA256(), hashes.SHA512()])
-def test_what_the_library_writes_is_read(algorithm: PBES, mac: hashes.HashAlgorithm) -> None:
+def test_files_of_the_library_are_read(algorithm: PBES, mac: hashes.HashAlgorithm) -> None:
     data = serialized([CERTIFICATE], pbes(algorithm, mac))
     read = read_pkcs12(data, "pässword")
 
@@ -99,7 +101,7 @@ def test_what_the_library_writes_is_read(algorithm: PBES, mac: hashes.HashAlgori
     assert read.findings == ()
 
 
-def test_pbmac1_is_understood() -> None:
+def test_a_file_with_pbmac1_is_read() -> None:
     content = by_hand.sequence(by_hand.safe(by_hand.bag(by_hand.KEY_BAG, PKCS8)))
     data = by_hand.pkcs12(
         by_hand.safe(by_hand.bag(by_hand.KEY_BAG, PKCS8)),
@@ -118,18 +120,20 @@ def test_pbmac1_is_understood() -> None:
         (by_hand.pkcs12(by_hand.safe()), ["key_invalid", "no_leaf"]),
     ],
 )
-def test_what_is_missing_is_said(data: bytes, found: list[str]) -> None:
+def test_a_missing_key_or_certificate_is_reported(data: bytes, found: list[str]) -> None:
     assert codes(read_pkcs12(data, "secret").findings) == found
 
 
-def test_keys_that_differ_are_told() -> None:
-    other = ec.derive_private_key(7, ec.SECP256R1())
-    bags = [by_hand.bag(by_hand.KEY_BAG, key) for key in (PKCS8, PKCS8, pkcs8(other))]
-    read = read_pkcs12(by_hand.pkcs12(by_hand.safe(*bags)), None)
+def test_a_keystore_has_all_its_keys_and_an_upload_only_one() -> None:
+    others = [pkcs8(ec.derive_private_key(number, ec.SECP256R1())) for number in (7, 8)]
+    bags = [by_hand.bag(by_hand.KEY_BAG, key) for key in (PKCS8, *others, PKCS8)]
+    file = by_hand.pkcs12(by_hand.safe(*bags))
 
+    assert [pkcs8(key) for key in read_keystore(file, None).keys] == [PKCS8, *others]
+    read = read_pkcs12(file, None)
     assert read.key is None
     assert codes(read.findings) == ["no_leaf", "key_invalid"]
-    assert "2 different private keys" in read.findings[1].detail
+    assert "3 different private keys" in read.findings[1].detail
 
 
 def test_a_hundred_certificates_are_read() -> None:
@@ -139,11 +143,13 @@ def test_a_hundred_certificates_are_read() -> None:
     assert codes(read.findings) == ["pem_invalid"]
 
 
-def test_base64_twice_is_understood() -> None:
+def test_double_base64_is_decoded() -> None:
     read = read_pkcs12(base64.encodebytes(made.P12), "secret")
 
     assert read.key is not None
-    assert [(one.code, one.severity) for one in read.findings] == [("base64_twice", "info")]
+    assert [(finding.code, finding.severity) for finding in read.findings] == [
+        ("base64_twice", "info")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -159,14 +165,14 @@ def test_base64_twice_is_understood() -> None:
         ),
     ],
 )
-def test_what_is_no_such_file_is_recognised(data: bytes, what: str) -> None:
+def test_other_data_is_identified(data: bytes, what: str) -> None:
     (finding,) = read_pkcs12(data, None).findings
 
     assert (finding.code, finding.field) == ("key_invalid", "pkcs12")
     assert what in finding.detail
 
 
-def test_safes_may_be_nested_and_not_without_end() -> None:
+def test_safes_may_be_nested_to_a_limit() -> None:
     nested = by_hand.bag(by_hand.KEY_BAG, PKCS8)
     for _ in range(5):
         nested = by_hand.bag(by_hand.SAFE_BAG, by_hand.sequence(nested))
@@ -180,7 +186,7 @@ def test_safes_may_be_nested_and_not_without_end() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.binary(), st.none() | st.text())
-def test_any_bytes_are_answered(data: bytes, passphrase: str | None) -> None:
+def test_any_bytes_give_a_finding(data: bytes, passphrase: str | None) -> None:
     assert read_pkcs12(data, passphrase).findings
 
 
@@ -191,7 +197,9 @@ def test_any_bytes_are_answered(data: bytes, passphrase: str | None) -> None:
     st.integers(0, 9),
     st.binary(max_size=4),
 )
-def test_a_mutated_file_is_answered(seed: bytes, at: int, removed: int, added: bytes) -> None:
+def test_a_mutated_file_gives_a_key_or_a_finding(
+    seed: bytes, at: int, removed: int, added: bytes
+) -> None:
     at %= len(seed)
     read = read_pkcs12(seed[:at] + added + seed[at + removed :], "secret")
 
@@ -199,19 +207,7 @@ def test_a_mutated_file_is_answered(seed: bytes, at: int, removed: int, added: b
 
 
 @pytest.mark.parametrize("unit", [b"0\x80", b"0\x82\xff\xff", b"\0", b"$\x80"])
-def test_a_large_amount_of_nonsense_is_answered(unit: bytes) -> None:
+def test_a_large_malformed_input_gives_a_finding(unit: bytes) -> None:
     data = (unit * (262_144 // len(unit)))[:262_144]
 
     assert read_pkcs12(data, "secret").findings
-
-
-def test_every_key_of_a_keystore_is_there() -> None:
-    others = [pkcs8(ec.generate_private_key(ec.SECP256R1())) for _ in range(2)]
-    bags = [by_hand.bag(by_hand.KEY_BAG, key) for key in (PKCS8, *others, PKCS8)]
-
-    file = by_hand.pkcs12(by_hand.safe(*bags))
-
-    assert [pkcs8(key) for key in read_keystore(file, None).keys] == [PKCS8, *others]
-    read = read_pkcs12(file, None)
-    assert read.key is None
-    assert "3 different private keys" in " ".join(one.detail for one in read.findings)

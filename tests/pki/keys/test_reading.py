@@ -87,7 +87,7 @@ def test_an_encrypted_key_is_opened_with_its_passphrase(
 @pytest.mark.parametrize(
     "pem", [made.KEY_ENCRYPTED_OF_OLD, made.KEY_ENCRYPTED_3DES], ids=["DEK-Info", "3DES"]
 )
-def test_a_key_encrypted_in_an_old_way_is_opened(pem: str) -> None:
+def test_a_key_with_legacy_encryption_is_opened(pem: str) -> None:
     data = pem.encode()
 
     assert spki(read_key(data, "secret").key) == spki(read_key(made.KEY.encode(), None).key)
@@ -104,7 +104,7 @@ def test_a_key_encrypted_in_an_old_way_is_opened(pem: str) -> None:
         made.CERTIFICATE.encode() + P256_PEM + made.CERTIFICATE.encode(),
     ],
 )
-def test_a_key_is_read_from_what_people_have(data: bytes) -> None:
+def test_a_key_is_read_from_common_files(data: bytes) -> None:
     read = read_key(data, None)
 
     assert spki(read.key) == spki(P256)
@@ -112,7 +112,7 @@ def test_a_key_is_read_from_what_people_have(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("pem", [made.KEY_WITH_PARAMETERS, made.KEY_OF_EXPLICIT_CURVE])
-def test_the_parameters_of_a_curve_are_understood(pem: str) -> None:
+def test_a_key_with_curve_parameters_is_read(pem: str) -> None:
     read = read_key(pem.encode(), None)
 
     assert read.key is not None
@@ -129,13 +129,11 @@ def test_the_parameters_of_a_curve_are_understood(pem: str) -> None:
         (P256_PEM, "secret", "passphrase_unused"),
     ],
 )
-def test_what_was_understood_all_the_same_is_said(
-    data: bytes, passphrase: str | None, code: str
-) -> None:
+def test_corrections_are_reported(data: bytes, passphrase: str | None, code: str) -> None:
     read = read_key(data, passphrase)
 
     assert spki(read.key) == spki(P256)
-    assert [(one.code, one.severity) for one in read.findings] == [(code, "info")]
+    assert [(finding.code, finding.severity) for finding in read.findings] == [(code, "info")]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +156,7 @@ def test_what_was_understood_all_the_same_is_said(
         (P256_PEM + made.KEY.encode(), "contains 2 different private keys (ECDSA-P-256, ECDSA"),
     ],
 )
-def test_what_is_no_usable_key_is_recognised(data: bytes, what: str) -> None:
+def test_unusable_keys_and_other_data_are_identified(data: bytes, what: str) -> None:
     read = read_key(data, None)
 
     assert read.key is None
@@ -174,7 +172,7 @@ def test_what_is_no_usable_key_is_recognised(data: bytes, what: str) -> None:
         ("RC4,00", "with an unsupported algorithm (RC4)"),
     ],
 )
-def test_a_header_of_an_encrypted_key_is_looked_at(dek_info: str, what: str) -> None:
+def test_the_header_of_an_encrypted_key_is_validated(dek_info: str, what: str) -> None:
     # The library panics, which no `except Exception` stops, at a vector that is too short.
     pem = re.sub("DEK-Info: .*", f"DEK-Info: {dek_info}", made.KEY_ENCRYPTED_OF_OLD)
     (finding,) = read_key(pem.encode(), "secret").findings
@@ -187,7 +185,7 @@ def test_a_broken_block_is_named() -> None:
     assert codes(read_key(P256_PEM[:80], None).findings) == ["pem_invalid"]
 
 
-def test_a_point_that_is_not_the_keys_own_is_found() -> None:
+def test_a_foreign_public_point_is_found() -> None:
     other = P256.private_bytes(DER, TRADITIONAL, NoEncryption())
     stranger = load_pem_private_key(made.KEY.encode(), None)
     assert isinstance(stranger, ec.EllipticCurvePrivateKey)
@@ -208,9 +206,7 @@ def test_a_point_that_is_not_the_keys_own_is_found() -> None:
         ({7: 2}, "its coefficient for the Chinese remainder theorem is wrong"),
     ],
 )
-def test_rsa_numbers_that_do_not_belong_together_are_found(
-    changes: dict[int, int], what: str
-) -> None:
+def test_inconsistent_rsa_numbers_are_found(changes: dict[int, int], what: str) -> None:
     numbers = rsa_numbers()
     for index, change in changes.items():
         numbers[index] = change * 10**1000 if change < 0 else numbers[index] + change
@@ -221,7 +217,7 @@ def test_rsa_numbers_that_do_not_belong_together_are_found(
         assert read.findings[0].detail == f"The private key is damaged: {what}."
 
 
-def test_rsa_primes_that_are_none_are_found_by_a_signature() -> None:
+def test_a_signature_finds_rsa_primes_that_are_not_prime() -> None:
     p = int(gmpy2.next_prime(3 << 510) * gmpy2.next_prime(5 << 510))
     q = int(gmpy2.next_prime(3 << 1022))
     d = pow(65537, -1, (p - 1) * (q - 1))
@@ -235,12 +231,12 @@ def test_rsa_primes_that_are_none_are_found_by_a_signature() -> None:
     assert "does not match it" in found.detail
 
 
-def test_an_rsa_key_is_the_one_that_was_written() -> None:
+def test_an_rsa_key_is_read_unchanged() -> None:
     assert rsa_key(*rsa_numbers()) == der_of(an_rsa_key())
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key_algorithm(key.public_key()))
-def test_a_key_of_another_certificate_is_found(key: PrivateKey) -> None:
+def test_the_key_of_another_certificate_is_found(key: PrivateKey) -> None:
     stranger = ec.generate_private_key(ec.SECP256R1()).public_key()
     found = mismatch(key, stranger)
 
@@ -307,19 +303,19 @@ def without_small_factors(number: int, step: int) -> int:
 def test_a_weak_key_is_found(
     make: Callable[[], rsa.RSAPublicKey | ec.EllipticCurvePublicKey], what: str
 ) -> None:
-    found = [one for one in weakness(make()) if what in one.detail]
+    found = [finding for finding in weakness(make()) if what in finding.detail]
 
     assert codes(tuple(found)) == ["key_weak"]
     assert found[0].severity == "error"
 
 
-def test_p_521_is_warned_of() -> None:
+def test_p_521_gives_a_warning() -> None:
     (found,) = weakness(ec.generate_private_key(ec.SECP521R1()).public_key())
 
     assert (found.code, found.severity) == ("key_weak", "warning")
 
 
-def test_a_key_that_cannot_sign_is_none_for_tls() -> None:
+def test_a_key_that_cannot_sign_is_rejected_for_tls() -> None:
     (found,) = weakness(x25519.X25519PrivateKey.generate().public_key())
 
     assert (found.code, found.detail) == ("key_invalid", "X25519 keys cannot be used for TLS.")
@@ -328,7 +324,7 @@ def test_a_key_that_cannot_sign_is_none_for_tls() -> None:
 @pytest.mark.parametrize(
     "key", [ed25519.Ed25519PrivateKey.generate(), ed448.Ed448PrivateKey.generate()]
 )
-def test_edwards_curves_are_warned_of(key: PrivateKey) -> None:
+def test_edwards_curves_give_a_warning(key: PrivateKey) -> None:
     (found,) = weakness(key.public_key())
 
     assert (found.code, found.severity) == ("key_weak", "warning")
@@ -336,7 +332,7 @@ def test_edwards_curves_are_warned_of(key: PrivateKey) -> None:
 
 
 @pytest.mark.parametrize("key", [KEYS[0], KEYS[1]])
-def test_nothing_is_found_of_a_sound_key(key: PrivateKey) -> None:
+def test_a_strong_key_has_no_findings(key: PrivateKey) -> None:
     assert weakness(key.public_key()) == ()
 
 
@@ -352,7 +348,7 @@ def test_a_key_in_the_blocklist_is_found(tmp_path: Path, damaged: bool) -> None:
         "import sys; from customer_certificates.pki.keys.reading import read_key;"
         "from customer_certificates.pki.keys.weak_keys import weakness;"
         "key = read_key(sys.stdin.buffer.read(), None).key;"
-        "print([one.detail for one in weakness(key.public_key())])"
+        "print([finding.detail for finding in weakness(key.public_key())])"
     )
     # Whether the list is there is decided when the module is loaded.
     answer = subprocess.run(
@@ -377,13 +373,15 @@ SEEDS = [
 
 @settings(max_examples=50, deadline=None)
 @given(st.binary(), st.none() | st.text())
-def test_any_bytes_are_answered(data: bytes, passphrase: str | None) -> None:
+def test_any_bytes_give_a_finding(data: bytes, passphrase: str | None) -> None:
     assert read_key(data, passphrase).findings
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(SEEDS), st.integers(0, 2000), st.integers(0, 9), st.binary(max_size=4))
-def test_a_mutated_key_is_answered(seed: bytes, at: int, removed: int, added: bytes) -> None:
+def test_a_mutated_key_gives_a_key_or_a_finding(
+    seed: bytes, at: int, removed: int, added: bytes
+) -> None:
     at %= len(seed)
     read = read_key(seed[:at] + added + seed[at + removed :], "secret")
 
@@ -395,7 +393,7 @@ def test_a_mutated_key_is_answered(seed: bytes, at: int, removed: int, added: by
 
 
 @pytest.mark.parametrize("unit", [b"0\x80", b"0\x82\xff\xff", b"\0", b"-----BEGIN A-----\n", b"A"])
-def test_a_large_amount_of_nonsense_is_answered(unit: bytes) -> None:
+def test_a_large_malformed_input_gives_a_finding(unit: bytes) -> None:
     data = (unit * (262_144 // len(unit)))[:262_144]
 
     assert read_key(data, "secret").findings

@@ -14,7 +14,7 @@ from ...pki.asn1.pkcs7 import read_pkcs7
 from ...pki.keys.loading import pkcs8
 from ...pki.keys.pkcs12 import Keystore, read_keystore
 from ...pki.keys.public_keys import PrivateKey
-from ...pki.keys.reading import KeyRead, read_key, unwrapped
+from ...pki.keys.reading import KeyRead, read_key, unwrap_base64
 from ...pki.pem.markers import is_pem
 from ...pki.pem.reader import CERTIFICATE_LABELS, PKCS7_LABELS, Block, read_blocks
 from ...pki.x509 import certificate as certificates
@@ -81,7 +81,7 @@ def look_into(file: File, passphrases: Sequence[str]) -> Contents:
     if data.startswith(_JAVA_KEYSTORES):
         return Contents(file, data, problems=(_JAVA_HINT,))
     data = _as_utf8(data)
-    data = unwrapped(data) or data
+    data = unwrap_base64(data) or data
     if is_pem(data):
         return _pem(Contents(file, data, is_pem=True), passphrases)
     if data.startswith(b"\x30"):

@@ -11,11 +11,10 @@ from .token_buckets import TokenBuckets
 
 
 class CpuBudget:
-    """A budget of CPU time for each tenant.
+    """A budget of CPU time for each tenant: `seconds` at the start, and as much every minute.
 
-    Each tenant has `seconds`, and gets as much again every minute. The time is known only after the
-    work, so a tenant's balance may become negative. The tenant then waits. Work for no tenant is
-    not counted.
+    The time is known only after the work, so a tenant's balance may become negative. The tenant
+    then waits. Work for no tenant is not counted.
     """
 
     def __init__(
@@ -38,19 +37,18 @@ class CpuBudget:
         if tenant is None:
             return
         with self._lock:
-            left = self._buckets.left(tenant, self._clock())
-        if left <= 0:
+            balance = self._buckets.left(tenant, self._clock())
+        if balance <= 0:
             self._on_refusal()
             raise TooManyRequests(
                 f"Validating your uploads took more than {self._seconds:g} seconds of CPU time "
                 "a minute. Retry after the delay in Retry-After.",
-                retry_after=math.floor(-left / self._rate) + 1,
+                retry_after=math.floor(-balance / self._rate) + 1,
             )
 
     def spend(self, seconds: float) -> None:
         """Subtracts CPU time that the tenant has used."""
         tenant = TENANT.get()
-        if tenant is None:
-            return
-        with self._lock:
-            self._buckets.spend(tenant, seconds, self._clock())
+        if tenant is not None:
+            with self._lock:
+                self._buckets.spend(tenant, seconds, self._clock())

@@ -6,10 +6,9 @@ from functools import lru_cache
 
 @lru_cache(1024)
 def client_network(peer: str) -> str:
-    """Returns the network that counts as one client.
+    """Returns the /64 network of an IPv6 address, as one client has all of it; otherwise `peer`.
 
-    This is the /64 network of an IPv6 address, as one client has all of it; otherwise `peer`
-    itself. An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) counts as the IPv4 address.
+    An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) counts as the IPv4 address.
     """
     try:
         address = ipaddress.ip_address(peer)

@@ -14,12 +14,12 @@ from .. import loop
 # (commands, the process `worker`), and so no limit for one tenant.
 TENANT: ContextVar[str | None] = ContextVar("tenant", default=None)
 
-_MOST_WAITING = 64
+_MAX_WAITING = 64
 _WAIT_SECONDS = 5.0
 
 
 class _TenantQueue:
-    """The requests of one tenant: its held slots, and its queue."""
+    """The requests of one tenant: its held slots, and those that wait."""
 
     __slots__ = ("held", "tenant", "waiting")
 
@@ -43,36 +43,36 @@ class Slots:
         on_refusal: Callable[[], None],
         *,
         wait_seconds: float = _WAIT_SECONDS,
-        places: int | None = None,
-        waiting_of_one: int | None = None,
+        capacity: int | None = None,
+        waiting_per_slot: int | None = None,
         may_hang: bool = False,
     ) -> None:
-        """Creates `size` slots, with a queue of `places` in all.
+        """Creates `size` slots, with one queue for each tenant.
 
-        `places` is how many requests may hold a slot or wait for one; by default 64 for each slot.
-        They wait for at most `wait_seconds`. `on_refusal` is called for each rejected request.
+        `capacity` is how many requests may hold a slot or wait for one; by default 64 more for each
+        slot. They wait for at most `wait_seconds`. `on_refusal` is called for each rejected one.
 
-        If `waiting_of_one` is given, one tenant may hold half of the slots (at least one). For each
-        of these, that many of its requests may wait.
+        If `waiting_per_slot` is given, one tenant may hold half of the slots (at least one). For
+        each of these, that many of its requests may wait.
 
         `may_hang`: an external system may delay requests that hold a slot. A tenant is then not at
         fault if its own requests keep it waiting for too long.
         """
-        self._most_waiting = _MOST_WAITING * size if places is None else max(0, places - size)
-        self._free = size if places is None else min(size, places)
+        self._max_waiting = _MAX_WAITING * size if capacity is None else max(0, capacity - size)
+        self._free = size if capacity is None else min(size, capacity)
         self._wait_seconds = wait_seconds
         self._on_refusal = on_refusal
-        self._is_shared = waiting_of_one is not None
+        self._is_shared = waiting_per_slot is not None
         self._may_hang = may_hang
-        self._most_of_one = max(1, size // 2) if self._is_shared else size
-        self._waiting_of_one = (waiting_of_one or 0) * self._most_of_one
-        self._lanes: dict[str | None, _TenantQueue] = {}
-        # The lanes that may get the next slot, in that order.
-        self._turns: deque[_TenantQueue] = deque()
+        self._max_held_by_one = max(1, size // 2) if self._is_shared else size
+        self._max_waiting_of_one = (waiting_per_slot or 0) * self._max_held_by_one
+        self._queues: dict[str | None, _TenantQueue] = {}
+        # The queues that may get the next slot, in that order.
+        self._ready: deque[_TenantQueue] = deque()
         self._waiting = 0
         # Never held during a wait.
         self._lock = Lock()
-        self._has_one: ContextVar[bool] = ContextVar("has_one", default=False)
+        self._is_held: ContextVar[bool] = ContextVar("is_held", default=False)
 
     @property
     def waiting(self) -> int:
@@ -81,49 +81,53 @@ class Slots:
 
     @property
     def tenants(self) -> int:
-        """The number of tenants that hold a slot or wait for one.
-
-        No state is kept for other tenants.
-        """
-        return len(self._lanes)
+        """The number of tenants that hold a slot or wait; no state is kept for others."""
+        return len(self._queues)
 
     @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether the current request holds a slot."""
-        return self._has_one.get()
+        return self._is_held.get()
 
     def try_acquire(self, tenant: str | None) -> bool:
-        """Acquires a slot for `tenant` without waiting.
-
-        Returns whether it was acquired.
-        """
+        """Returns whether a slot was acquired for `tenant`, without waiting."""
         with self._lock:
-            lane = self._lane(tenant)
-            has_one = self._hold_if_free(lane)
-            self._forget(lane)
-            return has_one
+            queue = self._queue(tenant)
+            has_slot = self._try_hold(queue)
+            self._discard_if_empty(queue)
+            return has_slot
 
     def acquire_later(self, tenant: str | None) -> Future[bool]:
         """Returns a future that is done once `tenant` holds a slot.
 
         For callers that do not wait, and that limit how many slots they request.
         """
-        place: Future[bool] = Future()
+        granted: Future[bool] = Future()
         with self._lock:
-            lane = self._lane(tenant)
-            if self._hold_if_free(lane):
-                place.set_result(True)
+            queue = self._queue(tenant)
+            if self._try_hold(queue):
+                granted.set_result(True)
             else:
-                self._append(lane, place)
-        return place
+                self._append(queue, granted)
+        return granted
 
     def release(self, tenant: str | None) -> None:
-        """Releases a slot that `tenant` holds."""
+        """Releases a slot that `tenant` holds, and grants free ones to the next in line."""
         with self._lock:
-            self._give_back(self._lanes[tenant])
+            queue = self._queues[tenant]
+            self._free += 1
+            queue.held -= 1
+            self._append_ready(queue)
+            while self._free and self._ready:
+                following = self._ready.popleft()
+                self._waiting -= 1
+                self._hold(following)
+                following.waiting.popleft().set_result(True)
+                self._append_ready(following)
+            self._discard_if_empty(queue)
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """Holds a slot in the block.
 
         A request that holds one already needs no other. Raises TooManyRequests if too many requests
@@ -131,124 +135,103 @@ class Slots:
         Unavailable if too many requests wait in all, or it has waited too long behind other tenants
         or for an external system.
         """
-        if self._has_one.get():
+        if self._is_held.get():
             yield
             return
+        tenant = TENANT.get()
         try:
-            lane = self._take()
+            self._acquire(tenant)
         except Refusal:
             self._on_refusal()
             raise
-        token = self._has_one.set(True)
+        token = self._is_held.set(True)
         try:
             yield
         finally:
-            self._has_one.reset(token)
-            self.release(lane.tenant)
+            self._is_held.reset(token)
+            self.release(tenant)
 
-    def _take(self) -> _TenantQueue:
+    def _acquire(self, tenant: str | None) -> None:
         with self._lock:
-            lane = self._lane(TENANT.get())
-            if self._hold_if_free(lane):
-                return lane
-            is_behind_own = bool(lane.held or lane.waiting)
-            place = self._line_up(lane)
+            queue = self._queue(tenant)
+            if self._try_hold(queue):
+                return
+            is_behind_own = bool(queue.held or queue.waiting)
+            granted = self._enqueue(queue)
         try:
-            has_come = loop.result(place, self._wait_seconds)
+            has_slot = loop.result(granted, self._wait_seconds)
         except TimeoutError:
-            has_come = self._leave(lane, place)
+            has_slot = self._cancel(queue, granted)
         except BaseException:
-            if self._leave(lane, place):
-                self.release(lane.tenant)
+            if self._cancel(queue, granted):
+                self.release(tenant)
             raise
-        if not has_come:
-            is_late = not place.done()
+        if not has_slot:
+            is_late = not granted.done()
             raise self._refusal(is_behind_own and not (is_late and self._may_hang))
-        return lane
 
-    def _line_up(self, lane: _TenantQueue) -> Future[bool]:
-        """Returns a place in the lane.
-
-        Raises TooManyRequests, Unavailable.
-        """
-        is_full = self._is_limited(lane) and len(lane.waiting) >= self._waiting_of_one
-        if is_full or (self._waiting >= self._most_waiting and not self._make_room(lane)):
-            self._forget(lane)
+    def _enqueue(self, queue: _TenantQueue) -> Future[bool]:
+        """Returns a future that is done when the request gets a slot or is rejected."""
+        is_full = self._is_limited(queue) and len(queue.waiting) >= self._max_waiting_of_one
+        if is_full or (self._waiting >= self._max_waiting and not self._reject_last(queue)):
+            self._discard_if_empty(queue)
             raise self._refusal(is_full)
-        place: Future[bool] = Future()
-        self._append(lane, place)
-        return place
+        granted: Future[bool] = Future()
+        self._append(queue, granted)
+        return granted
 
-    def _append(self, lane: _TenantQueue, place: Future[bool]) -> None:
-        lane.waiting.append(place)
+    def _append(self, queue: _TenantQueue, granted: Future[bool]) -> None:
+        queue.waiting.append(granted)
         self._waiting += 1
-        self._give_turn(lane)
+        self._append_ready(queue)
 
-    def _make_room(self, lane: _TenantQueue) -> bool:
-        """Rejects the last request of the longest lane.
-
-        Does nothing if `lane` is about as long.
-        """
-        longest = max(self._lanes.values(), key=lambda one: len(one.waiting))
-        if len(longest.waiting) <= len(lane.waiting) + 1:
+    def _reject_last(self, queue: _TenantQueue) -> bool:
+        """Rejects the last request of the longest queue, unless `queue` is about as long."""
+        longest = max(self._queues.values(), key=lambda other: len(other.waiting))
+        if len(longest.waiting) <= len(queue.waiting) + 1:
             return False
         longest.waiting.pop().set_result(False)
         self._waiting -= 1
         return True
 
-    def _leave(self, lane: _TenantQueue, place: Future[bool]) -> bool:
-        """Gives up the place.
-
-        Returns whether the slot was assigned at the last moment.
-        """
+    def _cancel(self, queue: _TenantQueue, granted: Future[bool]) -> bool:
+        """Stops waiting. Returns whether the slot was granted at the last moment."""
         with self._lock:
-            if place.done():
-                return place.result()
-            lane.waiting.remove(place)
+            if granted.done():
+                return granted.result()
+            queue.waiting.remove(granted)
             self._waiting -= 1
-            if not lane.waiting and lane in self._turns:
-                self._turns.remove(lane)
-            self._forget(lane)
+            if not queue.waiting and queue in self._ready:
+                self._ready.remove(queue)
+            self._discard_if_empty(queue)
             return False
 
-    def _give_back(self, lane: _TenantQueue) -> None:
-        self._free += 1
-        lane.held -= 1
-        self._give_turn(lane)
-        while self._free and self._turns:
-            following = self._turns.popleft()
-            self._waiting -= 1
-            self._hold(following)
-            following.waiting.popleft().set_result(True)
-            self._give_turn(following)
-        self._forget(lane)
+    def _queue(self, tenant: str | None) -> _TenantQueue:
+        return self._queues.setdefault(tenant, _TenantQueue(tenant))
 
-    def _lane(self, tenant: str | None) -> _TenantQueue:
-        return self._lanes.setdefault(tenant, _TenantQueue(tenant))
-
-    def _hold_if_free(self, lane: _TenantQueue) -> bool:
-        if not self._free or not self._may_hold(lane):
+    def _try_hold(self, queue: _TenantQueue) -> bool:
+        if not self._free or not self._may_hold(queue):
             return False
-        self._hold(lane)
+        self._hold(queue)
         return True
 
-    def _hold(self, lane: _TenantQueue) -> None:
+    def _hold(self, queue: _TenantQueue) -> None:
         self._free -= 1
-        lane.held += 1
+        queue.held += 1
 
-    def _give_turn(self, lane: _TenantQueue) -> None:
-        if lane.waiting and self._may_hold(lane) and lane not in self._turns:
-            self._turns.append(lane)
+    def _append_ready(self, queue: _TenantQueue) -> None:
+        if queue.waiting and self._may_hold(queue) and queue not in self._ready:
+            self._ready.append(queue)
 
-    def _may_hold(self, lane: _TenantQueue) -> bool:
-        return not self._is_limited(lane) or lane.held < self._most_of_one
+    def _may_hold(self, queue: _TenantQueue) -> bool:
+        return not self._is_limited(queue) or queue.held < self._max_held_by_one
 
-    def _is_limited(self, lane: _TenantQueue) -> bool:
-        return self._is_shared and lane.tenant is not None
+    def _is_limited(self, queue: _TenantQueue) -> bool:
+        return self._is_shared and queue.tenant is not None
 
-    def _forget(self, lane: _TenantQueue) -> None:
-        if not lane.held and not lane.waiting:
-            self._lanes.pop(lane.tenant, None)
+    def _discard_if_empty(self, queue: _TenantQueue) -> None:
+        if not queue.held and not queue.waiting:
+            self._queues.pop(queue.tenant, None)
 
     def _refusal(self, is_own_fault: bool) -> Refusal:
         if self._is_shared and is_own_fault and TENANT.get() is not None:

@@ -1,8 +1,8 @@
-"""Limits of a rate for each of many keys. Pure: the caller passes the time, in seconds."""
+"""Token buckets, one for each key. Pure: the caller passes the time, in seconds."""
 
 from collections import OrderedDict
 
-_MOST_KEYS = 10_000
+_MAX_KEYS = 10_000
 
 
 class TokenBuckets:
@@ -22,13 +22,10 @@ class TokenBuckets:
         return min(self._size, level + (now - since) * self._rate)
 
     def take(self, key: object, now: float) -> float:
-        """Takes one token if there is one.
-
-        Returns the level then. If it is less than 0, it is the missing amount.
-        """
-        left = self.left(key, now) - 1
-        self._set(key, left if left >= 0 else left + 1, now)
-        return left
+        """Takes one token if there is one. Returns the level then; below 0, the missing amount."""
+        level = self.left(key, now) - 1
+        self._set(key, level if level >= 0 else level + 1, now)
+        return level
 
     def spend(self, key: object, amount: float, now: float) -> None:
         """Takes `amount` even if the level becomes negative."""
@@ -37,5 +34,5 @@ class TokenBuckets:
     def _set(self, key: object, level: float, now: float) -> None:
         self._buckets[key] = level, now
         self._buckets.move_to_end(key)
-        if len(self._buckets) > _MOST_KEYS:
+        if len(self._buckets) > _MAX_KEYS:
             self._buckets.popitem(last=False)

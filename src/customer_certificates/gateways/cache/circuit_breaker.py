@@ -19,20 +19,17 @@ T = TypeVar("T")
 
 _CALL_SECONDS = 0.05
 _PROBE_SECONDS = 0.5
-_KEPT_SECONDS = 3600
+_EXPIRY_SECONDS = 3600
 _THREADS = Threads("redis", 8)
 
 
 def redis_arguments(url: str) -> dict[str, Any]:
-    """The connection settings of dogpile's Redis backend.
-
-    No call may take longer than 50 ms, and none is repeated.
-    """
+    """Returns settings of dogpile's Redis backend: 50 ms for each call, and no retries."""
     return {
         "url": url,
         "socket_timeout": _CALL_SECONDS,
         "socket_connect_timeout": _CALL_SECONDS,
-        "redis_expiration_time": _KEPT_SECONDS,
+        "redis_expiration_time": _EXPIRY_SECONDS,
         "connection_kwargs": {"retry": Retry(NoBackoff(), 0)},
     }
 
@@ -51,16 +48,13 @@ class RedisBreaker(ProxyBackend):
         self._broken.set()
 
     def wrap(self, backend: Any) -> "RedisBreaker":
-        """Sets the backend to protect, and starts the probe; dogpile calls this."""
+        """Protects `backend`, and starts the probe. dogpile calls this."""
         super().wrap(backend)
         Thread(target=self._probe, name="redis-probe", daemon=True).start()
         return self
 
     def get_serialized(self, key: str) -> Any:
-        """Returns the value under `key`.
-
-        Returns NO_VALUE if Redis does not respond in time.
-        """
+        """Returns the value under `key`; NO_VALUE if Redis does not respond in time."""
         return NO_VALUE if self._broken.is_set() else _THREADS.run(self._get, key)
 
     def _get(self, key: str) -> Any:
@@ -87,10 +81,7 @@ class RedisBreaker(ProxyBackend):
             self._failed(error)
 
     def ask(self, work: Callable[[Any], T]) -> T | None:
-        """Returns the result of `work`, called with a Redis client.
-
-        Returns None if Redis does not respond.
-        """
+        """Returns the result of `work(client)`; None if Redis does not respond."""
         return None if self._broken.is_set() else _THREADS.run(self._ask, work)
 
     def _ask(self, work: Callable[[Any], T]) -> T | None:
@@ -103,7 +94,7 @@ class RedisBreaker(ProxyBackend):
 
     def is_up(self) -> bool:
         """Whether Redis responds now."""
-        return not self._broken.is_set() and _THREADS.run(self._answers)
+        return not self._broken.is_set() and _THREADS.run(self._responds)
 
     def close(self) -> None:
         """Stops the probe."""
@@ -116,7 +107,7 @@ class RedisBreaker(ProxyBackend):
         if isinstance(error, redis_errors.ConnectionError | redis_errors.TimeoutError | OSError):
             self._broken.set()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             client: Any = getattr(self.proxied, "reader_client")  # noqa: B009
             client.ping()
@@ -127,6 +118,6 @@ class RedisBreaker(ProxyBackend):
 
     def _probe(self) -> None:
         while not self._closing.is_set():
-            if self._broken.is_set() and self._answers():
+            if self._broken.is_set() and self._responds():
                 self._broken.clear()
             self._closing.wait(_PROBE_SECONDS)

@@ -8,26 +8,25 @@ from collections.abc import Callable
 from hashlib import blake2b
 from hmac import compare_digest
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cachetools import LRUCache
-from dogpile.cache import make_region, register_backend
-from dogpile.cache.api import NO_VALUE, CacheBackend, CantDeserializeException, NoValueType
+from dogpile.cache import make_region
+from dogpile.cache.api import NO_VALUE, CantDeserializeException, NoValueType
 
 from ...errors import Unavailable
 from ..metrics import Metrics
 from .circuit_breaker import RedisBreaker, redis_arguments
 
 _PROCESS_BYTES = 16 * 2**20
-_LARGEST_PAGE_BYTES = 2 * 2**20
+_MAX_PAGE_BYTES = 2 * 2**20
 _ENTRY_OVERHEAD_BYTES = 500
 
 
 class Page(NamedTuple):
-    """One page of a list.
+    """One page of a list: its name in the cache, and the response in JSON.
 
-    Consists of its cache name, the ID that the next page is `after` (None on the last page), and
-    the response in JSON.
+    `next_after` is the parameter `after` of the next page; None on the last page.
     """
 
     name: str
@@ -36,23 +35,23 @@ class Page(NamedTuple):
 
 
 class PageCache:
-    """Looks in this process first, then in Redis.
-
-    A page in Redis has a MAC over its name and content, so others cannot forge one.
-    """
+    """Looks in this process first, then in Redis, where a MAC protects each page."""
 
     def __init__(
         self, url: str | None, metrics: Metrics, key: Callable[[], bytes | None] = lambda: None
     ) -> None:
-        """Creates a cache in the Redis at `url`.
+        """Creates a cache in the Redis at `url`. None: only this process caches.
 
-        None: only this process caches. `key` returns the key of the MACs, and may raise
-        Unavailable. Without a key, Redis is not used for pages.
+        `key` returns the key of the MACs, and may raise Unavailable. Without a key, Redis is not
+        used for pages.
         """
         self._metrics = metrics
         self._find_key = key
         self._key: bytes | None = None
-        self._process = make_region().configure("customer_certificates.process")
+        self._lock = Lock()
+        self._process: LRUCache[str, Page] = LRUCache(
+            _PROCESS_BYTES, getsizeof=lambda page: len(page.body) + _ENTRY_OVERHEAD_BYTES
+        )
         self._breaker = RedisBreaker(metrics) if url else None
         self._redis = make_region(serializer=self._pack, deserializer=self._unpack)
         if self._breaker and url:
@@ -62,24 +61,25 @@ class PageCache:
 
     def get(self, name: str) -> Page | None:
         """Returns the page under `name`, from either tier."""
-        page: Page | NoValueType | None = self._process.get(name)
-        if page is not NO_VALUE:
+        with self._lock:
+            page = self._process.get(name)
+        if page:
             self._metrics.process_hits.inc()
             return page
         if self._breaker and self._has_key():
             page = self._from_redis(name)
             if page:
                 self._metrics.redis_hits.inc()
-                self._process.set(name, page)
+                self._store(page)
                 return page
         self._metrics.misses.inc()
         return None
 
     def put(self, page: Page) -> None:
         """Stores `page`, unless it is so large that it would evict many others."""
-        if len(page.body) > _LARGEST_PAGE_BYTES:
+        if len(page.body) > _MAX_PAGE_BYTES:
             return
-        self._process.set(page.name, page)
+        self._store(page)
         if self._breaker and self._has_key():
             self._redis.set(page.name, page)
 
@@ -97,6 +97,10 @@ class PageCache:
         if self._breaker:
             self._breaker.close()
 
+    def _store(self, page: Page) -> None:
+        with self._lock:
+            self._process[page.name] = page
+
     def _from_redis(self, name: str) -> Page | None:
         try:
             page: Page | NoValueType = self._redis.get(name)
@@ -111,10 +115,7 @@ class PageCache:
         return page
 
     def _has_key(self) -> bool:
-        """Whether pages can be authenticated.
-
-        Reads the key from the database, once.
-        """
+        """Whether pages can be authenticated. Reads the key from the database, once."""
         if self._key is None:
             try:
                 self._key = self._find_key()
@@ -140,28 +141,3 @@ class PageCache:
 
     def _mac(self, content: bytes) -> bytes:
         return blake2b(content, key=self._key or b"", digest_size=32).hexdigest().encode()
-
-
-class _ProcessBackend(CacheBackend):
-    """An LRU cache of pages, limited in bytes."""
-
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self._lock = Lock()
-        self._pages: LRUCache[str, Any] = LRUCache(
-            _PROCESS_BYTES, getsizeof=lambda value: len(value.payload.body) + _ENTRY_OVERHEAD_BYTES
-        )
-
-    def get(self, key: str) -> Any:
-        with self._lock:
-            return self._pages.get(key, NO_VALUE)
-
-    def set(self, key: str, value: Any) -> None:
-        with self._lock:
-            self._pages[key] = value
-
-    def delete(self, key: str) -> None:
-        with self._lock:
-            self._pages.pop(key, None)
-
-
-register_backend("customer_certificates.process", __name__, _ProcessBackend.__name__)

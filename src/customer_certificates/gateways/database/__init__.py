@@ -170,7 +170,7 @@ class Database:
         self._scope = None if scope is None else self.prepare(scope, tenant=None)
         writers = 1 if self._driver.has_one_writer else threads
         self._transactions, self._reads, self._grouped = (
-            Slots(size, metrics.refused_busy, waiting_of_one=waiting, may_hang=True)
+            Slots(size, metrics.refused_busy, waiting_per_slot=waiting, may_hang=True)
             for size, waiting in (
                 (writers, _WAITING_OF_ONE),
                 (threads, _WAITING_OF_ONE),
@@ -201,7 +201,7 @@ class Database:
         try:
             self._initialize()
             with (
-                self._transactions.one(),
+                self._transactions.hold(),
                 Transaction(self._engine, self._driver, self._runner_of, self._scope) as session,
                 session.begin(),
             ):
@@ -280,8 +280,8 @@ class Database:
             return _sent(more)
 
         scope = self._scoped(tenant)
-        if tenant != EVERYBODY and loop.is_inside() and not self._transactions.held:
-            with self._grouped.one():
+        if tenant != EVERYBODY and loop.is_inside() and not self._transactions.is_held:
+            with self._grouped.hold():
                 rows = self._groups.run(Job(tenant, scope, _sent(first), rest), is_long=is_long)
             return _converted(calls, rows)
         sent = scope + _sent(first)
@@ -301,7 +301,7 @@ class Database:
         if self._held_names is None:
             return _nothing
         try:
-            let_go = self._held_names.hold(name, _LOCK_SECONDS)
+            let_go = self._held_names.acquire(name, _LOCK_SECONDS)
         except OSError as error:
             raise _unavailable() from error
         if let_go is None:
@@ -359,7 +359,7 @@ class Database:
 
     def _transact(self, run: Callable[[DriverConnection], list[list[Row]]]) -> list[list[Row]]:
         self._require_answering()
-        with self._transactions.one():
+        with self._transactions.hold():
             return self._transact_now(run)
 
     def _transact_now(self, run: Callable[[DriverConnection], list[list[Row]]]) -> list[list[Row]]:
@@ -377,7 +377,7 @@ class Database:
     ) -> list[list[Row]]:
         self._require_answering()
         # PostgreSQL runs one group beside the other transactions. SQLite has one writer.
-        slot = self._transactions.one() if self._driver.has_one_writer else nullcontext()
+        slot = self._transactions.hold() if self._driver.has_one_writer else nullcontext()
         try:
             with slot:
                 return self._run_transaction(run)
@@ -404,7 +404,7 @@ class Database:
         self._require_answering()
         if self._pipe and by_key and loop.is_inside():
             return self._read_in_pipe(statement)
-        with self._reads.one():
+        with self._reads.hold():
             return self._read_alone(statement)
 
     def _read_in_pipe(self, statement: IdentifiedStatement) -> list[Row]:

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -29,9 +30,9 @@ class AuditFileError(Exception):
 
 
 def private_key(folder: Path, new: bytes) -> bytes:
-    """Returns the key in `folder`, and stores `new` if there is none.
+    """Returns the key in `folder`, where only the owner can read it. Raises AuditFileError.
 
-    Only the owner can read it. Raises AuditFileError.
+    Stores `new` if there is none.
     """
     path = folder / _PRIVATE_KEY
     try:
@@ -40,9 +41,8 @@ def private_key(folder: Path, new: bytes) -> bytes:
             written = _written(folder, new, 0o600)
             # If two processes create it at once, one wins, and no reader sees a partial file.
             try:
-                os.link(written, path)
-            except FileExistsError:
-                pass
+                with suppress(FileExistsError):
+                    os.link(written, path)
             finally:
                 written.unlink()
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -55,26 +55,17 @@ def private_key(folder: Path, new: bytes) -> bytes:
 
 
 def newest_files(folder: Path, number: int) -> list[HeadFile]:
-    """Returns the newest files with heads in `folder` by name.
-
-    Returns `number` at most. Raises AuditFileError.
-    """
+    """Returns the `number` newest files with heads in `folder`. Raises AuditFileError."""
     return _read(sorted(folder.glob(_ALL_HEADS), reverse=True)[:number])
 
 
 def all_files(folder: Path) -> list[HeadFile]:
-    """Returns all files with heads in `folder`, the oldest first.
-
-    Raises AuditFileError.
-    """
+    """Returns all files with heads in `folder`, the oldest first. Raises AuditFileError."""
     return _read(sorted(folder.glob(_ALL_HEADS)))
 
 
 def write_heads(folder: Path, at: datetime, content: bytes, public_key: bytes) -> Path:
-    """Writes a new file atomically, and the public key beside it.
-
-    Raises AuditFileError.
-    """
+    """Writes a new file atomically, and the public key beside it. Raises AuditFileError."""
     name = _HEADS.format(at=at.astimezone(UTC).strftime(_TIME), random=token_hex(4))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,10 +76,7 @@ def write_heads(folder: Path, at: datetime, content: bytes, public_key: bytes) -
 
 
 def read_heads(paths: Iterable[Path]) -> dict[Path, list[HeadFile]]:
-    """Returns the files at the paths.
-
-    For a folder, returns its files with heads, the oldest first. Raises AuditFileError.
-    """
+    """Returns the file at each path, or a folder's files with heads. Raises AuditFileError."""
     return {path: all_files(path) if path.is_dir() else _read([path]) for path in paths}
 
 

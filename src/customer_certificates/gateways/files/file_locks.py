@@ -8,7 +8,7 @@ from time import monotonic
 
 from .. import loop
 
-_LOOK_SECONDS = 0.02
+_RETRY_SECONDS = 0.02
 
 
 class FileLocks:
@@ -19,10 +19,10 @@ class FileLocks:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Creates `folder` if it does not exist, for this account alone."""
+        """`folder` is created for this account alone."""
         self._folder = folder
 
-    def hold(self, name: str, seconds: float) -> Callable[[], None] | None:
+    def acquire(self, name: str, seconds: float) -> Callable[[], None] | None:
         """Locks `name`, and returns a function that releases it.
 
         Returns None if another holder does not release it within `seconds`. Raises OSError.
@@ -30,20 +30,20 @@ class FileLocks:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._folder / name
         deadline = monotonic() + seconds
-        while (descriptor := _locked(path)) is None:
+        while (descriptor := _lock(path)) is None:
             if monotonic() > deadline:
                 return None
-            loop.sleep(_LOOK_SECONDS)
+            loop.sleep(_RETRY_SECONDS)
 
-        def let_go() -> None:
+        def release() -> None:
             # Removed while locked: afterwards the file could belong to another holder.
             path.unlink(missing_ok=True)
             os.close(descriptor)
 
-        return let_go
+        return release
 
 
-def _locked(path: Path) -> int | None:
+def _lock(path: Path) -> int | None:
     """Returns the descriptor of the locked file; None if another holder has it."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:

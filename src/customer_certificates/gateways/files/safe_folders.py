@@ -6,31 +6,30 @@ import pwd
 import stat
 from pathlib import Path
 
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 
 
 def fault_of_folder(folder: Path) -> str | None:
-    """Returns why others could replace a file in `folder`, with the remedy.
+    """Returns why others could replace a file in `folder`, with the remedy; None if they cannot.
 
-    Returns None if they cannot. Checks only `folder` itself. Raises OSError.
+    Checks only `folder` itself. Raises OSError.
     """
-    return _wrong_with(folder, {0, os.geteuid()}) if folder.exists() else None
+    return _fault(folder, {0, os.geteuid()}) if folder.exists() else None
 
 
 def fault_of_path(path: Path) -> str | None:
-    """Returns why others could replace the file `path`, with the remedy.
+    """Returns why others could replace the file `path`, with the remedy; None if they cannot.
 
-    Returns None if they cannot. Checks each folder from the root on, and the targets of symbolic
-    links. This account or root must own each folder, and no other account may write to it. The
-    sticky bit, as on /tmp, permits writes: others cannot replace files that they do not own. Raises
-    OSError.
+    Checks each folder from the root on, and the targets of symbolic links. This account or root
+    must own each folder, and no other account may write to it. The sticky bit, as on /tmp, permits
+    writes: others cannot replace files that they do not own. Raises OSError.
     """
     parts = list(reversed(path.absolute().parts))
     at, links = Path(parts.pop()), 0
     trusted = {0, os.geteuid()}
     while parts:
-        if wrong := _wrong_with(at, trusted):
-            return wrong
+        if fault := _fault(at, trusted):
+            return fault
         name = parts.pop()
         if name == "..":
             at = at.parent
@@ -48,7 +47,7 @@ def fault_of_path(path: Path) -> str | None:
             )
         if stat.S_ISLNK(state.st_mode):
             links += 1
-            if links > _MOST_LINKS:
+            if links > _MAX_LINKS:
                 return f"{path} has too many symbolic links."
             target = Path(os.readlink(entry))
             parts += reversed(target.parts)
@@ -59,7 +58,7 @@ def fault_of_path(path: Path) -> str | None:
     return None
 
 
-def _wrong_with(folder: Path, trusted: set[int]) -> str | None:
+def _fault(folder: Path, trusted: set[int]) -> str | None:
     state = folder.stat()
     if state.st_uid not in trusted:
         return (
@@ -90,5 +89,5 @@ def _is_private(gid: int, uid: int) -> bool:
     return (
         account.pw_gid == gid
         and set(group.gr_mem) <= {account.pw_name}
-        and all(one.pw_uid == uid for one in pwd.getpwall() if one.pw_gid == gid)
+        and all(member.pw_uid == uid for member in pwd.getpwall() if member.pw_gid == gid)
     )

@@ -5,6 +5,6 @@ docs/explanation/webhook-targets.md lists the blocked addresses, and says how to
 
 from .client import Outbound
 from .errors import TargetForbidden, TargetUnreachable
-from .responses import Answer, Page
+from .responses import GetResponse, PostResponse
 
-__all__ = ["Answer", "Outbound", "Page", "TargetForbidden", "TargetUnreachable"]
+__all__ = ["GetResponse", "Outbound", "PostResponse", "TargetForbidden", "TargetUnreachable"]

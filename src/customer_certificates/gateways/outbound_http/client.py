@@ -3,19 +3,26 @@
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from http.client import HTTPException
-from typing import NoReturn
 
 from ...config import Network
 from .blocked_addresses import AddressRules
 from .deadline import Deadline, Incoming
 from .errors import TargetForbidden, TargetUnreachable
-from .idle_connections import ConnectionRoute, IdleConnections
+from .idle_connections import IdleConnections, Route
 from .resolver import Resolve, Resolver, system_addresses
-from .responses import Answer, Page, read_body, read_head, read_page, retry_after
-from .url import LOOPBACK, Address, Target, read
+from .responses import (
+    GetResponse,
+    PostResponse,
+    read_head,
+    read_start,
+    read_whole,
+    retry_after,
+)
+from .url import LOOPBACK, Address, Target, parse
 
 ATTEMPT_SECONDS = 15.0
 
@@ -52,7 +59,7 @@ class Outbound:
         self._https_only = https_only
         self._rules = AddressRules(allowed, own)
         self._roots_pem = roots_pem
-        self._lookups = Resolver(resolve)
+        self._resolver = Resolver(resolve)
         self._idle = IdleConnections()
         self._now = now
         self._seconds = seconds
@@ -66,190 +73,174 @@ class Outbound:
 
     def check(self, url: str) -> None:
         """Raises TargetForbidden if `url` is blocked without a DNS lookup."""
-        self._read(url)
+        self._target(url)
 
-    def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def send(self, url: str, headers: Mapping[str, str], body: bytes) -> PostResponse:
         """Returns the response to a POST of `body`, whatever its status.
 
         Raises TargetForbidden, and TargetUnreachable if no status arrived in time.
         """
-        deadline = Deadline(self._seconds)
-        target = self._read(url)
-        request = _request(target, headers, body)
+        deadline = self.deadline()
+        target = self._target(url)
+        request = _post(target, headers, body)
         try:
-            return self._exchange(request, self._ways(target, deadline), deadline)
+            routes = self._routes(target, deadline)
+            if (connected := self._idle_connection(routes)) is not None:
+                # If the other side has closed it just then, the request is sent once more. A
+                # receiver that has read both knows the second by its id.
+                with suppress(ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+                    return self._exchange(*connected, request, deadline)
+            return self._exchange(*self._connect(routes, deadline), request, deadline)
         except (OSError, HTTPException) as error:
-            self._say(error)
+            raise self._unreachable(error) from error
 
     def deadline(self) -> Deadline:
         """Returns a new deadline for requests that share one."""
         return Deadline(self._seconds)
 
     def get(
-        self, url: str, most_bytes: int, addresses: Sequence[Address], deadline: Deadline
-    ) -> Page:
-        """Returns the response to a GET, with at most `most_bytes` of its body.
+        self, url: str, max_bytes: int, addresses: Sequence[Address], deadline: Deadline
+    ) -> GetResponse:
+        """Returns the response to a GET, with at most `max_bytes` of its body.
 
         `addresses`, if given, are those of the URL's host, which is not resolved again. Raises
         TargetForbidden, and TargetUnreachable if no response came in time.
         """
-        target = self._read(url)
+        target = self._target(url)
         try:
-            ways = self._ways(target, deadline, addresses)
-            connection, _ = self._connect(ways, deadline)
+            routes = self._routes(target, deadline, addresses)
+            connection, _ = self._connect(routes, deadline)
             with connection:
                 connection.settimeout(deadline.left)
                 connection.sendall(_get(target))
-                incoming = Incoming(connection, deadline)
-                return read_page(read_head(incoming), most_bytes)
+                return read_whole(read_head(Incoming(connection, deadline)), max_bytes)
         except (OSError, HTTPException) as error:
-            self._say(error)
+            raise self._unreachable(error) from error
 
     def close(self) -> None:
         """Closes idle connections."""
         self._idle.close()
 
-    def _read(self, url: str) -> Target:
-        target = read(url)
+    def _target(self, url: str) -> Target:
+        target = parse(url)
         if self._https_only and target.scheme != "https":
             raise TargetForbidden("The URL does not begin with https://.", "Use an HTTPS URL.")
         if target.address is not None:
-            self._permit([target.address])
+            self._require_allowed([target.address])
         elif target.is_localhost:
-            self._permit([LOOPBACK])
+            self._require_allowed([LOOPBACK])
         return target
 
-    def _permit(self, addresses: Sequence[Address]) -> None:
+    def _require_allowed(self, addresses: Sequence[Address]) -> None:
         """Raises TargetForbidden if one of `addresses` is blocked."""
         for address in addresses:
-            kind = self._rules.blocked_reason(address)
-            if kind is not None:
+            reason = self._rules.blocked_reason(address)
+            if reason is not None:
                 # Without the address, so that clients cannot resolve internal names.
                 raise TargetForbidden(
-                    f"The URL's host has an address that is {kind}.",
+                    f"The URL's host has an address that is {reason}.",
                     "Use a URL on the public Internet, or ask the service's operator to allow it.",
                 )
 
-    def _ways(
+    def _routes(
         self, target: Target, deadline: Deadline, addresses: Sequence[Address] = ()
-    ) -> list[ConnectionRoute]:
+    ) -> list[Route]:
         """Returns the routes to the target, in the order of attempts."""
         if target.address is not None:
             addresses = [target.address]
         else:
-            addresses = addresses or self._lookups.addresses(target.host, deadline)
-            self._permit(addresses)
+            addresses = addresses or self._resolver.addresses(target.host, deadline)
+            self._require_allowed(addresses)
         return [
-            ConnectionRoute(target.scheme, target.host, target.port, str(one)) for one in addresses
+            Route(target.scheme, target.host, target.port, str(address)) for address in addresses
         ]
 
-    def _exchange(
-        self, request: bytes, ways: Sequence[ConnectionRoute], deadline: Deadline
-    ) -> Answer:
-        for way in ways:
-            waiting = self._idle.take(way)
-            if waiting is not None:
-                try:
-                    return self._ask(waiting, way, request, deadline)
-                except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
-                    # The other side closed it just then. If it has read the request all the same,
-                    # it knows the second by its id.
-                    break
-        connection, way = self._connect(ways, deadline)
-        return self._ask(connection, way, request, deadline)
+    def _idle_connection(self, routes: Sequence[Route]) -> tuple[socket.socket, Route] | None:
+        for route in routes:
+            if (connection := self._idle.pop(route)) is not None:
+                return connection, route
+        return None
 
-    def _connect(
-        self, ways: Sequence[ConnectionRoute], deadline: Deadline
-    ) -> tuple[socket.socket, ConnectionRoute]:
+    def _connect(self, routes: Sequence[Route], deadline: Deadline) -> tuple[socket.socket, Route]:
         """Connects by the first route that works. Raises OSError if none does."""
-        for tried, way in enumerate(ways, start=1):
+        for following, route in zip(range(len(routes) - 1, -1, -1), routes, strict=True):
             try:
                 # A route that drops packets leaves time for the others.
                 connection = socket.create_connection(
-                    (way.address, way.port), deadline.left / (len(ways) - tried + 1)
+                    (route.address, route.port), deadline.left / (following + 1)
                 )
             except OSError:
-                if tried == len(ways):
+                if not following:
                     raise
             else:
-                return self._secured(connection, way, deadline), way
+                return self._secured(connection, route, deadline), route
         raise AssertionError("no route")
 
     def _secured(
-        self, connection: socket.socket, way: ConnectionRoute, deadline: Deadline
+        self, connection: socket.socket, route: Route, deadline: Deadline
     ) -> socket.socket:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if way.scheme == "http":
+            if route.scheme == "http":
                 return connection
             connection.settimeout(deadline.left)
-            return self._tls.wrap_socket(connection, server_hostname=way.host)
+            return self._tls.wrap_socket(connection, server_hostname=route.host)
         except BaseException:
             connection.close()
             raise
 
-    def _ask(
-        self, connection: socket.socket, way: ConnectionRoute, request: bytes, deadline: Deadline
-    ) -> Answer:
-        is_good = False
+    def _exchange(
+        self, connection: socket.socket, route: Route, request: bytes, deadline: Deadline
+    ) -> PostResponse:
+        is_reusable = False
         try:
             connection.settimeout(deadline.left)
             connection.sendall(request)
             incoming = Incoming(connection, deadline)
             response = read_head(incoming)
-            beginning, is_good = read_body(response, incoming)
-            again = retry_after(response.getheader("Retry-After"), self._now)
-            return Answer(response.status, again, beginning, deadline.spent)
+            body_start, is_reusable = read_start(response, incoming)
+            delay = retry_after(response.getheader("Retry-After"), self._now)
+            return PostResponse(response.status, delay, body_start, deadline.elapsed)
         finally:
-            if is_good:
-                self._idle.keep(way, connection)
+            if is_reusable:
+                self._idle.add(route, connection)
             else:
                 connection.close()
 
-    def _say(self, error: Exception) -> NoReturn:
-        """Raises TargetUnreachable with a description of the error."""
+    def _unreachable(self, error: OSError | HTTPException) -> TargetUnreachable:
         match error:
             case TimeoutError():
                 detail = f"No response arrived within {self._seconds:g} seconds."
             case ssl.SSLCertVerificationError():
-                detail = (
-                    f"The server's certificate was rejected: {error.verify_message.rstrip('.')}."
-                )
+                reason = error.verify_message.rstrip(".")
+                detail = f"The server's certificate was rejected: {reason}."
             case ssl.SSLError():
                 detail = f"TLS failed: {error.reason}."
             case HTTPException():
                 detail = "The connection was closed before an HTTP response arrived."
-            case OSError():
-                detail = f"The connection failed: {error.strerror}."
             case _:
-                detail = "No response arrived."
-        raise TargetUnreachable(detail) from error
+                detail = f"The connection failed: {error.strerror}."
+        return TargetUnreachable(detail)
 
 
-def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Returns the bytes of the POST request (RFC 9112)."""
-    lines = [
-        f"POST {target.path} HTTP/1.1",
-        f"Host: {target.authority}",
-        *(f"{name}: {value}" for name, value in headers.items()),
-        f"Content-Length: {len(body)}",
-        "\r\n",
-    ]
-    return "\r\n".join(lines).encode("ascii") + body
+def _post(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Returns the bytes of a POST request (RFC 9112)."""
+    fields = [f"{name}: {value}" for name, value in headers.items()]
+    return _head("POST", target, *fields, f"Content-Length: {len(body)}") + body
 
 
 def _get(target: Target) -> bytes:
-    """Returns the bytes of a GET request.
-
-    It requests an uncompressed response, and closes the connection.
-    """
-    lines = [
-        f"GET {target.path} HTTP/1.1",
-        f"Host: {target.authority}",
+    """Returns the bytes of a GET request for an uncompressed response."""
+    return _head(
+        "GET",
+        target,
         "Accept: text/plain, */*",
         "Accept-Encoding: identity",
         "User-Agent: customer-certificates",
         "Connection: close",
-        "\r\n",
-    ]
+    )
+
+
+def _head(method: str, target: Target, *fields: str) -> bytes:
+    lines = [f"{method} {target.path} HTTP/1.1", f"Host: {target.authority}", *fields, "\r\n"]
     return "\r\n".join(lines).encode("ascii")

@@ -8,25 +8,25 @@ from time import monotonic
 from typing import Any
 
 # The whole response: interim responses, final headers, and the part of the body that is read.
-_MOST_BYTES = 256 * 1024
+_MAX_BYTES = 256 * 1024
 
 
 class Deadline:
     """Expires after `seconds`."""
 
     def __init__(self, seconds: float) -> None:
-        self._begin = monotonic()
+        self._start = monotonic()
         self._seconds = seconds
 
     @property
-    def spent(self) -> float:
-        """Returns the elapsed seconds."""
-        return monotonic() - self._begin
+    def elapsed(self) -> float:
+        """The elapsed seconds."""
+        return monotonic() - self._start
 
     @property
     def left(self) -> float:
-        """Returns the remaining seconds. Raises TimeoutError if there are none."""
-        left = self._seconds - self.spent
+        """The remaining seconds. Raises TimeoutError if there are none."""
+        left = self._seconds - self.elapsed
         if left <= 0:
             raise TimeoutError
         return left
@@ -66,18 +66,18 @@ class _TimedReader(io.RawIOBase):
         self.waits = True
         self._connection = connection
         self._deadline = deadline
-        self._left = _MOST_BYTES
+        self._bytes_left = _MAX_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self._left <= 0:
+        if self._bytes_left <= 0:
             raise HTTPException("The response is too long.")
         self._connection.settimeout(self._deadline.left if self.waits else 0)
         try:
             count = self._connection.recv_into(buffer)
         except (BlockingIOError, ssl.SSLWantReadError):
             return None
-        self._left -= count
+        self._bytes_left -= count
         return count

@@ -13,13 +13,13 @@ from .url import Address
 
 Resolve = Callable[[str], Sequence[str]]
 
-_MOST_AT_ONCE = 256
+_MAX_THREADS = 256
 
 
 def system_addresses(name: str) -> list[str]:
-    """Returns the system's answer, from /etc/hosts, DNS or other sources."""
-    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+    """Returns the addresses of `name` in /etc/hosts, DNS or other sources."""
+    entries = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in entries]
 
 
 class Resolver:
@@ -31,19 +31,16 @@ class Resolver:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._asked: SimpleQueue[tuple[str, Future[list[Address]]]] = SimpleQueue()
-        self._waiting = Semaphore(0)
+        self._questions: SimpleQueue[tuple[str, Future[list[Address]]]] = SimpleQueue()
+        self._idle_threads = Semaphore(0)
         self._lock = Lock()
         self._threads = 0
 
     def addresses(self, name: str, deadline: Deadline) -> list[Address]:
-        """Returns all addresses of `name`, in the order of attempts.
-
-        Raises TargetUnreachable if there are none, TimeoutError after the deadline.
-        """
+        """Returns all addresses of `name`. Raises TargetUnreachable if none, TimeoutError."""
         answer: Future[list[Address]] = Future()
-        self._asked.put((name, answer))
-        self._have_one_answer()
+        self._questions.put((name, answer))
+        self._start_thread()
         try:
             addresses = answer.result(timeout=deadline.left)
         except TimeoutError:
@@ -55,19 +52,21 @@ class Resolver:
             raise TargetUnreachable(f"The name {name} has no address.")
         return addresses
 
-    def _have_one_answer(self) -> None:
-        """Starts another thread if all are busy and the limit permits."""
+    def _start_thread(self) -> None:
+        """Starts another thread, if all are busy and the limit permits."""
         with self._lock:
-            if not self._waiting.acquire(blocking=False) and self._threads < _MOST_AT_ONCE:
+            if not self._idle_threads.acquire(blocking=False) and self._threads < _MAX_THREADS:
                 self._threads += 1
                 Thread(target=self._answer, name="lookup", daemon=True).start()
 
     def _answer(self) -> None:
         while True:
-            name, answer = self._asked.get()
+            name, answer = self._questions.get()
             if answer.set_running_or_notify_cancel():
                 try:
-                    answer.set_result([ipaddress.ip_address(one) for one in self._resolve(name)])
+                    answer.set_result(
+                        [ipaddress.ip_address(address) for address in self._resolve(name)]
+                    )
                 except Exception as error:
                     answer.set_exception(error)
-            self._waiting.release()
+            self._idle_threads.release()

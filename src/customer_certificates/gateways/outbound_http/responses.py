@@ -9,30 +9,27 @@ from typing import Any, NamedTuple
 
 from .deadline import Incoming
 
-_KEPT_BYTES = 1024
+_START_BYTES = 1024
 # To reuse a connection, at most this much is read. With more data it is closed.
 _READ_BYTES = 64 * 1024
-_MOST_RETRY_AFTER = 24 * 3600
+_MAX_RETRY_AFTER = 24 * 3600
 
 
-class Answer(NamedTuple):
+class PostResponse(NamedTuple):
     """A response to a POST.
 
-    `retry_after` and the duration `seconds` are in seconds. `beginning` is the first kilobyte of
+    `retry_after` and the duration `seconds` are in seconds. `body_start` is the first kilobyte of
     the body, or the part that arrived in time.
     """
 
     status: int
     retry_after: float | None
-    beginning: bytes
+    body_start: bytes
     seconds: float
 
 
-class Page(NamedTuple):
-    """The response to a GET.
-
-    `location` is that of a redirect. `is_whole`: `body` is complete.
-    """
+class GetResponse(NamedTuple):
+    """A response to a GET. `location` is that of a redirect. `is_whole`: `body` is complete."""
 
     status: int
     location: str | None
@@ -54,38 +51,38 @@ def read_head(incoming: Incoming) -> HTTPResponse:
             return response
 
 
-def read_body(response: HTTPResponse, incoming: Incoming) -> tuple[bytes, bool]:
+def read_start(response: HTTPResponse, incoming: Incoming) -> tuple[bytes, bool]:
     """Returns the body's first kilobyte, and whether the connection is reusable.
 
     It is reusable only if the response was read to its end, and no data follows. A truncated or
     late body counts as it arrived: the status is known.
     """
-    beginning, total = b"", 0
+    start, total = b"", 0
     try:
         while total < _READ_BYTES and (part := response.read1(_READ_BYTES - total)):
-            beginning += part[: _KEPT_BYTES - len(beginning)]
+            start += part[: _START_BYTES - len(start)]
             total += len(part)
     except (HTTPException, OSError):
-        return beginning, False
+        return start, False
     # `length` counts the unread bytes. A chunked response ends by itself.
     is_whole = response.length == 0 or (response.length is None and response.isclosed())
     is_reusable = is_whole and not response.will_close and _is_framed_once(response)
-    return beginning, is_reusable and not incoming.has_more()
+    return start, is_reusable and not incoming.has_more()
 
 
-def read_page(response: HTTPResponse, most_bytes: int) -> Page:
-    """Returns the response with at most `most_bytes` of its body.
+def read_whole(response: HTTPResponse, max_bytes: int) -> GetResponse:
+    """Returns the response with at most `max_bytes` of its body.
 
     Reads one more byte to see if there is more. Raises HTTPException or OSError if the body is
     truncated.
     """
     body = b""
-    while len(body) <= most_bytes and (part := response.read1(most_bytes + 1 - len(body))):
+    while len(body) <= max_bytes and (part := response.read1(max_bytes + 1 - len(body))):
         body += part
-    is_whole = len(body) <= most_bytes
+    is_whole = len(body) <= max_bytes
     if is_whole and response.length:
         raise HTTPException("The body is shorter than its Content-Length.")
-    return Page(response.status, response.getheader("Location"), body[:most_bytes], is_whole)
+    return GetResponse(response.status, response.getheader("Location"), body[:max_bytes], is_whole)
 
 
 def _is_framed_once(response: HTTPResponse) -> bool:
@@ -98,18 +95,18 @@ def _is_framed_once(response: HTTPResponse) -> bool:
 
 
 def retry_after(text: str | None, now: Callable[[], datetime]) -> float | None:
-    """Returns the delay of a Retry-After header in seconds (RFC 9110, 10.2.3).
+    """Returns the delay in a Retry-After header in seconds (RFC 9110, 10.2.3), at most a day.
 
-    Returns a day at most, and None if the header is invalid.
+    Returns None if the header is missing or invalid.
     """
     if text is None:
         return None
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return float(min(int(text[:9]), _MOST_RETRY_AFTER))
+        return float(min(int(text[:9]), _MAX_RETRY_AFTER))
     try:
         at = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(max((at - now()).total_seconds(), 0.0), float(_MOST_RETRY_AFTER))
+    return min(max((at - now()).total_seconds(), 0.0), float(_MAX_RETRY_AFTER))

@@ -18,7 +18,7 @@ _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5}))?")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 # A last label that makes the whole a number to some: https://url.spec.whatwg.org/#ends-in-a-number-checker
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_FORM = "Write it like https://hooks.example.com/path."
+_EXAMPLE = "Write it like https://hooks.example.com/path."
 
 
 class Target(NamedTuple):
@@ -43,11 +43,8 @@ class Target(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def read(url: str) -> Target:
-    """Parses `url`.
-
-    Raises TargetForbidden unless it is a plain http or https URL (RFC 3986).
-    """
+def parse(url: str) -> Target:
+    """Parses `url`. Raises TargetForbidden unless it is a plain http or https URL (RFC 3986)."""
     if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
         raise TargetForbidden(
             "The URL has an invalid character: a space, a backslash, a control character or a "
@@ -57,7 +54,7 @@ def read(url: str) -> Target:
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if scheme not in _PORTS or not separator:
-        raise TargetForbidden("The URL does not begin with https:// or http://.", _FORM)
+        raise TargetForbidden("The URL does not begin with https:// or http://.", _EXAMPLE)
     authority, path = _split(rest)
     if "@" in authority:
         raise TargetForbidden(
@@ -68,7 +65,7 @@ def read(url: str) -> Target:
         raise TargetForbidden("The URL has a fragment, which is never sent.", "Remove it.")
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
-        raise TargetForbidden("The URL has no valid host and port.", _FORM)
+        raise TargetForbidden("The URL has no valid host and port.", _EXAMPLE)
     host, port = parts[1].lower(), int(parts[2] or _PORTS[scheme])
     if not 0 < port < 65536:
         raise TargetForbidden("The URL's port is not from 1 to 65535.", "Use the receiver's port.")
@@ -83,10 +80,7 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _address(host: str) -> Address | None:
-    """Returns the address in `host`; None if it is a name.
-
-    Raises TargetForbidden if it is neither, or an address in an unusual form.
-    """
+    """Returns the address in `host`; None if it is a name. Raises TargetForbidden otherwise."""
     if host.startswith("["):
         try:
             return ipaddress.IPv6Address(_without_zone(host[1:-1]))
@@ -99,7 +93,7 @@ def _address(host: str) -> Address | None:
     if not all(_LABEL.fullmatch(label) for label in labels) or len(host) > 253:
         raise TargetForbidden(
             "The URL's host is not a hostname.",
-            f"A hostname has letters, digits and hyphens between single dots. {_FORM}",
+            f"A hostname has letters, digits and hyphens between single dots. {_EXAMPLE}",
         )
     if not _NUMBER.fullmatch(labels[-1]):
         return None

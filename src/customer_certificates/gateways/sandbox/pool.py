@@ -81,7 +81,7 @@ class SandboxPool:
         self._nursery: ForkServer | None = None
         # The last used child is the next: its memory is warm.
         self._idle: list[_Child] = []
-        self._slots = Slots(size, on_refusal, waiting_of_one=_WAITING_OF_ONE)
+        self._slots = Slots(size, on_refusal, waiting_per_slot=_WAITING_OF_ONE)
         self._budget = CpuBudget(_CPU_SECONDS_A_MINUTE, on_refusal)
         self._births = threading.Lock()
         self._missing = size
@@ -99,7 +99,7 @@ class SandboxPool:
         RuntimeError if the work raised an exception: it has the location, but not the message.
         """
         if self._has_begun():
-            with self._slots.one():
+            with self._slots.hold():
                 self._budget.require()
                 for is_last in (False, True):
                     self._start_missing()

@@ -36,6 +36,15 @@ class Element:
             raise NotBer("a primitive element has no parts")
         return list(_elements(self.content))
 
+    def sequence(self, least: int = 0) -> list["Element"]:
+        """Returns the elements of a SEQUENCE that has at least `least`. Raises NotBer."""
+        if self.tag != SEQUENCE:
+            raise NotBer("a SEQUENCE is missing")
+        parts = list(_elements(self.content))
+        if len(parts) < least:
+            raise NotBer("a part is missing")
+        return parts
+
     def integer(self) -> int:
         """Returns the value of an INTEGER. Raises NotBer."""
         if self.tag != INTEGER or not self.content:
@@ -52,6 +61,9 @@ class Element:
     def octets(self) -> bytes:
         """Returns the value of an OCTET STRING (any tag), also segmented. Raises NotBer."""
         return b"".join(_pieces(self, _DEEPEST))
+
+
+NULL = Element(0x05, memoryview(b""), memoryview(b"\x05\x00"))
 
 
 def dotted(octets: bytes) -> str:
@@ -100,7 +112,7 @@ def _elements(data: memoryview) -> Iterator[Element]:
             raise NotBer(f"more than {_MOST_ELEMENTS} elements")
         tag, start, length = _header(data, at)
         if length is None:
-            end = _end(data, start)
+            end = _end_mark(data, start)
             content, after = data[start:end], end + 2
         else:
             content, after = data[start : start + length], start + length
@@ -130,11 +142,8 @@ def _header(data: memoryview, at: int) -> tuple[int, int, int | None]:
     return tag, start, length
 
 
-def _end(data: memoryview, at: int) -> int:
-    """Returns the position of the end mark of an indefinite-length element.
-
-    The content of the element begins at `at`.
-    """
+def _end_mark(data: memoryview, at: int) -> int:
+    """Returns the position of the end mark of an element of indefinite length from `at`."""
     open_elements = 1
     for _ in range(_MOST_ELEMENTS):
         tag, start, length = _header(data, at)

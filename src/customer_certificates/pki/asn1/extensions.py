@@ -10,17 +10,11 @@ from ...errors import Severity
 from . import der
 from .der import NotDer, Part
 
-SUBJECT_ALT_NAME = "2.5.29.17"
+SUBJECT_ALT_NAME, NAME_CONSTRAINTS, POLICY_CONSTRAINTS = "2.5.29.17", "2.5.29.30", "2.5.29.36"
 _SUBJECT_KEY, _KEY_USAGE, _BASIC_CONSTRAINTS = "2.5.29.14", "2.5.29.15", "2.5.29.19"
-NAME_CONSTRAINTS = "2.5.29.30"
-_DISTRIBUTION_POINTS, _AUTHORITY_KEY, _PURPOSES = "2.5.29.31", "2.5.29.35", "2.5.29.37"
-
 _ISSUER_NAMES, _FRESHEST_CRL, _SUBJECT_ACCESS = "2.5.29.18", "2.5.29.46", "1.3.6.1.5.5.7.1.11"
-POLICY_CONSTRAINTS = "2.5.29.36"
-_TLS_FEATURES = "1.3.6.1.5.5.7.1.24"
 # Chromium and Safari reject public certificates without timestamps, but servers may send them too.
 _TIMESTAMPS = "1.3.6.1.4.1.11129.2.4.2"
-_NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
 
 _AUTHORITY_KEY_IDENTIFIER = 0x80
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
@@ -89,6 +83,12 @@ class Extensions:
     alternative_names: tuple[GeneralName, ...] = ()
     oddities: list[Oddity] = field(default_factory=list)
 
+    def report(
+        self, oid: str, text: str, severity: Severity = "error", *, is_unread: bool = False
+    ) -> None:
+        """Adds an oddity."""
+        self.oddities.append(Oddity(oid, text, severity, is_unread))
+
 
 def read_extensions(data: bytes, at: int, end: int) -> Extensions:
     """Returns the extensions in the SEQUENCE from `at` to `end` of `data`.
@@ -98,103 +98,97 @@ def read_extensions(data: bytes, at: int, end: int) -> Extensions:
     tag, start, stop = der.part_at(data, at, end)
     if tag != der.SEQUENCE or stop != end:
         raise NotDer("it has another type")
-    made = Extensions()
-    found = der.parts(data, start, stop)
-    if len(found) > _MOST_EXTENSIONS:
+    parts = der.parts(data, start, stop)
+    if len(parts) > _MOST_EXTENSIONS:
         raise NotDer(f"there are more than {_MOST_EXTENSIONS}")
-    for _, inner_start, inner_stop in found:
-        inner = der.parts(data, inner_start, inner_stop)
-        _add(made, data, inner)
-    for oid, extension in made.raw.items():
-        if reading := _READINGS.get(oid):
-            _try(reading, made, oid, extension.value)
-    return made
+    extensions = Extensions()
+    for _, inner_start, inner_stop in parts:
+        _add(extensions, data, der.parts(data, inner_start, inner_stop))
+    for oid, extension in extensions.raw.items():
+        if oid in _DECODERS:
+            _decode(extensions, oid, extension.value)
+    return extensions
 
 
-def _add(made: Extensions, data: bytes, inner: list[Part]) -> None:
+def _add(extensions: Extensions, data: bytes, inner: list[Part]) -> None:
     if not 2 <= len(inner) <= 3 or inner[-1][0] != der.OCTET_STRING:
         raise NotDer("an extension lacks its value")
     oid = der.oid(data, inner[0])
     critical = len(inner) == 3 and der.boolean(data, inner[1])
     if len(inner) == 3 and data[inner[1][1]] != 0xFF:
-        text = "encodes its critical flag in a way that DER forbids"
-        made.oddities.append(Oddity(oid, text, "error"))
-    if oid in made.raw:
-        made.oddities.append(Oddity(oid, "occurs twice; only the first one was read", "error"))
+        extensions.report(oid, "encodes its critical flag in a way that DER forbids")
+    if oid in extensions.raw:
+        extensions.report(oid, "occurs twice; only the first one was read")
         return
     _, start, stop = inner[-1]
-    made.raw[oid] = RawExtension(critical, data[start:stop])
+    extensions.raw[oid] = RawExtension(critical, data[start:stop])
 
 
-def _try(
-    reading: Callable[[Extensions, bytes], None], made: Extensions, oid: str, value: bytes
-) -> None:
+def _decode(extensions: Extensions, oid: str, value: bytes) -> None:
     try:
-        reading(made, value)
+        _DECODERS[oid][1](extensions, value)
     except NotDer as error:
         severity: Severity = "error"
         if oid == _TIMESTAMPS:
             severity = "warning"
-        elif oid in _READ_BY_NOBODY:
+        elif oid in _UNUSED:
             severity = "info"
-        made.oddities.append(Oddity(oid, f"cannot be read ({error})", severity, True))
+        extensions.report(oid, f"cannot be read ({error})", severity, is_unread=True)
 
 
-def _basic_constraints(made: Extensions, value: bytes) -> None:
+def _basic_constraints(extensions: Extensions, value: bytes) -> None:
     inner = der.members(value)
     is_ca = False
     if inner and inner[0][0] == der.BOOLEAN:
         is_ca = der.boolean(value, inner[0])
-        _note_boolean(made, value[inner[0][1]])
+        _check_boolean(extensions, value[inner[0][1]])
         del inner[0]
     if len(inner) > 1:
         raise NotDer("it has too many parts")
     if inner:
-        made.path_length = der.integer(value, inner[0])
-        if made.path_length < 0:
-            made.path_length = None
+        extensions.path_length = der.integer(value, inner[0])
+        if extensions.path_length < 0:
+            extensions.path_length = None
             raise NotDer("its path length is negative")
-        if made.path_length > _MOST_PATH_LENGTH:
+        if extensions.path_length > _MOST_PATH_LENGTH:
             text = f"has a path length above {_MOST_PATH_LENGTH}, which browsers do not read"
-            made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "error"))
+            extensions.report(_BASIC_CONSTRAINTS, text)
         if not is_ca:
             text = "has a path length, although the certificate is not a CA certificate"
-            made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "info"))
-    made.is_ca = is_ca
+            extensions.report(_BASIC_CONSTRAINTS, text, "info")
+    extensions.is_ca = is_ca
 
 
-def _note_boolean(made: Extensions, octet: int) -> None:
+def _check_boolean(extensions: Extensions, octet: int) -> None:
     """Reports a boolean that DER forbids. DER omits FALSE, and encodes TRUE as 255."""
     if octet == 0:
         text = "has an explicit CA:FALSE, which DER omits"
-        made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "info"))
+        extensions.report(_BASIC_CONSTRAINTS, text, "info")
     elif octet != 0xFF:
-        text = "encodes CA:TRUE in a way that DER forbids"
-        made.oddities.append(Oddity(_BASIC_CONSTRAINTS, text, "error"))
+        extensions.report(_BASIC_CONSTRAINTS, "encodes CA:TRUE in a way that DER forbids")
 
 
-def _key_usage(made: Extensions, value: bytes) -> None:
+def _key_usage(extensions: Extensions, value: bytes) -> None:
     start, stop = der.whole(value, der.BIT_STRING)
     if stop == start or value[start] > 7:
         raise NotDer("it is not a BIT STRING")
     unused = (1 << value[start]) - 1
     if value[stop - 1] & unused and stop - start > 1:
-        text = "has unused bits set, which browsers reject"
-        made.oddities.append(Oddity(_KEY_USAGE, text, "error"))
+        extensions.report(_KEY_USAGE, "has unused bits set, which browsers reject")
     octets = value[start + 1 : stop - 1] + bytes([value[stop - 1] & ~unused & 0xFF])
     bits = int.from_bytes(octets[:2].ljust(2, b"\0"))
     usage = KeyUsage(*(bool(bits & 0x8000 >> place) for place in range(9)))
     if (usage.encipher_only or usage.decipher_only) and not usage.key_agreement:
         text = "has encipherOnly or decipherOnly without keyAgreement, which means nothing"
-        made.oddities.append(Oddity(_KEY_USAGE, text, "info"))
-    made.key_usage = usage
+        extensions.report(_KEY_USAGE, text, "info")
+    extensions.key_usage = usage
 
 
-def _purposes(made: Extensions, value: bytes) -> None:
+def _purposes(extensions: Extensions, value: bytes) -> None:
     inner = der.members(value)
     if not inner:
         raise NotDer("it is empty")
-    made.eku = frozenset(_identifier(der.oid(value, part)) for part in inner)
+    extensions.eku = frozenset(_identifier(der.oid(value, part)) for part in inner)
 
 
 def _identifier(dotted: str) -> ObjectIdentifier:
@@ -204,19 +198,19 @@ def _identifier(dotted: str) -> ObjectIdentifier:
         raise NotDer("an OBJECT IDENTIFIER is too large") from None
 
 
-def _authority_key(made: Extensions, value: bytes) -> None:
+def _authority_key(extensions: Extensions, value: bytes) -> None:
     for tag, start, stop in der.members(value):
         if tag == _AUTHORITY_KEY_IDENTIFIER:
-            made.aki = value[start:stop]
+            extensions.aki = value[start:stop]
 
 
-def _subject_key(made: Extensions, value: bytes) -> None:
+def _subject_key(extensions: Extensions, value: bytes) -> None:
     start, stop = der.whole(value, der.OCTET_STRING)
-    made.ski = value[start:stop]
+    extensions.ski = value[start:stop]
 
 
-def _alternative_names(made: Extensions, value: bytes) -> None:
-    made.alternative_names = tuple(
+def _alternative_names(extensions: Extensions, value: bytes) -> None:
+    extensions.alternative_names = tuple(
         GeneralName(tag, value[start:stop]) for tag, start, stop in der.members(value)
     )
 
@@ -291,15 +285,15 @@ def _inhibit_any(_: Extensions, value: bytes) -> None:
         raise NotDer("it is negative")
 
 
-def _tls_features(made: Extensions, value: bytes) -> None:
-    made.tls_features = frozenset(der.integer(value, part) for part in der.members(value))
+def _tls_features(extensions: Extensions, value: bytes) -> None:
+    extensions.tls_features = frozenset(der.integer(value, part) for part in der.members(value))
 
 
-def _netscape_type(made: Extensions, value: bytes) -> None:
+def _netscape_type(extensions: Extensions, value: bytes) -> None:
     start, stop = der.whole(value, der.BIT_STRING)
     if stop - start < 2:
         raise NotDer("it is empty")
-    made.is_netscape_server = bool(value[start + 1] & _NETSCAPE_SERVER)
+    extensions.is_netscape_server = bool(value[start + 1] & _NETSCAPE_SERVER)
 
 
 def _timestamps(_: Extensions, value: bytes) -> None:
@@ -323,48 +317,29 @@ def _sequences(value: bytes) -> list[list[Part]]:
     return [der.parts(value, start, stop) for _, start, stop in inner]
 
 
-_READINGS: Mapping[str, Callable[[Extensions, bytes], None]] = {
-    _SUBJECT_KEY: _subject_key,
-    _KEY_USAGE: _key_usage,
-    SUBJECT_ALT_NAME: _alternative_names,
-    _ISSUER_NAMES: _some_members,
-    _BASIC_CONSTRAINTS: _basic_constraints,
-    NAME_CONSTRAINTS: _name_constraints,
-    _DISTRIBUTION_POINTS: _distribution_points,
-    "2.5.29.32": _policies,
-    "2.5.29.33": _mappings,
-    _AUTHORITY_KEY: _authority_key,
-    POLICY_CONSTRAINTS: _some_members,
-    _PURPOSES: _purposes,
-    _FRESHEST_CRL: _distribution_points,
-    "2.5.29.54": _inhibit_any,
-    "1.3.6.1.5.5.7.1.1": _access,  # authorityInfoAccess
-    _SUBJECT_ACCESS: _access,  # subjectInfoAccess
-    _TLS_FEATURES: _tls_features,
-    _NETSCAPE_TYPE: _netscape_type,
-    _TIMESTAMPS: _timestamps,
+_DECODERS: Mapping[str, tuple[str, Callable[[Extensions, bytes], None]]] = {
+    _SUBJECT_KEY: ("subjectKeyIdentifier", _subject_key),
+    _KEY_USAGE: ("keyUsage", _key_usage),
+    SUBJECT_ALT_NAME: ("subjectAltName", _alternative_names),
+    _ISSUER_NAMES: ("issuerAltName", _some_members),
+    _BASIC_CONSTRAINTS: ("basicConstraints", _basic_constraints),
+    NAME_CONSTRAINTS: ("nameConstraints", _name_constraints),
+    "2.5.29.31": ("cRLDistributionPoints", _distribution_points),
+    "2.5.29.32": ("certificatePolicies", _policies),
+    "2.5.29.33": ("policyMappings", _mappings),
+    "2.5.29.35": ("authorityKeyIdentifier", _authority_key),
+    POLICY_CONSTRAINTS: ("policyConstraints", _some_members),
+    "2.5.29.37": ("extendedKeyUsage", _purposes),
+    _FRESHEST_CRL: ("freshestCRL", _distribution_points),
+    "2.5.29.54": ("inhibitAnyPolicy", _inhibit_any),
+    "1.3.6.1.5.5.7.1.1": ("authorityInfoAccess", _access),
+    _SUBJECT_ACCESS: ("subjectInfoAccess", _access),
+    "1.3.6.1.5.5.7.1.24": ("tlsFeature", _tls_features),
+    "2.16.840.1.113730.1.1": ("Netscape's certificate type", _netscape_type),
+    _TIMESTAMPS: ("the list of signed certificate timestamps", _timestamps),
 }
 
-_READ_BY_NOBODY = frozenset({_ISSUER_NAMES, _FRESHEST_CRL, _SUBJECT_ACCESS})
+# Clients read none of these.
+_UNUSED = frozenset({_ISSUER_NAMES, _FRESHEST_CRL, _SUBJECT_ACCESS})
 
-NAMES = {
-    _SUBJECT_KEY: "subjectKeyIdentifier",
-    _KEY_USAGE: "keyUsage",
-    SUBJECT_ALT_NAME: "subjectAltName",
-    _ISSUER_NAMES: "issuerAltName",
-    _BASIC_CONSTRAINTS: "basicConstraints",
-    NAME_CONSTRAINTS: "nameConstraints",
-    _DISTRIBUTION_POINTS: "cRLDistributionPoints",
-    "2.5.29.32": "certificatePolicies",
-    "2.5.29.33": "policyMappings",
-    _AUTHORITY_KEY: "authorityKeyIdentifier",
-    POLICY_CONSTRAINTS: "policyConstraints",
-    _PURPOSES: "extendedKeyUsage",
-    _FRESHEST_CRL: "freshestCRL",
-    "2.5.29.54": "inhibitAnyPolicy",
-    "1.3.6.1.5.5.7.1.1": "authorityInfoAccess",
-    _SUBJECT_ACCESS: "subjectInfoAccess",
-    _TLS_FEATURES: "tlsFeature",
-    _NETSCAPE_TYPE: "Netscape's certificate type",
-    _TIMESTAMPS: "the list of signed certificate timestamps",
-}
+NAMES = {oid: name for oid, (name, _) in _DECODERS.items()}

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from . import ber
 from .ber import Element, NotBer
 
-# Looked up here: the process that reads keys cannot open files, and looking up a codec opens one.
+# Looked up here, because a codec is a file, and a sandbox process cannot open files.
 _UTF_16 = codecs.lookup("utf-16-be")
 
 _Algorithm = type[AES] | type[TripleDES] | type[RC2] | type[ARC4]
@@ -57,7 +57,6 @@ _OLD_CIPHERS: dict[str, tuple[_Algorithm | None, int]] = {
     "1.2.840.113549.1.12.1.6": (None, 5),
     "1.2.840.113549.1.5.3": (None, 8),
 }
-_DIGEST_OCTETS = {"sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
 _IV_OCTETS = 8
 _MOST_KEY_OCTETS = 64
 # RFC 7292, appendix B.3: the purpose of a derived key.
@@ -73,21 +72,52 @@ class WrongPassphrase(Exception):  # noqa: N818 - a finding, not an error
 
 
 @dataclass(frozen=True, slots=True)
-class Pbkdf2:
-    """RFC 8018, 5.2, with HMAC over `hash`."""
+class _Iterated:
+    """A derivation that repeats `hash`."""
 
     salt: bytes
     iterations: int
-    hash: str
+    hash: str = "sha1"
 
     def rounds(self, octets: int) -> int:
         """Returns the hash iterations for a key of `octets`, which is derived in blocks."""
-        return self.iterations * -(-octets // _DIGEST_OCTETS[self.hash])
+        return self.iterations * -(-octets // hashlib.new(self.hash).digest_size)
 
-    def derive(self, passphrase: str | None, octets: int) -> bytes:
+
+class Pbkdf2(_Iterated):
+    """RFC 8018, 5.2, with HMAC over `hash`."""
+
+    def derive(self, passphrase: str | None, octets: int, _: int) -> bytes:
         """Returns a key of `octets`."""
         secret = utf8(passphrase)
         return hashlib.pbkdf2_hmac(self.hash, secret, self.salt, self.iterations, octets)
+
+
+class Pkcs12Kdf(_Iterated):
+    """The derivation of PKCS#12's old ciphers and MAC (RFC 7292, appendix B).
+
+    PBES1 (RFC 8018, 5.1) has the same parameters; only the library decrypts it.
+    """
+
+    def derive(self, passphrase: str | None, octets: int, purpose: int) -> bytes:
+        """Returns a key of `octets` for `purpose`; None as passphrase differs from ""."""
+        # Calling it by name takes a third of the time of `hashlib.new`.
+        new_hash: Callable[..., hashlib._Hash] = getattr(hashlib, self.hash)
+        block = new_hash().block_size
+        secret = b""
+        if passphrase is not None:
+            secret = _UTF_16.encode(passphrase, "surrogatepass")[0] + b"\0\0"
+        chained = _filled(self.salt, block) + _filled(secret, block)
+        key = b""
+        while len(key) < octets:
+            digest = bytes([purpose]) * block + chained
+            for _ in range(self.iterations):
+                digest = new_hash(digest).digest()
+            key += digest
+            increment = int.from_bytes(_filled(digest, block)) + 1
+            blocks = (chained[at : at + block] for at in range(0, len(chained), block))
+            chained = b"".join(_incremented(one_block, increment) for one_block in blocks)
+        return key[:octets]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,64 +129,35 @@ class Scrypt:
     r: int
     p: int
 
-    def derive(self, passphrase: str | None, octets: int) -> bytes:
+    def rounds(self, _: int) -> int:
+        """Returns 0: scrypt's cost is in memory and in `n`, `r` and `p`."""
+        return 0
+
+    def derive(self, passphrase: str | None, octets: int, _: int) -> bytes:
         """Returns a key of `octets`."""
         return ScryptKdf(self.salt, octets, self.n, self.r, self.p).derive(utf8(passphrase))
 
 
-@dataclass(frozen=True, slots=True)
-class Old:
-    """The derivations of PKCS#12 (RFC 7292, appendix B) and of PBES1 (RFC 8018, 5.1)."""
-
-    salt: bytes
-    iterations: int
-    hash: str = "sha1"
-
-    def rounds(self, octets: int) -> int:
-        """Returns the hash iterations for a key of `octets`."""
-        return self.iterations * -(-octets // _DIGEST_OCTETS[self.hash])
-
-    def derive(self, passphrase: str | None, octets: int, purpose: int) -> bytes:
-        """Returns a PKCS#12 key of `octets` for `purpose`; None as passphrase differs from ""."""
-        # Calling it by name takes a third of the time of `hashlib.new`.
-        hashed: Callable[..., hashlib._Hash] = getattr(hashlib, self.hash)
-        block = hashed().block_size
-        secret = b""
-        if passphrase is not None:
-            secret = _UTF_16.encode(passphrase, "surrogatepass")[0] + b"\0\0"
-        chained = _filled(self.salt, block) + _filled(secret, block)
-        made = b""
-        while len(made) < octets:
-            digest = bytes([purpose]) * block + chained
-            for _ in range(self.iterations):
-                digest = hashed(digest).digest()
-            made += digest
-            added = int.from_bytes(_filled(digest, block)) + 1
-            chained = b"".join(
-                _plus(chained[at : at + block], added) for at in range(0, len(chained), block)
-            )
-        return made[:octets]
-
-
-Derivation = Pbkdf2 | Scrypt | Old
+Derivation = Pbkdf2 | Scrypt | Pkcs12Kdf
 
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """An encryption. `cipher` is None if this module cannot decrypt it."""
+    """An encryption.
+
+    `cipher` is None if this module cannot decrypt it. `iv` is None if it is derived too.
+    """
 
     derivation: Derivation
     cipher: _Algorithm | None
-    key_octets: int = 0
+    key_octets: int
     iv: bytes | None = None
 
     @property
     def rounds(self) -> int:
-        """Returns the hash iterations of a decryption; none for scrypt, which has other costs."""
-        if isinstance(self.derivation, Scrypt):
-            return 0
+        """The hash iterations of a decryption; none for scrypt, which has other costs."""
         rounds = self.derivation.rounds(self.key_octets)
-        if isinstance(self.derivation, Old) and self.cipher is not ARC4:
+        if not self.iv and self.cipher is not ARC4:
             rounds += self.derivation.rounds(_IV_OCTETS)
         return rounds
 
@@ -165,14 +166,10 @@ class Encryption:
         `cipher`."""
         if self.cipher is None:
             raise UnknownAlgorithm("an algorithm that cannot be decrypted here")
-        if isinstance(self.derivation, Old):
-            key = self.derivation.derive(passphrase, self.key_octets, _FOR_KEY)
-            if self.cipher is ARC4:
-                return Cipher(ARC4(key), None).decryptor().update(ciphertext)
-            iv = self.derivation.derive(passphrase, _IV_OCTETS, _FOR_IV)
-        else:
-            key = self.derivation.derive(passphrase, self.key_octets)
-            iv = self.iv or b""
+        key = self.derivation.derive(passphrase, self.key_octets, _FOR_KEY)
+        if self.cipher is ARC4:
+            return Cipher(ARC4(key), None).decryptor().update(ciphertext)
+        iv = self.iv or self.derivation.derive(passphrase, _IV_OCTETS, _FOR_IV)
         if self.cipher is TripleDES and len(key) == 16:
             key += key[:8]
         try:
@@ -195,17 +192,12 @@ class Mac:
 
     @property
     def rounds(self) -> int:
-        """Returns the hash iterations to derive the key; none for scrypt."""
-        if isinstance(self.derivation, Scrypt):
-            return 0
+        """The hash iterations to derive the key; none for scrypt."""
         return self.derivation.rounds(self.key_octets)
 
     def matches(self, content: bytes, passphrase: str | None) -> bool:
         """Returns whether `content` was authenticated with this passphrase."""
-        if isinstance(self.derivation, Old):
-            key = self.derivation.derive(passphrase, self.key_octets, _FOR_MAC)
-        else:
-            key = self.derivation.derive(passphrase, self.key_octets)
+        key = self.derivation.derive(passphrase, self.key_octets, _FOR_MAC)
         return hmac.compare_digest(hmac.digest(key, content, self.hash), self.digest)
 
 
@@ -214,27 +206,26 @@ def read_encryption(algorithm: Element) -> Encryption:
     oid, parameters = _identified(algorithm)
     if oid in _OLD_CIPHERS:
         salt, iterations = _pair(parameters)
-        old_cipher, octets = _OLD_CIPHERS[oid]
-        return Encryption(Old(salt.octets(), _positive(iterations)), old_cipher, octets)
+        return Encryption(Pkcs12Kdf(salt.octets(), _positive(iterations)), *_OLD_CIPHERS[oid])
     if oid != _PBES2:
         raise UnknownAlgorithm(oid)
     derivation, encryption = _pair(parameters)
-    cipher_oid, cipher_parameters = _identified(encryption)
+    cipher_oid, iv = _identified(encryption)
     derived_by, _ = _read_derivation(derivation)
     if cipher_oid not in _CIPHERS:
         raise UnknownAlgorithm(cipher_oid)
-    if cipher_parameters is None or cipher_parameters.tag != ber.OCTET_STRING:
+    if iv.tag != ber.OCTET_STRING:
         raise NotBer("a cipher has no initialization vector")
     cipher, octets = _CIPHERS[cipher_oid]
-    iv = cipher_parameters.octets()
-    if len(iv) != (8 if cipher is TripleDES else 16):
-        raise NotBer(f"an initialization vector has {len(iv)} octets")
-    return Encryption(derived_by, cipher, octets, iv)
+    iv_octets = iv.octets()
+    if len(iv_octets) != (8 if cipher is TripleDES else 16):
+        raise NotBer(f"an initialization vector has {len(iv_octets)} octets")
+    return Encryption(derived_by, cipher, octets, iv_octets)
 
 
 def read_mac(mac_data: Element) -> Mac:
     """Returns the MAC of a PKCS#12 MacData. Raises NotBer or UnknownAlgorithm."""
-    digest_info, salt, *rest = _parts(mac_data, 2)
+    digest_info, salt, *iterations = mac_data.sequence(2)
     algorithm, digest = _pair(digest_info)
     oid, parameters = _identified(algorithm)
     if oid == _PBMAC1:
@@ -244,15 +235,14 @@ def read_mac(mac_data: Element) -> Mac:
             raise NotBer("PBMAC1 without the length of its key")
         return Mac(derived_by, _known(_HMACS, _identified(mac)[0]), octets, digest.octets())
     name = _known(_HASHES, oid)
-    iterations = _positive(rest[0]) if rest else 1
-    octets = hashlib.new(name).digest_size
-    return Mac(Old(salt.octets(), iterations, name), name, octets, digest.octets())
+    derived_by = Pkcs12Kdf(salt.octets(), _positive(iterations[0]) if iterations else 1, name)
+    return Mac(derived_by, name, hashlib.new(name).digest_size, digest.octets())
 
 
 def mac_data(content: bytes, passphrase: str | None) -> bytes:
     """Returns the DER of a MacData that authenticates `content` with SHA-1, one iteration."""
     salt = b"any"
-    key = Old(salt, 1).derive(passphrase, 20, _FOR_MAC)
+    key = Pkcs12Kdf(salt, 1).derive(passphrase, 20, _FOR_MAC)
     algorithm = ber.encode(ber.SEQUENCE, ber.encode(ber.OID, bytes.fromhex("2b0e03021a")))
     digest = ber.encode(ber.OCTET_STRING, hmac.digest(key, content, "sha1"))
     digest_info = ber.encode(ber.SEQUENCE, algorithm, digest)
@@ -272,22 +262,22 @@ def _filled(text: bytes, block: int) -> bytes:
     return (text * (octets // len(text) + 1))[:octets]
 
 
-def _plus(octets: bytes, added: int) -> bytes:
-    made = (int.from_bytes(octets) + added) % (1 << 8 * len(octets))
-    return made.to_bytes(len(octets))
+def _incremented(octets: bytes, increment: int) -> bytes:
+    number = (int.from_bytes(octets) + increment) % (1 << 8 * len(octets))
+    return number.to_bytes(len(octets))
 
 
 def _read_derivation(algorithm: Element) -> tuple[Derivation, int | None]:
     """Returns the derivation, and the length of the key if it is specified."""
     oid, parameters = _identified(algorithm)
     if oid == _PBKDF2:
-        salt, iterations, *rest = _parts(parameters, 2)
-        octets = _key_octets(rest)
-        prf = rest[-1] if rest and rest[-1].tag == ber.SEQUENCE else None
+        salt, iterations, *optional = parameters.sequence(2)
+        octets = _key_octets(optional)
+        prf = optional[-1] if optional and optional[-1].tag == ber.SEQUENCE else None
         name = _known(_HMACS, _identified(prf)[0]) if prf else "sha1"
         return Pbkdf2(salt.octets(), _positive(iterations), name), octets
     if oid == _SCRYPT:
-        salt, *costs = _parts(parameters, 4)
+        salt, *costs = parameters.sequence(4)
         n, r, p = map(_positive, costs[:3])
         # RFC 7914, 2: a power of two, and below 2^(128·r/8).
         if n < 2 or n & (n - 1) or n.bit_length() > 16 * r:
@@ -305,22 +295,14 @@ def _key_octets(optional: list[Element]) -> int | None:
     return octets
 
 
-def _identified(algorithm: Element) -> tuple[str, Element | None]:
-    oid, *parameters = _parts(algorithm, 1)
-    return oid.oid(), parameters[0] if parameters else None
+def _identified(algorithm: Element) -> tuple[str, Element]:
+    """Returns the OID and the parameters of an AlgorithmIdentifier, NULL if it has none."""
+    oid, *parameters = algorithm.sequence(1)
+    return oid.oid(), parameters[0] if parameters else ber.NULL
 
 
-def _parts(element: Element | None, least: int) -> list[Element]:
-    if element is None or element.tag != ber.SEQUENCE:
-        raise NotBer("a SEQUENCE is missing")
-    children = element.children()
-    if len(children) < least:
-        raise NotBer("a part is missing")
-    return children
-
-
-def _pair(element: Element | None) -> tuple[Element, Element]:
-    parts = _parts(element, 2)
+def _pair(element: Element) -> tuple[Element, Element]:
+    parts = element.sequence(2)
     if len(parts) > 2:
         raise NotBer("it has an extra part")
     return parts[0], parts[1]

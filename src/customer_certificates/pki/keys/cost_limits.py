@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from ...errors import Finding
+from ...errors import Finding, Severity
 from ..asn1.pbe import Encryption, Mac, Scrypt
-from .formats import Plain
+from .formats import PlainKey
 
 # An input may have several encrypted parts. These limits apply to their sum.
 MOST_ITERATIONS = 1_000_000
@@ -16,44 +16,38 @@ FEWEST_RSA_BITS, MOST_RSA_BITS = 512, 4096
 RSA_BITS = (2048, 3072, MOST_RSA_BITS)
 LARGEST_EXPONENT = 2**32
 
-_ENCRYPT_ANEW = "Encrypt it again with usual parameters, or send it unencrypted: "
 
-
-def too_costly(sealed: Iterable[Encryption | Mac], field: str) -> Finding | None:
-    """Returns `key_too_costly` if deriving all keys of `sealed` costs too much.
+def too_costly(encryptions: Iterable[Encryption | Mac], field: str) -> Finding | None:
+    """Returns `key_too_costly` if deriving all keys of `encryptions` costs too much.
 
     Every derivation counts. PKCS#12's old ciphers need one for the key and one for the IV. A key
     that is longer than the hash needs the iterations once for each block.
     """
     iterations = work = memory = 0
-    for one in sealed:
-        derivation = one.derivation
-        iterations += one.rounds
+    for encryption in encryptions:
+        derivation = encryption.derivation
+        iterations += encryption.rounds
         if isinstance(derivation, Scrypt):
             # RFC 7914, 5: the vector V has N blocks of 128 · r octets.
             memory = max(memory, 128 * derivation.n * derivation.r)
             work += derivation.n * derivation.r * derivation.p
     if iterations > MOST_ITERATIONS:
-        what = f"takes {_figure(iterations)} iterations; the limit is {MOST_ITERATIONS:,}"
+        cost = f"takes {_figure(iterations)} iterations; the limit is {MOST_ITERATIONS:,}"
     elif memory > MOST_SCRYPT_OCTETS:
-        what = (
-            f"takes {_figure(memory // 2**20)} MiB of memory (scrypt); the limit is"
-            f" {MOST_SCRYPT_OCTETS // 2**20}"
-        )
+        limit = MOST_SCRYPT_OCTETS // 2**20
+        cost = f"takes {_figure(memory // 2**20)} MiB of memory (scrypt); the limit is {limit}"
     elif work > MOST_SCRYPT_WORK:
-        what = f"has the scrypt cost N·r·p = {_figure(work)}; the limit is {MOST_SCRYPT_WORK:,}"
+        cost = f"has the scrypt cost N·r·p = {_figure(work)}; the limit is {MOST_SCRYPT_WORK:,}"
     else:
         return None
+    command = "openssl pkey -in key.pem -out plain.pem"
     if field == "pkcs12":
         command = "openssl pkcs12 -in old.p12 -nodes | openssl pkcs12 -export -out new.p12"
-    else:
-        command = "openssl pkey -in key.pem -out plain.pem"
-    return Finding(
-        "key_too_costly", field, f"Decrypting {field} {what}.", f"{_ENCRYPT_ANEW}{command}"
-    )
+    hint = f"Encrypt it again with usual parameters, or send it unencrypted: {command}"
+    return Finding("key_too_costly", field, f"Decrypting {field} {cost}.", hint)
 
 
-def not_worth_loading(key: Plain, field: str) -> Finding | None:
+def not_worth_loading(key: PlainKey, field: str) -> Finding | None:
     """Returns a finding if a key is not worth loading.
 
     `key_invalid` if no TLS server can use such a key; `key_weak` if its RSA numbers are costly and
@@ -61,11 +55,9 @@ def not_worth_loading(key: Plain, field: str) -> Finding | None:
     """
     if not key.usable:
         return unusable(key.name, field)
-    if key.rsa is None:
+    if key.rsa is None or key.rsa.n < 1:
         return None
     bits = key.rsa.n.bit_length()
-    if key.rsa.n < 1:
-        return None
     if not FEWEST_RSA_BITS <= bits <= MOST_RSA_BITS:
         return rsa_size(bits, field)
     return rsa_exponent(key.rsa.e, field)
@@ -88,12 +80,7 @@ def rsa_size(bits: int, field: str) -> Finding | None:
     """Returns `key_weak` if CAs do not certify an RSA modulus of `bits`."""
     if bits in RSA_BITS:
         return None
-    return Finding(
-        "key_weak",
-        field,
-        f"The RSA key has {_figure(bits)} bits. Use 2048, 3072 or 4096.",
-        NEW_KEY,
-    )
+    return key_weak(f"The RSA key has {_figure(bits)} bits. Use 2048, 3072 or 4096.", field)
 
 
 def rsa_exponent(e: int, field: str) -> Finding | None:
@@ -101,13 +88,16 @@ def rsa_exponent(e: int, field: str) -> Finding | None:
     if 3 < e < LARGEST_EXPONENT and e % 2:
         return None
     shown = f"is {e}" if abs(e) < 2**64 else f"has {e.bit_length()} bits"
-    return Finding(
-        "key_weak",
-        field,
+    return key_weak(
         f"The public exponent of the RSA key {shown}. Use 65537. Odd numbers above 3 and below"
         " 2^32 are accepted.",
-        NEW_KEY,
+        field,
     )
+
+
+def key_weak(detail: str, field: str, severity: Severity = "error") -> Finding:
+    """Returns `key_weak`."""
+    return Finding("key_weak", field, detail, NEW_KEY, severity)
 
 
 NEW_KEY = (

@@ -11,7 +11,7 @@ from ..asn1 import ber
 from ..asn1.ber import NotBer
 from ..asn1.pbe import UnknownAlgorithm
 from ..pem.reader import PemRead
-from .formats import NotAKey, form_of
+from .formats import NotAKey, format_of
 
 # A key that was typed by hand or damaged by an editor still counts as a private key.
 _HEADING = re.compile(
@@ -51,7 +51,7 @@ def has_private_key(read: PemRead, certificates: Container[bytes]) -> bool:
         return True
     return any(
         _is_key(decoded) or _has_headed_key(decoded.decode("latin-1"))
-        for decoded in _decoded(read.rest)
+        for decoded in _decoded_runs(read.rest)
     )
 
 
@@ -79,8 +79,8 @@ def _looks_random(word: str) -> bool:
     )
 
 
-def _decoded(text: str) -> Iterator[bytes]:
-    """Returns the decoded base64."""
+def _decoded_runs(text: str) -> Iterator[bytes]:
+    """Yields decoded base64 that may start in `text`."""
     for number, run in enumerate(_RUN.finditer(text)):
         if number == _MOST_RUNS:
             break
@@ -95,9 +95,9 @@ def _decoded(text: str) -> Iterator[bytes]:
 
 def _is_key(data: bytes) -> bool:
     try:
-        form_of(bytes(ber.first(data).encoded))
+        format_of(bytes(ber.first(data).encoded))
+    except UnknownAlgorithm:  # it is encrypted
+        return True
     except (NotBer, NotAKey):
         return False
-    except UnknownAlgorithm:
-        return True
     return True

@@ -3,16 +3,12 @@
 from dataclasses import dataclass
 
 from ..asn1 import ber, pbe
-from ..asn1.ber import Element, NotBer
+from ..asn1.ber import Element
 from ..asn1.pbe import Encryption
 from .ec_scalars import resized_pkcs8, resized_sec1
 
-RSA, EC, ED25519, ED448 = (
-    "1.2.840.113549.1.1.1",
-    "1.2.840.10045.2.1",
-    "1.3.101.112",
-    "1.3.101.113",
-)
+RSA, EC = "1.2.840.113549.1.1.1", "1.2.840.10045.2.1"
+_USABLE = (RSA, EC, "1.3.101.112", "1.3.101.113")  # the last two: Ed25519, Ed448
 _OTHERS = {
     "1.2.840.113549.1.1.10": "RSASSA-PSS",
     "1.2.840.113549.1.1.7": "RSAES-OAEP",
@@ -45,7 +41,7 @@ class RsaNumbers:
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
+class PlainKey:
     """An unencrypted key: the OID of its algorithm, its RSA numbers if any, and the DER to load."""
 
     algorithm: str
@@ -55,7 +51,7 @@ class Plain:
     @property
     def usable(self) -> bool:
         """Whether a TLS server can use such a key."""
-        return self.algorithm in (RSA, EC, ED25519, ED448)
+        return self.algorithm in _USABLE
 
     @property
     def name(self) -> str:
@@ -67,8 +63,8 @@ class NotAKey(Exception):  # noqa: N818 - it says what the bytes are
     """Raised for data that is not a private key; the message says what the data is."""
 
 
-def form_of(der: bytes) -> Plain | Encryption:
-    """Returns the form of the private key `der`.
+def format_of(der: bytes) -> PlainKey | Encryption:
+    """Returns the format of the private key `der`.
 
     PKCS#8 (RFC 5958), encrypted or not, PKCS#1 (RFC 8017) or SEC 1 (RFC 5915). Raises NotAKey;
     NotBer if `der` is not ASN.1; `pbe.UnknownAlgorithm` if the encryption is unknown.
@@ -78,18 +74,18 @@ def form_of(der: bytes) -> Plain | Encryption:
     if tags == (ber.SEQUENCE, ber.OCTET_STRING):
         return pbe.read_encryption(parts[0])
     if tags[:3] == (ber.INTEGER, ber.SEQUENCE, ber.OCTET_STRING):
-        algorithm = _algorithm(parts[1])
+        algorithm = parts[1].sequence(1)[0].oid()
         if algorithm == EC:
-            return Plain(EC, None, _without_public_key(parts) or resized_pkcs8(der, parts))
+            return PlainKey(EC, None, _without_public_key(parts) or resized_pkcs8(der, parts))
         rsa = _rsa(parts[2].octets()) if algorithm == RSA else None
-        return Plain(algorithm, rsa, _without_public_key(parts) or der)
+        return PlainKey(algorithm, rsa, _without_public_key(parts) or der)
     if tags[:2] == (ber.INTEGER, ber.OCTET_STRING):
-        return Plain(EC, None, resized_sec1(der))
+        return PlainKey(EC, None, resized_sec1(der))
     if len(tags) >= 9 and set(tags[:9]) == {ber.INTEGER}:
-        return Plain(RSA, _rsa(der), der)
+        return PlainKey(RSA, _rsa(der), der)
     if tags == (ber.INTEGER,) * 6:
-        return Plain(_DSA, None, der)
-    raise NotAKey(_instead(tags))
+        return PlainKey(_DSA, None, der)
+    raise NotAKey(_actual_content(tags))
 
 
 def _without_public_key(parts: list[Element]) -> bytes | None:
@@ -104,23 +100,14 @@ def _without_public_key(parts: list[Element]) -> bytes | None:
     return ber.encode(ber.SEQUENCE, version_1, *(bytes(part.encoded) for part in parts[1:3]))
 
 
-def _algorithm(identifier: Element) -> str:
-    parts = identifier.children()
-    if not parts:
-        raise NotBer("a part is missing")
-    return parts[0].oid()
-
-
 def _rsa(der: bytes) -> RsaNumbers:
-    parts = ber.only(der).children()
-    if len(parts) < 9:
-        raise NotBer("a part is missing")
+    parts = ber.only(der).sequence(9)
     if len(parts) > 9 or parts[0].integer() != _VERSION_TWO_PRIMES:
         raise NotAKey("an RSA key with more than two primes")
     return RsaNumbers(*(part.integer() for part in parts[1:]))
 
 
-def _instead(tags: tuple[int, ...]) -> str:
+def _actual_content(tags: tuple[int, ...]) -> str:
     if tags == (ber.SEQUENCE, ber.SEQUENCE, ber.BIT_STRING):
         return "a certificate"
     if tags == (ber.SEQUENCE, ber.BIT_STRING):

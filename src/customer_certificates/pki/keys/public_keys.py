@@ -57,13 +57,13 @@ def mismatch(
     public key, because a file can contain another one.
     """
     public_key = key.public_key()
-    mine, its = spki_of(public_key), spki_of(leaf_public_key)
-    if mine != its:
+    key_spki, leaf_spki = spki_of(public_key), spki_of(leaf_public_key)
+    if key_spki != leaf_spki:
         return Finding(
             "key_mismatch",
             field,
-            f"The private key ({_described(public_key, mine)}) does not match the certificate's"
-            f" key ({_described(leaf_public_key, its)}).",
+            f"The private key ({_described(public_key, key_spki)}) does not match the certificate's"
+            f" key ({_described(leaf_public_key, leaf_spki)}).",
             "Send the key that the certificate was requested with. Compare: openssl pkey -in"
             " key.pem -pubout; openssl x509 -in cert.pem -noout -pubkey",
         )
@@ -76,7 +76,7 @@ def mismatch(
             "key_mismatch",
             field,
             "The private key contains the certificate's public key"
-            f" ({_described(public_key, mine)}), but does not match it. The key is damaged.",
+            f" ({_described(public_key, key_spki)}), but does not match it. The key is damaged.",
             "Use the original key file or a backup of it.",
         )
     return None
@@ -86,8 +86,8 @@ def _prove(key: PrivateKey, public_key: CertificatePublicKeyTypes) -> None:
     """Raises an exception if `key` is not the private key of `public_key`."""
     match key, public_key:
         case rsa.RSAPrivateKey(), rsa.RSAPublicKey():
-            made = key.sign(_PROOF, padding.PKCS1v15(), SHA256())
-            public_key.verify(made, _PROOF, padding.PKCS1v15(), SHA256())
+            signature = key.sign(_PROOF, padding.PKCS1v15(), SHA256())
+            public_key.verify(signature, _PROOF, padding.PKCS1v15(), SHA256())
         case ec.EllipticCurvePrivateKey(), ec.EllipticCurvePublicKey():
             # This takes a third of the time of signing and verifying.
             number = key.private_numbers().private_value

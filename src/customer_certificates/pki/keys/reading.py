@@ -10,9 +10,9 @@ from ..pem.markers import is_pem
 from ..pem.reader import Block, read_blocks
 from ..text import listed
 from . import cost_limits
-from . import findings as told
-from .formats import Plain
-from .loading import form_or_fault, load
+from . import findings as key_findings
+from .formats import PlainKey
+from .loading import format_or_finding, load
 from .public_keys import PrivateKey, key_algorithm, spki_of
 
 
@@ -34,72 +34,66 @@ def read_key(data: bytes, passphrase: str | None, field: str = "private_key") ->
     may come with findings.
     """
     findings: list[Finding] = []
-    decoded = unwrapped(data)
+    decoded = unwrap_base64(data)
     if decoded is not None:
         data = decoded
-        findings.append(told.base64_twice(field))
-    blocks, faults = _key_blocks(data, field)
-    findings += faults
-    forms = [form_or_fault(block, field) for block in blocks]
-    sealed = [form for form in forms if isinstance(form, Encryption)]
-    if too_costly := cost_limits.too_costly(sealed, field):
+        findings.append(key_findings.base64_twice(field))
+    blocks, pem_findings = _key_blocks(data, field)
+    findings += pem_findings
+    formats = [format_or_finding(block, field) for block in blocks]
+    encryptions = [found for found in formats if isinstance(found, Encryption)]
+    if too_costly := cost_limits.too_costly(encryptions, field):
         return KeyRead(None, (*findings, too_costly))
     loaded = [
-        form if isinstance(form, Finding) else load(block, form, passphrase, field)
-        for block, form in zip(blocks, forms, strict=True)
+        found if isinstance(found, Finding) else load(block, found, passphrase, field)
+        for block, found in zip(blocks, formats, strict=True)
     ]
-    if passphrase and forms and all(isinstance(form, Plain) for form in forms):
-        findings.append(told.passphrase_unused(field))
-    return KeyRead(*the_one(loaded, findings, field))
+    if passphrase and formats and all(isinstance(found, PlainKey) for found in formats):
+        findings.append(key_findings.passphrase_unused(field))
+    return KeyRead(*only_key(loaded, findings, field))
 
 
-def the_one(
+def only_key(
     loaded: Iterable[PrivateKey | Finding], findings: Iterable[Finding], field: str
 ) -> tuple[PrivateKey | None, tuple[Finding, ...]]:
     """Returns the only key of `loaded`, None if keys differ, and all findings."""
     keys: dict[bytes, PrivateKey] = {}
-    told_of = list(findings)
-    for one in loaded:
-        if isinstance(one, Finding):
-            told_of.append(one)
+    all_findings = list(findings)
+    for key in loaded:
+        if isinstance(key, Finding):
+            all_findings.append(key)
         else:
-            keys[spki_of(one.public_key())] = one
+            keys[spki_of(key.public_key())] = key
     if len(keys) > 1:
-        names = [key_algorithm(key.public_key()) for key in keys.values()]
-        told_of.append(told.several(names, field))
-        return None, tuple(told_of)
-    return next(iter(keys.values()), None), tuple(told_of)
+        algorithms = [key_algorithm(key.public_key()) for key in keys.values()]
+        return None, (*all_findings, key_findings.several(algorithms, field))
+    return next(iter(keys.values()), None), tuple(all_findings)
 
 
-def unarmoured(data: bytes) -> bytes | None:
-    """Returns the decoded `data` if it is base64, with or without line ends; otherwise None."""
-    try:
-        return base64.b64decode(b"".join(data.split()), validate=True)
-    except ValueError:
-        return None
-
-
-def unwrapped(data: bytes) -> bytes | None:
+def unwrap_base64(data: bytes) -> bytes | None:
     """Returns the DER or PEM that `data` has in base64; None for any other data."""
     if data[:1] == b"\x30" or is_pem(data):
         return None
-    decoded = unarmoured(data)
-    if decoded and (decoded[:1] == b"\x30" or is_pem(decoded)):
-        return decoded
-    return None
+    try:
+        decoded = base64.b64decode(b"".join(data.split()), validate=True)
+    except ValueError:
+        return None
+    return decoded if decoded[:1] == b"\x30" or is_pem(decoded) else None
 
 
 def _key_blocks(data: bytes, field: str) -> tuple[tuple[Block, ...], tuple[Finding, ...]]:
     if not data.strip():
-        return (), (told.invalid(f"{field} is empty.", told.GET_IT_AGAIN, field),)
+        return (), (key_findings.invalid(f"{field} is empty.", key_findings.GET_IT_AGAIN, field),)
     if not is_pem(data):
         return (Block("", data),), ()
     read = read_blocks(data.decode("utf-8", "replace"), field)
     # Duplicates must not cost twice.
-    blocks = tuple(dict.fromkeys(one for one in read.blocks if one.label.endswith("PRIVATE KEY")))
+    key_blocks = (block for block in read.blocks if block.label.endswith("PRIVATE KEY"))
+    blocks = tuple(dict.fromkeys(key_blocks))
     if blocks or any(finding.severity == "error" for finding in read.findings):
         return blocks, read.findings
     labels = list(dict.fromkeys(block.label for block in read.blocks))
     found = f", but {listed(labels)}" if labels else ""
-    missing = told.invalid(f"{field} contains no private key{found}.", told.GET_IT_AGAIN, field)
+    detail = f"{field} contains no private key{found}."
+    missing = key_findings.invalid(detail, key_findings.GET_IT_AGAIN, field)
     return (), (*read.findings, missing)

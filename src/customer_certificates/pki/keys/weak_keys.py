@@ -22,28 +22,32 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ...errors import Finding
-from .cost_limits import FEWEST_RSA_BITS, MOST_RSA_BITS, NEW_KEY, rsa_exponent, rsa_size, unusable
+from .cost_limits import (
+    FEWEST_RSA_BITS,
+    MOST_RSA_BITS,
+    key_weak,
+    rsa_exponent,
+    rsa_size,
+    unusable,
+)
 from .public_keys import PrivateKey, key_algorithm
 
 _Check = Callable[..., Any]
 
 # Only the first match is reported: the others would describe the same weakness.
-_RSA_CHECKS: dict[str, tuple[_Check, str]] = {
-    "smallfactors": (
-        smallfactors,
-        ("its modulus has a small factor, so the key is damaged or broken"),
-    ),
-    "fermat": (fermat, "its two primes are too close, so it can be factored quickly (Fermat)"),
-    "sharedprimes": (sharedprimes, "it shares a prime with other published keys"),
-    "roca": (roca, "a faulty chip generated it, so it can be factored (ROCA, CVE-2017-15361)"),
-    "rsapoly": (rsapoly, "its modulus has a pattern of zeros, so it can be factored"),
-    "rsabias": (rsabias, "its modulus is not random: far too many bits are alike"),
-    "smalld": (smalld, "its private exponent is so small that it can be computed (Wiener)"),
-    "rsainvalid": (rsainvalid, "its numbers are not a valid RSA key"),
-}
+_RSA_CHECKS: tuple[tuple[_Check, str], ...] = (
+    (smallfactors, "its modulus has a small factor, so the key is damaged or broken"),
+    (fermat, "its two primes are too close, so it can be factored quickly (Fermat)"),
+    (sharedprimes, "it shares a prime with other published keys"),
+    (roca, "a faulty chip generated it, so it can be factored (ROCA, CVE-2017-15361)"),
+    (rsapoly, "its modulus has a pattern of zeros, so it can be factored"),
+    (rsabias, "its modulus is not random: far too many bits are alike"),
+    (smalld, "its private exponent is so small that it can be computed (Wiener)"),
+    (rsainvalid, "its numbers are not a valid RSA key"),
+)
 # Some software generates primes whose lengths differ by a bit or two.
 _MOST_BITS_APART = 16
-_SOUND = ("secp256r1", "secp384r1")
+_ACCEPTED_CURVES = ("secp256r1", "secp384r1")
 
 
 def _prepared_blocklist() -> _Check | None:
@@ -80,12 +84,12 @@ def weakness(public_key: PublicKeyTypes, field: str = "private_key") -> tuple[Fi
     if isinstance(public_key, rsa.RSAPublicKey):
         return _rsa_weakness(public_key, field)
     if isinstance(public_key, ec.EllipticCurvePublicKey):
-        findings = () if public_key.curve.name in _SOUND else (_curve(public_key, field),)
+        findings = () if public_key.curve.name in _ACCEPTED_CURVES else (_curve(public_key, field),)
         return findings + _compromised(public_key.public_numbers().x, field)
     if isinstance(public_key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        refused = _refused_by("Chrome and Firefox", key_algorithm(public_key), field)
-        return (refused, *_compromised(int.from_bytes(raw), field))
+        rejected = _rejected_by("Chrome and Firefox", key_algorithm(public_key), field)
+        return (rejected, *_compromised(int.from_bytes(raw), field))
     return (unusable(key_algorithm(public_key), field),)
 
 
@@ -99,12 +103,12 @@ def weak_primes(key: PrivateKey, field: str = "private_key") -> tuple[Finding, .
     numbers = key.private_numbers()
     shorter, longer = sorted((numbers.p.bit_length(), numbers.q.bit_length()))
     if longer - shorter > _MOST_BITS_APART:
-        what = f"its primes have {shorter} and {longer} bits; they must have the same length"
+        reason = f"its primes have {shorter} and {longer} bits; they must have the same length"
     elif _has_pattern(numbers.p) or _has_pattern(numbers.q):
-        what = "one of its primes is not random: most of its bytes are alike"
+        reason = "one of its primes is not random: most of its bytes are alike"
     else:
         return ()
-    return (Finding("key_weak", field, f"The RSA key can be broken: {what}.", NEW_KEY),)
+    return (key_weak(f"The RSA key can be broken: {reason}.", field),)
 
 
 def _has_pattern(number: int) -> bool:
@@ -120,52 +124,37 @@ def _rsa_weakness(public_key: rsa.RSAPublicKey, field: str) -> tuple[Finding, ..
     findings = [rsa_size(bits, field), rsa_exponent(numbers.e, field)]
     # Checking a modulus of unlimited size would take unlimited time.
     if FEWEST_RSA_BITS <= bits <= MOST_RSA_BITS:
-        findings.append(_broken(numbers, field))
-    told = tuple(finding for finding in findings if finding)
-    return told + _compromised(numbers.n, field)
+        findings.append(_factorable(numbers, field))
+    return (*filter(None, findings), *_compromised(numbers.n, field))
 
 
-def _broken(numbers: rsa.RSAPublicNumbers, field: str) -> Finding | None:
-    for check, what in _RSA_CHECKS.values():
-        found = check(numbers.n, e=numbers.e)
+def _factorable(numbers: rsa.RSAPublicNumbers, field: str) -> Finding | None:
+    for check, reason in _RSA_CHECKS:
+        match = check(numbers.n, e=numbers.e)
         # A vanity modulus, whose upper half was chosen, is unusual but no easier to factor.
-        if found and found.get("subtest") != "vanity":
-            return Finding("key_weak", field, f"The RSA key can be broken: {what}.", NEW_KEY)
+        if match and match.get("subtest") != "vanity":
+            return key_weak(f"The RSA key can be broken: {reason}.", field)
     return None
 
 
 def _compromised(number: int, field: str) -> tuple[Finding, ...]:
-    found = _BLOCKLIST(number) if _BLOCKLIST else None
-    if not found:
+    match = _BLOCKLIST(number) if _BLOCKLIST else None
+    if not match:
         return ()
-    return (
-        Finding(
-            "key_weak",
-            field,
-            f"The private key is publicly known (badkeys' list «{found['subtest']}»).",
-            NEW_KEY,
-        ),
-    )
+    detail = f"The private key is publicly known (badkeys' list «{match['subtest']}»)."
+    return (key_weak(detail, field),)
 
 
 def _curve(public_key: ec.EllipticCurvePublicKey, field: str) -> Finding:
     name = key_algorithm(public_key).removeprefix("ECDSA-")
     if name == "P-521":
-        return _refused_by("Chrome", name, field)
-    return Finding(
-        "key_weak",
-        field,
-        f"The key uses the curve {name}. Browsers accept P-256 and P-384.",
-        NEW_KEY,
-    )
+        return _rejected_by("Chrome", name, field)
+    return key_weak(f"The key uses the curve {name}. Browsers accept P-256 and P-384.", field)
 
 
-def _refused_by(browsers: str, algorithm: str, field: str) -> Finding:
-    return Finding(
-        "key_weak",
-        field,
+def _rejected_by(browsers: str, algorithm: str, field: str) -> Finding:
+    detail = (
         f"{browsers} reject certificates with {algorithm} keys. Clients that use OpenSSL accept"
-        " them.",
-        NEW_KEY,
-        "warning",
+        " them."
     )
+    return key_weak(detail, field, "warning")

@@ -46,7 +46,7 @@ class LoginThrottle:
     def take_back(self, attempt: Attempt) -> None:
         """Removes the attempt from the count after a success."""
         for name, count in attempt.items():
-            self._counters.take_back(name, count)
+            self._counters.undo(name, count)
 
 
 def _digest(email: str) -> str:

@@ -53,7 +53,7 @@ class Challenges:
         self._policy = rules.policy
         self._audit = audit
         self._now = now
-        self._slots = Slots(concurrent_checks, lambda: None, waiting_of_one=0)
+        self._slots = Slots(concurrent_checks, lambda: None, waiting_per_slot=0)
 
     def create(
         self, principal: Principal, user_id: int, hostname: str

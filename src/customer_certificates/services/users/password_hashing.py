@@ -33,7 +33,9 @@ class Passwords:
         """`cost` is argon2id's; `waiting` is the limit of concurrent requests."""
         self._hashes = PasswordHashes(cost)
         self._metrics = metrics
-        self._slots = Slots(1, metrics.refused_busy, places=waiting, waiting_of_one=_WAITING_OF_ONE)
+        self._slots = Slots(
+            1, metrics.refused_busy, capacity=waiting, waiting_per_slot=_WAITING_OF_ONE
+        )
         self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
 
     def hash(self, password: str) -> str:
@@ -61,7 +63,7 @@ class Passwords:
     def _run(self, work: Callable[[], T]) -> T:
         self._metrics.password_queue.inc()
         try:
-            with self._slots.one():
+            with self._slots.hold():
                 return loop.result(self._thread.submit(work))
         finally:
             self._metrics.password_queue.dec()

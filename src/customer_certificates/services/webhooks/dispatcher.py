@@ -109,7 +109,7 @@ class Dispatcher:
         self._now = now
         self._look_seconds = look_seconds
         self._quick, self._slow = (
-            Slots(size, metrics.refused_busy, waiting_of_one=0)
+            Slots(size, metrics.refused_busy, waiting_per_slot=0)
             for size in (_QUICK_SENDERS, _SLOW_SENDERS)
         )
         self._threads = ThreadPoolExecutor(

@@ -12,7 +12,7 @@ from msgspec import Meta
 from ... import __version__
 from ...crypto import webhook_signatures
 from ...gateways.metrics import Metrics
-from ...gateways.outbound_http import Answer, Outbound, TargetForbidden, TargetUnreachable
+from ...gateways.outbound_http import Outbound, PostResponse, TargetForbidden, TargetUnreachable
 from ..events.trace_context import child_of
 from .queue import ClaimedDelivery, DeliveryBatch, Outcome
 
@@ -160,9 +160,9 @@ def wait_after(tries: int, retry_after: float | None) -> timedelta | None:
     return max(SCHEDULE[tries - 1] * jitter, timedelta(seconds=retry_after or 0))
 
 
-def _view(at: datetime, answer: Answer) -> AttemptView:
+def _view(at: datetime, answer: PostResponse) -> AttemptView:
     # PostgreSQL cannot store NUL in text.
-    beginning = answer.beginning.decode("utf-8", "replace").replace(
+    beginning = answer.body_start.decode("utf-8", "replace").replace(
         "\0", "\N{REPLACEMENT CHARACTER}"
     )
     return AttemptView(at, answer.status, round(answer.seconds, 3), None, beginning)

@@ -175,9 +175,7 @@ def _newest(*, served: bool) -> list[Select[*tuple[Any, ...]]]:
 
 
 def _deciding(found: Iterable[Select[*tuple[Any, ...]]], *columns: Any) -> Select[*tuple[Any, ...]]:
-    """Selects rows of the certificates `found`: the name, the name again if it is owned, DECIDING,
-    `columns`.
-    """
+    """Selects a name, the name again if it is owned, DECIDING and `columns` of certificates."""
     names = union(*found).subquery()
     is_owned = and_(
         HostnameClaim.hostname == names.c.hostname, HostnameClaim.user_id == Certificate.user_id

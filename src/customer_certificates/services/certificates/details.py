@@ -15,11 +15,9 @@ _LARGE = ("findings", "hostnames", "body", "chain", "chain_pem", "pending")
 
 
 def with_serving() -> Select[*tuple[Any, ...]]:
-    """Returns the statement: one row for each terminator that serves the certificate, ordered by
-    name.
+    """Selects a certificate (`certificate_id`, `user_id`) with the terminators that serve it.
 
-    The certificate is `certificate_id` of the user `user_id`. If no terminator serves it, there is
-    one row.
+    There is one row for each terminator, by name, or a single one if there are none.
     """
     row_number = func.row_number().over(order_by=Terminator.name)
     columns = {name: getattr(Certificate, name) for name in SHOWN}

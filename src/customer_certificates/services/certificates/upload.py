@@ -124,9 +124,7 @@ class Uploads:
     def findings(
         self, user_id: int, result: ValidationResult, replaced: int | None
     ) -> list[Finding]:
-        """Returns all findings, plus one if the user has the same certificate besides
-        `replaced`.
-        """
+        """Returns all findings, also about a duplicate of the user other than `replaced`."""
         fingerprint = result.leaf.fingerprint_sha256 if result.leaf else None
         rows = self._duplicates(user_id=user_id, fingerprint=fingerprint, replaced=replaced or 0)
         return _with_duplicate(result, rows)

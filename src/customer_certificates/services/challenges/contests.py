@@ -69,9 +69,7 @@ class Contests:
 
 
 def _removal() -> Any:
-    """Deletes ended challenges; a verified one has ended when its user no longer proves the
-    hostname.
-    """
+    """Deletes ended challenges. Verified ones have ended if their user lost the hostname."""
     ended = aliased(HostnameChallenge)
     is_proven = (
         select(HostnameClaim.hostname)

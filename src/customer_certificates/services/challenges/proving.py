@@ -46,9 +46,7 @@ class Target(NamedTuple):
 
 
 class _Incumbent(NamedTuple):
-    """The owner when the check begins, and whether a repeated check of that user's challenge
-    failed.
-    """
+    """The owner when the check begins; `has_failed`: the owner's own challenge failed."""
 
     claim: Claim | None
     has_failed: bool

@@ -268,8 +268,9 @@ def _check_of_claim(row: Row) -> _Check:
 
 
 def _due_challenges() -> Any:
-    """Selects the first due challenge of each user, then the second of each, so that one user's
-    many challenges delay nobody.
+    """Selects the first due challenge of each user, then the second of each, and so on.
+
+    One user's many challenges thus delay nobody.
     """
     turn = func.row_number().over(
         partition_by=HostnameChallenge.user_id,

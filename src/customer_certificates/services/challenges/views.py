@@ -64,9 +64,7 @@ def tokens_of(challenge: HostnameChallenge) -> Tokens:
 
 
 def state_at(challenge: HostnameChallenge, *, is_owner: bool, now: datetime) -> State:
-    """Returns the state of a challenge. A verified one expires when another user owns
-    the hostname.
-    """
+    """Returns the state of a challenge. A verified one expires with the user's ownership."""
     if challenge.state == "verified":
         return "verified" if is_owner else "expired"
     if challenge.state == "pending":

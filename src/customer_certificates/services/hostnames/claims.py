@@ -132,9 +132,7 @@ class HostnameClaims:
     def number(
         self, session: Transaction, user_id: int, *, unproven: bool
     ) -> tuple[int, str | None]:
-        """Returns the user's number of claims (or of `unproven` ones), and the column
-        `users.quotas`.
-        """
+        """Returns the number of (unproven) claims of the user, and the column `users.quotas`."""
         number = select(func.count()).where(HostnameClaim.user_id == user_id)
         if unproven:
             number = number.where(HostnameClaim.proof == "none")
@@ -185,17 +183,9 @@ class HostnameClaims:
     def release_unused(
         self, session: Transaction, user_id: int, hostnames: Sequence[str]
     ) -> list[str]:
-        """Deletes those claims that only an active certificate kept, and returns their
-        hostnames.
-        """
+        """Deletes claims without an active certificate or a lasting proof. Returns their names."""
         rows = session.run(self._release_unused, user_id=user_id, hostnames=as_json(hostnames))
         return [name for (name,) in rows]
-
-    def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
-        """Returns whether the user owns the hostname and has an active certificate for it."""
-        is_claim = HostnameClaim.user_id == user_id, HostnameClaim.hostname == hostname
-        found = session.scalar(select(HostnameClaim.hostname).where(*is_claim, IS_IN_USE))
-        return found is not None
 
 
 def _write(name: Any, user_id: Any) -> Any:

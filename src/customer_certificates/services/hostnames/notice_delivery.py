@@ -48,8 +48,10 @@ _log = logging.getLogger(__name__)
 
 
 class HostnameNoticeDelivery:
-    """Handles each row of the outbox in a transaction of its user: event, deliveries, findings of
-    active certificates, audit. A row is deleted in the same transaction, so it is handled once."""
+    """Handles each row of the outbox in a transaction of its user, which also deletes the row.
+
+    The transaction writes the event, deliveries, findings of active certificates, and audit.
+    """
 
     def __init__(
         self, database: Database, revisions: Revisions, audit: Audit, events: Events

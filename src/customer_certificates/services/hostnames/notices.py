@@ -55,9 +55,7 @@ class HostnameNotices:
             session.execute(insert(HostnameNotice), notices)
 
     def resend(self, session: Transaction, hostnames: Sequence[str]) -> None:
-        """Queues active certificates with claims of `hostnames` for the feed again,
-        across tenants.
-        """
+        """Queues all tenants' active certificates for `hostnames` for the feed again."""
         session.run(self._resend, hostnames=as_json(hostnames), at=self._now())
 
     def resend_gained(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> None:

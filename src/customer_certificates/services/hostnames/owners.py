@@ -135,7 +135,8 @@ class HostnameOwners:
             self._database.begin(user_id) as session,
         ):
             lock_user(session, user_id)
-            if self._hostnames.is_in_use(session, user_id, hostname):
+            is_claim = HostnameClaim.user_id == user_id, HostnameClaim.hostname == hostname
+            if session.scalar(select(HostnameClaim.hostname).where(*is_claim, IS_IN_USE)):
                 raise _in_use(hostname)
             self._hostnames.release(session, user_id, hostname, "user")
             self._record_release(session, principal, user_id, hostname)

@@ -139,13 +139,11 @@ class Hostnames:
             return Outcome("taken_over", other.user_id)
         return Outcome("claimed")
 
-    def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
-        """Returns whether the user owns the hostname, and has an active certificate for it."""
-        return self._claims.is_in_use(session, user_id, hostname)
-
     def release(self, session: Transaction, user_id: int | None, hostname: str, reason: str) -> int:
-        """Deletes the claim of `hostname` (of the user `user_id`, if given), notifies its user, and
-        returns the user's id. Raises NotFound."""
+        """Deletes the claim of `hostname`, notifies its user, and returns the user's id.
+
+        Raises NotFound, also if the user is not `user_id` (None: any user).
+        """
         self._claims.lock(session, [hostname])
         existing = self._claims.existing(session, 0, [hostname], UNPROVEN)
         claim = existing.claims.get(hostname)
@@ -176,8 +174,7 @@ class Hostnames:
     def changes(
         self, user_id: int, hostnames: Sequence[str], evidence: Evidence, replaced: Replaced | None
     ) -> HostnameChanges:
-        """Returns what activating a certificate for these names would change, in place of
-        `replaced`."""
+        """Returns what activating a certificate for these names, for `replaced`, would change."""
         existing = self._claims.existing(None, user_id, hostnames, evidence)
         decision = self._decide(user_id, hostnames, evidence, existing, self._now())
         return self._served.changes(user_id, hostnames, replaced, decision)

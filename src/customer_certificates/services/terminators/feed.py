@@ -116,8 +116,9 @@ class Lag(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """The current end of the log: `xid` is the oldest active transaction, `id` the last event of a
-    database without such numbers.
+    """The current end of the log.
+
+    `xid` is the oldest active transaction, `id` the last event of a database without such numbers.
     """
 
     epoch: str
@@ -296,9 +297,7 @@ class Feed:
     def _entries(
         self, principal: Principal, servable: Iterable[Servable], events: dict[int, int]
     ) -> list[FeedEntry]:
-        """Returns the entries to serve now or later, with keys, and those that reserve
-        hostnames.
-        """
+        """Returns the entries to serve, with keys, and those that reserve hostnames."""
         now, reach = self._now(), principal.reach
         served, others = list[Servable](), list[Candidate]()
         for item in servable:

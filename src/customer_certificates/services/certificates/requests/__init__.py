@@ -93,8 +93,9 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
 
     @staticmethod
     def faults(fields: Mapping[str, object]) -> list[Finding]:
-        """Returns the problems of these fields in combination: one missing, one too many, or not
-        decodable. A field of the wrong type is None in `fields`.
+        """Returns the problems of these fields together: missing, one too many, not decodable.
+
+        A field of the wrong type is None in `fields`.
         """
         return [*_wrong_set(fields), *_undecodable(fields)]
 

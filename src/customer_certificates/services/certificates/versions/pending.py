@@ -61,7 +61,7 @@ class PendingVersions:
             )
         )
         self._private_keys.add(session, keys, certificate.id, version, key)
-        _set(certificate, content, version, at)
+        _set_cutover(certificate, content, version, at)
         session.flush()
 
     def remove(self, session: Transaction, certificate: Certificate) -> None:
@@ -97,12 +97,12 @@ class PendingVersions:
         )
         self._private_keys.add(session, keys, certificate.id, version + 1, key)
         self._private_keys.remove(session, certificate.id, version)
-        _set(certificate, content_of_row(pending), version + 1, certificate.activate_at)
+        _set_cutover(certificate, content_of_row(pending), version + 1, certificate.activate_at)
 
 
 def schedule_activation(certificate: Certificate, at: datetime) -> None:
     """Schedules the activation of the current version at `at`."""
-    _set(certificate, content_of_row(certificate), certificate.version, at)
+    _set_cutover(certificate, content_of_row(certificate), certificate.version, at)
 
 
 def pending_json(content: Mapping[str, Any], version: int, at: datetime) -> str:
@@ -135,7 +135,9 @@ def pending_state(certificate: Certificate) -> CertificateState:
     )
 
 
-def _set(certificate: Certificate, content: Mapping[str, Any], version: int, at: datetime) -> None:
+def _set_cutover(
+    certificate: Certificate, content: Mapping[str, Any], version: int, at: datetime
+) -> None:
     certificate.activate_at = at
     certificate.pending = pending_json(content, version, at)
 

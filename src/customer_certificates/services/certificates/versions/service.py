@@ -53,13 +53,14 @@ class _Change:
 
 @dataclass(frozen=True, slots=True)
 class _NewVersion:
-    """A version to store: the columns CONTENT and its key.
+    """A version to store: the columns CONTENT, its key, and when to activate it.
 
     `granted`: an operator granted the hostnames.
     """
 
     content: dict[str, Any]
     key: Secret
+    activate_at: datetime | None = None
     granted: Evidence | None = None
 
 
@@ -108,19 +109,14 @@ class Versions:
         result = parts.validation.accepted(user_id, replacement.submission())
         now = parts.clock()
         granted = parts.hostnames.granted() if is_grant else None
-        new = _NewVersion(content_of(result, now), result.private_key, granted)
+        new = _NewVersion(content_of(result, now), result.private_key, activate_at, granted)
         keys = parts.data_keys.of(user_id)
         change = parts.change(principal, action, user_id, certificate_id, expected, request)
         with change as (session, certificate):
             before = certificate.version, certificate.pending
             with self._usage.counted(session, user_id, certificate_id):
-                self._take_over(
-                    _Change(session, certificate, keys),
-                    new,
-                    result,
-                    activate_at,
-                    allowed=replacement.allow_lost_hostnames,
-                )
+                allowed = replacement.allow_lost_hostnames
+                self._take_over(_Change(session, certificate, keys), new, result, allowed=allowed)
             self._record(session, principal, action, certificate, before, is_grant=is_grant)
             return request.keep(session, view_of(certificate, now))
 
@@ -174,26 +170,19 @@ class Versions:
             parts.revisions.replace(session, user_id)
             statements = parts.events.calls("certificate.schedule_canceled", user_id, canceled)
             path = certificate_path(user_id, certificate_id)
-            detail = {
-                "version": canceled.version,
-                "fingerprint_sha256": canceled.fingerprint_sha256,
-            }
+            fingerprint = canceled.fingerprint_sha256
+            detail = {"version": canceled.version, "fingerprint_sha256": fingerprint}
             parts.audit.record(
                 session, principal, action, user_id, path, detail=detail, also=statements
             )
             request.keep(session, None)
 
     def _take_over(
-        self,
-        change: _Change,
-        new: _NewVersion,
-        result: ValidationResult,
-        activate_at: datetime | None,
-        *,
-        allowed: bool,
+        self, change: _Change, new: _NewVersion, result: ValidationResult, *, allowed: bool
     ) -> None:
         """Replaces the certificate, now or later, unless that is already done or scheduled."""
         now, session, certificate = self._parts.clock(), change.session, change.certificate
+        activate_at = new.activate_at
         candidate = candidate_of_content(new.content, certificate)
         start = start_of(candidate, activate_at, now, allowed=allowed)
         pending = self._pending.find(session, certificate)

@@ -62,7 +62,10 @@ Pkcs12 = Annotated[
 ]
 Passphrase = Annotated[
     Annotated[str, Meta(max_length=1024)] | None,
-    Meta(description="The passphrase of the file. Not stored.", examples=["correct horse battery"]),
+    Meta(
+        description="The passphrase of the key or the PKCS#12 file. Not stored.",
+        examples=["correct horse battery staple"],
+    ),
 ]
 
 ActivateAt = Annotated[

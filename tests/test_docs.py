@@ -9,18 +9,11 @@ from typer.core import TyperGroup
 
 from checks.markdown import broken_links, phrases
 from customer_certificates.cli import app
+from customer_certificates.config import SETTINGS
 from customer_certificates.services.events.log import EVENT_TYPES
-from customer_certificates.web.problems import STATUSES, kind_of
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs/reference"
-# Problem types of the framework and of unexpected errors.
-OTHER_PROBLEMS = {
-    "bad-request",
-    "internal",
-    "method-not-allowed",
-    "request-header-fields-too-large",
-}
 
 
 def missing(names: set[str], page: str) -> set[str]:
@@ -29,14 +22,27 @@ def missing(names: set[str], page: str) -> set[str]:
     return {name for name in names if f"`{name}" not in text}
 
 
-def test_each_problem_type_has_a_section() -> None:
-    sections = set(re.findall(r"^## (\S+)$", (REFERENCE / "errors.md").read_text(), re.MULTILINE))
-
-    assert sections == {kind_of(refusal) for refusal in STATUSES} | OTHER_PROBLEMS
-
-
 def test_each_event_is_documented() -> None:
     assert missing(set(EVENT_TYPES), "events.md") == set()
+
+
+def test_each_page_that_the_code_names_exists() -> None:
+    named = {
+        name
+        for file in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r"(?<![/\w])docs/[\w/.-]*\w", file.read_text())
+    }
+
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not [*ROOT.glob(f"{name}*")]] == []
+
+
+def test_each_setting_that_a_page_names_exists() -> None:
+    pages = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]
+    compose = set(re.findall(r"CC_[A-Z_]+", (ROOT / "docker-compose.yaml").read_text()))
+    named = {name for page in pages for name in re.findall(r"\bCC_[A-Z_]+\b", page.read_text())}
+
+    assert {name.removesuffix("_FILE") for name in named} - compose - set(SETTINGS) == set()
 
 
 def test_each_command_is_documented() -> None:
@@ -44,6 +50,19 @@ def test_each_command_is_documented() -> None:
     assert isinstance(commands, TyperGroup)
 
     assert missing(set(commands.commands), "cli.md") == set()
+
+
+@pytest.mark.parametrize("unit", sorted((ROOT / "deploy/systemd").glob("*.service")))
+def test_each_unit_runs_a_command_with_options_that_exist(unit: Path) -> None:
+    commands = typer.main.get_command(app)
+    assert isinstance(commands, TyperGroup)
+    lines = re.findall(r"^ExecStart(?:Pre)?=(.*)$", unit.read_text(), re.MULTILINE)
+
+    for line in lines:
+        program, name, *options = line.replace("%i", "nginx").replace(" $OPTIONS", "").split()
+        assert program == "/opt/customer-certificates/bin/customer-certificates"
+        commands.commands[name].make_context(name, options)
+    assert lines
 
 
 def test_each_metric_is_documented() -> None:

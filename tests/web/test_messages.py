@@ -142,10 +142,25 @@ def _in_source() -> Iterator[str]:
     for path in SOURCE.rglob("*.py"):
         if "client" in path.parts or "cli" in path.parts:
             continue
-        for call in ast.walk(ast.parse(path.read_text())):
+        module = ast.parse(path.read_text())
+        values = _assigned(module)
+        for call in ast.walk(module):
             if isinstance(call, ast.Call) and _is_message(call.func):
-                texts = [text for argument in call.args for text in _texts(argument)]
+                names = [part.id for part in ast.walk(call) if isinstance(part, ast.Name)]
+                parts = [*call.args, *(value for name in names for value in values.get(name, ()))]
+                texts = [text for part in parts for text in _texts(part)]
                 yield from (text for text in texts if " " in text.strip())
+
+
+def _assigned(module: ast.Module) -> dict[str, list[ast.expr]]:
+    """Returns the values that the module assigns to each name."""
+    values: dict[str, list[ast.expr]] = {}
+    for part in ast.walk(module):
+        if isinstance(part, ast.Assign):
+            for target in part.targets:
+                if isinstance(target, ast.Name):
+                    values.setdefault(target.id, []).append(part.value)
+    return values
 
 
 def _is_message(called: ast.expr) -> bool:

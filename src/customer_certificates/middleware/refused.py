@@ -10,6 +10,7 @@ STATUS = "http_server.refused"
 _DETAILS = {
     400: "The request is not valid HTTP/1.1, or it ends too early.",
     431: "The headers are too large. Send at most 100 headers and 32 KiB.",
+    505: "The version of HTTP is not supported. Use HTTP/1.1.",
 }
 
 

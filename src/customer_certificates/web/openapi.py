@@ -70,7 +70,7 @@ _TAGS = {
     "challenges": "Proofs of control of hostnames (docs/how-to/hostnames.md).",
     "tokens": "API tokens.",
     "resolver": "The certificate that is served for a hostname.",
-    "terminators": "Certificates and private keys for TLS terminators (docs/terminators).",
+    "terminators": "Certificates and private keys for TLS terminators (docs/how-to).",
     "health": "Health checks for load balancers and supervisors.",
 }
 _ANY_REQUEST: tuple[type[Refusal], ...] = (

@@ -80,7 +80,7 @@ def rsa_size(bits: int, field: str) -> Finding | None:
     """Returns `key_weak` if CAs do not certify an RSA modulus of `bits`."""
     if bits in RSA_BITS:
         return None
-    return key_weak(f"The RSA key has {_figure(bits)} bits. Use 2048, 3072 or 4096.", field)
+    return weak_key_finding(f"The RSA key has {_figure(bits)} bits. Use 2048, 3072 or 4096.", field)
 
 
 def rsa_exponent(e: int, field: str) -> Finding | None:
@@ -88,15 +88,15 @@ def rsa_exponent(e: int, field: str) -> Finding | None:
     if 3 < e < LARGEST_EXPONENT and e % 2:
         return None
     shown = f"is {e}" if abs(e) < 2**64 else f"has {e.bit_length()} bits"
-    return key_weak(
+    return weak_key_finding(
         f"The public exponent of the RSA key {shown}. Use 65537. Odd numbers above 3 and below"
         " 2^32 are accepted.",
         field,
     )
 
 
-def key_weak(detail: str, field: str, severity: Severity = "error") -> Finding:
-    """Returns `key_weak`."""
+def weak_key_finding(detail: str, field: str, severity: Severity = "error") -> Finding:
+    """Returns the finding `key_weak`."""
     return Finding("key_weak", field, detail, NEW_KEY, severity)
 
 

@@ -25,10 +25,10 @@ from ...errors import Finding
 from .cost_limits import (
     FEWEST_RSA_BITS,
     MOST_RSA_BITS,
-    key_weak,
     rsa_exponent,
     rsa_size,
     unusable,
+    weak_key_finding,
 )
 from .public_keys import PrivateKey, key_algorithm
 
@@ -108,7 +108,7 @@ def weak_primes(key: PrivateKey, field: str = "private_key") -> tuple[Finding, .
         reason = "one of its primes is not random: most of its bytes are alike"
     else:
         return ()
-    return (key_weak(f"The RSA key can be broken: {reason}.", field),)
+    return (weak_key_finding(f"The RSA key can be broken: {reason}.", field),)
 
 
 def _has_pattern(number: int) -> bool:
@@ -133,7 +133,7 @@ def _factorable(numbers: rsa.RSAPublicNumbers, field: str) -> Finding | None:
         match = check(numbers.n, e=numbers.e)
         # A vanity modulus, whose upper half was chosen, is unusual but no easier to factor.
         if match and match.get("subtest") != "vanity":
-            return key_weak(f"The RSA key can be broken: {reason}.", field)
+            return weak_key_finding(f"The RSA key can be broken: {reason}.", field)
     return None
 
 
@@ -142,14 +142,16 @@ def _compromised(number: int, field: str) -> tuple[Finding, ...]:
     if not match:
         return ()
     detail = f"The private key is publicly known (badkeys' list «{match['subtest']}»)."
-    return (key_weak(detail, field),)
+    return (weak_key_finding(detail, field),)
 
 
 def _curve(public_key: ec.EllipticCurvePublicKey, field: str) -> Finding:
     name = key_algorithm(public_key).removeprefix("ECDSA-")
     if name == "P-521":
         return _rejected_by("Chrome", name, field)
-    return key_weak(f"The key uses the curve {name}. Browsers accept P-256 and P-384.", field)
+    return weak_key_finding(
+        f"The key uses the curve {name}. Browsers accept P-256 and P-384.", field
+    )
 
 
 def _rejected_by(browsers: str, algorithm: str, field: str) -> Finding:
@@ -157,4 +159,4 @@ def _rejected_by(browsers: str, algorithm: str, field: str) -> Finding:
         f"{browsers} reject certificates with {algorithm} keys. Clients that use OpenSSL accept"
         " them."
     )
-    return key_weak(detail, field, "warning")
+    return weak_key_finding(detail, field, "warning")

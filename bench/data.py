@@ -15,7 +15,7 @@ from customer_certificates.crypto.seal import seal
 from customer_certificates.crypto.sealed_format import DataKey, KeyContext
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.gateways.master_keys import file
-from customer_certificates.services.keys.data_keys import associated_of
+from customer_certificates.services.keys.data_keys import data_key_aad
 from tests.factories import a_pair
 
 from .workloads import SERVED, WORKLOADS
@@ -102,7 +102,7 @@ def add_data_keys(
     columns = "user_id, version, wrapped, master_key_id, created_at"
     with copy_into(connection, f"user_keys ({columns})") as copy:
         for user, key in keys.items():
-            wrapped = master_key.wrap(key, associated_of(user, 1))
+            wrapped = master_key.wrap(key, data_key_aad(user, 1))
             copy.write_row((user, 1, wrapped, master_key.id, datetime.now(UTC)))
     return keys
 

@@ -11,6 +11,7 @@ from pathlib import Path
 # The old names, and the ones that replaced them.
 REPLACED = {
     "ANY_NUMBER": "NO_KEY",
+    "AnotherWasFirst": "DataKeyExists",
     "AtHand": "SecretCache",
     "Attempts": "LoginThrottle",
     "Caller": "Principal",
@@ -33,9 +34,12 @@ REPLACED = {
     "TooCostly": "ResourceLimitExceeded",
     "Trouble": "RetryState",
     "Wish": "SyncOptions",
+    "associated_of": "aad_of",
     "enter_mode": "require_auth_mode",
     "headerless": "allows_token_in_url",
+    "present_in": "existing_ids",
     "require_walled": "require_row_level_security",
+    "rights_of": "permission_of",
     "run_in_two_trips": "run_two_step_transaction",
     "run_together": "run_pipeline",
 }

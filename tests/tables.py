@@ -147,7 +147,7 @@ def add_webhook(engine: sa.Engine, user_id: int | None, **columns: Any) -> tuple
     (event_id,) = _insert(engine, Event, [{**about, "webhook_id": webhook_id}])
     told = {"event_id": event_id, "user_id": user_id or 0, "status": "delivered"}
     with engine.begin() as connection:
-        values = {"webhook_id": webhook_id, "subject": -event_id, **told}
+        values = {"webhook_id": webhook_id, "ordering_key": -event_id, **told}
         connection.execute(sa.insert(Delivery).values(values))
     return webhook_id, event_id
 

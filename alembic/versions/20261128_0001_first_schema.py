@@ -547,19 +547,24 @@ def _create_deliveries() -> None:
         sa.Column("webhook_id", _ID, nullable=False),
         sa.Column("event_id", _ID, nullable=False),
         sa.Column("user_id", _ID, nullable=False),
-        sa.Column("subject", _ID, nullable=False),
+        sa.Column("ordering_key", _ID, nullable=False),
         sa.Column("status", sa.Text(), server_default="pending", nullable=False),
-        sa.Column("due", _TIME),
+        sa.Column("next_attempt_at", _TIME),
         sa.Column("lease", _ID),
-        sa.Column("tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("attempt_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("attempts", sa.Text(), server_default="[]", nullable=False),
         sa.PrimaryKeyConstraint("webhook_id", "event_id", name=f"pk_{table}"),
         _belongs_to("webhooks", "webhook_id", table),
     )
-    _create_partial_index(table, "webhook_id_due", ["webhook_id", "due"], "due IS NOT NULL")
+    _create_partial_index(
+        table,
+        "webhook_id_next_attempt_at",
+        ["webhook_id", "next_attempt_at"],
+        "next_attempt_at IS NOT NULL",
+    )
     for columns, status in (
         (["webhook_id", "event_id"], "dead"),
-        (["webhook_id", "subject", "event_id"], "pending"),
+        (["webhook_id", "ordering_key", "event_id"], "pending"),
     ):
         name = f"{'_'.join(columns)}_{status}"
         _create_partial_index(table, name, columns, f"status = '{status}'")

@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import certifi
+
+from .known_names import did_you_mean
 
 if TYPE_CHECKING:
     from email.headerregistry import Address
@@ -379,10 +380,8 @@ def _require_known(environ: Mapping[str, str]) -> None:
     )
     sentences = []
     for name in unknown:
-        known = files if name.endswith("_FILE") else SETTINGS
-        nearest = get_close_matches(name, known, n=1)
-        advice = f"Did you mean {nearest[0]}?" if nearest else "Remove it."
-        sentences.append(f"{name} is not a setting. {advice}")
+        advice = did_you_mean(name, files if name.endswith("_FILE") else SETTINGS)
+        sentences.append(f"{name} is not a setting.{advice or ' Remove it.'}")
     if sentences:
         raise ConfigError(f"{' '.join(sentences)} docs/reference/settings.md lists all settings.")
 

@@ -142,8 +142,8 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
 
     with engine.connect() as connection:
         told = connection.execute(
-            sa.select(Delivery.event_id, Delivery.subject)
-            .where(Delivery.subject > 0)
+            sa.select(Delivery.event_id, Delivery.ordering_key)
+            .where(Delivery.ordering_key > 0)
             .order_by(Delivery.event_id)
         ).all()
     assert len(told) == number
@@ -151,10 +151,10 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
     for event_id, certificate in told:
         wanted[certificate].append(event_id)
     first_of: dict[int, None] = dict.fromkeys(receiver.ids())
-    subject_of = {row.event_id: row.subject for row in told}
+    key_of = {row.event_id: row.ordering_key for row in told}
     arrived: defaultdict[int, list[int]] = defaultdict(list)
     for event_id in first_of:
-        arrived[subject_of[event_id]].append(event_id)
+        arrived[key_of[event_id]].append(event_id)
     duplicates = len(receiver.ids()) - len(first_of)
     print(f"{number} events, {kills} kills, {len(receiver.received)} requests, {duplicates} twice")
     assert arrived == wanted

@@ -17,7 +17,7 @@ from customer_certificates.crypto.secret import Secret
 from customer_certificates.gateways.master_keys import MasterKeys, make, open_master_keys
 from customer_certificates.maintenance.keys import rewrap
 from customer_certificates.models import UserDataKey
-from customer_certificates.services.keys.data_keys import associated_of
+from customer_certificates.services.keys.data_keys import data_key_aad
 
 from ..conftest import Backend, StoredKeys
 from ..factories import a_pair, a_user, an_upload
@@ -59,7 +59,7 @@ def fill(engine: sa.Engine, old: MasterKeys, number: int) -> dict[int, bytes]:
         {
             "user_id": user_id,
             "version": 1,
-            "wrapped": old.current.wrap(Secret(key), associated_of(user_id, 1)),
+            "wrapped": old.current.wrap(Secret(key), data_key_aad(user_id, 1)),
             "master_key_id": old.current.id,
             "created_at": NOW,
         }
@@ -115,7 +115,7 @@ def test_all_data_keys_are_taken_to_another_master_key(
     status = run("keys status", without_old)
     assert (status.returncode, status.stdout) == (0, f"{number} {keys.current.id} (current)\n")
     for user_id, version, wrapped, _, _ in dump(engine)["user_keys"]:
-        key = keys.current.unwrap(bytes(wrapped), associated_of(user_id, version))
+        key = keys.current.unwrap(bytes(wrapped), data_key_aad(user_id, version))
         assert key.reveal() == plain[user_id]
 
 

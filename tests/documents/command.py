@@ -27,11 +27,11 @@ def _serve() -> None:
     from customer_certificates.background import scheduler
     from customer_certificates.services.job_lock import JobLock
 
-    take = JobLock.take
+    try_acquire = JobLock.try_acquire
 
-    def take_soon(self: JobLock, job: str, every: timedelta) -> bool:
-        return take(self, job, every / 60)
+    def try_sooner(self: JobLock, job: str, every: timedelta) -> bool:
+        return try_acquire(self, job, every / 60)
 
     scheduler._LOOK_SECONDS = 0.2
-    with patch.object(JobLock, "take", take_soon):
+    with patch.object(JobLock, "try_acquire", try_sooner):
         cli.main()

@@ -20,7 +20,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def lines(log: Path, request_id: str) -> list[dict[str, Any]]:
-    """The lines of the request that had this id, once there are any: a thread writes them."""
+    """Returns the lines of the request with this id, when the thread has written them."""
     deadline = time.monotonic() + WAIT_SECONDS
     while request_id not in log.read_text("utf-8").rpartition("\n")[0]:
         assert time.monotonic() < deadline, f"no line of {request_id}"
@@ -84,7 +84,7 @@ def test_each_request_has_one_line(service: Service) -> None:
     assert line["ms"] > 0
 
 
-def test_no_line_tells_what_was_sent(service: Service) -> None:
+def test_log_lines_contain_no_content_of_requests(service: Service) -> None:
     secret = "s3cr3t-of-the-request-log"
     with service.client() as client:
         registered = client.post(

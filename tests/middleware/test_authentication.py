@@ -1,4 +1,4 @@
-"""Without a token no route answers, by whatever method and however its path is spelled."""
+"""Without a token, every route rejects requests, for any method and spelling of its path."""
 
 import itertools
 import re
@@ -43,7 +43,7 @@ def paths_of(app: Application) -> list[str]:
 
 
 def spellings(path: str) -> list[str]:
-    """Paths that some server, proxy or router takes for `path`."""
+    """Returns paths that some server, proxy or router treats like `path`."""
     inner = path[1:]
     return [
         path,
@@ -68,7 +68,7 @@ def spellings(path: str) -> list[str]:
 
 
 def ask(client: TestClient, method: str, path: str) -> int:
-    """The status; what a browser would need to ask from another site's page is not there."""
+    """Checks the status, and that no header allows requests from other sites."""
     number = next(_addresses)
     answer = client.simulate_request(
         method,
@@ -103,7 +103,7 @@ def test_no_route_answers(
     requests_to: Callable[[list[str]], Iterator[tuple[str, str]]],
     statuses: set[int],
 ) -> None:
-    """A spelling that leads to no route at all is answered as any other such path is."""
+    """A spelling without a route is answered like any other unknown path."""
     paths = paths_of(request.getfixturevalue("_closed_app"))
     answered = {
         one: status for one in requests_to(paths) if (status := ask(closed, *one)) not in statuses

@@ -1,4 +1,4 @@
-"""Whom a request is said to come from, behind proxies and in front of them."""
+"""The client address of a request, with and without proxies."""
 
 import ipaddress
 
@@ -14,7 +14,7 @@ FOR, PROTO, HOST = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"
 
 
 def seen(remote: str, headers: dict[str, str], *, scheme: str = "http") -> Request:
-    """The request as what follows in the application sees it; by default the proxy has TLS."""
+    """Returns the request as later middleware sees it; by default, the proxy uses TLS."""
     made = testing.create_req(
         headers={"Host": "inner", PROTO: "https", **headers}, remote_addr=remote, scheme=scheme
     )
@@ -38,7 +38,7 @@ def seen(remote: str, headers: dict[str, str], *, scheme: str = "http") -> Reque
         ("127.0.0.1", "203.0.113.9", "127.0.0.1"),
     ],
 )
-def test_the_peer_is_the_last_hop_that_no_named_proxy_made(
+def test_the_peer_is_the_last_hop_before_the_trusted_proxies(
     remote: str, forwarded: str, peer: str
 ) -> None:
     assert seen(remote, {FOR: forwarded}).context.peer == peer
@@ -78,7 +78,7 @@ def test_plain_http_is_refused(remote: str, headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_does_not_say_https_is_refused(scheme: str) -> None:
+def test_a_proxy_that_does_not_report_https_is_rejected(scheme: str) -> None:
     for path, method in (
         ("/users", "GET"),
         ("/metrics", "GET"),
@@ -95,7 +95,7 @@ def test_a_proxy_that_does_not_say_https_is_refused(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthcheck", "/livez"])
-def test_a_load_balancer_may_ask_by_itself_whether_the_service_works(path: str) -> None:
+def test_a_load_balancer_may_send_health_checks(path: str) -> None:
     for method in ("GET", "HEAD"):
         made = testing.create_req(path=path, method=method, remote_addr="10.0.0.7")
         ClientAddress(PROXIES).process_request(made, Response())

@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key: carried out once, answered as often as they come."""
+"""Requests with an Idempotency-Key: executed once, with the same response to each retry."""
 
 from datetime import timedelta
 from typing import Any
@@ -47,7 +47,7 @@ def upload(client: TestClient, user_id: int, key: str = KEY["Idempotency-Key"]) 
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"), WRITES, ids=lambda part: str(part)[:30]
 )
-def test_a_repeated_write_is_answered_as_it_was(
+def test_a_repeated_write_gets_the_stored_response(
     client: TestClient,
     engine: sa.Engine,
     owner: int,
@@ -75,7 +75,7 @@ def test_a_repeated_write_is_answered_as_it_was(
 
 
 @pytest.mark.both_backends
-def test_another_request_with_the_key_is_refused(
+def test_another_request_with_the_key_is_rejected(
     client: TestClient, engine: sa.Engine, owner: int
 ) -> None:
     path = f"/users/{owner}"
@@ -96,14 +96,14 @@ def test_a_key_counts_for_its_path_alone(client: TestClient, owner: int, strange
     assert answers[1].json["user_id"] == stranger
 
 
-def test_a_request_without_a_key_is_carried_out_each_time(client: TestClient, owner: int) -> None:
+def test_a_request_without_a_key_is_executed_each_time(client: TestClient, owner: int) -> None:
     path = f"/users/{owner}/certificates"
     ids = {client.simulate_post(path, json=an_upload()).json["id"] for _ in range(3)}
 
     assert len(ids) == 3
 
 
-def test_a_refusal_is_not_kept(client: TestClient, engine: sa.Engine, owner: int) -> None:
+def test_a_rejection_is_not_stored(client: TestClient, engine: sa.Engine, owner: int) -> None:
     (stranger,) = add_users(engine, 1, email="taken@example.com", email_key="taken@example.com")
     path, change = f"/users/{owner}", {"email": "taken@example.com"}
     assert client.simulate_patch(path, json=change, headers=KEY).status_code == 409
@@ -117,7 +117,7 @@ def test_a_refusal_is_not_kept(client: TestClient, engine: sa.Engine, owner: int
 
 
 @pytest.mark.parametrize("key", ["", "two words", "k\u00e9y", "x" * 256, "a\tb"])
-def test_what_is_no_key_is_refused(
+def test_an_invalid_key_is_rejected(
     client: TestClient, engine: sa.Engine, owner: int, key: str
 ) -> None:
     before = dump(engine)
@@ -151,7 +151,7 @@ def test_an_answer_is_kept_for_24_hours(reporting: TestClient, clock: Clock, own
 
 
 @pytest.mark.both_backends
-def test_what_is_too_old_is_removed_bit_by_bit(
+def test_expired_records_are_deleted_in_batches(
     reporting: TestClient, engine: sa.Engine, database: Database, clock: Clock, owner: int
 ) -> None:
     for number in range(10):

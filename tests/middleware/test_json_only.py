@@ -66,7 +66,7 @@ def test_a_body_that_is_not_declared_json_is_refused(
     assert dump(engine) == before
 
 
-def test_where_there_is_no_body_there_is_none_to_declare(client: TestClient, owner: int) -> None:
+def test_a_request_without_a_body_needs_no_content_type(client: TestClient, owner: int) -> None:
     assert client.simulate_get(f"/users/{owner}").status_code == 200
     assert refusal(client.simulate_post("/users")) == (400, "malformed", {})
     assert client.simulate_delete(f"/users/{owner}").status_code == 204
@@ -109,7 +109,7 @@ def test_json_is_answered(client: TestClient, owner: int, accept: str | None) ->
         "application/json;q=many",
     ],
 )
-def test_where_no_json_is_accepted_nothing_is_done(
+def test_a_request_that_accepts_no_json_changes_nothing(
     client: TestClient, engine: sa.Engine, accept: str
 ) -> None:
     answer = client.simulate_post("/users", json=a_user(), headers={"Accept": accept})
@@ -137,7 +137,7 @@ def test_where_no_json_is_accepted_nothing_is_done(
     ],
 )
 @pytest.mark.parametrize("path", ["/users/9223372036854775807", "/nothing"])
-def test_a_problem_is_declared_as_the_client_can_read_it(
+def test_a_problem_has_a_media_type_that_the_client_accepts(
     client: TestClient, path: str, accept: str | None, content_type: str
 ) -> None:
     headers = {} if accept is None else {"Accept": accept}
@@ -157,7 +157,7 @@ def test_other_clients_are_exempt(client: TestClient, path: str, accept: str) ->
 
 
 def test_a_chunked_body_is_declared_too(client: TestClient) -> None:
-    """There is a body, though nobody said how long it is."""
+    """The request has a body without a Content-Length."""
     answer = client.simulate_post(
         "/users", body=json.dumps(a_user()), headers={"Transfer-Encoding": "chunked"}
     )

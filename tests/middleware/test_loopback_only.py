@@ -83,7 +83,7 @@ FORBIDDEN: list[tuple[str, dict[str, str]]] = [
 
 @pytest.fixture(scope="module")
 def door(backend: Backend) -> Iterator[TestClient]:
-    """The application, told to trust two networks."""
+    """The application, configured to trust two networks."""
     app = create_app(backend.config(CC_ALLOWED_CLIENTS="10.1.2.0/24, 2001:db8::/32"))
     yield TestClient(app)
     app.close()
@@ -111,14 +111,14 @@ def test_no_route_is_exempt(door: TestClient, path: str) -> None:
     assert refusal(answer) == (403, "forbidden", {})
 
 
-def test_only_the_loopback_is_trusted_unless_told_otherwise(client: TestClient) -> None:
+def test_only_the_loopback_is_trusted_by_default(client: TestClient) -> None:
     for peer in ("10.1.2.3", "2001:db8::7"):
         answer = client.simulate_get("/livez", remote_addr=peer)
         assert refusal(answer) == (403, "forbidden", {})
     assert client.simulate_get("/livez", remote_addr="127.0.0.1").status_code == 200
 
 
-def test_what_is_forbidden_changes_nothing(client: TestClient, engine: sa.Engine) -> None:
+def test_a_forbidden_request_changes_nothing(client: TestClient, engine: sa.Engine) -> None:
     answer = client.simulate_post("/users", json=a_user(), headers={"Origin": "http://example.com"})
 
     assert refusal(answer) == (403, "forbidden", {})

@@ -1,4 +1,4 @@
-"""Query parameters with a typing error are refused, on every route."""
+"""Misspelled query parameters are rejected on every route."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ OPERATIONS = [
 
 
 def path_of(template: str, owner: int) -> str:
-    """A path of the template: of a user that is there, and of things that are not."""
+    """Returns a path of the template: of an existing user, and of missing resources."""
     path = template.replace("{user_id}", str(owner)).replace("{hostname}", "www.example.com")
     return "/".join("7" if part.startswith("{") else part for part in path.split("/"))
 

@@ -1,4 +1,4 @@
-"""For whom a request is admitted: the user, the operator, or the client's network."""
+"""The tenant of a request: the user, the operator, or the client's network."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ V4, V6 = "192.0.2.1", "2001:db8::1"
 
 
 class Known:
-    """Says who asks, as authentication does."""
+    """Sets the principal, as authentication does."""
 
     def __init__(self, peer: str, caller: Principal | None) -> None:
         self._peer = peer
@@ -31,7 +31,7 @@ class Known:
         """A password is checked here."""
         self.before = TENANT.get()
         if self._caller:
-            req.context.caller = self._caller
+            req.context.principal = self._caller
 
 
 class Resource:

@@ -168,7 +168,7 @@ def test_what_is_served_is_looked_at(client: TestClient, database: Database, own
     def tell(days: float) -> list[str]:
         """What the owner is told where a worker runs so many days from now."""
         at = datetime.now(UTC) + days * DAY
-        Expiry(database, Events(database, lambda: at), lambda: at, by_mail=False).tell()
+        Expiry(database, Events(database, lambda: at), lambda: at, by_mail=False).notify()
         kinds = [one["type"] for one in client.simulate_get(f"/users/{owner}/events").json]
         return [kind for kind in kinds if kind.startswith("certificate.expir")]
 

@@ -113,6 +113,7 @@ def test_an_endpoints_life(client: TestClient, owner: int, above: str, engine: s
             ("webhook.create", "done"),
             ("webhook.change", "done"),
             ("webhook.delete", "refused"),
+            ("webhook.test", "refused"),
             ("webhook.change", "done"),
             ("webhook.test", "done"),
             ("webhook.redeliver", "done"),

@@ -14,7 +14,7 @@ OTHER = '"5d41402abc4b2a76b9719d911017c592"'
 
 
 class Place:
-    """Something that can be read, and a way to change what is read there."""
+    """A resource, and a way to change it."""
 
     def __init__(self, path: str, method: str, change_path: str, body: dict[str, Any]) -> None:
         self.path = path
@@ -46,7 +46,7 @@ def place(request: pytest.FixtureRequest, owner: int, certificate: str) -> Place
     "header",
     ["{tag}", "W/{tag}", "*", " * ", "{other}, {tag}", '"a", W/"b,c",{tag}', "{tag},{tag}"],
 )
-def test_what_a_client_has_already_is_not_sent_again(
+def test_a_matching_etag_gets_304(
     client: TestClient, place: Place, method: str, header: str
 ) -> None:
     tag = client.simulate_get(place.path).headers["ETag"]
@@ -61,7 +61,7 @@ def test_what_a_client_has_already_is_not_sent_again(
 @pytest.mark.parametrize(
     "header", ["{other}", 'W/{other}, "x"', "", ",", '"*"', '"{bare}x"', '"', "é", "{bare},"]
 )
-def test_what_a_client_has_not_is_sent(client: TestClient, place: Place, header: str) -> None:
+def test_another_etag_gets_the_content(client: TestClient, place: Place, header: str) -> None:
     first = client.simulate_get(place.path)
     tag = first.headers["ETag"]
     known = header.format(other=OTHER, bare=tag.strip('"'))
@@ -85,7 +85,7 @@ def test_a_tag_is_strong_and_names_one_state(client: TestClient, place: Place) -
     assert after.text != before.text
 
 
-def test_copies_are_asked_about_before_they_are_used(client: TestClient, place: Place) -> None:
+def test_responses_must_be_revalidated(client: TestClient, place: Place) -> None:
     assert client.simulate_get(place.path).headers["Cache-Control"] == "private, no-cache"
 
 
@@ -105,7 +105,7 @@ def test_a_full_last_page_gets_its_link_when_more_follow(
 
 
 class Write:
-    """A write, where the state that it expects is read, and a way to move that state on."""
+    """A write, the path of its ETag, and a way to change the state."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ def write(request: pytest.FixtureRequest, owner: int, certificate: str) -> Write
 
 
 @pytest.mark.parametrize("header", ["{tag}", "*", "{other}, {tag}", 'W/"x",{tag}'])
-def test_a_write_that_expects_what_is_there_is_carried_out(
+def test_a_write_with_the_current_etag_succeeds(
     client: TestClient, write: Write, header: str
 ) -> None:
     tag = client.simulate_get(write.read).headers["ETag"]
@@ -157,7 +157,7 @@ def test_a_write_that_expects_what_is_there_is_carried_out(
 
 
 @pytest.mark.parametrize("header", ["{other}", "W/{tag}", "", '"*"', 'W/{tag}, "x"', "é", '"'])
-def test_a_write_that_expects_another_state_is_refused(
+def test_a_write_with_another_etag_is_rejected(
     client: TestClient, engine: sa.Engine, write: Write, header: str
 ) -> None:
     tag = client.simulate_get(write.read).headers["ETag"]
@@ -168,7 +168,7 @@ def test_a_write_that_expects_another_state_is_refused(
     assert dump(engine) == before
 
 
-def test_a_write_is_refused_once_the_state_has_moved_on(
+def test_a_write_with_an_outdated_etag_is_rejected(
     client: TestClient, engine: sa.Engine, write: Write
 ) -> None:
     tag = client.simulate_get(write.read).headers["ETag"]
@@ -182,7 +182,7 @@ def test_a_write_is_refused_once_the_state_has_moved_on(
     assert write.send(client, now).status_code < 300
 
 
-def test_a_write_to_what_is_not_there_is_not_found(
+def test_a_write_to_a_missing_resource_is_a_404(
     client: TestClient, engine: sa.Engine, write: Write, owner: int
 ) -> None:
     client.simulate_delete(f"/users/{owner}")
@@ -193,7 +193,7 @@ def test_a_write_to_what_is_not_there_is_not_found(
 
 
 @pytest.mark.both_backends
-def test_only_the_first_of_two_writes_from_one_state_is_carried_out(
+def test_of_two_writes_with_one_etag_only_the_first_succeeds(
     client: TestClient, owner: int
 ) -> None:
     path = f"/users/{owner}"

@@ -77,7 +77,7 @@ def _of_fields(client: TestClient, owner: int) -> Iterator[str]:
 
 
 def _one_of_each(lines: list[str]) -> list[str]:
-    """The lines; of those that differ only in the value that was sent, the first."""
+    """Yields the lines; of lines that differ only in the value that was sent, the first."""
     return [*{re.sub("; got .*", "", line): line for line in reversed(lines)}.values()][::-1]
 
 
@@ -177,7 +177,7 @@ def _texts(part: ast.AST) -> Iterator[str]:
 
 
 def _text(part: ast.expr | ast.AST) -> str:
-    """A sentence, with … for what is filled in."""
+    """Returns a sentence with … in place of values."""
     if isinstance(part, ast.JoinedStr):
         return "".join(_text(one) or "…" for one in part.values)
     return part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else ""
@@ -190,7 +190,7 @@ def _findings(answer: Result) -> list[str]:
 
 
 def _is_repeated(template: str) -> bool:
-    """Whether operators have the same endpoint for their own."""
+    """Returns whether operators have the same endpoint."""
     return template.startswith(("/webhooks", "/audit"))
 
 

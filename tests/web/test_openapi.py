@@ -1,4 +1,4 @@
-"""The description of the API, and whether the service does what it says."""
+"""The API description, and the service's agreement with it."""
 
 import base64
 import re
@@ -231,7 +231,7 @@ def test_refusals_are_as_in_the_example(
 
 @pytest.mark.one_backend
 def test_a_certificate_comes_in_one_form(client: TestClient, owner: int) -> None:
-    """As text with its key, or as a file that has both: what is described is what is taken."""
+    """Certificates are accepted as described: as text with a key, or as a file with both."""
     parts = {"body": "PEM", "private_key": "QUJD", "pkcs12": "QUJD"}
     schema = SCHEMAS["CertificateUpload"]
     assert schema["required"] == []
@@ -246,7 +246,7 @@ def test_a_certificate_comes_in_one_form(client: TestClient, owner: int) -> None
 
 
 def example(name: str) -> dict[str, Any]:
-    """The body that the page at /docs shows: the one given, or made of each field's example."""
+    """Returns the body that /docs shows: the example, or one made of each field's example."""
     for _path, _method, operation in OPERATIONS:
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         if content.get("schema", {}).get("$ref", "").endswith(f"/{name}") and "example" in content:

@@ -27,7 +27,7 @@ def path(request: pytest.FixtureRequest, engine: sa.Engine) -> str:
 
 @pytest.fixture
 def add(path: str, engine: sa.Engine) -> Callable[[int], list[int]]:
-    """Adds so many items to the list before it is first read, and gives their ids."""
+    """Adds items to the list before its first read, and returns their ids."""
     if path == "/users":
         return lambda number: add_users(engine, number)
     owner = int(path.split("/")[2])
@@ -49,7 +49,7 @@ def next_of(answer: Result) -> str | None:
 
 
 def walk(client: TestClient, url: str, meanwhile: Callable[[], Any] = lambda: None) -> list[int]:
-    """The ids of all items, in the order in which their pages came."""
+    """Returns the ids of all items, in the order of the pages."""
     found: list[int] = []
     following: str | None = url
     while following:
@@ -68,7 +68,7 @@ def test_an_empty_list_is_a_bare_array(client: TestClient, path: str) -> None:
     assert "Link" not in answer.headers
 
 
-def test_a_page_has_a_hundred_items_unless_it_is_told_otherwise(
+def test_a_page_has_a_hundred_items_by_default(
     client: TestClient, path: str, add: Callable[[int], list[int]]
 ) -> None:
     added = add(101)
@@ -123,7 +123,7 @@ def test_no_link_where_nothing_follows(
 
 
 @pytest.mark.both_backends
-def test_items_added_during_a_walk_come_once_and_lose_none(
+def test_items_added_during_pagination_are_listed_once(
     client: TestClient, owner: int, stranger: int
 ) -> None:
     path = f"/users/{owner}/certificates"
@@ -140,7 +140,7 @@ def test_items_added_during_a_walk_come_once_and_lose_none(
 
 
 @pytest.mark.both_backends
-def test_users_registered_during_a_walk_come_once_and_lose_none(client: TestClient) -> None:
+def test_users_registered_during_pagination_are_listed_once(client: TestClient) -> None:
     added = [client.simulate_post("/users", json=a_user()).json["id"] for _ in range(3)]
     more = iter(range(2))
 
@@ -235,7 +235,7 @@ def test_after_is_an_id_or_zero(client: TestClient, path: str, value: str) -> No
     assert refusal(answer) == (422, "invalid", {"after": "invalid_parameter"})
 
 
-def test_all_that_is_wrong_with_a_query_is_told_at_once(client: TestClient, owner: int) -> None:
+def test_all_invalid_query_parameters_are_reported_together(client: TestClient, owner: int) -> None:
     path = f"/users/{owner}/certificates"
     answer = client.simulate_get(path, query_string="active=x&limit=0&after=1&after=2")
 
@@ -261,7 +261,7 @@ def test_users_are_found_by_email(client: TestClient, owner: int, stranger: int)
 
 
 @pytest.mark.parametrize("email", ["", "ada", "a@b@c", "a b@c", "a@\x00", "x" * 300 + "@x.de"])
-def test_what_is_no_email_finds_nobody(client: TestClient, email: str) -> None:
+def test_an_invalid_address_finds_no_user(client: TestClient, email: str) -> None:
     answer = client.simulate_get("/users", params={"email": email})
 
     assert refusal(answer) == (422, "invalid", {"email": "invalid_parameter"})

@@ -72,7 +72,7 @@ def template(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def route(template: str, owner: int, certificate: int) -> str:
-    """A path of `template` where there is something."""
+    """Returns the path of an existing resource for `template`."""
     return template.format(user=owner, certificate=certificate)
 
 
@@ -120,7 +120,7 @@ def test_a_problem_with_fields_in_whole(client: TestClient) -> None:
 def test_every_route_is_the_same_with_a_trailing_slash(
     client: TestClient, engine: sa.Engine, route: str
 ) -> None:
-    """Refusals too: each method of the route is asked with and without."""
+    """Errors too: each method of the route is called with and without the slash."""
     for method in METHODS:
         if method == "DELETE":
             continue
@@ -146,7 +146,7 @@ def test_writes_have_trailing_slashes_too(client: TestClient) -> None:
     assert client.simulate_delete(f"{user}/").status_code == 204
 
 
-def test_other_methods_are_refused_and_told_which_are_not(
+def test_other_methods_are_rejected_with_the_allowed_ones(
     client: TestClient, engine: sa.Engine, template: str, route: str
 ) -> None:
     before = dump(engine)
@@ -161,7 +161,7 @@ def test_other_methods_are_refused_and_told_which_are_not(
     assert dump(engine) == before
 
 
-def test_options_are_told(client: TestClient, template: str, route: str) -> None:
+def test_options_lists_the_methods(client: TestClient, template: str, route: str) -> None:
     answer = client.simulate_options(route)
 
     assert answer.status_code == 200
@@ -196,7 +196,7 @@ def test_head_is_get_without_a_body(client: TestClient, template: str, route: st
 @pytest.mark.parametrize(
     "path", ["/nothing", "/user", "/users/1/nothing", "/%00", "/é", "/docs/nothing.js"]
 )
-def test_nothing_is_there(client: TestClient, path: str) -> None:
+def test_an_unknown_path_is_a_404(client: TestClient, path: str) -> None:
     answer = client.simulate_get(path)
 
     status, kind, findings = refusal(answer)
@@ -205,7 +205,7 @@ def test_nothing_is_there(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("no_id", NO_IDS)
-def test_what_is_no_id_is_not_there(
+def test_an_invalid_id_is_a_404(
     client: TestClient, engine: sa.Engine, owner: int, no_id: str
 ) -> None:
     before = dump(engine)
@@ -234,7 +234,7 @@ def test_what_is_no_id_is_not_there(
 def test_an_id_is_written_in_one_way_only(
     client: TestClient, owner: int, certificate: int, spelling: str
 ) -> None:
-    """Where the same number would be there, written as it should be."""
+    """The same number in its valid form would exist."""
     user = f"/users/{spelling.format(owner)}"
     for path in (
         user,
@@ -345,7 +345,7 @@ def send(client: TestClient, writing: tuple[str, str], body: bytes | str) -> Any
     )
 
 
-def test_what_is_no_json_object_is_a_400(
+def test_a_body_that_is_no_json_object_is_a_400(
     client: TestClient, engine: sa.Engine, writing: tuple[str, str]
 ) -> None:
     before = dump(engine)
@@ -601,7 +601,7 @@ def test_all_findings_come_at_once(client: TestClient, engine: sa.Engine) -> Non
 
 
 def test_a_field_given_twice_leaves_no_doubt(client: TestClient, engine: sa.Engine) -> None:
-    """Of two values that could stand the last one does, as in most readers of JSON."""
+    """The last of two valid values counts, as in most JSON parsers."""
     good = json.dumps(GOOD_USER)[1:]
 
     for first in ("1", "null", '"\\u0000"'):
@@ -634,7 +634,7 @@ def test_256_kib_are_not_too_large(client: TestClient, owner: int) -> None:
 
 
 def test_a_truncated_body_is_a_400(client: TestClient, engine: sa.Engine) -> None:
-    """Even where what did arrive is JSON."""
+    """Even if the received part is valid JSON."""
     good = json.dumps(GOOD_USER)
     for body in (good, good[:-1], good[:10], ""):
         answer = client.simulate_post(

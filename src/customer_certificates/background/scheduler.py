@@ -25,14 +25,14 @@ class Job(NamedTuple):
     run: Callable[[], object]
 
 
-def run_jobs(jobs: Sequence[Job], rota: JobLock, stopped: SignalSafeEvent) -> None:
+def run_jobs(jobs: Sequence[Job], job_lock: JobLock, stopped: SignalSafeEvent) -> None:
     """Runs every due job that no other worker has started, until `stopped`."""
     while True:
         for job in jobs:
             if stopped.is_set():
                 return
             try:
-                if rota.take(job.name, job.every):
+                if job_lock.try_acquire(job.name, job.every):
                     _log.info("%s: %s", job.name, job.run())
             except Unavailable as error:
                 _log.warning("%s is delayed: %s", job.name, error.detail)

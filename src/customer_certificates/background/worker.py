@@ -58,7 +58,7 @@ def _work(services: Services, parent_pid: int | None) -> None:
     dispatcher = Dispatcher(
         DeliveryQueue(database, services.webhook_secrets, now),
         WebhookSender(services.outbound, services.metrics, now, config.webhook_secret),
-        Disabling(database, services.audit, services.events, now),
+        Disabling(database, services.audit, services.events),
         services.metrics,
         now,
     )
@@ -103,8 +103,10 @@ def _jobs(services: Services, verification: VerificationEmails | None) -> list[J
     expiry = Expiry(database, services.events, now, by_mail=mailer is not None)
     notices = HostnameNoticeDelivery(database, services.revisions, services.audit, services.events)
     jobs = [
-        Job("send expiry notices", timedelta(minutes=1), expiry.tell),
-        Job("release stuck deliveries", timedelta(minutes=1), StuckDeliveries(database, now).wake),
+        Job("send expiry notices", timedelta(minutes=1), expiry.notify),
+        Job(
+            "release stuck deliveries", timedelta(minutes=1), StuckDeliveries(database, now).release
+        ),
         Job("send hostname notices", timedelta(seconds=10), notices.run),
         Job("purge idempotent responses", timedelta(hours=1), services.idempotency.clean),
         Job("purge rate counts", timedelta(hours=1), RateCounts(database, now).clean),

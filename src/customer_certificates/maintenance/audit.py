@@ -17,7 +17,7 @@ from ..gateways.files.audit_files import (
     read_heads,
     write_heads,
 )
-from ..services.audit.export_verification import Exported, gone_back, read_exports
+from ..services.audit.export_verification import Exported, backward_heads, read_exports
 from ..services.audit.exports import AuditExports, newest_export
 from ..services.audit.signed_heads import AuditHeads
 from ..services.audit.verification import AuditVerification, Report
@@ -61,7 +61,9 @@ def verify_audit(
             found = read_exports(files, verifier, recorded)
             other_series = sorted(set(recorded) - found.series)
         report = AuditVerification(database).run(user, found.heads)
-    report.faults += gone_back(head for head in found.heads if user is None or head.chain == user)
+    report.faults += backward_heads(
+        head for head in found.heads if user is None or head.chain == user
+    )
     return Verified(report, len(found.heads), found.unsigned, found.faults, other_series)
 
 

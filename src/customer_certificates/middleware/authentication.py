@@ -10,7 +10,7 @@ from ..errors import Forbidden, Unauthenticated
 from ..services.access.authentication import Authentication
 from ..services.access.permissions import OPERATORS, Permission, require
 from ..services.principal import Principal
-from ..web.operations import rights_of
+from ..web.operations import permission_of
 from .ip_networks import Network, Networks, is_forwarded
 
 _BEARER = 'Bearer realm="customer-certificates"'
@@ -38,7 +38,7 @@ class Authenticated:
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Sets the caller.
+        """Sets the principal.
 
         Raises Unauthenticated, TooManyRequests, Forbidden, NotFound or Unavailable, before the
         body is read.
@@ -52,33 +52,33 @@ class Authenticated:
         operation = getattr(responder, "__operation__", None)
         if operation is None:
             raise Forbidden("Nobody is allowed to use this endpoint.")
-        rights = rights_of(resource, operation)
+        permission = permission_of(resource, operation)
         context = req.context
-        if rights.anybody or (rights.registers and self._registration_is_open):
-            context.caller = Principal("anybody", context.request_id, context.peer)
+        if permission.anybody or (permission.registers and self._registration_is_open):
+            context.principal = Principal("anybody", context.request_id, context.peer)
             return
-        caller = self._identified(req, resp, rights, params)
-        if not (rights.password and caller.token_id is None):
-            require(rights, caller, params.get("user_id"))
+        principal = self._identified(req, resp, permission, params)
+        if not (permission.password and principal.token_id is None):
+            require(permission, principal, params.get("user_id"))
 
     def _identified(
-        self, req: Request, resp: Response, rights: Permission, params: dict[str, Any]
+        self, req: Request, resp: Response, permission: Permission, params: dict[str, Any]
     ) -> Principal:
         try:
-            req.context.caller = caller = self._caller(req, rights, params)
+            req.context.principal = principal = self._principal(req, permission, params)
         except Unauthenticated:
-            challenge = f"{_BASIC}, {_BEARER}" if rights.password else _BEARER
+            challenge = f"{_BASIC}, {_BEARER}" if permission.password else _BEARER
             resp.set_header("WWW-Authenticate", challenge)
             raise
-        return caller
+        return principal
 
-    def _caller(self, req: Request, rights: Permission, params: dict[str, Any]) -> Principal:
-        about = params.get("user_id")
+    def _principal(self, req: Request, permission: Permission, params: dict[str, Any]) -> Principal:
+        user_id = params.get("user_id")
         scheme, _, credentials = req.env.get("HTTP_AUTHORIZATION", "").partition(" ")
         origin = req.context.request_id, req.context.peer
-        if rights.allows_token_in_url:
+        if permission.allows_token_in_url:
             if "token" in params:
-                return self._authentication.token(params.pop("token"), about, *origin)
+                return self._authentication.token(params.pop("token"), user_id, *origin)
             # Reject proxied requests, because the peer is then the proxy and not the terminator.
             if (
                 not scheme
@@ -88,12 +88,12 @@ class Authenticated:
                 return Principal("terminator", *origin)
         match scheme.lower():
             case "bearer":
-                return self._authentication.token(credentials.strip(), about, *origin)
-            case "basic" if rights.allows_token_in_url:
+                return self._authentication.token(credentials.strip(), user_id, *origin)
+            case "basic" if permission.allows_token_in_url:
                 # HTTP clients send the userinfo of a URL as HTTP Basic.
                 _, token = _email_and_password(credentials)
-                return self._authentication.token(token, about, *origin)
-            case "basic" if rights.password:
+                return self._authentication.token(token, user_id, *origin)
+            case "basic" if permission.password:
                 email, password = _email_and_password(credentials)
                 return self._authentication.password(email, password, *origin)
             case "basic":
@@ -104,7 +104,7 @@ class Authenticated:
         raise Unauthenticated(
             "Credentials are missing. Send the email address and the password (HTTP Basic), "
             "or an operator token."
-            if rights.password
+            if permission.password
             else "A token is missing. Create one with POST /tokens and send it: "
             "Authorization: Bearer …"
         )
@@ -118,7 +118,8 @@ def _is_public(resource: object) -> bool:
         if name.startswith("on_")
     )
     return any(
-        operation is not None and rights_of(resource, operation).anybody for operation in operations
+        operation is not None and permission_of(resource, operation).anybody
+        for operation in operations
     )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from falcon import Request, Response
 
 from ..errors import Finding, Invalid
+from ..known_names import shown
 from ..services.idempotency import NO_KEY, IdempotencyStore
-from ..web.known_names import shown
 
 _KEY = re.compile("[!-~]{1,255}")
 _METHODS = frozenset(["POST", "PUT", "PATCH", "DELETE"])
@@ -16,17 +16,17 @@ _METHODS = frozenset(["POST", "PUT", "PATCH", "DELETE"])
 class Idempotency:
     """Sets the idempotent request of each request."""
 
-    def __init__(self, repeats: IdempotencyStore) -> None:
-        self._repeats = repeats
+    def __init__(self, store: IdempotencyStore) -> None:
+        self._store = store
 
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
         """Raises Invalid for an invalid key."""
-        req.context.once = NO_KEY
+        req.context.idempotent = NO_KEY
         key = req.env.get("HTTP_IDEMPOTENCY_KEY")
-        caller = req.context.get("caller")
-        if key is None or caller is None or req.method not in _METHODS:
+        principal = req.context.get("principal")
+        if key is None or principal is None or req.method not in _METHODS:
             return
         if not _KEY.fullmatch(key):
             raise Invalid(
@@ -41,11 +41,11 @@ class Idempotency:
                     )
                 ],
             )
-        req.context.once = self._repeats.once(caller, req.path, key)
+        req.context.idempotent = self._store.request(principal, req.path, key)
 
     def process_response(
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
     ) -> None:
-        """Ends the idempotent request, whether or not a response was saved."""
-        if once := req.context.get("once"):
-            once.end()
+        """Releases the key, whether or not a response was saved."""
+        if idempotent := req.context.get("idempotent"):
+            idempotent.release()

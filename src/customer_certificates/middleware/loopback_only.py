@@ -21,7 +21,7 @@ class LoopbackOnly:
         self._is_trusted = lru_cache(1024)(lambda peer: is_loopback(peer) or peer in trusted)
 
     def process_request(self, req: Request, resp: Response) -> None:
-        """Sets the caller. Raises Forbidden if the request may not be local."""
+        """Sets the principal. Raises Forbidden if the request may not be local."""
         resp.set_header("CC-Mode", "open")
         env = req.env
         if not self._is_trusted(req.remote_addr):
@@ -47,7 +47,7 @@ class LoopbackOnly:
             raise Forbidden("Requests from pages of other origins are not allowed.")
         if site not in ("none", "same-origin"):
             raise Forbidden("Requests from pages of other sites are not allowed.")
-        req.context.caller = Principal("open", req.context.request_id, req.remote_addr)
+        req.context.principal = Principal("open", req.context.request_id, req.remote_addr)
 
 
 @lru_cache(1024)

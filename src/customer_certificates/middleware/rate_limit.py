@@ -69,7 +69,7 @@ class RateLimit:
 
         For a resource with `is_silent_beyond_limits`, responds with 204 instead.
         """
-        caller = req.context.get("caller")
+        caller = req.context.get("principal")
         if not self._shares.limited or not caller:
             return
         req.context.is_counted = True

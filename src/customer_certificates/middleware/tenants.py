@@ -23,9 +23,9 @@ class Tenants:
     def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Sets the caller as the tenant, or the user on whose data an operator acts."""
-        caller = req.context.get("caller")
-        tenant = _tenant(caller, params.get("user_id")) if caller else None
+        """Sets the principal as the tenant, or the user on whose data an operator acts."""
+        principal = req.context.get("principal")
+        tenant = _tenant(principal, params.get("user_id")) if principal else None
         if tenant:
             TENANT.set(tenant)
 
@@ -36,12 +36,12 @@ class Tenants:
         TENANT.set(None)
 
 
-def _tenant(caller: Principal, about: int | None) -> str | None:
-    if caller.user_id is not None:
-        return f"user {caller.user_id}"
-    if about is not None and caller.kind in ("open", "operator"):
-        return f"user {about}"
-    if caller.kind == "operator":
+def _tenant(principal: Principal, target_user_id: int | None) -> str | None:
+    if principal.user_id is not None:
+        return f"user {principal.user_id}"
+    if target_user_id is not None and principal.kind in ("open", "operator"):
+        return f"user {target_user_id}"
+    if principal.kind == "operator":
         return "operator"
     # A terminator's token. Terminators without a token count as their network.
-    return None if caller.token_id is None else f"token {caller.token_id}"
+    return None if principal.token_id is None else f"token {principal.token_id}"

@@ -14,24 +14,24 @@ PENDING = literal_column("'pending'", Text)
 class Delivery(Base):
     """The delivery of one event to one endpoint.
 
-    `user_id` is the event's. Deliveries of one endpoint with the same `subject` are sent in order.
-    The subject is the certificate's ID, or minus the user's if the event concerns no certificate.
-    Of the `pending` ones, `due` of the first is the time of its next attempt. While a worker has it
-    under its `lease`, `due` is when others may take it. `due` is None for the later ones, and for
+    `user_id` is the event's. Deliveries of one endpoint with the same `ordering_key` are sent in
+    order. The key is the certificate's ID, or minus the user's for an event about no certificate.
+    Of the `pending` ones, `next_attempt_at` of the first is set. While a worker has it under its
+    `lease`, that is when others may claim it. It is None for the later ones, and for
     deliveries that are `delivered`, `dead` (no more retries), or whose endpoint is paused.
 
-    `attempts` is JSON: the attempts as the API shows them. `tries` counts those of the current
-    schedule, which restarts if the delivery is repeated.
+    `attempts` is JSON: the attempts as the API shows them. `attempt_count` counts those of the
+    current schedule, which restarts if the delivery is repeated.
     """
 
     __tablename__ = "deliveries"
     __table_args__ = (
         Index(
-            "ix_deliveries_webhook_id_due",
+            "ix_deliveries_webhook_id_next_attempt_at",
             "webhook_id",
-            "due",
-            postgresql_where=text("due IS NOT NULL"),
-            sqlite_where=text("due IS NOT NULL"),
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+            sqlite_where=text("next_attempt_at IS NOT NULL"),
         ),
         Index(
             "ix_deliveries_webhook_id_event_id_dead",
@@ -41,9 +41,9 @@ class Delivery(Base):
             sqlite_where=text("status = 'dead'"),
         ),
         Index(
-            "ix_deliveries_webhook_id_subject_event_id_pending",
+            "ix_deliveries_webhook_id_ordering_key_event_id_pending",
             "webhook_id",
-            "subject",
+            "ordering_key",
             "event_id",
             postgresql_where=text("status = 'pending'"),
             sqlite_where=text("status = 'pending'"),
@@ -55,9 +55,9 @@ class Delivery(Base):
     )
     event_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     user_id: Mapped[int] = mapped_column(Id)
-    subject: Mapped[int] = mapped_column(Id)
+    ordering_key: Mapped[int] = mapped_column(Id)
     status: Mapped[str] = mapped_column(Text, server_default="pending")
-    due: Mapped[datetime | None] = mapped_column(Time)
+    next_attempt_at: Mapped[datetime | None] = mapped_column(Time)
     lease: Mapped[int | None] = mapped_column(Id)
-    tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    attempt_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     attempts: Mapped[str] = mapped_column(Text, server_default="[]")

@@ -16,7 +16,7 @@ _LAST_SECOND = timedelta(seconds=1)
 FORM = r"^([1-9][0-9]{0,2}d|[1-9][0-9]?%)$(?!\n)"
 
 
-class Look(NamedTuple):
+class ExpiryCheck(NamedTuple):
     """The result of an expiry check.
 
     It has the last passed threshold, of which the owner should have been notified; None before the
@@ -27,9 +27,9 @@ class Look(NamedTuple):
     next: datetime | None
 
 
-def look(
+def check_expiry(
     not_before: datetime, not_after: datetime, thresholds: Sequence[str] | None, now: datetime
-) -> Look:
+) -> ExpiryCheck:
     """Returns the last passed threshold, and the time of the next check.
 
     `thresholds` are like `30d` before the expiry, or `10%` of the lifetime before it; None: the
@@ -48,7 +48,7 @@ def look(
     moments.append((end, EXPIRED))
     passed = [one for one in moments if one[0] <= now]
     ahead = [moment for moment, _ in moments if moment > now]
-    return Look(max(passed)[1] if passed else None, min(ahead, default=None))
+    return ExpiryCheck(max(passed)[1] if passed else None, min(ahead, default=None))
 
 
 def _before(threshold: str, life: timedelta) -> timedelta:

@@ -10,8 +10,8 @@ from ..crypto.secret import Secret
 from ..errors import Finding
 
 # public: the chain ends in a publicly trusted root. private: the chain ends in another root, which
-# was uploaded too. self_signed: its own issuer. incomplete: an issuer is missing. unreadable: no
-# certificate could be read.
+# was uploaded too. self_signed: signed by its own key. incomplete: an issuer is missing.
+# unreadable: no certificate could be read.
 Trust = Literal["public", "private", "self_signed", "incomplete", "unreadable"]
 
 # Why no server may get a certificate at any time. no_key: its private key is missing, cannot be

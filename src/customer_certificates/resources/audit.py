@@ -7,8 +7,7 @@ from ..services.access.permissions import OPERATORS, users
 from ..services.audit.hash_chain import NOBODY
 from ..services.audit.listing import AuditPages
 from ..services.audit.views import AuditView
-from ..services.etags import encode
-from ..web import pagination, request_parsing
+from ..web import pagination
 from ..web.operations import LIMIT, Answer, Parameter, operation
 
 _AFTER = Parameter(
@@ -60,9 +59,4 @@ class AuditResource:
 
 
 def _answer(audit: AuditPages, req: Request, resp: Response, chain: int) -> None:
-    query = request_parsing.Query(req)
-    after, limit = pagination.wanted(query)
-    query.check()
-    entries, next_after = audit.page(chain, after, limit)
-    pagination.link_next(req, resp, next_after)
-    resp.data = encode(entries)
+    pagination.send(req, resp, audit.page(chain, *pagination.requested(req)))

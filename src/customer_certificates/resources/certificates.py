@@ -127,9 +127,11 @@ class CertificatesResource:
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         upload = request_parsing.read(req, CertificateUpload)
-        request = responses.once(req, _uploaded)
+        idempotent = responses.idempotent(req, _uploaded)
         expected = etags.expected(req)
-        view = self._certificates.upload(req.context.caller, user_id, upload, expected, request)
+        view = self._certificates.upload(
+            req.context.principal, user_id, upload, expected, idempotent
+        )
         responses.send(resp, _uploaded(view))
 
     @operation(
@@ -161,10 +163,12 @@ class CertificatesResource:
             query.choice("status", Status),
             _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal", "5d" * 32)),
             query.choice("trust", Trust),
-            *pagination.wanted(query),
+            *pagination.slice_of(query),
         )
         query.check()
-        tag, page = self._listing.page(req.context.caller, user_id, criteria, etags.known(req))
+        tag, page = self._listing.page(
+            req.context.principal, user_id, criteria, etags.if_none_match(req)
+        )
         if page:
             pagination.link_next(req, resp, page.next_after)
         etags.send(resp, tag, page.body if page else None)
@@ -194,7 +198,9 @@ class CheckResource:
         replaces = query.whole("replaces", 0, 1) or None
         query.check()
         upload = request_parsing.read(req, CertificateCheck)
-        resp.data = encode(self._certificates.check(req.context.caller, user_id, upload, replaces))
+        resp.data = encode(
+            self._certificates.check(req.context.principal, user_id, upload, replaces)
+        )
 
 
 class CertificateResource:
@@ -213,7 +219,7 @@ class CertificateResource:
     )
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         tag, body = detailed(*self._certificates.get(user_id, certificate_id))
-        etags.send(resp, tag, None if etags.known(req).admit(tag) else body)
+        etags.send(resp, tag, None if etags.if_none_match(req).admit(tag) else body)
 
     on_head = on_get
 
@@ -239,10 +245,10 @@ class CertificateResource:
     )
     def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         replacement = request_parsing.read(req, Replacement)
-        request = responses.once(req, responses.shown)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
         view = self._versions.replace(
-            req.context.caller, user_id, certificate_id, replacement, expected, request
+            req.context.principal, user_id, certificate_id, replacement, expected, idempotent
         )
         responses.send(resp, responses.shown(view))
 
@@ -260,10 +266,10 @@ class CertificateResource:
         query = request_parsing.Query(req)
         allowed = query.flag("allow_lost_hostnames") or False
         query.check()
-        request = responses.once(req, responses.gone)
-        principal, expected = req.context.caller, etags.expected(req)
+        idempotent = responses.idempotent(req, responses.deleted)
+        principal, expected = req.context.principal, etags.expected(req)
         self._certificates.delete(
-            principal, user_id, certificate_id, expected, request, allow_lost_hostnames=allowed
+            principal, user_id, certificate_id, expected, idempotent, allow_lost_hostnames=allowed
         )
         resp.status = 204
 
@@ -289,10 +295,10 @@ class ActiveResource:
     def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         activation = request_parsing.read(req, Activation)
         reply = Reply(202, encode(Activated(certificate_id, activation.active)))
-        request = responses.once(req, lambda _nothing: reply)
+        idempotent = responses.idempotent(req, lambda _nothing: reply)
         expected = etags.expected(req)
         self._certificates.set_active(
-            req.context.caller, user_id, certificate_id, activation, expected, request
+            req.context.principal, user_id, certificate_id, activation, expected, idempotent
         )
         responses.send(resp, reply)
 

@@ -31,7 +31,7 @@ class ChallengeResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        view, is_new = self._challenges.create(req.context.caller, user_id, hostname)
+        view, is_new = self._challenges.create(req.context.principal, user_id, hostname)
         resp.status = 201 if is_new else 200
         resp.data = encode(view)
 
@@ -53,7 +53,7 @@ class ChallengeResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        self._challenges.delete(req.context.caller, user_id, hostname)
+        self._challenges.delete(req.context.principal, user_id, hostname)
         resp.status = 204
 
 
@@ -76,4 +76,4 @@ class VerifyResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        resp.data = encode(self._challenges.verify(req.context.caller, user_id, hostname))
+        resp.data = encode(self._challenges.verify(req.context.principal, user_id, hostname))

@@ -108,7 +108,7 @@ class DocsResource:
         tag = tag_of(content)
         resp.set_header("Content-Security-Policy", _POLICY)
         resp.set_header("X-Content-Type-Options", "nosniff")
-        if etags.known(req).admit(tag):
+        if etags.if_none_match(req).admit(tag):
             etags.send(resp, tag, None)
         else:
             etags.send(resp, tag, content)

@@ -4,11 +4,10 @@ from falcon import Request, Response
 
 from ..errors import Invalid, NotFound
 from ..services.access.permissions import users
-from ..services.etags import encode
 from ..services.events.listing import EventPages
 from ..services.events.views import EventView
-from ..web import pagination, request_parsing
-from ..web.operations import AFTER, LIMIT, Answer, operation
+from ..web import pagination
+from ..web.operations import PAGE, Answer, operation
 
 
 class EventsResource:
@@ -22,16 +21,12 @@ class EventsResource:
         {200: Answer("Events by id, oldest first.", list[EventView], headers=("Link",))},
         description="The events that webhooks receive, and events without a recipient. Events are "
         "kept for 90 days, even after the user is deleted.",
-        parameters=[LIMIT, AFTER],
+        parameters=PAGE,
         refusals=[NotFound, Invalid],
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
-        query.check()
-        events, next_after = self._events.page(user_id, after, limit)
-        pagination.link_next(req, resp, next_after)
-        resp.data = encode(events)
+        page = self._events.page(user_id, *pagination.requested(req))
+        pagination.send(req, resp, page)
 
     on_head = on_get

@@ -7,23 +7,8 @@ from falcon import Request, Response
 from ..errors import Invalid, NotFound, PreconditionFailed
 from ..services.access.permissions import WHOLE_USER, users
 from ..services.expiry.upcoming import Expiring, ExpiringView, ExpirySettings
-from ..web import (
-    etags,
-    pagination,
-    request_parsing,
-    responses,
-)
-from ..web.operations import (
-    AFTER,
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    LIMIT,
-    NOT_MODIFIED,
-    Answer,
-    Parameter,
-    operation,
-)
+from ..web import etags, pagination, request_parsing, responses
+from ..web.operations import IF_NONE_MATCH, NOT_MODIFIED, PAGE, WRITE, Answer, Parameter, operation
 
 _WITHIN = Parameter(
     "within",
@@ -49,18 +34,18 @@ class ExpiringResource:
             ),
             304: NOT_MODIFIED,
         },
-        parameters=[_WITHIN, LIMIT, AFTER, IF_NONE_MATCH],
+        parameters=[_WITHIN, *PAGE, IF_NONE_MATCH],
         refusals=[Invalid, NotFound],
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         within = timedelta(days=query.days("within", 30))
         query.check()
-        found, next_after = self._expiring.page(user_id, within, after, limit)
-        pagination.link_next(req, resp, next_after)
-        etags.answer(req, resp, found)
+        page = self._expiring.page(user_id, within, after, limit)
+        pagination.link_next(req, resp, page.next_after)
+        etags.answer(req, resp, page.items)
 
     on_head = on_get
 
@@ -89,13 +74,13 @@ class ExpirySettingsResource:
         description="The user gets one notice for each threshold of a certificate's version: a "
         "`certificate.expiring` webhook, and an email if the service sends email.",
         body=ExpirySettings,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, PreconditionFailed],
         allow=WHOLE_USER,
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
-        wanted = request_parsing.read(req, ExpirySettings)
-        once = responses.once(req, responses.shown)
+        settings = request_parsing.read(req, ExpirySettings)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._expiring.set(req.context.caller, user_id, wanted, expected, once)
+        view = self._expiring.set(req.context.principal, user_id, settings, expected, idempotent)
         responses.send(resp, responses.shown(view))

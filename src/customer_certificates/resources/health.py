@@ -4,17 +4,17 @@ from typing import Annotated
 
 import msgspec
 from falcon import Request, Response
-from msgspec import Meta
 
 from ..services.access.permissions import ANYBODY
 from ..services.health import Health, HealthView, ReadyView
+from ..services.schema import doc
 from ..web.operations import Answer, operation
 
 
 class Alive(msgspec.Struct):
     """The process is running."""
 
-    api: Annotated[int, Meta(ge=1, le=1, description="This service.")] = 1
+    api: Annotated[int, doc("This service.", ge=1, le=1)] = 1
 
 
 class HealthcheckResource:

@@ -39,7 +39,7 @@ class UserHostnamesResource:
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted_by_hostname(query)
+        after, limit = pagination.slice_by_hostname(query)
         query.check()
         views, next_after = self._owners.page(user_id, after, limit)
         pagination.link_next(req, resp, next_after)
@@ -63,7 +63,7 @@ class UserHostnameResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        self._owners.release_own(req.context.caller, user_id, hostname)
+        self._owners.release_own(req.context.principal, user_id, hostname)
         resp.status = 204
 
 
@@ -82,7 +82,7 @@ class HostnamesResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted_by_hostname(query)
+        after, limit = pagination.slice_by_hostname(query)
         hostname = query.hostname("hostname") if query.has("hostname") else None
         query.check()
         resp.set_header("Cache-Control", "no-store")
@@ -112,7 +112,7 @@ class HostnameResource:
     )
     def on_put(self, req: Request, resp: Response, hostname: str) -> None:
         grant = request_parsing.read(req, HostnameGrant)
-        resp.data = encode(self._owners.grant(req.context.caller, hostname, grant.user_id))
+        resp.data = encode(self._owners.grant(req.context.principal, hostname, grant.user_id))
 
     @operation(
         "Release a hostname of any user",
@@ -121,5 +121,5 @@ class HostnameResource:
         allow=OPERATORS,
     )
     def on_delete(self, req: Request, resp: Response, hostname: str) -> None:
-        self._owners.release_any(req.context.caller, hostname)
+        self._owners.release_any(req.context.principal, hostname)
         resp.status = 204

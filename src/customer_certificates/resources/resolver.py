@@ -46,6 +46,6 @@ class ResolveResource:
         key_type = query.choice("key_type", KeyType)
         query.check()
         resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(self._resolver.resolve(req.context.caller, hostname, key_type))
+        resp.data = encode(self._resolver.resolve(req.context.principal, hostname, key_type))
 
     on_head = on_get

@@ -122,7 +122,7 @@ class CaddyResource:
         sni = _text(req, "server_name")
         name = server_name(sni) if sni else address_of(_text(req, "local_ip"))
         supported = key_types(_text(req, "signature_schemes"), _text(req, "cipher_suites"))
-        bundle = name and self._terminators.bundle(req.context.caller, name, supported)
+        bundle = name and self._terminators.bundle(req.context.principal, name, supported)
         if not bundle:
             resp.status = 204
             return
@@ -151,7 +151,7 @@ class CaddyAskResource:
         query = request_parsing.Query(req)
         hostname = query.hostname("domain")
         query.check()
-        self._terminators.require_served(req.context.caller, hostname)
+        self._terminators.require_served(req.context.principal, hostname)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(ServedName(hostname))
 
@@ -179,7 +179,7 @@ class FeedResource:
         limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
         query.check()
         resp.set_header("Cache-Control", "no-store")
-        page = self._feed.page(req.context.caller, since or "", wait, limit)
+        page = self._feed.page(req.context.principal, since or "", wait, limit)
         resp.data = page.reveal()
 
 
@@ -201,8 +201,8 @@ class ReportsResource:
     )
     def on_post(self, req: Request, resp: Response) -> None:
         report = request_parsing.read(req, Report)
-        request = responses.once(req, responses.gone)
-        self._reports.store(req.context.caller, report, request)
+        idempotent = responses.idempotent(req, responses.deleted)
+        self._reports.store(req.context.principal, report, idempotent)
         resp.status = 204
 
 
@@ -222,7 +222,7 @@ class TerminatorsResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         query.check()
         terminators, next_after = self._pages.page(after, limit)
         pagination.link_next(req, resp, next_after)
@@ -246,8 +246,8 @@ class TerminatorResource:
         allow=OPERATORS,
     )
     def on_delete(self, req: Request, resp: Response, terminator_id: int) -> None:
-        request = responses.once(req, responses.gone)
-        self._reports.delete(req.context.caller, terminator_id, request)
+        idempotent = responses.idempotent(req, responses.deleted)
+        self._reports.delete(req.context.principal, terminator_id, idempotent)
         resp.status = 204
 
 
@@ -270,8 +270,8 @@ class TraefikResource:
         allow=TERMINATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        known = etags.known(req)
-        tag, configuration = self._terminators.configuration(req.context.caller, known.admit)
+        known = etags.if_none_match(req)
+        tag, configuration = self._terminators.configuration(req.context.principal, known.admit)
         etags.send(resp, tag, configuration.reveal() if configuration else None)
         resp.set_header("Cache-Control", "no-store")
 

@@ -62,10 +62,10 @@ class RollbackResource:
     )
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         rollback = request_parsing.read(req, Rollback)
-        request = responses.once(req, responses.shown)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
         view = self._versions.roll_back(
-            req.context.caller, user_id, certificate_id, rollback, expected, request
+            req.context.principal, user_id, certificate_id, rollback, expected, idempotent
         )
         responses.send(resp, responses.shown(view))
 
@@ -86,7 +86,7 @@ class PendingResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        request = responses.once(req, responses.gone)
+        idempotent = responses.idempotent(req, responses.deleted)
         expected = etags.expected(req)
-        self._versions.cancel(req.context.caller, user_id, certificate_id, expected, request)
+        self._versions.cancel(req.context.principal, user_id, certificate_id, expected, idempotent)
         resp.status = 204

@@ -16,19 +16,14 @@ from ..services.webhooks.views import (
     WebhookChanges,
     WebhookView,
 )
-from ..web import (
-    etags,
-    pagination,
-    request_parsing,
-    responses,
-)
+from ..web import etags, pagination, request_parsing, responses
 from ..web.operations import (
-    AFTER,
     IDEMPOTENCY_KEY,
-    IF_MATCH,
     IF_NONE_MATCH,
     LIMIT,
     NOT_MODIFIED,
+    PAGE,
+    WRITE,
     Answer,
     Parameter,
     operation,
@@ -47,16 +42,32 @@ _EVENTS_AFTER = Parameter(
     "page.",
     {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
 )
-_OF_USER = users("webhooks")
+# The user that owns the webhooks; None: operators.
+_Owner = int | None
 
 
-class WebhooksResource:
-    """Endpoints that receive events."""
-
+class _WebhooksBase:
     allow = OPERATORS
 
     def __init__(self, webhooks: Webhooks) -> None:
         self._webhooks = webhooks
+
+
+class _DeliveriesBase:
+    allow = OPERATORS
+
+    def __init__(self, redelivery: Redelivery) -> None:
+        self._redelivery = redelivery
+
+
+class _OfUser:
+    """Makes a resource accept users, for their own webhooks."""
+
+    allow = users("webhooks")
+
+
+class WebhooksResource(_WebhooksBase):
+    """Endpoints that receive events."""
 
     @operation(
         "Create a webhook",
@@ -70,51 +81,37 @@ class WebhooksResource:
         body=NewWebhook,
         refusals=[NotFound, Conflict],
     )
-    def on_post(self, req: Request, resp: Response, user_id: int | None = None) -> None:
+    def on_post(self, req: Request, resp: Response, user_id: _Owner = None) -> None:
         new = request_parsing.read(req, NewWebhook)
-        made = self._webhooks.create(req.context.caller, user_id, new)
+        created = self._webhooks.create(req.context.principal, user_id, new)
         resp.status = 201
-        resp.location = f"{req.path.rstrip('/')}/{made.id}"
+        resp.location = f"{req.path.rstrip('/')}/{created.id}"
         resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(made)
+        resp.data = encode(created)
 
     @operation(
         "List webhooks",
         {200: Answer("Webhooks by id, without secrets.", list[WebhookView], headers=("Link",))},
-        parameters=[LIMIT, AFTER],
+        parameters=PAGE,
         refusals=[NotFound, Invalid],
     )
-    def on_get(self, req: Request, resp: Response, user_id: int | None = None) -> None:
-        query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
-        query.check()
-        found, next_after = self._webhooks.page(user_id, after, limit)
-        pagination.link_next(req, resp, next_after)
-        resp.data = encode(found)
+    def on_get(self, req: Request, resp: Response, user_id: _Owner = None) -> None:
+        page = self._webhooks.page(user_id, *pagination.requested(req))
+        pagination.send(req, resp, page)
 
     on_head = on_get
 
 
-class WebhookResource:
+class WebhookResource(_WebhooksBase):
     """One endpoint."""
-
-    allow = OPERATORS
-
-    def __init__(self, webhooks: Webhooks) -> None:
-        self._webhooks = webhooks
 
     @operation(
         "Show a webhook",
-        {
-            200: Answer("The webhook.", WebhookView, headers=("ETag",)),
-            304: NOT_MODIFIED,
-        },
+        {200: Answer("The webhook.", WebhookView, headers=("ETag",)), 304: NOT_MODIFIED},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
     )
-    def on_get(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-    ) -> None:
+    def on_get(self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None) -> None:
         etags.answer(req, resp, self._webhooks.get(user_id, webhook_id))
 
     on_head = on_get
@@ -123,39 +120,34 @@ class WebhookResource:
         "Update, pause or resume a webhook",
         {200: Answer("The updated webhook.", WebhookView, headers=("ETag",))},
         body=WebhookChanges,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
     )
     def on_patch(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
         changes = request_parsing.read(req, WebhookChanges)
-        once, expected = responses.once(req, responses.shown), etags.expected(req)
-        caller = req.context.caller
-        view = self._webhooks.change(caller, user_id, webhook_id, changes, expected, once)
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
+        principal = req.context.principal
+        view = self._webhooks.change(principal, user_id, webhook_id, changes, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
     @operation(
         "Delete a webhook and its pending deliveries",
         {204: Answer("Deleted.")},
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
     )
     def on_delete(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
-        once, expected = responses.once(req, responses.gone), etags.expected(req)
-        self._webhooks.delete(req.context.caller, user_id, webhook_id, expected, once)
+        idempotent, expected = responses.idempotent(req, responses.deleted), etags.expected(req)
+        self._webhooks.delete(req.context.principal, user_id, webhook_id, expected, idempotent)
         resp.status = 204
 
 
-class WebhookSecretResource:
+class WebhookSecretResource(_WebhooksBase):
     """The secret that signs an endpoint's messages."""
-
-    allow = OPERATORS
-
-    def __init__(self, webhooks: Webhooks) -> None:
-        self._webhooks = webhooks
 
     @operation(
         "Rotate a webhook's secret",
@@ -164,20 +156,15 @@ class WebhookSecretResource:
         refusals=[NotFound, Conflict],
     )
     def on_post(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
-        view = self._webhooks.new_secret(req.context.caller, user_id, webhook_id)
+        view = self._webhooks.new_secret(req.context.principal, user_id, webhook_id)
         resp.set_header("Cache-Control", "no-store")
         resp.data = encode(view)
 
 
-class WebhookTestResource:
+class WebhookTestResource(_WebhooksBase):
     """Test events for an endpoint."""
-
-    allow = OPERATORS
-
-    def __init__(self, webhooks: Webhooks) -> None:
-        self._webhooks = webhooks
 
     @operation(
         "Send a test event to a webhook",
@@ -187,20 +174,15 @@ class WebhookTestResource:
         refusals=[NotFound, Conflict],
     )
     def on_post(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
-        once = responses.once(req, _accepted)
-        view = self._webhooks.test(req.context.caller, user_id, webhook_id, once)
+        idempotent = responses.idempotent(req, _accepted)
+        view = self._webhooks.test(req.context.principal, user_id, webhook_id, idempotent)
         responses.send(resp, _accepted(view))
 
 
-class DeliveriesResource:
+class DeliveriesResource(_DeliveriesBase):
     """The deliveries of an endpoint."""
-
-    allow = OPERATORS
-
-    def __init__(self, redelivery: Redelivery) -> None:
-        self._redelivery = redelivery
 
     @operation(
         "List a webhook's deliveries",
@@ -210,27 +192,19 @@ class DeliveriesResource:
         parameters=[_STATUS, LIMIT, _EVENTS_AFTER],
         refusals=[NotFound, Invalid],
     )
-    def on_get(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
-    ) -> None:
+    def on_get(self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None) -> None:
         query = request_parsing.Query(req)
         status = query.choice("status", Status)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         query.check()
-        found, next_after = self._redelivery.page(user_id, webhook_id, status, after, limit)
-        pagination.link_next(req, resp, next_after)
-        resp.data = encode(found)
+        page = self._redelivery.page(user_id, webhook_id, status, after, limit)
+        pagination.send(req, resp, page)
 
     on_head = on_get
 
 
-class RedeliveryResource:
+class RedeliveryResource(_DeliveriesBase):
     """The redelivery of one event."""
-
-    allow = OPERATORS
-
-    def __init__(self, redelivery: Redelivery) -> None:
-        self._redelivery = redelivery
 
     @operation(
         "Deliver an event to a webhook again",
@@ -241,25 +215,15 @@ class RedeliveryResource:
         refusals=[NotFound, Conflict],
     )
     def on_post(
-        self,
-        req: Request,
-        resp: Response,
-        webhook_id: int,
-        event_id: int,
-        user_id: int | None = None,
+        self, req: Request, resp: Response, webhook_id: int, event_id: int, user_id: _Owner = None
     ) -> None:
-        once = responses.once(req, _accepted)
-        self._redelivery.redeliver(req.context.caller, user_id, webhook_id, event_id, once)
+        idempotent = responses.idempotent(req, _accepted)
+        self._redelivery.redeliver(req.context.principal, user_id, webhook_id, event_id, idempotent)
         responses.send(resp, _accepted(None))
 
 
-class ReplayResource:
+class ReplayResource(_DeliveriesBase):
     """The redelivery of a range of events."""
-
-    allow = OPERATORS
-
-    def __init__(self, redelivery: Redelivery) -> None:
-        self._redelivery = redelivery
 
     @operation(
         "Deliver a range of events to a webhook again",
@@ -271,54 +235,42 @@ class ReplayResource:
         refusals=[NotFound, Conflict],
     )
     def on_post(
-        self, req: Request, resp: Response, webhook_id: int, user_id: int | None = None
+        self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
-        wanted = request_parsing.read(req, Replay)
-        once = responses.once(req, _accepted)
-        view = self._redelivery.replay(req.context.caller, user_id, webhook_id, wanted, once)
+        events = request_parsing.read(req, Replay)
+        idempotent = responses.idempotent(req, _accepted)
+        view = self._redelivery.replay(
+            req.context.principal, user_id, webhook_id, events, idempotent
+        )
         responses.send(resp, _accepted(view))
 
 
-class UserWebhooksResource(WebhooksResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserWebhooksResource(_OfUser, WebhooksResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserWebhookResource(WebhookResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserWebhookResource(_OfUser, WebhookResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserWebhookSecretResource(WebhookSecretResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserWebhookSecretResource(_OfUser, WebhookSecretResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserWebhookTestResource(WebhookTestResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserWebhookTestResource(_OfUser, WebhookTestResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserDeliveriesResource(DeliveriesResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserDeliveriesResource(_OfUser, DeliveriesResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserRedeliveryResource(RedeliveryResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserRedeliveryResource(_OfUser, RedeliveryResource):
+    """The same resource for a user\'s own webhooks."""
 
 
-class UserReplayResource(ReplayResource):
-    """The same resource for a user's own webhooks."""
-
-    allow = _OF_USER
+class UserReplayResource(_OfUser, ReplayResource):
+    """The same resource for a user\'s own webhooks."""
 
 
 def _accepted(view: object) -> Reply:

@@ -3,38 +3,28 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from ..errors import Unavailable
 from ..gateways.cache.page_cache import PageCache
 from ..gateways.database import Database
+from .schema import doc
 
 
 class HealthView(msgspec.Struct):
     """1 for each part that responds, 0 for each that does not."""
 
-    api: Annotated[int, Meta(ge=0, le=1, description="This service.", examples=[1])]
-    database: Annotated[
-        int, Meta(ge=0, le=1, description="Required: without it the answer is 503.", examples=[1])
-    ]
+    api: Annotated[int, doc("This service.", 1, ge=0, le=1)]
+    database: Annotated[int, doc("Required: without it the answer is 503.", 1, ge=0, le=1)]
     cache: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1,
-            description="Optional: without it the service is slower, but works.",
-            examples=[1],
-        ),
+        int, doc("Optional: without it the service is slower, but works.", 1, ge=0, le=1)
     ]
 
 
 class ReadyView(msgspec.Struct):
     """Whether the process can take requests: both parts are 1."""
 
-    api: Annotated[int, Meta(ge=0, le=1, description="0 while the process drains.", examples=[1])]
-    database: Annotated[
-        int, Meta(ge=0, le=1, description="0 if the database does not answer.", examples=[1])
-    ]
+    api: Annotated[int, doc("0 while the process drains.", 1, ge=0, le=1)]
+    database: Annotated[int, doc("0 if the database does not answer.", 1, ge=0, le=1)]
 
 
 class Health:

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import BigInteger, bindparam, delete, func, select, update
 
 from ..errors import Conflict, Finding, Invalid
-from ..gateways.database import Database, Locked, Transaction
+from ..gateways.database import BoundStatement, Database, Locked, Transaction
 from ..gateways.database.prepared import Row
 from ..gateways.database.sql_functions import replacing
 from ..models import IdempotencyRecord, User
@@ -23,6 +23,7 @@ T = TypeVar("T")
 KEPT_FOR = timedelta(hours=24)
 # Each request with a key deletes this many expired records; `purge` deletes all of them.
 _REMOVED_AT_ONCE = 4
+_EXPIRED: Any = IdempotencyRecord.kept_at <= bindparam("expired")
 
 
 class Reply(NamedTuple):
@@ -45,8 +46,8 @@ class Replayed(Exception):  # noqa: N818 - it is an answer
 class IdempotentRequest:
     """A request without a key, which is executed each time.
 
-    Every write calls `claim` first in its transaction and `keep` last. A response with a secret,
-    such as a token, must never be stored: operations that return one use this class, not a
+    Every write calls `claim` first in its transaction and `save_response` last. A response with a
+    secret, such as a token, must never be stored: operations that return one use this class, not a
     request's key.
     """
 
@@ -56,11 +57,11 @@ class IdempotentRequest:
     def claim(self, session: Transaction) -> None:
         """Makes an identical request wait for the end of this transaction."""
 
-    def keep(self, session: Transaction, view: T) -> T:
+    def save_response(self, session: Transaction, view: T) -> T:
         """Returns `view`, from which the response is made."""
         return view
 
-    def end(self) -> None:
+    def release(self) -> None:
         """Call it at the end, after success or failure."""
 
 
@@ -68,167 +69,111 @@ NO_KEY = IdempotentRequest()
 
 
 class IdempotencyStore:
-    """The statements about stored responses. Errors are never stored, because they
-    changed nothing.
-    """
+    """The statements about stored responses. Errors change nothing, so they are not stored."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self.database = database
         self._now = now
-        kept = [getattr(IdempotencyRecord, name) for name in ("digest", *Reply._fields)]
-        expired: Any = IdempotencyRecord.kept_at <= bindparam("expired")
-        self._find = database.prepare(
-            select(*kept).where(
-                IdempotencyRecord.name == bindparam("name"),
-                IdempotencyRecord.kept_at > bindparam("expired"),
-            ),
-            tenant=None,
-        )
-        self._claim = database.prepare(
-            replacing(
-                IdempotencyRecord,
-                IdempotencyRecord.name,
-                (IdempotencyRecord.digest, IdempotencyRecord.kept_at, IdempotencyRecord.user_id),
-                expired,
-            ).returning(IdempotencyRecord.name),
-            ("name", "digest", "kept_at", "user_id"),
-        )
-        self._keep = database.prepare(
+        self.find = database.prepare(_find(), tenant=None)
+        self.claim = database.prepare(_claim(), ("name", "digest", "kept_at", "user_id"))
+        self.save = database.prepare(
             update(IdempotencyRecord).where(IdempotencyRecord.name == bindparam("of_name")),
             Reply._fields,
         )
-        user_id: Any = bindparam("user_id")
-        mine = select(func.count()).where(
-            IdempotencyRecord.user_id == user_id, IdempotencyRecord.kept_at > bindparam("expired")
-        )
-        self._used = database.prepare(
-            select(User.quotas, mine.scalar_subquery()).where(User.id == user_id)
-        )
-        oldest = (
-            select(IdempotencyRecord.name)
-            .where(expired)
-            .order_by(IdempotencyRecord.kept_at)
-            .limit(bindparam("limit", type_=BigInteger))
-            # Two transactions that delete the same records must not wait for one another.
-            .with_for_update(skip_locked=True)
-        )
-        self._remove = database.prepare(
-            delete(IdempotencyRecord)
-            .where(IdempotencyRecord.name.in_(oldest))
-            .returning(IdempotencyRecord.name)
-        )
-        self._database = database
+        self._count = database.prepare(_count())
+        self._remove = database.prepare(_remove())
 
-    def once(self, caller: Principal, path: str, key: str) -> IdempotentRequest:
-        """Returns the idempotent request of `caller` with the key `key`."""
-        who = caller.kind if caller.token_id is None else caller.token_id
+    def request(self, principal: Principal, path: str, key: str) -> IdempotentRequest:
+        """Returns the idempotent request of `principal` with the key `key`."""
+        who = principal.kind if principal.token_id is None else principal.token_id
         name = sha256(msgspec.json.encode([who, path, key])).digest()
-        return _Repeatable(self, name, key.encode(), caller.user_id)
+        return _KeyedRequest(self, name, key.encode(), principal.user_id)
 
     def clean(self) -> int:
         """Deletes records older than 24 hours, and returns their number."""
-        return remove_in_batches(self._database, self._remove, expired=self._expired())
+        return remove_in_batches(self.database, self._remove, **self.times())
 
-    def hold(self, name: bytes) -> Callable[[], None]:
-        """Acquires the lock of a request, and returns the function that releases it.
+    def times(self) -> dict[str, datetime]:
+        """Returns the time before which records have expired, as a parameter."""
+        return {"expired": self._now() - KEPT_FOR}
 
-        Raises Conflict if another process holds it too long, Unavailable.
-        """
-        try:
-            return self._database.hold(name.hex())
-        except Locked:
-            raise _still_running() from None
-
-    def find(self, name: bytes, digest: bytes) -> None:
-        """Raises Replayed if this request has a stored response, Invalid if another one has."""
-        _answer_again(self._find(name=name, expired=self._expired()), digest)
-
-    def claim(self, session: Transaction, name: bytes, digest: bytes, user_id: int | None) -> None:
-        """Claims the name in this transaction; it counts for the user's quota.
-
-        Raises Replayed or Invalid as `find` does, or Conflict if another transaction holds the name
-        too long.
-        """
-        now = self._now()
-        expired = now - KEPT_FOR
-        values = {
-            "name": name,
-            "digest": digest,
-            "kept_at": now,
-            "user_id": user_id,
-            "expired": expired,
-        }
-        try:
-            claimed = session.run_if_free(self._claim, **values)
-        except Locked:
-            raise _still_running() from None
-        if not claimed:
-            _answer_again(session.run(self._find, name=name, expired=expired), digest)
-
-    def keep(self, session: Transaction, name: bytes, reply: Reply, user_id: int | None) -> None:
-        """Stores the response for a claimed name.
-
-        Raises Conflict if the user's quota is exceeded. The transaction has locked the user's row,
-        so the count is exact.
-        """
-        expired = self._expired()
-        calls = [
-            (self._keep, {"of_name": name, **reply._asdict()}),
-            (self._remove, {"expired": expired, "limit": _REMOVED_AT_ONCE}),
-        ]
-        if user_id is not None:
-            calls.append((self._used, {"user_id": user_id, "expired": expired}))
-        _kept, _removed, *used = session.run_pipeline(*calls)
-        # No row: the transaction has deleted the user.
-        for ((quotas, number),) in filter(None, used):
-            require(quotas, "idempotency_records", number)
-
-    def _expired(self) -> datetime:
-        return self._now() - KEPT_FOR
+    def housekeeping(self, user_id: int | None) -> list[BoundStatement]:
+        """Returns statements that delete expired records, and count those of the user, if any."""
+        times = self.times()
+        remove = (self._remove, {**times, "limit": _REMOVED_AT_ONCE})
+        count = (self._count, {**times, "user_id": user_id})
+        return [remove] if user_id is None else [remove, count]
 
 
-class _Repeatable(IdempotentRequest):
+class _KeyedRequest(IdempotentRequest):
     """A request with a key."""
 
     def __init__(
-        self, repeats: IdempotencyStore, name: bytes, key: bytes, user_id: int | None
+        self, store: IdempotencyStore, name: bytes, key: bytes, user_id: int | None
     ) -> None:
         """`user_id` is the user who owns the token."""
-        self._repeats = repeats
+        self._store = store
         self._name = name
         self._key = key
         self._user_id = user_id
-        self._let_go: Callable[[], None] | None = None
+        self._unlock: Callable[[], None] | None = None
 
     def begin(self, method: str, body: bytes, reply: Callable[[Any], Reply]) -> None:
         """Raises Replayed for a stored response, Invalid if the key was used for another request.
 
-        Raises Conflict if the same request is running and the database cannot tell.
+        Raises Conflict if the same request is running and the database cannot tell, Unavailable.
         """
         # A plain hash of a body with a password would let a reader of the database try passwords a
         # million times faster than argon2 allows. The key is not stored, and prevents this.
         self._digest = hmac.digest(self._key, method.encode() + b" " + body, "sha256")
         self._reply = reply
-        self._let_go = self._repeats.hold(self._name)
-        self._repeats.find(self._name, self._digest)
+        try:
+            self._unlock = self._store.database.hold(self._name.hex())
+        except Locked:
+            raise _still_running() from None
+        self._replay(self._store.find(name=self._name, **self._store.times()))
 
     def claim(self, session: Transaction) -> None:
         """Raises the errors of `begin`, or Conflict if the same request is running."""
-        self._repeats.claim(session, self._name, self._digest, self._user_id)
+        times = self._store.times()
+        values = {
+            "name": self._name,
+            "digest": self._digest,
+            "kept_at": times["expired"] + KEPT_FOR,
+            "user_id": self._user_id,
+        }
+        try:
+            claimed = session.run_if_free(self._store.claim, **values, **times)
+        except Locked:
+            raise _still_running() from None
+        if not claimed:
+            self._replay(session.run(self._store.find, name=self._name, **times))
 
-    def keep(self, session: Transaction, view: T) -> T:
-        """Stores the response, which is committed with the transaction."""
-        self._repeats.keep(session, self._name, self._reply(view), self._user_id)
+    def save_response(self, session: Transaction, view: T) -> T:
+        """Stores the response, which is committed with the transaction.
+
+        Raises Conflict if the user's quota is exceeded. The transaction has locked the user's row,
+        so the count is exact.
+        """
+        save = (self._store.save, {"of_name": self._name, **self._reply(view)._asdict()})
+        _saved, _removed, *counted = session.run_pipeline(
+            save, *self._store.housekeeping(self._user_id)
+        )
+        # No row: the transaction has deleted the user.
+        for ((quotas, number),) in filter(None, counted):
+            require(quotas, "idempotency_records", number)
         return view
 
-    def end(self) -> None:
+    def release(self) -> None:
         """Releases the key for the next request."""
-        if self._let_go:
-            self._let_go()
+        if self._unlock:
+            self._unlock()
 
-
-def _answer_again(rows: list[Row], digest: bytes) -> None:
-    for of, *reply in rows:
-        if not hmac.compare_digest(of, digest):
+    def _replay(self, rows: list[Row]) -> None:
+        """Raises Replayed if this request has a stored response, Invalid if another one has."""
+        for digest, *reply in rows:
+            if hmac.compare_digest(digest, self._digest):
+                raise Replayed(Reply(*reply))
             raise Invalid(
                 "This Idempotency-Key was used for another request in the last 24 hours.",
                 errors=[
@@ -240,7 +185,41 @@ def _answer_again(rows: list[Row], digest: bytes) -> None:
                     )
                 ],
             )
-        raise Replayed(Reply(*reply))
+
+
+def _find() -> Any:
+    columns = [getattr(IdempotencyRecord, name) for name in ("digest", *Reply._fields)]
+    return select(*columns).where(IdempotencyRecord.name == bindparam("name"), ~_EXPIRED)
+
+
+def _claim() -> Any:
+    columns = (IdempotencyRecord.digest, IdempotencyRecord.kept_at, IdempotencyRecord.user_id)
+    return replacing(IdempotencyRecord, IdempotencyRecord.name, columns, _EXPIRED).returning(
+        IdempotencyRecord.name
+    )
+
+
+def _count() -> Any:
+    """Selects the quotas of a user, and the number of its records."""
+    user_id: Any = bindparam("user_id")
+    records = select(func.count()).where(IdempotencyRecord.user_id == user_id, ~_EXPIRED)
+    return select(User.quotas, records.scalar_subquery()).where(User.id == user_id)
+
+
+def _remove() -> Any:
+    oldest = (
+        select(IdempotencyRecord.name)
+        .where(_EXPIRED)
+        .order_by(IdempotencyRecord.kept_at)
+        .limit(bindparam("limit", type_=BigInteger))
+        # Two transactions that delete the same records must not wait for one another.
+        .with_for_update(skip_locked=True)
+    )
+    return (
+        delete(IdempotencyRecord)
+        .where(IdempotencyRecord.name.in_(oldest))
+        .returning(IdempotencyRecord.name)
+    )
 
 
 def _still_running() -> Conflict:

@@ -17,17 +17,17 @@ class JobLock:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        began: Any = ServiceState.since <= bindparam("before")
-        self._take = database.prepare(
-            replacing(ServiceState, ServiceState.name, (ServiceState.since,), began).returning(
+        is_due: Any = ServiceState.since <= bindparam("before")
+        self._acquire = database.prepare(
+            replacing(ServiceState, ServiceState.name, (ServiceState.since,), is_due).returning(
                 ServiceState.name
             ),
             ("name", "since"),
         )
 
-    def take(self, job: str, every: timedelta) -> bool:
+    def try_acquire(self, job: str, every: timedelta) -> bool:
         """Returns whether the caller should start the job now. Raises Unavailable."""
         now = self._now()
         values = {"name": f"job:{job}", "since": now, "before": now - every}
-        (taken,) = self._database.run_pipeline(EVERYBODY, (self._take, values))
-        return bool(taken)
+        (acquired,) = self._database.run_pipeline(EVERYBODY, (self._acquire, values))
+        return bool(acquired)

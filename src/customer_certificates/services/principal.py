@@ -69,9 +69,9 @@ class Principal:
     needs none, `command` the command line.
 
     `token_id` and `user_id` are None without a token, or with a token of no user. `peer` is the
-    client's address. `scopes` are those of a user token. `about` is the user that the request
-    concerns, if it was read with the token. `reach` is the scope of a terminator. `password_hash`
-    is the hash that a password was checked against.
+    client's address. `scopes` are those of a user token. `target_user` is the user that the request
+    concerns, if it was read with the token. `password_hash` is the hash that a password was checked
+    against.
     """
 
     kind: Kind
@@ -80,6 +80,6 @@ class Principal:
     token_id: int | None = None
     user_id: int | None = None
     scopes: frozenset[str] = frozenset()
-    about: UserSnapshot | None = None
-    reach: TerminatorScope = ALL
+    target_user: UserSnapshot | None = None
+    terminator_scope: TerminatorScope = ALL
     password_hash: str | None = field(default=None, repr=False)

@@ -53,13 +53,13 @@ class Revisions:
             replace_with_dates.values(counters_with_more()).returning(*RETURNED)
         )
 
-    def current(self, user_id: int, known: UserSnapshot | None = None) -> bytes:
+    def current(self, user_id: int, snapshot: UserSnapshot | None = None) -> bytes:
         """Returns the current revision of the list.
 
-        `known` is the user's row, if this request has already read it. Raises NotFound.
+        `snapshot` is the user's row, if this request has already read it. Raises NotFound.
         """
-        if known is not None and known.statuses_change_at > self._now():
-            return bytes(known.certificates_revision)
+        if snapshot is not None and snapshot.statuses_change_at > self._now():
+            return bytes(snapshot.certificates_revision)
         while True:
             rows = self._state(user_id=user_id)
             if not rows:
@@ -131,10 +131,12 @@ def _dates() -> dict[Any, Any]:
 def _next_change_of_all(session: Transaction, user_id: int, now: datetime) -> datetime:
     begins = (Certificate.not_before, Certificate.serve_not_before)
     ends = (Certificate.not_after, Certificate.serve_not_after)
-    first, second, *found = session.execute(
+    first, second, *expiries = session.execute(
         select(
             *(func.min(case((one > now, one))) for one in begins),
             *(func.min(case((one >= now, one))) for one in ends),
         ).where(Certificate.user_id == user_id)
     ).one()
-    return min(first or NEVER, second or NEVER, *(_after(one) if one else NEVER for one in found))
+    return min(
+        first or NEVER, second or NEVER, *(_after(one) if one else NEVER for one in expiries)
+    )

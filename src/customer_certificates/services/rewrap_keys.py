@@ -1,22 +1,24 @@
 """Rewraps secrets with another master key, while the service runs."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, select, tuple_, update
+from sqlalchemy import bindparam, func, select, tuple_, update
 
-from ..gateways.database import EVERYBODY, BoundStatement, Database
+from ..gateways.database import EVERYBODY, Database
 from ..gateways.database.prepared import Row
 from ..gateways.master_keys import MasterKeys
 from ..models import UserDataKey, WebhookSecret
 from .audit.hash_chain import NOBODY
 from .audit.log import Audit
-from .keys import data_keys
+from .keys.data_keys import data_key_aad
 from .principal import Principal
-from .webhooks import secrets
+from .webhooks.secrets import webhook_secret_aad
 
 _BATCH = 100
+_Table = type[UserDataKey | WebhookSecret]
+_Aad = Callable[[int, int], bytes]
 
 
 class Rewrapping:
@@ -27,47 +29,35 @@ class Rewrapping:
 
     def __init__(self, database: Database, master_keys: MasterKeys, audit: Audit) -> None:
         self._current = master_keys.current.id
-        self._all = (
-            _Wrapped(
-                database,
-                master_keys,
-                audit,
-                UserDataKey,
-                UserDataKey.user_id,
-                data_keys.associated_of,
-            ),
-            _Wrapped(
-                database,
-                master_keys,
-                audit,
-                WebhookSecret,
-                WebhookSecret.webhook_id,
-                secrets.associated_of,
-            ),
-        )
+        kinds: list[tuple[_Table, Any, _Aad]] = [
+            (UserDataKey, UserDataKey.user_id, data_key_aad),
+            (WebhookSecret, WebhookSecret.webhook_id, webhook_secret_aad),
+        ]
+        self._all = [_Wrapped(database, master_keys, audit, *kind) for kind in kinds]
 
     def counts(self) -> dict[str, int]:
         """Returns how many of them each master key wraps, the current one first."""
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for wrapped in self._all:
-            found.update(wrapped.counts())
-        return {self._current: found.pop(self._current, 0), **dict(sorted(found.items()))}
+            counts.update(wrapped.counts())
+        return {self._current: counts.pop(self._current, 0), **dict(sorted(counts.items()))}
 
     def unknown(self) -> str | None:
         """Returns a master key that wraps some of them, but is not configured, if any."""
         return next(filter(None, (wrapped.unknown() for wrapped in self._all)), None)
 
-    def run(self, caller: Principal, told: Callable[[int], None]) -> int:
+    def run(self, principal: Principal, progress: Callable[[int], None]) -> int:
         """Rewraps all of them with the current master key, and returns how many changed.
 
         Each batch is its own transaction with its audit entry, so this can be killed and repeated.
-        `told` is called with the number done after each batch. Raises WrongMasterKey, Unavailable.
+        `progress` is called with the number done after each batch. Raises WrongMasterKey,
+        Unavailable.
         """
         done = 0
         for wrapped in self._all:
-            for number in wrapped.exchanged(caller):
+            for number in wrapped.rewrap(principal):
                 done += number
-                told(done)
+                progress(done)
         return done
 
 
@@ -79,25 +69,15 @@ class _Wrapped:
         database: Database,
         master_keys: MasterKeys,
         audit: Audit,
-        table: type[UserDataKey | WebhookSecret],
+        table: _Table,
         owner: Any,
-        associated_of: Callable[[int, int], bytes],
+        aad_of: _Aad,
     ) -> None:
         self._database = database
         self._master_keys = master_keys
         self._audit = audit
         self._table = table
-        self._associated_of = associated_of
-        self._counts = database.prepare(
-            select(table.master_key_id, func.count()).group_by(table.master_key_id),
-            tenant=None,
-        )
-        self._unknown = database.prepare(
-            select(table.master_key_id)
-            .where(and_(*(table.master_key_id != one for one in master_keys.ids)))
-            .limit(1),
-            tenant=None,
-        )
+        self._aad_of = aad_of
         place = (owner, table.version)
         self._others = database.prepare(
             select(*place, table.wrapped, table.master_key_id)
@@ -110,7 +90,7 @@ class _Wrapped:
             tenant=None,
         )
         # Does nothing if the row was changed or deleted in the meantime.
-        self._exchange = database.prepare(
+        self._replace = database.prepare(
             update(table)
             .where(
                 owner == bindparam("of_owner"),
@@ -122,45 +102,43 @@ class _Wrapped:
         )
 
     def counts(self) -> dict[str, int]:
-        return dict(self._counts())
+        key_id = self._table.master_key_id
+        with self._database.begin(EVERYBODY) as session:
+            return dict(session.execute(select(key_id, func.count()).group_by(key_id)).all())
 
     def unknown(self) -> str | None:
-        rows = self._unknown()
-        return rows[0][0] if rows else None
+        key_id = self._table.master_key_id
+        with self._database.begin(EVERYBODY) as session:
+            return session.scalar(
+                select(key_id).where(key_id.not_in(self._master_keys.ids)).limit(1)
+            )
 
-    def exchanged(self, caller: Principal) -> Iterator[int]:
+    def rewrap(self, principal: Principal) -> Iterator[int]:
         """Rewraps all rows in batches, and yields how many changed."""
         owner, version = 0, 0
         current = self._master_keys.current
         while rows := self._others(owner=owner, version=version, current=current.id):
-            yield self._exchange_all(caller, rows)
+            yield self._rewrap_batch(principal, rows)
             owner, version, *_ = rows[-1]
 
-    def _exchange_all(self, caller: Principal, rows: list[Row]) -> int:
-        calls: list[BoundStatement] = [(self._exchange, self._rewrapped(row)) for row in rows]
-        done = 0
-
-        def recorded(exchanged: list[list[Row]]) -> Sequence[BoundStatement]:
-            nonlocal done
-            *each, head = exchanged
-            done = sum(map(len, each))
-            detail = {
-                "table": self._table.__tablename__,
-                "number": done,
-                "first": rows[0][0],
-                "last": rows[-1][0],
-                "master_key": self._master_keys.current.id,
-            }
-            return self._audit.entry(head, caller, "keys.rewrap", NOBODY, None, detail=detail)
-
-        self._database.run_two_step_transaction(
-            EVERYBODY, [*calls, self._audit.head(NOBODY)], recorded
-        )
-        return done
+    def _rewrap_batch(self, principal: Principal, rows: list[Row]) -> int:
+        statements = [(self._replace, self._rewrapped(row)) for row in rows]
+        with self._audit.begin(principal, "keys.rewrap", NOBODY, None) as (session, entry):
+            number = sum(map(len, session.run_pipeline(*statements)))
+            entry.add(
+                {
+                    "table": self._table.__tablename__,
+                    "number": number,
+                    "first": rows[0][0],
+                    "last": rows[-1][0],
+                    "master_key": self._master_keys.current.id,
+                }
+            )
+        return number
 
     def _rewrapped(self, row: Row) -> dict[str, object]:
         owner, version, wrapped, master_key_id = row
-        current, aad = self._master_keys.current, self._associated_of(owner, version)
+        current, aad = self._master_keys.current, self._aad_of(owner, version)
         secret = self._master_keys.of(master_key_id).unwrap(bytes(wrapped), aad)
         return {
             "of_owner": owner,

@@ -9,7 +9,7 @@ from ..services.etags import Tags, encode, tag_of
 _NONE = Tags()
 
 
-def known(req: Request) -> Tags:
+def if_none_match(req: Request) -> Tags:
     """Returns the tags in If-None-Match, for weak comparison (RFC 9110, 13.1.2)."""
     if "HTTP_IF_NONE_MATCH" not in req.env:
         return _NONE
@@ -30,7 +30,8 @@ def answer(req: Request, resp: Response, view: object) -> None:
     """Responds with `view`, or with 304 if a GET or HEAD has its tag."""
     body = encode(view)
     tag = tag_of(body)
-    send(resp, tag, None if req.method in ("GET", "HEAD") and known(req).admit(tag) else body)
+    is_known = req.method in ("GET", "HEAD") and if_none_match(req).admit(tag)
+    send(resp, tag, None if is_known else body)
 
 
 def send(resp: Response, tag: str, body: bytes | None) -> None:

@@ -5,24 +5,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.inspect import (
-    BoolType,
-    DateTimeType,
-    IntType,
-    ListType,
-    LiteralType,
-    Metadata,
-    NoneType,
-    StrType,
-    StructType,
-    Type,
-    UnionType,
-    type_info,
-)
+from msgspec import inspect
+from msgspec.inspect import Type
 
 from ..errors import Finding
-from .known_names import did_you_mean, shown
+from ..known_names import did_you_mean, shown
 
+# The Python types of JSON values; other types of fields are objects.
+_DECODED: dict[type[Type], type] = {
+    inspect.NoneType: type(None),
+    inspect.BoolType: bool,
+    inspect.IntType: int,
+    inspect.ListType: list,
+    **dict.fromkeys([inspect.StrType, inspect.LiteralType, inspect.DateTimeType], str),
+}
 # Messages never quote these fields, which are secrets or may contain secrets.
 _SECRET = frozenset(["password", "passphrase", "private_key", "pkcs12", "body", "chain"])
 _PEM = "-----BEGIN"
@@ -40,7 +36,7 @@ def field_finding(name: str, kind: Any, raw: bytes, message: str) -> Finding:
     """
     place = _PLACE.search(message)
     steps = _STEP.findall(place[1] if place else "")
-    of: Type = type_info(kind)
+    of: Type = inspect.type_info(kind)
     example = _example(of)
     value = _value(raw)
     path = name
@@ -79,7 +75,7 @@ def received(value: Any, name: str = "") -> str:
 
 def example_hint(name: str, kind: Any) -> str:
     """Returns a hint with a valid value of the field `name` of type `kind`."""
-    return _hint(name, _example(type_info(kind)))
+    return _hint(name, _example(inspect.type_info(kind)))
 
 
 def _value(raw: bytes) -> Any:
@@ -92,9 +88,9 @@ def _value(raw: bytes) -> Any:
 def _inner(of: Type, value: Any, path: str, index: str, attribute: str) -> tuple[Type, Any, str]:
     """Returns the type, value and path of a list item or an object member."""
     for one in _alternatives(of):
-        if index and isinstance(one, ListType) and isinstance(value, list):
+        if index and isinstance(one, inspect.ListType) and isinstance(value, list):
             return one.item_type, value[int(index)], f"{path}[{index}]"
-        if attribute and isinstance(one, StructType) and isinstance(value, dict):
+        if attribute and isinstance(one, inspect.StructType) and isinstance(value, dict):
             fields = {field.encode_name: field.type for field in one.fields}
             return fields[attribute], value.get(attribute), f"{path}.{attribute}"
     return of, value, path
@@ -102,21 +98,21 @@ def _inner(of: Type, value: Any, path: str, index: str, attribute: str) -> tuple
 
 def _detail(of: Type, value: Any, path: str) -> str:
     for one in _alternatives(of):
-        if isinstance(one, StructType) and isinstance(value, dict):
+        if isinstance(one, inspect.StructType) and isinstance(value, dict):
             return " ".join(_members(one, value, path))
     name = re.split(r"[.\[]", path)[0]
     sent = received(value, name)
     literals = [
         str(literal)
         for one in _alternatives(of)
-        if isinstance(one, LiteralType)
+        if isinstance(one, inspect.LiteralType)
         for literal in one.values
     ]
     question = did_you_mean(value, literals) if isinstance(value, str) else ""
     return f"{path} must be {_requirement(of)}; got {sent}.{question}"
 
 
-def _members(of: StructType, value: dict[str, Any], path: str) -> Iterator[str]:
+def _members(of: inspect.StructType, value: dict[str, Any], path: str) -> Iterator[str]:
     """Yields a sentence for each missing or unknown member of an object."""
     known = {field.encode_name: field.required for field in of.fields}
     for name, is_required in known.items():
@@ -141,27 +137,27 @@ def _requirement(of: Type) -> str:
     if form := _extra(of):
         return form
     alternatives = _alternatives(of)
-    words = _any_of(_words(one) for one in alternatives if not isinstance(one, NoneType))
-    has_null = any(isinstance(one, NoneType) for one in alternatives)
+    words = _any_of(_words(one) for one in alternatives if not isinstance(one, inspect.NoneType))
+    has_null = any(isinstance(one, inspect.NoneType) for one in alternatives)
     return f"{words}, or null" if has_null else words
 
 
 def _words(of: Type) -> str:
     match of:
-        case NoneType():
+        case inspect.NoneType():
             return "null"
-        case BoolType():
+        case inspect.BoolType():
             return "true or false"
-        case IntType(ge=least, le=most):
+        case inspect.IntType(ge=least, le=most):
             return f"a whole number from {least} to {most}"
-        case StrType(min_length=least, max_length=most):
+        case inspect.StrType(min_length=least, max_length=most):
             return f"a string{_range(least or 0, most, 'character')}"
-        case ListType(min_length=least, max_length=most, item_type=item):
-            kinds = f" (each {_requirement(item)})" if not isinstance(item, StructType) else ""
-            return f"a list{_range(least or 0, most, 'item')}{kinds}"
-        case LiteralType(values=values):
+        case inspect.ListType(min_length=least, max_length=most, item_type=item):
+            items = "" if isinstance(item, inspect.StructType) else f" (each {_requirement(item)})"
+            return f"a list{_range(least or 0, most, 'item')}{items}"
+        case inspect.LiteralType(values=values):
             return _any_of([str(value) for value in values])
-        case DateTimeType():
+        case inspect.DateTimeType():
             return "a time with a time zone (RFC 3339)"
     return "an object"
 
@@ -185,48 +181,33 @@ def _any_of(words: Iterable[str]) -> str:
 
 def _has_right_type(of: Type, value: Any) -> bool:
     """Returns whether the JSON type of the value matches an alternative."""
-    return any(_matches(one, value) for one in _alternatives(of))
-
-
-def _matches(of: Type, value: Any) -> bool:
-    match of:
-        case NoneType():
-            return value is None
-        case BoolType():
-            return isinstance(value, bool)
-        case IntType():
-            return isinstance(value, int) and not isinstance(value, bool)
-        case StrType() | LiteralType() | DateTimeType():
-            return isinstance(value, str)
-        case ListType():
-            return isinstance(value, list)
-    return isinstance(value, dict)
+    return type(value) in {_DECODED.get(type(one), dict) for one in _alternatives(of)}
 
 
 def _alternatives(of: Type) -> Sequence[Type]:
     """Returns the types of a union or the type itself, without metadata."""
-    while isinstance(of, Metadata):
+    while isinstance(of, inspect.Metadata):
         of = of.type
-    if isinstance(of, UnionType):
+    if isinstance(of, inspect.UnionType):
         return [inner for one in of.types for inner in _alternatives(one)]
     return [of]
 
 
 def _extra(of: Type) -> str:
     """Returns `Meta(extra={"form": …})` of a type, or of its only non-null alternative."""
-    while isinstance(of, Metadata):
+    while isinstance(of, inspect.Metadata):
         if of.extra and "form" in of.extra:
             return str(of.extra["form"])
         of = of.type
-    if isinstance(of, UnionType):
+    if isinstance(of, inspect.UnionType):
         forms = [form for one in of.types if (form := _extra(one))]
-        has_null = any(isinstance(one, NoneType) for one in of.types)
+        has_null = any(isinstance(one, inspect.NoneType) for one in of.types)
         return f"{forms[0]}, or null" if len(forms) == 1 and has_null else ""
     return ""
 
 
 def _example(of: Type) -> Any:
-    while isinstance(of, Metadata):
+    while isinstance(of, inspect.Metadata):
         examples = (of.extra_json_schema or {}).get("examples")
         if examples:
             if examples[0] is not None:
@@ -235,10 +216,10 @@ def _example(of: Type) -> Any:
         of = of.type
     for one in _alternatives(of):
         match one:
-            case BoolType():
+            case inspect.BoolType():
                 return True
-            case IntType(ge=least):
+            case inspect.IntType(ge=least):
                 return max(least or 0, 1)
-            case LiteralType(values=values):
+            case inspect.LiteralType(values=values):
                 return values[0]
     return None

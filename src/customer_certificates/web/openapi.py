@@ -7,30 +7,16 @@ from typing import Any
 
 import msgspec
 
-from .. import __version__
-from ..errors import (
-    Conflict,
-    Finding,
-    Forbidden,
-    Invalid,
-    Malformed,
-    NotAcceptable,
-    Refusal,
-    TooLarge,
-    TooManyRequests,
-    TooSlow,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedMediaType,
-)
+from .. import __version__, errors
+from ..errors import Finding, Refusal
 from ..services.access.permissions import Permission
 from .event_descriptions import webhooks
 from .operation_ids import OPERATION_IDS
-from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, rights_of
+from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, permission_of
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
 # A URI template and the class of its resource.
-Route = tuple[str, type]
+TemplateAndClass = tuple[str, type]
 
 _DESCRIPTION = """\
 Requests and responses are JSON. A trailing slash in a path is ignored.
@@ -73,15 +59,16 @@ _TAGS = {
     "terminators": "Certificates and private keys for TLS terminators (docs/how-to).",
     "health": "Health checks for load balancers and supervisors.",
 }
-_ANY_REQUEST: tuple[type[Refusal], ...] = (
-    Forbidden,
-    Invalid,
-    NotAcceptable,
-    TooManyRequests,
-    UnsupportedMediaType,
+_Refusals = tuple[type[Refusal], ...]
+_ANY_REQUEST: _Refusals = (
+    errors.Forbidden,
+    errors.Invalid,
+    errors.NotAcceptable,
+    errors.TooManyRequests,
+    errors.UnsupportedMediaType,
 )
-_ANY_BODY: tuple[type[Refusal], ...] = (Malformed, TooSlow, TooLarge, Invalid)
-_IF_REPEATABLE: tuple[type[Refusal], ...] = (Conflict, Invalid)
+_ANY_BODY: _Refusals = (errors.Malformed, errors.TooSlow, errors.TooLarge, errors.Invalid)
+_IF_REPEATABLE: _Refusals = (errors.Conflict, errors.Invalid)
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {
         "description": "The entity tag, for If-None-Match and If-Match.",
@@ -131,15 +118,15 @@ _SECURITY_SCHEMES = {
     },
 }
 _REFUSAL_HEADERS: dict[type[Refusal], list[str]] = {
-    Unauthenticated: ["WWW-Authenticate"],
-    TooManyRequests: ["Retry-After"],
-    Unavailable: ["Retry-After"],
+    errors.Unauthenticated: ["WWW-Authenticate"],
+    errors.TooManyRequests: ["Retry-After"],
+    errors.Unavailable: ["Retry-After"],
 }
 _FINDINGS = {
-    Malformed: Finding(
+    errors.Malformed: Finding(
         "required", "email", "email is missing.", 'Example: {"email": "ada@example.com"}'
     ),
-    Invalid: Finding(
+    errors.Invalid: Finding(
         "wrong_type",
         "name",
         "name must be 1 to 200 characters, not blank, without control characters; "
@@ -147,10 +134,21 @@ _FINDINGS = {
         'Example: {"name": "Ada Lovelace"}',
     ),
 }
-_ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+# Path parameters that are not an id.
+_PATH_PARAMETERS = {
+    "hostname": {
+        "description": "A DNS name, a wildcard or an IP address.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 254},
+        "example": "www.example.com",
+    },
+    "verification_token": {
+        "description": "The secret in the link: 32 hexadecimal digits.",
+        "schema": {"type": "string", "minLength": 1},
+    },
+}
 
 
-def document(routes: Iterable[Route]) -> dict[str, Any]:
+def document(routes: Iterable[TemplateAndClass]) -> dict[str, Any]:
     """Returns the API description of `routes`."""
     routes = list(routes)
     described = {
@@ -173,9 +171,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": {plain_template(template): _path(template, of) for template, of in routes},
         "webhooks": webhooks(),
         "components": {
-            "schemas": _schemas(
-                [operation for _, of in routes for _, operation in _operations(of)]
-            ),
+            "schemas": _schemas([each for _, of in routes for _, each in _operations(of)]),
             "responses": {kind.__name__: _refusal(kind) for kind in STATUSES},
             "headers": _HEADERS,
             "securitySchemes": _SECURITY_SCHEMES,
@@ -192,17 +188,15 @@ def plain_template(template: str) -> str:
 
 
 def _operations(resource: type) -> list[tuple[str, Operation]]:
-    found = []
-    for method in ("get", "post", "put", "patch", "delete"):
-        responder = getattr(resource, f"on_{method}", None)
-        if responder is not None:
-            found.append((method, responder.__operation__))
-    return found
+    return [
+        (method, responder.__operation__)
+        for method in ("get", "post", "put", "patch", "delete")
+        if (responder := getattr(resource, f"on_{method}", None)) is not None
+    ]
 
 
 def _path(template: str, resource: type) -> dict[str, Any]:
-    noun = resource.__name__.removesuffix("Resource")
-    tag = resource.__module__.rpartition(".")[2]
+    noun, tag = resource.__name__.removesuffix("Resource"), resource.__module__.rpartition(".")[2]
     path: dict[str, Any] = {
         method: {
             "tags": [tag],
@@ -216,36 +210,16 @@ def _path(template: str, resource: type) -> dict[str, Any]:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    if name == "hostname":
-        return {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": "A DNS name, a wildcard or an IP address.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 254},
-            "example": "www.example.com",
-        }
-    if name == "verification_token":
-        return {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": "The secret in the link: 32 hexadecimal digits.",
-            "schema": {"type": "string", "minLength": 1},
-        }
-    whose = name.removesuffix("_id")
-    return {
-        "name": name,
-        "in": "path",
-        "required": True,
-        "description": f"The id of the {whose}.",
-        "schema": _ID,
+    described = _PATH_PARAMETERS.get(name) or {
+        "description": f"The id of the {name.removesuffix('_id')}.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
         "example": 1,
     }
+    return {"name": name, "in": "path", "required": True, **described}
 
 
 def _described(resource: type, operation: Operation) -> dict[str, Any]:
-    rights = rights_of(resource, operation)
+    permission = permission_of(resource, operation)
     described: dict[str, Any] = {"summary": operation.summary}
     if operation.description:
         described["description"] = operation.description
@@ -255,16 +229,16 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
         content = _content(operation.body)
         content["application/json"]["example"] = _example(operation.body)
         described["requestBody"] = {"required": True, "content": content}
-    described["security"] = _security(rights)
+    described["security"] = _security(permission)
     repeatable = IDEMPOTENCY_KEY in operation.parameters
     headers = ("Idempotency-Replayed",) if repeatable else ()
     refusals = {
         *operation.refusals,
-        *(() if rights.anybody else (Unauthenticated,)),
+        *(() if permission.anybody else (errors.Unauthenticated,)),
         *(_IF_REPEATABLE if repeatable else ()),
         *_ANY_REQUEST,
         *(_ANY_BODY if operation.body else ()),
-        *((Unavailable,) if operation.asks_database else ()),
+        *((errors.Unavailable,) if operation.asks_database else ()),
     }
     described["responses"] = {
         **{str(status): _answer(answer, *headers) for status, answer in operation.answers.items()},
@@ -277,15 +251,17 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _security(rights: Permission) -> list[dict[str, list[str]]]:
+def _security(permission: Permission) -> list[dict[str, list[str]]]:
     """Returns the alternative security requirements, empty for public operations."""
-    if rights.anybody:
+    if permission.anybody:
         return []
-    kinds = [*(["operator"] * rights.operators), *(["terminator"] * rights.terminators)]
-    tokens: list[list[str]] = [[*rights.scopes]] if rights.users else [[kind] for kind in kinds]
+    kinds = [*(["operator"] * permission.operators), *(["terminator"] * permission.terminators)]
+    tokens: list[list[str]] = (
+        [[*permission.scopes]] if permission.users else [[kind] for kind in kinds]
+    )
     enough = [{"token": needed} for needed in tokens]
     password: dict[str, list[str]] = {"password": []}
-    return [password, *enough] if rights.password else enough
+    return [password, *enough] if permission.password else enough
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -315,14 +291,7 @@ def _refusal(kind: type[Refusal]) -> dict[str, Any]:
     title = phrase(status)
     reason = inspect.getdoc(kind) or title
     findings = (_FINDINGS[kind],) if kind in _FINDINGS else ()
-    example = Problem(
-        type_of(kind_of(kind)),
-        title,
-        status,
-        reason,
-        "5f0c2a9be1d34478",
-        findings,
-    )
+    example = Problem(type_of(kind_of(kind)), title, status, reason, "5f0c2a9be1d34478", findings)
     return {
         "description": reason,
         "headers": _headers(*_REFUSAL_HEADERS.get(kind, [])),

@@ -1,7 +1,7 @@
 """Descriptions of operations: documentation and permissions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeVar
 
 from ..errors import Refusal
@@ -36,17 +36,32 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one route."""
+    """Describes a responder, one method of one route, and leaves its behavior unchanged.
+
+    `allow` says who may send the request. If it is None, the resource's own `allow` applies.
+    `refusals` are specific to the operation. Refusals common to all requests or bodies are added.
+    With `allows_other_parameters`, unknown query parameters are ignored. It is for third-party
+    clients, whose next version may send more parameters.
+    """
 
     summary: str
-    description: str
     answers: dict[int, Answer]
-    body: Any
-    parameters: tuple[Parameter, ...]
-    refusals: tuple[type[Refusal], ...]
-    asks_database: bool
-    allow: Permission | None
+    _: KW_ONLY
+    allow: Permission | None = None
+    description: str = ""
+    body: Any = None
+    parameters: Sequence[Parameter] = ()
+    refusals: Sequence[type[Refusal]] = ()
+    asks_database: bool = True
     allows_other_parameters: bool = False
+
+    def __call__(self, responder: F) -> F:
+        """Returns `responder` with its description."""
+        responder.__operation__ = self  # pyrefly: ignore[missing-attribute]
+        return responder
+
+
+operation = Operation
 
 
 AFTER = Parameter(
@@ -86,50 +101,14 @@ IDEMPOTENCY_KEY = Parameter(
         "examples": ["9f2c7a52-0f0e-4c5e-9a55-3a1d1f0f7f10"],
     },
 )
+PAGE = (LIMIT, AFTER)
+WRITE = (IF_MATCH, IDEMPOTENCY_KEY)
 NOT_MODIFIED = Answer("Not modified since the entity tag in If-None-Match.", headers=("ETag",))
 
 
-def operation(
-    summary: str,
-    answers: dict[int, Answer],
-    *,
-    allow: Permission | None = None,
-    description: str = "",
-    body: Any = None,
-    parameters: Sequence[Parameter] = (),
-    refusals: Sequence[type[Refusal]] = (),
-    asks_database: bool = True,
-    allows_other_parameters: bool = False,
-) -> Callable[[F], F]:
-    """Returns a decorator that describes a responder and leaves its behavior unchanged.
-
-    `allow` says who may send the request. If it is None, the resource's own `allow` applies.
-    `refusals` are specific to the operation. Refusals common to all requests or bodies are added.
-    With `allows_other_parameters`, unknown query parameters are ignored. It is for third-party
-    clients, whose next version may send more parameters.
-    """
-
-    def describe(responder: F) -> F:
-        described = Operation(
-            summary,
-            description,
-            answers,
-            body,
-            tuple(parameters),
-            tuple(refusals),
-            asks_database,
-            allow,
-            allows_other_parameters,
-        )
-        responder.__operation__ = described  # pyrefly: ignore[missing-attribute]
-        return responder
-
-    return describe
-
-
-def rights_of(resource: object, operation: Operation) -> Permission:
+def permission_of(resource: object, operation: Operation) -> Permission:
     """Returns the permission of `operation`, or else of `resource` (or its class)."""
     if operation.allow is not None:
         return operation.allow
-    rights: Permission = resource.allow  # pyrefly: ignore[missing-attribute]
-    return rights
+    permission: Permission = resource.allow  # pyrefly: ignore[missing-attribute]
+    return permission

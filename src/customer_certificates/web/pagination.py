@@ -1,10 +1,12 @@
 """Pagination with `limit`, `after` and a Link header to the next page."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from falcon import Request, Response
 
+from ..services.etags import encode
+from ..services.pages import Page
 from .request_parsing import Query
 
 _DEFAULT_LIMIT = 100
@@ -18,7 +20,15 @@ class Slice(NamedTuple):
     limit: int
 
 
-def wanted(query: Query) -> Slice:
+def requested(req: Request) -> Slice:
+    """Returns the requested page of a list without other parameters. Raises Invalid."""
+    query = Query(req)
+    requested_slice = slice_of(query)
+    query.check()
+    return requested_slice
+
+
+def slice_of(query: Query) -> Slice:
     """Returns the requested page."""
     return Slice(
         after=query.whole("after", 0, 0),
@@ -26,10 +36,16 @@ def wanted(query: Query) -> Slice:
     )
 
 
-def wanted_by_hostname(query: Query) -> tuple[str, int]:
+def slice_by_hostname(query: Query) -> tuple[str, int]:
     """Returns the hostname before the page and the maximum number of items."""
     after = query.hostname("after") if query.has("after") else ""
     return after, query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
+
+
+def send(req: Request, resp: Response, page: Page[Any]) -> None:
+    """Responds with the items of a page, and a link to the next page."""
+    link_next(req, resp, page.next_after)
+    resp.data = encode(page.items)
 
 
 def link_next(req: Request, resp: Response, next_after: int | str | None) -> None:

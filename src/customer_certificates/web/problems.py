@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import falcon
 import msgspec
 from falcon import Request, Response
-from msgspec import Meta
 
 from .. import errors
 from ..errors import Finding, Refusal
-from .known_names import shown
+from ..known_names import shown
+from ..services.schema import doc
 
 STATUSES: dict[type[Refusal], int] = {
     errors.Malformed: 400,
@@ -36,37 +36,24 @@ class Problem(msgspec.Struct, omit_defaults=True):
     """Why a request was rejected (RFC 9457)."""
 
     type: Annotated[
-        str,
-        Meta(
-            description="The type of problem, for programs.",
-            examples=["urn:customer-certificates:problem:invalid"],
-        ),
+        str, doc("The type of problem, for programs.", "urn:customer-certificates:problem:invalid")
     ]
-    title: Annotated[
-        str, Meta(description="The reason phrase of the status.", examples=["Unprocessable Entity"])
-    ]
-    status: Annotated[int, Meta(ge=400, le=599, description="The HTTP status.", examples=[422])]
-    detail: Annotated[
-        str,
-        Meta(description="An explanation for people.", examples=["1 field is invalid."]),
-    ]
+    title: Annotated[str, doc("The reason phrase of the status.", "Unprocessable Entity")]
+    status: Annotated[int, doc("The HTTP status.", 422, ge=400, le=599)]
+    detail: Annotated[str, doc("An explanation for people.", "1 field is invalid.")]
     request_id: Annotated[
         str,
-        Meta(
-            description="The request id. Include it in reports to the service's operator.",
-            examples=["5f0c2a9be1d34478"],
-        ),
+        doc("The request id. Include it in reports to the service's operator.", "5f0c2a9be1d34478"),
     ]
-    errors: Annotated[tuple[Finding, ...], Meta(description="All invalid fields.")] = ()
+    errors: Annotated[tuple[Finding, ...], doc("All invalid fields.")] = ()
 
 
 def refuse(req: Request, resp: Response, refusal: Refusal, _params: dict[str, Any]) -> None:
     """Responds with one of the service's own refusals."""
     if refusal.retry_after is not None:
         resp.set_header("Retry-After", str(refusal.retry_after))
-    _answer(
-        req, resp, STATUSES[type(refusal)], kind_of(type(refusal)), refusal.detail, refusal.errors
-    )
+    kind = type(refusal)
+    _answer(req, resp, STATUSES[kind], kind_of(kind), refusal.detail, refusal.errors)
 
 
 def refuse_http(
@@ -132,12 +119,5 @@ def _answer(
         else _MEDIA_TYPE
     )
     resp.data = msgspec.json.encode(
-        Problem(
-            type_of(kind),
-            phrase(status),
-            status,
-            detail,
-            req.context.request_id,
-            errors,
-        )
+        Problem(type_of(kind), phrase(status), status, detail, req.context.request_id, errors)
     )

@@ -11,9 +11,9 @@ from falcon import Request
 from msgspec import NODEFAULT, Meta
 
 from ..errors import MOST_FINDINGS, Finding, Invalid, Malformed, TooLarge
+from ..known_names import did_you_mean, shown
 from ..pki.names.hostnames import normalise
 from .field_messages import example_hint, field_finding, received
-from .known_names import did_you_mean, shown
 
 LARGEST_BODY_BYTES = 256 * 1024
 LARGEST_ID = 2**63 - 1
@@ -38,13 +38,13 @@ def read(req: Request, kind: type[T]) -> T:
 
 def unknown_parameters(req: Request, known: Sequence[str]) -> list[Finding]:
     """Returns findings for the query parameters of `req` that are not in `known`."""
-    takes = f"Known query parameters: {', '.join(known)}." if known else "Leave it out."
+    hint = f"Known query parameters: {', '.join(known)}." if known else "Leave it out."
     return [
         Finding(
             "unknown_parameter",
             name[:100],
             f"There is no query parameter {shown(name)} here.{did_you_mean(name, known)}",
-            takes,
+            hint,
         )
         for name in req.params
         if name not in known
@@ -65,7 +65,7 @@ class Query:
             return default
         if text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most:
             return int(text)
-        self._blame(name, f"a whole number from {least} to {most}", str(max(least, 10)))
+        self._reject(name, f"a whole number from {least} to {most}", str(max(least, 10)))
         return default
 
     def days(self, name: str, default: int) -> int:
@@ -76,7 +76,7 @@ class Query:
         number = text.removesuffix("d")
         if text.endswith("d") and number.isascii() and number.isdigit() and len(number) <= 4:
             return int(number)
-        self._blame(name, "a number of days, at most 9999d", "30d")
+        self._reject(name, "a number of days, at most 9999d", "30d")
         return default
 
     def flag(self, name: str) -> bool | None:
@@ -84,7 +84,7 @@ class Query:
         text = self._text(name)
         if text in (None, "true", "false"):
             return None if text is None else text == "true"
-        self._blame(name, "true or false", "true")
+        self._reject(name, "true or false", "true")
         return None
 
     def choice(self, name: str, kind: Any) -> Any:
@@ -93,7 +93,7 @@ class Query:
         text = self._text(name)
         if text in (None, *choices):
             return text
-        self._blame(name, f"one of {', '.join(choices)}", choices[0])
+        self._reject(name, f"one of {', '.join(choices)}", choices[0])
         return None
 
     def time(self, name: str) -> datetime | None:
@@ -106,7 +106,7 @@ class Query:
             time: datetime = msgspec.convert(text.replace(" ", "+"), _Time)
             return time.astimezone(UTC)
         except (msgspec.ValidationError, OverflowError):
-            self._blame(name, "a time with a time zone (RFC 3339)", "2026-12-24T00:00:00Z")
+            self._reject(name, "a time with a time zone (RFC 3339)", "2026-12-24T00:00:00Z")
             return None
 
     def text(self, name: str, kind: Any, requirement: str, example: str) -> str | None:
@@ -120,7 +120,7 @@ class Query:
         try:
             msgspec.convert(text, kind)
         except msgspec.ValidationError:
-            self._blame(name, requirement, example)
+            self._reject(name, requirement, example)
             return None
         return text
 
@@ -128,12 +128,12 @@ class Query:
         """Returns a required hostname or IP address, normalized."""
         text = self._text(name)
         if name not in self._params:
-            self._findings.append(
-                Finding("required", name, f"{name} is missing.", f"Example: {name}=www.example.com")
+            self._add_finding(
+                "required", name, f"{name} is missing.", f"Example: {name}=www.example.com"
             )
         normal = normalise(text) if text is not None else None
         if text is not None and normal is None:
-            self._blame(name, "a DNS name or an IP address", "www.example.com")
+            self._reject(name, "a DNS name or an IP address", "www.example.com")
         return normal or ""
 
     def has(self, name: str) -> bool:
@@ -148,27 +148,17 @@ class Query:
     def _text(self, name: str) -> str | None:
         value: str | list[str] | None = self._params.get(name)
         if isinstance(value, list):
-            self._findings.append(
-                Finding(
-                    "invalid_parameter",
-                    name,
-                    f"{name} was sent {len(value)} times.",
-                    f"Send {name} once.",
-                )
-            )
+            detail = f"{name} was sent {len(value)} times."
+            self._add_finding("invalid_parameter", name, detail, f"Send {name} once.")
             return None
         return value
 
-    def _blame(self, name: str, requirement: str, example: str) -> None:
-        sent = received(self._params.get(name))
-        self._findings.append(
-            Finding(
-                "invalid_parameter",
-                name,
-                f"{name} must be {requirement}; got {sent}.",
-                f"Example: {name}={example}",
-            )
-        )
+    def _reject(self, name: str, requirement: str, example: str) -> None:
+        detail = f"{name} must be {requirement}; got {received(self._params.get(name))}."
+        self._add_finding("invalid_parameter", name, detail, f"Example: {name}={example}")
+
+    def _add_finding(self, code: str, name: str, detail: str, hint: str) -> None:
+        self._findings.append(Finding(code, name, detail, hint))
 
 
 @cache

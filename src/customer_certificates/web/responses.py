@@ -10,15 +10,15 @@ from ..services.idempotency import IdempotentRequest, Replayed, Reply
 from . import etags
 
 
-def once(req: Request, reply: Callable[[Any], Reply]) -> IdempotentRequest:
+def idempotent(req: Request, reply: Callable[[Any], Reply]) -> IdempotentRequest:
     """Returns the idempotent request to pass to the service.
 
     `reply` makes the response from the service's result. Call this function after reading the
     body. Raises Replayed for a repeated request, or Invalid if another request had the same key.
     """
-    made: IdempotentRequest = req.context.once
-    made.begin(req.method, req.context.get("body") or b"", reply)
-    return made
+    request: IdempotentRequest = req.context.idempotent
+    request.begin(req.method, req.context.get("body") or b"", reply)
+    return request
 
 
 def shown(view: object) -> Reply:
@@ -27,7 +27,7 @@ def shown(view: object) -> Reply:
     return Reply(200, body, tag=tag_of(body))
 
 
-def gone(_nothing: None) -> Reply:
+def deleted(_nothing: None) -> Reply:
     """Returns the response to a deletion."""
     return Reply(204)
 

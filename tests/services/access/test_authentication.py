@@ -1,4 +1,4 @@
-"""What credentials cost the database, and what failing to sign in costs whoever fails."""
+"""Authentication: its cost for the database, and limits on failed sign-ins."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ class Clock:
 
 
 class Door:
-    """What lets callers in, and what they read then."""
+    """Authentication, and the reads that follow it."""
 
     def __init__(self, database: Database, stack: ExitStack) -> None:
         self.clock = Clock()
@@ -78,7 +78,7 @@ class Door:
 
     @contextmanager
     def without_room(self) -> Iterator[None]:
-        """There is no place for anybody who waits for a password."""
+        """Leaves no room for requests that wait for a hash."""
         full = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=0)
         with patch.object(self.users, "_passwords", full):
             yield
@@ -115,13 +115,15 @@ def test_a_warm_read_is_one_statement_with_its_token(
 
     tag = read()
     assert len(statements(read)) == 1
-    assert len(statements(lambda: door.users.get(owner, door.caller(token, owner).about))) == 1
+    assert (
+        len(statements(lambda: door.users.get(owner, door.caller(token, owner).target_user))) == 1
+    )
     change_list(engine, owner)
     assert read() != tag
 
 
-def test_a_list_whose_time_has_come_is_brought_up_to_date(door: Door, engine: sa.Engine) -> None:
-    """Though the row that came with the token is from before."""
+def test_a_list_with_an_outdated_status_is_updated(door: Door, engine: sa.Engine) -> None:
+    """The row that came with the token is outdated."""
     (owner,) = add_users(engine, 1, statuses_change_at=NOW + MINUTE)
     token = make_token(engine, "user", owner, now=NOW)
     before = door.listing.page(door.caller(token, owner), owner, ALL, Tags())[0]
@@ -131,7 +133,7 @@ def test_a_list_whose_time_has_come_is_brought_up_to_date(door: Door, engine: sa
     assert door.listing.page(caller, owner, ALL, Tags())[0] != before
 
 
-def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Engine) -> None:
+def test_a_token_reads_no_row_of_another_user(door: Door, engine: sa.Engine) -> None:
     owner, stranger = add_users(engine, 2)
     own, operator = (
         make_token(engine, "user", owner, now=NOW),
@@ -139,7 +141,7 @@ def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Eng
     )
 
     def about(token: Made, user_id: int | None) -> int | None:
-        known = door.caller(token, user_id).about
+        known = door.caller(token, user_id).target_user
         return known.id if known else None
 
     assert [about(own, user_id) for user_id in (owner, stranger, None, 2**62)] == [
@@ -155,14 +157,12 @@ def test_another_users_row_does_not_come_with_a_token(door: Door, engine: sa.Eng
         None,
     ]
     with pytest.raises(NotFound):
-        door.users.get(2**62, door.caller(operator, 2**62).about)
+        door.users.get(2**62, door.caller(operator, 2**62).target_user)
 
 
 @pytest.mark.one_backend
-def test_an_address_that_is_known_costs_what_one_that_is_not_does(
-    door: Door, statements: Counter
-) -> None:
-    """As many statements, and a password hashed."""
+def test_known_and_unknown_addresses_cost_the_same(door: Door, statements: Counter) -> None:
+    """Both run the same number of statements, and hash one password."""
     door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     hashed: list[object] = []
     hashing: Callable[[Callable[[], Any]], Any] = door.passwords._run
@@ -184,7 +184,7 @@ def test_an_address_that_is_known_costs_what_one_that_is_not_does(
 
 
 @pytest.mark.one_backend
-def test_an_account_is_open_again_after_a_quarter_of_an_hour(door: Door) -> None:
+def test_a_throttled_account_can_sign_in_after_15_minutes(door: Door) -> None:
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     for number in range(5):
         fail(door, "Ada@example.com", f"192.0.2.{number}")
@@ -199,7 +199,7 @@ def test_an_account_is_open_again_after_a_quarter_of_an_hour(door: Door) -> None
     assert door.sign_in("ada@example.com", "x", "192.0.2.9") == user_id
 
 
-def test_many_at_once_are_no_more_than_one_after_the_other(door: Door) -> None:
+def test_concurrent_sign_ins_are_limited_like_consecutive_ones(door: Door) -> None:
     door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
 
     def guess(number: int) -> bool:
@@ -216,8 +216,8 @@ def test_many_at_once_are_no_more_than_one_after_the_other(door: Door) -> None:
 
 
 @pytest.mark.one_backend
-def test_what_was_not_looked_at_is_no_failure(door: Door) -> None:
-    """There was no room for another password; that says nothing of this one."""
+def test_a_sign_in_without_room_for_its_hash_is_not_counted(door: Door) -> None:
+    """No room for another hash says nothing about this password."""
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     with door.without_room():
         for _ in range(20):
@@ -227,7 +227,7 @@ def test_what_was_not_looked_at_is_no_failure(door: Door) -> None:
     assert door.sign_in("ada@example.com", "x") == user_id
 
 
-def test_what_others_of_the_network_kept_from_being_looked_at_is_no_failure(door: Door) -> None:
+def test_a_sign_in_that_was_rejected_as_busy_is_not_counted(door: Door) -> None:
     user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     slow, network = SlowPassword(), copy_context()
     network.run(TENANT.set, "192.0.2.1")
@@ -256,7 +256,7 @@ def test_what_others_of_the_network_kept_from_being_looked_at_is_no_failure(door
         ("2001:db8::1", "2001:db8:0:1::1", False),
     ],
 )
-def test_whoever_has_one_ipv6_address_has_all_of_its_network(
+def test_ipv6_addresses_of_a_network_share_a_limit(
     door: Door, one: str, other: str, same: bool
 ) -> None:
     door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
@@ -273,7 +273,7 @@ def test_whoever_has_one_ipv6_address_has_all_of_its_network(
 def test_processes_count_together_in_redis_and_alone_without(
     tmp_path: Path,
 ) -> None:
-    """Ten in all while it is there, five in each when it is gone."""
+    """With Redis ten failures in all are allowed; without it, five in each process."""
     valkey = start_valkey(tmp_path)
     pages = [PageCache(valkey.url, Metrics(None)) for _ in range(2)]
     try:
@@ -286,7 +286,7 @@ def test_processes_count_together_in_redis_and_alone_without(
                 process.begin("ada@example.com", "192.0.2.1")
             assert caught.value.retry_after in range(1, 901)
         taken_back = processes[0].begin("grace@example.com", "192.0.2.2")
-        processes[0].take_back(taken_back)
+        processes[0].undo(taken_back)
         for _ in range(10):
             processes[1].begin("grace@example.com", "192.0.2.2")
     finally:

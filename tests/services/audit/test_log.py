@@ -1,4 +1,4 @@
-"""The audit of a day, and what can be done to it behind the service's back: all of it shows."""
+"""The audit log of a day: verification finds every change made behind the service's back."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ ROWS = sa.select(AuditEntry.__table__)
 
 
 class Day:
-    """What happened, a second apart, and the heads that were signed in the evening."""
+    """Entries at intervals of a second, and the heads that were signed afterwards."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -69,7 +69,7 @@ def day(database: Database) -> Day:
 
 
 class Inside:
-    """Statements run in a transaction of the test's, which can be undone."""
+    """Runs statements in a transaction of the test, which can be rolled back."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -122,7 +122,7 @@ def test_only_what_has_changed_is_signed_again(day: Day) -> None:
 
 
 @pytest.mark.one_backend
-def test_a_head_that_is_not_signed_is_told(day: Day) -> None:
+def test_an_unsigned_head_is_reported(day: Day) -> None:
     head = day.heads[0]
     lines = [
         msgspec.json.encode(msgspec.structs.replace(head, **{name: value})).decode()
@@ -142,7 +142,7 @@ def test_a_head_that_is_not_signed_is_told(day: Day) -> None:
 
 
 class Tampering:
-    """One change behind the service's back, drawn at random; gives the chain that it is in."""
+    """Makes a random change behind the service's back, and returns its chain."""
 
     def __init__(self, connection: sa.Connection, chance: random.Random) -> None:
         self._connection = connection
@@ -229,11 +229,11 @@ class Tampering:
             self._update(here["seq"], {name: there[name] for name in there if name not in kept})
 
     def _append(self) -> None:
-        """An entry that fits, but the head is not moved."""
+        """Adds a valid entry, but does not move the head."""
         self._add(self._rows[-1]["at"] + SECOND * 4000)
 
     def _append_and_move(self) -> None:
-        """An entry that fits, from before the head was signed."""
+        """Adds a valid entry from before the head was signed."""
         made = self._add(self._rows[-1]["at"] + SECOND * self._chance.randrange(3000))
         self._move_head({"seq": made["seq"], "hash": made["hash"], "at": made["at"]})
 
@@ -245,23 +245,23 @@ class Tampering:
         return row
 
     def _insert(self) -> None:
-        """An entry between two others, all that follow moved on."""
+        """Inserts an entry between two others, and renumbers those after it."""
         place = self._chance.randrange(len(self._rows))
         self._write([*self._rows[:place], self._rows[place], *self._rows[place:]], place)
 
     def _truncate(self) -> None:
-        """The end is gone, and the head agrees."""
+        """Removes the last entries, and moves the head back."""
         self._write(self._rows[: self._chance.randrange(1, len(self._rows))], len(self._rows))
 
     def _rewrite(self) -> None:
-        """One entry says something else, and all hashes from there on are made anew."""
+        """Changes an entry, and recomputes all hashes from there on."""
         place = self._chance.randrange(len(self._rows))
         rows = [dict(row) for row in self._rows]
         rows[place]["request_id"] += "x"
         self._write(rows, place)
 
     def _write(self, rows: list[dict[str, Any]], changed_from: int) -> None:
-        """The chain as a whole, its head with it; hashes fit from `changed_from` on."""
+        """Rewrites the chain and its head; hashes are valid from `changed_from` on."""
         self._delete_all()
         last = GENESIS
         written = []
@@ -308,7 +308,7 @@ def test_tampering_is_found(
     assert verification.run(None, day.heads) == Report(len(CHAINS), ENTRIES)
 
 
-def test_what_cannot_even_be_read_is_a_fault(day: Day, engine: sa.Engine) -> None:
+def test_an_unreadable_entry_is_a_fault(day: Day, engine: sa.Engine) -> None:
     """SQLite lets anything be put into any column."""
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":

@@ -1,4 +1,4 @@
-"""Owners get letters over a real mail server, which refuses, puts off, and dies."""
+"""Owners get email through a real mail server, which rejects, defers, and dies."""
 
 import email
 import email.policy
@@ -40,7 +40,7 @@ DAY = timedelta(days=1)
 
 
 class Post:
-    """A mail server's handler: keeps letters, and answers as it is told."""
+    """A handler of a mail server: stores emails, and responds as configured."""
 
     def __init__(self) -> None:
         self.letters: list[EmailMessage] = []
@@ -67,7 +67,7 @@ class Post:
 
 
 class Office:
-    """A worker's two jobs, at any time, with a mail server on a port of its own."""
+    """Both jobs of a worker at any time, with their own mail server."""
 
     def __init__(self, database: Database, engine: sa.Engine) -> None:
         self.database, self.engine = database, engine
@@ -95,20 +95,20 @@ class Office:
 
     def tell(self) -> int:
         events = Events(self.database, lambda: self.now)
-        return Expiry(self.database, events, lambda: self.now, by_mail=True).tell()
+        return Expiry(self.database, events, lambda: self.now, by_mail=True).notify()
 
     def send(self) -> int:
         mailer = Mailer(self.server, SENDER, a_pair(NAME).body.encode())
         return ExpiryNoticeEmails(self.database, mailer, lambda: self.now).send()
 
     def look(self) -> None:
-        """Has the certificates looked at whose next threshold has come."""
+        """Checks the certificates whose next threshold has passed."""
         with self.engine.begin() as connection:
             due = sa.update(Certificate).where(Certificate.expiry_due.is_not(None))
             connection.execute(due.values(expiry_due=self.now))
 
     def set_verified(self, verified: bool) -> None:
-        """What the link, or an operator, does."""
+        """Verifies the address, or undoes it, as a link or an operator does."""
         verification = AddressVerification(self.database, lambda: self.now, by_mail=False)
         with self.database.begin(self.user) as session:
             user = lock_user(session, self.user)
@@ -141,7 +141,7 @@ def post() -> Post:
     return Post()
 
 
-def test_the_owner_is_told_in_words(office: Office, post: Post) -> None:
+def test_the_email_describes_the_expiry(office: Office, post: Post) -> None:
     certificate = office.add("www.example.com", "xn--bcher-kva.example")
     with office.open(post):
         assert (office.tell(), office.send(), office.send()) == (1, 1, 0)
@@ -176,7 +176,7 @@ def test_the_owner_is_told_in_words(office: Office, post: Post) -> None:
         (-1, "has expired"),
     ],
 )
-def test_how_long_is_left(office: Office, post: Post, days: float, words: str) -> None:
+def test_the_remaining_time_in_words(office: Office, post: Post, days: float, words: str) -> None:
     office.add("www.example.com")
     office.now = END - days * DAY
     with office.open(post):
@@ -186,10 +186,10 @@ def test_how_long_is_left(office: Office, post: Post, days: float, words: str) -
     assert post.letters[-1]["Subject"] == f"www.example.com: the certificate {words}"
 
 
-def test_where_there_is_no_mail_server_nothing_waits(office: Office, database: Database) -> None:
+def test_without_a_mail_server_no_email_is_queued(office: Office, database: Database) -> None:
     office.add("www.example.com")
     events = Events(database, lambda: office.now)
-    Expiry(database, events, lambda: office.now, by_mail=False).tell()
+    Expiry(database, events, lambda: office.now, by_mail=False).notify()
 
     assert [notice.mail_due for notice in office.notices()] == [None]
 
@@ -234,7 +234,7 @@ def test_an_encoded_name_adds_no_header(office: Office, post: Post, name: str) -
     assert letter.get_content().startswith("Hello ")
 
 
-def test_a_letter_with_a_header_too_many_is_not_sent() -> None:
+def test_a_name_cannot_add_headers_to_an_email() -> None:
     """Python before 3.11.10 writes the line end into the header; newer versions raise an error."""
     letter = EmailMessage()
     letter.set_raw("To", "Ada <a@example.com>\r\nBcc: evil@example.org")
@@ -265,7 +265,7 @@ def test_international_addresses(office: Office, post: Post) -> None:
     assert post.recipients[1:] == ["ädä@example.com"]
 
 
-def test_a_refused_recipient_is_given_up_and_said(
+def test_a_rejected_recipient_is_given_up_and_logged(
     office: Office, post: Post, caplog: pytest.LogCaptureFixture
 ) -> None:
     certificate = office.add("www.example.com")
@@ -283,7 +283,7 @@ def test_a_refused_recipient_is_given_up_and_said(
     assert "ada@example.com" not in caplog.text
 
 
-def test_what_is_put_off_is_sent_later(office: Office, post: Post) -> None:
+def test_a_deferred_email_is_sent_later(office: Office, post: Post) -> None:
     office.add("www.example.com")
     office.tell()
     post.answer_to_recipient = "450 4.2.1 Busy"
@@ -308,7 +308,7 @@ def test_what_is_put_off_is_sent_later(office: Office, post: Post) -> None:
     assert (notice.mail_tries, notice.mail_error) == (8, None)
 
 
-def test_what_is_put_off_for_ever_is_given_up(office: Office, post: Post) -> None:
+def test_an_email_that_is_deferred_for_two_weeks_is_given_up(office: Office, post: Post) -> None:
     office.add("www.example.com")
     office.tell()
     with office.engine.begin() as connection:
@@ -322,7 +322,7 @@ def test_what_is_put_off_for_ever_is_given_up(office: Office, post: Post) -> Non
 
 
 @pytest.mark.both_backends
-def test_no_letter_is_lost_with_a_dead_server(office: Office, post: Post) -> None:
+def test_no_email_is_lost_with_a_dead_server(office: Office, post: Post) -> None:
     for number in range(25):
         office.add(f"{number}.example")
     office.tell()
@@ -337,7 +337,7 @@ def test_no_letter_is_lost_with_a_dead_server(office: Office, post: Post) -> Non
 
 
 @pytest.mark.both_backends
-def test_a_worker_that_dies_leaves_its_letters(office: Office, post: Post) -> None:
+def test_emails_of_a_dead_worker_are_sent_by_another(office: Office, post: Post) -> None:
     office.add("www.example.com")
     office.tell()
 
@@ -359,7 +359,7 @@ def test_a_worker_that_dies_leaves_its_letters(office: Office, post: Post) -> No
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"version": 2}])
-def test_a_letter_about_what_has_changed_is_not_sent(
+def test_an_email_about_a_changed_certificate_is_not_sent(
     office: Office, post: Post, change: dict[str, Any]
 ) -> None:
     office.add("www.example.com")
@@ -388,7 +388,7 @@ def authenticator(*_: Any) -> AuthResult:
 
 
 def at_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mail server's name leads to this machine."""
+    """Resolves the mail server's name to this machine."""
     import socket
 
     real: Callable[..., Any] = socket.getaddrinfo
@@ -451,8 +451,8 @@ def test_another_s_certificate_is_not_trusted(
     assert "certificate verify failed" in office.notices()[0].mail_error
 
 
-def test_nothing_is_mailed_before_the_address_is_verified(office: Office, post: Post) -> None:
-    """Afterwards the last notice of each certificate is, and nothing else that waited."""
+def test_no_email_is_sent_before_the_address_is_verified(office: Office, post: Post) -> None:
+    """After the verification, only the last notice of each certificate is sent."""
     office.set_verified(False)
     office.add("a.example")
     office.now = END - 30 * DAY
@@ -480,7 +480,7 @@ def test_nothing_is_mailed_before_the_address_is_verified(office: Office, post: 
     ]
 
 
-def test_a_mail_that_waits_is_held_when_the_address_is_no_longer_verified(
+def test_a_queued_email_is_held_if_the_address_is_no_longer_verified(
     office: Office, post: Post
 ) -> None:
     office.add("www.example.com")
@@ -495,8 +495,8 @@ def test_a_mail_that_waits_is_held_when_the_address_is_no_longer_verified(
     assert post.recipients == ["new@example.com"]
 
 
-def test_a_notice_of_an_earlier_worker_waits_for_the_address(office: Office, post: Post) -> None:
-    """One that runs during the update does not hold it."""
+def test_a_notice_of_an_earlier_worker_waits_for_verification(office: Office, post: Post) -> None:
+    """A worker of an earlier version does not hold the notice."""
     office.add("www.example.com")
     office.tell()
     office.change_user(email_verified_at=None)

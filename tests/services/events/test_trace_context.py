@@ -1,4 +1,4 @@
-"""The trace of a request goes on in its log line, its events and their deliveries."""
+"""The trace of a request continues in its log line, its events and their deliveries."""
 
 import pytest
 
@@ -16,7 +16,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
         (f"cc-{TRACE}-{SPAN}-01-what-the-future-will-be", "01"),
     ],
 )
-def test_a_child_has_the_trace_and_a_span_of_its_own(sent: str, flags: str) -> None:
+def test_a_child_has_the_same_trace_and_its_own_span(sent: str, flags: str) -> None:
     version, trace, span, its_flags = (child_of(sent) or "").split("-")
 
     assert (version, trace, its_flags) == ("00", TRACE, flags)

@@ -1,4 +1,4 @@
-"""Owners are told that certificates end: once for each threshold, however late the worker."""
+"""Owners are notified before certificates expire: once for each threshold."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 
 
 class Calendar:
-    """A worker's job at any time; `told` says of which certificates what was told, in order."""
+    """The job of a worker at any time; `told` has the notifications, in order."""
 
     def __init__(self, database: Database, engine: sa.Engine) -> None:
         self.database, self.engine = database, engine
@@ -40,7 +40,7 @@ class Calendar:
     def add(
         self, *names: str, days: float = 90, end: datetime = END, active: bool = True, **more: Any
     ) -> int:
-        """A certificate that lives so many days up to its end."""
+        """Adds a certificate with a lifetime of so many days, and returns its id."""
         columns: dict[str, Any] = {
             "active": active,
             "not_before": end - days * DAY,
@@ -55,7 +55,7 @@ class Calendar:
         return made
 
     def change(self, certificate_id: int, **values: Any) -> None:
-        """As the use cases do: it is to be looked at."""
+        """Makes a check due, as the use cases do."""
         with self.engine.begin() as connection:
             connection.execute(
                 sa.update(Certificate)
@@ -64,10 +64,10 @@ class Calendar:
             )
 
     def at(self, days: float) -> list[tuple[int, str]]:
-        """What is told so many days before END (after it where they are negative)."""
+        """Returns the notifications so many days before END (after it, if negative)."""
         self.now = END - days * DAY
         before = len(self.told)
-        number = self.expiry.tell()
+        number = self.expiry.notify()
         assert number == len(self.told) - before
         return self.told[before:]
 
@@ -111,7 +111,7 @@ Told = list[tuple[float, list[str]]]
         (6, [(5, []), (1.9, ["33%"]), (0.6, ["10%"])]),
     ],
 )
-def test_each_threshold_is_told_once(calendar: Calendar, life: float, told: Told) -> None:
+def test_each_threshold_is_notified_once(calendar: Calendar, life: float, told: Told) -> None:
     certificate = calendar.add("a.example", days=life)
 
     for days, thresholds in told:
@@ -122,14 +122,14 @@ def test_each_threshold_is_told_once(calendar: Calendar, life: float, told: Told
     assert calendar.due(certificate) is None
 
 
-def test_a_worker_that_was_away_tells_the_nearest(calendar: Calendar) -> None:
+def test_after_downtime_only_the_last_threshold_is_notified(calendar: Calendar) -> None:
     certificate = calendar.add("a.example")
 
     assert calendar.at(6) == [(certificate, "7d")]
     assert calendar.at(-30) == [(certificate, "expired")]
 
 
-def test_what_is_told_says_how_things_stand(calendar: Calendar, engine: sa.Engine) -> None:
+def test_an_event_has_the_state_of_the_certificate(calendar: Calendar, engine: sa.Engine) -> None:
     certificate = calendar.add("a.example", fingerprint_sha256="ab" * 32)
     calendar.at(30)
 
@@ -142,7 +142,7 @@ def test_what_is_told_says_how_things_stand(calendar: Calendar, engine: sa.Engin
     assert event["not_after"].replace(tzinfo=UTC) == END
 
 
-def test_nothing_is_told_of_what_is_not_served(calendar: Calendar) -> None:
+def test_inactive_certificates_are_not_notified(calendar: Calendar) -> None:
     certificate = calendar.add("a.example", active=False)
     calendar.add("b.example", not_before=None, not_after=None)
 
@@ -153,7 +153,7 @@ def test_nothing_is_told_of_what_is_not_served(calendar: Calendar) -> None:
     assert calendar.at(-1) == []
 
 
-def test_a_new_version_is_told_of_anew(calendar: Calendar) -> None:
+def test_a_new_version_is_notified_again(calendar: Calendar) -> None:
     certificate = calendar.add("a.example")
 
     assert calendar.at(7) == [(certificate, "7d")]
@@ -178,7 +178,7 @@ def test_a_new_version_is_told_of_anew(calendar: Calendar) -> None:
         ([], [[]], True),
     ],
 )
-def test_nothing_is_told_where_others_take_over(
+def test_a_covered_expiry_is_not_notified(
     calendar: Calendar, names: list[str], others: list[list[str]], is_told: bool
 ) -> None:
     certificate = calendar.add(*names)
@@ -200,7 +200,9 @@ def test_nothing_is_told_where_others_take_over(
     ],
     ids=["inactive", "at the same time", "earlier", "begins later"],
 )
-def test_who_does_not_take_over(calendar: Calendar, other: dict[str, Any]) -> None:
+def test_certificates_that_do_not_cover_an_expiry(
+    calendar: Calendar, other: dict[str, Any]
+) -> None:
     certificate = calendar.add("a.example")
     usual: dict[str, Any] = {"end": END + 60 * DAY}
     calendar.add("a.example", **(usual | other))
@@ -217,7 +219,7 @@ def test_another_user_does_not_take_over(calendar: Calendar, engine: sa.Engine) 
     assert calendar.at(30) == [(certificate, "30d")]
 
 
-def test_when_nobody_takes_over_any_more_it_is_told(calendar: Calendar) -> None:
+def test_an_expiry_that_is_no_longer_covered_is_notified(calendar: Calendar) -> None:
     certificate = calendar.add("a.example")
     other = calendar.add("a.example", end=END + 60 * DAY)
 
@@ -231,7 +233,7 @@ def set_thresholds(calendar: Calendar, thresholds: list[str] | None) -> None:
     assert settings == calendar.expiring.settings(calendar.user)
 
 
-def test_a_user_says_when(calendar: Calendar) -> None:
+def test_a_user_sets_thresholds(calendar: Calendar) -> None:
     certificate, short = calendar.add("a.example"), calendar.add("b.example", days=20)
     set_thresholds(calendar, ["45d", "50%", "45d"])
 
@@ -245,7 +247,7 @@ def test_a_user_says_when(calendar: Calendar) -> None:
     assert len(calendar.at(-1)) == 2
 
 
-def test_a_threshold_that_is_added_late_is_told_at_once(calendar: Calendar) -> None:
+def test_a_threshold_that_is_added_late_is_notified_at_once(calendar: Calendar) -> None:
     certificate = calendar.add("a.example")
 
     assert calendar.at(40) == []
@@ -254,7 +256,7 @@ def test_a_threshold_that_is_added_late_is_told_at_once(calendar: Calendar) -> N
     assert calendar.due(certificate) == END + timedelta(seconds=1)
 
 
-def test_one_that_never_ends_is_never_told_of(calendar: Calendar) -> None:
+def test_a_certificate_without_expiry_is_never_notified(calendar: Calendar) -> None:
     never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     certificate = calendar.add("a.example", end=never)
 
@@ -263,7 +265,7 @@ def test_one_that_never_ends_is_never_told_of(calendar: Calendar) -> None:
 
 
 @pytest.mark.both_backends
-def test_workers_at_once_tell_once(calendar: Calendar, engine: sa.Engine) -> None:
+def test_concurrent_workers_notify_once(calendar: Calendar, engine: sa.Engine) -> None:
     users = [calendar.user, *add_users(engine, 4)]
     for calendar.user in users:
         for number in range(5):
@@ -271,14 +273,14 @@ def test_workers_at_once_tell_once(calendar: Calendar, engine: sa.Engine) -> Non
     calendar.now = END - 30 * DAY
 
     with ThreadPoolExecutor(3) as threads:
-        numbers = list(threads.map(lambda _: calendar.expiry.tell(), range(3)))
+        numbers = list(threads.map(lambda _: calendar.expiry.notify(), range(3)))
 
     assert sum(numbers) == 25
     assert len(calendar.told) == len(set(calendar.told)) == 25
 
 
 @pytest.mark.both_backends
-def test_what_fails_is_done_by_the_next(
+def test_an_interrupted_run_is_repeated_by_the_next(
     calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = calendar.add("a.example")
@@ -290,16 +292,16 @@ def test_what_fails_is_done_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(Events, "calls", killed)
         with pytest.raises(KeyboardInterrupt):
-            calendar.expiry.tell()
+            calendar.expiry.notify()
 
     assert calendar.told == []
     assert calendar.at(30) == [(certificate, "30d")]
 
 
-def test_more_than_one_run_looks_at_is_left_to_the_next(
+def test_checks_beyond_the_limit_of_a_run_are_left_to_the_next(
     calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("customer_certificates.services.expiry.notifier._LOOKS_IN_A_RUN", 500)
+    monkeypatch.setattr("customer_certificates.services.expiry.notifier._MOST_CHECKS", 500)
     add_certificates(calendar.engine, calendar.user, 501, not_before=END - 90 * DAY, not_after=END)
 
     assert [len(calendar.at(30)) for _ in range(3)] == [500, 1, 0]

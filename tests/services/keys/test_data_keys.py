@@ -1,4 +1,4 @@
-"""Users' data keys: made once, wrapped, kept in memory no longer than their rows."""
+"""Users' data keys: created once, wrapped, and cached no longer than their rows exist."""
 
 import threading
 import time
@@ -15,13 +15,13 @@ from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.models import User, UserDataKey
 from customer_certificates.services.keys.data_keys import DataKeys
-from customer_certificates.services.keys.secret_cache import Present, SecretCache
+from customer_certificates.services.keys.secret_cache import ExistingIds, SecretCache
 
 from ...tables import NOW, add_users, dump
 
 
 class Counted:
-    """A master key that counts how often it is asked, and wraps by doing nothing."""
+    """A master key that counts its uses, and does not encrypt."""
 
     def __init__(self, name: str = "counted") -> None:
         self.id = name
@@ -76,7 +76,7 @@ def test_nobody_has_no_key(data_keys: DataKeys, engine: sa.Engine) -> None:
     assert dump(engine)["user_keys"] == []
 
 
-def test_many_at_once_have_the_same_one(data_keys: DataKeys, engine: sa.Engine) -> None:
+def test_concurrent_requests_get_the_same_data_key(data_keys: DataKeys, engine: sa.Engine) -> None:
     (owner,) = add_users(engine, 1)
     start = threading.Barrier(4)
 
@@ -103,10 +103,10 @@ def test_it_is_unwrapped_once_while_its_row_stays(
     assert data_keys.of(owner).by_version == {}
 
 
-def test_what_was_unwrapped_is_not_found_by_another_row(
+def test_a_cached_key_is_not_found_by_another_row(
     data_keys: DataKeys, master_key: Counted, engine: sa.Engine
 ) -> None:
-    """One that was rewrapped, here to another key altogether, is unwrapped anew."""
+    """A rewrapped key is unwrapped again; here it is another key."""
     (owner,) = add_users(engine, 1)
     first = data_keys.stored(owner).newest.key
     with engine.begin() as connection:
@@ -117,15 +117,13 @@ def test_what_was_unwrapped_is_not_found_by_another_row(
     assert master_key.unwrapped == 2
 
 
-def test_it_is_forgotten_when_its_time_is_over(
-    database: Database, master_key: Counted, engine: sa.Engine
-) -> None:
+def test_a_cached_key_expires(database: Database, master_key: Counted, engine: sa.Engine) -> None:
     (owner,) = add_users(engine, 1)
     data_keys = DataKeys(
         database,
         MasterKeys(master_key),
         lambda: datetime.now(UTC),
-        lambda present: SecretCache(present, kept_seconds=0.0),
+        lambda existing: SecretCache(existing, kept_seconds=0.0),
     )
     data_keys.stored(owner)
     data_keys.of(owner)
@@ -134,18 +132,18 @@ def test_it_is_forgotten_when_its_time_is_over(
     data_keys.close()
 
 
-def test_it_is_dropped_when_its_row_is_gone(
+def test_a_cached_key_is_dropped_after_its_row_was_deleted(
     database: Database, master_key: Counted, engine: sa.Engine
 ) -> None:
-    """From the memory of a process that nobody asks for it any more."""
+    """The process drops it without another request."""
     gone, stays = add_users(engine, 2)
     held: list[SecretCache] = []
 
-    def at_hand(present: Present) -> SecretCache:
-        held.append(SecretCache(present, look_seconds=0.01))
+    def new_cache(existing: ExistingIds) -> SecretCache:
+        held.append(SecretCache(existing, check_seconds=0.01))
         return held[0]
 
-    data_keys = DataKeys(database, MasterKeys(master_key), lambda: NOW, at_hand)
+    data_keys = DataKeys(database, MasterKeys(master_key), lambda: NOW, new_cache)
     names = {}
     for owner in (gone, stays):
         secret = data_keys.stored(owner).newest.key
@@ -163,7 +161,7 @@ def test_it_is_dropped_when_its_row_is_gone(
     data_keys.close()
 
 
-def test_a_master_key_that_is_not_given_makes_it_unavailable(
+def test_without_its_master_key_a_data_key_is_unavailable(
     database: Database, data_keys: DataKeys, engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     (owner,) = add_users(engine, 1)

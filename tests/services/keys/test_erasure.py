@@ -1,4 +1,4 @@
-"""On SQLite nothing of a deleted key is left in the database's files."""
+"""On SQLite, no part of a deleted key is left in the database's files."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -51,7 +51,7 @@ class Kept:
             }
 
     def in_files(self, keys: set[bytes]) -> list[bytes]:
-        """Those of `keys` of which some file of the database has a part."""
+        """Returns those of `keys` of which a file of the database contains a part."""
         file = Path(str(sa.make_url(self.backend.database_url).database))
         content = b"".join(one.read_bytes() for one in file.parent.glob(f"{file.name}*"))
         # A part, as of a long one only the end may have been overwritten.
@@ -66,7 +66,7 @@ def _opened(backend: Backend) -> Iterator[KeyErasure]:
 
 @pytest.fixture
 def kept(migrated: Callable[[Path], None], tmp_path: Path) -> Iterator[Kept]:
-    """In a database of its own: no service that runs already erases anything there."""
+    """Uses its own database, in which no running service erases anything."""
     data = tmp_path / "data"
     migrated(data)
     own = Backend("sqlite", {"CC_DATA_DIR": str(data)})
@@ -119,13 +119,13 @@ def test_nothing_of_a_deleted_key_is_left_in_the_files(
 def test_on_postgresql_nothing_is_counted(
     client: TestClient, backend: Backend, database: Database, owner: int
 ) -> None:
-    """Its files are the server's."""
+    """The files belong to the server."""
     made = client.simulate_post(f"/users/{owner}/certificates", json=self_signed("www.example.com"))
     assert client.simulate_delete(made.headers["Location"]).status_code == 204
     assert backend.name == "sqlite" or KeyErasure(database).run() == 0
 
 
-def test_nothing_of_what_another_master_key_wrapped_is_left(kept: Kept, tmp_path: Path) -> None:
+def test_no_secret_of_the_previous_master_key_is_left(kept: Kept, tmp_path: Path) -> None:
     before = kept.keys()
     new = tmp_path / "new"
     assert make(new)

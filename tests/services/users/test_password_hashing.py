@@ -20,7 +20,7 @@ _CAP_SYS_NICE = 23
 
 
 class SlowPassword(str):
-    """A password that takes to hash until `release` is set; `begun` says that it has begun."""
+    """A password whose hashing ends when `release` is set; `begun` is set when it begins."""
 
     def __new__(cls, text: str = "slow") -> "SlowPassword":
         password = super().__new__(cls, text)
@@ -39,7 +39,7 @@ class SlowPassword(str):
 
 @pytest.fixture
 def passwords() -> Iterator[Passwords]:
-    """With room for one request."""
+    """Returns a hasher with room for one request."""
     passwords = Passwords(LEAST_PASSWORD_COST, Metrics(None), waiting=1)
     yield passwords
     passwords.close()
@@ -52,7 +52,7 @@ def test_hashed_and_checked(passwords: Passwords) -> None:
     assert passwords.check(made, "y") == (False, None)
 
 
-def test_an_outdated_hash_comes_back_better(passwords: Passwords) -> None:
+def test_an_outdated_hash_is_replaced(passwords: Passwords) -> None:
     memory, passes, lanes = LEAST_PASSWORD_COST
     made = PasswordHashes((memory, passes + 1, lanes)).make("x")
 

@@ -57,7 +57,7 @@ def hash_of(engine: sa.Engine, user_id: int) -> str:
 
 
 def older_hash(password: str) -> str:
-    """As the older system made them: bcrypt of the base64 of the SHA-256."""
+    """Returns a hash of the older system: bcrypt of the base64 of the SHA-256."""
     digest = base64.b64encode(hashlib.sha256(password.encode()).digest())
     return bcrypt.hashpw(digest, bcrypt.gensalt(4)).decode()
 
@@ -81,9 +81,7 @@ def test_one_signs_in(users: Users, engine: sa.Engine) -> None:
     assert dump(engine) == before
 
 
-def test_the_older_systems_hash_is_replaced_when_its_owner_signs_in(
-    users: Users, engine: sa.Engine
-) -> None:
+def test_the_older_systems_hash_is_replaced_at_the_sign_in(users: Users, engine: sa.Engine) -> None:
     user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     older = older_hash("an old password")
     set_hash(engine, user_id, older)
@@ -100,7 +98,7 @@ def test_the_older_systems_hash_is_replaced_when_its_owner_signs_in(
 
 @pytest.mark.both_backends
 def test_a_password_changed_meanwhile_stays(users: Users, engine: sa.Engine) -> None:
-    """While the old one is being checked, and before its better hash would be stored."""
+    """The change comes while the old password is checked, before its better hash is stored."""
     user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     set_hash(engine, user_id, older_hash("an old password"))
     slow = SlowPassword("an old password")
@@ -117,7 +115,7 @@ def test_a_password_changed_meanwhile_stays(users: Users, engine: sa.Engine) -> 
     assert signed_in(users, "ada@example.com", "a new password") == user_id
 
 
-def test_a_changed_password_is_the_one_that_counts(users: Users) -> None:
+def test_only_the_new_password_signs_in(users: Users) -> None:
     user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
     users.change(CALLER, user_id, UserChanges(password="y"), None)
 

@@ -1,4 +1,4 @@
-"""Events are told: a worker's parts at work on a real database, to a receiver on a real socket."""
+"""Deliveries: a worker's parts on a real database, and a receiver on a real socket."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -44,14 +44,14 @@ WAIT_SECONDS = 30
 
 
 class Clock:
-    """The time, and what a test adds to it."""
+    """The current time, plus the time that a test adds."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
         self._stopped: datetime | None = None
 
     def stop(self) -> None:
-        """Leaves the time to the test alone, so that nothing is due because the machine is slow."""
+        """Stops the clock, so that nothing becomes due because the machine is slow."""
         self._stopped = datetime.now(UTC)
 
     def __call__(self) -> datetime:
@@ -59,7 +59,7 @@ class Clock:
 
 
 class Told:
-    """Everything that has to do with telling, and the receiver that is told."""
+    """The services of webhooks, a dispatcher, and a receiver."""
 
     def __init__(
         self,
@@ -93,10 +93,10 @@ class Told:
         dispatcher = Dispatcher(
             DeliveryQueue(self.database, self.secrets, self.clock),
             WebhookSender(self.outbound, metrics, self.clock, None),
-            Disabling(self.database, self.audit, self.events, self.clock),
+            Disabling(self.database, self.audit, self.events),
             metrics,
             self.clock,
-            look_seconds=0.02,
+            poll_seconds=0.02,
         )
         thread = Thread(target=dispatcher.run)
         thread.start()
@@ -104,7 +104,7 @@ class Told:
         return dispatcher
 
     def rest(self) -> None:
-        """Stops them."""
+        """Stops the dispatchers."""
         for working, thread in self.running:
             working.stop()
             thread.join(WAIT_SECONDS)
@@ -119,14 +119,14 @@ class Told:
         self.receiver.close()
 
     def webhook(self, path: str = "/", user_id: int | None = None, **more: Any) -> int:
-        """An endpoint of the owner's, unless another's is asked for."""
+        """Creates an endpoint, by default of the owner, and returns its id."""
         new = NewWebhook(self.receiver.url + path, **more)
         return self.webhooks.create(CALLER, user_id or self.owner, new).id
 
     def happen(
         self, certificate_id: int = 1, user_id: int | None = None, *, notify: bool = True
     ) -> int:
-        """An event of the owner's certificate; its id."""
+        """Records an event of the owner's certificate, and returns its id."""
         user_id = user_id or self.owner
         state = CertificateState(certificate_id, 1, True, '["a.example"]', None, "f" * 64)
         with self.database.begin(user_id) as session:
@@ -142,12 +142,12 @@ class Told:
             time.sleep(0.005)
 
     def statuses(self, webhook_id: int) -> list[tuple[int, str, int]]:
-        """Of each delivery the event, how it stands, and its tries."""
+        """Returns the event, status and attempts of each delivery."""
         with self.engine.connect() as connection:
             return [
                 (event_id, status, tries)
                 for event_id, status, tries in connection.execute(
-                    sa.select(Delivery.event_id, Delivery.status, Delivery.tries)
+                    sa.select(Delivery.event_id, Delivery.status, Delivery.attempt_count)
                     .where(Delivery.webhook_id == webhook_id)
                     .order_by(Delivery.event_id)
                 )
@@ -167,11 +167,11 @@ def told(database: Database, engine: sa.Engine, master_keys: MasterKeys) -> Iter
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts follow one another at once."""
+    """Attempts are repeated without a wait."""
     monkeypatch.setattr(sender, "SCHEDULE", (timedelta(milliseconds=1),) * 9)
 
 
-def test_an_event_arrives_signed_as_standard_webhooks_has_it(told: Told) -> None:
+def test_an_event_is_signed_as_standard_webhooks_specifies(told: Told) -> None:
     new = NewWebhook(told.receiver.url + "/hook")
     webhook = told.webhooks.create(CALLER, told.owner, new)
     event_id = told.happen()
@@ -240,7 +240,7 @@ def test_both_secrets_sign_for_a_day(told: Told) -> None:
     assert len(told.receiver.received[1].headers["webhook-signature"].split()) == 1
 
 
-def test_who_hears_of_what(told: Told) -> None:
+def test_subscriptions_select_events(told: Told) -> None:
     operators = told.webhooks.create(CALLER, None, NewWebhook(told.receiver.url + "/all"))
     told.webhook("/own")
     told.webhook("/deleted", events=["certificate.deleted"])
@@ -260,7 +260,7 @@ def test_who_hears_of_what(told: Told) -> None:
 
 @pytest.mark.both_backends
 @pytest.mark.usefixtures("hasty")
-def test_order_is_kept_for_a_certificate_and_others_do_not_wait(told: Told) -> None:
+def test_deliveries_are_ordered_per_certificate(told: Told) -> None:
     failures = iter([500, 503, 429])
     told.receiver.answer = lambda _path: (next(failures, 200), "")
     webhook = told.webhook()
@@ -305,7 +305,7 @@ def test_an_endpoint_that_hangs_holds_up_no_other(told: Told) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_after_ten_attempts_it_is_a_dead_letter_until_it_is_asked_for(told: Told) -> None:
+def test_after_ten_attempts_a_delivery_is_dead_until_it_is_redelivered(told: Told) -> None:
     webhook = told.webhook()
     told.receiver.answer = lambda _path: (302, "Location: /elsewhere\r\n")
     dead = told.happen()
@@ -324,9 +324,7 @@ def test_after_ten_attempts_it_is_a_dead_letter_until_it_is_asked_for(told: Told
     assert {one.headers["webhook-id"] for one in told.receiver.received} == {f"evt_{dead}"}
 
 
-def test_one_that_works_again_is_not_disabled_for_how_it_was(
-    told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recovered_endpoint_is_not_disabled(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "_AT_ONCE", 1)
     webhook = told.webhook()
     told.happen(1)
@@ -334,7 +332,7 @@ def test_one_that_works_again_is_not_disabled_for_how_it_was(
     with told.engine.begin() as connection:
         long_ago = datetime.now(UTC) - timedelta(days=5)
         connection.execute(sa.update(Webhook).values(failing_since=long_ago))
-        connection.execute(sa.update(Delivery).values(tries=9))
+        connection.execute(sa.update(Delivery).values(attempt_count=9))
     statuses = iter([200, 500])
     told.receiver.answer = lambda _path: (next(statuses), "")
     told.work()
@@ -345,7 +343,7 @@ def test_one_that_works_again_is_not_disabled_for_how_it_was(
         assert connection.execute(sa.select(Webhook.state)).scalar_one() == "active"
 
 
-def test_one_that_cannot_be_signed_for_holds_up_no_other(told: Told) -> None:
+def test_an_endpoint_without_a_secret_delays_no_other(told: Told) -> None:
     damaged, whole = told.webhook("/damaged"), told.webhook("/whole")
     with told.engine.begin() as connection:
         of_damaged = sa.update(WebhookSecret).where(WebhookSecret.webhook_id == damaged)
@@ -358,7 +356,7 @@ def test_one_that_cannot_be_signed_for_holds_up_no_other(told: Told) -> None:
     assert {status for _, status, _ in told.statuses(damaged)} == {"pending"}
 
 
-def test_what_fails_in_an_unforeseen_way_is_an_attempt(
+def test_an_unexpected_error_counts_as_an_attempt(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -384,7 +382,7 @@ def test_retry_after_is_honoured(told: Told) -> None:
     assert view.next_attempt_at > datetime.now(UTC) + timedelta(minutes=59)
 
 
-def test_waits_are_as_the_schedule_says_give_or_take_a_fifth() -> None:
+def test_waits_follow_the_schedule_with_20_percent_jitter() -> None:
     for tries, wanted in enumerate(sender.SCHEDULE, 1):
         waits = [sender.wait_after(tries, None) for _ in range(50)]
         assert all(wait and 0.8 * wanted <= wait <= 1.2 * wanted for wait in waits)
@@ -393,7 +391,7 @@ def test_waits_are_as_the_schedule_says_give_or_take_a_fifth() -> None:
     assert sender.wait_after(1, 1000.0) == timedelta(seconds=1000)
 
 
-def test_who_answers_gone_is_told_no_more(told: Told) -> None:
+def test_an_endpoint_that_responds_gone_is_disabled(told: Told) -> None:
     other = told.webhook("/other", events=["webhook.disabled"])
     webhook = told.webhook()
     told.receiver.answer = lambda path: (200 if path == "/other" else 410, "")
@@ -414,7 +412,7 @@ def test_who_answers_gone_is_told_no_more(told: Told) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_who_takes_nothing_for_days_is_told_no_more(
+def test_an_endpoint_that_fails_for_days_is_disabled(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -436,7 +434,7 @@ def test_who_takes_nothing_for_days_is_told_no_more(
     told.wait(lambda: len(told.receiver.ids()) == 1)
 
 
-def test_what_happens_while_it_is_paused_is_told_afterwards(told: Told) -> None:
+def test_events_during_a_pause_are_delivered_afterwards(told: Told) -> None:
     webhook = told.webhook()
     waiting = told.happen(1)
     told.webhooks.change(CALLER, told.owner, webhook, WebhookChanges(state="paused"), None)
@@ -453,7 +451,7 @@ def test_what_happens_while_it_is_paused_is_told_afterwards(told: Told) -> None:
     assert later
 
 
-def test_a_range_is_told_again_and_what_was_before_the_endpoint_too(told: Told) -> None:
+def test_a_replay_includes_events_from_before_the_endpoint(told: Told) -> None:
     events = [told.happen(1), told.happen(2)]
     told.happen(1, notify=False)
     told.happen(5, told.stranger)
@@ -473,8 +471,8 @@ def test_a_range_is_told_again_and_what_was_before_the_endpoint_too(told: Told) 
 
 
 @pytest.mark.both_backends
-def test_what_is_asked_for_out_of_its_turn_waits_for_it(told: Told) -> None:
-    """And nobody takes it for late meanwhile."""
+def test_a_redelivery_waits_for_its_turn(told: Told) -> None:
+    """It does not count as late in the meantime."""
     webhook = told.webhook()
     events = [told.happen(1), told.happen(1), told.happen(1)]
 
@@ -498,13 +496,13 @@ def test_what_is_asked_for_out_of_its_turn_waits_for_it(told: Told) -> None:
 
 
 @pytest.mark.both_backends
-def test_a_worker_that_died_keeps_others_from_nothing(told: Told) -> None:
+def test_a_dead_worker_does_not_block_others(told: Told) -> None:
     webhook = told.webhook()
     events = [told.happen(1), told.happen(1)]
     deliveries = DeliveryQueue(told.database, told.secrets, told.clock)
-    (run,) = deliveries.claim([(endpoint, 10) for endpoint in deliveries.busy()])
+    (run,) = deliveries.claim([(endpoint, 10) for endpoint in deliveries.endpoints_with_work()])
     assert [one.event.id for one in run.deliveries] == events
-    assert deliveries.claim([(endpoint, 10) for endpoint in deliveries.busy()]) == []
+    assert deliveries.claim([(endpoint, 10) for endpoint in deliveries.endpoints_with_work()]) == []
 
     told.clock.ahead = timedelta(seconds=61)
     told.work()
@@ -513,18 +511,18 @@ def test_a_worker_that_died_keeps_others_from_nothing(told: Told) -> None:
 
 
 @pytest.mark.both_backends
-def test_what_was_left_behind_at_a_resumption_is_found(told: Told) -> None:
+def test_deliveries_that_were_stuck_at_a_resumption_are_released(told: Told) -> None:
     told.webhook()
     left = told.happen()
     with told.engine.begin() as connection:
-        connection.execute(sa.update(Delivery).values(due=None))
+        connection.execute(sa.update(Delivery).values(next_attempt_at=None))
     told.work()
-    assert StuckDeliveries(told.database, told.clock).wake() == 1
+    assert StuckDeliveries(told.database, told.clock).release() == 1
     told.wait(lambda: told.receiver.ids() == [left])
 
 
 @pytest.mark.both_backends
-def test_events_are_kept_for_90_days_and_their_deliveries_with_them(told: Told) -> None:
+def test_events_and_deliveries_are_purged_after_90_days(told: Told) -> None:
     webhook, pages = told.webhook(), EventPages(told.database, told.clock)
     told.happen()
     assert pages.clean() == 0
@@ -536,7 +534,7 @@ def test_events_are_kept_for_90_days_and_their_deliveries_with_them(told: Told) 
     assert [event for event, _, _ in told.statuses(webhook)] == [kept]
 
 
-def test_what_stops_gives_back_what_it_has_not_sent(told: Told) -> None:
+def test_a_stopping_worker_releases_unsent_deliveries(told: Told) -> None:
     webhook = told.webhook()
     for certificate in range(200):
         told.happen(certificate)

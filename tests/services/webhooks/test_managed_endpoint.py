@@ -1,4 +1,4 @@
-"""CC_WEBHOOK_URL: an endpoint like any other, that workers make when they start."""
+"""CC_WEBHOOK_URL: an ordinary endpoint that workers create at their start."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -27,7 +27,7 @@ def test_workers_that_start_at_once_make_one(database: Database, engine: sa.Engi
     assert webhooks(engine) == [(URL, "active", None)]
 
 
-def test_where_it_leads_elsewhere_it_is_told_again(database: Database, engine: sa.Engine) -> None:
+def test_a_new_url_reactivates_a_disabled_endpoint(database: Database, engine: sa.Engine) -> None:
     configure_webhook(database, URL, NOW)
     with engine.begin() as connection:
         connection.execute(sa.update(Webhook).values(state="disabled", reason="It answered 410."))
@@ -38,7 +38,7 @@ def test_where_it_leads_elsewhere_it_is_told_again(database: Database, engine: s
     assert webhooks(engine) == [(ANOTHER, "active", None)]
 
 
-def test_a_worker_that_knows_none_loses_nothing_of_it(
+def test_the_endpoint_is_disabled_while_the_setting_is_absent(
     database: Database, engine: sa.Engine
 ) -> None:
     configure_webhook(database, None, NOW)

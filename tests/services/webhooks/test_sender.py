@@ -1,4 +1,4 @@
-"""Endpoints that answer slowly, though with 200, delay their own deliveries and no others."""
+"""Slow endpoints delay only their own deliveries."""
 
 import math
 import time
@@ -29,7 +29,7 @@ def told(database: Database, engine: sa.Engine, master_keys: MasterKeys) -> Iter
 
 
 def attack(told: Told, user_id: int, certificates: int) -> None:
-    """Events of so many certificates of a user, for many endpoints that are slow."""
+    """Records events of many certificates of a user, for many slow endpoints."""
     for number in range(_WEBHOOKS):
         told.webhook(f"/slow/{user_id}/{number}", user_id)
     for certificate in range(certificates):
@@ -37,13 +37,13 @@ def attack(told: Told, user_id: int, certificates: int) -> None:
 
 
 def waiting(told: Told, user_id: int) -> int:
-    """How many requests of a user's endpoints wait for answers."""
+    """Returns the number of active requests to a user's endpoints."""
     counts = told.receiver.waiting.copy()
     return sum(counts[path] for path in counts if path.startswith(f"/slow/{user_id}/"))
 
 
 def lags(told: Told, number: int) -> list[float]:
-    """How many seconds each delivery to the quick endpoint takes."""
+    """Returns the seconds of each delivery to the quick endpoint."""
     committed: dict[int, float] = {}
     before = len(told.receiver.ids("/quick"))
     for certificate in range(1, number + 1):
@@ -57,7 +57,7 @@ def lags(told: Told, number: int) -> list[float]:
 def test_slow_endpoints_of_one_tenant_delay_no_delivery_of_another(
     told: Told, pytestconfig: pytest.Config
 ) -> None:
-    """They were quick until now, so each of them gets all that an endpoint gets."""
+    """They were quick until now, so each has the most concurrent requests of an endpoint."""
     is_long = pytestconfig.getoption("long")
     number = 500 if is_long else 50
     told.webhook("/quick")
@@ -82,7 +82,7 @@ def test_slow_endpoints_of_one_tenant_delay_no_delivery_of_another(
 def test_slow_endpoints_of_many_tenants_delay_no_delivery_of_another(
     told: Told, engine: sa.Engine
 ) -> None:
-    """Nobody knows yet that they are slow, and together they have all senders."""
+    """They are not known as slow yet, and together they have all senders."""
     attackers = add_users(engine, 4)
     told.receiver.delay = lambda path: math.inf if path.startswith("/slow/") else 0
     for attacker in attackers:

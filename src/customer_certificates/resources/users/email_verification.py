@@ -8,7 +8,7 @@ from ...services.idempotency import Reply
 from ...services.users.email_verifications import AddressState, EmailVerifications
 from ...services.users.views import UserView
 from ...web import etags, request_parsing, responses
-from ...web.operations import IDEMPOTENCY_KEY, IF_MATCH, Answer, operation
+from ...web.operations import IDEMPOTENCY_KEY, WRITE, Answer, operation
 from . import verification_page
 
 _PAGE = Answer("The page.", media_type="text/html")
@@ -31,8 +31,8 @@ class UserEmailVerificationResource:
         allow=WHOLE_USER,
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        once = responses.once(req, _queued)
-        self._verifications.send(req.context.caller, user_id, once)
+        idempotent = responses.idempotent(req, _queued)
+        self._verifications.send(req.context.principal, user_id, idempotent)
         resp.status = 202
 
     @operation(
@@ -41,15 +41,15 @@ class UserEmailVerificationResource:
         description="For operators who have verified the address in another way. Send the user's "
         "ETag in If-Match, so that a changed address is not marked as verified.",
         body=AddressState,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, PreconditionFailed],
         allow=OPERATORS,
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
-        wanted = request_parsing.read(req, AddressState)
-        once = responses.once(req, responses.shown)
+        state = request_parsing.read(req, AddressState)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._verifications.set(req.context.caller, user_id, wanted, expected, once)
+        view = self._verifications.set(req.context.principal, user_id, state, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
 
@@ -87,7 +87,7 @@ class EmailVerificationLinkResource:
         allows_other_parameters=True,
     )
     def on_post(self, req: Request, resp: Response, verification_token: str) -> None:
-        address = self._verifications.confirm(req.context.caller, verification_token)
+        address = self._verifications.confirm(req.context.principal, verification_token)
         if address is None:
             verification_page.send_not_valid(resp)
         else:

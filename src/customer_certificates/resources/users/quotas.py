@@ -6,14 +6,7 @@ from ...errors import NotFound, PreconditionFailed
 from ...services.access.permissions import OPERATORS, users
 from ...services.users.quotas import QuotaLimits, Quotas, QuotasView
 from ...web import etags, request_parsing, responses
-from ...web.operations import (
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    NOT_MODIFIED,
-    Answer,
-    operation,
-)
+from ...web.operations import IF_NONE_MATCH, NOT_MODIFIED, WRITE, Answer, operation
 
 
 class QuotasResource:
@@ -45,13 +38,13 @@ class QuotasResource:
         description="Replaces all previous limits. If usage exceeds a new limit, nothing is "
         "deleted, but requests that increase the usage are rejected.",
         body=QuotaLimits,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, PreconditionFailed],
         allow=OPERATORS,
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
-        wanted = request_parsing.read(req, QuotaLimits)
-        once = responses.once(req, responses.shown)
+        limits = request_parsing.read(req, QuotaLimits)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._quotas.set(req.context.caller, user_id, wanted, expected, once)
+        view = self._quotas.set(req.context.principal, user_id, limits, expected, idempotent)
         responses.send(resp, responses.shown(view))

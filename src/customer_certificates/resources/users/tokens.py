@@ -7,7 +7,7 @@ from ...services.access.permissions import PASSWORD, users
 from ...services.access.tokens import NewToken, NewTokenView, Tokens, TokenView
 from ...services.etags import encode
 from ...web import pagination, request_parsing
-from ...web.operations import AFTER, LIMIT, Answer, Parameter, operation
+from ...web.operations import PAGE, Answer, Parameter, operation
 
 _USER_ID = Parameter(
     "user_id",
@@ -37,29 +37,28 @@ class TokensResource:
         allow=PASSWORD,
     )
     def on_post(self, req: Request, resp: Response) -> None:
-        made = self._tokens.create(req.context.caller, request_parsing.read(req, NewToken))
+        created = self._tokens.create(req.context.principal, request_parsing.read(req, NewToken))
         resp.status = 201
-        resp.location = f"/tokens/{made.id}"
+        resp.location = f"/tokens/{created.id}"
         resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(made)
+        resp.data = encode(created)
 
     @operation(
         "List tokens",
         {200: Answer("Tokens by id, without their secrets.", list[TokenView], headers=("Link",))},
         description="Users see their own tokens. Operators see all tokens.",
-        parameters=[_USER_ID, LIMIT, AFTER],
+        parameters=[_USER_ID, *PAGE],
         refusals=[Invalid],
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         user_id = query.whole("user_id", 0, 1) or None
         query.check()
-        tokens, next_after = self._tokens.page(req.context.caller, user_id, after, limit)
-        pagination.link_next(req, resp, next_after)
+        page = self._tokens.page(req.context.principal, user_id, after, limit)
         resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(tokens)
+        pagination.send(req, resp, page)
 
     on_head = on_get
 
@@ -79,5 +78,5 @@ class TokenResource:
         allow=users(),
     )
     def on_delete(self, req: Request, resp: Response, token_id: int) -> None:
-        self._tokens.revoke(req.context.caller, token_id)
+        self._tokens.revoke(req.context.principal, token_id)
         resp.status = 204

@@ -4,27 +4,21 @@ from typing import Annotated
 
 import msgspec
 from falcon import Request, Response
-from msgspec import Meta
 
 from ...errors import Conflict, Invalid, NotFound, PreconditionFailed, TooManyRequests
 from ...services.access.permissions import OPERATORS, REGISTRATION, WHOLE_USER, users
 from ...services.etags import encode
 from ...services.idempotency import Reply
+from ...services.schema import doc
 from ...services.users.users import Email, NewUser, UserChanges, Users
 from ...services.users.views import UserView
-from ...web import (
-    etags,
-    pagination,
-    request_parsing,
-    responses,
-)
+from ...web import etags, pagination, request_parsing, responses
 from ...web.operations import (
-    AFTER,
     IDEMPOTENCY_KEY,
-    IF_MATCH,
     IF_NONE_MATCH,
-    LIMIT,
     NOT_MODIFIED,
+    PAGE,
+    WRITE,
     Answer,
     Parameter,
     operation,
@@ -41,7 +35,7 @@ _EMAIL = Parameter(
 class Created(msgspec.Struct):
     """The id of the new user."""
 
-    id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
+    id: Annotated[int, doc("The user's id.", 1, ge=1)]
 
 
 class UsersResource:
@@ -62,28 +56,25 @@ class UsersResource:
     )
     def on_post(self, req: Request, resp: Response) -> None:
         new = request_parsing.read(req, NewUser)
-        once = responses.once(req, _registered)
-        user_id = self._users.register(req.context.caller, new, once)
+        idempotent = responses.idempotent(req, _registered)
+        user_id = self._users.register(req.context.principal, new, idempotent)
         responses.send(resp, _registered(user_id))
 
     @operation(
         "List users",
-        {
-            200: Answer("Users by id.", list[UserView], headers=("ETag", "Link")),
-            304: NOT_MODIFIED,
-        },
-        parameters=[_EMAIL, LIMIT, AFTER, IF_NONE_MATCH],
+        {200: Answer("Users by id.", list[UserView], headers=("ETag", "Link")), 304: NOT_MODIFIED},
+        parameters=[_EMAIL, *PAGE, IF_NONE_MATCH],
         refusals=[Invalid],
         allow=OPERATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.wanted(query)
+        after, limit = pagination.slice_of(query)
         email = query.text("email", Email, "an email address", "ada@example.com")
         query.check()
-        found, next_after = self._users.page(email, after, limit)
-        pagination.link_next(req, resp, next_after)
-        etags.answer(req, resp, found)
+        page = self._users.page(email, after, limit)
+        pagination.link_next(req, resp, page.next_after)
+        etags.answer(req, resp, page.items)
 
     on_head = on_get
 
@@ -102,7 +93,7 @@ class UserResource:
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        etags.answer(req, resp, self._users.get(user_id, req.context.caller.about))
+        etags.answer(req, resp, self._users.get(user_id, req.context.principal.target_user))
 
     on_head = on_get
 
@@ -110,27 +101,27 @@ class UserResource:
         "Update a user",
         {200: Answer("The updated user.", UserView, headers=("ETag",))},
         body=UserChanges,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=WHOLE_USER,
     )
     def on_patch(self, req: Request, resp: Response, user_id: int) -> None:
         changes = request_parsing.read(req, UserChanges)
-        once = responses.once(req, responses.shown)
+        idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
-        view = self._users.change(req.context.caller, user_id, changes, expected, once)
+        view = self._users.change(req.context.principal, user_id, changes, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
     @operation(
         "Delete a user, including all certificates and keys",
         {204: Answer("Deleted.")},
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, PreconditionFailed],
         allow=WHOLE_USER,
     )
     def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
-        once = responses.once(req, responses.gone)
-        self._users.delete(req.context.caller, user_id, etags.expected(req), once)
+        idempotent = responses.idempotent(req, responses.deleted)
+        self._users.delete(req.context.principal, user_id, etags.expected(req), idempotent)
         resp.status = 204
 
 

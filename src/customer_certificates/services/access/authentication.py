@@ -20,7 +20,7 @@ from .login_throttle import LoginThrottle
 from .permissions import SCOPES
 from .token_usage import TokenUsage
 
-_NOBODYS = bytes(32)
+_NO_DIGEST = bytes(32)
 
 
 class Authentication:
@@ -30,31 +30,31 @@ class Authentication:
         self,
         database: Database,
         users: Users,
-        attempts: LoginThrottle,
-        last_uses: TokenUsage,
+        throttle: LoginThrottle,
+        token_usage: TokenUsage,
         audit: Audit,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._users = users
-        self._attempts = attempts
-        self._last_uses = last_uses
+        self._throttle = throttle
+        self._token_usage = token_usage
         self._audit = audit
         self._now = now
         self._token = database.prepare(_token_and_user(), tenant=None, by_key=True)
 
-    def token(self, text: str, about: int | None, request_id: str, peer: str) -> Principal:
-        """Returns the principal of the token `text`; `about` is the user that the request concerns.
+    def token(self, text: str, target_user_id: int | None, request_id: str, peer: str) -> Principal:
+        """Returns the principal of the token `text`.
 
-        One statement reads the token's row and that user's, unless the token is another user's.
-        Raises Unauthenticated.
+        One statement reads the rows of the token and of the user `target_user_id`, whom the request
+        concerns, unless the token is another user's. Raises Unauthenticated.
         """
         parts = token_format.read(text)
         if parts is None:
             raise Unauthenticated("Malformed token. Check that you copied all of it.")
-        rows = self._token(id=parts.id, about=about)
+        rows = self._token(id=parts.id, target_user_id=target_user_id)
         if not rows:
-            token_format.matches(_NOBODYS, parts.secret)
+            token_format.matches(_NO_DIGEST, parts.secret)
             raise _unknown()
         secret_sha256, kind, user_id, scopes, expires_at, revoked_at, last_used_at = rows[0][:7]
         user_ids, hostnames, *user = rows[0][7:]
@@ -67,8 +67,7 @@ class Authentication:
             raise Unauthenticated(
                 f"This token expired on {expires_at:%Y-%m-%d}. Create a new one with POST /tokens."
             )
-        self._last_uses.note(parts.id, last_used_at, now)
-        known = UserSnapshot(*user) if user[0] is not None else None
+        self._token_usage.record(parts.id, last_used_at, now)
         return Principal(
             kind,
             request_id,
@@ -76,8 +75,8 @@ class Authentication:
             parts.id,
             user_id,
             frozenset(scopes.split()),
-            about=known,
-            reach=_reach(user_ids, hostnames),
+            target_user=UserSnapshot(*user) if user[0] is not None else None,
+            terminator_scope=_terminator_scope(user_ids, hostnames),
         )
 
     def password(self, email: str, password: str, request_id: str, peer: str) -> Principal:
@@ -86,18 +85,18 @@ class Authentication:
         Takes the same time for unknown and known users. Raises Unauthenticated, TooManyRequests,
         Unavailable.
         """
-        attempt = self._attempts.begin(email, peer)
+        attempt = self._throttle.begin(email, peer)
         try:
             signed_in = self._user(email, password)
         except (TooManyRequests, Unavailable):
-            self._attempts.take_back(attempt)
+            self._throttle.undo(attempt)
             raise
         if signed_in is None:
             nobody = Principal("anybody", request_id, peer)
             self._record(nobody, NOBODY, "refused")
             raise Unauthenticated("Wrong email address or password.")
-        self._attempts.take_back(attempt)
-        caller = Principal(
+        self._throttle.undo(attempt)
+        principal = Principal(
             "user",
             request_id,
             peer,
@@ -105,12 +104,12 @@ class Authentication:
             scopes=frozenset(SCOPES),
             password_hash=signed_in.password_hash,
         )
-        self._record(caller, signed_in.user_id, "done")
-        return caller
+        self._record(principal, signed_in.user_id, "done")
+        return principal
 
-    def _record(self, caller: Principal, chain: int, outcome: Outcome) -> None:
+    def _record(self, principal: Principal, chain: int, outcome: Outcome) -> None:
         with self._database.begin(chain or EVERYBODY) as session:
-            self._audit.record(session, caller, "user.sign_in", chain, None, outcome=outcome)
+            self._audit.record(session, principal, "user.sign_in", chain, None, outcome=outcome)
 
     def _user(self, email: str, password: str) -> SignedIn | None:
         try:
@@ -126,8 +125,8 @@ def _token_and_user() -> Any:
 
     The user is not read if the token is another user's.
     """
-    about = bindparam("about", type_=BigInteger)
-    admitted = case((Token.user_id.is_(None), about), (Token.user_id == about, about))
+    target = bindparam("target_user_id", type_=BigInteger)
+    admitted = case((Token.user_id.is_(None), target), (Token.user_id == target, target))
     return (
         select(
             Token.secret_sha256,
@@ -147,7 +146,7 @@ def _token_and_user() -> Any:
 
 
 @lru_cache(256)
-def _reach(user_ids: str | None, hostnames: str | None) -> TerminatorScope:
+def _terminator_scope(user_ids: str | None, hostnames: str | None) -> TerminatorScope:
     """Returns the scope of two columns with JSON."""
     return TerminatorScope(
         None if user_ids is None else msgspec.json.decode(user_ids, type=frozenset[int]),

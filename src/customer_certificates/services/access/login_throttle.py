@@ -43,7 +43,7 @@ class LoginThrottle:
                 )
         return attempt
 
-    def take_back(self, attempt: Attempt) -> None:
+    def undo(self, attempt: Attempt) -> None:
         """Removes the attempt from the count after a success."""
         for name, count in attempt.items():
             self._counters.undo(name, count)

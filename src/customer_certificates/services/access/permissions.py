@@ -53,41 +53,41 @@ def users(*scopes: Scope) -> Permission:
 WHOLE_USER = users(*SCOPES)
 
 
-def require(rights: Permission, caller: Principal, user_id: int | None) -> None:
-    """Raises Forbidden if `caller` lacks the permission.
+def require(permission: Permission, principal: Principal, user_id: int | None) -> None:
+    """Raises Forbidden if `principal` lacks the permission.
 
     Raises NotFound if `user_id` is another user, so that nobody learns whether it exists.
     """
-    if (caller.kind == "operator" and rights.operators) or (
-        caller.kind == "terminator" and rights.terminators
+    if (principal.kind == "operator" and permission.operators) or (
+        principal.kind == "terminator" and permission.terminators
     ):
         return
-    if caller.kind != "user" or not rights.users:
-        raise Forbidden(f"This endpoint requires {_required(rights)}.")
-    missing = [scope for scope in rights.scopes if scope not in caller.scopes]
+    if principal.kind != "user" or not permission.users:
+        raise Forbidden(f"This endpoint requires {_required(permission)}.")
+    missing = [scope for scope in permission.scopes if scope not in principal.scopes]
     if missing:
         raise Forbidden(
             f"This endpoint requires a token with the scope {' and the scope '.join(missing)}. "
             "Create one with POST /tokens."
         )
-    if user_id is not None and user_id != caller.user_id:
+    if user_id is not None and user_id != principal.user_id:
         raise user_not_found(user_id)
 
 
-def require_may_grant(caller: Principal, *, wanted: bool) -> None:
-    """Raises Forbidden if `wanted` grants hostnames, and `caller` is no operator."""
-    if wanted and caller.kind == "user":
+def require_may_grant(principal: Principal, *, wanted: bool) -> None:
+    """Raises Forbidden if `wanted` grants hostnames, and `principal` is no operator."""
+    if wanted and principal.kind == "user":
         raise Forbidden(
             "grant_hostnames requires an operator token. Omit it, and prove control of the "
             "hostnames by a challenge."
         )
 
 
-def _required(rights: Permission) -> str:
-    if rights.users:
+def _required(permission: Permission) -> str:
+    if permission.users:
         return "a user token or an operator token"
-    if rights.terminators:
-        operator = "an operator token or " if rights.operators else ""
+    if permission.terminators:
+        operator = "an operator token or " if permission.operators else ""
         return f"{operator}a terminator token"
-    password = ", or an email address with a password" if rights.password else ""
+    password = ", or an email address with a password" if permission.password else ""
     return f"an operator token{password}"

@@ -21,7 +21,6 @@ class TokenUsage:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._pending: dict[int, datetime] = {}
-        self._written: dict[int, datetime] = {}
         self._closing = Event()
         used = bindparam("used", type_=DateTime(timezone=True))
         before = bindparam("before", type_=DateTime(timezone=True))
@@ -37,7 +36,7 @@ class TokenUsage:
         self._thread = Thread(target=self._run, name="last-uses", daemon=True)
         self._thread.start()
 
-    def note(self, token_id: int, stored: datetime | None, now: datetime) -> None:
+    def record(self, token_id: int, stored: datetime | None, now: datetime) -> None:
         """Records a use at `now`; `stored` is the time in the database."""
         if (stored is None or now - stored >= _PRECISION) and len(self._pending) < _MOST_PENDING:
             self._pending[token_id] = now

@@ -6,16 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import (
-    BigInteger,
-    bindparam,
-    delete,
-    func,
-    insert,
-    not_,
-    or_,
-    select,
-)
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, not_, or_, select
 
 from ...crypto import token_format
 from ...crypto.token_format import TokenKind
@@ -26,46 +17,28 @@ from ...models import Token, User
 from ...pki.names.hostnames import normalise
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit, Outcome
+from ..pages import Page, page_of
 from ..principal import Principal
 from ..quotas.limits import require_of
+from ..schema import doc
 from ..user_lock import lock_user
 from ..users.users import Name
 from .permissions import SCOPES, Scope
 
 _ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _Time = Annotated[datetime, Meta(tz=True)]
-_Name = Annotated[
-    Name, Meta(description="The purpose of the token.", examples=["backup of the web server"])
-]
+_Name = Annotated[Name, doc("The purpose of the token.", "backup of the web server")]
 _Kind = Annotated[
     TokenKind,
-    Meta(
-        description="user: manages the certificates of one user. operator: manages users "
-        "and everything "
-        "but keys. terminator: for the machines that terminate TLS.",
-        examples=["user"],
+    doc(
+        "user: manages the certificates of one user. operator: manages users and "
+        "everything but keys. terminator: for the machines that terminate TLS.",
+        "user",
     ),
 ]
-_Scopes = Annotated[
-    list[Scope],
-    Meta(description="The permissions of a user token. Other kinds have none."),
-]
+_Scopes = Annotated[list[Scope], doc("The permissions of a user token. Other kinds have none.")]
 # How many expired or revoked tokens of a user are kept (the newest).
 _DEAD = 100
-_SHOWN = (
-    "id",
-    "kind",
-    "user_id",
-    "name",
-    "scopes",
-    "user_ids",
-    "hostnames",
-    "created_at",
-    "expires_at",
-    "last_used_at",
-    "revoked_at",
-    "by_password",
-)
 
 
 class NewToken(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,54 +47,45 @@ class NewToken(msgspec.Struct, forbid_unknown_fields=True):
     name: _Name
     kind: _Kind = "user"
     scopes: Annotated[_Scopes, Meta(examples=[["certificates:read"]])] = []
-    expires_in_days: Annotated[
-        int, Meta(ge=1, le=365, description="How long the token is valid.", examples=[90])
-    ] = 90
+    expires_in_days: Annotated[int, doc("How long the token is valid.", 90, ge=1, le=365)] = 90
     user_id: Annotated[
-        _ID | None,
-        Meta(description="The owner of a user token, if an operator creates it.", examples=[None]),
+        _ID | None, doc("The owner of a user token, if an operator creates it.", None)
     ] = None
     user_ids: Annotated[
         Annotated[list[_ID], Meta(min_length=1, max_length=1000)] | None,
-        Meta(description="The users that a terminator serves. null: all.", examples=[None]),
+        doc("The users that a terminator serves. null: all.", None),
     ] = None
     hostnames: Annotated[
         Annotated[list[str], Meta(min_length=1, max_length=1000)] | None,
-        Meta(description="The hostnames that a terminator serves. null: all.", examples=[None]),
+        doc("The hostnames that a terminator serves. null: all.", None),
     ] = None
 
 
 class TokenView(msgspec.Struct):
     """A token, without its secret."""
 
-    id: Annotated[
-        int, Meta(ge=1, description="The token's id, which is part of its text.", examples=[1])
-    ]
+    id: Annotated[int, doc("The token's id, which is part of its text.", 1, ge=1)]
     kind: _Kind
-    user_id: Annotated[int | None, Meta(description="The owner of a user token.")]
-    name: Annotated[str, Meta(description="The purpose of the token.")]
+    user_id: Annotated[int | None, doc("The owner of a user token.")]
+    name: Annotated[str, doc("The purpose of the token.")]
     scopes: _Scopes
-    user_ids: Annotated[
-        list[int] | None, Meta(description="The users that a terminator serves. null: all.")
-    ]
+    user_ids: Annotated[list[int] | None, doc("The users that a terminator serves. null: all.")]
     hostnames: Annotated[
-        list[str] | None, Meta(description="The hostnames that a terminator serves. null: all.")
+        list[str] | None, doc("The hostnames that a terminator serves. null: all.")
     ]
-    created_at: Annotated[_Time, Meta(description="When the token was created.")]
-    expires_at: Annotated[_Time, Meta(description="When the token expires.")]
+    created_at: Annotated[_Time, doc("When the token was created.")]
+    expires_at: Annotated[_Time, doc("When the token expires.")]
     last_used_at: Annotated[
-        _Time | None, Meta(description="When the token was last used, to the minute. null: never.")
+        _Time | None, doc("When the token was last used, to the minute. null: never.")
     ]
-    revoked_at: Annotated[
-        _Time | None, Meta(description="When the token was revoked. null: not revoked.")
-    ]
+    revoked_at: Annotated[_Time | None, doc("When the token was revoked. null: not revoked.")]
     by_password: Annotated[
-        bool,
-        Meta(
-            description="true: created with the user's password. A change of the password "
-            "revokes it."
-        ),
+        bool, doc("true: created with the user's password. A change of the password revokes it.")
     ]
+
+
+# The columns of a row for `_view`, in its order.
+_SHOWN = TokenView.__struct_fields__
 
 
 class NewTokenView(TokenView):
@@ -129,9 +93,8 @@ class NewTokenView(TokenView):
 
     token: Annotated[
         str,
-        Meta(
-            description="Send it as Authorization: Bearer …. Returned only in this response.",
-            examples=["ccert_user_1_…"],
+        doc(
+            "Send it as Authorization: Bearer …. Returned only in this response.", "ccert_user_1_…"
         ),
     ]
 
@@ -147,34 +110,20 @@ class Tokens:
         of_user: Any = bindparam("user_id", type_=BigInteger)
         self._page = database.prepare(
             select(*shown)
-            .where(
-                or_(of_user.is_(None), Token.user_id == of_user),
-                Token.id > bindparam("after"),
-            )
+            .where(or_(of_user.is_(None), Token.user_id == of_user), Token.id > bindparam("after"))
             .order_by(Token.id)
             .limit(bindparam("limit", type_=BigInteger)),
             tenant=None,
         )
 
-    def create(self, caller: Principal, new: NewToken) -> NewTokenView:
-        """Creates the token, for `caller` or for a user that `caller` manages.
+    def create(self, principal: Principal, new: NewToken) -> NewTokenView:
+        """Creates the token, for the principal or for a user that it manages.
 
         Raises Malformed, Invalid, NotFound (no such user), Forbidden (a user requests another
         user's token, or another kind), or Conflict: the service requires no credentials, the
         password was changed in the meantime, or the user's quota is exceeded.
         """
-        if caller.kind == "open":
-            raise Conflict(
-                "This service requires no credentials, so it creates no tokens. "
-                "Send requests without one."
-            )
-        if caller.kind == "user" and (
-            new.kind != "user" or new.user_id not in (None, caller.user_id)
-        ):
-            raise Forbidden(
-                "A password creates tokens of its own user only. Use an operator token."
-            )
-        user_id = caller.user_id if caller.kind == "user" else new.user_id
+        user_id = _owner(principal, new)
         hostnames = _checked(new, user_id)
         secret, now = token_format.new_secret(), self._now()
         values = {
@@ -187,55 +136,43 @@ class Tokens:
             "secret_sha256": token_format.digest(secret),
             "created_at": now,
             "expires_at": now + timedelta(days=new.expires_in_days),
-            "by_password": caller.password_hash is not None,
+            "by_password": principal.password_hash is not None,
         }
-        with (
-            self._audit.of_refusals(caller, "token.create", user_id or NOBODY, None),
-            self._database.begin(EVERYBODY) as session,
-        ):
-            if caller.password_hash is not None:
-                _require_same_password(session, caller)
+        chain = user_id or NOBODY
+        write = self._audit.begin(principal, "token.create", chain, None, tenant=EVERYBODY)
+        with write as (session, entry):
+            if principal.password_hash is not None:
+                _require_same_password(session, principal)
             _require_users(session, user_id, new.user_ids or [])
             if user_id is not None:
                 _require_room(session, user_id, now)
-            token_id = session.execute(
-                insert(Token).values(values).returning(Token.id)
-            ).scalar_one()
-            detail = {"kind": new.kind, "scopes": values["scopes"], "days": new.expires_in_days}
-            self._audit.record(
-                session,
-                caller,
-                "token.create",
-                user_id or NOBODY,
-                f"/tokens/{token_id}",
-                detail=detail,
-            )
+            added = session.execute(insert(Token).values(values).returning(Token.id))
+            token_id = added.scalar_one()
+            entry.path = f"/tokens/{token_id}"
+            entry.add({"kind": new.kind, "scopes": values["scopes"], "days": new.expires_in_days})
         view = _view((token_id, *(values.get(name) for name in _SHOWN[1:])))
         text = token_format.write(new.kind, token_id, secret)
         return NewTokenView(**msgspec.structs.asdict(view), token=text)
 
     def page(
-        self, caller: Principal, user_id: int | None, after: int, limit: int
-    ) -> tuple[list[TokenView], int | None]:
-        """Returns at most `limit` tokens by id, and where the next page starts.
+        self, principal: Principal, user_id: int | None, after: int, limit: int
+    ) -> Page[TokenView]:
+        """Returns a page of tokens by id.
 
-        The page starts after the id `after`. Users see their own tokens; others see all, or those
-        of the user `user_id`. The second value is the `after` of the next page, None on the last
-        page.
+        Users see their own tokens; others see all, or those of the user `user_id`.
         """
-        whose = caller.user_id if caller.kind == "user" else user_id
-        rows = self._page(user_id=whose, after=after, limit=limit + 1)
-        views = [_view(row) for row in rows[:limit]]
-        return views, views[-1].id if len(rows) > limit else None
+        owner = principal.user_id if principal.kind == "user" else user_id
+        rows = self._page(user_id=owner, after=after, limit=limit + 1)
+        return page_of(rows, limit, _view)
 
-    def revoke(self, caller: Principal, token_id: int) -> None:
+    def revoke(self, principal: Principal, token_id: int) -> None:
         """Revokes the token. Does nothing if it is already revoked.
 
         Raises NotFound, also for another user's token, and Forbidden: a token without every scope
         revokes only itself.
         """
-        if caller.kind == "user" and token_id != caller.token_id:
-            missing = [scope for scope in SCOPES if scope not in caller.scopes]
+        if principal.kind == "user" and token_id != principal.token_id:
+            missing = [scope for scope in SCOPES if scope not in principal.scopes]
             if missing:
                 raise Forbidden(
                     "To revoke other tokens, a token needs every scope. "
@@ -243,19 +180,33 @@ class Tokens:
                 )
         with self._database.begin(EVERYBODY) as session:
             token = session.get(Token, token_id, with_for_update=True)
-            if token is None or (caller.kind == "user" and token.user_id != caller.user_id):
+            if token is None or (principal.kind == "user" and token.user_id != principal.user_id):
                 raise NotFound(f"Token {token_id} does not exist.")
             outcome: Outcome = "unchanged" if token.revoked_at else "done"
             token.revoked_at = token.revoked_at or self._now()
             session.flush()
             self._audit.record(
                 session,
-                caller,
+                principal,
                 "token.revoke",
                 token.user_id or NOBODY,
                 f"/tokens/{token_id}",
                 outcome=outcome,
             )
+
+
+def _owner(principal: Principal, new: NewToken) -> int | None:
+    """Returns the user that will own the token. Raises Conflict, Forbidden."""
+    if principal.kind == "open":
+        raise Conflict(
+            "This service requires no credentials, so it creates no tokens. Send requests without "
+            "one."
+        )
+    if principal.kind != "user":
+        return new.user_id
+    if new.kind != "user" or new.user_id not in (None, principal.user_id):
+        raise Forbidden("A password creates tokens of its own user only. Use an operator token.")
+    return principal.user_id
 
 
 def _checked(new: NewToken, user_id: int | None) -> list[str] | None:
@@ -314,44 +265,34 @@ def _unfit(field: str, new: NewToken) -> Finding:
     return Finding("unfit", field, f"A token of kind {new.kind} cannot have {field}.", "Omit it.")
 
 
-def _require_same_password(session: Transaction, caller: Principal) -> None:
-    """Raises Conflict if the password was changed after `caller` signed in.
+def _require_same_password(session: Transaction, principal: Principal) -> None:
+    """Raises Conflict if the password was changed after `principal` signed in.
 
     The change revoked the existing tokens, and must not miss this one.
     """
-    user = session.get(User, caller.user_id, with_for_update=True)
-    if user is None or user.password_hash != caller.password_hash:
+    user = session.get(User, principal.user_id, with_for_update=True)
+    if user is None or user.password_hash != principal.password_hash:
         raise Conflict("The password was changed during this request. Sign in with the new one.")
 
 
 def _require_users(session: Transaction, user_id: int | None, served: list[int]) -> None:
-    wanted = {*served} if user_id is None else {user_id}
-    found = set(session.scalars(select(User.id).where(User.id.in_(wanted)))) if wanted else set()
-    if missing := sorted(wanted - found):
+    ids = {*served} if user_id is None else {user_id}
+    existing = set(session.scalars(select(User.id).where(User.id.in_(ids)))) if ids else set()
+    if missing := sorted(ids - existing):
         field = "user_ids" if user_id is None else "user_id"
+        detail = f"User {missing[0]} does not exist."
         raise Invalid(
             "The token is invalid; nothing was created.",
-            errors=[
-                Finding(
-                    "unknown_user",
-                    field,
-                    f"User {missing[0]} does not exist.",
-                    "Correct the value.",
-                )
-            ],
+            errors=[Finding("unknown_user", field, detail, "Correct the value.")],
         )
 
 
 def _view(row: Row) -> TokenView:
     values = dict(zip(_SHOWN, row, strict=True))
-    return TokenView(
-        **{
-            **values,
-            "scopes": values["scopes"].split(),
-            "user_ids": values["user_ids"] and msgspec.json.decode(values["user_ids"]),
-            "hostnames": values["hostnames"] and msgspec.json.decode(values["hostnames"]),
-        }
-    )
+    values["scopes"] = values["scopes"].split()
+    for name in ("user_ids", "hostnames"):
+        values[name] = values[name] and msgspec.json.decode(values[name])
+    return TokenView(**values)
 
 
 def _json(values: list[int] | list[str] | None) -> str | None:

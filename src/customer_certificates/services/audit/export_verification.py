@@ -27,17 +27,17 @@ class Exported:
 
 
 def read_exports(
-    found: Mapping[str, tuple[bool, Sequence[HeadFile]]],
+    paths: Mapping[str, tuple[bool, Sequence[HeadFile]]],
     verifier: Verifier,
     recorded: Mapping[str, Recorded],
 ) -> Exported:
     """Returns the heads in files and folders, and faults of those files.
 
-    `found` says for each path whether it is a folder, and which files it has. A folder must have
+    `paths` says for each path whether it is a folder, and which files it has. A folder must have
     all exports up to the newest one that the database recorded.
     """
     result = Exported()
-    for path, (is_folder, files) in found.items():
+    for path, (is_folder, files) in paths.items():
         exports = []
         for file in files:
             export = export_of(file, verifier)
@@ -58,7 +58,7 @@ def read_exports(
     return result
 
 
-def gone_back(heads: Iterable[SignedHead]) -> list[Fault]:
+def backward_heads(heads: Iterable[SignedHead]) -> list[Fault]:
     """Returns heads with fewer entries than an earlier signed head of the same chain."""
     faults = []
     most: dict[int, SignedHead] = {}
@@ -105,10 +105,7 @@ def _faults_of_folder(
 
 
 def _faults_of_series(
-    series: str,
-    exports: Mapping[int, Export],
-    hashes: Mapping[str, str],
-    recorded: Recorded | None,
+    series: str, exports: Mapping[int, Export], hashes: Mapping[str, str], recorded: Recorded | None
 ) -> Iterator[str]:
     newest = max(exports)
     missing = [number for number in range(1, newest) if number not in exports]
@@ -120,10 +117,10 @@ def _faults_of_series(
         expected = before.hash if before else GENESIS if number == 1 else None
         if expected and export.manifest.previous != expected:
             yield f"{export.name}: the previous export is not the one that it was written after."
-        for name, made in export.manifest.earlier.items():
+        for name, file_hash in export.manifest.earlier.items():
             if name not in hashes:
                 yield f"{name} is missing: it existed before {export.name}."
-            elif hashes[name] != made:
+            elif hashes[name] != file_hash:
                 yield f"{name} was changed after {export.name} was written."
     if recorded is None:
         yield (

@@ -7,7 +7,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 
 from ...crypto.ed25519 import Signer, Verifier
 from ...gateways.database import EVERYBODY, Database
@@ -34,7 +34,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     earlier: Mapping[str, str]
     lines: int
     lines_sha256: str
-    signature: str
+    signature: str = ""
 
 
 class Recorded(NamedTuple):
@@ -55,19 +55,12 @@ class AuditExports:
             ),
             ("series", "number", "hash", "at"),
         )
-        self._record = database.prepare(
-            update(AuditExport)
-            .where(AuditExport.series == bindparam("of_series"))
-            .values(number=bindparam("number"), hash=bindparam("hash"), at=bindparam("at"))
-            .returning(AuditExport.series)
-        )
-        self._all = database.prepare(
-            select(AuditExport.series, AuditExport.number, AuditExport.hash), tenant=None
-        )
 
     def recorded(self) -> dict[str, Recorded]:
         """Returns the newest export of each series."""
-        return {series: Recorded(*rest) for series, *rest in self._all()}
+        with self._database.begin(EVERYBODY) as session:
+            newest = session.scalars(select(AuditExport))
+            return {one.series: Recorded(one.number, one.hash) for one in newest}
 
     def add(
         self,
@@ -94,31 +87,26 @@ class AuditExports:
             newest = newest_export(files(), verifier, series)
             if newest and newest.manifest.number > number:
                 number, previous = newest.manifest.number, newest.hash
-            before = earlier() if number == 0 else []
+            before = {} if number else {file.name: hash_of_file(file.content) for file in earlier()}
+            number += 1
             manifest = Manifest(
-                series,
-                number + 1,
-                time_of(at),
-                previous,
-                {file.name: hash_of_file(file.content) for file in before},
-                body.count(b"\n"),
-                hash_of_file(body),
-                "",
+                series, number, time_of(at), previous, before, body.count(b"\n"), hash_of_file(body)
             )
-            signature = signer.sign(signed_content(manifest))
-            first = canonical(
-                msgspec.structs.asdict(msgspec.structs.replace(manifest, signature=signature))
-            )
-            content = f"{first}\n".encode() + body
+            content = _signed_line(manifest, signer) + body
             written = write(content)
-            session.run(
-                self._record,
-                of_series=series,
-                number=number + 1,
-                hash=hash_of_file(content),
-                at=at,
+            session.execute(
+                update(AuditExport)
+                .where(AuditExport.series == series)
+                .values(number=number, hash=hash_of_file(content), at=at)
+                .execution_options(synchronize_session=False)
             )
         return written
+
+
+def _signed_line(manifest: Manifest, signer: Signer) -> bytes:
+    signature = signer.sign(signed_content(manifest))
+    signed = msgspec.structs.replace(manifest, signature=signature)
+    return f"{canonical(msgspec.structs.asdict(signed))}\n".encode()
 
 
 class Export(NamedTuple):
@@ -146,15 +134,15 @@ def newest_export(
     files: Iterable[HeadFile], verifier: Verifier, series: str | None = None
 ) -> Export | None:
     """Returns the newest export of `series`, by default of the first export's series."""
-    found: Export | None = None
+    newest: Export | None = None
     for file in files:
         export = export_of(file, verifier)
         if export is None or export.manifest.series != (series or export.manifest.series):
             continue
         series = export.manifest.series
-        if found is None or export.manifest.number > found.manifest.number:
-            found = export
-    return found
+        if newest is None or export.manifest.number > newest.manifest.number:
+            newest = export
+    return newest
 
 
 def hash_of_file(content: bytes) -> str:

@@ -5,6 +5,7 @@ from sqlalchemy import BigInteger, bindparam, literal, or_, select
 from ...errors import user_not_found
 from ...gateways.database import Database
 from ...models import AuditEntry, AuditHead, User
+from ..pages import Page, page_of
 from .hash_chain import NOBODY
 from .views import SHOWN, AuditView, audit_view
 
@@ -31,15 +32,13 @@ class AuditPages:
             tenant="chain",
         )
 
-    def page(self, chain: int, after: int, limit: int) -> tuple[list[AuditView], int | None]:
-        """Returns at most `limit` entries by `seq`, and where the next page starts.
+    def page(self, chain: int, after: int, limit: int) -> Page[AuditView]:
+        """Returns a page of entries by `seq`.
 
-        The page starts after the entry `after`. The second value is the `after` of the next page,
-        None on the last page. A user's entries remain after the user is deleted. Raises NotFound if
-        the user never existed.
+        A user's entries remain after the user is deleted. Raises NotFound if the user never
+        existed.
         """
         rows = self._page(chain=chain, after=after, limit=limit + 1)
         if not rows and chain != NOBODY and not self._is_known(chain=chain):
             raise user_not_found(chain)
-        views = [audit_view(row) for row in rows[:limit]]
-        return views, views[-1].seq if len(rows) > limit else None
+        return page_of(rows, limit, audit_view, "seq")

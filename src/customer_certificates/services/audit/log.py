@@ -2,25 +2,58 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, DateTime, Text, bindparam, insert, literal, select, true, update
 
 from ...errors import Conflict, PreconditionFailed
-from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction
+from ...gateways.database import EVERYBODY, BoundStatement, Database, Tenant, Transaction
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_or_lock, items_of
 from ...models import AuditEntry, AuditHead
+from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..rate_counts import Rate, RateCounts
 from .hash_chain import GENESIS, Entry, canonical, hash_of
 
 # The hourly limit of entries about rejected requests, or ones that changed nothing, for each chain
-# and kind of caller.
+# and kind of principal.
 MOST_WITHOUT_CHANGE = 100
 
 Outcome = Literal["done", "unchanged", "refused"]
+
+
+@dataclass(slots=True)
+class PendingEntry:
+    """The entry of a write, which `add` adds to its transaction."""
+
+    audit: "Audit"
+    session: Transaction
+    principal: Principal
+    action: str
+    chain: int
+    path: str | None
+
+    def add(
+        self,
+        detail: Mapping[str, Any] | None = None,
+        *,
+        changed: bool = True,
+        also: Sequence[BoundStatement] = (),
+    ) -> None:
+        """Adds the entry; see `Audit.record`. `changed`: whether the write changed anything."""
+        self.audit.record(
+            self.session,
+            self.principal,
+            self.action,
+            self.chain,
+            self.path,
+            outcome="done" if changed else "unchanged",
+            detail=detail,
+            also=also,
+        )
 
 
 class Audit:
@@ -44,14 +77,36 @@ class Audit:
         self._move_many = database.prepare(_move_many())
         self._add = database.prepare(insert(AuditEntry), (*Entry._fields, "hash"))
         self._move = database.prepare(
-            update(AuditHead).where(AuditHead.chain == bindparam("of_chain")),
-            ("seq", "hash", "at"),
+            update(AuditHead).where(AuditHead.chain == bindparam("of_chain")), ("seq", "hash", "at")
         )
+
+    @contextmanager
+    def begin(
+        self,
+        principal: Principal,
+        action: str,
+        chain: int,
+        path: str | None,
+        idempotent: IdempotentRequest = NO_KEY,
+        *,
+        tenant: Tenant | None = None,
+    ) -> Iterator[tuple[Transaction, PendingEntry]]:
+        """Begins the transaction of a write, and claims its idempotency key.
+
+        The block must add the entry last. A rejection is recorded; see `of_refusals`. The rows are
+        those of `tenant`, by default of the chain's user.
+        """
+        with (
+            self.of_refusals(principal, action, chain, path),
+            self._database.begin(tenant or chain or EVERYBODY) as session,
+        ):
+            idempotent.claim(session)
+            yield session, PendingEntry(self, session, principal, action, chain, path)
 
     def record(
         self,
         session: Transaction,
-        caller: Principal,
+        principal: Principal,
         action: str,
         chain: int,
         object_path: str | None,
@@ -60,13 +115,13 @@ class Audit:
         detail: Mapping[str, Any] | None = None,
         also: Sequence[BoundStatement] = (),
     ) -> None:
-        """Adds an entry to a chain: the id of the affected user, or audit_chain.NOBODY.
+        """Adds an entry to a chain: the id of the affected user, or hash_chain.NOBODY.
 
         Call it last in a transaction, because it locks the chain until the end. `also` are
         independent statements of the transaction, sent in the same round trip. `detail` must not
         contain a secret: no key, password, passphrase, token or body.
         """
-        if outcome != "done" and self._is_over_limit(session, caller, chain):
+        if outcome != "done" and self._is_over_limit(session, principal, chain):
             if also:
                 session.run_pipeline(*also)
             return
@@ -74,12 +129,14 @@ class Audit:
         head = session.run(lock, **start)
         session.run_pipeline(
             *also,
-            *self.entry(head, caller, action, chain, object_path, outcome=outcome, detail=detail),
+            *self.entry(
+                head, principal, action, chain, object_path, outcome=outcome, detail=detail
+            ),
         )
 
-    def _is_over_limit(self, session: Transaction, caller: Principal, chain: int) -> bool:
+    def _is_over_limit(self, session: Transaction, principal: Principal, chain: int) -> bool:
         # Operators' requests are counted separately, so that a user's requests do not hide them.
-        name = f"audit {chain} {caller.kind}"
+        name = f"audit {chain} {principal.kind}"
         rate = Rate(name, timedelta(hours=1), MOST_WITHOUT_CHANGE)
         return self._rates.add(session, [rate]) is not None
 
@@ -105,7 +162,7 @@ class Audit:
     def entry(
         self,
         head: list[Row],
-        caller: Principal,
+        principal: Principal,
         action: str,
         chain: int,
         object_path: str | None,
@@ -123,26 +180,26 @@ class Audit:
             chain,
             seq + 1,
             at,
-            caller.kind,
-            caller.token_id,
-            caller.user_id,
+            principal.kind,
+            principal.token_id,
+            principal.user_id,
             action,
             object_path,
             outcome,
-            caller.request_id,
-            caller.peer,
+            principal.request_id,
+            principal.peer,
             canonical(detail or {}),
             last_hash,
         )
-        made = hash_of(entry)
+        entry_hash = hash_of(entry)
         return [
-            (self._add, {**entry._asdict(), "hash": made}),
-            (self._move, {"of_chain": chain, "seq": entry.seq, "hash": made, "at": at}),
+            (self._add, {**entry._asdict(), "hash": entry_hash}),
+            (self._move, {"of_chain": chain, "seq": entry.seq, "hash": entry_hash, "at": at}),
         ]
 
     @contextmanager
     def of_refusals(
-        self, caller: Principal, action: str, chain: int, object_path: str | None
+        self, principal: Principal, action: str, chain: int, object_path: str | None
     ) -> Iterator[None]:
         """Records that the stored state led to the rejection of the block.
 
@@ -159,7 +216,7 @@ class Audit:
             detail = {"reasons": sorted(reasons)}
             with self._database.begin(chain or EVERYBODY) as session:
                 self.record(
-                    session, caller, action, chain, object_path, outcome="refused", detail=detail
+                    session, principal, action, chain, object_path, outcome="refused", detail=detail
                 )
             raise
 

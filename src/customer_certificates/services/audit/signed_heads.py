@@ -51,8 +51,8 @@ class AuditHeads:
         since = last - _UNDER_WAY if last else _LONG_AGO
         after = -1
         while rows := self._page(after=after, since=since, limit=_BATCH):
-            for after, seq, made in rows:
-                head = SignedHead(after, seq, made, at, "")
+            for after, seq, entry_hash in rows:
+                head = SignedHead(after, seq, entry_hash, at, "")
                 signature = signer.sign(_content(head))
                 signed = msgspec.structs.replace(head, signature=signature)
                 yield canonical(msgspec.structs.asdict(signed))

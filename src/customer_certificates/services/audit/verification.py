@@ -50,7 +50,7 @@ class AuditVerification:
     def __init__(self, database: Database) -> None:
         chain: Any = cast(bindparam("chain", type_=BigInteger), BigInteger)
         limit = bindparam("limit", type_=BigInteger())
-        one = select(chain.label("chain")).subquery()
+        chains = select(chain.label("chain")).subquery()
         entries = (
             select(*(getattr(AuditEntry, name) for name in _COLUMNS))
             .where(AuditEntry.chain == chain, AuditEntry.seq > bindparam("after"))
@@ -61,8 +61,8 @@ class AuditVerification:
         # One statement, because an entry that is added between two would look like a fault.
         self._page = database.prepare(
             select(AuditHead.seq, AuditHead.hash, AuditHead.at, entries)
-            .select_from(one)
-            .outerjoin(AuditHead, AuditHead.chain == one.c.chain)
+            .select_from(chains)
+            .outerjoin(AuditHead, AuditHead.chain == chains.c.chain)
             .outerjoin(entries, true())
             .order_by(entries.c.seq),
             tenant=None,
@@ -140,24 +140,24 @@ class AuditVerification:
 
 
 def _require_next(row: Row, seq: int, last_hash: str) -> datetime:
-    entry, made = Entry(*row[:-1]), row[-1]
+    entry, entry_hash = Entry(*row[:-1]), row[-1]
     if entry.seq != seq + 1:
         raise _Broken(seq + 1, "The entry is missing.")
     if entry.prev_hash != last_hash:
         raise _Broken(entry.seq, "The entry does not follow the previous entry.")
-    if hash_of(entry) != made:
+    if hash_of(entry) != entry_hash:
         raise _Broken(entry.seq, "The entry was changed.")
     return entry.at
 
 
 def _require_signed(
     seq: int,
-    made: str,
+    entry_hash: str,
     at: datetime,
     signed: dict[int, SignedHead],
     newest: SignedHead | None,
 ) -> None:
-    if seq in signed and signed[seq].hash != made:
+    if seq in signed and signed[seq].hash != entry_hash:
         raise _Broken(seq, "The entry is not the one that was signed: the chain was rewritten.")
     if newest and seq > newest.seq and at < datetime.fromisoformat(newest.at) - _ALLOWANCE:
         raise _Broken(

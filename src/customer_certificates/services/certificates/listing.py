@@ -80,7 +80,7 @@ class Listing:
         a miss, one more statement reads revision and rows together: between two statements, a write
         could happen. Raises NotFound.
         """
-        tag = tag_of_revision(self._revisions.current(user_id, principal.about))
+        tag = tag_of_revision(self._revisions.current(user_id, principal.target_user))
         if known_tags and known_tags.admit(tag):
             return tag, None
         page = self._pages.get(cache_key(user_id, tag, criteria))

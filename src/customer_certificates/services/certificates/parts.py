@@ -45,7 +45,7 @@ class CertificateParts:
         user_id: int,
         certificate_id: int,
         expected: Tags | None,
-        request: IdempotentRequest,
+        idempotent: IdempotentRequest,
     ) -> Iterator[tuple[Transaction, Certificate]]:
         """Begins the transaction of a change, and yields it with the locked certificate.
 
@@ -56,7 +56,7 @@ class CertificateParts:
             self.audit.of_refusals(principal, action, user_id, path),
             self.database.begin(user_id) as session,
         ):
-            request.claim(session)
+            idempotent.claim(session)
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self.clock()))
             yield session, certificate

@@ -89,7 +89,7 @@ class Certificates:
         user_id: int,
         upload: CertificateUpload,
         expected: Tags | None,
-        request: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> UploadView:
         """Stores `upload`. The worker activates it at `activate_at`, if given.
 
@@ -104,7 +104,7 @@ class Certificates:
             principal, "certificate.upload", user_id, f"/users/{user_id}/certificates"
         ):
             new = NewCertificate.of(user_id, upload, activate_at, result)
-            return self._uploads.store(principal, new, expected, request)
+            return self._uploads.store(principal, new, expected, idempotent)
 
     def get(self, user_id: int, certificate_id: int) -> tuple[CertificateView, list[ServingView]]:
         """Returns the certificate and the terminators that serve it, by name.
@@ -123,7 +123,7 @@ class Certificates:
         certificate_id: int,
         activation: Activation,
         expected: Tags | None,
-        request: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Activates or deactivates the certificate. Does nothing if it already has that state.
 
@@ -137,7 +137,7 @@ class Certificates:
         parts = self._parts
         granted = parts.hostnames.granted() if is_grant else None
         statements: list[BoundStatement] = []
-        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
         with change as (session, certificate):
             is_change = certificate.active != activation.active
             if is_change:
@@ -154,7 +154,7 @@ class Certificates:
                 detail={"grant_hostnames": True} if granted else None,
                 also=statements,
             )
-            request.keep(session, None)
+            idempotent.save_response(session, None)
 
     def _switch(
         self,
@@ -198,7 +198,7 @@ class Certificates:
         user_id: int,
         certificate_id: int,
         expected: Tags | None,
-        request: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
         *,
         allow_lost_hostnames: bool = False,
     ) -> None:
@@ -208,7 +208,7 @@ class Certificates:
         certificate.
         """
         parts, action = self._parts, "certificate.delete"
-        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
         with change as (session, certificate):
             self._served_names.require_kept(
                 session, certificate, "allow_lost_hostnames", allowed=allow_lost_hostnames
@@ -228,7 +228,7 @@ class Certificates:
             parts.audit.record(
                 session, principal, action, user_id, path, detail=detail, also=statements
             )
-            request.keep(session, None)
+            idempotent.save_response(session, None)
 
     def _replaced(self, user_id: int, certificate_id: int) -> Replaced:
         rows = self._active_and_hostnames(user_id=user_id, certificate_id=certificate_id)

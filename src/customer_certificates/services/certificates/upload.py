@@ -17,7 +17,7 @@ from ..etags import Tags, require, tag_of_revision
 from ..events.log import CertificateState, EventType
 from ..hostnames.ownership import evidence_of
 from ..idempotency import NO_KEY, IdempotentRequest
-from ..keys.data_keys import AnotherWasFirst, DataKeyStatements
+from ..keys.data_keys import DataKeyExists, DataKeyStatements
 from ..principal import Principal
 from ..quotas.usage import Use, of_new, require_room
 from ..user_lock import lock_user
@@ -134,7 +134,7 @@ class Uploads:
         principal: Principal,
         new: NewCertificate,
         expected: Tags | None,
-        request: IdempotentRequest,
+        idempotent: IdempotentRequest,
     ) -> UploadView:
         """Stores the certificate.
 
@@ -144,12 +144,12 @@ class Uploads:
         while True:
             keys = self._parts.data_keys.of_or_new(new.user_id)
             try:
-                return self._store(principal, new, keys, expected, request)
+                return self._store(principal, new, keys, expected, idempotent)
             except ConstraintBroken:
                 # Raises NotFound if the user does not exist.
                 self._parts.revisions.current(new.user_id)
                 raise
-            except AnotherWasFirst:
+            except DataKeyExists:
                 # The next attempt uses the key that another request stored.
                 continue
 
@@ -159,7 +159,7 @@ class Uploads:
         new: NewCertificate,
         keys: DataKeyStatements,
         expected: Tags | None,
-        request: IdempotentRequest,
+        idempotent: IdempotentRequest,
     ) -> UploadView:
         now = self._parts.clock()
         first_step = self._first_step(new, keys, now)
@@ -167,20 +167,20 @@ class Uploads:
         def second_step(rows: list[list[Row]]) -> list[BoundStatement]:
             return self._second_step(principal, new, keys, _FirstRows.of(rows, new))
 
-        if request is NO_KEY and expected is None and new.is_inactive:
+        if idempotent is NO_KEY and expected is None and new.is_inactive:
             rows = self._parts.database.run_two_step_transaction(
                 new.user_id, first_step, second_step, is_long=new.use.hostnames > _MANY_HOSTNAMES
             )
             return _view(new, _FirstRows.of(rows, new), now)
         with self._parts.database.begin(new.user_id) as session:
-            request.claim(session)
+            idempotent.claim(session)
             if expected is not None:
                 revision = lock_user(session, new.user_id).certificates_revision
                 require(expected, tag_of_revision(revision))
             rows = session.run_pipeline(*first_step)
             self._claim(session, new, now)
             session.run_pipeline(*second_step(rows))
-            return request.keep(session, _view(new, _FirstRows.of(rows, new), now))
+            return idempotent.save_response(session, _view(new, _FirstRows.of(rows, new), now))
 
     def _first_step(
         self, new: NewCertificate, keys: DataKeyStatements, now: datetime

@@ -44,8 +44,8 @@ _Trust = Annotated[
     Trust,
     Meta(
         description="public: it chains to a root that browsers trust. private: it chains to a "
-        "root that was uploaded with it. self_signed: it is its own issuer. incomplete: an issuer "
-        "is missing. unreadable: it could not be read.",
+        "root that was uploaded with it. self_signed: it is signed by its own key. incomplete: an "
+        "issuer is missing. unreadable: it could not be read.",
         examples=["public"],
     ),
 ]

@@ -38,7 +38,7 @@ def address_of(email: str) -> str:
         return email
 
 
-def letter(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
+def expiry_email(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
     """Returns the email to a certificate's owner, as of `now`."""
     names = [_readable(name) for name in names_of(subject.hostnames)] or [
         f"certificate {subject.certificate_id}"
@@ -51,8 +51,8 @@ def letter(subject: Subject, sender: Address, now: datetime) -> EmailMessage:
     message["Subject"] = f"{names[0]}{more}: the certificate {when}"
     message["Date"] = now
     # The same for every attempt, so that a mailbox can detect duplicates.
-    told = f"{subject.certificate_id}-{subject.version}-{subject.threshold}"
-    message["Message-ID"] = f"<expiry-{told}@{sender.domain}>"
+    notice = f"{subject.certificate_id}-{subject.version}-{subject.threshold}"
+    message["Message-ID"] = f"<expiry-{notice}@{sender.domain}>"
     message["List-Id"] = f"<certificate-expiry.{sender.domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(_text(subject, names, when, now), cte="quoted-printable")
@@ -73,10 +73,10 @@ def _text(subject: Subject, names: list[str], when: str, now: datetime) -> str:
     shown = [f"    {name}" for name in names[:_SHOWN_NAMES]]
     if len(names) > _SHOWN_NAMES:
         shown.append(f"    and {len(names) - _SHOWN_NAMES} more")
-    end = subject.not_after
-    date = f"{end:%A}, {end.day} {end:%B %Y, at %H:%M} UTC"
+    expires = subject.not_after
+    date = f"{expires:%A}, {expires.day} {expires:%B %Y, at %H:%M} UTC"
     path = f"/users/{subject.user_id}/certificates/{subject.certificate_id}"
-    over = end < now
+    has_expired = expires < now
     return "\n".join(
         [
             f"Hello {_clean(subject.name)},",
@@ -85,9 +85,9 @@ def _text(subject: Subject, names: list[str], when: str, now: datetime) -> str:
             "",
             *shown,
             "",
-            f"{when}: {'it expired' if over else 'it expires'} on {date}.",
+            f"{when}: {'it expired' if has_expired else 'it expires'} on {date}.",
             "Browsers now show a security warning for these hostnames."
-            if over
+            if has_expired
             else "From then on, browsers show a security warning for these hostnames.",
             "",
             "What to do: get a new certificate for the same hostnames, and upload it with",
@@ -99,9 +99,8 @@ def _text(subject: Subject, names: list[str], when: str, now: datetime) -> str:
             f"version {subject.version}",
             *([f"SHA-256 {subject.fingerprint_sha256}"] if subject.fingerprint_sha256 else []),
             "",
-            "You receive this email because the certificate belongs to your account. To "
-            "change when",
-            f"you are notified, use PUT /users/{subject.user_id}/expiry",
+            "You receive this email because the certificate belongs to your account. To change",
+            f"when you are notified, use PUT /users/{subject.user_id}/expiry",
             "",
         ]
     )
@@ -125,8 +124,8 @@ def _readable(name: str) -> str:
         labels = [idna.decode(part) if part[:4] == "xn--" else part for part in name.split(".")]
     except (idna.IDNAError, UnicodeError):
         return name
-    read = _clean(".".join(labels))
-    return name if read == name else f"{read} ({name})"
+    readable = _clean(".".join(labels))
+    return name if readable == name else f"{readable} ({name})"
 
 
 def _display_name(name: str) -> str:

@@ -64,21 +64,20 @@ class MailQueue(ABC, Generic[T]):
         mailer: Mailer,
         now: Callable[[], datetime],
         key: Any,
-        *more: Any,
+        *columns: Any,
     ) -> None:
-        """`key` is the table's key, an integer column. `more` are the columns of a subject; the
-        statement is completed by `joined`."""
+        """`key` is the table's key, an integer column. `columns` are those of a subject."""
         self._database = database
         self._mailer = mailer
         self._now = now
         table = key.class_
         due = table.mail_due
         self._claim = database.prepare(_claim(table, key), tenant=None)
-        shown = select(key.label("mail_key"), table.mail_tries, *more)
+        queued = select(key.label("mail_key"), table.mail_tries, *columns)
         self._load = database.prepare(
-            self.joined(shown).where(due == time_parameter("until")).order_by(key), tenant=None
+            self.joined(queued).where(due == time_parameter("until")).order_by(key), tenant=None
         )
-        self._settle = database.prepare(
+        self._record = database.prepare(
             update(table)
             .where(key == bindparam("key", type_=BigInteger), due == time_parameter("until"))
             .values(
@@ -91,16 +90,16 @@ class MailQueue(ABC, Generic[T]):
         )
 
     @abstractmethod
-    def joined(self, shown: Any) -> Any:
-        """Returns the select `shown`, joined with the tables that it needs."""
+    def joined(self, columns: Any) -> Any:
+        """Returns the select of `columns`, joined with the tables that it needs."""
 
     @abstractmethod
     def read(self, columns: Sequence[Any]) -> T:
-        """Returns the subject in a row's columns."""
+        """Returns the subject in a row."""
 
     @abstractmethod
     def obstacle(self, subject: T) -> Obstacle | None:
-        """Returns why the email cannot be sent."""
+        """Returns why the email is outdated, or must wait."""
 
     @abstractmethod
     def compose(self, subject: T, now: datetime) -> Outgoing:
@@ -112,19 +111,19 @@ class MailQueue(ABC, Generic[T]):
 
     def send(self) -> int:
         """Sends due emails, and returns how many the server accepted. Raises Unavailable."""
-        taken, end = 0, self._now() + _LONGEST_RUN
+        sent, end = 0, self._now() + _LONGEST_RUN
         while True:
             until = self._now() + _LEASE
             batch = self._claimed(until)
             for queued in batch:
                 try:
-                    taken += self._try(queued, until)
+                    sent += self._try(queued, until)
                 except MailDelayed as delayed:
                     _log.warning("The mail server accepts no email: %s", delayed.detail)
-                    self._put_off(batch[batch.index(queued) :], until, delayed.detail)
-                    return taken
+                    self._postpone(batch[batch.index(queued) :], until, delayed.detail)
+                    return sent
             if len(batch) < _CLAIMED_AT_ONCE or self._now() >= end:
-                return taken
+                return sent
 
     def _claimed(self, until: datetime) -> list[Queued[T]]:
         claimed, loaded = self._database.run_pipeline(
@@ -178,8 +177,8 @@ class MailQueue(ABC, Generic[T]):
         _log.warning("Email %s was not sent: %s", self.name(queued.subject), detail)
         self._store(queued, until, tries=queued.tries + 1, error=detail)
 
-    def _put_off(self, those: Sequence[Queued[T]], until: datetime, detail: str) -> None:
-        for queued in those:
+    def _postpone(self, emails: Sequence[Queued[T]], until: datetime, detail: str) -> None:
+        for queued in emails:
             self._store(queued, until, due=self._now() + _PAUSE, error=detail)
 
     def _store(
@@ -201,7 +200,7 @@ class MailQueue(ABC, Generic[T]):
             "error": error,
             "at": mailed_at,
         }
-        self._database.run_pipeline(EVERYBODY, (self._settle, values))
+        self._database.run_pipeline(EVERYBODY, (self._record, values))
 
 
 def time_parameter(name: str) -> Any:

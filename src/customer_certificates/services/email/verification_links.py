@@ -56,7 +56,7 @@ class VerificationEmails(MailQueue[_Address]):
         self._add = database.prepare(
             insert(EmailVerificationLink), ("token_sha256", "user_id", "email", "expires_at")
         )
-        self._keep_newest = database.prepare(_keep_newest())
+        self._remove_old = database.prepare(_remove_old())
         self._clean = database.prepare(
             delete(EmailVerificationLink).where(
                 EmailVerificationLink.expires_at <= time_parameter("now")
@@ -72,38 +72,29 @@ class VerificationEmails(MailQueue[_Address]):
         """Deletes expired links. Raises Unavailable."""
         self._database.run_pipeline(EVERYBODY, (self._clean, {"now": self._now()}))
 
-    def joined(self, shown: Any) -> Any:
-        """Joins the user."""
-        return shown.join(User, User.id == EmailVerification.user_id)
+    def joined(self, columns: Any) -> Any:
+        return columns.join(User, User.id == EmailVerification.user_id)
 
     def read(self, columns: Sequence[Any]) -> _Address:
-        """Returns the address in a row's columns."""
         email, is_verified, user_id = columns
         return _Address(user_id, email, bool(is_verified))
 
     def obstacle(self, subject: _Address) -> Obstacle | None:
-        """Returns whether a link is still needed."""
         return Obstacle("The address is already verified.") if subject.is_verified else None
 
     def compose(self, subject: _Address, now: datetime) -> Outgoing:
-        """Returns the email with a new link."""
         token = new_link_token()
-        user_id = subject.user_id
+        user = {"user_id": subject.user_id}
         link = {
+            **user,
             "token_sha256": digest_of(token),
-            "user_id": user_id,
             "email": subject.email,
             "expires_at": now + LINK_LIFETIME,
         }
-        self._database.run_pipeline(
-            user_id,
-            (self._keep_newest, {"user_id": user_id}),
-            (self._add, link),
-        )
+        self._database.run_pipeline(subject.user_id, (self._remove_old, user), (self._add, link))
         return Outgoing(self._message(subject, token, now), address_of(subject.email))
 
     def name(self, subject: _Address) -> str:
-        """Returns the user for the log."""
         return f"to user {subject.user_id} that verifies its address"
 
     def _message(self, subject: _Address, token: str, now: datetime) -> EmailMessage:
@@ -135,7 +126,7 @@ class VerificationEmails(MailQueue[_Address]):
         return message
 
 
-def _keep_newest() -> Any:
+def _remove_old() -> Any:
     """Deletes all links of a user but the newest, so that another can be added."""
     kept = aliased(EmailVerificationLink)
     user_id: Any = bindparam("user_id", type_=BigInteger)

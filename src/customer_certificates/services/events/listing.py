@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, bindparam, delete, func, literal, or_, select
 from ...errors import user_not_found
 from ...gateways.database import EVERYBODY, Database
 from ...models import Delivery, Event, User, Webhook
+from ..pages import Page, page_of
 from .log import HOSTNAMES_CHANGED
 from .views import SHOWN, EventView, event_view
 
@@ -56,18 +57,16 @@ class EventPages:
         )
         self._remove = database.prepare(delete(Event).where(Event.id <= last).returning(Event.id))
 
-    def page(self, user_id: int, after: int, limit: int) -> tuple[list[EventView], int | None]:
-        """Returns at most `limit` events by id, and where the next page starts.
+    def page(self, user_id: int, after: int, limit: int) -> Page[EventView]:
+        """Returns a page of events by id.
 
-        The page starts after the id `after`. The second value is the `after` of the next page, None
-        on the last page. Events remain after their user is deleted. Raises NotFound if there is
-        neither such a user nor an event of it.
+        Events remain after their user is deleted. Raises NotFound if there is neither such a user
+        nor an event of it.
         """
         rows = self._page(user_id=user_id, after=after, limit=limit + 1)
         if not rows and not self._is_known(user_id=user_id):
             raise user_not_found(user_id)
-        views = [event_view(row) for row in rows[:limit]]
-        return views, views[-1].id if len(rows) > limit else None
+        return page_of(rows, limit, event_view)
 
     def clean(self) -> int:
         """Deletes events older than 90 days, with deliveries, and returns their number."""

@@ -52,22 +52,6 @@ EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 # are served for.
 HOSTNAMES_CHANGED = "certificate.hostnames_changed"
 
-_COLUMNS = (
-    "user_id",
-    "type",
-    "at",
-    "certificate_id",
-    "version",
-    "active",
-    "hostnames",
-    "not_after",
-    "fingerprint_sha256",
-    "webhook_id",
-    "notify",
-    "traceparent",
-)
-_NOTHING: dict[str, Any] = dict.fromkeys(_COLUMNS)
-
 
 class CertificateState(NamedTuple):
     """The state of a certificate; `hostnames` is JSON."""
@@ -78,6 +62,11 @@ class CertificateState(NamedTuple):
     hostnames: str
     not_after: datetime | None
     fingerprint_sha256: str | None
+
+
+_COLUMNS = ("user_id", "type", "at", "certificate_id", *CertificateState._fields[1:])
+_COLUMNS += ("webhook_id", "notify", "traceparent")
+_NO_VALUES: dict[str, Any] = dict.fromkeys(_COLUMNS)
 
 
 def state_of(certificate: Certificate) -> CertificateState:
@@ -96,8 +85,7 @@ class Events:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
         self._insert = database.prepare(
-            insert(Event).values(xid=this_transaction()).returning(Event.id, announce()),
-            _COLUMNS,
+            insert(Event).values(xid=this_transaction()).returning(Event.id, announce()), _COLUMNS
         )
         self._deactivate = database.prepare(_deactivated())
         self._fan_out = database.prepare(_fan_out())
@@ -140,7 +128,7 @@ class Events:
         """Returns the statements of `record`, for a transaction that combines them with others."""
         now = self._now()
         values = {
-            **_NOTHING,
+            **_NO_VALUES,
             "user_id": user_id,
             "type": kind,
             "at": now,
@@ -152,12 +140,11 @@ class Events:
         if certificate is not None:
             values |= certificate._asdict()
             values["certificate_id"] = values.pop("id")
-        calls: list[BoundStatement] = [(self._insert, values)]
-        if notify:
-            subject = certificate.id if certificate is not None else -user_id
-            told = {"user_id": user_id, "type": kind, "subject": subject, "now": now}
-            calls.append((self._fan_out, told))
-        return calls
+        if not notify:
+            return [(self._insert, values)]
+        ordering_key = certificate.id if certificate is not None else -user_id
+        deliveries = {"user_id": user_id, "type": kind, "ordering_key": ordering_key, "now": now}
+        return [(self._insert, values), (self._fan_out, deliveries)]
 
 
 def _deactivated() -> Any:
@@ -187,42 +174,42 @@ def _fan_out() -> Any:
     """
     user_id: Any = bindparam("user_id", type_=BigInteger)
     kind = bindparam("type", type_=Text)
-    subject: Any = bindparam("subject", type_=BigInteger)
+    ordering_key: Any = bindparam("ordering_key", type_=BigInteger)
     # Another user's transaction may have added a HOSTNAMES_CHANGED event after it.
-    newest = (
-        select(func.max(Event.id))
-        .where(Event.user_id == user_id, Event.type == kind)
-        .scalar_subquery()
-    )
-    wanted = items_of(Webhook.events)
-    hears = select(wanted.c.value).where(wanted.c.value.in_([literal("*"), kind])).exists()
-    # Ordered by id, so that two transactions lock in the same order.
-    hooks = (
-        select(Webhook.id, Webhook.state)
-        .where(
-            (Webhook.user_id == user_id) | Webhook.user_id.is_(None),
-            Webhook.state != "disabled",
-            hears,
-        )
-        .order_by(Webhook.id)
-        .subquery()
-    )
+    newest = select(func.max(Event.id)).where(Event.user_id == user_id, Event.type == kind)
+    endpoints = _subscribed(user_id, kind)
     before = (
         select(Delivery.event_id)
         .where(
-            Delivery.webhook_id == hooks.c.id,
-            Delivery.subject == subject,
+            Delivery.webhook_id == endpoints.c.id,
+            Delivery.ordering_key == ordering_key,
             Delivery.status == PENDING,
         )
         .order_by(Delivery.event_id.desc())
         .limit(1)
         .with_for_update(read=True)
-        .correlate(hooks)
+        .correlate(endpoints)
         .exists()
     )
     now = bindparam("now", type_=DateTime(timezone=True))
-    due = case((~before & (hooks.c.state == "active"), now))
+    next_attempt_at = case((~before & (endpoints.c.state == "active"), now))
     return insert(Delivery).from_select(
-        ["webhook_id", "event_id", "user_id", "subject", "due"],
-        select(hooks.c.id, newest, user_id, subject, due),
+        ["webhook_id", "event_id", "user_id", "ordering_key", "next_attempt_at"],
+        select(endpoints.c.id, newest.scalar_subquery(), user_id, ordering_key, next_attempt_at),
+    )
+
+
+def _subscribed(user_id: Any, kind: Any) -> Any:
+    """Selects the endpoints by id, so that two transactions lock in the same order."""
+    types = items_of(Webhook.events)
+    is_subscribed = select(types.c.value).where(types.c.value.in_([literal("*"), kind])).exists()
+    return (
+        select(Webhook.id, Webhook.state)
+        .where(
+            (Webhook.user_id == user_id) | Webhook.user_id.is_(None),
+            Webhook.state != "disabled",
+            is_subscribed,
+        )
+        .order_by(Webhook.id)
+        .subquery()
     )

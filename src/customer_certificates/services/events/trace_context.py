@@ -16,11 +16,11 @@ _span: ContextVar[str | None] = ContextVar("span", default=None)
 
 def child_of(traceparent: str | None) -> str | None:
     """Returns the traceparent of a new child span of `traceparent`; None if that is invalid."""
-    found = _TRACEPARENT.fullmatch(traceparent or "")
-    if not found:
+    match = _TRACEPARENT.fullmatch(traceparent or "")
+    if not match:
         return None
-    version, trace, parent, flags, more = found.groups()
-    if version == "ff" or (version == "00" and more) or not int(trace, 16) or not int(parent, 16):
+    version, trace, parent, flags, extra = match.groups()
+    if version == "ff" or (version == "00" and extra) or not int(trace, 16) or not int(parent, 16):
         return None
     return f"00-{trace}-{getrandbits(64) or 1:016x}-{int(flags, 16) & _SAMPLED:02x}"
 

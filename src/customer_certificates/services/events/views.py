@@ -7,61 +7,41 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from ..schema import doc
 from .log import EventType
 
 _ID = Annotated[int, Meta(ge=1)]
 _Time = Annotated[datetime, Meta(tz=True)]
-
-# The columns of a row for `event_view`, in its order.
-SHOWN = (
-    "id",
-    "type",
-    "at",
-    "user_id",
-    "certificate_id",
-    "version",
-    "active",
-    "hostnames",
-    "not_after",
-    "fingerprint_sha256",
-    "webhook_id",
-)
 
 
 class EventData(msgspec.Struct, omit_defaults=True):
     """The resource that the event is about, as it was then. Never a key or a certificate's text."""
 
     user_id: Annotated[
-        _ID | UnsetType, Meta(description="The user that owns it. Absent if it belongs to no user.")
+        _ID | UnsetType, doc("The user that owns it. Absent if it belongs to no user.")
     ] = UNSET
-    certificate_id: Annotated[_ID | UnsetType, Meta(description="The certificate's id.")] = UNSET
-    version: Annotated[int | UnsetType, Meta(description="The version of the certificate.")] = UNSET
-    active: Annotated[bool | UnsetType, Meta(description="Whether it is active.")] = UNSET
-    hostnames: Annotated[
-        list[str] | UnsetType, Meta(description="The hostnames of the certificate.")
-    ] = UNSET
-    not_after: Annotated[
-        _Time | UnsetType | None, Meta(description="When it expires. null: unknown.")
-    ] = UNSET
+    certificate_id: Annotated[_ID | UnsetType, doc("The certificate's id.")] = UNSET
+    version: Annotated[int | UnsetType, doc("The version of the certificate.")] = UNSET
+    active: Annotated[bool | UnsetType, doc("Whether it is active.")] = UNSET
+    hostnames: Annotated[list[str] | UnsetType, doc("The hostnames of the certificate.")] = UNSET
+    not_after: Annotated[_Time | UnsetType | None, doc("When it expires. null: unknown.")] = UNSET
     fingerprint_sha256: Annotated[
-        str | UnsetType | None, Meta(description="SHA-256 of the certificate (DER). null: unknown.")
+        str | UnsetType | None, doc("SHA-256 of the certificate (DER). null: unknown.")
     ] = UNSET
-    webhook_id: Annotated[_ID | UnsetType, Meta(description="The webhook's id.")] = UNSET
+    webhook_id: Annotated[_ID | UnsetType, doc("The webhook's id.")] = UNSET
+
+
+# The columns of a row for `event_view`, in its order.
+SHOWN = ("id", "type", "at", *EventData.__struct_fields__)
 
 
 class EventView(msgspec.Struct):
     """An event, as in responses and webhooks."""
 
-    id: Annotated[int, Meta(ge=1, description="The event's id. Ids only increase.", examples=[1])]
-    type: Annotated[
-        EventType, Meta(description="The type of the event.", examples=["certificate.activated"])
-    ]
-    timestamp: Annotated[
-        _Time, Meta(description="When it happened.", examples=["2026-11-25T09:30:00Z"])
-    ]
-    data: Annotated[
-        EventData, Meta(description="The resource that the event is about, as it was then.")
-    ]
+    id: Annotated[int, doc("The event's id. Ids only increase.", 1, ge=1)]
+    type: Annotated[EventType, doc("The type of the event.", "certificate.activated")]
+    timestamp: Annotated[_Time, doc("When it happened.", "2026-11-25T09:30:00Z")]
+    data: Annotated[EventData, doc("The resource that the event is about, as it was then.")]
 
 
 def event_view(row: Sequence[Any]) -> EventView:

@@ -18,19 +18,21 @@ from ...pki.submission import FINGERPRINT, HOSTNAMES, NOT_AFTER
 from ..audit.log import Audit
 from ..etags import Tags, require_view
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..pages import Page, page_of
 from ..principal import Principal
 from ..revisions import Revisions
+from ..schema import doc
 from ..user_lock import lock_user
 from .coverage import is_covered
 
 Threshold = Annotated[
     str,
-    Meta(
+    doc(
+        "Days (1d to 999d) before expiry, or percent (1% to 99%) of the certificate's "
+        "lifetime before expiry.",
+        "30d",
         pattern=FORM,
         extra={"form": "days (1d to 999d) or a percentage of the certificate's life (1% to 99%)"},
-        description="Days (1d to 999d) before expiry, or percent (1% to 99%) of the certificate's "
-        "lifetime before expiry.",
-        examples=["30d"],
     ),
 ]
 
@@ -40,11 +42,10 @@ class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
 
     thresholds: Annotated[
         Annotated[list[Threshold], Meta(max_length=10)] | None,
-        Meta(
-            description="Empty: only at expiry. null: the default, which is 30d, 14d, 7d "
-            "and 1d, or 33% "
-            "and 10% for certificates with a lifetime under 60 days.",
-            examples=[["30d", "10%"]],
+        doc(
+            "Empty: only at expiry. null: the default, which is 30d, 14d, 7d and 1d, "
+            "or 33% and 10% for certificates with a lifetime under 60 days.",
+            ["30d", "10%"],
         ),
     ]
 
@@ -52,20 +53,18 @@ class ExpirySettings(msgspec.Struct, forbid_unknown_fields=True):
 class ExpiringView(msgspec.Struct):
     """An active certificate that expires soon, or has expired."""
 
-    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[3])]
-    version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
+    id: Annotated[int, doc("The certificate's id.", 3, ge=1)]
+    version: Annotated[int, doc("The version of the certificate.", 1, ge=1)]
     hostnames: Annotated[list[str], HOSTNAMES]
     not_after: Annotated[datetime, NOT_AFTER]
     fingerprint_sha256: Annotated[str | None, FINGERPRINT]
-    days_left: Annotated[
-        int, Meta(description="Whole days until expiry. Negative after expiry.", examples=[12])
-    ]
+    days_left: Annotated[int, doc("Whole days until expiry. Negative after expiry.", 12)]
     covered: Annotated[
         bool,
-        Meta(
-            description="Other active certificates that expire later have all its hostnames, so no "
+        doc(
+            "Other active certificates that expire later have all its hostnames, so no "
             "notification is sent.",
-            examples=[False],
+            False,
         ),
     ]
 
@@ -76,7 +75,6 @@ class Expiring:
     def __init__(
         self, database: Database, revisions: Revisions, audit: Audit, now: Callable[[], datetime]
     ) -> None:
-        self._database = database
         self._revisions = revisions
         self._audit = audit
         self._now = now
@@ -85,20 +83,15 @@ class Expiring:
             select(User.expiry_thresholds).where(User.id == bindparam("user_id"))
         )
 
-    def page(
-        self, user_id: int, within: timedelta, after: int, limit: int
-    ) -> tuple[list[ExpiringView], int | None]:
-        """Returns at most `limit` expiring certificates, and where the next page starts.
+    def page(self, user_id: int, within: timedelta, after: int, limit: int) -> Page[ExpiringView]:
+        """Returns a page of the user's active certificates, by expiry.
 
-        They are the user's active certificates that expire `within` that time or have expired, by
-        expiry. The page starts after the certificate `after` (0: from the first). The second value
-        is the `after` of the next page, None on the last page. Raises NotFound.
+        They expire `within` that time, or have expired. Raises NotFound.
         """
         self._revisions.current(user_id)
         now = self._now()
         rows = self._page(user_id=user_id, until=now + within, after=after, limit=limit + 1)
-        views = [_view(row, now) for row in rows[:limit]]
-        return views, views[-1].id if len(rows) > limit else None
+        return page_of(rows, limit, lambda row: _view(row, now))
 
     def settings(self, user_id: int) -> ExpirySettings:
         """Returns when the user is notified. Raises NotFound."""
@@ -109,29 +102,26 @@ class Expiring:
 
     def set(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
-        wanted: ExpirySettings,
+        settings: ExpirySettings,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> ExpirySettings:
         """Stores and returns the settings, under which certificates are checked soon.
 
         Raises NotFound, PreconditionFailed.
         """
         path = f"/users/{user_id}/expiry"
-        with (
-            self._audit.of_refusals(caller, "user.change", user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            once.claim(session)
+        write = self._audit.begin(principal, "user.change", user_id, path, idempotent)
+        with write as (session, entry):
             user = lock_user(session, user_id)
             require_view(expected, _settings(user.expiry_thresholds))
             thresholds = None
-            if wanted.thresholds is not None:
-                thresholds = msgspec.json.encode(list(dict.fromkeys(wanted.thresholds))).decode()
-            changes = user.expiry_thresholds != thresholds
-            if changes:
+            if settings.thresholds is not None:
+                thresholds = msgspec.json.encode(list(dict.fromkeys(settings.thresholds))).decode()
+            changed = user.expiry_thresholds != thresholds
+            if changed:
                 user.expiry_thresholds = thresholds
                 session.execute(
                     update(Certificate)
@@ -139,16 +129,8 @@ class Expiring:
                     .values(expiry_due=self._now())
                     .execution_options(synchronize_session=False)
                 )
-            self._audit.record(
-                session,
-                caller,
-                "user.change",
-                user_id,
-                path,
-                outcome="done" if changes else "unchanged",
-                detail={"fields": ["thresholds"]},
-            )
-            return once.keep(session, _settings(thresholds))
+            entry.add({"fields": ["thresholds"]}, changed=changed)
+            return idempotent.save_response(session, _settings(thresholds))
 
 
 def _settings(text: str | None) -> ExpirySettings:

@@ -4,9 +4,7 @@ The database has them wrapped, and unwrapping may query another machine. So call
 transaction, never within one.
 """
 
-import logging
 import os
-import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -15,23 +13,21 @@ from sqlalchemy import bindparam, select
 
 from ...crypto.sealed_format import DataKey
 from ...crypto.secret import Secret
-from ...errors import Unavailable, user_not_found
+from ...errors import user_not_found
 from ...gateways.database import BoundStatement, ConstraintBroken, Database
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_new
-from ...gateways.master_keys import MasterKeys, WrongMasterKey
+from ...gateways.master_keys import MasterKeys
 from ...models import UserDataKey
-from .secret_cache import Present, SecretCache, present_in
+from .secret_cache import ExistingIds, SecretCache, existing_ids
+from .wrapped_secrets import WrappedSecrets, aad_of
 
 _KEY_BYTES = 32
 _FIRST_VERSION = 1
 _DATA_KEY = b"cc/data-key/v1"
-_IDS = struct.Struct(">QI")
 
 # The columns of a data key.
 WRAPPED = (UserDataKey.version, UserDataKey.wrapped, UserDataKey.master_key_id)
-
-_log = logging.getLogger(__name__)
 
 
 class DataKeyStatements(NamedTuple):
@@ -51,15 +47,13 @@ class DataKeyStatements(NamedTuple):
         return DataKey(version, self.by_version[version])
 
     def require_stored(self, rows: Sequence[list[Row]]) -> None:
-        """Raises AnotherWasFirst if one of `rows`, the result of `to_store`, is missing."""
+        """Raises DataKeyExists if one of `rows`, the result of `to_store`, is missing."""
         if not all(rows):
-            raise AnotherWasFirst
+            raise DataKeyExists
 
 
-class AnotherWasFirst(Exception):  # noqa: N818 - nothing is wrong
-    """Raised if two requests created a user's first data key at once, and the other one's is
-    stored.
-    """
+class DataKeyExists(Exception):  # noqa: N818 - nothing is wrong
+    """Raised if another request stored the user's first data key in the meantime."""
 
 
 class DataKeys:
@@ -70,13 +64,13 @@ class DataKeys:
         database: Database,
         master_keys: MasterKeys,
         now: Callable[[], datetime],
-        at_hand: Callable[[Present], SecretCache] = SecretCache,
+        new_cache: Callable[[ExistingIds], SecretCache] = SecretCache,
     ) -> None:
-        """`at_hand` creates the in-memory cache of unwrapped keys."""
+        """`new_cache` creates the in-memory cache of unwrapped keys."""
         self._database = database
-        self._master_keys = master_keys
         self._now = now
-        self._at_hand = at_hand(present_in(database, UserDataKey.user_id))
+        cache = new_cache(existing_ids(database, UserDataKey.user_id))
+        self._secrets = WrappedSecrets(master_keys, cache, _DATA_KEY, "data key of user")
         self._of = database.prepare(
             select(*WRAPPED).where(UserDataKey.user_id == bindparam("user_id")), by_key=True
         )
@@ -86,29 +80,27 @@ class DataKeys:
         )
 
     def of(self, user_id: int) -> DataKeyStatements:
-        """Returns the user's data keys; none if no private key was stored yet. Raises
-        Unavailable.
-        """
+        """Returns the user's data keys; none before the first private key. Raises Unavailable."""
         return self.unwrapped(user_id, self._of(user_id=user_id))
 
     def unwrapped(self, user_id: int, rows: Sequence[Row]) -> DataKeyStatements:
         """Returns the user's data keys from their rows (WRAPPED). Raises Unavailable."""
-        return DataKeyStatements(user_id, {row[0]: self._unwrapped(user_id, *row) for row in rows})
+        by_version = {row[0]: self._secrets.unwrap(user_id, *row) for row in rows}
+        return DataKeyStatements(user_id, by_version)
 
     def of_or_new(self, user_id: int) -> DataKeyStatements:
         """Returns the user's data keys, or a new one with the statement that stores it.
 
         Raises Unavailable.
         """
-        found = self.of(user_id)
-        if found.by_version:
-            return found
-        master_key, data_key = self._master_keys.current, Secret(os.urandom(_KEY_BYTES))
+        keys = self.of(user_id)
+        if keys.by_version:
+            return keys
+        data_key = Secret(os.urandom(_KEY_BYTES))
         values = {
             "user_id": user_id,
             "version": _FIRST_VERSION,
-            "wrapped": master_key.wrap(data_key, associated_of(user_id, _FIRST_VERSION)),
-            "master_key_id": master_key.id,
+            **self._secrets.wrap(data_key, user_id, _FIRST_VERSION),
             "created_at": self._now(),
         }
         return DataKeyStatements(user_id, {_FIRST_VERSION: data_key}, ((self._insert, values),))
@@ -130,29 +122,9 @@ class DataKeys:
 
     def close(self) -> None:
         """Clears the cache of unwrapped keys."""
-        self._at_hand.clear()
-
-    def _unwrapped(self, user_id: int, version: int, wrapped: bytes, master_key_id: str) -> Secret:
-        name = (user_id, version, bytes(wrapped))
-        secret = self._at_hand.get(name)
-        if secret is None:
-            try:
-                master_key = self._master_keys.of(master_key_id)
-                secret = master_key.unwrap(bytes(wrapped), associated_of(user_id, version))
-            except WrongMasterKey:
-                _log.error(
-                    "The data key of user %s cannot be unwrapped; it was wrapped by %s. "
-                    "CC_MASTER_KEY or CC_PREVIOUS_MASTER_KEYS must name that key.",
-                    user_id,
-                    master_key_id,
-                )
-                raise Unavailable(
-                    "The user's keys cannot be decrypted now. Retry later.", retry_after=30
-                ) from None
-            self._at_hand.put(name, secret)
-        return secret
+        self._secrets.close()
 
 
-def associated_of(user_id: int, version: int) -> bytes:
-    """Returns the associated data that a wrapped data key is bound to."""
-    return _DATA_KEY + _IDS.pack(user_id, version)
+def data_key_aad(user_id: int, version: int) -> bytes:
+    """Returns the additional authenticated data of a wrapped data key."""
+    return aad_of(_DATA_KEY, user_id, version)

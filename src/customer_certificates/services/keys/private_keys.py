@@ -35,15 +35,10 @@ class PrivateKeys:
     def added(
         self, keys: DataKeyStatements, certificate_id: int, version: int, key: Secret
     ) -> BoundStatement:
-        """Returns the statement that stores `key`, encrypted, for this version of the
-        certificate.
-        """
+        """Returns the statement that stores `key`, encrypted, for a certificate's version."""
         sealed = seal(key, keys.newest, KeyContext(keys.user_id, certificate_id, version))
-        return self._insert, {
-            "certificate_id": certificate_id,
-            "version": version,
-            "sealed": sealed,
-        }
+        values = {"certificate_id": certificate_id, "version": version, "sealed": sealed}
+        return self._insert, values
 
     def add(
         self,
@@ -67,8 +62,8 @@ class PrivateKeys:
     @staticmethod
     def opened(sealed: bytes, keys: DataKeyStatements, certificate_id: int, version: int) -> Secret:
         """Decrypts the stored key of a version. Raises CannotOpen."""
-        place = KeyContext(keys.user_id, certificate_id, version)
-        return unseal(bytes(sealed), keys.by_version, place)
+        context = KeyContext(keys.user_id, certificate_id, version)
+        return unseal(bytes(sealed), keys.by_version, context)
 
     def is_stored(
         self,
@@ -78,9 +73,7 @@ class PrivateKeys:
         version: int,
         key: Secret,
     ) -> bool:
-        """Returns whether `key` is the stored key of a version; False if that cannot
-        be decrypted.
-        """
+        """Returns whether `key` is a version's stored key; False if that cannot be decrypted."""
         try:
             stored = self.open(session, keys, certificate_id, version)
         except CannotOpen:

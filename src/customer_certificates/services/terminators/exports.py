@@ -64,12 +64,12 @@ class Terminators:
         Prefers a key type among `key_types`, those that the client supports. Returns None if
         nothing can be served. Raises Unavailable.
         """
-        if not principal.reach.has_name(hostname):
+        if not principal.terminator_scope.has_name(hostname):
             return None
         now = self._now()
 
         def choose(candidates: list[Candidate]) -> Candidate | None:
-            return _chosen(hostname, candidates, principal.reach, now, key_types)
+            return _chosen(hostname, candidates, principal.terminator_scope, now, key_types)
 
         chosen = self._candidates.servable(hostname, choose)
         for item, key in self._key_release.release(principal, "caddy", [chosen] if chosen else []):
@@ -79,7 +79,7 @@ class Terminators:
 
     def require_served(self, principal: Principal, hostname: str) -> None:
         """Raises NotFound if no certificate can be served for `hostname`."""
-        now, reach = self._now(), principal.reach
+        now, reach = self._now(), principal.terminator_scope
         candidates = [found.candidate for found in self._candidates.served(hostname)]
         if not (reach.has_name(hostname) and _chosen(hostname, candidates, reach, now, None)):
             raise NotFound(f"No certificate can be served for {hostname}.")
@@ -99,7 +99,7 @@ class Terminators:
         attempts = 0
         while True:
             attempts += 1
-            selection = self._selection.of(principal.reach, self._now())
+            selection = self._selection.of(principal.terminator_scope, self._now())
             selected = selection.certificates
             tag = _tag(selected, selection.placeholders(selected))
             if is_known(tag):

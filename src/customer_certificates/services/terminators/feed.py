@@ -255,7 +255,7 @@ class Feed:
         return cursor.epoch == head.epoch and cursor.second > oldest and is_past
 
     def _snapshot(self, principal: Principal, cursor: Cursor, limit: int, *, reset: bool) -> Secret:
-        user_ids = principal.reach.user_ids
+        user_ids = principal.terminator_scope.user_ids
         if user_ids is None:
             rows = self._statements.page(after=cursor.after, limit=limit)
         else:
@@ -285,11 +285,11 @@ class Feed:
         withdrawn = {
             certificate_id: user_id
             for certificate_id, user_id in owners.items()
-            if certificate_id not in in_page and principal.reach.has_user(user_id)
+            if certificate_id not in in_page and principal.terminator_scope.has_user(user_id)
         }
         entries += [
             FeedEntry(certificate_id, owners[certificate_id], False, events[certificate_id])
-            for certificate_id in self._possibly_received(principal.reach, withdrawn)
+            for certificate_id in self._possibly_received(principal.terminator_scope, withdrawn)
         ]
         entries.sort(key=lambda entry: entry.event_id or 0)
         return FeedPage(str(following), more, False, entries), len(released) < len(rows)
@@ -298,7 +298,7 @@ class Feed:
         self, principal: Principal, servable: Iterable[Servable], events: dict[int, int]
     ) -> list[FeedEntry]:
         """Returns the entries to serve, with keys, and those that reserve hostnames."""
-        now, reach = self._now(), principal.reach
+        now, reach = self._now(), principal.terminator_scope
         served, others = list[Servable](), list[Candidate]()
         for item in servable:
             candidate, owned = item.candidate, item.candidate.owned_hostnames

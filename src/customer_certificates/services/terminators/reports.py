@@ -155,7 +155,7 @@ class TerminatorReports:
         self._set_serves = database.prepare(changed, ("serves",))
 
     def store(
-        self, principal: Principal, report: Report, request: IdempotentRequest = NO_KEY
+        self, principal: Principal, report: Report, idempotent: IdempotentRequest = NO_KEY
     ) -> None:
         """Stores a report.
 
@@ -164,7 +164,7 @@ class TerminatorReports:
         three minutes, or if a new name exceeds the quota.
         """
         with self._database.begin(EVERYBODY) as session:
-            request.claim(session)
+            idempotent.claim(session)
             terminator_id = self._terminator_id(session, principal, report)
             changes = self._changes(session, principal, terminator_id, report)
             if changes:
@@ -174,20 +174,20 @@ class TerminatorReports:
                 self._audit.record(
                     session, principal, "terminator.report", NOBODY, path, detail=detail
                 )
-            request.keep(session, None)
+            idempotent.save_response(session, None)
 
     def delete(
-        self, principal: Principal, terminator_id: int, request: IdempotentRequest = NO_KEY
+        self, principal: Principal, terminator_id: int, idempotent: IdempotentRequest = NO_KEY
     ) -> None:
         """Deletes the terminator and its reports. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
-            request.claim(session)
+            idempotent.claim(session)
             result: Any = session.execute(delete(Terminator).where(Terminator.id == terminator_id))
             if not result.rowcount:
                 raise NotFound(f"Terminator {terminator_id} does not exist.")
             path = f"/terminators/reports/{terminator_id}"
             self._audit.record(session, principal, "terminator.forget", NOBODY, path)
-            request.keep(session, None)
+            idempotent.save_response(session, None)
 
     def _terminator_id(self, session: Transaction, principal: Principal, report: Report) -> int:
         """Stores the terminator, and returns its id. Raises Conflict."""
@@ -232,7 +232,7 @@ class TerminatorReports:
         statements: list[BoundStatement] = []
         for user_id, *columns in session.run(self._certificates, ids=ids):
             state = CertificateState(*columns)
-            if not principal.reach.has_certificate(user_id, names_of(state.hostnames)):
+            if not principal.terminator_scope.has_certificate(user_id, names_of(state.hostnames)):
                 continue
             key = {"of_terminator": terminator_id, "of_certificate": state.id}
             before = stored.get(state.id)
@@ -317,7 +317,7 @@ def _require_quota(session: Transaction, principal: Principal, user_id: int | No
 
 def _only_user(principal: Principal) -> int | None:
     """Returns the only user that the principal's token is limited to, if there is one."""
-    user_ids = principal.reach.user_ids or ()
+    user_ids = principal.terminator_scope.user_ids or ()
     return next(iter(user_ids)) if len(user_ids) == 1 else None
 
 

@@ -106,7 +106,7 @@ class Resolver:
 
     def resolve(self, principal: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
         """Resolves the normalized `hostname`; a terminator sees only what is in its scope."""
-        now, reach = self._now(), principal.reach
+        now, reach = self._now(), principal.terminator_scope
         found = self._candidates.of(hostname) if reach.has_name(hostname) else []
         fingerprints = {item.candidate.certificate_id: item.fingerprint_sha256 for item in found}
         # The owner is decided among all users, before the scope hides some of them.

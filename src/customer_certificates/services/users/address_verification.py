@@ -8,16 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    DateTime,
-    bindparam,
-    case,
-    delete,
-    literal,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, DateTime, bindparam, case, delete, literal, select, update
 from sqlalchemy.orm import aliased
 
 from ...gateways.admission.client_networks import client_network
@@ -38,6 +29,7 @@ _LIMITS = (
     ("user", _HOUR, 3),
     ("user", _DAY, 10),
 )
+_QUEUED = ("requested_at", "mail_due", "mail_tries", "mail_error")
 # Operators are exempt: they register many users from one address.
 _LIMITED_BY_NETWORK = ("anybody", "user")
 
@@ -54,84 +46,70 @@ class AddressVerification:
         self.by_mail = by_mail
         self._now = now
         self._counts = RateCounts(database, now)
+        columns = [getattr(EmailVerification, name) for name in _QUEUED]
         self._queue = database.prepare(
-            replacing(
-                EmailVerification,
-                EmailVerification.user_id,
-                [
-                    getattr(EmailVerification, name)
-                    for name in ("requested_at", "mail_due", "mail_tries", "mail_error")
-                ],
-            ),
-            ("user_id", "requested_at", "mail_due", "mail_tries", "mail_error"),
-        )
-        user_id: Any = bindparam("user_id", type_=BigInteger)
-        self._forget = [
-            database.prepare(delete(table).where(table.user_id == user_id))
-            for table in (EmailVerification, EmailVerificationLink)
-        ]
-        self._hold = database.prepare(
-            update(ExpiryNotice)
-            .where(ExpiryNotice.user_id == user_id, ExpiryNotice.mail_due.is_not(None))
-            .values(mail_due=None, mail_held=True)
+            replacing(EmailVerification, EmailVerification.user_id, columns), ("user_id", *_QUEUED)
         )
         self._release = database.prepare(_release())
 
-    def queue(self, session: Transaction, caller: Principal, user: User) -> int | None:
+    def queue(self, session: Transaction, principal: Principal, user: User) -> int | None:
         """Queues an email with a link to the user's address, within the rate limits.
 
-        Returns None, or the seconds until `caller` can cause another email.
+        Returns None, or the seconds until `principal` can cause another email.
         """
-        wait = self._counts.add(session, _rates(caller, user))
+        wait = self._counts.add(session, _rates(principal, user))
         if wait is not None:
             return wait
         now = self._now()
-        session.run(
-            self._queue,
-            user_id=user.id,
-            requested_at=now,
-            mail_due=now,
-            mail_tries=0,
-            mail_error=None,
-        )
+        queued = dict(zip(_QUEUED, (now, now, 0, None), strict=True))
+        session.run(self._queue, user_id=user.id, **queued)
         return None
 
     def set_verified(self, session: Transaction, user: User) -> None:
         """Marks the address as verified, and releases held emails."""
         user.email_verified_at = now = self._now()
         session.flush()
-        self._forget_links(session, user.id)
+        _remove_links(session, user.id)
         session.run(self._release, user_id=user.id, now=now)
 
     def set_unverified(self, session: Transaction, user: User) -> None:
         """Marks the address as unverified, holds emails, and invalidates links."""
         user.email_verified_at = None
         session.flush()
-        self._forget_links(session, user.id)
-        session.run(self._hold, user_id=user.id)
+        _remove_links(session, user.id)
+        session.execute(
+            update(ExpiryNotice)
+            .where(ExpiryNotice.user_id == user.id, ExpiryNotice.mail_due.is_not(None))
+            .values(mail_due=None, mail_held=True)
+            .execution_options(synchronize_session=False)
+        )
 
-    def _forget_links(self, session: Transaction, user_id: int) -> None:
-        session.run_pipeline(*((statement, {"user_id": user_id}) for statement in self._forget))
+
+def _remove_links(session: Transaction, user_id: int) -> None:
+    for table in (EmailVerification, EmailVerificationLink):
+        session.execute(
+            delete(table)
+            .where(table.user_id == user_id)
+            .execution_options(synchronize_session=False)
+        )
 
 
-def _rates(caller: Principal, user: User) -> list[Rate]:
+def _rates(principal: Principal, user: User) -> list[Rate]:
     """Returns the rate limits of an email, always in the same order."""
     names = {
         "address": _address_digest(user.email),
-        "network": client_network(caller.peer),
+        "network": client_network(principal.peer),
         "user": str(user.id),
     }
     return [
         Rate(f"mail/{kind}/{int(window.total_seconds())}/{names[kind]}", window, most)
         for kind, window, most in _LIMITS
-        if kind != "network" or caller.kind in _LIMITED_BY_NETWORK
+        if kind != "network" or principal.kind in _LIMITED_BY_NETWORK
     ]
 
 
 def _address_digest(email: str) -> str:
-    """Returns the digest of the address without `+tag`, because one mailbox has any
-    number of tags.
-    """
+    """Returns the digest of the address without `+tag`: a mailbox has any number of tags."""
     local, _, domain = email_key(email).rpartition("@")
     mailbox = f"{local.partition('+')[0] or local}@{domain}"
     return blake2b(mailbox.encode(), digest_size=16).hexdigest()

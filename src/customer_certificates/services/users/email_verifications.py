@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import DateTime, bindparam, select
 
 from ...crypto.link_tokens import digest_of
@@ -17,6 +16,7 @@ from ..etags import Tags, require_view
 from ..events.log import Events
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
+from ..schema import doc
 from ..user_lock import lock_user
 from .address_verification import AddressVerification
 from .users import view_of_user
@@ -31,11 +31,9 @@ class AddressState(msgspec.Struct, forbid_unknown_fields=True):
 
     verified: Annotated[
         bool,
-        Meta(
-            description="true: notices are sent to the current address. false: they wait "
-            "until it is "
-            "verified.",
-            examples=[True],
+        doc(
+            "true: notices are sent to the current address. false: they wait until it is verified.",
+            True,
         ),
     ]
 
@@ -51,7 +49,6 @@ class EmailVerifications:
         events: Events,
         now: Callable[[], datetime],
     ) -> None:
-        self._database = database
         self._verification = verification
         self._audit = audit
         self._events = events
@@ -68,17 +65,15 @@ class EmailVerifications:
             tenant=None,
         )
 
-    def send(self, caller: Principal, user_id: int, once: IdempotentRequest = NO_KEY) -> None:
+    def send(
+        self, principal: Principal, user_id: int, idempotent: IdempotentRequest = NO_KEY
+    ) -> None:
         """Queues another email with a link.
 
         Raises NotFound, Conflict (already verified, or email cannot be sent), TooManyRequests.
         """
-        path = f"/users/{user_id}/email-verification"
-        with (
-            self._audit.of_refusals(caller, _SEND, user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            once.claim(session)
+        write = self._audit.begin(principal, _SEND, user_id, _path(user_id), idempotent)
+        with write as (session, entry):
             user = lock_user(session, user_id)
             if user.email_verified_at is not None:
                 raise _conflict(
@@ -93,81 +88,67 @@ class EmailVerifications:
                     "Ask an operator to verify the address, or to set CC_SMTP_URL, CC_MAIL_FROM "
                     "and CC_PUBLIC_URL.",
                 )
-            wait = self._verification.queue(session, caller, user)
+            wait = self._verification.queue(session, principal, user)
             if wait is not None:
                 raise TooManyRequests(
                     "Too many verification emails were requested. Retry after the delay in "
                     "Retry-After.",
                     retry_after=wait,
                 )
-            self._audit.record(session, caller, _SEND, user_id, path)
-            once.keep(session, None)
+            entry.add()
+            idempotent.save_response(session, None)
 
     def set(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
-        wanted: AddressState,
+        state: AddressState,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> UserView:
         """Stores the verification state that an operator sets, and returns the user.
 
         Raises NotFound, PreconditionFailed.
         """
-        path = f"/users/{user_id}/email-verification"
-        with (
-            self._audit.of_refusals(caller, _VERIFY, user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            once.claim(session)
+        write = self._audit.begin(principal, _VERIFY, user_id, _path(user_id), idempotent)
+        with write as (session, entry):
             user = lock_user(session, user_id)
             require_view(expected, view_of_user(user))
-            changes = wanted.verified != (user.email_verified_at is not None)
-            if changes and wanted.verified:
+            changed = state.verified != (user.email_verified_at is not None)
+            if changed and state.verified:
                 self._verification.set_verified(session, user)
                 self._events.record(session, "user.email_verified", user_id)
-            elif changes:
+            elif changed:
                 self._verification.set_unverified(session, user)
-            self._audit.record(
-                session,
-                caller,
-                _VERIFY,
-                user_id,
-                path,
-                outcome="done" if changes else "unchanged",
-                detail={"by": "operator", "verified": wanted.verified},
-            )
-            return once.keep(session, view_of_user(user))
+            entry.add({"by": "operator", "verified": state.verified}, changed=changed)
+            return idempotent.save_response(session, view_of_user(user))
 
     def address(self, token: str) -> str | None:
         """Returns the address that the link with `token` verifies; None for an invalid link."""
         rows = self._find(token_sha256=digest_of(token), now=self._now())
         return str(rows[0][1]) if rows else None
 
-    def confirm(self, caller: Principal, token: str) -> str | None:
+    def confirm(self, principal: Principal, token: str) -> str | None:
         """Verifies and returns the address of the link with `token`; None for an invalid link."""
         values = {"token_sha256": digest_of(token), "now": self._now()}
         rows = self._find(**values)
         if not rows:
             return None
         user_id: int = rows[0][0]
-        with self._database.begin(user_id) as session:
+        write = self._audit.begin(principal, _VERIFY, user_id, f"/users/{user_id}")
+        with write as (session, entry):
             user = session.get(User, user_id, with_for_update=True)
             # The link may have been used, or the address changed, before the row was locked.
             if user is None or not session.run(self._find, **values):
                 return None
             self._verification.set_verified(session, user)
             self._events.record(session, "user.email_verified", user_id)
-            self._audit.record(
-                session,
-                caller,
-                _VERIFY,
-                user_id,
-                f"/users/{user_id}",
-                detail={"by": "link", "verified": True},
-            )
+            entry.add({"by": "link", "verified": True})
             return user.email
+
+
+def _path(user_id: int) -> str:
+    return f"/users/{user_id}/email-verification"
 
 
 def _conflict(code: str, detail: str, hint: str) -> Conflict:

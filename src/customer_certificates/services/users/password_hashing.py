@@ -21,9 +21,8 @@ _WAITING_OF_ONE = 16
 class Passwords:
     """Hashes in one thread with low priority.
 
-    A bounded number of requests may wait, 16 of one tenant.
-
-    Tenants take turns, so a tenant that signs in constantly delays another's sign-in by one hash.
+    A bounded number of requests may wait, 16 of one tenant. Tenants take turns, so a tenant that
+    signs in constantly delays another's sign-in by one hash.
 
     Measured with eight clients that sign in: 204 other reads per second if requests hash
     themselves, 1,421 per second with this thread.
@@ -39,26 +38,24 @@ class Passwords:
         self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
 
     def hash(self, password: str) -> str:
-        """Returns a new hash of `password`. Raises Unavailable, TooManyRequests if
-        too many wait.
-        """
+        """Returns a new hash. Raises Unavailable, TooManyRequests if too many wait."""
         return self._run(lambda: self._hashes.make(password))
 
-    def check(self, made: str, password: str) -> tuple[bool, str | None]:
-        """Returns whether `made` is a hash of `password`, and a better hash if it is outdated.
+    def check(self, hashed: str, password: str) -> tuple[bool, str | None]:
+        """Returns whether the hash is of `password`, and a better hash if it is outdated.
 
         Raises Unavailable, TooManyRequests if too many wait.
         """
-        return self._run(lambda: self._check(made, password))
+        return self._run(lambda: self._check(hashed, password))
 
     def close(self) -> None:
         """Stops the thread after it has completed the queue."""
         self._thread.shutdown()
 
-    def _check(self, made: str, password: str) -> tuple[bool, str | None]:
-        if not self._hashes.matches(made, password):
+    def _check(self, hashed: str, password: str) -> tuple[bool, str | None]:
+        if not self._hashes.matches(hashed, password):
             return False, None
-        return True, self._hashes.make(password) if self._hashes.is_outdated(made) else None
+        return True, self._hashes.make(password) if self._hashes.is_outdated(hashed) else None
 
     def _run(self, work: Callable[[], T]) -> T:
         self._metrics.password_queue.inc()

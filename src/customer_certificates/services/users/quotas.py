@@ -26,12 +26,12 @@ from ..idempotency import KEPT_FOR, NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, QUOTAS, Quota, overrides_of
 from ..quotas.usage import COUNTERS
+from ..schema import doc
 from ..user_lock import lock_user
 
 _Limit = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 _Override = Annotated[
-    _Limit | None,
-    Meta(description="The limit of this user. null or omitted: the default.", examples=[None]),
+    _Limit | None, doc("The limit of this user. null or omitted: the default.", None)
 ]
 
 
@@ -53,44 +53,31 @@ class QuotaLimits(msgspec.Struct, forbid_unknown_fields=True):
 class QuotaView(msgspec.Struct):
     """One quota of a user."""
 
-    limit: Annotated[
-        _Limit, Meta(description="The limit that applies to the user.", examples=[10000])
-    ]
-    used: Annotated[int, Meta(ge=0, description="The current usage of the user.", examples=[12])]
-    default: Annotated[
-        _Limit,
-        Meta(description="The default limit, unless an operator sets another.", examples=[10000]),
-    ]
+    limit: Annotated[_Limit, doc("The limit that applies to the user.", 10000)]
+    used: Annotated[int, doc("The current usage of the user.", 12, ge=0)]
+    default: Annotated[_Limit, doc("The default limit, unless an operator sets another.", 10000)]
 
 
 class QuotasView(msgspec.Struct):
     """All quotas of a user."""
 
-    certificates: Annotated[QuotaView, Meta(description="Certificates.")]
+    certificates: Annotated[QuotaView, doc("Certificates.")]
     stored_bytes: Annotated[
-        QuotaView,
-        Meta(description="Bytes of certificates, findings and encrypted keys, in all versions."),
+        QuotaView, doc("Bytes of certificates, findings and encrypted keys, in all versions.")
     ]
-    versions: Annotated[
-        QuotaView, Meta(description="Earlier and pending versions of all certificates.")
-    ]
+    versions: Annotated[QuotaView, doc("Earlier and pending versions of all certificates.")]
     hostnames: Annotated[
-        QuotaView,
-        Meta(description="Hostnames of certificates. A hostname counts once for each certificate."),
+        QuotaView, doc("Hostnames of certificates. A hostname counts once for each certificate.")
     ]
-    unproven_hostnames: Annotated[
-        QuotaView, Meta(description="Claimed hostnames without a proof of control.")
-    ]
-    pending_challenges: Annotated[QuotaView, Meta(description="Pending challenges.")]
-    tokens: Annotated[QuotaView, Meta(description="Tokens that are neither expired nor revoked.")]
-    webhooks: Annotated[QuotaView, Meta(description="Webhooks.")]
+    unproven_hostnames: Annotated[QuotaView, doc("Claimed hostnames without a proof of control.")]
+    pending_challenges: Annotated[QuotaView, doc("Pending challenges.")]
+    tokens: Annotated[QuotaView, doc("Tokens that are neither expired nor revoked.")]
+    webhooks: Annotated[QuotaView, doc("Webhooks.")]
     idempotency_records: Annotated[
-        QuotaView,
-        Meta(description="Requests of the user with an Idempotency-Key in the last 24 hours."),
+        QuotaView, doc("Requests of the user with an Idempotency-Key in the last 24 hours.")
     ]
     terminator_names: Annotated[
-        QuotaView,
-        Meta(description="Terminators that report with tokens limited to this user alone."),
+        QuotaView, doc("Terminators that report with tokens limited to this user alone.")
     ]
 
 
@@ -98,7 +85,6 @@ class Quotas:
     """The use cases of quotas."""
 
     def __init__(self, database: Database, audit: Audit, now: Callable[[], datetime]) -> None:
-        self._database = database
         self._audit = audit
         self._now = now
         self._state = database.prepare(_state())
@@ -112,45 +98,32 @@ class Quotas:
 
     def set(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
-        wanted: QuotaLimits,
+        limits: QuotaLimits,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> QuotasView:
         """Replaces the user's limits, and returns the quotas.
 
         Deletes nothing if the usage exceeds a limit. Raises NotFound, PreconditionFailed.
         """
         path = f"/users/{user_id}/quotas"
-        action = "user.set_quotas"
-        with (
-            self._audit.of_refusals(caller, action, user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            once.claim(session)
+        overrides = {
+            name: limit
+            for name, limit in msgspec.structs.asdict(limits).items()
+            if limit is not None
+        }
+        write = self._audit.begin(principal, "user.set_quotas", user_id, path, idempotent)
+        with write as (session, entry):
             user = lock_user(session, user_id)
             (row,) = session.run(self._state, user_id=user_id, **self._times())
             require_view(expected, _view(row))
-            limits = {
-                name: limit
-                for name, limit in msgspec.structs.asdict(wanted).items()
-                if limit is not None
-            }
-            changes = limits != overrides_of(user.quotas)
-            quotas = msgspec.json.encode(limits).decode() if limits else None
-            user.quotas = quotas
+            changed = overrides != overrides_of(user.quotas)
+            user.quotas = msgspec.json.encode(overrides).decode() if overrides else None
             session.flush()
-            self._audit.record(
-                session,
-                caller,
-                action,
-                user_id,
-                path,
-                outcome="done" if changes else "unchanged",
-                detail={"limits": limits},
-            )
-            return once.keep(session, _view((quotas, *row[1:])))
+            entry.add({"limits": overrides}, changed=changed)
+            return idempotent.save_response(session, _view((user.quotas, *row[1:])))
 
     def _times(self) -> dict[str, datetime]:
         now = self._now()
@@ -158,13 +131,11 @@ class Quotas:
 
 
 def _state() -> Any:
-    """Returns the statement that reads the user's limits, and the usage of each of
-    QUOTAS in order.
-    """
+    """Selects the user's limits, and the usage of each of QUOTAS in order."""
     user_id: Any = bindparam("user_id")
 
-    def number(of: Any, *more: Any) -> Any:
-        return select(func.count()).where(of.user_id == user_id, *more).scalar_subquery()
+    def count(table: Any, *conditions: Any) -> Any:
+        return select(func.count()).where(table.user_id == user_id, *conditions).scalar_subquery()
 
     now = bindparam("now", type_=DateTime(timezone=True))
     expired = bindparam("expired", type_=DateTime(timezone=True))
@@ -174,12 +145,12 @@ def _state() -> Any:
         "stored_bytes": stored_bytes,
         "versions": versions,
         "hostnames": hostnames,
-        "unproven_hostnames": number(HostnameClaim, HostnameClaim.proof == "none"),
-        "pending_challenges": number(HostnameChallenge, HostnameChallenge.is_pending(now)),
-        "tokens": number(Token, Token.is_valid(now)),
-        "webhooks": number(Webhook),
-        "idempotency_records": number(IdempotencyRecord, IdempotencyRecord.kept_at > expired),
-        "terminator_names": number(Terminator),
+        "unproven_hostnames": count(HostnameClaim, HostnameClaim.proof == "none"),
+        "pending_challenges": count(HostnameChallenge, HostnameChallenge.is_pending(now)),
+        "tokens": count(Token, Token.is_valid(now)),
+        "webhooks": count(Webhook),
+        "idempotency_records": count(IdempotencyRecord, IdempotencyRecord.kept_at > expired),
+        "terminator_names": count(Terminator),
     }
     return select(User.quotas, *(used[quota].label(quota) for quota in QUOTAS)).where(
         User.id == user_id

@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import BigInteger, DateTime, bindparam, delete, select, update
+from msgspec import UNSET, UnsetType
+from sqlalchemy import BigInteger, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...errors import Conflict, Finding, user_not_found
-from ...gateways.database import EVERYBODY, Database, Transaction
+from ...gateways.database import Database, Transaction
+from ...gateways.database.prepared import Row
 from ...models import NEVER, Token, User, email_key, new_revision
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
@@ -19,8 +20,10 @@ from ..etags import Tags, require_view
 from ..events.log import Events
 from ..hostnames.ownership import Hostnames
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..pages import Page, page_of
 from ..principal import Principal, UserSnapshot
 from ..rate_counts import RateCounts
+from ..schema import doc
 from ..user_lock import lock_user
 from .address_verification import AddressVerification
 from .password_hashing import Passwords
@@ -38,35 +41,33 @@ _LABEL = f"(?!-)[^{_NOT_IN_A_WORD}!#$%&'*+/=?^_`{{|}}~]+(?<!-)"
 
 Name = Annotated[
     str,
-    Meta(
+    doc(
+        "The user's name; not blank, no control characters.",
+        "Ada Lovelace",
         min_length=1,
         max_length=200,
         pattern=r"^[^\S\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$(?!\n)",
         extra={"form": "1 to 200 characters, not blank, without control characters"},
-        description="The user's name; not blank, no control characters.",
-        examples=["Ada Lovelace"],
     ),
 ]
 Email = Annotated[
     str,
-    Meta(
+    doc(
+        "Unique among users; compared case-insensitively.",
+        "ada@example.com",
         max_length=254,
         pattern=rf"^{_WORD}(\.{_WORD})*@{_LABEL}(\.{_LABEL})*$(?!\n)",
         extra={"form": "an email address of at most 254 characters"},
-        description="Unique among users; compared case-insensitively.",
-        examples=["ada@example.com"],
     ),
 ]
 Password = Annotated[
     str,
-    Meta(
+    doc(
+        "Stored only as a hash, and never returned. In the profile prd, it must have "
+        "at least 8 characters, not be a common password, and not be the name or email address.",
+        "correct horse battery staple",
         min_length=1,
         max_length=1024,
-        description="Stored only as a hash, and never returned. In the profile prd, it "
-        "must have at "
-        "least 8 characters, not be a common password, and not be the name or email "
-        "address.",
-        examples=["correct horse battery staple"],
     ),
 ]
 
@@ -86,16 +87,17 @@ class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
     email: Email | UnsetType = UNSET
     password: Annotated[
         Password | UnsetType,
-        Meta(description="A change revokes all tokens that were created with the password."),
+        doc("A change revokes all tokens that were created with the password."),
     ] = UNSET
     keep_tokens: Annotated[
         bool | UnsetType,
-        Meta(
-            description="true: a change of the password revokes no token. No effect "
-            "without a password.",
-            examples=[False],
+        doc(
+            "true: a change of the password revokes no token. No effect without a password.", False
         ),
     ] = UNSET
+
+
+_SHOWN = select(User.id, User.name, User.email, User.email_verified_at, User.created_at)
 
 
 class SignedIn(NamedTuple):
@@ -131,43 +133,34 @@ class Users:
         self._now = now
         self._contests = Contests(database, now)
         self._registrations = Registrations(RateCounts(database, now))
-        self._revoke = database.prepare(
-            update(Token)
-            .where(
-                Token.user_id == bindparam("user_id", type_=BigInteger),
-                Token.by_password,
-                Token.revoked_at.is_(None),
-                Token.expires_at > bindparam("now", type_=DateTime(timezone=True)),
-            )
-            .values(revoked_at=bindparam("now", type_=DateTime(timezone=True)))
-            .returning(Token.id)
+        self._by_id = database.prepare(_SHOWN.where(User.id == bindparam("user_id")), by_key=True)
+        page = (
+            _SHOWN.where(User.id > bindparam("after"))
+            .order_by(User.id)
+            .limit(bindparam("limit", type_=BigInteger))
         )
-        shown = (User.id, User.name, User.email, User.email_verified_at, User.created_at)
-        self._by_id = database.prepare(
-            select(*shown).where(User.id == bindparam("user_id")), by_key=True
-        )
-        some = select(*shown).order_by(User.id).limit(bindparam("limit", type_=BigInteger))
-        self._after = database.prepare(some.where(User.id > bindparam("after")), tenant=None)
+        self._page = database.prepare(page, tenant=None)
         self._by_email = database.prepare(
-            some.where(User.email_key == bindparam("email_key"), User.id > bindparam("after")),
-            tenant=None,
+            page.where(User.email_key == bindparam("email_key")), tenant=None
         )
         self._login = database.prepare(
             select(User.id, User.password_hash).where(User.email_key == bindparam("email_key")),
             tenant=None,
         )
 
-    def register(self, caller: Principal, new: NewUser, once: IdempotentRequest = NO_KEY) -> int:
+    def register(
+        self, principal: Principal, new: NewUser, idempotent: IdempotentRequest = NO_KEY
+    ) -> int:
         """Stores `new`, and returns its id.
 
         Raises Invalid (the password), Conflict if another user has the email address, or
-        TooManyRequests if a caller without credentials registered too many.
+        TooManyRequests if a client without credentials registered too many.
         """
         if self._strong_passwords:
             require_strong(new.password, new.name, new.email)
-        is_limited = caller.kind == "anybody"
+        is_limited = principal.kind == "anybody"
         if is_limited:
-            self._registrations.require_room(caller.peer)
+            self._registrations.require_room(principal.peer)
         now = self._now()
         user = User(
             name=new.name,
@@ -179,134 +172,96 @@ class Users:
             statuses_change_at=NEVER,
             created_at=now,
         )
-        with self._audit.of_refusals(caller, "user.register", NOBODY, None):
-            try:
-                with self._database.begin(EVERYBODY) as session:
-                    once.claim(session)
-                    if is_limited:
-                        self._registrations.add(session, caller.peer)
-                    session.add(user)
-                    session.flush()
-                    detail = self._queue_verification(session, caller, user)
-                    path = f"/users/{user.id}"
-                    self._audit.record(
-                        session, caller, "user.register", user.id, path, detail=detail
-                    )
-                    return once.keep(session, user.id)
-            except IntegrityError as error:
-                raise _email_taken() from error
+        write = self._audit.begin(principal, "user.register", NOBODY, None, idempotent)
+        with write as (session, entry):
+            if is_limited:
+                self._registrations.add(session, principal.peer)
+            session.add(user)
+            _flush(session)
+            detail = self._queue_verification(session, principal, user)
+            entry.chain, entry.path = user.id, f"/users/{user.id}"
+            entry.add(detail)
+            return idempotent.save_response(session, user.id)
 
-    def get(self, user_id: int, known: UserSnapshot | None = None) -> UserView:
-        """Returns the user; `known` is its row, if authentication has already read it.
+    def get(self, user_id: int, snapshot: UserSnapshot | None = None) -> UserView:
+        """Returns the user; `snapshot` is its row, if authentication has already read it.
 
         Raises NotFound.
         """
-        if known is not None:
-            return _view(
-                known.id, known.name, known.email, known.email_verified_at, known.created_at
-            )
+        if snapshot is not None:
+            return view_of_user(snapshot)
         rows = self._by_id(user_id=user_id)
         if not rows:
             raise user_not_found(user_id)
-        return _view(*rows[0])
+        return _view(rows[0])
 
-    def page(self, email: str | None, after: int, limit: int) -> tuple[list[UserView], int | None]:
-        """Returns at most `limit` users by id, and where the next page starts.
-
-        The page starts after the id `after`, and has only users with `email`, if given. The second
-        value is the `after` of the next page, None on the last page.
-        """
+    def page(self, email: str | None, after: int, limit: int) -> Page[UserView]:
+        """Returns a page of users by id; if `email` is given, only of users with that address."""
         if email is None:
-            rows = self._after(after=after, limit=limit + 1)
+            rows = self._page(after=after, limit=limit + 1)
         else:
             rows = self._by_email(email_key=email_key(email), after=after, limit=limit + 1)
-        views = [_view(*row) for row in rows[:limit]]
-        return views, views[-1].id if len(rows) > limit else None
+        return page_of(rows, limit, _view)
 
     def change(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         changes: UserChanges,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> UserView:
         """Stores `changes`, and returns the changed user.
 
-        A new password revokes the tokens created with the old one, including the caller's. Raises
+        A new password revokes the tokens created with the old one, even the request's own. Raises
         NotFound, PreconditionFailed, Invalid (the password), or Conflict if another user has the
         email address.
         """
-        password_hash = None
-        if changes.password is not UNSET:
-            known = self.get(user_id)
-            if self._strong_passwords:
-                require_strong(
-                    changes.password,
-                    known.name if changes.name is UNSET else changes.name,
-                    known.email if changes.email is UNSET else changes.email,
-                )
-            password_hash = self._passwords.hash(changes.password)
+        password_hash = self._new_hash(user_id, changes)
         path = f"/users/{user_id}"
-        with self._audit.of_refusals(caller, "user.change", user_id, path):
-            try:
-                with self._database.begin(user_id) as session:
-                    once.claim(session)
-                    user = lock_user(session, user_id)
-                    require_view(expected, view_of_user(user))
-                    if changes.name is not UNSET:
-                        user.name = changes.name
-                    moves = changes.email is not UNSET and changes.email != user.email
-                    if changes.email is not UNSET:
-                        user.email, user.email_key = changes.email, email_key(changes.email)
-                    if password_hash:
-                        user.password_hash = password_hash
-                    changed = session.is_modified(user)
-                    session.flush()
-                    detail: dict[str, object] = {"fields": _sent(changes)}
-                    if moves:
-                        self._verification.set_unverified(session, user)
-                        detail |= self._queue_verification(session, caller, user)
-                    if password_hash:
-                        detail["tokens_revoked"] = self._password_changed(
-                            session, user_id, keep_tokens=changes.keep_tokens is True
-                        )
-                    self._audit.record(
-                        session,
-                        caller,
-                        "user.change",
-                        user_id,
-                        path,
-                        outcome="done" if changed else "unchanged",
-                        detail=detail,
-                    )
-                    return once.keep(session, view_of_user(user))
-            except IntegrityError as error:
-                raise _email_taken() from error
+        write = self._audit.begin(principal, "user.change", user_id, path, idempotent)
+        with write as (session, entry):
+            user = lock_user(session, user_id)
+            require_view(expected, view_of_user(user))
+            email_changes = changes.email is not UNSET and changes.email != user.email
+            if changes.name is not UNSET:
+                user.name = changes.name
+            if changes.email is not UNSET:
+                user.email, user.email_key = changes.email, email_key(changes.email)
+            if password_hash:
+                user.password_hash = password_hash
+            changed = session.is_modified(user)
+            _flush(session)
+            detail: dict[str, object] = {"fields": _names(changes)}
+            if email_changes:
+                self._verification.set_unverified(session, user)
+                detail |= self._queue_verification(session, principal, user)
+            if password_hash:
+                detail["tokens_revoked"] = self._record_new_password(
+                    session, user_id, keep_tokens=changes.keep_tokens is True
+                )
+            entry.add(detail, changed=changed)
+            return idempotent.save_response(session, view_of_user(user))
 
     def delete(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Deletes the user with every certificate and key. Raises NotFound, PreconditionFailed."""
         path = f"/users/{user_id}"
-        with (
-            self._audit.of_refusals(caller, "user.delete", user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            once.claim(session)
+        write = self._audit.begin(principal, "user.delete", user_id, path, idempotent)
+        with write as (session, entry):
             require_view(expected, view_of_user(lock_user(session, user_id)))
             self._contests.end_with_user(session, user_id)
             self._hostnames.release_all(session, user_id)
             statement, values = self._events.deactivated_with_user(user_id)
             session.run(statement, **values)
             session.execute(delete(User).where(User.id == user_id))
-            told = self._events.calls("user.deleted", user_id)
-            self._audit.record(session, caller, "user.delete", user_id, path, also=told)
-            once.keep(session, None)
+            entry.add(also=self._events.calls("user.deleted", user_id))
+            idempotent.save_response(session, None)
 
     def sign_in(self, email: str, password: str) -> SignedIn | None:
         """Returns the user with this email address and password, or None.
@@ -318,25 +273,46 @@ class Users:
             # Timing must not reveal that the user does not exist.
             self._passwords.hash(password)
             return None
-        user_id, made = rows[0]
-        matches, better = self._passwords.check(made, password)
+        user_id, password_hash = rows[0]
+        matches, better = self._passwords.check(password_hash, password)
         if better:
             with self._database.begin(user_id) as session:
                 user = lock_user(session, user_id)
                 # The password may have been changed during the hashing.
-                if user.password_hash == made:
-                    user.password_hash = made = better
-        return SignedIn(user_id, made) if matches else None
+                if user.password_hash == password_hash:
+                    user.password_hash = password_hash = better
+        return SignedIn(user_id, password_hash) if matches else None
 
-    def _password_changed(self, session: Transaction, user_id: int, *, keep_tokens: bool) -> int:
+    def _new_hash(self, user_id: int, changes: UserChanges) -> str | None:
+        """Returns the hash of the new password, if any. Raises NotFound, Invalid."""
+        if changes.password is UNSET:
+            return None
+        user = self.get(user_id)
+        if self._strong_passwords:
+            require_strong(
+                changes.password,
+                user.name if changes.name is UNSET else changes.name,
+                user.email if changes.email is UNSET else changes.email,
+            )
+        return self._passwords.hash(changes.password)
+
+    def _record_new_password(self, session: Transaction, user_id: int, *, keep_tokens: bool) -> int:
         """Revokes the tokens created with the password, and returns their number."""
         self._events.record(session, "user.password_changed", user_id)
         if keep_tokens:
             return 0
-        return len(session.run(self._revoke, user_id=user_id, now=self._now()))
+        now = self._now()
+        revoked = session.execute(
+            update(Token)
+            .where(Token.user_id == user_id, Token.by_password, Token.is_valid(now))
+            .values(revoked_at=now)
+            .returning(Token.id)
+            .execution_options(synchronize_session=False)
+        )
+        return len(revoked.all())
 
     def _queue_verification(
-        self, session: Transaction, caller: Principal, user: User
+        self, session: Transaction, principal: Principal, user: User
     ) -> dict[str, object]:
         """Queues the verification email for `user`, and returns the audit details.
 
@@ -344,23 +320,29 @@ class Users:
         """
         if not self._verification.by_mail:
             return {}
-        wait = self._verification.queue(session, caller, user)
+        wait = self._verification.queue(session, principal, user)
         return {"verification_mail": "queued" if wait is None else "limited"}
 
 
-def _sent(changes: UserChanges) -> list[str]:
+def _flush(session: Transaction) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise _email_taken() from error
+
+
+def _names(changes: UserChanges) -> list[str]:
     """Returns the names of the changed fields, never their values."""
     return [name for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET]
 
 
-def view_of_user(user: User) -> UserView:
-    """Returns the view of a user object."""
-    return _view(user.id, user.name, user.email, user.email_verified_at, user.created_at)
+def view_of_user(user: User | UserSnapshot) -> UserView:
+    """Returns the view of a user."""
+    return _view((user.id, user.name, user.email, user.email_verified_at, user.created_at))
 
 
-def _view(
-    user_id: int, name: str, email: str, email_verified_at: datetime | None, created_at: datetime
-) -> UserView:
+def _view(row: Row) -> UserView:
+    user_id, name, email, email_verified_at, created_at = row
     return UserView(user_id, name, email, email_verified_at is not None, created_at)
 
 

@@ -4,30 +4,19 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+
+from ..schema import doc
 
 
 class UserView(msgspec.Struct, kw_only=False):
     """A user, without secrets."""
 
-    id: Annotated[int, Meta(ge=1, description="The user's id.", examples=[1])]
-    name: Annotated[str, Meta(description="The user's name.", examples=["Ada Lovelace"])]
-    email: Annotated[
-        str,
-        Meta(
-            description="The email address, as it was last written.", examples=["ada@example.com"]
-        ),
-    ]
+    id: Annotated[int, doc("The user's id.", 1, ge=1)]
+    name: Annotated[str, doc("The user's name.", "Ada Lovelace")]
+    email: Annotated[str, doc("The email address, as it was last written.", "ada@example.com")]
     email_verified: Annotated[
-        bool,
-        Meta(
-            description="Whether the user verified the address. No notices are sent to it before.",
-            examples=[False],
-        ),
+        bool, doc("Whether the user verified the address. No notices are sent to it before.", False)
     ]
     created_at: Annotated[
-        datetime,
-        Meta(
-            tz=True, description="When the user was registered.", examples=["2026-11-23T09:30:00Z"]
-        ),
+        datetime, doc("When the user was registered.", "2026-11-23T09:30:00Z", tz=True)
     ]

@@ -1,12 +1,11 @@
 """Disables endpoints that are gone, or have failed for too long."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, bindparam, null, or_, select, update
+from sqlalchemy import update
 
-from ...gateways.database import EVERYBODY, BoundStatement, Database
+from ...gateways.database import EVERYBODY, Database
 from ...models import PENDING, Delivery, User, Webhook
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
@@ -20,33 +19,10 @@ _WORKER = Principal("command", "worker", "")
 class Disabling:
     """Turns an endpoint's pending deliveries into dead letters, and notifies other endpoints."""
 
-    def __init__(
-        self, database: Database, audit: Audit, events: Events, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, database: Database, audit: Audit, events: Events) -> None:
         self._database = database
         self._audit = audit
         self._events = events
-        self._now = now
-        webhook_id: Any = bindparam("of_webhook")
-        before: Any = bindparam("before", type_=DateTime(timezone=True))
-        self._disable = database.prepare(
-            update(Webhook)
-            .where(
-                Webhook.id == webhook_id,
-                Webhook.state != "disabled",
-                # The worker's observation may be outdated: the endpoint may have a new URL, or work
-                # again.
-                Webhook.url == bindparam("of_url"),
-                or_(before.is_(None), Webhook.failing_since <= before),
-            )
-            .values(state="disabled", reason=bindparam("why"))
-            .returning(Webhook.id)
-        )
-        self._give_up = database.prepare(
-            update(Delivery)
-            .where(Delivery.webhook_id == webhook_id, Delivery.status == PENDING)
-            .values({Delivery.status: "dead", Delivery.due: null(), Delivery.lease: null()})
-        )
 
     def disable(
         self, endpoint: Endpoint, reason: str, failing_before: datetime | None = None
@@ -56,37 +32,46 @@ class Disabling:
         Does nothing if it is already disabled, deleted, or has another URL now; nor if it has not
         been failing since `failing_before`, if given. Raises Unavailable.
         """
-        user_id = endpoint.user_id
+        owner = endpoint.user_id or NOBODY
         with self._database.begin(EVERYBODY) as session:
-            if user_id is not None:
-                session.execute(select(User.id).where(User.id == user_id).with_for_update())
-            if not session.run(
-                self._disable,
-                of_webhook=endpoint.id,
-                of_url=endpoint.url,
-                before=failing_before,
-                why=reason,
-            ):
+            if endpoint.user_id is not None:
+                session.get(User, endpoint.user_id, with_for_update=True)
+            if not session.execute(_disabled(endpoint, reason, failing_before)).all():
                 return
-            session.run(self._give_up, of_webhook=endpoint.id)
-            path = webhook_path(user_id, endpoint.id)
-            # The lock of an event chain comes before the event, as no user's lock orders these
-            # transactions.
-            told: list[BoundStatement] = self._events.calls(
-                "webhook.disabled", user_id or NOBODY, webhook_id=endpoint.id
+            session.execute(
+                update(Delivery)
+                .where(Delivery.webhook_id == endpoint.id, Delivery.status == PENDING)
+                .values(status="dead", next_attempt_at=None, lease=None)
+                .execution_options(synchronize_session=False)
             )
-            detail = {"reason": reason}
+            # No user's lock orders these transactions, so the audit chain is locked before the
+            # event is recorded.
             self._audit.record(
                 session,
                 _WORKER,
                 "webhook.disable",
-                user_id or NOBODY,
-                path,
-                detail=detail,
-                also=told,
+                owner,
+                webhook_path(endpoint.user_id, endpoint.id),
+                detail={"reason": reason},
+                also=self._events.calls("webhook.disabled", owner, webhook_id=endpoint.id),
             )
 
 
-def webhook_path(user_id: int | None, webhook_id: int) -> str:
-    """Returns the path of the webhook in the API."""
-    return f"{'' if user_id is None else f'/users/{user_id}'}/webhooks/{webhook_id}"
+def _disabled(endpoint: Endpoint, reason: str, failing_before: datetime | None) -> Any:
+    # The worker's observation may be outdated: the endpoint may have a new URL, or work again.
+    conditions = [Webhook.id == endpoint.id, Webhook.url == endpoint.url]
+    if failing_before is not None:
+        conditions.append(Webhook.failing_since <= failing_before)
+    return (
+        update(Webhook)
+        .where(*conditions, Webhook.state != "disabled")
+        .values(state="disabled", reason=reason)
+        .returning(Webhook.id)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def webhook_path(user_id: int | None, webhook_id: int | None) -> str:
+    """Returns the path of the webhook in the API; without an id, that of all webhooks."""
+    path = "/webhooks" if user_id is None else f"/users/{user_id}/webhooks"
+    return path if webhook_id is None else f"{path}/{webhook_id}"

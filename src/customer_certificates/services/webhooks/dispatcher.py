@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from threading import Lock
@@ -29,9 +30,9 @@ _SECONDS_AT_ONCE = 5.0
 # How many ordering keys are claimed for each concurrent request (one, if the endpoint is slow).
 # More are claimed when half of them are done.
 _CLAIMED_FOR_EACH = 4
-_SETTLED_AT_ONCE = 256
-_LOOK_AGAIN_SECONDS = 1.0
-_MOVE_AT_LEAST_SECONDS = 0.1
+_RECORDED_AT_ONCE = 256
+_POLL_SECONDS = 1.0
+_LEAST_WAIT_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -44,10 +45,10 @@ class _EndpointQueue:
         self.waiting: deque[DeliveryBatch] = deque()
         self.claimed = 0
         # The numbers of requested and active senders.
-        self.asked = 0
+        self.requested = 0
         self.sending = 0
         self._seconds = 0.0
-        self._answers = 0
+        self._responses = 0
 
     @property
     def is_slow(self) -> bool:
@@ -57,7 +58,7 @@ class _EndpointQueue:
     @property
     def at_once(self) -> int:
         """Returns the limit of its concurrent requests."""
-        most = min(_AT_ONCE, 1 + self._answers)
+        most = min(_AT_ONCE, 1 + self._responses)
         return min(most, max(1, int(_SECONDS_AT_ONCE / self._seconds))) if self._seconds else most
 
     @property
@@ -66,23 +67,21 @@ class _EndpointQueue:
         most = self.at_once * (1 if self.is_slow else _CLAIMED_FOR_EACH)
         return most - self.claimed if self.claimed <= most // 2 else 0
 
-    def learn(self, sent: SendResult) -> None:
+    def record(self, result: SendResult) -> None:
         """Records the endpoint's response time. One quick response does not make it quick."""
-        if sent.seconds is not None:
-            self._seconds = max(sent.seconds, self._seconds / 2)
-            self._answers = self._answers + 1 if sent.answered else 0
+        if result.seconds is not None:
+            self._seconds = max(result.seconds, self._seconds / 2)
+            self._responses = self._responses + 1 if result.answered else 0
 
 
+@dataclass(eq=False, slots=True)
 class _Sender:
     """A batch that is being sent, and the pool whose slot it holds."""
 
-    __slots__ = ("begun", "lane", "pool", "run")
-
-    def __init__(self, lane: _EndpointQueue, pool: Slots, run: DeliveryBatch) -> None:
-        self.lane = lane
-        self.pool = pool
-        self.run = run
-        self.begun = monotonic()
+    queue: _EndpointQueue
+    pool: Slots
+    batch: DeliveryBatch
+    began: float = field(default_factory=monotonic)
 
 
 class Dispatcher:
@@ -95,32 +94,30 @@ class Dispatcher:
     def __init__(
         self,
         deliveries: DeliveryQueue,
-        sending: WebhookSender,
+        sender: WebhookSender,
         disabling: Disabling,
         metrics: Metrics,
         now: Callable[[], datetime],
-        look_seconds: float = _LOOK_AGAIN_SECONDS,
+        poll_seconds: float = _POLL_SECONDS,
     ) -> None:
-        """`look_seconds` is the interval for polling deliveries that nobody announced."""
+        """`poll_seconds` is the interval for polling deliveries that nobody announced."""
         self._deliveries = deliveries
-        self._sending = sending
+        self._sender = sender
         self._disabling = disabling
         self._metrics = metrics
         self._now = now
-        self._look_seconds = look_seconds
+        self._poll_seconds = poll_seconds
         self._quick, self._slow = (
             Slots(size, metrics.refused_busy, waiting_per_slot=0)
             for size in (_QUICK_SENDERS, _SLOW_SENDERS)
         )
-        self._threads = ThreadPoolExecutor(
-            _QUICK_SENDERS + _SLOW_SENDERS, thread_name_prefix="sending"
-        )
+        self._threads = ThreadPoolExecutor(_QUICK_SENDERS + _SLOW_SENDERS, "sending")
         self._is_closed = False
-        self._lanes: dict[int, _EndpointQueue] = {}
+        self._queues: dict[int, _EndpointQueue] = {}
         self._senders: set[_Sender] = set()
         # Also held while slots are acquired and released.
         self._lock = Lock()
-        self._sent: deque[SendResult] = deque()
+        self._results: deque[SendResult] = deque()
         self._wake = SignalSafeEvent()
         self._stopping = False
 
@@ -138,134 +135,135 @@ class Dispatcher:
         while not self._stopping:
             self._wake.clear()
             try:
-                self._settle()
-                seconds = min(self._claim(), self._move_slow())
+                self._record_results()
+                seconds = min(self._claim(), self._move_slow_sends())
             except Unavailable as error:
                 _log.warning("Deliveries postponed: %s", error.detail)
-                seconds = _LOOK_AGAIN_SECONDS
+                seconds = _POLL_SECONDS
             except Exception:
                 # Claims are released when their lease expires; results of sent deliveries are
                 # stored next.
                 _log.exception("Delivering events failed unexpectedly")
-                seconds = _LOOK_AGAIN_SECONDS
+                seconds = _POLL_SECONDS
             self._wake.wait(seconds)
         self._drain()
 
     def _claim(self) -> float:
         """Claims as much as there is room for, and returns the seconds until the next poll."""
-        now, wanted, seconds = self._now(), list[tuple[Endpoint, int]](), self._look_seconds
+        now, seconds = self._now(), self._poll_seconds
         oldest = now
-        for endpoint in self._deliveries.busy():
-            if endpoint.due > now:
-                seconds = min(seconds, (endpoint.due - now).total_seconds())
+        requested = list[tuple[Endpoint, int]]()
+        for endpoint in self._deliveries.endpoints_with_work():
+            if endpoint.next_attempt_at > now:
+                seconds = min(seconds, (endpoint.next_attempt_at - now).total_seconds())
                 continue
-            lane = self._lane(endpoint)
-            if not lane.is_slow:
-                oldest = min(oldest, endpoint.due)
-            if room := lane.room:
-                wanted.append((endpoint, room))
+            queue = self._queue_of(endpoint)
+            if not queue.is_slow:
+                oldest = min(oldest, endpoint.next_attempt_at)
+            if room := queue.room:
+                requested.append((endpoint, room))
         self._metrics.delivery_lag.set((now - oldest).total_seconds())
-        if wanted:
-            runs = self._deliveries.claim(wanted)
-            for run in runs:
-                self._start(run)
+        if requested:
+            for batch in self._deliveries.claim(requested):
+                self._start(batch)
         return seconds
 
-    def _lane(self, endpoint: Endpoint) -> _EndpointQueue:
-        lane = self._lanes.get(endpoint.id)
-        if lane is None:
+    def _queue_of(self, endpoint: Endpoint) -> _EndpointQueue:
+        queue = self._queues.get(endpoint.id)
+        if queue is None:
             user_id = endpoint.user_id
             tenant = "operator" if user_id is None else f"user {user_id}"
-            lane = self._lanes[endpoint.id] = _EndpointQueue(tenant)
-        return lane
+            queue = self._queues[endpoint.id] = _EndpointQueue(tenant)
+        return queue
 
-    def _start(self, run: DeliveryBatch) -> None:
-        lane = self._lanes[run.endpoint.id]
+    def _start(self, batch: DeliveryBatch) -> None:
+        queue = self._queues[batch.endpoint.id]
         with self._lock:
-            lane.waiting.append(run)
-            lane.claimed += 1
-            self._ask(lane)
+            queue.waiting.append(batch)
+            queue.claimed += 1
+            self._request_senders(queue)
 
-    def _ask(self, lane: _EndpointQueue) -> None:
-        """Requests senders for the queued batches of a lane. The caller must hold the lock."""
-        while lane.asked < len(lane.waiting) and lane.asked + lane.sending < lane.at_once:
-            lane.asked += 1
-            pool = self._slow if lane.is_slow else self._quick
-            pool.acquire_later(lane.tenant).add_done_callback(partial(self._begin, lane, pool))
+    def _request_senders(self, queue: _EndpointQueue) -> None:
+        """Requests senders for the batches in a queue. The caller must hold the lock."""
+        while (
+            queue.requested < len(queue.waiting) and queue.requested + queue.sending < queue.at_once
+        ):
+            queue.requested += 1
+            pool = self._slow if queue.is_slow else self._quick
+            pool.acquire_later(queue.tenant).add_done_callback(partial(self._begin, queue, pool))
 
-    def _begin(self, lane: _EndpointQueue, pool: Slots, _: Future[bool]) -> None:
+    def _begin(self, queue: _EndpointQueue, pool: Slots, _: Future[bool]) -> None:
         # A slot becomes free on a release, which happens under the lock.
         if not self._is_closed:
-            self._threads.submit(self._send_one, lane, pool)
+            self._threads.submit(self._send_one, queue, pool)
 
-    def _send_one(self, lane: _EndpointQueue, pool: Slots) -> None:
-        """Sends the first queued batch of a lane, and releases the slot."""
+    def _send_one(self, queue: _EndpointQueue, pool: Slots) -> None:
+        """Sends the first batch in a queue, and releases the slot."""
         with self._lock:
-            lane.asked -= 1
-            if not lane.waiting or self._stopping:
-                pool.release(lane.tenant)
+            queue.requested -= 1
+            if not queue.waiting or self._stopping:
+                pool.release(queue.tenant)
                 return
-            lane.sending += 1
-            sender = _Sender(lane, pool, lane.waiting.popleft())
+            queue.sending += 1
+            sender = _Sender(queue, pool, queue.waiting.popleft())
             self._senders.add(sender)
-        sent = self._send(sender.run)
+        result = self._send(sender.batch)
         with self._lock:
-            if sent is None:
-                lane.claimed -= 1
+            if result is None:
+                queue.claimed -= 1
             else:
-                lane.learn(sent)
-                self._sent.append(sent)
-            lane.sending -= 1
+                queue.record(result)
+                self._results.append(result)
+            queue.sending -= 1
             self._senders.discard(sender)
-            self._ask(lane)
-            sender.pool.release(lane.tenant)
+            self._request_senders(queue)
+            sender.pool.release(queue.tenant)
         self._wake.set()
 
-    def _send(self, run: DeliveryBatch) -> SendResult | None:
+    def _send(self, batch: DeliveryBatch) -> SendResult | None:
         try:
-            return self._sending.send(run)
+            return self._sender.send(batch)
         except Exception:
             # The lease expires by itself, then the delivery is retried.
-            _log.exception("A delivery to webhook %s failed unexpectedly", run.endpoint.id)
+            _log.exception("A delivery to webhook %s failed unexpectedly", batch.endpoint.id)
             return None
 
-    def _move_slow(self) -> float:
+    def _move_slow_sends(self) -> float:
         """Moves long-running requests to a slow sender, if one is free.
 
         Returns the seconds until the next poll.
         """
-        slow, first = monotonic() - SLOW_SECONDS, float("inf")
+        slow_since, wait = monotonic() - SLOW_SECONDS, float("inf")
         with self._lock:
             for sender in self._senders:
                 if sender.pool is self._slow:
                     continue
-                if sender.begun > slow:
-                    first = min(first, sender.begun - slow)
-                elif self._slow.try_acquire(sender.lane.tenant):
+                if sender.began > slow_since:
+                    wait = min(wait, sender.began - slow_since)
+                elif self._slow.try_acquire(sender.queue.tenant):
                     sender.pool = self._slow
-                    self._quick.release(sender.lane.tenant)
-        return max(first, _MOVE_AT_LEAST_SECONDS)
+                    self._quick.release(sender.queue.tenant)
+        return max(wait, _LEAST_WAIT_SECONDS)
 
-    def _settle(self) -> None:
+    def _record_results(self) -> None:
         """Stores the results of sent batches."""
-        while self._sent:
-            batch = [self._sent[place] for place in range(min(len(self._sent), _SETTLED_AT_ONCE))]
-            self._deliveries.settle([(sent.run, sent.outcomes) for sent in batch])
-            # After a failure, the batch comes again. Results that are already stored are not
-            # changed.
-            for sent in batch:
-                self._disable_where_due(sent)
-            for sent in batch:
-                self._sent.popleft()
-                lane = self._lanes[sent.run.endpoint.id]
+        while self._results:
+            number = min(len(self._results), _RECORDED_AT_ONCE)
+            results = [self._results[place] for place in range(number)]
+            self._deliveries.record_results([(one.batch, one.outcomes) for one in results])
+            # After a failure, these results come again. Those that are stored are not changed.
+            for result in results:
+                self._disable_if_due(result)
+            for result in results:
+                self._results.popleft()
                 with self._lock:
-                    lane.claimed -= 1
+                    self._queues[result.batch.endpoint.id].claimed -= 1
 
-    def _disable_where_due(self, sent: SendResult) -> None:
-        endpoint = sent.run.endpoint
-        if sent.is_gone:
+    def _disable_if_due(self, result: SendResult) -> None:
+        endpoint = result.batch.endpoint
+        if result.is_gone:
             self._disabling.disable(endpoint, "The endpoint responded with 410 Gone.")
-        elif sent.outcomes and sent.outcomes[-1].status == "dead" and endpoint.failing_since:
+        elif result.outcomes and result.outcomes[-1].status == "dead" and endpoint.failing_since:
             before = self._now() - LONGEST_FAILING
             self._disabling.disable(endpoint, "All deliveries have failed for days.", before)
 
@@ -273,14 +271,13 @@ class Dispatcher:
         with self._lock:
             self._is_closed = True
         self._threads.shutdown()
-        given_back = [
-            SendResult(run, [], False, False, None)
-            for lane in self._lanes.values()
-            for run in lane.waiting
-        ]
-        self._sent.extend(given_back)
+        self._results.extend(
+            SendResult(batch, [], False, False, None)
+            for queue in self._queues.values()
+            for batch in queue.waiting
+        )
         try:
-            self._settle()
+            self._record_results()
         except Unavailable as error:
             _log.warning(
                 "The results of the last deliveries could not be stored; they will be sent "

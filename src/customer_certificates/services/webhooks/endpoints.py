@@ -1,27 +1,29 @@
 """Webhooks: create, read, change and delete endpoints for events."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import BigInteger, and_, bindparam, func, insert, null, or_, select, update
+from sqlalchemy import BigInteger, and_, bindparam, func, null, or_, select, update
 
 from ...errors import Conflict, Finding, Invalid, NotFound, user_not_found
 from ...gateways.database import EVERYBODY, Database, Tenant, Transaction
 from ...gateways.outbound_http import Outbound, TargetForbidden
 from ...models import PENDING, Delivery, User, Webhook
 from ..audit.hash_chain import NOBODY
-from ..audit.log import Audit
+from ..audit.log import Audit, PendingEntry
 from ..etags import Tags, require_view
 from ..events.log import Events
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..pages import Page, page_of
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, exceeded, require_of
 from ..user_lock import lock_user
 from .disabling import webhook_path
-from .queue import first_pending
+from .queue import unblocked
 from .secrets import BOTH_SIGN_FOR, WebhookSecrets
 from .views import (
     SHOWN,
@@ -35,7 +37,7 @@ from .views import (
 )
 
 # Certificates are positive, users negative numbers. Test events are far below those.
-_OWN_SUBJECTS = -(2**62)
+_TEST_ORDERING_KEYS = -(2**62)
 
 
 class Webhooks:
@@ -62,7 +64,7 @@ class Webhooks:
         user_id: Any = bindparam("user_id", type_=BigInteger)
         mine = or_(Webhook.user_id == user_id, and_(user_id.is_(None), Webhook.user_id.is_(None)))
         shown = select(*(getattr(Webhook, name) for name in SHOWN)).where(mine)
-        self._one = database.prepare(shown.where(Webhook.id == bindparam("webhook_id")))
+        self._get = database.prepare(shown.where(Webhook.id == bindparam("webhook_id")))
         self._is_user = database.prepare(select(User.id).where(User.id == bindparam("user_id")))
         self._page = database.prepare(
             shown.where(Webhook.id > bindparam("after"))
@@ -70,26 +72,14 @@ class Webhooks:
             .limit(bindparam("limit", type_=BigInteger))
         )
         of_webhook = Delivery.webhook_id == bindparam("of_webhook")
-        self._hold = database.prepare(
+        self._block = database.prepare(
             update(Delivery)
-            .where(of_webhook, Delivery.status == PENDING, Delivery.due.is_not(None))
-            .values({Delivery.due: null()})
+            .where(of_webhook, Delivery.status == PENDING, Delivery.next_attempt_at.is_not(None))
+            .values({Delivery.next_attempt_at: null()})
         )
-        self._let_go = database.prepare(
-            update(Delivery)
-            .where(
-                of_webhook,
-                Delivery.status == PENDING,
-                Delivery.due.is_(None),
-                Delivery.event_id == first_pending(Delivery.webhook_id, Delivery.subject),
-            )
-            .values({Delivery.due: bindparam("next")})
-        )
-        self._tell_one = database.prepare(
-            insert(Delivery), ("webhook_id", "event_id", "user_id", "subject", "due")
-        )
+        self._unblock = database.prepare(unblocked(of_webhook))
 
-    def create(self, caller: Principal, user_id: int | None, new: NewWebhook) -> NewWebhookView:
+    def create(self, principal: Principal, user_id: int | None, new: NewWebhook) -> NewWebhookView:
         """Creates an endpoint and its secret.
 
         Raises Invalid (the URL is not allowed), NotFound (no such user), Conflict (the quota is
@@ -105,15 +95,11 @@ class Webhooks:
             configured=False,
             created_at=self._now(),
         )
-        path = webhook_path(user_id, 0).rpartition("/")[0]
-        with (
-            self._audit.of_refusals(caller, "webhook.create", user_id or NOBODY, path),
-            self._database.begin(tenant_of(user_id)) as session,
-        ):
+        with self._begin(principal, "webhook.create", user_id) as (session, entry):
             if user_id is not None:
                 lock_user(session, user_id)
-            of_same = select(func.count()).where(Webhook.user_id.is_not_distinct_from(user_id))
-            number = session.execute(of_same).scalar_one() + 1
+            count = select(func.count()).where(Webhook.user_id.is_not_distinct_from(user_id))
+            number = session.execute(count).scalar_one() + 1
             if user_id is not None:
                 require_of(session, user_id, "webhooks", number)
             elif number > (most := DEFAULTS["webhooks"]):
@@ -121,40 +107,34 @@ class Webhooks:
             session.add(webhook)
             session.flush()
             secret = self._secrets.add(session, webhook.id)
-            self._record(session, caller, "webhook.create", webhook, {"url": webhook.url})
+            entry.path = webhook_path(user_id, webhook.id)
+            entry.add({"url": webhook.url})
         return NewWebhookView(**msgspec.structs.asdict(_view(webhook)), secret=secret)
 
     def get(self, user_id: int | None, webhook_id: int) -> WebhookView:
         """Returns the endpoint. Raises NotFound, also for another user's endpoint."""
         values = {"user_id": user_id, "webhook_id": webhook_id}
-        (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._one, values))
+        (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._get, values))
         if not rows:
             raise webhook_not_found(webhook_id)
         return webhook_view(rows[0])
 
-    def page(
-        self, user_id: int | None, after: int, limit: int
-    ) -> tuple[list[WebhookView], int | None]:
-        """Returns at most `limit` endpoints by id, and where the next page starts.
-
-        The page starts after the id `after`. The second value is the `after` of the next page, None
-        on the last page. Raises NotFound (no such user).
-        """
+    def page(self, user_id: int | None, after: int, limit: int) -> Page[WebhookView]:
+        """Returns a page of endpoints by id. Raises NotFound (no such user)."""
         values = {"user_id": user_id, "after": after, "limit": limit + 1}
         (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._page, values))
         if not rows and user_id is not None and not self._is_user(user_id=user_id):
             raise user_not_found(user_id)
-        views = [webhook_view(row) for row in rows[:limit]]
-        return views, views[-1].id if len(rows) > limit else None
+        return page_of(rows, limit, webhook_view)
 
     def change(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
         changes: WebhookChanges,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> WebhookView:
         """Stores `changes`, and returns the changed endpoint.
 
@@ -163,101 +143,95 @@ class Webhooks:
         """
         if changes.url is not UNSET:
             self._require_allowed(changes.url)
-        path = webhook_path(user_id, webhook_id)
-        with (
-            self._audit.of_refusals(caller, "webhook.change", user_id or NOBODY, path),
-            self._database.begin(tenant_of(user_id)) as session,
-        ):
-            once.claim(session)
+        fields = {
+            name: _json(value) if name == "events" else value
+            for name, value in msgspec.structs.asdict(changes).items()
+            if value is not UNSET
+        }
+        write = self._begin(principal, "webhook.change", user_id, webhook_id, idempotent)
+        with write as (session, entry):
             webhook = locked_webhook(session, user_id, webhook_id)
             require_view(expected, _view(webhook))
-            given = {
-                name: value
-                for name, value in msgspec.structs.asdict(changes).items()
-                if value is not UNSET
-            }
-            if given.keys() - {"state"}:
-                _require_own(webhook)
+            if fields.keys() - {"state"}:
+                _require_not_configured(webhook)
             before = webhook.state
-            for name, value in given.items():
-                setattr(webhook, name, _json(value) if name == "events" else value)
+            for name, value in fields.items():
+                setattr(webhook, name, value)
             if before == "disabled" and webhook.state != before:
                 webhook.reason = webhook.failing_since = None
             changed = session.is_modified(webhook)
             session.flush()
             if webhook.state == "active" != before:
-                session.run(self._let_go, of_webhook=webhook_id, next=self._now())
+                session.run(self._unblock, of_webhook=webhook_id, next=self._now())
             elif webhook.state == "paused" != before:
-                session.run(self._hold, of_webhook=webhook_id)
-            detail = {"fields": sorted(given)}
-            self._record(session, caller, "webhook.change", webhook, detail, changed=changed)
-            return once.keep(session, _view(webhook))
+                session.run(self._block, of_webhook=webhook_id)
+            entry.add({"fields": sorted(fields)}, changed=changed)
+            return idempotent.save_response(session, _view(webhook))
 
     def delete(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
         expected: Tags | None,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Deletes the endpoint and its deliveries.
 
         Raises NotFound, PreconditionFailed, Conflict (CC_WEBHOOK_URL sets it).
         """
-        path = webhook_path(user_id, webhook_id)
-        with (
-            self._audit.of_refusals(caller, "webhook.delete", user_id or NOBODY, path),
-            self._database.begin(tenant_of(user_id)) as session,
-        ):
-            once.claim(session)
+        write = self._begin(principal, "webhook.delete", user_id, webhook_id, idempotent)
+        with write as (session, entry):
             webhook = locked_webhook(session, user_id, webhook_id)
             require_view(expected, _view(webhook))
-            _require_own(webhook)
+            _require_not_configured(webhook)
             session.delete(webhook)
             session.flush()
-            self._record(session, caller, "webhook.delete", webhook, {"url": webhook.url})
-            once.keep(session, None)
+            entry.add({"url": webhook.url})
+            idempotent.save_response(session, None)
 
-    def new_secret(self, caller: Principal, user_id: int | None, webhook_id: int) -> SecretView:
+    def new_secret(self, principal: Principal, user_id: int | None, webhook_id: int) -> SecretView:
         """Creates another secret for the endpoint.
 
         Raises NotFound, Unavailable, Conflict (CC_WEBHOOK_URL sets it).
         """
-        with self._database.begin(tenant_of(user_id)) as session:
-            webhook = locked_webhook(session, user_id, webhook_id)
-            _require_own(webhook)
+        write = self._begin(principal, "webhook.new_secret", user_id, webhook_id)
+        with write as (session, entry):
+            _require_not_configured(locked_webhook(session, user_id, webhook_id))
             secret = self._secrets.add(session, webhook_id)
-            self._record(session, caller, "webhook.new_secret", webhook, {})
+            entry.add()
         return SecretView(secret, self._now() + BOTH_SIGN_FOR)
 
     def test(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> TestView:
-        """Creates an event for this endpoint alone. Raises NotFound, Conflict (it is
-        not active).
+        """Creates an event for this endpoint alone.
+
+        Raises NotFound, Conflict (the endpoint is not active).
         """
-        whose = user_id or NOBODY
-        with self._database.begin(tenant_of(user_id)) as session:
-            once.claim(session)
-            webhook = locked_webhook(session, user_id, webhook_id)
-            require_active(webhook)
-            event_id = self._events.record_test(session, whose, webhook_id)
-            session.run(
-                self._tell_one,
-                webhook_id=webhook_id,
-                event_id=event_id,
-                user_id=whose,
-                # The ordering key is unique, so the test waits for nothing.
-                subject=_OWN_SUBJECTS - event_id,
-                due=self._now(),
+        owner = user_id or NOBODY
+        write = self._begin(principal, "webhook.test", user_id, webhook_id, idempotent)
+        with write as (session, entry):
+            require_active(locked_webhook(session, user_id, webhook_id))
+            event_id = self._events.record_test(session, owner, webhook_id)
+            # The ordering key is unique, so the test waits for nothing.
+            ordering_key, now = _TEST_ORDERING_KEYS - event_id, self._now()
+            session.add(
+                Delivery(
+                    webhook_id=webhook_id,
+                    event_id=event_id,
+                    user_id=owner,
+                    ordering_key=ordering_key,
+                    next_attempt_at=now,
+                )
             )
-            self._record(session, caller, "webhook.test", webhook, {"event_id": event_id})
-            return once.keep(session, TestView(event_id))
+            session.flush()
+            entry.add({"event_id": event_id})
+            return idempotent.save_response(session, TestView(event_id))
 
     def _require_allowed(self, url: str) -> None:
         try:
@@ -268,25 +242,16 @@ class Webhooks:
                 errors=[Finding("target_forbidden", "url", error.detail, error.hint)],
             ) from None
 
-    def _record(
+    def _begin(
         self,
-        session: Transaction,
-        caller: Principal,
+        principal: Principal,
         action: str,
-        webhook: Webhook,
-        detail: dict[str, Any],
-        *,
-        changed: bool = True,
-    ) -> None:
-        self._audit.record(
-            session,
-            caller,
-            action,
-            webhook.user_id or NOBODY,
-            webhook_path(webhook.user_id, webhook.id),
-            outcome="done" if changed else "unchanged",
-            detail=detail,
-        )
+        user_id: int | None,
+        webhook_id: int | None = None,
+        idempotent: IdempotentRequest = NO_KEY,
+    ) -> AbstractContextManager[tuple[Transaction, PendingEntry]]:
+        path = webhook_path(user_id, webhook_id)
+        return self._audit.begin(principal, action, user_id or NOBODY, path, idempotent)
 
 
 def tenant_of(user_id: int | None) -> Tenant:
@@ -320,7 +285,7 @@ def webhook_not_found(webhook_id: int) -> NotFound:
     return NotFound(f"Webhook {webhook_id} does not exist.")
 
 
-def _require_own(webhook: Webhook) -> None:
+def _require_not_configured(webhook: Webhook) -> None:
     if webhook.configured:
         raise Conflict("This webhook is set by CC_WEBHOOK_URL. Change that setting instead.")
 

@@ -21,7 +21,7 @@ def configure_webhook(database: Database, url: str | None, now: datetime) -> Non
     with database.begin(EVERYBODY) as session:
         if url is not None:
             # If several workers start at once, one of them creates it.
-            made = {
+            values = {
                 "user_id": None,
                 "url": url,
                 "events": '["*"]',
@@ -30,14 +30,19 @@ def configure_webhook(database: Database, url: str | None, now: datetime) -> Non
                 "configured": True,
                 "created_at": now,
             }
-            session.execute(insert_new(Webhook).values(made))
-        found = session.scalars(
+            session.execute(insert_new(Webhook).values(values))
+        webhook = session.scalars(
             select(Webhook).where(Webhook.configured).with_for_update(key_share=True)
         ).first()
-        if found is None:
+        if webhook is None:
             return
         if url is None:
-            if found.state != "disabled":
-                found.state, found.reason = "disabled", _NOT_SET
-        elif found.url != url or found.reason == _NOT_SET:
-            found.url, found.state, found.reason, found.failing_since = url, "active", None, None
+            if webhook.state != "disabled":
+                webhook.state, webhook.reason = "disabled", _NOT_SET
+        elif webhook.url != url or webhook.reason == _NOT_SET:
+            webhook.url, webhook.state, webhook.reason, webhook.failing_since = (
+                url,
+                "active",
+                None,
+                None,
+            )

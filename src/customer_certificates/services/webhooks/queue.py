@@ -34,16 +34,16 @@ from .secrets import WebhookSecrets
 # The worker must store the result within this time; an attempt takes 15 s at most.
 LEASE = timedelta(seconds=60)
 # How many deliveries of one certificate are sent one after another under one lease.
-_RUN = 8
+_BATCH_SIZE = 8
 
 _log = logging.getLogger(__name__)
 
 
 class Endpoint(NamedTuple):
-    """An endpoint with deliveries that are due from `due` on."""
+    """An endpoint, and the time of the next attempt of any of its deliveries."""
 
     id: int
-    due: datetime
+    next_attempt_at: datetime
     url: str
     user_id: int | None
     configured: bool
@@ -53,13 +53,13 @@ class Endpoint(NamedTuple):
 class ClaimedDelivery(NamedTuple):
     """A delivery that this worker has claimed.
 
-    `attempts` is JSON. `tries` is the number of attempts on the current schedule. `traceparent` is
-    the span of the request that caused the event.
+    `attempts` is JSON. `attempt_count` is the number of attempts on the current schedule.
+    `traceparent` is the span of the request that caused the event.
     """
 
     webhook_id: int
-    subject: int
-    tries: int
+    ordering_key: int
+    attempt_count: int
     attempts: str
     traceparent: str | None
     event: EventView
@@ -75,18 +75,32 @@ class DeliveryBatch:
     secrets: Sequence[Secret]
     deliveries: Sequence[ClaimedDelivery]
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """Returns the position of the batch in a transaction."""
+        return self.deliveries[0].ordering_key, self.endpoint.id
+
 
 class Outcome(NamedTuple):
     """The state of a delivery after an attempt.
 
-    `due` is the time of the next attempt, `attempts` has all attempts to show.
+    `attempts` has all attempts to show.
     """
 
     delivery: ClaimedDelivery
     status: str
-    due: datetime | None
-    tries: int
+    next_attempt_at: datetime | None
+    attempt_count: int
     attempts: str
+
+
+BatchResult = tuple[DeliveryBatch, Sequence[Outcome]]
+_IS_OF_WEBHOOK: Any = Delivery.webhook_id == bindparam("of_webhook")
+_IS_RESULT_OF = (
+    _IS_OF_WEBHOOK,
+    Delivery.event_id == bindparam("of_event"),
+    Delivery.status == PENDING,
+)
 
 
 class DeliveryQueue:
@@ -99,66 +113,42 @@ class DeliveryQueue:
         self._secrets = webhook_secrets
         self._now = now
         # Endpoints whose secrets could not be decrypted, and the time until which they are skipped.
-        self._resting: dict[int, datetime] = {}
-        self._busy = database.prepare(_busy(), tenant=None)
+        self._skipped: dict[int, datetime] = {}
+        self._endpoints = database.prepare(_endpoints_with_work(), tenant=None)
         self._claim = database.prepare(_claim(), tenant=None)
         self._load = database.prepare(_load(), tenant=None)
-        this = (
-            Delivery.webhook_id == bindparam("of_webhook"),
-            Delivery.event_id == bindparam("of_event"),
-            Delivery.status == PENDING,
-        )
-        settled: dict[Any, Any] = {
-            Delivery.status: bindparam("state", type_=Text),
-            Delivery.due: bindparam("next", type_=DateTime(timezone=True)),
-            Delivery.lease: null(),
-            Delivery.tries: bindparam("made", type_=Integer),
-            Delivery.attempts: bindparam("all_attempts", type_=Text),
-        }
         lease: Any = bindparam("of_lease", type_=BigInteger)
-        self._delivered = database.prepare(update(Delivery).where(*this).values(settled))
+        stored = _stored_result()
+        self._delivered = database.prepare(stored)
         # If the lease has passed to another worker, that worker stores the result.
-        self._failed = database.prepare(
-            update(Delivery)
-            .where(*this, func.coalesce(Delivery.lease, lease) == lease)
-            .values(settled)
-        )
+        self._failed = database.prepare(stored.where(func.coalesce(Delivery.lease, lease) == lease))
         self._release = database.prepare(
             update(Delivery)
-            .where(*this, Delivery.lease == lease)
-            .values({Delivery.due: bindparam("next"), Delivery.lease: null()})
+            .where(*_IS_RESULT_OF, Delivery.lease == lease)
+            .values({Delivery.next_attempt_at: bindparam("next"), Delivery.lease: null()})
         )
-        self._let_go = database.prepare(
+        first = first_pending(bindparam("of_webhook"), bindparam("of_ordering_key"))
+        self._unblock = database.prepare(
             update(Delivery)
-            .where(
-                Delivery.webhook_id == bindparam("of_webhook"),
-                Delivery.event_id
-                == first_pending(bindparam("of_webhook"), bindparam("of_subject")),
-                Delivery.due.is_(None),
-            )
-            .values({Delivery.due: bindparam("next")})
+            .where(_IS_OF_WEBHOOK, Delivery.event_id == first, Delivery.next_attempt_at.is_(None))
+            .values({Delivery.next_attempt_at: bindparam("next")})
         )
-        self._fails = database.prepare(
-            update(Webhook)
-            .where(Webhook.id == bindparam("of_webhook"), Webhook.failing_since.is_(None))
-            .values(failing_since=bindparam("since"))
+        endpoint = update(Webhook).where(Webhook.id == bindparam("of_webhook"))
+        self._set_failing = database.prepare(
+            endpoint.where(Webhook.failing_since.is_(None)).values(failing_since=bindparam("since"))
         )
-        self._works = database.prepare(
-            update(Webhook)
-            .where(Webhook.id == bindparam("of_webhook"), Webhook.failing_since.is_not(None))
-            .values(failing_since=null())
+        self._set_working = database.prepare(
+            endpoint.where(Webhook.failing_since.is_not(None)).values(failing_since=null())
         )
 
-    def busy(self) -> list[Endpoint]:
+    def endpoints_with_work(self) -> list[Endpoint]:
         """Returns the endpoints with deliveries due now or later, except for skipped ones."""
         now = self._now()
-        found = [Endpoint(*row) for row in self._busy()]
-        self._resting = {
-            endpoint_id: until for endpoint_id, until in self._resting.items() if until > now
-        }
-        return [endpoint for endpoint in found if endpoint.id not in self._resting]
+        endpoints = [Endpoint(*row) for row in self._endpoints()]
+        self._skipped = {key: until for key, until in self._skipped.items() if until > now}
+        return [endpoint for endpoint in endpoints if endpoint.id not in self._skipped]
 
-    def claim(self, wanted: Sequence[tuple[Endpoint, int]]) -> list[DeliveryBatch]:
+    def claim(self, requested: Sequence[tuple[Endpoint, int]]) -> list[DeliveryBatch]:
         """Claims due deliveries for LEASE, at most the given number of ordering keys per endpoint.
 
         An endpoint whose secrets cannot be decrypted is skipped for the same time. Raises
@@ -166,169 +156,209 @@ class DeliveryQueue:
         """
         now, lease = self._now(), secrets.randbits(62)
         until = now + LEASE
-        calls: list[BoundStatement] = []
-        for endpoint, number in wanted:
-            this = {"webhook_id": endpoint.id, "lease": lease, "until": until}
-            calls.append((self._claim, {**this, "now": now, "number": number}))
-            calls.append((self._load, this))
-            calls.append(self._secrets.rows(endpoint.id))
-        rows = self._database.run_pipeline(EVERYBODY, *calls)
-        runs: list[DeliveryBatch] = []
-        for place, (endpoint, _) in enumerate(wanted):
-            _, loaded, secret_rows = rows[3 * place : 3 * place + 3]
-            if loaded:
+        statements: list[BoundStatement] = []
+        for endpoint, number in requested:
+            values = {"webhook_id": endpoint.id, "lease": lease, "until": until}
+            statements.append((self._claim, {**values, "now": now, "number": number}))
+            statements.append((self._load, values))
+            statements.append(self._secrets.rows(endpoint.id))
+        # Three for each endpoint.
+        results = iter(self._database.run_pipeline(EVERYBODY, *statements))
+        batches: list[DeliveryBatch] = []
+        for (endpoint, _), _claimed, deliveries, secret_rows in zip(
+            requested, results, results, results, strict=True
+        ):
+            if deliveries:
                 try:
                     opened = self._secrets.opened(endpoint.id, secret_rows)
                 except Unavailable as error:
                     # It must not delay other endpoints.
                     _log.warning("Webhook %s postponed: %s", endpoint.id, error.detail)
-                    self._resting[endpoint.id] = until
+                    self._skipped[endpoint.id] = until
                 else:
-                    runs += _runs(endpoint, lease, until, opened, loaded)
-        return runs
+                    batches += _batches(endpoint, lease, until, opened, deliveries)
+        return batches
 
-    def settle(self, settled: Sequence[tuple[DeliveryBatch, Sequence[Outcome]]]) -> None:
+    def record_results(self, results: Sequence[BatchResult]) -> None:
         """Stores the results of some batches, all or none.
 
-        A batch without a result is unclaimed. Raises Unavailable.
+        A batch without an outcome is unclaimed. Raises Unavailable.
         """
         now = self._now()
-        calls: list[BoundStatement] = []
+        statements: list[BoundStatement] = []
         # The order is always the same, so that two workers cannot deadlock.
-        for run, outcomes in sorted(
-            settled, key=lambda one: (one[0].deliveries[0].subject, one[0].endpoint.id)
-        ):
-            first, this = run.deliveries[0], {"of_webhook": run.endpoint.id, "next": now}
-            calls += [self._stored(run, outcome) for outcome in outcomes]
+        for batch, outcomes in sorted(results, key=lambda result: result[0].order):
+            first, values = batch.deliveries[0], {"of_webhook": batch.endpoint.id, "next": now}
+            statements += [self._stored(batch, outcome) for outcome in outcomes]
             if not outcomes:
-                place = {"of_event": first.event.id, "of_lease": run.lease}
-                calls.append((self._release, this | place))
-            elif outcomes[-1].due is None:
-                calls.append((self._let_go, this | {"of_subject": first.subject}))
-        self._database.run_pipeline(EVERYBODY, *calls, *self._health(settled, now))
+                claimed = {"of_event": first.event.id, "of_lease": batch.lease}
+                statements.append((self._release, values | claimed))
+            elif outcomes[-1].next_attempt_at is None:
+                statements.append((self._unblock, values | {"of_ordering_key": first.ordering_key}))
+        self._database.run_pipeline(EVERYBODY, *statements, *self._health(results, now))
 
-    def _stored(self, run: DeliveryBatch, outcome: Outcome) -> BoundStatement:
+    def _stored(self, batch: DeliveryBatch, outcome: Outcome) -> BoundStatement:
         values = {
-            "of_webhook": run.endpoint.id,
+            "of_webhook": batch.endpoint.id,
             "of_event": outcome.delivery.event.id,
-            "state": outcome.status,
-            "next": outcome.due,
-            "made": outcome.tries,
-            "all_attempts": outcome.attempts,
+            "new_status": outcome.status,
+            "next": outcome.next_attempt_at,
+            "new_attempt_count": outcome.attempt_count,
+            "new_attempts": outcome.attempts,
         }
         if outcome.status == "delivered":
             return self._delivered, values
-        return self._failed, {**values, "of_lease": run.lease}
+        return self._failed, {**values, "of_lease": batch.lease}
 
-    def _health(
-        self, settled: Sequence[tuple[DeliveryBatch, Sequence[Outcome]]], now: datetime
-    ) -> list[BoundStatement]:
+    def _health(self, results: Sequence[BatchResult], now: datetime) -> list[BoundStatement]:
         """Returns the statements for endpoints that started or stopped failing."""
         works: dict[int, bool] = {}
-        was_failing = {run.endpoint.id: run.endpoint.failing_since for run, _ in settled}
-        for run, outcomes in settled:
+        was_failing = {batch.endpoint.id: batch.endpoint.failing_since for batch, _ in results}
+        for batch, outcomes in results:
             for outcome in outcomes:
                 delivered = outcome.status == "delivered"
-                works[run.endpoint.id] = works.get(run.endpoint.id, False) or delivered
-        calls: list[BoundStatement] = []
+                works[batch.endpoint.id] = works.get(batch.endpoint.id, False) or delivered
+        statements: list[BoundStatement] = []
         for webhook_id, does in sorted(works.items()):
             if does and was_failing[webhook_id]:
-                calls.append((self._works, {"of_webhook": webhook_id}))
+                statements.append((self._set_working, {"of_webhook": webhook_id}))
             elif not does and not was_failing[webhook_id]:
-                calls.append((self._fails, {"of_webhook": webhook_id, "since": now}))
-        return calls
+                statements.append((self._set_failing, {"of_webhook": webhook_id, "since": now}))
+        return statements
 
 
-def _runs(
-    endpoint: Endpoint,
-    lease: int,
-    until: datetime,
-    opened: Sequence[Secret],
-    rows: list[Any],
+def _batches(
+    endpoint: Endpoint, lease: int, until: datetime, opened: Sequence[Secret], rows: list[Any]
 ) -> list[DeliveryBatch]:
-    by_subject: dict[int, list[ClaimedDelivery]] = {}
-    for subject, tries, attempts, traceparent, *event in rows:
+    by_key: dict[int, list[ClaimedDelivery]] = {}
+    for key, attempt_count, attempts, trace, *event in rows:
         claimed = ClaimedDelivery(
-            endpoint.id, subject, tries, attempts, traceparent, event_view(event)
+            endpoint.id, key, attempt_count, attempts, trace, event_view(event)
         )
-        by_subject.setdefault(subject, []).append(claimed)
-    return [DeliveryBatch(endpoint, lease, until, opened, those) for those in by_subject.values()]
+        by_key.setdefault(key, []).append(claimed)
+    return [DeliveryBatch(endpoint, lease, until, opened, batch) for batch in by_key.values()]
 
 
-def first_pending(webhook_id: Any, subject: Any) -> Any:
+def _stored_result() -> Any:
+    return (
+        update(Delivery)
+        .where(*_IS_RESULT_OF)
+        .values(
+            {
+                Delivery.status: bindparam("new_status", type_=Text),
+                Delivery.next_attempt_at: bindparam("next", type_=DateTime(timezone=True)),
+                Delivery.lease: null(),
+                Delivery.attempt_count: bindparam("new_attempt_count", type_=Integer),
+                Delivery.attempts: bindparam("new_attempts", type_=Text),
+            }
+        )
+    )
+
+
+def first_pending(webhook_id: Any, ordering_key: Any) -> Any:
     """Selects the event of the first pending delivery with an ordering key."""
     before = aliased(Delivery)
     return (
         select(func.min(before.event_id))
-        .where(before.webhook_id == webhook_id, before.subject == subject, before.status == PENDING)
+        .where(
+            before.webhook_id == webhook_id,
+            before.ordering_key == ordering_key,
+            before.status == PENDING,
+        )
         .scalar_subquery()
     )
 
 
-def _busy() -> Any:
+def unblocked(*conditions: Any) -> Any:
+    """Returns the update that makes blocked deliveries due if none is before them."""
+    return (
+        update(Delivery)
+        .where(
+            *conditions,
+            Delivery.status == PENDING,
+            Delivery.next_attempt_at.is_(None),
+            Delivery.event_id == first_pending(Delivery.webhook_id, Delivery.ordering_key),
+        )
+        .values({Delivery.next_attempt_at: bindparam("next")})
+    )
+
+
+def _endpoints_with_work() -> Any:
     """Steps from endpoint to endpoint through the index, however many deliveries each has."""
-    has_due = Delivery.due.is_not(None)
+    has_due = Delivery.next_attempt_at.is_not(None)
     start: Any = select(func.min(Delivery.webhook_id).label("webhook_id")).where(has_due)
-    busy = start.cte("busy", recursive=True)
+    ids = start.cte("endpoint_ids", recursive=True)
     following = aliased(Delivery)
     step = (
         select(func.min(following.webhook_id))
-        .where(following.due.is_not(None), following.webhook_id > busy.c.webhook_id)
+        .where(following.next_attempt_at.is_not(None), following.webhook_id > ids.c.webhook_id)
         .scalar_subquery()
     )
-    busy = busy.union_all(select(step).where(busy.c.webhook_id.is_not(None)))
+    ids = ids.union_all(select(step).where(ids.c.webhook_id.is_not(None)))
     first_due = (
-        select(func.min(Delivery.due))
-        .where(Delivery.webhook_id == busy.c.webhook_id, has_due)
-        .correlate(busy)
+        select(func.min(Delivery.next_attempt_at))
+        .where(Delivery.webhook_id == ids.c.webhook_id, has_due)
+        .correlate(ids)
         .scalar_subquery()
+    )
+    columns = (
+        first_due if name == "next_attempt_at" else getattr(Webhook, name)
+        for name in Endpoint._fields
     )
     return (
-        select(
-            Webhook.id,
-            first_due.label("due"),
-            Webhook.url,
-            Webhook.user_id,
-            Webhook.configured,
-            Webhook.failing_since,
-        )
-        .join_from(busy, Webhook, Webhook.id == busy.c.webhook_id)
+        select(*columns)
+        .join_from(ids, Webhook, Webhook.id == ids.c.webhook_id)
         .where(Webhook.state == "active")
     )
 
 
 def _claim() -> Any:
-    """Claims due deliveries that are first for their ordering key; skips rows that another worker
-    has locked.
-    """
-    due = aliased(Delivery)
+    """Claims due deliveries that are first for their ordering key, and that are not locked."""
+    first = aliased(Delivery)
     webhook_id: Any = bindparam("webhook_id", type_=BigInteger)
-    free = (
-        select(due.event_id)
+    unlocked = (
+        select(first.event_id)
         .where(
-            due.webhook_id == webhook_id,
-            due.due <= bindparam("now", type_=DateTime(timezone=True)),
+            first.webhook_id == webhook_id,
+            first.next_attempt_at <= bindparam("now", type_=DateTime(timezone=True)),
             # A comparison, not NOT EXISTS: the index is used for each row, and no plan reads all
             # pending deliveries.
-            due.event_id == first_pending(due.webhook_id, due.subject),
+            first.event_id == first_pending(first.webhook_id, first.ordering_key),
         )
-        .order_by(due.due)
+        .order_by(first.next_attempt_at)
         .limit(bindparam("number", type_=BigInteger))
         .with_for_update(skip_locked=True)
-        .cte("free")
+        .cte("unlocked")
     )
     return (
         update(Delivery)
         .where(
-            Delivery.webhook_id == webhook_id,
-            Delivery.event_id.in_(select(free.c.event_id)),
+            Delivery.webhook_id == webhook_id, Delivery.event_id.in_(select(unlocked.c.event_id))
         )
         .values(
             {
-                Delivery.due: bindparam("until", type_=DateTime(timezone=True)),
+                Delivery.next_attempt_at: bindparam("until", type_=DateTime(timezone=True)),
                 Delivery.lease: bindparam("lease", type_=BigInteger),
             }
         )
+    )
+
+
+def _end_of_batch(head: Any) -> Any:
+    """Selects the event before which the batch that begins with the delivery `head` ends."""
+    following = aliased(Delivery)
+    return (
+        select(following.event_id)
+        .where(
+            following.webhook_id == head.webhook_id,
+            following.ordering_key == head.ordering_key,
+            following.status == PENDING,
+        )
+        .order_by(following.event_id)
+        .limit(1)
+        .offset(_BATCH_SIZE)
+        .correlate(head)
+        .scalar_subquery()
     )
 
 
@@ -337,34 +367,21 @@ def _load() -> Any:
 
     No other worker can claim those.
     """
-    head, behind, delivery = aliased(Delivery), aliased(Delivery), aliased(Delivery)
-    # The event before which a batch ends.
-    end = (
-        select(behind.event_id)
-        .where(
-            behind.webhook_id == head.webhook_id,
-            behind.subject == head.subject,
-            behind.status == PENDING,
-        )
-        .order_by(behind.event_id)
-        .limit(1)
-        .offset(_RUN)
-        .correlate(head)
-        .scalar_subquery()
-    )
+    head, delivery = aliased(Delivery), aliased(Delivery)
+    end = _end_of_batch(head)
     heads = (
-        select(head.webhook_id, head.subject, func.coalesce(end, 2**63 - 1).label("end"))
+        select(head.webhook_id, head.ordering_key, func.coalesce(end, 2**63 - 1).label("end"))
         .where(
             head.webhook_id == bindparam("webhook_id", type_=BigInteger),
-            head.due == bindparam("until", type_=DateTime(timezone=True)),
+            head.next_attempt_at == bindparam("until", type_=DateTime(timezone=True)),
             head.lease == bindparam("lease", type_=BigInteger),
         )
         .subquery()
     )
     return (
         select(
-            delivery.subject,
-            delivery.tries,
+            delivery.ordering_key,
+            delivery.attempt_count,
             delivery.attempts,
             Event.traceparent,
             *(getattr(Event, name) for name in SHOWN),
@@ -374,7 +391,7 @@ def _load() -> Any:
             delivery,
             and_(
                 delivery.webhook_id == heads.c.webhook_id,
-                delivery.subject == heads.c.subject,
+                delivery.ordering_key == heads.c.ordering_key,
                 delivery.status == PENDING,
                 delivery.event_id < heads.c.end,
             ),

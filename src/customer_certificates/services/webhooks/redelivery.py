@@ -30,10 +30,12 @@ from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..events.log import EventType
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..pages import Page, page_of
 from ..principal import Principal
+from ..schema import doc
 from .disabling import webhook_path
 from .endpoints import Webhooks, locked_webhook, require_active, tenant_of
-from .queue import first_pending
+from .queue import first_pending, unblocked
 from .sender import AttemptView
 
 Status = Literal["pending", "delivered", "dead"]
@@ -45,48 +47,36 @@ _Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 class DeliveryView(msgspec.Struct):
     """One event for one endpoint."""
 
-    event_id: Annotated[int, Meta(ge=1, description="The event's id.", examples=[1])]
-    type: Annotated[EventType, Meta(description="The type of the event.")]
-    certificate_id: Annotated[
-        int | None, Meta(description="The certificate, if the event is about one.")
-    ]
-    status: Annotated[
-        Status,
-        Meta(
-            description="pending: waiting for an attempt. dead: given up.",
-            examples=["delivered"],
-        ),
-    ]
+    event_id: Annotated[int, doc("The event's id.", 1, ge=1)]
+    type: Annotated[EventType, doc("The type of the event.")]
+    certificate_id: Annotated[int | None, doc("The certificate, if the event is about one.")]
+    status: Annotated[Status, doc("pending: waiting for an attempt. dead: given up.", "delivered")]
     next_attempt_at: Annotated[
         Annotated[datetime, Meta(tz=True)] | None,
-        Meta(
-            description="When the next attempt is made. null: never, or not before an "
-            "earlier event."
-        ),
+        doc("When the next attempt is made. null: never, or not before an earlier event."),
     ]
-    attempts: Annotated[list[AttemptView], Meta(description="All attempts, the first one first.")]
+    attempts: Annotated[list[AttemptView], doc("All attempts, the first one first.")]
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):
     """The range of events to replay."""
 
-    after: Annotated[_Id, Meta(description="Replay events with a greater id.", examples=[0])]
+    after: Annotated[_Id, doc("Replay events with a greater id.", 0)]
     until: Annotated[
-        _Id | None,
-        Meta(description="Replay events up to this id. null: up to the last one.", examples=[None]),
+        _Id | None, doc("Replay events up to this id. null: up to the last one.", None)
     ] = None
 
 
 class ReplayView(msgspec.Struct):
     """The replayed events."""
 
-    count: Annotated[int, Meta(ge=0, description="The number of replayed events.", examples=[3])]
+    count: Annotated[int, doc("The number of replayed events.", 3, ge=0)]
     last: Annotated[
         int | None,
-        Meta(
-            description="The last replayed event, if there are more: one request replays at most "
+        doc(
+            "The last replayed event, if there are more: one request replays at most "
             "10,000. Send it as `after` in the next request. null: all were replayed.",
-            examples=[None],
+            None,
         ),
     ]
 
@@ -106,128 +96,97 @@ class Redelivery:
         self._audit = audit
         self._now = now
         self._pages = {status: database.prepare(_page(status)) for status in _STATUSES}
-        of_webhook: Any = Delivery.webhook_id == bindparam("webhook_id")
-        anew: dict[Any, Any] = {
-            Delivery.status: "pending",
-            Delivery.tries: 0,
-            Delivery.due: null(),
-            Delivery.lease: null(),
-        }
-        in_range = (
-            Delivery.event_id > bindparam("after", type_=BigInteger),
-            Delivery.event_id <= bindparam("until", type_=BigInteger),
-        )
-        self._again = database.prepare(
-            update(Delivery)
-            .where(of_webhook, *in_range, Delivery.status != PENDING)
-            .values(anew)
-            .returning(Delivery.event_id)
-        )
-        self._end = database.prepare(_end())
-        self._missing = database.prepare(_missing())
-        first = first_pending(Delivery.webhook_id, Delivery.subject)
-        free = (of_webhook, Delivery.status == PENDING, Delivery.lease.is_(None))
+        self._event_ids = database.prepare(_event_ids())
+        self._restart = database.prepare(_restart())
+        self._add_missing = database.prepare(_missing())
+        unleased = (Delivery.webhook_id == bindparam("webhook_id"), Delivery.lease.is_(None))
         # Deliveries that now have others before them wait, and do not count as late.
-        self._hold_back = database.prepare(
+        self._block = database.prepare(
             update(Delivery)
-            .where(*free, Delivery.due.is_not(None), Delivery.event_id != first)
-            .values({Delivery.due: null()})
+            .where(
+                *unleased,
+                Delivery.status == PENDING,
+                Delivery.next_attempt_at.is_not(None),
+                Delivery.event_id != first_pending(Delivery.webhook_id, Delivery.ordering_key),
+            )
+            .values(next_attempt_at=null())
         )
-        let_go = (
-            update(Delivery)
-            .where(*free, Delivery.due.is_(None), Delivery.event_id == first)
-            .values({Delivery.due: bindparam("next")})
-        )
-        self._let_go = database.prepare(let_go)
-        self._let_one_go = database.prepare(
-            let_go.where(Delivery.event_id == bindparam("event_id", type_=BigInteger))
+        self._unblock = database.prepare(unblocked(*unleased))
+        self._unblock_one = database.prepare(
+            unblocked(*unleased, Delivery.event_id == bindparam("event_id", type_=BigInteger))
         )
 
     def page(
         self, user_id: int | None, webhook_id: int, status: Status | None, after: int, limit: int
-    ) -> tuple[list[DeliveryView], int | None]:
-        """Returns at most `limit` deliveries by event, and where the next page starts.
-
-        The page starts after the event `after`. The second value is the `after` of the next page,
-        None on the last page. Raises NotFound.
-        """
+    ) -> Page[DeliveryView]:
+        """Returns a page of deliveries by event. Raises NotFound."""
         self._webhooks.get(user_id, webhook_id)
         values = {"webhook_id": webhook_id, "after": after, "limit": limit + 1}
         (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._pages[status], values))
-        views = [_view(row) for row in rows[:limit]]
-        return views, views[-1].event_id if len(rows) > limit else None
+        return page_of(rows, limit, _view, "event_id")
 
     def redeliver(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
         event_id: int,
-        once: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Redelivers the event to the endpoint, on a new schedule.
 
         A pending delivery is sent at once, unless it waits for another. Raises NotFound, Conflict
         (the endpoint is not active).
         """
-        now = self._now()
-        with self._database.begin(tenant_of(user_id)) as session:
-            once.claim(session)
+        path = webhook_path(user_id, webhook_id)
+        owner = user_id or NOBODY
+        write = self._audit.begin(principal, "webhook.redeliver", owner, path, idempotent)
+        with write as (session, entry):
             webhook = locked_webhook(session, user_id, webhook_id)
             delivery = session.get(Delivery, (webhook_id, event_id), with_for_update=True)
             if delivery is None:
                 raise NotFound(f"Webhook {webhook_id} has no delivery of event {event_id}.")
             require_active(webhook)
             if delivery.lease is None:
-                delivery.status, delivery.tries, delivery.due = "pending", 0, None
+                delivery.status, delivery.attempt_count = "pending", 0
+                delivery.next_attempt_at = None
                 session.flush()
-                session.run(self._hold_back, webhook_id=webhook_id)
-                session.run(self._let_one_go, webhook_id=webhook_id, event_id=event_id, next=now)
-            self._audit.record(
-                session,
-                caller,
-                "webhook.redeliver",
-                user_id or NOBODY,
-                webhook_path(user_id, webhook_id),
-                detail={"event_id": event_id},
-            )
-            once.keep(session, None)
+                session.run(self._block, webhook_id=webhook_id)
+                session.run(
+                    self._unblock_one, webhook_id=webhook_id, event_id=event_id, next=self._now()
+                )
+            entry.add({"event_id": event_id})
+            idempotent.save_response(session, None)
 
     def replay(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int | None,
         webhook_id: int,
-        wanted: Replay,
-        once: IdempotentRequest = NO_KEY,
+        events: Replay,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> ReplayView:
         """Replays a range of events to the endpoint, including those it never got.
 
         Raises NotFound, Conflict (the endpoint is not active).
         """
-        until = 2**63 - 1 if wanted.until is None else wanted.until
-        bounds = {"webhook_id": webhook_id, "after": wanted.after, "until": until}
-        with self._database.begin(tenant_of(user_id)) as session:
-            once.claim(session)
+        until = 2**63 - 1 if events.until is None else events.until
+        bounds = {"webhook_id": webhook_id, "after": events.after, "until": until}
+        path = webhook_path(user_id, webhook_id)
+        write = self._audit.begin(principal, "webhook.replay", user_id or NOBODY, path, idempotent)
+        with write as (session, entry):
             require_active(locked_webhook(session, user_id, webhook_id))
             # Reads one more than the limit, to see whether there are more.
-            found = [row[0] for row in session.run(self._end, **bounds, limit=_MOST_REPLAYED + 1)]
-            bounds["until"] = last = found[:_MOST_REPLAYED][-1] if found else wanted.after
-            session.run(self._again, **bounds)
-            session.run(self._missing, **bounds)
-            session.run(self._hold_back, webhook_id=webhook_id)
-            session.run(self._let_go, webhook_id=webhook_id, next=self._now())
-            count = min(len(found), _MOST_REPLAYED)
-            self._audit.record(
-                session,
-                caller,
-                "webhook.replay",
-                user_id or NOBODY,
-                webhook_path(user_id, webhook_id),
-                detail={"after": wanted.after, "until": last, "count": count},
-            )
-            view = ReplayView(count, last if len(found) > _MOST_REPLAYED else None)
-            return once.keep(session, view)
+            rows = session.run(self._event_ids, **bounds, limit=_MOST_REPLAYED + 1)
+            replayed = [event_id for (event_id,) in rows[:_MOST_REPLAYED]]
+            bounds["until"] = last = replayed[-1] if replayed else events.after
+            session.run(self._restart, **bounds)
+            session.run(self._add_missing, **bounds)
+            session.run(self._block, webhook_id=webhook_id)
+            session.run(self._unblock, webhook_id=webhook_id, next=self._now())
+            entry.add({"after": events.after, "until": last, "count": len(replayed)})
+            view = ReplayView(len(replayed), last if len(rows) > _MOST_REPLAYED else None)
+            return idempotent.save_response(session, view)
 
 
 def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
@@ -235,14 +194,14 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
     if status:
         # Not a parameter: see PENDING.
         conditions.append(Delivery.status == literal_column(f"'{status}'", Text))
-    due = case((Delivery.status == PENDING, Delivery.due), else_=null())
+    next_attempt_at = case((Delivery.status == PENDING, Delivery.next_attempt_at), else_=null())
     return (
         select(
             Delivery.event_id,
             Event.type,
             Event.certificate_id,
             Delivery.status,
-            due,
+            next_attempt_at,
             Delivery.attempts,
         )
         .join(Event, Event.id == Delivery.event_id)
@@ -256,44 +215,60 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _heard() -> Any:
-    """Selects the events of a range that an endpoint subscribes to."""
-    wanted = items_of(Webhook.events)
-    hears = select(wanted.c.value).where(wanted.c.value.in_(["*", Event.type])).exists()
+def _is_in_range(event_id: Any) -> Any:
     return and_(
-        Webhook.id == bindparam("webhook_id", type_=BigInteger),
-        or_(Webhook.user_id.is_(None), Webhook.user_id == Event.user_id),
-        Event.id > bindparam("after", type_=BigInteger),
-        Event.id <= bindparam("until", type_=BigInteger),
-        Event.notify,
-        hears,
+        event_id > bindparam("after", type_=BigInteger),
+        event_id <= bindparam("until", type_=BigInteger),
     )
 
 
-def _end() -> Any:
+def _is_subscribed() -> Any:
+    """Returns the condition of events in a range that an endpoint subscribes to."""
+    types = items_of(Webhook.events)
+    return and_(
+        Webhook.id == bindparam("webhook_id", type_=BigInteger),
+        or_(Webhook.user_id.is_(None), Webhook.user_id == Event.user_id),
+        _is_in_range(Event.id),
+        Event.notify,
+        select(types.c.value).where(types.c.value.in_(["*", Event.type])).exists(),
+    )
+
+
+def _event_ids() -> Any:
     return (
         select(Event.id)
-        .select_from(Event)
-        .join(Webhook, _heard())
+        .join(Webhook, _is_subscribed())
         .order_by(Event.id)
         .limit(bindparam("limit", type_=BigInteger))
     )
 
 
+def _restart() -> Any:
+    """Restarts the schedule of the deliveries in a range that are not pending."""
+    return (
+        update(Delivery)
+        .where(
+            Delivery.webhook_id == bindparam("webhook_id"),
+            _is_in_range(Delivery.event_id),
+            Delivery.status != PENDING,
+        )
+        .values(status="pending", attempt_count=0, next_attempt_at=null(), lease=null())
+    )
+
+
 def _missing() -> Any:
     """Inserts a delivery for each of these events that has none yet."""
-    subject = func.coalesce(Event.certificate_id, -Event.user_id)
+    ordering_key = func.coalesce(Event.certificate_id, -Event.user_id)
     return insert_new(Delivery).from_select(
-        ["webhook_id", "event_id", "user_id", "subject"],
-        select(Webhook.id, Event.id, Event.user_id, subject)
+        ["webhook_id", "event_id", "user_id", "ordering_key"],
+        select(Webhook.id, Event.id, Event.user_id, ordering_key)
         .select_from(Event)
-        .join(Webhook, _heard())
+        .join(Webhook, _is_subscribed())
         .where(Event.id > 0),
     )
 
 
 def _view(row: Row) -> DeliveryView:
     event_id, kind, certificate_id, status, due, attempts = row
-    # Already JSON.
-    made: Any = msgspec.Raw(attempts.encode())
-    return DeliveryView(event_id, kind, certificate_id, status, due, made)
+    attempt_views: Any = msgspec.Raw(attempts.encode())  # Already JSON.
+    return DeliveryView(event_id, kind, certificate_id, status, due, attempt_views)

@@ -3,8 +3,6 @@
 They are wrapped by a master key in the database, and cached for minutes after use.
 """
 
-import logging
-import struct
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,18 +11,15 @@ from sqlalchemy import bindparam, func, insert, or_, select, update
 
 from ...crypto.secret import Secret
 from ...crypto.webhook_signatures import new_secret
-from ...errors import Unavailable
 from ...gateways.database import BoundStatement, Database, Transaction
-from ...gateways.master_keys import MasterKeys, WrongMasterKey
+from ...gateways.master_keys import MasterKeys
 from ...models import WebhookSecret
-from ..keys.secret_cache import SecretCache, present_in
+from ..keys.secret_cache import SecretCache, existing_ids
+from ..keys.wrapped_secrets import WrappedSecrets, aad_of
 
 # After a rotation, both secrets sign for this time.
 BOTH_SIGN_FOR = timedelta(hours=24)
 _SECRET = b"cc/webhook-secret/v1"
-_IDS = struct.Struct(">QI")
-
-_log = logging.getLogger(__name__)
 
 
 class WebhookSecrets:
@@ -33,34 +28,17 @@ class WebhookSecrets:
     def __init__(
         self, database: Database, master_keys: MasterKeys, now: Callable[[], datetime]
     ) -> None:
-        self._database = database
-        self._master_keys = master_keys
         self._now = now
-        self._at_hand = SecretCache(present_in(database, WebhookSecret.webhook_id))
-        webhook_id: Any = bindparam("webhook_id")
+        cache = SecretCache(existing_ids(database, WebhookSecret.webhook_id))
+        self._secrets = WrappedSecrets(master_keys, cache, _SECRET, "secret of webhook")
         self._of = database.prepare(
             select(WebhookSecret.version, WebhookSecret.wrapped, WebhookSecret.master_key_id)
             .where(
-                WebhookSecret.webhook_id == webhook_id,
+                WebhookSecret.webhook_id == bindparam("webhook_id"),
                 or_(WebhookSecret.ends_at.is_(None), WebhookSecret.ends_at > bindparam("now")),
             )
             .order_by(WebhookSecret.version.desc()),
             tenant=None,
-        )
-        self._newest = database.prepare(
-            select(func.coalesce(func.max(WebhookSecret.version), 0)).where(
-                WebhookSecret.webhook_id == webhook_id
-            ),
-            tenant=None,
-        )
-        self._end = database.prepare(
-            update(WebhookSecret)
-            .where(WebhookSecret.webhook_id == webhook_id, WebhookSecret.ends_at.is_(None))
-            .values(ends_at=bindparam("end")),
-        )
-        self._insert = database.prepare(
-            insert(WebhookSecret),
-            ("webhook_id", "version", "wrapped", "master_key_id", "created_at", "ends_at"),
         )
 
     def add(self, session: Transaction, webhook_id: int) -> str:
@@ -69,20 +47,18 @@ class WebhookSecrets:
         Earlier secrets sign for 24 more hours. Raises Unavailable.
         """
         now, text = self._now(), new_secret()
-        ((version,),) = session.run(self._newest, webhook_id=webhook_id)
-        version += 1
-        master_key = self._master_keys.current
-        wrapped = master_key.wrap(Secret(text.encode()), associated_of(webhook_id, version))
-        session.run(self._end, webhook_id=webhook_id, end=now + BOTH_SIGN_FOR)
-        session.run(
-            self._insert,
-            webhook_id=webhook_id,
-            version=version,
-            wrapped=wrapped,
-            master_key_id=master_key.id,
-            created_at=now,
-            ends_at=None,
+        of_webhook = WebhookSecret.webhook_id == webhook_id
+        newest = session.scalar(select(func.max(WebhookSecret.version)).where(of_webhook))
+        version = (newest or 0) + 1
+        wrapped = self._secrets.wrap(Secret(text.encode()), webhook_id, version)
+        session.execute(
+            update(WebhookSecret)
+            .where(of_webhook, WebhookSecret.ends_at.is_(None))
+            .values(ends_at=now + BOTH_SIGN_FOR)
+            .execution_options(synchronize_session=False)
         )
+        new = {"webhook_id": webhook_id, "version": version, "created_at": now, **wrapped}
+        session.execute(insert(WebhookSecret).values(new))
         return text
 
     def rows(self, webhook_id: int) -> BoundStatement:
@@ -91,33 +67,13 @@ class WebhookSecrets:
 
     def opened(self, webhook_id: int, rows: list[Any]) -> list[Secret]:
         """Returns the decrypted secrets, newest first. Raises Unavailable."""
-        return [self._opened(webhook_id, *row) for row in rows]
+        return [self._secrets.unwrap(webhook_id, *row) for row in rows]
 
     def close(self) -> None:
         """Clears the cache of decrypted secrets."""
-        self._at_hand.clear()
-
-    def _opened(self, webhook_id: int, version: int, wrapped: bytes, master_key_id: str) -> Secret:
-        name = (webhook_id, version, bytes(wrapped))
-        secret = self._at_hand.get(name)
-        if secret is None:
-            try:
-                master_key = self._master_keys.of(master_key_id)
-                secret = master_key.unwrap(bytes(wrapped), associated_of(webhook_id, version))
-            except WrongMasterKey:
-                _log.error(
-                    "The secret of webhook %s cannot be unwrapped; it was wrapped by %s. "
-                    "CC_MASTER_KEY or CC_PREVIOUS_MASTER_KEYS must name that key.",
-                    webhook_id,
-                    master_key_id,
-                )
-                raise Unavailable(
-                    "The webhook's secret cannot be decrypted now. Retry later."
-                ) from None
-            self._at_hand.put(name, secret)
-        return secret
+        self._secrets.close()
 
 
-def associated_of(webhook_id: int, version: int) -> bytes:
-    """Returns the associated data that a wrapped secret is bound to."""
-    return _SECRET + _IDS.pack(webhook_id, version)
+def webhook_secret_aad(webhook_id: int, version: int) -> bytes:
+    """Returns the additional authenticated data of a wrapped secret."""
+    return aad_of(_SECRET, webhook_id, version)

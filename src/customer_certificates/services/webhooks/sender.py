@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from ... import __version__
 from ...crypto import webhook_signatures
 from ...gateways.metrics import Metrics
 from ...gateways.outbound_http import Outbound, PostResponse, TargetForbidden, TargetUnreachable
 from ..events.trace_context import child_of
+from ..schema import doc
 from .queue import ClaimedDelivery, DeliveryBatch, Outcome
 
 # The wait after each attempt but the last, as proposed by Standard Webhooks: three days in total.
@@ -39,8 +39,6 @@ _HEADERS = {
 }
 
 _encode = msgspec.json.Encoder().encode
-
-
 _attempts = msgspec.json.Decoder(list[msgspec.Raw])
 _log = logging.getLogger(__name__)
 
@@ -48,19 +46,11 @@ _log = logging.getLogger(__name__)
 class AttemptView(msgspec.Struct):
     """One attempt to send a delivery."""
 
-    at: Annotated[datetime, Meta(tz=True, description="When the attempt was made.")]
-    status: Annotated[
-        int | None,
-        Meta(description="The status of the response. null: no response.", examples=[200]),
-    ]
-    seconds: Annotated[float, Meta(description="How long the attempt took.", examples=[0.031])]
-    error: Annotated[
-        str | None, Meta(description="Why there was no response. null: there was one.")
-    ]
-    answer: Annotated[
-        str,
-        Meta(description="The first bytes of the response, a kilobyte at most.", examples=["ok"]),
-    ]
+    at: Annotated[datetime, doc("When the attempt was made.", tz=True)]
+    status: Annotated[int | None, doc("The status of the response. null: no response.", 200)]
+    seconds: Annotated[float, doc("How long the attempt took.", 0.031)]
+    error: Annotated[str | None, doc("Why there was no response. null: there was one.")]
+    answer: Annotated[str, doc("The first bytes of the response, a kilobyte at most.", "ok")]
 
 
 class SendResult(NamedTuple):
@@ -70,7 +60,7 @@ class SendResult(NamedTuple):
     response. `seconds`: the duration of the longest attempt (None: there was no attempt).
     """
 
-    run: DeliveryBatch
+    batch: DeliveryBatch
     outcomes: Sequence[Outcome]
     is_gone: bool
     answered: bool
@@ -93,17 +83,17 @@ class WebhookSender:
         self._now = now
         self._configured_secret = configured_secret
 
-    def send(self, run: DeliveryBatch) -> SendResult:
+    def send(self, batch: DeliveryBatch) -> SendResult:
         """Sends the deliveries of a batch, each after the previous one has succeeded."""
         outcomes: list[Outcome] = []
         is_gone = answered = False
         seconds: float | None = None
-        signed_with = self._signed_with(run)
-        for delivery in run.deliveries:
+        signed_with = self._signed_with(batch)
+        for delivery in batch.deliveries:
             at = self._now()
-            if run.until - at < LEAST_LEFT:
+            if batch.until - at < LEAST_LEFT:
                 break
-            attempt, retry_after = self._attempt(run, delivery, signed_with, at)
+            attempt, retry_after = self._attempt(batch, delivery, signed_with, at)
             answered = attempt.status is not None
             is_gone = attempt.status == _GONE
             seconds = max(attempt.seconds, seconds or 0)
@@ -113,35 +103,35 @@ class WebhookSender:
                 # The remaining deliveries are claimed again, so that other endpoints can use the
                 # sender.
                 break
-        return SendResult(run, outcomes, is_gone, answered, seconds)
+        return SendResult(batch, outcomes, is_gone, answered, seconds)
 
-    def _signed_with(self, run: DeliveryBatch) -> list[str]:
-        if run.endpoint.configured:
+    def _signed_with(self, batch: DeliveryBatch) -> list[str]:
+        if batch.endpoint.configured:
             return [self._configured_secret] if self._configured_secret else []
-        return [secret.reveal().decode() for secret in run.secrets]
+        return [secret.reveal().decode() for secret in batch.secrets]
 
     def _attempt(
         self,
-        run: DeliveryBatch,
+        batch: DeliveryBatch,
         delivery: ClaimedDelivery,
         signed_with: Sequence[str],
         at: datetime,
     ) -> tuple[AttemptView, float | None]:
         event = delivery.event
-        if delivery.tries == 0:
+        if delivery.attempt_count == 0:
             self._metrics.delivery_begins((at - event.timestamp).total_seconds())
         body = _encode(event)
         headers = webhook_signatures.headers(signed_with, message_id(event.id), at, body)
         try:
             if trace := child_of(delivery.traceparent):
                 headers = {**headers, "traceparent": trace}
-            answer = self._outbound.send(run.endpoint.url, {**_HEADERS, **headers}, body)
+            answer = self._outbound.send(batch.endpoint.url, {**_HEADERS, **headers}, body)
         except (TargetForbidden, TargetUnreachable) as error:
             seconds = round((self._now() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, error.detail, ""), None
         except Exception:
             # Every failure counts as an attempt, so that nothing is retried forever.
-            _log.exception("Sending to webhook %s failed unexpectedly", run.endpoint.id)
+            _log.exception("Sending to webhook %s failed unexpectedly", batch.endpoint.id)
             seconds = round((self._now() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, _DEFECT, ""), None
         return _view(at, answer), answer.retry_after
@@ -152,33 +142,31 @@ def message_id(event_id: int) -> str:
     return f"evt_{event_id}"
 
 
-def wait_after(tries: int, retry_after: float | None) -> timedelta | None:
-    """Returns the wait after the attempt number `tries`; None after the last one."""
-    if tries > len(SCHEDULE):
+def wait_after(attempt_count: int, retry_after: float | None) -> timedelta | None:
+    """Returns the wait after the attempt number `attempt_count`; None after the last one."""
+    if attempt_count > len(SCHEDULE):
         return None
     jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - nobody gains by guessing it
-    return max(SCHEDULE[tries - 1] * jitter, timedelta(seconds=retry_after or 0))
+    return max(SCHEDULE[attempt_count - 1] * jitter, timedelta(seconds=retry_after or 0))
 
 
 def _view(at: datetime, answer: PostResponse) -> AttemptView:
     # PostgreSQL cannot store NUL in text.
-    beginning = answer.body_start.decode("utf-8", "replace").replace(
-        "\0", "\N{REPLACEMENT CHARACTER}"
-    )
-    return AttemptView(at, answer.status, round(answer.seconds, 3), None, beginning)
+    text = answer.body_start.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return AttemptView(at, answer.status, round(answer.seconds, 3), None, text)
 
 
 def _outcome(
     delivery: ClaimedDelivery, attempt: AttemptView, retry_after: float | None, now: datetime
 ) -> Outcome:
-    tries = delivery.tries + 1
+    attempt_count = delivery.attempt_count + 1
     attempts = _appended(delivery.attempts, attempt)
     if attempt.status is not None and 200 <= attempt.status < 300:
-        return Outcome(delivery, "delivered", None, tries, attempts)
-    wait = None if attempt.status == _GONE else wait_after(tries, retry_after)
+        return Outcome(delivery, "delivered", None, attempt_count, attempts)
+    wait = None if attempt.status == _GONE else wait_after(attempt_count, retry_after)
     if wait is None:
-        return Outcome(delivery, "dead", None, tries, attempts)
-    return Outcome(delivery, "pending", now + wait, tries, attempts)
+        return Outcome(delivery, "dead", None, attempt_count, attempts)
+    return Outcome(delivery, "pending", now + wait, attempt_count, attempts)
 
 
 def _appended(attempts: str, attempt: AttemptView) -> str:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select
 
 from ...gateways.database import EVERYBODY, Database
-from ...models import PENDING, Delivery, Webhook
-from .queue import first_pending
+from ...models import Delivery, Webhook
+from .queue import unblocked
 
 
 class StuckDeliveries:
@@ -21,20 +20,12 @@ class StuckDeliveries:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        next_at: Any = bindparam("next")
-        self._wake = database.prepare(
-            update(Delivery)
-            .where(
-                Delivery.status == PENDING,
-                Delivery.due.is_(None),
-                Delivery.webhook_id.in_(select(Webhook.id).where(Webhook.state == "active")),
-                Delivery.event_id == first_pending(Delivery.webhook_id, Delivery.subject),
-            )
-            .values({Delivery.due: next_at})
-            .returning(Delivery.event_id)
+        active = select(Webhook.id).where(Webhook.state == "active")
+        self._release = database.prepare(
+            unblocked(Delivery.webhook_id.in_(active)).returning(Delivery.event_id)
         )
 
-    def wake(self) -> int:
+    def release(self) -> int:
         """Releases stuck deliveries, and returns their number. Raises Unavailable."""
-        (woken,) = self._database.run_pipeline(EVERYBODY, (self._wake, {"next": self._now()}))
-        return len(woken)
+        (released,) = self._database.run_pipeline(EVERYBODY, (self._release, {"next": self._now()}))
+        return len(released)

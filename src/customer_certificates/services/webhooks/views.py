@@ -8,18 +8,19 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ..events.log import EVENT_TYPES, EventType
+from ..schema import doc
 
 State = Literal["active", "paused", "disabled"]
 _Time = Annotated[datetime, Meta(tz=True)]
 _Url = Annotated[
     str,
-    Meta(
+    doc(
+        "The URL to POST to; in the profile prd, https only.",
+        "https://hooks.example.com/certificates",
         min_length=1,
         max_length=2000,
         pattern=r"^[!-~]+$(?!\n)",
         extra={"form": "a URL of 1 to 2000 visible ASCII characters"},
-        description="The URL to POST to; in the profile prd, https only.",
-        examples=["https://hooks.example.com/certificates"],
     ),
 ]
 _Kinds = Annotated[
@@ -29,35 +30,18 @@ _Kinds = Annotated[
             Meta(extra={"form": "an event type like certificate.activated, or *"}),
         ]
     ],
-    Meta(
-        min_length=1,
-        max_length=len(EVENT_TYPES) + 1,
-        description="The event types to send. *: all.",
-        examples=[["*"]],
-    ),
+    doc("The event types to send. *: all.", ["*"], min_length=1, max_length=len(EVENT_TYPES) + 1),
 ]
 _Description = Annotated[
     str,
-    Meta(
+    doc(
+        "The purpose of the webhook.",
+        "The load balancers",
         max_length=200,
         pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)",
         extra={"form": "at most 200 characters, without control characters"},
-        description="The purpose of the webhook.",
-        examples=["The load balancers"],
     ),
 ]
-# The columns of a row for `webhook_view`, in its order.
-SHOWN = (
-    "id",
-    "user_id",
-    "url",
-    "events",
-    "description",
-    "state",
-    "reason",
-    "created_at",
-    "failing_since",
-)
 
 
 class NewWebhook(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,11 +60,10 @@ class WebhookChanges(msgspec.Struct, forbid_unknown_fields=True):
     description: _Description | UnsetType = UNSET
     state: Annotated[
         Literal["active", "paused"] | UnsetType,
-        Meta(
-            description="paused: events are stored for it, and sent when it is active "
-            "again. Set active "
-            "to reactivate a disabled webhook; it then gets only new events.",
-            examples=["paused"],
+        doc(
+            "paused: events are stored for it, and sent when it is active again. Set "
+            "active to reactivate a disabled webhook; it then gets only new events.",
+            "paused",
         ),
     ] = UNSET
 
@@ -88,24 +71,21 @@ class WebhookChanges(msgspec.Struct, forbid_unknown_fields=True):
 class WebhookView(msgspec.Struct):
     """An endpoint, without its secret."""
 
-    id: Annotated[int, Meta(ge=1, description="The webhook's id.", examples=[1])]
-    user_id: Annotated[
-        int | None,
-        Meta(description="The user whose events it gets. null: all users.", examples=[1]),
-    ]
+    id: Annotated[int, doc("The webhook's id.", 1, ge=1)]
+    user_id: Annotated[int | None, doc("The user whose events it gets. null: all users.", 1)]
     url: _Url
     events: _Kinds
     description: _Description
-    state: Annotated[
-        State,
-        Meta(description="disabled: it gets no events; `reason` says why.", examples=["active"]),
-    ]
-    reason: Annotated[str | None, Meta(description="Why it was disabled.", examples=[None])]
-    created_at: Annotated[_Time, Meta(description="When it was created.")]
+    state: Annotated[State, doc("disabled: it gets no events; `reason` says why.", "active")]
+    reason: Annotated[str | None, doc("Why it was disabled.", None)]
+    created_at: Annotated[_Time, doc("When it was created.")]
     failing_since: Annotated[
-        _Time | None,
-        Meta(description="When its current run of failures began. null: deliveries succeed."),
+        _Time | None, doc("When its current run of failures began. null: deliveries succeed.")
     ]
+
+
+# The columns of a row for `webhook_view`, in its order.
+SHOWN = WebhookView.__struct_fields__
 
 
 class NewWebhookView(WebhookView):
@@ -113,11 +93,10 @@ class NewWebhookView(WebhookView):
 
     secret: Annotated[
         str,
-        Meta(
-            description="The secret that signs its messages (Standard Webhooks). Returned "
-            "only in this "
-            "response.",
-            examples=["whsec_…"],
+        doc(
+            "The secret that signs its messages (Standard Webhooks). Returned only in "
+            "this response.",
+            "whsec_…",
         ),
     ]
 
@@ -125,19 +104,16 @@ class NewWebhookView(WebhookView):
 class SecretView(msgspec.Struct):
     """A secret that replaces the previous one."""
 
-    secret: Annotated[
-        str,
-        Meta(description="The new secret. Returned only in this response.", examples=["whsec_…"]),
-    ]
+    secret: Annotated[str, doc("The new secret. Returned only in this response.", "whsec_…")]
     both_sign_until: Annotated[
-        _Time, Meta(description="Until then, messages are also signed with the previous secret.")
+        _Time, doc("Until then, messages are also signed with the previous secret.")
     ]
 
 
 class TestView(msgspec.Struct):
     """A test event for an endpoint."""
 
-    event_id: Annotated[int, Meta(ge=1, description="The event's id.", examples=[1])]
+    event_id: Annotated[int, doc("The event's id.", 1, ge=1)]
 
 
 def webhook_view(row: Sequence[Any]) -> WebhookView:

@@ -91,7 +91,7 @@ class Versions:
         certificate_id: int,
         replacement: Replacement,
         expected: Tags | None,
-        request: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
         """Replaces the certificate with `replacement`, and returns it.
 
@@ -111,14 +111,14 @@ class Versions:
         granted = parts.hostnames.granted() if is_grant else None
         new = _NewVersion(content_of(result, now), result.private_key, activate_at, granted)
         keys = parts.data_keys.of(user_id)
-        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
         with change as (session, certificate):
             before = certificate.version, certificate.pending
             with self._usage.counted(session, user_id, certificate_id):
                 allowed = replacement.allow_lost_hostnames
                 self._take_over(_Change(session, certificate, keys), new, result, allowed=allowed)
             self._record(session, principal, action, certificate, before, is_grant=is_grant)
-            return request.keep(session, view_of(certificate, now))
+            return idempotent.save_response(session, view_of(certificate, now))
 
     def roll_back(
         self,
@@ -127,7 +127,7 @@ class Versions:
         certificate_id: int,
         rollback: Rollback,
         expected: Tags | None,
-        request: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
         """Rolls back to `rollback.version`, and returns the certificate.
 
@@ -138,14 +138,14 @@ class Versions:
         """
         parts, action = self._parts, "certificate.roll_back"
         now, keys = parts.clock(), parts.data_keys.of(user_id)
-        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
         with change as (session, certificate):
             before = certificate.version, certificate.pending
             with self._usage.counted(session, user_id, certificate_id):
                 if rollback.version != certificate.version:
                     self._restore(_Change(session, certificate, keys), rollback, now)
             self._record(session, principal, action, certificate, before)
-            return request.keep(session, view_of(certificate, now))
+            return idempotent.save_response(session, view_of(certificate, now))
 
     def cancel(
         self,
@@ -153,14 +153,14 @@ class Versions:
         user_id: int,
         certificate_id: int,
         expected: Tags | None,
-        request: IdempotentRequest = NO_KEY,
+        idempotent: IdempotentRequest = NO_KEY,
     ) -> None:
         """Cancels the scheduled cutover, and deletes the pending version.
 
         Raises NotFound (also if none is scheduled), PreconditionFailed.
         """
         parts, action = self._parts, "certificate.cancel_cutover"
-        change = parts.change(principal, action, user_id, certificate_id, expected, request)
+        change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
         with change as (session, certificate):
             canceled = pending_state(certificate)
             with self._usage.counted(session, user_id, certificate_id):
@@ -175,7 +175,7 @@ class Versions:
             parts.audit.record(
                 session, principal, action, user_id, path, detail=detail, also=statements
             )
-            request.keep(session, None)
+            idempotent.save_response(session, None)
 
     def _take_over(
         self, change: _Change, new: _NewVersion, result: ValidationResult, *, allowed: bool

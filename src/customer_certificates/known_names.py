@@ -1,4 +1,4 @@
-"""Names and values from requests, formatted for error messages."""
+"""Names from outside, for error messages: escaped, and with the nearest known name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -18,10 +18,16 @@ def shown(text: str) -> str:
     return f'"{escaped}{"…" if len(text) > _LONGEST_SHOWN else ""}"'
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns a question with the nearest `known` name, or an empty string."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Returns the `known` name that is most similar to `name`, if any is similar."""
     if len(name) > _LONGEST_COMPARED:
-        return ""
+        return None
     by_lower_case = {one.lower(): one for one in known}
     found = get_close_matches(name.lower(), by_lower_case, 1)
-    return f" Did you mean {by_lower_case[found[0]]}?" if found else ""
+    return by_lower_case[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns a question with the nearest `known` name, or an empty string."""
+    found = nearest(name, known)
+    return f" Did you mean {found}?" if found else ""
